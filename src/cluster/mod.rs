@@ -1,0 +1,1 @@
+//! Room 1: k-means; the only room with threads.

@@ -1,0 +1,78 @@
+//! The one error type of the pure rooms: a kind, a message and, where they help, a detail and a hint.
+//! `pg/error.rs` gives each kind its SQLSTATE; nothing here knows Postgres.
+
+use std::fmt;
+
+/// What went wrong, in the granularity at which SQLSTATEs differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A literal that cannot be parsed (22P02).
+    InvalidText,
+    /// A number outside the range of its type (22003).
+    NumericRange,
+    /// A value that the type or operation does not allow (22000).
+    Data,
+    /// An SQL NULL where none may be (22004).
+    NullNotAllowed,
+    /// A parameter, option or type modifier out of bounds (22023).
+    InvalidParameter,
+    /// More dimensions, memory or pages than a limit allows (54000).
+    LimitExceeded,
+    /// Something this build does not do (0A000).
+    NotSupported,
+    /// Stored bytes that contradict the file format (XX002).
+    Corrupted,
+    /// A bug or a broken calling convention (XX000).
+    Internal,
+}
+
+/// An error with all that the user is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// Class of the error.
+    pub kind: Kind,
+    /// Primary message, lower-case, no full stop (PostgreSQL style).
+    pub message: String,
+    /// A sentence more, if any.
+    pub detail: Option<String>,
+    /// What to do, if known.
+    pub hint: Option<String>,
+}
+
+/// `Result` of the pure rooms.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error of `kind` with a primary message.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), detail: None, hint: None }
+    }
+
+    /// Adds a detail sentence.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// Adds a hint.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Damage found in `block`: `what` says what was expected and what was there.
+    pub fn corrupted(block: u32, what: impl fmt::Display) -> Self {
+        Self::new(Kind::Corrupted, format!("ivf index is damaged at block {block}: {what}"))
+            .with_hint("Rebuild the index with REINDEX.")
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}

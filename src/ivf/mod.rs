@@ -1,0 +1,1 @@
+//! Room 3: the index algorithms over a page store.

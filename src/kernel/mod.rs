@@ -1,0 +1,1 @@
+//! Room 0: distances and bit counts on slices.

@@ -1,0 +1,20 @@
+//! `vector_search`: similarity search inside PostgreSQL.
+//!
+//! The rooms, in the order in which they may use one another (see `ARCHITECTURE.md`;
+//! `tests/architecture.rs` holds the order). Only `pg` knows Postgres.
+#![deny(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod error;
+pub mod kernel;
+
+pub mod cluster;
+pub mod quant;
+pub mod value;
+
+pub mod page;
+
+pub mod ivf;
+
+#[cfg(feature = "postgres")]
+mod pg;

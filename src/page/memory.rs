@@ -1,0 +1,131 @@
+//! The in-memory store: the twin on which the whole index is tested without a server.
+//!
+//! It can be told to fail at the n-th change, which leaves exactly the pages that a crash at that moment
+//! would leave (one change is one WAL record).
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use super::page::Page;
+use super::store::{Change, MAX_CHANGE_PAGES, PageHandle, Store};
+use crate::error::{Error, Kind, Result};
+
+/// A store in memory.
+#[derive(Default)]
+pub struct MemoryStore {
+    pages: RefCell<Vec<Rc<Page>>>,
+    changes: Cell<u64>,
+    stop_after: Cell<Option<u64>>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Changes applied so far.
+    pub fn changes(&self) -> u64 {
+        self.changes.get()
+    }
+
+    /// Lets `n` further changes through; the next one fails without effect, as a crash would end it.
+    pub fn stop_after(&self, n: Option<u64>) {
+        self.stop_after.set(n.map(|n| self.changes.get() + n));
+    }
+
+    /// A copy of the pages as they are now (what a restart would find).
+    pub fn snapshot(&self) -> Self {
+        Self { pages: self.pages.clone(), ..Self::default() }
+    }
+
+    /// Overwrites a page, to test what damage does.
+    pub fn damage(&self, block: u32, f: impl FnOnce(&mut Page)) {
+        let mut pages = self.pages.borrow_mut();
+        f(Rc::make_mut(&mut pages[block as usize]));
+    }
+}
+
+impl Store for MemoryStore {
+    type Read<'a> = Rc<Page>;
+
+    fn blocks(&self) -> Result<u32> {
+        u32::try_from(self.pages.borrow().len())
+            .map_err(|_| Error::new(Kind::LimitExceeded, "the in-memory store is full"))
+    }
+
+    fn read(&self, block: u32) -> Result<Rc<Page>> {
+        self.pages.borrow().get(block as usize).cloned().ok_or_else(|| beyond_end(block))
+    }
+
+    fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R> {
+        let mut change = MemoryChange { store: self, opened: Vec::new() };
+        let result = f(&mut change)?;
+        let opened = change.opened;
+        if opened.iter().any(|o| o.written) {
+            if self.stop_after.get().is_some_and(|n| self.changes.get() >= n) {
+                return Err(Error::new(Kind::Internal, "stopped before a page change"));
+            }
+            self.changes.set(self.changes.get() + 1);
+            let mut pages = self.pages.borrow_mut();
+            for o in opened {
+                let at = o.block as usize;
+                if at >= pages.len() {
+                    pages.resize_with(at + 1, || Rc::new(Page::zeroed()));
+                }
+                if o.written {
+                    pages[at] = Rc::new(o.page);
+                }
+            }
+        }
+        Ok(result)
+    }
+}
+
+struct Opened {
+    block: u32,
+    page: Page,
+    written: bool,
+}
+
+struct MemoryChange<'a> {
+    store: &'a MemoryStore,
+    opened: Vec<Opened>,
+}
+
+impl Change for MemoryChange<'_> {
+    fn open(&mut self, block: u32) -> Result<PageHandle> {
+        assert!(self.opened.iter().all(|o| o.block != block), "block {block} opened twice in one change");
+        let page = (*self.store.read(block)?).clone();
+        Ok(self.push(Opened { block, page, written: false }))
+    }
+
+    fn extend(&mut self) -> Result<(u32, PageHandle)> {
+        let mut block = self.store.blocks()?;
+        while self.opened.iter().any(|o| o.block == block) {
+            block += 1;
+        }
+        Ok((block, self.push(Opened { block, page: Page::zeroed(), written: false })))
+    }
+
+    fn page(&self, handle: PageHandle) -> &Page {
+        &self.opened[handle.0].page
+    }
+
+    fn page_mut(&mut self, handle: PageHandle) -> &mut Page {
+        self.opened[handle.0].written = true;
+        &mut self.opened[handle.0].page
+    }
+}
+
+impl MemoryChange<'_> {
+    fn push(&mut self, opened: Opened) -> PageHandle {
+        assert!(self.opened.len() < MAX_CHANGE_PAGES, "a change touches more than {MAX_CHANGE_PAGES} pages");
+        self.opened.push(opened);
+        PageHandle(self.opened.len() - 1)
+    }
+}
+
+fn beyond_end(block: u32) -> Error {
+    Error::corrupted(block, "the page lies beyond the end of the index")
+}

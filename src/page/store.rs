@@ -1,0 +1,53 @@
+//! The seam to storage: a growable array of pages, read whole and changed atomically.
+
+use std::ops::Deref;
+
+use super::page::Page;
+use crate::error::Result;
+
+/// Pages that one change may touch (`MAX_GENERIC_XLOG_PAGES`): one change is one WAL record.
+pub const MAX_CHANGE_PAGES: usize = 4;
+
+/// A page opened inside a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageHandle(pub usize);
+
+/// A growable array of 8 KiB pages. Readers see whole pages; a change is applied whole or not at all.
+pub trait Store {
+    /// A page held for reading (share lock) until dropped.
+    type Read<'a>: Deref<Target = Page>
+    where
+        Self: 'a;
+
+    /// Number of pages.
+    fn blocks(&self) -> Result<u32>;
+
+    /// Reads one page. At most one page may be held for reading at a time by one caller, and none while
+    /// a change is under way.
+    fn read(&self, block: u32) -> Result<Self::Read<'_>>;
+
+    /// Says that `count` pages from `block` on will be read soon.
+    fn prefetch(&self, _block: u32, _count: u32) {}
+
+    /// Runs `f` on up to [`MAX_CHANGE_PAGES`] pages and applies what it wrote as one crash-atomic step.
+    /// If `f` fails nothing is changed; if `f` wrote nothing nothing is logged.
+    fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R>
+    where
+        Self: Sized;
+}
+
+/// The pages of one change. Pages are locked exclusively from `open` until the change ends, so every
+/// caller opens pages in the order list state → codes → extended → new pages.
+pub trait Change {
+    /// Locks an existing page. Opening the same block twice is a bug and panics.
+    fn open(&mut self, block: u32) -> Result<PageHandle>;
+
+    /// Adds a page at the end of the store (all zero) and opens it.
+    fn extend(&mut self) -> Result<(u32, PageHandle)>;
+
+    /// The page as it is.
+    fn page(&self, handle: PageHandle) -> &Page;
+
+    /// The page, to be written.
+    fn page_mut(&mut self, handle: PageHandle) -> &mut Page;
+}

@@ -1,0 +1,1 @@
+//! Room 4: the only room that knows Postgres.

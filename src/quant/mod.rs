@@ -1,0 +1,1 @@
+//! Room 1: rotation, RaBitQ codes and their block layout.

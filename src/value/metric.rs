@@ -1,0 +1,27 @@
+//! The metrics: what an operator returns and what the index compares.
+
+use crate::error::{Error, Result};
+
+/// A distance the index can order by. Numbers are on disk: never renumber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Metric {
+    /// Euclidean distance, `<->`.
+    L2 = 1,
+    /// Cosine distance, `<=>`: vectors are normalised before they are coded; zero vectors are not indexed.
+    Cosine = 2,
+    /// Negative inner product, `<#>`.
+    InnerProduct = 3,
+}
+
+impl Metric {
+    /// The metric with the given on-disk number.
+    pub fn from_number(n: u8) -> Result<Self> {
+        match n {
+            1 => Ok(Self::L2),
+            2 => Ok(Self::Cosine),
+            3 => Ok(Self::InnerProduct),
+            _ => Err(Error::corrupted(0, format_args!("unknown metric {n}"))),
+        }
+    }
+}
