@@ -46,6 +46,27 @@ impl MemoryStore {
     }
 }
 
+impl MemoryStore {
+    fn apply(&self, opened: Vec<Opened>) -> Result<()> {
+        if !opened.iter().any(|o| o.state == State::Written) {
+            return Ok(());
+        }
+        if self.stop_after.get().is_some_and(|n| self.changes.get() >= n) {
+            return Err(Error::new(Kind::Internal, "stopped before a page change"));
+        }
+        self.changes.set(self.changes.get() + 1);
+        let mut pages = self.pages.borrow_mut();
+        for o in opened.into_iter().filter(|o| o.state == State::Written) {
+            let at = o.block as usize;
+            if at >= pages.len() {
+                pages.resize_with(at + 1, || Rc::new(Page::zeroed()));
+            }
+            pages[at] = Rc::new(o.page);
+        }
+        Ok(())
+    }
+}
+
 impl Store for MemoryStore {
     type Read<'a> = Rc<Page>;
 
@@ -62,30 +83,23 @@ impl Store for MemoryStore {
         let mut change = MemoryChange { store: self, opened: Vec::new() };
         let result = f(&mut change)?;
         let opened = change.opened;
-        if opened.iter().any(|o| o.written) {
-            if self.stop_after.get().is_some_and(|n| self.changes.get() >= n) {
-                return Err(Error::new(Kind::Internal, "stopped before a page change"));
-            }
-            self.changes.set(self.changes.get() + 1);
-            let mut pages = self.pages.borrow_mut();
-            for o in opened {
-                let at = o.block as usize;
-                if at >= pages.len() {
-                    pages.resize_with(at + 1, || Rc::new(Page::zeroed()));
-                }
-                if o.written {
-                    pages[at] = Rc::new(o.page);
-                }
-            }
-        }
+        self.apply(opened)?;
         Ok(result)
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Opened,
+    Written,
+    Flushed,
+}
+
+#[derive(Clone)]
 struct Opened {
     block: u32,
     page: Page,
-    written: bool,
+    state: State,
 }
 
 struct MemoryChange<'a> {
@@ -97,7 +111,7 @@ impl Change for MemoryChange<'_> {
     fn open(&mut self, block: u32) -> Result<PageHandle> {
         assert!(self.opened.iter().all(|o| o.block != block), "block {block} opened twice in one change");
         let page = (*self.store.read(block)?).clone();
-        Ok(self.push(Opened { block, page, written: false }))
+        Ok(self.push(Opened { block, page, state: State::Opened }))
     }
 
     fn extend(&mut self) -> Result<(u32, PageHandle)> {
@@ -105,7 +119,7 @@ impl Change for MemoryChange<'_> {
         while self.opened.iter().any(|o| o.block == block) {
             block += 1;
         }
-        Ok((block, self.push(Opened { block, page: Page::zeroed(), written: false })))
+        Ok((block, self.push(Opened { block, page: Page::zeroed(), state: State::Opened })))
     }
 
     fn page(&self, handle: PageHandle) -> &Page {
@@ -113,14 +127,23 @@ impl Change for MemoryChange<'_> {
     }
 
     fn page_mut(&mut self, handle: PageHandle) -> &mut Page {
-        self.opened[handle.0].written = true;
-        &mut self.opened[handle.0].page
+        let opened = &mut self.opened[handle.0];
+        assert!(opened.state != State::Flushed, "block {} written after its flush", opened.block);
+        opened.state = State::Written;
+        &mut opened.page
+    }
+
+    fn flush(&mut self, handle: PageHandle) -> Result<()> {
+        self.store.apply(vec![self.opened[handle.0].clone()])?;
+        self.opened[handle.0].state = State::Flushed;
+        Ok(())
     }
 }
 
 impl MemoryChange<'_> {
     fn push(&mut self, opened: Opened) -> PageHandle {
-        assert!(self.opened.len() < MAX_CHANGE_PAGES, "a change touches more than {MAX_CHANGE_PAGES} pages");
+        let held = self.opened.iter().filter(|o| o.state != State::Flushed).count();
+        assert!(held < MAX_CHANGE_PAGES, "a change touches more than {MAX_CHANGE_PAGES} pages");
         self.opened.push(opened);
         PageHandle(self.opened.len() - 1)
     }

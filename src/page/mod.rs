@@ -1,9 +1,17 @@
 //! Room 2: the file format and the page store.
 
+pub mod codes;
+pub mod extended;
+pub mod lists;
 pub mod memory;
+pub mod meta;
 #[allow(clippy::module_inception)]
 pub mod page;
 pub mod store;
+pub mod tape;
+pub mod tid;
 
+pub use meta::Meta;
 pub use page::{CONTENT_SIZE, NO_BLOCK, PAGE_SIZE, Page, PageKind};
 pub use store::{Change, MAX_CHANGE_PAGES, PageHandle, Store};
+pub use tid::{RecordRef, TID_SIZE, Tid};

@@ -39,8 +39,6 @@ pub enum PageKind {
     Extended = 6,
     /// The index-wide origin vector.
     Origin = 7,
-    /// On the free list.
-    Free = 8,
 }
 
 impl PageKind {
@@ -53,7 +51,6 @@ impl PageKind {
             5 => Self::CodesMore,
             6 => Self::Extended,
             7 => Self::Origin,
-            8 => Self::Free,
             _ => return None,
         })
     }

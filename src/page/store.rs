@@ -50,4 +50,10 @@ pub trait Change {
 
     /// The page, to be written.
     fn page_mut(&mut self, handle: PageHandle) -> &mut Page;
+
+    /// Applies what was written to this page so far as a step (WAL record) of its own, before the change
+    /// ends, and keeps the page locked until it does. For values that span more pages than one change may
+    /// write: the pages that nothing points to yet go first. A flushed page no longer counts towards
+    /// [`MAX_CHANGE_PAGES`] and is not written again in this change.
+    fn flush(&mut self, handle: PageHandle) -> Result<()>;
 }

@@ -1,0 +1,52 @@
+//! List state: where the pages of each list are. 32 bytes per list on consecutive pages.
+//!
+//! Readers need only the head, which never changes; the rest belongs to inserts and vacuum.
+
+use super::page::{CONTENT_SIZE, NO_BLOCK, Page};
+
+/// Bytes of one list's state.
+pub const LIST_SIZE: usize = 32;
+/// List states on a page.
+pub const LISTS_PER_PAGE: u32 = (CONTENT_SIZE / LIST_SIZE) as u32;
+
+/// One list's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListState {
+    /// First codes page; every list has one.
+    pub head: u32,
+    /// Pages before this one in the chain are full: inserts begin here.
+    pub insert: u32,
+    /// The extended page that takes new records, or [`NO_BLOCK`].
+    pub extended: u32,
+    /// Rows as counted by the last build or vacuum.
+    pub rows: u32,
+    /// Consecutive pages from `head` on that the build wrote for this list (codes pages only).
+    pub contiguous: u32,
+}
+
+impl Default for ListState {
+    fn default() -> Self {
+        Self { head: NO_BLOCK, insert: NO_BLOCK, extended: NO_BLOCK, rows: 0, contiguous: 0 }
+    }
+}
+
+/// The page (relative to the first) and index on it of a list's state.
+pub fn position(list: u32) -> (u32, usize) {
+    (list / LISTS_PER_PAGE, (list % LISTS_PER_PAGE) as usize)
+}
+
+/// Reads the state at `index` of a list state page.
+pub fn read(page: &Page, index: usize) -> ListState {
+    let b = &page.content()[index * LIST_SIZE..][..LIST_SIZE];
+    let word = |i: usize| u32::from_le_bytes([b[4 * i], b[4 * i + 1], b[4 * i + 2], b[4 * i + 3]]);
+    ListState { head: word(0), insert: word(1), extended: word(2), rows: word(3), contiguous: word(4) }
+}
+
+/// Writes the state at `index` of a list state page.
+pub fn write(page: &mut Page, index: usize, state: &ListState) {
+    let out = &mut page.content_mut()[index * LIST_SIZE..][..LIST_SIZE];
+    let words = [state.head, state.insert, state.extended, state.rows, state.contiguous];
+    for (o, w) in out.chunks_exact_mut(4).zip(words) {
+        o.copy_from_slice(&w.to_le_bytes());
+    }
+}

@@ -1,0 +1,148 @@
+//! Block 0: what the index is. All numbers little-endian, at fixed offsets of the page's contents.
+
+use super::page::{NO_BLOCK, Page, PageKind};
+use crate::error::{Error, Kind, Result};
+use crate::value::Metric;
+
+/// First four bytes of the contents of block 0.
+pub const MAGIC: u32 = 0x3146_5649;
+/// The format this code writes.
+pub const VERSION: u16 = 1;
+/// The oldest format this code reads.
+pub const MIN_VERSION: u16 = 1;
+/// The block of the meta page.
+pub const META_BLOCK: u32 = 0;
+
+/// Recall targets of the calibration table, ascending; see `ivf/calibrate.rs`.
+pub const TARGETS: [f32; 12] = [0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995];
+
+/// The decoded meta page.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Meta {
+    /// Whether the build that wrote the index came to its end.
+    pub ready: bool,
+    /// What the index orders by.
+    pub metric: Metric,
+    /// Bits per dimension of the codes in total: 1, 4 or 8.
+    pub bits: u8,
+    /// Dimensions of the indexed vectors.
+    pub dims: u32,
+    /// Seed of the rotation.
+    pub seed: u64,
+    /// A random number per build: tells caches of other builds apart.
+    pub instance: u64,
+    /// Counts changes of the directory.
+    pub generation: u32,
+    /// Number of lists.
+    pub lists: u32,
+    /// Multiplier of all coordinates (a power of two), so that factors fit half precision.
+    pub scale: f32,
+    /// Weight of a list's radius in its routing score.
+    pub radius_weight: f32,
+    /// First page of the origin vector, or [`NO_BLOCK`] when the origin is zero.
+    pub origin_first: u32,
+    /// First of the consecutive directory pages.
+    pub directory_first: u32,
+    /// First of the consecutive list state pages.
+    pub lists_first: u32,
+    /// Rows coded by the build.
+    pub built_rows: u64,
+    /// Lists to probe for each of [`TARGETS`]; all zero: probe every list.
+    pub probes: [u32; TARGETS.len()],
+}
+
+impl Meta {
+    /// Writes the meta page.
+    pub fn write(&self, page: &mut Page) {
+        page.init(PageKind::Meta, 0);
+        let mut out = Vec::with_capacity(256);
+        out.extend_from_slice(&MAGIC.to_le_bytes());
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&[u8::from(self.ready), self.metric as u8, self.bits, 0, 0, 0]);
+        out.extend_from_slice(&self.dims.to_le_bytes());
+        out.extend_from_slice(&self.seed.to_le_bytes());
+        out.extend_from_slice(&self.instance.to_le_bytes());
+        out.extend_from_slice(&self.generation.to_le_bytes());
+        out.extend_from_slice(&self.lists.to_le_bytes());
+        out.extend_from_slice(&self.scale.to_le_bytes());
+        out.extend_from_slice(&self.radius_weight.to_le_bytes());
+        out.extend_from_slice(&self.origin_first.to_le_bytes());
+        out.extend_from_slice(&self.directory_first.to_le_bytes());
+        out.extend_from_slice(&self.lists_first.to_le_bytes());
+        out.extend_from_slice(&self.built_rows.to_le_bytes());
+        for p in self.probes {
+            out.extend_from_slice(&p.to_le_bytes());
+        }
+        page.content_mut()[..out.len()].copy_from_slice(&out);
+    }
+
+    /// Reads the meta page; an unknown format and nonsense are errors.
+    pub fn read(page: &Page) -> Result<Self> {
+        page.expect_kind(META_BLOCK, PageKind::Meta)?;
+        let mut at = Fields { bytes: page.content(), at: 0 };
+        if u32::from_le_bytes(at.take()) != MAGIC {
+            return Err(Error::corrupted(META_BLOCK, "wrong magic number"));
+        }
+        let version = u16::from_le_bytes(at.take());
+        if !(MIN_VERSION..=VERSION).contains(&version) {
+            return Err(Error::new(
+                Kind::NotSupported,
+                format!(
+                    "the index has format {version}, this version of vector_search reads {MIN_VERSION} to {VERSION}"
+                ),
+            )
+            .with_hint("Rebuild the index with REINDEX."));
+        }
+        let [ready, metric, bits, _, _, _] = at.take();
+        let meta = Self {
+            ready: ready == 1,
+            metric: Metric::from_number(metric)?,
+            bits,
+            dims: u32::from_le_bytes(at.take()),
+            seed: u64::from_le_bytes(at.take()),
+            instance: u64::from_le_bytes(at.take()),
+            generation: u32::from_le_bytes(at.take()),
+            lists: u32::from_le_bytes(at.take()),
+            scale: f32::from_le_bytes(at.take()),
+            radius_weight: f32::from_le_bytes(at.take()),
+            origin_first: u32::from_le_bytes(at.take()),
+            directory_first: u32::from_le_bytes(at.take()),
+            lists_first: u32::from_le_bytes(at.take()),
+            built_rows: u64::from_le_bytes(at.take()),
+            probes: std::array::from_fn(|_| u32::from_le_bytes(at.take())),
+        };
+        meta.validate()?;
+        Ok(meta)
+    }
+
+    fn validate(&self) -> Result<()> {
+        let wrong = |what: &str| Err(Error::corrupted(META_BLOCK, what));
+        if self.dims == 0 || self.dims > 16_000 {
+            return wrong("dimensions out of range");
+        }
+        if !matches!(self.bits, 1 | 4 | 8) {
+            return wrong("bits per dimension are not 1, 4 or 8");
+        }
+        if !(self.scale.is_finite() && self.scale > 0.0) || !self.radius_weight.is_finite() {
+            return wrong("scale or radius weight out of range");
+        }
+        if self.ready && (self.lists == 0 || self.directory_first == NO_BLOCK || self.lists_first == NO_BLOCK)
+        {
+            return wrong("a finished index without lists");
+        }
+        Ok(())
+    }
+}
+
+struct Fields<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        let out = std::array::from_fn(|i| self.bytes[self.at + i]);
+        self.at += N;
+        out
+    }
+}

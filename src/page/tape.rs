@@ -1,0 +1,35 @@
+//! Bytes over consecutive pages of one kind: the origin vector and the directory.
+
+use super::page::{CONTENT_SIZE, Page, PageKind};
+use super::store::Store;
+use crate::error::Result;
+
+/// Pages that `bytes` bytes take.
+pub fn pages(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(CONTENT_SIZE)).unwrap_or(u32::MAX)
+}
+
+/// Calls `emit` with each page of the tape in order.
+pub fn write(kind: PageKind, bytes: &[u8], mut emit: impl FnMut(Page) -> Result<()>) -> Result<()> {
+    for chunk in bytes.chunks(CONTENT_SIZE) {
+        let mut page = Page::zeroed();
+        page.init(kind, 0);
+        page.content_mut()[..chunk.len()].copy_from_slice(chunk);
+        emit(page)?;
+    }
+    Ok(())
+}
+
+/// Reads `len` bytes that start at page `first`.
+pub fn read<S: Store>(store: &S, first: u32, kind: PageKind, len: usize) -> Result<Vec<u8>> {
+    let count = pages(len);
+    store.prefetch(first, count);
+    // Grown page by page: a damaged length ends at the end of the file, not in a huge allocation.
+    let mut out = Vec::new();
+    for block in first..first.saturating_add(count) {
+        let page = store.read(block)?;
+        page.expect_kind(block, kind)?;
+        out.extend_from_slice(&page.content()[..CONTENT_SIZE.min(len - out.len())]);
+    }
+    Ok(out)
+}
