@@ -1,1 +1,13 @@
 //! Room 3: the index algorithms over a page store.
+
+pub mod build;
+mod calibrate;
+pub mod check;
+mod code;
+pub mod cost;
+pub mod directory;
+pub mod info;
+pub mod insert;
+pub mod search;
+pub mod vacuum;
+mod walk;

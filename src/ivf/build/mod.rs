@@ -1,0 +1,280 @@
+//! Building an index: sample, train, assign and code every row, write the lists in order, calibrate.
+//!
+//! The caller's thread does all input and output; the pool computes. Memory is bounded by
+//! [`Options::memory`]: the sample shrinks to fit, and coded rows go to the spool when they do not.
+
+mod model;
+mod runs;
+mod write;
+
+use rayon::ThreadPool;
+
+use self::model::Model;
+use self::runs::{Record, Runs};
+use super::calibrate;
+use super::code::RowCode;
+use crate::cluster::{Assigner, parallel};
+use crate::error::Result;
+use crate::page::{Store, Tid};
+use crate::value::Metric;
+
+/// What to build.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Dimensions of every vector.
+    pub dims: usize,
+    /// What the index orders by.
+    pub metric: Metric,
+    /// Number of lists, or 0 to choose by the number of rows.
+    pub lists: u32,
+    /// Bits per dimension: 1, 4 or 8.
+    pub bits: u8,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Bytes to stay within.
+    pub memory: usize,
+}
+
+/// Where the rows come from.
+pub trait Source {
+    /// About how many rows there are.
+    fn rows_hint(&self) -> u64;
+    /// Gives up to `want` random rows in random order.
+    fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()>;
+    /// Gives every row.
+    fn scan(&mut self, sink: &mut dyn FnMut(Tid, &[f32]) -> Result<()>) -> Result<()>;
+}
+
+/// A temporary file.
+pub trait Spool {
+    /// Appends and returns where.
+    fn write(&mut self, bytes: &[u8]) -> Result<u64>;
+    /// Reads back.
+    fn read(&mut self, offset: u64, out: &mut [u8]) -> Result<()>;
+}
+
+/// A step of the build as users see it. The numbers are those of `pg_stat_progress_create_index`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// Reading a sample of the table.
+    Sampling = 2,
+    /// k-means on the sample.
+    Training = 3,
+    /// Reading the table; assigning and coding rows.
+    Assigning = 4,
+    /// Writing the lists.
+    Writing = 5,
+    /// Measuring how many lists a recall target needs.
+    Calibrating = 6,
+}
+
+impl Phase {
+    /// The phase's name by number.
+    pub fn name(number: i64) -> Option<&'static str> {
+        Some(match number {
+            1 => "initializing",
+            2 => "sampling table",
+            3 => "performing k-means",
+            4 => "assigning tuples",
+            5 => "writing lists",
+            6 => "calibrating recall",
+            _ => return None,
+        })
+    }
+}
+
+/// How the build tells where it is, and how it is stopped.
+pub trait Progress {
+    /// A phase begins.
+    fn phase(&self, phase: Phase);
+    /// Units of work of the phase.
+    fn total(&self, total: u64);
+    /// Units done.
+    fn done(&self, done: u64);
+    /// Called often; an error or unwinding ends the build.
+    fn tick(&self) -> Result<()>;
+}
+
+/// What was built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// Rows in the index.
+    pub rows: u64,
+}
+
+/// Builds an index in an empty store.
+///
+/// # Errors
+/// Those of the source, the store, the spool and [`Progress::tick`]; the store's contents are then void.
+pub fn build<S: Store>(
+    store: &S,
+    options: &Options,
+    source: &mut dyn Source,
+    spool: &mut dyn Spool,
+    pool: &ThreadPool,
+    progress: &dyn Progress,
+) -> Result<Built> {
+    write::reserve_meta(store, options)?;
+    let mut model = model::train(options, source, pool, progress)?;
+    progress.phase(Phase::Assigning);
+    progress.total(source.rows_hint());
+    let mut coder = Coder::new(&model, options, pool, spool, progress);
+    source.scan(&mut |tid, vector| coder.push(tid, vector))?;
+    let (runs, rows, radii) = coder.finish()?;
+    for (entry, radius) in model.entries.iter_mut().zip(radii) {
+        entry.radius = if radius.is_finite() { radius } else { 0.0 };
+    }
+    progress.phase(Phase::Writing);
+    let meta = write::index(store, &mut model, runs, spool, progress)?;
+    progress.phase(Phase::Calibrating);
+    let meta = calibrate::calibrate(store, meta, &model.queries, progress)?;
+    write::finish(store, &meta)?;
+    Ok(Built { rows })
+}
+
+/// Builds an index without rows: one list.
+///
+/// # Errors
+/// Those of the store.
+pub fn build_empty<S: Store>(store: &S, options: &Options) -> Result<()> {
+    write::reserve_meta(store, options)?;
+    let mut model = model::untrained(options)?;
+    let meta = write::index(store, &mut model, Runs::empty(1), &mut NoSpool, &Silent)?;
+    write::finish(store, &meta)
+}
+
+struct NoSpool;
+
+impl Spool for NoSpool {
+    fn write(&mut self, _: &[u8]) -> Result<u64> {
+        Ok(0)
+    }
+    fn read(&mut self, _: u64, _: &mut [u8]) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Progress that nobody watches.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn phase(&self, _: Phase) {}
+    fn total(&self, _: u64) {}
+    fn done(&self, _: u64) {}
+    fn tick(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Collects rows into batches, assigns and codes them.
+struct Coder<'a> {
+    model: &'a Model,
+    assigner: Option<Assigner>,
+    pool: &'a ThreadPool,
+    spool: &'a mut dyn Spool,
+    progress: &'a dyn Progress,
+    runs: Runs,
+    batch: usize,
+    tids: Vec<Tid>,
+    vectors: Vec<f32>,
+    unit: Vec<f32>,
+    lists: Vec<u32>,
+    records: Vec<u8>,
+    radii: Vec<(f64, u64)>,
+    rows: u64,
+    seen: u64,
+}
+
+impl<'a> Coder<'a> {
+    fn new(
+        model: &'a Model,
+        options: &Options,
+        pool: &'a ThreadPool,
+        spool: &'a mut dyn Spool,
+        progress: &'a dyn Progress,
+    ) -> Self {
+        const BATCH_BYTES: usize = 8 << 20;
+        let lists = model.entries.len();
+        Self {
+            assigner: (lists > 1).then(|| Assigner::new(&model.means, options.dims)),
+            pool,
+            spool,
+            progress,
+            runs: Runs::new(lists, Record::size(&model.directory), options.memory / 2),
+            batch: (BATCH_BYTES.min(options.memory / 8) / (4 * options.dims)).clamp(32, 4096),
+            tids: Vec::new(),
+            vectors: Vec::new(),
+            unit: vec![0.0; options.dims],
+            lists: Vec::new(),
+            records: Vec::new(),
+            radii: vec![(0.0, 0); lists],
+            rows: 0,
+            seen: 0,
+            model,
+        }
+    }
+
+    fn push(&mut self, tid: Tid, vector: &[f32]) -> Result<()> {
+        self.seen += 1;
+        if self.model.directory.metric() == Metric::Cosine {
+            if !super::code::normalize(vector, &mut self.unit) {
+                return Ok(());
+            }
+            self.vectors.extend_from_slice(&self.unit);
+        } else {
+            self.vectors.extend_from_slice(vector);
+        }
+        self.tids.push(tid);
+        if self.tids.len() >= self.batch { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.progress.tick()?;
+        self.progress.done(self.seen);
+        if self.tids.is_empty() {
+            return Ok(());
+        }
+        let dims = self.unit.len();
+        self.lists.clear();
+        self.lists.resize(self.tids.len(), 0);
+        if let Some(assigner) = &self.assigner {
+            let progress = self.progress;
+            assigner.assign(&self.vectors, &mut self.lists, self.pool, &|_, _| progress.tick())?;
+        }
+        let directory = &self.model.directory;
+        let size = Record::size(directory);
+        self.records.clear();
+        self.records.resize(self.tids.len() * size, 0);
+        let (tids, vectors, lists) = (&self.tids, &self.vectors, &self.lists);
+        parallel::for_each_record(
+            self.pool,
+            &mut self.records,
+            size,
+            || RowCode::new(directory),
+            |code, i, out| {
+                code.encode_unit(directory, &vectors[i * dims..][..dims], lists[i]);
+                Record::write(out, tids[i], code);
+            },
+        );
+        self.progress.tick()?;
+        for record in self.records.chunks_exact(size) {
+            let (list, residual) = Record::list(record);
+            let radius = &mut self.radii[list as usize];
+            if residual.is_finite() {
+                *radius = (radius.0 + f64::from(residual), radius.1 + 1);
+            }
+        }
+        self.rows += self.tids.len() as u64;
+        self.runs.add(&self.records, self.spool)?;
+        self.tids.clear();
+        self.vectors.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(Runs, u64, Vec<f32>)> {
+        self.flush()?;
+        let radii = self.radii.iter().map(|&(sum, n)| (sum / n.max(1) as f64).sqrt() as f32).collect();
+        Ok((self.runs, self.rows, radii))
+    }
+}

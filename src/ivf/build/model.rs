@@ -1,0 +1,228 @@
+//! What the sample teaches: centroids, origin, scale, and the queries to calibrate with.
+
+use rayon::ThreadPool;
+
+use super::{Options, Phase, Progress, Source};
+use crate::cluster::{self, Assigner};
+use crate::error::{Error, Kind, Result};
+use crate::ivf::code::normalize;
+use crate::ivf::directory::{Directory, Entry};
+use crate::kernel;
+use crate::page::meta::TARGETS;
+use crate::page::{Meta, NO_BLOCK, extended};
+use crate::quant::{Codec, padded_dims};
+use crate::value::Metric;
+
+/// Rows per list when the number of lists is ours to choose.
+const ROWS_PER_LIST: u64 = 250;
+/// Below this many rows one list scans faster than any routing.
+const ONE_LIST_ROWS: u64 = 10_000;
+const MAX_LISTS: u64 = 65_536;
+/// Sampled rows per list; more barely helps (measured, reference algorithms 5.3).
+const SAMPLE_PER_LIST: usize = 64;
+/// A list needs at least this many sampled rows for a mean that says something.
+const MIN_SAMPLE_PER_LIST: usize = 8;
+const ITERATIONS: usize = 10;
+/// Sampled rows kept as calibration queries.
+const QUERIES: usize = 400;
+
+/// A trained index before its rows are known.
+pub struct Model {
+    /// Routing, rotation and codes; its page numbers are not final.
+    pub directory: Directory,
+    /// The lists, rotated and rounded.
+    pub entries: Vec<Entry>,
+    /// The lists' means in the space of the vectors.
+    pub means: Vec<f32>,
+    /// Calibration queries in index coordinates.
+    pub queries: Vec<f32>,
+}
+
+/// Samples the source and finds the lists.
+pub fn train(
+    options: &Options,
+    source: &mut dyn Source,
+    pool: &ThreadPool,
+    progress: &dyn Progress,
+) -> Result<Model> {
+    let dims = options.dims;
+    let hint = source.rows_hint();
+    let wanted = wanted_lists(options, hint);
+    progress.phase(Phase::Sampling);
+    let want = sample_size(options, wanted, hint);
+    progress.total(want as u64);
+    let mut sample = Vec::new();
+    let mut unit = vec![0.0; dims];
+    source.sample(want, &mut |vector| {
+        if options.metric == Metric::Cosine {
+            if normalize(vector, &mut unit) {
+                sample.extend_from_slice(&unit);
+            }
+        } else {
+            sample.extend_from_slice(vector);
+        }
+        if (sample.len() / dims).is_multiple_of(256) {
+            progress.done((sample.len() / dims) as u64);
+        }
+        Ok(())
+    })?;
+    let rows = sample.len() / dims;
+    if rows == 0 {
+        return untrained(options);
+    }
+    let lists = (wanted as usize).min((rows / MIN_SAMPLE_PER_LIST).max(1));
+    progress.phase(Phase::Training);
+    let step = |done: u64, total: u64| {
+        progress.total(total);
+        progress.done(done);
+        progress.tick()
+    };
+    let seed = options.seed;
+    let means = cluster::train(&sample, dims, lists, ITERATIONS, seed, pool, &step)?;
+    let lists = means.len() / dims;
+    let origin = mean(&sample, dims);
+    let scale = match options.metric {
+        Metric::Cosine => 1.0,
+        Metric::L2 | Metric::InnerProduct => scale(&sample, dims, &means, pool, progress)?,
+    };
+    let meta = Meta { scale, lists: lists as u32, ..unbuilt(options)? };
+    model(meta, &origin, means, &sample[..rows.min(QUERIES) * dims])
+}
+
+/// The model of an empty table: one list at the origin.
+pub fn untrained(options: &Options) -> Result<Model> {
+    let zero = vec![0.0; options.dims];
+    model(Meta { lists: 1, ..unbuilt(options)? }, &zero, zero.clone(), &[])
+}
+
+fn model(meta: Meta, origin: &[f32], means: Vec<f32>, queries: &[f32]) -> Result<Model> {
+    let dims = meta.dims as usize;
+    let padded = padded_dims(dims);
+    // A directory at the zero origin transforms the origin and the means; the real one follows.
+    let flat = Directory::new(meta, vec![0.0; padded], std::iter::empty())?;
+    let mut rotated = vec![0.0; padded];
+    flat.transform(origin, &mut rotated);
+    let flat = Directory::new(flat.meta, rotated, std::iter::empty())?;
+    let mut point = vec![0.0; padded];
+    let entries: Vec<Entry> = means
+        .chunks_exact(dims)
+        .map(|mean| {
+            flat.transform(mean, &mut point);
+            Entry::new(&point)
+        })
+        .collect();
+    let mut points = vec![0.0; queries.len() / dims * padded];
+    for (vector, out) in queries.chunks_exact(dims).zip(points.chunks_exact_mut(padded)) {
+        flat.transform(vector, out);
+    }
+    points.retain_chunks(padded, |p| p.iter().all(|x| x.is_finite()));
+    let directory = Directory::new(flat.meta, flat.origin, entries.iter().cloned())?;
+    Ok(Model { directory, entries, means, queries: points })
+}
+
+trait RetainChunks {
+    fn retain_chunks(&mut self, size: usize, keep: impl Fn(&[f32]) -> bool);
+}
+
+impl RetainChunks for Vec<f32> {
+    fn retain_chunks(&mut self, size: usize, keep: impl Fn(&[f32]) -> bool) {
+        *self = self.chunks_exact(size).filter(|c| keep(c)).flatten().copied().collect();
+    }
+}
+
+fn unbuilt(options: &Options) -> Result<Meta> {
+    let padded = padded_dims(options.dims);
+    let mut bits = options.bits;
+    let too_wide = |bits| -> Result<bool> {
+        let layout = extended::Layout::new(Codec::new(padded, bits)?.extended_size());
+        Ok(layout.is_some_and(|l| l.per_page() == 0))
+    };
+    if bits == 8 && too_wide(bits)? {
+        // A record must fit a page; above about 8,000 dimensions eight bits do not.
+        bits = 4;
+    }
+    if too_wide(bits)? {
+        return Err(Error::new(
+            Kind::LimitExceeded,
+            format!("{} dimensions with {bits} bits do not fit a page", options.dims),
+        ));
+    }
+    Ok(Meta {
+        ready: false,
+        metric: options.metric,
+        bits,
+        dims: u32::try_from(options.dims)
+            .map_err(|_| Error::new(Kind::LimitExceeded, "too many dimensions"))?,
+        seed: options.seed,
+        instance: options.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x51,
+        generation: 1,
+        lists: 0,
+        scale: 1.0,
+        radius_weight: 0.0,
+        origin_first: NO_BLOCK,
+        directory_first: NO_BLOCK,
+        lists_first: NO_BLOCK,
+        built_rows: 0,
+        probes: [0; TARGETS.len()],
+    })
+}
+
+fn wanted_lists(options: &Options, rows: u64) -> u64 {
+    if options.lists > 0 {
+        return u64::from(options.lists);
+    }
+    if rows < ONE_LIST_ROWS { 1 } else { (rows / ROWS_PER_LIST).clamp(1, MAX_LISTS) }
+}
+
+/// Rows to sample: enough for the lists, within five eighths of the memory (the rest is for the reduced
+/// copy that k-means works on).
+fn sample_size(options: &Options, lists: u64, rows: u64) -> usize {
+    let fits = (options.memory / 8 * 5) / (4 * options.dims);
+    let wish = usize::try_from(lists).unwrap_or(usize::MAX).saturating_mul(SAMPLE_PER_LIST).max(2 * QUERIES);
+    let rows = usize::try_from(rows).unwrap_or(usize::MAX).max(QUERIES);
+    wish.min(fits.max(MIN_SAMPLE_PER_LIST)).min(rows)
+}
+
+/// The mean of the finite rows; zero where it does not exist.
+fn mean(rows: &[f32], dims: usize) -> Vec<f32> {
+    let mut sums = vec![0.0f64; dims];
+    let mut count = 0u64;
+    for row in rows.chunks_exact(dims) {
+        for (s, x) in sums.iter_mut().zip(row) {
+            *s += f64::from(*x);
+        }
+        count += 1;
+    }
+    sums.iter()
+        .map(|s| {
+            let mean = (s / count.max(1) as f64) as f32;
+            if mean.is_finite() { mean } else { 0.0 }
+        })
+        .collect()
+}
+
+/// The power of two that brings residuals to about length one, so that half-precision factors fit.
+fn scale(
+    sample: &[f32],
+    dims: usize,
+    means: &[f32],
+    pool: &ThreadPool,
+    progress: &dyn Progress,
+) -> Result<f32> {
+    let rows = &sample[..sample.len().min(1000 * dims)];
+    let mut lists = vec![0; rows.len() / dims];
+    Assigner::new(means, dims).assign(rows, &mut lists, pool, &|_, _| progress.tick())?;
+    let (mut sum, mut count) = (0.0f64, 0u32);
+    for (row, &list) in rows.chunks_exact(dims).zip(&lists) {
+        let d = f64::from(kernel::l2_squared(row, &means[list as usize * dims..][..dims]));
+        if d.is_finite() {
+            (sum, count) = (sum + d, count + 1);
+        }
+    }
+    let root = (sum / f64::from(count.max(1))).sqrt();
+    if !(root > 0.0 && root.is_finite()) {
+        return Ok(1.0);
+    }
+    // Kept where its square and its inverse are ordinary numbers.
+    Ok((-root.log2().round()).clamp(-60.0, 60.0).exp2() as f32)
+}

@@ -1,0 +1,280 @@
+//! Writing a built index: meta, origin, directory, list states, then list by list its codes and its
+//! extended records, every page once and in order of blocks.
+
+use super::model::Model;
+use super::runs::{Record, Runs, Sorted};
+use super::{Options, Progress, Spool};
+use crate::error::{Error, Kind, Result};
+use crate::ivf::directory::{Directory, Entry, entry_size};
+use crate::page::lists::{self, LISTS_PER_PAGE, ListState};
+use crate::page::meta::{META_BLOCK, TARGETS};
+use crate::page::tid::RecordRef;
+use crate::page::{MAX_CHANGE_PAGES, Meta, NO_BLOCK, Page, PageKind, Store, codes::BLOCK, tape};
+use crate::quant::pack;
+
+/// Writes block 0 as that of an unfinished build.
+pub fn reserve_meta<S: Store>(store: &S, options: &Options) -> Result<()> {
+    let meta = Meta {
+        ready: false,
+        metric: options.metric,
+        bits: options.bits,
+        dims: options.dims as u32,
+        seed: options.seed,
+        instance: 0,
+        generation: 0,
+        lists: 0,
+        scale: 1.0,
+        radius_weight: 0.0,
+        origin_first: NO_BLOCK,
+        directory_first: NO_BLOCK,
+        lists_first: NO_BLOCK,
+        built_rows: 0,
+        probes: [0; TARGETS.len()],
+    };
+    store.change(|change| {
+        let (block, handle) = change.extend()?;
+        if block != META_BLOCK {
+            return Err(Error::new(Kind::Internal, "an ivf index is built in an empty file"));
+        }
+        meta.write(change.page_mut(handle));
+        Ok(())
+    })
+}
+
+/// Declares the index complete.
+pub fn finish<S: Store>(store: &S, meta: &Meta) -> Result<()> {
+    store.change(|change| {
+        let handle = change.open(META_BLOCK)?;
+        Meta { ready: true, ..meta.clone() }.write(change.page_mut(handle));
+        Ok(())
+    })
+}
+
+/// Appends pages in batches of one change.
+struct Pages<'a, S: Store> {
+    store: &'a S,
+    next: u32,
+    waiting: Vec<Page>,
+}
+
+impl<S: Store> Pages<'_, S> {
+    fn push(&mut self, page: Page) -> Result<u32> {
+        let block = self.next;
+        self.next = block.checked_add(1).filter(|&b| b != NO_BLOCK).ok_or_else(too_large)?;
+        self.waiting.push(page);
+        if self.waiting.len() == MAX_CHANGE_PAGES {
+            self.flush()?;
+        }
+        Ok(block)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let first = self.next - self.waiting.len() as u32;
+        let waiting = &mut self.waiting;
+        self.store.change(|change| {
+            for (block, page) in (first..).zip(waiting.drain(..)) {
+                let (at, handle) = change.extend()?;
+                if at != block {
+                    return Err(Error::new(
+                        Kind::Internal,
+                        format!("block {at} was given out for block {block} while an ivf index was built"),
+                    ));
+                }
+                *change.page_mut(handle) = page;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Writes all pages but the final meta page, whose contents are returned.
+pub fn index<S: Store>(
+    store: &S,
+    model: &mut Model,
+    runs: Runs,
+    spool: &mut dyn Spool,
+    progress: &dyn Progress,
+) -> Result<Meta> {
+    let runs = runs.sort();
+    let directory = &model.directory;
+    let count = model.entries.len();
+    let mut meta = directory.meta.clone();
+    let padded = directory.padded();
+    let origin: Vec<u8> = directory.origin.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let mut block = META_BLOCK + 1;
+    if directory.origin.iter().any(|&x| x != 0.0) {
+        meta.origin_first = block;
+        block += tape::pages(origin.len());
+    }
+    meta.directory_first = block;
+    let size = entry_size(padded).checked_mul(count).ok_or_else(too_large)?;
+    block = block.checked_add(tape::pages(size)).ok_or_else(too_large)?;
+    meta.lists_first = block;
+    block = block.checked_add((count as u32).div_ceil(LISTS_PER_PAGE)).ok_or_else(too_large)?;
+    let plans = plan(directory, &mut model.entries, &runs, block)?;
+    meta.built_rows = (0..count).map(|l| u64::from(runs.count(l))).sum();
+
+    let mut pages = Pages { store, next: META_BLOCK + 1, waiting: Vec::new() };
+    if meta.origin_first != NO_BLOCK {
+        tape::write(PageKind::Origin, &origin, |page| pages.push(page).map(drop))?;
+    }
+    let mut bytes = Vec::with_capacity(size);
+    model.entries.iter().for_each(|entry| entry.write(&mut bytes));
+    tape::write(PageKind::Directory, &bytes, |page| pages.push(page).map(drop))?;
+    for states in plans.chunks(LISTS_PER_PAGE as usize) {
+        let mut page = Page::zeroed();
+        page.init(PageKind::Lists, 0);
+        states.iter().enumerate().for_each(|(i, plan)| lists::write(&mut page, i, &plan.state));
+        pages.push(page)?;
+    }
+    progress.total(meta.built_rows);
+    let mut done = 0;
+    for (list, plan) in plans.iter().enumerate() {
+        write_codes(directory, list, plan, &runs, spool, &mut pages)?;
+        write_extended(directory, list, plan, &runs, spool, &mut pages)?;
+        done += u64::from(runs.count(list));
+        progress.done(done);
+        progress.tick()?;
+    }
+    pages.flush()?;
+    Ok(meta)
+}
+
+struct Plan {
+    state: ListState,
+    extended_first: u32,
+}
+
+/// Gives every list its blocks: codes (each block's further pages behind it), then extended records.
+fn plan(directory: &Directory, entries: &mut [Entry], runs: &Sorted, first: u32) -> Result<Vec<Plan>> {
+    let mut block = u64::from(first);
+    let mut plans = Vec::with_capacity(entries.len());
+    for (list, entry) in entries.iter_mut().enumerate() {
+        let rows = runs.count(list);
+        let step = 1 + directory.codes.more() as u64;
+        let codes = u64::from(rows).div_ceil(directory.codes.rows() as u64).max(1);
+        let extended = directory.extended.map_or(0, |l| u64::from(rows).div_ceil(l.per_page() as u64));
+        let narrow = |b: u64| u32::try_from(b).ok().filter(|&b| b != NO_BLOCK).ok_or_else(too_large);
+        let head = narrow(block)?;
+        let extended_first = narrow(block + codes * step)?;
+        block += codes * step + extended;
+        let end = narrow(block)?;
+        entry.head = head;
+        entry.rows = rows;
+        entry.contiguous = extended_first - head;
+        plans.push(Plan {
+            state: ListState {
+                head,
+                insert: extended_first - step as u32,
+                extended: if extended == 0 { NO_BLOCK } else { end - 1 },
+                rows,
+                contiguous: entry.contiguous,
+            },
+            extended_first,
+        });
+    }
+    Ok(plans)
+}
+
+fn write_codes<S: Store>(
+    directory: &Directory,
+    list: usize,
+    plan: &Plan,
+    runs: &Sorted,
+    spool: &mut dyn Spool,
+    pages: &mut Pages<'_, S>,
+) -> Result<()> {
+    let layout = &directory.codes;
+    let per_page = layout.rows();
+    let mut open = new_codes(directory, list, pages.next);
+    let mut row = 0usize;
+    runs.each(list, spool, |record| {
+        if row > 0 && row.is_multiple_of(per_page) {
+            let next = pages.next + open.len() as u32;
+            open[0].set_next(next);
+            for page in open.drain(..) {
+                pages.push(page)?;
+            }
+            open = new_codes(directory, list, next);
+        }
+        let coded = Record::read(record, directory.codec.sign_bytes());
+        let reference = match directory.extended {
+            Some(layout) => RecordRef {
+                block: plan.extended_first + (row / layout.per_page()) as u32,
+                offset: (row % layout.per_page()) as u16,
+            },
+            None => coded.tid,
+        };
+        let slot = row % BLOCK;
+        let (first, more) = open.split_at_mut(1);
+        let mut block = layout.block_mut(&mut first[0], row % per_page / BLOCK);
+        block.put(slot, coded.add, coded.rescale, reference);
+        pack::write_signs(block.codes(), 0, slot, coded.signs);
+        for (i, page) in more.iter_mut().enumerate() {
+            let (group, _) = layout.more_groups(i);
+            pack::write_signs(layout.more_codes_mut(page, i), group, slot, coded.signs);
+        }
+        row += 1;
+        Ok(())
+    })?;
+    open.into_iter().try_for_each(|page| pages.push(page).map(drop))
+}
+
+/// An empty codes page for `block`, and the further pages that follow it.
+fn new_codes(directory: &Directory, list: usize, block: u32) -> Vec<Page> {
+    let layout = &directory.codes;
+    let mut pages = vec![Page::zeroed(); 1 + layout.more()];
+    pages[0].init(PageKind::Codes, list as u32);
+    if layout.more() > 0 {
+        let more: Vec<u32> = (block + 1..).take(layout.more()).collect();
+        layout.block_mut(&mut pages[0], 0).set_more(&more);
+        pages[1..].iter_mut().for_each(|p| p.init(PageKind::CodesMore, list as u32));
+    }
+    pages
+}
+
+fn write_extended<S: Store>(
+    directory: &Directory,
+    list: usize,
+    plan: &Plan,
+    runs: &Sorted,
+    spool: &mut dyn Spool,
+    pages: &mut Pages<'_, S>,
+) -> Result<()> {
+    let Some(layout) = directory.extended else { return Ok(()) };
+    let mut page = Page::zeroed();
+    let mut previous = NO_BLOCK;
+    let mut used = 0;
+    runs.each(list, spool, |record| {
+        if used == layout.per_page() {
+            previous = pages.push(page.clone())?;
+            used = 0;
+        }
+        if used == 0 {
+            page.init(PageKind::Extended, list as u32);
+            page.set_next(previous);
+        }
+        let row = Record::read(record, directory.codec.sign_bytes());
+        let (tid, rest) = layout.record_mut(&mut page, used).split_at_mut(crate::page::TID_SIZE);
+        tid.copy_from_slice(&row.tid.to_bytes());
+        rest.copy_from_slice(row.extended);
+        used += 1;
+        page.set_count(used as u32);
+        Ok(())
+    })?;
+    if used > 0 {
+        pages.push(page)?;
+    }
+    debug_assert!(
+        plan.state.extended == NO_BLOCK || plan.state.extended == pages.next - 1,
+        "the plan and the pages agree"
+    );
+    Ok(())
+}
+
+fn too_large() -> Error {
+    Error::new(Kind::LimitExceeded, "the ivf index would have more blocks than a relation can")
+}

@@ -1,0 +1,121 @@
+//! Measuring, on the index as written, how many lists a recall target needs (reference algorithms section 6).
+//!
+//! Sampled rows serve as queries (themselves excluded). For each, a scan of all lists by the stored codes
+//! gives its ten nearest rows; the rank of their lists in routing order is what a scan would have had to
+//! reach. The share of ranks below P is the recall of P probes.
+
+use super::build::Progress;
+use super::directory::Directory;
+use super::search::{Candidate, Router, Scanner, Sink};
+use crate::error::Result;
+use crate::page::meta::TARGETS;
+use crate::page::{Meta, Store};
+use crate::quant::QueryCode;
+
+/// Neighbours whose lists count.
+const NEIGHBOURS: usize = 10;
+/// Fewer queries say too little: every list is probed then.
+const LEAST_QUERIES: usize = 50;
+/// Candidates for the weight of a list's radius in its routing score.
+const WEIGHTS: [f32; 6] = [0.0, 0.15, 0.3, 0.45, 0.6, 0.9];
+/// Width of the bounds while calibrating, in standard deviations.
+const WIDTH: f32 = 2.0;
+/// Share of the allowed loss that is kept for what routing does not lose: bounds.
+const RESERVE: f32 = 0.1;
+
+/// Completes `meta` with the routing weight and the table of probes.
+///
+/// # Errors
+/// Damage, the store's errors and [`Progress::tick`]'s.
+pub fn calibrate<S: Store>(store: &S, meta: Meta, queries: &[f32], progress: &dyn Progress) -> Result<Meta> {
+    let directory = Directory::with_meta(store, meta)?;
+    let count = queries.len() / directory.padded();
+    if directory.lists() == 1 || count < LEAST_QUERIES {
+        return Ok(directory.meta);
+    }
+    progress.total(count as u64);
+    let mut ranks: [Vec<u32>; WEIGHTS.len()] = Default::default();
+    let mut state = Query::new(&directory);
+    for (i, query) in queries.chunks_exact(directory.padded()).enumerate() {
+        let lists = state.neighbours(store, &directory, query)?;
+        for (weight, ranks) in WEIGHTS.iter().zip(&mut ranks) {
+            state.ranks(&directory, &lists, *weight, ranks);
+        }
+        progress.done(i as u64 + 1);
+        progress.tick()?;
+    }
+    for ranks in &mut ranks {
+        ranks.sort_unstable();
+    }
+    let probes_at = |ranks: &[u32], target: f32| {
+        let share = target + (1.0 - target) * RESERVE;
+        let at = ((share * ranks.len() as f32).ceil() as usize).clamp(1, ranks.len().max(1));
+        ranks.get(at - 1).map_or(directory.lists(), |r| r + 1)
+    };
+    let best = (0..WEIGHTS.len()).min_by_key(|&w| probes_at(&ranks[w], 0.95)).unwrap_or(0);
+    let mut meta = directory.meta.clone();
+    meta.radius_weight = WEIGHTS[best];
+    meta.probes = TARGETS.map(|target| probes_at(&ranks[best], target));
+    Ok(meta)
+}
+
+struct Query {
+    code: QueryCode,
+    router: Router,
+    scanner: Scanner,
+    scores: Vec<f32>,
+}
+
+impl Query {
+    fn new(directory: &Directory) -> Self {
+        Self {
+            code: QueryCode::new(&directory.codec, &vec![0.0; directory.padded()]),
+            router: Router::default(),
+            scanner: Scanner::default(),
+            scores: Vec::new(),
+        }
+    }
+
+    /// The lists of the nearest rows, the very nearest (the query itself) left out.
+    fn neighbours<S: Store>(&mut self, store: &S, directory: &Directory, query: &[f32]) -> Result<Vec<u32>> {
+        self.code.set(&directory.codec, query);
+        self.router.start(directory, query);
+        let mut nearest = Nearest { rows: Vec::with_capacity(NEIGHBOURS + 2) };
+        while let Some(list) = self.router.next() {
+            let terms = self.router.terms(directory, list, query);
+            self.scanner.list(store, directory, &self.code, (list, terms, WIDTH), &mut nearest)?;
+        }
+        Ok(nearest.rows.iter().skip(1).map(|r| r.1).collect())
+    }
+
+    fn ranks(&mut self, directory: &Directory, lists: &[u32], weight: f32, out: &mut Vec<u32>) {
+        self.scores.clear();
+        self.scores.extend((0..directory.lists()).map(|l| self.router.score(directory, l, weight)));
+        for &list in lists {
+            let score = self.scores[list as usize];
+            out.push(self.scores.iter().filter(|&&s| s < score).count() as u32);
+        }
+    }
+}
+
+/// The nearest rows by their upper bounds (whose widths hardly differ), ascending, with their lists.
+struct Nearest {
+    rows: Vec<(f32, u32)>,
+}
+
+impl Sink for Nearest {
+    fn threshold(&self) -> f32 {
+        if self.rows.len() <= NEIGHBOURS {
+            return f32::INFINITY;
+        }
+        self.rows.last().map_or(f32::INFINITY, |r| r.0)
+    }
+
+    fn push(&mut self, list: u32, candidate: Candidate) {
+        let at = self.rows.partition_point(|r| r.0 <= candidate.upper);
+        if at <= NEIGHBOURS {
+            self.rows.insert(at, (candidate.upper, list));
+            self.rows.truncate(NEIGHBOURS + 1);
+        }
+    }
+}

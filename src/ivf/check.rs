@@ -1,0 +1,207 @@
+//! The verifier: reads every page and fails at the first contradiction.
+
+use serde::Serialize;
+
+use super::directory::{Directory, read_meta};
+use super::insert::expect_owned;
+use super::walk;
+use crate::error::{Error, Result};
+use crate::page::codes::BLOCK;
+use crate::page::meta::META_BLOCK;
+use crate::page::{NO_BLOCK, PAGE_SIZE, Page, PageKind, Store, Tid, lists, tape};
+use crate::quant::padded_dims;
+
+/// What the verifier counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Pages of the index.
+    pub pages: u32,
+    /// Pages that nothing refers to (left by a crash or an error).
+    pub unused_pages: u32,
+    /// Lists.
+    pub lists: u32,
+    /// Rows in the index.
+    pub live: u64,
+    /// Slots that vacuum has freed and no insert has reused.
+    pub dead: u64,
+}
+
+/// Verifies the whole index and calls `visit` with the heap address of every row in it.
+///
+/// # Errors
+/// [`crate::error::Kind::Corrupted`] at the first damage; `visit`'s and `tick`'s errors.
+pub fn check<S: Store>(
+    store: &S,
+    visit: &mut dyn FnMut(Tid) -> Result<()>,
+    tick: &dyn Fn() -> Result<()>,
+) -> Result<Report> {
+    let mut check =
+        Check { store, seen: Vec::new(), report: Report::default(), records: Vec::new(), visit, tick };
+    let directory = check.fixed_pages()?;
+    for list in 0..directory.lists() {
+        check.list(&directory, list)?;
+    }
+    check.unreferenced()?;
+    Ok(check.report)
+}
+
+struct Check<'a, S: Store> {
+    store: &'a S,
+    seen: Vec<bool>,
+    report: Report,
+    /// Records of the list at hand that a slot refers to.
+    records: Vec<(u32, u16)>,
+    visit: &'a mut dyn FnMut(Tid) -> Result<()>,
+    tick: &'a dyn Fn() -> Result<()>,
+}
+
+impl<S: Store> Check<'_, S> {
+    fn mark(&mut self, block: u32) -> Result<()> {
+        let at = block as usize;
+        if at >= self.seen.len() {
+            let blocks = self.store.blocks()?;
+            if block >= blocks {
+                return Err(Error::corrupted(block, "the page lies beyond the end of the index"));
+            }
+            self.seen.resize(blocks as usize, false);
+        }
+        if std::mem::replace(&mut self.seen[at], true) {
+            return Err(Error::corrupted(block, "the page is referred to twice"));
+        }
+        Ok(())
+    }
+
+    fn fixed_pages(&mut self) -> Result<Directory> {
+        let meta = read_meta(self.store)?;
+        let directory = Directory::load(self.store)?;
+        let padded = padded_dims(meta.dims as usize);
+        self.mark(META_BLOCK)?;
+        if meta.origin_first != NO_BLOCK {
+            (meta.origin_first..).take(tape::pages(padded * 4) as usize).try_for_each(|b| self.mark(b))?;
+        }
+        let size = super::directory::entry_size(padded) * meta.lists as usize;
+        (meta.directory_first..).take(tape::pages(size) as usize).try_for_each(|b| self.mark(b))?;
+        for block in (meta.lists_first..).take(meta.lists.div_ceil(lists::LISTS_PER_PAGE) as usize) {
+            self.mark(block)?;
+            self.store.read(block)?.expect_kind(block, PageKind::Lists)?;
+        }
+        self.report.lists = meta.lists;
+        Ok(directory)
+    }
+
+    fn list(&mut self, directory: &Directory, list: u32) -> Result<()> {
+        let (state_block, index) = directory.state_position(list);
+        let state = lists::read(&*self.store.read(state_block)?, index);
+        if state.head != directory.head(list).0 {
+            return Err(Error::corrupted(state_block, "list state and directory name different first pages"));
+        }
+        let mut slots = Vec::new();
+        let mut insert_found = false;
+        let mut addresses = walk::Addresses::new(self.store, directory);
+        let store = self.store;
+        self.records.clear();
+        walk::codes_pages(store, directory, list, |block, page| {
+            (self.tick)()?;
+            self.mark(block)?;
+            insert_found |= block == state.insert;
+            slots.clear();
+            self.codes_page(directory, list, block, page, &mut slots)?;
+            addresses.forget();
+            for &(reference, live) in &slots {
+                let tid = addresses.get(list, reference)?;
+                if directory.extended.is_some() {
+                    self.records.push((reference.block, reference.offset));
+                }
+                if live {
+                    if tid.offset == 0 || tid.block == NO_BLOCK {
+                        return Err(Error::corrupted(block, "a live slot has no heap address"));
+                    }
+                    (self.visit)(tid)?;
+                }
+            }
+            Ok(())
+        })?;
+        if !insert_found {
+            return Err(Error::corrupted(state_block, "the insert page is not a page of its list"));
+        }
+        self.extended_pages(directory, list)
+    }
+
+    fn codes_page(
+        &mut self,
+        directory: &Directory,
+        list: u32,
+        block: u32,
+        page: &Page,
+        slots: &mut Vec<(Tid, bool)>,
+    ) -> Result<()> {
+        let layout = &directory.codes;
+        for b in 0..layout.blocks() {
+            let view = layout.block(page, b);
+            let (live, owned) = (view.live(), view.owned());
+            if live & !owned != 0 {
+                return Err(Error::corrupted(block, "a live slot has no reference"));
+            }
+            self.report.live += u64::from(live.count_ones());
+            self.report.dead += u64::from((owned & !live).count_ones());
+            // A dead slot of an index without records refers to a heap row that may be gone.
+            let referring = if directory.extended.is_some() { owned } else { live };
+            slots.extend(
+                (0..BLOCK)
+                    .filter(|s| referring >> s & 1 == 1)
+                    .map(|s| (view.reference(s), live >> s & 1 == 1)),
+            );
+            for i in 0..layout.more() {
+                let more = view.more(i);
+                self.mark(more)?;
+                expect_owned(&*self.store.read(more)?, more, PageKind::CodesMore, list)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every record belongs to one slot, and lies on a page of the list.
+    fn extended_pages(&mut self, directory: &Directory, list: u32) -> Result<()> {
+        if directory.extended.is_none() {
+            return Ok(());
+        }
+        self.records.sort_unstable();
+        if let Some(twice) = self.records.windows(2).find(|w| w[0] == w[1]) {
+            return Err(Error::corrupted(twice[0].0, "two slots refer to one record"));
+        }
+        // Read after the slots: an insert may have added a page meanwhile, never removed one.
+        let (state_block, index) = directory.state_position(list);
+        let mut block = lists::read(&*self.store.read(state_block)?, index).extended;
+        let mut pages = Vec::new();
+        while block != NO_BLOCK {
+            self.mark(block)?;
+            let page = self.store.read(block)?;
+            expect_owned(&page, block, PageKind::Extended, list)?;
+            pages.push(block);
+            block = page.next();
+        }
+        pages.sort_unstable();
+        match self.records.iter().find(|r| pages.binary_search(&r.0).is_err()) {
+            Some(r) => Err(Error::corrupted(r.0, "a record lies outside its list's pages")),
+            None => Ok(()),
+        }
+    }
+
+    /// Pages that nothing refers to must at least be pages.
+    fn unreferenced(&mut self) -> Result<()> {
+        let blocks = self.store.blocks()?;
+        self.report.pages = blocks;
+        for block in 0..blocks {
+            if self.seen.get(block as usize) == Some(&true) {
+                continue;
+            }
+            (self.tick)()?;
+            let page = self.store.read(block)?;
+            if page.kind().is_none() && page.bytes() != &[0; PAGE_SIZE] {
+                return Err(Error::corrupted(block, "the page is neither empty nor an ivf page"));
+            }
+            self.report.unused_pages += 1;
+        }
+        Ok(())
+    }
+}

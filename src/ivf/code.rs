@@ -1,0 +1,93 @@
+//! From a vector to the bytes that the index stores for it.
+
+use super::directory::Directory;
+use crate::kernel;
+use crate::quant::{Factors, Form};
+use crate::value::Metric;
+
+/// A coded row, and the memory to code the next one.
+pub struct RowCode {
+    /// The list the row belongs to.
+    pub list: u32,
+    /// Sign bits, least significant first.
+    pub signs: Vec<u8>,
+    /// Factors of the first stage.
+    pub factors: Factors,
+    /// Factors and bits of the extended record.
+    pub extended: Vec<u8>,
+    /// Squared distance from the centroid, in index units.
+    pub residual: f32,
+    unit: Vec<f32>,
+    point: Vec<f32>,
+    centroid: Vec<f32>,
+}
+
+impl RowCode {
+    /// Memory for rows of an index.
+    pub fn new(directory: &Directory) -> Self {
+        let padded = directory.padded();
+        Self {
+            list: 0,
+            signs: vec![0; directory.codec.sign_bytes()],
+            factors: Factors::default(),
+            extended: vec![0; directory.codec.extended_size()],
+            residual: 0.0,
+            unit: vec![0.0; directory.dims()],
+            point: vec![0.0; padded],
+            centroid: vec![0.0; padded],
+        }
+    }
+
+    /// Codes `vector` for the nearest list. False if the row is not to be indexed (a zero vector under
+    /// cosine).
+    pub fn encode(&mut self, directory: &Directory, vector: &[f32]) -> bool {
+        if directory.metric() == Metric::Cosine {
+            if !normalize(vector, &mut self.unit) {
+                return false;
+            }
+            directory.transform(&self.unit, &mut self.point);
+        } else {
+            directory.transform(vector, &mut self.point);
+        }
+        self.list = directory.nearest(&self.point);
+        self.encode_point(directory);
+        true
+    }
+
+    /// Codes a vector that is already normalised where the metric wants it, for a given list.
+    pub fn encode_unit(&mut self, directory: &Directory, vector: &[f32], list: u32) {
+        directory.transform(vector, &mut self.point);
+        self.list = list;
+        self.encode_point(directory);
+    }
+
+    fn encode_point(&mut self, directory: &Directory) {
+        let (codes, scale) = directory.centroid(self.list);
+        for ((c, p), b) in self.centroid.iter_mut().zip(&mut self.point).zip(codes) {
+            *c = f32::from(*b) * scale;
+            *p -= *c;
+        }
+        self.residual = kernel::inner_product(&self.point, &self.point);
+        let form = match directory.metric() {
+            Metric::L2 | Metric::Cosine => Form::L2,
+            Metric::InnerProduct => Form::InnerProduct {
+                residual_dot_centre: kernel::inner_product(&self.point, &self.centroid)
+                    + kernel::inner_product(&self.point, &directory.origin),
+            },
+        };
+        self.factors =
+            directory.codec.encode(&self.point, &self.centroid, form, &mut self.signs, &mut self.extended);
+    }
+}
+
+/// Scales `vector` to length one. False if it has no direction (its norm is zero).
+pub fn normalize(vector: &[f32], out: &mut [f32]) -> bool {
+    let norm = kernel::norm_squared(vector).sqrt();
+    if norm == 0.0 {
+        return false;
+    }
+    for (o, v) in out.iter_mut().zip(vector) {
+        *o = (f64::from(*v) / norm) as f32;
+    }
+    true
+}

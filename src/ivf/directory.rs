@@ -1,0 +1,298 @@
+//! The decoded directory: what a backend keeps of an index between scans. Immutable; validated by the meta
+//! page's instance and generation.
+
+use crate::error::{Error, Kind, Result};
+use crate::kernel;
+use crate::page::meta::META_BLOCK;
+use crate::page::{Meta, NO_BLOCK, PageKind, Store, codes, extended, lists, tape};
+use crate::quant::{Codec, Rotation, padded_dims};
+use crate::value::Metric;
+
+/// Fixed bytes of a directory entry before the centroid's codes: head block, contiguous pages, radius,
+/// scale, rows at build, reserved.
+const ENTRY_HEAD: usize = 24;
+
+/// One list as the directory stores it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// First codes page.
+    pub head: u32,
+    /// Codes pages from `head` on that are consecutive.
+    pub contiguous: u32,
+    /// Root mean square distance of the list's rows from its centroid.
+    pub radius: f32,
+    /// The centroid is `codes * scale`, rotated and relative to the origin.
+    pub scale: f32,
+    /// Rows when it was built.
+    pub rows: u32,
+    /// One byte per padded dimension.
+    pub codes: Vec<i8>,
+}
+
+/// Bytes of a directory entry for `padded` dimensions.
+pub fn entry_size(padded: usize) -> usize {
+    ENTRY_HEAD + padded
+}
+
+impl Entry {
+    /// A list at `centroid` (rotated, relative to the origin), rounded to bytes.
+    pub fn new(centroid: &[f32]) -> Self {
+        let max = centroid.iter().fold(0.0f32, |m, x| if x.is_finite() { m.max(x.abs()) } else { m });
+        let scale = if max > 0.0 { max / 127.0 } else { 0.0 };
+        let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+        let codes = centroid.iter().map(|x| (x * inverse).round().clamp(-127.0, 127.0) as i8).collect();
+        Self { head: NO_BLOCK, contiguous: 0, radius: 0.0, scale, rows: 0, codes }
+    }
+
+    /// The centroid that coding and search both use.
+    pub fn centroid(&self, out: &mut [f32]) {
+        for (o, c) in out.iter_mut().zip(&self.codes) {
+            *o = f32::from(*c) * self.scale;
+        }
+    }
+
+    fn read(bytes: &[u8]) -> Self {
+        let word = |i: usize| [bytes[4 * i], bytes[4 * i + 1], bytes[4 * i + 2], bytes[4 * i + 3]];
+        Self {
+            head: u32::from_le_bytes(word(0)),
+            contiguous: u32::from_le_bytes(word(1)),
+            radius: f32::from_le_bytes(word(2)),
+            scale: f32::from_le_bytes(word(3)),
+            rows: u32::from_le_bytes(word(4)),
+            codes: bytes[ENTRY_HEAD..].iter().map(|b| b.cast_signed()).collect(),
+        }
+    }
+
+    /// Appends the stored form.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.head.to_le_bytes());
+        out.extend_from_slice(&self.contiguous.to_le_bytes());
+        out.extend_from_slice(&self.radius.to_le_bytes());
+        out.extend_from_slice(&self.scale.to_le_bytes());
+        out.extend_from_slice(&self.rows.to_le_bytes());
+        out.extend_from_slice(&0u32.to_le_bytes());
+        out.extend(self.codes.iter().map(|c| c.cast_unsigned()));
+    }
+}
+
+/// The directory, decoded.
+pub struct Directory {
+    /// The meta page as it was read.
+    pub meta: Meta,
+    /// The index's rotation.
+    pub rotation: Rotation,
+    /// The index's codes.
+    pub codec: Codec,
+    /// How code blocks lie on pages.
+    pub codes: codes::Layout,
+    /// How extended records lie on pages, unless there are none.
+    pub extended: Option<extended::Layout>,
+    /// The rotated, scaled origin.
+    pub origin: Vec<f32>,
+    padded: usize,
+    centroids: Vec<i8>,
+    scales: Vec<f32>,
+    norms: Vec<f32>,
+    radii: Vec<f32>,
+    origin_products: Vec<f32>,
+    heads: Vec<(u32, u32)>,
+}
+
+impl Directory {
+    /// Reads and decodes the directory.
+    pub fn load<S: Store>(store: &S) -> Result<Self> {
+        let meta = read_meta(store)?;
+        if !meta.ready {
+            return Err(Error::new(Kind::Corrupted, "the ivf index was not built to its end")
+                .with_hint("Rebuild the index with REINDEX."));
+        }
+        Self::with_meta(store, meta)
+    }
+
+    /// The directory of an index whose meta page is known.
+    pub(super) fn with_meta<S: Store>(store: &S, meta: Meta) -> Result<Self> {
+        let padded = padded_dims(meta.dims as usize);
+        let size = entry_size(padded);
+        let total = size.saturating_mul(meta.lists as usize);
+        let bytes = tape::read(store, meta.directory_first, PageKind::Directory, total)?;
+        let origin = if meta.origin_first == NO_BLOCK {
+            vec![0.0; padded]
+        } else {
+            tape::read(store, meta.origin_first, PageKind::Origin, padded * 4)?
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect()
+        };
+        Self::new(meta, origin, bytes.chunks_exact(size).map(Entry::read))
+    }
+
+    /// A directory from its parts.
+    pub fn new(meta: Meta, origin: Vec<f32>, entries: impl Iterator<Item = Entry>) -> Result<Self> {
+        let padded = padded_dims(meta.dims as usize);
+        let codec = Codec::new(padded, meta.bits)?;
+        let mut directory = Self {
+            rotation: Rotation::new(meta.dims as usize, meta.seed),
+            codes: codes::Layout::new(padded),
+            extended: extended::Layout::new(codec.extended_size()),
+            codec,
+            origin,
+            padded,
+            centroids: Vec::new(),
+            scales: Vec::new(),
+            norms: Vec::new(),
+            radii: Vec::new(),
+            origin_products: Vec::new(),
+            heads: Vec::new(),
+            meta,
+        };
+        for entry in entries {
+            directory.push(&entry)?;
+        }
+        Ok(directory)
+    }
+
+    fn push(&mut self, entry: &Entry) -> Result<()> {
+        if !entry.radius.is_finite() || !entry.scale.is_finite() {
+            let list = self.heads.len();
+            return Err(Error::corrupted(
+                self.meta.directory_first,
+                format_args!("the directory entry of list {list} is not valid"),
+            ));
+        }
+        self.centroids.extend_from_slice(&entry.codes);
+        self.norms.push(kernel::dot_i8(&entry.codes, &entry.codes) as f32 * entry.scale * entry.scale);
+        self.origin_products.push(kernel::dot_f32_i8(&self.origin, &entry.codes) * entry.scale);
+        self.scales.push(entry.scale);
+        self.radii.push(entry.radius);
+        self.heads.push((entry.head, entry.contiguous));
+        Ok(())
+    }
+
+    /// Whether the index is still the one this was read from.
+    pub fn is_current<S: Store>(&self, store: &S) -> Result<bool> {
+        let meta = read_meta(store)?;
+        Ok(meta == self.meta)
+    }
+
+    /// Bytes this takes.
+    pub fn memory(&self) -> usize {
+        self.centroids.len() + self.heads.len() * 24 + self.origin.len() * 8
+    }
+
+    /// Dimensions of the indexed vectors.
+    pub fn dims(&self) -> usize {
+        self.meta.dims as usize
+    }
+
+    /// Dimensions of the codes.
+    pub fn padded(&self) -> usize {
+        self.padded
+    }
+
+    /// What the index orders by.
+    pub fn metric(&self) -> Metric {
+        self.meta.metric
+    }
+
+    /// Number of lists.
+    pub fn lists(&self) -> u32 {
+        self.meta.lists
+    }
+
+    /// First codes page of a list and how many consecutive ones the build wrote.
+    pub fn head(&self, list: u32) -> (u32, u32) {
+        self.heads[list as usize]
+    }
+
+    /// The page and index of a list's state.
+    pub fn state_position(&self, list: u32) -> (u32, usize) {
+        let (page, index) = lists::position(list);
+        (self.meta.lists_first + page, index)
+    }
+
+    /// Rotates, scales and centres `vector` (already normalised for cosine) into `out`.
+    pub fn transform(&self, vector: &[f32], out: &mut [f32]) {
+        self.rotation.apply(vector, out);
+        for (o, g) in out.iter_mut().zip(&self.origin) {
+            *o = *o * self.meta.scale - g;
+        }
+    }
+
+    /// The codes and scale of a list's centroid.
+    pub fn centroid(&self, list: u32) -> (&[i8], f32) {
+        let at = list as usize * self.padded;
+        (&self.centroids[at..at + self.padded], self.scales[list as usize])
+    }
+
+    /// Squared norm of a list's centroid.
+    pub fn norm(&self, list: u32) -> f32 {
+        self.norms[list as usize]
+    }
+
+    /// Inner product of a list's centroid with the origin.
+    pub fn origin_product(&self, list: u32) -> f32 {
+        self.origin_products[list as usize]
+    }
+
+    /// Root mean square radius of a list.
+    pub fn radius(&self, list: u32) -> f32 {
+        self.radii[list as usize]
+    }
+
+    /// The list whose centroid is nearest to the transformed `x`: byte products for all, exact for the best.
+    pub fn nearest(&self, x: &[f32]) -> u32 {
+        const REFINED: usize = 4;
+        let bytes = Bytes::new(x);
+        let mut best = [(f32::INFINITY, 0u32); REFINED];
+        for list in 0..self.lists() {
+            let (codes, scale) = self.centroid(list);
+            let d = self.norm(list) - 2.0 * scale * bytes.scale * kernel::dot_i8(&bytes.codes, codes) as f32;
+            if d < best[REFINED - 1].0 {
+                let at = best.partition_point(|b| b.0 <= d);
+                best[at..].rotate_right(1);
+                best[at] = (d, list);
+            }
+        }
+        let exact = |list: u32| {
+            let (codes, scale) = self.centroid(list);
+            self.norm(list) - 2.0 * scale * kernel::dot_f32_i8(x, codes)
+        };
+        best.iter()
+            .filter(|b| b.0.is_finite())
+            .map(|&(_, list)| (exact(list), list))
+            .min_by(|a, b| a.0.total_cmp(&b.0))
+            .map_or(0, |(_, list)| list)
+    }
+}
+
+/// A vector rounded to bytes, for products with centroids.
+#[derive(Default)]
+pub struct Bytes {
+    /// One byte per dimension.
+    pub codes: Vec<i8>,
+    /// The vector is about `codes * scale`.
+    pub scale: f32,
+}
+
+impl Bytes {
+    /// Rounds `x`.
+    pub fn new(x: &[f32]) -> Self {
+        let mut bytes = Self::default();
+        bytes.set(x);
+        bytes
+    }
+
+    /// Rounds `x` into the same memory.
+    pub fn set(&mut self, x: &[f32]) {
+        let max = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        self.scale = if max.is_finite() { max / 127.0 } else { 0.0 };
+        let inverse = if self.scale > 0.0 { 1.0 / self.scale } else { 0.0 };
+        self.codes.clear();
+        self.codes.extend(x.iter().map(|v| (v * inverse).round_ties_even() as i8));
+    }
+}
+
+/// Reads the meta page.
+pub fn read_meta<S: Store>(store: &S) -> Result<Meta> {
+    Meta::read(&*store.read(META_BLOCK)?)
+}

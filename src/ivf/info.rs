@@ -1,0 +1,114 @@
+//! What `ivf_index_info` tells.
+
+use serde::Serialize;
+
+use super::directory::Directory;
+use super::walk;
+use crate::error::Result;
+use crate::page::meta::{TARGETS, VERSION};
+use crate::page::{PAGE_SIZE, Store};
+use crate::value::Metric;
+
+/// The state of an index.
+#[derive(Clone, Debug, Serialize)]
+pub struct Info {
+    /// On-disk format.
+    pub version: u16,
+    /// `l2`, `cosine` or `inner_product`.
+    pub metric: &'static str,
+    /// Dimensions of the vectors.
+    pub dimensions: u32,
+    /// Bits per dimension in total.
+    pub bits: u8,
+    /// Number of lists.
+    pub lists: u32,
+    /// Rows in the index.
+    pub live_rows: u64,
+    /// Freed slots that wait for reuse.
+    pub dead_rows: u64,
+    /// Rows when it was built.
+    pub built_rows: u64,
+    /// Bytes on disk.
+    pub size_bytes: u64,
+    /// Pages.
+    pub pages: u32,
+    /// Bytes per live row.
+    pub bytes_per_row: f64,
+    /// Bytes a backend keeps for routing.
+    pub directory_bytes: u64,
+    /// Rows in the smallest list.
+    pub smallest_list: u64,
+    /// Rows in the largest list.
+    pub largest_list: u64,
+    /// Rows in the largest list by those in an average one.
+    pub imbalance: f64,
+    /// Lists probed for each recall target, as calibrated; empty when every list is probed.
+    pub calibration: Vec<Calibrated>,
+}
+
+/// One line of the calibration table.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Calibrated {
+    /// The recall asked for.
+    pub recall_target: f32,
+    /// Lists it takes for ten rows.
+    pub probes: u32,
+}
+
+/// Reads the whole index and describes it.
+///
+/// # Errors
+/// Damage, and the store's and `tick`'s errors.
+pub fn info<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Info> {
+    let directory = Directory::load(store)?;
+    let meta = &directory.meta;
+    let (mut live, mut dead) = (0u64, 0u64);
+    let (mut smallest, mut largest) = (u64::MAX, 0);
+    for list in 0..directory.lists() {
+        let mut rows = 0;
+        walk::codes_pages(store, &directory, list, |_, page| {
+            for b in 0..directory.codes.blocks() {
+                let block = directory.codes.block(page, b);
+                rows += u64::from(block.live().count_ones());
+                dead += u64::from((block.owned() & !block.live()).count_ones());
+            }
+            tick()
+        })?;
+        live += rows;
+        smallest = smallest.min(rows);
+        largest = largest.max(rows);
+    }
+    let pages = store.blocks()?;
+    let size = u64::from(pages) * PAGE_SIZE as u64;
+    let calibrated = meta.probes.iter().any(|&p| p > 0);
+    Ok(Info {
+        version: VERSION,
+        metric: match meta.metric {
+            Metric::L2 => "l2",
+            Metric::Cosine => "cosine",
+            Metric::InnerProduct => "inner_product",
+        },
+        dimensions: meta.dims,
+        bits: meta.bits,
+        lists: meta.lists,
+        live_rows: live,
+        dead_rows: dead,
+        built_rows: meta.built_rows,
+        size_bytes: size,
+        pages,
+        bytes_per_row: if live > 0 { size as f64 / live as f64 } else { 0.0 },
+        directory_bytes: directory.memory() as u64,
+        smallest_list: smallest,
+        largest_list: largest,
+        imbalance: if live > 0 { largest as f64 * f64::from(meta.lists) / live as f64 } else { 1.0 },
+        calibration: if calibrated {
+            TARGETS
+                .iter()
+                .zip(meta.probes)
+                .map(|(&recall_target, probes)| Calibrated { recall_target, probes })
+                .collect()
+        } else {
+            Vec::new()
+        },
+    })
+}

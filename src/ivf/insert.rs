@@ -1,0 +1,217 @@
+//! Adding one row: route, code, and put it into a free slot of its list.
+//!
+//! Steps, each one atomic change: make the list longer if its pages are full; give it an extended page if a
+//! record needs one; write the row. A crash between them leaves empty pages that the list owns. Locks are
+//! taken in the order list state, codes, extended, new pages.
+
+use super::code::RowCode;
+use super::directory::Directory;
+use super::walk::guard_circle;
+use crate::error::{Error, Kind, Result};
+use crate::page::codes::BLOCK;
+use crate::page::tid::RecordRef;
+use crate::page::{Change, NO_BLOCK, Page, PageHandle, PageKind, Store, TID_SIZE, Tid, lists};
+use crate::quant::pack;
+
+/// Inserts a row. False if it is not to be indexed (a zero vector under cosine).
+///
+/// # Errors
+/// Damage in the pages of the list, or the store's errors.
+pub fn insert<S: Store>(store: &S, directory: &Directory, tid: Tid, vector: &[f32]) -> Result<bool> {
+    let mut code = RowCode::new(directory);
+    if !code.encode(directory, vector) {
+        return Ok(false);
+    }
+    let (state_block, state_index) = directory.state_position(code.list);
+    let state = {
+        let page = store.read(state_block)?;
+        page.expect_kind(state_block, PageKind::Lists)?;
+        lists::read(&page, state_index)
+    };
+    let mut insertion = Insertion { store, directory, code, tid, extended: state.extended };
+    let mut block = state.insert;
+    let mut steps = 0u32;
+    loop {
+        match insertion.put(block)? {
+            Put::Done => break,
+            Put::Full(next) if next != NO_BLOCK => block = next,
+            Put::Full(_) => block = insertion.grow(block)?,
+            Put::NoRecord => insertion.grow_extended()?,
+        }
+        guard_circle(store, block, &mut steps)?;
+    }
+    if block != state.insert {
+        store.change(|change| {
+            let handle = change.open(state_block)?;
+            let mut state = lists::read(change.page(handle), state_index);
+            state.insert = block;
+            lists::write(change.page_mut(handle), state_index, &state);
+            Ok(())
+        })?;
+    }
+    Ok(true)
+}
+
+enum Put {
+    Done,
+    /// No free slot; the next page of the chain.
+    Full(u32),
+    /// The slot is new and the extended page has no place for its record.
+    NoRecord,
+}
+
+struct Insertion<'a, S: Store> {
+    store: &'a S,
+    directory: &'a Directory,
+    code: RowCode,
+    tid: Tid,
+    /// The extended page that takes new records.
+    extended: u32,
+}
+
+impl<S: Store> Insertion<'_, S> {
+    /// Tries to write the row to the codes page `block`.
+    fn put(&self, block: u32) -> Result<Put> {
+        let layout = &self.directory.codes;
+        self.store.change(|change| {
+            let codes = change.open(block)?;
+            let page = change.page(codes);
+            expect_owned(page, block, PageKind::Codes, self.code.list)?;
+            let free = (0..layout.blocks()).find_map(|b| {
+                let free = !layout.block(page, b).live();
+                (free != 0).then(|| (b, free))
+            });
+            let Some((index, free)) = free else { return Ok(Put::Full(page.next())) };
+            let view = layout.block(page, index);
+            // A slot that owns a record is taken first: it costs no new space.
+            let reusable = free & view.owned();
+            let slot = if reusable != 0 { reusable } else { free }.trailing_zeros() as usize;
+            debug_assert!(slot < BLOCK);
+            let more: Vec<u32> = (0..layout.more()).map(|i| view.more(i)).collect();
+            let owned = (reusable != 0).then(|| view.reference(slot));
+            let Some((reference, record)) = self.place(change, owned)? else { return Ok(Put::NoRecord) };
+            for (i, &more_block) in more.iter().enumerate() {
+                let handle = change.open(more_block)?;
+                expect_owned(change.page(handle), more_block, PageKind::CodesMore, self.code.list)?;
+                let (group, _) = layout.more_groups(i);
+                let out = layout.more_codes_mut(change.page_mut(handle), i);
+                pack::write_signs(out, group, slot, &self.code.signs);
+                change.flush(handle)?;
+            }
+            if let Some(handle) = record {
+                self.write_record(change.page_mut(handle), reference);
+            }
+            let mut block = layout.block_mut(change.page_mut(codes), index);
+            pack::write_signs(block.codes(), 0, slot, &self.code.signs);
+            let factors = &self.code.factors;
+            block.put(slot, factors.add.to_bits(), factors.rescale.to_bits(), reference);
+            Ok(Put::Done)
+        })
+    }
+
+    /// The reference that the slot will hold and the opened page of its record; `None` if there is no room
+    /// for a new record. `owned` is the reference the slot already has.
+    fn place(
+        &self,
+        change: &mut dyn Change,
+        owned: Option<RecordRef>,
+    ) -> Result<Option<(RecordRef, Option<PageHandle>)>> {
+        let Some(layout) = self.directory.extended else { return Ok(Some((self.tid, None))) };
+        let block = owned.map_or(self.extended, |r| r.block);
+        if block == NO_BLOCK {
+            return Ok(None);
+        }
+        let handle = change.open(block)?;
+        let page = change.page(handle);
+        expect_owned(page, block, PageKind::Extended, self.code.list)?;
+        let used = page.count();
+        match owned {
+            Some(reference) if u32::from(reference.offset) < used => Ok(Some((reference, Some(handle)))),
+            Some(_) => Err(Error::corrupted(block, "a slot refers to a record that does not exist")),
+            None if used as usize >= layout.per_page() => Ok(None),
+            None => Ok(Some((RecordRef { block, offset: used as u16 }, Some(handle)))),
+        }
+    }
+
+    fn write_record(&self, page: &mut Page, reference: RecordRef) {
+        let Some(layout) = self.directory.extended else { return };
+        let (tid, rest) = layout.record_mut(page, usize::from(reference.offset)).split_at_mut(TID_SIZE);
+        tid.copy_from_slice(&self.tid.to_bytes());
+        rest.copy_from_slice(&self.code.extended);
+        let used = page.count().max(u32::from(reference.offset) + 1);
+        page.set_count(used);
+    }
+
+    /// Adds an empty codes page behind `tail` and returns it, or the one that somebody else has added.
+    fn grow(&self, tail: u32) -> Result<u32> {
+        let layout = &self.directory.codes;
+        let list = self.code.list;
+        let mut more = Vec::with_capacity(layout.more());
+        for _ in 0..layout.more() {
+            // Nothing points to these pages until the last step; a crash leaves them unused.
+            more.push(self.store.change(|change| {
+                let (block, handle) = change.extend()?;
+                change.page_mut(handle).init(PageKind::CodesMore, list);
+                Ok(block)
+            })?);
+        }
+        self.store.change(|change| {
+            let tail_handle = change.open(tail)?;
+            expect_owned(change.page(tail_handle), tail, PageKind::Codes, list)?;
+            let next = change.page(tail_handle).next();
+            if next != NO_BLOCK {
+                return Ok(next);
+            }
+            let (block, handle) = change.extend()?;
+            if block == NO_BLOCK {
+                return Err(Error::new(Kind::LimitExceeded, "the ivf index is full"));
+            }
+            let page = change.page_mut(handle);
+            page.init(PageKind::Codes, list);
+            if layout.more() > 0 {
+                layout.block_mut(page, 0).set_more(&more);
+            }
+            change.page_mut(tail_handle).set_next(block);
+            Ok(block)
+        })
+    }
+
+    /// Makes `self.extended` a page with room.
+    fn grow_extended(&mut self) -> Result<()> {
+        let Some(layout) = self.directory.extended else { return Ok(()) };
+        let (state_block, state_index) = self.directory.state_position(self.code.list);
+        let list = self.code.list;
+        let full = self.extended;
+        self.extended = self.store.change(|change| {
+            let state_handle = change.open(state_block)?;
+            let mut state = lists::read(change.page(state_handle), state_index);
+            if state.extended != full {
+                return Ok(state.extended);
+            }
+            if full != NO_BLOCK {
+                let handle = change.open(full)?;
+                expect_owned(change.page(handle), full, PageKind::Extended, list)?;
+                if (change.page(handle).count() as usize) < layout.per_page() {
+                    return Ok(full);
+                }
+            }
+            let (block, handle) = change.extend()?;
+            let page = change.page_mut(handle);
+            page.init(PageKind::Extended, list);
+            page.set_next(full);
+            state.extended = block;
+            lists::write(change.page_mut(state_handle), state_index, &state);
+            Ok(block)
+        })?;
+        Ok(())
+    }
+}
+
+/// Fails unless the page is of `kind` and belongs to `list`.
+pub fn expect_owned(page: &Page, block: u32, kind: PageKind, list: u32) -> Result<()> {
+    page.expect_kind(block, kind)?;
+    if page.owner() == list {
+        return Ok(());
+    }
+    Err(Error::corrupted(block, format_args!("the page belongs to list {}, not {list}", page.owner())))
+}

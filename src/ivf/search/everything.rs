@@ -1,0 +1,105 @@
+//! Every row, for queries that codes cannot order: NULL and zero queries, and values beyond f32's squares.
+
+use super::Rows;
+use super::pool::Ready;
+use crate::error::Result;
+use crate::ivf::directory::Directory;
+use crate::ivf::insert::expect_owned;
+use crate::ivf::walk::{self, Addresses, bits, guard_circle};
+use crate::page::{NO_BLOCK, Page, PageKind, Store, Tid};
+
+/// A scan of all lists.
+pub struct Everything {
+    ordered: bool,
+    /// List and codes page that come next, unless all have been read.
+    position: Option<(u32, u32)>,
+    steps: u32,
+    page: Vec<Tid>,
+    sorted: Option<Vec<Ready>>,
+}
+
+impl Everything {
+    /// Rows in no order; their values are NaN and the heap is left to the consumer.
+    pub fn unordered() -> Self {
+        Self { ordered: false, position: Some((0, NO_BLOCK)), steps: 0, page: Vec::new(), sorted: None }
+    }
+
+    /// Rows in exact order, all measured before the first comes.
+    pub fn ordered() -> Self {
+        Self { ordered: true, ..Self::unordered() }
+    }
+
+    /// The next row.
+    pub fn next<S: Store>(
+        &mut self,
+        store: &S,
+        directory: &Directory,
+        rows: &mut dyn Rows,
+    ) -> Result<Option<(Tid, f64)>> {
+        if self.ordered {
+            if self.sorted.is_none() {
+                self.sorted = Some(measure(store, directory, rows)?);
+            }
+            return Ok(self.sorted.as_mut().and_then(Vec::pop).map(|r| (r.tid, r.value)));
+        }
+        loop {
+            if let Some(tid) = self.page.pop() {
+                return Ok(Some((tid, f64::NAN)));
+            }
+            if !self.read_page(store, directory)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn read_page<S: Store>(&mut self, store: &S, directory: &Directory) -> Result<bool> {
+        let Some((list, block)) = self.position else { return Ok(false) };
+        let block = if block == NO_BLOCK { directory.head(list).0 } else { block };
+        let page = Page::clone(&*store.read(block)?);
+        expect_owned(&page, block, PageKind::Codes, list)?;
+        live_rows(store, directory, list, &page, &mut self.page)?;
+        guard_circle(store, block, &mut self.steps)?;
+        self.position = match page.next() {
+            NO_BLOCK if list + 1 < directory.lists() => Some((list + 1, NO_BLOCK)),
+            NO_BLOCK => None,
+            next => Some((list, next)),
+        };
+        Ok(true)
+    }
+}
+
+fn live_rows<S: Store>(
+    store: &S,
+    directory: &Directory,
+    list: u32,
+    page: &Page,
+    out: &mut Vec<Tid>,
+) -> Result<()> {
+    let mut addresses = Addresses::new(store, directory);
+    for b in 0..directory.codes.blocks() {
+        let view = directory.codes.block(page, b);
+        for slot in bits(view.live()) {
+            out.push(addresses.get(list, view.reference(slot))?);
+        }
+    }
+    Ok(())
+}
+
+/// All rows, the nearest last.
+fn measure<S: Store>(store: &S, directory: &Directory, rows: &mut dyn Rows) -> Result<Vec<Ready>> {
+    let mut out = Vec::new();
+    let mut page_rows = Vec::new();
+    for list in 0..directory.lists() {
+        walk::codes_pages(store, directory, list, |_, page| {
+            live_rows(store, directory, list, page, &mut page_rows)?;
+            for tid in page_rows.drain(..) {
+                if let Some(value) = rows.distance(tid)? {
+                    out.push(Ready { key: value, value, tid });
+                }
+            }
+            Ok(())
+        })?;
+    }
+    out.sort_unstable();
+    Ok(out)
+}

@@ -1,0 +1,140 @@
+//! The candidates of a round, and the threshold below which a row must come to be one.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use super::scan::{Candidate, Sink};
+use crate::page::Tid;
+
+/// A row with its exact value.
+#[derive(Clone, Copy, Debug)]
+pub struct Ready {
+    /// The value in the units of the bounds.
+    pub key: f64,
+    /// The operator's value.
+    pub value: f64,
+    /// The row.
+    pub tid: Tid,
+}
+
+// The nearest row is the greatest: `BinaryHeap` gives the greatest first. NaN is farther than infinity, as
+// PostgreSQL sorts it; equal values come in heap order, so that results do not depend on the lists.
+impl Ord for Ready {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.value.total_cmp(&self.value).then(other.tid.cmp(&self.tid))
+    }
+}
+
+impl PartialOrd for Ready {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Ready {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Ready {}
+
+#[derive(Clone, Copy, PartialEq)]
+struct ByLower(Candidate);
+
+impl Eq for ByLower {}
+
+impl Ord for ByLower {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.0.lower.total_cmp(&self.0.lower)
+    }
+}
+
+impl PartialOrd for ByLower {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+struct Upper(f32);
+
+impl Eq for Upper {}
+
+impl Ord for Upper {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Upper {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Gathers the rows of a round that may be among its `window` nearest.
+#[derive(Default)]
+pub struct Pool {
+    window: usize,
+    /// The smallest upper bounds; the greatest of them is the threshold once there are `window`.
+    uppers: BinaryHeap<Upper>,
+    gathered: Vec<Candidate>,
+    queue: BinaryHeap<ByLower>,
+}
+
+impl Pool {
+    /// Forgets everything, keeps the memory.
+    pub fn clear(&mut self) {
+        self.uppers.clear();
+        self.gathered.clear();
+        self.queue.clear();
+    }
+
+    /// Begins a round for the `window` nearest rows.
+    pub fn start(&mut self, window: usize) {
+        self.clear();
+        self.window = window.max(1);
+    }
+
+    /// Ends the gathering. Every row of the lists read whose key is at most the returned reach is a
+    /// candidate (as far as bounds hold); infinite when the lists have no other rows.
+    pub fn finish(&mut self) -> f64 {
+        let reach = self.threshold();
+        let mut queue = std::mem::take(&mut self.queue).into_vec();
+        queue.clear();
+        queue.extend(self.gathered.drain(..).filter(|c| c.lower <= reach).map(ByLower));
+        self.queue = BinaryHeap::from(queue);
+        f64::from(reach)
+    }
+
+    /// The least lower bound of the candidates left.
+    pub fn next_lower(&self) -> Option<f32> {
+        self.queue.peek().map(|c| c.0.lower)
+    }
+
+    /// The candidate with the least lower bound.
+    pub fn pop(&mut self) -> Option<Candidate> {
+        self.queue.pop().map(|c| c.0)
+    }
+}
+
+impl Sink for Pool {
+    fn threshold(&self) -> f32 {
+        if self.uppers.len() < self.window {
+            return f32::INFINITY;
+        }
+        self.uppers.peek().map_or(f32::INFINITY, |u| u.0)
+    }
+
+    fn push(&mut self, _list: u32, candidate: Candidate) {
+        if self.uppers.len() < self.window {
+            self.uppers.push(Upper(candidate.upper));
+        } else if let Some(mut greatest) = self.uppers.peek_mut()
+            && candidate.upper < greatest.0
+        {
+            *greatest = Upper(candidate.upper);
+        }
+        self.gathered.push(candidate);
+    }
+}

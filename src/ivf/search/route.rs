@@ -1,0 +1,104 @@
+//! Which lists to read, best first.
+//!
+//! The score is optimistic (reference algorithms 5.6): a list's best member matters, not its mean, so a
+//! list with a large radius comes earlier than its centroid's distance says.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::ivf::directory::{Bytes, Directory};
+use crate::kernel;
+use crate::quant::ListTerms;
+use crate::value::Metric;
+
+/// The query's relation to the lists.
+#[derive(Default)]
+pub struct Router {
+    bytes: Bytes,
+    /// Squared norm of the query.
+    norm: f32,
+    /// `<q', g> + <g, g>`: what inner products owe to the origin.
+    origin: f32,
+    order: BinaryHeap<Reverse<u64>>,
+}
+
+impl Router {
+    /// Scores all lists for the transformed query.
+    pub fn start(&mut self, directory: &Directory, query: &[f32]) {
+        self.prepare(directory, query);
+        let mut order = std::mem::take(&mut self.order).into_vec();
+        order.clear();
+        let weight = directory.meta.radius_weight;
+        order.extend((0..directory.lists()).map(|list| {
+            let score = self.score(directory, list, weight);
+            Reverse(u64::from(sortable(score)) << 32 | u64::from(list))
+        }));
+        self.order = BinaryHeap::from(order);
+    }
+
+    /// Takes the query without scoring.
+    pub fn prepare(&mut self, directory: &Directory, query: &[f32]) {
+        self.bytes.set(query);
+        self.norm = kernel::inner_product(query, query);
+        let g = &directory.origin;
+        self.origin = kernel::inner_product(query, g) + kernel::inner_product(g, g);
+    }
+
+    /// A list's score: smaller is better.
+    pub fn score(&self, directory: &Directory, list: u32, weight: f32) -> f32 {
+        let (codes, scale) = directory.centroid(list);
+        let dot = scale * self.bytes.scale * kernel::dot_i8(&self.bytes.codes, codes) as f32;
+        let radius = directory.radius(list);
+        match directory.metric() {
+            Metric::L2 | Metric::Cosine => {
+                let d = (self.norm + directory.norm(list) - 2.0 * dot).max(0.0);
+                d + radius * radius - weight * d.sqrt() * radius
+            }
+            Metric::InnerProduct => {
+                -(dot + directory.origin_product(list)) - 0.5 * weight * self.norm.sqrt() * radius
+            }
+        }
+    }
+
+    /// The best list not yet given out.
+    pub fn next(&mut self) -> Option<u32> {
+        self.order.pop().map(|Reverse(key)| key as u32)
+    }
+
+    /// The exact terms of a list for the estimator.
+    pub fn terms(&self, directory: &Directory, list: u32, query: &[f32]) -> Terms {
+        let (codes, scale) = directory.centroid(list);
+        let dot = scale * kernel::dot_f32_i8(query, codes);
+        let norm = directory.norm(list);
+        let squared = (self.norm + norm - 2.0 * dot).max(0.0);
+        // Rounding of the f32 sums above: bounds are widened by it, which matters where they are tight
+        // (equal vectors, a query on a centroid).
+        let slack = 2e-6 * (self.norm + norm) + 1e-6 * self.origin.abs();
+        let base = match directory.metric() {
+            Metric::L2 | Metric::Cosine => squared,
+            Metric::InnerProduct => -(dot + directory.origin_product(list) + self.origin),
+        };
+        Terms { estimator: ListTerms { base, gap: squared.sqrt() }, slack }
+    }
+}
+
+/// What the estimator needs to know of a list.
+#[derive(Clone, Copy)]
+pub struct Terms {
+    /// For the estimator.
+    pub estimator: ListTerms,
+    /// Rounding error of `base`.
+    pub slack: f32,
+}
+
+/// A number that orders as the float does; NaN is last.
+fn sortable(x: f32) -> u32 {
+    let bits = x.to_bits();
+    if x.is_nan() {
+        u32::MAX
+    } else if bits >> 31 == 1 {
+        !bits
+    } else {
+        bits | 1 << 31
+    }
+}

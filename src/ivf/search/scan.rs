@@ -1,0 +1,238 @@
+//! Reading one list: one-bit bounds for every code, further bits for what survives.
+
+use super::route::Terms;
+use crate::error::{Error, Result};
+use crate::ivf::directory::Directory;
+use crate::ivf::insert::expect_owned;
+use crate::ivf::walk::{bits, guard_circle};
+use crate::kernel;
+use crate::page::codes::BLOCK;
+use crate::page::{NO_BLOCK, PageKind, RecordRef, Store, Tid};
+use crate::quant::{QueryCode, Stage1};
+
+/// A row that may be among the nearest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate {
+    /// The row is hardly nearer than this.
+    pub lower: f32,
+    /// The row is hardly farther than this.
+    pub upper: f32,
+    /// Its heap address.
+    pub tid: Tid,
+}
+
+/// Takes candidates and says from where on they are of no interest.
+pub trait Sink {
+    /// Rows whose lower bound is not below this are not wanted.
+    fn threshold(&self) -> f32;
+    /// A row of `list` that may be wanted.
+    fn push(&mut self, list: u32, candidate: Candidate);
+}
+
+/// Counters of a search.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Lists read (again in every round).
+    pub lists: u64,
+    /// One-bit codes compared.
+    pub codes: u64,
+    /// Extended records evaluated.
+    pub extended: u64,
+    /// Rows asked of the heap.
+    pub rows: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Survivor {
+    bound: f32,
+    sum: u32,
+    reference: RecordRef,
+}
+
+/// Memory for reading lists.
+#[derive(Default)]
+pub struct Scanner {
+    survivors: Vec<Survivor>,
+    /// What is kept of a block whose codes continue on further pages.
+    split: Vec<Split>,
+    /// Counters.
+    pub stats: Stats,
+}
+
+struct Split {
+    live: u32,
+    add: [u8; 64],
+    rescale: [u8; 64],
+    sums: [u32; BLOCK],
+    references: [RecordRef; BLOCK],
+    more: Vec<u32>,
+}
+
+impl Scanner {
+    /// Reads a list and gives `sink` what may be of interest.
+    pub fn list<S: Store>(
+        &mut self,
+        store: &S,
+        directory: &Directory,
+        query: &QueryCode,
+        (list, terms, width): (u32, Terms, f32),
+        sink: &mut impl Sink,
+    ) -> Result<()> {
+        let layout = &directory.codes;
+        let mut stage = query.stage1(terms.estimator, width);
+        stage.base -= terms.slack;
+        let (mut block, contiguous) = directory.head(list);
+        store.prefetch(block, contiguous);
+        let mut steps = 0;
+        self.stats.lists += 1;
+        while block != NO_BLOCK {
+            let next = {
+                let page = store.read(block)?;
+                expect_owned(&page, block, PageKind::Codes, list)?;
+                for b in 0..layout.blocks() {
+                    let view = layout.block(&page, b);
+                    let live = view.live();
+                    if live == 0 {
+                        continue;
+                    }
+                    self.stats.codes += u64::from(live.count_ones());
+                    let mut sums = [0; BLOCK];
+                    let codes = view.codes();
+                    kernel::scan_block(&query.lut()[..codes.len()], codes, &mut sums);
+                    if layout.more() > 0 {
+                        self.split.push(Split {
+                            live,
+                            add: *view.add(),
+                            rescale: *view.rescale(),
+                            sums,
+                            references: std::array::from_fn(|s| view.reference(s)),
+                            more: (0..layout.more()).map(|i| view.more(i)).collect(),
+                        });
+                        continue;
+                    }
+                    let survivors = &mut self.survivors;
+                    keep(
+                        &stage,
+                        live,
+                        (view.add(), view.rescale()),
+                        &sums,
+                        sink.threshold(),
+                        |slot, bound| {
+                            survivors.push(Survivor {
+                                bound,
+                                sum: sums[slot],
+                                reference: view.reference(slot),
+                            });
+                        },
+                    );
+                }
+                page.next()
+            };
+            self.finish_split(store, directory, query, (list, &stage), sink)?;
+            self.refine(store, directory, query, (list, terms, width), sink)?;
+            guard_circle(store, block, &mut steps)?;
+            block = next;
+        }
+        Ok(())
+    }
+
+    /// Adds the sums of the further pages of a large block.
+    fn finish_split<S: Store>(
+        &mut self,
+        store: &S,
+        directory: &Directory,
+        query: &QueryCode,
+        (list, stage): (u32, &Stage1),
+        sink: &impl Sink,
+    ) -> Result<()> {
+        let layout = &directory.codes;
+        for mut split in self.split.drain(..) {
+            for (i, &block) in split.more.iter().enumerate() {
+                let page = store.read(block)?;
+                expect_owned(&page, block, PageKind::CodesMore, list)?;
+                let (first, end) = layout.more_groups(i);
+                kernel::scan_block(
+                    &query.lut()[16 * first..16 * end],
+                    layout.more_codes(&page, i),
+                    &mut split.sums,
+                );
+            }
+            let survivors = &mut self.survivors;
+            let factors = (&split.add, &split.rescale);
+            keep(stage, split.live, factors, &split.sums, sink.threshold(), |slot, bound| {
+                survivors.push(Survivor { bound, sum: split.sums[slot], reference: split.references[slot] });
+            });
+        }
+        Ok(())
+    }
+
+    /// Evaluates the extended records of the survivors of a page.
+    fn refine<S: Store>(
+        &mut self,
+        store: &S,
+        directory: &Directory,
+        query: &QueryCode,
+        (list, terms, width): (u32, Terms, f32),
+        sink: &mut impl Sink,
+    ) -> Result<()> {
+        let Some(layout) = directory.extended else {
+            for s in self.survivors.drain(..) {
+                // One bit has no better estimate: the bound's mirror image is the upper bound.
+                let candidate = Candidate { lower: s.bound, upper: f32::INFINITY, tid: s.reference };
+                sink.push(list, candidate);
+            }
+            return Ok(());
+        };
+        for s in self.survivors.drain(..) {
+            // The threshold has come down since the block was compared.
+            if s.bound >= sink.threshold() {
+                continue;
+            }
+            let block = s.reference.block;
+            let page = store.read(block)?;
+            expect_owned(&page, block, PageKind::Extended, list)?;
+            let index = usize::from(s.reference.offset);
+            if index >= layout.per_page() || index as u32 >= page.count() {
+                return Err(Error::corrupted(block, "a slot refers to a record that does not exist"));
+            }
+            let (tid, record) = layout.record(&page, index);
+            self.stats.extended += 1;
+            let (estimate, sigma) = query.extended(&directory.codec, record, s.sum, terms.estimator);
+            let margin = width * sigma + terms.slack;
+            let (mut lower, mut upper) = (estimate - margin, estimate + margin);
+            if !lower.is_finite() || !upper.is_finite() {
+                (lower, upper) = (f32::NEG_INFINITY, f32::INFINITY);
+            }
+            if lower < sink.threshold() {
+                sink.push(list, Candidate { lower, upper, tid });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn keep(
+    stage: &Stage1,
+    live: u32,
+    (add, rescale): (&[u8; 64], &[u8; 64]),
+    sums: &[u32; BLOCK],
+    threshold: f32,
+    mut survivor: impl FnMut(usize, f32),
+) {
+    let mut bounds = [0.0; BLOCK];
+    let mask = kernel::lower_bounds(
+        sums,
+        add,
+        rescale,
+        stage.scale,
+        stage.shift,
+        stage.base,
+        threshold,
+        &mut bounds,
+    );
+    for slot in bits(mask & live) {
+        // NaN comes of values too large for the factors: such a row is always examined.
+        let bound = if bounds[slot].is_nan() { f32::NEG_INFINITY } else { bounds[slot] };
+        survivor(slot, bound);
+    }
+}

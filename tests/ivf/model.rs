@@ -1,0 +1,174 @@
+//! Results against brute force, through builds, inserts, deletes and vacuums.
+
+use vector_search::ivf::search::{Order, Search, Settings};
+use vector_search::value::Metric;
+
+use crate::world::*;
+
+const METRICS: [Metric; 3] = [Metric::L2, Metric::Cosine, Metric::InnerProduct];
+
+#[test]
+fn an_exhaustive_scan_is_a_sequential_scan() {
+    for metric in METRICS {
+        let mut mixture = Mixture::new(48, 30, 0.4, 1);
+        let world = World::build(table(&mut mixture, 3000), &Options48::lists(metric, 24));
+        world.check();
+        for _ in 0..5 {
+            let query = mixture.draw();
+            let rows = world.search(&query, EXACT, usize::MAX);
+            assert_eq!(rows, world.truth(&query, usize::MAX, None), "{metric:?}");
+        }
+    }
+}
+
+struct Options48;
+
+impl Options48 {
+    fn lists(metric: Metric, lists: u32) -> vector_search::ivf::build::Options {
+        vector_search::ivf::build::Options { lists, ..options(48, metric) }
+    }
+}
+
+fn recall(world: &World, queries: &[Vec<f32>], settings: Settings) -> f64 {
+    let mut found = 0;
+    for query in queries {
+        let truth = world.truth(query, 10, None);
+        let rows = world.search(query, settings, 10);
+        assert_eq!(rows.len(), truth.len());
+        assert!(rows.windows(2).all(|w| w[0].1 <= w[1].1), "rows are in order");
+        let farthest = truth.last().unwrap().1;
+        found += rows.iter().filter(|r| r.1 <= farthest).count();
+    }
+    found as f64 / (10 * queries.len()) as f64
+}
+
+#[test]
+fn the_recall_target_holds_by_default() {
+    for metric in METRICS {
+        let mut mixture = Mixture::new(64, 200, 0.9, 2);
+        let world = World::build(table(&mut mixture, 12_000), &options(64, metric));
+        assert!(world.directory().lists() > 20);
+        let queries: Vec<_> = (0..60).map(|_| mixture.draw()).collect();
+        let r = recall(&world, &queries, DEFAULT);
+        assert!(r >= 0.94, "{metric:?}: recall {r}");
+        let r = recall(&world, &queries, Settings { recall_target: 0.99, ..DEFAULT });
+        assert!(r >= 0.98, "{metric:?}: recall {r} of .99");
+    }
+}
+
+#[test]
+fn a_random_history_keeps_index_and_table_equal() {
+    for (metric, bits) in [(Metric::L2, 4), (Metric::Cosine, 1), (Metric::InnerProduct, 8)] {
+        let mut mixture = Mixture::new(20, 10, 0.5, 3);
+        let mut random = Random(7);
+        let options = vector_search::ivf::build::Options { lists: 7, bits, ..options(20, metric) };
+        let world = World::build(table(&mut mixture, 400), &options);
+        let mut next = 400;
+        for step in 0..12 {
+            for _ in 0..60 {
+                let vector = if random.below(20) == 0 { vec![0.0; 20] } else { mixture.draw() };
+                world.insert(next, vector);
+                next += 1;
+            }
+            if step % 3 == 2 {
+                let third = random.below(3) as u64;
+                let before = world.store_blocks();
+                let gone = world.delete(|n| n % 3 == third);
+                assert!(gone.removed > 0);
+                assert_eq!(world.store_blocks(), before, "vacuum adds no page");
+            }
+            world.check();
+            let query = mixture.draw();
+            assert_eq!(world.search(&query, EXACT, 50), world.truth(&query, 50, None), "{metric:?} {bits}");
+        }
+    }
+}
+
+impl World {
+    fn store_blocks(&self) -> u32 {
+        use vector_search::page::Store;
+        self.store.blocks().unwrap()
+    }
+}
+
+#[test]
+fn space_of_dead_rows_is_reused() {
+    let mut mixture = Mixture::new(32, 4, 0.5, 4);
+    let world = World::build(table(&mut mixture, 2000), &options(32, Metric::L2));
+    let blocks = world.store_blocks();
+    for round in 1..6u64 {
+        world.delete(|n| n % 2 == round % 2);
+        let missing = 2000 - world.table.borrow().len() as u64;
+        for i in 0..missing {
+            // Numbers of the parity that the next round deletes.
+            world.insert(10_000 * round + 2 * i + (round + 1) % 2, mixture.draw());
+        }
+        world.check();
+        assert_eq!(world.store_blocks(), blocks, "round {round}");
+    }
+}
+
+#[test]
+fn a_filtered_scan_finds_all_that_exist_in_order() {
+    let mut mixture = Mixture::new(32, 40, 0.5, 5);
+    let world = World::build(table(&mut mixture, 11_000), &options(32, Metric::Cosine));
+    // 1,100, 11 and 3 rows pass.
+    let filters: [(fn(u64) -> bool, usize); 3] =
+        [(|n| n % 10 == 3, 10), (|n| n % 1000 == 3, 10), (|n| n % 4000 == 3, 3)];
+    for (filter, exist) in filters {
+        for _ in 0..5 {
+            let query = mixture.draw();
+            let mut search = Search::new(world.directory(), DEFAULT);
+            search.start(DEFAULT, Some(&query));
+            let mut heap = world.heap(&query);
+            heap.filter = Some(filter);
+            let rows: Vec<_> =
+                std::iter::from_fn(|| search.next(&world.store, &mut heap).unwrap()).take(10).collect();
+            assert_eq!(rows.len(), exist);
+            assert!(rows.windows(2).all(|w| w[0].1 <= w[1].1), "rows are in order");
+            if exist < 10 {
+                assert_eq!(rows, world.truth(&query, 10, Some(filter)));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_scan_goes_on_for_as_long_as_it_is_asked() {
+    let mut mixture = Mixture::new(32, 40, 0.5, 6);
+    let world = World::build(table(&mut mixture, 11_000), &options(32, Metric::L2));
+    let query = mixture.draw();
+    for order in [Order::Strict, Order::Relaxed] {
+        let settings = Settings { limit: None, order, ..DEFAULT };
+        let rows = world.search(&query, settings, usize::MAX);
+        let mut tids: Vec<_> = rows.iter().map(|r| r.0).collect();
+        tids.sort_unstable();
+        tids.dedup();
+        assert_eq!(tids.len(), rows.len(), "no row twice");
+        match order {
+            Order::Relaxed => assert_eq!(rows.len(), 11_000),
+            _ => {
+                assert!(rows.windows(2).all(|w| w[0].1 <= w[1].1));
+                assert!(rows.len() > 10_800, "{} rows", rows.len());
+            }
+        }
+    }
+    let settings = Settings { limit: None, order: Order::Off, probes: 1, ..DEFAULT };
+    let rows = world.search(&query, settings, usize::MAX);
+    assert!(rows.len() < 2000 && rows.windows(2).all(|w| w[0].1 <= w[1].1));
+}
+
+#[test]
+fn duplicates_come_each_once() {
+    let mut mixture = Mixture::new(16, 3, 0.3, 8);
+    let mut rows = table(&mut mixture, 300);
+    let same = mixture.draw();
+    (300..900).for_each(|n| drop(rows.insert(n, same.clone())));
+    for metric in METRICS {
+        let world = World::build(rows.clone(), &options(16, metric));
+        for settings in [EXACT, Settings { limit: Some(700), ..EXACT }] {
+            let found = world.search(&same, settings, usize::MAX);
+            assert_eq!(found, world.truth(&same, usize::MAX, None), "{metric:?}");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! A table and an index on it, in memory.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use rayon::ThreadPool;
+use vector_search::error::Result;
+use vector_search::ivf::build::{self, Options, Silent, Source, Spool};
+use vector_search::ivf::directory::Directory;
+use vector_search::ivf::search::{Order, Rows, Search, Settings};
+use vector_search::ivf::{check, insert, vacuum};
+use vector_search::kernel;
+use vector_search::page::Tid;
+use vector_search::page::memory::MemoryStore;
+use vector_search::value::Metric;
+
+/// Seeded random numbers (SplitMix64).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    pub fn unit(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1u32 << 24) as f32
+    }
+
+    /// About normal.
+    pub fn normal(&mut self) -> f32 {
+        (0..12).map(|_| self.unit()).sum::<f32>() - 6.0
+    }
+}
+
+/// Clustered vectors: `clusters` centres, spread around them.
+pub struct Mixture {
+    centres: Vec<Vec<f32>>,
+    spread: f32,
+    random: Random,
+}
+
+impl Mixture {
+    pub fn new(dims: usize, clusters: usize, spread: f32, seed: u64) -> Self {
+        let mut random = Random(seed);
+        let centres = (0..clusters).map(|_| (0..dims).map(|_| random.normal()).collect()).collect();
+        Self { centres, spread, random }
+    }
+
+    pub fn draw(&mut self) -> Vec<f32> {
+        let c = self.random.below(self.centres.len());
+        let spread = self.spread;
+        let random = &mut self.random;
+        self.centres[c].iter().map(|x| x + spread * random.normal()).collect()
+    }
+}
+
+pub fn tid(n: u64) -> Tid {
+    Tid { block: (n / 100) as u32, offset: (n % 100 + 1) as u16 }
+}
+
+pub fn pool() -> ThreadPool {
+    rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap()
+}
+
+/// The operator's value, as SQL gives it.
+pub fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
+    match metric {
+        Metric::L2 => f64::from(kernel::l2_squared(a, b)).sqrt(),
+        Metric::InnerProduct => -f64::from(kernel::inner_product(a, b)),
+        Metric::Cosine => {
+            let (ab, aa, bb) = kernel::cosine_sums(a, b);
+            1.0 - (f64::from(ab) / (f64::from(aa) * f64::from(bb)).sqrt()).clamp(-1.0, 1.0)
+        }
+    }
+}
+
+/// Rows by number.
+pub type Table = BTreeMap<u64, Vec<f32>>;
+
+struct TableSource<'a>(&'a Table);
+
+impl Source for TableSource<'_> {
+    fn rows_hint(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
+        let mut keys: Vec<u64> = self.0.keys().copied().collect();
+        let mut random = Random(5);
+        for i in 0..keys.len().min(want) {
+            let j = i + random.below(keys.len() - i);
+            keys.swap(i, j);
+            sink(&self.0[&keys[i]])?;
+        }
+        Ok(())
+    }
+
+    fn scan(&mut self, sink: &mut dyn FnMut(Tid, &[f32]) -> Result<()>) -> Result<()> {
+        self.0.iter().try_for_each(|(n, v)| sink(tid(*n), v))
+    }
+}
+
+#[derive(Default)]
+pub struct MemorySpool(pub Vec<u8>);
+
+impl Spool for MemorySpool {
+    fn write(&mut self, bytes: &[u8]) -> Result<u64> {
+        let at = self.0.len() as u64;
+        self.0.extend_from_slice(bytes);
+        Ok(at)
+    }
+
+    fn read(&mut self, offset: u64, out: &mut [u8]) -> Result<()> {
+        out.copy_from_slice(&self.0[offset as usize..][..out.len()]);
+        Ok(())
+    }
+}
+
+pub fn options(dims: usize, metric: Metric) -> Options {
+    Options { dims, metric, lists: 0, bits: 4, seed: 42, memory: 64 << 20 }
+}
+
+pub fn build_into(store: &MemoryStore, table: &Table, options: &Options) -> Result<()> {
+    let mut spool = MemorySpool::default();
+    build::build(store, options, &mut TableSource(table), &mut spool, &pool(), &Silent).map(|built| {
+        let zero = |v: &&Vec<f32>| options.metric == Metric::Cosine && v.iter().all(|&x| x == 0.0);
+        assert_eq!(built.rows as usize, table.len() - table.values().filter(zero).count());
+    })
+}
+
+/// A table with its index.
+pub struct World {
+    pub table: Rc<RefCell<Table>>,
+    pub store: MemoryStore,
+    pub metric: Metric,
+}
+
+pub const EXACT: Settings = Settings { probes: 0, recall_target: 1.0, order: Order::Strict, limit: None };
+pub const DEFAULT: Settings =
+    Settings { probes: 0, recall_target: 0.95, order: Order::Strict, limit: Some(10) };
+
+impl World {
+    pub fn build(table: Table, options: &Options) -> Self {
+        let store = MemoryStore::new();
+        build_into(&store, &table, options).unwrap();
+        Self { table: Rc::new(RefCell::new(table)), store, metric: options.metric }
+    }
+
+    pub fn directory(&self) -> Rc<Directory> {
+        Rc::new(Directory::load(&self.store).unwrap())
+    }
+
+    pub fn insert(&self, n: u64, vector: Vec<f32>) {
+        insert::insert(&self.store, &self.directory(), tid(n), &vector).unwrap();
+        self.table.borrow_mut().insert(n, vector);
+    }
+
+    /// Deletes rows from the table and vacuums the index.
+    pub fn delete(&self, dead: impl Fn(u64) -> bool) -> vacuum::Vacuumed {
+        let mut table = self.table.borrow_mut();
+        table.retain(|n, _| !dead(*n));
+        let alive: std::collections::HashSet<Tid> = table.keys().map(|n| tid(*n)).collect();
+        vacuum::bulk_delete(&self.store, &mut |t| !alive.contains(&t), &|| Ok(())).unwrap()
+    }
+
+    /// Verifies the index, and that it holds exactly the table's rows.
+    pub fn check(&self) -> check::Report {
+        let mut tids = Vec::new();
+        let report = check::check(
+            &self.store,
+            &mut |t| {
+                tids.push(t);
+                Ok(())
+            },
+            &|| Ok(()),
+        )
+        .unwrap();
+        tids.sort_unstable();
+        let cosine = self.metric == Metric::Cosine;
+        let expected: Vec<Tid> = self
+            .table
+            .borrow()
+            .iter()
+            .filter(|(_, v)| !(cosine && v.iter().all(|&x| x == 0.0)))
+            .map(|(n, _)| tid(*n))
+            .collect();
+        assert_eq!(tids, expected);
+        report
+    }
+
+    pub fn heap<'a>(&self, query: &'a [f32]) -> Heap<'a> {
+        Heap { table: self.table.clone(), query, metric: self.metric, filter: None, fetched: 0 }
+    }
+
+    /// The first `n` rows of a scan.
+    pub fn search(&self, query: &[f32], settings: Settings, n: usize) -> Vec<(Tid, f64)> {
+        let mut search = Search::new(self.directory(), settings);
+        search.start(settings, Some(query));
+        let mut heap = self.heap(query);
+        std::iter::from_fn(|| search.next(&self.store, &mut heap).unwrap()).take(n).collect()
+    }
+
+    /// The first `n` rows of the table by brute force; rows that are not indexed are left out.
+    pub fn truth(&self, query: &[f32], n: usize, filter: Option<fn(u64) -> bool>) -> Vec<(Tid, f64)> {
+        let mut rows: Vec<(Tid, f64)> = self
+            .table
+            .borrow()
+            .iter()
+            .filter(|(n, _)| filter.is_none_or(|f| f(**n)))
+            .map(|(n, v)| (tid(*n), distance(self.metric, query, v)))
+            .filter(|r| self.metric != Metric::Cosine || !r.1.is_nan())
+            .collect();
+        rows.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+        rows.truncate(n);
+        rows
+    }
+}
+
+/// The heap under a scan.
+pub struct Heap<'a> {
+    table: Rc<RefCell<Table>>,
+    query: &'a [f32],
+    metric: Metric,
+    pub filter: Option<fn(u64) -> bool>,
+    pub fetched: u64,
+}
+
+impl Rows for Heap<'_> {
+    fn distance(&mut self, tid: Tid) -> Result<Option<f64>> {
+        self.fetched += 1;
+        let n = u64::from(tid.block) * 100 + u64::from(tid.offset) - 1;
+        if self.filter.is_some_and(|f| !f(n)) {
+            return Ok(None);
+        }
+        Ok(self.table.borrow().get(&n).map(|v| distance(self.metric, self.query, v)))
+    }
+}
+
+pub fn table(mixture: &mut Mixture, rows: u64) -> Table {
+    (0..rows).map(|n| (n, mixture.draw())).collect()
+}
