@@ -1,1 +1,15 @@
 //! Room 1: rotation, RaBitQ codes and their block layout.
+//!
+//! Sources: RaBitQ (arXiv 2405.12497), extended RaBitQ (arXiv 2409.09913); the constants are those of the
+//! optimal uniform quantizer of a normal variable, which rotated coordinates are close to.
+
+mod code;
+mod estimate;
+pub mod pack;
+mod rotate;
+#[cfg(test)]
+mod tests;
+
+pub use code::{Codec, Factors, Form};
+pub use estimate::{ListTerms, QueryCode, Stage1};
+pub use rotate::{Rotation, padded_dims};

@@ -1,6 +1,7 @@
 //! Results against brute force, through builds, inserts, deletes and vacuums.
 
-use vector_search::ivf::search::{Order, Search, Settings};
+use vector_search::ivf::search::{Candidate, Order, Router, Scanner, Search, Settings, Sink};
+use vector_search::quant::QueryCode;
 use vector_search::value::Metric;
 
 use crate::world::*;
@@ -16,7 +17,7 @@ fn an_exhaustive_scan_is_a_sequential_scan() {
         for _ in 0..5 {
             let query = mixture.draw();
             let rows = world.search(&query, EXACT, usize::MAX);
-            assert_eq!(rows, world.truth(&query, usize::MAX, None), "{metric:?}");
+            assert_same(&rows, &world.truth(&query, usize::MAX, None), &format!("{metric:?}"));
         }
     }
 }
@@ -79,7 +80,8 @@ fn a_random_history_keeps_index_and_table_equal() {
             }
             world.check();
             let query = mixture.draw();
-            assert_eq!(world.search(&query, EXACT, 50), world.truth(&query, 50, None), "{metric:?} {bits}");
+            let what = format!("{metric:?} {bits} bits, step {step}");
+            assert_same(&world.search(&query, EXACT, 50), &world.truth(&query, 50, None), &what);
         }
     }
 }
@@ -168,7 +170,63 @@ fn duplicates_come_each_once() {
         let world = World::build(rows.clone(), &options(16, metric));
         for settings in [EXACT, Settings { limit: Some(700), ..EXACT }] {
             let found = world.search(&same, settings, usize::MAX);
-            assert_eq!(found, world.truth(&same, usize::MAX, None), "{metric:?}");
+            assert_same(&found, &world.truth(&same, usize::MAX, None), &format!("{metric:?}"));
+        }
+    }
+}
+
+/// Every candidate of an unlimited scan.
+struct All(Vec<(u32, Candidate)>);
+
+impl Sink for All {
+    fn threshold(&self) -> f32 {
+        f32::INFINITY
+    }
+
+    fn push(&mut self, list: u32, candidate: Candidate) {
+        self.0.push((list, candidate));
+    }
+}
+
+#[test]
+fn bounds_enclose_the_exact_values() {
+    for metric in METRICS {
+        let mut mixture = Mixture::new(48, 30, 0.4, 1);
+        let world = World::build(table(&mut mixture, 3000), &Options48::lists(metric, 24));
+        let directory = world.directory();
+        let scale = f64::from(directory.meta.scale);
+        for _ in 0..10 {
+            let query = mixture.draw();
+            let mut unit = query.clone();
+            if metric == Metric::Cosine {
+                let norm = vector_search::kernel::norm_squared(&query).sqrt() as f32;
+                unit.iter_mut().for_each(|x| *x /= norm);
+            }
+            let mut point = vec![0.0; directory.padded()];
+            directory.transform(&unit, &mut point);
+            let code = QueryCode::new(&directory.codec, &point);
+            let (mut router, mut scanner) = (Router::default(), Scanner::default());
+            router.start(&directory, &point);
+            let mut all = All(Vec::new());
+            while let Some(list) = router.next() {
+                let terms = router.terms(&directory, list, &point);
+                scanner.list(&world.store, &directory, &code, (list, terms, 6.0), &mut all).unwrap();
+            }
+            assert_eq!(all.0.len(), 3000);
+            let table = world.table.borrow();
+            for (list, c) in all.0 {
+                let n = u64::from(c.tid.block) * 100 + u64::from(c.tid.offset) - 1;
+                let value = distance(metric, &query, &table[&n]);
+                let key = scale
+                    * scale
+                    * match metric {
+                        Metric::L2 => value * value,
+                        Metric::Cosine => 2.0 * value,
+                        Metric::InnerProduct => value,
+                    };
+                let (lower, upper) = (f64::from(c.lower), f64::from(c.upper));
+                assert!(lower <= key && key <= upper, "{metric:?}, list {list}: {lower} {key} {upper}");
+            }
         }
     }
 }

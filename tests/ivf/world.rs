@@ -248,3 +248,11 @@ impl Rows for Heap<'_> {
 pub fn table(mixture: &mut Mixture, rows: u64) -> Table {
     (0..rows).map(|n| (n, mixture.draw())).collect()
 }
+
+/// Fails at the first difference of two results, briefly.
+pub fn assert_same(found: &[(Tid, f64)], truth: &[(Tid, f64)], what: &str) {
+    for (i, pair) in found.iter().zip(truth).enumerate() {
+        assert!(pair.0 == pair.1, "{what}: row {i} is {:?}, should be {:?}", pair.0, pair.1);
+    }
+    assert_eq!(found.len(), truth.len(), "{what}: number of rows");
+}

@@ -12,12 +12,13 @@ mod pool;
 mod route;
 mod scan;
 
+use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashSet};
 use std::rc::Rc;
 
 pub use self::effort::{CALIBRATED_ROWS, probes, width};
 use self::everything::Everything;
-use self::pool::{Pool, Ready};
+use self::pool::{Nearest, Pool, Ready};
 pub use self::route::Router;
 pub use self::scan::{Candidate, Scanner, Sink, Stats};
 use super::code::normalize;
@@ -81,9 +82,15 @@ pub struct Search {
     round: Round,
     returned: u64,
     last: Option<f64>,
-    /// Rows already fetched while the limit is being filled, or (relaxed) returned.
-    known: HashSet<u64>,
-    /// Rows returned at exactly `last`.
+    /// The keys of the nearest rows while the limit is being filled.
+    nearest: Nearest,
+    /// Whether as many rows as wanted are certain.
+    filled: bool,
+    /// Rows fetched while the limit is being filled.
+    fetched: HashSet<Tid>,
+    /// Rows given out, when order is relaxed.
+    given: HashSet<Tid>,
+    /// Rows given out at exactly `last`.
     ties: Vec<Tid>,
 }
 
@@ -116,7 +123,10 @@ impl Search {
             round: Round { number: 0, window: 0, probes: 0, reach: 0.0, fetched: 0, passed: 0, done: true },
             returned: 0,
             last: None,
-            known: HashSet::new(),
+            nearest: Nearest::default(),
+            filled: false,
+            fetched: HashSet::new(),
+            given: HashSet::new(),
             ties: Vec::new(),
             settings,
             directory,
@@ -129,7 +139,10 @@ impl Search {
         self.settings = settings;
         self.ready.clear();
         self.pool.clear();
-        self.known.clear();
+        self.nearest.start(usize::try_from(settings.limit.unwrap_or(0)).unwrap_or(usize::MAX));
+        self.filled = false;
+        self.fetched.clear();
+        self.given.clear();
         self.ties.clear();
         self.returned = 0;
         self.last = None;
@@ -193,90 +206,81 @@ impl Search {
 
     /// The next row of the round at hand, if it has one that is certain.
     fn take(&mut self, rows: &mut dyn Rows) -> Result<Option<(Tid, f64)>> {
-        let limit = if self.filling() { self.settings.limit } else { None };
         loop {
             let next = self.pool.next_lower().map_or(f64::INFINITY, f64::from);
             let complete = next.min(self.round.reach);
-            match limit {
-                // While filling, `ready` gathers; rows leave when as many as wanted are certain.
-                Some(limit) if self.round.number > 0 => {
-                    if self.certain(complete, limit - self.returned) {
-                        return Ok(self.release());
-                    }
+            let ready = if self.filling() && !self.filled {
+                self.filled = self.nearest.complete(complete);
+                self.filled
+            } else {
+                self.ready.peek().is_some_and(|r| r.key <= complete)
+            };
+            if ready || self.round.done {
+                let Some(row) = self.ready.pop() else { return Ok(None) };
+                if self.accept(&row) {
+                    return Ok(Some((row.tid, row.value)));
                 }
-                _ => {
-                    if self.ready.peek().is_some_and(|r| r.key <= complete) {
-                        if let Some(row) = self.release() {
-                            return Ok(Some(row));
-                        }
-                        continue;
-                    }
-                }
+                continue;
             }
             if next > self.round.reach {
                 return Ok(None);
             }
-            let Some(candidate) = self.pool.pop() else {
-                return Ok(if self.round.done { self.release() } else { None });
-            };
-            self.fetch(candidate, rows)?;
+            match self.pool.pop() {
+                Some(candidate) => self.fetch(candidate, rows)?,
+                None => return Ok(None),
+            }
         }
     }
 
-    /// Whether the `wanted` nearest of the ready rows are within `complete`; all of them, if there is no more.
-    fn certain(&self, complete: f64, wanted: u64) -> bool {
-        let within = self.ready.iter().filter(|r| r.key <= complete).count() as u64;
-        within >= wanted
-    }
-
     fn fetch(&mut self, candidate: Candidate, rows: &mut dyn Rows) -> Result<()> {
-        if self.filling() || self.settings.order == Order::Relaxed {
-            if self.known.contains(&candidate.tid.as_u64()) {
-                return Ok(());
-            }
-        } else if self.last.is_some_and(|last| f64::from(candidate.upper) < self.key(last)) {
-            // Returned already, or found too late to be returned in order.
+        let tid = candidate.tid;
+        if self.fetched.contains(&tid) || self.given.contains(&tid) {
+            return Ok(());
+        }
+        if self.settings.order != Order::Relaxed
+            && self.last.is_some_and(|last| f64::from(candidate.upper) < self.key(last))
+        {
+            // Given out already, or found too late to be given out in order.
             return Ok(());
         }
         self.rows_asked += 1;
         self.round.fetched += 1;
-        let value = rows.distance(candidate.tid)?;
+        let value = rows.distance(tid)?;
         if self.filling() {
-            self.known.insert(candidate.tid.as_u64());
+            self.fetched.insert(tid);
         }
         if let Some(value) = value {
             self.round.passed += 1;
-            self.ready.push(Ready { key: self.key(value), value, tid: candidate.tid });
+            let key = self.key(value);
+            self.nearest.push(key);
+            self.ready.push(Ready { key, value, tid });
         }
         Ok(())
     }
 
-    /// Gives out the nearest ready row, unless it has been given out or would be out of order.
-    fn release(&mut self) -> Option<(Tid, f64)> {
-        loop {
-            let row = self.ready.pop()?;
-            match self.settings.order {
-                Order::Relaxed => {
-                    if !self.known.insert(row.tid.as_u64()) && !self.filling() {
-                        continue;
-                    }
-                }
-                Order::Strict | Order::Off => {
-                    if let Some(last) = self.last {
-                        match row.value.total_cmp(&last) {
-                            std::cmp::Ordering::Less => continue,
-                            std::cmp::Ordering::Equal if self.ties.contains(&row.tid) => continue,
-                            std::cmp::Ordering::Equal => {}
-                            std::cmp::Ordering::Greater => self.ties.clear(),
-                        }
-                    }
-                    self.ties.push(row.tid);
-                }
+    /// Whether the nearest ready row is to be given out: not if it has been, or would be out of order.
+    fn accept(&mut self, row: &Ready) -> bool {
+        if self.settings.order == Order::Relaxed {
+            if !self.given.insert(row.tid) {
+                return false;
             }
-            self.last = Some(row.value);
-            self.returned += 1;
-            return Some((row.tid, row.value));
+        } else {
+            match self.last.map_or(Ordering::Greater, |last| row.value.total_cmp(&last)) {
+                Ordering::Less => return false,
+                Ordering::Equal if self.ties.contains(&row.tid) => return false,
+                Ordering::Equal => {}
+                Ordering::Greater => self.ties.clear(),
+            }
+            self.ties.push(row.tid);
         }
+        self.last = Some(row.value);
+        self.returned += 1;
+        if self.settings.limit == Some(self.returned) {
+            // From here on the scan goes on as one without a limit.
+            self.fetched = HashSet::new();
+            self.nearest.start(0);
+        }
+        true
     }
 
     /// The operator's value in the units of the bounds.

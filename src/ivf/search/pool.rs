@@ -138,3 +138,51 @@ impl Sink for Pool {
         self.gathered.push(candidate);
     }
 }
+
+/// The keys of the `wanted` nearest rows so far.
+#[derive(Default)]
+pub struct Nearest {
+    wanted: usize,
+    keys: BinaryHeap<Key>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+struct Key(f64);
+
+impl Eq for Key {}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Nearest {
+    /// Begins anew.
+    pub fn start(&mut self, wanted: usize) {
+        self.wanted = wanted;
+        self.keys.clear();
+    }
+
+    /// A further row.
+    pub fn push(&mut self, key: f64) {
+        if self.keys.len() < self.wanted {
+            self.keys.push(Key(key));
+        } else if let Some(mut greatest) = self.keys.peek_mut()
+            && key < greatest.0
+        {
+            *greatest = Key(key);
+        }
+    }
+
+    /// Whether there are as many rows as wanted with keys up to `complete`.
+    pub fn complete(&self, complete: f64) -> bool {
+        self.keys.len() >= self.wanted && self.keys.peek().is_none_or(|k| k.0 <= complete)
+    }
+}

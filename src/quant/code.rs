@@ -1,0 +1,211 @@
+//! From a rotated residual to its code: one sign bit per dimension with two factors, and a finer code with
+//! factors of its own.
+//!
+//! With `y` the code's grid vector and `a = |o|² / <y, o>`, `a <y, v>` estimates `<o, v>` without bias
+//! (reference algorithms 1.2). What does not depend on the query is folded into `add`, what multiplies
+//! `<y, q>` into `rescale`.
+
+use half::f16;
+
+use crate::error::{Error, Kind, Result};
+use crate::kernel;
+
+/// Step of the optimal uniform 16-level quantizer of a standard normal variable (Max, 1960).
+const STEP_16: f32 = 0.3352;
+/// Magnitude levels of the 4-bit code.
+const LEVELS_4: f32 = 7.0;
+/// Magnitude levels of the 8-bit code.
+const LEVELS_8: f32 = 127.0;
+
+/// What the index compares.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Form {
+    /// Squared Euclidean distance.
+    L2,
+    /// Negative inner product.
+    InnerProduct {
+        /// Inner product of the residual with the true centre (the origin included).
+        residual_dot_centre: f32,
+    },
+}
+
+/// Factors of the first stage, half precision.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Factors {
+    /// Added to the list's base.
+    pub add: f16,
+    /// Multiplies the inner product of code and query; never positive.
+    pub rescale: f16,
+}
+
+/// Codes of one width.
+#[derive(Clone, Debug)]
+pub struct Codec {
+    padded: usize,
+    bits: u8,
+    /// Grid steps per unit of a normalised coordinate (4 bits).
+    steps: f32,
+}
+
+impl Codec {
+    /// Codes of `padded` dimensions (a multiple of 64) with 1, 4 or 8 bits each.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidParameter`] for other numbers.
+    pub fn new(padded: usize, bits: u8) -> Result<Self> {
+        if !matches!(bits, 1 | 4 | 8) || padded == 0 || !padded.is_multiple_of(64) {
+            return Err(Error::new(
+                Kind::InvalidParameter,
+                format!("codes of {bits} bits and {padded} dimensions do not exist"),
+            ));
+        }
+        Ok(Self { padded, bits, steps: (padded as f32).sqrt() / STEP_16 })
+    }
+
+    /// Bits per dimension in total.
+    pub fn bits(&self) -> u8 {
+        self.bits
+    }
+
+    /// Dimensions.
+    pub fn padded(&self) -> usize {
+        self.padded
+    }
+
+    /// Bytes of the sign bits.
+    pub fn sign_bytes(&self) -> usize {
+        self.padded / 8
+    }
+
+    /// Bytes of the extended part: factors and codes.
+    pub fn extended_size(&self) -> usize {
+        match self.bits {
+            1 => 0,
+            4 => 4 + self.padded / 64 * 24,
+            _ => 12 + self.padded,
+        }
+    }
+
+    /// Codes a residual (rotated, relative to `centre`, which is relative to the origin). `signs` takes the
+    /// sign bits, least significant first; `extended` the extended part.
+    ///
+    /// Values whose factors half precision cannot hold get factors that make every bound minus infinity.
+    pub fn encode(
+        &self,
+        residual: &[f32],
+        centre: &[f32],
+        form: Form,
+        signs: &mut [u8],
+        extended: &mut [u8],
+    ) -> Factors {
+        assert_eq!((residual.len(), centre.len()), (self.padded, self.padded), "lengths of a code");
+        assert_eq!((signs.len(), extended.len()), (self.sign_bytes(), self.extended_size()));
+        let squared = kernel::inner_product(residual, residual);
+        let (mut code_residual, mut code_centre) = (0.0f32, 0.0f32);
+        for ((o, c), byte) in residual.chunks_exact(8).zip(centre.chunks_exact(8)).zip(signs) {
+            *byte = 0;
+            for i in 0..8 {
+                let positive = o[i] > 0.0;
+                *byte |= u8::from(positive) << i;
+                code_residual += 0.5 * o[i].abs();
+                code_centre += if positive { 0.5 * c[i] } else { -0.5 * c[i] };
+            }
+        }
+        match self.bits {
+            4 => self.encode_4(residual, centre, squared, form, extended),
+            8 => self.encode_8(residual, centre, squared, form, extended),
+            _ => {}
+        }
+        let (add, rescale) = factors(form, squared, code_residual, code_centre);
+        half_factors(add, rescale)
+    }
+
+    fn encode_4(&self, residual: &[f32], centre: &[f32], squared: f32, form: Form, out: &mut [u8]) {
+        let steps = finite(self.steps / squared.sqrt());
+        let (mut code_residual, mut code_centre) = (0.0f32, 0.0f32);
+        let (head, codes) = out.split_at_mut(4);
+        let chunks = residual.chunks_exact(64).zip(centre.chunks_exact(64));
+        for ((o, c), out) in chunks.zip(codes.chunks_exact_mut(24)) {
+            out.fill(0);
+            for i in 0..64 {
+                let level = (o[i].abs() * steps + 1e-5).min(LEVELS_4) as u8;
+                let (low, grid) = grid(o[i], level, 7);
+                out[i % 16] |= (low & 3) << (2 * (i / 16));
+                out[16 + i / 8] |= (low >> 2) << (i % 8);
+                code_residual += grid * o[i];
+                code_centre += grid * c[i];
+            }
+        }
+        let (add, rescale) = factors(form, squared, code_residual, code_centre);
+        let factors = half_factors(add, rescale);
+        head[..2].copy_from_slice(&factors.add.to_le_bytes());
+        head[2..].copy_from_slice(&factors.rescale.to_le_bytes());
+    }
+
+    fn encode_8(&self, residual: &[f32], centre: &[f32], squared: f32, form: Form, out: &mut [u8]) {
+        let max = residual.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+        let steps = finite((LEVELS_8 + 0.99) / max);
+        let (mut code_residual, mut code_centre, mut code_squared) = (0.0f32, 0.0f32, 0.0f32);
+        let (head, codes) = out.split_at_mut(12);
+        for ((o, c), out) in residual.iter().zip(centre).zip(codes) {
+            let level = (o.abs() * steps).min(LEVELS_8) as u8;
+            let (low, grid) = grid(*o, level, 127);
+            *out = if *o > 0.0 { 128 | low } else { low };
+            code_residual += grid * o;
+            code_centre += grid * c;
+            code_squared += grid * grid;
+        }
+        let (add, rescale) = factors(form, squared, code_residual, code_centre);
+        let aligned = if squared > 0.0 { code_residual * (code_residual / squared) } else { code_squared };
+        let error = rescale.abs() * ((code_squared - aligned).max(0.0) / (self.padded - 1) as f32).sqrt();
+        for (out, value) in head.chunks_exact_mut(4).zip([add, rescale, error]) {
+            out.copy_from_slice(&value.to_le_bytes());
+        }
+    }
+}
+
+/// The stored low bits (complemented for negative values, so that codes grow with the value) and the grid
+/// value of a coordinate.
+fn grid(o: f32, level: u8, levels: u8) -> (u8, f32) {
+    let magnitude = f32::from(level) + 0.5;
+    if o > 0.0 { (level, magnitude) } else { (levels - level, -magnitude) }
+}
+
+fn finite(x: f32) -> f32 {
+    if x.is_finite() { x } else { 0.0 }
+}
+
+/// `add` and `rescale` from `|o|²`, `<y, o>` and `<y, c>`.
+fn factors(form: Form, squared: f32, code_residual: f32, code_centre: f32) -> (f32, f32) {
+    let alpha = if code_residual > 0.0 { squared / code_residual } else { 0.0 };
+    match form {
+        Form::L2 => (squared + 2.0 * alpha * code_centre, -2.0 * alpha),
+        Form::InnerProduct { residual_dot_centre } => (alpha * code_centre - residual_dot_centre, -alpha),
+    }
+}
+
+/// Rounds to half precision, `add` downwards; what does not fit excludes nothing.
+fn half_factors(add: f32, rescale: f32) -> Factors {
+    const EVERYTHING: Factors = Factors { add: f16::NEG_INFINITY, rescale: f16::ZERO };
+    let half_rescale = f16::from_f32(rescale);
+    let mut half_add = f16::from_f32(add);
+    let representable = rescale == 0.0 || half_rescale.is_normal();
+    if !half_add.is_finite() || !representable {
+        return EVERYTHING;
+    }
+    if half_add.to_f32() > add {
+        half_add = next_down(half_add);
+    }
+    Factors { add: half_add, rescale: half_rescale }
+}
+
+fn next_down(x: f16) -> f16 {
+    let bits = x.to_bits();
+    if bits == 0 || bits == 0x8000 {
+        f16::from_bits(0x8001)
+    } else if x.is_sign_negative() {
+        f16::from_bits(bits + 1)
+    } else {
+        f16::from_bits(bits - 1)
+    }
+}

@@ -1,0 +1,82 @@
+//! The index's random rotation: four rounds of sign flips, a Hadamard transform on the first or last power
+//! of two coordinates, and a Kac step that mixes the halves. Exactly orthogonal up to rounding; needs no
+//! matrix, only a seed.
+
+use crate::kernel;
+
+const ROUNDS: usize = 4;
+
+/// Dimensions of codes for vectors of `dims` dimensions: a multiple of 64, so that code groups are whole.
+/// The zero padding is added before the rotation, so its bits carry information too.
+pub fn padded_dims(dims: usize) -> usize {
+    dims.next_multiple_of(64).max(64)
+}
+
+/// A rotation of `padded_dims(dims)` dimensions.
+pub struct Rotation {
+    dims: usize,
+    padded: usize,
+    /// Largest power of two not above `padded`.
+    block: usize,
+    /// Plus or minus the normalisation, per round and coordinate.
+    signs: Vec<f32>,
+}
+
+impl Rotation {
+    /// The rotation that `seed` stands for. The same on every machine.
+    pub fn new(dims: usize, seed: u64) -> Self {
+        let padded = padded_dims(dims);
+        let block = 1 << padded.ilog2();
+        let mut state = seed;
+        let mut bits = 0u64;
+        let signs = (0..ROUNDS * padded)
+            .map(|i| {
+                if i % 64 == 0 {
+                    bits = split_mix(&mut state);
+                }
+                let sign = if bits >> (i % 64) & 1 == 1 { -1.0 } else { 1.0 };
+                // The Hadamard transform's 1/sqrt(block) is applied with the signs, to the coordinates
+                // that it will touch.
+                let (round, at) = (i / padded, i % padded);
+                let touched = if round % 2 == 0 { at < block } else { at >= padded - block };
+                if touched { sign / (block as f32).sqrt() } else { sign }
+            })
+            .collect();
+        Self { dims, padded, block, signs }
+    }
+
+    /// Dimensions after padding.
+    pub fn padded(&self) -> usize {
+        self.padded
+    }
+
+    /// Rotates `x` (`dims` long) into `out` (`padded` long).
+    pub fn apply(&self, x: &[f32], out: &mut [f32]) {
+        assert_eq!((x.len(), out.len()), (self.dims, self.padded), "lengths of a rotation");
+        out[..self.dims].copy_from_slice(x);
+        out[self.dims..].fill(0.0);
+        let rest = self.padded - self.block;
+        for (round, signs) in self.signs.chunks_exact(self.padded).enumerate() {
+            for (o, s) in out.iter_mut().zip(signs) {
+                *o *= s;
+            }
+            kernel::hadamard(if round % 2 == 0 { &mut out[..self.block] } else { &mut out[rest..] });
+            if rest > 0 {
+                let (low, high) = out.split_at_mut(self.padded / 2);
+                for (a, b) in low.iter_mut().zip(high) {
+                    let (x, y) = (*a, *b);
+                    *a = (x + y) * std::f32::consts::FRAC_1_SQRT_2;
+                    *b = (x - y) * std::f32::consts::FRAC_1_SQRT_2;
+                }
+            }
+        }
+    }
+}
+
+fn split_mix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
