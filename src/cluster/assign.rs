@@ -48,6 +48,7 @@ struct Scratch {
 impl Assigner {
     /// Takes `centroids` of `dims` finite floats each, at least one.
     pub fn new(centroids: &[f32], dims: usize) -> Self {
+        let dims = dims.max(1);
         let (mean, scale) = center(centroids, dims);
         Self { centroids: centroids.to_vec(), dims, mean, scale, plan: OnceLock::new() }
     }
@@ -57,7 +58,7 @@ impl Assigner {
     /// Calls `step` on this thread with the rows done; its error ends the work.
     pub fn assign(&self, rows: &[f32], out: &mut [u32], pool: &ThreadPool, step: Step) -> Result<()> {
         let dims = self.dims;
-        let n = out.len().min(rows.len() / dims.max(1));
+        let n = out.len().min(rows.len() / dims);
         let out = &mut out[..n];
         out.fill(0);
         if n == 0 || self.centroids.len() <= dims {
@@ -83,8 +84,10 @@ impl Assigner {
             }
         };
         let rows = Rows { data: rows, dims, index: None, mean: &self.mean, scale: self.scale };
-        let zero = vec![0.0; plan.directions.as_ref().map_or(0, Packed::cols)];
-        let cost = BLOCK * (zero.len() * dims + plan.centroids.stride() * zero.len().max(1));
+        let reduced_dims = plan.directions.as_ref().map_or(0, Packed::cols);
+        let zero = vec![0.0; reduced_dims];
+        let search = plan.centroids.stride() * if reduced_dims > 0 { reduced_dims } else { dims };
+        let cost = BLOCK * (dims * (reduced_dims + BEST) + search);
         work.run(out, BLOCK, cost, Scratch::default, |scratch, block, out| {
             let Scratch { pack, reduced, scores } = scratch;
             scores.resize(out.len() * plan.centroids.stride(), 0.0);
@@ -94,7 +97,7 @@ impl Assigner {
                     reduced.resize(out.len() * directions.stride(), 0.0);
                     directions.product(&rows, block * BLOCK, reduced, pack);
                     let reduced =
-                        Rows { data: reduced, dims: zero.len(), index: None, mean: &zero, scale: 1.0 };
+                        Rows { data: reduced, dims: reduced_dims, index: None, mean: &zero, scale: 1.0 };
                     plan.centroids.product(&reduced, 0, scores, pack);
                 }
             }

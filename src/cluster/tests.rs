@@ -99,11 +99,19 @@ fn agreement(rows: &[f32], dims: usize, centroids: &[f32]) -> f64 {
 #[test]
 fn assigns_like_brute_force() {
     // Direct, full-dimension and reduced plans; with a large common offset too.
-    for (n, dims, k, offset) in
-        [(50, 5, 9, 0.0), (1501, 40, 100, 0.0), (1000, 40, 150, 1000.0), (700, 256, 200, 0.0)]
-    {
+    for (n, dims, k, offset, decay) in [
+        (50, 5, 9, 0.0, 0.0),
+        (1501, 40, 100, 0.0, 0.0),
+        (1000, 40, 150, 1000.0, 0.0),
+        (700, 256, 200, 0.0, 0.0),
+        (1000, 256, 200, 10.0, 0.02f32),
+    ] {
         let (mut rows, mut centers) = mixture(n, dims, k, 0.5, 11);
-        rows.iter_mut().chain(&mut centers).for_each(|x| *x += offset);
+        for vector in rows.chunks_exact_mut(dims).chain(centers.chunks_exact_mut(dims)) {
+            for (d, x) in vector.iter_mut().enumerate() {
+                *x = *x * (-decay * d as f32).exp() + offset;
+            }
+        }
         let share = agreement(&rows, dims, &centers);
         assert!(share >= 0.995, "{n} × {dims}, {k} lists: {share}");
     }

@@ -1,7 +1,7 @@
 //! Training: choice of rows, working space, Lloyd's iterations there, means in full dimensions.
 
 use super::Step;
-use super::gemm::{Packed, Rows, Work};
+use super::gemm::{BLOCK, Packed, Rows, Work};
 use super::lloyd::{Members, Near, lloyd, means};
 use super::pca;
 use super::random::SplitMix64;
@@ -42,8 +42,19 @@ pub fn train(
     let total = UNIT * (iterations as u64 + 3);
     let mut work = Work { pool, step, base: 0, unit: 0, total };
     work.tick()?;
-    let usable = |i: &usize| samples[i * dims..][..dims].iter().all(|x| x.abs() <= HUGE);
-    let mut index: Vec<usize> = (0..samples.len() / dims).filter(usable).collect();
+    let mut usable = vec![false; samples.len() / dims];
+    work.run(
+        &mut usable,
+        BLOCK,
+        BLOCK * dims,
+        || (),
+        |(), block, usable| {
+            for (row, usable) in samples[block * BLOCK * dims..].chunks_exact(dims).zip(usable) {
+                *usable = row.iter().all(|x| x.abs() <= HUGE);
+            }
+        },
+    )?;
+    let mut index: Vec<usize> = (0..usable.len()).filter(|i| usable[*i]).collect();
     let cap = k.saturating_mul(ROWS_PER_LIST).max(MIN_CAP);
     if index.len() > cap {
         index = span(index.len(), cap).map(|i| index[i]).collect();
@@ -120,27 +131,37 @@ pub(super) fn center(vectors: &[f32], dims: usize) -> (Vec<f32>, f32) {
     (mean, factor(far))
 }
 
-/// The same for rows, in slices (blocks are summed in order).
+/// The same for rows, in parallel: sums of runs of rows, added in order.
 fn centered(rows: &Rows, work: &Work) -> Result<(Vec<f32>, f32)> {
-    const RUN: usize = 1024;
-    let dims = rows.dims;
-    let mut sums = vec![0.0f64; dims];
-    let mut far = 0.0f32;
-    for first in (0..rows.len()).step_by(RUN) {
-        work.tick()?;
-        for i in first..rows.len().min(first + RUN) {
-            sums.iter_mut().zip(rows.raw(i)).for_each(|(s, x)| *s += f64::from(*x));
-        }
-    }
-    let count = rows.len() as f64;
-    let mean: Vec<f32> = sums.iter().map(|s| (s / count) as f32).collect();
+    const RUN: usize = 4096;
+    let (dims, n) = (rows.dims, rows.len());
+    let run = |i: usize| i * RUN..n.min((i + 1) * RUN);
+    let mut sums = vec![0.0f64; n.div_ceil(RUN) * dims];
+    work.run(
+        &mut sums,
+        dims,
+        RUN * dims,
+        || (),
+        |(), i, sums| {
+            for i in run(i) {
+                sums.iter_mut().zip(rows.raw(i)).for_each(|(s, x)| *s += f64::from(*x));
+            }
+        },
+    )?;
+    let mean: Vec<f32> =
+        (0..dims).map(|d| (sums.iter().skip(d).step_by(dims).sum::<f64>() / n as f64) as f32).collect();
     let shifted = Rows { mean: &mean, ..*rows };
-    for first in (0..rows.len()).step_by(RUN) {
-        work.tick()?;
-        for i in first..rows.len().min(first + RUN) {
-            far = shifted.row(i).fold(far, |far, x| far.max(x.abs()));
-        }
-    }
+    let mut far = vec![0.0f32; n.div_ceil(RUN)];
+    work.run(
+        &mut far,
+        1,
+        RUN * dims,
+        || (),
+        |(), i, far| {
+            far[0] = run(i).flat_map(|i| shifted.row(i)).fold(0.0, |far, x| far.max(x.abs()));
+        },
+    )?;
+    let far = far.into_iter().fold(0.0, f32::max);
     Ok((mean, factor(far)))
 }
 
