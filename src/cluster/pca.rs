@@ -12,12 +12,10 @@ const ROWS: usize = 2048;
 const FLOATS: usize = 1 << 22;
 /// Power steps; the third changes the kept energy by less than a percent on embeddings.
 const STEPS: usize = 3;
-/// Share of the energy (sum of squares about the mean) that makes a reduction worthwhile.
-const ENERGY: f64 = 0.7;
-
 /// Up to 128 orthonormal directions (rows of `rows.dims` floats, a multiple of 8 of them, some perhaps
-/// zero) that keep most of the energy of `rows`; none if there are no such.
-pub(super) fn directions(rows: &Rows, work: &Work) -> Result<Option<Vec<f32>>> {
+/// zero) that keep at least the share `least` of the energy (sum of squares about the mean) of `rows`; none if
+/// there are no such.
+pub(super) fn directions(rows: &Rows, least: f64, work: &Work) -> Result<Option<Vec<f32>>> {
     let (dims, n) = (rows.dims, rows.len());
     let target = if dims <= 384 { 96 } else { 128 };
     let m = n.min(ROWS).min((FLOATS / dims).max(2 * target));
@@ -43,7 +41,7 @@ pub(super) fn directions(rows: &Rows, work: &Work) -> Result<Option<Vec<f32>>> {
         kept = self::energy(&mapped);
         mixed = transposed(&mapped, target);
     }
-    Ok((kept >= ENERGY * energy && energy > 0.0).then_some(basis))
+    Ok((kept >= least * energy && energy > 0.0).then_some(basis))
 }
 
 fn energy(x: &[f32]) -> f64 {
