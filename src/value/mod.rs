@@ -3,3 +3,6 @@
 pub mod metric;
 
 pub use metric::Metric;
+
+/// Dimensions that a vector may have.
+pub const MAX_DIMS: usize = 16_000;

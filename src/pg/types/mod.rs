@@ -1,0 +1,1 @@
+//! SQL-callable functions of the types: a few lines each, over `value`.
