@@ -175,6 +175,11 @@ impl Search {
         }
     }
 
+    /// Whether this search was made for the given directory.
+    pub fn reads(&self, directory: &Rc<Directory>) -> bool {
+        Rc::ptr_eq(&self.directory, directory)
+    }
+
     /// Counters since the search was made.
     pub fn stats(&self) -> Stats {
         Stats { rows: self.rows_asked, ..self.scanner.stats }
