@@ -17,7 +17,6 @@ SELECT '{NaN}'::numeric[]::vector;
 SELECT '{}'::real[]::vector;
 SELECT '{}'::numeric[]::vector;
 SELECT '{{1}}'::real[]::vector;
-SELECT '{{}}'::real[]::vector;
 SELECT '[5:7]={1,2,3}'::real[]::vector;
 SELECT (ARRAY[1,NULL,3]::real[])[3:3]::vector;
 SELECT ARRAY[1,2,3]::vector(3);

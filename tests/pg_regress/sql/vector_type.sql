@@ -4,7 +4,7 @@ SELECT '[-1,-2,-3]'::vector;
 SELECT '[1.,2.,3.]'::vector;
 SELECT '[.1,+.2,-.3]'::vector;
 SELECT ' [ 1,  2 ,    3  ] '::vector;
-SELECT E'\t\n\r\v\f[ \t1\n,\r2\v]\f'::vector;
+SELECT E'\t\n\r\x0b\f[ \t1\n,\r2\x0b]\f'::vector;
 SELECT '[1.23456]'::vector;
 SELECT '[00012,0e99999999999999999999,-0]'::vector;
 SELECT '[0x1p3,0X1.8p-1,0x10,-0x.8,0x1p-149,0x1p-150]'::vector;
