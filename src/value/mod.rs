@@ -1,8 +1,9 @@
 //! Room 1: the bytes of one value, and the metrics.
 
 pub mod metric;
+mod shortest;
+pub mod text;
+pub mod vector;
 
 pub use metric::Metric;
-
-/// Dimensions that a vector may have.
-pub const MAX_DIMS: usize = 16_000;
+pub use vector::MAX_DIMS;
