@@ -4,7 +4,7 @@
 #   server.sh start DIR PG_CONFIG [PORT [CONF_LINE...]]   make the cluster if needed; (re)start it
 #   server.sh stop DIR [MODE]                             smart, fast (default) or immediate
 #   server.sh status DIR                                  exit status 0 while it runs
-#   server.sh env DIR                                     `export PGHOST=...` lines, to eval
+#   server.sh env DIR                                     `export PGHOST=...` and PSQL, to eval
 #   server.sh psql DIR [ARG...]                           psql with the server's own binaries
 #
 # DIR is a directory under target/, one per server. The server listens only on a unix socket in
@@ -140,6 +140,7 @@ stop() {
 print_env() {
     recall "$@"
     sed -n 's/^PG/export PG/p' "$state"
+    printf 'export PSQL=%q\n' "$bin/psql"
 }
 
 run_psql() {
