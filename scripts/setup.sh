@@ -10,17 +10,11 @@ set -euo pipefail
 missing=()
 need() { missing+=("$@"); }
 
+# bindgen needs the library, and clang's own headers (stddef.h) with it.
 has_libclang() {
-    [ -n "${LIBCLANG_PATH:-}" ] && return 0
+    [ -z "${LIBCLANG_PATH:-}" ] || return 0
     compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null \
-        || compgen -G '/usr/lib/*/libclang*.so*' >/dev/null \
-        || compgen -G '/usr/lib*/libclang*.so*' >/dev/null
-}
-
-# bindgen needs clang's own headers (stddef.h) as well as the library.
-has_clang_headers() {
-    compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null \
-        || compgen -G '/usr/lib/clang/*/include/stddef.h' >/dev/null
+        && compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null
 }
 
 has_venv() { python3 -c 'import venv, ensurepip' 2>/dev/null; }
@@ -31,7 +25,7 @@ find_missing() {
     command -v make >/dev/null || need make
     command -v python3 >/dev/null || need python3
     has_venv || need python3-venv python3-pip
-    { has_libclang && has_clang_headers; } || need libclang-dev
+    has_libclang || need libclang-dev
     # Postgres refuses to run as root; root's tests change user with sudo.
     [ "$(id -u)" -ne 0 ] || command -v sudo >/dev/null || need sudo
     if [ "${1:-}" = pg15 ]; then
@@ -52,11 +46,13 @@ install_packages() {
     command -v apt-get >/dev/null || die "apt-get is not here; install the like of: ${missing[*]}"
     say "installing ${missing[*]}"
     case " ${missing[*]} " in *' postgresql-15 '*) forbid_main_cluster ;; esac
-    export DEBIAN_FRONTEND=noninteractive
-    # Stale lists are the usual reason for a failure, so they are fetched only then.
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 \
-        || { apt-get update -qq >&2 \
-            && apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2; }
+    # The settings that are there, also the one just made, are kept without a question.
+    local install=(env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 apt-get install
+        -y -qq --no-install-recommends -o Dpkg::Options::=--force-confold "${missing[@]}")
+    # Stale or absent package lists are the usual reason for a failure, so they are fetched then.
+    "${install[@]}" >&2 || { apt-get update -qq >&2 && "${install[@]}" >&2; } \
+        || die "apt-get could not install ${missing[*]} (PostgreSQL 15 is in Debian 12 only;" \
+            "elsewhere, PG_CONFIG names your own)"
 }
 
 command -v cargo >/dev/null || die "Rust is missing; install it from https://rustup.rs"
@@ -84,7 +80,7 @@ if [ "$(pgrx --version 2>/dev/null | awk '{print $NF}')" != "$PGRX_VERSION" ]; t
 fi
 
 # A venv whose python has gone (a moved checkout, an upgraded system) is made anew.
-if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
+if ! [ -x "$VENV/bin/pip" ] || ! "$VENV/bin/python" -c "" 2>/dev/null; then
     say "making the Python environment $VENV"
     rm -rf "$VENV"
     python3 -m venv "$VENV"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 VENV = Path(__file__).resolve().parents[2] / "target" / "venv"
 if Path(sys.prefix) != VENV:  # the packages are there, not in the system's Python
-    os.execv(VENV / "bin" / "python", ["python", *sys.argv])
+    python = str(VENV / "bin" / "python")
+    os.execv(python, [python, *sys.argv])
 
 import demo
 import store

@@ -152,7 +152,7 @@ def create_index(connection: psycopg.Connection) -> None:
 
 def ask(connection: psycopg.Connection, embed: Callable[[str], np.ndarray]) -> None:
     for question in ["large African animal with a trunk", "a device for cutting paper",
-                     "being afraid of high places"]:
+                     "joy at the misfortune of others"]:
         title(f"{question}?")
         show(connection, SEARCH, {"question": embed(question)})
 

@@ -18,7 +18,7 @@ VECTORS = HOME / "glosses.npy"
 
 # Whole categories, so that a question about a food finds every food of the dictionary.
 CHOSEN = {
-    "noun.animal", "noun.artifact", "noun.feeling", "noun.food", "noun.phenomenon", "noun.state",
+    "noun.animal", "noun.artifact", "noun.feeling", "noun.food",
     "verb.consumption", "verb.emotion", "verb.motion", "verb.weather",
 }
 
