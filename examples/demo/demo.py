@@ -82,7 +82,7 @@ def show(connection: psycopg.Connection, sql: str, values: dict, plan: bool = Tr
     result = store.run(connection, sql, values)
     for row in result.rows:
         print("  " + " | ".join(shorten(str(value)) for value in row))
-    print(f"  ({len(result.rows)} rows in {result.milliseconds:.1f} ms)")
+    print(f"  (rows: {len(result.rows)}, in {result.milliseconds:.1f} ms)")
     if plan:
         print("\n" + "\n".join("  " + line for line in store.plan(connection, sql, values)))
 
@@ -151,7 +151,7 @@ def create_index(connection: psycopg.Connection) -> None:
 
 
 def ask(connection: psycopg.Connection, embed: Callable[[str], np.ndarray]) -> None:
-    for question in ["large African animal with a trunk", "a device for cutting paper",
+    for question in ["a very tall animal with a long neck", "a device for cutting paper",
                      "joy at the misfortune of others"]:
         title(f"{question}?")
         show(connection, SEARCH, {"question": embed(question)})
@@ -161,7 +161,7 @@ def ask(connection: psycopg.Connection, embed: Callable[[str], np.ndarray]) -> N
     show(connection, SEARCH_CATEGORY, {"question": embed(question), "category": "noun.food"})
 
     # Rare: a filter after the search alone would find fewer than were asked for.
-    title("heavy rain? Only weather verbs, 81 of all rows")
+    title("heavy rain? Only weather verbs, which are rare")
     show(connection, SEARCH_CATEGORY,
          {"question": embed("heavy rain"), "category": "verb.weather"})
 

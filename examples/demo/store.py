@@ -83,6 +83,6 @@ def shown(sql: str, values: dict | None = None) -> str:
         value = (values or {})[match[1]]
         if isinstance(value, np.ndarray):
             return f"'[{value[0]:.3f},{value[1]:.3f},...]'"
-        return "'" + str(value).replace("'", "''") + "'" if isinstance(value, str) else str(value)
+        return "'" + str(value).replace("'", "''") + "'"
 
     return re.sub(r"%\((\w+)\)s", literal, sql)
