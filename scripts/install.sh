@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Builds the extension in release mode and installs it into one PostgreSQL.
+#
+# usage: scripts/install.sh PG_CONFIG
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+[ $# -eq 1 ] || die "usage: scripts/install.sh PG_CONFIG"
+pg_config=$(command -v "$1") || die "$1 is not an executable pg_config"
+version=$("$pg_config" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+case $version in
+    15 | 16 | 17 | 18) ;;
+    *) die "$("$pg_config" --version) is not supported; PostgreSQL 15 to 18 are" ;;
+esac
+
+libdir=$("$pg_config" --pkglibdir)
+sharedir=$("$pg_config" --sharedir)
+sudo=()
+if ! [ -w "$libdir" ] || ! [ -w "$sharedir/extension" ]; then
+    command -v sudo >/dev/null || die "$libdir is not writable; run this as root"
+    sudo=(sudo)
+fi
+
+# pgrx finds Postgres by this variable, so no `cargo pgrx init` is needed; it only insists on
+# a home, and the one under target/ leaves the user's own ~/.pgrx alone.
+export PGRX_HOME="$BUILD/pgrx"
+export PGRX_PG_CONFIG_PATH="$pg_config"
+mkdir -p "$PGRX_HOME"
+
+# pgrx overwrites the library in place, which would crash a server that has it mapped.
+# With a fresh inode under the name, running backends keep the old one.
+library="$libdir/vector_search.so"
+if [ -e "$library" ]; then
+    "${sudo[@]}" cp -p "$library" "$library.new"
+    "${sudo[@]}" mv "$library.new" "$library"
+fi
+
+cd "$ROOT"
+say "building and installing into $("$pg_config" --version) ($libdir)"
+pgrx install --release --no-default-features --features "pg$version" \
+    --pg-config "$pg_config" ${sudo[@]+--sudo} >&2
