@@ -7,6 +7,9 @@
 /// Upper bound of the length of one printed float.
 pub(super) const MAX_PRINTED: usize = 15;
 
+/// Bytes that `write_float` may overwrite.
+pub(super) const SPACE: usize = 20;
+
 /// Smallest and largest power of ten that a float needs.
 const MIN_POWER: i32 = -31;
 const MAX_POWER: i32 = 45;
@@ -94,31 +97,31 @@ fn shortest(bits: u32) -> (u32, i32) {
     (s + u32::from(up), k)
 }
 
-/// The number of decimal digits of `n`, which is below 10^9.
-fn length(n: u32) -> usize {
-    n.checked_ilog10().map_or(1, |log| log as usize + 1)
+/// Powers of ten below 10^9.
+static TENS: [u32; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// The nine decimal digits of `n`, which is below 10^9.
+fn nine_digits(n: u32) -> [u8; 9] {
+    let (first, rest) = (n / 100_000_000, n % 100_000_000);
+    let (high, low) = (rest / 10_000, rest % 10_000);
+    let [a, b] = PAIRS[(high / 100) as usize];
+    let [c, d] = PAIRS[(high % 100) as usize];
+    let [e, f] = PAIRS[(low / 100) as usize];
+    let [g, h] = PAIRS[(low % 100) as usize];
+    [b'0' + first as u8, a, b, c, d, e, f, g, h]
 }
 
-/// Writes the digits of `n` so that they end at `to`'s end.
-fn write_digits(to: &mut [u8], mut n: u32) {
-    let mut end = to.len();
-    while end >= 2 {
-        to[end - 2..end].copy_from_slice(&PAIRS[(n % 100) as usize]);
-        n /= 100;
-        end -= 2;
-    }
-    if end == 1 {
-        to[0] = b'0' + n as u8;
-    }
+/// Copies a fixed number of bytes to `at`; more than the number's length, so that no copy has a length known
+/// only at run time.
+fn put<const N: usize>(to: &mut [u8; SPACE], at: usize, bytes: [u8; N]) {
+    to[at..at + N].copy_from_slice(&bytes);
 }
 
-/// Writes `x`, which is finite, at the start of `to` (at least `MAX_PRINTED` bytes) and returns its length.
-pub(super) fn write_float(to: &mut [u8], x: f32) -> usize {
-    let mut at = 0;
-    if x.is_sign_negative() {
-        to[0] = b'-';
-        at = 1;
-    }
+/// Writes `x`, which is finite, at the start of `to` and returns its length, at most `MAX_PRINTED`; what
+/// follows it in `to` is overwritten.
+pub(super) fn write_float(to: &mut [u8; SPACE], x: f32) -> usize {
+    to[0] = b'-';
+    let at = usize::from(x.is_sign_negative());
     if x == 0.0 {
         to[at] = b'0';
         return at + 1;
@@ -128,44 +131,34 @@ pub(super) fn write_float(to: &mut [u8], x: f32) -> usize {
         digits /= 10;
         exponent += 1;
     }
-    let n = length(digits);
+    let n = digits.ilog10() as usize + 1;
+    let digits = nine_digits(digits * TENS[9 - n]);
     let point = exponent + n as i32; // digits before the decimal point
-    at + if !(-3..=6).contains(&point) {
-        write_scientific(&mut to[at..], digits, n, point - 1)
-    } else if exponent >= 0 {
-        let zeros = exponent as usize;
-        write_digits(&mut to[at..at + n], digits);
-        to[at + n..at + n + zeros].fill(b'0');
-        n + zeros
-    } else if point > 0 {
-        let point = point as usize;
-        write_digits(&mut to[at + 1..at + 1 + n], digits);
-        to.copy_within(at + 1..at + 1 + point, at);
-        to[at + point] = b'.';
-        n + 1
-    } else {
-        let zeros = (2 - point) as usize;
-        to[at..at + zeros].copy_from_slice(&b"0.000"[..zeros]);
-        write_digits(&mut to[at + zeros..at + zeros + n], digits);
-        zeros + n
+    match point {
+        -3..=0 => {
+            let zeros = (2 - point) as usize;
+            put(to, at, *b"0.000");
+            put(to, at + zeros, digits);
+            at + zeros + n
+        }
+        1..=6 => {
+            let point = point as usize;
+            put(to, at + 1, digits);
+            to.copy_within(at + 1..at + 1 + point, at);
+            to[at + point] = b'.';
+            at + if n <= point { point } else { n + 1 }
+        }
+        _ => {
+            put(to, at + 1, digits);
+            to[at] = digits[0];
+            to[at + 1] = b'.';
+            let end = if n == 1 { at + 1 } else { at + n + 1 };
+            let exponent = point - 1;
+            let [tens, ones] = PAIRS[exponent.unsigned_abs() as usize];
+            put(to, end, [b'e', if exponent < 0 { b'-' } else { b'+' }, tens, ones]);
+            end + 4
+        }
     }
-}
-
-/// `d.ddde±xx`: at least two digits of exponent.
-fn write_scientific(to: &mut [u8], digits: u32, n: usize, exponent: i32) -> usize {
-    let mut at = 1;
-    if n == 1 {
-        to[0] = b'0' + digits as u8;
-    } else {
-        write_digits(&mut to[1..=n], digits);
-        to[0] = to[1];
-        to[1] = b'.';
-        at = n + 1;
-    }
-    to[at] = b'e';
-    to[at + 1] = if exponent < 0 { b'-' } else { b'+' };
-    to[at + 2..at + 4].copy_from_slice(&PAIRS[exponent.unsigned_abs() as usize]);
-    at + 4
 }
 
 #[cfg(test)]
@@ -173,7 +166,7 @@ mod tests {
     use super::*;
 
     fn print(x: f32) -> String {
-        let mut buffer = [0; MAX_PRINTED];
+        let mut buffer = [0; SPACE];
         let n = write_float(&mut buffer, x);
         String::from_utf8(buffer[..n].to_vec()).unwrap()
     }

@@ -4,7 +4,7 @@
 //! `strtof` reads. Elements are correctly rounded; the common ones take a path without big numbers.
 
 use super::MAX_DIMS;
-use super::shortest::{MAX_PRINTED, write_float};
+use super::shortest::{MAX_PRINTED, SPACE, write_float};
 use super::vector::{check_dims, check_element, check_typmod};
 use crate::error::{Error, Kind, Result};
 
@@ -16,11 +16,12 @@ static EXACT: [f64; 23] = [
 
 /// The text of a vector of finite elements.
 pub fn print(elements: &[f32]) -> Vec<u8> {
-    let mut text = vec![0; elements.len() * (MAX_PRINTED + 1) + 2];
+    let mut text = vec![0; elements.len() * (MAX_PRINTED + 1) + SPACE];
     text[0] = b'[';
     let mut at = 1;
     for &x in elements {
-        at += write_float(&mut text[at..], x);
+        let Some(space) = text[at..].first_chunk_mut() else { break };
+        at += write_float(space, x);
         text[at] = b',';
         at += 1;
     }

@@ -81,11 +81,11 @@ pub fn from_elements(elements: impl ExactSizeIterator<Item = f32>, typmod: i32) 
     Ok(elements)
 }
 
-// Binary form: dims u16 | unused i16 = 0 | dims × f32, big-endian
+// Binary form: dims i16 | unused i16 = 0 | dims × f32, big-endian
 
 /// Checks the two numbers before the elements; returns the dimensions.
-pub fn check_binary_header(dims: u16, unused: i16, typmod: i32) -> Result<usize> {
-    let dims = usize::from(dims);
+pub fn check_binary_header(dims: i16, unused: i16, typmod: i32) -> Result<usize> {
+    let dims = usize::try_from(dims).unwrap_or(0);
     check_dims(dims)?;
     check_typmod(typmod, dims)?;
     if unused != 0 {

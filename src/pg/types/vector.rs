@@ -49,7 +49,7 @@ fn vector_recv(message: Internal, _element: pg_sys::Oid, typmod: i32) -> Vector 
     let message = message.cast_mut_ptr::<pg_sys::StringInfoData>();
     // SAFETY: a receive function's first argument is a StringInfo (`receive` in CREATE TYPE).
     let (dims, unused) = unsafe { (pg_sys::pq_getmsgint(message, 2), pg_sys::pq_getmsgint(message, 2)) };
-    let dims = vector::check_binary_header(dims as u16, unused as i16, typmod).or_raise();
+    let dims = vector::check_binary_header(dims as i16, unused as i16, typmod).or_raise();
     // SAFETY: pq_getmsgbytes returns that many bytes of the message or raises.
     let bytes = unsafe {
         let first = pg_sys::pq_getmsgbytes(message, 4 * dims as i32);
