@@ -326,6 +326,13 @@ fn butterfly<const MASK: i32>(x: __m256, t: __m256) -> __m256 {
     _mm256_blend_ps::<MASK>(_mm256_add_ps(x, t), _mm256_sub_ps(t, x))
 }
 
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn store(s: &mut [f32; 8], x: __m256) {
+    // SAFETY: the array is 32 bytes.
+    unsafe { _mm256_storeu_ps(s.as_mut_ptr(), x) }
+}
+
 #[target_feature(enable = "avx2,fma,f16c")]
 fn hadamard(x: &mut [f32]) {
     if x.len() < 8 {
@@ -336,8 +343,15 @@ fn hadamard(x: &mut [f32]) {
         let x = butterfly::<0b1010_1010>(x, _mm256_permute_ps::<0b10_11_00_01>(x));
         let x = butterfly::<0b1100_1100>(x, _mm256_permute_ps::<0b01_00_11_10>(x));
         let x = butterfly::<0b1111_0000>(x, _mm256_permute2f128_ps::<1>(x, x));
-        // SAFETY: the chunk is 32 bytes.
-        unsafe { _mm256_storeu_ps(chunk.as_mut_ptr(), x) };
+        store(chunk, x);
     }
-    scalar::wide_levels::<8>(x, 8);
+    scalar::wide_levels(x, 8, |[a, b, c, d]| {
+        let (w, x, y, z) = (load(a), load(b), load(c), load(d));
+        let (p, q) = (_mm256_add_ps(w, x), _mm256_sub_ps(w, x));
+        let (r, s) = (_mm256_add_ps(y, z), _mm256_sub_ps(y, z));
+        store(a, _mm256_add_ps(p, r));
+        store(b, _mm256_add_ps(q, s));
+        store(c, _mm256_sub_ps(p, r));
+        store(d, _mm256_sub_ps(q, s));
+    });
 }

@@ -232,21 +232,13 @@ fn scan_block(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK]) {
 #[inline]
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn halves(x: __m512i, y: __m512i) -> __m512i {
-    _mm512_add_epi16(
-        _mm512_shuffle_i64x2::<0b01_00_01_00>(x, y),
-        _mm512_shuffle_i64x2::<0b11_10_11_10>(x, y),
-    )
+    _mm512_add_epi16(_mm512_shuffle_i64x2::<0b01_00_01_00>(x, y), _mm512_shuffle_i64x2::<0b11_10_11_10>(x, y))
 }
 
 /// Folds pairs of up to 64 bytes into two accumulators.
 #[inline]
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-fn fold64<A: Byte, B: Byte, S: Copy>(
-    a: &[A],
-    b: &[B],
-    zero: S,
-    step: impl Fn(S, &[A], &[B]) -> S,
-) -> [S; 2] {
+fn fold64<A: Byte, B: Byte, S: Copy>(a: &[A], b: &[B], zero: S, step: impl Fn(S, &[A], &[B]) -> S) -> [S; 2] {
     let [mut s0, mut s1] = [zero; 2];
     let (a_wide, a) = a.as_chunks::<128>();
     let (b_wide, b) = b.as_chunks::<128>();
@@ -317,9 +309,8 @@ fn dot_extended3(codes: &[u8], query: &[i8]) -> i32 {
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
-    let [s0, s1] = fold64(a, b, _mm512_setzero_si512(), |s, a, b| {
-        _mm512_dpbusd_epi32(s, load_bytes(a), load_bytes(b))
-    });
+    let [s0, s1] =
+        fold64(a, b, _mm512_setzero_si512(), |s, a, b| _mm512_dpbusd_epi32(s, load_bytes(a), load_bytes(b)));
     _mm512_reduce_add_epi32(_mm512_add_epi32(s0, s1))
 }
 
@@ -347,6 +338,13 @@ fn butterfly<const MASK: __mmask16>(x: __m512, t: __m512) -> __m512 {
     _mm512_mask_sub_ps(_mm512_add_ps(x, t), MASK, t, x)
 }
 
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn store(s: &mut [f32; 16], x: __m512) {
+    // SAFETY: the array is 64 bytes.
+    unsafe { _mm512_storeu_ps(s.as_mut_ptr(), x) }
+}
+
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn hadamard(x: &mut [f32]) {
     if x.len() < 16 {
@@ -358,8 +356,15 @@ fn hadamard(x: &mut [f32]) {
         let x = butterfly::<0xcccc>(x, _mm512_permute_ps::<0b01_00_11_10>(x));
         let x = butterfly::<0xf0f0>(x, _mm512_shuffle_f32x4::<0b10_11_00_01>(x, x));
         let x = butterfly::<0xff00>(x, _mm512_shuffle_f32x4::<0b01_00_11_10>(x, x));
-        // SAFETY: the chunk is 64 bytes.
-        unsafe { _mm512_storeu_ps(chunk.as_mut_ptr(), x) };
+        store(chunk, x);
     }
-    scalar::wide_levels::<16>(x, 16);
+    scalar::wide_levels(x, 16, |[a, b, c, d]| {
+        let (w, x, y, z) = (load(a), load(b), load(c), load(d));
+        let (p, q) = (_mm512_add_ps(w, x), _mm512_sub_ps(w, x));
+        let (r, s) = (_mm512_add_ps(y, z), _mm512_sub_ps(y, z));
+        store(a, _mm512_add_ps(p, r));
+        store(b, _mm512_add_ps(q, s));
+        store(c, _mm512_sub_ps(p, r));
+        store(d, _mm512_sub_ps(q, s));
+    });
 }

@@ -68,10 +68,7 @@ fn widen_f16(halves: uint16x4_t) -> float32x4_t {
     let value = vmulq_f32(vreinterpretq_f32_u32(magnitude), vdupq_n_f32(f32::from_bits((127 + 112) << 23)));
     // Infinities and NaNs, whose exponent is all ones, keep all ones.
     let special = vcgeq_u32(magnitude, vdupq_n_u32(0x7c00 << 13));
-    let value = vorrq_u32(
-        vreinterpretq_u32_f32(value),
-        vandq_u32(special, vdupq_n_u32(0x7f80_0000)),
-    );
+    let value = vorrq_u32(vreinterpretq_u32_f32(value), vandq_u32(special, vdupq_n_u32(0x7f80_0000)));
     vreinterpretq_f32_u32(vorrq_u32(value, sign))
 }
 
@@ -216,9 +213,8 @@ fn scan_block(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK]) {
                 vsraq_n_u16::<8>(s[3], high),
             ]
         });
-        let s: [uint16x8_t; 4] = std::array::from_fn(|i| {
-            vaddq_u16(vaddq_u16(s[0][i], s[1][i]), vaddq_u16(s[2][i], s[3][i]))
-        });
+        let s: [uint16x8_t; 4] =
+            std::array::from_fn(|i| vaddq_u16(vaddq_u16(s[0][i], s[1][i]), vaddq_u16(s[2][i], s[3][i])));
         let low_even = vsubq_u16(s[0], vshlq_n_u16::<8>(s[1]));
         let high_even = vsubq_u16(s[2], vshlq_n_u16::<8>(s[3]));
         // Eight codes each, in order.
@@ -327,6 +323,13 @@ fn dot_f32_i8(a: &[f32], b: &[i8]) -> f32 {
     total(s.map(|[low, high]| vaddq_f32(low, high)))
 }
 
+#[inline]
+#[target_feature(enable = "neon")]
+fn store(s: &mut [f32; 4], x: float32x4_t) {
+    // SAFETY: the array is 16 bytes.
+    unsafe { vst1q_f32(s.as_mut_ptr(), x) }
+}
+
 #[target_feature(enable = "neon")]
 fn hadamard(x: &mut [f32]) {
     if x.len() < 4 {
@@ -339,8 +342,15 @@ fn hadamard(x: &mut [f32]) {
         let x = vzip1q_f32(vaddq_f32(even, odd), vsubq_f32(even, odd));
         let (low, high) = (vget_low_f32(x), vget_high_f32(x));
         let x = vcombine_f32(vadd_f32(low, high), vsub_f32(low, high));
-        // SAFETY: the chunk is 16 bytes.
-        unsafe { vst1q_f32(chunk.as_mut_ptr(), x) };
+        store(chunk, x);
     }
-    scalar::wide_levels::<4>(x, 4);
+    scalar::wide_levels(x, 4, |[a, b, c, d]| {
+        let (w, x, y, z) = (load(a), load(b), load(c), load(d));
+        let (p, q) = (vaddq_f32(w, x), vsubq_f32(w, x));
+        let (r, s) = (vaddq_f32(y, z), vsubq_f32(y, z));
+        store(a, vaddq_f32(p, r));
+        store(b, vaddq_f32(q, s));
+        store(c, vsubq_f32(p, r));
+        store(d, vsubq_f32(q, s));
+    });
 }

@@ -141,22 +141,25 @@ pub(super) fn hadamard(x: &mut [f32]) {
     }
 }
 
-/// The levels of [`super::hadamard`] from `half` up, two at a time so that memory is read half as often:
-/// plain code for every row to inline under its own target features. `half` is a multiple of `LANES`.
+/// The levels of [`super::hadamard`] from `half` up, a multiple of `LANES`, for the other rows.
+///
+/// Levels go two at a time, so that memory is read half as often: `quad` does two levels of the
+/// transform over elements of one index in its four registers' worth.
 #[inline(always)]
-pub(super) fn wide_levels<const LANES: usize>(x: &mut [f32], mut half: usize) {
+#[allow(dead_code)] // On an architecture with no other row.
+pub(super) fn wide_levels<const LANES: usize>(
+    x: &mut [f32],
+    mut half: usize,
+    quad: impl Fn([&mut [f32; LANES]; 4]),
+) {
     while 4 * half <= x.len() {
-        for quad in x.chunks_exact_mut(4 * half) {
-            let (low, high) = quad.split_at_mut(2 * half);
+        for part in x.chunks_exact_mut(4 * half) {
+            let (low, high) = part.split_at_mut(2 * half);
             let ((a, b), (c, d)) = (low.split_at_mut(half), high.split_at_mut(half));
             let (a, b) = (a.as_chunks_mut::<LANES>().0, b.as_chunks_mut::<LANES>().0);
             let (c, d) = (c.as_chunks_mut::<LANES>().0, d.as_chunks_mut::<LANES>().0);
             for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
-                for i in 0..LANES {
-                    let (p, q) = (a[i] + b[i], a[i] - b[i]);
-                    let (r, s) = (c[i] + d[i], c[i] - d[i]);
-                    (a[i], b[i], c[i], d[i]) = (p + r, q + s, p - r, q - s);
-                }
+                quad([a, b, c, d]);
             }
         }
         half *= 4;

@@ -161,9 +161,14 @@ fn infinities_and_nans_pass_through_distances() {
                 let (mut a, b) = (vec![0.5; n], vec![0.25; n]);
                 a[n / 2] = value;
                 // SAFETY: the row is supported, and the lengths are equal.
-                let all = unsafe { [(row.l2_squared)(&a, &b), (row.inner_product)(&a, &b), (row.l1)(&a, &b)] };
+                let all =
+                    unsafe { [(row.l2_squared)(&a, &b), (row.inner_product)(&a, &b), (row.l1)(&a, &b)] };
                 for got in all {
-                    assert!(if infinite { got == f32::INFINITY } else { got.is_nan() }, "{} at {n}", row.name);
+                    assert!(
+                        if infinite { got == f32::INFINITY } else { got.is_nan() },
+                        "{} at {n}",
+                        row.name
+                    );
                 }
             }
         }
