@@ -7,6 +7,7 @@ set -euo pipefail
 
 [ $# -eq 1 ] || die "usage: scripts/install.sh PG_CONFIG"
 pg_config=$(command -v "$1") || die "$1 is not an executable pg_config"
+pg_config=$(realpath -s "$pg_config")
 version=$("$pg_config" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
 case $version in
     15 | 16 | 17 | 18) ;;
@@ -21,11 +22,7 @@ if ! [ -w "$libdir" ] || ! [ -w "$sharedir/extension" ]; then
     sudo=(sudo)
 fi
 
-# pgrx finds Postgres by this variable, so no `cargo pgrx init` is needed; it only insists on
-# a home, and the one under target/ leaves the user's own ~/.pgrx alone.
-export PGRX_HOME="$BUILD/pgrx"
-export PGRX_PG_CONFIG_PATH="$pg_config"
-mkdir -p "$PGRX_HOME"
+use_pg_config "$pg_config"
 
 # pgrx overwrites the library in place, which would crash a server that has it mapped.
 # With a fresh inode under the name, running backends keep the old one.

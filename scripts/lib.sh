@@ -20,3 +20,14 @@ pgrx() {
         cargo pgrx "$@"
     fi
 }
+
+# Makes cargo build against one Postgres. pgrx finds it by this variable, so that no
+# `cargo pgrx init` is needed; it only wants a home, and one under target/ leaves ~/.pgrx alone.
+# Every cargo command should use the same path: pgrx's bindings are built anew when it changes,
+# and also whenever there is no config.toml.
+use_pg_config() {
+    export PGRX_PG_CONFIG_PATH=$1
+    export PGRX_HOME="$BUILD/pgrx"
+    mkdir -p "$PGRX_HOME"
+    [ -e "$PGRX_HOME/config.toml" ] || echo '[configs]' >"$PGRX_HOME/config.toml"
+}

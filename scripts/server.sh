@@ -107,13 +107,19 @@ start() {
     locate "$1"
     find_binaries "$2"
     local port=${3:-5432}
-    shift $(($# < 3 ? $# : 3))
-    [ -f "$data/PG_VERSION" ] || as_server test -f "$data/PG_VERSION" || make_cluster
+    local have want
+    want=$("$2" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+    have=$(as_server cat "$data/PG_VERSION" 2>/dev/null || true)
+    if [ -z "$have" ]; then
+        make_cluster
+        have=$want
+    fi
+    [ "$have" = "$want" ] || die "$data is a cluster of PostgreSQL $have, not $want"
     own_dir 700 "$socket" "$user"
     if running; then
         as_server "$bin/pg_ctl" stop -D "$data" -m fast -w >/dev/null
     fi
-    write_conf "$port" "$@"
+    write_conf "$port" "${@:4}"
     printf '%s=%q\n' PGHOST "$socket" PGPORT "$port" PGUSER postgres PGDATABASE postgres \
         VS_BIN "$bin" >"$state"
     as_server "$bin/pg_ctl" start -D "$data" -w -t 120 -l "$data/server.log" \

@@ -16,7 +16,7 @@ from model import MiniLM
 EXTENSION = "vector_search"
 CREATE_INDEX = "CREATE INDEX gloss_embedding ON gloss USING ivf (embedding vector_cosine_ops)"
 
-HELD_OUT = 200  # glosses that are not loaded, but searched for
+HELD_OUT = 100  # glosses that are not loaded, but searched for
 PARTS = {"noun": "noun", "verb": "verb", "adj": "adjective", "adv": "adverb"}
 
 SCHEMA = """
@@ -151,7 +151,7 @@ def create_index(connection: psycopg.Connection) -> None:
 
 
 def ask(connection: psycopg.Connection, embed: Callable[[str], np.ndarray]) -> None:
-    for question in ["a very tall animal with a long neck", "a device for cutting paper",
+    for question in ["a huge animal with tusks and a trunk", "a device for cutting paper",
                      "joy at the misfortune of others"]:
         title(f"{question}?")
         show(connection, SEARCH, {"question": embed(question)})
@@ -230,7 +230,7 @@ def main() -> None:
     print(f"""  play:  {os.environ.get("PSQL", "psql")} -h {os.environ["PGHOST"]} -U postgres {store.DATABASE}
   try:   SELECT word, text FROM gloss
          ORDER BY embedding <=> (SELECT embedding FROM gloss WHERE word = 'lion') LIMIT 10;
-  ask:   examples/demo/ask.py "a tool for seeing far away"
+  ask:   examples/demo/ask.py "a bird that cannot fly and lives on ice"
   stop:  scripts/server.sh stop target/demo/server""")
 
 
