@@ -12,27 +12,24 @@ const DIMS: [usize; 3] = [128, 768, 1536];
 /// Set in the child processes, which print one line per kernel.
 const CHILD: &str = "VECTOR_SEARCH_BENCH_CHILD";
 
-fn main() {
+fn main() -> std::io::Result<()> {
     if std::env::var_os(CHILD).is_some() {
         for (name, times) in measure() {
             println!("{name} {}", times.map(|t| format!("{t:.2}")).join(" "));
         }
-        return;
+        return Ok(());
     }
-    let program = std::env::current_exe().expect("own path");
+    let program = std::env::current_exe()?;
     println!("{:8}{:20}{:>10}{:>10}{:>10}  ns", "isa", "kernel", DIMS[0], DIMS[1], DIMS[2]);
     for row in kernel::rows() {
-        let output = Command::new(&program)
-            .env(CHILD, "1")
-            .env("VECTOR_SEARCH_ISA", row)
-            .output()
-            .expect("run the bench's child");
+        let output = Command::new(&program).env(CHILD, "1").env("VECTOR_SEARCH_ISA", row).output()?;
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         for line in String::from_utf8_lossy(&output.stdout).lines() {
             let cells: Vec<&str> = line.split(' ').collect();
             println!("{row:8}{:20}{:>10}{:>10}{:>10}", cells[0], cells[1], cells[2], cells[3]);
         }
     }
+    Ok(())
 }
 
 /// The least nanoseconds per call over several samples: other work on the machine only adds.

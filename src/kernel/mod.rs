@@ -25,20 +25,23 @@ use std::sync::LazyLock;
 /// Codes in a block of the table scan.
 pub const BLOCK: usize = 32;
 
+type Distance<T> = unsafe fn(&[T], &[T]) -> f32;
+type CosineSums<T> = unsafe fn(&[T], &[T]) -> (f32, f32, f32);
+
 /// One instruction set's kernels. Slices of a pair have equal lengths, which the entry points check.
 struct Kernels {
     name: &'static str,
     /// Whether this machine can run the others.
     supported: fn() -> bool,
-    l2_squared: unsafe fn(&[f32], &[f32]) -> f32,
-    inner_product: unsafe fn(&[f32], &[f32]) -> f32,
-    cosine_sums: unsafe fn(&[f32], &[f32]) -> (f32, f32, f32),
-    l1: unsafe fn(&[f32], &[f32]) -> f32,
+    l2_squared: Distance<f32>,
+    inner_product: Distance<f32>,
+    cosine_sums: CosineSums<f32>,
+    l1: Distance<f32>,
     norm_squared: unsafe fn(&[f32]) -> f64,
-    l2_squared_f16: unsafe fn(&[f16], &[f16]) -> f32,
-    inner_product_f16: unsafe fn(&[f16], &[f16]) -> f32,
-    cosine_sums_f16: unsafe fn(&[f16], &[f16]) -> (f32, f32, f32),
-    l1_f16: unsafe fn(&[f16], &[f16]) -> f32,
+    l2_squared_f16: Distance<f16>,
+    inner_product_f16: Distance<f16>,
+    cosine_sums_f16: CosineSums<f16>,
+    l1_f16: Distance<f16>,
     scan_block: unsafe fn(&[u8], &[u8], &mut [u32; BLOCK]),
     lower_bounds: unsafe fn(&[u32; BLOCK], &Factors, &mut [f32; BLOCK]) -> u32,
     dot_extended3: unsafe fn(&[u8], &[i8]) -> i32,

@@ -64,16 +64,13 @@ fn terms<'a>(
     a.iter().zip(b).map(move |(x, y)| term(*x, *y))
 }
 
-type Two<T> = unsafe fn(&[T], &[T]) -> f32;
-type Cosine<T> = unsafe fn(&[T], &[T]) -> (f32, f32, f32);
-
 /// The four distances of a row over one element type.
 fn check_distances<T: Copy>(
     row: &Kernels,
     (a, b): (&[T], &[T]),
     wide: impl Fn(T) -> f64,
-    (l2, product, l1): (Two<T>, Two<T>, Two<T>),
-    cosine: Cosine<T>,
+    (l2, product, l1): (Distance<T>, Distance<T>, Distance<T>),
+    cosine: CosineSums<T>,
 ) {
     let n = a.len();
     // SAFETY: the row is supported, and the lengths are equal.
@@ -104,7 +101,7 @@ fn float_distances_are_near_f64() {
         let (a, b) = (random.floats(n + skip), random.floats(n + skip));
         let (a, b) = (&a[skip..], &b[skip..]);
         for row in supported() {
-            let two: (Two<f32>, Two<f32>, Two<f32>) = (row.l2_squared, row.inner_product, row.l1);
+            let two = (row.l2_squared, row.inner_product, row.l1);
             check_distances(row, (a, b), f64::from, two, row.cosine_sums);
             // SAFETY: the row is supported.
             let norm = unsafe { (row.norm_squared)(a) };
@@ -133,7 +130,7 @@ fn half_distances_are_near_f64() {
         let (a, b) = (random.halves(n + skip), random.halves(n + skip));
         let (a, b) = (&a[skip..], &b[skip..]);
         for row in supported() {
-            let two: (Two<f16>, Two<f16>, Two<f16>) = (row.l2_squared_f16, row.inner_product_f16, row.l1_f16);
+            let two = (row.l2_squared_f16, row.inner_product_f16, row.l1_f16);
             check_distances(row, (a, b), f64::from, two, row.cosine_sums_f16);
         }
     }
@@ -369,7 +366,7 @@ fn transforms_are_the_same_bits() {
             }
             if n <= 64 {
                 for (i, got) in expected[skip..].iter().enumerate() {
-                    let sign = |j: usize| if (i & j).count_ones() % 2 == 0 { 1.0 } else { -1.0 };
+                    let sign = |j: usize| if (i & j).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
                     let row: f32 = x[skip..].iter().enumerate().map(|(j, x)| sign(j) * x).sum();
                     assert!((row - got).abs() < 1e-4);
                 }
