@@ -8,11 +8,7 @@ set -euo pipefail
 [ $# -eq 1 ] || die "usage: scripts/install.sh PG_CONFIG"
 pg_config=$(command -v "$1") || die "$1 is not an executable pg_config"
 pg_config=$(realpath -s "$pg_config")
-version=$("$pg_config" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
-case $version in
-    15 | 16 | 17 | 18) ;;
-    *) die "$("$pg_config" --version) is not supported; PostgreSQL 15 to 18 are" ;;
-esac
+use_postgres "$pg_config"
 
 libdir=$("$pg_config" --pkglibdir)
 sharedir=$("$pg_config" --sharedir)
@@ -21,8 +17,6 @@ if ! [ -w "$libdir" ] || ! [ -w "$sharedir/extension" ]; then
     command -v sudo >/dev/null || die "$libdir is not writable; run this as root"
     sudo=(sudo)
 fi
-
-use_pg_config "$pg_config"
 
 # pgrx overwrites the library in place, which would crash a server that has it mapped.
 # With a fresh inode under the name, running backends keep the old one.
@@ -34,5 +28,5 @@ fi
 
 cd "$ROOT"
 say "building and installing into $("$pg_config" --version) ($libdir)"
-pgrx install --release --no-default-features --features "pg$version" \
+pgrx install --release --no-default-features --features "pg$MAJOR" \
     --pg-config "$pg_config" ${sudo[@]+--sudo} >&2

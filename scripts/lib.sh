@@ -21,11 +21,16 @@ pgrx() {
     fi
 }
 
-# Makes cargo build against one Postgres. pgrx finds it by this variable, so that no
-# `cargo pgrx init` is needed; it only wants a home, and one under target/ leaves ~/.pgrx alone.
+# Makes cargo build against one Postgres and sets MAJOR. pgrx finds it by this variable, so that
+# no `cargo pgrx init` is needed; it only wants a home, and one under target/ leaves ~/.pgrx alone.
 # Every cargo command should use the same path: pgrx's bindings are built anew when it changes,
 # and also whenever there is no config.toml.
-use_pg_config() {
+use_postgres() {
+    MAJOR=$("$1" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+    case $MAJOR in
+        15 | 16 | 17 | 18) ;;
+        *) die "$("$1" --version) is not supported; PostgreSQL 15 to 18 are" ;;
+    esac
     export PGRX_PG_CONFIG_PATH=$1
     export PGRX_HOME="$BUILD/pgrx"
     mkdir -p "$PGRX_HOME"

@@ -4,6 +4,8 @@
 #   server.sh start DIR PG_CONFIG [PORT [CONF_LINE...]]   make the cluster if needed; (re)start it
 #   server.sh stop DIR [MODE]                             smart, fast (default) or immediate
 #   server.sh status DIR                                  exit status 0 while it runs
+#   server.sh backup DIR NEW                              a standby of DIR's server in NEW, not started
+#   server.sh remove DIR                                  stop the server and remove its cluster
 #   server.sh env DIR                                     `export PGHOST=...` and PSQL, to eval
 #   server.sh psql DIR [ARG...]                           psql with the server's own binaries
 #
@@ -14,7 +16,7 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-usage() { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 # Sets the globals below for one server. The places in /tmp are named by a hash of DIR.
 locate() {
@@ -143,6 +145,27 @@ stop() {
     as_server "$bin/pg_ctl" stop -D "$data" -m "${2:-fast}" -w >/dev/null
 }
 
+remove() {
+    [ $# -eq 1 ] || usage
+    [ ! -f "$1/server.env" ] || stop "$1" immediate
+    locate "$1"
+    rm -rf "$data" "$state"
+}
+
+# A copy of a running server that follows it once it is started.
+backup() {
+    [ $# -eq 2 ] || usage
+    recall "$1"
+    local host=$PGHOST port=$PGPORT from_bin=$bin
+    locate "$2"
+    bin=$from_bin
+    case $data in "$away"/*) own_dir 755 "$away" "$me" ;; esac
+    rm -rf "$data"
+    mkdir -m 700 "$data"
+    [ "$user" = "$me" ] || chown "$user" "$data"
+    as_server "$bin/pg_basebackup" -h "$host" -p "$port" -U postgres -D "$data" -R -c fast -X stream
+}
+
 print_env() {
     recall "$@"
     sed -n 's/^PG/export PG/p' "$state"
@@ -163,6 +186,8 @@ case $command in
     start) start "$@" ;;
     stop) stop "$@" ;;
     status) recall "$@" && running ;;
+    remove) remove "$@" ;;
+    backup) backup "$@" ;;
     env) print_env "$@" ;;
     psql) run_psql "$@" ;;
     *) usage ;;
