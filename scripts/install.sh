@@ -14,7 +14,8 @@ libdir=$("$pg_config" --pkglibdir)
 sharedir=$("$pg_config" --sharedir)
 sudo=()
 if ! [ -w "$libdir" ] || ! [ -w "$sharedir/extension" ]; then
-    command -v sudo >/dev/null || die "$libdir is not writable; run this as root"
+    # Asked for now, not after the minutes of the build.
+    sudo -v || die "you cannot write to $libdir; as root, run: scripts/install.sh $pg_config"
     sudo=(sudo)
 fi
 

@@ -20,7 +20,6 @@ usage() { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 # Sets the globals below for one server. The places in /tmp are named by a hash of DIR.
 locate() {
-    mkdir -p "$1"
     dir=$(cd "$1" && pwd -P)
     local hash
     hash=$(printf '%s' "$dir" | cksum | cut -d' ' -f1)
@@ -54,11 +53,13 @@ as_server() {
 # Whether the server's user may read (r) or execute (x) a path.
 reachable() { as_server test "-$1" "$2" 2>/dev/null; }
 
-# A directory in /tmp that is ours alone: somebody else's of that name is refused.
+# own_dir MODE DIR OWNER: a directory in /tmp that is ours alone; a stranger's is refused.
 own_dir() {
-    mkdir -p -m "$1" "$2"
-    [ ! -L "$2" ] && case "$(stat -c %U "$2")" in "$user" | "$me") ;; *) false ;; esac \
-        || die "$2 belongs to somebody else"
+    mkdir -p "$2"
+    case "$(stat -c '%F %U' "$2")" in
+        "directory $user" | "directory $me") ;;
+        *) die "$2 is in the way, and not ours" ;;
+    esac
     [ "$3" = "$me" ] || chown "$3" "$2"
     chmod "$1" "$2"
 }
@@ -106,6 +107,7 @@ write_conf() {
 
 start() {
     [ $# -ge 2 ] || usage
+    mkdir -p "$1"
     locate "$1"
     find_binaries "$2"
     local port=${3:-5432}
@@ -117,6 +119,8 @@ start() {
         have=$want
     fi
     [ "$have" = "$want" ] || die "$data is a cluster of PostgreSQL $have, not $want"
+    # Postgres refuses anything wider, such as a chmod -R over the checkout leaves.
+    as_server chmod 700 "$data"
     own_dir 700 "$socket" "$user"
     if running; then
         as_server "$bin/pg_ctl" stop -D "$data" -m fast -w >/dev/null
@@ -132,8 +136,8 @@ start() {
 # For everything but start: the server as its last start wrote it down.
 recall() {
     [ $# -ge 1 ] || usage
+    [ -f "$1/server.env" ] || die "no server was ever started in $1"
     locate "$1"
-    [ -f "$state" ] || die "no server was ever started in $1"
     # shellcheck disable=SC1090
     . "$state"
     bin=$VS_BIN

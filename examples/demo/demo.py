@@ -227,7 +227,8 @@ def main() -> None:
     measure(connection, vectors[held_out])
 
     title("The server keeps running")
-    print(f"""  play:  {os.environ.get("PSQL", "psql")} -h {os.environ["PGHOST"]} -U postgres {store.DATABASE}
+    psql, host = os.environ.get("PSQL", "psql"), os.environ["PGHOST"]
+    print(f"""  play:  {psql} -h {host} -U postgres {store.DATABASE}
   try:   SELECT word, text FROM gloss
          ORDER BY embedding <=> (SELECT embedding FROM gloss WHERE word = 'lion') LIMIT 10;
   ask:   examples/demo/ask.py "a bird that cannot fly and lives on ice"
