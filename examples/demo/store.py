@@ -62,8 +62,7 @@ class Result:
 def run(connection: psycopg.Connection, sql: str, values: dict | None = None) -> Result:
     with connection.cursor() as cursor:
         started = time.perf_counter()
-        # Binary, so that a server-side plan sees the values' own types.
-        cursor.execute(sql, values or {}, prepare=False)
+        cursor.execute(sql, values or {})
         rows = cursor.fetchall() if cursor.description else []
         elapsed = (time.perf_counter() - started) * 1000
         columns = [each.name for each in cursor.description or []]
