@@ -15,15 +15,19 @@ if [ ${#tests[@]} -eq 0 ]; then
 fi
 
 server="$BUILD/test/regress-$MAJOR"
-mkdir -p "$server"
-trap '"$ROOT/scripts/server.sh" stop "$server" || true' EXIT
+"$ROOT/scripts/server.sh" remove "$server"
+# The server writes there too, as its own user.
+out=$(mktemp -d /tmp/vs-regress-XXXXXX)
+mkdir "$out/results"
+chmod 777 "$out" "$out/results"
+trap '"$ROOT/scripts/server.sh" remove "$server" || true; rm -rf "$out"' EXIT
 "$ROOT/scripts/server.sh" start "$server" "$pg_config" 5432 'fsync = off' 'shared_buffers = 128MB'
 eval "$("$ROOT/scripts/server.sh" env "$server")"
 
 say "SQL tests, $("$pg_config" --version)"
 regress="$("$pg_config" --pkglibdir)/pgxs/src/test/regress/pg_regress"
 # Results are compared as the tests were recorded: without time zones or locales of this machine.
-"$regress" --inputdir="$ROOT/tests/pg_regress" --outputdir="$server" --bindir="$(dirname "$PSQL")" \
+"$regress" --inputdir="$ROOT/tests/pg_regress" --outputdir="$out" --bindir="$(dirname "$PSQL")" \
     --host="$PGHOST" --port="$PGPORT" --user=postgres --dbname=regression \
     --load-extension=vector_search "${tests[@]}" \
-    || { cat "$server/regression.diffs" >&2; exit 1; }
+    || { cp -r "$out"/* "$server"; cat "$out/regression.diffs" >&2; exit 1; }

@@ -151,8 +151,9 @@ stop() {
 
 remove() {
     [ $# -eq 1 ] || usage
-    [ ! -f "$1/server.env" ] || stop "$1" immediate
+    mkdir -p "$1"
     locate "$1"
+    [ ! -f "$state" ] || stop "$1" immediate
     rm -rf "$data" "$state"
 }
 
@@ -161,6 +162,7 @@ backup() {
     [ $# -eq 2 ] || usage
     recall "$1"
     local host=$PGHOST port=$PGPORT from_bin=$bin
+    mkdir -p "$2"
     locate "$2"
     bin=$from_bin
     case $data in "$away"/*) own_dir 755 "$away" "$me" ;; esac
