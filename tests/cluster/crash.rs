@@ -27,14 +27,15 @@ fn verify(server: &Server) {
 #[test]
 fn a_build_that_is_killed_leaves_no_index() {
     let server = Server::new("crash-build", CONF);
-    server.fill("items", 64, 0..30_000);
-    let mut build = server.start_sql("CREATE INDEX items_index ON items USING ivf (embedding)");
-    std::thread::sleep(Duration::from_millis(250));
+    server.fill("items", 384, 0..40_000);
+    let create = "CREATE INDEX items_index ON items USING ivf (embedding) WITH (lists = 400)";
+    let mut build = server.start_sql(create);
+    std::thread::sleep(Duration::from_millis(300));
     server.kill();
     let _ = build.wait();
     server.restart(CONF);
     assert_eq!(server.sql("SELECT count(*) FROM pg_class WHERE relname = 'items_index'"), "0");
-    server.sql("CREATE INDEX items_index ON items USING ivf (embedding)");
+    server.sql(create);
     verify(&server);
 }
 

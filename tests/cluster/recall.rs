@@ -77,12 +77,12 @@ fn partitions_expressions_and_other_shapes() {
     server.fill("items", 16, 0..4000);
     server.sql(
         "CREATE INDEX ON items USING ivf (embedding);
-         CREATE INDEX some ON items_1 USING ivf (embedding vector_ip_ops) WHERE category = 3;
+         CREATE INDEX few ON items_1 USING ivf (embedding vector_ip_ops) WHERE category = 3;
          CREATE INDEX part ON items_2 USING ivf ((subvector(embedding, 1, 8)::vector(8)) vector_cosine_ops);
          CREATE TEMP TABLE temporary AS SELECT * FROM items; CREATE INDEX temp ON temporary USING ivf (embedding);
          SELECT ivf_check('temp', true); ANALYZE",
     );
-    server.check("some");
+    server.check("few");
     server.check("part");
     server.check("items_1_embedding_idx");
     let query = literal(&vector(3, 16));

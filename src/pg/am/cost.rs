@@ -43,7 +43,12 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         *correlation = 0.0;
         *pages = f64::from(info.pages);
         if (*path).indexorderbys.is_null() {
-            // Without an order there is nothing this index could do.
+            // Without an order there is nothing this index could do. Where the planner counts disabled
+            // nodes (PostgreSQL 18), an infinite cost alone would beat a disabled sequential scan.
+            #[cfg(feature = "pg18")]
+            {
+                (*path).path.disabled_nodes = 2;
+            }
             *startup_cost = f64::INFINITY;
             *total_cost = f64::INFINITY;
             return;
