@@ -105,7 +105,10 @@ pub fn info<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Info> 
             TARGETS
                 .iter()
                 .zip(meta.probes)
-                .map(|(&target, probes)| Calibrated { recall_target: f64::from((target * 1e3).round()) / 1e3, probes })
+                .map(|(&target, probes)| Calibrated {
+                    recall_target: f64::from((target * 1e3).round()) / 1e3,
+                    probes,
+                })
                 .collect()
         } else {
             Vec::new()

@@ -29,11 +29,12 @@ fn a_build_reacts_to_cancel_within_a_second() {
         }
     }
     // The same backend goes on working after a timeout in the middle of a build.
-    let message = server
-        .sql("SET statement_timeout = '150ms';
+    let message = server.sql(
+        "SET statement_timeout = '150ms';
               DO $$ BEGIN CREATE INDEX i ON items USING ivf (embedding) WITH (lists = 400);
                     EXCEPTION WHEN query_canceled THEN NULL; END $$;
-              SET statement_timeout = 0; SELECT count(*) FROM items");
+              SET statement_timeout = 0; SELECT count(*) FROM items",
+    );
     assert_eq!(message, "40000");
 }
 
@@ -47,7 +48,8 @@ fn progress_names_the_phases() {
         let rows = server.sql("SELECT phase FROM pg_stat_progress_create_index");
         seen.extend(rows.lines().map(str::to_owned));
     }
-    let known = ["sampling table", "performing k-means", "assigning tuples", "writing lists", "calibrating recall"];
+    let known =
+        ["sampling table", "performing k-means", "assigning tuples", "writing lists", "calibrating recall"];
     let found = known.iter().filter(|k| seen.contains(&format!("building index: {k}"))).count();
     assert!(found >= 2, "{seen:?}");
     server.check("i");

@@ -112,7 +112,8 @@ fn odd_queries_and_odd_tables() {
         };
         assert_eq!(rows("SET enable_sort = on"), rows("SET enable_indexscan = off"), "{query}");
     }
-    let message = fails(&server, "22000", "SET enable_seqscan = off; SELECT * FROM few ORDER BY e <-> '[1,2]'");
+    let message =
+        fails(&server, "22000", "SET enable_seqscan = off; SELECT * FROM few ORDER BY e <-> '[1,2]'");
     assert!(message.contains("different vector dimensions 3 and 2"), "{message}");
     server.check("same_index");
 }
@@ -156,7 +157,9 @@ fn settings_and_options_out_of_range() {
     }
     fails(&server, "42602", "SELECT '[1]'::vector; SET ivf.nothing = 1");
     server.sql("CREATE TABLE t (e vector(3))");
-    for option in ["lists = -1", "lists = 1000000", "bits = 3", "recall_target = 2", "nothing = 1", "probes = -2"] {
+    for option in
+        ["lists = -1", "lists = 1000000", "bits = 3", "recall_target = 2", "nothing = 1", "probes = -2"]
+    {
         fails(&server, "22023", &format!("CREATE INDEX ON t USING ivf (e) WITH ({option})"));
     }
     fails(&server, "22023", "CREATE TABLE u (e vector); CREATE INDEX ON u USING ivf (e)");

@@ -31,7 +31,8 @@ fn script(args: &[&str]) -> Output {
 pub fn major() -> u32 {
     let output = Command::new(pg_config()).arg("--version").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let digits: String = text.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+    let digits: String =
+        text.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
     digits.parse().unwrap()
 }
 

@@ -24,8 +24,10 @@ fn the_default_finds_the_nearest_and_an_exhaustive_scan_everything() {
         }
         assert!(found >= 380, "{operator}: {found} of 400");
         let query = literal(&vector(5, 64));
+        // Equal values come in any order: the values as they come, and the rows by value and number.
         let all = format!(
-            "SELECT md5(string_agg(id || ':' || d, ',' ORDER BY n)) FROM (SELECT row_number() OVER () AS n, * FROM
+            "SELECT md5(string_agg(d::text, ',' ORDER BY n)), md5(string_agg(id || ':' || d, ',' ORDER BY d, id))
+             FROM (SELECT row_number() OVER () AS n, * FROM
              (SELECT id, embedding {operator} '{query}' AS d FROM items ORDER BY embedding {operator} '{query}') s) s"
         );
         let by_index = server.sql(&format!("SET enable_seqscan = off; SET ivf.recall_target = 1; {all}"));

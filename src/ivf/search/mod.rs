@@ -328,7 +328,7 @@ impl Search {
         // Lists that hold fewer rows than the window say nothing about the rows beyond: then more are read,
         // or far rows would leave before nearer ones of the next list.
         while probed < round.probes || (self.settings.order != Order::Off && !self.pool.is_full()) {
-            let Some(list) = self.router.next() else { break };
+            let Some(list) = self.router.next_list() else { break };
             let terms = self.router.terms(&self.directory, list, &self.rotated);
             self.scanner.list(store, &self.directory, &self.query, (list, terms, width), &mut self.pool)?;
             probed += 1;
