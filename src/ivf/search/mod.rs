@@ -64,7 +64,7 @@ pub trait Rows {
 /// Rows in a first window when the consumer's wish is unknown.
 const FIRST_WINDOW: u64 = 40;
 /// Rounds of an unlimited scan that follow the recall target; later ones read everything.
-const LAST_APPROXIMATE_ROUND: u32 = 2;
+const LAST_APPROXIMATE_ROUND: u32 = 1;
 /// No window is smaller: the calibration is for ten rows.
 const LEAST_WINDOW: u64 = 10;
 
