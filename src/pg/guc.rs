@@ -62,7 +62,9 @@ pub fn define() {
 
 /// What holds for a scan of an index with these options. A setting of the session wins over the index's
 /// option where the session changed it from its default.
-pub fn settings(options: &IndexOptions, limit: Option<u64>) -> Settings {
+/// `everything` says that the consumer will not stop before the last row: then a strict scan leaves out none,
+/// because a row found late could not be given out in order.
+pub fn settings(options: &IndexOptions, limit: Option<u64>, everything: bool) -> Settings {
     let probes = match PROBES.get() {
         0 => options.probes,
         n => n,
@@ -73,15 +75,15 @@ pub fn settings(options: &IndexOptions, limit: Option<u64>) -> Settings {
     } else {
         session
     };
-    Settings {
-        // A target that the session asks for is not undone by the index's number of probes.
-        probes: if PROBES.get() == 0 && session != DEFAULT_RECALL_TARGET { 0 } else { probes.max(0) as u32 },
-        recall_target: target as f32,
-        order: match ITERATIVE_SCAN.get() {
-            IterativeScan::StrictOrder => Order::Strict,
-            IterativeScan::RelaxedOrder => Order::Relaxed,
-            IterativeScan::Off => Order::Off,
-        },
-        limit,
+    let order = match ITERATIVE_SCAN.get() {
+        IterativeScan::StrictOrder => Order::Strict,
+        IterativeScan::RelaxedOrder => Order::Relaxed,
+        IterativeScan::Off => Order::Off,
+    };
+    if everything && order == Order::Strict {
+        return Settings { probes: 0, recall_target: 1.0, order, limit };
     }
+    // A target that the session asks for is not undone by the index's number of probes.
+    let probes = if PROBES.get() == 0 && session != DEFAULT_RECALL_TARGET { 0 } else { probes.max(0) };
+    Settings { probes: probes as u32, recall_target: target as f32, order, limit }
 }

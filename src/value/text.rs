@@ -103,10 +103,12 @@ fn read_float(text: &[u8], start: usize) -> Option<(f32, usize)> {
     at = decimal.read_digits(text, at, &mut dropped);
     decimal.exponent = dropped;
     let mut digits = at - first;
-    if digits == 1 && text[first] == b'0' && matches!(text.get(at), Some(b'x' | b'X')) {
-        if let Some((x, end)) = read_hexadecimal(text, at + 1) {
-            return Some((signed(x), end));
-        }
+    if digits == 1
+        && text[first] == b'0'
+        && matches!(text.get(at), Some(b'x' | b'X'))
+        && let Some((x, end)) = read_hexadecimal(text, at + 1)
+    {
+        return Some((signed(x), end));
     }
     if text.get(at) == Some(&b'.') {
         dropped = 0;

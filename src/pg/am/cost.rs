@@ -43,7 +43,12 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         *correlation = 0.0;
         *pages = f64::from(info.pages);
         if (*path).indexorderbys.is_null() {
-            // Without an order there is nothing this index could do.
+            // Without an order there is nothing this index could do. Where the planner counts disabled
+            // nodes (PostgreSQL 18), an infinite cost alone would beat a disabled sequential scan.
+            #[cfg(feature = "pg18")]
+            {
+                (*path).path.disabled_nodes = 2;
+            }
             *startup_cost = f64::INFINITY;
             *total_cost = f64::INFINITY;
             return;
@@ -58,7 +63,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         let relation = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
         let store = IndexStore::new(relation, Logging::EachChange);
         let directory = directory(&store).map_err(|e| in_index(relation, e)).or_raise();
-        let settings = guc::settings(&IndexOptions::of(relation), None);
+        let settings = guc::settings(&IndexOptions::of(relation), None, false);
         pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
 
         let rows = info.tuples.max(1.0);

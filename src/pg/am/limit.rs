@@ -13,12 +13,19 @@ use pgrx::prelude::*;
 
 use crate::pg::compat::planstate_children;
 
-/// An index scan below a LIMIT.
+/// An index scan right below a LIMIT, or below none.
 #[derive(Clone, Copy)]
 struct Limited {
     executor: *mut pg_sys::EState,
     scan: *mut pg_sys::IndexScanState,
+    /// Null if no LIMIT is anywhere above.
     limit: *mut pg_sys::LimitState,
+}
+
+/// Where the walk through a plan is.
+struct Walk {
+    executor: *mut pg_sys::EState,
+    below_limit: bool,
 }
 
 thread_local! {
@@ -45,23 +52,33 @@ unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, flags:
             None => pg_sys::standard_ExecutorStart(query, flags),
         }
         if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as i32 == 0 && !(*query).planstate.is_null() {
-            find_limits((*query).planstate, (*query).estate.cast());
+            let mut walk = Walk { executor: (*query).estate, below_limit: false };
+            find_limits((*query).planstate, (&raw mut walk).cast());
         }
     }
 }
 
 /// Looks for LIMIT nodes in a tree of plan states.
 #[pg_guard]
-unsafe extern "C-unwind" fn find_limits(state: *mut pg_sys::PlanState, executor: *mut c_void) -> bool {
+unsafe extern "C-unwind" fn find_limits(state: *mut pg_sys::PlanState, walk: *mut c_void) -> bool {
     if state.is_null() {
         return false;
     }
-    // SAFETY: the walker passes live nodes; a node's tag tells its type.
+    // SAFETY: the walker passes live nodes and the state given to it; a node's tag tells its type.
     unsafe {
-        if (*state).type_ == pg_sys::NodeTag::T_LimitState {
-            descend((*state).lefttree, state.cast(), executor.cast());
+        let Walk { executor, below_limit } = *walk.cast::<Walk>();
+        match (*state).type_ {
+            pg_sys::NodeTag::T_LimitState => {
+                descend((*state).lefttree, state.cast(), executor);
+                let mut below = Walk { executor, below_limit: true };
+                return planstate_children(state, find_limits, (&raw mut below).cast());
+            }
+            pg_sys::NodeTag::T_IndexScanState if !below_limit => {
+                descend(state, std::ptr::null_mut(), executor);
+            }
+            _ => {}
         }
-        planstate_children(state, find_limits, executor)
+        planstate_children(state, find_limits, walk)
     }
 }
 
@@ -129,13 +146,15 @@ unsafe fn remember(limited: Limited) {
 pub struct Wish {
     /// Rows that will be taken, if known.
     pub limit: Option<u64>,
+    /// Whether nothing above will stop before the last row.
+    pub everything: bool,
     qual: *mut pg_sys::ExprState,
     context: *mut pg_sys::ExprContext,
 }
 
 impl Default for Wish {
     fn default() -> Self {
-        Self { limit: None, qual: std::ptr::null_mut(), context: std::ptr::null_mut() }
+        Self { limit: None, everything: false, qual: std::ptr::null_mut(), context: std::ptr::null_mut() }
     }
 }
 
@@ -172,8 +191,8 @@ pub unsafe fn wish(scan: pg_sys::IndexScanDesc) -> Wish {
     let Some(Limited { scan: node, limit, .. }) = found else { return Wish::default() };
     // SAFETY: as above; ExecLimit evaluates its counts before it asks its child for a row.
     unsafe {
-        if (*limit).noCount {
-            return Wish::default();
+        if limit.is_null() || (*limit).noCount {
+            return Wish { everything: true, ..Wish::default() };
         }
         let state = &(*node).ss.ps;
         if !state.qual.is_null() && pg_sys::contain_volatile_functions((*state.plan).qual.cast()) {
@@ -182,6 +201,11 @@ pub unsafe fn wish(scan: pg_sys::IndexScanDesc) -> Wish {
         }
         let ties = i64::from((*limit).limitOption == pg_sys::LimitOption::LIMIT_OPTION_WITH_TIES);
         let rows = (*limit).count.saturating_add((*limit).offset).saturating_add(ties);
-        Wish { limit: Some(rows.max(1) as u64), qual: state.qual, context: state.ps_ExprContext }
+        Wish {
+            limit: Some(rows.max(1) as u64),
+            everything: false,
+            qual: state.qual,
+            context: state.ps_ExprContext,
+        }
     }
 }

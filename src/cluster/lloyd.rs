@@ -1,0 +1,159 @@
+//! Lloyd's iterations in the working space: assignment by blocked products, means in a fixed order,
+//! repair of wasted centroids.
+
+use super::gemm::{BLOCK, Packed, Rows, Work};
+use super::random::SplitMix64;
+use super::repair::repair;
+use crate::error::Result;
+
+/// Share of rows that move, or of the inertia that is gained, below which the iterations stop.
+const SETTLED: f64 = 0.005;
+
+/// Where a row belongs: the nearest list and the next one, and the squared distances to their centroids.
+#[derive(Clone, Copy)]
+pub(super) struct Near {
+    pub(super) list: u32,
+    pub(super) next: u32,
+    pub(super) moved: bool,
+    pub(super) best: f32,
+    pub(super) second: f32,
+}
+
+/// The rows of every list, in order.
+pub(super) struct Members {
+    order: Vec<usize>,
+    starts: Vec<usize>,
+}
+
+impl Members {
+    /// Sorts the rows by list (stable counting sort).
+    pub(super) fn new(near: &[Near], k: usize) -> Self {
+        let mut starts = vec![0; k + 1];
+        near.iter().for_each(|x| starts[x.list as usize + 1] += 1);
+        for i in 0..k {
+            starts[i + 1] += starts[i];
+        }
+        let mut next = starts.clone();
+        let mut order = vec![0; near.len()];
+        for (i, x) in near.iter().enumerate() {
+            let slot = &mut next[x.list as usize];
+            order[*slot] = i;
+            *slot += 1;
+        }
+        Self { order, starts }
+    }
+
+    /// The rows of list `list`.
+    pub(super) fn of(&self, list: usize) -> &[usize] {
+        &self.order[self.starts[list]..self.starts[list + 1]]
+    }
+}
+
+/// Clusters `rows` into `k` lists (`k` ≤ number of rows) in at most `iterations` rounds; `work` is the
+/// share of one round. Returns the list of every row; some lists may be empty.
+pub(super) fn lloyd(
+    rows: &Rows,
+    k: usize,
+    iterations: usize,
+    random: &mut SplitMix64,
+    mut work: Work,
+) -> Result<Vec<Near>> {
+    let n = rows.len();
+    let mut centroids = vec![0.0; k * rows.dims];
+    for (seed, out) in random.choose(n, k).into_iter().zip(centroids.chunks_exact_mut(rows.dims)) {
+        rows.copy(seed, out);
+    }
+    let mut norms = vec![0.0f32; n];
+    let quiet = Work { unit: 0, ..work };
+    quiet.run(
+        &mut norms,
+        BLOCK,
+        BLOCK * rows.dims,
+        || (),
+        |(), block, out| {
+            for (i, norm) in out.iter_mut().enumerate() {
+                *norm = rows.row(block * BLOCK + i).map(|x| x * x).sum();
+            }
+        },
+    )?;
+    let mut near = vec![Near { list: u32::MAX, next: 0, moved: true, best: 0.0, second: 0.0 }; n];
+    let mut last = f64::INFINITY;
+    for round in 0.. {
+        assign(rows, &norms, &centroids, &mut near, &work)?;
+        work.base += work.unit;
+        let inertia: f64 = near.iter().map(|x| f64::from(x.best)).sum();
+        let moved = near.iter().filter(|x| x.moved).count() as f64;
+        let settled = moved < SETTLED * n as f64 || last - inertia < SETTLED * inertia;
+        if round >= iterations {
+            break;
+        }
+        let members = Members::new(&near, k);
+        let quiet = Work { unit: 0, ..work };
+        means(rows, &members, &mut centroids, &quiet)?;
+        let repaired = repair(rows, &near, &members, &mut centroids, random, &quiet)?;
+        // A repair makes the inertia jump: then the old value says nothing about convergence.
+        if settled && !repaired {
+            break;
+        }
+        last = if repaired { f64::INFINITY } else { inertia };
+    }
+    Ok(near)
+}
+
+/// Finds the two nearest centroids of every row.
+fn assign(rows: &Rows, norms: &[f32], centroids: &[f32], near: &mut [Near], work: &Work) -> Result<()> {
+    let fixed = Packed::new(centroids, rows.dims);
+    let offsets = half_norms(centroids, rows.dims);
+    let cost = BLOCK * fixed.stride() * rows.dims;
+    let scratch = || (Vec::new(), vec![0.0; BLOCK * fixed.stride()]);
+    work.run(near, BLOCK, cost, scratch, |(pack, scores), block, near| {
+        let scores = &mut scores[..near.len() * fixed.stride()];
+        fixed.product(rows, block * BLOCK, scores, pack);
+        for ((i, near), scores) in near.iter_mut().enumerate().zip(scores.chunks_exact(fixed.stride())) {
+            let norm = norms[block * BLOCK + i];
+            let (mut list, mut next) = (0, 0);
+            let (mut best, mut second) = (f32::INFINITY, f32::INFINITY);
+            for (c, (dot, offset)) in scores.iter().zip(&offsets).enumerate() {
+                let score = offset - dot;
+                if score < second {
+                    if score < best {
+                        (next, second) = (list, best);
+                        (list, best) = (c as u32, score);
+                    } else {
+                        (next, second) = (c as u32, score);
+                    }
+                }
+            }
+            let distance = |score: f32| (2.0 * score + norm).max(0.0);
+            let moved = near.list != list;
+            *near = Near { list, next, moved, best: distance(best), second: distance(second) };
+        }
+    })
+}
+
+/// Half the squared length of every vector: `‖c‖²/2 − x·c` orders centroids like the distance from x.
+pub(super) fn half_norms(vectors: &[f32], dims: usize) -> Vec<f32> {
+    vectors
+        .chunks_exact(dims)
+        .map(|c| (c.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>() / 2.0) as f32)
+        .collect()
+}
+
+/// Replaces the centroid of every list that has rows by their mean, summed in f64 in row order.
+pub(super) fn means(rows: &Rows, members: &Members, centroids: &mut [f32], work: &Work) -> Result<()> {
+    let dims = rows.dims;
+    let cost = rows.len() * dims / (centroids.len() / dims).max(1);
+    let scratch = || vec![0.0f64; dims];
+    work.run(centroids, dims, cost, scratch, |sums, list, centroid| {
+        let members = members.of(list);
+        if members.is_empty() {
+            return;
+        }
+        sums.fill(0.0);
+        for i in members {
+            sums.iter_mut().zip(rows.row(*i)).for_each(|(s, x)| *s += f64::from(x));
+        }
+        let count = members.len() as f64;
+        centroid.iter_mut().zip(sums).for_each(|(c, s)| *c = (*s / count) as f32);
+    })
+}

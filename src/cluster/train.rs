@@ -1,0 +1,150 @@
+//! Training: choice of rows, working space, Lloyd's iterations there, means in full dimensions.
+
+use super::Step;
+use super::gemm::{Packed, Rows, Work};
+use super::lloyd::{Members, Near, lloyd, means};
+use super::pca;
+use super::random::SplitMix64;
+use crate::error::Result;
+use rayon::ThreadPool;
+
+/// Components beyond this are damage or a joke: their squares leave the range of f32.
+const HUGE: f32 = 1e18;
+/// More rows per list, or in all, do not make better centroids.
+const ROWS_PER_LIST: usize = 64;
+const MIN_CAP: usize = 4096;
+/// Fewer rows are clustered without a reduction.
+const MIN_REDUCED: usize = 1024;
+/// Units of progress per round.
+const UNIT: u64 = 100;
+
+/// Trains `k` centroids (`k · dims` finite floats) on `samples` (rows of `dims` floats) by at most
+/// `iterations` rounds of k-means (squared L2); the same `seed` gives the same result for any number of
+/// threads. Rows with a component that is not finite or beyond 10¹⁸ are ignored; without any row the
+/// centroids are zero; up to `k` rows are centroids themselves, repeated in turn. Calls `step` on this
+/// thread; its error ends the work.
+///
+/// Method: S. Lloyd, "Least squares quantization in PCM", IEEE Trans. Inf. Theory 28(2), 1982; on the
+/// principal directions of the rows where these hold most of the energy.
+pub fn train(
+    samples: &[f32],
+    dims: usize,
+    k: usize,
+    iterations: usize,
+    seed: u64,
+    pool: &ThreadPool,
+    step: Step,
+) -> Result<Vec<f32>> {
+    let mut centroids = vec![0.0; k * dims];
+    if centroids.is_empty() {
+        return Ok(centroids);
+    }
+    let total = UNIT * (iterations as u64 + 3);
+    let mut work = Work { pool, step, base: 0, unit: 0, total };
+    work.tick()?;
+    let usable = |i: &usize| samples[i * dims..][..dims].iter().all(|x| x.abs() <= HUGE);
+    let mut index: Vec<usize> = (0..samples.len() / dims).filter(usable).collect();
+    let cap = k.saturating_mul(ROWS_PER_LIST).max(MIN_CAP);
+    if index.len() > cap {
+        index = span(index.len(), cap).map(|i| index[i]).collect();
+    }
+    let zero = vec![0.0; dims];
+    let plain = Rows { data: samples, dims, index: Some(&index), mean: &zero, scale: 1.0 };
+    let n = index.len();
+    if n <= k {
+        for (i, out) in centroids.chunks_exact_mut(dims).take(if n == 0 { 0 } else { k }).enumerate() {
+            plain.copy(i % n, out);
+        }
+        return Ok(centroids);
+    }
+    let (mean, scale) = centered(&plain, &work)?;
+    let rows = Rows { mean: &mean, scale, ..plain };
+    let mut random = SplitMix64(seed);
+    let basis = if n < MIN_REDUCED { None } else { pca::directions(&rows, &work)? };
+    let reduced = match &basis {
+        Some(basis) => Some(work.products(&rows, &Packed::new(basis, dims))?),
+        None => None,
+    };
+    (work.base, work.unit) = (UNIT, UNIT);
+    let near = match &reduced {
+        Some(data) => {
+            let dims = data.len() / n;
+            let rows = Rows { data, dims, index: None, mean: &zero[..dims], scale: 1.0 };
+            lloyd(&rows, k, iterations, &mut random, work)?
+        }
+        None => lloyd(&rows, k, iterations, &mut random, work)?,
+    };
+    (work.base, work.unit) = (total - UNIT, UNIT);
+    finish(&plain, &near, &mut centroids, &mut random, &work)?;
+    Ok(centroids)
+}
+
+/// Means of the lists in full dimensions; a list without rows gets a row of the largest list.
+fn finish(
+    rows: &Rows,
+    near: &[Near],
+    centroids: &mut [f32],
+    random: &mut SplitMix64,
+    work: &Work,
+) -> Result<()> {
+    let k = centroids.len() / rows.dims;
+    let members = Members::new(near, k);
+    means(rows, &members, centroids, work)?;
+    let largest = (0..k).max_by_key(|list| members.of(*list).len()).unwrap_or(0);
+    let donors = members.of(largest);
+    for (list, out) in centroids.chunks_exact_mut(rows.dims).enumerate() {
+        if members.of(list).is_empty() {
+            rows.copy(donors[random.below(donors.len())], out);
+        }
+    }
+    Ok(())
+}
+
+/// `count` numbers below `n`, evenly spread.
+pub(super) fn span(n: usize, count: usize) -> impl Iterator<Item = usize> {
+    (0..count).map(move |i| (i as u128 * n as u128 / count as u128) as usize)
+}
+
+/// The mean of `vectors` and the factor that brings them, less the mean, into −1..1.
+pub(super) fn center(vectors: &[f32], dims: usize) -> (Vec<f32>, f32) {
+    let mut sums = vec![0.0f64; dims];
+    for vector in vectors.chunks_exact(dims) {
+        sums.iter_mut().zip(vector).for_each(|(s, x)| *s += f64::from(*x));
+    }
+    let count = (vectors.len() / dims).max(1) as f64;
+    let mean: Vec<f32> = sums.iter().map(|s| (s / count) as f32).collect();
+    let far = vectors
+        .chunks_exact(dims)
+        .flat_map(|vector| vector.iter().zip(&mean))
+        .fold(0.0f32, |far, (x, m)| far.max((x - m).abs()));
+    (mean, factor(far))
+}
+
+/// The same for rows, in slices (blocks are summed in order).
+fn centered(rows: &Rows, work: &Work) -> Result<(Vec<f32>, f32)> {
+    const RUN: usize = 1024;
+    let dims = rows.dims;
+    let mut sums = vec![0.0f64; dims];
+    let mut far = 0.0f32;
+    for first in (0..rows.len()).step_by(RUN) {
+        work.tick()?;
+        for i in first..rows.len().min(first + RUN) {
+            sums.iter_mut().zip(rows.raw(i)).for_each(|(s, x)| *s += f64::from(*x));
+        }
+    }
+    let count = rows.len() as f64;
+    let mean: Vec<f32> = sums.iter().map(|s| (s / count) as f32).collect();
+    let shifted = Rows { mean: &mean, ..*rows };
+    for first in (0..rows.len()).step_by(RUN) {
+        work.tick()?;
+        for i in first..rows.len().min(first + RUN) {
+            far = shifted.row(i).fold(far, |far, x| far.max(x.abs()));
+        }
+    }
+    Ok((mean, factor(far)))
+}
+
+/// 1/far, kept in a range that neither overflows nor becomes zero.
+fn factor(far: f32) -> f32 {
+    if far > 0.0 { (1.0 / far).clamp(1e-30, 1e30) } else { 1.0 }
+}
