@@ -81,7 +81,7 @@ impl Query {
         self.code.set(&directory.codec, query);
         self.router.start(directory, query);
         let mut nearest = Nearest { rows: Vec::with_capacity(NEIGHBOURS + 2) };
-        while let Some(list) = self.router.next() {
+        while let Some(list) = self.router.next_list() {
             let terms = self.router.terms(directory, list, query);
             self.scanner.list(store, directory, &self.code, (list, terms, WIDTH), &mut nearest)?;
         }

@@ -50,7 +50,7 @@ pub struct Info {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Calibrated {
     /// The recall asked for.
-    pub recall_target: f32,
+    pub recall_target: f64,
     /// Lists it takes for ten rows.
     pub probes: u32,
 }
@@ -105,7 +105,10 @@ pub fn info<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Info> 
             TARGETS
                 .iter()
                 .zip(meta.probes)
-                .map(|(&recall_target, probes)| Calibrated { recall_target, probes })
+                .map(|(&target, probes)| Calibrated {
+                    recall_target: f64::from((target * 1e3).round()) / 1e3,
+                    probes,
+                })
                 .collect()
         } else {
             Vec::new()

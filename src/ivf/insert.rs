@@ -79,7 +79,7 @@ impl<S: Store> Insertion<'_, S> {
             expect_owned(page, block, PageKind::Codes, self.code.list)?;
             let free = (0..layout.blocks()).find_map(|b| {
                 let free = !layout.block(page, b).live();
-                (free != 0).then(|| (b, free))
+                (free != 0).then_some((b, free))
             });
             let Some((index, free)) = free else { return Ok(Put::Full(page.next())) };
             let view = layout.block(page, index);

@@ -3,7 +3,7 @@
 pub mod build;
 mod calibrate;
 pub mod check;
-mod code;
+pub mod code;
 pub mod cost;
 pub mod directory;
 pub mod info;

@@ -1,77 +1,222 @@
-//! Room 0 (temporary scalar twin).
-#![allow(missing_docs)]
-pub fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(x, y)| (x - y) * (x - y)).sum()
+//! Room 0: the arithmetic. Distances over f32 and f16, dot products over quantised codes, the
+//! table scan over packed 4-bit codes, and the Walsh-Hadamard transform.
+//!
+//! Each instruction set is one row of function pointers; the best row the machine supports is chosen
+//! once. Integer kernels, `lower_bounds` and `hadamard` give the same bits on every row, so an index
+//! may be built on one machine and searched on another. Sums of f32 differ between rows in rounding.
+//!
+//! This is the only room with vector `unsafe`: the entry points below check lengths, the rows trust
+//! them. Rows are safe code but for loads and stores.
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod scalar;
+#[cfg(test)]
+mod tests;
+
+use half::f16;
+use std::sync::LazyLock;
+
+/// Codes in a block of the table scan.
+pub const BLOCK: usize = 32;
+
+type Distance<T> = unsafe fn(&[T], &[T]) -> f32;
+type CosineSums<T> = unsafe fn(&[T], &[T]) -> (f32, f32, f32);
+
+/// One instruction set's kernels. Slices of a pair have equal lengths, which the entry points check.
+struct Kernels {
+    name: &'static str,
+    /// Whether this machine can run the others.
+    supported: fn() -> bool,
+    l2_squared: Distance<f32>,
+    inner_product: Distance<f32>,
+    cosine_sums: CosineSums<f32>,
+    l1: Distance<f32>,
+    norm_squared: unsafe fn(&[f32]) -> f64,
+    l2_squared_f16: Distance<f16>,
+    inner_product_f16: Distance<f16>,
+    cosine_sums_f16: CosineSums<f16>,
+    l1_f16: Distance<f16>,
+    scan_block: unsafe fn(&[u8], &[u8], &mut [u32; BLOCK]),
+    lower_bounds: unsafe fn(&[u32; BLOCK], &Factors, &mut [f32; BLOCK]) -> u32,
+    dot_extended3: unsafe fn(&[u8], &[i8]) -> i32,
+    dot_u8_i8: unsafe fn(&[u8], &[i8]) -> i32,
+    dot_i8: unsafe fn(&[i8], &[i8]) -> i32,
+    dot_f32_i8: unsafe fn(&[f32], &[i8]) -> f32,
+    hadamard: unsafe fn(&mut [f32]),
 }
-pub fn inner_product(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(x, y)| x * y).sum()
-}
-pub fn cosine_sums(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
-    (inner_product(a, b), inner_product(a, a), inner_product(b, b))
-}
-pub fn norm_squared(a: &[f32]) -> f64 {
-    a.iter().map(|x| f64::from(*x) * f64::from(*x)).sum()
-}
-pub fn scan_block(lut: &[u8], codes: &[u8], sums: &mut [u32; 32]) {
-    const P: [usize; 16] = [0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15];
-    for (l, c) in lut.chunks_exact(16).zip(codes.chunks_exact(16)) {
-        for j in 0..16 {
-            sums[P[j]] += u32::from(l[usize::from(c[j] & 15)]);
-            sums[16 + P[j]] += u32::from(l[usize::from(c[j] >> 4)]);
-        }
-    }
-}
-#[allow(clippy::too_many_arguments)]
-pub fn lower_bounds(
-    sums: &[u32; 32],
-    add: &[u8; 64],
-    rescale: &[u8; 64],
+
+/// What turns the sums of a block into bounds; see [`lower_bounds`].
+struct Factors<'a> {
+    add: &'a [u8; 2 * BLOCK],
+    rescale: &'a [u8; 2 * BLOCK],
     scale: f32,
     shift: f32,
     base: f32,
     threshold: f32,
-    bounds: &mut [f32; 32],
+}
+
+/// Every row of this architecture, best first.
+#[cfg(target_arch = "x86_64")]
+static ROWS: &[&Kernels] = &[&avx512::KERNELS, &avx2::KERNELS, &scalar::KERNELS];
+#[cfg(target_arch = "aarch64")]
+static ROWS: &[&Kernels] = &[&neon::KERNELS, &scalar::KERNELS];
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+static ROWS: &[&Kernels] = &[&scalar::KERNELS];
+
+/// The row in use: the one `VECTOR_SEARCH_ISA` names if the machine supports it, else the best.
+static ACTIVE: LazyLock<&'static Kernels> = LazyLock::new(|| {
+    let wanted = std::env::var("VECTOR_SEARCH_ISA").unwrap_or_default();
+    let supported = || ROWS.iter().filter(|row| (row.supported)());
+    supported().find(|row| row.name == wanted).or_else(|| supported().next()).unwrap_or(&&scalar::KERNELS)
+});
+
+/// The instruction set in use: `avx512`, `avx2`, `neon` or `scalar`.
+pub fn isa() -> &'static str {
+    ACTIVE.name
+}
+
+/// The instruction sets this machine supports, best first, for benches.
+#[doc(hidden)]
+pub fn rows() -> Vec<&'static str> {
+    ROWS.iter().filter(|row| (row.supported)()).map(|row| row.name).collect()
+}
+
+/// Squared Euclidean distance of two vectors of one length.
+pub fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.l2_squared)(a, b) }
+}
+
+/// Inner product of two vectors of one length.
+pub fn inner_product(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.inner_product)(a, b) }
+}
+
+/// `(<a, b>, |a|^2, |b|^2)` of two vectors of one length, in one pass.
+pub fn cosine_sums(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
+    assert_eq!(a.len(), b.len());
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.cosine_sums)(a, b) }
+}
+
+/// Sum of absolute differences of two vectors of one length.
+pub fn l1(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.l1)(a, b) }
+}
+
+/// Squared Euclidean norm, summed in f64.
+pub fn norm_squared(a: &[f32]) -> f64 {
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.norm_squared)(a) }
+}
+
+/// Squared Euclidean distance of two half-precision vectors of one length, summed in f32.
+pub fn l2_squared_f16(a: &[f16], b: &[f16]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.l2_squared_f16)(a, b) }
+}
+
+/// Inner product of two half-precision vectors of one length, summed in f32.
+pub fn inner_product_f16(a: &[f16], b: &[f16]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.inner_product_f16)(a, b) }
+}
+
+/// `(<a, b>, |a|^2, |b|^2)` of two half-precision vectors of one length, summed in f32.
+pub fn cosine_sums_f16(a: &[f16], b: &[f16]) -> (f32, f32, f32) {
+    assert_eq!(a.len(), b.len());
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.cosine_sums_f16)(a, b) }
+}
+
+/// Sum of absolute differences of two half-precision vectors of one length, summed in f32.
+pub fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.l1_f16)(a, b) }
+}
+
+/// Adds to `sums` the table entries that 32 packed codes select.
+///
+/// `lut` and `codes` hold 16 bytes per 4-bit sub-quantizer. Byte `j` of a sub-quantizer's codes holds
+/// in its low nibble the entry of code `P[j]` and in its high nibble that of code `16 + P[j]`, where
+/// `P = [0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15]`: so arranged, the even bytes of a
+/// register widen to codes 0..8 in order and the odd ones to 8..16.
+pub fn scan_block(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK]) {
+    assert!(lut.len() == codes.len() && codes.len().is_multiple_of(16));
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.scan_block)(lut, codes, sums) }
+}
+
+/// Lower bounds of the distances of a block's 32 codes from their table sums:
+/// `bounds[j] = (add[j] + base) + rescale[j] * (scale * sums[j] + shift)`, rounded after each step.
+///
+/// `add` and `rescale` are 32 little-endian f16. Bit `j` of the result is set unless
+/// `bounds[j] >= threshold`, so a NaN bound is kept.
+#[allow(clippy::too_many_arguments)]
+pub fn lower_bounds(
+    sums: &[u32; BLOCK],
+    add: &[u8; 2 * BLOCK],
+    rescale: &[u8; 2 * BLOCK],
+    scale: f32,
+    shift: f32,
+    base: f32,
+    threshold: f32,
+    bounds: &mut [f32; BLOCK],
 ) -> u32 {
-    let mut mask = 0;
-    for j in 0..32 {
-        let a = half::f16::from_le_bytes([add[2 * j], add[2 * j + 1]]).to_f32();
-        let r = half::f16::from_le_bytes([rescale[2 * j], rescale[2 * j + 1]]).to_f32();
-        bounds[j] = a + base + r * (scale * sums[j] as f32 + shift);
-        if !(bounds[j] >= threshold) {
-            mask |= 1 << j;
-        }
-    }
-    mask
+    let factors = Factors { add, rescale, scale, shift, base, threshold };
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.lower_bounds)(sums, &factors, bounds) }
 }
+
+/// Dot product of 3-bit codes with signed bytes.
+///
+/// `codes` holds 24 bytes per 64 dimensions of `query`. The low two bits of dimension `i` are in byte
+/// `i % 16` from bit `2 * (i / 16)` on; its high bit is bit `i % 8` of byte `16 + i / 8`.
 pub fn dot_extended3(codes: &[u8], query: &[i8]) -> i32 {
-    let mut s = 0;
-    for (c, q) in codes.chunks_exact(24).zip(query.chunks_exact(64)) {
-        for i in 0..64 {
-            let low = c[i % 16] >> (2 * (i / 16)) & 3;
-            let high = c[16 + i / 8] >> (i % 8) & 1;
-            s += i32::from(low | high << 2) * i32::from(q[i]);
-        }
-    }
-    s
+    assert!(query.len().is_multiple_of(64) && codes.len() == query.len() / 64 * 24);
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.dot_extended3)(codes, query) }
 }
+
+/// Exact dot product of unsigned with signed bytes, modulo 2^32.
 pub fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
-    a.iter().zip(b).map(|(x, y)| i32::from(*x) * i32::from(*y)).sum()
+    assert_eq!(a.len(), b.len());
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.dot_u8_i8)(a, b) }
 }
+
+/// Exact dot product of signed bytes, modulo 2^32.
 pub fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
-    a.iter().zip(b).map(|(x, y)| i32::from(*x) * i32::from(*y)).sum()
+    assert_eq!(a.len(), b.len());
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.dot_i8)(a, b) }
 }
+
+/// Dot product of floats with signed bytes.
 pub fn dot_f32_i8(a: &[f32], b: &[i8]) -> f32 {
-    a.iter().zip(b).map(|(x, y)| x * f32::from(*y)).sum()
+    assert_eq!(a.len(), b.len());
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.dot_f32_i8)(a, b) }
 }
+
+/// The fast Walsh-Hadamard transform in place, without normalisation: twice is times the length,
+/// which must be a power of two.
 pub fn hadamard(x: &mut [f32]) {
-    let mut h = 1;
-    while h < x.len() {
-        for c in x.chunks_exact_mut(2 * h) {
-            let (a, b) = c.split_at_mut(h);
-            for (p, q) in a.iter_mut().zip(b) {
-                (*p, *q) = (*p + *q, *p - *q);
-            }
-        }
-        h *= 2;
-    }
+    assert!(x.len().is_power_of_two());
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.hadamard)(x) }
 }

@@ -123,7 +123,7 @@ impl Meta {
         if !matches!(self.bits, 1 | 4 | 8) {
             return wrong("bits per dimension are not 1, 4 or 8");
         }
-        if !(self.scale.is_finite() && self.scale > 0.0) || !self.radius_weight.is_finite() {
+        if !(self.scale.is_finite() && self.scale > 0.0 && self.radius_weight.is_finite()) {
             return wrong("scale or radius weight out of range");
         }
         if self.ready && (self.lists == 0 || self.directory_first == NO_BLOCK || self.lists_first == NO_BLOCK)

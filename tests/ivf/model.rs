@@ -115,7 +115,8 @@ fn a_filtered_scan_finds_all_that_exist_in_order() {
     let mut mixture = Mixture::new(32, 40, 0.5, 5);
     let world = World::build(table(&mut mixture, 11_000), &options(32, Metric::Cosine));
     // 1,100, 11 and 3 rows pass.
-    let filters: [(fn(u64) -> bool, usize); 3] =
+    type Filter = fn(u64) -> bool;
+    let filters: [(Filter, usize); 3] =
         [(|n| n % 10 == 3, 10), (|n| n % 1000 == 3, 10), (|n| n % 4000 == 3, 3)];
     for (filter, exist) in filters {
         for _ in 0..5 {
@@ -208,7 +209,7 @@ fn bounds_enclose_the_exact_values() {
             let (mut router, mut scanner) = (Router::default(), Scanner::default());
             router.start(&directory, &point);
             let mut all = All(Vec::new());
-            while let Some(list) = router.next() {
+            while let Some(list) = router.next_list() {
                 let terms = router.terms(&directory, list, &point);
                 scanner.list(&world.store, &directory, &code, (list, terms, 6.0), &mut all).unwrap();
             }

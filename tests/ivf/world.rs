@@ -78,7 +78,8 @@ pub fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
         Metric::InnerProduct => -f64::from(kernel::inner_product(a, b)),
         Metric::Cosine => {
             let (ab, aa, bb) = kernel::cosine_sums(a, b);
-            1.0 - (f64::from(ab) / (f64::from(aa) * f64::from(bb)).sqrt()).clamp(-1.0, 1.0)
+            let value = 1.0 - (f64::from(ab) / (f64::from(aa) * f64::from(bb)).sqrt()).clamp(-1.0, 1.0);
+            if value.is_nan() { f64::NAN } else { value }
         }
     }
 }
@@ -216,8 +217,8 @@ impl World {
             .borrow()
             .iter()
             .filter(|(n, _)| filter.is_none_or(|f| f(**n)))
+            .filter(|(_, v)| self.metric != Metric::Cosine || v.iter().any(|&x| x != 0.0))
             .map(|(n, v)| (tid(*n), distance(self.metric, query, v)))
-            .filter(|r| self.metric != Metric::Cosine || !r.1.is_nan())
             .collect();
         rows.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
         rows.truncate(n);

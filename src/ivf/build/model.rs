@@ -71,6 +71,10 @@ pub fn train(
         return untrained(options);
     }
     let lists = (wanted as usize).min((rows / MIN_SAMPLE_PER_LIST).max(1));
+    // Centroids fit the rows they were trained on better than others: calibration takes rows of its own.
+    let queries = rows.min(QUERIES);
+    let spare = rows >= 4 * QUERIES && rows - queries >= lists * MIN_SAMPLE_PER_LIST;
+    let training = if spare { &sample[queries * dims..] } else { &sample[..] };
     progress.phase(Phase::Training);
     let step = |done: u64, total: u64| {
         progress.total(total);
@@ -78,7 +82,7 @@ pub fn train(
         progress.tick()
     };
     let seed = options.seed;
-    let means = cluster::train(&sample, dims, lists, ITERATIONS, seed, pool, &step)?;
+    let means = cluster::train(training, dims, lists, ITERATIONS, seed, pool, &step)?;
     let lists = means.len() / dims;
     let origin = mean(&sample, dims);
     let scale = match options.metric {
@@ -86,7 +90,7 @@ pub fn train(
         Metric::L2 | Metric::InnerProduct => scale(&sample, dims, &means, pool, progress)?,
     };
     let meta = Meta { scale, lists: lists as u32, ..unbuilt(options)? };
-    model(meta, &origin, means, &sample[..rows.min(QUERIES) * dims])
+    model(meta, &origin, means, &sample[..queries * dims])
 }
 
 /// The model of an empty table: one list at the origin.

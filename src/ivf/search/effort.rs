@@ -18,7 +18,7 @@ pub fn width(directory: &Directory, target: f32, probes: u32) -> f32 {
         EXACT
     } else if lists == 1 {
         // No row is lost by routing: a small index is nearly exact at little cost.
-        4.0
+        3.0
     } else {
         match target {
             t if t <= 0.9 => 1.9,

@@ -94,6 +94,7 @@ fn measure<S: Store>(store: &S, directory: &Directory, rows: &mut dyn Rows) -> R
             live_rows(store, directory, list, page, &mut page_rows)?;
             for tid in page_rows.drain(..) {
                 if let Some(value) = rows.distance(tid)? {
+                    let value = if value.is_nan() { f64::NAN } else { value };
                     out.push(Ready { key: value, value, tid });
                 }
             }

@@ -63,6 +63,8 @@ pub trait Rows {
 
 /// Rows in a first window when the consumer's wish is unknown.
 const FIRST_WINDOW: u64 = 40;
+/// Rounds of an unlimited scan that follow the recall target; later ones read everything.
+const LAST_APPROXIMATE_ROUND: u32 = 1;
 /// No window is smaller: the calibration is for ten rows.
 const LEAST_WINDOW: u64 = 10;
 
@@ -91,7 +93,7 @@ pub struct Search {
     /// Rows given out, when order is relaxed.
     given: HashSet<Tid>,
     /// Rows given out at exactly `last`.
-    ties: Vec<Tid>,
+    ties: HashSet<Tid>,
 }
 
 #[derive(Clone, Copy)]
@@ -127,7 +129,7 @@ impl Search {
             filled: false,
             fetched: HashSet::new(),
             given: HashSet::new(),
-            ties: Vec::new(),
+            ties: HashSet::new(),
             settings,
             directory,
         }
@@ -173,6 +175,11 @@ impl Search {
             // Codes say nothing about such a query: every row is measured exactly.
             self.everything = Some(Everything::ordered());
         }
+    }
+
+    /// Whether this search was made for the given directory.
+    pub fn reads(&self, directory: &Rc<Directory>) -> bool {
+        Rc::ptr_eq(&self.directory, directory)
     }
 
     /// Counters since the search was made.
@@ -250,6 +257,8 @@ impl Search {
             self.fetched.insert(tid);
         }
         if let Some(value) = value {
+            // NaN comes last, as PostgreSQL sorts it, whatever its sign.
+            let value = if value.is_nan() { f64::NAN } else { value };
             self.round.passed += 1;
             let key = self.key(value);
             self.nearest.push(key);
@@ -271,7 +280,7 @@ impl Search {
                 Ordering::Equal => {}
                 Ordering::Greater => self.ties.clear(),
             }
-            self.ties.push(row.tid);
+            self.ties.insert(row.tid);
         }
         self.last = Some(row.value);
         self.returned += 1;
@@ -315,11 +324,16 @@ impl Search {
         self.pool.start(usize::try_from(round.window).unwrap_or(usize::MAX));
         let width = effort::width(&self.directory, self.settings.recall_target, round.probes);
         self.router.start(&self.directory, &self.rotated);
-        for _ in 0..round.probes {
-            let Some(list) = self.router.next() else { break };
+        let mut probed = 0;
+        // Lists that hold fewer rows than the window say nothing about the rows beyond: then more are read,
+        // or far rows would leave before nearer ones of the next list.
+        while probed < round.probes || (self.settings.order != Order::Off && !self.pool.is_full()) {
+            let Some(list) = self.router.next_list() else { break };
             let terms = self.router.terms(&self.directory, list, &self.rotated);
             self.scanner.list(store, &self.directory, &self.query, (list, terms, width), &mut self.pool)?;
+            probed += 1;
         }
+        round.probes = probed.max(round.probes.min(lists));
         round.reach = self.pool.finish();
         Ok(true)
     }
@@ -332,27 +346,32 @@ impl Search {
             let wanted = self.settings.limit.map_or(0, |l| l.saturating_sub(self.returned));
             // Rows the limit takes at the share of rows that passed so far, and half as many again.
             let needed = wanted.saturating_mul(3 * round.fetched.max(1)) / (2 * round.passed.max(1));
-            let least = round.window.saturating_mul(4);
+            // Rounds that read everything are few.
+            let factor = if round.number >= LAST_APPROXIMATE_ROUND { 16 } else { 4 };
+            let least = round.window.saturating_mul(factor);
             round.window = needed.clamp(least, least.saturating_mul(16));
         }
         round.number += 1;
         round.fetched = 0;
         round.passed = 0;
         let target = self.settings.recall_target;
-        let automatic = effort::probes(&self.directory, target, round.window as f64);
+        let wanted = self.settings.limit.filter(|&limit| self.returned < limit);
         round.probes = if self.settings.order == Order::Off || round.number == 1 {
             match self.settings.probes {
                 0 => effort::probes(&self.directory, target, self.settings.limit.unwrap_or(0) as f64),
                 n => n.min(lists),
             }
+        } else if wanted.is_none() && round.number > LAST_APPROXIMATE_ROUND {
+            // Who reads on and on wants all there is: from here on no row is lost.
+            lists
         } else if self.settings.probes > 0 {
             // The lists asked for hold no more: twice as many.
             let more = if round.reach == f64::INFINITY { 2 } else { 1 };
             round.probes.saturating_mul(more).min(lists)
-        } else if round.reach == f64::INFINITY {
-            automatic.max(round.probes.saturating_mul(2)).min(lists)
         } else {
-            automatic.max(round.probes)
+            let automatic = effort::probes(&self.directory, target, round.window as f64);
+            let more = if round.reach == f64::INFINITY { 2 } else { 1 };
+            automatic.max(round.probes.saturating_mul(more)).min(lists)
         };
     }
 }

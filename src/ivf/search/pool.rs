@@ -97,6 +97,11 @@ impl Pool {
         self.window = window.max(1);
     }
 
+    /// Whether there are as many rows as the window wants.
+    pub fn is_full(&self) -> bool {
+        self.uppers.len() >= self.window
+    }
+
     /// Ends the gathering. Every row of the lists read whose key is at most the returned reach is a
     /// candidate (as far as bounds hold); infinite when the lists have no other rows.
     pub fn finish(&mut self) -> f64 {

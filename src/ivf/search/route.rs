@@ -61,7 +61,7 @@ impl Router {
     }
 
     /// The best list not yet given out.
-    pub fn next(&mut self) -> Option<u32> {
+    pub fn next_list(&mut self) -> Option<u32> {
         self.order.pop().map(|Reverse(key)| key as u32)
     }
 

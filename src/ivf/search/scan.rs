@@ -183,19 +183,29 @@ impl Scanner {
             }
             return Ok(());
         };
+        // Records are written in the order of the slots: neighbours share a page, which is read once.
+        let mut held: Option<(u32, S::Read<'_>)> = None;
         for s in self.survivors.drain(..) {
             // The threshold has come down since the block was compared.
             if s.bound >= sink.threshold() {
                 continue;
             }
             let block = s.reference.block;
-            let page = store.read(block)?;
-            expect_owned(&page, block, PageKind::Extended, list)?;
+            let page = match held.take() {
+                Some((at, page)) if at == block => page,
+                other => {
+                    drop(other);
+                    let page = store.read(block)?;
+                    expect_owned(&page, block, PageKind::Extended, list)?;
+                    page
+                }
+            };
+            let (_, page) = held.insert((block, page));
             let index = usize::from(s.reference.offset);
             if index >= layout.per_page() || index as u32 >= page.count() {
                 return Err(Error::corrupted(block, "a slot refers to a record that does not exist"));
             }
-            let (tid, record) = layout.record(&page, index);
+            let (tid, record) = layout.record(page, index);
             self.stats.extended += 1;
             let (estimate, sigma) = query.extended(&directory.codec, record, s.sum, terms.estimator);
             let margin = width * sigma + terms.slack;

@@ -1,0 +1,51 @@
+# vector_search. Every target does its own set-up; see README.md.
+#
+# PG_CONFIG=/path/to/pg_config uses that PostgreSQL (15 to 18) instead of the embedded 18.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo ask test test-pure test-server lint bench bench-kernel install package stop clean
+
+help: ## Shows the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
+
+setup: ## Prepares this machine: tools, embedded PostgreSQL
+	@scripts/setup.sh
+	@scripts/embedded.sh
+
+demo: ## Runs the demo: real texts, an index, questions in natural language
+	@examples/demo/run.sh
+
+ask: ## Asks the demo's server one question: make ask Q="what lives in the sea?"
+	@target/venv/bin/python examples/demo/ask.py "$(Q)"
+
+test: ## Runs all tests, on PostgreSQL 18 and 15 (or on PG_CONFIG's)
+	@scripts/test.sh
+
+test-pure: ## Runs the tests that need no PostgreSQL
+	cargo test --locked --no-default-features
+
+test-server: ## Runs the SQL and server tests only
+	@scripts/test.sh server
+
+lint: ## Checks format, lints and documentation for both feature sets
+	@scripts/lint.sh
+
+bench: ## Measures kernels, build, size, recall and speed beside pgvector
+	@benches/run.sh
+
+bench-kernel: ## Measures the kernels only
+	cargo bench --no-default-features --bench kernel
+
+install: ## Builds and installs the extension into PG_CONFIG's PostgreSQL
+	@scripts/setup.sh
+	@scripts/install.sh "$${PG_CONFIG:-$$(scripts/embedded.sh)}"
+
+package: ## Makes target/package: the files to copy into PG_CONFIG's PostgreSQL
+	@scripts/package.sh
+
+stop: ## Stops the servers of demo, tests and benchmarks
+	@scripts/stop.sh
+
+clean: stop ## Stops the servers and removes everything built
+	rm -rf target

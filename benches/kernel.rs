@@ -1,0 +1,104 @@
+//! Nanoseconds per call of every kernel, for every instruction set the machine supports; of
+//! `scan_block` and `lower_bounds`, per code of a block. The row is chosen once per process, so the
+//! bench runs itself once per row.
+
+use half::f16;
+use std::hint::black_box;
+use std::process::Command;
+use std::time::Instant;
+use vector_search::kernel;
+
+const DIMS: [usize; 3] = [128, 768, 1536];
+/// Set in the child processes, which print one line per kernel.
+const CHILD: &str = "VECTOR_SEARCH_BENCH_CHILD";
+
+fn main() -> std::io::Result<()> {
+    if std::env::var_os(CHILD).is_some() {
+        for (name, times) in measure() {
+            println!("{name} {}", times.map(|t| format!("{t:.2}")).join(" "));
+        }
+        return Ok(());
+    }
+    let program = std::env::current_exe()?;
+    println!("{:8}{:20}{:>10}{:>10}{:>10}  ns", "isa", "kernel", DIMS[0], DIMS[1], DIMS[2]);
+    for row in kernel::rows() {
+        let output = Command::new(&program).env(CHILD, "1").env("VECTOR_SEARCH_ISA", row).output()?;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            let cells: Vec<&str> = line.split(' ').collect();
+            println!("{row:8}{:20}{:>10}{:>10}{:>10}", cells[0], cells[1], cells[2], cells[3]);
+        }
+    }
+    Ok(())
+}
+
+/// The least nanoseconds per call over several samples: other work on the machine only adds.
+fn time<T>(mut call: impl FnMut() -> T) -> f64 {
+    let mut sample = |calls: u32| {
+        let start = Instant::now();
+        for _ in 0..calls {
+            black_box(call());
+        }
+        start.elapsed().as_secs_f64() * 1e9 / f64::from(calls)
+    };
+    let once = sample(1000);
+    let calls = (1e6 / once).clamp(100.0, 1e6) as u32;
+    (0..15).map(|_| sample(calls)).fold(f64::INFINITY, f64::min)
+}
+
+fn measure() -> Vec<(&'static str, [f64; 3])> {
+    let mut table: Vec<(&'static str, [f64; 3])> = Vec::new();
+    for (column, dims) in DIMS.into_iter().enumerate() {
+        let mut put = |name, ns: f64| {
+            if column == 0 {
+                table.push((name, [0.0; 3]));
+            }
+            if let Some((_, times)) = table.iter_mut().find(|entry| entry.0 == name) {
+                times[column] = ns;
+            }
+        };
+        let wave = |i: usize, phase: f32| (i as f32 * 0.37 + phase).sin();
+        let a: Vec<f32> = (0..dims).map(|i| wave(i, 0.0)).collect();
+        let b: Vec<f32> = (0..dims).map(|i| wave(i, 1.0)).collect();
+        put("l2_squared", time(|| kernel::l2_squared(black_box(&a), black_box(&b))));
+        put("inner_product", time(|| kernel::inner_product(black_box(&a), black_box(&b))));
+        put("cosine_sums", time(|| kernel::cosine_sums(black_box(&a), black_box(&b))));
+        put("l1", time(|| kernel::l1(black_box(&a), black_box(&b))));
+        put("norm_squared", time(|| kernel::norm_squared(black_box(&a))));
+        let a16: Vec<f16> = a.iter().map(|x| f16::from_f32(*x)).collect();
+        let b16: Vec<f16> = b.iter().map(|x| f16::from_f32(*x)).collect();
+        put("l2_squared_f16", time(|| kernel::l2_squared_f16(black_box(&a16), black_box(&b16))));
+        put("inner_product_f16", time(|| kernel::inner_product_f16(black_box(&a16), black_box(&b16))));
+        put("cosine_sums_f16", time(|| kernel::cosine_sums_f16(black_box(&a16), black_box(&b16))));
+        put("l1_f16", time(|| kernel::l1_f16(black_box(&a16), black_box(&b16))));
+
+        let bytes: Vec<u8> = (0..4 * dims).map(|i| (i * 167 + i / 7) as u8).collect();
+        let lut: Vec<u8> = (0..4 * dims).map(|i| (i * 91 + i / 5) as u8).collect();
+        let scan = time(|| {
+            let mut sums = [0; kernel::BLOCK];
+            kernel::scan_block(black_box(&lut), black_box(&bytes), &mut sums);
+            sums
+        });
+        put("scan_block/code", scan / kernel::BLOCK as f64);
+        let sums = std::array::from_fn(|i| 100 * i as u32);
+        let halves = std::array::from_fn(|i| if i % 2 == 0 { 7 } else { 0x3c });
+        let bounds = time(|| {
+            let mut bounds = [0.0; kernel::BLOCK];
+            let sums = black_box(&sums);
+            kernel::lower_bounds(sums, &halves, &halves, 0.01, 1.0, 2.0, 20.0, &mut bounds)
+        });
+        put("lower_bounds/code", bounds / kernel::BLOCK as f64);
+
+        let signed: Vec<i8> = bytes[..dims].iter().map(|x| *x as i8).collect();
+        let other: Vec<i8> = lut[..dims].iter().map(|x| *x as i8).collect();
+        let extended = &bytes[..dims / 64 * 24];
+        put("dot_extended3", time(|| kernel::dot_extended3(black_box(extended), black_box(&signed))));
+        put("dot_u8_i8", time(|| kernel::dot_u8_i8(black_box(&bytes[..dims]), black_box(&signed))));
+        put("dot_i8", time(|| kernel::dot_i8(black_box(&other), black_box(&signed))));
+        put("dot_f32_i8", time(|| kernel::dot_f32_i8(black_box(&a), black_box(&signed))));
+        // The largest power of two within the dimensions, as the rotation transforms. Zeros stay finite.
+        let mut x = vec![0.0; 1 << dims.ilog2()];
+        put("hadamard/2^k", time(|| kernel::hadamard(black_box(&mut x))));
+    }
+    table
+}

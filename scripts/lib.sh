@@ -1,0 +1,39 @@
+# shellcheck shell=bash disable=SC2034
+# Sourced by the other scripts: where things are, and how they speak.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+BUILD="$ROOT/target"
+VENV="$BUILD/venv"
+PGRX_VERSION=0.18.1
+
+say() { printf '%s\n' "== $*" >&2; }
+die() { printf '%s\n' "error: $*" >&2; exit 1; }
+
+# Rustup's place, which a non-login shell may not have in its path.
+command -v cargo >/dev/null || PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
+
+# cargo-pgrx: the checkout's own if setup.sh had to build one, else the machine's.
+# The own one is called by path, because cargo may prefer ~/.cargo/bin to PATH.
+pgrx() {
+    if [ -x "$BUILD/tools/bin/cargo-pgrx" ]; then
+        "$BUILD/tools/bin/cargo-pgrx" pgrx "$@"
+    else
+        cargo pgrx "$@"
+    fi
+}
+
+# Makes cargo build against one Postgres and sets MAJOR. pgrx finds it by this variable, so that
+# no `cargo pgrx init` is needed; it only wants a home, and one under target/ leaves ~/.pgrx alone.
+# Every cargo command should use the same path: pgrx's bindings are built anew when it changes,
+# and also whenever there is no config.toml.
+use_postgres() {
+    MAJOR=$("$1" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+    case $MAJOR in
+        15 | 16 | 17 | 18) ;;
+        *) die "$("$1" --version) is not supported; PostgreSQL 15 to 18 are" ;;
+    esac
+    export PGRX_PG_CONFIG_PATH=$1
+    export PGRX_HOME="$BUILD/pgrx"
+    mkdir -p "$PGRX_HOME"
+    [ -e "$PGRX_HOME/config.toml" ] || echo '[configs]' >"$PGRX_HOME/config.toml"
+}

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Format, lints and documentation, for the pure crate and with Postgres.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+cd "$ROOT"
+
+"$ROOT/scripts/setup.sh"
+pg_config=${PG_CONFIG:-$("$ROOT/scripts/embedded.sh")}
+use_postgres "$pg_config"
+
+say "format and lints"
+cargo fmt --check
+cargo clippy --locked --no-default-features --all-targets -- -D warnings
+cargo clippy --locked --no-default-features --features "pg$MAJOR" --lib -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-default-features --no-deps --quiet

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Runs the SQL tests of tests/pg_regress with PostgreSQL's own pg_regress.
+#
+# usage: scripts/regress.sh PG_CONFIG [TEST...]
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+[ $# -ge 1 ] || die "usage: scripts/regress.sh PG_CONFIG [TEST...]"
+pg_config=$1
+shift
+use_postgres "$pg_config"
+tests=("$@")
+if [ ${#tests[@]} -eq 0 ]; then
+    mapfile -t tests < <(cd "$ROOT/tests/pg_regress/sql" && printf '%s\n' *.sql | sed 's/\.sql$//' | sort)
+fi
+
+server="$BUILD/test/regress-$MAJOR"
+"$ROOT/scripts/server.sh" remove "$server"
+# The server writes there too, as its own user.
+out=$(mktemp -d /tmp/vs-regress-XXXXXX)
+mkdir "$out/results"
+chmod 777 "$out" "$out/results"
+trap '"$ROOT/scripts/server.sh" remove "$server" || true; rm -rf "$out"' EXIT
+"$ROOT/scripts/server.sh" start "$server" "$pg_config" 5432 'fsync = off' 'shared_buffers = 128MB'
+eval "$("$ROOT/scripts/server.sh" env "$server")"
+
+say "SQL tests, $("$pg_config" --version)"
+regress="$("$pg_config" --pkglibdir)/pgxs/src/test/regress/pg_regress"
+# Results are compared as the tests were recorded: without time zones or locales of this machine.
+"$regress" --inputdir="$ROOT/tests/pg_regress" --outputdir="$out" --bindir="$(dirname "$PSQL")" \
+    --host="$PGHOST" --port="$PGPORT" --user=postgres --dbname=regression \
+    --load-extension=vector_search "${tests[@]}" \
+    || { cp -r "$out"/* "$server"; cat "$out/regression.diffs" >&2; exit 1; }

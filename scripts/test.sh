@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# All tests: pure ones, lints, then SQL and real servers on PostgreSQL 18 (embedded) and 15
+# (Debian's), or on PG_CONFIG's alone; 16 and 17 are compiled.
+#
+# usage: scripts/test.sh [server]     server: only what needs a PostgreSQL
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+cd "$ROOT"
+
+if [ "${1:-}" != server ]; then
+    say "tests without PostgreSQL"
+    cargo test --locked --no-default-features
+fi
+
+if [ -n "${PG_CONFIG:-}" ]; then
+    "$ROOT/scripts/setup.sh"
+    configs=("$PG_CONFIG")
+else
+    "$ROOT/scripts/setup.sh" pg15
+    configs=("$("$ROOT/scripts/embedded.sh")" /usr/lib/postgresql/15/bin/pg_config)
+fi
+
+if [ "${1:-}" != server ]; then
+    "$ROOT/scripts/lint.sh"
+    [ -n "${PG_CONFIG:-}" ] || "$ROOT/scripts/check_majors.sh"
+fi
+
+for pg_config in "${configs[@]}"; do
+    "$ROOT/scripts/install.sh" "$pg_config"
+    "$ROOT/scripts/regress.sh" "$pg_config"
+    say "tests on real servers, $("$pg_config" --version)"
+    VECTOR_SEARCH_PG_CONFIG="$pg_config" \
+        cargo test --locked --no-default-features --test cluster -- --test-threads 1
+done
+say "all tests passed"

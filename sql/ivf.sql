@@ -1,0 +1,52 @@
+-- The access method ivf, its operator classes and the functions about its indexes.
+
+CREATE FUNCTION ivfhandler(internal) RETURNS index_am_handler
+    AS 'MODULE_PATHNAME', 'ivfhandler_wrapper' LANGUAGE C;
+
+CREATE ACCESS METHOD ivf TYPE INDEX HANDLER ivfhandler;
+
+COMMENT ON ACCESS METHOD ivf IS 'inverted file of quantized vectors, ordered by distance';
+
+-- Support function 1 of an operator class: the metric that an index orders by.
+
+CREATE FUNCTION ivf_l2_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_l2_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION ivf_cosine_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_cosine_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION ivf_ip_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_ip_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR CLASS vector_l2_ops
+    DEFAULT FOR TYPE vector USING ivf AS
+    OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops,
+    FUNCTION 1 (vector, vector) ivf_l2_metric();
+
+CREATE OPERATOR CLASS vector_cosine_ops
+    FOR TYPE vector USING ivf AS
+    OPERATOR 1 <=> (vector, vector) FOR ORDER BY float_ops,
+    FUNCTION 1 (vector, vector) ivf_cosine_metric();
+
+CREATE OPERATOR CLASS vector_ip_ops
+    FOR TYPE vector USING ivf AS
+    OPERATOR 1 <#> (vector, vector) FOR ORDER BY float_ops,
+    FUNCTION 1 (vector, vector) ivf_ip_metric();
+
+CREATE FUNCTION ivf_index_info(index regclass) RETURNS jsonb
+    AS 'MODULE_PATHNAME', 'ivf_index_info_wrapper' LANGUAGE C VOLATILE STRICT;
+
+COMMENT ON FUNCTION ivf_index_info(regclass) IS 'describes an ivf index: lists, sizes, rows, calibration';
+
+CREATE FUNCTION ivf_last_scan() RETURNS jsonb
+    AS 'MODULE_PATHNAME', 'ivf_last_scan_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION ivf_last_scan() IS 'what the last ivf index scan of this session read';
+
+CREATE FUNCTION ivf_check(index regclass, heap_all_indexed boolean DEFAULT false) RETURNS jsonb
+    AS 'MODULE_PATHNAME', 'ivf_check_wrapper' LANGUAGE C VOLATILE STRICT;
+
+COMMENT ON FUNCTION ivf_check(regclass, boolean) IS 'verifies every page of an ivf index';
+
+-- Reads whole tables whatever the caller may see of them.
+REVOKE ALL ON FUNCTION ivf_check(regclass, boolean) FROM PUBLIC;

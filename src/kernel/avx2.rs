@@ -1,0 +1,357 @@
+//! The AVX2 row, with FMA and F16C (Haswell and later, every Zen): 8 floats or 32 bytes at a time; a
+//! tail is copied into zeros.
+
+use super::{BLOCK, Factors, Kernels, scalar};
+use half::f16;
+use std::arch::x86_64::*;
+
+pub(super) static KERNELS: Kernels = Kernels {
+    name: "avx2",
+    supported: || {
+        is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c")
+    },
+    l2_squared,
+    inner_product,
+    cosine_sums,
+    l1,
+    norm_squared,
+    l2_squared_f16,
+    inner_product_f16,
+    cosine_sums_f16,
+    l1_f16,
+    scan_block,
+    lower_bounds,
+    dot_extended3,
+    dot_u8_i8,
+    dot_i8,
+    dot_f32_i8,
+    hadamard,
+};
+
+/// 8 floats.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn load(s: &[f32; 8]) -> __m256 {
+    // SAFETY: the array is 32 bytes.
+    unsafe { _mm256_loadu_ps(s.as_ptr()) }
+}
+
+/// 8 halves, widened.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn load_f16(s: &[f16; 8]) -> __m256 {
+    // SAFETY: the array is 16 bytes, an f16 being two.
+    _mm256_cvtph_ps(unsafe { _mm_loadu_si128(s.as_ptr().cast()) })
+}
+
+/// 8 signed bytes as floats.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn load_i8(s: &[i8; 8]) -> __m256 {
+    // SAFETY: the array is 8 bytes, which is what this reads.
+    let bytes = unsafe { _mm_loadl_epi64(s.as_ptr().cast()) };
+    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))
+}
+
+/// 16 signed bytes as 16-bit integers.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn widen_i8(s: &[i8; 16]) -> __m256i {
+    // SAFETY: the array is 16 bytes.
+    _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(s.as_ptr().cast()) })
+}
+
+/// 16 unsigned bytes as 16-bit integers.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn widen_u8(s: &[u8; 16]) -> __m256i {
+    // SAFETY: the array is 16 bytes.
+    _mm256_cvtepu8_epi16(unsafe { _mm_loadu_si128(s.as_ptr().cast()) })
+}
+
+/// Folds pairs of `N` elements into four accumulators: enough to hide the latency of an addition.
+/// The last, shorter pair is filled with the elements' default, which is zero.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn fold<const N: usize, A: Copy + Default, B: Copy + Default, S: Copy>(
+    a: &[A],
+    b: &[B],
+    zero: S,
+    step: impl Fn(S, &[A; N], &[B; N]) -> S,
+) -> [S; 4] {
+    let [mut s0, mut s1, mut s2, mut s3] = [zero; 4];
+    let (a, a_tail) = a.as_chunks::<N>();
+    let (b, b_tail) = b.as_chunks::<N>();
+    let (a_quads, a) = a.as_chunks::<4>();
+    let (b_quads, b) = b.as_chunks::<4>();
+    for ([a0, a1, a2, a3], [b0, b1, b2, b3]) in a_quads.iter().zip(b_quads) {
+        s0 = step(s0, a0, b0);
+        s1 = step(s1, a1, b1);
+        s2 = step(s2, a2, b2);
+        s3 = step(s3, a3, b3);
+    }
+    for (a, b) in a.iter().zip(b) {
+        s0 = step(s0, a, b);
+    }
+    if !a_tail.is_empty() {
+        let (mut a, mut b) = ([A::default(); N], [B::default(); N]);
+        a[..a_tail.len()].copy_from_slice(a_tail);
+        b[..b_tail.len()].copy_from_slice(b_tail);
+        s1 = step(s1, &a, &b);
+    }
+    [s0, s1, s2, s3]
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn total([s0, s1, s2, s3]: [__m256; 4]) -> f32 {
+    let s = _mm256_add_ps(_mm256_add_ps(s0, s1), _mm256_add_ps(s2, s3));
+    let s = _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps::<1>(s));
+    let s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn total_i32([s0, s1, s2, s3]: [__m256i; 4]) -> i32 {
+    let s = _mm256_add_epi32(_mm256_add_epi32(s0, s1), _mm256_add_epi32(s2, s3));
+    let s = _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256::<1>(s));
+    let s = _mm_add_epi32(s, _mm_shuffle_epi32::<0b01_00_11_10>(s));
+    _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32::<0b10_11_00_01>(s)))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn l2_step(s: __m256, x: __m256, y: __m256) -> __m256 {
+    let d = _mm256_sub_ps(x, y);
+    _mm256_fmadd_ps(d, d, s)
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn l1_step(s: __m256, x: __m256, y: __m256) -> __m256 {
+    _mm256_add_ps(s, _mm256_andnot_ps(_mm256_set1_ps(-0.0), _mm256_sub_ps(x, y)))
+}
+
+/// The three sums of [`super::cosine_sums`].
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn cosine_step([xy, xx, yy]: [__m256; 3], x: __m256, y: __m256) -> [__m256; 3] {
+    [_mm256_fmadd_ps(x, y, xy), _mm256_fmadd_ps(x, x, xx), _mm256_fmadd_ps(y, y, yy)]
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn cosine_total(s: [[__m256; 3]; 4]) -> (f32, f32, f32) {
+    (total(s.map(|s| s[0])), total(s.map(|s| s[1])), total(s.map(|s| s[2])))
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
+    total(fold(a, b, _mm256_setzero_ps(), |s, a, b| l2_step(s, load(a), load(b))))
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn inner_product(a: &[f32], b: &[f32]) -> f32 {
+    total(fold(a, b, _mm256_setzero_ps(), |s, a, b| _mm256_fmadd_ps(load(a), load(b), s)))
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn cosine_sums(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
+    cosine_total(fold(a, b, [_mm256_setzero_ps(); 3], |s, a, b| cosine_step(s, load(a), load(b))))
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn l1(a: &[f32], b: &[f32]) -> f32 {
+    total(fold(a, b, _mm256_setzero_ps(), |s, a, b| l1_step(s, load(a), load(b))))
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn norm_squared(a: &[f32]) -> f64 {
+    let [s0, s1, s2, s3] = fold(a, a, _mm256_setzero_pd(), |s, a, _| {
+        let x = load(a);
+        let low = _mm256_cvtps_pd(_mm256_castps256_ps128(x));
+        let high = _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(x));
+        _mm256_fmadd_pd(low, low, _mm256_fmadd_pd(high, high, s))
+    });
+    let s = _mm256_add_pd(_mm256_add_pd(s0, s1), _mm256_add_pd(s2, s3));
+    let s = _mm_add_pd(_mm256_castpd256_pd128(s), _mm256_extractf128_pd::<1>(s));
+    _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)))
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn l2_squared_f16(a: &[f16], b: &[f16]) -> f32 {
+    total(fold(a, b, _mm256_setzero_ps(), |s, a, b| l2_step(s, load_f16(a), load_f16(b))))
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn inner_product_f16(a: &[f16], b: &[f16]) -> f32 {
+    total(fold(a, b, _mm256_setzero_ps(), |s, a, b| _mm256_fmadd_ps(load_f16(a), load_f16(b), s)))
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn cosine_sums_f16(a: &[f16], b: &[f16]) -> (f32, f32, f32) {
+    cosine_total(fold(a, b, [_mm256_setzero_ps(); 3], |s, a, b| cosine_step(s, load_f16(a), load_f16(b))))
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
+    total(fold(a, b, _mm256_setzero_ps(), |s, a, b| l1_step(s, load_f16(a), load_f16(b))))
+}
+
+/// Two sub-quantizers a step, each looked up within its own 128-bit lane.
+///
+/// A 16-bit element holds two codes' bytes. Adding elements whole keeps the sum of the low bytes plus
+/// 256 times that of the high ones, modulo 2^16; the high ones are also summed alone, which gives both.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn scan_block(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK]) {
+    let nibble = _mm256_set1_epi8(15);
+    // 128 steps of two lanes of bytes: 256 * 255 fits 16 bits, even with the lanes added together.
+    for (lut, codes) in lut.chunks(32 * 128).zip(codes.chunks(32 * 128)) {
+        let s = fold::<32, _, _, _>(lut, codes, [_mm256_setzero_si256(); 4], |s, lut, codes| {
+            // SAFETY: the arrays are 32 bytes.
+            let (table, codes) = unsafe {
+                (_mm256_loadu_si256(lut.as_ptr().cast()), _mm256_loadu_si256(codes.as_ptr().cast()))
+            };
+            let low = _mm256_shuffle_epi8(table, _mm256_and_si256(codes, nibble));
+            let high = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16::<4>(codes), nibble));
+            [
+                _mm256_add_epi16(s[0], low),
+                _mm256_add_epi16(s[1], _mm256_srli_epi16::<8>(low)),
+                _mm256_add_epi16(s[2], high),
+                _mm256_add_epi16(s[3], _mm256_srli_epi16::<8>(high)),
+            ]
+        });
+        let s: [__m256i; 4] = std::array::from_fn(|i| {
+            _mm256_add_epi16(_mm256_add_epi16(s[0][i], s[1][i]), _mm256_add_epi16(s[2][i], s[3][i]))
+        });
+        let low_even = _mm256_sub_epi16(s[0], _mm256_slli_epi16::<8>(s[1]));
+        let high_even = _mm256_sub_epi16(s[2], _mm256_slli_epi16::<8>(s[3]));
+        // Eight codes each, in order.
+        for (i, part) in [low_even, s[1], high_even, s[3]].into_iter().enumerate() {
+            let both = _mm_add_epi16(_mm256_castsi256_si128(part), _mm256_extracti128_si256::<1>(part));
+            let part = _mm256_cvtepu16_epi32(both);
+            // SAFETY: `i` is below 4, and `sums` is 4 times 32 bytes.
+            unsafe {
+                let at = sums.as_mut_ptr().add(8 * i).cast();
+                _mm256_storeu_si256(at, _mm256_add_epi32(_mm256_loadu_si256(at), part));
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn lower_bounds(sums: &[u32; BLOCK], factors: &Factors, bounds: &mut [f32; BLOCK]) -> u32 {
+    let mut mask = 0;
+    for part in 0..4 {
+        // SAFETY: `part` is below 4, and `sums` is 128 bytes, `add` and `rescale` 64.
+        let (sum, add, rescale) = unsafe {
+            (
+                _mm256_loadu_si256(sums.as_ptr().add(8 * part).cast()),
+                _mm_loadu_si128(factors.add.as_ptr().add(16 * part).cast()),
+                _mm_loadu_si128(factors.rescale.as_ptr().add(16 * part).cast()),
+            )
+        };
+        // The conversion is of signed integers: the halves are converted apart, and their sum rounds once.
+        let high = _mm256_cvtepi32_ps(_mm256_srli_epi32::<16>(sum));
+        let low = _mm256_cvtepi32_ps(_mm256_and_si256(sum, _mm256_set1_epi32(0xffff)));
+        let sum = _mm256_add_ps(_mm256_mul_ps(high, _mm256_set1_ps(65536.0)), low);
+        // No fused multiply-add here: every row rounds at the same places.
+        let scaled = _mm256_mul_ps(_mm256_set1_ps(factors.scale), sum);
+        let product = _mm256_add_ps(scaled, _mm256_set1_ps(factors.shift));
+        let start = _mm256_add_ps(_mm256_cvtph_ps(add), _mm256_set1_ps(factors.base));
+        let bound = _mm256_add_ps(start, _mm256_mul_ps(_mm256_cvtph_ps(rescale), product));
+        let kept = _mm256_cmp_ps::<_CMP_NGE_UQ>(bound, _mm256_set1_ps(factors.threshold));
+        mask |= (_mm256_movemask_ps(kept) as u32) << (8 * part);
+        // SAFETY: `part` is below 4, and `bounds` is 128 bytes.
+        unsafe { _mm256_storeu_ps(bounds.as_mut_ptr().add(8 * part), bound) };
+    }
+    mask
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn dot_extended3(codes: &[u8], query: &[i8]) -> i32 {
+    let (three, four, ones) = (_mm256_set1_epi8(3), _mm256_set1_epi8(4), _mm256_set1_epi16(1));
+    let shifts = [_mm256_setr_epi64x(0, 0, 2, 2), _mm256_setr_epi64x(4, 4, 6, 6)];
+    // Byte `i` of a lane takes byte `i / 8` of the 32 high bits, and of it bit `i % 8`.
+    let spread = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
+    let bits = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+    let mut sums = [_mm256_setzero_si256(); 2];
+    for (code, query) in codes.as_chunks::<24>().0.iter().zip(query.as_chunks::<64>().0) {
+        // SAFETY: 16 of the 24 bytes.
+        let planes = _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(code.as_ptr().cast()) });
+        for (half, sum) in sums.iter_mut().enumerate() {
+            let high = i32::from_le_bytes(std::array::from_fn(|i| code[16 + 4 * half + i]));
+            let high = _mm256_shuffle_epi8(_mm256_set1_epi32(high), spread);
+            let high = _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(high, bits), bits), four);
+            // Bits that a shift carries across bytes are masked away.
+            let low = _mm256_and_si256(_mm256_srlv_epi64(planes, shifts[half]), three);
+            // SAFETY: `half` is 0 or 1, and `query` is 64 bytes.
+            let query = unsafe { _mm256_loadu_si256(query.as_ptr().add(32 * half).cast()) };
+            // Two products of at most 7 * 128 do not saturate 16 bits.
+            let pairs = _mm256_maddubs_epi16(_mm256_or_si256(low, high), query);
+            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
+        }
+    }
+    let zero = _mm256_setzero_si256();
+    total_i32([sums[0], sums[1], zero, zero])
+}
+
+/// Widens first: the byte instruction saturates at 255 * 127 * 2.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
+    total_i32(fold(a, b, _mm256_setzero_si256(), |s, a, b| {
+        _mm256_add_epi32(s, _mm256_madd_epi16(widen_u8(a), widen_i8(b)))
+    }))
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
+    total_i32(fold(a, b, _mm256_setzero_si256(), |s, a, b| {
+        _mm256_add_epi32(s, _mm256_madd_epi16(widen_i8(a), widen_i8(b)))
+    }))
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn dot_f32_i8(a: &[f32], b: &[i8]) -> f32 {
+    total(fold(a, b, _mm256_setzero_ps(), |s, a, b| _mm256_fmadd_ps(load(a), load_i8(b), s)))
+}
+
+/// One level within registers: `x` with its partners `t`, subtracted in the lanes of `MASK`.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn butterfly<const MASK: i32>(x: __m256, t: __m256) -> __m256 {
+    _mm256_blend_ps::<MASK>(_mm256_add_ps(x, t), _mm256_sub_ps(t, x))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn store(s: &mut [f32; 8], x: __m256) {
+    // SAFETY: the array is 32 bytes.
+    unsafe { _mm256_storeu_ps(s.as_mut_ptr(), x) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn hadamard(x: &mut [f32]) {
+    if x.len() < 8 {
+        return scalar::hadamard(x);
+    }
+    for chunk in x.as_chunks_mut::<8>().0 {
+        let x = load(chunk);
+        let x = butterfly::<0b1010_1010>(x, _mm256_permute_ps::<0b10_11_00_01>(x));
+        let x = butterfly::<0b1100_1100>(x, _mm256_permute_ps::<0b01_00_11_10>(x));
+        let x = butterfly::<0b1111_0000>(x, _mm256_permute2f128_ps::<1>(x, x));
+        store(chunk, x);
+    }
+    scalar::wide_levels(x, 8, |[a, b, c, d]| {
+        let (w, x, y, z) = (load(a), load(b), load(c), load(d));
+        let (p, q) = (_mm256_add_ps(w, x), _mm256_sub_ps(w, x));
+        let (r, s) = (_mm256_add_ps(y, z), _mm256_sub_ps(y, z));
+        store(a, _mm256_add_ps(p, r));
+        store(b, _mm256_add_ps(q, s));
+        store(c, _mm256_sub_ps(p, r));
+        store(d, _mm256_sub_ps(q, s));
+    });
+}

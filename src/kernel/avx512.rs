@@ -1,0 +1,370 @@
+//! The AVX-512 row (Ice Lake and later, Zen 4 and later): 16 floats or 64 bytes at a time, and a
+//! masked load instead of a scalar tail.
+
+use super::{BLOCK, Factors, Kernels, scalar};
+use half::f16;
+use std::arch::x86_64::*;
+
+pub(super) static KERNELS: Kernels = Kernels {
+    name: "avx512",
+    supported: || {
+        is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vbmi")
+            && is_x86_feature_detected!("avx512vnni")
+    },
+    l2_squared,
+    inner_product,
+    cosine_sums,
+    l1,
+    norm_squared,
+    l2_squared_f16,
+    inner_product_f16,
+    cosine_sums_f16,
+    l1_f16,
+    scan_block,
+    lower_bounds,
+    dot_extended3,
+    dot_u8_i8,
+    dot_i8,
+    dot_f32_i8,
+    hadamard,
+};
+
+/// The first `len` (at most 16) of 16 lanes.
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn lanes(len: usize) -> __mmask16 {
+    ((1u32 << len.min(16)) - 1) as __mmask16
+}
+
+/// Up to 16 floats, then zeros.
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn load(s: &[f32]) -> __m512 {
+    // SAFETY: the mask ends with the slice, and a lane outside the mask is not read.
+    unsafe { _mm512_maskz_loadu_ps(lanes(s.len()), s.as_ptr()) }
+}
+
+/// Up to 16 halves, widened, then zeros.
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn load_f16(s: &[f16]) -> __m512 {
+    // SAFETY: the mask ends with the slice, and a lane outside the mask is not read; f16 is 16 bits.
+    _mm512_cvtph_ps(unsafe { _mm256_maskz_loadu_epi16(lanes(s.len()), s.as_ptr().cast()) })
+}
+
+/// Up to 16 signed bytes as floats, then zeros.
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn load_i8(s: &[i8]) -> __m512 {
+    // SAFETY: the mask ends with the slice, and a lane outside the mask is not read.
+    let bytes = unsafe { _mm_maskz_loadu_epi8(lanes(s.len()), s.as_ptr()) };
+    _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))
+}
+
+/// Up to 64 bytes of either sign, then zeros.
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn load_bytes<T: Byte>(s: &[T]) -> __m512i {
+    let mask = if s.len() < 64 { (1 << s.len()) - 1 } else { !0 };
+    // SAFETY: the mask ends with the slice, and a lane outside the mask is not read; a `Byte` is one byte.
+    unsafe { _mm512_maskz_loadu_epi8(mask, s.as_ptr().cast()) }
+}
+
+/// A type of one byte.
+trait Byte: Copy {}
+impl Byte for u8 {}
+impl Byte for i8 {}
+
+/// Folds pairs of up to 16 elements into four accumulators: enough to hide the latency of an addition.
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn fold<A, B, S: Copy>(a: &[A], b: &[B], zero: S, step: impl Fn(S, &[A], &[B]) -> S) -> [S; 4] {
+    let [mut s0, mut s1, mut s2, mut s3] = [zero; 4];
+    let (a_wide, a) = a.as_chunks::<64>();
+    let (b_wide, b) = b.as_chunks::<64>();
+    for (a, b) in a_wide.iter().zip(b_wide) {
+        s0 = step(s0, &a[..16], &b[..16]);
+        s1 = step(s1, &a[16..32], &b[16..32]);
+        s2 = step(s2, &a[32..48], &b[32..48]);
+        s3 = step(s3, &a[48..], &b[48..]);
+    }
+    let (a_whole, a) = a.as_chunks::<16>();
+    let (b_whole, b) = b.as_chunks::<16>();
+    for (a, b) in a_whole.iter().zip(b_whole) {
+        s0 = step(s0, a, b);
+    }
+    if !a.is_empty() {
+        s1 = step(s1, a, b);
+    }
+    [s0, s1, s2, s3]
+}
+
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn total([s0, s1, s2, s3]: [__m512; 4]) -> f32 {
+    _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s0, s1), _mm512_add_ps(s2, s3)))
+}
+
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn l2_step(s: __m512, x: __m512, y: __m512) -> __m512 {
+    let d = _mm512_sub_ps(x, y);
+    _mm512_fmadd_ps(d, d, s)
+}
+
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn l1_step(s: __m512, x: __m512, y: __m512) -> __m512 {
+    _mm512_add_ps(s, _mm512_abs_ps(_mm512_sub_ps(x, y)))
+}
+
+/// The three sums of [`super::cosine_sums`].
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn cosine_step([xy, xx, yy]: [__m512; 3], x: __m512, y: __m512) -> [__m512; 3] {
+    [_mm512_fmadd_ps(x, y, xy), _mm512_fmadd_ps(x, x, xx), _mm512_fmadd_ps(y, y, yy)]
+}
+
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn cosine_total(s: [[__m512; 3]; 4]) -> (f32, f32, f32) {
+    (total(s.map(|s| s[0])), total(s.map(|s| s[1])), total(s.map(|s| s[2])))
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
+    total(fold(a, b, _mm512_setzero_ps(), |s, a, b| l2_step(s, load(a), load(b))))
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn inner_product(a: &[f32], b: &[f32]) -> f32 {
+    total(fold(a, b, _mm512_setzero_ps(), |s, a, b| _mm512_fmadd_ps(load(a), load(b), s)))
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn cosine_sums(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
+    cosine_total(fold(a, b, [_mm512_setzero_ps(); 3], |s, a, b| cosine_step(s, load(a), load(b))))
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn l1(a: &[f32], b: &[f32]) -> f32 {
+    total(fold(a, b, _mm512_setzero_ps(), |s, a, b| l1_step(s, load(a), load(b))))
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn norm_squared(a: &[f32]) -> f64 {
+    let [s0, s1, s2, s3] = fold(a, a, _mm512_setzero_pd(), |s, a, _| {
+        let x = load(a);
+        let low = _mm512_cvtps_pd(_mm512_castps512_ps256(x));
+        let high = _mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(x));
+        _mm512_fmadd_pd(low, low, _mm512_fmadd_pd(high, high, s))
+    });
+    _mm512_reduce_add_pd(_mm512_add_pd(_mm512_add_pd(s0, s1), _mm512_add_pd(s2, s3)))
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn l2_squared_f16(a: &[f16], b: &[f16]) -> f32 {
+    total(fold(a, b, _mm512_setzero_ps(), |s, a, b| l2_step(s, load_f16(a), load_f16(b))))
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn inner_product_f16(a: &[f16], b: &[f16]) -> f32 {
+    total(fold(a, b, _mm512_setzero_ps(), |s, a, b| _mm512_fmadd_ps(load_f16(a), load_f16(b), s)))
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn cosine_sums_f16(a: &[f16], b: &[f16]) -> (f32, f32, f32) {
+    cosine_total(fold(a, b, [_mm512_setzero_ps(); 3], |s, a, b| cosine_step(s, load_f16(a), load_f16(b))))
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
+    total(fold(a, b, _mm512_setzero_ps(), |s, a, b| l1_step(s, load_f16(a), load_f16(b))))
+}
+
+/// Four sub-quantizers a step, each looked up within its own 128-bit lane.
+///
+/// A 16-bit element holds two codes' bytes. Adding elements whole keeps the sum of the low bytes plus
+/// 256 times that of the high ones, modulo 2^16; the high ones are also summed alone, which gives both.
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn scan_block(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK]) {
+    let nibble = _mm512_set1_epi8(15);
+    // 64 steps of four lanes of bytes: 256 * 255 fits 16 bits, even with the lanes added together.
+    for (lut, codes) in lut.chunks(64 * 64).zip(codes.chunks(64 * 64)) {
+        let [s0, s1, ..] = fold64(lut, codes, [_mm512_setzero_si512(); 4], |s, lut, codes| {
+            let (table, codes) = (load_bytes(lut), load_bytes(codes));
+            let low = _mm512_shuffle_epi8(table, _mm512_and_si512(codes, nibble));
+            let high = _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi16::<4>(codes), nibble));
+            [
+                _mm512_add_epi16(s[0], low),
+                _mm512_add_epi16(s[1], _mm512_srli_epi16::<8>(low)),
+                _mm512_add_epi16(s[2], high),
+                _mm512_add_epi16(s[3], _mm512_srli_epi16::<8>(high)),
+            ]
+        });
+        let s: [__m512i; 4] = std::array::from_fn(|i| _mm512_add_epi16(s0[i], s1[i]));
+        let low_even = _mm512_sub_epi16(s[0], _mm512_slli_epi16::<8>(s[1]));
+        let high_even = _mm512_sub_epi16(s[2], _mm512_slli_epi16::<8>(s[3]));
+        // Adds the four lanes of each, leaving eight codes a lane, in order.
+        let low = halves(low_even, s[1]);
+        let high = halves(high_even, s[3]);
+        let all = _mm512_add_epi16(
+            _mm512_shuffle_i64x2::<0b10_00_10_00>(low, high),
+            _mm512_shuffle_i64x2::<0b11_01_11_01>(low, high),
+        );
+        let first = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(all));
+        let second = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64::<1>(all));
+        // SAFETY: `sums` is 128 bytes.
+        unsafe {
+            let at = sums.as_mut_ptr();
+            _mm512_storeu_si512(at.cast(), _mm512_add_epi32(_mm512_loadu_si512(at.cast()), first));
+            let at = at.add(16);
+            _mm512_storeu_si512(at.cast(), _mm512_add_epi32(_mm512_loadu_si512(at.cast()), second));
+        }
+    }
+}
+
+/// Two lanes of `x` plus its other two, then the same of `y`.
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn halves(x: __m512i, y: __m512i) -> __m512i {
+    _mm512_add_epi16(_mm512_shuffle_i64x2::<0b01_00_01_00>(x, y), _mm512_shuffle_i64x2::<0b11_10_11_10>(x, y))
+}
+
+/// Folds pairs of up to 64 bytes into two accumulators.
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn fold64<A: Byte, B: Byte, S: Copy>(a: &[A], b: &[B], zero: S, step: impl Fn(S, &[A], &[B]) -> S) -> [S; 2] {
+    let [mut s0, mut s1] = [zero; 2];
+    let (a_wide, a) = a.as_chunks::<128>();
+    let (b_wide, b) = b.as_chunks::<128>();
+    for (a, b) in a_wide.iter().zip(b_wide) {
+        s0 = step(s0, &a[..64], &b[..64]);
+        s1 = step(s1, &a[64..], &b[64..]);
+    }
+    let (a_whole, a) = a.as_chunks::<64>();
+    let (b_whole, b) = b.as_chunks::<64>();
+    for (a, b) in a_whole.iter().zip(b_whole) {
+        s0 = step(s0, a, b);
+    }
+    if !a.is_empty() {
+        s1 = step(s1, a, b);
+    }
+    [s0, s1]
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn lower_bounds(sums: &[u32; BLOCK], factors: &Factors, bounds: &mut [f32; BLOCK]) -> u32 {
+    let mut mask = 0;
+    for half in 0..2 {
+        // SAFETY: `half` is 0 or 1, and `sums` is 128 bytes, `add` and `rescale` 64.
+        let (sum, add, rescale) = unsafe {
+            (
+                _mm512_loadu_si512(sums.as_ptr().add(16 * half).cast()),
+                _mm256_loadu_si256(factors.add.as_ptr().add(32 * half).cast()),
+                _mm256_loadu_si256(factors.rescale.as_ptr().add(32 * half).cast()),
+            )
+        };
+        // No fused multiply-add here: every row rounds at the same places.
+        let scaled = _mm512_mul_ps(_mm512_set1_ps(factors.scale), _mm512_cvtepu32_ps(sum));
+        let product = _mm512_add_ps(scaled, _mm512_set1_ps(factors.shift));
+        let start = _mm512_add_ps(_mm512_cvtph_ps(add), _mm512_set1_ps(factors.base));
+        let bound = _mm512_add_ps(start, _mm512_mul_ps(_mm512_cvtph_ps(rescale), product));
+        let kept = _mm512_cmp_ps_mask::<_CMP_NGE_UQ>(bound, _mm512_set1_ps(factors.threshold));
+        mask |= u32::from(kept) << (16 * half);
+        // SAFETY: `half` is 0 or 1, and `bounds` is 128 bytes.
+        unsafe { _mm512_storeu_ps(bounds.as_mut_ptr().add(16 * half), bound) };
+    }
+    mask
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn dot_extended3(codes: &[u8], query: &[i8]) -> i32 {
+    let shifts = _mm512_setr_epi64(0, 0, 2, 2, 4, 4, 6, 6);
+    let (three, four) = (_mm512_set1_epi8(3), _mm512_set1_epi8(4));
+    let step = |sum: __m512i, code: &[u8; 24], query: &[i8; 64]| {
+        // SAFETY: 16 of the 24 bytes.
+        let planes = unsafe { _mm_loadu_si128(code.as_ptr().cast()) };
+        let high = u64::from_le_bytes(std::array::from_fn(|i| code[16 + i]));
+        // Bits that a shift carries across bytes are masked away.
+        let low = _mm512_and_si512(_mm512_srlv_epi64(_mm512_broadcast_i32x4(planes), shifts), three);
+        _mm512_dpbusd_epi32(sum, _mm512_mask_add_epi8(low, high, low, four), load_bytes(query))
+    };
+    let [mut s0, mut s1] = [_mm512_setzero_si512(); 2];
+    let (code_pairs, code) = codes.as_chunks::<24>().0.as_chunks::<2>();
+    let (query_pairs, query) = query.as_chunks::<64>().0.as_chunks::<2>();
+    for ([c0, c1], [q0, q1]) in code_pairs.iter().zip(query_pairs) {
+        s0 = step(s0, c0, q0);
+        s1 = step(s1, c1, q1);
+    }
+    for (code, query) in code.iter().zip(query) {
+        s0 = step(s0, code, query);
+    }
+    _mm512_reduce_add_epi32(_mm512_add_epi32(s0, s1))
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
+    let [s0, s1] =
+        fold64(a, b, _mm512_setzero_si512(), |s, a, b| _mm512_dpbusd_epi32(s, load_bytes(a), load_bytes(b)));
+    _mm512_reduce_add_epi32(_mm512_add_epi32(s0, s1))
+}
+
+/// The instruction multiplies unsigned with signed: `a + 128` with `b`, less 128 times the sum of `b`.
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
+    let sign = _mm512_set1_epi8(-128);
+    let [s0, s1] = fold64(a, b, [_mm512_setzero_si512(); 2], |[dot, excess], a, b| {
+        let (a, b) = (_mm512_xor_si512(load_bytes(a), sign), load_bytes(b));
+        [_mm512_dpbusd_epi32(dot, a, b), _mm512_dpbusd_epi32(excess, sign, b)]
+    });
+    let (dot, excess) = (_mm512_add_epi32(s0[0], s1[0]), _mm512_add_epi32(s0[1], s1[1]));
+    _mm512_reduce_add_epi32(_mm512_sub_epi32(dot, excess))
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn dot_f32_i8(a: &[f32], b: &[i8]) -> f32 {
+    total(fold(a, b, _mm512_setzero_ps(), |s, a, b| _mm512_fmadd_ps(load(a), load_i8(b), s)))
+}
+
+/// One level within registers: `x` with its partners `t`, subtracted in the lanes of `MASK`.
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn butterfly<const MASK: __mmask16>(x: __m512, t: __m512) -> __m512 {
+    _mm512_mask_sub_ps(_mm512_add_ps(x, t), MASK, t, x)
+}
+
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn store(s: &mut [f32; 16], x: __m512) {
+    // SAFETY: the array is 64 bytes.
+    unsafe { _mm512_storeu_ps(s.as_mut_ptr(), x) }
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn hadamard(x: &mut [f32]) {
+    if x.len() < 16 {
+        return scalar::hadamard(x);
+    }
+    for chunk in x.as_chunks_mut::<16>().0 {
+        let x = load(chunk);
+        let x = butterfly::<0xaaaa>(x, _mm512_permute_ps::<0b10_11_00_01>(x));
+        let x = butterfly::<0xcccc>(x, _mm512_permute_ps::<0b01_00_11_10>(x));
+        let x = butterfly::<0xf0f0>(x, _mm512_shuffle_f32x4::<0b10_11_00_01>(x, x));
+        let x = butterfly::<0xff00>(x, _mm512_shuffle_f32x4::<0b01_00_11_10>(x, x));
+        store(chunk, x);
+    }
+    scalar::wide_levels(x, 16, |[a, b, c, d]| {
+        let (w, x, y, z) = (load(a), load(b), load(c), load(d));
+        let (p, q) = (_mm512_add_ps(w, x), _mm512_sub_ps(w, x));
+        let (r, s) = (_mm512_add_ps(y, z), _mm512_sub_ps(y, z));
+        store(a, _mm512_add_ps(p, r));
+        store(b, _mm512_add_ps(q, s));
+        store(c, _mm512_sub_ps(p, r));
+        store(d, _mm512_sub_ps(q, s));
+    });
+}

@@ -1,0 +1,173 @@
+//! The portable row, and the meaning of the others: tests hold every row to this one.
+//!
+//! Byte sums wrap as vector registers do, so that rows agree even where a sum overflows.
+
+use super::{BLOCK, Factors, Kernels};
+use half::f16;
+
+pub(super) static KERNELS: Kernels = Kernels {
+    name: "scalar",
+    supported: || true,
+    l2_squared,
+    inner_product,
+    cosine_sums,
+    l1,
+    norm_squared,
+    l2_squared_f16,
+    inner_product_f16,
+    cosine_sums_f16,
+    l1_f16,
+    scan_block,
+    lower_bounds,
+    dot_extended3,
+    dot_u8_i8,
+    dot_i8,
+    dot_f32_i8,
+    hadamard,
+};
+
+/// Code of each byte's low nibble.
+const PERMUTED: [usize; 16] = [0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15];
+
+/// The sum of `term` over pairs, in sixteen interleaved parts: an order the compiler may vectorise.
+#[inline(always)]
+fn sum<A: Copy, B: Copy>(a: &[A], b: &[B], term: impl Fn(A, B) -> f32) -> f32 {
+    let mut parts = [0f32; 16];
+    let (a, a_tail) = a.as_chunks::<16>();
+    let (b, b_tail) = b.as_chunks::<16>();
+    for (a, b) in a.iter().zip(b) {
+        for ((part, x), y) in parts.iter_mut().zip(a).zip(b) {
+            *part += term(*x, *y);
+        }
+    }
+    let tail: f32 = a_tail.iter().zip(b_tail).map(|(x, y)| term(*x, *y)).sum();
+    parts.iter().sum::<f32>() + tail
+}
+
+fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
+    sum(a, b, |x, y| (x - y) * (x - y))
+}
+
+fn inner_product(a: &[f32], b: &[f32]) -> f32 {
+    sum(a, b, |x, y| x * y)
+}
+
+fn cosine_sums(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
+    (inner_product(a, b), inner_product(a, a), inner_product(b, b))
+}
+
+fn l1(a: &[f32], b: &[f32]) -> f32 {
+    sum(a, b, |x, y| (x - y).abs())
+}
+
+fn norm_squared(a: &[f32]) -> f64 {
+    a.iter().map(|x| f64::from(*x) * f64::from(*x)).sum()
+}
+
+fn l2_squared_f16(a: &[f16], b: &[f16]) -> f32 {
+    sum(a, b, |x, y| (x.to_f32() - y.to_f32()) * (x.to_f32() - y.to_f32()))
+}
+
+fn inner_product_f16(a: &[f16], b: &[f16]) -> f32 {
+    sum(a, b, |x, y| x.to_f32() * y.to_f32())
+}
+
+fn cosine_sums_f16(a: &[f16], b: &[f16]) -> (f32, f32, f32) {
+    (inner_product_f16(a, b), inner_product_f16(a, a), inner_product_f16(b, b))
+}
+
+fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
+    sum(a, b, |x, y| (x.to_f32() - y.to_f32()).abs())
+}
+
+fn scan_block(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK]) {
+    for (table, group) in lut.as_chunks::<16>().0.iter().zip(codes.as_chunks::<16>().0) {
+        for (byte, slot) in group.iter().zip(PERMUTED) {
+            let (low, high) = (table[usize::from(byte & 15)], table[usize::from(byte >> 4)]);
+            sums[slot] = sums[slot].wrapping_add(u32::from(low));
+            sums[16 + slot] = sums[16 + slot].wrapping_add(u32::from(high));
+        }
+    }
+}
+
+// `!(bound >= threshold)` keeps a NaN, which `bound < threshold` would drop.
+#[allow(clippy::neg_cmp_op_on_partial_ord)]
+fn lower_bounds(sums: &[u32; BLOCK], factors: &Factors, bounds: &mut [f32; BLOCK]) -> u32 {
+    let (add, rescale) = (factors.add.as_chunks::<2>().0, factors.rescale.as_chunks::<2>().0);
+    let mut mask = 0;
+    for (j, bound) in bounds.iter_mut().enumerate() {
+        let product = factors.scale * sums[j] as f32 + factors.shift;
+        let start = f16::from_le_bytes(add[j]).to_f32() + factors.base;
+        *bound = start + f16::from_le_bytes(rescale[j]).to_f32() * product;
+        mask |= u32::from(!(*bound >= factors.threshold)) << j;
+    }
+    mask
+}
+
+fn dot_extended3(codes: &[u8], query: &[i8]) -> i32 {
+    let mut sum = 0i32;
+    for (code, q) in codes.as_chunks::<24>().0.iter().zip(query.as_chunks::<64>().0) {
+        for (i, q) in q.iter().enumerate() {
+            let low = code[i % 16] >> (2 * (i / 16)) & 3;
+            let high = code[16 + i / 8] >> (i % 8) & 1;
+            sum = sum.wrapping_add(i32::from(low | high << 2) * i32::from(*q));
+        }
+    }
+    sum
+}
+
+fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
+    a.iter().zip(b).fold(0, |sum: i32, (x, y)| sum.wrapping_add(i32::from(*x) * i32::from(*y)))
+}
+
+fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
+    a.iter().zip(b).fold(0, |sum: i32, (x, y)| sum.wrapping_add(i32::from(*x) * i32::from(*y)))
+}
+
+fn dot_f32_i8(a: &[f32], b: &[i8]) -> f32 {
+    sum(a, b, |x, y| x * f32::from(y))
+}
+
+pub(super) fn hadamard(x: &mut [f32]) {
+    let mut half = 1;
+    while half < x.len() {
+        for pair in x.chunks_exact_mut(2 * half) {
+            let (low, high) = pair.split_at_mut(half);
+            for (p, q) in low.iter_mut().zip(high) {
+                (*p, *q) = (*p + *q, *p - *q);
+            }
+        }
+        half *= 2;
+    }
+}
+
+/// The levels of [`super::hadamard`] from `half` up, a multiple of `LANES`, for the other rows.
+///
+/// Levels go two at a time, so that memory is read half as often: `quad` does two levels of the
+/// transform over elements of one index in its four registers' worth.
+#[inline(always)]
+#[allow(dead_code)] // On an architecture with no other row.
+pub(super) fn wide_levels<const LANES: usize>(
+    x: &mut [f32],
+    mut half: usize,
+    quad: impl Fn([&mut [f32; LANES]; 4]),
+) {
+    while 4 * half <= x.len() {
+        for part in x.chunks_exact_mut(4 * half) {
+            let (low, high) = part.split_at_mut(2 * half);
+            let ((a, b), (c, d)) = (low.split_at_mut(half), high.split_at_mut(half));
+            let (a, b) = (a.as_chunks_mut::<LANES>().0, b.as_chunks_mut::<LANES>().0);
+            let (c, d) = (c.as_chunks_mut::<LANES>().0, d.as_chunks_mut::<LANES>().0);
+            for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
+                quad([a, b, c, d]);
+            }
+        }
+        half *= 4;
+    }
+    if half < x.len() {
+        let (low, high) = x.split_at_mut(half);
+        for (p, q) in low.iter_mut().zip(high) {
+            (*p, *q) = (*p + *q, *p - *q);
+        }
+    }
+}

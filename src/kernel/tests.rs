@@ -1,0 +1,382 @@
+//! Every row this machine supports against the scalar row, and the scalar row's f32 sums against f64.
+//! `VECTOR_SEARCH_TEST_ISA=avx512` makes these tests fail, not skip, where that row is unsupported.
+
+use super::*;
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn float(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+
+    fn floats(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| self.float()).collect()
+    }
+
+    fn halves(&mut self, n: usize) -> Vec<f16> {
+        (0..n).map(|_| f16::from_f32(self.float())).collect()
+    }
+
+    fn bytes(&mut self, n: usize) -> Vec<u8> {
+        (0..n).map(|_| self.next() as u8).collect()
+    }
+
+    fn signed(&mut self, n: usize) -> Vec<i8> {
+        (0..n).map(|_| self.next() as i8).collect()
+    }
+}
+
+/// Lengths with every tail, and two of real vectors; each taken one element off the allocation too.
+fn lengths() -> impl Iterator<Item = (usize, usize)> {
+    (0..=200).chain([768, 1536, 2000]).flat_map(|n| [(n, 0), (n, 1)])
+}
+
+fn supported() -> Vec<&'static Kernels> {
+    let rows: Vec<_> = ROWS.iter().copied().filter(|row| (row.supported)()).collect();
+    if let Ok(wanted) = std::env::var("VECTOR_SEARCH_TEST_ISA") {
+        assert!(rows.iter().any(|row| row.name == wanted), "{wanted} is not supported here");
+    }
+    rows
+}
+
+/// `got` is the sum of `terms` to within 1e-5 of the sum of their magnitudes.
+#[track_caller]
+fn assert_sum(row: &Kernels, n: usize, got: f32, terms: impl Iterator<Item = f64> + Clone) {
+    let (sum, scale): (f64, f64) = (terms.clone().sum(), terms.map(f64::abs).sum());
+    assert!((f64::from(got) - sum).abs() <= 1e-5 * scale, "{} at {n}: {got}, not {sum}", row.name);
+}
+
+/// The f64 terms of `term` over pairs.
+fn terms<'a>(
+    a: &'a [f64],
+    b: &'a [f64],
+    term: impl Fn(f64, f64) -> f64 + Clone + 'a,
+) -> impl Iterator<Item = f64> + Clone + 'a {
+    a.iter().zip(b).map(move |(x, y)| term(*x, *y))
+}
+
+/// The four distances of a row over one element type.
+fn check_distances<T: Copy>(
+    row: &Kernels,
+    (a, b): (&[T], &[T]),
+    wide: impl Fn(T) -> f64,
+    (l2, product, l1): (Distance<T>, Distance<T>, Distance<T>),
+    cosine: CosineSums<T>,
+) {
+    let n = a.len();
+    // SAFETY: the row is supported, and the lengths are equal.
+    let (l2, product, l1, (ab, aa, bb)) = unsafe { (l2(a, b), product(a, b), l1(a, b), cosine(a, b)) };
+    let a: Vec<f64> = a.iter().map(|x| wide(*x)).collect();
+    let b: Vec<f64> = b.iter().map(|x| wide(*x)).collect();
+    assert_sum(row, n, l2, terms(&a, &b, |x, y| (x - y) * (x - y)));
+    assert_sum(row, n, product, terms(&a, &b, |x, y| x * y));
+    assert_sum(row, n, l1, terms(&a, &b, |x, y| (x - y).abs()));
+    assert_sum(row, n, ab, terms(&a, &b, |x, y| x * y));
+    assert_sum(row, n, aa, terms(&a, &a, |x, y| x * y));
+    assert_sum(row, n, bb, terms(&b, &b, |x, y| x * y));
+}
+
+#[test]
+fn the_best_supported_row_is_active() {
+    let names = rows();
+    assert_eq!(names.last(), Some(&"scalar"));
+    let wanted = std::env::var("VECTOR_SEARCH_ISA").unwrap_or_default();
+    let expected = names.iter().find(|name| **name == wanted).unwrap_or(&names[0]);
+    assert_eq!(isa(), *expected);
+}
+
+#[test]
+fn float_distances_are_near_f64() {
+    let mut random = Random(1);
+    for (n, skip) in lengths() {
+        let (a, b) = (random.floats(n + skip), random.floats(n + skip));
+        let (a, b) = (&a[skip..], &b[skip..]);
+        for row in supported() {
+            let two = (row.l2_squared, row.inner_product, row.l1);
+            check_distances(row, (a, b), f64::from, two, row.cosine_sums);
+            // SAFETY: the row is supported.
+            let norm = unsafe { (row.norm_squared)(a) };
+            let expected: f64 = a.iter().map(|x| f64::from(*x).powi(2)).sum();
+            assert!((norm - expected).abs() <= 1e-13 * expected, "{} at {n}", row.name);
+        }
+    }
+}
+
+#[test]
+fn norms_do_not_overflow_f32() {
+    for row in supported() {
+        for n in [1, 7, 16, 100] {
+            // SAFETY: the row is supported.
+            let norm = unsafe { (row.norm_squared)(&vec![f32::MAX; n]) };
+            let expected = n as f64 * f64::from(f32::MAX).powi(2);
+            assert!((norm - expected).abs() <= 1e-13 * expected, "{} at {n}", row.name);
+        }
+    }
+}
+
+#[test]
+fn half_distances_are_near_f64() {
+    let mut random = Random(2);
+    for (n, skip) in lengths() {
+        let (a, b) = (random.halves(n + skip), random.halves(n + skip));
+        let (a, b) = (&a[skip..], &b[skip..]);
+        for row in supported() {
+            let two = (row.l2_squared_f16, row.inner_product_f16, row.l1_f16);
+            check_distances(row, (a, b), f64::from, two, row.cosine_sums_f16);
+        }
+    }
+}
+
+#[test]
+fn every_half_widens_exactly() {
+    let one = [f16::ONE];
+    for bits in 0..=u16::MAX {
+        let x = f16::from_bits(bits);
+        let expected = x.to_f32();
+        for row in supported() {
+            // SAFETY: the row is supported, and the lengths are equal.
+            let got = unsafe { (row.inner_product_f16)(&[x], &one) };
+            assert!(got == expected || got.is_nan() && expected.is_nan(), "{} at {bits:x}", row.name);
+        }
+    }
+}
+
+#[test]
+fn infinities_and_nans_pass_through_distances() {
+    for row in supported() {
+        for n in 1..=70 {
+            for (value, infinite) in [(f32::INFINITY, true), (f32::NAN, false)] {
+                let (mut a, b) = (vec![0.5; n], vec![0.25; n]);
+                a[n / 2] = value;
+                // SAFETY: the row is supported, and the lengths are equal.
+                let all =
+                    unsafe { [(row.l2_squared)(&a, &b), (row.inner_product)(&a, &b), (row.l1)(&a, &b)] };
+                for got in all {
+                    assert!(
+                        if infinite { got == f32::INFINITY } else { got.is_nan() },
+                        "{} at {n}",
+                        row.name
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn scans_agree_and_add_to_the_sums() {
+    let mut random = Random(3);
+    for groups in (0..=200).chain([255, 256, 257, 511, 513]) {
+        for skip in [0, 1] {
+            let (lut, codes) = (random.bytes(16 * groups + skip), random.bytes(16 * groups + skip));
+            let start: [u32; BLOCK] = std::array::from_fn(|_| random.next() as u32 >> 8);
+            let mut expected = start;
+            scalar_scan(&lut[skip..], &codes[skip..], &mut expected);
+            for row in supported() {
+                let mut sums = start;
+                // SAFETY: the row is supported, and the lengths are equal multiples of 16.
+                unsafe { (row.scan_block)(&lut[skip..], &codes[skip..], &mut sums) };
+                assert_eq!(sums, expected, "{} at {groups}", row.name);
+            }
+        }
+    }
+}
+
+/// The layout once more, from the code's side: code `j`'s nibble of group `g`.
+fn scalar_scan(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK]) {
+    for (j, sum) in sums.iter_mut().enumerate() {
+        let byte = 2 * (j % 8) + j % 16 / 8;
+        for g in 0..codes.len() / 16 {
+            let nibble = codes[16 * g + byte] >> (4 * (j / 16)) & 15;
+            *sum += u32::from(lut[16 * g + usize::from(nibble)]);
+        }
+    }
+}
+
+#[test]
+fn scans_of_16_000_dimensions_do_not_overflow() {
+    let mut random = Random(4);
+    let (lut, codes) = (vec![255; 64_000], random.bytes(64_000));
+    for row in supported() {
+        let mut sums = [7; BLOCK];
+        // SAFETY: the row is supported, and the lengths are equal multiples of 16.
+        unsafe { (row.scan_block)(&lut, &codes, &mut sums) };
+        assert_eq!(sums, [7 + 255 * 4000; BLOCK], "{}", row.name);
+    }
+}
+
+/// Compares masks and the bits of bounds, all NaNs being one.
+#[track_caller]
+fn assert_bounds(sums: &[u32; BLOCK], factors: &Factors) {
+    let run = |row: &Kernels| {
+        let mut bounds = [0.0; BLOCK];
+        // SAFETY: the row is supported.
+        let mask = unsafe { (row.lower_bounds)(sums, factors, &mut bounds) };
+        (mask, bounds)
+    };
+    let (mask, bounds) = run(&scalar::KERNELS);
+    for (j, bound) in bounds.iter().enumerate() {
+        let keep = bound.is_nan() || factors.threshold.is_nan() || *bound < factors.threshold;
+        assert_eq!(mask >> j & 1 == 1, keep);
+    }
+    let bits = |x: f32| if x.is_nan() { u32::MAX } else { x.to_bits() };
+    for row in supported() {
+        let (m, b) = run(row);
+        assert_eq!(m, mask, "{}", row.name);
+        assert_eq!(b.map(bits), bounds.map(bits), "{}", row.name);
+    }
+}
+
+#[test]
+fn bounds_are_the_same_bits() {
+    let mut random = Random(5);
+    for round in 0..2000 {
+        // Up to all 32 bits, where signed conversion or double rounding would show.
+        let sums = std::array::from_fn(|_| (random.next() >> (32 + round % 25)) as u32);
+        let halves = random.halves(2 * BLOCK);
+        let mut bytes = halves.iter().flat_map(|x| x.to_le_bytes());
+        let add: [u8; 2 * BLOCK] = std::array::from_fn(|_| bytes.next().unwrap());
+        let rescale: [u8; 2 * BLOCK] = std::array::from_fn(|_| bytes.next().unwrap());
+        let scale = random.float() / 64.0;
+        let [shift, base] = [random.float() * 8.0, random.float() * 8.0];
+        let threshold = random.float() * 8.0;
+        assert_bounds(&sums, &Factors { add: &add, rescale: &rescale, scale, shift, base, threshold });
+    }
+}
+
+#[test]
+fn bounds_without_order_are_kept() {
+    let mut random = Random(6);
+    let specials = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, 0.0, -0.0, 1.5];
+    for scale in specials {
+        for base in specials {
+            for threshold in specials {
+                // Random bits: every kind of half, subnormal and NaN included.
+                let mut random_bytes = || std::array::from_fn(|_| random.next() as u8);
+                let (add, rescale) = (random_bytes(), random_bytes());
+                let sums = std::array::from_fn(|j| 1000 * j as u32);
+                assert_bounds(
+                    &sums,
+                    &Factors { add: &add, rescale: &rescale, scale, shift: -1.0, base, threshold },
+                );
+            }
+        }
+    }
+    let (sums, zeros) = ([1; BLOCK], [0; 2 * BLOCK]);
+    for row in supported() {
+        for base in [f32::NAN, f32::NEG_INFINITY] {
+            let factors =
+                Factors { add: &zeros, rescale: &zeros, scale: 1.0, shift: 0.0, base, threshold: -1e30 };
+            // SAFETY: the row is supported.
+            let mask = unsafe { (row.lower_bounds)(&sums, &factors, &mut [0.0; BLOCK]) };
+            assert_eq!(mask, u32::MAX, "{}", row.name);
+        }
+    }
+}
+
+#[test]
+fn extended_dots_agree() {
+    let mut random = Random(7);
+    for groups in (0..=20).chain([250]) {
+        for skip in [0, 1] {
+            let (codes, query) = (random.bytes(24 * groups + skip), random.signed(64 * groups + skip));
+            let cases = [(codes, query), (vec![255; 24 * groups + skip], vec![-128; 64 * groups + skip])];
+            for (codes, query) in &cases {
+                let (codes, query) = (&codes[skip..], &query[skip..]);
+                let expected: i32 = (0..query.len())
+                    .map(|i| {
+                        let (code, i) = (&codes[i / 64 * 24..], i % 64);
+                        let bit = |at: usize| i32::from(code[at / 8] >> (at % 8) & 1);
+                        let at = 8 * (i % 16) + 2 * (i / 16);
+                        bit(at) + 2 * bit(at + 1) + 4 * bit(128 + i)
+                    })
+                    .zip(query)
+                    .map(|(code, q)| code * i32::from(*q))
+                    .sum();
+                for row in supported() {
+                    // SAFETY: the row is supported, with 24 bytes of codes per 64 of the query.
+                    let got = unsafe { (row.dot_extended3)(codes, query) };
+                    assert_eq!(got, expected, "{} at {groups}", row.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn byte_dots_are_exact() {
+    let mut random = Random(8);
+    for (n, skip) in lengths().chain([(16_000, 0)]) {
+        let m = n + skip;
+        let cases = [
+            (random.bytes(m), random.signed(m), random.signed(m)),
+            (vec![255; m], vec![-128; m], vec![-128; m]),
+            (vec![255; m], vec![127; m], vec![-128; m]),
+        ];
+        for (a, b, c) in &cases {
+            let (a, b, c) = (&a[skip..], &b[skip..], &c[skip..]);
+            let unsigned: i32 = a.iter().zip(b).map(|(x, y)| i32::from(*x) * i32::from(*y)).sum();
+            let signed: i32 = c.iter().zip(b).map(|(x, y)| i32::from(*x) * i32::from(*y)).sum();
+            for row in supported() {
+                // SAFETY: the row is supported, and the lengths are equal.
+                let got = unsafe { ((row.dot_u8_i8)(a, b), (row.dot_i8)(c, b)) };
+                assert_eq!(got, (unsigned, signed), "{} at {n}", row.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn mixed_dots_are_near_f64() {
+    let mut random = Random(9);
+    for (n, skip) in lengths() {
+        let (a, b) = (random.floats(n + skip), random.signed(n + skip));
+        let (a, b) = (&a[skip..], &b[skip..]);
+        for row in supported() {
+            // SAFETY: the row is supported, and the lengths are equal.
+            let got = unsafe { (row.dot_f32_i8)(a, b) };
+            assert_sum(row, n, got, a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)));
+        }
+    }
+}
+
+#[test]
+fn transforms_are_the_same_bits() {
+    let mut random = Random(10);
+    for n in (0..=12).map(|log| 1usize << log) {
+        for skip in [0, 1] {
+            let x = random.floats(n + skip);
+            let mut expected = x.clone();
+            scalar::hadamard(&mut expected[skip..]);
+            for row in supported() {
+                let mut got = x.clone();
+                // SAFETY: the row is supported, and `n` is a power of two.
+                unsafe { (row.hadamard)(&mut got[skip..]) };
+                let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                assert_eq!(bits(&got), bits(&expected), "{} at {n}", row.name);
+            }
+            if n <= 64 {
+                for (i, got) in expected[skip..].iter().enumerate() {
+                    let sign = |j: usize| if (i & j).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
+                    let row: f32 = x[skip..].iter().enumerate().map(|(j, x)| sign(j) * x).sum();
+                    assert!((row - got).abs() < 1e-4);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic]
+fn lengths_are_checked() {
+    inner_product(&[1.0], &[1.0, 2.0]);
+}

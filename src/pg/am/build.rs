@@ -1,0 +1,210 @@
+//! `ambuild`, `ambuildempty`: options, threads, progress and temporary files for `ivf::build`.
+
+use std::cell::Cell;
+use std::ffi::{c_char, c_void};
+use std::time::{Duration, Instant};
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::heap::Table;
+use super::opclass;
+use crate::error::{Error, Kind, Result};
+use crate::ivf::build::{Built, Options, Phase, Progress, Spool, build, build_empty};
+use crate::page::memory::MemoryStore;
+use crate::pg::buffer::{IndexStore, Logging, write_init_fork};
+use crate::pg::error::OrRaise;
+use crate::pg::options::IndexOptions;
+
+/// Builds an index from the rows of its table.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn ambuild(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    info: *mut pg_sys::IndexInfo,
+) -> *mut pg_sys::IndexBuildResult {
+    let options = build_options(index).or_raise();
+    let mut table = Table::new(heap, index, info, options.dims, options.seed);
+    let store = IndexStore::new(index, Logging::AtTheEnd);
+    let built = if table.blocks() == 0 {
+        build_empty(&store, &options).map(|()| Built { rows: 0 })
+    } else {
+        let pool = pool();
+        pool.and_then(|pool| {
+            build(&store, &options, &mut table, &mut TempFile::default(), &pool, &Shown::new())
+        })
+    }
+    .or_raise();
+    store.log_all();
+    // SAFETY: palloc0 gives zeroed memory of the structure's size.
+    unsafe {
+        let result =
+            pg_sys::palloc0(size_of::<pg_sys::IndexBuildResult>()).cast::<pg_sys::IndexBuildResult>();
+        (*result).heap_tuples = table.seen;
+        (*result).index_tuples = built.rows as f64;
+        result
+    }
+}
+
+/// Writes the init fork of an unlogged index: an index without rows.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn ambuildempty(index: pg_sys::Relation) {
+    let store = MemoryStore::new();
+    build_options(index)
+        .and_then(|options| build_empty(&store, &options))
+        .and_then(|()| write_init_fork(index, &store))
+        .or_raise();
+}
+
+/// `ambuildphasename`.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn ambuildphasename(number: i64) -> *mut c_char {
+    const NAMES: [&std::ffi::CStr; 6] = [
+        c"initializing",
+        c"sampling table",
+        c"performing k-means",
+        c"assigning tuples",
+        c"writing lists",
+        c"calibrating recall",
+    ];
+    usize::try_from(number - 1)
+        .ok()
+        .and_then(|at| NAMES.get(at))
+        .map_or(std::ptr::null_mut(), |name| name.as_ptr().cast_mut())
+}
+
+fn build_options(index: pg_sys::Relation) -> Result<Options> {
+    let options = IndexOptions::of(index);
+    let mut seed = 0u64;
+    // SAFETY: pg_strong_random fills the eight bytes.
+    if !unsafe { pg_sys::pg_strong_random((&raw mut seed).cast::<c_void>(), size_of::<u64>()) } {
+        return Err(Error::new(Kind::Internal, "could not generate a random seed"));
+    }
+    // SAFETY: reading a setting (kB).
+    let memory = unsafe { pg_sys::maintenance_work_mem } as usize * 1024;
+    Ok(Options {
+        dims: opclass::dimensions(index)?,
+        metric: opclass::metric(index)?,
+        lists: options.lists as u32,
+        bits: options.bits,
+        seed,
+        memory,
+    })
+}
+
+/// Threads as `max_parallel_maintenance_workers` allows, this one's share included.
+fn pool() -> Result<ThreadPool> {
+    // SAFETY: reading a setting.
+    let workers = unsafe { pg_sys::max_parallel_maintenance_workers }.max(0) as usize;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let builder = ThreadPoolBuilder::new()
+        .num_threads((workers + 1).min(cores))
+        .thread_name(|i| format!("ivf build {i}"));
+    // Threads inherit the mask: signals must reach the backend's own thread, whose handlers use its state.
+    // SAFETY: sigset_t is plain data that sigfillset initialises; the old mask is restored.
+    let built = unsafe {
+        let (mut all, mut old) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, &raw mut old);
+        let built = builder.build();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const old, std::ptr::null_mut());
+        built
+    };
+    built.map_err(|e| Error::new(Kind::Internal, format!("could not start threads to build the index: {e}")))
+}
+
+/// Progress in `pg_stat_progress_create_index`, at most ten times a second.
+struct Shown {
+    last: Cell<Instant>,
+    done: Cell<u64>,
+}
+
+const INTERVAL: Duration = Duration::from_millis(100);
+
+impl Shown {
+    fn new() -> Self {
+        Self { last: Cell::new(Instant::now()), done: Cell::new(0) }
+    }
+}
+
+fn show(parameter: u32, value: i64) {
+    // SAFETY: the parameters are those of CREATE INDEX (commands/progress.h).
+    unsafe { pg_sys::pgstat_progress_update_param(parameter as i32, value) };
+}
+
+impl Progress for Shown {
+    fn phase(&self, phase: Phase) {
+        show(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, phase as i64);
+        show(pg_sys::PROGRESS_CREATEIDX_TUPLES_TOTAL, 0);
+        show(pg_sys::PROGRESS_CREATEIDX_TUPLES_DONE, 0);
+    }
+
+    fn total(&self, total: u64) {
+        show(pg_sys::PROGRESS_CREATEIDX_TUPLES_TOTAL, total as i64);
+    }
+
+    fn done(&self, done: u64) {
+        self.done.set(done);
+        if self.last.get().elapsed() >= INTERVAL {
+            self.last.set(Instant::now());
+            show(pg_sys::PROGRESS_CREATEIDX_TUPLES_DONE, done as i64);
+        }
+    }
+
+    fn tick(&self) -> Result<()> {
+        pgrx::check_for_interrupts!();
+        Ok(())
+    }
+}
+
+/// A temporary file of this transaction: counted against `temp_file_limit`, removed with it.
+#[derive(Default)]
+struct TempFile {
+    file: Option<*mut pg_sys::BufFile>,
+    length: u64,
+}
+
+impl Spool for TempFile {
+    fn write(&mut self, bytes: &[u8]) -> Result<u64> {
+        let file = match self.file {
+            Some(file) => file,
+            // SAFETY: creates a file that the transaction's end removes.
+            None => *self.file.insert(unsafe { pg_sys::BufFileCreateTemp(false) }),
+        };
+        let at = self.length;
+        // SAFETY: the file is open; the buffer has that many bytes. BufFileWrite raises on failure.
+        unsafe {
+            pg_sys::BufFileSeek(file, 0, at as i64, libc::SEEK_SET);
+            pg_sys::BufFileWrite(file, bytes.as_ptr().cast_mut().cast(), bytes.len());
+        }
+        self.length += bytes.len() as u64;
+        Ok(at)
+    }
+
+    fn read(&mut self, offset: u64, out: &mut [u8]) -> Result<()> {
+        let read = match self.file {
+            // SAFETY: the file is open; the buffer has that many bytes.
+            Some(file) => unsafe {
+                pg_sys::BufFileSeek(file, 0, offset as i64, libc::SEEK_SET);
+                pg_sys::BufFileRead(file, out.as_mut_ptr().cast(), out.len())
+            },
+            None => 0,
+        };
+        if read == out.len() {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Internal, "a temporary file of the index build ended early"))
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        if let Some(file) = self.file
+            && !std::thread::panicking()
+        {
+            // SAFETY: the file was opened here and is closed once.
+            unsafe { pg_sys::BufFileClose(file) };
+        }
+    }
+}

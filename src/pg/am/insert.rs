@@ -1,0 +1,59 @@
+//! `aminsert`.
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::directory;
+use crate::error::{Error, Kind};
+use crate::ivf::insert::insert;
+use crate::page::Tid;
+use crate::pg::buffer::{IndexStore, Logging};
+use crate::pg::error::{OrRaise, in_index, raise};
+use crate::pg::varlena::Vector;
+
+/// The address of a heap row in our form.
+pub fn tid(pointer: &pg_sys::ItemPointerData) -> Tid {
+    let block = u32::from(pointer.ip_blkid.bi_hi) << 16 | u32::from(pointer.ip_blkid.bi_lo);
+    Tid { block, offset: pointer.ip_posid }
+}
+
+/// The address of a heap row in PostgreSQL's form.
+pub fn item_pointer(tid: Tid) -> pg_sys::ItemPointerData {
+    pg_sys::ItemPointerData {
+        ip_blkid: pg_sys::BlockIdData { bi_hi: (tid.block >> 16) as u16, bi_lo: tid.block as u16 },
+        ip_posid: tid.offset,
+    }
+}
+
+/// Adds a row to the index. NULL and, under cosine, zero vectors are not indexed.
+#[pg_guard]
+#[allow(clippy::too_many_arguments)]
+pub unsafe extern "C-unwind" fn aminsert(
+    index: pg_sys::Relation,
+    values: *mut pg_sys::Datum,
+    isnull: *mut bool,
+    heap_tid: pg_sys::ItemPointer,
+    _heap: pg_sys::Relation,
+    _check_unique: pg_sys::IndexUniqueCheck::Type,
+    _index_unchanged: bool,
+    _index_info: *mut pg_sys::IndexInfo,
+) -> bool {
+    // SAFETY: Postgres passes one value and one flag per index column, of the column's type.
+    let vector = unsafe {
+        if *isnull {
+            return false;
+        }
+        Vector::from_raw(*values)
+    };
+    let store = IndexStore::new(index, Logging::EachChange);
+    let named = |e| in_index(index, e);
+    let directory = directory(&store).map_err(named).or_raise();
+    if vector.len() != directory.dims() {
+        let message = format!("expected {} dimensions, not {}", directory.dims(), vector.len());
+        raise(Error::new(Kind::Data, message));
+    }
+    // SAFETY: Postgres passes the row's address.
+    let heap_tid = tid(unsafe { &*heap_tid });
+    insert(&store, &directory, heap_tid, &vector).map_err(named).or_raise();
+    false
+}

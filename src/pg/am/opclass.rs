@@ -1,0 +1,74 @@
+//! What the operator class and the indexed column say: metric and dimensions.
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::METRIC_PROC;
+use crate::error::{Error, Kind, Result};
+use crate::kernel;
+use crate::value::{MAX_DIMS, Metric};
+
+/// Support function of `vector_l2_ops`.
+#[pg_extern(sql = false)]
+fn ivf_l2_metric() -> i16 {
+    Metric::L2 as i16
+}
+
+/// Support function of `vector_cosine_ops`.
+#[pg_extern(sql = false)]
+fn ivf_cosine_metric() -> i16 {
+    Metric::Cosine as i16
+}
+
+/// Support function of `vector_ip_ops`.
+#[pg_extern(sql = false)]
+fn ivf_ip_metric() -> i16 {
+    Metric::InnerProduct as i16
+}
+
+/// The metric of an open index, from its operator class.
+pub fn metric(index: pg_sys::Relation) -> Result<Metric> {
+    // SAFETY: the relation is an open index of ours; its operator class has the support function, which
+    // takes no argument and returns int2.
+    let number = unsafe {
+        let function = pg_sys::index_getprocid(index, 1, METRIC_PROC);
+        if function == pg_sys::InvalidOid {
+            return Err(Error::new(Kind::Internal, "the operator class has no support function 1"));
+        }
+        pg_sys::OidFunctionCall0Coll(function, pg_sys::InvalidOid).value() as u8
+    };
+    Metric::from_number(number)
+}
+
+/// The dimensions of the indexed column, from its type modifier.
+pub fn dimensions(index: pg_sys::Relation) -> Result<usize> {
+    // SAFETY: an open index has a descriptor with at least one attribute.
+    let typmod = unsafe { crate::pg::compat::typmod((*index).rd_att, 0) };
+    if typmod < 0 {
+        return Err(Error::new(Kind::InvalidParameter, "column does not have dimensions").with_hint(
+            "Give the column a type with dimensions, such as vector(384), or index an expression with a cast, \
+             such as ((embedding::vector(384))).",
+        ));
+    }
+    let dims = typmod as usize;
+    if dims > MAX_DIMS {
+        return Err(Error::new(
+            Kind::LimitExceeded,
+            format!("column cannot have more than {MAX_DIMS} dimensions for ivf index"),
+        ));
+    }
+    Ok(dims)
+}
+
+/// The operator's value, computed as the operator computes it.
+pub fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
+    match metric {
+        Metric::L2 => f64::from(kernel::l2_squared(a, b)).sqrt(),
+        Metric::InnerProduct => -f64::from(kernel::inner_product(a, b)),
+        Metric::Cosine => {
+            let (product, a, b) = kernel::cosine_sums(a, b);
+            let similarity = f64::from(product) / (f64::from(a) * f64::from(b)).sqrt();
+            1.0 - similarity.clamp(-1.0, 1.0)
+        }
+    }
+}

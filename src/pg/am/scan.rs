@@ -1,0 +1,284 @@
+//! `ambeginscan`, `amrescan`, `amgettuple`, `amendscan`: an ordered scan by `ivf::search`.
+//!
+//! The heap is read inside the access method, under the scan's snapshot, for exact values; what leaves the
+//! scan is in final order, so nothing is rechecked above.
+
+use pgrx::prelude::*;
+use pgrx::{PgMemoryContexts, pg_sys};
+
+use super::insert::item_pointer;
+use super::limit::{Wish, wish};
+use super::{directory, opclass};
+use crate::error::{Error, Kind, Result};
+use crate::ivf::search::{Rows, Search};
+use crate::page::Tid;
+use crate::pg::buffer::{IndexStore, Logging};
+use crate::pg::compat::count_index_scan;
+use crate::pg::error::{OrRaise, in_index, raise};
+use crate::pg::options::IndexOptions;
+use crate::pg::varlena::Vector;
+use crate::pg::{guc, stats};
+use crate::value::Metric;
+
+/// A scan. Its heap memory is freed with the memory context it was begun in, or at `amendscan`.
+struct Scan {
+    /// The context the scan was begun in: lives until its end.
+    context: pg_sys::MemoryContext,
+    store: IndexStore,
+    metric: Metric,
+    /// The query of the rescan at hand; `None` for SQL NULL.
+    query: Option<Vec<f32>>,
+    search: Option<Search>,
+    heap: Option<Heap>,
+    started: bool,
+}
+
+/// The table behind the scan.
+struct Heap {
+    fetch: *mut pg_sys::IndexFetchTableData,
+    slot: *mut pg_sys::TupleTableSlot,
+    snapshot: pg_sys::Snapshot,
+    column: Column,
+    metric: Metric,
+    wish: Wish,
+}
+
+/// Where the vector of a heap row comes from.
+#[derive(Clone, Copy)]
+enum Column {
+    Attribute(i32),
+    Expression { info: *mut pg_sys::IndexInfo, executor: *mut pg_sys::EState },
+}
+
+/// Begins a scan.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn ambeginscan(
+    index: pg_sys::Relation,
+    keys: std::ffi::c_int,
+    orderbys: std::ffi::c_int,
+) -> pg_sys::IndexScanDesc {
+    let metric = opclass::metric(index).or_raise();
+    // SAFETY: Postgres passes an open index; the state is dropped with the current context at the latest.
+    unsafe {
+        let scan = pg_sys::RelationGetIndexScan(index, keys, orderbys);
+        let context = pg_sys::CurrentMemoryContext;
+        let state = PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(Scan {
+            context,
+            store: IndexStore::new(index, Logging::EachChange),
+            metric,
+            query: None,
+            search: None,
+            heap: None,
+            started: false,
+        });
+        (*scan).opaque = state.cast();
+        scan
+    }
+}
+
+/// Takes the query of the next scan.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amrescan(
+    scan: pg_sys::IndexScanDesc,
+    _keys: pg_sys::ScanKey,
+    _nkeys: std::ffi::c_int,
+    orderbys: pg_sys::ScanKey,
+    norderbys: std::ffi::c_int,
+) {
+    // SAFETY: Postgres passes a scan of ours and as many keys as it says.
+    unsafe {
+        let state = &mut *(*scan).opaque.cast::<Scan>();
+        state.started = false;
+        if let Some(heap) = &state.heap {
+            pg_sys::table_index_fetch_reset(heap.fetch);
+        }
+        if norderbys > 0 && !orderbys.is_null() {
+            (*scan).orderByData.copy_from(orderbys, norderbys as usize);
+        }
+        if (*scan).numberOfOrderBys != 1 {
+            return;
+        }
+        let key = &*(*scan).orderByData;
+        if key.sk_flags & pg_sys::SK_ISNULL as i32 != 0 {
+            state.query = None;
+        } else {
+            let vector = Vector::from_raw(key.sk_argument);
+            let query = state.query.get_or_insert_with(Vec::new);
+            query.clear();
+            query.extend_from_slice(&vector);
+        }
+    }
+}
+
+/// The next row in order.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amgettuple(
+    scan: pg_sys::IndexScanDesc,
+    _direction: pg_sys::ScanDirection::Type,
+) -> bool {
+    // SAFETY: Postgres passes a scan of ours that was rescanned.
+    unsafe {
+        let state = &mut *(*scan).opaque.cast::<Scan>();
+        let index = (*scan).indexRelation;
+        if !state.started {
+            start(scan, state).map_err(|e| in_index(index, e)).or_raise();
+        }
+        let (Some(search), Some(heap)) = (&mut state.search, &mut state.heap) else { return false };
+        let mut rows = Measured { heap, query: state.query.as_deref() };
+        let next = search.next(&state.store, &mut rows).map_err(|e| in_index(index, e)).or_raise();
+        stats::set(search.stats());
+        let Some((tid, _)) = next else { return false };
+        (*scan).xs_heaptid = item_pointer(tid);
+        (*scan).xs_recheck = false;
+        (*scan).xs_recheckorderby = false;
+        true
+    }
+}
+
+/// Ends a scan.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
+    // SAFETY: Postgres passes a scan of ours; the state itself goes with its memory context.
+    unsafe {
+        let state = &mut *(*scan).opaque.cast::<Scan>();
+        state.search = None;
+        state.query = None;
+        if let Some(heap) = state.heap.take() {
+            pg_sys::table_index_fetch_end(heap.fetch);
+            pg_sys::ExecDropSingleTupleTableSlot(heap.slot);
+            if let Column::Expression { executor, .. } = heap.column {
+                pg_sys::FreeExecutorState(executor);
+            }
+        }
+    }
+}
+
+/// What needs the snapshot and the table, which Postgres sets after `ambeginscan`.
+unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
+    // SAFETY: the caller passes a live scan.
+    unsafe {
+        if (*scan).numberOfOrderBys != 1 {
+            return Err(Error::new(Kind::Internal, "cannot scan ivf index without order"));
+        }
+        let snapshot = (*scan).xs_snapshot;
+        let kind = (*snapshot).snapshot_type;
+        if kind != pg_sys::SnapshotType::SNAPSHOT_MVCC && kind != pg_sys::SnapshotType::SNAPSHOT_HISTORIC_MVCC
+        {
+            return Err(Error::new(Kind::Internal, "non-MVCC snapshots are not supported with ivf"));
+        }
+        count_index_scan(scan);
+        let directory = directory(&state.store)?;
+        if let Some(query) = &state.query
+            && query.len() != directory.dims()
+        {
+            let message = format!("different vector dimensions {} and {}", directory.dims(), query.len());
+            return Err(Error::new(Kind::Data, message));
+        }
+        let wish = wish(scan);
+        if state.heap.is_none() {
+            let metric = state.metric;
+            state.heap = Some(PgMemoryContexts::For(state.context).switch_to(|_| open_heap(scan, metric)));
+        }
+        if let Some(heap) = &mut state.heap {
+            heap.snapshot = snapshot;
+            heap.wish = wish;
+        }
+        let settings = guc::settings(&IndexOptions::of((*scan).indexRelation), wish.limit, wish.everything);
+        let search = match state.search.take() {
+            Some(search) if search.reads(&directory) => search,
+            _ => Search::new(directory, settings),
+        };
+        state.search.insert(search).start(settings, state.query.as_deref());
+        state.started = true;
+        Ok(())
+    }
+}
+
+unsafe fn open_heap(scan: pg_sys::IndexScanDesc, metric: Metric) -> Heap {
+    // SAFETY: the caller passes a live scan of an open table and index.
+    unsafe {
+        let table = (*scan).heapRelation;
+        let info = pg_sys::BuildIndexInfo((*scan).indexRelation);
+        let attribute = (*info).ii_IndexAttrNumbers[0];
+        let column = if attribute != 0 {
+            Column::Attribute(i32::from(attribute))
+        } else {
+            Column::Expression { info, executor: pg_sys::CreateExecutorState() }
+        };
+        Heap {
+            fetch: pg_sys::table_index_fetch_begin(table),
+            slot: pg_sys::table_slot_create(table, std::ptr::null_mut()),
+            snapshot: (*scan).xs_snapshot,
+            column,
+            metric,
+            wish: Wish::default(),
+        }
+    }
+}
+
+impl Heap {
+    /// The indexed value of the row in the slot; `None` if it is NULL.
+    unsafe fn datum(&mut self) -> Option<pg_sys::Datum> {
+        // SAFETY: the slot holds a row of the table.
+        unsafe {
+            let mut null = false;
+            match self.column {
+                Column::Attribute(number) => {
+                    let datum = pg_sys::slot_getattr(self.slot, number, &raw mut null);
+                    (!null).then_some(datum)
+                }
+                Column::Expression { info, executor } => {
+                    let context = match (*executor).es_per_tuple_exprcontext {
+                        existing if !existing.is_null() => existing,
+                        _ => pg_sys::MakePerTupleExprContext(executor),
+                    };
+                    pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
+                    (*context).ecxt_scantuple = self.slot;
+                    let mut values = [pg_sys::Datum::null(); pg_sys::INDEX_MAX_KEYS as usize];
+                    let mut nulls = [false; pg_sys::INDEX_MAX_KEYS as usize];
+                    let (to, flags) = (values.as_mut_ptr(), nulls.as_mut_ptr());
+                    pg_sys::FormIndexDatum(info, self.slot, executor, to, flags);
+                    (!nulls[0]).then_some(values[0])
+                }
+            }
+        }
+    }
+}
+
+/// The heap, with the query it is measured against.
+struct Measured<'a> {
+    heap: &'a mut Heap,
+    query: Option<&'a [f32]>,
+}
+
+impl Rows for Measured<'_> {
+    fn distance(&mut self, tid: Tid) -> Result<Option<f64>> {
+        pgrx::check_for_interrupts!();
+        let heap = &mut *self.heap;
+        let mut pointer = item_pointer(tid);
+        let (mut again, mut all_dead) = (false, false);
+        // SAFETY: fetch, snapshot and slot belong to the running scan; the vector is dropped before the slot
+        // takes another row.
+        unsafe {
+            let found = pg_sys::table_index_fetch_tuple(
+                heap.fetch,
+                &raw mut pointer,
+                heap.snapshot,
+                heap.slot,
+                &raw mut again,
+                &raw mut all_dead,
+            );
+            if !found || !heap.wish.passes(heap.slot) {
+                return Ok(None);
+            }
+            let Some(datum) = heap.datum() else { return Ok(None) };
+            let Some(query) = self.query else { return Ok(Some(f64::NAN)) };
+            let vector = Vector::from_raw(datum);
+            if vector.len() != query.len() {
+                let message = format!("different vector dimensions {} and {}", vector.len(), query.len());
+                raise(Error::new(Kind::Data, message));
+            }
+            Ok(Some(opclass::distance(heap.metric, &vector, query)))
+        }
+    }
+}

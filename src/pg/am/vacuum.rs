@@ -1,0 +1,69 @@
+//! `ambulkdelete` and `amvacuumcleanup`.
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::insert::item_pointer;
+use crate::ivf::vacuum::{Vacuumed, bulk_delete, count};
+use crate::pg::buffer::{IndexStore, Logging};
+use crate::pg::compat::vacuum_delay_point;
+use crate::pg::error::{OrRaise, in_index};
+
+/// Removes the rows that the callback names.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn ambulkdelete(
+    info: *mut pg_sys::IndexVacuumInfo,
+    stats: *mut pg_sys::IndexBulkDeleteResult,
+    callback: pg_sys::IndexBulkDeleteCallback,
+    callback_state: *mut std::ffi::c_void,
+) -> *mut pg_sys::IndexBulkDeleteResult {
+    let Some(callback) = callback else { return stats };
+    // SAFETY: Postgres passes a live structure.
+    let index = unsafe { (*info).index };
+    let store = IndexStore::new(index, Logging::EachChange);
+    let mut dead = |tid| {
+        let mut pointer = item_pointer(tid);
+        // SAFETY: the callback takes a heap address and its own state.
+        unsafe { callback(&mut pointer, callback_state) }
+    };
+    let result = bulk_delete(&store, &mut dead, &|| {
+        vacuum_delay_point();
+        Ok(())
+    });
+    report(stats, result.map_err(|e| in_index(index, e)).or_raise())
+}
+
+/// Counts what is there, if no row had to be removed.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amvacuumcleanup(
+    info: *mut pg_sys::IndexVacuumInfo,
+    stats: *mut pg_sys::IndexBulkDeleteResult,
+) -> *mut pg_sys::IndexBulkDeleteResult {
+    // SAFETY: Postgres passes a live structure.
+    let (index, analyze_only) = unsafe { ((*info).index, (*info).analyze_only) };
+    if analyze_only || !stats.is_null() {
+        return stats;
+    }
+    let store = IndexStore::new(index, Logging::EachChange);
+    let result = count(&store, &|| {
+        vacuum_delay_point();
+        Ok(())
+    });
+    report(stats, result.map_err(|e| in_index(index, e)).or_raise())
+}
+
+/// Adds to the statistics of this vacuum, which may take several passes.
+fn report(stats: *mut pg_sys::IndexBulkDeleteResult, found: Vacuumed) -> *mut pg_sys::IndexBulkDeleteResult {
+    // SAFETY: null, or what an earlier pass returned; zeroed memory is a valid structure.
+    unsafe {
+        let stats = if stats.is_null() {
+            pg_sys::palloc0(size_of::<pg_sys::IndexBulkDeleteResult>()).cast()
+        } else {
+            stats
+        };
+        (*stats).num_pages = found.pages;
+        (*stats).num_index_tuples = found.live as f64;
+        (*stats).tuples_removed += found.removed as f64;
+        stats
+    }
+}

@@ -1,0 +1,147 @@
+//! `amvalidate`: whether an operator class fits the access method (compare `blvalidate.c`).
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::{METRIC_PROC, ORDER_STRATEGY};
+
+/// Checks an operator class; tells what is wrong at level INFO.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amvalidate(opclass: pg_sys::Oid) -> bool {
+    // SAFETY: catalog lookups by OID; each cache entry is released after its last use.
+    unsafe {
+        let entry = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::CLAOID as i32, opclass.into());
+        if entry.is_null() {
+            pgrx::error!("cache lookup failed for operator class {}", opclass.to_u32());
+        }
+        let class = pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_opclass>(entry);
+        let (family, input) = ((*class).opcfamily, (*class).opcintype);
+        let name = CStr::from_ptr((*class).opcname.data.as_ptr()).to_string_lossy().into_owned();
+        pg_sys::ReleaseSysCache(entry);
+        let found = functions(family).into_iter().chain(operators(family)).collect::<Vec<_>>();
+        let mut wrong: Vec<String> = found.iter().filter_map(|m| m.wrong(input)).collect();
+        if !found.iter().any(|m| matches!(m, Member::Function { number, .. } if *number == METRIC_PROC)) {
+            wrong.push(format!("lacks support function {METRIC_PROC}"));
+        }
+        if !found.iter().any(|m| matches!(m, Member::Operator { .. })) {
+            wrong.push(format!("lacks an operator for strategy {ORDER_STRATEGY}"));
+        }
+        for what in &wrong {
+            pgrx::info!("operator class \"{name}\" of access method ivf {what}");
+        }
+        wrong.is_empty()
+    }
+}
+
+/// A member of an operator family.
+enum Member {
+    Function {
+        number: u16,
+        function: pg_sys::Oid,
+        left: pg_sys::Oid,
+        right: pg_sys::Oid,
+    },
+    Operator {
+        strategy: i16,
+        operator: pg_sys::Oid,
+        purpose: i8,
+        sort_family: pg_sys::Oid,
+        left: pg_sys::Oid,
+        right: pg_sys::Oid,
+    },
+}
+
+impl Member {
+    /// What is wrong with it, if anything.
+    unsafe fn fault(&self, input: pg_sys::Oid) -> Option<String> {
+        // SAFETY: catalog lookups by OID.
+        unsafe {
+            match *self {
+                Self::Function { number, .. } if number != METRIC_PROC => {
+                    Some(format!("contains support function {number}, which does not exist"))
+                }
+                Self::Function { left, right, .. } if left != input || right != input => {
+                    Some("contains a support function for another type".into())
+                }
+                Self::Function { number, function, .. } => {
+                    // No argument; the metric's number.
+                    let fits = pg_sys::get_func_rettype(function) == pg_sys::INT2OID
+                        && pg_sys::get_func_nargs(function) == 0;
+                    (!fits).then(|| format!("has a support function {number} with a wrong signature"))
+                }
+                Self::Operator { strategy, .. } if strategy != ORDER_STRATEGY as i16 => {
+                    Some(format!("contains an operator of strategy {strategy}, which does not exist"))
+                }
+                Self::Operator { left, right, .. } if left != input || right != input => {
+                    Some("contains an operator for another type".into())
+                }
+                Self::Operator { purpose, .. } if purpose != pg_sys::AMOP_ORDER as i8 => {
+                    Some("contains an operator that is not FOR ORDER BY".into())
+                }
+                Self::Operator { operator, sort_family, .. } => {
+                    let result = pg_sys::get_op_rettype(operator);
+                    let less = pg_sys::BTLessStrategyNumber as i16;
+                    let sortable = result == pg_sys::FLOAT8OID
+                        && pg_sys::get_opfamily_member(sort_family, result, result, less)
+                            != pg_sys::InvalidOid;
+                    (!sortable).then(|| "has an operator whose result cannot be sorted as float8".into())
+                }
+            }
+        }
+    }
+
+    fn wrong(&self, input: pg_sys::Oid) -> Option<String> {
+        // SAFETY: only catalog lookups.
+        unsafe { self.fault(input) }
+    }
+}
+
+unsafe fn functions(family: pg_sys::Oid) -> Vec<Member> {
+    // SAFETY: a search by the first key of the cache; its rows are pg_amproc rows.
+    unsafe {
+        members(pg_sys::SysCacheIdentifier::AMPROCNUM as i32, family, |tuple| {
+            let row = &*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_amproc>(tuple);
+            Member::Function {
+                number: row.amprocnum as u16,
+                function: row.amproc,
+                left: row.amproclefttype,
+                right: row.amprocrighttype,
+            }
+        })
+    }
+}
+
+unsafe fn operators(family: pg_sys::Oid) -> Vec<Member> {
+    // SAFETY: a search by the first key of the cache; its rows are pg_amop rows.
+    unsafe {
+        members(pg_sys::SysCacheIdentifier::AMOPSTRATEGY as i32, family, |tuple| {
+            let row = &*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_amop>(tuple);
+            Member::Operator {
+                strategy: row.amopstrategy,
+                operator: row.amopopr,
+                purpose: row.amoppurpose,
+                sort_family: row.amopsortfamily,
+                left: row.amoplefttype,
+                right: row.amoprighttype,
+            }
+        })
+    }
+}
+
+unsafe fn members(
+    cache: i32,
+    family: pg_sys::Oid,
+    read: impl Fn(pg_sys::HeapTuple) -> Member,
+) -> Vec<Member> {
+    let none = pg_sys::Datum::null();
+    // SAFETY: the list is released after its rows were copied out.
+    unsafe {
+        let list = pg_sys::SearchSysCacheList(cache, 1, family.into(), none, none);
+        let all = (*list).members.as_slice((*list).n_members.max(0) as usize);
+        let found = all.iter().map(|m| read(&raw mut (**m).tuple)).collect();
+        pg_sys::ReleaseCatCacheList(list);
+        found
+    }
+}

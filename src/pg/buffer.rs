@@ -1,0 +1,318 @@
+//! The page store on PostgreSQL's shared buffers, with generic WAL (`access/transam/README`, `generic_xlog.c`).
+//!
+//! A change edits private copies of its pages and installs them as one WAL record at its end, so an error
+//! on the way leaves nothing behind. Guards release nothing while an error unwinds: by then `errfinish` has
+//! reset `InterruptHoldoffCount`, and the abort of the transaction releases locks and pins itself.
+
+use std::cell::Cell;
+use std::ops::Deref;
+
+use pgrx::pg_sys;
+
+use crate::error::{Error, Result};
+use crate::page::store::{Change, MAX_CHANGE_PAGES, PageHandle};
+use crate::page::{PAGE_SIZE, Page, Store};
+
+/// How changes reach the log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Logging {
+    /// Each change is a WAL record (if the relation is logged at all).
+    EachChange,
+    /// Pages are only marked dirty: the index is new and is logged as a whole when it is complete.
+    AtTheEnd,
+}
+
+/// An open index relation as a page store.
+pub struct IndexStore {
+    relation: pg_sys::Relation,
+    logging: Logging,
+    /// Pages known to exist.
+    blocks: Cell<u32>,
+}
+
+impl IndexStore {
+    /// The store of an open relation, which must stay open while the store lives.
+    pub fn new(relation: pg_sys::Relation, logging: Logging) -> Self {
+        Self { relation, logging, blocks: Cell::new(0) }
+    }
+
+    /// The relation.
+    pub fn relation(&self) -> pg_sys::Relation {
+        self.relation
+    }
+
+    fn exists(&self, block: u32) -> Result<()> {
+        if block >= self.blocks.get() && block >= self.blocks()? {
+            return Err(Error::corrupted(block, "the page lies beyond the end of the index"));
+        }
+        Ok(())
+    }
+
+    /// Writes every page to the log: the end of a build under [`Logging::AtTheEnd`].
+    pub fn log_all(&self) {
+        // SAFETY: the relation is open and exclusively ours; log_newpage_range locks each page itself.
+        unsafe {
+            if relation_needs_wal(self.relation) {
+                let end =
+                    pg_sys::RelationGetNumberOfBlocksInFork(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM);
+                let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
+                pg_sys::log_newpage_range(self.relation, fork, 0, end, true);
+            }
+        }
+    }
+}
+
+/// `RelationNeedsWAL` (utils/rel.h).
+unsafe fn relation_needs_wal(relation: pg_sys::Relation) -> bool {
+    const WAL_LEVEL_REPLICA: i32 = pg_sys::WalLevel::WAL_LEVEL_REPLICA as i32;
+    // SAFETY: the caller passes an open relation.
+    unsafe {
+        (*(*relation).rd_rel).relpersistence == pg_sys::RELPERSISTENCE_PERMANENT as i8
+            && (pg_sys::wal_level >= WAL_LEVEL_REPLICA
+                || (is_invalid((*relation).rd_createSubid) && is_invalid(first_file(relation))))
+    }
+}
+
+#[cfg(feature = "pg15")]
+unsafe fn first_file(relation: pg_sys::Relation) -> pg_sys::SubTransactionId {
+    // SAFETY: the caller passes an open relation.
+    unsafe { (*relation).rd_firstRelfilenodeSubid }
+}
+
+#[cfg(not(feature = "pg15"))]
+unsafe fn first_file(relation: pg_sys::Relation) -> pg_sys::SubTransactionId {
+    // SAFETY: the caller passes an open relation.
+    unsafe { (*relation).rd_firstRelfilelocatorSubid }
+}
+
+/// `InvalidSubTransactionId` is 0 (c.h).
+fn is_invalid(subtransaction: pg_sys::SubTransactionId) -> bool {
+    subtransaction == 0
+}
+
+/// A locked and pinned buffer.
+struct Locked(pg_sys::Buffer);
+
+impl Locked {
+    fn page(&self) -> &Page {
+        // SAFETY: the buffer is pinned and locked while the guard lives; its page is 8 KiB, maxaligned.
+        unsafe { &*pg_sys::BufferGetPage(self.0).cast::<Page>() }
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // The lock of a shared buffer holds interrupts; buffers of temporary tables have no locks.
+        // SAFETY: reading a global of this backend.
+        let reset = self.0 > 0 && unsafe { pg_sys::InterruptHoldoffCount } == 0;
+        let unwinding = reset || std::thread::panicking();
+        if !unwinding {
+            // SAFETY: the guard took this lock and pin and gives them back once.
+            unsafe { pg_sys::UnlockReleaseBuffer(self.0) };
+        }
+    }
+}
+
+/// A page held for reading.
+pub struct ReadPage(Locked);
+
+impl Deref for ReadPage {
+    type Target = Page;
+
+    fn deref(&self) -> &Page {
+        self.0.page()
+    }
+}
+
+impl Store for IndexStore {
+    type Read<'a> = ReadPage;
+
+    fn blocks(&self) -> Result<u32> {
+        // SAFETY: the relation is open.
+        let blocks = unsafe {
+            pg_sys::RelationGetNumberOfBlocksInFork(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM)
+        };
+        self.blocks.set(blocks);
+        Ok(blocks)
+    }
+
+    fn read(&self, block: u32) -> Result<ReadPage> {
+        // No page is held here (the contract of `read`), so a cancel may end the work at this point.
+        pgrx::check_for_interrupts!();
+        self.exists(block)?;
+        // SAFETY: the relation is open and the block exists.
+        unsafe {
+            let buffer = pg_sys::ReadBuffer(self.relation, block);
+            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            Ok(ReadPage(Locked(buffer)))
+        }
+    }
+
+    fn prefetch(&self, block: u32, count: u32) {
+        // SAFETY: prefetching is advice; the range is cut at the end of the relation.
+        unsafe {
+            if pg_sys::effective_io_concurrency == 0 {
+                return;
+            }
+            let end = block.saturating_add(count).min(self.blocks.get());
+            for b in block.saturating_add(1)..end {
+                pg_sys::PrefetchBuffer(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM, b);
+            }
+        }
+    }
+
+    fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R> {
+        let mut change = BufferChange { store: self, opened: Vec::new() };
+        let result = f(&mut change)?;
+        change.apply();
+        Ok(result)
+    }
+}
+
+struct Opened {
+    block: u32,
+    buffer: Locked,
+    image: Option<Box<Page>>,
+    new: bool,
+    flushed: bool,
+}
+
+struct BufferChange<'a> {
+    store: &'a IndexStore,
+    opened: Vec<Opened>,
+}
+
+impl BufferChange<'_> {
+    fn push(&mut self, opened: Opened) -> PageHandle {
+        let held = self.opened.iter().filter(|o| !o.flushed).count();
+        assert!(held < MAX_CHANGE_PAGES, "a change touches more than {MAX_CHANGE_PAGES} pages");
+        self.opened.push(opened);
+        PageHandle(self.opened.len() - 1)
+    }
+
+    fn apply(&mut self) {
+        let written: Vec<usize> = (0..self.opened.len())
+            .filter(|&i| self.opened[i].image.is_some() && !self.opened[i].flushed)
+            .collect();
+        self.install(&written);
+    }
+
+    /// Installs the images of the pages at these positions: one WAL record.
+    fn install(&mut self, at: &[usize]) {
+        if at.is_empty() {
+            return;
+        }
+        // SAFETY: the buffers are pinned and exclusively locked; the images are whole pages. Between the
+        // start and the finish of the record nothing else is called that could raise.
+        unsafe {
+            match self.store.logging {
+                Logging::EachChange => {
+                    let state = pg_sys::GenericXLogStart(self.store.relation);
+                    for &i in at {
+                        let opened = &self.opened[i];
+                        let flags = if opened.new { pg_sys::GENERIC_XLOG_FULL_IMAGE as i32 } else { 0 };
+                        let page = pg_sys::GenericXLogRegisterBuffer(state, opened.buffer.0, flags);
+                        copy(&opened.image, page);
+                    }
+                    pg_sys::GenericXLogFinish(state);
+                }
+                Logging::AtTheEnd => {
+                    for &i in at {
+                        let opened = &self.opened[i];
+                        copy(&opened.image, pg_sys::BufferGetPage(opened.buffer.0));
+                        pg_sys::MarkBufferDirty(opened.buffer.0);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Copies all of a page but its LSN and checksum, which belong to the buffer.
+unsafe fn copy(image: &Option<Box<Page>>, to: pg_sys::Page) {
+    const LSN_AND_CHECKSUM: usize = 10;
+    if let Some(image) = image {
+        let from = image.bytes();
+        // SAFETY: the caller passes a page of PAGE_SIZE bytes that it may write.
+        unsafe {
+            let to = to.cast::<u8>().add(LSN_AND_CHECKSUM);
+            to.copy_from_nonoverlapping(from[LSN_AND_CHECKSUM..].as_ptr(), PAGE_SIZE - LSN_AND_CHECKSUM);
+        }
+    }
+}
+
+impl Change for BufferChange<'_> {
+    fn open(&mut self, block: u32) -> Result<PageHandle> {
+        assert!(self.opened.iter().all(|o| o.block != block), "block {block} opened twice in one change");
+        self.store.exists(block)?;
+        // SAFETY: the relation is open and the block exists.
+        let buffer = unsafe {
+            let buffer = pg_sys::ReadBuffer(self.store.relation, block);
+            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
+            Locked(buffer)
+        };
+        Ok(self.push(Opened { block, buffer, image: None, new: false, flushed: false }))
+    }
+
+    fn extend(&mut self) -> Result<(u32, PageHandle)> {
+        const P_NEW: u32 = pg_sys::InvalidBlockNumber;
+        let relation = self.store.relation;
+        // SAFETY: the extension lock makes the new block ours alone (hio.c, bloom's BloomNewBuffer).
+        let (buffer, block) = unsafe {
+            pg_sys::LockRelationForExtension(relation, pg_sys::ExclusiveLock as i32);
+            let buffer = pg_sys::ReadBuffer(relation, P_NEW);
+            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
+            pg_sys::UnlockRelationForExtension(relation, pg_sys::ExclusiveLock as i32);
+            (Locked(buffer), pg_sys::BufferGetBlockNumber(buffer))
+        };
+        Ok((block, self.push(Opened { block, buffer, image: None, new: true, flushed: false })))
+    }
+
+    fn page(&self, handle: PageHandle) -> &Page {
+        let opened = &self.opened[handle.0];
+        opened.image.as_deref().unwrap_or_else(|| opened.buffer.page())
+    }
+
+    fn page_mut(&mut self, handle: PageHandle) -> &mut Page {
+        let Opened { block, buffer, image, flushed, .. } = &mut self.opened[handle.0];
+        assert!(!*flushed, "block {block} written after its flush");
+        image.get_or_insert_with(|| Box::new(buffer.page().clone()))
+    }
+
+    fn flush(&mut self, handle: PageHandle) -> Result<()> {
+        self.install(&[handle.0]);
+        let opened = &mut self.opened[handle.0];
+        opened.flushed = true;
+        opened.image = None;
+        Ok(())
+    }
+}
+
+/// Writes the pages of `source` to the init fork of an unlogged index (`ambuildempty`).
+pub fn write_init_fork(relation: pg_sys::Relation, source: &crate::page::memory::MemoryStore) -> Result<()> {
+    const P_NEW: u32 = pg_sys::InvalidBlockNumber;
+    for block in 0..source.blocks()? {
+        let image = Some(Box::new((*source.read(block)?).clone()));
+        // SAFETY: ambuildempty has the relation to itself; the critical section covers change and log, as
+        // in btbuildempty (nbtree.c). The init fork is always logged.
+        unsafe {
+            pg_sys::LockRelationForExtension(relation, pg_sys::ExclusiveLock as i32);
+            let buffer = pg_sys::ReadBufferExtended(
+                relation,
+                pg_sys::ForkNumber::INIT_FORKNUM,
+                P_NEW,
+                pg_sys::ReadBufferMode::RBM_NORMAL,
+                std::ptr::null_mut(),
+            );
+            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
+            pg_sys::UnlockRelationForExtension(relation, pg_sys::ExclusiveLock as i32);
+            pg_sys::CritSectionCount += 1;
+            copy(&image, pg_sys::BufferGetPage(buffer));
+            pg_sys::MarkBufferDirty(buffer);
+            pg_sys::log_newpage_buffer(buffer, true);
+            pg_sys::CritSectionCount -= 1;
+            pg_sys::UnlockReleaseBuffer(buffer);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,19 @@
+//! Counters of the last scan of this backend, for `ivf_last_scan()`.
+
+use std::cell::Cell;
+
+use crate::ivf::search::Stats;
+
+thread_local! {
+    static LAST: Cell<Stats> = const { Cell::new(Stats { lists: 0, codes: 0, extended: 0, rows: 0 }) };
+}
+
+/// Remembers what a scan has done so far.
+pub fn set(stats: Stats) {
+    LAST.set(stats);
+}
+
+/// What the last scan did.
+pub fn get() -> Stats {
+    LAST.get()
+}

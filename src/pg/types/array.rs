@@ -1,0 +1,191 @@
+//! Array arguments and results as Postgres lays them out (utils/array.h), without a datum per element.
+
+use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
+use pgrx::datum::Datum;
+use pgrx::{FromDatum, direct_function_call, pg_sys};
+
+use crate::error::{self, Error, Kind};
+use crate::pg::error::raise;
+
+/// Start of the elements of a one-dimensional array without nulls: header, dimension, lower bound, aligned.
+const HEADER: usize = (size_of::<pg_sys::ArrayType>() + 2 * size_of::<i32>()).next_multiple_of(8);
+
+/// An array in Postgres' memory, detoasted. It lives as long as the call.
+pub struct Array {
+    header: *mut pg_sys::ArrayType,
+}
+
+/// Element types whose datums in an array are just their bytes.
+///
+/// # Safety
+/// `OID` is a fixed-length type with the size and alignment of `Self`, for which any bytes are valid.
+pub unsafe trait Plain: Copy {
+    /// The SQL type.
+    const OID: pg_sys::Oid;
+}
+
+// SAFETY: int4 is an i32.
+unsafe impl Plain for i32 {
+    const OID: pg_sys::Oid = pg_sys::INT4OID;
+}
+
+// SAFETY: float4 is an f32.
+unsafe impl Plain for f32 {
+    const OID: pg_sys::Oid = pg_sys::FLOAT4OID;
+}
+
+// SAFETY: float8 is an f64.
+unsafe impl Plain for f64 {
+    const OID: pg_sys::Oid = pg_sys::FLOAT8OID;
+}
+
+impl Array {
+    /// A one-dimensional array in the current memory context.
+    pub fn new<T: Plain>(elements: &[T]) -> Self {
+        let size = HEADER + size_of_val(elements);
+        // SAFETY: palloc0 returns maxaligned memory of `size` bytes or raises; the elements follow the header.
+        unsafe {
+            let header = pg_sys::palloc0(size).cast::<pg_sys::ArrayType>();
+            pgrx::set_varsize_4b(header.cast(), size as i32);
+            (*header).ndim = 1;
+            (*header).elemtype = T::OID;
+            header.add(1).cast::<[i32; 2]>().write([elements.len() as i32, 1]);
+            let to = header.cast::<u8>().add(HEADER).cast::<T>();
+            to.copy_from_nonoverlapping(elements.as_ptr(), elements.len());
+            Self { header }
+        }
+    }
+
+    /// Number of dimensions; 0 for an empty array.
+    pub fn dimensions(&self) -> i32 {
+        // SAFETY: an array has a header.
+        unsafe { (*self.header).ndim }
+    }
+
+    /// Type of the elements.
+    pub fn element_type(&self) -> pg_sys::Oid {
+        // SAFETY: an array has a header.
+        unsafe { (*self.header).elemtype }
+    }
+
+    /// Is there a bitmap that may say that elements are null?
+    pub fn has_null_bitmap(&self) -> bool {
+        // SAFETY: an array has a header.
+        unsafe { (*self.header).dataoffset != 0 }
+    }
+
+    /// Is an element null?
+    pub fn contains_nulls(&self) -> bool {
+        // SAFETY: an array has a header.
+        unsafe { pg_sys::array_contains_nulls(self.header) }
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        // SAFETY: the dimensions follow the header.
+        let items = unsafe { pg_sys::ArrayGetNItems(self.dimensions(), self.header.add(1).cast()) };
+        items as usize
+    }
+
+    /// The elements of an array of `T` without nulls.
+    pub fn elements<T: Plain>(&mut self) -> &mut [T] {
+        assert!(self.element_type() == T::OID && !self.contains_nulls(), "checked by the caller");
+        if self.dimensions() == 0 {
+            return &mut [];
+        }
+        // SAFETY: the elements, aligned for their type, start at the data offset (ARR_DATA_PTR); without nulls
+        // none is left out.
+        unsafe {
+            let offset = match (*self.header).dataoffset {
+                0 => size_of::<pg_sys::ArrayType>() + 2 * size_of::<i32>() * self.dimensions() as usize,
+                offset => offset as usize,
+            };
+            let first = self.header.cast::<u8>().add(offset.next_multiple_of(8)).cast::<T>();
+            std::slice::from_raw_parts_mut(first, self.len())
+        }
+    }
+
+    /// The elements of a `numeric[]` without nulls, rounded as a cast to `real` does (or its error).
+    pub fn numerics(&self) -> Vec<f32> {
+        let (mut datums, mut count) = (std::ptr::null_mut(), 0);
+        // SAFETY: the array is a numeric[]: varlena, aligned as int4. Nulls are not asked for.
+        unsafe {
+            let element = pg_sys::NUMERICOID;
+            let nulls = std::ptr::null_mut();
+            pg_sys::deconstruct_array(
+                self.header,
+                element,
+                -1,
+                false,
+                b'i' as _,
+                &mut datums,
+                nulls,
+                &mut count,
+            );
+        }
+        // SAFETY: deconstruct_array made `count` datums.
+        let datums = unsafe { std::slice::from_raw_parts(datums, count as usize) };
+        // SAFETY: numeric_float4 takes one numeric and returns a float4.
+        let real = |n: &pg_sys::Datum| unsafe { direct_function_call(pg_sys::numeric_float4, &[Some(*n)]) };
+        datums.iter().map(|n| real(n).unwrap_or_default()).collect()
+    }
+
+    /// The type modifiers in a `cstring[]`, as integers (or Postgres' error).
+    pub fn integer_typmods(&self) -> Vec<i32> {
+        let mut count = 0;
+        // SAFETY: ArrayGetIntegerTypmods checks the array and returns `count` palloc'd integers.
+        unsafe {
+            let first = pg_sys::ArrayGetIntegerTypmods(self.header, &mut count);
+            std::slice::from_raw_parts(first, count as usize).to_vec()
+        }
+    }
+
+    /// Is it fit to become a vector: one dimension, no nulls?
+    pub fn check_flat(&self) -> error::Result<()> {
+        if self.dimensions() > 1 {
+            return Err(Error::new(Kind::Data, "array must be 1-D"));
+        }
+        if self.has_null_bitmap() && self.contains_nulls() {
+            return Err(Error::new(Kind::NullNotAllowed, "array must not contain nulls"));
+        }
+        Ok(())
+    }
+
+    /// The elements as the state of an average, which `caller` was given.
+    pub fn state(&mut self, caller: &str) -> error::Result<&mut [f64]> {
+        let flat = self.dimensions() == 1 && self.len() >= 1 && !self.has_null_bitmap();
+        if flat && self.element_type() == pg_sys::FLOAT8OID {
+            return Ok(self.elements());
+        }
+        Err(Error::new(Kind::Internal, format!("{caller}: expected state array")))
+    }
+}
+
+impl FromDatum for Array {
+    unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, is_null: bool, _: pg_sys::Oid) -> Option<Self> {
+        // SAFETY: pgrx hands over the datum of an argument declared as an array: a varlena with its header.
+        let plain = || unsafe { pg_sys::pg_detoast_datum(datum.cast_mut_ptr()) };
+        (!is_null).then(|| Self { header: plain().cast() })
+    }
+}
+
+// SAFETY: unboxes through FromDatum, which matches the datum's layout.
+unsafe impl<'fcx> ArgAbi<'fcx> for Array {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        // SAFETY: the argument is declared as an array in sql/.
+        match unsafe { arg.unbox_arg_using_from_datum() } {
+            Some(array) => array,
+            None => raise(Error::new(Kind::NullNotAllowed, "an array argument must not be null")),
+        }
+    }
+}
+
+// SAFETY: the datum returned points at an array in memory that outlives the call.
+unsafe impl BoxRet for Array {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        // SAFETY: see above.
+        unsafe { fcinfo.return_raw_datum(pg_sys::Datum::from(self.header)) }
+    }
+}
+
+pgrx::impl_sql_translatable!(Array, "anyarray");

@@ -1,0 +1,5 @@
+//! SQL-callable functions of the types: a few lines each, over `value`.
+
+mod array;
+mod bits;
+mod vector;

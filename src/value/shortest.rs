@@ -1,0 +1,255 @@
+//! Shortest decimal of a float, written as PostgreSQL writes `real`.
+//!
+//! Digits by Schubfach (Raffaello Giulietti, "The Schubfach way to render doubles"), with one change that
+//! PostgreSQL makes too (src/common/f2s.c): the exact midpoint to a neighbouring float is never printed,
+//! so that reading back does not depend on how a reader breaks ties.
+
+/// Upper bound of the length of one printed float.
+pub(super) const MAX_PRINTED: usize = 15;
+
+/// Bytes that `write_float` may overwrite.
+pub(super) const SPACE: usize = 20;
+
+/// Smallest and largest power of ten that a float needs.
+const MIN_POWER: i32 = -31;
+const MAX_POWER: i32 = 45;
+
+/// `POWERS[k - MIN_POWER]` = 10^k, scaled by a power of two into [2^63, 2^64), rounded down, plus one.
+static POWERS: [u64; (MAX_POWER - MIN_POWER + 1) as usize] = {
+    let mut powers = [0; (MAX_POWER - MIN_POWER + 1) as usize];
+    let mut k = MIN_POWER;
+    while k <= MAX_POWER {
+        powers[(k - MIN_POWER) as usize] = power_of_ten(k);
+        k += 1;
+    }
+    powers
+};
+
+/// The digits of 0..=99, two bytes each.
+static PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut i = 0;
+    while i < 100 {
+        pairs[i] = [b'0' + (i / 10) as u8, b'0' + (i % 10) as u8];
+        i += 1;
+    }
+    pairs
+};
+
+/// One entry of `POWERS`. 10^k = 5^k · 2^k, and only the leading 64 bits of 5^k matter.
+const fn power_of_ten(k: i32) -> u64 {
+    let five = 5u128.pow(k.unsigned_abs());
+    if k >= 0 {
+        let bits = 128 - five.leading_zeros();
+        if bits <= 64 { ((five as u64) << (64 - bits)) + 1 } else { (five >> (bits - 64)) as u64 + 1 }
+    } else {
+        // Long division of 2^(63 + bits of 5^|k|) by 5^|k|: the first 64 bits from the leading one.
+        let (mut quotient, mut rest) = (0u64, 1u128);
+        while quotient >> 63 == 0 {
+            rest <<= 1;
+            quotient <<= 1;
+            if rest >= five {
+                rest -= five;
+                quotient |= 1;
+            }
+        }
+        quotient + 1
+    }
+}
+
+/// `x · power / 2^64`, with the bits lost kept as a sticky lowest bit.
+fn scaled(power: u64, x: u32) -> u32 {
+    let product = (u128::from(power) * u128::from(x)) >> 32;
+    (product >> 32) as u32 | u32::from(product as u32 > 1)
+}
+
+/// The shortest decimal `digits · 10^exponent` that reads back as the finite positive float of `bits`; the
+/// digits may end in zeros.
+fn shortest(bits: u32) -> (u32, i32) {
+    let fraction = bits & 0x7f_ffff;
+    let biased = (bits >> 23) as i32;
+    let (c, q) = if biased == 0 { (fraction, -149) } else { (fraction | 1 << 23, biased - 150) };
+    if (-23..=0).contains(&q) && c & ((1 << -q) - 1) == 0 {
+        return (c >> -q, 0);
+    }
+    let closer_below = fraction == 0 && biased > 1;
+    // floor(log10(width of the rounding interval)), and the shift that brings cb to the scale of 10^k.
+    let k = (q * 1_262_611 - if closer_below { 524_031 } else { 0 }) >> 22;
+    let h = q + ((-k * 1_741_647) >> 19) + 1;
+    let power = POWERS[(-k - MIN_POWER) as usize];
+    // Four times the value and its interval's ends, in units of 10^k; +1 and -1 leave out the ends.
+    let lower = scaled(power, (4 * c - 2 + u32::from(closer_below)) << h) + 1;
+    let value = scaled(power, (4 * c) << h);
+    let upper = scaled(power, (4 * c + 2) << h) - 1;
+
+    let s = value / 4;
+    if s >= 10 {
+        let tens = s / 10;
+        let below = lower <= 40 * tens;
+        let above = 40 * tens + 40 <= upper;
+        if below != above {
+            return (tens + u32::from(above), k + 1);
+        }
+    }
+    let below = lower <= 4 * s;
+    let above = 4 * s + 4 <= upper;
+    let up = if below != above { above } else { value > 4 * s + 2 || (value == 4 * s + 2 && s & 1 == 1) };
+    (s + u32::from(up), k)
+}
+
+/// Powers of ten below 10^9.
+static TENS: [u32; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// The nine decimal digits of `n`, which is below 10^9.
+fn nine_digits(n: u32) -> [u8; 9] {
+    let (first, rest) = (n / 100_000_000, n % 100_000_000);
+    let (high, low) = (rest / 10_000, rest % 10_000);
+    let [a, b] = PAIRS[(high / 100) as usize];
+    let [c, d] = PAIRS[(high % 100) as usize];
+    let [e, f] = PAIRS[(low / 100) as usize];
+    let [g, h] = PAIRS[(low % 100) as usize];
+    [b'0' + first as u8, a, b, c, d, e, f, g, h]
+}
+
+/// Copies a fixed number of bytes to `at`; more than the number's length, so that no copy has a length known
+/// only at run time.
+fn put<const N: usize>(to: &mut [u8; SPACE], at: usize, bytes: [u8; N]) {
+    to[at..at + N].copy_from_slice(&bytes);
+}
+
+/// Writes `x`, which is finite, at the start of `to` and returns its length, at most `MAX_PRINTED`; what
+/// follows it in `to` is overwritten.
+pub(super) fn write_float(to: &mut [u8; SPACE], x: f32) -> usize {
+    to[0] = b'-';
+    let at = usize::from(x.is_sign_negative());
+    if x == 0.0 {
+        to[at] = b'0';
+        return at + 1;
+    }
+    let (mut digits, mut exponent) = shortest(x.to_bits() & 0x7fff_ffff);
+    while digits.is_multiple_of(10) {
+        digits /= 10;
+        exponent += 1;
+    }
+    let n = digits.ilog10() as usize + 1;
+    let digits = nine_digits(digits * TENS[9 - n]);
+    let point = exponent + n as i32; // digits before the decimal point
+    match point {
+        -3..=0 => {
+            let zeros = (2 - point) as usize;
+            put(to, at, *b"0.000");
+            put(to, at + zeros, digits);
+            at + zeros + n
+        }
+        1..=6 => {
+            let point = point as usize;
+            put(to, at + 1, digits);
+            to.copy_within(at + 1..at + 1 + point, at);
+            to[at + point] = b'.';
+            at + if n <= point { point } else { n + 1 }
+        }
+        _ => {
+            put(to, at + 1, digits);
+            to[at] = digits[0];
+            to[at + 1] = b'.';
+            let end = if n == 1 { at + 1 } else { at + n + 1 };
+            let exponent = point - 1;
+            let [tens, ones] = PAIRS[exponent.unsigned_abs() as usize];
+            put(to, end, [b'e', if exponent < 0 { b'-' } else { b'+' }, tens, ones]);
+            end + 4
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn print(x: f32) -> String {
+        let mut buffer = [0; SPACE];
+        let n = write_float(&mut buffer, x);
+        String::from_utf8(buffer[..n].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn formats_as_real() {
+        for (x, text) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (-1.5, "-1.5"),
+            (100.0, "100"),
+            (999_999.0, "999999"),
+            (1e6, "1e+06"),
+            (1_234_567.0, "1.234567e+06"),
+            (16_777_216.0, "1.6777216e+07"),
+            (1e10, "1e+10"),
+            (1e20, "1e+20"),
+            (123_456.79, "123456.79"),
+            (0.1, "0.1"),
+            (0.01, "0.01"),
+            (0.001, "0.001"),
+            (0.0001, "0.0001"),
+            (0.000_123_456_79, "0.00012345679"),
+            (1e-5, "1e-05"),
+            (f32::MAX, "3.4028235e+38"),
+            (f32::MIN, "-3.4028235e+38"),
+            (f32::MIN_POSITIVE, "1.1754944e-38"),
+            (1e-45, "1e-45"),
+            (-1.234_567_9e-38, "-1.2345679e-38"),
+            (0.8, "0.8"),
+            (std::f32::consts::PI, "3.1415927"),
+        ] {
+            assert_eq!(print(x), text);
+        }
+    }
+
+    /// Digits and exponent of the shortest decimal that std prints.
+    fn from_std(x: f32) -> (u32, i32) {
+        let text = format!("{x:e}");
+        let (digits, exponent) = text.split_once('e').unwrap();
+        let fraction = digits.split_once('.').map_or(0, |(_, f)| f.len() as i32);
+        (digits.replace('.', "").parse().unwrap(), exponent.parse::<i32>().unwrap() - fraction)
+    }
+
+    fn exact(decimal: String) -> f64 {
+        decimal.parse().unwrap()
+    }
+
+    /// Is `digits · 10^exponent` halfway between the float of `bits` and a neighbour?
+    fn is_midpoint(bits: u32, digits: u32, exponent: i32) -> bool {
+        let x = f64::from(f32::from_bits(bits));
+        let decimal = exact(format!("{digits}e{exponent}"));
+        [bits - 1, bits + 1].iter().any(|n| (x + f64::from(f32::from_bits(*n))) / 2.0 == decimal)
+    }
+
+    /// `step` apart, every float prints as std prints it, except where std prints a midpoint, or where two
+    /// decimals are equally near: std takes the larger, PostgreSQL the even one.
+    fn agrees_with_std(step: usize) {
+        for bits in (1u32..0x7f80_0000).step_by(step) {
+            let (mut digits, mut exponent) = shortest(bits);
+            while digits % 10 == 0 {
+                (digits, exponent) = (digits / 10, exponent + 1);
+            }
+            let x = f32::from_bits(bits);
+            let expected = from_std(x);
+            if (digits, exponent) != expected {
+                assert_eq!(format!("{digits}e{exponent}").parse::<f32>().unwrap(), x);
+                let tie = digits % 2 == 0 && f64::from(x) == exact(format!("{digits}.5e{exponent}"));
+                let midpoint = is_midpoint(bits, expected.0, expected.1);
+                assert!(tie || midpoint, "{x:e}: {digits}e{exponent}");
+            }
+        }
+    }
+
+    #[test]
+    fn agrees_with_std_on_a_sample() {
+        agrees_with_std(10_007);
+    }
+
+    #[test]
+    #[ignore = "minutes: all floats"]
+    fn agrees_with_std_on_all() {
+        agrees_with_std(1);
+    }
+}

@@ -1,0 +1,137 @@
+use super::*;
+
+fn message<T: std::fmt::Debug>(result: Result<T>) -> (Kind, String) {
+    let error = result.unwrap_err();
+    (error.kind, error.message)
+}
+
+#[test]
+fn limits() {
+    assert_eq!(message(check_dims(0)), (Kind::Data, "vector must have at least 1 dimension".into()));
+    assert!(check_dims(16_000).is_ok());
+    let (kind, text) = message(check_dims(16_001));
+    assert_eq!(kind, Kind::LimitExceeded);
+    assert_eq!(text, "vector cannot have more than 16000 dimensions");
+    assert!(check_typmod(-1, 7).is_ok() && check_typmod(7, 7).is_ok());
+    assert_eq!(message(check_typmod(2, 3)), (Kind::Data, "expected 2 dimensions, not 3".into()));
+    assert_eq!(typmod_in(&[3]), Ok(3));
+    for (modifiers, text) in [
+        (&[0][..], "dimensions for type vector must be at least 1"),
+        (&[16_001], "dimensions for type vector cannot exceed 16000"),
+        (&[1, 2], "invalid type modifier"),
+    ] {
+        assert_eq!(message(typmod_in(modifiers)), (Kind::InvalidParameter, text.into()));
+    }
+}
+
+#[test]
+fn binary_form() {
+    let bytes = encode(&[1.0, 2.5]);
+    assert_eq!(bytes, [0, 2, 0, 0, 0x3f, 0x80, 0, 0, 0x40, 0x20, 0, 0]);
+    assert_eq!(check_binary_header(2, 0, -1), Ok(2));
+    assert_eq!(decode_elements(&bytes[4..]), Ok(vec![1.0, 2.5]));
+    assert_eq!(message(check_binary_header(2, 1, -1)).1, "expected unused to be 0, not 1");
+    assert_eq!(message(check_binary_header(2, 0, 3)).1, "expected 3 dimensions, not 2");
+    for dims in [0, -1] {
+        assert_eq!(message(check_binary_header(dims, 0, -1)).1, "vector must have at least 1 dimension");
+    }
+    assert_eq!(message(decode_elements(&f32::NAN.to_be_bytes())).1, "NaN not allowed in vector");
+    let infinite = message(decode_elements(&f32::NEG_INFINITY.to_be_bytes())).1;
+    assert_eq!(infinite, "infinite value not allowed in vector");
+}
+
+#[test]
+fn order_is_by_elements_then_dimensions() {
+    assert_eq!(compare(&[1.0, 2.0], &[1.0, 2.0]), Ordering::Equal);
+    assert_eq!(compare(&[1.0, 2.0], &[1.0, 3.0]), Ordering::Less);
+    assert_eq!(compare(&[2.0], &[1.0, 3.0]), Ordering::Greater);
+    assert_eq!(compare(&[1.0], &[1.0, 0.0]), Ordering::Less);
+    assert_eq!(compare(&[0.0], &[-0.0]), Ordering::Equal);
+}
+
+#[test]
+fn arithmetic() {
+    assert_eq!(add(&[1.0, 2.0], &[3.0, 4.0]), Ok(vec![4.0, 6.0]));
+    assert_eq!(sub(&[1.0, 2.0], &[3.0, 5.0]), Ok(vec![-2.0, -3.0]));
+    assert_eq!(mul(&[1.0, 2.0], &[3.0, 0.0]), Ok(vec![3.0, 0.0]));
+    for result in [add(&[3e38], &[3e38]), sub(&[-3e38], &[3e38]), mul(&[1e37], &[1e37])] {
+        assert_eq!(message(result), (Kind::NumericRange, "value out of range: overflow".into()));
+    }
+    let underflow = (Kind::NumericRange, "value out of range: underflow".into());
+    assert_eq!(message(mul(&[1e-37], &[1e-37])), underflow);
+    assert_eq!(message(add(&[1.0], &[1.0, 2.0])).1, "different vector dimensions 1 and 2");
+    assert_eq!(concat(&[1.0], &[2.0, 3.0]), Ok(vec![1.0, 2.0, 3.0]));
+    assert_eq!(message(concat(&[0.0; 8001], &[0.0; 8000])).0, Kind::LimitExceeded);
+}
+
+#[test]
+fn parts() {
+    let v = [1.0, 2.0, 3.0, 4.0, 5.0];
+    for (start, count, expected) in [
+        (1, 3, &v[..3]),
+        (3, 2, &v[2..4]),
+        (-1, 3, &v[..1]),
+        (3, 9, &v[2..]),
+        (1, i32::MAX, &v),
+        (3, i32::MAX, &v[2..]),
+        (-2_147_483_648 + 3, i32::MAX, &v[..1]),
+    ] {
+        assert_eq!(subvector(&v, start, count), Ok(expected), "{start} {count}");
+    }
+    for (start, count) in [(1, 0), (3, -1), (-1, 2), (6, 1), (i32::MAX, 1), (i32::MIN, i32::MAX)] {
+        assert_eq!(message(subvector(&v, start, count)).1, "vector must have at least 1 dimension");
+    }
+}
+
+#[test]
+fn norms() {
+    assert_eq!(norm(&[3.0, 4.0]), 5.0);
+    assert_eq!(norm(&[3e37, 4e37]), f64::from(3e37f32).hypot(f64::from(4e37f32)));
+    assert_eq!(l2_normalize(&[3.0, 4.0]), Ok(vec![0.6, 0.8]));
+    assert_eq!(l2_normalize(&[0.0, 0.0]), Ok(vec![0.0, 0.0]));
+    assert_eq!(l2_normalize(&[3e38]), Ok(vec![1.0]));
+}
+
+#[test]
+fn quantized_bits() {
+    let bits = binary_quantize(&[1.0, 0.0, -1.0, 0.5, -0.0, 2.0, 3.0, -4.0, 1.0, -1.0]);
+    assert_eq!(bits, [0b1001_0110, 0b1000_0000]);
+}
+
+#[test]
+fn distances() {
+    assert_eq!(l2_distance(&[0.0, 0.0], &[3.0, 4.0]), Ok(5.0));
+    assert_eq!(l2_distance(&[3e38], &[-3e38]), Ok(f64::INFINITY));
+    assert_eq!(l2_squared_distance(&[0.0, 0.0], &[3.0, 4.0]), Ok(25.0));
+    assert_eq!(inner_product(&[3e38], &[3e38]), Ok(f64::INFINITY));
+    assert_eq!(negative_inner_product(&[1.0, 2.0], &[3.0, 4.0]), Ok(-11.0));
+    assert_eq!(cosine_distance(&[1.0, 2.0], &[2.0, 4.0]), Ok(0.0));
+    assert_eq!(cosine_distance(&[1.0, 1.0], &[-1.1, -1.1]), Ok(2.0));
+    assert!(cosine_distance(&[1.0, 2.0], &[0.0, 0.0]).unwrap().is_nan());
+    assert!(cosine_distance(&[3e38], &[4e37]).unwrap().is_nan());
+    assert_eq!(spherical_distance(&[1.0, 0.0], &[0.0, 1.0]), Ok(0.5));
+    assert_eq!(spherical_distance(&[2.0], &[2.0]), Ok(0.0));
+    assert_eq!(l1_distance(&[0.0, 0.0], &[3.0, -4.0]), Ok(7.0));
+    let (a, b) = ([1.5; 37], [-0.5; 37]);
+    assert_eq!(l1_distance(&a, &b), Ok(74.0));
+    assert_eq!(message(l1_distance(&[1.0], &[1.0, 2.0])).1, "different vector dimensions 1 and 2");
+}
+
+#[test]
+fn averages() {
+    let mut state = first_row(&[0.0], &[1.0, 2.0]);
+    assert_eq!(state, [1.0, 1.0, 2.0]);
+    accumulate(&mut state, &[2.0, 5.0]).unwrap();
+    assert_eq!(state, [2.0, 3.0, 7.0]);
+    assert_eq!(average(&state), Ok(Some(vec![1.5, 3.5])));
+    assert_eq!(average(&[0.0]), Ok(None));
+    assert_eq!(message(accumulate(&mut state, &[1.0])).1, "expected 2 dimensions, not 1");
+    assert_eq!(combine(&[0.0], &[0.0]), Ok(vec![0.0]));
+    assert_eq!(combine(&[0.0], &[1.0, 2.0]), Ok(vec![1.0, 2.0]));
+    assert_eq!(combine(&[1.0, 2.0], &[0.0]), Ok(vec![1.0, 2.0]));
+    assert_eq!(combine(&[1.0, 2.0], &[2.0, 4.0]), Ok(vec![3.0, 6.0]));
+    assert_eq!(message(combine(&[1.0, 2.0], &[2.0, 4.0, 5.0])).1, "expected 1 dimensions, not 2");
+    assert_eq!(message(combine(&[1.0, 1e308], &[1.0, 1e308])).1, "value out of range: overflow");
+    assert_eq!(message(average(&[1.0, 1e300])).1, "infinite value not allowed in vector");
+    assert_eq!(message(average(&[1.0])).1, "vector must have at least 1 dimension");
+}

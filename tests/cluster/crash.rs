@@ -1,0 +1,103 @@
+//! SIGKILL to the server during build, insert and vacuum.
+
+use std::time::Duration;
+
+use crate::harness::{Server, literal, vector};
+
+const CONF: &[&str] = &["max_wal_size = '256MB'", "checkpoint_timeout = '30s'", "autovacuum = off"];
+/// Compares an exhaustive index scan with a sequential one: same rows in the same order.
+const COMPARE: &str = "
+    SET ivf.recall_target = 1;
+    CREATE TEMP TABLE q AS SELECT embedding AS e FROM items ORDER BY id LIMIT 1;
+    SET enable_seqscan = off;
+    CREATE TEMP TABLE by_index AS SELECT row_number() OVER () AS n, id FROM
+        (SELECT id FROM items ORDER BY embedding <-> (SELECT e FROM q)) s;
+    SET enable_seqscan = on; SET enable_indexscan = off;
+    CREATE TEMP TABLE by_table AS SELECT id, embedding <-> (SELECT e FROM q) AS d FROM items;
+    SELECT (SELECT count(*) FROM by_index) = (SELECT count(*) FROM by_table)
+       AND NOT EXISTS (SELECT id FROM by_table EXCEPT SELECT id FROM by_index)
+       AND NOT EXISTS (SELECT 1 FROM (SELECT d < lag(d) OVER (ORDER BY n) AS wrong
+            FROM by_index JOIN by_table USING (id)) s WHERE wrong)";
+
+fn verify(server: &Server) {
+    server.check("items_index");
+    assert_eq!(server.sql(COMPARE), "t", "an exhaustive scan returns every committed row in order");
+}
+
+#[test]
+fn a_build_that_is_killed_leaves_no_index() {
+    let server = Server::new("crash-build", CONF);
+    server.fill("items", 384, 0..40_000);
+    let create = "CREATE INDEX items_index ON items USING ivf (embedding) WITH (lists = 400)";
+    let mut build = server.start_sql(create);
+    std::thread::sleep(Duration::from_millis(300));
+    server.kill();
+    let _ = build.wait();
+    server.restart(CONF);
+    assert_eq!(server.sql("SELECT count(*) FROM pg_class WHERE relname = 'items_index'"), "0");
+    server.sql(create);
+    verify(&server);
+}
+
+#[test]
+fn inserts_that_are_killed_lose_nothing_committed() {
+    let server = Server::new("crash-insert", CONF);
+    server.fill("items", 48, 0..12_000);
+    server.sql("CREATE INDEX items_index ON items USING ivf (embedding)");
+    for round in 0..3u32 {
+        let mut writers: Vec<_> = (0..3)
+            .map(|w| {
+                let first = 100_000 * (round + 1) + 30_000 * w;
+                let script: String = (0..3000)
+                    .map(|i| {
+                        let id = first + i;
+                        let vector = literal(&vector(u64::from(id), 48));
+                        format!("INSERT INTO items VALUES ({id}, {}, '{vector}');\n", id % 45)
+                    })
+                    .collect();
+                server.start_sql(&script)
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(400 + 300 * u64::from(round)));
+        server.kill();
+        writers.iter_mut().for_each(|w| drop(w.wait()));
+        server.restart(CONF);
+        verify(&server);
+    }
+    assert!(server.sql("SELECT count(*) FROM items").parse::<u32>().unwrap() > 12_000);
+}
+
+#[test]
+fn vacuums_that_are_killed_leave_a_sound_index() {
+    let server = Server::new("crash-vacuum", CONF);
+    server.fill("items", 48, 0..20_000);
+    server.sql("CREATE INDEX items_index ON items USING ivf (embedding)");
+    for round in 0..3 {
+        server.sql(&format!("DELETE FROM items WHERE id % 7 = {round}"));
+        let mut vacuum = server.start_sql(
+            "SET vacuum_cost_delay = '1ms'; SET vacuum_cost_limit = 200; VACUUM (INDEX_CLEANUP ON) items",
+        );
+        std::thread::sleep(Duration::from_millis(150 + 100 * round));
+        server.kill();
+        let _ = vacuum.wait();
+        server.restart(CONF);
+        verify(&server);
+    }
+    server.sql("VACUUM items");
+    verify(&server);
+    server.fill("items", 48, 500_000..503_000);
+    verify(&server);
+}
+
+#[test]
+fn an_unlogged_index_is_empty_and_usable_after_a_crash() {
+    let server = Server::new("crash-unlogged", CONF);
+    server.sql("CREATE UNLOGGED TABLE items (id int PRIMARY KEY, category int, embedding vector(16))");
+    server.fill("items", 16, 0..2000);
+    server.sql("CREATE INDEX items_index ON items USING ivf (embedding); CHECKPOINT");
+    server.kill();
+    server.restart(CONF);
+    assert_eq!(server.sql("SELECT count(*) FROM items"), "0");
+    server.fill("items", 16, 0..500);
+    verify(&server);
+}

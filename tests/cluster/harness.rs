@@ -1,0 +1,202 @@
+//! Servers of our own, started by `scripts/server.sh`, and `psql` to talk to them.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+/// A running server, stopped on drop.
+pub struct Server {
+    dir: PathBuf,
+    env: Vec<(String, String)>,
+    psql: String,
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn pg_config() -> String {
+    std::env::var("VECTOR_SEARCH_PG_CONFIG").expect("scripts/test.sh sets VECTOR_SEARCH_PG_CONFIG")
+}
+
+fn script(args: &[&str]) -> Output {
+    let output = Command::new(root().join("scripts/server.sh")).args(args).output().unwrap();
+    assert!(output.status.success(), "server.sh {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// The major version under test.
+pub fn major() -> u32 {
+    let output = Command::new(pg_config()).arg("--version").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let digits: String =
+        text.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap()
+}
+
+impl Server {
+    fn directory(name: &str) -> PathBuf {
+        root().join(format!("target/test/{name}-{}", major()))
+    }
+
+    /// A fresh cluster with the extension in its database.
+    pub fn new(name: &str, conf: &[&str]) -> Self {
+        let dir = Self::directory(name);
+        script(&["remove", dir.to_str().unwrap()]);
+        let server = Self::begin(dir, conf);
+        server.sql("CREATE EXTENSION vector_search");
+        server
+    }
+
+    /// A standby of this server, streaming from it.
+    pub fn standby(&self, name: &str, conf: &[&str]) -> Self {
+        let dir = Self::directory(name);
+        script(&["remove", dir.to_str().unwrap()]);
+        script(&["backup", self.dir.to_str().unwrap(), dir.to_str().unwrap()]);
+        Self::begin(dir, conf)
+    }
+
+    fn begin(dir: PathBuf, conf: &[&str]) -> Self {
+        let pg_config = pg_config();
+        let mut args = vec!["start", dir.to_str().unwrap(), &pg_config, "5432"];
+        args.extend(conf);
+        script(&args);
+        let output = script(&["env", dir.to_str().unwrap()]);
+        let mut env = Vec::new();
+        let mut psql = String::new();
+        for line in String::from_utf8(output.stdout).unwrap().lines() {
+            let (name, value) = line.trim_start_matches("export ").split_once('=').unwrap();
+            match name {
+                "PSQL" => psql = value.to_owned(),
+                _ => env.push((name.to_owned(), value.to_owned())),
+            }
+        }
+        Self { dir, env, psql }
+    }
+
+    /// Starts the server again after a crash.
+    pub fn restart(&self, conf: &[&str]) {
+        let pg_config = pg_config();
+        let mut args = vec!["start", self.dir.to_str().unwrap(), &pg_config, "5432"];
+        args.extend(conf);
+        // The children of a killed postmaster take a moment to notice.
+        for attempt in 0.. {
+            let output = Command::new(root().join("scripts/server.sh")).args(&args).output().unwrap();
+            if output.status.success() {
+                return;
+            }
+            assert!(attempt < 50, "{}", String::from_utf8_lossy(&output.stderr));
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Kills the postmaster with SIGKILL, and with it the server.
+    pub fn kill(&self) {
+        let backend = self.sql("SELECT pg_backend_pid()");
+        // The backend is gone by now; the postmaster's number is the first line of its file, which only
+        // the server's user can read: ask the server.
+        let _ = backend;
+        let pid = self.sql("SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)");
+        let killed = Command::new("kill").args(["-9", pid.trim()]).status().unwrap();
+        assert!(killed.success());
+        std::thread::sleep(Duration::from_millis(300));
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.psql);
+        command.envs(self.env.iter().map(|(k, v)| (k, v)));
+        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose"]);
+        command
+    }
+
+    /// Runs a script; its rows, or psql's messages if it fails.
+    pub fn try_sql(&self, script: &str) -> Result<String, String> {
+        let output = self.start_sql(script).wait_with_output().unwrap();
+        if output.status.success() {
+            Ok(String::from_utf8(output.stdout).unwrap().trim_end().to_owned())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
+    }
+
+    /// Begins a script and does not wait.
+    pub fn start_sql(&self, script: &str) -> Child {
+        let mut child = self
+            .command()
+            .args(["-f", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let script = script.to_owned();
+        // A script longer than the pipe must not wait for output that nobody reads yet.
+        std::thread::spawn(move || drop(input.write_all(script.as_bytes())));
+        child
+    }
+
+    /// Runs a script that must succeed.
+    pub fn sql(&self, script: &str) -> String {
+        match self.try_sql(script) {
+            Ok(rows) => rows,
+            Err(message) => panic!("{}\n{message}", &script[..script.len().min(400)]),
+        }
+    }
+
+    /// A table `name (id int, category int, embedding vector(dims))` with rows `first..last`.
+    pub fn fill(&self, name: &str, dims: usize, rows: std::ops::Range<u32>) {
+        self.sql(&format!(
+            "CREATE TABLE IF NOT EXISTS {name} (id int PRIMARY KEY, category int, embedding vector({dims}))"
+        ));
+        let mut copy = format!("COPY {name} FROM stdin;\n");
+        for id in rows {
+            writeln!(copy, "{id}\t{}\t{}", id % 45, literal(&vector(u64::from(id), dims))).unwrap();
+        }
+        copy.push_str("\\.\n");
+        self.sql(&copy);
+    }
+
+    /// Verifies an index against its table.
+    pub fn check(&self, index: &str) {
+        self.sql(&format!("SELECT ivf_check('{index}', true)"));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let dir = self.dir.to_str().unwrap();
+        let _ = Command::new(root().join("scripts/server.sh")).args(["stop", dir, "immediate"]).output();
+    }
+}
+
+/// Row `seed` of a clustered set.
+pub fn vector(seed: u64, dims: usize) -> Vec<f32> {
+    let mut row = Random(seed.wrapping_mul(0x1234_5678_9ABC_DEF1) ^ 77);
+    let mut centre = Random(row.next() % 97);
+    (0..dims).map(|_| centre.unit() + 0.6 * row.unit()).collect()
+}
+
+/// A vector as SQL writes it.
+pub fn literal(vector: &[f32]) -> String {
+    let numbers: Vec<String> = vector.iter().map(f32::to_string).collect();
+    format!("[{}]", numbers.join(","))
+}
+
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn unit(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1u32 << 23) as f32 - 1.0
+    }
+}

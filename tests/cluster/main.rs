@@ -1,0 +1,12 @@
+//! Does it survive Postgres? Tests on real servers: crashes, standbys, concurrency, cancel, bad input,
+//! recall on texts' embeddings. Run by `scripts/test.sh`, which installs the extension first;
+//! `VECTOR_SEARCH_PG_CONFIG` names the PostgreSQL.
+
+mod cancel;
+mod concurrency;
+mod crash;
+mod faults;
+mod harness;
+mod readme;
+mod recall;
+mod standby;

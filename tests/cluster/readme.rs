@@ -1,0 +1,27 @@
+//! Every SQL block of the README runs, in order, on a fresh database.
+
+use crate::harness::Server;
+
+#[test]
+fn the_readme_runs_as_it_stands() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let mut blocks = Vec::new();
+    let mut block: Option<String> = None;
+    for line in readme.lines() {
+        match (&mut block, line.trim_end()) {
+            (None, "```sql") => block = Some(String::new()),
+            (Some(_), "```") => blocks.extend(block.take()),
+            (Some(text), line) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            (None, _) => {}
+        }
+    }
+    assert!(blocks.len() >= 5, "the README has {} SQL blocks", blocks.len());
+    let server = Server::new("readme", &["fsync = off"]);
+    server.sql("DROP EXTENSION vector_search");
+    for block in &blocks {
+        server.sql(block);
+    }
+}
