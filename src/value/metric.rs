@@ -1,5 +1,6 @@
 //! The metrics: what an operator returns and what the index compares.
 
+use super::vector;
 use crate::error::{Error, Result};
 
 /// A distance the index can order by. Numbers are on disk: never renumber.
@@ -22,6 +23,18 @@ impl Metric {
             2 => Ok(Self::Cosine),
             3 => Ok(Self::InnerProduct),
             _ => Err(Error::corrupted(0, format_args!("unknown metric {n}"))),
+        }
+    }
+
+    /// The operator's value for two vectors, computed as the operator computes it.
+    ///
+    /// # Errors
+    /// Different dimensions.
+    pub fn distance(self, a: &[f32], b: &[f32]) -> Result<f64> {
+        match self {
+            Self::L2 => vector::l2_distance(a, b),
+            Self::Cosine => vector::cosine_distance(a, b),
+            Self::InnerProduct => vector::negative_inner_product(a, b),
         }
     }
 }

@@ -92,15 +92,25 @@ impl Server {
         }
     }
 
-    /// Kills the postmaster with SIGKILL, and with it the server.
-    pub fn kill(&self) {
-        let backend = self.sql("SELECT pg_backend_pid()");
-        // The backend is gone by now; the postmaster's number is the first line of its file, which only
-        // the server's user can read: ask the server.
-        let _ = backend;
-        let pid = self.sql("SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)");
-        let killed = Command::new("kill").args(["-9", pid.trim()]).status().unwrap();
-        assert!(killed.success());
+    /// The process number of the postmaster.
+    pub fn postmaster(&self) -> String {
+        self.sql("SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)")
+    }
+
+    /// Kills the whole server with SIGKILL: the postmaster and, since backends outlive it until they next
+    /// wait, its children.
+    pub fn kill(&self, postmaster: &str) {
+        let postmaster = postmaster.trim();
+        let parent = format!("PPid:\t{postmaster}\n");
+        let mut pids = vec![postmaster.to_owned()];
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let status = std::fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+            if status.contains(&parent) {
+                pids.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        // A child may have ended by itself meanwhile.
+        let _ = Command::new("kill").arg("-9").args(&pids).stderr(Stdio::null()).status().unwrap();
         std::thread::sleep(Duration::from_millis(300));
     }
 

@@ -150,11 +150,19 @@ pub struct Wish {
     pub everything: bool,
     qual: *mut pg_sys::ExprState,
     context: *mut pg_sys::ExprContext,
+    /// Null, or where EXPLAIN ANALYZE counts rows removed by the filter.
+    instrument: *mut pg_sys::Instrumentation,
 }
 
 impl Default for Wish {
     fn default() -> Self {
-        Self { limit: None, everything: false, qual: std::ptr::null_mut(), context: std::ptr::null_mut() }
+        Self {
+            limit: None,
+            everything: false,
+            qual: std::ptr::null_mut(),
+            context: std::ptr::null_mut(),
+            instrument: std::ptr::null_mut(),
+        }
     }
 }
 
@@ -174,6 +182,9 @@ impl Wish {
             let passes = pg_sys::ExecQual(self.qual, self.context);
             (*self.context).ecxt_scantuple = before;
             pg_sys::MemoryContextReset((*self.context).ecxt_per_tuple_memory);
+            if !passes && !self.instrument.is_null() {
+                (*self.instrument).nfiltered1 += 1.0;
+            }
             passes
         }
     }
@@ -206,6 +217,7 @@ pub unsafe fn wish(scan: pg_sys::IndexScanDesc) -> Wish {
             everything: false,
             qual: state.qual,
             context: state.ps_ExprContext,
+            instrument: state.instrument,
         }
     }
 }

@@ -5,7 +5,6 @@ use pgrx::prelude::*;
 
 use super::METRIC_PROC;
 use crate::error::{Error, Kind, Result};
-use crate::kernel;
 use crate::value::{MAX_DIMS, Metric};
 
 /// Support function of `vector_l2_ops`.
@@ -58,17 +57,4 @@ pub fn dimensions(index: pg_sys::Relation) -> Result<usize> {
         ));
     }
     Ok(dims)
-}
-
-/// The operator's value, computed as the operator computes it.
-pub fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
-    match metric {
-        Metric::L2 => f64::from(kernel::l2_squared(a, b)).sqrt(),
-        Metric::InnerProduct => -f64::from(kernel::inner_product(a, b)),
-        Metric::Cosine => {
-            let (product, a, b) = kernel::cosine_sums(a, b);
-            let similarity = f64::from(product) / (f64::from(a) * f64::from(b)).sqrt();
-            1.0 - similarity.clamp(-1.0, 1.0)
-        }
-    }
 }

@@ -14,7 +14,7 @@ use crate::ivf::search::{Rows, Search};
 use crate::page::Tid;
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::compat::count_index_scan;
-use crate::pg::error::{OrRaise, in_index, raise};
+use crate::pg::error::{OrRaise, in_index};
 use crate::pg::options::IndexOptions;
 use crate::pg::varlena::Vector;
 use crate::pg::{guc, stats};
@@ -274,11 +274,7 @@ impl Rows for Measured<'_> {
             let Some(datum) = heap.datum() else { return Ok(None) };
             let Some(query) = self.query else { return Ok(Some(f64::NAN)) };
             let vector = Vector::from_raw(datum);
-            if vector.len() != query.len() {
-                let message = format!("different vector dimensions {} and {}", vector.len(), query.len());
-                raise(Error::new(Kind::Data, message));
-            }
-            Ok(Some(opclass::distance(heap.metric, &vector, query)))
+            heap.metric.distance(&vector, query).map(Some)
         }
     }
 }
