@@ -82,19 +82,17 @@ fn shortest(bits: u32) -> (u32, i32) {
     let value = scaled(power, (4 * c) << h);
     let upper = scaled(power, (4 * c + 2) << h) - 1;
 
+    // Which of the two lengths is shorter, and which neighbour nearer, is as good as random: all are computed
+    // and chosen from, which costs less than branches that are mispredicted.
     let s = value / 4;
-    if s >= 10 {
-        let tens = s / 10;
-        let below = lower <= 40 * tens;
-        let above = 40 * tens + 40 <= upper;
-        if below != above {
-            return (tens + u32::from(above), k + 1);
-        }
-    }
-    let below = lower <= 4 * s;
-    let above = 4 * s + 4 <= upper;
-    let up = if below != above { above } else { value > 4 * s + 2 || (value == 4 * s + 2 && s & 1 == 1) };
-    (s + u32::from(up), k)
+    let (below, above) = (lower <= 4 * s, 4 * s + 4 <= upper);
+    let nearer_above = (value > 4 * s + 2) | ((value == 4 * s + 2) & (s & 1 == 1));
+    let up = std::hint::select_unpredictable(below != above, above, nearer_above);
+    let tens = s / 10;
+    let (below, above) = (lower <= 40 * tens, 40 * tens + 40 <= upper);
+    let shorter = (s >= 10) & (below != above);
+    let digits = std::hint::select_unpredictable(shorter, tens + u32::from(above), s + u32::from(up));
+    (digits, k + i32::from(shorter))
 }
 
 /// Powers of ten below 10^9.

@@ -14,9 +14,14 @@ static EXACT: [f64; 23] = [
     1e19, 1e20, 1e21, 1e22,
 ];
 
-/// The text of a vector of finite elements.
-pub fn print(elements: &[f32]) -> Vec<u8> {
-    let mut text = vec![0; elements.len() * (MAX_PRINTED + 1) + SPACE];
+/// Bytes that `print_into` needs for a vector of `dims` dimensions.
+pub const fn printed_space(dims: usize) -> usize {
+    dims * (MAX_PRINTED + 1) + SPACE
+}
+
+/// Writes the text of a vector of finite elements to `text`, which holds `printed_space` bytes, and returns
+/// its length, which is less.
+pub fn print_into(elements: &[f32], text: &mut [u8]) -> usize {
     text[0] = b'[';
     let mut at = 1;
     for &x in elements {
@@ -27,8 +32,7 @@ pub fn print(elements: &[f32]) -> Vec<u8> {
     }
     let end = at.max(2) - 1; // over the last comma
     text[end] = b']';
-    text.truncate(end + 1);
-    text
+    end + 1
 }
 
 /// The elements of a literal, checked against the limits and `typmod` (-1: any number of dimensions).

@@ -1,5 +1,12 @@
 use super::*;
 
+fn print(elements: &[f32]) -> Vec<u8> {
+    let mut text = vec![0; printed_space(elements.len())];
+    let length = print_into(elements, &mut text);
+    text.truncate(length);
+    text
+}
+
 fn parsed(text: &str) -> Vec<f32> {
     parse(text.as_bytes(), -1).unwrap_or_else(|error| panic!("{text}: {error}"))
 }

@@ -225,20 +225,7 @@ pub fn spherical_distance(a: &[f32], b: &[f32]) -> Result<f64> {
 /// Sum of the absolute differences.
 pub fn l1_distance(a: &[f32], b: &[f32]) -> Result<f64> {
     check_same_dims(a, b)?;
-    Ok(f64::from(l1(a, b)))
-}
-
-/// Sixteen partial sums, so that the compiler may use vector registers.
-fn l1(a: &[f32], b: &[f32]) -> f32 {
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
-    let mut sums = [0f32; 16];
-    for (x, y) in a.iter().zip(b) {
-        for i in 0..16 {
-            sums[i] += (x[i] - y[i]).abs();
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(x, y)| (x - y).abs()).sum();
-    sums.iter().sum::<f32>() + rest
+    Ok(f64::from(kernel::l1(a, b)))
 }
 
 // avg: the state is {rows, sum of each dimension}; {0} before the first row

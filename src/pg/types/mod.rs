@@ -2,4 +2,5 @@
 
 mod array;
 mod bits;
+mod text;
 mod vector;

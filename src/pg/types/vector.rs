@@ -1,12 +1,13 @@
 //! The functions of type `vector` (sql/vector.sql, sql/casts.sql).
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 
 use pgrx::prelude::*;
 use pgrx::{Internal, pg_sys};
 
 use super::array::Array;
 use super::bits::Bits;
+use super::text::Text;
 use crate::error::{Error, Kind};
 use crate::pg::error::{OrRaise, raise, soft};
 use crate::pg::varlena::Vector;
@@ -31,9 +32,8 @@ fn vector_in(
 }
 
 #[pg_extern(sql = false)]
-fn vector_out(a: Vector) -> CString {
-    // SAFETY: the text is brackets, commas and numbers: no NUL.
-    unsafe { CString::from_vec_unchecked(text::print(&a)) }
+fn vector_out(a: Vector) -> Text {
+    Text::new(text::printed_space(a.len()), |bytes| text::print_into(&a, bytes))
 }
 
 #[pg_extern(sql = false)]
