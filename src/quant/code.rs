@@ -7,6 +7,7 @@
 
 use half::f16;
 
+use super::estimate::ERROR_4;
 use crate::error::{Error, Kind, Result};
 use crate::kernel;
 
@@ -16,6 +17,9 @@ const STEP_16: f32 = 0.3352;
 const LEVELS_4: f32 = 7.0;
 /// Magnitude levels of the 8-bit code.
 const LEVELS_8: f32 = 127.0;
+
+/// Rows with a larger error of their 4-bit code (see `estimate::ERROR_4`) are never excluded by it.
+const ERROR_4_MOST: f32 = 1.4 * ERROR_4;
 
 /// What the index compares.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -122,7 +126,7 @@ impl Codec {
 
     fn encode_4(&self, residual: &[f32], centre: &[f32], squared: f32, form: Form, out: &mut [u8]) {
         let steps = finite(self.steps / squared.sqrt());
-        let (mut code_residual, mut code_centre) = (0.0f32, 0.0f32);
+        let (mut code_residual, mut code_centre, mut code_squared) = (0.0f32, 0.0f32, 0.0f32);
         let (head, codes) = out.split_at_mut(4);
         let chunks = residual.chunks_exact(64).zip(centre.chunks_exact(64));
         for ((o, c), out) in chunks.zip(codes.chunks_exact_mut(24)) {
@@ -134,12 +138,25 @@ impl Codec {
                 out[16 + i / 8] |= (low >> 2) << (i % 8);
                 code_residual += grid * o[i];
                 code_centre += grid * c[i];
+                code_squared += grid * grid;
             }
         }
         let (add, rescale) = factors(form, squared, code_residual, code_centre);
-        let factors = half_factors(add, rescale);
+        let mut factors = half_factors(add, rescale);
+        // The estimator takes every row's error to be the usual one. A row with a coordinate far outside the
+        // grid has a larger one: its bounds must not exclude it.
+        if self.error(squared, code_residual, code_squared) > ERROR_4_MOST {
+            factors = EVERYTHING;
+        }
         head[..2].copy_from_slice(&factors.add.to_le_bytes());
         head[2..].copy_from_slice(&factors.rescale.to_le_bytes());
+    }
+
+    /// The part of `y` that is not along `o`, for each direction it may point in: the standard deviation of
+    /// `<y, q>` for a query at distance one.
+    fn error(&self, squared: f32, code_residual: f32, code_squared: f32) -> f32 {
+        let aligned = if squared > 0.0 { code_residual * (code_residual / squared) } else { code_squared };
+        ((code_squared - aligned).max(0.0) / (self.padded - 1) as f32).sqrt()
     }
 
     fn encode_8(&self, residual: &[f32], centre: &[f32], squared: f32, form: Form, out: &mut [u8]) {
@@ -156,8 +173,7 @@ impl Codec {
             code_squared += grid * grid;
         }
         let (add, rescale) = factors(form, squared, code_residual, code_centre);
-        let aligned = if squared > 0.0 { code_residual * (code_residual / squared) } else { code_squared };
-        let error = rescale.abs() * ((code_squared - aligned).max(0.0) / (self.padded - 1) as f32).sqrt();
+        let error = rescale.abs() * self.error(squared, code_residual, code_squared);
         for (out, value) in head.chunks_exact_mut(4).zip([add, rescale, error]) {
             out.copy_from_slice(&value.to_le_bytes());
         }
@@ -184,9 +200,11 @@ fn factors(form: Form, squared: f32, code_residual: f32, code_centre: f32) -> (f
     }
 }
 
+/// Factors whose bounds exclude nothing.
+const EVERYTHING: Factors = Factors { add: f16::NEG_INFINITY, rescale: f16::ZERO };
+
 /// Rounds to half precision, `add` downwards; what does not fit excludes nothing.
 fn half_factors(add: f32, rescale: f32) -> Factors {
-    const EVERYTHING: Factors = Factors { add: f16::NEG_INFINITY, rescale: f16::ZERO };
     let half_rescale = f16::from_f32(rescale);
     let mut half_add = f16::from_f32(add);
     let representable = rescale == 0.0 || half_rescale.is_normal();

@@ -9,7 +9,7 @@ use crate::kernel;
 /// constant, so that it need not be stored (reference algorithms 1.2).
 const ERROR_1: f32 = 0.3014;
 /// The same for four bits: sine of the 16-level normal quantizer (mean square error 0.01154) by its step.
-const ERROR_4: f32 = 0.3205;
+pub(super) const ERROR_4: f32 = 0.3205;
 /// Relative rounding error of half precision.
 const HALF_ROUNDING: f32 = 1.0 / 4096.0;
 /// Root mean square of centred 8-bit codes, generously.

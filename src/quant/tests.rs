@@ -93,7 +93,10 @@ fn scores(dims: usize, bits: u8, inner_product: bool) -> (Scores, Scores) {
             first.z.push(f64::from((estimate - truth) / sigma));
             if bits > 1 {
                 let (estimate, sigma) = query.extended(&codec, &extended, sums[5], terms);
-                second.z.push(f64::from((estimate - truth) / sigma));
+                // Rows whose error is unusual exclude nothing (see `encode_4`); they are few.
+                if estimate.is_finite() {
+                    second.z.push(f64::from((estimate - truth) / sigma));
+                }
             }
         }
     }
@@ -111,6 +114,7 @@ fn errors_are_unbiased_and_as_wide_as_said() {
                     if scores.z.is_empty() {
                         continue;
                     }
+                    assert!(scores.z.len() * 100 >= first.z.len() * 97, "{what}: {} rows", scores.z.len());
                     let (mean, deviation) = (scores.mean(), scores.deviation());
                     assert!(mean.abs() < 0.25, "{what}, stage {stage}: mean {mean}");
                     assert!((0.6..1.1).contains(&deviation), "{what}, stage {stage}: deviation {deviation}");

@@ -31,7 +31,8 @@ fn a_build_that_is_killed_leaves_no_index() {
     let create = "CREATE INDEX items_index ON items USING ivf (embedding) WITH (lists = 400)";
     let postmaster = server.postmaster();
     let mut build = server.start_sql(create);
-    while server.sql("SELECT count(*) FROM pg_stat_progress_create_index WHERE phase LIKE '%k-means'") == "0" {
+    while server.sql("SELECT count(*) FROM pg_stat_progress_create_index WHERE phase LIKE '%k-means'") == "0"
+    {
         assert!(build.try_wait().unwrap().is_none(), "the build was not seen at work");
     }
     server.kill(&postmaster);

@@ -241,7 +241,10 @@ fn damaged_pages_are_reported_as_damage() {
         let checked = server.try_sql("SELECT ivf_check('items_index', true)");
         for result in [used, checked] {
             if let Err(message) = result {
-                assert!(["XX001", "XX002", "58P01"].iter().any(|s| message.contains(s)), "block {block}: {message}");
+                assert!(
+                    ["XX001", "XX002", "58P01"].iter().any(|s| message.contains(s)),
+                    "block {block}: {message}"
+                );
             }
         }
         assert_eq!(server.sql("SELECT count(*) FROM items"), "12000");

@@ -1,6 +1,7 @@
 //! Does it survive Postgres? Tests on real servers: crashes, standbys, concurrency, cancel, bad input,
 //! recall on texts' embeddings. Run by `scripts/test.sh`, which installs the extension first;
 //! `VECTOR_SEARCH_PG_CONFIG` names the PostgreSQL.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 mod cancel;
 mod concurrency;

@@ -8,8 +8,9 @@ pub const CALIBRATED_ROWS: f64 = 10.0;
 /// How the number of lists grows with the number of rows wanted, and with 1/selectivity (reference
 /// algorithms section 7: measured -0.3 under filters).
 const GROWTH: f64 = 0.35;
-/// Bounds this wide miss one row in 10⁹ at the boundary: what "exact" means here.
-const EXACT: f32 = 6.0;
+/// What "exact" means here: six deviations of a row whose error is a third larger than the usual, which not
+/// one row in 10⁹ exceeds.
+const EXACT: f32 = 8.0;
 
 /// Width of the bounds, in standard deviations.
 pub fn width(directory: &Directory, target: f32, probes: u32) -> f32 {

@@ -6,6 +6,8 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::{METRIC_PROC, ORDER_STRATEGY};
+use crate::error::{Error, Kind};
+use crate::pg::error::raise;
 
 /// Checks an operator class; tells what is wrong at level INFO.
 #[pg_guard]
@@ -14,7 +16,8 @@ pub unsafe extern "C-unwind" fn amvalidate(opclass: pg_sys::Oid) -> bool {
     unsafe {
         let entry = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::CLAOID as i32, opclass.into());
         if entry.is_null() {
-            pgrx::error!("cache lookup failed for operator class {}", opclass.to_u32());
+            let message = format!("cache lookup failed for operator class {}", opclass.to_u32());
+            raise(Error::new(Kind::Internal, message));
         }
         let class = pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_opclass>(entry);
         let (family, input) = ((*class).opcfamily, (*class).opcintype);

@@ -1,0 +1,226 @@
+//! Rules about the source that the compiler does not hold: the order of the rooms, where `unsafe` and
+//! threads may be, that callbacks are guarded, and that the SQL declares what the Rust functions take.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The rooms in order; each may use itself and what comes before it.
+const ROOMS: [&str; 8] = ["error", "kernel", "value", "cluster", "quant", "page", "ivf", "pg"];
+/// What a room may use of the rooms before it (`structure.md`, section 2).
+const MAY_USE: [(&str, &[&str]); 8] = [
+    ("error", &[]),
+    ("kernel", &[]),
+    ("value", &["error", "kernel"]),
+    ("cluster", &["error", "kernel"]),
+    ("quant", &["error", "kernel"]),
+    ("page", &["error", "value", "kernel"]),
+    ("ivf", &["error", "kernel", "value", "cluster", "quant", "page"]),
+    ("pg", &["error", "kernel", "value", "cluster", "quant", "page", "ivf"]),
+];
+
+fn sources() -> Vec<(PathBuf, String)> {
+    fn walk(dir: &Path, out: &mut Vec<(PathBuf, String)>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, out);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                out.push((path, text));
+            }
+        }
+    }
+    let mut out = Vec::new();
+    walk(&root().join("src"), &mut out);
+    assert!(out.len() > 40, "the source is where it is looked for");
+    out
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn room(path: &Path) -> String {
+    let inside = path.strip_prefix(root().join("src")).unwrap();
+    inside.iter().next().unwrap().to_string_lossy().trim_end_matches(".rs").to_owned()
+}
+
+/// The file without comments.
+fn code(text: &str) -> String {
+    text.lines().map(|l| l.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn rooms_use_only_rooms_below() {
+    for (path, text) in sources() {
+        let room = room(&path);
+        if room == "lib" {
+            continue;
+        }
+        let allowed =
+            MAY_USE.iter().find(|(r, _)| *r == room).unwrap_or_else(|| panic!("{room} is no room")).1;
+        for used in code(&text).split("crate::").skip(1) {
+            let used: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if ROOMS.contains(&used.as_str()) && used != room {
+                assert!(allowed.contains(&used.as_str()), "{}: {room} uses {used}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_threads_and_postgres_are_in_their_rooms() {
+    for (path, text) in sources() {
+        let room = room(&path);
+        let text = code(&text);
+        let has = |what: &str| text.contains(what);
+        let file = path.display();
+        if room != "kernel" && room != "pg" {
+            assert!(!has("unsafe "), "{file}: unsafe outside kernel and pg");
+        }
+        if room != "pg" {
+            assert!(!has("pgrx::"), "{file}: Postgres outside pg");
+        }
+        if !["cluster", "pg", "ivf"].contains(&room.as_str()) {
+            assert!(!has("rayon::") && !has("std::thread::spawn"), "{file}: threads outside cluster");
+        }
+        assert!(!has("TODO") && !has("unimplemented!") && !has("todo!("), "{file}: unfinished");
+    }
+}
+
+#[test]
+fn callbacks_are_guarded() {
+    let mut seen = 0;
+    for (path, text) in sources() {
+        let lines: Vec<&str> = text.lines().collect();
+        for (i, line) in lines.iter().enumerate() {
+            let declares = line.trim_start();
+            if declares.starts_with("pub unsafe extern \"C-unwind\" fn")
+                || declares.starts_with("unsafe extern \"C-unwind\" fn")
+                || declares.starts_with("pub extern \"C-unwind\" fn")
+            {
+                let guarded = lines[i.saturating_sub(3)..i].iter().any(|l| l.contains("#[pg_guard]"));
+                assert!(guarded, "{}:{}: a callback without #[pg_guard]", path.display(), i + 1);
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 10, "callbacks were found");
+}
+
+#[test]
+fn files_stay_short() {
+    for (path, text) in sources() {
+        let lines = text.lines().count();
+        assert!(lines <= 600, "{} has {lines} lines", path.display());
+    }
+}
+
+/// SQL types and the Rust types that may stand for them.
+const TYPES: &[(&str, &[&str])] = &[
+    ("vector", &["Vector"]),
+    ("cstring", &["&CStr", "CString", "Text"]),
+    ("oid", &["pg_sys::Oid"]),
+    ("integer", &["i32"]),
+    ("int", &["i32"]),
+    ("int8", &["i64"]),
+    ("bigint", &["i64"]),
+    ("double", &["f64"]),
+    ("int2", &["i16"]),
+    ("bool", &["bool"]),
+    ("boolean", &["bool"]),
+    ("internal", &["Internal", "pg_sys::FunctionCallInfo"]),
+    ("float8", &["f64"]),
+    ("bytea", &["Vec<u8>", "Bytes"]),
+    ("bit", &["Bits"]),
+    ("jsonb", &["JsonB"]),
+    ("regclass", &["pg_sys::Oid"]),
+    ("index_am_handler", &["Internal"]),
+    ("int4", &["i32"]),
+    ("real", &["f32"]),
+    ("text", &["String"]),
+];
+
+struct Signature {
+    arguments: Vec<String>,
+    result: String,
+}
+
+/// The functions that Rust exports, by name.
+fn rust_functions() -> BTreeMap<String, Signature> {
+    let mut out = BTreeMap::new();
+    for (_, text) in sources() {
+        for part in text.split("#[pg_extern(sql = false").skip(1) {
+            let Some(at) = part.find("fn ") else { continue };
+            let declaration = &part[at + 3..part.find('{').unwrap()];
+            let (name, rest) = declaration.split_once('(').unwrap();
+            let close = rest.rfind(')').unwrap();
+            let arguments = rest[..close]
+                .split(',')
+                .filter(|a| a.contains(':'))
+                .map(|a| a.split_once(':').unwrap().1.trim().to_owned())
+                .collect();
+            let result = rest[close + 1..].trim().trim_start_matches("->").trim().to_owned();
+            out.insert(name.split('<').next().unwrap().trim().to_owned(), Signature { arguments, result });
+        }
+    }
+    out
+}
+
+fn matches(sql: &str, rust: &str) -> bool {
+    let sql = sql.trim().to_lowercase();
+    let rust = rust.trim_start_matches("Option<").trim_end_matches('>');
+    if sql.ends_with("[]") {
+        return rust.contains("Array");
+    }
+    let rust = if rust == "Vec<u8" { "Vec<u8>" } else { rust };
+    let known = TYPES.iter().find(|(s, _)| *s == sql);
+    known.unwrap_or_else(|| panic!("the SQL type {sql} is not in the table of this test")).1.contains(&rust)
+}
+
+#[test]
+fn sql_declares_what_rust_takes() {
+    let functions = rust_functions();
+    let mut declared = 0;
+    let mut used = Vec::new();
+    for entry in fs::read_dir(root().join("sql")).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let text = text.replace("double precision", "double");
+        let text: String =
+            text.lines().map(|l| l.split("--").next().unwrap_or("")).collect::<Vec<_>>().join(" ");
+        for statement in text.split(';').filter(|s| s.contains("CREATE FUNCTION")) {
+            let (head, tail) = statement.split_once("'MODULE_PATHNAME'").expect("a C function");
+            let symbol = tail.split('\'').nth(1).unwrap();
+            let name = symbol.strip_suffix("_wrapper").unwrap();
+            let rust = functions.get(name).unwrap_or_else(|| panic!("{symbol} does not exist"));
+            used.push(name.to_owned());
+            let open = head.find('(').unwrap();
+            let close = head.find("RETURNS").map(|r| head[..r].rfind(')').unwrap()).unwrap();
+            let arguments: Vec<String> = head[open + 1..close]
+                .split(',')
+                .map(|a| a.split("DEFAULT").next().unwrap().trim().to_owned())
+                .filter(|a| !a.is_empty())
+                .map(|a| a.split_whitespace().last().unwrap().to_owned())
+                .collect();
+            let result = head[head.find("RETURNS").unwrap() + 7..].split_whitespace().next().unwrap();
+            // A trailing FunctionCallInfo is no argument of SQL.
+            let mut takes = rust.arguments.clone();
+            if takes.last().is_some_and(|t| t == "pg_sys::FunctionCallInfo") && takes.len() > arguments.len()
+            {
+                takes.pop();
+            }
+            assert_eq!(takes.len(), arguments.len(), "{name}: number of arguments");
+            for (sql, rust) in arguments.iter().zip(&takes) {
+                assert!(matches(sql, rust), "{name}: SQL says {sql}, Rust {rust}");
+            }
+            assert!(matches(result, &rust.result), "{name}: SQL returns {result}, Rust {}", rust.result);
+            declared += 1;
+        }
+    }
+    assert!(declared > 30, "declarations were found");
+    for name in functions.keys() {
+        assert!(used.contains(name), "{name} is exported and not declared");
+    }
+}
