@@ -18,7 +18,7 @@ fn the_readme_runs_as_it_stands() {
             (None, _) => {}
         }
     }
-    assert!(blocks.len() >= 5, "the README has {} SQL blocks", blocks.len());
+    assert!(blocks.len() >= 4, "the README has {} SQL blocks", blocks.len());
     let server = Server::new("readme", &["fsync = off"]);
     server.sql("DROP EXTENSION vector_search");
     for block in &blocks {
