@@ -20,8 +20,9 @@ const LEAST_QUERIES: usize = 50;
 const WEIGHTS: [f32; 6] = [0.0, 0.15, 0.3, 0.45, 0.6, 0.9];
 /// Width of the bounds while calibrating, in standard deviations.
 const WIDTH: f32 = 2.0;
-/// Share of the allowed loss that is kept for what routing does not lose: bounds.
-const RESERVE: f32 = 0.1;
+/// Share of the allowed loss that is kept for what the ranks do not show: rows lost by bounds, queries that
+/// are unlike stored rows, and the chance of the sample.
+const RESERVE: f32 = 0.2;
 
 /// Completes `meta` with the routing weight and the table of probes.
 ///

@@ -1,4 +1,4 @@
-//! Room 3: the index algorithms over a page store.
+#![doc = include_str!("README.md")]
 
 pub mod build;
 mod calibrate;

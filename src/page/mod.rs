@@ -1,4 +1,4 @@
-//! Room 2: the file format and the page store.
+#![doc = include_str!("README.md")]
 
 pub mod codes;
 pub mod extended;

@@ -23,8 +23,9 @@ const SAMPLE_PER_LIST: usize = 64;
 /// A list needs at least this many sampled rows for a mean that says something.
 const MIN_SAMPLE_PER_LIST: usize = 8;
 const ITERATIONS: usize = 10;
-/// Sampled rows kept as calibration queries.
-const QUERIES: usize = 400;
+/// Sampled rows kept as calibration queries: as many as compare about this many codes, within bounds.
+const CALIBRATION_CODES: u64 = 200_000_000;
+const QUERIES: std::ops::RangeInclusive<u64> = 300..=1000;
 
 /// A trained index before its rows are known.
 pub struct Model {
@@ -49,7 +50,8 @@ pub fn train(
     let hint = source.rows_hint();
     let wanted = wanted_lists(options, hint);
     progress.phase(Phase::Sampling);
-    let want = sample_size(options, wanted, hint);
+    let most_queries = (CALIBRATION_CODES / hint.max(1)).clamp(*QUERIES.start(), *QUERIES.end()) as usize;
+    let want = sample_size(options, wanted, hint, most_queries);
     progress.total(want as u64);
     let mut sample = Vec::new();
     let mut unit = vec![0.0; dims];
@@ -72,8 +74,9 @@ pub fn train(
     }
     let lists = (wanted as usize).min((rows / MIN_SAMPLE_PER_LIST).max(1));
     // Centroids fit the rows they were trained on better than others: calibration takes rows of its own.
-    let queries = rows.min(QUERIES);
-    let spare = rows >= 4 * QUERIES && rows - queries >= lists * MIN_SAMPLE_PER_LIST;
+    let queries = most_queries.min((rows / 4).max(*QUERIES.start() as usize)).min(rows);
+    spread_to_front(&mut sample, dims, queries);
+    let spare = rows >= 4 * queries && rows - queries >= lists * MIN_SAMPLE_PER_LIST;
     let training = if spare { &sample[queries * dims..] } else { &sample[..] };
     progress.phase(Phase::Training);
     let step = |done: u64, total: u64| {
@@ -171,6 +174,18 @@ fn unbuilt(options: &Options) -> Result<Meta> {
     })
 }
 
+/// Moves `count` rows from all over the sample to its front: rows of one block of the table come together.
+fn spread_to_front(sample: &mut [f32], dims: usize, count: usize) {
+    let rows = sample.len() / dims;
+    for i in 0..count {
+        let from = (i as u64 * rows as u64 / count as u64) as usize;
+        if from > i {
+            let (front, back) = sample.split_at_mut(from * dims);
+            front[i * dims..][..dims].swap_with_slice(&mut back[..dims]);
+        }
+    }
+}
+
 fn wanted_lists(options: &Options, rows: u64) -> u64 {
     if options.lists > 0 {
         return u64::from(options.lists);
@@ -180,10 +195,11 @@ fn wanted_lists(options: &Options, rows: u64) -> u64 {
 
 /// Rows to sample: enough for the lists, within five eighths of the memory (the rest is for the reduced
 /// copy that k-means works on).
-fn sample_size(options: &Options, lists: u64, rows: u64) -> usize {
+fn sample_size(options: &Options, lists: u64, rows: u64, queries: usize) -> usize {
     let fits = (options.memory / 8 * 5) / (4 * options.dims);
-    let wish = usize::try_from(lists).unwrap_or(usize::MAX).saturating_mul(SAMPLE_PER_LIST).max(2 * QUERIES);
-    let rows = usize::try_from(rows).unwrap_or(usize::MAX).max(QUERIES);
+    let wish =
+        usize::try_from(lists).unwrap_or(usize::MAX).saturating_mul(SAMPLE_PER_LIST).saturating_add(queries);
+    let rows = usize::try_from(rows).unwrap_or(usize::MAX).max(queries);
     wish.min(fits.max(MIN_SAMPLE_PER_LIST)).min(rows)
 }
 
