@@ -49,9 +49,15 @@ fn script(worker: u32, round: u32) -> String {
                 format!("INSERT INTO items VALUES ({id}, {}, '{vector}');\n", id % 45)
             })
             .collect(),
-        3 => format!("DELETE FROM items WHERE id % 37 = {}; SELECT pg_sleep(0.2)", round % 37),
+        // Two writers that take rows in different orders would wait for each other in a circle.
+        3 => format!(
+            "DELETE FROM items WHERE id IN (SELECT id FROM items WHERE id % 37 = {} FOR UPDATE SKIP LOCKED);
+             SELECT pg_sleep(0.2)",
+            round % 37
+        ),
         4 => format!(
-            "UPDATE items SET embedding = '{query}' WHERE id IN (SELECT id FROM items WHERE id % 53 = {} LIMIT 50)",
+            "UPDATE items SET embedding = '{query}' WHERE id IN
+                 (SELECT id FROM items WHERE id % 53 = {} LIMIT 50 FOR UPDATE SKIP LOCKED)",
             round % 53
         ),
         5 => "VACUUM items; SELECT pg_sleep(0.05)".into(),
