@@ -1,0 +1,77 @@
+"""Vectors from files, queries held out of them, and the exact answers."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+NEIGHBOURS = 10
+
+
+@dataclass
+class Data:
+    name: str
+    metric: str
+    rows: np.ndarray
+    queries: np.ndarray
+    # The value of the tenth nearest row for each query: a row at most this far is a hit.
+    farthest: np.ndarray
+
+
+def _vecs(path: Path, kind: str) -> np.ndarray:
+    dims = int(np.fromfile(path, dtype="<i4", count=1)[0])
+    size = 4 if kind == "<f4" else 1
+    raw = np.fromfile(path, dtype=np.uint8).reshape(-1, 4 + dims * size)[:, 4:]
+    return raw.copy().view(kind).astype(np.float32)
+
+
+def _read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    if path.suffix == ".npy":
+        return np.load(path).astype(np.float32), None
+    if path.suffix == ".fvecs":
+        return _vecs(path, "<f4"), None
+    if path.suffix == ".bvecs":
+        return _vecs(path, "u1"), None
+    if path.suffix == ".hdf5":
+        import h5py
+
+        with h5py.File(path) as file:
+            return file["train"][:].astype(np.float32), file["test"][:].astype(np.float32)
+    raise SystemExit(f"{path}: known are .npy, .fvecs, .bvecs and .hdf5")
+
+
+def distances(metric: str, rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """A number that orders as the operator does, for each query and row."""
+    if metric == "cosine":
+        norms = np.linalg.norm(rows, axis=1)
+        return -(queries @ rows.T) / np.where(norms > 0, norms, np.inf)
+    if metric == "ip":
+        return -(queries @ rows.T)
+    return (rows * rows).sum(axis=1) - 2 * (queries @ rows.T)
+
+
+def tenth_nearest(metric: str, rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    best = np.empty(len(queries))
+    for i in range(0, len(queries), 100):
+        d = distances(metric, rows, queries[i : i + 100])
+        best[i : i + 100] = np.partition(d, NEIGHBOURS - 1, axis=1)[:, NEIGHBOURS - 1]
+    return best
+
+
+def load() -> Data:
+    default = ROOT / "target" / "demo" / "glosses.npy"
+    path = Path(os.environ.get("DATA") or default)
+    rows, queries = _read(path)
+    if scale := os.environ.get("SCALE"):
+        rows *= np.load(scale).astype(np.float32)[:, None]
+    held_out = int(os.environ.get("QUERIES", "1000"))
+    if queries is None:
+        rows, queries = rows[:-held_out], rows[-held_out:]
+    rows = np.ascontiguousarray(rows[: int(os.environ.get("ROWS", len(rows)))])
+    queries = np.ascontiguousarray(queries[:held_out])
+    metric = os.environ.get("METRIC", "cosine")
+    name = os.environ.get("NAME") or f"{path.stem}-{len(rows)}x{rows.shape[1]}-{metric}"
+    print(f"{name}: {len(rows)} rows, {len(queries)} queries; computing exact answers", flush=True)
+    return Data(name, metric, rows, queries, tenth_nearest(metric, rows, queries))

@@ -1,0 +1,106 @@
+"""The report of a run: a table with ratios, and the curves as SVG."""
+
+import math
+from pathlib import Path
+
+COLOURS = ["#1f6feb", "#d1242f", "#9a6700"]
+
+
+def at_recall(points: list[dict], wanted: float, key: str) -> float | None:
+    """Queries a second at a recall, between the measured points (log scale)."""
+    points = sorted(points, key=lambda p: p["recall"])
+    for low, high in zip(points, points[1:]):
+        if low["recall"] <= wanted <= high["recall"]:
+            share = (wanted - low["recall"]) / max(high["recall"] - low["recall"], 1e-9)
+            return math.exp(math.log(low[key]) * (1 - share) + math.log(high[key]) * share)
+    return points[0][key] if points and points[0]["recall"] > wanted else None
+
+
+def number(value: float | None, form: str = "{:.0f}") -> str:
+    return "–" if value is None else form.format(value)
+
+
+def ratio(a: float | None, b: float | None) -> str:
+    return "–" if not a or not b else f"{a / b:.1f}×"
+
+
+def write(out: Path, results: dict) -> str:
+    names = [n for n in results if n not in ("machine", "data")]
+    ours, rivals = names[0], names[1:]
+    rows = []
+
+    def line(label: str, value, form: str = "{:.0f}", smaller: bool = False) -> None:
+        values = [value(results[n]) for n in names]
+        ratios = [ratio(v, values[0]) if smaller else ratio(values[0], v) for v in values[1:]]
+        rows.append([label, *[number(v, form) for v in values], *ratios])
+
+    line("build, s", lambda r: r.get("build", {}).get("build_seconds"), "{:.1f}", True)
+    line("index, MB", lambda r: r["build"]["index_bytes"] / 1e6 if "build" in r else None, "{:.0f}", True)
+    for wanted in (0.9, 0.95, 0.99):
+        line(f"queries/s at recall {wanted}", lambda r: at_recall(r.get("search", []), wanted, "qps"))
+    for wanted in (0.95, 0.99):
+        line(f"queries/s, 2 connections, {wanted}", lambda r: at_recall(r.get("search", []), wanted, "qps_2"))
+    for share in (0.5, 0.1, 0.01, 0.001):
+        def point(r: dict, key: str):
+            return next((p[key] for p in r.get("filter", []) if p["share"] == share), None)
+
+        line(f"filtered, {share:.1%} pass: queries/s", lambda r: point(r, "qps"))
+        line(f"filtered, {share:.1%} pass: recall", lambda r: point(r, "recall"), "{:.3f}")
+    line("inserted rows/s", lambda r: r.get("insert"))
+    line("VACUUM after deleting 10 %, s", lambda r: r.get("vacuum"), "{:.2f}", True)
+    header = ["", *names, *[f"{ours.split()[0]} : {n}" for n in rivals]]
+    table = ["| " + " | ".join(r) + " |" for r in [header, ["---"] * len(header), *rows]]
+    m, d = results["machine"], results["data"]
+    text = "\n".join([
+        f"# {d['name']}", "",
+        f"{d['rows']} rows × {d['dimensions']} dimensions, {d['queries']} held-out queries, {d['metric']}; "
+        f"{m['cpu']}, {m['cores']} cores; PostgreSQL {m['postgres']}, {m['extensions']} (pgvector as the "
+        "embedded server's wheel has it: a portable build). One server, one run, warm, prepared statements with "
+        "binary parameters, JIT off, `maintenance_work_mem` 1 GB, one parallel maintenance worker.", "",
+        "vector_search with its defaults (search: `ivf.recall_target` from .8 to .995); HNSW m 16, ef_construction 64, "
+        "`ef_search` 10 to 800; IVFFlat rows/1000 lists. Filtered: vector_search's defaults, HNSW ef_search 80 and "
+        "strict iterative scan, IVFFlat 20 probes and relaxed iterative scan; the planner chooses, with a "
+        "B-tree on the filter's column at hand.", "",
+        *table, "", "![recall and queries per second](recall-qps.svg)", ""])
+    (out / "report.md").write_text(text)
+    (out / "recall-qps.svg").write_text(curves({n: results[n].get("search", []) for n in names}))
+    return text
+
+
+def curves(lines: dict[str, list[dict]]) -> str:
+    width, height, left, bottom = 720, 440, 70, 50
+    points = [p for line in lines.values() for p in line]
+    if not points:
+        return '<svg xmlns="http://www.w3.org/2000/svg"/>'
+    low = 10 ** math.floor(math.log10(min(p["qps"] for p in points)))
+    high = 10 ** math.ceil(math.log10(max(p["qps"] for p in points)))
+    least = math.floor(min(p["recall"] for p in points) * 20) / 20
+
+    def x(recall: float) -> float:
+        return left + (recall - least) / (1 - least) * (width - left - 20)
+
+    def y(qps: float) -> float:
+        return height - bottom - math.log(qps / low) / math.log(high / low) * (height - bottom - 20)
+
+    svg = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
+           'font-size="12"><rect width="100%" height="100%" fill="white"/>']
+    decade = low
+    while decade <= high:
+        svg.append(f'<line x1="{left}" x2="{width - 20}" y1="{y(decade):.1f}" y2="{y(decade):.1f}" stroke="#ddd"/>'
+                   f'<text x="{left - 8}" y="{y(decade) + 4:.1f}" text-anchor="end">{decade:g}</text>')
+        decade *= 10
+    step = 0.05 if least < 0.9 else 0.01
+    for i in range(round((1 - least) / step) + 1):
+        r = least + i * step
+        svg.append(f'<line x1="{x(r):.1f}" x2="{x(r):.1f}" y1="20" y2="{height - bottom}" stroke="#eee"/>'
+                   f'<text x="{x(r):.1f}" y="{height - bottom + 18}" text-anchor="middle">{r:.2f}</text>')
+    svg.append(f'<text x="{width / 2}" y="{height - 10}" text-anchor="middle">recall@10</text>'
+               f'<text transform="translate(16 {height / 2}) rotate(-90)" text-anchor="middle">queries per second, '
+               'one connection</text>')
+    for i, (name, line) in enumerate(lines.items()):
+        line = sorted(line, key=lambda p: p["recall"])
+        path = " ".join(f"{x(p['recall']):.1f},{y(p['qps']):.1f}" for p in line)
+        svg.append(f'<polyline points="{path}" fill="none" stroke="{COLOURS[i % 3]}" stroke-width="2"/>')
+        svg += [f'<circle cx="{x(p["recall"]):.1f}" cy="{y(p["qps"]):.1f}" r="3" fill="{COLOURS[i % 3]}"/>' for p in line]
+        svg.append(f'<text x="{left + 12}" y="{height - bottom - 12 - 18 * i}" fill="{COLOURS[i % 3]}">{name}</text>')
+    return "\n".join([*svg, "</svg>"])

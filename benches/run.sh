@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Measures vector_search beside pgvector (HNSW and IVFFlat) on one private server and writes a
+# report with curves to docs/benchmarks. PG_CONFIG must have pgvector; the embedded server has.
+#
+#   DATA=file      .npy (rows x dimensions), .fvecs, .bvecs or ann-benchmarks .hdf5;
+#                  by default the demo's texts (21,000 x 384)
+#   SCALE=file     .npy with a factor for each row (for quantized .npy files)
+#   QUERIES=n      rows held out as queries (default 1000)     ROWS=n   rows to load at most
+#   METRIC=cosine  or l2, ip                                    NAME=x   of the report
+#   STEPS=list     of build,search,filter,insert,vacuum (default all); FULL=1 also the slow parts
+set -euo pipefail
+. "$(dirname "$0")/../scripts/lib.sh"
+cd "$ROOT"
+
+"$ROOT/scripts/setup.sh"
+pg_config=${PG_CONFIG:-$("$ROOT/scripts/embedded.sh")}
+"$ROOT/scripts/install.sh" "$pg_config"
+if ! cmp -s examples/demo/requirements.txt "$VENV/demo-requirements.txt"; then
+    say "fetching Python packages"
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+        --only-binary :all: -r examples/demo/requirements.txt
+    cp examples/demo/requirements.txt "$VENV/demo-requirements.txt"
+fi
+case "${DATA:-}" in
+    '') "$VENV/bin/python" examples/demo/prepare.py ;;
+    *.hdf5) "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check h5py ;;
+esac
+
+server="$BUILD/bench/server"
+mkdir -p "$server"
+trap '"$ROOT/scripts/server.sh" stop "$server" || true' EXIT
+"$ROOT/scripts/server.sh" start "$server" "$pg_config" 5432 'shared_buffers = 2GB' \
+    'max_wal_size = 8GB' 'maintenance_work_mem = 1GB' 'jit = off' 'autovacuum = off' \
+    'max_parallel_maintenance_workers = 1' 'synchronous_commit = off'
+eval "$("$ROOT/scripts/server.sh" env "$server")"
+"$VENV/bin/python" benches/bench.py
