@@ -23,6 +23,7 @@ const WIDTH: f32 = 2.0;
 /// Share of the allowed loss that is kept for what the ranks do not show: rows lost by bounds, queries that
 /// are unlike stored rows, and the chance of the sample.
 const RESERVE: f32 = 0.2;
+const MOST_RESERVE: f32 = 0.01;
 
 /// Completes `meta` with the routing weight and the table of probes.
 ///
@@ -49,7 +50,7 @@ pub fn calibrate<S: Store>(store: &S, meta: Meta, queries: &[f32], progress: &dy
         ranks.sort_unstable();
     }
     let probes_at = |ranks: &[u32], target: f32| {
-        let share = target + (1.0 - target) * RESERVE;
+        let share = target + ((1.0 - target) * RESERVE).min(MOST_RESERVE);
         let at = ((share * ranks.len() as f32).ceil() as usize).clamp(1, ranks.len().max(1));
         ranks.get(at - 1).map_or(directory.lists(), |r| r + 1)
     };
