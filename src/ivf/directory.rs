@@ -5,7 +5,7 @@ use crate::error::{Error, Kind, Result};
 use crate::kernel;
 use crate::page::meta::META_BLOCK;
 use crate::page::{Meta, NO_BLOCK, PageKind, Store, codes, extended, lists, tape};
-use crate::quant::{Codec, Rotation, padded_dims};
+use crate::quant::{Codec, Rotation, padded_dims, round_to_byte};
 use crate::value::Metric;
 
 /// Fixed bytes of a directory entry before the centroid's codes: head block, contiguous pages, radius,
@@ -288,7 +288,7 @@ impl Bytes {
         self.scale = if max.is_finite() { max / 127.0 } else { 0.0 };
         let inverse = if self.scale > 0.0 { 1.0 / self.scale } else { 0.0 };
         self.codes.clear();
-        self.codes.extend(x.iter().map(|v| (v * inverse).round_ties_even() as i8));
+        self.codes.extend(x.iter().map(|v| round_to_byte(v * inverse)));
     }
 }
 

@@ -28,12 +28,14 @@ pub struct IndexStore {
     logging: Logging,
     /// Pages known to exist.
     blocks: Cell<u32>,
+    /// Pages that this backend had read from disk at the last prefetch.
+    pages_read: Cell<i64>,
 }
 
 impl IndexStore {
     /// The store of an open relation, which must stay open while the store lives.
     pub fn new(relation: pg_sys::Relation, logging: Logging) -> Self {
-        Self { relation, logging, blocks: Cell::new(0) }
+        Self { relation, logging, blocks: Cell::new(0), pages_read: Cell::new(0) }
     }
 
     /// The relation.
@@ -149,6 +151,13 @@ impl Store for IndexStore {
     }
 
     fn prefetch(&self, block: u32, count: u32) {
+        // Asking for a page that is in shared buffers costs as much as finding it there. Only when pages
+        // had to be read since the last call are those of this one likely to be missing too.
+        // SAFETY: a counter of this backend.
+        let read = unsafe { pg_sys::pgBufferUsage.shared_blks_read };
+        if self.pages_read.replace(read) == read {
+            return;
+        }
         // SAFETY: prefetching is advice; the range is cut at the end of the relation.
         unsafe {
             if pg_sys::effective_io_concurrency == 0 {

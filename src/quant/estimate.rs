@@ -86,7 +86,7 @@ impl QueryCode {
         let inverse = if self.step > 0.0 { 1.0 / self.step } else { 0.0 };
         let mut total = 0;
         for (b, x) in self.bytes.iter_mut().zip(query) {
-            *b = (x * inverse).round_ties_even() as i8;
+            *b = super::round_to_byte(x * inverse);
             total += i32::from(*b);
         }
         self.bytes_sum = total as f32;

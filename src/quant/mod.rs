@@ -13,3 +13,10 @@ mod tests;
 pub use code::{Codec, Factors, Form};
 pub use estimate::{ListTerms, QueryCode, Stage1};
 pub use rotate::{Rotation, padded_dims};
+
+/// Rounds a number between -127 and 127 to the nearest integer, halves to even.
+pub fn round_to_byte(x: f32) -> i8 {
+    // Above 2²³ a float has no fraction; `round_ties_even` is a library call on the machine we compile for.
+    const WHOLE: f32 = 12_582_912.0;
+    (x + WHOLE - WHOLE) as i8
+}
