@@ -64,7 +64,7 @@ pub fn define() {
 /// option where the session changed it from its default.
 /// `everything` says that the consumer will not stop before the last row: then a strict scan leaves out none,
 /// because a row found late could not be given out in order.
-pub fn settings(options: &IndexOptions, limit: Option<u64>, everything: bool) -> Settings {
+pub fn settings(options: &IndexOptions, limit: Option<u64>, passing: f32, everything: bool) -> Settings {
     let probes = match PROBES.get() {
         0 => options.probes,
         n => n,
@@ -81,9 +81,9 @@ pub fn settings(options: &IndexOptions, limit: Option<u64>, everything: bool) ->
         IterativeScan::Off => Order::Off,
     };
     if everything && order == Order::Strict {
-        return Settings { probes: 0, recall_target: 1.0, order, limit };
+        return Settings { probes: 0, recall_target: 1.0, order, limit, passing };
     }
     // A target that the session asks for is not undone by the index's number of probes.
     let probes = if PROBES.get() == 0 && session != DEFAULT_RECALL_TARGET { 0 } else { probes.max(0) };
-    Settings { probes: probes as u32, recall_target: target as f32, order, limit }
+    Settings { probes: probes as u32, recall_target: target as f32, order, limit, passing }
 }

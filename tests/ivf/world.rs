@@ -145,9 +145,10 @@ pub struct World {
     pub metric: Metric,
 }
 
-pub const EXACT: Settings = Settings { probes: 0, recall_target: 1.0, order: Order::Strict, limit: None };
+pub const EXACT: Settings =
+    Settings { probes: 0, recall_target: 1.0, order: Order::Strict, limit: None, passing: 1.0 };
 pub const DEFAULT: Settings =
-    Settings { probes: 0, recall_target: 0.95, order: Order::Strict, limit: Some(10) };
+    Settings { probes: 0, recall_target: 0.95, order: Order::Strict, limit: Some(10), passing: 1.0 };
 
 impl World {
     pub fn build(table: Table, options: &Options) -> Self {

@@ -50,6 +50,8 @@ pub struct Settings {
     pub order: Order,
     /// Rows that the consumer will take, if it is known.
     pub limit: Option<u64>,
+    /// Share of the rows that [`Rows::distance`] is expected to let pass; 1 without a filter.
+    pub passing: f32,
 }
 
 /// The heap as the scan sees it.
@@ -63,6 +65,8 @@ pub trait Rows {
 
 /// Rows in a first window when the consumer's wish is unknown.
 const FIRST_WINDOW: u64 = 40;
+/// Rows of a first window for each that the filter is expected to let pass.
+const SPARE: f64 = 1.5;
 /// Rounds of an unlimited scan that follow the recall target; later ones read everything.
 const LAST_APPROXIMATE_ROUND: u32 = 1;
 /// No window is smaller: the calibration is for ten rows.
@@ -94,6 +98,19 @@ pub struct Search {
     given: HashSet<Tid>,
     /// Rows given out at exactly `last`.
     ties: HashSet<Tid>,
+}
+
+/// The rows a first round is for: those that the limit takes before the filter, with some to spare.
+fn first_window(settings: &Settings) -> u64 {
+    let limit = settings.limit.unwrap_or(FIRST_WINDOW);
+    let window = if settings.passing < 1.0 {
+        // An expectation may be far off: no more than sixty times the limit.
+        let share = f64::from(settings.passing).max(1.0 / 60.0);
+        (limit as f64 * SPARE / share).ceil() as u64
+    } else {
+        limit
+    };
+    window.max(LEAST_WINDOW)
 }
 
 #[derive(Clone, Copy)]
@@ -150,7 +167,7 @@ impl Search {
         self.last = None;
         self.round = Round {
             number: 0,
-            window: settings.limit.unwrap_or(FIRST_WINDOW).max(LEAST_WINDOW),
+            window: first_window(&settings),
             probes: 0,
             reach: f64::NEG_INFINITY,
             fetched: 0,
@@ -358,7 +375,10 @@ impl Search {
         let wanted = self.settings.limit.filter(|&limit| self.returned < limit);
         round.probes = if self.settings.order == Order::Off || round.number == 1 {
             match self.settings.probes {
-                0 => effort::probes(&self.directory, target, self.settings.limit.unwrap_or(0) as f64),
+                0 if self.settings.limit.is_some() => {
+                    effort::probes(&self.directory, target, round.window as f64)
+                }
+                0 => effort::probes(&self.directory, target, 0.0),
                 n => n.min(lists),
             }
         } else if wanted.is_none() && round.number > LAST_APPROXIMATE_ROUND {

@@ -63,7 +63,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         let relation = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
         let store = IndexStore::new(relation, Logging::EachChange);
         let directory = directory(&store).map_err(|e| in_index(relation, e)).or_raise();
-        let settings = guc::settings(&IndexOptions::of(relation), None, false);
+        let settings = guc::settings(&IndexOptions::of(relation), None, 1.0, false);
         pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
 
         let rows = info.tuples.max(1.0);

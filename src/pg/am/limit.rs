@@ -146,6 +146,8 @@ unsafe fn remember(limited: Limited) {
 pub struct Wish {
     /// Rows that will be taken, if known.
     pub limit: Option<u64>,
+    /// Share of the rows that the planner expects to pass the filter.
+    pub passing: f32,
     /// Whether nothing above will stop before the last row.
     pub everything: bool,
     qual: *mut pg_sys::ExprState,
@@ -158,6 +160,7 @@ impl Default for Wish {
     fn default() -> Self {
         Self {
             limit: None,
+            passing: 1.0,
             everything: false,
             qual: std::ptr::null_mut(),
             context: std::ptr::null_mut(),
@@ -210,10 +213,14 @@ pub unsafe fn wish(scan: pg_sys::IndexScanDesc) -> Wish {
             // The executor must be the only one to evaluate it.
             return Wish::default();
         }
+        let table = f64::from((*(*(*scan).heapRelation).rd_rel).reltuples);
+        let expected = (*state.plan).plan_rows / table;
+        let passing = if !state.qual.is_null() && expected > 0.0 { expected.min(1.0) as f32 } else { 1.0 };
         let ties = i64::from((*limit).limitOption == pg_sys::LimitOption::LIMIT_OPTION_WITH_TIES);
         let rows = (*limit).count.saturating_add((*limit).offset).saturating_add(ties);
         Wish {
             limit: Some(rows.max(1) as u64),
+            passing,
             everything: false,
             qual: state.qual,
             context: state.ps_ExprContext,

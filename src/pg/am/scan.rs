@@ -183,7 +183,8 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
             heap.snapshot = snapshot;
             heap.wish = wish;
         }
-        let settings = guc::settings(&IndexOptions::of((*scan).indexRelation), wish.limit, wish.everything);
+        let options = IndexOptions::of((*scan).indexRelation);
+        let settings = guc::settings(&options, wish.limit, wish.passing, wish.everything);
         let search = match state.search.take() {
             Some(search) if search.reads(&directory) => search,
             _ => Search::new(directory, settings),
