@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .PHONY: help setup demo ask test test-pure test-server lint bench bench-kernel install package stop clean
 
 help: ## Shows the targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 setup: ## Prepares this machine: tools, embedded PostgreSQL
 	@scripts/setup.sh
