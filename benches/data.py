@@ -66,6 +66,8 @@ def load() -> Data:
     rows, queries = _read(path)
     if scale := os.environ.get("SCALE"):
         rows *= np.load(scale).astype(np.float32)[:, None]
+    if dims := os.environ.get("DIMS"):
+        rows = rows[:, : int(dims)]
     held_out = int(os.environ.get("QUERIES", "1000"))
     if queries is None:
         # Files are often sorted by topic: queries must come from everywhere.

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Measures vector_search beside pgvector (HNSW and IVFFlat) on one private server and writes a
-# report with curves to docs/benchmarks. PG_CONFIG must have pgvector; the embedded server has.
+# report with curves to docs/benchmarks. Without pgvector in PG_CONFIG's server it measures alone.
 #
 #   DATA=file      .npy (rows x dimensions), .fvecs, .bvecs or ann-benchmarks .hdf5;
 #                  by default the demo's texts (21,000 x 384)
 #   SCALE=file     .npy with a factor for each row (for quantized .npy files)
+#   DIMS=n         the first n columns only
 #   QUERIES=n      rows held out as queries (default 1000)     ROWS=n   rows to load at most
 #   METRIC=cosine  or l2, ip                                    NAME=x   of the report
-#   STEPS=list     of build,search,filter,insert,vacuum (default all); FULL=1 also the slow parts
+#   STEPS=list     of build,exact,search,filter,insert,vacuum (default all); FULL=1 also the slow parts
 set -euo pipefail
 . "$(dirname "$0")/../scripts/lib.sh"
 cd "$ROOT"
@@ -26,7 +27,7 @@ case "${DATA:-}" in
     *.hdf5) "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check h5py ;;
 esac
 
-server="$BUILD/bench/server"
+server="$BUILD/bench/server-$("$pg_config" --version | tr -dc 0-9 | cut -c1-2)"
 mkdir -p "$server"
 trap '"$ROOT/scripts/server.sh" stop "$server" || true' EXIT
 "$ROOT/scripts/server.sh" start "$server" "$pg_config" 5432 'shared_buffers = 2GB' \
