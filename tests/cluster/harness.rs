@@ -195,9 +195,15 @@ pub fn literal(vector: &[f32]) -> String {
     format!("[{}]", numbers.join(","))
 }
 
-struct Random(u64);
+/// Seeded random numbers (SplitMix64).
+pub struct Random(pub u64);
 
 impl Random {
+    /// A number below `n`.
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -206,7 +212,8 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn unit(&mut self) -> f32 {
+    /// A number between -1 and 1.
+    pub fn unit(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1u32 << 23) as f32 - 1.0
     }
 }

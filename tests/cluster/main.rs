@@ -6,6 +6,7 @@
 mod cancel;
 mod concurrency;
 mod crash;
+mod differential;
 mod faults;
 mod harness;
 mod readme;
