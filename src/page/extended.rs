@@ -3,7 +3,9 @@
 //! Records have one size per index; a page's count (special area) says how many of its places are given out.
 //! A list's extended pages are chained backwards from the newest through `next`.
 
-use super::page::{CONTENT_SIZE, Page};
+use std::ops::Range;
+
+use super::page::{CONTENT_SIZE, HEADER_SIZE, Page};
 use super::tid::{TID_SIZE, Tid};
 
 /// How records of a given size lie on a page.
@@ -27,6 +29,12 @@ impl Layout {
     /// Bytes of a record.
     pub fn record_size(&self) -> usize {
         self.record
+    }
+
+    /// The bytes of its page that record number `index` takes.
+    pub fn range(&self, index: usize) -> Range<usize> {
+        let start = HEADER_SIZE + index * self.record;
+        start..start + self.record
     }
 
     /// The record number `index`: its heap address, factors and codes.

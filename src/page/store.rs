@@ -1,6 +1,6 @@
 //! The seam to storage: a growable array of pages, read whole and changed atomically.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use super::page::Page;
 use crate::error::Result;
@@ -28,6 +28,10 @@ pub trait Store {
 
     /// Says that `count` pages from `block` on will be read soon.
     fn prefetch(&self, _block: u32, _count: u32) {}
+
+    /// Says that these bytes of a page (its special area always included) will be looked at very soon: a store
+    /// that knows where in memory they lie asks the processor for them.
+    fn touch(&self, _block: u32, _bytes: Range<usize>) {}
 
     /// Runs `f` on up to [`MAX_CHANGE_PAGES`] pages and applies what it wrote as one crash-atomic step.
     /// If `f` fails nothing is changed; if `f` wrote nothing nothing is logged.

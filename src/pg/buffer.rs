@@ -5,10 +5,12 @@
 //! reset `InterruptHoldoffCount`, and the abort of the transaction releases locks and pins itself.
 
 use std::cell::Cell;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
+use std::rc::Rc;
 
 use pgrx::pg_sys;
 
+use super::recent::Recent;
 use crate::error::{Error, Result};
 use crate::page::store::{Change, MAX_CHANGE_PAGES, PageHandle};
 use crate::page::{PAGE_SIZE, Page, Store};
@@ -26,6 +28,7 @@ pub enum Logging {
 pub struct IndexStore {
     relation: pg_sys::Relation,
     logging: Logging,
+    recent: Rc<Recent>,
     /// Pages known to exist.
     blocks: Cell<u32>,
     /// Pages that this backend had read from disk at the last prefetch.
@@ -35,7 +38,10 @@ pub struct IndexStore {
 impl IndexStore {
     /// The store of an open relation, which must stay open while the store lives.
     pub fn new(relation: pg_sys::Relation, logging: Logging) -> Self {
-        Self { relation, logging, blocks: Cell::new(0), pages_read: Cell::new(0) }
+        // SAFETY: a counter of this backend.
+        let read = unsafe { pg_sys::pgBufferUsage.shared_blks_read };
+        let recent = Recent::of(relation);
+        Self { relation, logging, recent, blocks: Cell::new(0), pages_read: Cell::new(read) }
     }
 
     /// The relation.
@@ -144,7 +150,7 @@ impl Store for IndexStore {
         self.exists(block)?;
         // SAFETY: the relation is open and the block exists.
         unsafe {
-            let buffer = pg_sys::ReadBuffer(self.relation, block);
+            let buffer = self.recent.pin(self.relation, block);
             pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
             Ok(ReadPage(Locked(buffer)))
         }
@@ -168,6 +174,10 @@ impl Store for IndexStore {
                 pg_sys::PrefetchBuffer(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM, b);
             }
         }
+    }
+
+    fn touch(&self, block: u32, bytes: Range<usize>) {
+        self.recent.touch(block, bytes);
     }
 
     fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R> {

@@ -69,3 +69,42 @@ pub unsafe fn count_index_scan(scan: pg_sys::IndexScanDesc) {
         }
     }
 }
+
+/// `ReadRecentBuffer`: pins `buffer` if it holds this block of the relation.
+///
+/// # Safety
+/// The relation is open; `buffer` is the number of a shared buffer.
+pub unsafe fn read_recent_buffer(relation: pg_sys::Relation, block: u32, buffer: pg_sys::Buffer) -> bool {
+    // SAFETY: the caller vouches for both.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        let file = (*relation).rd_node;
+        #[cfg(not(feature = "pg15"))]
+        let file = (*relation).rd_locator;
+        pg_sys::ReadRecentBuffer(file, pg_sys::ForkNumber::MAIN_FORKNUM, block, buffer)
+    }
+}
+
+/// Counts a page found in shared buffers in the statistics views, as `ReadBuffer` does.
+///
+/// # Safety
+/// The relation is open.
+pub unsafe fn count_buffer_hit(relation: pg_sys::Relation) {
+    // SAFETY: the caller vouches for the relation; its counters are this backend's.
+    unsafe {
+        let counters = (*relation).pgstat_info;
+        if counters.is_null() {
+            return;
+        }
+        #[cfg(feature = "pg15")]
+        {
+            (*counters).t_counts.t_blocks_fetched += 1;
+            (*counters).t_counts.t_blocks_hit += 1;
+        }
+        #[cfg(not(feature = "pg15"))]
+        {
+            (*counters).counts.blocks_fetched += 1;
+            (*counters).counts.blocks_hit += 1;
+        }
+    }
+}

@@ -9,6 +9,7 @@ mod compat;
 pub mod error;
 mod guc;
 mod options;
+mod recent;
 mod stats;
 mod types;
 pub mod varlena;

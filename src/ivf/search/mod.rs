@@ -24,7 +24,7 @@ pub use self::scan::{Candidate, Scanner, Sink, Stats};
 use super::code::normalize;
 use super::directory::Directory;
 use crate::error::Result;
-use crate::page::{Store, Tid};
+use crate::page::{PAGE_SIZE, Store, Tid};
 use crate::quant::QueryCode;
 use crate::value::Metric;
 
@@ -67,8 +67,8 @@ pub trait Rows {
 const FIRST_WINDOW: u64 = 40;
 /// Rows of a first window for each that the filter is expected to let pass.
 const SPARE: f64 = 1.5;
-/// Rounds of an unlimited scan that follow the recall target; later ones read everything.
-const LAST_APPROXIMATE_ROUND: u32 = 1;
+/// How much wider a round's window is at least than the one before: rounds that read everything are few.
+const WIDER: u64 = 16;
 /// No window is smaller: the calibration is for ten rows.
 const LEAST_WINDOW: u64 = 10;
 
@@ -321,9 +321,8 @@ impl Search {
 
     /// Runs the next round. False if the scan is at its end.
     fn advance<S: Store>(&mut self, store: &S) -> Result<bool> {
-        let lists = self.directory.lists();
         let exhausted = self.round.reach == f64::INFINITY
-            && (self.round.probes >= lists || self.settings.order == Order::Off);
+            && (self.round.probes >= self.directory.lists() || self.settings.order == Order::Off);
         if exhausted {
             if self.round.done {
                 return Ok(false);
@@ -346,11 +345,14 @@ impl Search {
         // or far rows would leave before nearer ones of the next list.
         while probed < round.probes || (self.settings.order != Order::Off && !self.pool.is_full()) {
             let Some(list) = self.router.next_list() else { break };
+            if let Some(next) = self.router.peek() {
+                store.touch(self.directory.head(next).0, 0..PAGE_SIZE);
+            }
             let terms = self.router.terms(&self.directory, list, &self.rotated);
             self.scanner.list(store, &self.directory, &self.query, (list, terms, width), &mut self.pool)?;
             probed += 1;
         }
-        round.probes = probed.max(round.probes.min(lists));
+        round.probes = probed;
         round.reach = self.pool.finish();
         Ok(true)
     }
@@ -363,9 +365,7 @@ impl Search {
             let wanted = self.settings.limit.map_or(0, |l| l.saturating_sub(self.returned));
             // Rows the limit takes at the share of rows that passed so far, and half as many again.
             let needed = wanted.saturating_mul(3 * round.fetched.max(1)) / (2 * round.passed.max(1));
-            // Rounds that read everything are few.
-            let factor = if round.number >= LAST_APPROXIMATE_ROUND { 16 } else { 4 };
-            let least = round.window.saturating_mul(factor);
+            let least = round.window.saturating_mul(WIDER);
             round.window = needed.clamp(least, least.saturating_mul(16));
         }
         round.number += 1;
@@ -381,17 +381,17 @@ impl Search {
                 0 => effort::probes(&self.directory, target, 0.0),
                 n => n.min(lists),
             }
-        } else if wanted.is_none() && round.number > LAST_APPROXIMATE_ROUND {
+        } else if wanted.is_none() {
             // Who reads on and on wants all there is: from here on no row is lost.
             lists
-        } else if self.settings.probes > 0 {
-            // The lists asked for hold no more: twice as many.
-            let more = if round.reach == f64::INFINITY { 2 } else { 1 };
-            round.probes.saturating_mul(more).min(lists)
         } else {
-            let automatic = effort::probes(&self.directory, target, round.window as f64);
-            let more = if round.reach == f64::INFINITY { 2 } else { 1 };
-            automatic.max(round.probes.saturating_mul(more)).min(lists)
+            // The lists read hold no more: twice as many.
+            let further = round.probes.saturating_mul(if round.reach == f64::INFINITY { 2 } else { 1 });
+            let automatic = match self.settings.probes {
+                0 => effort::probes(&self.directory, target, round.window as f64),
+                _ => 0,
+            };
+            automatic.max(further).min(lists)
         };
     }
 }

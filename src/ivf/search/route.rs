@@ -65,6 +65,11 @@ impl Router {
         self.order.pop().map(|Reverse(key)| key as u32)
     }
 
+    /// The list that comes after those given out.
+    pub fn peek(&self) -> Option<u32> {
+        self.order.peek().map(|Reverse(key)| *key as u32)
+    }
+
     /// The exact terms of a list for the estimator.
     pub fn terms(&self, directory: &Directory, list: u32, query: &[f32]) -> Terms {
         let (codes, scale) = directory.centroid(list);

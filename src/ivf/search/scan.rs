@@ -7,7 +7,7 @@ use crate::ivf::insert::expect_owned;
 use crate::ivf::walk::{bits, guard_circle};
 use crate::kernel;
 use crate::page::codes::BLOCK;
-use crate::page::{NO_BLOCK, PageKind, RecordRef, Store, Tid};
+use crate::page::{NO_BLOCK, PAGE_SIZE, PageKind, RecordRef, Store, Tid};
 use crate::quant::{QueryCode, Stage1};
 
 /// A row that may be among the nearest.
@@ -89,6 +89,10 @@ impl Scanner {
             let next = {
                 let page = store.read(block)?;
                 expect_owned(&page, block, PageKind::Codes, list)?;
+                let next = page.next();
+                if next != NO_BLOCK {
+                    store.touch(next, 0..PAGE_SIZE);
+                }
                 for b in 0..layout.blocks() {
                     let view = layout.block(&page, b);
                     let live = view.live();
@@ -118,15 +122,15 @@ impl Scanner {
                         &sums,
                         sink.threshold(),
                         |slot, bound| {
-                            survivors.push(Survivor {
-                                bound,
-                                sum: sums[slot],
-                                reference: view.reference(slot),
-                            });
+                            let reference = view.reference(slot);
+                            if let Some(layout) = directory.extended {
+                                store.touch(reference.block, layout.range(usize::from(reference.offset)));
+                            }
+                            survivors.push(Survivor { bound, sum: sums[slot], reference });
                         },
                     );
                 }
-                page.next()
+                next
             };
             self.finish_split(store, directory, query, (list, &stage), sink)?;
             self.refine(store, directory, query, (list, terms, width), sink)?;
