@@ -50,3 +50,18 @@ COMMENT ON FUNCTION ivf_check(regclass, boolean) IS 'verifies every page of an i
 
 -- Reads whole tables whatever the caller may see of them.
 REVOKE ALL ON FUNCTION ivf_check(regclass, boolean) FROM PUBLIC;
+
+CREATE FUNCTION ivf_recall(index regclass, sample_size int DEFAULT 100, k int DEFAULT 10) RETURNS jsonb
+    AS 'MODULE_PATHNAME', 'ivf_recall_wrapper' LANGUAGE C VOLATILE STRICT;
+
+COMMENT ON FUNCTION ivf_recall(regclass, int, int) IS 'measures the recall of an ivf index beside an exact pass over its table';
+
+CREATE FUNCTION ivf_recalibrate(index regclass) RETURNS jsonb
+    AS 'MODULE_PATHNAME', 'ivf_recalibrate_wrapper' LANGUAGE C VOLATILE STRICT;
+
+COMMENT ON FUNCTION ivf_recalibrate(regclass) IS 'measures anew how many lists a recall target needs';
+
+CREATE FUNCTION ivf_recalibrate(index regclass, queries vector[]) RETURNS jsonb
+    AS 'MODULE_PATHNAME', 'ivf_recalibrate_for_wrapper' LANGUAGE C VOLATILE STRICT;
+
+COMMENT ON FUNCTION ivf_recalibrate(regclass, vector[]) IS 'measures how many lists a recall target needs for such queries';

@@ -7,17 +7,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms in order; each may use itself and what comes before it.
-const ROOMS: [&str; 8] = ["error", "kernel", "value", "cluster", "quant", "page", "ivf", "pg"];
+const ROOMS: [&str; 9] = ["error", "random", "kernel", "value", "cluster", "quant", "page", "ivf", "pg"];
 /// What a room may use of the rooms before it (`structure.md`, section 2).
-const MAY_USE: [(&str, &[&str]); 8] = [
+const MAY_USE: [(&str, &[&str]); 9] = [
     ("error", &[]),
+    ("random", &[]),
     ("kernel", &[]),
     ("value", &["error", "kernel"]),
-    ("cluster", &["error", "kernel"]),
-    ("quant", &["error", "kernel"]),
+    ("cluster", &["error", "random", "kernel"]),
+    ("quant", &["error", "random", "kernel"]),
     ("page", &["error", "value", "kernel"]),
     ("ivf", &["error", "kernel", "value", "cluster", "quant", "page"]),
-    ("pg", &["error", "kernel", "value", "cluster", "quant", "page", "ivf"]),
+    ("pg", &["error", "random", "kernel", "value", "cluster", "quant", "page", "ivf"]),
 ];
 
 fn sources() -> Vec<(PathBuf, String)> {

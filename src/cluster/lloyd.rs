@@ -2,9 +2,9 @@
 //! repair of wasted centroids.
 
 use super::gemm::{BLOCK, Packed, Rows, Work};
-use super::random::SplitMix64;
 use super::repair::repair;
 use crate::error::Result;
+use crate::random::SplitMix64;
 
 /// Share of rows that move, or of the inertia that is gained, below which the iterations stop.
 const SETTLED: f64 = 0.005;

@@ -9,7 +9,6 @@ mod gemm;
 mod lloyd;
 pub mod parallel;
 mod pca;
-mod random;
 mod repair;
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,8 @@
 //! Halko, Martinsson, Tropp, "Finding structure with randomness", SIAM Review 53, 2011).
 
 use super::gemm::{Packed, Rows, Work};
-use super::random::SplitMix64;
 use crate::error::Result;
+use crate::random::SplitMix64;
 
 /// Below this many dimensions a reduction does not pay.
 const MIN_DIMS: usize = 193;

@@ -3,8 +3,8 @@
 
 use super::gemm::{Rows, Work};
 use super::lloyd::{Members, Near};
-use super::random::SplitMix64;
 use crate::error::Result;
+use crate::random::SplitMix64;
 
 /// One list in this many, those of the highest inertia, is looked at in a round besides one for every
 /// empty list.

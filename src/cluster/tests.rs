@@ -1,8 +1,8 @@
 //! Tests of k-means and assignment.
 
-use super::random::SplitMix64;
 use super::{Assigner, train};
 use crate::error::{Error, Kind, Result};
+use crate::random::SplitMix64;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::cell::Cell;
 use std::time::{Duration, Instant};

@@ -4,8 +4,8 @@ use super::Step;
 use super::gemm::{BLOCK, Packed, Rows, Work};
 use super::lloyd::{Members, Near, lloyd, means};
 use super::pca;
-use super::random::SplitMix64;
 use crate::error::Result;
+use crate::random::SplitMix64;
 use rayon::ThreadPool;
 
 /// Components beyond this are damage or a joke: their squares leave the range of f32.

@@ -5,17 +5,22 @@
 //! reach. The share of ranks below P is the recall of P probes.
 
 use super::build::Progress;
+use super::code::normalize;
 use super::directory::Directory;
 use super::search::{Candidate, Router, Scanner, Sink};
-use crate::error::Result;
-use crate::page::meta::TARGETS;
+use crate::error::{Error, Kind, Result};
+use crate::page::meta::{META_BLOCK, TARGETS};
 use crate::page::{Meta, Store};
 use crate::quant::QueryCode;
+use crate::value::Metric;
 
 /// Neighbours whose lists count.
 const NEIGHBOURS: usize = 10;
 /// Fewer queries say too little: every list is probed then.
 const LEAST_QUERIES: usize = 50;
+/// As many queries as compare about this many codes, within bounds.
+const CODES: u64 = 200_000_000;
+const QUERIES: std::ops::RangeInclusive<u64> = 300..=1000;
 /// Candidates for the weight of a list's radius in its routing score.
 const WEIGHTS: [f32; 6] = [0.0, 0.15, 0.3, 0.45, 0.6, 0.9];
 /// Width of the bounds while calibrating, in standard deviations.
@@ -25,21 +30,87 @@ const WIDTH: f32 = 2.0;
 const RESERVE: f32 = 0.2;
 const MOST_RESERVE: f32 = 0.01;
 
+/// Where the queries of a calibration come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queries {
+    /// Rows of the index, each of which finds itself first.
+    Rows,
+    /// Vectors as the users ask them.
+    Asked,
+}
+
+/// Queries for an index of about so many rows.
+pub fn queries_for(rows: u64) -> std::ops::RangeInclusive<usize> {
+    let most = (CODES / rows.max(1)).clamp(*QUERIES.start(), *QUERIES.end());
+    *QUERIES.start() as usize..=most as usize
+}
+
+/// Calibrates a finished index anew and stores the result, which scans that begin later follow. `vectors`
+/// are as the table has them, one after the other.
+///
+/// # Errors
+/// Too few queries; damage, the store's errors and [`Progress::tick`]'s.
+pub fn recalibrate<S: Store>(
+    store: &S,
+    vectors: &[f32],
+    queries: Queries,
+    progress: &dyn Progress,
+) -> Result<Meta> {
+    let directory = Directory::load(store)?;
+    let (dims, padded) = (directory.dims(), directory.padded());
+    let mut unit = vec![0.0; dims];
+    let mut points = Vec::with_capacity(vectors.len() / dims * padded);
+    for vector in vectors.chunks_exact(dims) {
+        let at = points.len();
+        points.resize(at + padded, 0.0);
+        let usable = if directory.metric() == Metric::Cosine {
+            normalize(vector, &mut unit) && {
+                directory.transform(&unit, &mut points[at..]);
+                true
+            }
+        } else {
+            directory.transform(vector, &mut points[at..]);
+            true
+        };
+        if !usable || points[at..].iter().any(|x| !x.is_finite()) {
+            points.truncate(at);
+        }
+    }
+    let count = points.len() / padded;
+    if directory.lists() > 1 && count < LEAST_QUERIES {
+        let message = format!("{LEAST_QUERIES} vectors are needed to calibrate an ivf index, not {count}");
+        return Err(Error::new(Kind::InvalidParameter, message));
+    }
+    let meta = calibrate(store, directory.meta.clone(), &points, queries, progress)?;
+    store.change(|change| {
+        let handle = change.open(META_BLOCK)?;
+        meta.write(change.page_mut(handle));
+        Ok(())
+    })?;
+    Ok(meta)
+}
+
 /// Completes `meta` with the routing weight and the table of probes.
 ///
 /// # Errors
 /// Damage, the store's errors and [`Progress::tick`]'s.
-pub fn calibrate<S: Store>(store: &S, meta: Meta, queries: &[f32], progress: &dyn Progress) -> Result<Meta> {
+pub fn calibrate<S: Store>(
+    store: &S,
+    meta: Meta,
+    points: &[f32],
+    queries: Queries,
+    progress: &dyn Progress,
+) -> Result<Meta> {
     let directory = Directory::with_meta(store, meta)?;
-    let count = queries.len() / directory.padded();
+    let count = points.len() / directory.padded();
     if directory.lists() == 1 || count < LEAST_QUERIES {
         return Ok(directory.meta);
     }
     progress.total(count as u64);
     let mut ranks: [Vec<u32>; WEIGHTS.len()] = Default::default();
     let mut state = Query::new(&directory);
-    for (i, query) in queries.chunks_exact(directory.padded()).enumerate() {
-        let lists = state.neighbours(store, &directory, query)?;
+    for (i, query) in points.chunks_exact(directory.padded()).enumerate() {
+        let lists = state.neighbours(store, &directory, query, queries)?;
         for (weight, ranks) in WEIGHTS.iter().zip(&mut ranks) {
             state.ranks(&directory, &lists, *weight, ranks);
         }
@@ -78,16 +149,24 @@ impl Query {
         }
     }
 
-    /// The lists of the nearest rows, the very nearest (the query itself) left out.
-    fn neighbours<S: Store>(&mut self, store: &S, directory: &Directory, query: &[f32]) -> Result<Vec<u32>> {
+    /// The lists of the nearest rows, without the query itself if it is a row.
+    fn neighbours<S: Store>(
+        &mut self,
+        store: &S,
+        directory: &Directory,
+        query: &[f32],
+        queries: Queries,
+    ) -> Result<Vec<u32>> {
+        let itself = usize::from(queries == Queries::Rows);
+        let wanted = NEIGHBOURS + itself;
         self.code.set(&directory.codec, query);
         self.router.start(directory, query);
-        let mut nearest = Nearest { rows: Vec::with_capacity(NEIGHBOURS + 2) };
+        let mut nearest = Nearest { wanted, rows: Vec::with_capacity(wanted + 1) };
         while let Some(list) = self.router.next_list() {
             let terms = self.router.terms(directory, list, query);
             self.scanner.list(store, directory, &self.code, (list, terms, WIDTH), &mut nearest)?;
         }
-        Ok(nearest.rows.iter().skip(1).map(|r| r.1).collect())
+        Ok(nearest.rows.iter().skip(itself).map(|r| r.1).collect())
     }
 
     fn ranks(&mut self, directory: &Directory, lists: &[u32], weight: f32, out: &mut Vec<u32>) {
@@ -102,12 +181,13 @@ impl Query {
 
 /// The nearest rows by their upper bounds (whose widths hardly differ), ascending, with their lists.
 struct Nearest {
+    wanted: usize,
     rows: Vec<(f32, u32)>,
 }
 
 impl Sink for Nearest {
     fn threshold(&self) -> f32 {
-        if self.rows.len() <= NEIGHBOURS {
+        if self.rows.len() < self.wanted {
             return f32::INFINITY;
         }
         self.rows.last().map_or(f32::INFINITY, |r| r.0)
@@ -115,9 +195,9 @@ impl Sink for Nearest {
 
     fn push(&mut self, list: u32, candidate: Candidate) {
         let at = self.rows.partition_point(|r| r.0 <= candidate.upper);
-        if at <= NEIGHBOURS {
+        if at < self.wanted {
             self.rows.insert(at, (candidate.upper, list));
-            self.rows.truncate(NEIGHBOURS + 1);
+            self.rows.truncate(self.wanted);
         }
     }
 }

@@ -6,7 +6,7 @@ use super::directory::Directory;
 use super::walk;
 use crate::error::Result;
 use crate::page::meta::{TARGETS, VERSION};
-use crate::page::{PAGE_SIZE, Store};
+use crate::page::{Meta, PAGE_SIZE, Store};
 use crate::value::Metric;
 
 /// The state of an index.
@@ -80,7 +80,6 @@ pub fn info<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Info> 
     }
     let pages = store.blocks()?;
     let size = u64::from(pages) * PAGE_SIZE as u64;
-    let calibrated = meta.probes.iter().any(|&p| p > 0);
     Ok(Info {
         version: VERSION,
         metric: match meta.metric {
@@ -101,17 +100,21 @@ pub fn info<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Info> 
         smallest_list: smallest,
         largest_list: largest,
         imbalance: if live > 0 { largest as f64 * f64::from(meta.lists) / live as f64 } else { 1.0 },
-        calibration: if calibrated {
-            TARGETS
-                .iter()
-                .zip(meta.probes)
-                .map(|(&target, probes)| Calibrated {
-                    recall_target: f64::from((target * 1e3).round()) / 1e3,
-                    probes,
-                })
-                .collect()
-        } else {
-            Vec::new()
-        },
+        calibration: calibration(meta),
     })
+}
+
+/// The calibration table as users see it; empty when every list is probed.
+pub fn calibration(meta: &Meta) -> Vec<Calibrated> {
+    if meta.probes.iter().all(|&p| p == 0) {
+        return Vec::new();
+    }
+    TARGETS
+        .iter()
+        .zip(meta.probes)
+        .map(|(&target, probes)| Calibrated {
+            recall_target: f64::from((target * 1e3).round()) / 1e3,
+            probes,
+        })
+        .collect()
 }

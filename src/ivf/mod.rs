@@ -1,7 +1,7 @@
 #![doc = include_str!("README.md")]
 
 pub mod build;
-mod calibrate;
+pub mod calibrate;
 pub mod check;
 pub mod code;
 pub mod cost;

@@ -108,3 +108,14 @@ pub unsafe fn count_buffer_hit(relation: pg_sys::Relation) {
         }
     }
 }
+
+/// Whether the current user owns a relation.
+pub fn owns_relation(relation: pg_sys::Oid) -> bool {
+    // SAFETY: looks up a catalog row; a missing relation raises.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return pg_sys::pg_class_ownercheck(relation, pg_sys::GetUserId());
+        #[cfg(not(feature = "pg15"))]
+        pg_sys::object_ownercheck(pg_sys::RelationRelationId, relation, pg_sys::GetUserId())
+    }
+}

@@ -74,8 +74,9 @@ pub fn define() {
             let probes = c"Number of lists a scan reads at first; 0 follows the recall target";
             pg_sys::add_int_reloption(kind, c"probes".as_ptr(), probes.as_ptr(), 0, 0, MAX_LISTS, light);
             let target = c"Share of the true nearest rows that a scan should find";
+            // 0 stands for "not set".
             let name = c"recall_target";
-            pg_sys::add_real_reloption(kind, name.as_ptr(), target.as_ptr(), 0.0, 0.0, 1.0, light);
+            pg_sys::add_real_reloption(kind, name.as_ptr(), target.as_ptr(), 0.0, 0.5, 1.0, light);
             OptionKind(kind)
         }
     });

@@ -3,6 +3,7 @@
 //! matrix, only a seed.
 
 use crate::kernel;
+use crate::random::SplitMix64;
 
 const ROUNDS: usize = 4;
 
@@ -27,12 +28,12 @@ impl Rotation {
     pub fn new(dims: usize, seed: u64) -> Self {
         let padded = padded_dims(dims);
         let block = 1 << padded.ilog2();
-        let mut state = seed;
+        let mut random = SplitMix64(seed);
         let mut bits = 0u64;
         let signs = (0..ROUNDS * padded)
             .map(|i| {
                 if i % 64 == 0 {
-                    bits = split_mix(&mut state);
+                    bits = random.bits();
                 }
                 let sign = if bits >> (i % 64) & 1 == 1 { -1.0 } else { 1.0 };
                 // The Hadamard transform's 1/sqrt(block) is applied with the signs, to the coordinates
@@ -71,12 +72,4 @@ impl Rotation {
             }
         }
     }
-}
-
-fn split_mix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }

@@ -1,5 +1,7 @@
 //! Results against brute force, through builds, inserts, deletes and vacuums.
 
+use vector_search::ivf::build::Silent;
+use vector_search::ivf::calibrate::{Queries, recalibrate};
 use vector_search::ivf::search::{Candidate, Order, Router, Scanner, Search, Settings, Sink};
 use vector_search::quant::QueryCode;
 use vector_search::value::Metric;
@@ -230,4 +232,32 @@ fn bounds_enclose_the_exact_values() {
             }
         }
     }
+}
+
+#[test]
+fn recalibration_follows_the_queries() {
+    let mut mixture = Mixture::new(64, 200, 0.9, 12);
+    let world = World::build(table(&mut mixture, 12_000), &options(64, Metric::L2));
+    let built = world.directory().meta.clone();
+    // Queries between the clusters: their neighbours lie in many lists.
+    let between = |mixture: &mut Mixture| -> Vec<f32> {
+        let (a, b) = (mixture.draw(), mixture.draw());
+        a.iter().zip(&b).map(|(x, y)| (x + y) / 2.0).collect()
+    };
+    let asked: Vec<f32> = (0..300).flat_map(|_| between(&mut mixture)).collect();
+    let queries: Vec<_> = (0..60).map(|_| between(&mut mixture)).collect();
+    let before = recall(&world, &queries, DEFAULT);
+    let meta = recalibrate(&world.store, &asked, Queries::Asked, &Silent).unwrap();
+    assert_eq!(world.directory().meta, meta, "the result is stored");
+    assert!(meta.probes[5] > built.probes[5], "{:?} to {:?}", built.probes, meta.probes);
+    let after = recall(&world, &queries, DEFAULT);
+    assert!(after >= 0.94 && after > before, "recall {before} to {after}");
+    world.check();
+
+    let rows: Vec<f32> = world.table.borrow().values().take(400).flatten().copied().collect();
+    let meta = recalibrate(&world.store, &rows, Queries::Rows, &Silent).unwrap();
+    assert!(meta.probes[5].abs_diff(built.probes[5]) <= built.probes[5] / 2 + 2, "{:?}", meta.probes);
+    let few = recalibrate(&world.store, &rows[..64 * 49], Queries::Rows, &Silent);
+    assert!(few.unwrap_err().message.contains("50 vectors are needed"));
+    assert_eq!(world.directory().meta, meta, "a failure changes nothing");
 }

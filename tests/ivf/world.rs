@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use vector_search::random::SplitMix64;
 
 use rayon::ThreadPool;
 use vector_search::error::Result;
@@ -20,11 +21,10 @@ pub struct Random(pub u64);
 
 impl Random {
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        let mut random = SplitMix64(self.0);
+        let next = random.bits();
+        self.0 = random.0;
+        next
     }
 
     pub fn below(&mut self, n: usize) -> usize {

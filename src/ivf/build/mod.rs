@@ -11,7 +11,7 @@ use rayon::ThreadPool;
 
 use self::model::Model;
 use self::runs::{Record, Runs};
-use super::calibrate;
+use super::calibrate::{self, Queries};
 use super::code::RowCode;
 use crate::cluster::{Assigner, parallel};
 use crate::error::Result;
@@ -128,7 +128,7 @@ pub fn build<S: Store>(
     progress.phase(Phase::Writing);
     let meta = write::index(store, &mut model, runs, spool, progress)?;
     progress.phase(Phase::Calibrating);
-    let meta = calibrate::calibrate(store, meta, &model.queries, progress)?;
+    let meta = calibrate::calibrate(store, meta, &model.queries, Queries::Rows, progress)?;
     write::finish(store, &meta)?;
     Ok(Built { rows })
 }

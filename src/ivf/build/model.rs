@@ -5,6 +5,7 @@ use rayon::ThreadPool;
 use super::{Options, Phase, Progress, Source};
 use crate::cluster::{self, Assigner};
 use crate::error::{Error, Kind, Result};
+use crate::ivf::calibrate::queries_for;
 use crate::ivf::code::normalize;
 use crate::ivf::directory::{Directory, Entry};
 use crate::kernel;
@@ -23,9 +24,6 @@ const SAMPLE_PER_LIST: usize = 64;
 /// A list needs at least this many sampled rows for a mean that says something.
 const MIN_SAMPLE_PER_LIST: usize = 8;
 const ITERATIONS: usize = 10;
-/// Sampled rows kept as calibration queries: as many as compare about this many codes, within bounds.
-const CALIBRATION_CODES: u64 = 200_000_000;
-const QUERIES: std::ops::RangeInclusive<u64> = 300..=1000;
 
 /// A trained index before its rows are known.
 pub struct Model {
@@ -50,8 +48,8 @@ pub fn train(
     let hint = source.rows_hint();
     let wanted = wanted_lists(options, hint);
     progress.phase(Phase::Sampling);
-    let most_queries = (CALIBRATION_CODES / hint.max(1)).clamp(*QUERIES.start(), *QUERIES.end()) as usize;
-    let want = sample_size(options, wanted, hint, most_queries);
+    let bounds = queries_for(hint);
+    let want = sample_size(options, wanted, hint, *bounds.end());
     progress.total(want as u64);
     let mut sample = Vec::new();
     let mut unit = vec![0.0; dims];
@@ -74,7 +72,7 @@ pub fn train(
     }
     let lists = (wanted as usize).min((rows / MIN_SAMPLE_PER_LIST).max(1));
     // Centroids fit the rows they were trained on better than others: calibration takes rows of its own.
-    let queries = most_queries.min((rows / 4).max(*QUERIES.start() as usize)).min(rows);
+    let queries = (rows / 4).clamp(*bounds.start(), *bounds.end()).min(rows);
     spread_to_front(&mut sample, dims, queries);
     let spare = rows >= 4 * queries && rows - queries >= lists * MIN_SAMPLE_PER_LIST;
     let training = if spare { &sample[queries * dims..] } else { &sample[..] };

@@ -18,7 +18,8 @@ use std::rc::Rc;
 
 pub use self::effort::{CALIBRATED_ROWS, probes, width};
 use self::everything::Everything;
-use self::pool::{Nearest, Pool, Ready};
+pub use self::pool::Nearest;
+use self::pool::{Pool, Ready};
 pub use self::route::Router;
 pub use self::scan::{Candidate, Scanner, Sink, Stats};
 use super::code::normalize;

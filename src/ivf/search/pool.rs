@@ -186,6 +186,21 @@ impl Nearest {
         }
     }
 
+    /// How many rows there are, as many as wanted at most.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The greatest key of the rows wanted.
+    pub fn farthest(&self) -> Option<f64> {
+        self.keys.peek().map(|k| k.0)
+    }
+
     /// Whether there are as many rows as wanted with keys up to `complete`.
     pub fn complete(&self, complete: f64) -> bool {
         self.keys.len() >= self.wanted && self.keys.peek().is_none_or(|k| k.0 <= complete)

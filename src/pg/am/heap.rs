@@ -1,4 +1,4 @@
-//! The table as the build sees it: sampled by blocks, then read whole.
+//! The table behind an index: sampled by blocks, and read whole.
 
 use std::ffi::c_void;
 
@@ -11,6 +11,7 @@ use crate::ivf::build::Source;
 use crate::page::Tid;
 use crate::pg::error::{OrRaise, raise};
 use crate::pg::varlena::Vector;
+use crate::random::SplitMix64;
 
 /// Blocks read to learn how many rows a block holds.
 const DENSITY_BLOCKS: usize = 64;
@@ -88,7 +89,7 @@ impl Table {
                 self.index,
                 self.info,
                 false,
-                true,
+                !(*self.info).ii_Concurrent,
                 false,
                 first,
                 count,
@@ -168,7 +169,82 @@ impl Source for Table {
     }
 }
 
+/// Gives every row of the index's table that `snapshot` sees, as the index has it (as amcheck's
+/// `bt_check_every_level` does).
+///
+/// # Safety
+/// The relations are open and belong together; the snapshot is registered or active.
+pub unsafe fn each_row(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    dims: usize,
+    snapshot: pg_sys::Snapshot,
+    sink: &mut dyn FnMut(Tid, &[f32]) -> Result<()>,
+) {
+    let mut state = Visit { dims, sink };
+    let state = (&raw mut state).cast();
+    // SAFETY: the caller vouches for the arguments; the scan ends with the build scan (heapam_handler.c).
+    unsafe {
+        let info = concurrent(index);
+        let scan = pg_sys::table_beginscan_strat(heap, snapshot, 0, std::ptr::null_mut(), true, false);
+        pg_sys::table_index_build_scan(heap, index, info, false, false, Some(visit), state, scan);
+    }
+}
+
+/// What to read a table for an index with while others may write it: rows as a snapshot sees them.
+///
+/// # Safety
+/// The index is open.
+unsafe fn concurrent(index: pg_sys::Relation) -> *mut pg_sys::IndexInfo {
+    // SAFETY: the caller passes an open index.
+    unsafe {
+        let info = pg_sys::BuildIndexInfo(index);
+        (*info).ii_Concurrent = true;
+        (*info).ii_Unique = false;
+        info
+    }
+}
+
 impl Table {
+    /// The table of a finished index, which others may read and write.
+    ///
+    /// # Safety
+    /// The relations are open and belong together.
+    pub unsafe fn of_index(heap: pg_sys::Relation, index: pg_sys::Relation, dims: usize, seed: u64) -> Self {
+        // SAFETY: the caller vouches for the index.
+        Self::new(heap, index, unsafe { concurrent(index) }, dims, seed)
+    }
+
+    /// Gives about `want` rows from all over the table: a few from each of many blocks.
+    pub fn scattered(&mut self, want: usize, sink: &mut dyn FnMut(Tid, &[f32])) {
+        let each = want.div_ceil(self.order.len().max(1));
+        let mut chosen: Vec<(Tid, Vec<f32>)> = Vec::new();
+        for i in 0..self.order.len() {
+            let mut rows = Reservoir::new(each.min(want - chosen.len()), u64::from(self.order[i]));
+            self.offer(self.order[i], 1, &mut rows);
+            chosen.append(&mut rows.kept);
+        }
+        if chosen.len() < want / 2 {
+            // The rows are in few of the blocks, as those of a partial index may be.
+            let mut rows = Reservoir::new(want, 0);
+            self.offer(0, self.blocks, &mut rows);
+            chosen = rows.kept;
+        }
+        chosen.iter().for_each(|(tid, vector)| sink(*tid, vector));
+    }
+
+    fn offer(&self, first: u32, count: u32, rows: &mut Reservoir) {
+        if rows.size == 0 {
+            return;
+        }
+        let mut offer = |tid: Tid, vector: &[f32]| {
+            rows.offer(tid, vector);
+            Ok(())
+        };
+        let mut state = Visit { dims: self.dims, sink: &mut offer };
+        self.scan_blocks(first, count, Some(visit), (&raw mut state).cast());
+    }
+
     /// Blocks of the table.
     pub fn blocks(&self) -> u32 {
         self.blocks
@@ -178,20 +254,39 @@ impl Table {
 /// Random blocks in random order: all of them, or 2²⁰ of a larger table (k-means never needs more).
 fn shuffled(blocks: u32, seed: u64) -> Vec<u32> {
     const MOST: u32 = 1 << 20;
-    let mut state = seed;
-    let mut random = move |below: u64| {
-        // SplitMix64 (Steele, Lea, Flood 2014).
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((u128::from(z ^ (z >> 31)) * u128::from(below)) >> 64) as u64
-    };
+    let mut random = SplitMix64(seed);
     let kept = blocks.min(MOST);
     let stride = f64::from(blocks) / f64::from(kept.max(1));
     let mut order: Vec<u32> = (0..kept).map(|i| (f64::from(i) * stride) as u32).collect();
     for i in (1..order.len()).rev() {
-        order.swap(i, random(i as u64 + 1) as usize);
+        order.swap(i, random.below(i + 1));
     }
     order
+}
+
+/// A uniform sample of the rows that it is offered (Vitter's algorithm R).
+struct Reservoir {
+    size: usize,
+    kept: Vec<(Tid, Vec<f32>)>,
+    offered: usize,
+    random: SplitMix64,
+}
+
+impl Reservoir {
+    fn new(size: usize, seed: u64) -> Self {
+        Self { size, kept: Vec::new(), offered: 0, random: SplitMix64(seed) }
+    }
+
+    fn offer(&mut self, tid: Tid, vector: &[f32]) {
+        self.offered += 1;
+        if self.kept.len() < self.size {
+            self.kept.push((tid, vector.to_vec()));
+            return;
+        }
+        let at = self.random.below(self.offered);
+        if at < self.size {
+            self.kept[at].0 = tid;
+            self.kept[at].1.copy_from_slice(vector);
+        }
+    }
 }

@@ -33,8 +33,8 @@ struct Scan {
     started: bool,
 }
 
-/// The table behind the scan.
-struct Heap {
+/// The table behind a scan.
+pub(super) struct Heap {
     fetch: *mut pg_sys::IndexFetchTableData,
     slot: *mut pg_sys::TupleTableSlot,
     snapshot: pg_sys::Snapshot,
@@ -144,11 +144,7 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
         state.search = None;
         state.query = None;
         if let Some(heap) = state.heap.take() {
-            pg_sys::table_index_fetch_end(heap.fetch);
-            pg_sys::ExecDropSingleTupleTableSlot(heap.slot);
-            if let Column::Expression { executor, .. } = heap.column {
-                pg_sys::FreeExecutorState(executor);
-            }
+            heap.close();
         }
     }
 }
@@ -177,7 +173,9 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
         let wish = wish(scan);
         if state.heap.is_none() {
             let metric = state.metric;
-            state.heap = Some(PgMemoryContexts::For(state.context).switch_to(|_| open_heap(scan, metric)));
+            let (table, index) = ((*scan).heapRelation, (*scan).indexRelation);
+            let open = |_: &mut _| Heap::open(table, index, snapshot, metric);
+            state.heap = Some(PgMemoryContexts::For(state.context).switch_to(open));
         }
         if let Some(heap) = &mut state.heap {
             heap.snapshot = snapshot;
@@ -195,29 +193,50 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
     }
 }
 
-unsafe fn open_heap(scan: pg_sys::IndexScanDesc, metric: Metric) -> Heap {
-    // SAFETY: the caller passes a live scan of an open table and index.
-    unsafe {
-        let table = (*scan).heapRelation;
-        let info = pg_sys::BuildIndexInfo((*scan).indexRelation);
-        let attribute = (*info).ii_IndexAttrNumbers[0];
-        let column = if attribute != 0 {
-            Column::Attribute(i32::from(attribute))
-        } else {
-            Column::Expression { info, executor: pg_sys::CreateExecutorState() }
-        };
-        Heap {
-            fetch: pg_sys::table_index_fetch_begin(table),
-            slot: pg_sys::table_slot_create(table, std::ptr::null_mut()),
-            snapshot: (*scan).xs_snapshot,
-            column,
-            metric,
-            wish: Wish::default(),
+impl Heap {
+    /// The table of an index as `snapshot` sees it.
+    ///
+    /// # Safety
+    /// The relations are open and belong together; they and the snapshot outlive this, which lives in the
+    /// current memory context.
+    pub(super) unsafe fn open(
+        table: pg_sys::Relation,
+        index: pg_sys::Relation,
+        snapshot: pg_sys::Snapshot,
+        metric: Metric,
+    ) -> Self {
+        // SAFETY: the caller vouches for the relations.
+        unsafe {
+            let info = pg_sys::BuildIndexInfo(index);
+            let attribute = (*info).ii_IndexAttrNumbers[0];
+            let column = if attribute != 0 {
+                Column::Attribute(i32::from(attribute))
+            } else {
+                Column::Expression { info, executor: pg_sys::CreateExecutorState() }
+            };
+            Self {
+                fetch: pg_sys::table_index_fetch_begin(table),
+                slot: pg_sys::table_slot_create(table, std::ptr::null_mut()),
+                snapshot,
+                column,
+                metric,
+                wish: Wish::default(),
+            }
         }
     }
-}
 
-impl Heap {
+    /// Gives back what `open` took.
+    pub(super) fn close(self) {
+        // SAFETY: all three were made by `open` and are given back once.
+        unsafe {
+            pg_sys::table_index_fetch_end(self.fetch);
+            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+            if let Column::Expression { executor, .. } = self.column {
+                pg_sys::FreeExecutorState(executor);
+            }
+        }
+    }
+
     /// The indexed value of the row in the slot; `None` if it is NULL.
     unsafe fn datum(&mut self) -> Option<pg_sys::Datum> {
         // SAFETY: the slot holds a row of the table.
@@ -247,9 +266,10 @@ impl Heap {
 }
 
 /// The heap, with the query it is measured against.
-struct Measured<'a> {
-    heap: &'a mut Heap,
-    query: Option<&'a [f32]>,
+pub(super) struct Measured<'a> {
+    pub(super) heap: &'a mut Heap,
+    /// `None` is SQL's NULL.
+    pub(super) query: Option<&'a [f32]>,
 }
 
 impl Rows for Measured<'_> {

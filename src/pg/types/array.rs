@@ -6,6 +6,7 @@ use pgrx::{FromDatum, direct_function_call, pg_sys};
 
 use crate::error::{self, Error, Kind};
 use crate::pg::error::raise;
+use crate::pg::varlena::Vector;
 
 /// Start of the elements of a one-dimensional array without nulls: header, dimension, lower bound, aligned.
 const HEADER: usize = (size_of::<pg_sys::ArrayType>() + 2 * size_of::<i32>()).next_multiple_of(8);
@@ -53,6 +54,26 @@ impl Array {
             let to = header.cast::<u8>().add(HEADER).cast::<T>();
             to.copy_from_nonoverlapping(elements.as_ptr(), elements.len());
             Self { header }
+        }
+    }
+
+    /// The elements of an array of vectors.
+    pub fn vectors(&self) -> Vec<Vector> {
+        let (mut datums, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+        // SAFETY: the argument is declared as vector[]: elements are int-aligned values of variable length.
+        // The server fills as many datums and flags as it counts.
+        unsafe {
+            let oid = self.element_type();
+            let (align, to) = (b'i' as std::ffi::c_char, &raw mut datums);
+            pg_sys::deconstruct_array(self.header, oid, -1, false, align, to, &raw mut nulls, &raw mut count);
+            (0..usize::try_from(count).unwrap_or(0))
+                .map(|i| {
+                    if *nulls.add(i) {
+                        raise(Error::new(Kind::NullNotAllowed, "array must not contain nulls"));
+                    }
+                    Vector::from_raw(*datums.add(i))
+                })
+                .collect()
         }
     }
 

@@ -1,6 +1,6 @@
 //! SQL-callable functions of the types: a few lines each, over `value`.
 
-mod array;
+pub mod array;
 mod bits;
 mod text;
 mod vector;

@@ -10,7 +10,7 @@ SELECT extversion, extrelocatable FROM pg_extension WHERE extname = 'vector_sear
 SELECT p.oid::regprocedure AS function, pg_get_function_result(p.oid) AS result, provolatile AS v,
        proisstrict AS strict, proparallel AS p
 FROM pg_proc p JOIN members m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
-ORDER BY p.proname COLLATE "C", 1::text COLLATE "C";
+ORDER BY p.proname COLLATE "C", pg_get_function_identity_arguments(p.oid) COLLATE "C";
 
 -- Every operator: commutator, negator, estimators
 SELECT o.oid::regoperator AS operator, oprresult::regtype AS result, oprcom::regoperator AS commutator,
@@ -32,4 +32,4 @@ JOIN pg_am am ON am.oid = opcmethod ORDER BY amname, opcname;
 -- Every cast
 SELECT castsource::regtype AS source, casttarget::regtype AS target, castcontext, castmethod
 FROM pg_cast c JOIN members m ON m.classid = 'pg_cast'::regclass AND m.objid = c.oid
-ORDER BY 1::text COLLATE "C", 2::text COLLATE "C";
+ORDER BY castsource::regtype::text COLLATE "C", casttarget::regtype::text COLLATE "C";

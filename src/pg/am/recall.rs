@@ -1,0 +1,311 @@
+//! `ivf_recall`: what the scans of an index find, beside an exact pass over its table. `ivf_recalibrate`:
+//! measuring anew how many lists a recall target needs.
+
+use std::ffi::CString;
+use std::time::Instant;
+
+use pgrx::prelude::pg_extern;
+use pgrx::{JsonB, PgRelation, pg_sys};
+use serde::Serialize;
+
+use super::functions::{LOCK, json, open};
+use super::heap::{Table, each_row};
+use super::scan::{Heap, Measured};
+use super::{directory, opclass};
+use crate::error::{Error, Kind, Result};
+use crate::ivf::build::{Phase, Progress};
+use crate::ivf::calibrate::{Queries, queries_for, recalibrate};
+use crate::ivf::info::{Calibrated, calibration};
+use crate::ivf::search::{Nearest, Rows, Search};
+use crate::kernel;
+use crate::page::Tid;
+use crate::pg::buffer::{IndexStore, Logging};
+use crate::pg::compat::owns_relation;
+use crate::pg::error::{OrRaise, in_index, raise};
+use crate::pg::options::IndexOptions;
+use crate::pg::types::array::Array;
+use crate::pg::{guc, relation_name};
+use crate::value::Metric;
+
+const MOST_QUERIES: i32 = 10_000;
+const MOST_NEIGHBOURS: i32 = 1000;
+/// Keeps VACUUM and other recalibrations away, but neither readers nor writers.
+const MAINTENANCE: pg_sys::LOCKMODE = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
+/// Recall below this is counted as poor.
+const POOR: f64 = 0.8;
+
+/// A row that is searched for as if it were a query.
+struct Query {
+    row: Tid,
+    vector: Vec<f32>,
+    /// The values of its nearest other rows.
+    nearest: Nearest,
+}
+
+/// The answer of `ivf_recall`. Lists, codes and rows are means per query.
+#[derive(Default, Serialize)]
+struct Report {
+    queries: usize,
+    k: i32,
+    recall: Option<f64>,
+    worst: Option<f64>,
+    poor_queries: usize,
+    lists: f64,
+    codes: f64,
+    heap_rows: f64,
+    median_ms: f64,
+}
+
+/// The table without one row.
+struct Others<'a> {
+    rows: Measured<'a>,
+    left_out: Tid,
+}
+
+impl Rows for Others<'_> {
+    fn distance(&mut self, tid: Tid) -> Result<Option<f64>> {
+        if tid == self.left_out { Ok(None) } else { self.rows.distance(tid) }
+    }
+}
+
+/// Searches for `sample_size` rows of the table by the index, with the settings of the session and the index,
+/// and compares the `k` nearest others with those of an exact pass over the table.
+#[pg_extern(sql = false)]
+fn ivf_recall(index: pg_sys::Oid, sample_size: i32, k: i32) -> JsonB {
+    between("sample_size", sample_size, MOST_QUERIES);
+    between("k", k, MOST_NEIGHBOURS);
+    let relation = open(index, LOCK);
+    let index = relation.as_ptr();
+    let named = |e| in_index(index, e);
+    let dims = opclass::dimensions(index).or_raise();
+    let metric = opclass::metric(index).or_raise();
+    fits(sample_size as usize, dims, k as usize);
+    // SAFETY: the relations stay open to the end; the snapshot is the statement's.
+    let report = unsafe {
+        let table = PgRelation::with_lock((*relation.rd_index).indrelid, LOCK);
+        readable(&table);
+        let snapshot = pg_sys::GetActiveSnapshot();
+        let mut queries = sample(&table, index, dims, metric, (sample_size as usize, k as usize));
+        exact(&table, index, (dims, metric), snapshot, &mut queries).map_err(named).or_raise();
+        let mut heap = Heap::open(table.as_ptr(), index, snapshot, metric);
+        let report = approximate(index, &mut heap, &queries, k).map_err(named).or_raise();
+        heap.close();
+        report
+    };
+    json(&report)
+}
+
+fn between(name: &str, value: i32, most: i32) {
+    if !(1..=most).contains(&value) {
+        let message = format!("{name} must be between 1 and {most}, not {value}");
+        raise(Error::new(Kind::InvalidParameter, message));
+    }
+}
+
+/// Raises unless the queries fit `maintenance_work_mem`.
+fn fits(queries: usize, dims: usize, k: usize) {
+    // SAFETY: reading a setting (kB).
+    let limit = unsafe { pg_sys::maintenance_work_mem } as usize;
+    let needed = queries.saturating_mul(4 * dims + 8 * k) / 1024;
+    if needed > limit {
+        let message =
+            format!("{queries} queries need {needed} kB, more than maintenance_work_mem ({limit} kB)");
+        let hint = "Ask for a smaller sample, or raise maintenance_work_mem.";
+        raise(Error::new(Kind::LimitExceeded, message).with_hint(hint));
+    }
+}
+
+/// Raises unless the user may read all rows of the table.
+unsafe fn readable(table: &PgRelation) {
+    let oid = table.oid();
+    // SAFETY: the relation is open; aclcheck_error raises.
+    unsafe {
+        let user = pg_sys::GetUserId();
+        let may = pg_sys::pg_class_aclcheck(oid, user, pg_sys::AclMode::from(pg_sys::ACL_SELECT));
+        if may != pg_sys::AclResult::ACLCHECK_OK {
+            let name = CString::new(relation_name(table.as_ptr())).unwrap_or_default();
+            pg_sys::aclcheck_error(may, pg_sys::ObjectType::OBJECT_TABLE, name.as_ptr());
+        }
+        if pg_sys::check_enable_rls(oid, pg_sys::InvalidOid, true)
+            == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
+        {
+            let name = relation_name(table.as_ptr());
+            let message = format!("row-level security hides rows of table \"{name}\" from this role");
+            let hint = "Use a role that the policies do not apply to.";
+            raise(Error::new(Kind::NotSupported, message).with_hint(hint));
+        }
+    }
+}
+
+/// Rows from all over the table.
+unsafe fn sample(
+    table: &PgRelation,
+    index: pg_sys::Relation,
+    dims: usize,
+    metric: Metric,
+    (count, k): (usize, usize),
+) -> Vec<Query> {
+    let mut queries = Vec::new();
+    // SAFETY: both relations are open.
+    let mut rows = unsafe { Table::of_index(table.as_ptr(), index, dims, random_seed()) };
+    rows.scattered(count, &mut |row, vector| {
+        if searchable(metric, vector) {
+            let mut nearest = Nearest::default();
+            nearest.start(k);
+            queries.push(Query { row, vector: vector.to_vec(), nearest });
+        }
+    });
+    queries
+}
+
+/// Whether the index has such a vector: a zero vector has no direction.
+fn searchable(metric: Metric, vector: &[f32]) -> bool {
+    metric != Metric::Cosine || kernel::norm_squared(vector) > 0.0
+}
+
+fn random_seed() -> u64 {
+    let mut seed = [0u8; 8];
+    // SAFETY: pg_strong_random fills as many bytes as it is told; a failure leaves some fixed seed.
+    unsafe { pg_sys::pg_strong_random(seed.as_mut_ptr().cast(), seed.len()) };
+    u64::from_ne_bytes(seed)
+}
+
+/// One pass over the table: the nearest rows of all queries.
+unsafe fn exact(
+    table: &PgRelation,
+    index: pg_sys::Relation,
+    (dims, metric): (usize, Metric),
+    snapshot: pg_sys::Snapshot,
+    queries: &mut [Query],
+) -> Result<()> {
+    let mut visit = |row: Tid, vector: &[f32]| {
+        pgrx::check_for_interrupts!();
+        if searchable(metric, vector) {
+            for query in queries.iter_mut().filter(|q| q.row != row) {
+                query.nearest.push(metric.distance(vector, &query.vector)?);
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: both relations are open, the snapshot is active.
+    unsafe { each_row(table.as_ptr(), index, dims, snapshot, &mut visit) };
+    Ok(())
+}
+
+/// The same by the index.
+fn approximate(index: pg_sys::Relation, heap: &mut Heap, queries: &[Query], k: i32) -> Result<Report> {
+    let store = IndexStore::new(index, Logging::EachChange);
+    let settings = guc::settings(&IndexOptions::of(index), Some(k as u64), 1.0, false);
+    let mut search = Search::new(directory(&store)?, settings);
+    let mut times = Vec::new();
+    let mut recalls = Vec::new();
+    for query in queries {
+        let start = Instant::now();
+        let mut rows = Others { rows: Measured { heap, query: Some(&query.vector) }, left_out: query.row };
+        search.start(settings, Some(&query.vector));
+        let mut hits = 0;
+        for _ in 0..k {
+            let Some((_, value)) = search.next(&store, &mut rows)? else { break };
+            hits += usize::from(query.nearest.farthest().is_some_and(|f| value.total_cmp(&f).is_le()));
+        }
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+        if !query.nearest.is_empty() {
+            recalls.push(hits as f64 / query.nearest.len() as f64);
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    recalls.sort_by(f64::total_cmp);
+    let round = |x: f64| (x * 1e4).round() / 1e4;
+    let (stats, count) = (search.stats(), queries.len().max(1) as f64);
+    let mean = recalls.iter().sum::<f64>() / recalls.len().max(1) as f64;
+    Ok(Report {
+        queries: recalls.len(),
+        k,
+        recall: (!recalls.is_empty()).then(|| round(mean)),
+        worst: recalls.first().copied().map(round),
+        poor_queries: recalls.iter().filter(|&&r| r < POOR).count(),
+        lists: round(stats.lists as f64 / count),
+        codes: round(stats.codes as f64 / count),
+        heap_rows: round(stats.rows as f64 / count),
+        median_ms: times.get(times.len() / 2).copied().map_or(0.0, round),
+    })
+}
+
+/// The answer of `ivf_recalibrate`.
+#[derive(Serialize)]
+struct Recalibrated {
+    queries: usize,
+    calibration: Vec<Calibrated>,
+}
+
+struct Interruptible;
+
+impl Progress for Interruptible {
+    fn phase(&self, _: Phase) {}
+    fn total(&self, _: u64) {}
+    fn done(&self, _: u64) {}
+    fn tick(&self) -> Result<()> {
+        pgrx::check_for_interrupts!();
+        Ok(())
+    }
+}
+
+/// Calibrates an index with rows of its table as queries.
+#[pg_extern(sql = false)]
+fn ivf_recalibrate(index: pg_sys::Oid) -> JsonB {
+    renew(index, |table, index, dims| {
+        // SAFETY: both relations are open.
+        let mut rows = unsafe { Table::of_index(table.as_ptr(), index, dims, random_seed()) };
+        let want = *queries_for(crate::ivf::build::Source::rows_hint(&rows)).end();
+        let mut vectors = Vec::new();
+        rows.scattered(want, &mut |_, vector| vectors.extend_from_slice(vector));
+        (vectors, Queries::Rows)
+    })
+}
+
+/// Calibrates an index with queries as its users ask them.
+#[pg_extern(sql = false)]
+fn ivf_recalibrate_for(index: pg_sys::Oid, queries: Array) -> JsonB {
+    renew(index, |_, _, dims| {
+        let mut vectors = Vec::new();
+        for vector in queries.vectors() {
+            if vector.len() != dims {
+                let message = format!("expected {dims} dimensions, not {}", vector.len());
+                raise(Error::new(Kind::Data, message));
+            }
+            vectors.extend_from_slice(&vector);
+        }
+        (vectors, Queries::Asked)
+    })
+}
+
+/// Opens an index of the user's own, calibrates it with what `queries` gives, and reports.
+fn renew(
+    index: pg_sys::Oid,
+    queries: impl FnOnce(&PgRelation, pg_sys::Relation, usize) -> (Vec<f32>, Queries),
+) -> JsonB {
+    // SAFETY: IndexGetRelation raises for what is no index, unless told that it may be missing.
+    let table = unsafe { pg_sys::IndexGetRelation(index, true) };
+    // The table's lock comes first, as everywhere.
+    // SAFETY: opens by OID with a lock.
+    let table = (table != pg_sys::InvalidOid).then(|| unsafe { PgRelation::with_lock(table, MAINTENANCE) });
+    let relation = open(index, MAINTENANCE);
+    let Some(table) = table else {
+        raise(Error::new(Kind::Internal, "an ivf index has no table"));
+    };
+    let index = relation.as_ptr();
+    // SAFETY: the relation is open; aclcheck_error raises.
+    unsafe {
+        if !owns_relation(table.oid()) {
+            let name = CString::new(relation_name(index)).unwrap_or_default();
+            let (denied, kind) = (pg_sys::AclResult::ACLCHECK_NOT_OWNER, pg_sys::ObjectType::OBJECT_INDEX);
+            pg_sys::aclcheck_error(denied, kind, name.as_ptr());
+        }
+    }
+    let dims = opclass::dimensions(index).or_raise();
+    let (vectors, queries) = queries(&table, index, dims);
+    let store = IndexStore::new(index, Logging::EachChange);
+    let meta =
+        recalibrate(&store, &vectors, queries, &Interruptible).map_err(|e| in_index(index, e)).or_raise();
+    json(&Recalibrated { queries: vectors.len() / dims, calibration: calibration(&meta) })
+}
