@@ -8,6 +8,8 @@ import time
 from datetime import date
 from multiprocessing import Process, Queue
 from pathlib import Path
+from subprocess import run
+from threading import Event, Thread
 
 import numpy as np
 import psycopg
@@ -19,7 +21,7 @@ import report
 
 OPERATOR = {"cosine": "<=>", "l2": "<->", "ip": "<#>"}
 CLASS = {"cosine": "vector_cosine_ops", "l2": "vector_l2_ops", "ip": "vector_ip_ops"}
-STEPS = os.environ.get("STEPS", "build,exact,search,filter,insert,vacuum").split(",")
+STEPS = os.environ.get("STEPS", "build,memory,exact,cold,search,filter,insert,vacuum").split(",")
 FULL = bool(os.environ.get("FULL"))
 SELECTIVITIES = [0.5, 0.1, 0.01, 0.001]
 
@@ -37,7 +39,7 @@ def contenders(rows: int) -> list[Contender]:
     lists = max(rows // 1000, 10)
     return [
         Contender("vector_search ivf", "ours", "ivf", "", "ivf.recall_target",
-                  [0.8, 0.9, 0.95, 0.98, 0.99, 0.995]),
+                  [0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995]),
         Contender("pgvector hnsw", "theirs", "hnsw", "WITH (m = 16, ef_construction = 64)",
                   "hnsw.ef_search", [10, 20, 40, 80, 120, 200, 400, 800]),
         Contender("pgvector ivfflat", "theirs", "ivfflat", f"WITH (lists = {lists})",
@@ -76,6 +78,43 @@ def insert_rows(connection: psycopg.Connection, table: str, first: int, rows: np
         copy.write(struct.pack(">h", -1))
 
 
+class Peak:
+    """The most anonymous memory that a backend has while this is entered (it and its threads; of pgvector's
+    build the parallel workers' and the shared memory are not in it)."""
+
+    def __init__(self, connection: psycopg.Connection):
+        self.status = Path(f"/proc/{connection.info.backend_pid}/status")
+        self.kilobytes = 0
+        self.ended = Event()
+        self.watcher = Thread(target=self.watch)
+
+    def watch(self) -> None:
+        while not self.ended.wait(0.02):
+            try:
+                line = next(l for l in self.status.read_text().splitlines() if l.startswith("RssAnon"))
+            except OSError:
+                return
+            self.kilobytes = max(self.kilobytes, int(line.split()[1]))
+
+    def __enter__(self) -> "Peak":
+        self.watcher.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.ended.set()
+        self.watcher.join()
+
+
+def create_index(connection: psycopg.Connection, contender: Contender, data: datasets.Data, name: str) -> dict:
+    with Peak(connection) as peak:
+        began = time.perf_counter()
+        connection.execute(f"CREATE INDEX {name} ON {contender.table} USING {contender.method} "
+                           f"(e {CLASS[data.metric]}) {contender.options}")
+        seconds = time.perf_counter() - began
+    size = connection.execute(f"SELECT pg_relation_size('{contender.schema}.{name}')").fetchone()[0]
+    return {"build_seconds": seconds, "index_bytes": size, "peak_mb": peak.kilobytes / 1024}
+
+
 def build(contender: Contender, data: datasets.Data) -> dict:
     connection = connect(contender.schema)
     connection.execute(f"DROP TABLE IF EXISTS {contender.table}")
@@ -83,14 +122,50 @@ def build(contender: Contender, data: datasets.Data) -> dict:
     insert_rows(connection, contender.table, 0, data.rows)
     connection.execute(f"VACUUM ANALYZE {contender.table}")
     connection.execute("CHECKPOINT")
-    began = time.perf_counter()
-    connection.execute(f"CREATE INDEX {contender.method}_index ON {contender.table} USING {contender.method} "
-                       f"(e {CLASS[data.metric]}) {contender.options}")
-    seconds = time.perf_counter() - began
-    size = connection.execute(f"SELECT pg_relation_size('{contender.schema}.{contender.method}_index')").fetchone()[0]
+    built = create_index(connection, contender, data, f"{contender.table.split('.')[1]}_index")
     connection.execute(f"CREATE INDEX ON {contender.table} (bucket)")
     connection.execute(f"ANALYZE {contender.table}")
-    return {"build_seconds": seconds, "index_bytes": size}
+    return built
+
+
+def memory(contender: Contender, data: datasets.Data) -> dict | None:
+    """A second build of our index, with PostgreSQL's default `maintenance_work_mem`."""
+    if contender.method != "ivf":
+        return None
+    connection = connect(contender.schema)
+    connection.execute("SET maintenance_work_mem = '64MB'")
+    built = create_index(connection, contender, data, "small_memory_index")
+    connection.execute("DROP INDEX small_memory_index")
+    print(f"  {built['build_seconds']:.1f} s, {built['peak_mb']:.0f} MB at most", flush=True)
+    return built
+
+
+def cold(contender: Contender, data: datasets.Data) -> dict:
+    """The first queries after a restart of the server, each on a connection of its own; without the
+    operating system's cache if this user may empty it."""
+    server = [str(datasets.ROOT / "scripts" / "server.sh")]
+    latencies, emptied = [], True
+    usual = [e for e in contender.efforts if e in (0.95, 20, 80)] or contender.efforts
+    setting = f"{contender.setting} = {usual[-1]}"
+    for query in data.queries[:8]:
+        run([*server, "stop", os.environ["BENCH_SERVER"]], check=True, capture_output=True)
+        try:
+            os.sync()
+            Path("/proc/sys/vm/drop_caches").write_text("3")
+        except OSError:
+            emptied = False
+        settings = os.environ["BENCH_SETTINGS"].splitlines()
+        run([*server, "start", os.environ["BENCH_SERVER"], os.environ["BENCH_PG_CONFIG"], "5432", *settings],
+            check=True, capture_output=True)
+        connection = connect(contender.schema)
+        connection.execute(f"SET {setting}")
+        connection.execute("SET enable_seqscan = off")
+        began = time.perf_counter()
+        connection.execute(f"SELECT id FROM {contender.table} ORDER BY e {OPERATOR[data.metric]} %b LIMIT 10",
+                           (query,)).fetchall()
+        latencies.append(1000 * (time.perf_counter() - began))
+    print(f"  {contender.name}: p50 {np.median(latencies):.0f} ms", flush=True)
+    return {"p50_ms": float(np.median(latencies)), "os_cache_emptied": emptied}
 
 
 def timed(contender: Contender, data: datasets.Data, settings: list[str], where: str, count: int) -> dict:
@@ -221,6 +296,30 @@ def vacuum(contender: Contender, data: datasets.Data) -> float | None:
     return time.perf_counter() - began
 
 
+def scaling(contender: Contender, data: datasets.Data) -> list[dict] | None:
+    """Our index by the number of rows, with its defaults. Sizes beyond the data's are filled with mixtures."""
+    if contender.method != "ivf":
+        return None
+    largest = int(os.environ.get("LARGEST", "1000000"))
+    sizes = [n for n in (10_000, 30_000, 100_000, 300_000, 1_000_000) if n <= largest]
+    rows = datasets.enlarged(data.rows, sizes[-1])
+    out = []
+    for size in sizes:
+        part = datasets.part(data, rows[:size])
+        one = Contender(contender.name, contender.schema, "ivf", "", contender.setting, [])
+        one.table = f"{contender.schema}.scaling_items"
+        built = build(one, part)
+        connect(one.schema).execute(f"SELECT count(e) FROM {one.table}")
+        asked = timed(one, part, ["enable_seqscan = off"], "", len(part.queries))
+        point = {"rows": size, "mixtures": max(size - len(data.rows), 0),
+                 "recall": recall(part, asked.pop("found"), part.farthest), **built, **asked}
+        out.append(point)
+        print(f"  {size} rows: build {built['build_seconds']:.1f} s, recall {point['recall']:.3f}, "
+              f"p50 {point['p50_ms']:.2f} ms, p99 {point['p99_ms']:.2f} ms", flush=True)
+        connect(one.schema).execute(f"DROP TABLE {one.table}")
+    return out
+
+
 def machine() -> dict:
     cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                 if line.startswith("model name")), platform.machine())
@@ -228,7 +327,8 @@ def machine() -> dict:
         version = connection.execute("SHOW server_version").fetchone()[0]
         extensions = dict(connection.execute(
             "SELECT extname, extversion FROM pg_extension WHERE extname LIKE 'vector%'").fetchall())
-    return {"cpu": cpu, "cores": os.cpu_count(), "postgres": version, "extensions": extensions}
+    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {"cpu": cpu, "cores": os.cpu_count(), "memory_gib": round(gib), "postgres": version, "extensions": extensions}
 
 
 def main() -> None:
@@ -249,7 +349,8 @@ def main() -> None:
     results["machine"] = machine()
     results["data"] = {"name": data.name, "rows": len(data.rows), "dimensions": data.rows.shape[1],
                        "queries": len(data.queries), "metric": data.metric}
-    functions = {"build": build, "exact": exact, "search": search, "filter": filtered, "insert": inserts, "vacuum": vacuum}
+    functions = {"build": build, "memory": memory, "exact": exact, "cold": cold, "search": search, "filter": filtered, "insert": inserts,
+                 "vacuum": vacuum, "scaling": scaling}
     present = [c for c in contenders(len(data.rows)) if c.schema == "ours" or "vector" in available]
     for step in STEPS:
         for contender in present:
@@ -257,7 +358,9 @@ def main() -> None:
             if step in kept:
                 continue
             print(f"{step}: {contender.name}", flush=True)
+            began = time.perf_counter()
             kept[step] = functions[step](contender, data)
+            print(f"{step}: {contender.name}: {time.perf_counter() - began:.0f} s", flush=True)
             path.write_text(json.dumps(results, indent=1))
     print(report.write(out, results))
 

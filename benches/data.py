@@ -60,6 +60,32 @@ def tenth_nearest(metric: str, rows: np.ndarray, queries: np.ndarray) -> np.ndar
     return best
 
 
+def enlarged(rows: np.ndarray, size: int) -> np.ndarray:
+    """At least `size` rows: the real ones, then mixtures of a real row with one of its nearest among a few
+    thousand others, with a little noise, so that new rows lie where the real ones do."""
+    if size <= len(rows):
+        return rows
+    random = np.random.default_rng(3)
+    out = np.empty((size, rows.shape[1]), dtype=np.float32)
+    out[: len(rows)] = rows
+    spread = 0.05 * rows.std()
+    for first in range(len(rows), size, 2000):
+        count = min(2000, size - first)
+        anchors = rows[random.integers(0, len(rows), count)]
+        others = rows[random.integers(0, len(rows), 4000)]
+        near = others[np.argmin(distances("l2", others, anchors), axis=1)]
+        share = random.uniform(0.2, 0.8, (count, 1)).astype(np.float32)
+        noise = spread * random.standard_normal(anchors.shape, dtype=np.float32)
+        out[first : first + count] = share * anchors + (1 - share) * near + noise
+    return out
+
+
+def part(data: Data, rows: np.ndarray) -> Data:
+    """The same queries to other rows."""
+    farthest = tenth_nearest(data.metric, rows, data.queries)
+    return Data(data.name, data.metric, rows, data.queries, farthest)
+
+
 def load() -> Data:
     default = ROOT / "target" / "demo" / "glosses.npy"
     path = Path(os.environ.get("DATA") or default)

@@ -8,7 +8,9 @@
 #   DIMS=n         the first n columns only
 #   QUERIES=n      rows held out as queries (default 1000)     ROWS=n   rows to load at most
 #   METRIC=cosine  or l2, ip                                    NAME=x   of the report
-#   STEPS=list     of build,exact,search,filter,insert,vacuum (default all); FULL=1 also the slow parts
+#   STEPS=list     of build,memory,exact,cold,search,filter,insert,vacuum (default these) and scaling (our index alone
+#                  from 10,000 rows to LARGEST=1000000); FULL=1 also VACUUM of a large HNSW index
+# A run that was interrupted goes on where it was when the same command is given again on the same day.
 set -euo pipefail
 . "$(dirname "$0")/../scripts/lib.sh"
 cd "$ROOT"
@@ -30,8 +32,11 @@ esac
 server="$BUILD/bench/server-$("$pg_config" --version | tr -dc 0-9 | cut -c1-2)"
 mkdir -p "$server"
 trap '"$ROOT/scripts/server.sh" stop "$server" || true' EXIT
-"$ROOT/scripts/server.sh" start "$server" "$pg_config" 5432 'shared_buffers = 2GB' \
-    'max_wal_size = 8GB' 'maintenance_work_mem = 1GB' 'jit = off' 'autovacuum = off' \
-    'max_parallel_maintenance_workers = 1' 'synchronous_commit = off'
+settings=('shared_buffers = 2GB' 'max_wal_size = 8GB' 'maintenance_work_mem = 1GB' 'jit = off'
+    'autovacuum = off' 'max_parallel_maintenance_workers = 1' 'synchronous_commit = off')
+"$ROOT/scripts/server.sh" start "$server" "$pg_config" 5432 "${settings[@]}"
 eval "$("$ROOT/scripts/server.sh" env "$server")"
+export BENCH_SERVER=$server BENCH_PG_CONFIG=$pg_config
+BENCH_SETTINGS=$(printf '%s\n' "${settings[@]}")
+export BENCH_SETTINGS
 "$VENV/bin/python" benches/bench.py
