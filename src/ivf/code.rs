@@ -81,18 +81,22 @@ impl RowCode {
 }
 
 /// Squared norms between which the operator's f32 sums are exact enough to agree with codes.
-const TRUSTED: std::ops::Range<f32> = 1e-30..1e37;
+const TRUSTED: std::ops::Range<f64> = 1e-30..1e37;
 
 /// Scales `vector` to length one. False if it has no direction (its norm is zero). Where the operator's own
 /// sums under- or overflow the result is NaN: such rows and queries are measured exactly, never by codes.
 pub fn normalize(vector: &[f32], out: &mut [f32]) -> bool {
-    let norm = kernel::norm_squared(vector).sqrt();
-    if norm == 0.0 {
+    let squared = kernel::norm_squared(vector);
+    if squared == 0.0 {
         return false;
     }
-    let trusted = TRUSTED.contains(&kernel::inner_product(vector, vector));
-    for (o, v) in out.iter_mut().zip(vector) {
-        *o = if trusted { (f64::from(*v) / norm) as f32 } else { f32::NAN };
+    if TRUSTED.contains(&squared) {
+        let norm = squared.sqrt();
+        for (o, v) in out.iter_mut().zip(vector) {
+            *o = (f64::from(*v) / norm) as f32;
+        }
+    } else {
+        out.fill(f32::NAN);
     }
     true
 }

@@ -7,6 +7,8 @@ mod model;
 mod runs;
 mod write;
 
+use std::ffi::CStr;
+
 use rayon::ThreadPool;
 
 use self::model::Model;
@@ -71,14 +73,14 @@ pub enum Phase {
 
 impl Phase {
     /// The phase's name by number.
-    pub fn name(number: i64) -> Option<&'static str> {
+    pub fn name(number: i64) -> Option<&'static CStr> {
         Some(match number {
-            1 => "initializing",
-            2 => "sampling table",
-            3 => "performing k-means",
-            4 => "assigning tuples",
-            5 => "writing lists",
-            6 => "calibrating recall",
+            1 => c"initializing",
+            2 => c"sampling table",
+            3 => c"performing k-means",
+            4 => c"assigning tuples",
+            5 => c"writing lists",
+            6 => c"calibrating recall",
             _ => return None,
         })
     }

@@ -60,18 +60,7 @@ pub unsafe extern "C-unwind" fn ambuildempty(index: pg_sys::Relation) {
 /// `ambuildphasename`.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn ambuildphasename(number: i64) -> *mut c_char {
-    const NAMES: [&std::ffi::CStr; 6] = [
-        c"initializing",
-        c"sampling table",
-        c"performing k-means",
-        c"assigning tuples",
-        c"writing lists",
-        c"calibrating recall",
-    ];
-    usize::try_from(number - 1)
-        .ok()
-        .and_then(|at| NAMES.get(at))
-        .map_or(std::ptr::null_mut(), |name| name.as_ptr().cast_mut())
+    Phase::name(number).map_or(std::ptr::null_mut(), |name| name.as_ptr().cast_mut())
 }
 
 fn build_options(index: pg_sys::Relation) -> Result<Options> {
@@ -117,14 +106,13 @@ fn pool() -> Result<ThreadPool> {
 /// Progress in `pg_stat_progress_create_index`, at most ten times a second.
 struct Shown {
     last: Cell<Instant>,
-    done: Cell<u64>,
 }
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
 impl Shown {
     fn new() -> Self {
-        Self { last: Cell::new(Instant::now()), done: Cell::new(0) }
+        Self { last: Cell::new(Instant::now()) }
     }
 }
 
@@ -145,7 +133,6 @@ impl Progress for Shown {
     }
 
     fn done(&self, done: u64) {
-        self.done.set(done);
         if self.last.get().elapsed() >= INTERVAL {
             self.last.set(Instant::now());
             show(pg_sys::PROGRESS_CREATEIDX_TUPLES_DONE, done as i64);

@@ -87,8 +87,8 @@ fn price(work: &Work, prices: &Prices, heap_pages: f64, heap_rows: f64) -> f64 {
     // Records of survivors lie in the lists just read, mostly on pages in memory: a tuple's price each.
     let records = work.extended * prices.operator * 4.0;
     let codes = work.codes * prices.operator / CODES_PER_OPERATOR;
-    // Exact rows: never more pages than the table has, in the limit read in sequence. Their vectors may lie
-    // out of line; the pages of the TOAST table cost as much again.
+    // Exact rows: never more pages than the table has, in the limit read in sequence. Vectors that lie out of
+    // line are not charged for, because the sequential scan, which reads all of them, is not charged either.
     let random = work.rows.min(heap_pages.max(1.0)) * prices.random_page;
     let all = heap_pages * prices.sequential_page * (work.rows / heap_rows.max(1.0)).max(1.0);
     let heap = if work.rows >= heap_rows { all.max(random) } else { random };
