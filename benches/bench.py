@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import struct
+import sys
 import time
 from datetime import date
 from multiprocessing import Process, Queue
@@ -13,11 +14,13 @@ from threading import Event, Thread
 
 import numpy as np
 import psycopg
-from psycopg.adapt import Dumper
-from psycopg.pq import Format
 
 import data as datasets
 import report
+
+# What demo and benchmarks share is beside the scripts, which are no package.
+sys.path.append(str(datasets.ROOT / "scripts"))
+from client import register_vector
 
 OPERATOR = {"cosine": "<=>", "l2": "<->", "ip": "<#>"}
 CLASS = {"cosine": "vector_cosine_ops", "l2": "vector_l2_ops", "ip": "vector_ip_ops"}
@@ -50,16 +53,7 @@ def contenders(rows: int) -> list[Contender]:
 def connect(schema: str) -> psycopg.Connection:
     connection = psycopg.connect(autocommit=True)
     connection.execute(f"SET search_path = {schema}, public")
-    oid = connection.execute("SELECT 'vector'::regtype::oid").fetchone()[0]
-
-    class VectorDumper(Dumper):
-        format = Format.BINARY
-
-        def dump(self, vector: np.ndarray) -> bytes:
-            return struct.pack(">HH", len(vector), 0) + vector.astype(">f4").tobytes()
-
-    VectorDumper.oid = oid
-    connection.adapters.register_dumper(np.ndarray, VectorDumper)
+    register_vector(connection)
     connection.execute("SELECT '[1]'::vector <-> '[1]'")
     return connection
 

@@ -18,18 +18,14 @@ cd "$ROOT"
 "$ROOT/scripts/setup.sh"
 pg_config=${PG_CONFIG:-$("$ROOT/scripts/embedded.sh")}
 "$ROOT/scripts/install.sh" "$pg_config"
-if ! cmp -s examples/demo/requirements.txt "$VENV/demo-requirements.txt"; then
-    say "fetching Python packages"
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
-        --only-binary :all: -r examples/demo/requirements.txt
-    cp examples/demo/requirements.txt "$VENV/demo-requirements.txt"
-fi
+python_packages
 case "${DATA:-}" in
     '') "$VENV/bin/python" examples/demo/prepare.py ;;
     *.hdf5) "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check h5py ;;
 esac
 
-server="$BUILD/bench/server-$("$pg_config" --version | tr -dc 0-9 | cut -c1-2)"
+use_postgres "$pg_config"
+server="$BUILD/bench/server-$MAJOR"
 mkdir -p "$server"
 trap '"$ROOT/scripts/server.sh" stop "$server" || true' EXIT
 settings=('shared_buffers = 2GB' 'max_wal_size = 8GB' 'maintenance_work_mem = 1GB' 'jit = off'

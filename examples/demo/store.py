@@ -2,54 +2,31 @@
 
 import os
 import re
-import shlex
-import struct
-import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import psycopg
-from psycopg.adapt import Dumper
-from psycopg.pq import Format
-from psycopg.types import TypeInfo
 
 ROOT = Path(__file__).resolve().parents[2]
+# What demo and benchmarks share is beside the scripts, which are no package.
+sys.path.append(str(ROOT / "scripts"))
+from client import register_vector, use_server
+
 SERVER = ROOT / "target" / "demo" / "server"  # a link that run.sh makes
 DATABASE = "demo"
 
 
 def use_demo_server() -> None:
     """Points libpq at the demo's server, unless the caller has already named one."""
-    if "PGHOST" in os.environ:
-        return
-    lines = subprocess.run([ROOT / "scripts" / "server.sh", "env", SERVER], check=True,
-                           capture_output=True, text=True).stdout.splitlines()
-    for line in lines:
-        name, value = shlex.split(line)[1].split("=", 1)
-        os.environ[name] = value
+    if "PGHOST" not in os.environ:
+        use_server(SERVER)
 
 
 def connect(database: str = DATABASE) -> psycopg.Connection:
     return psycopg.connect(dbname=database, autocommit=True)
-
-
-class VectorDumper(Dumper):
-    """A numpy array in the binary form of `vector`: two 16-bit integers (dimensions and zero),
-    then big-endian floats. Nothing is parsed or rounded."""
-
-    format = Format.BINARY
-
-    def dump(self, array: np.ndarray) -> bytes:
-        return struct.pack(">HH", len(array), 0) + array.astype(">f4").tobytes()
-
-
-def register_vector(connection: psycopg.Connection) -> None:
-    info = TypeInfo.fetch(connection, "vector")
-    info.register(connection)
-    dumper = type("RegisteredVectorDumper", (VectorDumper,), {"oid": info.oid})
-    connection.adapters.register_dumper(np.ndarray, dumper)
 
 
 @dataclass
