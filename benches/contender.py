@@ -1,0 +1,141 @@
+"""What is measured: one index of one extension on a table of its own, and how its queries are timed."""
+
+import struct
+import sys
+import time
+from pathlib import Path
+from threading import Event, Thread
+
+import numpy as np
+import psycopg
+
+import data as datasets
+
+# What demo and benchmarks share is beside the scripts, which are no package.
+sys.path.append(str(datasets.ROOT / "scripts"))
+from client import register_vector
+
+OPERATOR = {"cosine": "<=>", "l2": "<->", "ip": "<#>"}
+CLASS = {"cosine": "vector_cosine_ops", "l2": "vector_l2_ops", "ip": "vector_ip_ops"}
+
+
+class Contender:
+    """One index of one extension, on a table of its own."""
+
+    def __init__(self, name: str, schema: str, method: str, options: str, setting: str, efforts: list):
+        self.name, self.schema, self.method = name, schema, method
+        self.options, self.setting, self.efforts = options, setting, efforts
+        self.table = f"{schema}.{method}_items"
+
+
+def contenders(rows: int) -> list[Contender]:
+    lists = max(rows // 1000, 10)
+    return [
+        Contender("vector_search ivf", "ours", "ivf", "", "ivf.recall_target",
+                  [0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995]),
+        Contender("pgvector hnsw", "theirs", "hnsw", "WITH (m = 16, ef_construction = 64)",
+                  "hnsw.ef_search", [10, 20, 40, 80, 120, 200, 400, 800]),
+        Contender("pgvector ivfflat", "theirs", "ivfflat", f"WITH (lists = {lists})",
+                  "ivfflat.probes", [p for p in (1, 2, 5, 10, 20, 40, 80, 160) if p <= lists]),
+    ]
+
+
+def connect(schema: str) -> psycopg.Connection:
+    connection = psycopg.connect(autocommit=True)
+    connection.execute(f"SET search_path = {schema}, public")
+    register_vector(connection)
+    connection.execute("SELECT '[1]'::vector <-> '[1]'")
+    return connection
+
+
+def insert_rows(connection: psycopg.Connection, table: str, first: int, rows: np.ndarray) -> None:
+    with connection.cursor().copy(f"COPY {table} FROM STDIN (FORMAT binary)") as copy:
+        copy.write(b"PGCOPY\n\xff\r\n\0" + bytes(8))
+        head = struct.pack(">HH", rows.shape[1], 0)
+        wide = rows.astype(">f4")
+        for i, row in enumerate(wide):
+            value = head + row.tobytes()
+            # A number between 0 and 999 that has nothing to do with the vector.
+            bucket = (first + i) * 2654435761 % 2**32 * 1000 >> 32
+            copy.write(struct.pack(">hiiii", 3, 4, first + i, 4, bucket)
+                       + struct.pack(">i", len(value)) + value)
+        copy.write(struct.pack(">h", -1))
+
+
+class Peak:
+    """The most anonymous memory that a backend has while this is entered (it and its threads; of pgvector's
+    build the parallel workers' and the shared memory are not in it)."""
+
+    def __init__(self, connection: psycopg.Connection):
+        self.status = Path(f"/proc/{connection.info.backend_pid}/status")
+        self.kilobytes = 0
+        self.ended = Event()
+        self.watcher = Thread(target=self.watch)
+
+    def watch(self) -> None:
+        while True:
+            try:
+                line = next(l for l in self.status.read_text().splitlines() if l.startswith("RssAnon"))
+            except OSError:
+                return
+            self.kilobytes = max(self.kilobytes, int(line.split()[1]))
+            if self.ended.wait(0.02):
+                return
+
+    def __enter__(self) -> "Peak":
+        self.watcher.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.ended.set()
+        self.watcher.join()
+
+
+def create_index(connection: psycopg.Connection, contender: Contender, data: datasets.Data, name: str) -> dict:
+    with Peak(connection) as peak:
+        began = time.perf_counter()
+        connection.execute(f"CREATE INDEX {name} ON {contender.table} USING {contender.method} "
+                           f"(e {CLASS[data.metric]}) {contender.options}")
+        seconds = time.perf_counter() - began
+    size = connection.execute(f"SELECT pg_relation_size('{contender.schema}.{name}')").fetchone()[0]
+    return {"build_seconds": seconds, "index_bytes": size, "peak_mb": peak.kilobytes / 1024}
+
+
+def build(contender: Contender, data: datasets.Data) -> dict:
+    connection = connect(contender.schema)
+    connection.execute(f"DROP TABLE IF EXISTS {contender.table}")
+    connection.execute(f"CREATE TABLE {contender.table} (id int, bucket int, e vector({data.rows.shape[1]}))")
+    insert_rows(connection, contender.table, 0, data.rows)
+    connection.execute(f"VACUUM ANALYZE {contender.table}")
+    connection.execute("CHECKPOINT")
+    built = create_index(connection, contender, data, f"{contender.table.split('.')[1]}_index")
+    connection.execute(f"CREATE INDEX ON {contender.table} (bucket)")
+    connection.execute(f"ANALYZE {contender.table}")
+    return built
+
+
+def timed(contender: Contender, data: datasets.Data, settings: list[str], where: str, count: int) -> dict:
+    """Latencies and recall of one connection; prepared statements with binary parameters."""
+    connection = connect(contender.schema)
+    for setting in settings:
+        connection.execute(f"SET {setting}")
+    sql = f"SELECT id FROM {contender.table} {where} ORDER BY e {OPERATOR[data.metric]} %b LIMIT 10"
+    queries = data.queries[:count]
+    found = [[r[0] for r in connection.execute(sql, (q,), prepare=True)] for q in queries]
+    latencies = []
+    for q in queries:
+        began = time.perf_counter()
+        connection.execute(sql, (q,), prepare=True).fetchall()
+        latencies.append(time.perf_counter() - began)
+    ms = np.array(latencies) * 1000
+    return {"found": found, "qps": 1000 / ms.mean(), "p50_ms": float(np.percentile(ms, 50)),
+            "p99_ms": float(np.percentile(ms, 99))}
+
+
+def recall(data: datasets.Data, found: list[list[int]], farthest: np.ndarray) -> float:
+    hits = 0
+    for query, ids, limit in zip(data.queries, found, farthest):
+        if ids:
+            d = datasets.distances(data.metric, data.rows[ids], query[None])[0]
+            hits += int((d <= limit + 1e-6 * max(1.0, abs(limit))).sum())
+    return hits / (len(found) * datasets.NEIGHBOURS)
