@@ -5,14 +5,13 @@
 //! reach. The share of ranks below P is the recall of P probes.
 
 use super::build::Progress;
-use super::code::normalize;
+use super::code::to_point;
 use super::directory::Directory;
 use super::search::{Candidate, Router, Scanner, Sink};
 use crate::error::{Error, Kind, Result};
 use crate::page::meta::{META_BLOCK, TARGETS};
 use crate::page::{Meta, Store};
 use crate::quant::QueryCode;
-use crate::value::Metric;
 
 /// Neighbours whose lists count.
 const NEIGHBOURS: usize = 10;
@@ -63,16 +62,8 @@ pub fn recalibrate<S: Store>(
     for vector in vectors.chunks_exact(dims) {
         let at = points.len();
         points.resize(at + padded, 0.0);
-        let usable = if directory.metric() == Metric::Cosine {
-            normalize(vector, &mut unit) && {
-                directory.transform(&unit, &mut points[at..]);
-                true
-            }
-        } else {
-            directory.transform(vector, &mut points[at..]);
-            true
-        };
-        if !usable || points[at..].iter().any(|x| !x.is_finite()) {
+        let point = &mut points[at..];
+        if !to_point(&directory, vector, &mut unit, point) || point.iter().any(|x| !x.is_finite()) {
             points.truncate(at);
         }
     }

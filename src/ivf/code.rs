@@ -41,13 +41,8 @@ impl RowCode {
     /// Codes `vector` for the nearest list. False if the row is not to be indexed (a zero vector under
     /// cosine).
     pub fn encode(&mut self, directory: &Directory, vector: &[f32]) -> bool {
-        if directory.metric() == Metric::Cosine {
-            if !normalize(vector, &mut self.unit) {
-                return false;
-            }
-            directory.transform(&self.unit, &mut self.point);
-        } else {
-            directory.transform(vector, &mut self.point);
+        if !to_point(directory, vector, &mut self.unit, &mut self.point) {
+            return false;
         }
         self.list = directory.nearest(&self.point);
         self.encode_point(directory);
@@ -82,6 +77,25 @@ impl RowCode {
 
 /// Squared norms between which the operator's f32 sums are exact enough to agree with codes.
 const TRUSTED: std::ops::Range<f64> = 1e-30..1e37;
+
+/// Brings a vector as the table has it into the index's coordinates (`point`); `unit` is memory of the vector's
+/// dimensions. False if such a vector is not in the index (a zero vector under cosine).
+pub fn to_point(directory: &Directory, vector: &[f32], unit: &mut [f32], point: &mut [f32]) -> bool {
+    if directory.metric() == Metric::Cosine {
+        if !normalize(vector, unit) {
+            return false;
+        }
+        directory.transform(unit, point);
+    } else {
+        directory.transform(vector, point);
+    }
+    true
+}
+
+/// Whether an index has such a vector: without a direction it has no cosine.
+pub fn is_indexed(metric: Metric, vector: &[f32]) -> bool {
+    metric != Metric::Cosine || kernel::norm_squared(vector) > 0.0
+}
 
 /// Scales `vector` to length one. False if it has no direction (its norm is zero). Where the operator's own
 /// sums under- or overflow the result is NaN: such rows and queries are measured exactly, never by codes.

@@ -89,11 +89,11 @@ impl Phase {
 /// How the build tells where it is, and how it is stopped.
 pub trait Progress {
     /// A phase begins.
-    fn phase(&self, phase: Phase);
+    fn phase(&self, _phase: Phase) {}
     /// Units of work of the phase.
-    fn total(&self, total: u64);
+    fn total(&self, _total: u64) {}
     /// Units done.
-    fn done(&self, done: u64);
+    fn done(&self, _done: u64) {}
     /// Called often; an error or unwinding ends the build.
     fn tick(&self) -> Result<()>;
 }
@@ -161,9 +161,6 @@ impl Spool for NoSpool {
 pub struct Silent;
 
 impl Progress for Silent {
-    fn phase(&self, _: Phase) {}
-    fn total(&self, _: u64) {}
-    fn done(&self, _: u64) {}
     fn tick(&self) -> Result<()> {
         Ok(())
     }

@@ -22,7 +22,7 @@ pub use self::pool::Nearest;
 use self::pool::{Pool, Ready};
 pub use self::route::Router;
 pub use self::scan::{Candidate, Scanner, Sink, Stats};
-use super::code::normalize;
+use super::code::to_point;
 use super::directory::Directory;
 use crate::error::Result;
 use crate::page::{PAGE_SIZE, Store, Tid};
@@ -176,16 +176,11 @@ impl Search {
             done: true,
         };
         self.everything = None;
-        let cosine = self.directory.metric() == Metric::Cosine;
-        let vector = match query {
-            Some(q) if cosine => normalize(q, &mut self.unit).then_some(self.unit.as_slice()),
-            other => other,
-        };
-        let Some(vector) = vector else {
+        let mut point = |q: &[f32]| to_point(&self.directory, q, &mut self.unit, &mut self.rotated);
+        if !query.is_some_and(&mut point) {
             self.everything = Some(Everything::unordered());
             return;
-        };
-        self.directory.transform(vector, &mut self.rotated);
+        }
         let norm = crate::kernel::inner_product(&self.rotated, &self.rotated);
         if norm.is_finite() {
             self.query.set(&self.directory.codec, &self.rotated);

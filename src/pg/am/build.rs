@@ -65,11 +65,6 @@ pub unsafe extern "C-unwind" fn ambuildphasename(number: i64) -> *mut c_char {
 
 fn build_options(index: pg_sys::Relation) -> Result<Options> {
     let options = IndexOptions::of(index);
-    let mut seed = 0u64;
-    // SAFETY: pg_strong_random fills the eight bytes.
-    if !unsafe { pg_sys::pg_strong_random((&raw mut seed).cast::<c_void>(), size_of::<u64>()) } {
-        return Err(Error::new(Kind::Internal, "could not generate a random seed"));
-    }
     // SAFETY: reading a setting (kB).
     let memory = unsafe { pg_sys::maintenance_work_mem } as usize * 1024;
     Ok(Options {
@@ -77,9 +72,19 @@ fn build_options(index: pg_sys::Relation) -> Result<Options> {
         metric: opclass::metric(index)?,
         lists: options.lists as u32,
         bits: options.bits,
-        seed,
+        seed: random_seed()?,
         memory,
     })
+}
+
+/// A seed that nobody can guess.
+pub(super) fn random_seed() -> Result<u64> {
+    let mut seed = 0u64;
+    // SAFETY: pg_strong_random fills the eight bytes.
+    if unsafe { pg_sys::pg_strong_random((&raw mut seed).cast::<c_void>(), size_of::<u64>()) } {
+        return Ok(seed);
+    }
+    Err(Error::new(Kind::Internal, "could not generate a random seed"))
 }
 
 /// Threads as `max_parallel_maintenance_workers` allows, this one's share included.

@@ -7,34 +7,42 @@ use pgrx::{JsonB, PgRelation, pg_sys};
 
 use super::{heap, opclass};
 use crate::error::{Error, Kind, Result};
-use crate::ivf::code::normalize;
+use crate::ivf::code::is_indexed;
 use crate::ivf::{check, info};
 use crate::page::Tid;
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::error::{OrRaise, in_index, raise};
 use crate::pg::{relation_name, stats};
-use crate::value::Metric;
 
 pub(super) const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 
-/// An ivf index, open under a lock until dropped (or the transaction's end).
-pub(super) fn open(index: pg_sys::Oid, lock: pg_sys::LOCKMODE) -> PgRelation {
-    // SAFETY: opens by OID with a lock; a missing relation raises.
-    let relation = unsafe { PgRelation::with_lock(index, lock) };
-    let name = relation_name(relation.as_ptr());
-    // SAFETY: the relation is open; an index has its access method's table.
-    let ours = unsafe {
-        (*relation.rd_rel).relkind == pg_sys::RELKIND_INDEX as i8 && super::is_ivf(relation.as_ptr())
+/// An ivf index and its table, open under a lock until dropped (or the transaction's end).
+pub(super) struct Opened {
+    pub(super) index: PgRelation,
+    pub(super) table: PgRelation,
+}
+
+/// Opens a valid ivf index and its table. The table's lock comes first, as in every command that locks both.
+pub(super) fn open(index: pg_sys::Oid, lock: pg_sys::LOCKMODE) -> Opened {
+    // SAFETY: a lookup; opening by OID with a lock raises for a missing relation.
+    let (table, index) = unsafe {
+        let table = pg_sys::IndexGetRelation(index, true);
+        let table = (table != pg_sys::InvalidOid).then(|| PgRelation::with_lock(table, lock));
+        (table, PgRelation::with_lock(index, lock))
     };
-    if !ours {
+    let name = relation_name(index.as_ptr());
+    // SAFETY: the relation is open; an index has its access method's table.
+    let ours =
+        unsafe { (*index.rd_rel).relkind == pg_sys::RELKIND_INDEX as i8 && super::is_ivf(index.as_ptr()) };
+    let Some(table) = table.filter(|_| ours) else {
         raise(Error::new(Kind::InvalidParameter, format!("\"{name}\" is not an ivf index")));
-    }
+    };
     // SAFETY: an index has its pg_index row.
-    if unsafe { !(*relation.rd_index).indisvalid } {
+    if unsafe { !(*index.rd_index).indisvalid } {
         let hint = "Drop it, or rebuild it with REINDEX.";
         raise(Error::new(Kind::InvalidParameter, format!("index \"{name}\" is not valid")).with_hint(hint));
     }
-    relation
+    Opened { index, table }
 }
 
 fn tick() -> Result<()> {
@@ -52,9 +60,9 @@ pub(super) fn json(value: &impl serde::Serialize) -> JsonB {
 /// Describes an index; reads all of its list pages.
 #[pg_extern(sql = false)]
 fn ivf_index_info(index: pg_sys::Oid) -> JsonB {
-    let relation = open(index, LOCK);
-    let store = IndexStore::new(relation.as_ptr(), Logging::EachChange);
-    let info = info::info(&store, &tick).map_err(|e| in_index(relation.as_ptr(), e)).or_raise();
+    let opened = open(index, LOCK);
+    let store = IndexStore::new(opened.index.as_ptr(), Logging::EachChange);
+    let info = info::info(&store, &tick).map_err(|e| in_index(opened.index.as_ptr(), e)).or_raise();
     json(&info)
 }
 
@@ -71,13 +79,13 @@ fn ivf_last_scan() -> JsonB {
 /// statement's snapshot sees is in the index, and that no row is in it twice.
 #[pg_extern(sql = false)]
 fn ivf_check(index: pg_sys::Oid, heap_all_indexed: bool) -> JsonB {
-    let relation = open(index, LOCK);
-    let named = |e| in_index(relation.as_ptr(), e);
+    let opened = open(index, LOCK);
+    let named = |e| in_index(opened.index.as_ptr(), e);
     // The snapshot comes first: what it sees was indexed before the index is read below.
     // SAFETY: a registered snapshot is valid until it is unregistered.
     let snapshot =
         heap_all_indexed.then(|| unsafe { pg_sys::RegisterSnapshot(pg_sys::GetTransactionSnapshot()) });
-    let store = IndexStore::new(relation.as_ptr(), Logging::EachChange);
+    let store = IndexStore::new(opened.index.as_ptr(), Logging::EachChange);
     let mut rows: HashSet<Tid> = HashSet::new();
     let mut visit = |row: Tid| {
         if heap_all_indexed && !rows.insert(row) {
@@ -90,7 +98,7 @@ fn ivf_check(index: pg_sys::Oid, heap_all_indexed: bool) -> JsonB {
     if let Some(snapshot) = snapshot {
         // SAFETY: the index is open and the snapshot registered.
         unsafe {
-            compare(&relation, snapshot, &rows);
+            compare(&opened, snapshot, &rows);
             pg_sys::UnregisterSnapshot(snapshot);
         }
     }
@@ -98,25 +106,21 @@ fn ivf_check(index: pg_sys::Oid, heap_all_indexed: bool) -> JsonB {
 }
 
 /// Raises if a row that `snapshot` sees is not among `rows`.
-unsafe fn compare(index: &PgRelation, snapshot: pg_sys::Snapshot, rows: &HashSet<Tid>) {
-    let cosine = opclass::metric(index.as_ptr()).or_raise() == Metric::Cosine;
-    let dims = opclass::dimensions(index.as_ptr()).or_raise();
-    let mut unit = vec![0.0; dims];
+unsafe fn compare(opened: &Opened, snapshot: pg_sys::Snapshot, rows: &HashSet<Tid>) {
+    let index = opened.index.as_ptr();
+    let metric = opclass::metric(index).or_raise();
+    let dims = opclass::dimensions(index).or_raise();
     let mut missing = None;
     let mut look = |row: Tid, vector: &[f32]| {
-        if !rows.contains(&row) && (!cosine || normalize(vector, &mut unit)) {
+        if !rows.contains(&row) && is_indexed(metric, vector) {
             missing.get_or_insert(row);
         }
         Ok(())
     };
     // SAFETY: both relations are open; the caller registered the snapshot.
-    unsafe {
-        let table = pg_sys::table_open((*index.rd_index).indrelid, LOCK);
-        heap::each_row(table, index.as_ptr(), dims, snapshot, &mut look);
-        pg_sys::table_close(table, LOCK);
-    }
+    unsafe { heap::each_row(opened.table.as_ptr(), index, dims, snapshot, &mut look) };
     if let Some(row) = missing {
         let what = format!("the heap row ({},{}) is not in the index", row.block, row.offset);
-        raise(in_index(index.as_ptr(), Error::corrupted(0, what)));
+        raise(in_index(index, Error::corrupted(0, what)));
     }
 }

@@ -7,6 +7,7 @@ mod heap;
 mod insert;
 mod limit;
 mod opclass;
+mod recalibrate;
 mod recall;
 mod scan;
 mod vacuum;

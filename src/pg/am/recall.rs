@@ -1,5 +1,4 @@
-//! `ivf_recall`: what the scans of an index find, beside an exact pass over its table. `ivf_recalibrate`:
-//! measuring anew how many lists a recall target needs.
+//! `ivf_recall`: what the scans of an index find, beside an exact pass over its table.
 
 use std::ffi::CString;
 use std::time::Instant;
@@ -8,29 +7,23 @@ use pgrx::prelude::pg_extern;
 use pgrx::{JsonB, PgRelation, pg_sys};
 use serde::Serialize;
 
-use super::functions::{LOCK, json, open};
+use super::build::random_seed;
+use super::functions::{LOCK, Opened, json, open};
 use super::heap::{Table, each_row};
 use super::scan::{Heap, Measured};
 use super::{directory, opclass};
 use crate::error::{Error, Kind, Result};
-use crate::ivf::build::{Phase, Progress};
-use crate::ivf::calibrate::{Queries, queries_for, recalibrate};
-use crate::ivf::info::{Calibrated, calibration};
+use crate::ivf::code::is_indexed;
 use crate::ivf::search::{Nearest, Rows, Search};
-use crate::kernel;
 use crate::page::Tid;
 use crate::pg::buffer::{IndexStore, Logging};
-use crate::pg::compat::owns_relation;
 use crate::pg::error::{OrRaise, in_index, raise};
 use crate::pg::options::IndexOptions;
-use crate::pg::types::array::Array;
 use crate::pg::{guc, relation_name};
 use crate::value::Metric;
 
 const MOST_QUERIES: i32 = 10_000;
 const MOST_NEIGHBOURS: i32 = 1000;
-/// Keeps VACUUM and other recalibrations away, but neither readers nor writers.
-const MAINTENANCE: pg_sys::LOCKMODE = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
 /// Recall below this is counted as poor.
 const POOR: f64 = 0.8;
 
@@ -74,21 +67,19 @@ impl Rows for Others<'_> {
 fn ivf_recall(index: pg_sys::Oid, sample_size: i32, k: i32) -> JsonB {
     between("sample_size", sample_size, MOST_QUERIES);
     between("k", k, MOST_NEIGHBOURS);
-    let relation = open(index, LOCK);
-    let index = relation.as_ptr();
-    let named = |e| in_index(index, e);
+    let opened = open(index, LOCK);
+    let index = opened.index.as_ptr();
     let dims = opclass::dimensions(index).or_raise();
     let metric = opclass::metric(index).or_raise();
     fits(sample_size as usize, dims, k as usize);
     // SAFETY: the relations stay open to the end; the snapshot is the statement's.
     let report = unsafe {
-        let table = PgRelation::with_lock((*relation.rd_index).indrelid, LOCK);
-        readable(&table);
+        readable(&opened.table);
         let snapshot = pg_sys::GetActiveSnapshot();
-        let mut queries = sample(&table, index, dims, metric, (sample_size as usize, k as usize));
-        exact(&table, index, (dims, metric), snapshot, &mut queries).map_err(named).or_raise();
-        let mut heap = Heap::open(table.as_ptr(), index, snapshot, metric);
-        let report = approximate(index, &mut heap, &queries, k).map_err(named).or_raise();
+        let mut queries = sample(&opened, dims, metric, (sample_size as usize, k as usize));
+        exact(&opened, (dims, metric), snapshot, &mut queries);
+        let mut heap = Heap::open(opened.table.as_ptr(), index, snapshot, metric);
+        let report = approximate(index, &mut heap, &queries, k).map_err(|e| in_index(index, e)).or_raise();
         heap.close();
         report
     };
@@ -138,18 +129,13 @@ unsafe fn readable(table: &PgRelation) {
 }
 
 /// Rows from all over the table.
-unsafe fn sample(
-    table: &PgRelation,
-    index: pg_sys::Relation,
-    dims: usize,
-    metric: Metric,
-    (count, k): (usize, usize),
-) -> Vec<Query> {
+unsafe fn sample(opened: &Opened, dims: usize, metric: Metric, (count, k): (usize, usize)) -> Vec<Query> {
     let mut queries = Vec::new();
+    let seed = random_seed().or_raise();
     // SAFETY: both relations are open.
-    let mut rows = unsafe { Table::of_index(table.as_ptr(), index, dims, random_seed()) };
+    let mut rows = unsafe { Table::of_index(opened.table.as_ptr(), opened.index.as_ptr(), dims, seed) };
     rows.scattered(count, &mut |row, vector| {
-        if searchable(metric, vector) {
+        if is_indexed(metric, vector) {
             let mut nearest = Nearest::default();
             nearest.start(k);
             queries.push(Query { row, vector: vector.to_vec(), nearest });
@@ -158,29 +144,16 @@ unsafe fn sample(
     queries
 }
 
-/// Whether the index has such a vector: a zero vector has no direction.
-fn searchable(metric: Metric, vector: &[f32]) -> bool {
-    metric != Metric::Cosine || kernel::norm_squared(vector) > 0.0
-}
-
-fn random_seed() -> u64 {
-    let mut seed = [0u8; 8];
-    // SAFETY: pg_strong_random fills as many bytes as it is told; a failure leaves some fixed seed.
-    unsafe { pg_sys::pg_strong_random(seed.as_mut_ptr().cast(), seed.len()) };
-    u64::from_ne_bytes(seed)
-}
-
 /// One pass over the table: the nearest rows of all queries.
 unsafe fn exact(
-    table: &PgRelation,
-    index: pg_sys::Relation,
+    opened: &Opened,
     (dims, metric): (usize, Metric),
     snapshot: pg_sys::Snapshot,
     queries: &mut [Query],
-) -> Result<()> {
+) {
     let mut visit = |row: Tid, vector: &[f32]| {
         pgrx::check_for_interrupts!();
-        if searchable(metric, vector) {
+        if is_indexed(metric, vector) {
             for query in queries.iter_mut().filter(|q| q.row != row) {
                 query.nearest.push(metric.distance(vector, &query.vector)?);
             }
@@ -188,8 +161,7 @@ unsafe fn exact(
         Ok(())
     };
     // SAFETY: both relations are open, the snapshot is active.
-    unsafe { each_row(table.as_ptr(), index, dims, snapshot, &mut visit) };
-    Ok(())
+    unsafe { each_row(opened.table.as_ptr(), opened.index.as_ptr(), dims, snapshot, &mut visit) };
 }
 
 /// The same by the index.
@@ -229,83 +201,4 @@ fn approximate(index: pg_sys::Relation, heap: &mut Heap, queries: &[Query], k: i
         heap_rows: round(stats.rows as f64 / count),
         median_ms: times.get(times.len() / 2).copied().map_or(0.0, round),
     })
-}
-
-/// The answer of `ivf_recalibrate`.
-#[derive(Serialize)]
-struct Recalibrated {
-    queries: usize,
-    calibration: Vec<Calibrated>,
-}
-
-struct Interruptible;
-
-impl Progress for Interruptible {
-    fn phase(&self, _: Phase) {}
-    fn total(&self, _: u64) {}
-    fn done(&self, _: u64) {}
-    fn tick(&self) -> Result<()> {
-        pgrx::check_for_interrupts!();
-        Ok(())
-    }
-}
-
-/// Calibrates an index with rows of its table as queries.
-#[pg_extern(sql = false)]
-fn ivf_recalibrate(index: pg_sys::Oid) -> JsonB {
-    renew(index, |table, index, dims| {
-        // SAFETY: both relations are open.
-        let mut rows = unsafe { Table::of_index(table.as_ptr(), index, dims, random_seed()) };
-        let want = *queries_for(crate::ivf::build::Source::rows_hint(&rows)).end();
-        let mut vectors = Vec::new();
-        rows.scattered(want, &mut |_, vector| vectors.extend_from_slice(vector));
-        (vectors, Queries::Rows)
-    })
-}
-
-/// Calibrates an index with queries as its users ask them.
-#[pg_extern(sql = false)]
-fn ivf_recalibrate_for(index: pg_sys::Oid, queries: Array) -> JsonB {
-    renew(index, |_, _, dims| {
-        let mut vectors = Vec::new();
-        for vector in queries.vectors() {
-            if vector.len() != dims {
-                let message = format!("expected {dims} dimensions, not {}", vector.len());
-                raise(Error::new(Kind::Data, message));
-            }
-            vectors.extend_from_slice(&vector);
-        }
-        (vectors, Queries::Asked)
-    })
-}
-
-/// Opens an index of the user's own, calibrates it with what `queries` gives, and reports.
-fn renew(
-    index: pg_sys::Oid,
-    queries: impl FnOnce(&PgRelation, pg_sys::Relation, usize) -> (Vec<f32>, Queries),
-) -> JsonB {
-    // SAFETY: IndexGetRelation raises for what is no index, unless told that it may be missing.
-    let table = unsafe { pg_sys::IndexGetRelation(index, true) };
-    // The table's lock comes first, as everywhere.
-    // SAFETY: opens by OID with a lock.
-    let table = (table != pg_sys::InvalidOid).then(|| unsafe { PgRelation::with_lock(table, MAINTENANCE) });
-    let relation = open(index, MAINTENANCE);
-    let Some(table) = table else {
-        raise(Error::new(Kind::Internal, "an ivf index has no table"));
-    };
-    let index = relation.as_ptr();
-    // SAFETY: the relation is open; aclcheck_error raises.
-    unsafe {
-        if !owns_relation(table.oid()) {
-            let name = CString::new(relation_name(index)).unwrap_or_default();
-            let (denied, kind) = (pg_sys::AclResult::ACLCHECK_NOT_OWNER, pg_sys::ObjectType::OBJECT_INDEX);
-            pg_sys::aclcheck_error(denied, kind, name.as_ptr());
-        }
-    }
-    let dims = opclass::dimensions(index).or_raise();
-    let (vectors, queries) = queries(&table, index, dims);
-    let store = IndexStore::new(index, Logging::EachChange);
-    let meta =
-        recalibrate(&store, &vectors, queries, &Interruptible).map_err(|e| in_index(index, e)).or_raise();
-    json(&Recalibrated { queries: vectors.len() / dims, calibration: calibration(&meta) })
 }
