@@ -3,6 +3,8 @@
 import struct
 import sys
 import time
+from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from threading import Event, Thread
 
@@ -114,22 +116,41 @@ def build(contender: Contender, data: datasets.Data) -> dict:
     return built
 
 
-def timed(contender: Contender, data: datasets.Data, settings: list[str], where: str, count: int) -> dict:
-    """Latencies and recall of one connection; prepared statements with binary parameters."""
+def nearest(contender: Contender, data: datasets.Data, where: str = "") -> str:
+    """The query that is measured."""
+    return f"SELECT id FROM {contender.table} {where} ORDER BY e {OPERATOR[data.metric]} %b LIMIT 10"
+
+
+@dataclass
+class Timed:
+    """The answers of some queries, and the moments (of the machine's monotonic clock) between them."""
+
+    found: list[list[int]]
+    moments: list[float]
+
+    def summary(self) -> dict:
+        ms = np.diff(self.moments) * 1000
+        return {"qps": 1000 / ms.mean(), "p50_ms": float(np.percentile(ms, 50)),
+                "p99_ms": float(np.percentile(ms, 99))}
+
+
+def timed(contender: Contender, data: datasets.Data, settings: list[str], where: str, count: int,
+          together: Barrier | None = None) -> Timed:
+    """Latencies and answers of one connection; prepared statements with binary parameters. Connections that are
+    measured `together` begin at the same moment."""
     connection = connect(contender.schema)
     for setting in settings:
         connection.execute(f"SET {setting}")
-    sql = f"SELECT id FROM {contender.table} {where} ORDER BY e {OPERATOR[data.metric]} %b LIMIT 10"
+    sql = nearest(contender, data, where)
     queries = data.queries[:count]
     found = [[r[0] for r in connection.execute(sql, (q,), prepare=True)] for q in queries]
-    latencies = []
+    if together:
+        together.wait()
+    moments = [time.monotonic()]
     for q in queries:
-        began = time.perf_counter()
         connection.execute(sql, (q,), prepare=True).fetchall()
-        latencies.append(time.perf_counter() - began)
-    ms = np.array(latencies) * 1000
-    return {"found": found, "qps": 1000 / ms.mean(), "p50_ms": float(np.percentile(ms, 50)),
-            "p99_ms": float(np.percentile(ms, 99))}
+        moments.append(time.monotonic())
+    return Timed(found, moments)
 
 
 def recall(data: datasets.Data, found: list[list[int]], farthest: np.ndarray) -> float:

@@ -1,24 +1,23 @@
-"""The steps of a run. Each measures one contender; None where it does not apply."""
+"""The steps of a run, each of which measures one contender."""
 
 import os
+import subprocess
 import time
-from multiprocessing import Process, Queue
+from copy import copy
+from multiprocessing import Barrier, Process, Queue
 from pathlib import Path
-from subprocess import run
 
 import numpy as np
 
 import data as datasets
-from contender import OPERATOR, Contender, build, connect, create_index, insert_rows, recall, timed
+from contender import OPERATOR, Contender, build, connect, create_index, insert_rows, nearest, recall, timed
 
 FULL = bool(os.environ.get("FULL"))
 SELECTIVITIES = [0.5, 0.1, 0.01, 0.001]
 
 
-def memory(contender: Contender, data: datasets.Data) -> dict | None:
-    """A second build of our index, with PostgreSQL's default `maintenance_work_mem`."""
-    if contender.method != "ivf":
-        return None
+def memory(contender: Contender, data: datasets.Data) -> dict:
+    """A second build of an index, with PostgreSQL's default `maintenance_work_mem`."""
     connection = connect(contender.schema)
     connection.execute("SET maintenance_work_mem = '64MB'")
     built = create_index(connection, contender, data, "small_memory_index")
@@ -35,21 +34,20 @@ def cold(contender: Contender, data: datasets.Data) -> dict:
     usual = [e for e in contender.efforts if e in (0.95, 20, 80)] or contender.efforts
     setting = f"{contender.setting} = {usual[-1]}"
     for query in data.queries[:8]:
-        run([*server, "stop", os.environ["BENCH_SERVER"]], check=True, capture_output=True)
+        subprocess.run([*server, "stop", os.environ["BENCH_SERVER"]], check=True, capture_output=True)
         try:
             os.sync()
             Path("/proc/sys/vm/drop_caches").write_text("3")
         except OSError:
             emptied = False
         settings = os.environ["BENCH_SETTINGS"].splitlines()
-        run([*server, "start", os.environ["BENCH_SERVER"], os.environ["BENCH_PG_CONFIG"], "5432", *settings],
-            check=True, capture_output=True)
+        subprocess.run([*server, "start", os.environ["BENCH_SERVER"], os.environ["BENCH_PG_CONFIG"], "5432",
+                        *settings], check=True, capture_output=True)
         connection = connect(contender.schema)
         connection.execute(f"SET {setting}")
         connection.execute("SET enable_seqscan = off")
         began = time.perf_counter()
-        connection.execute(f"SELECT id FROM {contender.table} ORDER BY e {OPERATOR[data.metric]} %b LIMIT 10",
-                           (query,)).fetchall()
+        connection.execute(nearest(contender, data), (query,)).fetchall()
         latencies.append(1000 * (time.perf_counter() - began))
     print(f"  {contender.name}: p50 {np.median(latencies):.0f} ms", flush=True)
     return {"p50_ms": float(np.median(latencies)), "os_cache_emptied": emptied}
@@ -60,7 +58,7 @@ def search(contender: Contender, data: datasets.Data) -> list[dict]:
     for effort in contender.efforts:
         settings = [f"{contender.setting} = {effort}", "enable_seqscan = off"]
         one = timed(contender, data, settings, "", len(data.queries))
-        point = {"effort": effort, "recall": recall(data, one.pop("found"), data.farthest), **one,
+        point = {"effort": effort, "recall": recall(data, one.found, data.farthest), **one.summary(),
                  "qps_2": concurrent(contender, data, settings, 2)}
         out.append(point)
         print(f"  {contender.name} {effort}: recall {point['recall']:.4f}, {point['qps']:.0f} queries/s, "
@@ -69,17 +67,21 @@ def search(contender: Contender, data: datasets.Data) -> list[dict]:
 
 
 def concurrent(contender: Contender, data: datasets.Data, settings: list[str], connections: int) -> float:
-    def run(results: Queue) -> None:
-        results.put(timed(contender, data, settings, "", len(data.queries))["qps"])
-
+    """Queries a second of several connections that begin together, from the first's begin to the last's end."""
     results: Queue = Queue()
-    workers = [Process(target=run, args=(results,)) for _ in range(connections)]
+    begin = Barrier(connections)
+
+    def work() -> None:
+        moments = timed(contender, data, settings, "", len(data.queries), begin).moments
+        results.put((moments[0], moments[-1]))
+
+    workers = [Process(target=work) for _ in range(connections)]
     for worker in workers:
         worker.start()
-    rates = [results.get() for _ in workers]
+    begins, ends = zip(*[results.get() for _ in workers])
     for worker in workers:
         worker.join()
-    return sum(rates)
+    return connections * len(data.queries) / (max(ends) - min(begins))
 
 
 def filtered(contender: Contender, data: datasets.Data) -> list[dict]:
@@ -99,17 +101,15 @@ def filtered(contender: Contender, data: datasets.Data) -> list[dict]:
             continue
         farthest = datasets.tenth_nearest(data.metric, passing, data.queries[:count])
         one = timed(contender, data, settings, f"WHERE bucket < {limit}", count)
-        point = {"share": share, "recall": recall(data, one.pop("found"), farthest), **one}
+        point = {"share": share, "recall": recall(data, one.found, farthest), **one.summary()}
         out.append(point)
         print(f"  {contender.name}, {share:.1%} pass: recall {point['recall']:.3f}, {point['qps']:.0f} queries/s",
               flush=True)
     return out
 
 
-def exact(contender: Contender, data: datasets.Data) -> str | None:
+def exact(contender: Contender, data: datasets.Data) -> str:
     """Whether an exhaustive scan of our index returns what a sequential scan does, in its order."""
-    if contender.method != "ivf":
-        return None
     connection = connect(contender.schema)
     operator = OPERATOR[data.metric]
     sql = f"SELECT id, e {operator} %b AS d FROM {contender.table} ORDER BY e {operator} %b"
@@ -156,23 +156,21 @@ def vacuum(contender: Contender, data: datasets.Data) -> float | None:
     return time.perf_counter() - began
 
 
-def scaling(contender: Contender, data: datasets.Data) -> list[dict] | None:
+def scaling(contender: Contender, data: datasets.Data) -> list[dict]:
     """Our index by the number of rows, with its defaults. Sizes beyond the data's are filled with mixtures."""
-    if contender.method != "ivf":
-        return None
     largest = int(os.environ.get("LARGEST", "1000000"))
     sizes = [n for n in (10_000, 30_000, 100_000, 300_000, 1_000_000) if n <= largest]
     rows = datasets.enlarged(data.rows, sizes[-1])
     out = []
     for size in sizes:
         part = datasets.part(data, rows[:size])
-        one = Contender(contender.name, contender.schema, "ivf", "", contender.setting, [])
+        one = copy(contender)
         one.table = f"{contender.schema}.scaling_items"
         built = build(one, part)
         connect(one.schema).execute(f"SELECT count(e) FROM {one.table}")
         asked = timed(one, part, ["enable_seqscan = off"], "", len(part.queries))
         point = {"rows": size, "mixtures": max(size - len(data.rows), 0),
-                 "recall": recall(part, asked.pop("found"), part.farthest), **built, **asked}
+                 "recall": recall(part, asked.found, part.farthest), **built, **asked.summary()}
         out.append(point)
         print(f"  {size} rows: build {built['build_seconds']:.1f} s, recall {point['recall']:.3f}, "
               f"p50 {point['p50_ms']:.2f} ms, p99 {point['p99_ms']:.2f} ms", flush=True)
