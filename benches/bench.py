@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import time
 from datetime import date
 from pathlib import Path
@@ -24,12 +25,13 @@ OURS = {"memory": steps.memory, "exact": steps.exact, "scaling": steps.scaling}
 def machine() -> dict:
     cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                 if line.startswith("model name")), platform.machine())
+    flags = set(re.findall(r"\b(?:avx2|avx512_vbmi|avx512_vnni|asimd)\b", Path("/proc/cpuinfo").read_text()))
     with psycopg.connect(autocommit=True) as connection:
         version = connection.execute("SHOW server_version").fetchone()[0]
         extensions = dict(connection.execute(
             "SELECT extname, extversion FROM pg_extension WHERE extname LIKE 'vector%'").fetchall())
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {"cpu": cpu, "cores": os.cpu_count(), "memory_gib": round(gib), "postgres": version, "extensions": extensions}
+    return {"cpu": cpu, "flags": sorted(flags), "cores": os.cpu_count(), "memory_gib": round(gib), "postgres": version, "extensions": extensions}
 
 
 def main() -> None:
@@ -47,9 +49,12 @@ def main() -> None:
     path = out / "results.json"
     # Steps that an interrupted run has finished are kept.
     results = json.loads(path.read_text()) if path.exists() else {}
-    results["machine"] = machine()
-    results["data"] = {"name": data.name, "rows": len(data.rows), "dimensions": data.rows.shape[1],
-                       "queries": len(data.queries), "metric": data.metric}
+    described = {"name": data.name, "rows": len(data.rows), "dimensions": data.rows.shape[1],
+                 "queries": len(data.queries), "metric": data.metric}
+    if results.get("data", described) != described:
+        print(f"{path} is of other data: measured anew", flush=True)
+        results = {}
+    results |= {"machine": machine(), "data": described}
     present = [c for c in contenders(len(data.rows)) if c.schema == "ours" or "vector" in available]
     for step in STEPS:
         for contender in present[:1] if step in OURS else present:

@@ -94,6 +94,9 @@ def load() -> Data:
         rows *= np.load(scale).astype(np.float32)[:, None]
     if dims := os.environ.get("DIMS"):
         rows = rows[:, : int(dims)]
+    if joined := int(os.environ.get("JOIN", "1")) - 1:
+        # Rows of more dimensions: those of so many consecutive texts, side by side.
+        rows = np.concatenate([rows[i : len(rows) - joined + i] for i in range(joined + 1)], axis=1)
     held_out = int(os.environ.get("QUERIES", "1000"))
     if queries is None:
         # Files are often sorted by topic: queries must come from everywhere.

