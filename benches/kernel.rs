@@ -88,6 +88,8 @@ fn measure() -> Vec<(&'static str, [f64; 3])> {
             kernel::lower_bounds(sums, &halves, &halves, 0.01, 1.0, 2.0, 20.0, &mut bounds)
         });
         put("lower_bounds/code", bounds / kernel::BLOCK as f64);
+        let keys = std::array::from_fn(|i| i as u8);
+        put("within_u32/code", time(|| kernel::within_u32(black_box(&keys), 7, 99)) / kernel::BLOCK as f64);
 
         let signed: Vec<i8> = bytes[..dims].iter().map(|x| *x as i8).collect();
         let other: Vec<i8> = lut[..dims].iter().map(|x| *x as i8).collect();

@@ -132,7 +132,7 @@ impl Directory {
         let codec = Codec::new(padded, meta.bits)?;
         let mut directory = Self {
             rotation: Rotation::new(meta.dims as usize, meta.seed),
-            codes: codes::Layout::new(padded),
+            codes: codes::Layout::new(padded, meta.columns)?,
             extended: extended::Layout::new(codec.extended_size()),
             codec,
             origin,

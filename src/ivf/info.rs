@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::directory::Directory;
 use super::walk;
 use crate::error::Result;
-use crate::page::meta::{TARGETS, VERSION};
+use crate::page::meta::TARGETS;
 use crate::page::{Meta, PAGE_SIZE, Store};
 use crate::value::Metric;
 
@@ -20,6 +20,8 @@ pub struct Info {
     pub dimensions: u32,
     /// Bits per dimension in total.
     pub bits: u8,
+    /// Columns beside the vector.
+    pub filter_columns: usize,
     /// Number of lists.
     pub lists: u32,
     /// Rows in the index.
@@ -81,7 +83,7 @@ pub fn info<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Info> 
     let pages = store.blocks()?;
     let size = u64::from(pages) * PAGE_SIZE as u64;
     Ok(Info {
-        version: VERSION,
+        version: meta.version(),
         metric: match meta.metric {
             Metric::L2 => "l2",
             Metric::Cosine => "cosine",
@@ -89,6 +91,7 @@ pub fn info<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Info> 
         },
         dimensions: meta.dims,
         bits: meta.bits,
+        filter_columns: meta.columns.widths().len(),
         lists: meta.lists,
         live_rows: live,
         dead_rows: dead,

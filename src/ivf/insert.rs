@@ -10,14 +10,20 @@ use super::walk::guard_circle;
 use crate::error::{Error, Kind, Result};
 use crate::page::codes::BLOCK;
 use crate::page::tid::RecordRef;
-use crate::page::{Change, NO_BLOCK, Page, PageHandle, PageKind, Store, TID_SIZE, Tid, lists};
+use crate::page::{Change, Key, NO_BLOCK, Page, PageHandle, PageKind, Store, TID_SIZE, Tid, lists};
 use crate::quant::pack;
 
-/// Inserts a row. False if it is not to be indexed (a zero vector under cosine).
+/// Inserts a row with its keys in the filter columns. False if it is not to be indexed (a zero vector under cosine).
 ///
 /// # Errors
 /// Damage in the pages of the list, or the store's errors.
-pub fn insert<S: Store>(store: &S, directory: &Directory, tid: Tid, vector: &[f32]) -> Result<bool> {
+pub fn insert<S: Store>(
+    store: &S,
+    directory: &Directory,
+    tid: Tid,
+    vector: &[f32],
+    keys: &[Key],
+) -> Result<bool> {
     let mut code = RowCode::new(directory);
     if !code.encode(directory, vector) {
         return Ok(false);
@@ -28,7 +34,7 @@ pub fn insert<S: Store>(store: &S, directory: &Directory, tid: Tid, vector: &[f3
         page.expect_kind(state_block, PageKind::Lists)?;
         lists::read(&page, state_index)
     };
-    let mut insertion = Insertion { store, directory, code, tid, extended: state.extended };
+    let mut insertion = Insertion { store, directory, code, tid, keys, extended: state.extended };
     let mut block = state.insert;
     let mut steps = 0u32;
     loop {
@@ -65,6 +71,8 @@ struct Insertion<'a, S: Store> {
     directory: &'a Directory,
     code: RowCode,
     tid: Tid,
+    /// One for each filter column.
+    keys: &'a [Key],
     /// The extended page that takes new records.
     extended: u32,
 }
@@ -105,6 +113,7 @@ impl<S: Store> Insertion<'_, S> {
             pack::write_signs(block.codes(), 0, slot, &self.code.signs);
             let factors = &self.code.factors;
             block.put(slot, factors.add.to_bits(), factors.rescale.to_bits(), reference);
+            layout.put_keys(&mut block, slot, self.keys);
             Ok(Put::Done)
         })
     }

@@ -23,6 +23,8 @@ pub(super) static KERNELS: Kernels = Kernels {
     l1_f16,
     scan_block,
     lower_bounds,
+    within_u32,
+    within_u64,
     dot_extended3,
     dot_u8_i8,
     dot_i8,
@@ -269,6 +271,35 @@ fn lower_bounds(sums: &[u32; BLOCK], factors: &Factors, bounds: &mut [f32; BLOCK
         unsafe { _mm256_storeu_ps(bounds.as_mut_ptr().add(8 * part), bound) };
     }
     mask
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn within_u32(values: &[u8; 4 * BLOCK], low: u32, high: u32) -> u32 {
+    let (low, high) = (_mm256_set1_epi32(low.cast_signed()), _mm256_set1_epi32(high.cast_signed()));
+    values.as_chunks::<32>().0.iter().enumerate().fold(0, |mask, (part, values)| {
+        // SAFETY: the array is 32 bytes.
+        let x = unsafe { _mm256_loadu_si256(values.as_ptr().cast()) };
+        let clamped = _mm256_min_epu32(_mm256_max_epu32(x, low), high);
+        // With low above high everything clamps to high, which may be a value.
+        let above = _mm256_cmpeq_epi32(_mm256_max_epu32(x, low), x);
+        let within = _mm256_and_si256(above, _mm256_cmpeq_epi32(clamped, x));
+        mask | (_mm256_movemask_ps(_mm256_castsi256_ps(within)).cast_unsigned()) << (8 * part)
+    })
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn within_u64(values: &[u8; 8 * BLOCK], low: u64, high: u64) -> u32 {
+    // Comparison is of signed integers: all are shifted by half the range.
+    let sign = _mm256_set1_epi64x(i64::MIN);
+    let low = _mm256_xor_si256(_mm256_set1_epi64x(low.cast_signed()), sign);
+    let high = _mm256_xor_si256(_mm256_set1_epi64x(high.cast_signed()), sign);
+    values.as_chunks::<32>().0.iter().enumerate().fold(0, |mask, (part, values)| {
+        // SAFETY: the array is 32 bytes.
+        let x = _mm256_xor_si256(unsafe { _mm256_loadu_si256(values.as_ptr().cast()) }, sign);
+        let outside = _mm256_or_si256(_mm256_cmpgt_epi64(low, x), _mm256_cmpgt_epi64(x, high));
+        let outside = _mm256_movemask_pd(_mm256_castsi256_pd(outside)).cast_unsigned();
+        mask | (!outside & 0xf) << (4 * part)
+    })
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

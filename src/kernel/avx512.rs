@@ -26,6 +26,8 @@ pub(super) static KERNELS: Kernels = Kernels {
     l1_f16,
     scan_block,
     lower_bounds,
+    within_u32,
+    within_u64,
     dot_extended3,
     dot_u8_i8,
     dot_i8,
@@ -280,6 +282,28 @@ fn lower_bounds(sums: &[u32; BLOCK], factors: &Factors, bounds: &mut [f32; BLOCK
         unsafe { _mm512_storeu_ps(bounds.as_mut_ptr().add(16 * half), bound) };
     }
     mask
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn within_u32(values: &[u8; 4 * BLOCK], low: u32, high: u32) -> u32 {
+    let (low, high) = (_mm512_set1_epi32(low.cast_signed()), _mm512_set1_epi32(high.cast_signed()));
+    values.as_chunks::<64>().0.iter().enumerate().fold(0, |mask, (part, values)| {
+        // SAFETY: the array is 64 bytes.
+        let x = unsafe { _mm512_loadu_si512(values.as_ptr().cast()) };
+        let above = _mm512_cmpge_epu32_mask(x, low);
+        mask | u32::from(_mm512_mask_cmple_epu32_mask(above, x, high)) << (16 * part)
+    })
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn within_u64(values: &[u8; 8 * BLOCK], low: u64, high: u64) -> u32 {
+    let (low, high) = (_mm512_set1_epi64(low.cast_signed()), _mm512_set1_epi64(high.cast_signed()));
+    values.as_chunks::<64>().0.iter().enumerate().fold(0, |mask, (part, values)| {
+        // SAFETY: the array is 64 bytes.
+        let x = unsafe { _mm512_loadu_si512(values.as_ptr().cast()) };
+        let above = _mm512_cmpge_epu64_mask(x, low);
+        mask | u32::from(_mm512_mask_cmple_epu64_mask(above, x, high)) << (8 * part)
+    })
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]

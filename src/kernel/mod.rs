@@ -44,6 +44,8 @@ struct Kernels {
     l1_f16: Distance<f16>,
     scan_block: unsafe fn(&[u8], &[u8], &mut [u32; BLOCK]),
     lower_bounds: unsafe fn(&[u32; BLOCK], &Factors, &mut [f32; BLOCK]) -> u32,
+    within_u32: unsafe fn(&[u8; 4 * BLOCK], u32, u32) -> u32,
+    within_u64: unsafe fn(&[u8; 8 * BLOCK], u64, u64) -> u32,
     dot_extended3: unsafe fn(&[u8], &[i8]) -> i32,
     dot_u8_i8: unsafe fn(&[u8], &[i8]) -> i32,
     dot_i8: unsafe fn(&[i8], &[i8]) -> i32,
@@ -180,6 +182,18 @@ pub fn lower_bounds(
     let factors = Factors { add, rescale, scale, shift, base, threshold };
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.lower_bounds)(sums, &factors, bounds) }
+}
+
+/// Bit `j` is set where value `j` of 32 little-endian ones is at least `low` and at most `high`.
+pub fn within_u32(values: &[u8; 4 * BLOCK], low: u32, high: u32) -> u32 {
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.within_u32)(values, low, high) }
+}
+
+/// As [`within_u32`], of 64-bit values.
+pub fn within_u64(values: &[u8; 8 * BLOCK], low: u64, high: u64) -> u32 {
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.within_u64)(values, low, high) }
 }
 
 /// Dot product of 3-bit codes with signed bytes.

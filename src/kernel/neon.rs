@@ -18,6 +18,9 @@ pub(super) static KERNELS: Kernels = Kernels {
     l1_f16,
     scan_block,
     lower_bounds,
+    // The compiler vectorises these for every aarch64.
+    within_u32: super::scalar::within_u32,
+    within_u64: super::scalar::within_u64,
     dot_extended3,
     dot_u8_i8,
     dot_i8,

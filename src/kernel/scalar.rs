@@ -19,6 +19,8 @@ pub(super) static KERNELS: Kernels = Kernels {
     l1_f16,
     scan_block,
     lower_bounds,
+    within_u32,
+    within_u64,
     dot_extended3,
     dot_u8_i8,
     dot_i8,
@@ -102,6 +104,18 @@ fn lower_bounds(sums: &[u32; BLOCK], factors: &Factors, bounds: &mut [f32; BLOCK
         mask |= u32::from(!(*bound >= factors.threshold)) << j;
     }
     mask
+}
+
+pub(super) fn within_u32(values: &[u8; 4 * BLOCK], low: u32, high: u32) -> u32 {
+    let within = |x| low <= x && x <= high;
+    let bits = values.as_chunks::<4>().0.iter().map(|x| u32::from(within(u32::from_le_bytes(*x))));
+    bits.enumerate().fold(0, |mask, (j, bit)| mask | bit << j)
+}
+
+pub(super) fn within_u64(values: &[u8; 8 * BLOCK], low: u64, high: u64) -> u32 {
+    let within = |x| low <= x && x <= high;
+    let bits = values.as_chunks::<8>().0.iter().map(|x| u32::from(within(u64::from_le_bytes(*x))));
+    bits.enumerate().fold(0, |mask, (j, bit)| mask | bit << j)
 }
 
 fn dot_extended3(codes: &[u8], query: &[i8]) -> i32 {

@@ -1,13 +1,15 @@
 //! Codes pages: blocks of 32 one-bit codes, with what the first stage of a scan needs beside them.
 //!
-//! A block is `live: u32, owned: u32, add: [f16; 32], rescale: [f16; 32], refs: [6 bytes; 32], codes`, where
-//! `codes` are `padded / 4` groups of 16 bytes (`quant::pack`). Small blocks share a page; a block larger
+//! A block is `live: u32, owned: u32, add: [f16; 32], rescale: [f16; 32], refs: [6 bytes; 32], columns, codes`,
+//! where `columns` are the filter columns (`columns.rs`) and `codes` are `padded / 4` groups of 16 bytes (`quant::pack`). Small blocks share a page; a block larger
 //! than a page keeps its first groups on its own page, after the numbers of the pages with the others.
 //! A slot is *live* when its row is in the index, *owned* once it has been given an extended record, which
 //! it keeps for ever: a dead slot is reused together with its record.
 
+use super::columns::{Columns, Key};
 use super::page::{CONTENT_SIZE, NO_BLOCK, Page};
 use super::tid::{RecordRef, TID_SIZE};
+use crate::error::{Error, Kind, Result};
 
 /// Codes in a block.
 pub const BLOCK: usize = 32;
@@ -29,6 +31,8 @@ const GROUPS_MORE: usize = CONTENT_SIZE / GROUP_SIZE;
 pub struct Layout {
     groups: usize,
     first_groups: usize,
+    columns: Columns,
+    columns_at: usize,
     codes_at: usize,
     block_size: usize,
     blocks: usize,
@@ -36,30 +40,57 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout for codes of `padded` dimensions (a multiple of 4).
-    pub fn new(padded: usize) -> Self {
+    /// The layout for codes of `padded` dimensions (a multiple of 4) with filter columns.
+    ///
+    /// # Errors
+    /// More columns than fit a page.
+    pub fn new(padded: usize, columns: Columns) -> Result<Self> {
         let groups = padded / 4;
-        let size = HEAD_SIZE + groups * GROUP_SIZE;
+        let size = HEAD_SIZE + columns.size() + groups * GROUP_SIZE;
         if size <= CONTENT_SIZE {
-            return Self {
+            return Ok(Self {
                 groups,
                 first_groups: groups,
-                codes_at: HEAD_SIZE,
+                columns,
+                columns_at: HEAD_SIZE,
+                codes_at: HEAD_SIZE + columns.size(),
                 block_size: size,
                 blocks: CONTENT_SIZE / size,
                 more: 0,
-            };
+            });
         }
-        let codes_at = HEAD_SIZE + 4 * MAX_MORE;
+        let columns_at = HEAD_SIZE + 4 * MAX_MORE;
+        let codes_at = columns_at + columns.size();
+        if codes_at > CONTENT_SIZE {
+            let message = "the columns of the ivf index are too many to lie on one page";
+            return Err(Error::new(Kind::LimitExceeded, message).with_hint("Index fewer columns."));
+        }
         let first_groups = (CONTENT_SIZE - codes_at) / GROUP_SIZE;
-        Self {
+        Ok(Self {
             groups,
             first_groups,
+            columns,
+            columns_at,
             codes_at,
             block_size: codes_at + first_groups * GROUP_SIZE,
             blocks: 1,
             more: (groups - first_groups).div_ceil(GROUPS_MORE),
-        }
+        })
+    }
+
+    /// The filter columns.
+    pub fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    /// The mask of slots without a key and the keys of a filter column of a block.
+    pub fn column<'a>(&self, block: BlockRef<'a>, column: usize) -> (u32, &'a [u8]) {
+        self.columns.column(&block.bytes[self.columns_at..self.codes_at], column)
+    }
+
+    /// Writes the keys of the row in `slot`, one for each filter column.
+    pub fn put_keys(&self, block: &mut BlockMut<'_>, slot: usize, keys: &[Key]) {
+        self.columns.put(&mut block.bytes[self.columns_at..self.codes_at], slot, keys);
     }
 
     /// Blocks on a page.

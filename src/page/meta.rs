@@ -1,13 +1,15 @@
 //! Block 0: what the index is. All numbers little-endian, at fixed offsets of the page's contents.
 
+use super::columns::{Columns, MAX_COLUMNS};
 use super::page::{NO_BLOCK, Page, PageKind};
 use crate::error::{Error, Kind, Result};
 use crate::value::Metric;
 
 /// First four bytes of the contents of block 0.
 pub const MAGIC: u32 = 0x3146_5649;
-/// The format this code writes.
-pub const VERSION: u16 = 1;
+/// The newest format this code writes: that of an index with filter columns. One without is of the oldest, which
+/// is the same but for them.
+pub const VERSION: u16 = 2;
 /// The oldest format this code reads.
 pub const MIN_VERSION: u16 = 1;
 /// The block of the meta page.
@@ -49,16 +51,25 @@ pub struct Meta {
     pub built_rows: u64,
     /// Lists to probe for each of [`TARGETS`]; all zero: probe every list.
     pub probes: [u32; TARGETS.len()],
+    /// The columns beside the vector.
+    pub columns: Columns,
 }
 
 impl Meta {
+    /// The format of the index.
+    pub fn version(&self) -> u16 {
+        if self.columns.is_empty() { MIN_VERSION } else { VERSION }
+    }
+
     /// Writes the meta page.
     pub fn write(&self, page: &mut Page) {
         page.init(PageKind::Meta, 0);
         let mut out = Vec::with_capacity(256);
         out.extend_from_slice(&MAGIC.to_le_bytes());
-        out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&[u8::from(self.ready), self.metric as u8, self.bits, 0, 0, 0]);
+        out.extend_from_slice(&self.version().to_le_bytes());
+        let columns = self.columns.widths();
+        let count = columns.len() as u8;
+        out.extend_from_slice(&[u8::from(self.ready), self.metric as u8, self.bits, count, 0, 0]);
         out.extend_from_slice(&self.dims.to_le_bytes());
         out.extend_from_slice(&self.seed.to_le_bytes());
         out.extend_from_slice(&self.instance.to_le_bytes());
@@ -73,6 +84,7 @@ impl Meta {
         for p in self.probes {
             out.extend_from_slice(&p.to_le_bytes());
         }
+        out.extend_from_slice(columns);
         page.content_mut()[..out.len()].copy_from_slice(&out);
     }
 
@@ -93,8 +105,8 @@ impl Meta {
             )
             .with_hint("Rebuild the index with REINDEX."));
         }
-        let [ready, metric, bits, _, _, _] = at.take();
-        let meta = Self {
+        let [ready, metric, bits, columns, _, _] = at.take();
+        let mut meta = Self {
             ready: ready == 1,
             metric: Metric::from_number(metric)?,
             bits,
@@ -110,7 +122,13 @@ impl Meta {
             lists_first: u32::from_le_bytes(at.take()),
             built_rows: u64::from_le_bytes(at.take()),
             probes: std::array::from_fn(|_| u32::from_le_bytes(at.take())),
+            columns: Columns::default(),
         };
+        let widths: [u8; MAX_COLUMNS] = at.take();
+        meta.columns = widths
+            .get(..usize::from(columns))
+            .and_then(|widths| Columns::new(widths).ok())
+            .ok_or_else(|| Error::corrupted(META_BLOCK, "filter columns are not valid"))?;
         meta.validate()?;
         Ok(meta)
     }

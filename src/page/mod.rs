@@ -1,6 +1,7 @@
 #![doc = include_str!("README.md")]
 
 pub mod codes;
+pub mod columns;
 pub mod extended;
 pub mod lists;
 pub mod memory;
@@ -11,6 +12,7 @@ pub mod store;
 pub mod tape;
 pub mod tid;
 
+pub use columns::{Columns, Key};
 pub use meta::Meta;
 pub use page::{CONTENT_SIZE, NO_BLOCK, PAGE_SIZE, Page, PageKind};
 pub use store::{Change, MAX_CHANGE_PAGES, PageHandle, Store};

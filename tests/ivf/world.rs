@@ -12,7 +12,7 @@ use vector_search::ivf::directory::Directory;
 use vector_search::ivf::search::{Order, Rows, Search, Settings};
 use vector_search::ivf::{check, insert, vacuum};
 use vector_search::kernel;
-use vector_search::page::Tid;
+use vector_search::page::{Columns, Key, Tid};
 use vector_search::page::memory::MemoryStore;
 use vector_search::value::Metric;
 
@@ -87,7 +87,8 @@ pub fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
 /// Rows by number.
 pub type Table = BTreeMap<u64, Vec<f32>>;
 
-struct TableSource<'a>(&'a Table);
+/// A table and the number of its filter columns.
+struct TableSource<'a>(&'a Table, usize);
 
 impl Source for TableSource<'_> {
     fn rows_hint(&self) -> u64 {
@@ -105,8 +106,8 @@ impl Source for TableSource<'_> {
         Ok(())
     }
 
-    fn scan(&mut self, sink: &mut dyn FnMut(Tid, &[f32]) -> Result<()>) -> Result<()> {
-        self.0.iter().try_for_each(|(n, v)| sink(tid(*n), v))
+    fn scan(&mut self, sink: &mut dyn FnMut(Tid, &[f32], &[Key]) -> Result<()>) -> Result<()> {
+        self.0.iter().try_for_each(|(n, v)| sink(tid(*n), v, &keys(*n)[..self.1]))
     }
 }
 
@@ -127,12 +128,18 @@ impl Spool for MemorySpool {
 }
 
 pub fn options(dims: usize, metric: Metric) -> Options {
-    Options { dims, metric, lists: 0, bits: 4, seed: 42, memory: 64 << 20 }
+    Options { dims, metric, lists: 0, bits: 4, seed: 42, memory: 64 << 20, columns: Columns::default() }
+}
+
+/// The keys of a row, for up to two filter columns (of 4 and 8 bytes).
+pub fn keys(n: u64) -> [Key; 2] {
+    let mixed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    [(n % 7 != 0).then_some(mixed >> 40 & 0xff), (n % 11 != 0).then_some(mixed << 3)]
 }
 
 pub fn build_into(store: &MemoryStore, table: &Table, options: &Options) -> Result<()> {
     let mut spool = MemorySpool::default();
-    build::build(store, options, &mut TableSource(table), &mut spool, &pool(), &Silent).map(|built| {
+    build::build(store, options, &mut TableSource(table, options.columns.widths().len()), &mut spool, &pool(), &Silent).map(|built| {
         let zero = |v: &&Vec<f32>| options.metric == Metric::Cosine && v.iter().all(|&x| x == 0.0);
         assert_eq!(built.rows as usize, table.len() - table.values().filter(zero).count());
     })
@@ -162,7 +169,9 @@ impl World {
     }
 
     pub fn insert(&self, n: u64, vector: Vec<f32>) {
-        insert::insert(&self.store, &self.directory(), tid(n), &vector).unwrap();
+        let directory = self.directory();
+        let keys = &keys(n)[..directory.meta.columns.widths().len()];
+        insert::insert(&self.store, &directory, tid(n), &vector, keys).unwrap();
         self.table.borrow_mut().insert(n, vector);
     }
 

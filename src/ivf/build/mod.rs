@@ -17,7 +17,7 @@ use super::calibrate::{self, Queries};
 use super::code::RowCode;
 use crate::cluster::{Assigner, parallel};
 use crate::error::Result;
-use crate::page::{Store, Tid};
+use crate::page::{Columns, Key, Store, Tid};
 use crate::value::Metric;
 
 /// What to build.
@@ -35,6 +35,8 @@ pub struct Options {
     pub seed: u64,
     /// Bytes to stay within.
     pub memory: usize,
+    /// The columns beside the vector.
+    pub columns: Columns,
 }
 
 /// Where the rows come from.
@@ -43,8 +45,8 @@ pub trait Source {
     fn rows_hint(&self) -> u64;
     /// Gives up to `want` random rows in random order.
     fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()>;
-    /// Gives every row.
-    fn scan(&mut self, sink: &mut dyn FnMut(Tid, &[f32]) -> Result<()>) -> Result<()>;
+    /// Gives every row with its keys in the filter columns.
+    fn scan(&mut self, sink: &mut dyn FnMut(Tid, &[f32], &[Key]) -> Result<()>) -> Result<()>;
 }
 
 /// A temporary file.
@@ -122,7 +124,7 @@ pub fn build<S: Store>(
     progress.phase(Phase::Assigning);
     progress.total(source.rows_hint());
     let mut coder = Coder::new(&model, options, pool, spool, progress);
-    source.scan(&mut |tid, vector| coder.push(tid, vector))?;
+    source.scan(&mut |tid, vector, keys| coder.push(tid, vector, keys))?;
     let (runs, rows, radii) = coder.finish()?;
     for (entry, radius) in model.entries.iter_mut().zip(radii) {
         entry.radius = if radius.is_finite() { radius } else { 0.0 };
@@ -177,6 +179,8 @@ struct Coder<'a> {
     batch: usize,
     tids: Vec<Tid>,
     vectors: Vec<f32>,
+    /// A row's keys after the other.
+    keys: Vec<Key>,
     unit: Vec<f32>,
     lists: Vec<u32>,
     records: Vec<u8>,
@@ -204,6 +208,7 @@ impl<'a> Coder<'a> {
             batch: (BATCH_BYTES.min(options.memory / 8) / (4 * options.dims)).clamp(32, 4096),
             tids: Vec::new(),
             vectors: Vec::new(),
+            keys: Vec::new(),
             unit: vec![0.0; options.dims],
             lists: Vec::new(),
             records: Vec::new(),
@@ -214,7 +219,7 @@ impl<'a> Coder<'a> {
         }
     }
 
-    fn push(&mut self, tid: Tid, vector: &[f32]) -> Result<()> {
+    fn push(&mut self, tid: Tid, vector: &[f32], keys: &[Key]) -> Result<()> {
         self.seen += 1;
         if self.model.directory.metric() == Metric::Cosine {
             if !super::code::normalize(vector, &mut self.unit) {
@@ -224,6 +229,7 @@ impl<'a> Coder<'a> {
         } else {
             self.vectors.extend_from_slice(vector);
         }
+        self.keys.extend_from_slice(keys);
         self.tids.push(tid);
         if self.tids.len() >= self.batch { self.flush() } else { Ok(()) }
     }
@@ -245,7 +251,8 @@ impl<'a> Coder<'a> {
         let size = Record::size(directory);
         self.records.clear();
         self.records.resize(self.tids.len() * size, 0);
-        let (tids, vectors, lists) = (&self.tids, &self.vectors, &self.lists);
+        let (tids, vectors, lists, keys) = (&self.tids, &self.vectors, &self.lists, &self.keys);
+        let columns = directory.meta.columns.widths().len();
         parallel::for_each_record(
             self.pool,
             &mut self.records,
@@ -253,7 +260,7 @@ impl<'a> Coder<'a> {
             || RowCode::new(directory),
             |code, i, out| {
                 code.encode_unit(directory, &vectors[i * dims..][..dims], lists[i]);
-                Record::write(out, tids[i], code);
+                Record::write(out, directory, tids[i], code, &keys[i * columns..][..columns]);
             },
         );
         self.progress.tick()?;
@@ -268,6 +275,7 @@ impl<'a> Coder<'a> {
         self.runs.add(&self.records, self.spool)?;
         self.tids.clear();
         self.vectors.clear();
+        self.keys.clear();
         Ok(())
     }
 

@@ -169,6 +169,7 @@ fn unbuilt(options: &Options) -> Result<Meta> {
         lists_first: NO_BLOCK,
         built_rows: 0,
         probes: [0; TARGETS.len()],
+        columns: options.columns,
     })
 }
 

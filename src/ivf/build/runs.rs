@@ -4,9 +4,9 @@ use super::Spool;
 use crate::error::Result;
 use crate::ivf::code::RowCode;
 use crate::ivf::directory::Directory;
-use crate::page::{TID_SIZE, Tid};
+use crate::page::{Key, TID_SIZE, Tid};
 
-/// A coded row as bytes: list, squared residual, two factors, address, signs, extended part.
+/// A coded row as bytes: list, squared residual, two factors, address, signs, extended part, keys.
 pub struct Record;
 
 const LIST: usize = 0;
@@ -27,24 +27,29 @@ pub struct Row<'a> {
     pub signs: &'a [u8],
     /// Factors and codes of the extended record.
     pub extended: &'a [u8],
+    /// The keys, as `Columns::read_row` reads them.
+    pub keys: &'a [u8],
 }
 
 impl Record {
     /// Bytes of a record.
     pub fn size(directory: &Directory) -> usize {
-        SIGNS + directory.codec.sign_bytes() + directory.codec.extended_size()
+        let codec = &directory.codec;
+        SIGNS + codec.sign_bytes() + codec.extended_size() + directory.meta.columns.row_size()
     }
 
     /// Writes a coded row.
-    pub fn write(out: &mut [u8], tid: Tid, code: &RowCode) {
+    pub fn write(out: &mut [u8], directory: &Directory, tid: Tid, code: &RowCode, keys: &[Key]) {
         out[LIST..LIST + 4].copy_from_slice(&code.list.to_le_bytes());
         out[RESIDUAL..RESIDUAL + 4].copy_from_slice(&code.residual.to_le_bytes());
         out[FACTORS..FACTORS + 2].copy_from_slice(&code.factors.add.to_bits().to_le_bytes());
         out[FACTORS + 2..FACTORS + 4].copy_from_slice(&code.factors.rescale.to_bits().to_le_bytes());
         out[TID..SIGNS].copy_from_slice(&tid.to_bytes());
-        let (signs, extended) = out[SIGNS..].split_at_mut(code.signs.len());
+        let (signs, rest) = out[SIGNS..].split_at_mut(code.signs.len());
+        let (extended, rest) = rest.split_at_mut(code.extended.len());
         signs.copy_from_slice(&code.signs);
         extended.copy_from_slice(&code.extended);
+        directory.meta.columns.write_row(keys, rest);
     }
 
     /// The list and squared residual.
@@ -54,15 +59,17 @@ impl Record {
     }
 
     /// The rest.
-    pub fn read(record: &[u8], sign_bytes: usize) -> Row<'_> {
+    pub fn read<'a>(record: &'a [u8], directory: &Directory) -> Row<'a> {
         let tid = std::array::from_fn(|i| record[TID + i]);
-        let (signs, extended) = record[SIGNS..].split_at(sign_bytes);
+        let (signs, rest) = record[SIGNS..].split_at(directory.codec.sign_bytes());
+        let (extended, keys) = rest.split_at(directory.codec.extended_size());
         Row {
             add: u16::from_le_bytes([record[FACTORS], record[FACTORS + 1]]),
             rescale: u16::from_le_bytes([record[FACTORS + 2], record[FACTORS + 3]]),
             tid: Tid::from_bytes(&tid),
             signs,
             extended,
+            keys,
         }
     }
 }

@@ -30,6 +30,7 @@ pub fn reserve_meta<S: Store>(store: &S, options: &Options) -> Result<()> {
         lists_first: NO_BLOCK,
         built_rows: 0,
         probes: [0; TARGETS.len()],
+        columns: options.columns,
     };
     store.change(|change| {
         let (block, handle) = change.extend()?;
@@ -191,6 +192,7 @@ fn write_codes<S: Store>(
     let per_page = layout.rows();
     let mut open = new_codes(directory, list, pages.next);
     let mut row = 0usize;
+    let mut keys = Vec::new();
     runs.each(list, spool, |record| {
         if row > 0 && row.is_multiple_of(per_page) {
             let next = pages.next + open.len() as u32;
@@ -200,7 +202,7 @@ fn write_codes<S: Store>(
             }
             open = new_codes(directory, list, next);
         }
-        let coded = Record::read(record, directory.codec.sign_bytes());
+        let coded = Record::read(record, directory);
         let reference = match directory.extended {
             Some(layout) => RecordRef {
                 block: plan.extended_first + (row / layout.per_page()) as u32,
@@ -212,6 +214,8 @@ fn write_codes<S: Store>(
         let (first, more) = open.split_at_mut(1);
         let mut block = layout.block_mut(&mut first[0], row % per_page / BLOCK);
         block.put(slot, coded.add, coded.rescale, reference);
+        directory.meta.columns.read_row(coded.keys, &mut keys);
+        layout.put_keys(&mut block, slot, &keys);
         pack::write_signs(block.codes(), 0, slot, coded.signs);
         for (i, page) in more.iter_mut().enumerate() {
             let (group, _) = layout.more_groups(i);
@@ -257,7 +261,7 @@ fn write_extended<S: Store>(
             page.init(PageKind::Extended, list as u32);
             page.set_next(previous);
         }
-        let row = Record::read(record, directory.codec.sign_bytes());
+        let row = Record::read(record, directory);
         let (tid, rest) = layout.record_mut(&mut page, used).split_at_mut(crate::page::TID_SIZE);
         tid.copy_from_slice(&row.tid.to_bytes());
         rest.copy_from_slice(row.extended);

@@ -1,6 +1,7 @@
-//! Every row, for queries that codes cannot order: NULL and zero queries, and values beyond f32's squares.
+//! Every row that passes the filter columns, for queries that codes cannot order: NULL and zero queries, and values beyond f32's squares.
 
 use super::Rows;
+use super::filter::Filter;
 use super::pool::Ready;
 use crate::error::Result;
 use crate::ivf::directory::Directory;
@@ -16,17 +17,19 @@ pub struct Everything {
     steps: u32,
     page: Vec<Tid>,
     sorted: Option<Vec<Ready>>,
+    filter: Filter,
 }
 
 impl Everything {
     /// Rows in no order; their values are NaN and the heap is left to the consumer.
-    pub fn unordered() -> Self {
-        Self { ordered: false, position: Some((0, NO_BLOCK)), steps: 0, page: Vec::new(), sorted: None }
+    pub fn unordered(filter: Filter) -> Self {
+        let position = Some((0, NO_BLOCK));
+        Self { ordered: false, position, steps: 0, page: Vec::new(), sorted: None, filter }
     }
 
     /// Rows in exact order, all measured before the first comes.
-    pub fn ordered() -> Self {
-        Self { ordered: true, ..Self::unordered() }
+    pub fn ordered(filter: Filter) -> Self {
+        Self { ordered: true, ..Self::unordered(filter) }
     }
 
     /// The next row.
@@ -38,7 +41,7 @@ impl Everything {
     ) -> Result<Option<(Tid, f64)>> {
         if self.ordered {
             if self.sorted.is_none() {
-                self.sorted = Some(measure(store, directory, rows)?);
+                self.sorted = Some(measure(store, directory, &self.filter, rows)?);
             }
             return Ok(self.sorted.as_mut().and_then(Vec::pop).map(|r| (r.tid, r.value)));
         }
@@ -57,7 +60,7 @@ impl Everything {
         let block = if block == NO_BLOCK { directory.head(list).0 } else { block };
         let page = Page::clone(&*store.read(block)?);
         expect_owned(&page, block, PageKind::Codes, list)?;
-        live_rows(store, directory, list, &page, &mut self.page)?;
+        live_rows(store, directory, &self.filter, (list, &page), &mut self.page)?;
         guard_circle(store, block, &mut self.steps)?;
         self.position = match page.next() {
             NO_BLOCK if list + 1 < directory.lists() => Some((list + 1, NO_BLOCK)),
@@ -71,14 +74,14 @@ impl Everything {
 fn live_rows<S: Store>(
     store: &S,
     directory: &Directory,
-    list: u32,
-    page: &Page,
+    filter: &Filter,
+    (list, page): (u32, &Page),
     out: &mut Vec<Tid>,
 ) -> Result<()> {
     let mut addresses = Addresses::new(store, directory);
     for b in 0..directory.codes.blocks() {
         let view = directory.codes.block(page, b);
-        for slot in bits(view.live()) {
+        for slot in bits(filter.passing(&directory.codes, view, view.live())) {
             out.push(addresses.get(list, view.reference(slot))?);
         }
     }
@@ -86,12 +89,17 @@ fn live_rows<S: Store>(
 }
 
 /// All rows, the nearest last.
-fn measure<S: Store>(store: &S, directory: &Directory, rows: &mut dyn Rows) -> Result<Vec<Ready>> {
+fn measure<S: Store>(
+    store: &S,
+    directory: &Directory,
+    filter: &Filter,
+    rows: &mut dyn Rows,
+) -> Result<Vec<Ready>> {
     let mut out = Vec::new();
     let mut page_rows = Vec::new();
     for list in 0..directory.lists() {
         walk::codes_pages(store, directory, list, |_, page| {
-            live_rows(store, directory, list, page, &mut page_rows)?;
+            live_rows(store, directory, filter, (list, page), &mut page_rows)?;
             for tid in page_rows.drain(..) {
                 if let Some(value) = rows.distance(tid)? {
                     let value = if value.is_nan() { f64::NAN } else { value };

@@ -8,6 +8,7 @@
 
 mod effort;
 mod everything;
+pub mod filter;
 mod pool;
 mod route;
 mod scan;
@@ -18,6 +19,7 @@ use std::rc::Rc;
 
 pub use self::effort::{CALIBRATED_ROWS, probes, width};
 use self::everything::Everything;
+use self::filter::Filter;
 pub use self::pool::Nearest;
 use self::pool::{Pool, Ready};
 pub use self::route::Router;
@@ -156,7 +158,13 @@ impl Search {
     /// Begins a scan for `query`; without one (SQL NULL, or a zero vector under cosine) every row comes, in
     /// no particular order.
     pub fn start(&mut self, settings: Settings, query: Option<&[f32]>) {
+        self.start_filtered(settings, query, Filter::default());
+    }
+
+    /// As [`Search::start`], for the rows that pass conditions on the filter columns.
+    pub fn start_filtered(&mut self, settings: Settings, query: Option<&[f32]>, filter: Filter) {
         self.settings = settings;
+        self.scanner.filter = filter;
         self.ready.clear();
         self.pool.clear();
         self.nearest.start(usize::try_from(settings.limit.unwrap_or(0)).unwrap_or(usize::MAX));
@@ -178,7 +186,7 @@ impl Search {
         self.everything = None;
         let mut point = |q: &[f32]| to_point(&self.directory, q, &mut self.unit, &mut self.rotated);
         if !query.is_some_and(&mut point) {
-            self.everything = Some(Everything::unordered());
+            self.everything = Some(Everything::unordered(self.scanner.filter.clone()));
             return;
         }
         let norm = crate::kernel::inner_product(&self.rotated, &self.rotated);
@@ -186,7 +194,7 @@ impl Search {
             self.query.set(&self.directory.codec, &self.rotated);
         } else {
             // Codes say nothing about such a query: every row is measured exactly.
-            self.everything = Some(Everything::ordered());
+            self.everything = Some(Everything::ordered(self.scanner.filter.clone()));
         }
     }
 
@@ -205,6 +213,9 @@ impl Search {
     /// # Errors
     /// Damage, and the store's and the heap's errors.
     pub fn next<S: Store>(&mut self, store: &S, rows: &mut dyn Rows) -> Result<Option<(Tid, f64)>> {
+        if self.scanner.filter.is_void() {
+            return Ok(None);
+        }
         if let Some(everything) = &mut self.everything {
             return everything.next(store, &self.directory, rows);
         }
@@ -337,6 +348,7 @@ impl Search {
         let width = effort::width(&self.directory, self.settings.recall_target, round.probes);
         self.router.start(&self.directory, &self.rotated);
         let mut probed = 0;
+        let before = self.scanner.stats;
         // Lists that hold fewer rows than the window say nothing about the rows beyond: then more are read,
         // or far rows would leave before nearer ones of the next list.
         while probed < round.probes || (self.settings.order != Order::Off && !self.pool.is_full()) {
@@ -347,6 +359,15 @@ impl Search {
             let terms = self.router.terms(&self.directory, list, &self.rotated);
             self.scanner.list(store, &self.directory, &self.query, (list, terms, width), &mut self.pool)?;
             probed += 1;
+            if probed == round.probes && !self.scanner.filter.is_empty() && self.settings.probes == 0 {
+                // The rarer the rows that pass, the farther the nearest of them: as many lists as for all the rows
+                // among which so many pass, by what has passed so far, which is to hold near the query.
+                let passed = self.scanner.stats.codes - before.codes;
+                let seen = passed + self.scanner.stats.excluded - before.excluded;
+                let window = round.window as f64 * (seen as f64 / passed.max(1) as f64).max(1.0);
+                let target = self.settings.recall_target;
+                round.probes = round.probes.max(effort::probes(&self.directory, target, window));
+            }
         }
         round.probes = probed;
         round.reach = self.pool.finish();

@@ -1,5 +1,6 @@
 //! Reading one list: one-bit bounds for every code, further bits for what survives.
 
+use super::filter::Filter;
 use super::route::Terms;
 use crate::error::{Error, Result};
 use crate::ivf::directory::Directory;
@@ -36,6 +37,8 @@ pub struct Stats {
     pub lists: u64,
     /// One-bit codes compared.
     pub codes: u64,
+    /// Rows that the filter columns excluded before.
+    pub excluded: u64,
     /// Extended records evaluated.
     pub extended: u64,
     /// Rows asked of the heap.
@@ -55,6 +58,8 @@ pub struct Scanner {
     survivors: Vec<Survivor>,
     /// What is kept of a block whose codes continue on further pages.
     split: Vec<Split>,
+    /// Conditions on the filter columns.
+    pub filter: Filter,
     /// Counters.
     pub stats: Stats,
 }
@@ -95,7 +100,9 @@ impl Scanner {
                 }
                 for b in 0..layout.blocks() {
                     let view = layout.block(&page, b);
-                    let live = view.live();
+                    let all = view.live();
+                    let live = self.filter.passing(layout, view, all);
+                    self.stats.excluded += u64::from((all & !live).count_ones());
                     if live == 0 {
                         continue;
                     }

@@ -1,0 +1,96 @@
+//! Conditions on the filter columns, tested for the 32 rows of a block at once.
+
+use crate::kernel;
+use crate::page::codes::{BLOCK, BlockRef, Layout};
+
+/// Up to so many wanted keys each is compared with all 32; more are searched for.
+const COMPARED: usize = 16;
+
+/// Which keys of a column fit. NULL fits nothing but [`Accept::Null`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accept {
+    /// From the first to the second, both included; none if the first is larger.
+    Within(u64, u64),
+    /// One of these, ascending.
+    OneOf(Vec<u64>),
+    /// Keys with all of these bits.
+    AllBits(u64),
+    /// Keys with at least one of these bits.
+    AnyBits(u64),
+    /// Any key.
+    NotNull,
+    /// None.
+    Null,
+}
+
+/// What a row must have in one column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// The number of the filter column, from 0.
+    pub column: usize,
+    /// The keys that fit.
+    pub accept: Accept,
+}
+
+/// Conditions that all must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// The conditions.
+    pub conditions: Vec<Condition>,
+}
+
+impl Filter {
+    /// Whether every row passes.
+    pub fn is_empty(&self) -> bool {
+        self.conditions.is_empty()
+    }
+
+    /// Whether no row can pass.
+    pub fn is_void(&self) -> bool {
+        self.conditions.iter().any(|c| match &c.accept {
+            Accept::Within(low, high) => low > high,
+            Accept::OneOf(keys) => keys.is_empty(),
+            Accept::AnyBits(bits) => *bits == 0,
+            Accept::AllBits(_) | Accept::NotNull | Accept::Null => false,
+        })
+    }
+
+    /// The slots of `live` whose rows pass.
+    pub fn passing(&self, layout: &Layout, block: BlockRef<'_>, live: u32) -> u32 {
+        let mut mask = live;
+        for condition in &self.conditions {
+            if mask == 0 {
+                break;
+            }
+            let (nulls, keys) = layout.column(block, condition.column);
+            mask &= match &condition.accept {
+                Accept::Null => nulls,
+                Accept::NotNull => !nulls,
+                Accept::Within(low, high) => within(keys, *low, *high) & !nulls,
+                Accept::OneOf(wanted) if wanted.len() <= COMPARED => {
+                    wanted.iter().fold(0, |m, &key| m | within(keys, key, key)) & !nulls
+                }
+                Accept::OneOf(wanted) => each(keys, |key| wanted.binary_search(&key).is_ok()) & !nulls,
+                Accept::AllBits(bits) => each(keys, |key| key & bits == *bits) & !nulls,
+                Accept::AnyBits(bits) => each(keys, |key| key & bits != 0) & !nulls,
+            };
+        }
+        mask
+    }
+}
+
+fn within(keys: &[u8], low: u64, high: u64) -> u32 {
+    if let Ok(keys) = <&[u8; 8 * BLOCK]>::try_from(keys) {
+        return kernel::within_u64(keys, low, high);
+    }
+    // Keys of four bytes: what lies beyond them is never reached.
+    let (Ok(keys), Ok(low)) = (<&[u8; 4 * BLOCK]>::try_from(keys), u32::try_from(low)) else { return 0 };
+    kernel::within_u32(keys, low, u32::try_from(high).unwrap_or(u32::MAX))
+}
+
+fn each(keys: &[u8], fits: impl Fn(u64) -> bool) -> u32 {
+    let width = keys.len() / BLOCK;
+    let key = |bytes: &[u8]| bytes.iter().rev().fold(0, |key, b| key << 8 | u64::from(*b));
+    let keys = keys.chunks_exact(width).enumerate();
+    keys.fold(0, |mask, (slot, bytes)| mask | u32::from(fits(key(bytes))) << slot)
+}

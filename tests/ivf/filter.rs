@@ -1,0 +1,180 @@
+//! Conditions on filter columns: the same rows as a sequential scan with the same conditions.
+
+use std::rc::Rc;
+
+use vector_search::ivf::directory::Directory;
+use vector_search::ivf::search::filter::{Accept, Condition, Filter};
+use vector_search::ivf::search::{Order, Search, Settings};
+use vector_search::page::memory::MemoryStore;
+use vector_search::page::{Columns, Key, Tid};
+use vector_search::value::Metric;
+
+use crate::world::{self, DEFAULT, EXACT, Mixture, World, assert_same, keys, options, table};
+
+/// The condition by the letter.
+fn fits(key: Key, accept: &Accept) -> bool {
+    match (key, accept) {
+        (None, Accept::Null) => true,
+        (None, _) | (Some(_), Accept::Null) => false,
+        (Some(key), Accept::Within(low, high)) => *low <= key && key <= *high,
+        (Some(key), Accept::OneOf(wanted)) => wanted.contains(&key),
+        (Some(key), Accept::AllBits(bits)) => key & bits == *bits,
+        (Some(key), Accept::AnyBits(bits)) => key & bits != 0,
+        (Some(_), Accept::NotNull) => true,
+    }
+}
+
+fn passes(filter: &Filter, n: u64) -> bool {
+    filter.conditions.iter().all(|c| fits(keys(n)[c.column], &c.accept))
+}
+
+fn filter(conditions: &[(usize, Accept)]) -> Filter {
+    let condition = |(column, accept): &(usize, Accept)| Condition { column: *column, accept: accept.clone() };
+    Filter { conditions: conditions.iter().map(condition).collect() }
+}
+
+fn with_columns(dims: usize, metric: Metric) -> vector_search::ivf::build::Options {
+    let columns = Columns::new(&[4, 8]).unwrap();
+    vector_search::ivf::build::Options { columns, ..options(dims, metric) }
+}
+
+fn search(world: &World, query: &[f32], settings: Settings, filter: &Filter, n: usize) -> Vec<(Tid, f64)> {
+    let mut search = Search::new(world.directory(), settings);
+    search.start_filtered(settings, Some(query), filter.clone());
+    let mut heap = world.heap(query);
+    std::iter::from_fn(|| search.next(&world.store, &mut heap).unwrap()).take(n).collect()
+}
+
+fn truth(world: &World, query: &[f32], filter: &Filter, n: usize) -> Vec<(Tid, f64)> {
+    let all = world.truth(query, usize::MAX, None);
+    let number = |t: Tid| u64::from(t.block) * 100 + u64::from(t.offset) - 1;
+    all.into_iter().filter(|(t, _)| passes(filter, number(*t))).take(n).collect()
+}
+
+fn filters() -> Vec<Filter> {
+    vec![
+        Filter::default(),
+        filter(&[(0, Accept::Within(0, 127))]),
+        filter(&[(0, Accept::Within(40, 65))]),
+        filter(&[(0, Accept::Within(7, 9))]),
+        filter(&[(0, Accept::Within(200, u64::MAX))]),
+        filter(&[(0, Accept::Within(1 << 32, u64::MAX))]),
+        filter(&[(0, Accept::Within(9, 8))]),
+        filter(&[(0, Accept::OneOf(vec![1, 77, 255, 1000]))]),
+        filter(&[(0, Accept::OneOf((0..40).map(|i| i * 5).collect()))]),
+        filter(&[(0, Accept::OneOf(Vec::new()))]),
+        filter(&[(0, Accept::Null)]),
+        filter(&[(0, Accept::NotNull), (1, Accept::Null)]),
+        filter(&[(1, Accept::Within(1 << 62, 3 << 62))]),
+        filter(&[(0, Accept::Within(0, 99)), (1, Accept::Within(0, 1 << 63))]),
+        filter(&[(1, Accept::AllBits(0b11000))]),
+        filter(&[(1, Accept::AnyBits(0b11000))]),
+        filter(&[(1, Accept::AnyBits(0))]),
+    ]
+}
+
+#[test]
+fn exhaustive_scans_equal_sequential_ones() {
+    for (dims, rows, metric) in
+        [(8, 300, Metric::L2), (24, 12_000, Metric::Cosine), (9000, 70, Metric::InnerProduct)]
+    {
+        let mut mixture = Mixture::new(dims, 20, 0.7, 1);
+        let world = World::build(table(&mut mixture, rows), &with_columns(dims, metric));
+        world.check();
+        // Slots are filled anew by rows with other keys.
+        world.delete(|n| n % 5 == 2);
+        for n in rows..rows + rows / 4 {
+            world.insert(n, mixture.draw());
+        }
+        world.delete(|n| n.wrapping_mul(0x9e37_79b9) >> 5 & 15 == 3);
+        world.check();
+        let query = mixture.draw();
+        for filter in filters() {
+            let what = format!("{dims} {filter:?}");
+            let all = truth(&world, &query, &filter, usize::MAX);
+            assert_same(&search(&world, &query, EXACT, &filter, usize::MAX), &all, &what);
+            // Without an order too: a NULL query.
+            let mut unordered = Search::new(world.directory(), EXACT);
+            unordered.start_filtered(EXACT, None, filter.clone());
+            let mut heap = world.heap(&query);
+            let rows = std::iter::from_fn(|| unordered.next(&world.store, &mut heap).unwrap());
+            assert_eq!(rows.count(), all.len(), "{what}");
+        }
+    }
+}
+
+#[test]
+fn recall_holds_whatever_passes() {
+    let mut mixture = Mixture::new(32, 300, 0.9, 5);
+    let world = World::build(table(&mut mixture, 30_000), &with_columns(32, Metric::L2));
+    let queries: Vec<Vec<f32>> = (0..60).map(|_| mixture.draw()).collect();
+    for filter in filters() {
+        let (mut hits, mut wanted) = (0, 0);
+        for query in &queries {
+            let truth = truth(&world, query, &filter, 10);
+            let found = search(&world, query, DEFAULT, &filter, 10);
+            assert_eq!(found.len(), truth.len(), "as many rows as there are: {filter:?}");
+            assert!(found.is_sorted_by(|a, b| a.1 <= b.1), "in order: {filter:?}");
+            wanted += truth.len();
+            hits += found.iter().filter(|f| truth.last().is_some_and(|l| f.1 <= l.1)).count();
+        }
+        assert!(hits * 100 >= wanted * 93, "{hits} of {wanted}: {filter:?}");
+    }
+}
+
+#[test]
+fn rows_far_from_the_query_are_found_when_only_they_pass() {
+    // Keys say the cluster: rows of one, queries at another.
+    let mut store_rows = world::Table::new();
+    let mut centre = Mixture::new(16, 1, 0.3, 9);
+    let mut far = Mixture::new(16, 1, 0.3, 77);
+    for n in 0..20_000 {
+        let near = fits(keys(n)[0], &Accept::Within(0, 250));
+        store_rows.insert(n, if near { centre.draw() } else { far.draw() });
+    }
+    let world = World::build(store_rows, &with_columns(16, Metric::L2));
+    let only_far = filter(&[(0, Accept::Within(251, 255))]);
+    let (mut hits, mut wanted) = (0, 0);
+    for _ in 0..20 {
+        let query = centre.draw();
+        let truth = truth(&world, &query, &only_far, 10);
+        let found = search(&world, &query, DEFAULT, &only_far, 10);
+        assert_eq!(found.len(), truth.len());
+        wanted += truth.len();
+        hits += found.iter().filter(|f| truth.last().is_some_and(|l| f.1 <= l.1)).count();
+    }
+    assert!(hits * 100 >= wanted * 93, "{hits} of {wanted}");
+}
+
+#[test]
+fn excluded_rows_are_not_compared() {
+    let mut mixture = Mixture::new(16, 10, 0.7, 2);
+    let world = World::build(table(&mut mixture, 5000), &with_columns(16, Metric::L2));
+    let settings = Settings { order: Order::Strict, ..EXACT };
+    let mut one = Search::new(world.directory(), settings);
+    let query = mixture.draw();
+    one.start_filtered(settings, Some(&query), filter(&[(0, Accept::Within(3, 3))]));
+    let mut heap = world.heap(&query);
+    let rows = std::iter::from_fn(|| one.next(&world.store, &mut heap).unwrap()).count() as u64;
+    let stats = one.stats();
+    assert!(rows > 0 && stats.codes < 5 * rows && stats.excluded > 4000, "{stats:?}");
+    assert!(heap.fetched <= 3 * rows);
+}
+
+#[test]
+fn columns_survive_the_way_to_disk() {
+    let mut mixture = Mixture::new(8, 3, 0.7, 2);
+    let world = World::build(table(&mut mixture, 100), &with_columns(8, Metric::L2));
+    let directory: Rc<Directory> = world.directory();
+    assert_eq!(directory.meta.columns.widths(), [4, 8]);
+    assert_eq!(directory.meta.version(), 2);
+    let plain = World::build(table(&mut mixture, 100), &options(8, Metric::L2));
+    assert_eq!(plain.directory().meta.version(), 1);
+    // As many wide columns as an index can have leave no room on a page.
+    let many = vector_search::ivf::build::Options {
+        columns: Columns::new(&[8; 31]).unwrap(),
+        ..options(8, Metric::L2)
+    };
+    let error = vector_search::ivf::build::build_empty(&MemoryStore::new(), &many).unwrap_err();
+    assert!(error.message.contains("too many"), "{error:?}");
+}
