@@ -21,15 +21,26 @@ pub struct Work {
 
 /// Expected work to return the `wanted` nearest of `rows` indexed rows. Never falls when `probes`,
 /// `target`, `rows` or `wanted` grow. `probes` 0 follows the recall target.
-pub fn estimate(directory: &Directory, rows: f64, probes: u32, target: f32, wanted: f64) -> Work {
+///
+/// `passing` is the share of the rows that the filter columns let pass; `wanted` counts only these.
+pub fn estimate(
+    directory: &Directory,
+    rows: f64,
+    (probes, target): (u32, f32),
+    wanted: f64,
+    passing: f64,
+) -> Work {
     let total = f64::from(directory.lists());
     let rows = rows.max(1.0);
-    let wanted = wanted.clamp(1.0, rows);
-    let calibrated = f64::from(search::probes(directory, target, wanted));
+    let passing = passing.clamp(1.0 / rows, 1.0);
+    let wanted = wanted.clamp(1.0, rows * passing);
+    // As many lists as for all the rows among which so many pass.
+    let among = wanted / passing;
+    let calibrated = f64::from(search::probes(directory, target, among));
     let lists = match probes {
         0 => calibrated,
         // The scan goes on through further lists when the ones asked for do not hold enough rows.
-        n => f64::from(n).max(wanted / rows * total),
+        n => f64::from(n).max(among / rows * total),
     }
     .clamp(1.0, total);
     let share = lists / total;
@@ -37,10 +48,13 @@ pub fn estimate(directory: &Directory, rows: f64, probes: u32, target: f32, want
     let per_page = directory.codes.rows() as f64 / (1.0 + directory.codes.more() as f64);
     // A list's last page is half full on average.
     let pages = codes / per_page + lists * 0.5;
+    // Blocks without a passing row are skipped.
+    let codes = codes * (1.0 - (1.0 - passing).powf(codes::BLOCK as f64));
+    let reached = rows * share * passing;
     // Measured: about 60 records beyond nine per row wanted survive the first stage (ten rows: 96-150).
-    let extended = if directory.extended.is_some() { (60.0 + 9.0 * wanted).min(codes) } else { 0.0 };
+    let extended = if directory.extended.is_some() { (60.0 + 9.0 * wanted).min(reached) } else { 0.0 };
     let beyond = if directory.extended.is_some() { 1.2 } else { 3.0 };
-    Work { lists, pages, codes, extended, rows: (beyond * wanted + 1.0).min(codes.max(wanted)) }
+    Work { lists, pages, codes, extended, rows: (beyond * wanted + 1.0).min(reached.max(wanted)) }
 }
 
 /// Codes compared at the price of one operator call of the planner (`cpu_operator_cost`): a distance

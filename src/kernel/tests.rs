@@ -298,17 +298,20 @@ fn ranges_agree() {
         let values: [u64; BLOCK] = std::array::from_fn(|_| value(random.next()));
         let (low, high) = (value(random.next()), value(random.next()));
         let (low, high) = if round % 5 == 0 { (low, high) } else { (low.min(high), low.max(high)) };
-        let expected64 = (0..BLOCK).filter(|&j| low <= values[j] && values[j] <= high).fold(0, |m, j| m | 1 << j);
+        let expected64 =
+            (0..BLOCK).filter(|&j| low <= values[j] && values[j] <= high).fold(0, |m, j| m | 1 << j);
         let (low32, high32) = ((low >> 32) as u32 | low as u32, (high >> 32) as u32 | high as u32);
         let narrow = values.map(|v| (v >> 32) as u32 | v as u32);
-        let expected32 = (0..BLOCK).filter(|&j| low32 <= narrow[j] && narrow[j] <= high32).fold(0, |m, j| m | 1 << j);
+        let expected32 =
+            (0..BLOCK).filter(|&j| low32 <= narrow[j] && narrow[j] <= high32).fold(0, |m, j| m | 1 << j);
         let mut wide = [0; 8 * BLOCK];
         wide.as_chunks_mut::<8>().0.iter_mut().zip(values).for_each(|(to, v)| *to = v.to_le_bytes());
         let mut small = [0; 4 * BLOCK];
         small.as_chunks_mut::<4>().0.iter_mut().zip(narrow).for_each(|(to, v)| *to = v.to_le_bytes());
         for row in supported() {
             // SAFETY: the row is supported.
-            let (got64, got32) = unsafe { ((row.within_u64)(&wide, low, high), (row.within_u32)(&small, low32, high32)) };
+            let (got64, got32) =
+                unsafe { ((row.within_u64)(&wide, low, high), (row.within_u32)(&small, low32, high32)) };
             assert_eq!(got64, expected64, "{}", row.name);
             assert_eq!(got32, expected32, "{}", row.name);
         }

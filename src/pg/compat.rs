@@ -55,6 +55,26 @@ pub unsafe fn typmod(descriptor: pg_sys::TupleDesc, attribute: usize) -> i32 {
     }
 }
 
+/// The type of a column.
+///
+/// # Safety
+/// The descriptor has that many attributes.
+pub unsafe fn attribute_type(descriptor: pg_sys::TupleDesc, attribute: usize) -> pg_sys::Oid {
+    // SAFETY: the caller vouches for the descriptor.
+    unsafe {
+        #[cfg(feature = "pg18")]
+        return (*pg_sys::TupleDescAttr(descriptor, attribute as i32)).atttypid;
+        #[cfg(not(feature = "pg18"))]
+        (*(*descriptor).attrs.as_ptr().add(attribute)).atttypid
+    }
+}
+
+/// Number of columns of an open index.
+pub fn key_columns(index: pg_sys::Relation) -> usize {
+    // SAFETY: an open index has its pg_index row.
+    unsafe { (*(*index).rd_index).indnkeyatts.max(0) as usize }
+}
+
 /// Counts an index scan in the statistics views.
 ///
 /// # Safety

@@ -24,6 +24,7 @@ pgrx::pg_module_magic!(name, version);
 extension_sql_file!("../../sql/vector.sql", name = "vector", bootstrap);
 extension_sql_file!("../../sql/casts.sql", name = "casts", requires = ["vector"]);
 extension_sql_file!("../../sql/ivf.sql", name = "ivf", requires = ["casts"]);
+extension_sql_file!("../../sql/filter.sql", name = "filter", requires = ["ivf"]);
 
 /// Called by Postgres when the library is loaded.
 #[pg_guard]

@@ -1,5 +1,6 @@
 //! Room 1: the bytes of one value, and the metrics.
 
+pub mod key;
 pub mod metric;
 mod shortest;
 pub mod text;

@@ -29,7 +29,8 @@ fn passes(filter: &Filter, n: u64) -> bool {
 }
 
 fn filter(conditions: &[(usize, Accept)]) -> Filter {
-    let condition = |(column, accept): &(usize, Accept)| Condition { column: *column, accept: accept.clone() };
+    let condition =
+        |(column, accept): &(usize, Accept)| Condition { column: *column, accept: accept.clone() };
     Filter { conditions: conditions.iter().map(condition).collect() }
 }
 

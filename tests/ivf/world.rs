@@ -12,8 +12,8 @@ use vector_search::ivf::directory::Directory;
 use vector_search::ivf::search::{Order, Rows, Search, Settings};
 use vector_search::ivf::{check, insert, vacuum};
 use vector_search::kernel;
-use vector_search::page::{Columns, Key, Tid};
 use vector_search::page::memory::MemoryStore;
+use vector_search::page::{Columns, Key, Tid};
 use vector_search::value::Metric;
 
 /// Seeded random numbers (SplitMix64).
@@ -106,7 +106,7 @@ impl Source for TableSource<'_> {
         Ok(())
     }
 
-    fn scan(&mut self, sink: &mut dyn FnMut(Tid, &[f32], &[Key]) -> Result<()>) -> Result<()> {
+    fn scan(&mut self, sink: &mut build::RowSink<'_>) -> Result<()> {
         self.0.iter().try_for_each(|(n, v)| sink(tid(*n), v, &keys(*n)[..self.1]))
     }
 }
@@ -134,12 +134,20 @@ pub fn options(dims: usize, metric: Metric) -> Options {
 /// The keys of a row, for up to two filter columns (of 4 and 8 bytes).
 pub fn keys(n: u64) -> [Key; 2] {
     let mixed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    [(n % 7 != 0).then_some(mixed >> 40 & 0xff), (n % 11 != 0).then_some(mixed << 3)]
+    [(!n.is_multiple_of(7)).then_some(mixed >> 40 & 0xff), (!n.is_multiple_of(11)).then_some(mixed << 3)]
 }
 
 pub fn build_into(store: &MemoryStore, table: &Table, options: &Options) -> Result<()> {
     let mut spool = MemorySpool::default();
-    build::build(store, options, &mut TableSource(table, options.columns.widths().len()), &mut spool, &pool(), &Silent).map(|built| {
+    build::build(
+        store,
+        options,
+        &mut TableSource(table, options.columns.widths().len()),
+        &mut spool,
+        &pool(),
+        &Silent,
+    )
+    .map(|built| {
         let zero = |v: &&Vec<f32>| options.metric == Metric::Cosine && v.iter().all(|&x| x == 0.0);
         assert_eq!(built.rows as usize, table.len() - table.values().filter(zero).count());
     })

@@ -39,6 +39,9 @@ pub struct Options {
     pub columns: Columns,
 }
 
+/// Takes rows: address, vector, and the keys in the filter columns.
+pub type RowSink<'a> = dyn FnMut(Tid, &[f32], &[Key]) -> Result<()> + 'a;
+
 /// Where the rows come from.
 pub trait Source {
     /// About how many rows there are.
@@ -46,7 +49,7 @@ pub trait Source {
     /// Gives up to `want` random rows in random order.
     fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()>;
     /// Gives every row with its keys in the filter columns.
-    fn scan(&mut self, sink: &mut dyn FnMut(Tid, &[f32], &[Key]) -> Result<()>) -> Result<()>;
+    fn scan(&mut self, sink: &mut RowSink<'_>) -> Result<()>;
 }
 
 /// A temporary file.

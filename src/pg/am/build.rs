@@ -8,6 +8,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use super::columns::FilterColumns;
 use super::heap::Table;
 use super::opclass;
 use crate::error::{Error, Kind, Result};
@@ -65,6 +66,8 @@ pub unsafe extern "C-unwind" fn ambuildphasename(number: i64) -> *mut c_char {
 
 fn build_options(index: pg_sys::Relation) -> Result<Options> {
     let options = IndexOptions::of(index);
+    // First, for its errors say what is wrong with the columns.
+    let columns = FilterColumns::of(index)?.layout()?;
     // SAFETY: reading a setting (kB).
     let memory = unsafe { pg_sys::maintenance_work_mem } as usize * 1024;
     Ok(Options {
@@ -74,6 +77,7 @@ fn build_options(index: pg_sys::Relation) -> Result<Options> {
         bits: options.bits,
         seed: random_seed()?,
         memory,
+        columns,
     })
 }
 

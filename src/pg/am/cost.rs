@@ -3,8 +3,8 @@
 //! The planner is told the cost until the rows of the LIMIT are out as start-up cost (the first row comes
 //! when they are certain), and that of a scan to the end as total cost.
 
-use pgrx::pg_sys;
 use pgrx::prelude::*;
+use pgrx::{PgList, pg_sys};
 
 use super::directory;
 use crate::ivf::cost::{CODES_PER_OPERATOR, Work, estimate};
@@ -42,8 +42,8 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         // Rows come in the order of distance, which says nothing about where they lie.
         *correlation = 0.0;
         *pages = f64::from(info.pages);
-        if (*path).indexorderbys.is_null() {
-            // Without an order there is nothing this index could do. Where the planner counts disabled
+        if (*path).indexorderbys.is_null() || wants_null_vector(path) {
+            // Without an order, or for rows that it does not have, there is nothing this index could do. Where the planner counts disabled
             // nodes (PostgreSQL 18), an infinite cost alone would beat a disabled sequential scan.
             #[cfg(feature = "pg18")]
             {
@@ -67,16 +67,47 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
 
         let rows = info.tuples.max(1.0);
+        let passing = passing(root, path).clamp(1.0 / rows, 1.0);
+        *selectivity = passing;
         let table = &*info.rel;
         // Of the rows that leave the index, as many pass the filter as the planner expects of the table.
-        let share = (table.rows / table.tuples.max(1.0)).clamp(1.0 / rows, 1.0);
+        let share = (table.rows / table.tuples.max(1.0) / passing).clamp(1.0 / rows, 1.0);
         let limit = (*root).limit_tuples;
         let wanted = if limit > 0.0 { limit / share } else { UNKNOWN_ROWS }.clamp(1.0, rows);
-        let first = estimate(&directory, rows, settings.probes, settings.recall_target, wanted);
-        let all = estimate(&directory, rows, directory.lists(), 1.0, rows);
+        let effort = (settings.probes, settings.recall_target);
+        let first = estimate(&directory, rows, effort, wanted, passing);
+        let all = estimate(&directory, rows, (directory.lists(), 1.0), rows, passing);
         *startup_cost = price(&first, &prices, table.pages.into(), table.tuples);
         *total_cost = price(&all, &prices, table.pages.into(), table.tuples).max(*startup_cost);
         *pages = all.pages.max(1.0);
+    }
+}
+
+/// The share of the rows that the conditions on filter columns let pass.
+unsafe fn passing(root: *mut pg_sys::PlannerInfo, path: *mut pg_sys::IndexPath) -> f64 {
+    // SAFETY: the planner's structures, as `genericcostestimate` uses them (selfuncs.c).
+    unsafe {
+        let info = (*path).indexinfo;
+        if (*path).indexclauses.is_null() {
+            return 1.0;
+        }
+        let quals = pg_sys::get_quals_from_indexclauses((*path).indexclauses);
+        let inner = pg_sys::JoinType::JOIN_INNER;
+        let relation = (*(*info).rel).relid as i32;
+        pg_sys::clauselist_selectivity(root, quals, relation, inner, std::ptr::null_mut())
+    }
+}
+
+/// Whether a condition asks for rows whose vector is NULL, which are not in the index.
+unsafe fn wants_null_vector(path: *mut pg_sys::IndexPath) -> bool {
+    // SAFETY: the clauses are a list of IndexClause nodes of this path.
+    unsafe {
+        PgList::<pg_sys::IndexClause>::from_pg((*path).indexclauses).iter_ptr().any(|clause| {
+            let test = (*(*clause).rinfo).clause.cast::<pg_sys::NullTest>();
+            (*clause).indexcol == 0
+                && (*test.cast::<pg_sys::Node>()).type_ == pg_sys::NodeTag::T_NullTest
+                && (*test).nulltesttype == pg_sys::NullTestType::IS_NULL
+        })
     }
 }
 

@@ -5,10 +5,11 @@ use std::ffi::c_void;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::columns::FilterColumns;
 use super::insert::tid;
 use crate::error::{Error, Kind, Result};
-use crate::ivf::build::Source;
-use crate::page::Tid;
+use crate::ivf::build::{RowSink, Source};
+use crate::page::{Key, Tid};
 use crate::pg::error::{OrRaise, raise};
 use crate::pg::varlena::Vector;
 use crate::random::SplitMix64;
@@ -33,7 +34,9 @@ pub struct Table {
 /// What the callback of a heap scan does with a row.
 struct Visit<'a> {
     dims: usize,
-    sink: &'a mut dyn FnMut(Tid, &[f32]) -> Result<()>,
+    columns: Option<&'a FilterColumns>,
+    keys: Vec<Key>,
+    sink: &'a mut RowSink<'a>,
 }
 
 impl Table {
@@ -122,7 +125,10 @@ unsafe extern "C-unwind" fn visit(
             let message = format!("expected {} dimensions, not {}", visit.dims, vector.len());
             raise(Error::new(Kind::Data, message));
         }
-        (visit.sink)(tid(&*row), &vector).or_raise();
+        if let Some(columns) = visit.columns {
+            columns.keys(values, isnull, &mut visit.keys);
+        }
+        (visit.sink)(tid(&*row), &vector, &visit.keys).or_raise();
     }
 }
 
@@ -137,21 +143,22 @@ impl Source for Table {
             if rows >= want {
                 break;
             }
-            let mut take = |_: Tid, vector: &[f32]| {
+            let mut take = |_: Tid, vector: &[f32], _: &[Key]| {
                 if rows < want {
                     rows += 1;
                     sink(vector)?;
                 }
                 Ok(())
             };
-            let mut state = Visit { dims: self.dims, sink: &mut take };
+            let mut state = Visit { dims: self.dims, columns: None, keys: Vec::new(), sink: &mut take };
             self.scan_blocks(self.order[i], 1, Some(visit), (&raw mut state).cast());
         }
         Ok(())
     }
 
-    fn scan(&mut self, sink: &mut dyn FnMut(Tid, &[f32]) -> Result<()>) -> Result<()> {
-        let mut state = Visit { dims: self.dims, sink };
+    fn scan(&mut self, sink: &mut RowSink<'_>) -> Result<()> {
+        let columns = FilterColumns::of(self.index)?;
+        let mut state = Visit { dims: self.dims, columns: Some(&columns), keys: Vec::new(), sink };
         // SAFETY: relations and index information are those of the running ambuild.
         self.seen = unsafe {
             pg_sys::table_index_build_scan(
@@ -181,7 +188,8 @@ pub unsafe fn each_row(
     snapshot: pg_sys::Snapshot,
     sink: &mut dyn FnMut(Tid, &[f32]) -> Result<()>,
 ) {
-    let mut state = Visit { dims, sink };
+    let mut sink = |tid: Tid, vector: &[f32], _: &[Key]| sink(tid, vector);
+    let mut state = Visit { dims, columns: None, keys: Vec::new(), sink: &mut sink };
     let state = (&raw mut state).cast();
     // SAFETY: the caller vouches for the arguments; the scan ends with the build scan (heapam_handler.c).
     unsafe {
@@ -237,11 +245,11 @@ impl Table {
         if rows.size == 0 {
             return;
         }
-        let mut offer = |tid: Tid, vector: &[f32]| {
+        let mut offer = |tid: Tid, vector: &[f32], _: &[Key]| {
             rows.offer(tid, vector);
             Ok(())
         };
-        let mut state = Visit { dims: self.dims, sink: &mut offer };
+        let mut state = Visit { dims: self.dims, columns: None, keys: Vec::new(), sink: &mut offer };
         self.scan_blocks(first, count, Some(visit), (&raw mut state).cast());
     }
 

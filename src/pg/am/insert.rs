@@ -3,6 +3,7 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::columns::FilterColumns;
 use super::directory;
 use crate::error::{Error, Kind};
 use crate::ivf::insert::insert;
@@ -54,6 +55,12 @@ pub unsafe extern "C-unwind" fn aminsert(
     }
     // SAFETY: Postgres passes the row's address.
     let heap_tid = tid(unsafe { &*heap_tid });
-    insert(&store, &directory, heap_tid, &vector).map_err(named).or_raise();
+    let mut keys = Vec::new();
+    if !directory.meta.columns.is_empty() {
+        let columns = FilterColumns::of(index).map_err(named).or_raise();
+        // SAFETY: as above.
+        unsafe { columns.keys(values, isnull, &mut keys) };
+    }
+    insert(&store, &directory, heap_tid, &vector, &keys).map_err(named).or_raise();
     false
 }

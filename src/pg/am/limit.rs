@@ -151,6 +151,8 @@ pub struct Wish {
     /// Whether nothing above will stop before the last row.
     pub everything: bool,
     qual: *mut pg_sys::ExprState,
+    /// The index conditions, where they must be rechecked; else null.
+    recheck: *mut pg_sys::ExprState,
     context: *mut pg_sys::ExprContext,
     /// Null, or where EXPLAIN ANALYZE counts rows removed by the filter.
     instrument: *mut pg_sys::Instrumentation,
@@ -163,6 +165,7 @@ impl Default for Wish {
             passing: 1.0,
             everything: false,
             qual: std::ptr::null_mut(),
+            recheck: std::ptr::null_mut(),
             context: std::ptr::null_mut(),
             instrument: std::ptr::null_mut(),
         }
@@ -175,17 +178,18 @@ impl Wish {
     /// # Safety
     /// The slot holds a row of the scanned table, and the scan's plan node is live.
     pub unsafe fn passes(&self, slot: *mut pg_sys::TupleTableSlot) -> bool {
-        if self.qual.is_null() {
+        if self.qual.is_null() && self.recheck.is_null() {
             return true;
         }
         // SAFETY: the expression was compiled for slots of this table. Nothing of the scan node lives in its
         // per-tuple memory while it asks the access method for a row (nodeIndexscan.c).
         unsafe {
             let before = std::mem::replace(&mut (*self.context).ecxt_scantuple, slot);
-            let passes = pg_sys::ExecQual(self.qual, self.context);
+            let rechecked = self.recheck.is_null() || pg_sys::ExecQual(self.recheck, self.context);
+            let passes = rechecked && (self.qual.is_null() || pg_sys::ExecQual(self.qual, self.context));
             (*self.context).ecxt_scantuple = before;
             pg_sys::MemoryContextReset((*self.context).ecxt_per_tuple_memory);
-            if !passes && !self.instrument.is_null() {
+            if rechecked && !passes && !self.instrument.is_null() {
                 (*self.instrument).nfiltered1 += 1.0;
             }
             passes
@@ -197,7 +201,7 @@ impl Wish {
 ///
 /// # Safety
 /// `scan` is live and the executor is asking it for a row.
-pub unsafe fn wish(scan: pg_sys::IndexScanDesc) -> Wish {
+pub unsafe fn wish(scan: pg_sys::IndexScanDesc, recheck: bool) -> Wish {
     let found = LIMITED.with_borrow(|all| {
         // SAFETY: entries are removed before their nodes are freed.
         all.iter().find(|l| unsafe { (*l.scan).iss_ScanDesc } == scan).copied()
@@ -215,7 +219,9 @@ pub unsafe fn wish(scan: pg_sys::IndexScanDesc) -> Wish {
         }
         let table = f64::from((*(*(*scan).heapRelation).rd_rel).reltuples);
         let expected = (*state.plan).plan_rows / table;
-        let passing = if !state.qual.is_null() && expected > 0.0 { expected.min(1.0) as f32 } else { 1.0 };
+        // Of a plan with index conditions it is not known how many rows each part excludes: the scan learns it.
+        let known = !state.qual.is_null() && expected > 0.0 && (*scan).numberOfKeys == 0;
+        let passing = if known { expected.min(1.0) as f32 } else { 1.0 };
         let ties = i64::from((*limit).limitOption == pg_sys::LimitOption::LIMIT_OPTION_WITH_TIES);
         let rows = (*limit).count.saturating_add((*limit).offset).saturating_add(ties);
         Wish {
@@ -223,6 +229,7 @@ pub unsafe fn wish(scan: pg_sys::IndexScanDesc) -> Wish {
             passing,
             everything: false,
             qual: state.qual,
+            recheck: if recheck { (*node).indexqualorig } else { std::ptr::null_mut() },
             context: state.ps_ExprContext,
             instrument: state.instrument,
         }

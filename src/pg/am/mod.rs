@@ -1,6 +1,7 @@
 //! The access method: one file per family of callbacks; this one is the table (`access/amapi.h`).
 
 mod build;
+mod columns;
 mod cost;
 mod functions;
 mod heap;
@@ -28,9 +29,9 @@ pub fn init() {
     limit::install_hook();
 }
 
-/// The number of the one strategy: ordering by distance.
+/// The one strategy of the classes for vectors: ordering by distance.
 const ORDER_STRATEGY: u16 = 1;
-/// The support function that names the metric.
+/// The support function that names the metric, or the form of a filter column's keys.
 const METRIC_PROC: u16 = 1;
 
 /// Returns the access method's table of callbacks.
@@ -38,10 +39,13 @@ const METRIC_PROC: u16 = 1;
 fn ivfhandler(_fcinfo: pg_sys::FunctionCallInfo) -> Internal {
     // SAFETY: makeNode allocates a zeroed node in the current context; the fields are set below.
     let mut am = unsafe { PgBox::<pg_sys::IndexAmRoutine>::alloc_node(pg_sys::NodeTag::T_IndexAmRoutine) };
-    am.amstrategies = ORDER_STRATEGY;
+    am.amstrategies = columns::OVERLAPS;
     am.amsupport = METRIC_PROC;
     am.amcanorderbyop = true;
+    am.amcanmulticol = true;
     am.amoptionalkey = true;
+    am.amsearcharray = true;
+    am.amsearchnulls = true;
     am.amusemaintenanceworkmem = true;
     // Bulk deletion and cleanup read the whole index once: worth a parallel worker each.
     am.amparallelvacuumoptions =

@@ -1,15 +1,17 @@
 //! `ambeginscan`, `amrescan`, `amgettuple`, `amendscan`: an ordered scan by `ivf::search`.
 //!
 //! The heap is read inside the access method, under the scan's snapshot, for exact values; what leaves the
-//! scan is in final order, so nothing is rechecked above.
+//! scan is in final order. Only conditions on filter columns whose keys are lossy are rechecked above.
 
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, pg_sys};
 
+use super::columns::FilterColumns;
 use super::insert::item_pointer;
 use super::limit::{Wish, wish};
 use super::{directory, opclass};
 use crate::error::{Error, Kind, Result};
+use crate::ivf::search::filter::Filter;
 use crate::ivf::search::{Rows, Search};
 use crate::page::Tid;
 use crate::pg::buffer::{IndexStore, Logging};
@@ -30,6 +32,8 @@ struct Scan {
     query: Option<Vec<f32>>,
     search: Option<Search>,
     heap: Option<Heap>,
+    /// Whether the conditions on filter columns may let pass what they should not.
+    recheck: bool,
     started: bool,
 }
 
@@ -69,6 +73,7 @@ pub unsafe extern "C-unwind" fn ambeginscan(
             query: None,
             search: None,
             heap: None,
+            recheck: false,
             started: false,
         });
         (*scan).opaque = state.cast();
@@ -80,8 +85,8 @@ pub unsafe extern "C-unwind" fn ambeginscan(
 #[pg_guard]
 pub unsafe extern "C-unwind" fn amrescan(
     scan: pg_sys::IndexScanDesc,
-    _keys: pg_sys::ScanKey,
-    _nkeys: std::ffi::c_int,
+    keys: pg_sys::ScanKey,
+    nkeys: std::ffi::c_int,
     orderbys: pg_sys::ScanKey,
     norderbys: std::ffi::c_int,
 ) {
@@ -91,6 +96,9 @@ pub unsafe extern "C-unwind" fn amrescan(
         state.started = false;
         if let Some(heap) = &state.heap {
             pg_sys::table_index_fetch_reset(heap.fetch);
+        }
+        if nkeys > 0 && !keys.is_null() {
+            (*scan).keyData.copy_from(keys, nkeys as usize);
         }
         if norderbys > 0 && !orderbys.is_null() {
             (*scan).orderByData.copy_from(orderbys, norderbys as usize);
@@ -129,7 +137,7 @@ pub unsafe extern "C-unwind" fn amgettuple(
         stats::set(search.stats());
         let Some((tid, _)) = next else { return false };
         (*scan).xs_heaptid = item_pointer(tid);
-        (*scan).xs_recheck = false;
+        (*scan).xs_recheck = state.recheck;
         (*scan).xs_recheckorderby = false;
         true
     }
@@ -170,7 +178,13 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
             let message = format!("different vector dimensions {} and {}", directory.dims(), query.len());
             return Err(Error::new(Kind::Data, message));
         }
-        let wish = wish(scan);
+        let mut filter = Filter::default();
+        state.recheck = false;
+        if (*scan).numberOfKeys > 0 {
+            let keys = std::slice::from_raw_parts((*scan).keyData, (*scan).numberOfKeys as usize);
+            (filter, state.recheck) = FilterColumns::of((*scan).indexRelation)?.filter(keys)?;
+        }
+        let wish = wish(scan, state.recheck);
         if state.heap.is_none() {
             let metric = state.metric;
             let (table, index) = ((*scan).heapRelation, (*scan).indexRelation);
@@ -187,7 +201,7 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
             Some(search) if search.reads(&directory) => search,
             _ => Search::new(directory, settings),
         };
-        state.search.insert(search).start(settings, state.query.as_deref());
+        state.search.insert(search).start_filtered(settings, state.query.as_deref(), filter);
         state.started = true;
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::columns::{OVERLAPS, is_filter_class};
 use super::{METRIC_PROC, ORDER_STRATEGY};
 use crate::error::{Error, Kind};
 use crate::pg::error::raise;
@@ -24,12 +25,14 @@ pub unsafe extern "C-unwind" fn amvalidate(opclass: pg_sys::Oid) -> bool {
         let name = CStr::from_ptr((*class).opcname.data.as_ptr()).to_string_lossy().into_owned();
         pg_sys::ReleaseSysCache(entry);
         let found = functions(family).into_iter().chain(operators(family)).collect::<Vec<_>>();
-        let mut wrong: Vec<String> = found.iter().filter_map(|m| m.wrong(input)).collect();
-        if !found.iter().any(|m| matches!(m, Member::Function { number, .. } if *number == METRIC_PROC)) {
+        let filters = found.iter().any(|m| m.is_of_filters(input));
+        let mut wrong: Vec<String> = found.iter().filter_map(|m| m.wrong(input, filters)).collect();
+        let named = |m: &Member| matches!(m, Member::Function { number, left, .. } if *number == METRIC_PROC && *left == input);
+        if !found.iter().any(named) {
             wrong.push(format!("lacks support function {METRIC_PROC}"));
         }
         if !found.iter().any(|m| matches!(m, Member::Operator { .. })) {
-            wrong.push(format!("lacks an operator for strategy {ORDER_STRATEGY}"));
+            wrong.push("lacks an operator".into());
         }
         for what in &wrong {
             pgrx::info!("operator class \"{name}\" of access method ivf {what}");
@@ -58,14 +61,15 @@ enum Member {
 
 impl Member {
     /// What is wrong with it, if anything.
-    unsafe fn fault(&self, input: pg_sys::Oid) -> Option<String> {
+    unsafe fn fault(&self, input: pg_sys::Oid, filters: bool) -> Option<String> {
         // SAFETY: catalog lookups by OID.
         unsafe {
             match *self {
                 Self::Function { number, .. } if number != METRIC_PROC => {
                     Some(format!("contains support function {number}, which does not exist"))
                 }
-                Self::Function { left, right, .. } if left != input || right != input => {
+                // Classes for filter columns share a family where their types compare with each other.
+                Self::Function { left, right, .. } if left != right || left != input && !filters => {
                     Some("contains a support function for another type".into())
                 }
                 Self::Function { number, function, .. } => {
@@ -73,6 +77,14 @@ impl Member {
                     let fits = pg_sys::get_func_rettype(function) == pg_sys::INT2OID
                         && pg_sys::get_func_nargs(function) == 0;
                     (!fits).then(|| format!("has a support function {number} with a wrong signature"))
+                }
+                Self::Operator { strategy, purpose, operator, .. } if filters => {
+                    let search = purpose == pg_sys::AMOP_SEARCH as i8
+                        && (1..=OVERLAPS as i16).contains(&strategy)
+                        && pg_sys::get_op_rettype(operator) == pg_sys::BOOLOID;
+                    (!search).then(|| {
+                        format!("contains an operator that no filter column has, of strategy {strategy}")
+                    })
                 }
                 Self::Operator { strategy, .. } if strategy != ORDER_STRATEGY as i16 => {
                     Some(format!("contains an operator of strategy {strategy}, which does not exist"))
@@ -95,9 +107,21 @@ impl Member {
         }
     }
 
-    fn wrong(&self, input: pg_sys::Oid) -> Option<String> {
+    fn wrong(&self, input: pg_sys::Oid, filters: bool) -> Option<String> {
         // SAFETY: only catalog lookups.
-        unsafe { self.fault(input) }
+        unsafe { self.fault(input, filters) }
+    }
+
+    /// Whether this is the support function of a class for filter columns of type `input`.
+    unsafe fn is_of_filters(&self, input: pg_sys::Oid) -> bool {
+        let Self::Function { number: METRIC_PROC, function, left, .. } = *self else { return false };
+        // SAFETY: called only with the signature that the function must have.
+        unsafe {
+            left == input
+                && pg_sys::get_func_rettype(function) == pg_sys::INT2OID
+                && pg_sys::get_func_nargs(function) == 0
+                && is_filter_class(pg_sys::OidFunctionCall0Coll(function, pg_sys::InvalidOid).value() as i16)
+        }
     }
 }
 

@@ -1,0 +1,384 @@
+//! Filter columns: how their values become keys, and scan keys conditions (`access/skey.h`).
+
+use pgrx::prelude::*;
+use pgrx::{direct_function_call, pg_sys};
+
+use super::METRIC_PROC;
+use crate::error::{Error, Kind, Result};
+use crate::ivf::search::filter::{Accept, Condition, Filter};
+use crate::page::{Columns, Key};
+use crate::pg::compat::{attribute_type, key_columns};
+use crate::value::key::{self, Comparison, Range};
+
+/// The last strategy, arrays that share an element; the one before is arrays that contain another, those before
+/// are a B-tree's.
+pub const OVERLAPS: u16 = 7;
+
+/// How the values of an operator class become keys: what its support function 1 returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i16)]
+enum Form {
+    Bool = 101,
+    Int2,
+    Int4,
+    Int8,
+    Float4,
+    Float8,
+    Numeric,
+    Uuid,
+    Hash,
+    Labels,
+}
+
+use Form::{Bool, Float4, Float8, Hash, Int2, Int4, Int8, Labels, Numeric, Uuid};
+
+impl Form {
+    fn from_number(number: i16) -> Option<Self> {
+        let all = [Bool, Int2, Int4, Int8, Float4, Float8, Numeric, Uuid, Hash, Labels];
+        all.into_iter().find(|f| *f as i16 == number)
+    }
+
+    /// Bytes of a key.
+    fn width(self) -> u8 {
+        match self {
+            Bool | Int2 | Int4 | Float4 | Hash => 4,
+            Int8 | Float8 | Numeric | Uuid | Labels => 8,
+        }
+    }
+
+    /// Whether different values may share a key, so that what passes must be rechecked.
+    fn is_lossy(self) -> bool {
+        matches!(self, Numeric | Uuid | Hash | Labels)
+    }
+}
+
+/// Whether a support function's number is that of a class for filter columns.
+pub fn is_filter_class(number: i16) -> bool {
+    Form::from_number(number).is_some()
+}
+
+/// Support function of `bool_ops`.
+#[pg_extern(sql = false)]
+fn ivf_bool_key() -> i16 {
+    Form::Bool as i16
+}
+
+/// Support function of `int2_ops`.
+#[pg_extern(sql = false)]
+fn ivf_int2_key() -> i16 {
+    Form::Int2 as i16
+}
+
+/// Support function of `int4_ops` and `date_ops`.
+#[pg_extern(sql = false)]
+fn ivf_int4_key() -> i16 {
+    Form::Int4 as i16
+}
+
+/// Support function of `int8_ops`, `time_ops`, `timestamp_ops` and `timestamptz_ops`.
+#[pg_extern(sql = false)]
+fn ivf_int8_key() -> i16 {
+    Form::Int8 as i16
+}
+
+/// Support function of `float4_ops`.
+#[pg_extern(sql = false)]
+fn ivf_float4_key() -> i16 {
+    Form::Float4 as i16
+}
+
+/// Support function of `float8_ops`.
+#[pg_extern(sql = false)]
+fn ivf_float8_key() -> i16 {
+    Form::Float8 as i16
+}
+
+/// Support function of `numeric_ops`: the nearest double.
+#[pg_extern(sql = false)]
+fn ivf_numeric_key() -> i16 {
+    Form::Numeric as i16
+}
+
+/// Support function of `uuid_ops`: the first eight bytes.
+#[pg_extern(sql = false)]
+fn ivf_uuid_key() -> i16 {
+    Form::Uuid as i16
+}
+
+/// Support function of the classes that know equality only: the type's own hash.
+#[pg_extern(sql = false)]
+fn ivf_hash_key() -> i16 {
+    Form::Hash as i16
+}
+
+/// Support function of `array_ops`: one bit of 64 for each element.
+#[pg_extern(sql = false)]
+fn ivf_labels_key() -> i16 {
+    Form::Labels as i16
+}
+
+/// One filter column of an index.
+struct Column {
+    form: Form,
+    collation: pg_sys::Oid,
+    /// The type whose values are hashed: the column's, or its elements'.
+    hashed: pg_sys::Oid,
+    /// Its hash function, where one is needed; it lives as long as the backend.
+    hash: *mut pg_sys::FmgrInfo,
+}
+
+/// The filter columns of an index.
+pub struct FilterColumns {
+    columns: Vec<Column>,
+}
+
+impl FilterColumns {
+    /// The columns of an open index after its first, which must be a vector.
+    ///
+    /// # Errors
+    /// Columns that an index cannot have, or not at this place.
+    pub fn of(index: pg_sys::Relation) -> Result<Self> {
+        let refused = |message: String, hint: &str| {
+            Err(Error::new(Kind::NotSupported, message).with_hint(hint.to_owned()))
+        };
+        // SAFETY: an open index of ours: every operator class has the support function, which takes no argument
+        // and returns int2.
+        let number = |column: usize| unsafe {
+            let function = pg_sys::index_getprocid(index, column as i16 + 1, METRIC_PROC);
+            pg_sys::OidFunctionCall0Coll(function, pg_sys::InvalidOid).value() as i16
+        };
+        if is_filter_class(number(0)) {
+            let hint = "Name the vector column first, then the columns to filter by.";
+            return refused("the first column of an ivf index must be a vector".into(), hint);
+        }
+        let mut columns = Vec::new();
+        for column in 1..key_columns(index) {
+            let Some(form) = Form::from_number(number(column)) else {
+                let message = format!("column {} of an ivf index cannot be a vector", column + 1);
+                return refused(message, "An ivf index has one vector, its first column.");
+            };
+            // SAFETY: the index has that many columns and collations.
+            columns.push(unsafe { Column::of(index, column, form)? });
+        }
+        Ok(Self { columns })
+    }
+
+    /// What the pages keep of them.
+    ///
+    /// # Errors
+    /// More columns than there can be.
+    pub fn layout(&self) -> Result<Columns> {
+        Columns::new(&self.columns.iter().map(|c| c.form.width()).collect::<Vec<_>>())
+    }
+
+    /// The keys of a row.
+    ///
+    /// # Safety
+    /// `values` and `nulls` are those of the index's columns, the vector first.
+    pub unsafe fn keys(&self, values: *const pg_sys::Datum, nulls: *const bool, keys: &mut Vec<Key>) {
+        keys.clear();
+        // SAFETY: the caller vouches for as many values and flags as columns.
+        keys.extend(
+            self.columns
+                .iter()
+                .enumerate()
+                .map(|(i, column)| unsafe { (!*nulls.add(i + 1)).then(|| column.key(*values.add(i + 1))) }),
+        );
+    }
+
+    /// The conditions of a scan, and whether what they let pass must be rechecked.
+    ///
+    /// # Safety
+    /// The keys are those of a scan of the index.
+    ///
+    /// # Errors
+    /// A condition that the index cannot answer.
+    pub unsafe fn filter(&self, keys: &[pg_sys::ScanKeyData]) -> Result<(Filter, bool)> {
+        let mut filter = Filter::default();
+        let mut recheck = false;
+        for key in keys {
+            let flags = key.sk_flags.cast_unsigned();
+            let Some(column) = (key.sk_attno as usize).checked_sub(2) else {
+                if flags & pg_sys::SK_SEARCHNULL != 0 {
+                    let message = "an ivf index has no rows whose vector is NULL";
+                    return Err(Error::new(Kind::NotSupported, message));
+                }
+                continue;
+            };
+            let Some(found) = self.columns.get(column) else {
+                return Err(Error::new(Kind::Internal, "a scan key of an ivf index is for no column"));
+            };
+            // SAFETY: as the caller says.
+            let accept = unsafe { found.accept(key)? };
+            recheck |= found.form.is_lossy() && !matches!(accept, Accept::Null | Accept::NotNull);
+            filter.conditions.push(Condition { column, accept });
+        }
+        Ok((filter, recheck))
+    }
+}
+
+impl Column {
+    unsafe fn of(index: pg_sys::Relation, column: usize, form: Form) -> Result<Self> {
+        // SAFETY: the caller passes a column of an open index; the type cache keeps its entries for ever.
+        unsafe {
+            let collation = *(*index).rd_indcollation.add(column);
+            let indexed = pg_sys::getBaseType(attribute_type((*index).rd_att, column));
+            let hashed = match form {
+                Hash => indexed,
+                Labels => pg_sys::getBaseType(pg_sys::get_base_element_type(indexed)),
+                _ => return Ok(Self { form, collation, hashed: indexed, hash: std::ptr::null_mut() }),
+            };
+            let entry = pg_sys::lookup_type_cache(hashed, pg_sys::TYPECACHE_HASH_PROC_FINFO as i32);
+            if (*entry).hash_proc == pg_sys::InvalidOid {
+                let message = format!("the values of column {} of an ivf index cannot be hashed", column + 1);
+                return Err(Error::new(Kind::NotSupported, message));
+            }
+            Ok(Self { form, collation, hashed, hash: &raw mut (*entry).hash_proc_finfo })
+        }
+    }
+
+    /// The key of a value of the column.
+    unsafe fn key(&self, datum: pg_sys::Datum) -> u64 {
+        let bits = datum.value() as u64;
+        // SAFETY: the datum is of the column's type.
+        unsafe {
+            match self.form {
+                Bool => u64::from(bits & 0xff != 0),
+                Int2 => key::of_i32(i32::from(bits as i16)),
+                Int4 => key::of_i32(bits as i32),
+                Int8 => key::of_i64(bits.cast_signed()),
+                Float4 => key::of_f32(f32::from_bits(bits as u32)),
+                Float8 => key::of_f64(f64::from_bits(bits)),
+                Numeric => key::of_f64(double(datum)),
+                Uuid => u64::from_be_bytes(*datum.cast_mut_ptr::<[u8; 8]>()),
+                Hash => u64::from(self.hash(datum)),
+                Labels => self.signature(datum),
+            }
+        }
+    }
+
+    /// One bit for each element of an array.
+    unsafe fn signature(&self, datum: pg_sys::Datum) -> u64 {
+        // SAFETY: the datum is an array; the copy that detoasting may have made is not used after.
+        unsafe {
+            let stored = datum.cast_mut_ptr::<pg_sys::varlena>();
+            let array = pg_sys::pg_detoast_datum(stored);
+            let elements = elements(array.into(), self.hashed).into_iter().flatten();
+            let bits = elements.fold(0, |bits, element| bits | 1 << (self.hash(element) % 64));
+            if array != stored {
+                pg_sys::pfree(array.cast());
+            }
+            bits
+        }
+    }
+
+    unsafe fn hash(&self, datum: pg_sys::Datum) -> u32 {
+        // SAFETY: the function hashes values of this type.
+        unsafe { pg_sys::FunctionCall1Coll(self.hash, self.collation, datum).value() as u32 }
+    }
+
+    /// What a scan key accepts.
+    unsafe fn accept(&self, scan_key: &pg_sys::ScanKeyData) -> Result<Accept> {
+        let flags = scan_key.sk_flags.cast_unsigned();
+        if flags & pg_sys::SK_SEARCHNULL != 0 {
+            return Ok(Accept::Null);
+        }
+        if flags & pg_sys::SK_SEARCHNOTNULL != 0 {
+            return Ok(Accept::NotNull);
+        }
+        let nothing = Accept::Within(key::NONE.0, key::NONE.1);
+        if flags & pg_sys::SK_ISNULL != 0 {
+            return Ok(nothing);
+        }
+        let (strategy, argument) = (scan_key.sk_strategy, scan_key.sk_argument);
+        // SAFETY: arguments are of the types that the operators of this class take.
+        unsafe {
+            if self.form == Labels {
+                let bits = self.key(argument);
+                return Ok(if strategy == OVERLAPS { Accept::AnyBits(bits) } else { Accept::AllBits(bits) });
+            }
+            let unknown = || Error::new(Kind::Internal, format!("ivf has no strategy {strategy} here"));
+            let comparison = Comparison::from_strategy(strategy).ok_or_else(unknown)?;
+            let own =
+                if scan_key.sk_subtype == pg_sys::InvalidOid { self.hashed } else { scan_key.sk_subtype };
+            let range = |datum| self.range(comparison, pg_sys::getBaseType(own), datum);
+            if flags & pg_sys::SK_SEARCHARRAY == 0 {
+                let (low, high) = range(argument);
+                return Ok(Accept::Within(low, high));
+            }
+            let ranges = elements(argument, own).into_iter().flatten().map(range).filter(|r| r.0 <= r.1);
+            if comparison == Comparison::Equal {
+                let mut keys: Vec<u64> = ranges.map(|r| r.0).collect();
+                keys.sort_unstable();
+                keys.dedup();
+                return Ok(Accept::OneOf(keys));
+            }
+            // Ranges that all begin or all end together: the widest holds the others.
+            let widest = ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+            Ok(widest.map_or(nothing, |(low, high)| Accept::Within(low, high)))
+        }
+    }
+
+    /// The keys that compare so with a value of type `of`.
+    unsafe fn range(&self, comparison: Comparison, of: pg_sys::Oid, datum: pg_sys::Datum) -> Range {
+        let bits = datum.value() as u64;
+        // SAFETY: the datum is of the type that the operator takes.
+        unsafe {
+            let integer = || match pg_sys::get_typlen(of) {
+                2 => i64::from(bits as i16),
+                4 => i64::from(bits as i32),
+                _ => bits.cast_signed(),
+            };
+            let float = || match of {
+                pg_sys::FLOAT4OID => f64::from(f32::from_bits(bits as u32)),
+                _ => f64::from_bits(bits),
+            };
+            match self.form {
+                Int2 | Int4 => comparison.with_narrow(integer()),
+                Int8 => comparison.with(key::of_i64(integer())),
+                Float4 => comparison.with_single(float()),
+                Float8 => comparison.with(key::of_f64(float())),
+                Bool => comparison.with(self.key(datum)),
+                Numeric | Uuid | Hash | Labels => comparison.about(self.key(datum)),
+            }
+        }
+    }
+}
+
+/// A `numeric` as a double.
+unsafe fn double(datum: pg_sys::Datum) -> f64 {
+    // SAFETY: the datum is a numeric, which is not null.
+    unsafe { direct_function_call::<f64>(pg_sys::numeric_float8_no_overflow, &[Some(datum)]) }
+        .unwrap_or(f64::NAN)
+}
+
+/// The elements of an array of such elements, `None` for NULL ones. By-reference ones lie in the array, or in
+/// the copy that detoasting makes of it.
+unsafe fn elements(array: pg_sys::Datum, of: pg_sys::Oid) -> Vec<Option<pg_sys::Datum>> {
+    // SAFETY: the caller passes an array of this element type; the server counts what it fills. A copy stays until
+    // its memory context goes.
+    unsafe {
+        let array = pg_sys::pg_detoast_datum(array.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
+        let (mut length, mut by_value, mut align) = (0i16, false, 0 as std::ffi::c_char);
+        pg_sys::get_typlenbyvalalign(of, &raw mut length, &raw mut by_value, &raw mut align);
+        let (mut datums, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+        pg_sys::deconstruct_array(
+            array,
+            of,
+            i32::from(length),
+            by_value,
+            align,
+            &raw mut datums,
+            &raw mut nulls,
+            &raw mut count,
+        );
+        let elements = (0..usize::try_from(count).unwrap_or(0))
+            .map(|i| (!*nulls.add(i)).then(|| *datums.add(i)))
+            .collect();
+        if count > 0 {
+            pg_sys::pfree(datums.cast());
+            pg_sys::pfree(nulls.cast());
+        }
+        elements
+    }
+}
