@@ -50,16 +50,15 @@ def connect(schema: str) -> psycopg.Connection:
     return connection
 
 
-def insert_rows(connection: psycopg.Connection, table: str, first: int, rows: np.ndarray) -> None:
+def insert_rows(connection: psycopg.Connection, table: str, first: int, rows: np.ndarray, data: datasets.Data) -> None:
+    buckets, topics = datasets.buckets(first, len(rows)), data.topics(rows)
     with connection.cursor().copy(f"COPY {table} FROM STDIN (FORMAT binary)") as copy:
         copy.write(b"PGCOPY\n\xff\r\n\0" + bytes(8))
         head = struct.pack(">HH", rows.shape[1], 0)
         wide = rows.astype(">f4")
         for i, row in enumerate(wide):
             value = head + row.tobytes()
-            # A number between 0 and 999 that has nothing to do with the vector.
-            bucket = (first + i) * 2654435761 % 2**32 * 1000 >> 32
-            copy.write(struct.pack(">hiiii", 3, 4, first + i, 4, bucket)
+            copy.write(struct.pack(">hiiiiii", 4, 4, first + i, 4, buckets[i], 4, topics[i])
                        + struct.pack(">i", len(value)) + value)
         copy.write(struct.pack(">h", -1))
 
@@ -93,11 +92,12 @@ class Peak:
         self.watcher.join()
 
 
-def create_index(connection: psycopg.Connection, contender: Contender, data: datasets.Data, name: str) -> dict:
+def create_index(connection: psycopg.Connection, contender: Contender, data: datasets.Data, name: str,
+                 columns: str = "") -> dict:
     with Peak(connection) as peak:
         began = time.perf_counter()
         connection.execute(f"CREATE INDEX {name} ON {contender.table} USING {contender.method} "
-                           f"(e {CLASS[data.metric]}) {contender.options}")
+                           f"(e {CLASS[data.metric]}{columns}) {contender.options}")
         seconds = time.perf_counter() - began
     size = connection.execute(f"SELECT pg_relation_size('{contender.schema}.{name}')").fetchone()[0]
     return {"build_seconds": seconds, "index_bytes": size, "peak_mb": peak.kilobytes / 1024}
@@ -106,19 +106,21 @@ def create_index(connection: psycopg.Connection, contender: Contender, data: dat
 def build(contender: Contender, data: datasets.Data) -> dict:
     connection = connect(contender.schema)
     connection.execute(f"DROP TABLE IF EXISTS {contender.table}")
-    connection.execute(f"CREATE TABLE {contender.table} (id int, bucket int, e vector({data.rows.shape[1]}))")
-    insert_rows(connection, contender.table, 0, data.rows)
+    connection.execute(f"CREATE TABLE {contender.table} (id int, bucket int, topic int, "
+                       f"e vector({data.rows.shape[1]}))")
+    insert_rows(connection, contender.table, 0, data.rows, data)
     connection.execute(f"VACUUM ANALYZE {contender.table}")
     connection.execute("CHECKPOINT")
     built = create_index(connection, contender, data, f"{contender.table.split('.')[1]}_index")
-    connection.execute(f"CREATE INDEX ON {contender.table} (bucket)")
+    for column in datasets.FILTERS:
+        connection.execute(f"CREATE INDEX ON {contender.table} ({column})")
     connection.execute(f"ANALYZE {contender.table}")
     return built
 
 
-def nearest(contender: Contender, data: datasets.Data, where: str = "") -> str:
+def nearest(contender: Contender, data: datasets.Data, where: str = "", limit: int = 10) -> str:
     """The query that is measured."""
-    return f"SELECT id FROM {contender.table} {where} ORDER BY e {OPERATOR[data.metric]} %b LIMIT 10"
+    return f"SELECT id FROM {contender.table} {where} ORDER BY e {OPERATOR[data.metric]} %b LIMIT {limit}"
 
 
 @dataclass

@@ -1,13 +1,15 @@
 """Vectors from files, queries held out of them, and the exact answers."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 NEIGHBOURS = 10
+# The columns to filter by: one that has nothing to do with the vectors, one that goes with them.
+FILTERS = ("bucket", "topic")
 
 
 @dataclass
@@ -18,6 +20,25 @@ class Data:
     queries: np.ndarray
     # The value of the tenth nearest row for each query: a row at most this far is a hit.
     farthest: np.ndarray
+    # The direction in which the rows differ most, and where it is cut into a thousand topics of equal size.
+    direction: np.ndarray
+    cuts: np.ndarray
+
+    def topics(self, rows: np.ndarray) -> np.ndarray:
+        """Numbers from 0 to 999 that go with the vectors, for filters that correlate with them."""
+        return np.searchsorted(self.cuts, rows @ self.direction)
+
+
+def buckets(first: int, count: int) -> np.ndarray:
+    """Numbers from 0 to 999 that have nothing to do with the vectors."""
+    ids = np.arange(first, first + count, dtype=np.uint64)
+    return ((ids * 2654435761 % 2**32 * 1000) >> np.uint64(32)).astype(np.int64)
+
+
+def _cuts(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    sample = rows[:: max(len(rows) // 2000, 1)]
+    direction = np.linalg.svd(sample - sample.mean(axis=0), full_matrices=False)[2][0]
+    return direction, np.quantile(rows @ direction, np.arange(1, 1000) / 1000)
 
 
 def _vecs(path: Path, kind: str) -> np.ndarray:
@@ -83,7 +104,7 @@ def enlarged(rows: np.ndarray, size: int) -> np.ndarray:
 def part(data: Data, rows: np.ndarray) -> Data:
     """The same queries to other rows."""
     farthest = tenth_nearest(data.metric, rows, data.queries)
-    return Data(data.name, data.metric, rows, data.queries, farthest)
+    return replace(data, rows=rows, farthest=farthest)
 
 
 def load() -> Data:
@@ -107,4 +128,4 @@ def load() -> Data:
     metric = os.environ.get("METRIC", "cosine")
     name = os.environ.get("NAME") or f"{path.stem}-{len(rows)}x{rows.shape[1]}-{metric}"
     print(f"{name}: {len(rows)} rows, {len(queries)} queries; computing exact answers", flush=True)
-    return Data(name, metric, rows, queries, tenth_nearest(metric, rows, queries))
+    return Data(name, metric, rows, queries, tenth_nearest(metric, rows, queries), *_cuts(rows))

@@ -8,8 +8,9 @@
 #   DIMS=n         the first n columns only                     JOIN=n   n consecutive rows side by side as one
 #   QUERIES=n      rows held out as queries (default 1000)     ROWS=n   rows to load at most
 #   METRIC=cosine  or l2, ip                                    NAME=x   of the report
-#   STEPS=list     of build,memory,exact,cold,search,filter,insert,vacuum (default these) and scaling (our index alone
-#                  from 10,000 rows to LARGEST=1000000); FULL=1 also VACUUM of a large HNSW index
+#   STEPS=list     of build,memory,exact,cold,search,filter,insert,vacuum (default these) and, of our index
+#                  alone, scaling (from 10,000 rows to LARGEST=1000000), column_cost (of a filter column) and plans (the
+#                  planner's choice in 72 cases); FULL=1 also VACUUM of a large HNSW index
 # A run that was interrupted goes on where it was when the same command is given again on the same day.
 set -euo pipefail
 . "$(dirname "$0")/../scripts/lib.sh"

@@ -85,26 +85,99 @@ def concurrent(contender: Contender, data: datasets.Data, settings: list[str], c
 
 
 def filtered(contender: Contender, data: datasets.Data) -> list[dict]:
-    settings = {
-        "ivf": [],
-        "hnsw": ["hnsw.ef_search = 80", "hnsw.iterative_scan = strict_order"],
-        "ivfflat": ["ivfflat.probes = 20", "ivfflat.iterative_scan = relaxed_order"],
-    }[contender.method]
-    ids = np.arange(len(data.rows), dtype=np.uint64)
-    buckets = (ids * 2654435761 % 2**32 * 1000) >> np.uint64(32)
+    """Queries with a filter that lets pass a share of the rows. Ours has the columns in its index; all have
+    B-trees, and the planner chooses."""
+    efforts = {"ivf": [0.9, 0.95, 0.98], "hnsw": [40, 80, 200], "ivfflat": [10, 20, 80]}[contender.method]
+    iterative = {"ivf": [], "hnsw": ["hnsw.iterative_scan = strict_order"],
+                 "ivfflat": ["ivfflat.iterative_scan = relaxed_order"]}[contender.method]
+    connection = connect(contender.schema)
+    if contender.method == "ivf":
+        columns = ", ".join(["", *datasets.FILTERS])
+        create_index(connection, contender, data, "filter_index", columns)
+        connection.execute(f"ANALYZE {contender.table}")
+    values = {"bucket": datasets.buckets(0, len(data.rows)), "topic": data.topics(data.rows)}
+    count = min(len(data.queries), 100)
     out = []
-    for share in SELECTIVITIES:
-        limit = int(share * 1000)
-        passing = data.rows[buckets < limit]
-        count = min(len(data.queries), 100)
-        if len(passing) < datasets.NEIGHBOURS:
-            continue
-        farthest = datasets.tenth_nearest(data.metric, passing, data.queries[:count])
-        one = timed(contender, data, settings, f"WHERE bucket < {limit}", count)
-        point = {"share": share, "recall": recall(data, one.found, farthest), **one.summary()}
-        out.append(point)
-        print(f"  {contender.name}, {share:.1%} pass: recall {point['recall']:.3f}, {point['qps']:.0f} queries/s",
-              flush=True)
+    for column in datasets.FILTERS:
+        for share in SELECTIVITIES:
+            limit = int(share * 1000)
+            passing = data.rows[values[column] < limit]
+            if len(passing) < datasets.NEIGHBOURS:
+                continue
+            farthest = datasets.tenth_nearest(data.metric, passing, data.queries[:count])
+            for effort in efforts:
+                settings = [*iterative, f"{contender.setting} = {effort}"]
+                one = timed(contender, data, settings, f"WHERE {column} < {limit}", count)
+                point = {"column": column, "share": share, "effort": effort,
+                         "recall": recall(data, one.found, farthest), **one.summary()}
+                out.append(point)
+                print(f"  {contender.name}, {column}, {share:.1%} pass, {effort}: recall {point['recall']:.3f}, "
+                      f"{point['qps']:.0f} queries/s", flush=True)
+    if contender.method == "ivf":
+        none = timed(contender, data, ["enable_sort = off", "enable_bitmapscan = off"], "WHERE bucket < 0", count)
+        out.append({"column": "bucket", "share": 0, "effort": 0.95, "recall": 1.0, **none.summary()})
+        connection.execute(f"DROP INDEX {contender.schema}.filter_index")
+    return out
+
+
+def column_cost(contender: Contender, data: datasets.Data) -> dict:
+    """What a filter column of four bytes costs queries that do not use it: three rounds in turn."""
+    connection = connect(contender.schema)
+    rates: dict[str, list[float]] = {"without": [], "with": []}
+    sizes = {}
+    for _ in range(3):
+        for kind, columns in (("without", ""), ("with", ", bucket")):
+            connection.execute(f"DROP INDEX IF EXISTS {contender.schema}.{contender.table.split('.')[1]}_index")
+            built = create_index(connection, contender, data, f"{contender.table.split('.')[1]}_index", columns)
+            sizes[kind] = built["index_bytes"]
+            one = timed(contender, data, ["enable_seqscan = off"], "", len(data.queries))
+            rates[kind].append(one.summary()["qps"])
+    out = {"qps_ratio": float(np.median(rates["with"]) / np.median(rates["without"])),
+           "bytes_per_row": (sizes["with"] - sizes["without"]) / len(data.rows)}
+    print(f"  {out}", flush=True)
+    return out
+
+
+def plans(contender: Contender, data: datasets.Data) -> list[dict]:
+    """The plan that the planner chooses beside every other, by size, share of the rows that pass, and LIMIT."""
+    forced = {
+        "chosen": [],
+        "ivf": ["enable_seqscan = off", "enable_bitmapscan = off", "enable_sort = off"],
+        "B-tree, sort": ["enable_indexscan = off", "enable_seqscan = off"],
+        "table, sort": ["enable_indexscan = off", "enable_bitmapscan = off"],
+    }
+    out = []
+    for size in sorted({1000, 10_000, len(data.rows)}):
+        part = datasets.part(data, data.rows[:size])
+        one = copy(contender)
+        one.table = f"{contender.schema}.plan_items"
+        build(one, part)
+        connection = connect(one.schema)
+        connection.execute(f"DROP INDEX {one.schema}.plan_items_index")
+        create_index(connection, one, part, "plan_index", ", bucket")
+        connection.execute(f"VACUUM ANALYZE {one.table}")
+        for limit in (10, 100, 1000):
+            for share in (None, 0.5, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0):
+                where = "" if share is None else f"WHERE bucket < {int(share * 1000)}"
+                cell = {"rows": size, "limit": limit, "share": share, "ms": {}}
+                for name, settings in forced.items():
+                    connection.execute("RESET ALL")
+                    connection.execute(f"SET search_path = {one.schema}, public")
+                    for setting in settings:
+                        connection.execute(f"SET {setting}")
+                    sql = f"/* {name} */ {nearest(one, part, where, limit)}"
+                    times = []
+                    for query in part.queries[:7]:
+                        began = time.perf_counter()
+                        connection.execute(sql, (query,), prepare=True).fetchall()
+                        times.append(1000 * (time.perf_counter() - began))
+                    cell["ms"][name] = float(np.median(times[2:]))
+                best = min(ms for name, ms in cell["ms"].items() if name != "chosen")
+                cell["ratio"] = cell["ms"]["chosen"] / best
+                out.append(cell)
+        connection.execute(f"DROP TABLE {one.table}")
+    good = sum(cell["ratio"] <= 1.5 for cell in out)
+    print(f"  {good} of {len(out)} cells within 1.5 times the best plan", flush=True)
     return out
 
 
@@ -138,7 +211,7 @@ def inserts(contender: Contender, data: datasets.Data) -> float:
     began = time.perf_counter()
     done = 0
     for i in range(0, len(rows), 100):
-        insert_rows(connection, contender.table, len(data.rows) + i, rows[i : i + 100])
+        insert_rows(connection, contender.table, len(data.rows) + i, rows[i : i + 100], data)
         done += 100
         if time.perf_counter() - began > 20:
             break

@@ -33,7 +33,7 @@ pub fn estimate(
     let total = f64::from(directory.lists());
     let rows = rows.max(1.0);
     let passing = passing.clamp(1.0 / rows, 1.0);
-    let wanted = wanted.clamp(1.0, rows * passing);
+    let wanted = wanted.min(rows * passing).max(1.0);
     // As many lists as for all the rows among which so many pass.
     let among = wanted / passing;
     let calibrated = f64::from(search::probes(directory, target, among));
