@@ -15,7 +15,7 @@ fn query(random: &mut Random) -> Query {
     let operator = pick(random, &["<->", "<=>", "<#>"]);
     let target = literal(&(0..8).map(|_| random.unit()).collect::<Vec<_>>());
     let table = if operator == "<->" { pick(random, &["items", "parts"]) } else { "items".into() };
-    let filter = match random.below(8) {
+    let filter = match random.below(10) {
         0 => format!("AND t.category = {}", random.below(22)),
         1 => format!("AND t.category < {}", random.below(20)),
         2 => format!("AND t.id % {} = 0", 1 + random.below(3000)),
@@ -24,6 +24,13 @@ fn query(random: &mut Random) -> Query {
             random.below(8)
         ),
         4 => format!("AND t.id = {}", random.below(15_000)),
+        5 => format!(
+            "AND t.category IN ({}, {}) AND t.id > {}",
+            random.below(22),
+            random.below(22),
+            random.below(9000)
+        ),
+        6 => format!("AND t.category IS {} NULL", ["", "NOT"][random.below(2)]),
         _ => String::new(),
     };
     let limit = match random.below(5) {
@@ -66,14 +73,14 @@ fn random_queries_agree_with_sequential_scans() {
     server.fill("items", 8, 0..12_000);
     server.sql(
         "UPDATE items SET category = id % 21; INSERT INTO items SELECT i, NULL, NULL FROM generate_series(20001, 20050) i;
-         CREATE INDEX ON items USING ivf (embedding);
-         CREATE INDEX ON items USING ivf (embedding vector_cosine_ops) WITH (lists = 30);
+         CREATE INDEX ON items USING ivf (embedding, category);
+         CREATE INDEX ON items USING ivf (embedding vector_cosine_ops, id, category) WITH (lists = 30);
          CREATE INDEX ON items USING ivf (embedding vector_ip_ops) WITH (lists = 17, bits = 8);
          CREATE TABLE parts (LIKE items) PARTITION BY HASH (id);
          CREATE TABLE parts_0 PARTITION OF parts FOR VALUES WITH (MODULUS 3, REMAINDER 0);
          CREATE TABLE parts_1 PARTITION OF parts FOR VALUES WITH (MODULUS 3, REMAINDER 1);
          CREATE TABLE parts_2 PARTITION OF parts FOR VALUES WITH (MODULUS 3, REMAINDER 2);
-         INSERT INTO parts SELECT * FROM items; CREATE INDEX ON parts USING ivf (embedding);
+         INSERT INTO parts SELECT * FROM items; CREATE INDEX ON parts USING ivf (embedding, category);
          CREATE TABLE categories AS SELECT i AS id, i * 3 % 7 AS weight FROM generate_series(0, 20) i; ANALYZE",
     );
     let without = "SET enable_indexscan = off; SET enable_bitmapscan = off";
