@@ -3,6 +3,7 @@
 
 mod crash;
 mod filter;
+mod format;
 mod model;
 mod shapes;
 mod world;

@@ -1,0 +1,89 @@
+//! The bytes on disk, written down by hand from `src/page/README.md`: what an older or newer build must read.
+
+use half::f16;
+use vector_search::page::codes::Layout;
+use vector_search::page::meta::TARGETS;
+use vector_search::page::{Columns, Meta, Page, PageKind, RecordRef};
+use vector_search::value::Metric;
+
+fn meta(columns: Columns) -> Meta {
+    Meta {
+        ready: true,
+        metric: Metric::Cosine,
+        bits: 4,
+        dims: 768,
+        seed: 0x0102_0304_0506_0708,
+        instance: 0x1112_1314_1516_1718,
+        generation: 9,
+        lists: 400,
+        scale: 0.5,
+        radius_weight: 0.25,
+        origin_first: 1,
+        directory_first: 2,
+        lists_first: 40,
+        built_rows: 100_000,
+        probes: std::array::from_fn(|i| 10 + i as u32),
+        columns,
+    }
+}
+
+fn meta_bytes(version: u16, widths: &[u8]) -> Vec<u8> {
+    let mut bytes = b"IVF1".to_vec();
+    bytes.extend(version.to_le_bytes());
+    bytes.extend([1, Metric::Cosine as u8, 4, widths.len() as u8, 0, 0]);
+    bytes.extend(768u32.to_le_bytes());
+    bytes.extend([8, 7, 6, 5, 4, 3, 2, 1]);
+    bytes.extend([0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11]);
+    for word in [9u32, 400, 0.5f32.to_bits(), 0.25f32.to_bits(), 1, 2, 40] {
+        bytes.extend(word.to_le_bytes());
+    }
+    bytes.extend(100_000u64.to_le_bytes());
+    (10..10 + TARGETS.len() as u32).for_each(|p| bytes.extend(p.to_le_bytes()));
+    bytes.extend(widths);
+    bytes
+}
+
+#[test]
+fn meta_pages_are_as_documented() {
+    for (version, widths) in [(1, &[][..]), (2, &[4, 8, 4])] {
+        let meta = meta(Columns::new(widths).unwrap());
+        let mut page = Page::zeroed();
+        meta.write(&mut page);
+        let expected = meta_bytes(version, widths);
+        assert_eq!(page.bytes()[24..][..expected.len()], expected, "version {version}");
+        assert_eq!(page.bytes()[8188..], [PageKind::Meta as u8, 0, 0x49, 0xff]);
+        assert_eq!(Meta::read(&page).unwrap(), meta);
+    }
+    let mut page = Page::zeroed();
+    meta(Columns::default()).write(&mut page);
+    page.content_mut()[4] = 3;
+    assert!(Meta::read(&page).unwrap_err().message.contains("format 3"));
+    page.content_mut()[4] = 2;
+    page.content_mut()[9] = 32;
+    assert!(Meta::read(&page).is_err(), "more columns than there can be");
+}
+
+#[test]
+fn blocks_of_codes_are_as_documented() {
+    let layout = Layout::new(64, Columns::new(&[4, 8]).unwrap()).unwrap();
+    let mut page = Page::zeroed();
+    page.init(PageKind::Codes, 7);
+    let (add, rescale) = (f16::from_f32(1.5), f16::from_f32(-2.0));
+    let mut block = layout.block_mut(&mut page, 1);
+    block.put(3, add.to_bits(), rescale.to_bits(), RecordRef { block: 0x0102_0304, offset: 0x0506 });
+    layout.put_keys(&mut block, 3, &[Some(0x0a0b_0c0d), None]);
+    block.codes()[0] = 0x77;
+    // live, owned, factors, references; of each column nulls and keys; sixteen groups of codes.
+    let size = 4 + 4 + 64 + 64 + 32 * 6 + (4 + 32 * 4) + (4 + 32 * 8) + 16 * 16;
+    let mut expected = vec![0; size];
+    expected[0] = 1 << 3;
+    expected[4] = 1 << 3;
+    expected[8 + 6..][..2].copy_from_slice(&[0, 0x3e]);
+    expected[72 + 6..][..2].copy_from_slice(&[0, 0xc0]);
+    expected[136 + 18..][..6].copy_from_slice(&[4, 3, 2, 1, 6, 5]);
+    expected[328 + 4 + 12..][..4].copy_from_slice(&[0x0d, 0x0c, 0x0b, 0x0a]);
+    expected[328 + 132] = 1 << 3;
+    expected[328 + 132 + 260] = 0x77;
+    assert_eq!(page.content()[size..2 * size], expected);
+    assert_eq!(page.bytes()[8180..8184], [7, 0, 0, 0]);
+}
