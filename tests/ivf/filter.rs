@@ -148,6 +148,33 @@ fn rows_far_from_the_query_are_found_when_only_they_pass() {
 }
 
 #[test]
+fn recall_holds_where_passing_rows_lie_together() {
+    // Rows and their numbers are paired so that keys grow with a coordinate.
+    let mut mixture = Mixture::new(24, 200, 0.9, 15);
+    let mut vectors: Vec<Vec<f32>> = (0..30_000).map(|_| mixture.draw()).collect();
+    vectors.sort_by(|a, b| a[0].total_cmp(&b[0]));
+    let mut numbers: Vec<u64> = (0..30_000).collect();
+    numbers.sort_by_key(|n| keys(*n)[0]);
+    let rows: world::Table = numbers.into_iter().zip(vectors).collect();
+    let world = World::build(rows, &with_columns(24, Metric::L2));
+    let queries: Vec<Vec<f32>> = (0..60).map(|_| mixture.draw()).collect();
+    for (high, target) in [(12, 0.9), (12, 0.95), (60, 0.9), (60, 0.95), (127, 0.9), (127, 0.95)] {
+        let filter = filter(&[(0, Accept::Within(0, high))]);
+        let settings = Settings { recall_target: target, ..DEFAULT };
+        let mut hits = 0;
+        for query in &queries {
+            let truth = truth(&world, query, &filter, 10);
+            let found = search(&world, query, settings, &filter, 10);
+            assert_eq!(found.len(), 10);
+            hits += found.iter().filter(|f| f.1 <= truth[9].1).count();
+        }
+        let recall = hits as f32 / 600.0;
+        println!("keys to {high}, target {target}: recall {recall}");
+        assert!(recall >= target - 0.03, "keys to {high}, target {target}: recall {recall}");
+    }
+}
+
+#[test]
 fn excluded_rows_are_not_compared() {
     let mut mixture = Mixture::new(16, 10, 0.7, 2);
     let world = World::build(table(&mut mixture, 5000), &with_columns(16, Metric::L2));

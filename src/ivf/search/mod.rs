@@ -9,6 +9,7 @@
 mod effort;
 mod everything;
 pub mod filter;
+mod passing;
 mod pool;
 mod route;
 mod scan;
@@ -20,6 +21,7 @@ use std::rc::Rc;
 pub use self::effort::{CALIBRATED_ROWS, probes, width};
 use self::everything::Everything;
 use self::filter::Filter;
+use self::passing::Passing;
 pub use self::pool::Nearest;
 use self::pool::{Pool, Ready};
 pub use self::route::Router;
@@ -348,7 +350,11 @@ impl Search {
         let width = effort::width(&self.directory, self.settings.recall_target, round.probes);
         self.router.start(&self.directory, &self.rotated);
         let mut probed = 0;
-        let before = self.scanner.stats;
+        let target = self.settings.recall_target;
+        let filtered = !self.scanner.filter.is_empty() && self.settings.probes == 0;
+        let (mut passing, mut before) = (Passing::default(), self.scanner.stats);
+        let directory = Rc::clone(&self.directory);
+        let probes = |rows| effort::probes(&directory, target, rows);
         // Lists that hold fewer rows than the window say nothing about the rows beyond: then more are read,
         // or far rows would leave before nearer ones of the next list.
         while probed < round.probes || (self.settings.order != Order::Off && !self.pool.is_full()) {
@@ -359,14 +365,14 @@ impl Search {
             let terms = self.router.terms(&self.directory, list, &self.rotated);
             self.scanner.list(store, &self.directory, &self.query, (list, terms, width), &mut self.pool)?;
             probed += 1;
-            if probed == round.probes && !self.scanner.filter.is_empty() && self.settings.probes == 0 {
-                // The rarer the rows that pass, the farther the nearest of them: as many lists as for all the rows
-                // among which so many pass, by what has passed so far, which is to hold near the query.
-                let passed = self.scanner.stats.codes - before.codes;
-                let seen = passed + self.scanner.stats.excluded - before.excluded;
-                let window = round.window as f64 * (seen as f64 / passed.max(1) as f64).max(1.0);
-                let target = self.settings.recall_target;
-                round.probes = round.probes.max(effort::probes(&self.directory, target, window));
+            if filtered {
+                passing.add(before, self.scanner.stats);
+                if probed >= round.probes
+                    && passing.lists() < f64::from(passing.needed(round.window, &probes))
+                {
+                    round.probes = probed + 1;
+                }
+                before = self.scanner.stats;
             }
         }
         round.probes = probed;
