@@ -163,7 +163,7 @@ fn settings_and_options_out_of_range() {
         fails(&server, "22023", &format!("CREATE INDEX ON t USING ivf (e) WITH ({option})"));
     }
     fails(&server, "22023", "CREATE TABLE u (e vector); CREATE INDEX ON u USING ivf (e)");
-    fails(&server, "42704", "CREATE TABLE v (e text); CREATE INDEX ON v USING ivf (e)");
+    fails(&server, "42704", "CREATE TABLE v (e point); CREATE INDEX ON v USING ivf (e)");
     fails(&server, "0A000", "CREATE INDEX ON t USING ivf (e, e)");
     fails(&server, "0A000", "CREATE UNIQUE INDEX ON t USING ivf (e)");
     server.sql("CREATE INDEX i ON t USING ivf (e); ALTER INDEX i SET (probes = 3, recall_target = 0.99)");

@@ -12,6 +12,7 @@ use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::error::{OrRaise, in_index};
 use crate::pg::guc;
 use crate::pg::options::IndexOptions;
+use crate::pg::types::support::distance_cost;
 
 /// Rows assumed to be taken when there is no LIMIT in sight (a cursor, a join above).
 const UNKNOWN_ROWS: f64 = 40.0;
@@ -20,6 +21,8 @@ struct Prices {
     random_page: f64,
     sequential_page: f64,
     operator: f64,
+    /// Of an exact distance, its vector's way out of the table included.
+    distance: f64,
 }
 
 /// Estimates a scan.
@@ -53,8 +56,8 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             *total_cost = f64::INFINITY;
             return;
         }
-        let mut prices =
-            Prices { random_page: 0.0, sequential_page: 0.0, operator: pg_sys::cpu_operator_cost };
+        let operator = pg_sys::cpu_operator_cost;
+        let mut prices = Prices { random_page: 0.0, sequential_page: 0.0, operator, distance: operator };
         pg_sys::get_tablespace_page_costs(
             info.reltablespace,
             &raw mut prices.random_page,
@@ -66,6 +69,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         let settings = guc::settings(&IndexOptions::of(relation), None, 1.0, false);
         pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
 
+        prices.distance = distance_cost(directory.dims() as i32);
         let rows = info.tuples.max(1.0);
         let passing = passing(root, path).clamp(1.0 / rows, 1.0);
         *selectivity = passing;
@@ -124,10 +128,9 @@ fn price(work: &Work, prices: &Prices, heap_pages: f64, heap_rows: f64) -> f64 {
     // Records of survivors lie in the lists just read, mostly on pages in memory: a tuple's price each.
     let records = work.extended * prices.operator * 4.0;
     let codes = work.codes * prices.operator / CODES_PER_OPERATOR;
-    // Exact rows: never more pages than the table has, in the limit read in sequence. Vectors that lie out of
-    // line are not charged for, because the sequential scan, which reads all of them, is not charged either.
+    // Exact rows: never more pages than the table has, in the limit read in sequence.
     let random = work.rows.min(heap_pages.max(1.0)) * prices.random_page;
     let all = heap_pages * prices.sequential_page * (work.rows / heap_rows.max(1.0)).max(1.0);
     let heap = if work.rows >= heap_rows { all.max(random) } else { random };
-    lists + records + codes + heap + work.rows * prices.operator
+    lists + records + codes + heap + work.rows * prices.distance
 }

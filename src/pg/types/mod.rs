@@ -2,5 +2,6 @@
 
 pub mod array;
 mod bits;
+pub mod support;
 mod text;
 mod vector;
