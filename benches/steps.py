@@ -168,6 +168,8 @@ def plans(contender: Contender, data: datasets.Data) -> list[dict]:
                                         *(f"SET {s}" for s in settings)):
                             connection.execute(setting)
                         sql = f"/* {name} */ {nearest(one, part, where, limit)}"
+                        # Once for the caches: the next plan finds them as this one leaves them.
+                        connection.execute(sql, (query,), prepare=True).fetchall()
                         began = time.perf_counter()
                         connection.execute(sql, (query,), prepare=True).fetchall()
                         times[name].append(1000 * (time.perf_counter() - began))
