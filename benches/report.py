@@ -32,6 +32,8 @@ def write(out: Path, results: dict) -> str:
 
     def line(label: str, value, form: str = "{:.0f}", smaller: bool = False) -> None:
         values = [value(results[n]) for n in names]
+        if all(v is None for v in values):
+            return
         ratios = [ratio(v, values[0]) if smaller else ratio(values[0], v) for v in values[1:]]
         rows.append([label, *[number(v, form) for v in values], *ratios])
 
