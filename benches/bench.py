@@ -24,15 +24,17 @@ OURS = {"memory": steps.memory, "exact": steps.exact, "scaling": steps.scaling, 
 
 
 def machine() -> dict:
-    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-                if line.startswith("model name")), platform.machine())
-    flags = set(re.findall(r"\b(?:avx2|avx512_vbmi|avx512_vnni|asimd)\b", Path("/proc/cpuinfo").read_text()))
+    described = Path("/proc/cpuinfo").read_text()
+    cpu = next((line.split(":")[1].strip() for line in described.splitlines() if line.startswith("model name")),
+               platform.machine())
+    flags = set(re.findall(r"\b(?:avx2|avx512vbmi|avx512_vnni|asimd)\b", described))
     with psycopg.connect(autocommit=True) as connection:
         version = connection.execute("SHOW server_version").fetchone()[0]
         extensions = dict(connection.execute(
             "SELECT extname, extversion FROM pg_extension WHERE extname LIKE 'vector%'").fetchall())
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {"cpu": cpu, "flags": sorted(flags), "cores": os.cpu_count(), "memory_gib": round(gib), "postgres": version, "extensions": extensions}
+    return {"cpu": cpu, "flags": sorted(flags), "cores": os.cpu_count(), "memory_gib": round(gib),
+            "postgres": version, "extensions": extensions}
 
 
 def main() -> None:
@@ -47,19 +49,20 @@ def main() -> None:
     if results.get("data", described) != described:
         print(f"{path} is of other data: measured anew", flush=True)
         results = {}
+    everybody = contenders(len(data.rows))
     with psycopg.connect(autocommit=True) as connection:
         available = {r[0] for r in connection.execute("SELECT name FROM pg_available_extensions")}
         for schema, extension in (("ours", "vector_search"), ("theirs", "vector")):
             if extension not in available:
                 print(f"{extension} is not installed in this server: measured without", flush=True)
                 continue
-            if schema == "ours" and "build" not in results.get("vector_search ivf", {}):
+            if schema == "ours" and "build" not in results.get(everybody[0].name, {}):
                 # An earlier run may have left what an earlier state of the extension made.
                 connection.execute(f"DROP EXTENSION IF EXISTS {extension} CASCADE")
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
             connection.execute(f"CREATE EXTENSION IF NOT EXISTS {extension} SCHEMA {schema}")
     results |= {"machine": machine(), "data": described}
-    present = [c for c in contenders(len(data.rows)) if c.schema == "ours" or "vector" in available]
+    present = [c for c in everybody if c.schema == "ours" or "vector" in available]
     for step in STEPS:
         for contender in present[:1] if step in OURS else present:
             kept = results.setdefault(contender.name, {})

@@ -11,9 +11,9 @@ import numpy as np
 
 import data as datasets
 from contender import OPERATOR, Contender, build, connect, create_index, insert_rows, nearest, recall, timed
+from report import SELECTIVITIES
 
 FULL = bool(os.environ.get("FULL"))
-SELECTIVITIES = [0.5, 0.1, 0.01, 0.001]
 
 
 def memory(contender: Contender, data: datasets.Data) -> dict:
@@ -123,12 +123,13 @@ def filtered(contender: Contender, data: datasets.Data) -> list[dict]:
 def column_cost(contender: Contender, data: datasets.Data) -> dict:
     """What a filter column of four bytes costs queries that do not use it: three rounds in turn."""
     connection = connect(contender.schema)
+    index = f"{contender.table.split('.')[1]}_index"
     rates: dict[str, list[float]] = {"without": [], "with": []}
     sizes = {}
     for _ in range(3):
         for kind, columns in (("without", ""), ("with", ", bucket")):
-            connection.execute(f"DROP INDEX IF EXISTS {contender.schema}.{contender.table.split('.')[1]}_index")
-            built = create_index(connection, contender, data, f"{contender.table.split('.')[1]}_index", columns)
+            connection.execute(f"DROP INDEX IF EXISTS {contender.schema}.{index}")
+            built = create_index(connection, contender, data, index, columns)
             sizes[kind] = built["index_bytes"]
             one = timed(contender, data, ["enable_seqscan = off"], "", len(data.queries))
             rates[kind].append(one.summary()["qps"])
@@ -159,7 +160,6 @@ def plans(contender: Contender, data: datasets.Data) -> list[dict]:
         for limit in (10, 100, 1000):
             for share in (None, 0.5, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0):
                 where = "" if share is None else f"WHERE bucket < {int(share * 1000)}"
-                cell = {"rows": size, "limit": limit, "share": share, "ms": {}}
                 times: dict[str, list[float]] = {name: [] for name in forced}
                 # In turn, so that what else the machine does falls on all.
                 for query in part.queries[:9]:
@@ -173,10 +173,10 @@ def plans(contender: Contender, data: datasets.Data) -> list[dict]:
                         began = time.perf_counter()
                         connection.execute(sql, (query,), prepare=True).fetchall()
                         times[name].append(1000 * (time.perf_counter() - began))
-                cell["ms"] = {name: float(np.median(ms[2:])) for name, ms in times.items()}
-                best = min(ms for name, ms in cell["ms"].items() if name != "chosen")
-                cell["ratio"] = cell["ms"]["chosen"] / best
-                out.append(cell)
+                medians = {name: float(np.median(ms[2:])) for name, ms in times.items()}
+                best = min(ms for name, ms in medians.items() if name != "chosen")
+                out.append({"rows": size, "limit": limit, "share": share, "ms": medians,
+                            "ratio": medians["chosen"] / best})
         connection.execute(f"DROP TABLE {one.table}")
     good = sum(cell["ratio"] <= 1.5 for cell in out)
     print(f"  {good} of {len(out)} cells within 1.5 times the best plan", flush=True)

@@ -279,10 +279,9 @@ fn within_u32(values: &[u8; 4 * BLOCK], low: u32, high: u32) -> u32 {
     values.as_chunks::<32>().0.iter().enumerate().fold(0, |mask, (part, values)| {
         // SAFETY: the array is 32 bytes.
         let x = unsafe { _mm256_loadu_si256(values.as_ptr().cast()) };
-        let clamped = _mm256_min_epu32(_mm256_max_epu32(x, low), high);
-        // With low above high everything clamps to high, which may be a value.
         let above = _mm256_cmpeq_epi32(_mm256_max_epu32(x, low), x);
-        let within = _mm256_and_si256(above, _mm256_cmpeq_epi32(clamped, x));
+        let below = _mm256_cmpeq_epi32(_mm256_min_epu32(x, high), x);
+        let within = _mm256_and_si256(above, below);
         mask | (_mm256_movemask_ps(_mm256_castsi256_ps(within)).cast_unsigned()) << (8 * part)
     })
 }

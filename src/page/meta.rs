@@ -106,7 +106,7 @@ impl Meta {
             .with_hint("Rebuild the index with REINDEX."));
         }
         let [ready, metric, bits, columns, _, _] = at.take();
-        let mut meta = Self {
+        let meta = Self {
             ready: ready == 1,
             metric: Metric::from_number(metric)?,
             bits,
@@ -122,13 +122,12 @@ impl Meta {
             lists_first: u32::from_le_bytes(at.take()),
             built_rows: u64::from_le_bytes(at.take()),
             probes: std::array::from_fn(|_| u32::from_le_bytes(at.take())),
-            columns: Columns::default(),
+            columns: at
+                .take::<MAX_COLUMNS>()
+                .get(..usize::from(columns))
+                .and_then(|widths| Columns::new(widths).ok())
+                .ok_or_else(|| Error::corrupted(META_BLOCK, "filter columns are not valid"))?,
         };
-        let widths: [u8; MAX_COLUMNS] = at.take();
-        meta.columns = widths
-            .get(..usize::from(columns))
-            .and_then(|widths| Columns::new(widths).ok())
-            .ok_or_else(|| Error::corrupted(META_BLOCK, "filter columns are not valid"))?;
         meta.validate()?;
         Ok(meta)
     }

@@ -48,10 +48,7 @@ pub fn train(
     let hint = source.rows_hint();
     let wanted = wanted_lists(options, hint);
     progress.phase(Phase::Sampling);
-    // Queries are kept twice, rotated and not: no more of them than a thirty-second part of the memory holds.
     let bounds = queries_for(hint);
-    let most = (options.memory / 64 / (4 * dims)).max(*bounds.start());
-    let bounds = *bounds.start()..=most.min(*bounds.end());
     let want = sample_size(options, wanted, hint, *bounds.end());
     progress.total(want as u64);
     let mut sample = Vec::new();

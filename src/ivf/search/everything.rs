@@ -17,19 +17,17 @@ pub struct Everything {
     steps: u32,
     page: Vec<Tid>,
     sorted: Option<Vec<Ready>>,
-    filter: Filter,
 }
 
 impl Everything {
     /// Rows in no order; their values are NaN and the heap is left to the consumer.
-    pub fn unordered(filter: Filter) -> Self {
-        let position = Some((0, NO_BLOCK));
-        Self { ordered: false, position, steps: 0, page: Vec::new(), sorted: None, filter }
+    pub fn unordered() -> Self {
+        Self { ordered: false, position: Some((0, NO_BLOCK)), steps: 0, page: Vec::new(), sorted: None }
     }
 
     /// Rows in exact order, all measured before the first comes.
-    pub fn ordered(filter: Filter) -> Self {
-        Self { ordered: true, ..Self::unordered(filter) }
+    pub fn ordered() -> Self {
+        Self { ordered: true, ..Self::unordered() }
     }
 
     /// The next row.
@@ -37,11 +35,12 @@ impl Everything {
         &mut self,
         store: &S,
         directory: &Directory,
+        filter: &Filter,
         rows: &mut dyn Rows,
     ) -> Result<Option<(Tid, f64)>> {
         if self.ordered {
             if self.sorted.is_none() {
-                self.sorted = Some(measure(store, directory, &self.filter, rows)?);
+                self.sorted = Some(measure(store, directory, filter, rows)?);
             }
             return Ok(self.sorted.as_mut().and_then(Vec::pop).map(|r| (r.tid, r.value)));
         }
@@ -49,18 +48,18 @@ impl Everything {
             if let Some(tid) = self.page.pop() {
                 return Ok(Some((tid, f64::NAN)));
             }
-            if !self.read_page(store, directory)? {
+            if !self.read_page(store, directory, filter)? {
                 return Ok(None);
             }
         }
     }
 
-    fn read_page<S: Store>(&mut self, store: &S, directory: &Directory) -> Result<bool> {
+    fn read_page<S: Store>(&mut self, store: &S, directory: &Directory, filter: &Filter) -> Result<bool> {
         let Some((list, block)) = self.position else { return Ok(false) };
         let block = if block == NO_BLOCK { directory.head(list).0 } else { block };
         let page = Page::clone(&*store.read(block)?);
         expect_owned(&page, block, PageKind::Codes, list)?;
-        live_rows(store, directory, &self.filter, (list, &page), &mut self.page)?;
+        live_rows(store, directory, filter, (list, &page), &mut self.page)?;
         guard_circle(store, block, &mut self.steps)?;
         self.position = match page.next() {
             NO_BLOCK if list + 1 < directory.lists() => Some((list + 1, NO_BLOCK)),

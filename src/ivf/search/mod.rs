@@ -188,7 +188,7 @@ impl Search {
         self.everything = None;
         let mut point = |q: &[f32]| to_point(&self.directory, q, &mut self.unit, &mut self.rotated);
         if !query.is_some_and(&mut point) {
-            self.everything = Some(Everything::unordered(self.scanner.filter.clone()));
+            self.everything = Some(Everything::unordered());
             return;
         }
         let norm = crate::kernel::inner_product(&self.rotated, &self.rotated);
@@ -196,7 +196,7 @@ impl Search {
             self.query.set(&self.directory.codec, &self.rotated);
         } else {
             // Codes say nothing about such a query: every row is measured exactly.
-            self.everything = Some(Everything::ordered(self.scanner.filter.clone()));
+            self.everything = Some(Everything::ordered());
         }
     }
 
@@ -219,7 +219,7 @@ impl Search {
             return Ok(None);
         }
         if let Some(everything) = &mut self.everything {
-            return everything.next(store, &self.directory, rows);
+            return everything.next(store, &self.directory, &self.scanner.filter, rows);
         }
         loop {
             if let Some(row) = self.take(rows)? {
@@ -367,9 +367,7 @@ impl Search {
             probed += 1;
             if filtered {
                 passing.add(before, self.scanner.stats);
-                if probed >= round.probes
-                    && passing.lists() < f64::from(passing.needed(round.window, &probes))
-                {
+                if probed >= round.probes && !passing.is_enough(round.window, &probes) {
                     round.probes = probed + 1;
                 }
                 before = self.scanner.stats;

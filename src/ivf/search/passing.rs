@@ -36,13 +36,13 @@ impl Passing {
         (self.passed / self.rows).max(self.company / self.passed)
     }
 
-    /// Lists read, each counted by how many of its rows pass.
-    pub fn lists(&self) -> f64 {
-        if self.passed == 0.0 { 0.0 } else { self.lists * self.passed / self.rows / self.share() }
-    }
-
-    /// Lists to read for a window of passing rows, where `probes` says how many it takes for so many of all rows.
-    pub fn needed(&self, window: u64, probes: &impl Fn(f64) -> u32) -> u32 {
-        if self.passed == 0.0 { u32::MAX } else { probes(window as f64 * self.rows / self.passed) }
+    /// Whether the lists read, each counted by how many of its rows pass, are as many as a window of passing rows takes,
+    /// where `probes` says how many it takes for so many of all rows.
+    pub fn is_enough(&self, window: u64, probes: &impl Fn(f64) -> u32) -> bool {
+        if self.passed == 0.0 {
+            return false;
+        }
+        let lists = self.lists * self.passed / self.rows / self.share();
+        lists >= f64::from(probes(window as f64 * self.rows / self.passed))
     }
 }

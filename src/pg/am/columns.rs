@@ -3,11 +3,12 @@
 use pgrx::prelude::*;
 use pgrx::{direct_function_call, pg_sys};
 
-use super::METRIC_PROC;
+use super::opclass::support_number;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::search::filter::{Accept, Condition, Filter};
 use crate::page::{Columns, Key};
 use crate::pg::compat::{attribute_type, key_columns};
+use crate::pg::types::array::elements;
 use crate::value::key::{self, Comparison, Range};
 
 /// The last strategy, arrays that share an element; the one before is arrays that contain another, those before
@@ -141,19 +142,13 @@ impl FilterColumns {
         let refused = |message: String, hint: &str| {
             Err(Error::new(Kind::NotSupported, message).with_hint(hint.to_owned()))
         };
-        // SAFETY: an open index of ours: every operator class has the support function, which takes no argument
-        // and returns int2.
-        let number = |column: usize| unsafe {
-            let function = pg_sys::index_getprocid(index, column as i16 + 1, METRIC_PROC);
-            pg_sys::OidFunctionCall0Coll(function, pg_sys::InvalidOid).value() as i16
-        };
-        if is_filter_class(number(0)) {
+        if is_filter_class(support_number(index, 0)?) {
             let hint = "Name the vector column first, then the columns to filter by.";
             return refused("the first column of an ivf index must be a vector".into(), hint);
         }
         let mut columns = Vec::new();
         for column in 1..key_columns(index) {
-            let Some(form) = Form::from_number(number(column)) else {
+            let Some(form) = Form::from_number(support_number(index, column)?) else {
                 let message = format!("column {} of an ivf index cannot be a vector", column + 1);
                 return refused(message, "An ivf index has one vector, its first column.");
             };
@@ -259,11 +254,12 @@ impl Column {
 
     /// One bit for each element of an array.
     unsafe fn signature(&self, datum: pg_sys::Datum) -> u64 {
-        // SAFETY: the datum is an array; the copy that detoasting may have made is not used after.
+        // SAFETY: the datum is an array of this column's elements; the copy that detoasting may have made is not
+        // used after.
         unsafe {
             let stored = datum.cast_mut_ptr::<pg_sys::varlena>();
             let array = pg_sys::pg_detoast_datum(stored);
-            let elements = elements(array.into(), self.hashed).into_iter().flatten();
+            let elements = elements(array.cast(), self.hashed).into_iter().flatten();
             let bits = elements.fold(0, |bits, element| bits | 1 << (self.hash(element) % 64));
             if array != stored {
                 pg_sys::pfree(array.cast());
@@ -306,7 +302,9 @@ impl Column {
                 let (low, high) = range(argument);
                 return Ok(Accept::Within(low, high));
             }
-            let ranges = elements(argument, own).into_iter().flatten().map(range).filter(|r| r.0 <= r.1);
+            // A copy stays until the scan's memory goes: by-reference elements lie in it.
+            let array = pg_sys::pg_detoast_datum(argument.cast_mut_ptr());
+            let ranges = elements(array.cast(), own).into_iter().flatten().map(range).filter(|r| r.0 <= r.1);
             if comparison == Comparison::Equal {
                 let mut keys: Vec<u64> = ranges.map(|r| r.0).collect();
                 keys.sort_unstable();
@@ -350,35 +348,4 @@ unsafe fn double(datum: pg_sys::Datum) -> f64 {
     // SAFETY: the datum is a numeric, which is not null.
     unsafe { direct_function_call::<f64>(pg_sys::numeric_float8_no_overflow, &[Some(datum)]) }
         .unwrap_or(f64::NAN)
-}
-
-/// The elements of an array of such elements, `None` for NULL ones. By-reference ones lie in the array, or in
-/// the copy that detoasting makes of it.
-unsafe fn elements(array: pg_sys::Datum, of: pg_sys::Oid) -> Vec<Option<pg_sys::Datum>> {
-    // SAFETY: the caller passes an array of this element type; the server counts what it fills. A copy stays until
-    // its memory context goes.
-    unsafe {
-        let array = pg_sys::pg_detoast_datum(array.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
-        let (mut length, mut by_value, mut align) = (0i16, false, 0 as std::ffi::c_char);
-        pg_sys::get_typlenbyvalalign(of, &raw mut length, &raw mut by_value, &raw mut align);
-        let (mut datums, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
-        pg_sys::deconstruct_array(
-            array,
-            of,
-            i32::from(length),
-            by_value,
-            align,
-            &raw mut datums,
-            &raw mut nulls,
-            &raw mut count,
-        );
-        let elements = (0..usize::try_from(count).unwrap_or(0))
-            .map(|i| (!*nulls.add(i)).then(|| *datums.add(i)))
-            .collect();
-        if count > 0 {
-            pg_sys::pfree(datums.cast());
-            pg_sys::pfree(nulls.cast());
-        }
-        elements
-    }
 }

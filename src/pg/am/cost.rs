@@ -46,8 +46,9 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         *correlation = 0.0;
         *pages = f64::from(info.pages);
         if (*path).indexorderbys.is_null() || wants_null_vector(path) {
-            // Without an order, or for rows that it does not have, there is nothing this index could do. Where the planner counts disabled
-            // nodes (PostgreSQL 18), an infinite cost alone would beat a disabled sequential scan.
+            // Without an order, or for rows that it does not have, there is nothing this index could do. Where the
+            // planner counts disabled nodes (PostgreSQL 18), an infinite cost alone would beat a disabled
+            // sequential scan.
             #[cfg(feature = "pg18")]
             {
                 (*path).path.disabled_nodes = 2;
@@ -56,20 +57,23 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             *total_cost = f64::INFINITY;
             return;
         }
-        let operator = pg_sys::cpu_operator_cost;
-        let mut prices = Prices { random_page: 0.0, sequential_page: 0.0, operator, distance: operator };
-        pg_sys::get_tablespace_page_costs(
-            info.reltablespace,
-            &raw mut prices.random_page,
-            &raw mut prices.sequential_page,
-        );
         let relation = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
         let store = IndexStore::new(relation, Logging::EachChange);
         let directory = directory(&store).map_err(|e| in_index(relation, e)).or_raise();
         let settings = guc::settings(&IndexOptions::of(relation), None, 1.0, false);
         pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
 
-        prices.distance = distance_cost(directory.dims() as i32);
+        let mut prices = Prices {
+            random_page: 0.0,
+            sequential_page: 0.0,
+            operator: pg_sys::cpu_operator_cost,
+            distance: distance_cost(directory.dims() as i32),
+        };
+        pg_sys::get_tablespace_page_costs(
+            info.reltablespace,
+            &raw mut prices.random_page,
+            &raw mut prices.sequential_page,
+        );
         let rows = info.tuples.max(1.0);
         let passing = passing(root, path).clamp(1.0 / rows, 1.0);
         *selectivity = passing;

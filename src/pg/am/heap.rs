@@ -39,6 +39,13 @@ struct Visit<'a> {
     sink: &'a mut RowSink<'a>,
 }
 
+impl<'a> Visit<'a> {
+    /// Without `columns` rows come without keys.
+    fn new(dims: usize, columns: Option<&'a FilterColumns>, sink: &'a mut RowSink<'a>) -> Self {
+        Self { dims, columns, keys: Vec::new(), sink }
+    }
+}
+
 impl Table {
     /// The table of an index being built. Reads a few blocks.
     pub fn new(
@@ -150,7 +157,7 @@ impl Source for Table {
                 }
                 Ok(())
             };
-            let mut state = Visit { dims: self.dims, columns: None, keys: Vec::new(), sink: &mut take };
+            let mut state = Visit::new(self.dims, None, &mut take);
             self.scan_blocks(self.order[i], 1, Some(visit), (&raw mut state).cast());
         }
         Ok(())
@@ -158,7 +165,7 @@ impl Source for Table {
 
     fn scan(&mut self, sink: &mut RowSink<'_>) -> Result<()> {
         let columns = FilterColumns::of(self.index)?;
-        let mut state = Visit { dims: self.dims, columns: Some(&columns), keys: Vec::new(), sink };
+        let mut state = Visit::new(self.dims, Some(&columns), sink);
         // SAFETY: relations and index information are those of the running ambuild.
         self.seen = unsafe {
             pg_sys::table_index_build_scan(
@@ -189,7 +196,7 @@ pub unsafe fn each_row(
     sink: &mut dyn FnMut(Tid, &[f32]) -> Result<()>,
 ) {
     let mut sink = |tid: Tid, vector: &[f32], _: &[Key]| sink(tid, vector);
-    let mut state = Visit { dims, columns: None, keys: Vec::new(), sink: &mut sink };
+    let mut state = Visit::new(dims, None, &mut sink);
     let state = (&raw mut state).cast();
     // SAFETY: the caller vouches for the arguments; the scan ends with the build scan (heapam_handler.c).
     unsafe {
@@ -249,7 +256,7 @@ impl Table {
             rows.offer(tid, vector);
             Ok(())
         };
-        let mut state = Visit { dims: self.dims, columns: None, keys: Vec::new(), sink: &mut offer };
+        let mut state = Visit::new(self.dims, None, &mut offer);
         self.scan_blocks(first, count, Some(visit), (&raw mut state).cast());
     }
 

@@ -1,7 +1,7 @@
 //! `aminsert`.
 
-use pgrx::pg_sys;
 use pgrx::prelude::*;
+use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::columns::FilterColumns;
 use super::directory;
@@ -37,7 +37,7 @@ pub unsafe extern "C-unwind" fn aminsert(
     _heap: pg_sys::Relation,
     _check_unique: pg_sys::IndexUniqueCheck::Type,
     _index_unchanged: bool,
-    _index_info: *mut pg_sys::IndexInfo,
+    info: *mut pg_sys::IndexInfo,
 ) -> bool {
     // SAFETY: Postgres passes one value and one flag per index column, of the column's type.
     let vector = unsafe {
@@ -57,9 +57,15 @@ pub unsafe extern "C-unwind" fn aminsert(
     let heap_tid = tid(unsafe { &*heap_tid });
     let mut keys = Vec::new();
     if !directory.meta.columns.is_empty() {
-        let columns = FilterColumns::of(index).map_err(named).or_raise();
-        // SAFETY: as above.
-        unsafe { columns.keys(values, isnull, &mut keys) };
+        // SAFETY: as above; the cache of the statement is ours, in memory that lives as long.
+        unsafe {
+            if (*info).ii_AmCache.is_null() {
+                let columns = FilterColumns::of(index).map_err(named).or_raise();
+                let mut memory = PgMemoryContexts::For((*info).ii_Context);
+                (*info).ii_AmCache = memory.leak_and_drop_on_delete(columns).cast();
+            }
+            (*(*info).ii_AmCache.cast::<FilterColumns>()).keys(values, isnull, &mut keys);
+        }
     }
     insert(&store, &directory, heap_tid, &vector, &keys).map_err(named).or_raise();
     false

@@ -25,18 +25,22 @@ fn ivf_ip_metric() -> i16 {
     Metric::InnerProduct as i16
 }
 
-/// The metric of an open index, from its operator class.
-pub fn metric(index: pg_sys::Relation) -> Result<Metric> {
-    // SAFETY: the relation is an open index of ours; its operator class has the support function, which
-    // takes no argument and returns int2.
-    let number = unsafe {
-        let function = pg_sys::index_getprocid(index, 1, METRIC_PROC);
+/// What support function 1 of a column's operator class returns: the metric, or the form of a filter column's keys.
+pub fn support_number(index: pg_sys::Relation, column: usize) -> Result<i16> {
+    // SAFETY: the relation is an open index of ours with that many columns; the function takes no argument and
+    // returns int2.
+    unsafe {
+        let function = pg_sys::index_getprocid(index, column as i16 + 1, METRIC_PROC);
         if function == pg_sys::InvalidOid {
             return Err(Error::new(Kind::Internal, "the operator class has no support function 1"));
         }
-        pg_sys::OidFunctionCall0Coll(function, pg_sys::InvalidOid).value() as u8
-    };
-    Metric::from_number(number)
+        Ok(pg_sys::OidFunctionCall0Coll(function, pg_sys::InvalidOid).value() as i16)
+    }
+}
+
+/// The metric of an open index, from its operator class.
+pub fn metric(index: pg_sys::Relation) -> Result<Metric> {
+    Metric::from_number(support_number(index, 0)? as u8)
 }
 
 /// The dimensions of the indexed column, from its type modifier.

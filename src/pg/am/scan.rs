@@ -32,6 +32,8 @@ struct Scan {
     query: Option<Vec<f32>>,
     search: Option<Search>,
     heap: Option<Heap>,
+    /// The filter columns, once a scan has conditions on them.
+    columns: Option<FilterColumns>,
     /// Whether the conditions on filter columns may let pass what they should not.
     recheck: bool,
     started: bool,
@@ -73,6 +75,7 @@ pub unsafe extern "C-unwind" fn ambeginscan(
             query: None,
             search: None,
             heap: None,
+            columns: None,
             recheck: false,
             started: false,
         });
@@ -151,6 +154,7 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
         let state = &mut *(*scan).opaque.cast::<Scan>();
         state.search = None;
         state.query = None;
+        state.columns = None;
         if let Some(heap) = state.heap.take() {
             heap.close();
         }
@@ -182,7 +186,11 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
         state.recheck = false;
         if (*scan).numberOfKeys > 0 {
             let keys = std::slice::from_raw_parts((*scan).keyData, (*scan).numberOfKeys as usize);
-            (filter, state.recheck) = FilterColumns::of((*scan).indexRelation)?.filter(keys)?;
+            let columns = match &state.columns {
+                Some(columns) => columns,
+                None => state.columns.insert(FilterColumns::of((*scan).indexRelation)?),
+            };
+            (filter, state.recheck) = columns.filter(keys)?;
         }
         let wish = wish(scan, state.recheck);
         if state.heap.is_none() {

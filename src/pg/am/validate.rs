@@ -27,12 +27,16 @@ pub unsafe extern "C-unwind" fn amvalidate(opclass: pg_sys::Oid) -> bool {
         let found = functions(family).into_iter().chain(operators(family)).collect::<Vec<_>>();
         let filters = found.iter().any(|m| m.is_of_filters(input));
         let mut wrong: Vec<String> = found.iter().filter_map(|m| m.wrong(input, filters)).collect();
-        let named = |m: &Member| matches!(m, Member::Function { number, left, .. } if *number == METRIC_PROC && *left == input);
-        if !found.iter().any(named) {
+        let its_own =
+            |m: &Member| matches!(m, Member::Function { number: METRIC_PROC, left, .. } if *left == input);
+        if !found.iter().any(its_own) {
             wrong.push(format!("lacks support function {METRIC_PROC}"));
         }
         if !found.iter().any(|m| matches!(m, Member::Operator { .. })) {
-            wrong.push("lacks an operator".into());
+            wrong.push(match filters {
+                true => "lacks an operator".into(),
+                false => format!("lacks an operator for strategy {ORDER_STRATEGY}"),
+            });
         }
         for what in &wrong {
             pgrx::info!("operator class \"{name}\" of access method ivf {what}");
@@ -73,9 +77,7 @@ impl Member {
                     Some("contains a support function for another type".into())
                 }
                 Self::Function { number, function, .. } => {
-                    // No argument; the metric's number.
-                    let fits = pg_sys::get_func_rettype(function) == pg_sys::INT2OID
-                        && pg_sys::get_func_nargs(function) == 0;
+                    let fits = returns_number(function);
                     (!fits).then(|| format!("has a support function {number} with a wrong signature"))
                 }
                 Self::Operator { strategy, purpose, operator, .. } if filters => {
@@ -118,11 +120,16 @@ impl Member {
         // SAFETY: called only with the signature that the function must have.
         unsafe {
             left == input
-                && pg_sys::get_func_rettype(function) == pg_sys::INT2OID
-                && pg_sys::get_func_nargs(function) == 0
+                && returns_number(function)
                 && is_filter_class(pg_sys::OidFunctionCall0Coll(function, pg_sys::InvalidOid).value() as i16)
         }
     }
+}
+
+/// Whether a function can be support function 1: no argument, an int2.
+unsafe fn returns_number(function: pg_sys::Oid) -> bool {
+    // SAFETY: catalog lookups by OID.
+    unsafe { pg_sys::get_func_rettype(function) == pg_sys::INT2OID && pg_sys::get_func_nargs(function) == 0 }
 }
 
 unsafe fn functions(family: pg_sys::Oid) -> Vec<Member> {

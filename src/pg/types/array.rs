@@ -40,6 +40,28 @@ unsafe impl Plain for f64 {
     const OID: pg_sys::Oid = pg_sys::FLOAT8OID;
 }
 
+/// The elements of an array, `None` for NULL ones. By-reference ones lie in the array.
+///
+/// # Safety
+/// The array is detoasted and of such elements.
+pub unsafe fn elements(array: *mut pg_sys::ArrayType, of: pg_sys::Oid) -> Vec<Option<pg_sys::Datum>> {
+    let (mut datums, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+    let (mut length, mut by_value, mut align) = (0i16, false, 0 as std::ffi::c_char);
+    // SAFETY: the caller vouches for the array; the server allocates and fills as many datums and flags as it counts.
+    unsafe {
+        pg_sys::get_typlenbyvalalign(of, &raw mut length, &raw mut by_value, &raw mut align);
+        let to = (&raw mut datums, &raw mut nulls, &raw mut count);
+        pg_sys::deconstruct_array(array, of, i32::from(length), by_value, align, to.0, to.1, to.2);
+        let count = usize::try_from(count).unwrap_or(0);
+        let elements = (0..count).map(|i| (!*nulls.add(i)).then(|| *datums.add(i))).collect();
+        if count > 0 {
+            pg_sys::pfree(datums.cast());
+            pg_sys::pfree(nulls.cast());
+        }
+        elements
+    }
+}
+
 impl Array {
     /// A one-dimensional array in the current memory context.
     pub fn new<T: Plain>(elements: &[T]) -> Self {
@@ -59,22 +81,14 @@ impl Array {
 
     /// The elements of an array of vectors.
     pub fn vectors(&self) -> Vec<Vector> {
-        let (mut datums, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
-        // SAFETY: the argument is declared as vector[]: elements are int-aligned values of variable length.
-        // The server fills as many datums and flags as it counts.
-        unsafe {
-            let oid = self.element_type();
-            let (align, to) = (b'i' as std::ffi::c_char, &raw mut datums);
-            pg_sys::deconstruct_array(self.header, oid, -1, false, align, to, &raw mut nulls, &raw mut count);
-            (0..usize::try_from(count).unwrap_or(0))
-                .map(|i| {
-                    if *nulls.add(i) {
-                        raise(Error::new(Kind::NullNotAllowed, "array must not contain nulls"));
-                    }
-                    Vector::from_raw(*datums.add(i))
-                })
-                .collect()
-        }
+        // SAFETY: the argument is declared as vector[].
+        let elements = unsafe { elements(self.header, self.element_type()) };
+        let vector = |datum: Option<pg_sys::Datum>| match datum {
+            // SAFETY: as above; the elements lie in the array.
+            Some(datum) => unsafe { Vector::from_raw(datum) },
+            None => raise(Error::new(Kind::NullNotAllowed, "array must not contain nulls")),
+        };
+        elements.into_iter().map(vector).collect()
     }
 
     /// Number of dimensions; 0 for an empty array.
