@@ -7,7 +7,7 @@ CREATE ACCESS METHOD ivf TYPE INDEX HANDLER ivfhandler;
 
 COMMENT ON ACCESS METHOD ivf IS 'inverted file of quantized vectors, ordered by distance';
 
--- Support function 1 of an operator class: the metric that an index orders by.
+-- Support function 1 of an operator class: what an index is over, and the metric that it orders by.
 
 CREATE FUNCTION ivf_l2_metric() RETURNS int2
     AS 'MODULE_PATHNAME', 'ivf_l2_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
@@ -17,6 +17,18 @@ CREATE FUNCTION ivf_cosine_metric() RETURNS int2
 
 CREATE FUNCTION ivf_ip_metric() RETURNS int2
     AS 'MODULE_PATHNAME', 'ivf_ip_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION ivf_halfvec_l2_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_halfvec_l2_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION ivf_halfvec_cosine_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_halfvec_cosine_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION ivf_halfvec_ip_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_halfvec_ip_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION ivf_bit_hamming_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_bit_hamming_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE OPERATOR CLASS vector_l2_ops
     DEFAULT FOR TYPE vector USING ivf AS
@@ -32,6 +44,26 @@ CREATE OPERATOR CLASS vector_ip_ops
     FOR TYPE vector USING ivf AS
     OPERATOR 1 <#> (vector, vector) FOR ORDER BY float_ops,
     FUNCTION 1 (vector, vector) ivf_ip_metric();
+
+CREATE OPERATOR CLASS halfvec_l2_ops
+    DEFAULT FOR TYPE halfvec USING ivf AS
+    OPERATOR 1 <-> (halfvec, halfvec) FOR ORDER BY float_ops,
+    FUNCTION 1 (halfvec, halfvec) ivf_halfvec_l2_metric();
+
+CREATE OPERATOR CLASS halfvec_cosine_ops
+    FOR TYPE halfvec USING ivf AS
+    OPERATOR 1 <=> (halfvec, halfvec) FOR ORDER BY float_ops,
+    FUNCTION 1 (halfvec, halfvec) ivf_halfvec_cosine_metric();
+
+CREATE OPERATOR CLASS halfvec_ip_ops
+    FOR TYPE halfvec USING ivf AS
+    OPERATOR 1 <#> (halfvec, halfvec) FOR ORDER BY float_ops,
+    FUNCTION 1 (halfvec, halfvec) ivf_halfvec_ip_metric();
+
+CREATE OPERATOR CLASS bit_hamming_ops
+    DEFAULT FOR TYPE bit USING ivf AS
+    OPERATOR 1 <~> (bit, bit) FOR ORDER BY float_ops,
+    FUNCTION 1 (bit, bit) ivf_bit_hamming_metric();
 
 CREATE FUNCTION ivf_index_info(index regclass) RETURNS jsonb
     AS 'MODULE_PATHNAME', 'ivf_index_info_wrapper' LANGUAGE C VOLATILE STRICT;

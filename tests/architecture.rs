@@ -122,6 +122,8 @@ fn files_stay_short() {
 /// SQL types and the Rust types that may stand for them.
 const TYPES: &[(&str, &[&str])] = &[
     ("vector", &["Vector"]),
+    ("halfvec", &["HalfVector"]),
+    ("sparsevec", &["SparseVector"]),
     ("cstring", &["&CStr", "CString", "Text"]),
     ("oid", &["pg_sys::Oid"]),
     ("integer", &["i32"]),
@@ -135,7 +137,7 @@ const TYPES: &[(&str, &[&str])] = &[
     ("internal", &["Internal", "pg_sys::FunctionCallInfo"]),
     ("float8", &["f64"]),
     ("bytea", &["Vec<u8>", "Bytes"]),
-    ("bit", &["Bits"]),
+    ("bit", &["BitString"]),
     ("jsonb", &["JsonB"]),
     ("regclass", &["pg_sys::Oid"]),
     ("index_am_handler", &["Internal"]),

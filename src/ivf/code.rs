@@ -64,7 +64,7 @@ impl RowCode {
         }
         self.residual = kernel::inner_product(&self.point, &self.point);
         let form = match directory.metric() {
-            Metric::L2 | Metric::Cosine => Form::L2,
+            Metric::L2 | Metric::Cosine | Metric::Hamming => Form::L2,
             Metric::InnerProduct => Form::InnerProduct {
                 residual_dot_centre: kernel::inner_product(&self.point, &self.centroid)
                     + kernel::inner_product(&self.point, &directory.origin),

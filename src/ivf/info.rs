@@ -88,6 +88,7 @@ pub fn info<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Info> 
             Metric::L2 => "l2",
             Metric::Cosine => "cosine",
             Metric::InnerProduct => "inner_product",
+            Metric::Hamming => "hamming",
         },
         dimensions: meta.dims,
         bits: meta.bits,

@@ -11,6 +11,7 @@ pub(super) static KERNELS: Kernels = Kernels {
         is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma")
             && is_x86_feature_detected!("f16c")
+            && is_x86_feature_detected!("popcnt")
     },
     l2_squared,
     inner_product,
@@ -21,6 +22,8 @@ pub(super) static KERNELS: Kernels = Kernels {
     inner_product_f16,
     cosine_sums_f16,
     l1_f16,
+    hamming,
+    common_bits,
     scan_block,
     lower_bounds,
     within_u32,
@@ -201,6 +204,16 @@ fn cosine_sums_f16(a: &[f16], b: &[f16]) -> (f32, f32, f32) {
 #[target_feature(enable = "avx2,fma,f16c")]
 fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
     total(fold(a, b, _mm256_setzero_ps(), |s, a, b| l1_step(s, load_f16(a), load_f16(b))))
+}
+
+#[target_feature(enable = "popcnt")]
+fn hamming(a: &[u8], b: &[u8]) -> u64 {
+    scalar::hamming(a, b)
+}
+
+#[target_feature(enable = "popcnt")]
+fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
+    scalar::common_bits(a, b)
 }
 
 /// Two sub-quantizers a step, each looked up within its own 128-bit lane.

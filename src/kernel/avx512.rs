@@ -14,6 +14,7 @@ pub(super) static KERNELS: Kernels = Kernels {
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512vbmi")
             && is_x86_feature_detected!("avx512vnni")
+            && is_x86_feature_detected!("avx512vpopcntdq")
     },
     l2_squared,
     inner_product,
@@ -24,6 +25,8 @@ pub(super) static KERNELS: Kernels = Kernels {
     inner_product_f16,
     cosine_sums_f16,
     l1_f16,
+    hamming,
+    common_bits,
     scan_block,
     lower_bounds,
     within_u32,
@@ -186,6 +189,16 @@ fn cosine_sums_f16(a: &[f16], b: &[f16]) -> (f32, f32, f32) {
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
     total(fold(a, b, _mm512_setzero_ps(), |s, a, b| l1_step(s, load_f16(a), load_f16(b))))
+}
+
+#[target_feature(enable = "avx512vl,avx512vpopcntdq,popcnt")]
+fn hamming(a: &[u8], b: &[u8]) -> u64 {
+    scalar::hamming(a, b)
+}
+
+#[target_feature(enable = "avx512vl,avx512vpopcntdq,popcnt")]
+fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
+    scalar::common_bits(a, b)
 }
 
 /// Four sub-quantizers a step, each looked up within its own 128-bit lane.

@@ -42,6 +42,8 @@ struct Kernels {
     inner_product_f16: Distance<f16>,
     cosine_sums_f16: CosineSums<f16>,
     l1_f16: Distance<f16>,
+    hamming: unsafe fn(&[u8], &[u8]) -> u64,
+    common_bits: unsafe fn(&[u8], &[u8]) -> (u64, u64),
     scan_block: unsafe fn(&[u8], &[u8], &mut [u32; BLOCK]),
     lower_bounds: unsafe fn(&[u32; BLOCK], &Factors, &mut [f32; BLOCK]) -> u32,
     within_u32: unsafe fn(&[u8; 4 * BLOCK], u32, u32) -> u32,
@@ -149,6 +151,20 @@ pub fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.l1_f16)(a, b) }
+}
+
+/// Number of bits that differ between two bit strings of one length.
+pub fn hamming(a: &[u8], b: &[u8]) -> u64 {
+    assert_eq!(a.len(), b.len());
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.hamming)(a, b) }
+}
+
+/// Numbers of bits set in both and in either of two bit strings of one length.
+pub fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
+    assert_eq!(a.len(), b.len());
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.common_bits)(a, b) }
 }
 
 /// Adds to `sums` the table entries that 32 packed codes select.

@@ -16,9 +16,11 @@ pub(super) static KERNELS: Kernels = Kernels {
     inner_product_f16,
     cosine_sums_f16,
     l1_f16,
+    // The compiler vectorises these for every aarch64.
+    hamming: super::scalar::hamming,
+    common_bits: super::scalar::common_bits,
     scan_block,
     lower_bounds,
-    // The compiler vectorises these for every aarch64.
     within_u32: super::scalar::within_u32,
     within_u64: super::scalar::within_u64,
     dot_extended3,

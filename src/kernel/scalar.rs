@@ -17,6 +17,8 @@ pub(super) static KERNELS: Kernels = Kernels {
     inner_product_f16,
     cosine_sums_f16,
     l1_f16,
+    hamming,
+    common_bits,
     scan_block,
     lower_bounds,
     within_u32,
@@ -80,6 +82,32 @@ fn cosine_sums_f16(a: &[f16], b: &[f16]) -> (f32, f32, f32) {
 
 fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
     sum(a, b, |x, y| (x.to_f32() - y.to_f32()).abs())
+}
+
+/// The sum of `count` over words of both, the last one filled with zeros.
+#[inline(always)]
+fn words<T: Default>(a: &[u8], b: &[u8], mut count: impl FnMut(T, u64, u64) -> T) -> T {
+    let (a, a_tail) = a.as_chunks::<8>();
+    let (b, b_tail) = b.as_chunks::<8>();
+    let whole = a.iter().zip(b).fold(T::default(), |sum, (x, y)| {
+        count(sum, u64::from_le_bytes(*x), u64::from_le_bytes(*y))
+    });
+    let last = |tail: &[u8]| tail.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    count(whole, last(a_tail), last(b_tail))
+}
+
+/// Also the body of rows whose instruction set counts bits.
+#[inline(always)]
+pub(super) fn hamming(a: &[u8], b: &[u8]) -> u64 {
+    words(a, b, |sum, x, y| sum + u64::from((x ^ y).count_ones()))
+}
+
+/// Also the body of rows whose instruction set counts bits.
+#[inline(always)]
+pub(super) fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
+    words(a, b, |(both, either), x, y| {
+        (both + u64::from((x & y).count_ones()), either + u64::from((x | y).count_ones()))
+    })
 }
 
 fn scan_block(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK]) {

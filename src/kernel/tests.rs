@@ -137,6 +137,42 @@ fn half_distances_are_near_f64() {
 }
 
 #[test]
+fn distances_of_halves_are_those_of_floats() {
+    // An index measures halves as floats: its order must be that of the operators.
+    let mut random = Random(12);
+    for (n, skip) in lengths() {
+        let (a, b) = (random.halves(n + skip), random.halves(n + skip));
+        let wide = |v: &[f16]| v.iter().map(|x| x.to_f32()).collect::<Vec<f32>>();
+        let ((a, b), (x, y)) = ((&a[skip..], &b[skip..]), (wide(&a[skip..]), wide(&b[skip..])));
+        for row in supported() {
+            // SAFETY: only rows that the machine supports; the lengths are equal.
+            unsafe {
+                assert_eq!((row.l2_squared_f16)(a, b), (row.l2_squared)(&x, &y), "{} {n}", row.name);
+                assert_eq!((row.inner_product_f16)(a, b), (row.inner_product)(&x, &y), "{} {n}", row.name);
+                assert_eq!((row.cosine_sums_f16)(a, b), (row.cosine_sums)(&x, &y), "{} {n}", row.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn bits_are_counted() {
+    let mut random = Random(11);
+    for n in 0..=200 {
+        let (a, b) = (random.bytes(n), random.bytes(n));
+        let count = |f: fn(u8, u8) -> u8| a.iter().zip(&b).map(|(x, y)| u64::from(f(*x, *y).count_ones())).sum();
+        let (differ, both, either): (u64, u64, u64) = (count(|x, y| x ^ y), count(|x, y| x & y), count(|x, y| x | y));
+        for row in supported() {
+            // SAFETY: only rows that the machine supports; the lengths are equal.
+            unsafe {
+                assert_eq!((row.hamming)(&a, &b), differ, "{} {n}", row.name);
+                assert_eq!((row.common_bits)(&a, &b), (both, either), "{} {n}", row.name);
+            }
+        }
+    }
+}
+
+#[test]
 fn every_half_widens_exactly() {
     let one = [f16::ONE];
     for bits in 0..=u16::MAX {

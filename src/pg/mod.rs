@@ -22,7 +22,10 @@ use pgrx::prelude::*;
 pgrx::pg_module_magic!(name, version);
 
 extension_sql_file!("../../sql/vector.sql", name = "vector", bootstrap);
-extension_sql_file!("../../sql/casts.sql", name = "casts", requires = ["vector"]);
+extension_sql_file!("../../sql/halfvec.sql", name = "halfvec", requires = ["vector"]);
+extension_sql_file!("../../sql/sparsevec.sql", name = "sparsevec", requires = ["halfvec"]);
+extension_sql_file!("../../sql/bit.sql", name = "bit", requires = ["sparsevec"]);
+extension_sql_file!("../../sql/casts.sql", name = "casts", requires = ["bit"]);
 extension_sql_file!("../../sql/ivf.sql", name = "ivf", requires = ["casts"]);
 extension_sql_file!("../../sql/filter.sql", name = "filter", requires = ["ivf"]);
 

@@ -13,6 +13,8 @@ pub enum Metric {
     Cosine = 2,
     /// Negative inner product, `<#>`.
     InnerProduct = 3,
+    /// Hamming distance of bit strings, `<~>`: squared Euclidean distance of coordinates 0 and 1.
+    Hamming = 4,
 }
 
 impl Metric {
@@ -22,6 +24,7 @@ impl Metric {
             1 => Ok(Self::L2),
             2 => Ok(Self::Cosine),
             3 => Ok(Self::InnerProduct),
+            4 => Ok(Self::Hamming),
             _ => Err(Error::corrupted(0, format_args!("unknown metric {n}"))),
         }
     }
@@ -35,6 +38,7 @@ impl Metric {
             Self::L2 => vector::l2_distance(a, b),
             Self::Cosine => vector::cosine_distance(a, b),
             Self::InnerProduct => vector::negative_inner_product(a, b),
+            Self::Hamming => vector::l2_squared_distance(a, b),
         }
     }
 }

@@ -1,10 +1,16 @@
 //! Room 1: the bytes of one value, and the metrics.
 
+pub mod bits;
+pub mod element;
 pub mod key;
+pub mod limits;
 pub mod metric;
 mod shortest;
+pub mod sparse;
+pub mod sparse_text;
 pub mod text;
 pub mod vector;
 
+pub use element::Element;
+pub use limits::MAX_DIMS;
 pub use metric::Metric;
-pub use vector::MAX_DIMS;

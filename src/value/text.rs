@@ -1,11 +1,12 @@
-//! The text form of a vector: `[1,2.5,-3e-05]`.
+//! The text form of a `vector` or `halfvec`: `[1,2.5,-3e-05]`; and the numbers in all types' text.
 //!
 //! The grammar is pgvector's: white space is allowed around brackets and elements, an element is what C's
 //! `strtof` reads. Elements are correctly rounded; the common ones take a path without big numbers.
 
-use super::MAX_DIMS;
+use super::element::Element;
+use super::limits::{MAX_DIMS, check_typmod};
 use super::shortest::{MAX_PRINTED, SPACE, write_float};
-use super::vector::{check_dims, check_element, check_typmod};
+use super::vector::{check_dims, check_element};
 use crate::error::{Error, Kind, Result};
 
 /// Powers of ten that are exact in `f64`.
@@ -21,12 +22,12 @@ pub const fn printed_space(dims: usize) -> usize {
 
 /// Writes the text of a vector of finite elements to `text`, which holds `printed_space` bytes, and returns
 /// its length, which is less.
-pub fn print_into(elements: &[f32], text: &mut [u8]) -> usize {
+pub fn print_into<E: Element>(elements: &[E], text: &mut [u8]) -> usize {
     text[0] = b'[';
     let mut at = 1;
     for &x in elements {
         let Some(space) = text[at..].first_chunk_mut() else { break };
-        at += write_float(space, x);
+        at += write_float(space, x.widen());
         text[at] = b',';
         at += 1;
     }
@@ -36,28 +37,25 @@ pub fn print_into(elements: &[f32], text: &mut [u8]) -> usize {
 }
 
 /// The elements of a literal, checked against the limits and `typmod` (-1: any number of dimensions).
-pub fn parse(literal: &[u8], typmod: i32) -> Result<Vec<f32>> {
+pub fn parse<E: Element>(literal: &[u8], typmod: i32) -> Result<Vec<E>> {
     let mut at = skip_space(literal, 0);
     if literal.get(at) != Some(&b'[') {
-        return Err(malformed(literal).with_detail("Vector contents must start with \"[\"."));
+        return Err(malformed(E::TYPE, literal).with_detail("Vector contents must start with \"[\"."));
     }
     at = skip_space(literal, at + 1);
     if literal.get(at) == Some(&b']') {
-        return Err(Error::new(Kind::Data, "vector must have at least 1 dimension"));
+        check_dims::<E>(0)?;
     }
     let mut elements = Vec::with_capacity((literal.len() / 8 + 1).min(MAX_DIMS));
     loop {
         if elements.len() == MAX_DIMS {
-            check_dims(MAX_DIMS + 1)?;
+            check_dims::<E>(MAX_DIMS + 1)?;
         }
         at = skip_space(literal, at);
-        let Some((x, end)) = read_float(literal, at) else { return Err(malformed(literal)) };
-        if x.is_infinite() && literal[at..end].iter().any(u8::is_ascii_digit) {
-            let token = String::from_utf8_lossy(&literal[at..end]);
-            return Err(Error::new(
-                Kind::NumericRange,
-                format!("\"{token}\" is out of range for type vector"),
-            ));
+        let Some((x, end)) = read_float(literal, at) else { return Err(malformed(E::TYPE, literal)) };
+        let x = E::narrow(x);
+        if x.widen().is_infinite() && literal[at..end].iter().any(u8::is_ascii_digit) {
+            return Err(out_of_range(E::TYPE, &literal[at..end]));
         }
         check_element(x)?;
         elements.push(x);
@@ -65,24 +63,38 @@ pub fn parse(literal: &[u8], typmod: i32) -> Result<Vec<f32>> {
         match literal.get(at) {
             Some(b',') => at += 1,
             Some(b']') => break,
-            _ => return Err(malformed(literal)),
+            _ => return Err(malformed(E::TYPE, literal)),
         }
     }
     if skip_space(literal, at + 1) != literal.len() {
-        return Err(malformed(literal).with_detail("Junk after closing right brace."));
+        return Err(malformed(E::TYPE, literal).with_detail("Junk after closing right brace."));
     }
-    check_dims(elements.len())?;
+    check_dims::<E>(elements.len())?;
     check_typmod(typmod, elements.len())?;
     Ok(elements)
 }
 
-fn malformed(literal: &[u8]) -> Error {
+/// A literal that is none of the type.
+pub(super) fn malformed(name: &str, literal: &[u8]) -> Error {
     let literal = String::from_utf8_lossy(literal);
-    Error::new(Kind::InvalidText, format!("invalid input syntax for type vector: \"{literal}\""))
+    Error::new(Kind::InvalidText, format!("invalid input syntax for type {name}: \"{literal}\""))
+}
+
+/// A number in a literal that the type cannot hold.
+pub(super) fn out_of_range(name: &str, token: &[u8]) -> Error {
+    let token = String::from_utf8_lossy(token);
+    Error::new(Kind::NumericRange, format!("\"{token}\" is out of range for type {name}"))
+}
+
+/// A finite number as PostgreSQL prints a `real`.
+pub(super) fn float_text(x: f32) -> String {
+    let mut text = [0; SPACE];
+    let length = write_float(&mut text, x);
+    String::from_utf8_lossy(&text[..length]).into_owned()
 }
 
 /// The first place from `at` that is not white space.
-fn skip_space(text: &[u8], mut at: usize) -> usize {
+pub(super) fn skip_space(text: &[u8], mut at: usize) -> usize {
     while matches!(text.get(at), Some(b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)) {
         at += 1;
     }
@@ -90,7 +102,7 @@ fn skip_space(text: &[u8], mut at: usize) -> usize {
 }
 
 /// The longest number at `at` that C's `strtof` would read, and where it ends. Too large: an infinity.
-fn read_float(text: &[u8], start: usize) -> Option<(f32, usize)> {
+pub(super) fn read_float(text: &[u8], start: usize) -> Option<(f32, usize)> {
     let mut at = start;
     let negative = match text.get(at) {
         Some(sign @ (b'-' | b'+')) => {

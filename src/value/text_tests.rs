@@ -8,11 +8,11 @@ fn print(elements: &[f32]) -> Vec<u8> {
 }
 
 fn parsed(text: &str) -> Vec<f32> {
-    parse(text.as_bytes(), -1).unwrap_or_else(|error| panic!("{text}: {error}"))
+    parse::<f32>(text.as_bytes(), -1).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 fn refused(text: &str) -> (Kind, String, Option<String>) {
-    let error = parse(text.as_bytes(), -1).unwrap_err();
+    let error = parse::<f32>(text.as_bytes(), -1).unwrap_err();
     (error.kind, error.message, error.detail)
 }
 
@@ -91,7 +91,7 @@ fn refuses() {
     let (kind, message, _) = refused(&format!("[{}x", "0,".repeat(16_000)));
     assert_eq!(kind, Kind::LimitExceeded);
     assert_eq!(message, "vector cannot have more than 16000 dimensions");
-    assert_eq!(parse(b"[1,2]", 3).unwrap_err().message, "expected 3 dimensions, not 2");
+    assert_eq!(parse::<f32>(b"[1,2]", 3).unwrap_err().message, "expected 3 dimensions, not 2");
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn reads_back_what_it_prints() {
         .map(|_| f32::from_bits(splitmix(&mut state) as u32))
         .map(|x| if x.is_finite() { x } else { 0.0 })
         .collect();
-    let read = parse(&print(&values), 16_000).unwrap();
+    let read = parse::<f32>(&print(&values), 16_000).unwrap();
     assert!(values.iter().zip(&read).all(|(a, b)| a.to_bits() == b.to_bits()));
 }
 
@@ -183,7 +183,7 @@ fn speed() {
         std::hint::black_box(print(std::hint::black_box(&values)));
     });
     let parsing = fastest(&|| {
-        std::hint::black_box(parse(std::hint::black_box(&text), 768).unwrap());
+        std::hint::black_box(parse::<f32>(std::hint::black_box(&text), 768).unwrap());
     });
     println!("768 dimensions, {} bytes: print {printing:?}, parse {parsing:?}", text.len());
 }

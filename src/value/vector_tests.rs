@@ -1,4 +1,5 @@
 use super::*;
+use crate::value::limits::typmod_in;
 
 fn message<T: std::fmt::Debug>(result: Result<T>) -> (Kind, String) {
     let error = result.unwrap_err();
@@ -7,20 +8,20 @@ fn message<T: std::fmt::Debug>(result: Result<T>) -> (Kind, String) {
 
 #[test]
 fn limits() {
-    assert_eq!(message(check_dims(0)), (Kind::Data, "vector must have at least 1 dimension".into()));
-    assert!(check_dims(16_000).is_ok());
-    let (kind, text) = message(check_dims(16_001));
+    assert_eq!(message(check_dims::<f32>(0)), (Kind::Data, "vector must have at least 1 dimension".into()));
+    assert!(check_dims::<f32>(16_000).is_ok());
+    let (kind, text) = message(check_dims::<f32>(16_001));
     assert_eq!(kind, Kind::LimitExceeded);
     assert_eq!(text, "vector cannot have more than 16000 dimensions");
     assert!(check_typmod(-1, 7).is_ok() && check_typmod(7, 7).is_ok());
     assert_eq!(message(check_typmod(2, 3)), (Kind::Data, "expected 2 dimensions, not 3".into()));
-    assert_eq!(typmod_in(&[3]), Ok(3));
+    assert_eq!(typmod_in("vector", MAX_DIMS, &[3]), Ok(3));
     for (modifiers, text) in [
         (&[0][..], "dimensions for type vector must be at least 1"),
         (&[16_001], "dimensions for type vector cannot exceed 16000"),
         (&[1, 2], "invalid type modifier"),
     ] {
-        assert_eq!(message(typmod_in(modifiers)), (Kind::InvalidParameter, text.into()));
+        assert_eq!(message(typmod_in("vector", MAX_DIMS, modifiers)), (Kind::InvalidParameter, text.into()));
     }
 }
 
@@ -28,15 +29,15 @@ fn limits() {
 fn binary_form() {
     let bytes = encode(&[1.0, 2.5]);
     assert_eq!(bytes, [0, 2, 0, 0, 0x3f, 0x80, 0, 0, 0x40, 0x20, 0, 0]);
-    assert_eq!(check_binary_header(2, 0, -1), Ok(2));
-    assert_eq!(decode_elements(&bytes[4..]), Ok(vec![1.0, 2.5]));
-    assert_eq!(message(check_binary_header(2, 1, -1)).1, "expected unused to be 0, not 1");
-    assert_eq!(message(check_binary_header(2, 0, 3)).1, "expected 3 dimensions, not 2");
+    assert_eq!(check_binary_header::<f32>(2, 0, -1), Ok(2));
+    assert_eq!(decode_elements::<f32>(&bytes[4..]), Ok(vec![1.0, 2.5]));
+    assert_eq!(message(check_binary_header::<f32>(2, 1, -1)).1, "expected unused to be 0, not 1");
+    assert_eq!(message(check_binary_header::<f32>(2, 0, 3)).1, "expected 3 dimensions, not 2");
     for dims in [0, -1] {
-        assert_eq!(message(check_binary_header(dims, 0, -1)).1, "vector must have at least 1 dimension");
+        assert_eq!(message(check_binary_header::<f32>(dims, 0, -1)).1, "vector must have at least 1 dimension");
     }
-    assert_eq!(message(decode_elements(&f32::NAN.to_be_bytes())).1, "NaN not allowed in vector");
-    let infinite = message(decode_elements(&f32::NEG_INFINITY.to_be_bytes())).1;
+    assert_eq!(message(decode_elements::<f32>(&f32::NAN.to_be_bytes())).1, "NaN not allowed in vector");
+    let infinite = message(decode_elements::<f32>(&f32::NEG_INFINITY.to_be_bytes())).1;
     assert_eq!(infinite, "infinite value not allowed in vector");
 }
 
@@ -124,7 +125,7 @@ fn averages() {
     accumulate(&mut state, &[2.0, 5.0]).unwrap();
     assert_eq!(state, [2.0, 3.0, 7.0]);
     assert_eq!(average(&state), Ok(Some(vec![1.5, 3.5])));
-    assert_eq!(average(&[0.0]), Ok(None));
+    assert_eq!(average::<f32>(&[0.0]), Ok(None));
     assert_eq!(message(accumulate(&mut state, &[1.0])).1, "expected 2 dimensions, not 1");
     assert_eq!(combine(&[0.0], &[0.0]), Ok(vec![0.0]));
     assert_eq!(combine(&[0.0], &[1.0, 2.0]), Ok(vec![1.0, 2.0]));
@@ -132,6 +133,6 @@ fn averages() {
     assert_eq!(combine(&[1.0, 2.0], &[2.0, 4.0]), Ok(vec![3.0, 6.0]));
     assert_eq!(message(combine(&[1.0, 2.0], &[2.0, 4.0, 5.0])).1, "expected 1 dimensions, not 2");
     assert_eq!(message(combine(&[1.0, 1e308], &[1.0, 1e308])).1, "value out of range: overflow");
-    assert_eq!(message(average(&[1.0, 1e300])).1, "infinite value not allowed in vector");
-    assert_eq!(message(average(&[1.0])).1, "vector must have at least 1 dimension");
+    assert_eq!(message(average::<f32>(&[1.0, 1e300])).1, "infinite value not allowed in vector");
+    assert_eq!(message(average::<f32>(&[1.0])).1, "vector must have at least 1 dimension");
 }

@@ -225,7 +225,7 @@ fn bounds_enclose_the_exact_values() {
                     * match metric {
                         Metric::L2 => value * value,
                         Metric::Cosine => 2.0 * value,
-                        Metric::InnerProduct => value,
+                        Metric::InnerProduct | Metric::Hamming => value,
                     };
                 let (lower, upper) = (f64::from(c.lower), f64::from(c.upper));
                 assert!(lower <= key && key <= upper, "{metric:?}, list {list}: {lower} {key} {upper}");

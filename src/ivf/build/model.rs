@@ -88,7 +88,7 @@ pub fn train(
     let origin = mean(&sample, dims);
     let scale = match options.metric {
         Metric::Cosine => 1.0,
-        Metric::L2 | Metric::InnerProduct => scale(&sample, dims, &means, pool, progress)?,
+        Metric::L2 | Metric::InnerProduct | Metric::Hamming => scale(&sample, dims, &means, pool, progress)?,
     };
     let meta = Meta { scale, lists: lists as u32, ..unbuilt(options)? };
     model(meta, &origin, means, &sample[..queries * dims])

@@ -324,7 +324,7 @@ impl Search {
         match self.directory.metric() {
             Metric::L2 => (value * scale) * (value * scale),
             Metric::Cosine => 2.0 * value * scale * scale,
-            Metric::InnerProduct => value * scale * scale,
+            Metric::InnerProduct | Metric::Hamming => value * scale * scale,
         }
     }
 

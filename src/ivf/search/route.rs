@@ -50,7 +50,7 @@ impl Router {
         let dot = scale * self.bytes.scale * kernel::dot_i8(&self.bytes.codes, codes) as f32;
         let radius = directory.radius(list);
         match directory.metric() {
-            Metric::L2 | Metric::Cosine => {
+            Metric::L2 | Metric::Cosine | Metric::Hamming => {
                 let d = (self.norm + directory.norm(list) - 2.0 * dot).max(0.0);
                 d + radius * radius - weight * d.sqrt() * radius
             }
@@ -80,7 +80,7 @@ impl Router {
         // (equal vectors, a query on a centroid).
         let slack = 2e-6 * (self.norm + norm) + 1e-6 * self.origin.abs();
         let base = match directory.metric() {
-            Metric::L2 | Metric::Cosine => squared,
+            Metric::L2 | Metric::Cosine | Metric::Hamming => squared,
             Metric::InnerProduct => -(dot + directory.origin_product(list) + self.origin),
         };
         Terms { estimator: ListTerms { base, gap: squared.sqrt() }, slack }

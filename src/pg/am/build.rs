@@ -72,7 +72,7 @@ fn build_options(index: pg_sys::Relation) -> Result<Options> {
     let memory = unsafe { pg_sys::maintenance_work_mem } as usize * 1024;
     Ok(Options {
         dims: opclass::dimensions(index)?,
-        metric: opclass::metric(index)?,
+        metric: opclass::indexed(index)?.1,
         lists: options.lists as u32,
         bits: options.bits,
         seed: random_seed()?,

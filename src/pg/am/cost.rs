@@ -6,7 +6,7 @@
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 
-use super::directory;
+use super::{directory, opclass};
 use crate::ivf::cost::{CODES_PER_OPERATOR, Work, estimate};
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::error::{OrRaise, in_index};
@@ -61,13 +61,14 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         let store = IndexStore::new(relation, Logging::EachChange);
         let directory = directory(&store).map_err(|e| in_index(relation, e)).or_raise();
         let settings = guc::settings(&IndexOptions::of(relation), None, 1.0, false);
+        let (indexed, _) = opclass::indexed(relation).or_raise();
         pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
 
         let mut prices = Prices {
             random_page: 0.0,
             sequential_page: 0.0,
             operator: pg_sys::cpu_operator_cost,
-            distance: distance_cost(directory.dims() as i32),
+            distance: distance_cost(directory.dims(), indexed.size(directory.dims())),
         };
         pg_sys::get_tablespace_page_costs(
             info.reltablespace,

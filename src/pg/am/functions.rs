@@ -108,7 +108,7 @@ fn ivf_check(index: pg_sys::Oid, heap_all_indexed: bool) -> JsonB {
 /// Raises if a row that `snapshot` sees is not among `rows`.
 unsafe fn compare(opened: &Opened, snapshot: pg_sys::Snapshot, rows: &HashSet<Tid>) {
     let index = opened.index.as_ptr();
-    let metric = opclass::metric(index).or_raise();
+    let (_, metric) = opclass::indexed(index).or_raise();
     let dims = opclass::dimensions(index).or_raise();
     let mut missing = None;
     let mut look = |row: Tid, vector: &[f32]| {

@@ -7,12 +7,14 @@ use pgrx::prelude::*;
 
 use super::columns::FilterColumns;
 use super::insert::tid;
-use crate::error::{Error, Kind, Result};
+use super::opclass::indexed;
+use crate::error::Result;
 use crate::ivf::build::{RowSink, Source};
 use crate::page::{Key, Tid};
-use crate::pg::error::{OrRaise, raise};
-use crate::pg::varlena::Vector;
+use crate::pg::error::OrRaise;
+use crate::pg::varlena::Indexed;
 use crate::random::SplitMix64;
+use crate::value::limits::check_typmod;
 
 /// Blocks read to learn how many rows a block holds.
 const DENSITY_BLOCKS: usize = 64;
@@ -22,7 +24,8 @@ pub struct Table {
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
     info: *mut pg_sys::IndexInfo,
-    dims: usize,
+    /// Kind and dimensions of the values.
+    values: (Indexed, usize),
     blocks: u32,
     /// All blocks in random order, or a random part of them if the table is large.
     order: Vec<u32>,
@@ -33,7 +36,9 @@ pub struct Table {
 
 /// What the callback of a heap scan does with a row.
 struct Visit<'a> {
+    indexed: Indexed,
     dims: usize,
+    buffer: Vec<f32>,
     columns: Option<&'a FilterColumns>,
     keys: Vec<Key>,
     sink: &'a mut RowSink<'a>,
@@ -41,8 +46,12 @@ struct Visit<'a> {
 
 impl<'a> Visit<'a> {
     /// Without `columns` rows come without keys.
-    fn new(dims: usize, columns: Option<&'a FilterColumns>, sink: &'a mut RowSink<'a>) -> Self {
-        Self { dims, columns, keys: Vec::new(), sink }
+    fn new(
+        (indexed, dims): (Indexed, usize),
+        columns: Option<&'a FilterColumns>,
+        sink: &'a mut RowSink<'a>,
+    ) -> Self {
+        Self { indexed, dims, buffer: Vec::new(), columns, keys: Vec::new(), sink }
     }
 }
 
@@ -59,7 +68,8 @@ impl Table {
         let blocks =
             unsafe { pg_sys::RelationGetNumberOfBlocksInFork(heap, pg_sys::ForkNumber::MAIN_FORKNUM) };
         let order = shuffled(blocks, seed);
-        let mut table = Self { heap, index, info, dims, blocks, order, rows: 0, seen: 0.0 };
+        let values = (indexed(index).or_raise().0, dims);
+        let mut table = Self { heap, index, info, values, blocks, order, rows: 0, seen: 0.0 };
         let probed = table.order.len().min(DENSITY_BLOCKS);
         let mut count = 0u64;
         for &block in &table.order[..probed] {
@@ -127,15 +137,15 @@ unsafe extern "C-unwind" fn visit(
             return;
         }
         let visit = &mut *state.cast::<Visit>();
-        let vector = Vector::from_raw(*values);
-        if vector.len() != visit.dims {
-            let message = format!("expected {} dimensions, not {}", visit.dims, vector.len());
-            raise(Error::new(Kind::Data, message));
-        }
         if let Some(columns) = visit.columns {
             columns.keys(values, isnull, &mut visit.keys);
         }
-        (visit.sink)(tid(&*row), &vector, &visit.keys).or_raise();
+        let Visit { dims, keys, sink, .. } = visit;
+        let take = |vector: &[f32]| {
+            check_typmod(*dims as i32, vector.len())?;
+            sink(tid(&*row), vector, keys)
+        };
+        visit.indexed.coordinates(*values, &mut visit.buffer, take).or_raise();
     }
 }
 
@@ -157,7 +167,7 @@ impl Source for Table {
                 }
                 Ok(())
             };
-            let mut state = Visit::new(self.dims, None, &mut take);
+            let mut state = Visit::new(self.values, None, &mut take);
             self.scan_blocks(self.order[i], 1, Some(visit), (&raw mut state).cast());
         }
         Ok(())
@@ -165,7 +175,7 @@ impl Source for Table {
 
     fn scan(&mut self, sink: &mut RowSink<'_>) -> Result<()> {
         let columns = FilterColumns::of(self.index)?;
-        let mut state = Visit::new(self.dims, Some(&columns), sink);
+        let mut state = Visit::new(self.values, Some(&columns), sink);
         // SAFETY: relations and index information are those of the running ambuild.
         self.seen = unsafe {
             pg_sys::table_index_build_scan(
@@ -196,7 +206,8 @@ pub unsafe fn each_row(
     sink: &mut dyn FnMut(Tid, &[f32]) -> Result<()>,
 ) {
     let mut sink = |tid: Tid, vector: &[f32], _: &[Key]| sink(tid, vector);
-    let mut state = Visit::new(dims, None, &mut sink);
+    let values = (indexed(index).or_raise().0, dims);
+    let mut state = Visit::new(values, None, &mut sink);
     let state = (&raw mut state).cast();
     // SAFETY: the caller vouches for the arguments; the scan ends with the build scan (heapam_handler.c).
     unsafe {
@@ -256,7 +267,7 @@ impl Table {
             rows.offer(tid, vector);
             Ok(())
         };
-        let mut state = Visit::new(self.dims, None, &mut offer);
+        let mut state = Visit::new(self.values, None, &mut offer);
         self.scan_blocks(first, count, Some(visit), (&raw mut state).cast());
     }
 

@@ -4,13 +4,12 @@ use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::columns::FilterColumns;
-use super::directory;
-use crate::error::{Error, Kind};
+use super::{directory, opclass};
 use crate::ivf::insert::insert;
 use crate::page::Tid;
 use crate::pg::buffer::{IndexStore, Logging};
-use crate::pg::error::{OrRaise, in_index, raise};
-use crate::pg::varlena::Vector;
+use crate::pg::error::{OrRaise, in_index};
+use crate::value::limits::check_typmod;
 
 /// The address of a heap row in our form.
 pub fn tid(pointer: &pg_sys::ItemPointerData) -> Tid {
@@ -39,20 +38,13 @@ pub unsafe extern "C-unwind" fn aminsert(
     _index_unchanged: bool,
     info: *mut pg_sys::IndexInfo,
 ) -> bool {
-    // SAFETY: Postgres passes one value and one flag per index column, of the column's type.
-    let vector = unsafe {
-        if *isnull {
-            return false;
-        }
-        Vector::from_raw(*values)
-    };
+    // SAFETY: Postgres passes one value and one flag per index column.
+    if unsafe { *isnull } {
+        return false;
+    }
     let store = IndexStore::new(index, Logging::EachChange);
     let named = |e| in_index(index, e);
     let directory = directory(&store).map_err(named).or_raise();
-    if vector.len() != directory.dims() {
-        let message = format!("expected {} dimensions, not {}", directory.dims(), vector.len());
-        raise(Error::new(Kind::Data, message));
-    }
     // SAFETY: Postgres passes the row's address.
     let heap_tid = tid(unsafe { &*heap_tid });
     let mut keys = Vec::new();
@@ -67,6 +59,12 @@ pub unsafe extern "C-unwind" fn aminsert(
             (*(*info).ii_AmCache.cast::<FilterColumns>()).keys(values, isnull, &mut keys);
         }
     }
-    insert(&store, &directory, heap_tid, &vector, &keys).map_err(named).or_raise();
+    let (indexed, _) = opclass::indexed(index).or_raise();
+    let add = |vector: &[f32]| {
+        check_typmod(directory.dims() as i32, vector.len())?;
+        insert(&store, &directory, heap_tid, vector, &keys)
+    };
+    // SAFETY: the value is of the column's type, which the operator class takes.
+    unsafe { indexed.coordinates(*values, &mut Vec::new(), add) }.map_err(named).or_raise();
     false
 }

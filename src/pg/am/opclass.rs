@@ -1,28 +1,60 @@
-//! What the operator class and the indexed column say: metric and dimensions.
+//! What the operator class and the indexed column say: kind of value, metric and dimensions.
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::METRIC_PROC;
 use crate::error::{Error, Kind, Result};
+use crate::pg::compat;
+use crate::pg::varlena::Indexed;
 use crate::value::{MAX_DIMS, Metric};
+
+// The support functions return the metric, and above it the kind of value.
+
+const fn number(kind: Indexed, metric: Metric) -> i16 {
+    (kind as i16) << 8 | metric as i16
+}
 
 /// Support function of `vector_l2_ops`.
 #[pg_extern(sql = false)]
 fn ivf_l2_metric() -> i16 {
-    Metric::L2 as i16
+    number(Indexed::Vector, Metric::L2)
 }
 
 /// Support function of `vector_cosine_ops`.
 #[pg_extern(sql = false)]
 fn ivf_cosine_metric() -> i16 {
-    Metric::Cosine as i16
+    number(Indexed::Vector, Metric::Cosine)
 }
 
 /// Support function of `vector_ip_ops`.
 #[pg_extern(sql = false)]
 fn ivf_ip_metric() -> i16 {
-    Metric::InnerProduct as i16
+    number(Indexed::Vector, Metric::InnerProduct)
+}
+
+/// Support function of `halfvec_l2_ops`.
+#[pg_extern(sql = false)]
+fn ivf_halfvec_l2_metric() -> i16 {
+    number(Indexed::Half, Metric::L2)
+}
+
+/// Support function of `halfvec_cosine_ops`.
+#[pg_extern(sql = false)]
+fn ivf_halfvec_cosine_metric() -> i16 {
+    number(Indexed::Half, Metric::Cosine)
+}
+
+/// Support function of `halfvec_ip_ops`.
+#[pg_extern(sql = false)]
+fn ivf_halfvec_ip_metric() -> i16 {
+    number(Indexed::Half, Metric::InnerProduct)
+}
+
+/// Support function of `bit_hamming_ops`.
+#[pg_extern(sql = false)]
+fn ivf_bit_hamming_metric() -> i16 {
+    number(Indexed::Bits, Metric::Hamming)
 }
 
 /// What support function 1 of a column's operator class returns: the metric, or the form of a filter column's keys.
@@ -38,15 +70,30 @@ pub fn support_number(index: pg_sys::Relation, column: usize) -> Result<i16> {
     }
 }
 
-/// The metric of an open index, from its operator class.
-pub fn metric(index: pg_sys::Relation) -> Result<Metric> {
-    Metric::from_number(support_number(index, 0)? as u8)
+/// What an open index is over and its metric, from its operator class.
+pub fn indexed(index: pg_sys::Relation) -> Result<(Indexed, Metric)> {
+    let [kind, metric] = support_number(index, 0)?.to_be_bytes();
+    let kind = match kind {
+        0 => Indexed::Vector,
+        1 => Indexed::Half,
+        2 => Indexed::Bits,
+        _ => return Err(Error::new(Kind::Internal, format!("unknown kind {kind} of an operator class"))),
+    };
+    Ok((kind, Metric::from_number(metric)?))
 }
 
 /// The dimensions of the indexed column, from its type modifier.
 pub fn dimensions(index: pg_sys::Relation) -> Result<usize> {
     // SAFETY: an open index has a descriptor with at least one attribute.
-    let typmod = unsafe { crate::pg::compat::typmod((*index).rd_att, 0) };
+    let (typmod, of_type) = unsafe {
+        let attributes = (*index).rd_att;
+        (compat::typmod(attributes, 0), compat::attribute_type(attributes, 0))
+    };
+    if of_type == pg_sys::VARBITOID {
+        // Its modifier is no more than an upper limit.
+        return Err(Error::new(Kind::NotSupported, "type not supported for ivf index")
+            .with_hint("Use bit(n), or index an expression with a cast, such as ((column::bit(64)))."));
+    }
     if typmod < 0 {
         return Err(Error::new(Kind::InvalidParameter, "column does not have dimensions").with_hint(
             "Give the column a type with dimensions, such as vector(384), or index an expression with a cast, \

@@ -70,7 +70,7 @@ fn ivf_recall(index: pg_sys::Oid, sample_size: i32, k: i32) -> JsonB {
     let opened = open(index, LOCK);
     let index = opened.index.as_ptr();
     let dims = opclass::dimensions(index).or_raise();
-    let metric = opclass::metric(index).or_raise();
+    let (indexed, metric) = opclass::indexed(index).or_raise();
     fits(sample_size as usize, dims, k as usize);
     // SAFETY: the relations stay open to the end; the snapshot is the statement's.
     let report = unsafe {
@@ -78,7 +78,7 @@ fn ivf_recall(index: pg_sys::Oid, sample_size: i32, k: i32) -> JsonB {
         let snapshot = pg_sys::GetActiveSnapshot();
         let mut queries = sample(&opened, dims, metric, (sample_size as usize, k as usize));
         exact(&opened, (dims, metric), snapshot, &mut queries);
-        let mut heap = Heap::open(opened.table.as_ptr(), index, snapshot, metric);
+        let mut heap = Heap::open(opened.table.as_ptr(), index, snapshot, (indexed, metric));
         let report = approximate(index, &mut heap, &queries, k).map_err(|e| in_index(index, e)).or_raise();
         heap.close();
         report

@@ -18,7 +18,7 @@ use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::compat::count_index_scan;
 use crate::pg::error::{OrRaise, in_index};
 use crate::pg::options::IndexOptions;
-use crate::pg::varlena::Vector;
+use crate::pg::varlena::Indexed;
 use crate::pg::{guc, stats};
 use crate::value::Metric;
 
@@ -27,7 +27,8 @@ struct Scan {
     /// The context the scan was begun in: lives until its end.
     context: pg_sys::MemoryContext,
     store: IndexStore,
-    metric: Metric,
+    /// What the index is over, and its metric.
+    indexed: (Indexed, Metric),
     /// The query of the rescan at hand; `None` for SQL NULL.
     query: Option<Vec<f32>>,
     search: Option<Search>,
@@ -45,7 +46,9 @@ pub(super) struct Heap {
     slot: *mut pg_sys::TupleTableSlot,
     snapshot: pg_sys::Snapshot,
     column: Column,
-    metric: Metric,
+    indexed: (Indexed, Metric),
+    /// Memory for the coordinates of a value.
+    buffer: Vec<f32>,
     wish: Wish,
 }
 
@@ -63,7 +66,7 @@ pub unsafe extern "C-unwind" fn ambeginscan(
     keys: std::ffi::c_int,
     orderbys: std::ffi::c_int,
 ) -> pg_sys::IndexScanDesc {
-    let metric = opclass::metric(index).or_raise();
+    let indexed = opclass::indexed(index).or_raise();
     // SAFETY: Postgres passes an open index; the state is dropped with the current context at the latest.
     unsafe {
         let scan = pg_sys::RelationGetIndexScan(index, keys, orderbys);
@@ -71,7 +74,7 @@ pub unsafe extern "C-unwind" fn ambeginscan(
         let state = PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(Scan {
             context,
             store: IndexStore::new(index, Logging::EachChange),
-            metric,
+            indexed,
             query: None,
             search: None,
             heap: None,
@@ -113,10 +116,12 @@ pub unsafe extern "C-unwind" fn amrescan(
         if key.sk_flags & pg_sys::SK_ISNULL as i32 != 0 {
             state.query = None;
         } else {
-            let vector = Vector::from_raw(key.sk_argument);
             let query = state.query.get_or_insert_with(Vec::new);
-            query.clear();
-            query.extend_from_slice(&vector);
+            let take = |vector: &[f32]| {
+                query.clear();
+                query.extend_from_slice(vector);
+            };
+            state.indexed.0.coordinates(key.sk_argument, &mut Vec::new(), take);
         }
     }
 }
@@ -179,8 +184,7 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
         if let Some(query) = &state.query
             && query.len() != directory.dims()
         {
-            let message = format!("different vector dimensions {} and {}", directory.dims(), query.len());
-            return Err(Error::new(Kind::Data, message));
+            return Err(state.indexed.0.different(directory.dims(), query.len()));
         }
         let mut filter = Filter::default();
         state.recheck = false;
@@ -194,9 +198,9 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
         }
         let wish = wish(scan, state.recheck);
         if state.heap.is_none() {
-            let metric = state.metric;
+            let indexed = state.indexed;
             let (table, index) = ((*scan).heapRelation, (*scan).indexRelation);
-            let open = |_: &mut _| Heap::open(table, index, snapshot, metric);
+            let open = |_: &mut _| Heap::open(table, index, snapshot, indexed);
             state.heap = Some(PgMemoryContexts::For(state.context).switch_to(open));
         }
         if let Some(heap) = &mut state.heap {
@@ -225,7 +229,7 @@ impl Heap {
         table: pg_sys::Relation,
         index: pg_sys::Relation,
         snapshot: pg_sys::Snapshot,
-        metric: Metric,
+        indexed: (Indexed, Metric),
     ) -> Self {
         // SAFETY: the caller vouches for the relations.
         unsafe {
@@ -241,7 +245,8 @@ impl Heap {
                 slot: pg_sys::table_slot_create(table, std::ptr::null_mut()),
                 snapshot,
                 column,
-                metric,
+                indexed,
+                buffer: Vec::new(),
                 wish: Wish::default(),
             }
         }
@@ -316,8 +321,9 @@ impl Rows for Measured<'_> {
             }
             let Some(datum) = heap.datum() else { return Ok(None) };
             let Some(query) = self.query else { return Ok(Some(f64::NAN)) };
-            let vector = Vector::from_raw(datum);
-            heap.metric.distance(&vector, query).map(Some)
+            let (indexed, metric) = heap.indexed;
+            let measure = |vector: &[f32]| metric.distance(vector, query).map(Some);
+            indexed.coordinates(datum, &mut heap.buffer, measure)
         }
     }
 }

@@ -7,6 +7,7 @@ use pgrx::{FromDatum, direct_function_call, pg_sys};
 use crate::error::{self, Error, Kind};
 use crate::pg::error::raise;
 use crate::pg::varlena::Vector;
+use crate::value::limits::check_typmod;
 
 /// Start of the elements of a one-dimensional array without nulls: header, dimension, lower bound, aligned.
 const HEADER: usize = (size_of::<pg_sys::ArrayType>() + 2 * size_of::<i32>()).next_multiple_of(8);
@@ -141,7 +142,7 @@ impl Array {
     }
 
     /// The elements of a `numeric[]` without nulls, rounded as a cast to `real` does (or its error).
-    pub fn numerics(&self) -> Vec<f32> {
+    fn numerics(&self) -> Vec<f32> {
         let (mut datums, mut count) = (std::ptr::null_mut(), 0);
         // SAFETY: the array is a numeric[]: varlena, aligned as int4. Nulls are not asked for.
         unsafe {
@@ -165,6 +166,20 @@ impl Array {
         datums.iter().map(|n| real(n).unwrap_or_default()).collect()
     }
 
+    /// The numbers of an array that is to become a value of `typmod` dimensions, as `real`.
+    pub fn numbers(mut self, check: impl Fn(usize) -> error::Result<()>, typmod: i32) -> error::Result<Vec<f32>> {
+        self.check_flat()?;
+        check(self.len())?;
+        check_typmod(typmod, self.len())?;
+        Ok(match self.element_type() {
+            pg_sys::INT4OID => self.elements::<i32>().iter().map(|x| *x as f32).collect(),
+            pg_sys::FLOAT4OID => self.elements::<f32>().to_vec(),
+            pg_sys::FLOAT8OID => self.elements::<f64>().iter().map(|x| *x as f32).collect(),
+            pg_sys::NUMERICOID => self.numerics(),
+            _ => return Err(Error::new(Kind::Data, "unsupported array type")),
+        })
+    }
+
     /// The type modifiers in a `cstring[]`, as integers (or Postgres' error).
     pub fn integer_typmods(&self) -> Vec<i32> {
         let mut count = 0;
@@ -176,7 +191,7 @@ impl Array {
     }
 
     /// Is it fit to become a vector: one dimension, no nulls?
-    pub fn check_flat(&self) -> error::Result<()> {
+    fn check_flat(&self) -> error::Result<()> {
         if self.dimensions() > 1 {
             return Err(Error::new(Kind::Data, "array must be 1-D"));
         }

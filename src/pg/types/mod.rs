@@ -1,7 +1,13 @@
 //! SQL-callable functions of the types: a few lines each, over `value`.
 
+mod analyze;
 pub mod array;
-mod bits;
+mod bit;
+mod casts;
+mod dense;
+mod halfvec;
+mod hash;
+mod sparsevec;
 pub mod support;
 mod text;
 mod vector;

@@ -1,4 +1,4 @@
-//! The functions of type `vector` (sql/vector.sql, sql/casts.sql).
+//! The functions of type `vector` (sql/vector.sql).
 
 use std::ffi::CStr;
 
@@ -6,12 +6,11 @@ use pgrx::prelude::*;
 use pgrx::{Internal, pg_sys};
 
 use super::array::Array;
-use super::bits::Bits;
+use super::dense;
 use super::text::Text;
-use crate::error::{Error, Kind};
-use crate::pg::error::{OrRaise, raise, soft};
-use crate::pg::varlena::Vector;
-use crate::value::{text, vector};
+use crate::pg::error::OrRaise;
+use crate::pg::varlena::{BitString, Vector};
+use crate::value::{Element, MAX_DIMS, limits, vector};
 
 // Input and output
 
@@ -22,40 +21,22 @@ fn vector_in(
     typmod: i32,
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Option<Vector> {
-    match text::parse(literal.to_bytes(), typmod) {
-        Ok(elements) => Some(Vector::new(&elements)),
-        Err(error) => {
-            soft(fcinfo, error);
-            None
-        }
-    }
+    dense::input(literal, typmod, fcinfo)
 }
 
 #[pg_extern(sql = false)]
 fn vector_out(a: Vector) -> Text {
-    Text::new(text::printed_space(a.len()), |bytes| text::print_into(&a, bytes))
+    dense::output(&a)
 }
 
 #[pg_extern(sql = false)]
 fn vector_typmod_in(modifiers: Array) -> i32 {
-    vector::typmod_in(&modifiers.integer_typmods()).or_raise()
+    limits::typmod_in(f32::TYPE, MAX_DIMS, &modifiers.integer_typmods()).or_raise()
 }
 
 #[pg_extern(sql = false)]
 fn vector_recv(message: Internal, _element: pg_sys::Oid, typmod: i32) -> Vector {
-    let Some(message) = message.unwrap() else {
-        raise(Error::new(Kind::NullNotAllowed, "a binary message must not be null"))
-    };
-    let message = message.cast_mut_ptr::<pg_sys::StringInfoData>();
-    // SAFETY: a receive function's first argument is a StringInfo (`receive` in CREATE TYPE).
-    let (dims, unused) = unsafe { (pg_sys::pq_getmsgint(message, 2), pg_sys::pq_getmsgint(message, 2)) };
-    let dims = vector::check_binary_header(dims as i16, unused as i16, typmod).or_raise();
-    // SAFETY: pq_getmsgbytes returns that many bytes of the message or raises.
-    let bytes = unsafe {
-        let first = pg_sys::pq_getmsgbytes(message, 4 * dims as i32);
-        std::slice::from_raw_parts(first.cast::<u8>(), 4 * dims)
-    };
-    Vector::new(&vector::decode_elements(bytes).or_raise())
+    dense::receive(message, typmod)
 }
 
 #[pg_extern(sql = false)]
@@ -116,8 +97,8 @@ fn l2_normalize(a: Vector) -> Vector {
 }
 
 #[pg_extern(sql = false)]
-fn binary_quantize(a: Vector) -> Bits {
-    Bits::new(&vector::binary_quantize(&a), a.len())
+fn binary_quantize(a: Vector) -> BitString {
+    BitString::new(&vector::binary_quantize(&a), a.len())
 }
 
 #[pg_extern(sql = false)]
@@ -187,20 +168,8 @@ fn vector_cmp(a: Vector, b: Vector) -> i32 {
 // Aggregates
 
 #[pg_extern(sql = false)]
-fn vector_accum(mut state: Array, a: Vector, fcinfo: pg_sys::FunctionCallInfo) -> Array {
-    let sums = state.state("vector_accum").or_raise();
-    if sums.len() == 1 {
-        return Array::new(&vector::first_row(sums, &a));
-    }
-    // SAFETY: fcinfo is this call's; the aggregate's context is not asked for.
-    if unsafe { pg_sys::AggCheckCallContext(fcinfo, std::ptr::null_mut()) } != 0 {
-        // The state belongs to the aggregate: it may be changed in place, as float8_accum does.
-        vector::accumulate(sums, &a).or_raise();
-        return state;
-    }
-    let mut sums = sums.to_vec();
-    vector::accumulate(&mut sums, &a).or_raise();
-    Array::new(&sums)
+fn vector_accum(state: Array, a: Vector, fcinfo: pg_sys::FunctionCallInfo) -> Array {
+    dense::accumulate(state, &a, "vector_accum", fcinfo)
 }
 
 #[pg_extern(sql = false)]
@@ -210,35 +179,6 @@ fn vector_combine(mut a: Array, mut b: Array) -> Array {
 }
 
 #[pg_extern(sql = false)]
-fn vector_avg(mut state: Array) -> Option<Vector> {
-    let average = vector::average(state.state("vector_avg").or_raise()).or_raise();
-    average.map(|elements| Vector::new(&elements))
-}
-
-// Casts
-
-#[pg_extern(sql = false)]
-fn vector_coerce(a: Vector, typmod: i32, _explicit: bool) -> Vector {
-    vector::check_typmod(typmod, a.len()).or_raise();
-    a
-}
-
-#[pg_extern(sql = false)]
-fn array_to_vector(mut array: Array, typmod: i32, _explicit: bool) -> Vector {
-    array.check_flat().or_raise();
-    vector::check_dims(array.len()).or_raise();
-    vector::check_typmod(typmod, array.len()).or_raise();
-    let elements = match array.element_type() {
-        pg_sys::INT4OID => array.elements::<i32>().iter().map(|x| *x as f32).collect(),
-        pg_sys::FLOAT4OID => array.elements::<f32>().to_vec(),
-        pg_sys::FLOAT8OID => array.elements::<f64>().iter().map(|x| *x as f32).collect(),
-        pg_sys::NUMERICOID => array.numerics(),
-        _ => raise(Error::new(Kind::Data, "unsupported array type")),
-    };
-    Vector::new(&vector::from_elements(elements.into_iter(), typmod).or_raise())
-}
-
-#[pg_extern(sql = false)]
-fn vector_to_float4(a: Vector, _typmod: i32, _explicit: bool) -> Array {
-    Array::new(&a)
+fn vector_avg(state: Array) -> Option<Vector> {
+    dense::average(state, "vector_avg")
 }

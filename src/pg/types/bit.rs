@@ -1,0 +1,17 @@
+//! The functions over core's type `bit` (sql/bit.sql).
+
+use pgrx::prelude::*;
+
+use crate::pg::error::OrRaise;
+use crate::pg::varlena::BitString;
+use crate::value::bits;
+
+#[pg_extern(sql = false)]
+fn hamming_distance(a: BitString, b: BitString) -> f64 {
+    bits::hamming_distance(a.bits(), b.bits()).or_raise()
+}
+
+#[pg_extern(sql = false)]
+fn jaccard_distance(a: BitString, b: BitString) -> f64 {
+    bits::jaccard_distance(a.bits(), b.bits()).or_raise()
+}

@@ -1,0 +1,100 @@
+//! What the functions of `vector` and `halfvec` have in common.
+
+use std::ffi::CStr;
+
+use pgrx::{Internal, pg_sys};
+
+use super::array::Array;
+use super::text::Text;
+use crate::error::{Error, Kind, Result};
+use crate::pg::error::{OrRaise, raise, soft};
+use crate::pg::varlena::{Dense, Value};
+use crate::value::{Element, text, vector};
+
+/// What a parser returns, or `None` where the caller collects errors.
+pub fn parsed<T>(result: Result<T>, fcinfo: pg_sys::FunctionCallInfo) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(error) => {
+            soft(fcinfo, error);
+            None
+        }
+    }
+}
+
+pub fn input<E: Element>(
+    literal: &CStr,
+    typmod: i32,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Option<Value<Dense<E>>> {
+    parsed(text::parse(literal.to_bytes(), typmod), fcinfo).map(|elements| Value::<Dense<E>>::new(&elements))
+}
+
+pub fn output<E: Element>(a: &[E]) -> Text {
+    Text::new(text::printed_space(a.len()), |bytes| text::print_into(a, bytes))
+}
+
+/// The message of a receive function.
+pub struct Message(*mut pg_sys::StringInfoData);
+
+impl Message {
+    pub fn new(message: Internal) -> Self {
+        match message.unwrap() {
+            Some(message) => Self(message.cast_mut_ptr()),
+            None => raise(Error::new(Kind::NullNotAllowed, "a binary message must not be null")),
+        }
+    }
+
+    /// The next integer of so many bytes.
+    pub fn integer(&self, bytes: i32) -> u32 {
+        // SAFETY: a receive function's first argument is a StringInfo (`receive` in CREATE TYPE).
+        unsafe { pg_sys::pq_getmsgint(self.0, bytes) }
+    }
+
+    /// The next bytes.
+    pub fn bytes(&self, count: usize) -> &[u8] {
+        // SAFETY: as above; pq_getmsgbytes returns that many bytes of the message or raises.
+        unsafe {
+            let first = pg_sys::pq_getmsgbytes(self.0, count as i32);
+            std::slice::from_raw_parts(first.cast::<u8>(), count)
+        }
+    }
+}
+
+pub fn receive<E: Element>(message: Internal, typmod: i32) -> Value<Dense<E>> {
+    let message = Message::new(message);
+    let (dims, unused) = (message.integer(2) as i16, message.integer(2) as i16);
+    let dims = vector::check_binary_header::<E>(dims, unused, typmod).or_raise();
+    Value::<Dense<E>>::new(&vector::decode_elements::<E>(message.bytes(size_of::<E>() * dims)).or_raise())
+}
+
+pub fn accumulate<E: Element>(
+    mut state: Array,
+    a: &[E],
+    caller: &str,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Array {
+    let sums = state.state(caller).or_raise();
+    if sums.len() == 1 {
+        return Array::new(&vector::first_row(sums, a));
+    }
+    // SAFETY: fcinfo is this call's; the aggregate's context is not asked for.
+    if unsafe { pg_sys::AggCheckCallContext(fcinfo, std::ptr::null_mut()) } != 0 {
+        // The state belongs to the aggregate: it may be changed in place, as float8_accum does.
+        vector::accumulate(sums, a).or_raise();
+        return state;
+    }
+    let mut sums = sums.to_vec();
+    vector::accumulate(&mut sums, a).or_raise();
+    Array::new(&sums)
+}
+
+pub fn average<E: Element>(mut state: Array, caller: &str) -> Option<Value<Dense<E>>> {
+    let average = vector::average::<E>(state.state(caller).or_raise()).or_raise();
+    average.map(|elements| Value::<Dense<E>>::new(&elements))
+}
+
+pub fn from_array<E: Element>(array: Array, typmod: i32) -> Value<Dense<E>> {
+    let numbers = array.numbers(vector::check_dims::<E>, typmod).or_raise();
+    Value::<Dense<E>>::new(&vector::from_numbers::<E>(&numbers, typmod).or_raise())
+}

@@ -1,0 +1,66 @@
+//! Distances between bit strings (core's type `bit`), with pgvector's messages.
+
+use super::limits::data;
+use crate::error::Result;
+use crate::kernel;
+
+/// The bits of a bit string: the first is the highest of the first byte, those after the last are zero.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bits<'a> {
+    /// Number of bits.
+    pub length: usize,
+    /// As many bytes as they need.
+    pub bytes: &'a [u8],
+}
+
+fn check_same(a: Bits, b: Bits) -> Result<()> {
+    if a.length == b.length {
+        return Ok(());
+    }
+    Err(data(format!("different bit lengths {} and {}", a.length, b.length)))
+}
+
+/// Number of bits that differ.
+pub fn hamming_distance(a: Bits, b: Bits) -> Result<f64> {
+    check_same(a, b)?;
+    Ok(kernel::hamming(a.bytes, b.bytes) as f64)
+}
+
+/// One minus the share of the bits set in either that are set in both; 1 if none is.
+pub fn jaccard_distance(a: Bits, b: Bits) -> Result<f64> {
+    check_same(a, b)?;
+    let (both, either) = kernel::common_bits(a.bytes, b.bytes);
+    Ok(if both == 0 { 1.0 } else { 1.0 - both as f64 / either as f64 })
+}
+
+impl Bits<'_> {
+    /// The bits as coordinates 0 and 1, so that squared Euclidean distance is Hamming distance.
+    pub fn coordinates<'a>(&self, buffer: &'a mut Vec<f32>) -> &'a [f32] {
+        buffer.clear();
+        let bits = self.bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| f32::from(byte >> bit & 1)));
+        buffer.extend(bits.take(self.length));
+        buffer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances() {
+        let (a, b) = (Bits { length: 11, bytes: &[0b1010_0000, 0b0110_0000] }, Bits {
+            length: 11,
+            bytes: &[0b1000_0001, 0b0010_0000],
+        });
+        assert_eq!(hamming_distance(a, b), Ok(3.0));
+        assert_eq!(jaccard_distance(a, b), Ok(1.0 - 2.0 / 5.0));
+        let none = Bits { length: 11, bytes: &[0, 0] };
+        assert_eq!(jaccard_distance(none, none), Ok(1.0));
+        let (mut buffer, mut other) = (Vec::new(), Vec::new());
+        let squared = kernel::l2_squared(a.coordinates(&mut buffer), b.coordinates(&mut other));
+        assert_eq!(squared, 3.0);
+        let short = Bits { length: 3, bytes: &[0b1010_0000] };
+        assert_eq!(hamming_distance(a, short).unwrap_err().message, "different bit lengths 11 and 3");
+    }
+}

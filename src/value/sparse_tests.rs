@@ -1,0 +1,125 @@
+use super::*;
+use crate::value::sparse_text::{parse, print_into, printed_space};
+use half::f16;
+
+fn sparse(text: &str) -> SparseBuf {
+    parse(text.as_bytes(), -1).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+fn message(text: &str) -> String {
+    let error = parse(text.as_bytes(), -1).unwrap_err();
+    error.message + &error.detail.map_or(String::new(), |d| format!(" {d}"))
+}
+
+fn print(a: &SparseBuf) -> String {
+    let mut text = vec![0; printed_space(a.values.len())];
+    let length = print_into(a.view(), &mut text);
+    String::from_utf8(text[..length].to_vec()).unwrap()
+}
+
+#[test]
+fn text() {
+    for (from, to) in [
+        ("{1:1.5,3:2}/5", "{1:1.5,3:2}/5"),
+        (" { 3 : 2 , 1 : 1.5 } / 5 ", "{1:1.5,3:2}/5"),
+        ("{}/3", "{}/3"),
+        ("{1:0,2:1e-45}/2", "{2:1e-45}/2"),
+        ("{+1:0x10,1000000000:-1}/1000000000", "{1:16,1000000000:-1}/1000000000"),
+    ] {
+        assert_eq!(print(&sparse(from)), to);
+    }
+    let syntax = "invalid input syntax for type sparsevec: ";
+    for (from, what) in [
+        ("[1]", format!("{syntax}\"[1]\" Vector contents must start with \"{{\".")),
+        ("{1:1", format!("{syntax}\"{{1:1\"")),
+        ("{1:1,}/2", format!("{syntax}\"{{1:1,}}/2\"")),
+        ("{:1}/2", format!("{syntax}\"{{:1}}/2\"")),
+        ("{1}/2", format!("{syntax}\"{{1}}/2\"")),
+        ("{1:1}", format!("{syntax}\"{{1:1}}\" Unexpected end of input.")),
+        ("{1:1}/", format!("{syntax}\"{{1:1}}/\"")),
+        ("{1:1}/2x", format!("{syntax}\"{{1:1}}/2x\" Junk after closing.")),
+        ("{0:1}/2", "sparsevec index out of bounds".into()),
+        ("{3:1}/2", "sparsevec index out of bounds".into()),
+        ("{-99999999999:1}/2", "sparsevec index out of bounds".into()),
+        ("{1:1,1:2}/2", "sparsevec indices must not contain duplicates".into()),
+        ("{}/0", "sparsevec must have at least 1 dimension".into()),
+        ("{}/-1", "sparsevec must have at least 1 dimension".into()),
+        ("{}/1000000001", "sparsevec cannot have more than 1000000000 dimensions".into()),
+        ("{1:nan}/1", "NaN not allowed in sparsevec".into()),
+        ("{1:-inf}/1", "infinite value not allowed in sparsevec".into()),
+        ("{1:4e38}/1", "\"4e38\" is out of range for type sparsevec".into()),
+        ("{1:-1e-46}/1", "\"-1e-46\" is out of range for type sparsevec".into()),
+    ] {
+        assert_eq!(message(from), what, "{from}");
+    }
+    assert_eq!(print(&sparse("{1:0e9,2:-0.00}/2")), "{}/2");
+    let many: Vec<String> = (1..=16_001).map(|i| format!("{i}:0")).collect();
+    assert_eq!(
+        message(&format!("{{{}}}/99999", many.join(","))),
+        "sparsevec cannot have more than 16000 non-zero elements"
+    );
+}
+
+#[test]
+fn binary_form() {
+    let a = sparse("{2:1.5,4:3}/5");
+    let bytes = encode(a.view());
+    let header: Vec<u8> = [5i32, 2, 0, 1, 3].iter().flat_map(|n| n.to_be_bytes()).collect();
+    assert_eq!(bytes[..20], header);
+    assert_eq!(check_binary_header(5, 2, 0, -1), Ok((5, 2)));
+    assert_eq!(decode_indices(&bytes[12..20], 5), Ok(a.indices));
+    assert_eq!(decode_values(&bytes[20..]), Ok(a.values));
+    for (header, what) in [
+        ((0, 0, 0), "sparsevec must have at least 1 dimension"),
+        ((5, -1, 0), "sparsevec cannot have negative number of elements"),
+        ((5, 6, 0), "sparsevec cannot have more elements than dimensions"),
+        ((20_000, 16_001, 0), "sparsevec cannot have more than 16000 non-zero elements"),
+        ((5, 1, 7), "expected unused to be 0, not 7"),
+    ] {
+        assert_eq!(check_binary_header(header.0, header.1, header.2, -1).unwrap_err().message, what);
+    }
+    assert!(decode_indices(&[0, 0, 0, 1, 0, 0, 0, 0], 5).is_err());
+    assert!(decode_indices(&[0, 0, 0, 5], 5).is_err());
+    assert!(decode_values(&[0; 4]).is_err());
+}
+
+#[test]
+fn is_like_the_dense_vector() {
+    let texts = ["{}/3", "{1:1,3:-2}/3", "{1:1}/3", "{2:4}/3", "{3:-1}/3", "{1:-1,2:2,3:2}/3", "{1:1}/4", "{4:1}/4"];
+    for a in texts {
+        for b in texts {
+            let (a, b) = (sparse(a), sparse(b));
+            let (a, b) = (a.view(), b.view());
+            let (x, y): (Vec<f32>, Vec<f32>) = (to_dense(a, -1).unwrap(), to_dense(b, -1).unwrap());
+            assert_eq!(compare(a, b), vector::compare(&x, &y), "{a:?} {b:?}");
+            if a.dims != b.dims {
+                let what = format!("different sparsevec dimensions {} and {}", a.dims, b.dims);
+                assert_eq!(l2_distance(a, b).unwrap_err().message, what);
+                continue;
+            }
+            assert_eq!(l2_squared_distance(a, b), vector::l2_squared_distance(&x, &y));
+            assert_eq!(l1_distance(a, b), vector::l1_distance(&x, &y));
+            assert_eq!(inner_product(a, b), vector::inner_product(&x, &y));
+            let (ours, theirs) = (cosine_distance(a, b).unwrap(), vector::cosine_distance(&x, &y).unwrap());
+            assert!((ours - theirs).abs() < 1e-6 || ours.is_nan() && theirs.is_nan());
+            assert_eq!(norm(a), vector::norm(&x));
+            assert_eq!(from_dense(&x, -1).unwrap().view(), a);
+        }
+    }
+}
+
+#[test]
+fn conversions_check() {
+    assert_eq!(from_numbers(&[0.0, f32::NAN], -1).unwrap_err().message, "NaN not allowed in sparsevec");
+    assert_eq!(from_numbers(&[], -1).unwrap_err().message, "sparsevec must have at least 1 dimension");
+    assert_eq!(from_numbers(&[1.0; 16_001], -1).unwrap_err().kind, Kind::LimitExceeded);
+    let large = sparse("{1:65520}/2");
+    let half = to_dense::<f16>(large.view(), -1);
+    assert_eq!(half.unwrap_err().message, "\"65520\" is out of range for type halfvec");
+    assert_eq!(to_dense::<f32>(large.view(), 3).unwrap_err().message, "expected 3 dimensions, not 2");
+    let wide = sparse("{1:1}/16001");
+    let what = "vector cannot have more than 16000 dimensions";
+    assert_eq!(to_dense::<f32>(wide.view(), -1).unwrap_err().message, what);
+    let unit = l2_normalize(sparse("{1:3,2:1e-45,3:4}/3").view()).unwrap();
+    assert_eq!(print(&unit), "{1:0.6,3:0.8}/3");
+}
