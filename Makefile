@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ask test test-pure test-server lint bench bench-kernel install package stop clean
+.PHONY: help setup demo ask test test-pure test-server test-clients lint bench bench-kernel install install-compat package stop clean
 
 help: ## Shows the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -28,6 +28,9 @@ test-pure: ## Runs the tests that need no PostgreSQL
 test-server: ## Runs the SQL and server tests only
 	@scripts/test.sh server
 
+test-clients: ## Runs pgvector's clients and their own tests against the extension
+	@scripts/test_clients.sh
+
 lint: ## Checks format, lints and documentation for both feature sets
 	@scripts/lint.sh
 
@@ -40,6 +43,9 @@ bench-kernel: ## Measures the kernels only
 install: ## Builds and installs the extension into PG_CONFIG's PostgreSQL
 	@scripts/setup.sh
 	@scripts/install.sh "$${PG_CONFIG:-$$(scripts/embedded.sh)}"
+
+install-compat: ## Installs the extension "vector" too, for apps written for pgvector
+	@scripts/install_compat.sh "$${PG_CONFIG:-$$(scripts/embedded.sh)}"
 
 package: ## Makes target/package: the files to copy into PG_CONFIG's PostgreSQL
 	@scripts/package.sh

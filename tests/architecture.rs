@@ -188,8 +188,13 @@ fn sql_declares_what_rust_takes() {
     let functions = rust_functions();
     let mut declared = 0;
     let mut used = Vec::new();
-    for entry in fs::read_dir(root().join("sql")).unwrap() {
-        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+    let folders = ["sql", "sql/compat"].map(|folder| fs::read_dir(root().join(folder)).unwrap());
+    for entry in folders.into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "sql") {
+            continue;
+        }
+        let text = fs::read_to_string(path).unwrap();
         let text = text.replace("double precision", "double");
         let text: String =
             text.lines().map(|l| l.split("--").next().unwrap_or("")).collect::<Vec<_>>().join(" ");

@@ -2,6 +2,7 @@
 
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 
+use super::foreign;
 use super::options::IndexOptions;
 use crate::ivf::search::{Order, Settings};
 
@@ -62,9 +63,15 @@ pub fn define() {
 
 /// What holds for a scan of an index with these options. A setting of the session wins over the index's
 /// option where the session changed it from its default.
-/// `everything` says that the consumer will not stop before the last row: then a strict scan leaves out none,
+/// `lists` is how many the index has; `everything` says that the consumer will not stop before the last row: then a strict scan leaves out none,
 /// because a row found late could not be given out in order.
-pub fn settings(options: &IndexOptions, limit: Option<u64>, passing: f32, everything: bool) -> Settings {
+pub fn settings(
+    options: &IndexOptions,
+    lists: u32,
+    limit: Option<u64>,
+    passing: f32,
+    everything: bool,
+) -> Settings {
     let probes = match PROBES.get() {
         0 => options.probes,
         n => n,
@@ -75,15 +82,18 @@ pub fn settings(options: &IndexOptions, limit: Option<u64>, passing: f32, everyt
     } else {
         session
     };
+    let asked = foreign::effort(options.foreign, lists);
+    let target = target.max(asked.recall_target);
     let order = match ITERATIVE_SCAN.get() {
         IterativeScan::StrictOrder => Order::Strict,
         IterativeScan::RelaxedOrder => Order::Relaxed,
         IterativeScan::Off => Order::Off,
     };
     if everything && order == Order::Strict {
-        return Settings { probes: 0, recall_target: 1.0, order, limit, passing };
+        return Settings { probes: 0, least_probes: 0, recall_target: 1.0, order, limit, passing };
     }
     // A target that the session asks for is not undone by the index's number of probes.
     let probes = if PROBES.get() == 0 && session != DEFAULT_RECALL_TARGET { 0 } else { probes.max(0) };
-    Settings { probes: probes as u32, recall_target: target as f32, order, limit, passing }
+    let least_probes = asked.least_probes;
+    Settings { probes: probes as u32, least_probes, recall_target: target as f32, order, limit, passing }
 }

@@ -7,6 +7,7 @@ mod am;
 mod buffer;
 mod compat;
 pub mod error;
+mod foreign;
 mod guc;
 mod options;
 mod recent;

@@ -1,4 +1,4 @@
-//! Options of an index: `WITH (lists, bits, probes, recall_target)`.
+//! Options of an index: `WITH (lists, bits, probes, recall_target)`, and those of pgvector's access methods.
 
 use std::sync::OnceLock;
 
@@ -29,14 +29,50 @@ pub struct IndexOptions {
     pub probes: i32,
     /// Recall target; 0 if the index sets none.
     pub recall_target: f64,
+    /// What an index under one of pgvector's names was asked for.
+    pub foreign: Option<Foreign>,
 }
+
+/// Options of pgvector's access methods.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Foreign {
+    /// `ivfflat`
+    IvfFlat { lists: i32 },
+    /// `hnsw`
+    Hnsw { m: i32, ef_construction: i32 },
+}
+
+/// The options of `ivfflat` in `rd_options`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct StoredIvfFlat {
+    vl_len: i32,
+    lists: i32,
+}
+
+/// The options of `hnsw` in `rd_options`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct StoredHnsw {
+    vl_len: i32,
+    m: i32,
+    ef_construction: i32,
+}
+
+const IVFFLAT_LISTS: i32 = 100;
+const HNSW_M: i32 = 16;
+const HNSW_EF_CONSTRUCTION: i32 = 64;
 
 const DEFAULT_BITS: i32 = 4;
 
-/// The relation option kind, registered once per process.
-struct OptionKind(pg_sys::relopt_kind::Type);
+/// The relation option kinds, registered once per process.
+struct OptionKinds {
+    ivf: pg_sys::relopt_kind::Type,
+    ivfflat: pg_sys::relopt_kind::Type,
+    hnsw: pg_sys::relopt_kind::Type,
+}
 
-static KIND: OnceLock<OptionKind> = OnceLock::new();
+static KINDS: OnceLock<OptionKinds> = OnceLock::new();
 
 /// Names of the values of `bits`, which `add_enum_reloption` keeps a pointer to.
 struct BitsNames([pg_sys::relopt_enum_elt_def; 4]);
@@ -54,7 +90,7 @@ static BITS: BitsNames = BitsNames([
 /// Registers the options; called once per process.
 pub fn define() {
     const LOCK: pg_sys::LOCKMODE = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
-    KIND.get_or_init(|| {
+    KINDS.get_or_init(|| {
         // SAFETY: registration at library load, as reloptions.c asks; strings are constants.
         unsafe {
             let kind = pg_sys::add_reloption_kind();
@@ -77,64 +113,131 @@ pub fn define() {
             // 0 stands for "not set".
             let name = c"recall_target";
             pg_sys::add_real_reloption(kind, name.as_ptr(), target.as_ptr(), 0.0, 0.5, 1.0, light);
-            OptionKind(kind)
+            let ivfflat = pg_sys::add_reloption_kind();
+            let text = c"Number of inverted lists that pgvector would make";
+            let (name, most) = (c"lists".as_ptr(), 32_768);
+            pg_sys::add_int_reloption(ivfflat, name, text.as_ptr(), IVFFLAT_LISTS, 1, most, LOCK);
+            let hnsw = pg_sys::add_reloption_kind();
+            let text = c"Connections per layer that pgvector would make";
+            pg_sys::add_int_reloption(hnsw, c"m".as_ptr(), text.as_ptr(), HNSW_M, 2, 100, LOCK);
+            let (name, text) = (c"ef_construction".as_ptr(), c"Candidates that pgvector would look at");
+            let default = HNSW_EF_CONSTRUCTION;
+            pg_sys::add_int_reloption(hnsw, name, text.as_ptr(), default, 4, 1000, LOCK);
+            OptionKinds { ivf: kind, ivfflat, hnsw }
         }
     });
 }
 
-/// `amoptions`: parses and checks the options.
-#[pg_guard]
-pub unsafe extern "C-unwind" fn amoptions(options: pg_sys::Datum, validate: bool) -> *mut pg_sys::bytea {
-    let Some(kind) = KIND.get() else { return std::ptr::null_mut() };
-    let element = |name: &std::ffi::CStr, kind, offset: usize| {
-        // SAFETY: an all-zero element is valid; fields that a major lacks stay zero.
-        let mut element: pg_sys::relopt_parse_elt = unsafe { std::mem::zeroed() };
-        element.optname = name.as_ptr();
-        element.opttype = kind;
-        element.offset = offset as i32;
-        element
-    };
-    let elements = [
-        element(c"lists", pg_sys::relopt_type::RELOPT_TYPE_INT, std::mem::offset_of!(Stored, lists)),
-        element(c"bits", pg_sys::relopt_type::RELOPT_TYPE_ENUM, std::mem::offset_of!(Stored, bits)),
-        element(c"probes", pg_sys::relopt_type::RELOPT_TYPE_INT, std::mem::offset_of!(Stored, probes)),
-        element(
-            c"recall_target",
-            pg_sys::relopt_type::RELOPT_TYPE_REAL,
-            std::mem::offset_of!(Stored, recall_target),
-        ),
-    ];
-    // SAFETY: the table describes `Stored`, whose size is given.
+/// A table of options for `build_reloptions`.
+type Elements<const N: usize> = [pg_sys::relopt_parse_elt; N];
+
+fn element(name: &std::ffi::CStr, kind: pg_sys::relopt_type::Type, offset: usize) -> pg_sys::relopt_parse_elt {
+    // SAFETY: an all-zero element is valid; fields that a major lacks stay zero.
+    let mut element: pg_sys::relopt_parse_elt = unsafe { std::mem::zeroed() };
+    element.optname = name.as_ptr();
+    element.opttype = kind;
+    element.offset = offset as i32;
+    element
+}
+
+/// Parses and checks options into a `T`.
+///
+/// # Safety
+/// The elements describe `T`, which begins with a varlena's length.
+unsafe fn parse<T, const N: usize>(
+    options: pg_sys::Datum,
+    validate: bool,
+    kind: pg_sys::relopt_kind::Type,
+    elements: &Elements<N>,
+) -> *mut pg_sys::bytea {
+    // SAFETY: the caller vouches for the table.
     unsafe {
-        pg_sys::build_reloptions(
-            options,
-            validate,
-            kind.0,
-            size_of::<Stored>(),
-            elements.as_ptr(),
-            elements.len() as i32,
-        )
-        .cast()
+        pg_sys::build_reloptions(options, validate, kind, size_of::<T>(), elements.as_ptr(), N as i32).cast()
     }
 }
+
+/// `amoptions` of `ivf`.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amoptions(options: pg_sys::Datum, validate: bool) -> *mut pg_sys::bytea {
+    use pg_sys::relopt_type::{RELOPT_TYPE_ENUM, RELOPT_TYPE_INT, RELOPT_TYPE_REAL};
+    use std::mem::offset_of;
+    let Some(kinds) = KINDS.get() else { return std::ptr::null_mut() };
+    let elements = [
+        element(c"lists", RELOPT_TYPE_INT, offset_of!(Stored, lists)),
+        element(c"bits", RELOPT_TYPE_ENUM, offset_of!(Stored, bits)),
+        element(c"probes", RELOPT_TYPE_INT, offset_of!(Stored, probes)),
+        element(c"recall_target", RELOPT_TYPE_REAL, offset_of!(Stored, recall_target)),
+    ];
+    // SAFETY: the table describes `Stored`.
+    unsafe { parse::<Stored, _>(options, validate, kinds.ivf, &elements) }
+}
+
+/// `amoptions` of `ivfflat`.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn ivfflat_amoptions(
+    options: pg_sys::Datum,
+    validate: bool,
+) -> *mut pg_sys::bytea {
+    let Some(kinds) = KINDS.get() else { return std::ptr::null_mut() };
+    let integer = pg_sys::relopt_type::RELOPT_TYPE_INT;
+    let elements = [element(c"lists", integer, std::mem::offset_of!(StoredIvfFlat, lists))];
+    // SAFETY: the table describes `StoredIvfFlat`.
+    unsafe { parse::<StoredIvfFlat, _>(options, validate, kinds.ivfflat, &elements) }
+}
+
+/// `amoptions` of `hnsw`.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn hnsw_amoptions(options: pg_sys::Datum, validate: bool) -> *mut pg_sys::bytea {
+    use std::mem::offset_of;
+    let Some(kinds) = KINDS.get() else { return std::ptr::null_mut() };
+    let integer = pg_sys::relopt_type::RELOPT_TYPE_INT;
+    let elements = [
+        element(c"m", integer, offset_of!(StoredHnsw, m)),
+        element(c"ef_construction", integer, offset_of!(StoredHnsw, ef_construction)),
+    ];
+    // SAFETY: the table describes `StoredHnsw`.
+    unsafe { parse::<StoredHnsw, _>(options, validate, kinds.hnsw, &elements) }
+}
+
+/// An `amoptions` callback.
+pub type AmOptions = unsafe extern "C-unwind" fn(pg_sys::Datum, bool) -> *mut pg_sys::bytea;
+
+/// The addresses by which an index is known to be of one of pgvector's access methods.
+pub static IVFFLAT: AmOptions = ivfflat_amoptions;
+/// As [`IVFFLAT`].
+pub static HNSW: AmOptions = hnsw_amoptions;
 
 impl IndexOptions {
     /// The options of an open index.
     pub fn of(relation: pg_sys::Relation) -> Self {
-        // SAFETY: rd_options is null or what `amoptions` returned.
-        let stored = unsafe {
-            let options = (*relation).rd_options.cast::<Stored>();
-            if options.is_null() {
-                Stored { vl_len: 0, lists: 0, bits: DEFAULT_BITS, probes: 0, recall_target: 0.0 }
-            } else {
-                *options
-            }
+        let mut options = Self {
+            lists: 0,
+            bits: DEFAULT_BITS as u8,
+            probes: 0,
+            recall_target: 0.0,
+            foreign: None,
         };
-        Self {
-            lists: stored.lists,
-            bits: stored.bits as u8,
-            probes: stored.probes,
-            recall_target: stored.recall_target,
+        // SAFETY: an open index has its access method's table; rd_options is null or what that one's `amoptions`
+        // returned.
+        unsafe {
+            let parser = (*(*relation).rd_indam).amoptions;
+            let is = |one: AmOptions| parser.is_some_and(|f| std::ptr::fn_addr_eq(f, one));
+            let stored = (*relation).rd_options;
+            if is(IVFFLAT) {
+                let lists = stored.cast::<StoredIvfFlat>().as_ref().map_or(IVFFLAT_LISTS, |s| s.lists);
+                options.foreign = Some(Foreign::IvfFlat { lists });
+            } else if is(HNSW) {
+                let stored = stored.cast::<StoredHnsw>().as_ref();
+                let (m, ef_construction) =
+                    stored.map_or((HNSW_M, HNSW_EF_CONSTRUCTION), |s| (s.m, s.ef_construction));
+                options.foreign = Some(Foreign::Hnsw { m, ef_construction });
+            } else if let Some(stored) = stored.cast::<Stored>().as_ref() {
+                options.lists = stored.lists;
+                options.bits = stored.bits as u8;
+                options.probes = stored.probes;
+                options.recall_target = stored.recall_target;
+            }
         }
+        options
     }
 }

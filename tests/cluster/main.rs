@@ -9,6 +9,7 @@ mod crash;
 mod differential;
 mod faults;
 mod harness;
+mod pgvector;
 mod readme;
 mod recall;
 mod standby;

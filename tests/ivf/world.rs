@@ -162,9 +162,9 @@ pub struct World {
 }
 
 pub const EXACT: Settings =
-    Settings { probes: 0, recall_target: 1.0, order: Order::Strict, limit: None, passing: 1.0 };
+    Settings { probes: 0, least_probes: 0, recall_target: 1.0, order: Order::Strict, limit: None, passing: 1.0 };
 pub const DEFAULT: Settings =
-    Settings { probes: 0, recall_target: 0.95, order: Order::Strict, limit: Some(10), passing: 1.0 };
+    Settings { probes: 0, least_probes: 0, recall_target: 0.95, order: Order::Strict, limit: Some(10), passing: 1.0 };
 
 impl World {
     pub fn build(table: Table, options: &Options) -> Self {

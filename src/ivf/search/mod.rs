@@ -49,6 +49,8 @@ pub enum Order {
 pub struct Settings {
     /// Lists to probe at first; 0 to follow the recall target.
     pub probes: u32,
+    /// Lists to probe at least where the recall target says how many.
+    pub least_probes: u32,
     /// Share of the true nearest rows to find.
     pub recall_target: f32,
     /// What to do after the first effort.
@@ -396,12 +398,13 @@ impl Search {
         let wanted = self.settings.limit.filter(|&limit| self.returned < limit);
         round.probes = if self.settings.order == Order::Off || round.number == 1 {
             match self.settings.probes {
-                0 if self.settings.limit.is_some() => {
-                    effort::probes(&self.directory, target, round.window as f64)
+                0 => {
+                    let rows = self.settings.limit.map_or(0.0, |_| round.window as f64);
+                    effort::probes(&self.directory, target, rows).max(self.settings.least_probes)
                 }
-                0 => effort::probes(&self.directory, target, 0.0),
-                n => n.min(lists),
+                n => n,
             }
+            .min(lists)
         } else if wanted.is_none() {
             // Who reads on and on wants all there is: from here on no row is lost.
             lists

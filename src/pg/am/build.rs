@@ -16,6 +16,7 @@ use crate::ivf::build::{Built, Options, Phase, Progress, Spool, build, build_emp
 use crate::page::memory::MemoryStore;
 use crate::pg::buffer::{IndexStore, Logging, write_init_fork};
 use crate::pg::error::OrRaise;
+use crate::pg::foreign::announce;
 use crate::pg::options::IndexOptions;
 
 /// Builds an index from the rows of its table.
@@ -66,6 +67,7 @@ pub unsafe extern "C-unwind" fn ambuildphasename(number: i64) -> *mut c_char {
 
 fn build_options(index: pg_sys::Relation) -> Result<Options> {
     let options = IndexOptions::of(index);
+    announce(options.foreign)?;
     // First, for its errors say what is wrong with the columns.
     let columns = FilterColumns::of(index)?.layout()?;
     // SAFETY: reading a setting (kB).

@@ -8,6 +8,7 @@ use pgrx::{PgList, pg_sys};
 
 use super::{directory, opclass};
 use crate::ivf::cost::{CODES_PER_OPERATOR, Work, estimate};
+use crate::ivf::search::probes;
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::error::{OrRaise, in_index};
 use crate::pg::guc;
@@ -60,7 +61,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         let relation = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
         let store = IndexStore::new(relation, Logging::EachChange);
         let directory = directory(&store).map_err(|e| in_index(relation, e)).or_raise();
-        let settings = guc::settings(&IndexOptions::of(relation), None, 1.0, false);
+        let settings = guc::settings(&IndexOptions::of(relation), directory.lists(), None, 1.0, false);
         let (indexed, _) = opclass::indexed(relation).or_raise();
         pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
 
@@ -83,7 +84,11 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         let share = (table.rows / table.tuples.max(1.0) / passing).clamp(1.0 / rows, 1.0);
         let limit = (*root).limit_tuples;
         let wanted = if limit > 0.0 { limit / share } else { UNKNOWN_ROWS }.clamp(1.0, rows);
-        let effort = (settings.probes, settings.recall_target);
+        let target = settings.recall_target;
+        let effort = match settings.least_probes {
+            0 => (settings.probes, target),
+            least => (probes(&directory, target, wanted / passing).max(least), target),
+        };
         let first = estimate(&directory, rows, effort, wanted, passing);
         let all = estimate(&directory, rows, (directory.lists(), 1.0), rows, passing);
         *startup_cost = price(&first, &prices, table.pages.into(), table.tuples);

@@ -34,9 +34,26 @@ const ORDER_STRATEGY: u16 = 1;
 /// The support function that names the metric, or the form of a filter column's keys.
 const METRIC_PROC: u16 = 1;
 
-/// Returns the access method's table of callbacks.
+/// Returns the table of callbacks of `ivf`.
 #[pg_extern(sql = false)]
 fn ivfhandler(_fcinfo: pg_sys::FunctionCallInfo) -> Internal {
+    routine(super::options::amoptions)
+}
+
+/// Returns the table of callbacks of pgvector's `ivfflat` as served here.
+#[pg_extern(sql = false)]
+fn ivfflathandler(_fcinfo: pg_sys::FunctionCallInfo) -> Internal {
+    routine(super::options::IVFFLAT)
+}
+
+/// Returns the table of callbacks of pgvector's `hnsw` as served here.
+#[pg_extern(sql = false)]
+fn hnswhandler(_fcinfo: pg_sys::FunctionCallInfo) -> Internal {
+    routine(super::options::HNSW)
+}
+
+/// The table of callbacks with one access method's options.
+fn routine(options: super::options::AmOptions) -> Internal {
     // SAFETY: makeNode allocates a zeroed node in the current context; the fields are set below.
     let mut am = unsafe { PgBox::<pg_sys::IndexAmRoutine>::alloc_node(pg_sys::NodeTag::T_IndexAmRoutine) };
     am.amstrategies = columns::OVERLAPS;
@@ -56,7 +73,7 @@ fn ivfhandler(_fcinfo: pg_sys::FunctionCallInfo) -> Internal {
     am.ambulkdelete = Some(vacuum::ambulkdelete);
     am.amvacuumcleanup = Some(vacuum::amvacuumcleanup);
     am.amcostestimate = Some(cost::amcostestimate);
-    am.amoptions = Some(super::options::amoptions);
+    am.amoptions = Some(options);
     am.ambuildphasename = Some(build::ambuildphasename);
     am.amvalidate = Some(validate::amvalidate);
     am.ambeginscan = Some(scan::ambeginscan);

@@ -1,5 +1,7 @@
 //! What the operator class and the indexed column say: kind of value, metric and dimensions.
 
+use std::ffi::CStr;
+
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
@@ -10,6 +12,9 @@ use crate::pg::varlena::Indexed;
 use crate::value::{MAX_DIMS, Metric};
 
 // The support functions return the metric, and above it the kind of value.
+
+/// The number of classes that no index can be made of.
+const UNSUPPORTED: i16 = -1;
 
 const fn number(kind: Indexed, metric: Metric) -> i16 {
     (kind as i16) << 8 | metric as i16
@@ -57,6 +62,12 @@ fn ivf_bit_hamming_metric() -> i16 {
     number(Indexed::Bits, Metric::Hamming)
 }
 
+/// Support function of classes that exist in pgvector and order by what an index cannot bound.
+#[pg_extern(sql = false)]
+fn ivf_unsupported_metric() -> i16 {
+    UNSUPPORTED
+}
+
 /// What support function 1 of a column's operator class returns: the metric, or the form of a filter column's keys.
 pub fn support_number(index: pg_sys::Relation, column: usize) -> Result<i16> {
     // SAFETY: the relation is an open index of ours with that many columns; the function takes no argument and
@@ -72,7 +83,17 @@ pub fn support_number(index: pg_sys::Relation, column: usize) -> Result<i16> {
 
 /// What an open index is over and its metric, from its operator class.
 pub fn indexed(index: pg_sys::Relation) -> Result<(Indexed, Metric)> {
-    let [kind, metric] = support_number(index, 0)?.to_be_bytes();
+    let number = support_number(index, 0)?;
+    if number == UNSUPPORTED {
+        // SAFETY: an open index has its operator families.
+        let name = unsafe { CStr::from_ptr(pg_sys::get_opfamily_name(*(*index).rd_opfamily, false)) };
+        let message = format!("operator class \"{}\" is not supported by ivf indexes", name.to_string_lossy());
+        return Err(Error::new(Kind::NotSupported, message).with_hint(
+            "Queries by this distance work without an index; l2, inner product and cosine of vector and halfvec, \
+             and Hamming distance of bit, can be indexed.",
+        ));
+    }
+    let [kind, metric] = number.to_be_bytes();
     let kind = match kind {
         0 => Indexed::Vector,
         1 => Indexed::Half,

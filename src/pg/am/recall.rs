@@ -167,8 +167,10 @@ unsafe fn exact(
 /// The same by the index.
 fn approximate(index: pg_sys::Relation, heap: &mut Heap, queries: &[Query], k: i32) -> Result<Report> {
     let store = IndexStore::new(index, Logging::EachChange);
-    let settings = guc::settings(&IndexOptions::of(index), Some(k as u64), 1.0, false);
-    let mut search = Search::new(directory(&store)?, settings);
+    let directory = directory(&store)?;
+    let settings =
+        guc::settings(&IndexOptions::of(index), directory.lists(), Some(k as u64), 1.0, false);
+    let mut search = Search::new(directory, settings);
     let mut times = Vec::new();
     let mut recalls = Vec::new();
     for query in queries {

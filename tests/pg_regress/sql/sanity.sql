@@ -16,7 +16,7 @@ ORDER BY p.proname COLLATE "C", pg_get_function_identity_arguments(p.oid) COLLAT
 SELECT o.oid::regoperator AS operator, oprresult::regtype AS result, oprcom::regoperator AS commutator,
        oprnegate::regoperator AS negator, oprcode, oprrest, oprjoin
 FROM pg_operator o JOIN members m ON m.classid = 'pg_operator'::regclass AND m.objid = o.oid
-ORDER BY o.oprname COLLATE "C";
+ORDER BY o.oprname COLLATE "C", oprleft::regtype::text COLLATE "C";
 
 -- Commutators commute, and functions of operators are not volatile
 SELECT o.oid::regoperator FROM pg_operator o JOIN members m ON m.classid = 'pg_operator'::regclass AND m.objid = o.oid

@@ -1,0 +1,24 @@
+-- The main cases; all else is compared with pgvector by tests/cluster/pgvector.rs.
+SELECT '{1:1.5,3:2}/5'::sparsevec, ' { 3 : 2 , 1 : 1.5 } / 5 '::sparsevec, '{}/3'::sparsevec, '{1:0}/3'::sparsevec;
+SELECT '{1:1}/2'::sparsevec(3);
+SELECT '{3:1}/2'::sparsevec;
+SELECT '{1:1,1:1}/2'::sparsevec;
+SELECT '[1,2]'::sparsevec;
+SELECT '{1:1}'::sparsevec;
+SELECT '{1:1}/2x'::sparsevec;
+SELECT '{1:1e-46}/2'::sparsevec;
+SELECT '{}/1000000001'::sparsevec;
+SELECT '{1:1}/1'::sparsevec(1000000001);
+SELECT '{1:1,2:2}/3'::sparsevec <-> '{2:4,3:1}/3', '{1:1,2:2}/3'::sparsevec <#> '{2:4,3:1}/3', '{1:1}/3'::sparsevec <=> '{1:2}/3', '{1:1,2:2}/3'::sparsevec <+> '{2:4,3:1}/3';
+SELECT '{1:1}/3'::sparsevec <-> '{1:1}/4';
+SELECT l2_norm('{1:3,5:4}/5'::sparsevec), l2_normalize('{1:3,5:4}/5'::sparsevec);
+SELECT '[0,2,0]'::vector::sparsevec, '{2:2}/3'::sparsevec::vector, '{2:2}/3'::sparsevec::halfvec, ARRAY[0,0,7]::sparsevec;
+SELECT '{1:1}/16001'::sparsevec::vector;
+SELECT encode(sparsevec_send('{2:1.5,4:3}/5'), 'hex');
+CREATE TABLE t (v sparsevec(3));
+INSERT INTO t VALUES ('{2:1}/3'), ('{1:-1}/3'), ('{}/3'), ('[0,1,2]'::vector), (NULL);
+SELECT v FROM t ORDER BY v;
+CREATE UNIQUE INDEX ON t (v);
+INSERT INTO t VALUES ('{}/3');
+SELECT count(*) FROM t WHERE v = '{2:1}/3';
+DROP TABLE t;
