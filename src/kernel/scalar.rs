@@ -89,9 +89,10 @@ fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
 fn words<T: Default>(a: &[u8], b: &[u8], mut count: impl FnMut(T, u64, u64) -> T) -> T {
     let (a, a_tail) = a.as_chunks::<8>();
     let (b, b_tail) = b.as_chunks::<8>();
-    let whole = a.iter().zip(b).fold(T::default(), |sum, (x, y)| {
-        count(sum, u64::from_le_bytes(*x), u64::from_le_bytes(*y))
-    });
+    let whole = a
+        .iter()
+        .zip(b)
+        .fold(T::default(), |sum, (x, y)| count(sum, u64::from_le_bytes(*x), u64::from_le_bytes(*y)));
     let last = |tail: &[u8]| tail.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
     count(whole, last(a_tail), last(b_tail))
 }

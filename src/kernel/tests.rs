@@ -160,8 +160,10 @@ fn bits_are_counted() {
     let mut random = Random(11);
     for n in 0..=200 {
         let (a, b) = (random.bytes(n), random.bytes(n));
-        let count = |f: fn(u8, u8) -> u8| a.iter().zip(&b).map(|(x, y)| u64::from(f(*x, *y).count_ones())).sum();
-        let (differ, both, either): (u64, u64, u64) = (count(|x, y| x ^ y), count(|x, y| x & y), count(|x, y| x | y));
+        let count =
+            |f: fn(u8, u8) -> u8| a.iter().zip(&b).map(|(x, y)| u64::from(f(*x, *y).count_ones())).sum();
+        let (differ, both, either): (u64, u64, u64) =
+            (count(|x, y| x ^ y), count(|x, y| x & y), count(|x, y| x | y));
         for row in supported() {
             // SAFETY: only rows that the machine supports; the lengths are equal.
             unsafe {

@@ -61,17 +61,31 @@ pub fn define() {
     unsafe { pgrx::pg_sys::MarkGUCPrefixReserved(c"ivf".as_ptr()) };
 }
 
+/// What is wanted of a scan.
+#[derive(Clone, Copy)]
+pub struct Wanted {
+    /// Rows that will be taken, if known.
+    pub limit: Option<u64>,
+    /// Share of the rows that are expected to pass the filter.
+    pub passing: f32,
+    /// Values above this are not wanted.
+    pub ceiling: f64,
+    /// Whether the consumer will not stop before the last row.
+    pub everything: bool,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { limit: None, passing: 1.0, ceiling: f64::INFINITY, everything: false }
+    }
+}
+
 /// What holds for a scan of an index with these options. A setting of the session wins over the index's
 /// option where the session changed it from its default.
-/// `lists` is how many the index has; `everything` says that the consumer will not stop before the last row: then a strict scan leaves out none,
-/// because a row found late could not be given out in order.
-pub fn settings(
-    options: &IndexOptions,
-    lists: u32,
-    limit: Option<u64>,
-    passing: f32,
-    everything: bool,
-) -> Settings {
+/// `lists` is how many the index has. Where everything is wanted, a strict scan leaves out no row, because one found
+/// late could not be given out in order.
+pub fn settings(options: &IndexOptions, lists: u32, wanted: Wanted) -> Settings {
+    let Wanted { limit, passing, ceiling, everything } = wanted;
     let probes = match PROBES.get() {
         0 => options.probes,
         n => n,
@@ -90,10 +104,18 @@ pub fn settings(
         IterativeScan::Off => Order::Off,
     };
     if everything && order == Order::Strict {
-        return Settings { probes: 0, least_probes: 0, recall_target: 1.0, order, limit, passing };
+        return Settings { probes: 0, least_probes: 0, recall_target: 1.0, order, limit, ceiling, passing };
     }
     // A target that the session asks for is not undone by the index's number of probes.
     let probes = if PROBES.get() == 0 && session != DEFAULT_RECALL_TARGET { 0 } else { probes.max(0) };
     let least_probes = asked.least_probes;
-    Settings { probes: probes as u32, least_probes, recall_target: target as f32, order, limit, passing }
+    Settings {
+        probes: probes as u32,
+        least_probes,
+        recall_target: target as f32,
+        order,
+        limit,
+        ceiling,
+        passing,
+    }
 }

@@ -131,7 +131,11 @@ pub fn define() {
 /// A table of options for `build_reloptions`.
 type Elements<const N: usize> = [pg_sys::relopt_parse_elt; N];
 
-fn element(name: &std::ffi::CStr, kind: pg_sys::relopt_type::Type, offset: usize) -> pg_sys::relopt_parse_elt {
+fn element(
+    name: &std::ffi::CStr,
+    kind: pg_sys::relopt_type::Type,
+    offset: usize,
+) -> pg_sys::relopt_parse_elt {
     // SAFETY: an all-zero element is valid; fields that a major lacks stay zero.
     let mut element: pg_sys::relopt_parse_elt = unsafe { std::mem::zeroed() };
     element.optname = name.as_ptr();
@@ -210,13 +214,8 @@ pub static HNSW: AmOptions = hnsw_amoptions;
 impl IndexOptions {
     /// The options of an open index.
     pub fn of(relation: pg_sys::Relation) -> Self {
-        let mut options = Self {
-            lists: 0,
-            bits: DEFAULT_BITS as u8,
-            probes: 0,
-            recall_target: 0.0,
-            foreign: None,
-        };
+        let mut options =
+            Self { lists: 0, bits: DEFAULT_BITS as u8, probes: 0, recall_target: 0.0, foreign: None };
         // SAFETY: an open index has its access method's table; rd_options is null or what that one's `amoptions`
         // returned.
         unsafe {

@@ -102,10 +102,11 @@ unsafe impl<E: Element> Layout for Dense<E> {
 
     unsafe fn fits(value: *const u8, size: usize) -> bool {
         // SAFETY: the size is looked at first.
-        size >= size_of::<DenseHeader>() && unsafe {
-            let dims = (*value.cast::<DenseHeader>()).dims;
-            dims >= 1 && size == size_of::<DenseHeader>() + size_of::<E>() * dims as usize
-        }
+        size >= size_of::<DenseHeader>()
+            && unsafe {
+                let dims = (*value.cast::<DenseHeader>()).dims;
+                dims >= 1 && size == size_of::<DenseHeader>() + size_of::<E>() * dims as usize
+            }
     }
 }
 
@@ -157,11 +158,12 @@ unsafe impl Layout for SparseLayout {
 
     unsafe fn fits(value: *const u8, size: usize) -> bool {
         // SAFETY: the size is looked at first.
-        size >= size_of::<SparseHeader>() && unsafe {
-            let SparseHeader { dims, count, .. } = *value.cast();
-            let fits = usize::try_from(count).map(|n| size == size_of::<SparseHeader>() + 8 * n);
-            dims >= 1 && fits == Ok(true)
-        }
+        size >= size_of::<SparseHeader>()
+            && unsafe {
+                let SparseHeader { dims, count, .. } = *value.cast();
+                let fits = usize::try_from(count).map(|n| size == size_of::<SparseHeader>() + 8 * n);
+                dims >= 1 && fits == Ok(true)
+            }
     }
 }
 
@@ -218,10 +220,11 @@ unsafe impl Layout for BitLayout {
 
     unsafe fn fits(value: *const u8, size: usize) -> bool {
         // SAFETY: the size is looked at first.
-        size >= size_of::<BitHeader>() && unsafe {
-            let bits = usize::try_from((*value.cast::<BitHeader>()).bits);
-            bits.is_ok_and(|bits| size == size_of::<BitHeader>() + bits.div_ceil(8))
-        }
+        size >= size_of::<BitHeader>()
+            && unsafe {
+                let bits = usize::try_from((*value.cast::<BitHeader>()).bits);
+                bits.is_ok_and(|bits| size == size_of::<BitHeader>() + bits.div_ceil(8))
+            }
     }
 }
 

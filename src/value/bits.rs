@@ -49,10 +49,10 @@ mod tests {
 
     #[test]
     fn distances() {
-        let (a, b) = (Bits { length: 11, bytes: &[0b1010_0000, 0b0110_0000] }, Bits {
-            length: 11,
-            bytes: &[0b1000_0001, 0b0010_0000],
-        });
+        let (a, b) = (
+            Bits { length: 11, bytes: &[0b1010_0000, 0b0110_0000] },
+            Bits { length: 11, bytes: &[0b1000_0001, 0b0010_0000] },
+        );
         assert_eq!(hamming_distance(a, b), Ok(3.0));
         assert_eq!(jaccard_distance(a, b), Ok(1.0 - 2.0 / 5.0));
         let none = Bits { length: 11, bytes: &[0, 0] };

@@ -93,8 +93,8 @@ pub(super) fn check_indices(indices: &[i32], dims: usize) -> Result<()> {
 pub fn check_binary_header(dims: i32, count: i32, unused: i32, typmod: i32) -> Result<(usize, usize)> {
     let dims = usize::try_from(dims).unwrap_or(0);
     check_dims(dims)?;
-    let count = usize::try_from(count)
-        .map_err(|_| data("sparsevec cannot have negative number of elements"))?;
+    let count =
+        usize::try_from(count).map_err(|_| data("sparsevec cannot have negative number of elements"))?;
     check_count(count, dims)?;
     check_typmod(typmod, dims)?;
     if unused != 0 {

@@ -34,7 +34,10 @@ fn binary_form() {
     assert_eq!(message(check_binary_header::<f32>(2, 1, -1)).1, "expected unused to be 0, not 1");
     assert_eq!(message(check_binary_header::<f32>(2, 0, 3)).1, "expected 3 dimensions, not 2");
     for dims in [0, -1] {
-        assert_eq!(message(check_binary_header::<f32>(dims, 0, -1)).1, "vector must have at least 1 dimension");
+        assert_eq!(
+            message(check_binary_header::<f32>(dims, 0, -1)).1,
+            "vector must have at least 1 dimension"
+        );
     }
     assert_eq!(message(decode_elements::<f32>(&f32::NAN.to_be_bytes())).1, "NaN not allowed in vector");
     let infinite = message(decode_elements::<f32>(&f32::NEG_INFINITY.to_be_bytes())).1;

@@ -8,9 +8,46 @@ use std::fmt::Write as _;
 
 /// Numbers as users and enemies write them.
 const NUMBERS: [&str; 40] = [
-    "0", "1", "-1", "0.5", "2", "3", "-0", "1e-45", "1e-46", "-1e-50", "3.4028235e38", "3.5e38", "-1e400", "65504",
-    "65519", "65520", "1e-8", "6e-8", "2.9e-8", "nan", "inf", "-Infinity", "0x1p3", "1.", ".5", "+1", "1e", "", "1 2",
-    "null", "abc", "16777217", "0.1", "1.17549435e-38", "123456.789", "1e10", "-3.25", "4e4", "9.999999", "- 1",
+    "0",
+    "1",
+    "-1",
+    "0.5",
+    "2",
+    "3",
+    "-0",
+    "1e-45",
+    "1e-46",
+    "-1e-50",
+    "3.4028235e38",
+    "3.5e38",
+    "-1e400",
+    "65504",
+    "65519",
+    "65520",
+    "1e-8",
+    "6e-8",
+    "2.9e-8",
+    "nan",
+    "inf",
+    "-Infinity",
+    "0x1p3",
+    "1.",
+    ".5",
+    "+1",
+    "1e",
+    "",
+    "1 2",
+    "null",
+    "abc",
+    "16777217",
+    "0.1",
+    "1.17549435e-38",
+    "123456.789",
+    "1e10",
+    "-3.25",
+    "4e4",
+    "9.999999",
+    "- 1",
 ];
 
 /// Those that every type reads.
@@ -66,10 +103,24 @@ impl Inputs {
                 _ => format!("[{body},]"),
             };
         }
-        let indices = ["1", "2", "3", "5", "0", "-1", "+2", "x", "", "2147483648", "-99999999999", "1000000000"];
+        let indices =
+            ["1", "2", "3", "5", "0", "-1", "+2", "x", "", "2147483648", "-99999999999", "1000000000"];
         let body: Vec<String> = numbers.iter().map(|n| format!("{}:{n}", self.pick(&indices))).collect();
         let body = body.join(separator);
-        let dims = *self.pick(&["5", "5", "5", "3", "0", "-1", "1000000000", "1000000001", "99999999999", "", "x", "5 5"]);
+        let dims = *self.pick(&[
+            "5",
+            "5",
+            "5",
+            "3",
+            "0",
+            "-1",
+            "1000000000",
+            "1000000001",
+            "99999999999",
+            "",
+            "x",
+            "5 5",
+        ]);
         match *self.pick(&[0, 0, 0, 0, 1, 2, 3, 4, 5]) {
             0 => format!("{{{body}}}/{dims}"),
             1 => format!(" {{ {body} }} / {dims} "),
@@ -93,7 +144,8 @@ fn exact(inputs: &mut Inputs) -> Vec<String> {
             all.push(format!("E'{literal}'::{name}{typmod}"));
             all.push(format!("encode({name}_send(E'{literal}'::{name}), 'hex')"));
         }
-        for typmod in ["(0)", "(-1)", "(16001)", "(16000)", "(1000000001)", "(3,3)", "('x')", "(99999999999)"] {
+        for typmod in ["(0)", "(-1)", "(16001)", "(16000)", "(1000000001)", "(3,3)", "('x')", "(99999999999)"]
+        {
             all.push(format!("'[1,2,3]'::{name}{typmod}"));
             all.push(format!("format_type('{name}'::regtype, {name}_typmod_in('{{3}}'))"));
         }
@@ -113,7 +165,17 @@ fn exact(inputs: &mut Inputs) -> Vec<String> {
             let (a, b) = (1 + inputs.0.below(3), 1 + inputs.0.below(3));
             all.push(format!("{name}_cmp({}, {})", inputs.value(name, a), inputs.value(name, b)));
         }
-        for to in ["vector", "halfvec", "sparsevec", "vector(2)", "halfvec(2)", "sparsevec(2)", "real[]", "float8[]", "text"] {
+        for to in [
+            "vector",
+            "halfvec",
+            "sparsevec",
+            "vector(2)",
+            "halfvec(2)",
+            "sparsevec(2)",
+            "real[]",
+            "float8[]",
+            "text",
+        ] {
             for _ in 0..60 {
                 let dims = 1 + inputs.0.below(3);
                 all.push(format!("{}::{to}", inputs.value(name, dims)));
@@ -123,7 +185,8 @@ fn exact(inputs: &mut Inputs) -> Vec<String> {
         }
         for element in ["int4", "float4", "float8", "numeric", "int8", "text"] {
             for _ in 0..60 {
-                let pool = ["1", "0", "-2", "70000", "1e39", "NaN", "Infinity", "NULL", "0.5", "1e-50", "65519"];
+                let pool =
+                    ["1", "0", "-2", "70000", "1e39", "NaN", "Infinity", "NULL", "0.5", "1e-50", "65519"];
                 let count = 1 + inputs.0.below(3);
                 let body = inputs.numbers(&pool, count).join(",");
                 let typmod = *inputs.pick(&["", "", "(2)"]);
@@ -156,7 +219,20 @@ fn exact(inputs: &mut Inputs) -> Vec<String> {
             let long = format!("array_fill(1, ARRAY[{size}])::{name}");
             all.push(format!("vector_dims({long} || {long})"));
         }
-        for state in ["{0}", "{1,2,3}", "{2,1,1}", "{}", "{1,NULL}", "{{1},{2}}", "{0,5}", "{1}", "{1,1e308}", "{3,1e39}", "{1,7e4}", "{NaN,1}"] {
+        for state in [
+            "{0}",
+            "{1,2,3}",
+            "{2,1,1}",
+            "{}",
+            "{1,NULL}",
+            "{{1},{2}}",
+            "{0,5}",
+            "{1}",
+            "{1,1e308}",
+            "{3,1e39}",
+            "{1,7e4}",
+            "{NaN,1}",
+        ] {
             all.push(format!("{name}_avg('{state}')"));
             for value in ["[1,2]", "[1]", "[1,2,3]"] {
                 all.push(format!("{name}_accum('{state}', '{value}')"));
@@ -170,7 +246,11 @@ fn exact(inputs: &mut Inputs) -> Vec<String> {
                 let rows: Vec<String> = (0..1 + inputs.0.below(4))
                     .map(|_| {
                         let dims = *inputs.pick(&[2, 2, 2, 2, 3]);
-                        if inputs.0.below(6) == 0 { format!("(NULL::{name})") } else { format!("({})", inputs.value(name, dims)) }
+                        if inputs.0.below(6) == 0 {
+                            format!("(NULL::{name})")
+                        } else {
+                            format!("({})", inputs.value(name, dims))
+                        }
                     })
                     .collect();
                 all.push(format!("(SELECT {aggregate}(x) FROM (VALUES {}) t (x))", rows.join(",")));
@@ -192,8 +272,14 @@ fn exact(inputs: &mut Inputs) -> Vec<String> {
             all.push(format!("B'{a}' {operator} B'{b}'"));
         }
     }
-    for pair in ["'[1]'::vector = '{1}'::real[]", "ARRAY[1,2,3] = ARRAY[1,2,3]", "'[1]'::vector <-> '[1]'::halfvec",
-        "'[1]'::halfvec <-> '{1:1}/1'::sparsevec", "'[1]'::vector + '[1]'::halfvec", "'[1]'::vector = '[1]'::halfvec"] {
+    for pair in [
+        "'[1]'::vector = '{1}'::real[]",
+        "ARRAY[1,2,3] = ARRAY[1,2,3]",
+        "'[1]'::vector <-> '[1]'::halfvec",
+        "'[1]'::halfvec <-> '{1:1}/1'::sparsevec",
+        "'[1]'::vector + '[1]'::halfvec",
+        "'[1]'::vector = '[1]'::halfvec",
+    ] {
         all.push(pair.into());
     }
     all
@@ -216,7 +302,15 @@ fn rounded(inputs: &mut Inputs) -> Vec<String> {
                 }
             }
         }
-        for function in ["l2_distance", "inner_product", "cosine_distance", "l1_distance", "@_l2_squared_distance", "@_negative_inner_product", "@_spherical_distance"] {
+        for function in [
+            "l2_distance",
+            "inner_product",
+            "cosine_distance",
+            "l1_distance",
+            "@_l2_squared_distance",
+            "@_negative_inner_product",
+            "@_spherical_distance",
+        ] {
             let function = function.replace('@', name);
             for _ in 0..50 {
                 let (a, b) = (inputs.value(name, 9), inputs.value(name, 9));
@@ -281,10 +375,13 @@ fn copies(inputs: &mut Inputs) -> Vec<(&'static str, String)> {
                 (_, "") => "sparsevec",
                 _ => "sparsevec(3)",
             };
-            all.push((column, bytes.iter().fold(String::new(), |mut hex, byte| {
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            })));
+            all.push((
+                column,
+                bytes.iter().fold(String::new(), |mut hex, byte| {
+                    let _ = write!(hex, "{byte:02x}");
+                    hex
+                }),
+            ));
         }
     }
     all
@@ -340,7 +437,8 @@ fn split(text: &str) -> (String, Vec<f64>) {
 
 fn close(a: &str, b: &str) -> bool {
     let ((a, x), (b, y)) = (split(a), split(b));
-    let near = |(x, y): (&f64, &f64)| x == y || (x - y).abs() <= 2e-6 * x.abs().max(1.0) || x.is_nan() && y.is_nan();
+    let near =
+        |(x, y): (&f64, &f64)| x == y || (x - y).abs() <= 2e-6 * x.abs().max(1.0) || x.is_nan() && y.is_nan();
     a == b && x.len() == y.len() && x.iter().zip(&y).all(near)
 }
 
@@ -373,7 +471,12 @@ fn compare(server: &Server, expressions: &[String], same: fn(&str, &str) -> bool
         }
     }
     assert_eq!(seen, expressions.len());
-    assert!(wrong.is_empty(), "{} of {seen} differ:\n{}", wrong.len(), wrong[..wrong.len().min(40)].join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {seen} differ:\n{}",
+        wrong.len(),
+        wrong[..wrong.len().min(40)].join("\n")
+    );
 }
 
 #[test]

@@ -164,6 +164,39 @@ fn a_scan_goes_on_for_as_long_as_it_is_asked() {
 }
 
 #[test]
+fn a_ceiling_ends_the_search() {
+    let mut mixture = Mixture::new(32, 40, 0.5, 7);
+    let rows = table(&mut mixture, 11_000);
+    let query = mixture.draw();
+    for metric in METRICS {
+        let world = World::build(rows.clone(), &options(32, metric));
+        let all = world.truth(&query, usize::MAX, None);
+        for (number, settings) in [(0, EXACT), (3, EXACT), (40, EXACT), (2000, EXACT), (3, DEFAULT)] {
+            let ceiling = match number {
+                0 => all[0].1 - 0.1 * all[0].1.abs(),
+                n => all[n - 1].1,
+            };
+            let settings = Settings { ceiling, recall_target: 1.0, ..settings };
+            let mut search = Search::new(world.directory(), settings);
+            search.start(settings, Some(&query));
+            let mut heap = world.heap(&query);
+            let found: Vec<_> =
+                std::iter::from_fn(|| search.next(&world.store, &mut heap).unwrap()).collect();
+            assert_same(&found, &all[..number], &format!("{metric:?} {number}"));
+            // What is beyond is hardly ever fetched.
+            assert!(
+                heap.fetched as usize <= 3 * number + 300,
+                "{metric:?} {number}: {} rows fetched",
+                heap.fetched
+            );
+        }
+    }
+    let world = World::build(rows, &options(32, Metric::L2));
+    let settings = Settings { ceiling: -1.0, ..EXACT };
+    assert_eq!(world.search(&query, settings, usize::MAX), [], "no distance is negative");
+}
+
+#[test]
 fn duplicates_come_each_once() {
     let mut mixture = Mixture::new(16, 3, 0.3, 8);
     let mut rows = table(&mut mixture, 300);

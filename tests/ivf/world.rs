@@ -161,10 +161,24 @@ pub struct World {
     pub metric: Metric,
 }
 
-pub const EXACT: Settings =
-    Settings { probes: 0, least_probes: 0, recall_target: 1.0, order: Order::Strict, limit: None, passing: 1.0 };
-pub const DEFAULT: Settings =
-    Settings { probes: 0, least_probes: 0, recall_target: 0.95, order: Order::Strict, limit: Some(10), passing: 1.0 };
+pub const EXACT: Settings = Settings {
+    probes: 0,
+    least_probes: 0,
+    recall_target: 1.0,
+    order: Order::Strict,
+    limit: None,
+    ceiling: f64::INFINITY,
+    passing: 1.0,
+};
+pub const DEFAULT: Settings = Settings {
+    probes: 0,
+    least_probes: 0,
+    recall_target: 0.95,
+    order: Order::Strict,
+    limit: Some(10),
+    ceiling: f64::INFINITY,
+    passing: 1.0,
+};
 
 impl World {
     pub fn build(table: Table, options: &Options) -> Self {

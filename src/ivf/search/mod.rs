@@ -57,6 +57,8 @@ pub struct Settings {
     pub order: Order,
     /// Rows that the consumer will take, if it is known.
     pub limit: Option<u64>,
+    /// Values above this are not wanted.
+    pub ceiling: f64,
     /// Share of the rows that [`Rows::distance`] is expected to let pass; 1 without a filter.
     pub passing: f32,
 }
@@ -92,6 +94,8 @@ pub struct Search {
     ready: BinaryHeap<Ready>,
     everything: Option<Everything>,
     rows_asked: u64,
+    /// The settings' ceiling in the units of the bounds.
+    ceiling: f32,
     round: Round,
     returned: u64,
     last: Option<f64>,
@@ -146,6 +150,7 @@ impl Search {
             ready: BinaryHeap::new(),
             everything: None,
             rows_asked: 0,
+            ceiling: f32::INFINITY,
             round: Round { number: 0, window: 0, probes: 0, reach: 0.0, fetched: 0, passed: 0, done: true },
             returned: 0,
             last: None,
@@ -168,6 +173,7 @@ impl Search {
     /// As [`Search::start`], for the rows that pass conditions on the filter columns.
     pub fn start_filtered(&mut self, settings: Settings, query: Option<&[f32]>, filter: Filter) {
         self.settings = settings;
+        self.ceiling = self.key_of_ceiling(settings.ceiling);
         self.scanner.filter = filter;
         self.ready.clear();
         self.pool.clear();
@@ -284,9 +290,9 @@ impl Search {
         if self.filling() {
             self.fetched.insert(tid);
         }
-        if let Some(value) = value {
-            // NaN comes last, as PostgreSQL sorts it, whatever its sign.
-            let value = if value.is_nan() { f64::NAN } else { value };
+        // NaN comes last, as PostgreSQL sorts it, whatever its sign.
+        let value = value.map(|value| if value.is_nan() { f64::NAN } else { value });
+        if let Some(value) = value.filter(|value| value.is_nan() || *value <= self.settings.ceiling) {
             self.round.passed += 1;
             let key = self.key(value);
             self.nearest.push(key);
@@ -330,6 +336,16 @@ impl Search {
         }
     }
 
+    /// The ceiling in the units of the bounds, rounded up by more than the sums of floats differ.
+    fn key_of_ceiling(&self, value: f64) -> f32 {
+        let key = match self.directory.metric() {
+            // No distance is negative.
+            Metric::L2 if value < 0.0 => -1.0,
+            _ => self.key(value),
+        };
+        (key + key.abs() * 1e-5) as f32 + f32::MIN_POSITIVE
+    }
+
     /// Runs the next round. False if the scan is at its end.
     fn advance<S: Store>(&mut self, store: &S) -> Result<bool> {
         let exhausted = self.round.reach == f64::INFINITY
@@ -348,7 +364,8 @@ impl Search {
         self.widen();
         let round = &mut self.round;
         round.done = false;
-        self.pool.start(usize::try_from(round.window).unwrap_or(usize::MAX));
+        let window = usize::try_from(round.window).unwrap_or(usize::MAX);
+        self.pool.start(window, self.ceiling);
         let width = effort::width(&self.directory, self.settings.recall_target, round.probes);
         self.router.start(&self.directory, &self.rotated);
         let mut probed = 0;

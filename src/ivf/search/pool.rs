@@ -77,6 +77,8 @@ impl PartialOrd for Upper {
 #[derive(Default)]
 pub struct Pool {
     window: usize,
+    /// Keys above this are not wanted, however few rows there are.
+    ceiling: f32,
     /// The smallest upper bounds; the greatest of them is the threshold once there are `window`.
     uppers: BinaryHeap<Upper>,
     gathered: Vec<Candidate>,
@@ -91,10 +93,19 @@ impl Pool {
         self.queue.clear();
     }
 
-    /// Begins a round for the `window` nearest rows.
-    pub fn start(&mut self, window: usize) {
+    /// Begins a round for the `window` nearest rows with keys up to `ceiling`.
+    pub fn start(&mut self, window: usize, ceiling: f32) {
         self.clear();
         self.window = window.max(1);
+        self.ceiling = ceiling;
+    }
+
+    /// The key that the window's farthest row has at most, if the window is full.
+    fn farthest(&self) -> f32 {
+        if self.uppers.len() < self.window {
+            return f32::INFINITY;
+        }
+        self.uppers.peek().map_or(f32::INFINITY, |u| u.0)
     }
 
     /// Whether there are as many rows as the window wants.
@@ -105,7 +116,9 @@ impl Pool {
     /// Ends the gathering. Every row of the lists read whose key is at most the returned reach is a
     /// candidate (as far as bounds hold); infinite when the lists have no other rows.
     pub fn finish(&mut self) -> f64 {
-        let reach = self.threshold();
+        // Beyond the ceiling nothing is wanted: then the lists have no other rows.
+        let farthest = self.farthest();
+        let reach = if farthest > self.ceiling { f32::INFINITY } else { farthest };
         let mut queue = std::mem::take(&mut self.queue).into_vec();
         queue.clear();
         queue.extend(self.gathered.drain(..).filter(|c| c.lower <= reach).map(ByLower));
@@ -126,10 +139,7 @@ impl Pool {
 
 impl Sink for Pool {
     fn threshold(&self) -> f32 {
-        if self.uppers.len() < self.window {
-            return f32::INFINITY;
-        }
-        self.uppers.peek().map_or(f32::INFINITY, |u| u.0)
+        self.farthest().min(self.ceiling)
     }
 
     fn push(&mut self, _list: u32, candidate: Candidate) {

@@ -6,17 +6,22 @@
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 
+use super::threshold::first_bound;
 use super::{directory, opclass};
 use crate::ivf::cost::{CODES_PER_OPERATOR, Work, estimate};
 use crate::ivf::search::probes;
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::error::{OrRaise, in_index};
-use crate::pg::guc;
+use crate::pg::guc::{self, Wanted};
 use crate::pg::options::IndexOptions;
 use crate::pg::types::support::distance_cost;
 
 /// Rows assumed to be taken when there is no LIMIT in sight (a cursor, a join above).
 const UNKNOWN_ROWS: f64 = 40.0;
+
+/// Share of the rows taken to lie within a distance threshold, of which nothing is known. The planner takes a third:
+/// then nobody would ask for a threshold.
+const WITHIN: f64 = 0.01;
 
 struct Prices {
     random_page: f64,
@@ -61,7 +66,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         let relation = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
         let store = IndexStore::new(relation, Logging::EachChange);
         let directory = directory(&store).map_err(|e| in_index(relation, e)).or_raise();
-        let settings = guc::settings(&IndexOptions::of(relation), directory.lists(), None, 1.0, false);
+        let settings = guc::settings(&IndexOptions::of(relation), directory.lists(), Wanted::default());
         let (indexed, _) = opclass::indexed(relation).or_raise();
         pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
 
@@ -90,7 +95,10 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             least => (probes(&directory, target, wanted / passing).max(least), target),
         };
         let first = estimate(&directory, rows, effort, wanted, passing);
-        let all = estimate(&directory, rows, (directory.lists(), 1.0), rows, passing);
+        let order = PgList::<pg_sys::Node>::from_pg((*path).indexorderbys).get_ptr(0);
+        let within = order.and_then(|order| first_bound(table.baserestrictinfo, order));
+        let most = if within.is_some() { (rows * WITHIN).max(wanted) } else { rows };
+        let all = estimate(&directory, rows, (directory.lists(), 1.0), most, passing);
         *startup_cost = price(&first, &prices, table.pages.into(), table.tuples);
         *total_cost = price(&all, &prices, table.pages.into(), table.tuples).max(*startup_cost);
         *pages = all.pages.max(1.0);

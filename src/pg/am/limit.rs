@@ -1,4 +1,4 @@
-//! What the plan above a scan wants: its LIMIT and its filter.
+//! What the plan above a scan wants: its LIMIT, its filter, its distance threshold.
 //!
 //! An access method is not told how many rows will be taken, nor which of them the filter above it drops.
 //! Both matter here: with them the scan can hold rows back until the wanted number is certain, so that a
@@ -8,10 +8,12 @@
 use std::cell::RefCell;
 use std::ffi::c_void;
 
-use pgrx::pg_sys;
 use pgrx::prelude::*;
+use pgrx::{PgList, PgMemoryContexts, pg_sys};
 
+use super::threshold::{evaluate, first_bound};
 use crate::pg::compat::planstate_children;
+use crate::pg::guc::Wanted;
 
 /// An index scan right below a LIMIT, or below none.
 #[derive(Clone, Copy)]
@@ -20,6 +22,8 @@ struct Limited {
     scan: *mut pg_sys::IndexScanState,
     /// Null if no LIMIT is anywhere above.
     limit: *mut pg_sys::LimitState,
+    /// The bound of a distance threshold; null without one.
+    threshold: *mut pg_sys::ExprState,
 }
 
 /// Where the walk through a plan is.
@@ -99,7 +103,7 @@ unsafe fn descend(
                 let scan = state.cast::<pg_sys::IndexScanState>();
                 let index = (*scan).iss_RelationDesc;
                 if (*scan).iss_NumOrderByKeys > 0 && !index.is_null() && super::is_ivf(index) {
-                    remember(Limited { executor, scan, limit });
+                    remember(Limited { executor, scan, limit, threshold: find_threshold(scan) });
                 }
             }
             NodeTag::T_LockRowsState => descend((*state).lefttree, limit, executor),
@@ -117,6 +121,20 @@ unsafe fn descend(
             }
             _ => {}
         }
+    }
+}
+
+/// The bound of a distance threshold in a scan's filter, ready to be evaluated.
+unsafe fn find_threshold(scan: *mut pg_sys::IndexScanState) -> *mut pg_sys::ExprState {
+    // SAFETY: a live node of a started plan; what is made for it lives as long as its query.
+    unsafe {
+        let state = &raw mut (*scan).ss.ps;
+        let plan = (*state).plan.cast::<pg_sys::IndexScan>();
+        let orders = PgList::<pg_sys::Node>::from_pg((*plan).indexorderbyorig);
+        let bound = orders.get_ptr(0).and_then(|order| first_bound((*plan).scan.plan.qual, order));
+        let Some(bound) = bound else { return std::ptr::null_mut() };
+        let mut memory = PgMemoryContexts::For((*(*state).state).es_query_cxt);
+        memory.switch_to(|_| pg_sys::ExecInitExpr(bound.cast(), state))
     }
 }
 
@@ -144,12 +162,8 @@ unsafe fn remember(limited: Limited) {
 /// What is wanted of a scan.
 #[derive(Clone, Copy)]
 pub struct Wish {
-    /// Rows that will be taken, if known.
-    pub limit: Option<u64>,
-    /// Share of the rows that the planner expects to pass the filter.
-    pub passing: f32,
-    /// Whether nothing above will stop before the last row.
-    pub everything: bool,
+    /// How much, up to which value.
+    pub wanted: Wanted,
     qual: *mut pg_sys::ExprState,
     /// The index conditions, where they must be rechecked; else null.
     recheck: *mut pg_sys::ExprState,
@@ -161,9 +175,7 @@ pub struct Wish {
 impl Default for Wish {
     fn default() -> Self {
         Self {
-            limit: None,
-            passing: 1.0,
-            everything: false,
+            wanted: Wanted::default(),
             qual: std::ptr::null_mut(),
             recheck: std::ptr::null_mut(),
             context: std::ptr::null_mut(),
@@ -206,16 +218,22 @@ pub unsafe fn wish(scan: pg_sys::IndexScanDesc, recheck: bool) -> Wish {
         // SAFETY: entries are removed before their nodes are freed.
         all.iter().find(|l| unsafe { (*l.scan).iss_ScanDesc } == scan).copied()
     });
-    let Some(Limited { scan: node, limit, .. }) = found else { return Wish::default() };
+    let Some(Limited { scan: node, limit, threshold, .. }) = found else { return Wish::default() };
     // SAFETY: as above; ExecLimit evaluates its counts before it asks its child for a row.
     unsafe {
+        let ceiling = match threshold.is_null() {
+            true => f64::INFINITY,
+            false => evaluate(threshold, (*node).ss.ps.ps_ExprContext),
+        };
         if limit.is_null() || (*limit).noCount {
-            return Wish { everything: true, ..Wish::default() };
+            let wanted = Wanted { everything: true, ceiling, ..Wanted::default() };
+            return Wish { wanted, ..Wish::default() };
         }
         let state = &(*node).ss.ps;
         if !state.qual.is_null() && pg_sys::contain_volatile_functions((*state.plan).qual.cast()) {
             // The executor must be the only one to evaluate it.
-            return Wish::default();
+            let wanted = Wanted { ceiling, ..Wanted::default() };
+            return Wish { wanted, ..Wish::default() };
         }
         let table = f64::from((*(*(*scan).heapRelation).rd_rel).reltuples);
         let expected = (*state.plan).plan_rows / table;
@@ -225,9 +243,7 @@ pub unsafe fn wish(scan: pg_sys::IndexScanDesc, recheck: bool) -> Wish {
         let ties = i64::from((*limit).limitOption == pg_sys::LimitOption::LIMIT_OPTION_WITH_TIES);
         let rows = (*limit).count.saturating_add((*limit).offset).saturating_add(ties);
         Wish {
-            limit: Some(rows.max(1) as u64),
-            passing,
-            everything: false,
+            wanted: Wanted { limit: Some(rows.max(1) as u64), passing, ceiling, everything: false },
             qual: state.qual,
             recheck: if recheck { (*node).indexqualorig } else { std::ptr::null_mut() },
             context: state.ps_ExprContext,

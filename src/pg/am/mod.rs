@@ -11,6 +11,7 @@ mod opclass;
 mod recalibrate;
 mod recall;
 mod scan;
+mod threshold;
 mod vacuum;
 mod validate;
 

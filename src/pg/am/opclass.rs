@@ -87,7 +87,8 @@ pub fn indexed(index: pg_sys::Relation) -> Result<(Indexed, Metric)> {
     if number == UNSUPPORTED {
         // SAFETY: an open index has its operator families.
         let name = unsafe { CStr::from_ptr(pg_sys::get_opfamily_name(*(*index).rd_opfamily, false)) };
-        let message = format!("operator class \"{}\" is not supported by ivf indexes", name.to_string_lossy());
+        let message =
+            format!("operator class \"{}\" is not supported by ivf indexes", name.to_string_lossy());
         return Err(Error::new(Kind::NotSupported, message).with_hint(
             "Queries by this distance work without an index; l2, inner product and cosine of vector and halfvec, \
              and Hamming distance of bit, can be indexed.",

@@ -18,8 +18,9 @@ use crate::ivf::search::{Nearest, Rows, Search};
 use crate::page::Tid;
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::error::{OrRaise, in_index, raise};
+use crate::pg::guc::{self, Wanted};
 use crate::pg::options::IndexOptions;
-use crate::pg::{guc, relation_name};
+use crate::pg::relation_name;
 use crate::value::Metric;
 
 const MOST_QUERIES: i32 = 10_000;
@@ -168,8 +169,11 @@ unsafe fn exact(
 fn approximate(index: pg_sys::Relation, heap: &mut Heap, queries: &[Query], k: i32) -> Result<Report> {
     let store = IndexStore::new(index, Logging::EachChange);
     let directory = directory(&store)?;
-    let settings =
-        guc::settings(&IndexOptions::of(index), directory.lists(), Some(k as u64), 1.0, false);
+    let settings = guc::settings(
+        &IndexOptions::of(index),
+        directory.lists(),
+        Wanted { limit: Some(k as u64), ..Wanted::default() },
+    );
     let mut search = Search::new(directory, settings);
     let mut times = Vec::new();
     let mut recalls = Vec::new();

@@ -208,7 +208,7 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
             heap.wish = wish;
         }
         let options = IndexOptions::of((*scan).indexRelation);
-        let settings = guc::settings(&options, directory.lists(), wish.limit, wish.passing, wish.everything);
+        let settings = guc::settings(&options, directory.lists(), wish.wanted);
         let search = match state.search.take() {
             Some(search) if search.reads(&directory) => search,
             _ => Search::new(directory, settings),

@@ -167,7 +167,11 @@ impl Array {
     }
 
     /// The numbers of an array that is to become a value of `typmod` dimensions, as `real`.
-    pub fn numbers(mut self, check: impl Fn(usize) -> error::Result<()>, typmod: i32) -> error::Result<Vec<f32>> {
+    pub fn numbers(
+        mut self,
+        check: impl Fn(usize) -> error::Result<()>,
+        typmod: i32,
+    ) -> error::Result<Vec<f32>> {
         self.check_flat()?;
         check(self.len())?;
         check_typmod(typmod, self.len())?;

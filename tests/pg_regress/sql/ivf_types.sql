@@ -42,7 +42,7 @@ VACUUM items;
 INSERT INTO items SELECT id + 10000, v, h, b FROM items WHERE id < 500;
 SELECT orders($$h <=> (SELECT h FROM items WHERE id = 77)$$);
 SELECT orders($$b <~> (SELECT b FROM items WHERE id = 902)$$);
-SELECT relname, (ivf_check(oid, true)) ->> 'rows' AS rows FROM pg_class WHERE relname IN ('half_l2', 'half_cosine', 'bits', 'quantized') ORDER BY 1;
+SELECT relname, ivf_check(oid, true) ->> 'live' AS rows FROM pg_class WHERE relname IN ('half_l2', 'half_cosine', 'bits', 'quantized') ORDER BY 1;
 SELECT ivf_index_info('bits') ->> 'metric' AS metric, (ivf_recall('bits', 20) ->> 'recall')::float > 0.999 AS exact,
 	(ivf_recall('half_ip', 20) ->> 'recall')::float > 0.999 AS exact_half;
 RESET ivf.recall_target;
@@ -53,11 +53,15 @@ SELECT count(*) FROM (SELECT * FROM (SELECT id, v FROM items ORDER BY binary_qua
 	ORDER BY v <=> '[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]' LIMIT 10) y;
 
 -- Functions by name are their operators
-SET enable_seqscan = off; SET enable_sort = off;
-EXPLAIN (COSTS OFF) SELECT id FROM items ORDER BY l2_distance(h, (SELECT h FROM items WHERE id = 5)) LIMIT 3;
-EXPLAIN (COSTS OFF) SELECT id FROM items ORDER BY cosine_distance(h, (SELECT h FROM items WHERE id = 5)) LIMIT 3;
-EXPLAIN (COSTS OFF) SELECT id FROM items ORDER BY halfvec_negative_inner_product(h, (SELECT h FROM items WHERE id = 5)) LIMIT 3;
-EXPLAIN (COSTS OFF) SELECT id FROM items ORDER BY hamming_distance(b, (SELECT b FROM items WHERE id = 5)) LIMIT 3;
+SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_sort = off;
+PREPARE l2(halfvec) AS SELECT id FROM items ORDER BY l2_distance(h, $1) LIMIT 3;
+PREPARE cosine(halfvec) AS SELECT id FROM items ORDER BY cosine_distance(h, $1) LIMIT 3;
+PREPARE ip(halfvec) AS SELECT id FROM items ORDER BY halfvec_negative_inner_product($1, h) LIMIT 3;
+PREPARE hamming(bit) AS SELECT id FROM items ORDER BY hamming_distance(b, $1) LIMIT 3;
+EXPLAIN (COSTS OFF) EXECUTE l2(NULL);
+EXPLAIN (COSTS OFF) EXECUTE cosine(NULL);
+EXPLAIN (COSTS OFF) EXECUTE ip(NULL);
+EXPLAIN (COSTS OFF) EXECUTE hamming(NULL);
 RESET enable_seqscan; RESET enable_sort;
 
 -- Queries and columns that do not fit

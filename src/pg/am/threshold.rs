@@ -1,0 +1,84 @@
+//! Distance thresholds: a filter `embedding <-> $1 < r` above a scan in the order of `embedding <-> $1` says where
+//! the scan may end.
+
+use pgrx::{FromDatum, PgList, pg_sys};
+
+/// `<` and `<=` of float8, and their commutators `>` and `>=` (pg_operator.dat).
+const LESS: [u32; 2] = [672, 673];
+const GREATER: [u32; 2] = [674, 675];
+
+/// The bound `r` in a clause `d < r`, `d <= r`, `r > d` or `r >= d`, where `d` is `order`, the one expression that a
+/// scan is ordered by. `None` for other clauses, or if the bound depends on the row.
+///
+/// # Safety
+/// Both are expressions of one scan, of the planner's or of the plan.
+pub unsafe fn bound(clause: *mut pg_sys::Node, order: *mut pg_sys::Node) -> Option<*mut pg_sys::Node> {
+    // SAFETY: a node's tag tells its type.
+    unsafe {
+        let clause = operation(clause)?;
+        let (left, right) = arguments(clause)?;
+        let operator = (*clause).opno.to_u32();
+        let (distance, bound) = match operator {
+            _ if LESS.contains(&operator) => (left, right),
+            _ if GREATER.contains(&operator) => (right, left),
+            _ => return None,
+        };
+        let fixed = !pg_sys::contain_var_clause(bound) && !pg_sys::contain_volatile_functions(bound);
+        (fixed && is_same(distance, order)).then_some(bound)
+    }
+}
+
+/// The bound of the first clause of a list that has one.
+///
+/// # Safety
+/// As for [`bound`]; the clauses are expressions or the planner's nodes around them.
+pub unsafe fn first_bound(clauses: *mut pg_sys::List, order: *mut pg_sys::Node) -> Option<*mut pg_sys::Node> {
+    // SAFETY: a node's tag tells its type.
+    unsafe {
+        PgList::<pg_sys::Node>::from_pg(clauses).iter_ptr().find_map(|clause| match (*clause).type_ {
+            pg_sys::NodeTag::T_RestrictInfo => {
+                bound((*clause.cast::<pg_sys::RestrictInfo>()).clause.cast(), order)
+            }
+            _ => bound(clause, order),
+        })
+    }
+}
+
+/// The value of a bound, evaluated; infinite if it is NULL, which no row passes, or NaN, which all do.
+///
+/// # Safety
+/// The expression was initialised for the node that the context belongs to.
+pub unsafe fn evaluate(bound: *mut pg_sys::ExprState, context: *mut pg_sys::ExprContext) -> f64 {
+    // SAFETY: as ExecEvalExpr does (executor.h); the bound is a float8.
+    unsafe {
+        let Some(evaluate) = (*bound).evalfunc else { return f64::INFINITY };
+        let mut null = false;
+        let datum = pg_sys::ffi::pg_guard_ffi_boundary(|| evaluate(bound, context, &raw mut null));
+        f64::from_datum(datum, null).filter(|value| !value.is_nan()).unwrap_or(f64::INFINITY)
+    }
+}
+
+unsafe fn operation(node: *mut pg_sys::Node) -> Option<*mut pg_sys::OpExpr> {
+    // SAFETY: null or a node, whose tag tells its type.
+    unsafe { (node.as_ref()?.type_ == pg_sys::NodeTag::T_OpExpr).then_some(node.cast()) }
+}
+
+unsafe fn arguments(operation: *mut pg_sys::OpExpr) -> Option<(*mut pg_sys::Node, *mut pg_sys::Node)> {
+    // SAFETY: the caller passes an operation.
+    let arguments = unsafe { PgList::<pg_sys::Node>::from_pg((*operation).args) };
+    Some((arguments.get_ptr(0)?, arguments.get_ptr(1)?))
+}
+
+/// Whether two expressions are one operation of the same arguments, in either order: distances commute.
+unsafe fn is_same(a: *mut pg_sys::Node, b: *mut pg_sys::Node) -> bool {
+    let equal = |a: *mut pg_sys::Node, b: *mut pg_sys::Node| {
+        // SAFETY: both are expressions.
+        unsafe { pg_sys::equal(a.cast(), b.cast()) }
+    };
+    // SAFETY: the caller passes expressions.
+    unsafe {
+        let (Some(x), Some(y)) = (operation(a), operation(b)) else { return false };
+        let (Some((a, b)), Some((c, d))) = (arguments(x), arguments(y)) else { return false };
+        (*x).opno == (*y).opno && (equal(a, c) && equal(b, d) || equal(a, d) && equal(b, c))
+    }
+}

@@ -1,0 +1,61 @@
+-- Distance thresholds: a scan in the order of the distance ends at them.
+CREATE TABLE items (id int PRIMARY KEY, kind int, e vector(16));
+INSERT INTO items SELECT i, i % 5, (SELECT array_agg(sin(i * 0.7 + j * (i % 13 + 1))) FROM generate_series(1, 16) j)::vector(16)
+	FROM generate_series(1, 20000) i;
+CREATE INDEX ON items USING ivf (e);
+ANALYZE items;
+SELECT e AS q FROM items WHERE id = 777 \gset
+
+-- The plan of each, and whether it gives the rows of a sequential scan
+CREATE FUNCTION same(query text) RETURNS TABLE (plan text, rows bigint, equal bool, fetched_less bool) LANGUAGE plpgsql AS $$
+DECLARE line text; fast text[]; slow text[];
+BEGIN
+	PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true);
+	FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
+		IF line LIKE '%Scan%' THEN plan := trim(regexp_replace(line, '->', '')); END IF;
+	END LOOP;
+	PERFORM set_config('ivf.recall_target', '1', true);
+	EXECUTE format('SELECT array_agg(x::text) FROM (%s) x', query) INTO fast;
+	fetched_less := (ivf_last_scan() ->> 'heap_rows')::int < 3 * coalesce(cardinality(fast), 0) + 200;
+	PERFORM set_config('enable_indexscan', 'off', true), set_config('enable_sort', 'on', true);
+	EXECUTE format('SELECT array_agg(x::text) FROM (%s) x', query) INTO slow;
+	PERFORM set_config('enable_indexscan', 'on', true);
+	rows := coalesce(cardinality(fast), 0);
+	equal := fast IS NOT DISTINCT FROM slow;
+	RETURN NEXT;
+END $$;
+SELECT * FROM same(format('SELECT id, e <-> %L AS d FROM items WHERE e <-> %1$L < 0.7 ORDER BY e <-> %1$L', :'q'));
+SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L <= 0.7 ORDER BY e <-> %1$L LIMIT 10', :'q'));
+SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L <= 0.7 ORDER BY e <-> %1$L LIMIT 100000', :'q'));
+SELECT * FROM same(format('SELECT id FROM items WHERE 0.7 > %L <-> e ORDER BY e <-> %1$L LIMIT 50', :'q'));
+SELECT * FROM same(format('SELECT id FROM items WHERE l2_distance(e, %L) < 0.7 AND kind = 2 ORDER BY e <-> %1$L LIMIT 50', :'q'));
+SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L < -1 ORDER BY e <-> %1$L LIMIT 5', :'q'));
+SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L < NULL ORDER BY e <-> %1$L LIMIT 5', :'q'));
+SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L < (SELECT 0.5 + 0.2) ORDER BY e <-> %1$L LIMIT 500', :'q'));
+
+-- A threshold for another query, or of another operator, or that differs by row, ends nothing
+SELECT equal FROM same(format('SELECT id FROM items WHERE e <-> array_fill(0.5, ARRAY[16])::vector < 2.5 ORDER BY e <-> %L LIMIT 50', :'q'));
+SELECT equal FROM same(format('SELECT id FROM items WHERE e <=> %L < 0.01 ORDER BY e <-> %1$L LIMIT 50', :'q'));
+SELECT equal FROM same(format('SELECT id FROM items WHERE e <-> %L < kind ORDER BY e <-> %1$L LIMIT 50', :'q'));
+SELECT equal FROM same(format('SELECT id FROM items WHERE e <-> %L > 2.5 ORDER BY e <-> %1$L LIMIT 50', :'q'));
+
+-- Parameters, also one that differs with each rescan
+SET plan_cache_mode = force_generic_plan;
+PREPARE near(vector, float8) AS SELECT count(*), max(d) <= $2 AS within FROM (SELECT e <-> $1 AS d FROM items WHERE e <-> $1 <= $2 ORDER BY e <-> $1 LIMIT 1000) x;
+EXECUTE near(:'q', 0.3);
+EXECUTE near(:'q', 0.7);
+EXECUTE near(:'q', 'NaN');
+SELECT r, n FROM (VALUES (0.3::float8), (0.7), (0.1)) t (r),
+	LATERAL (SELECT count(*) AS n FROM (SELECT FROM items WHERE e <-> :'q' <= r ORDER BY e <-> :'q' LIMIT 1000) x) y;
+SET enable_indexscan = off;
+SELECT r, (SELECT count(*) FROM items WHERE e <-> :'q' <= r) AS n FROM (VALUES (0.3::float8), (0.7), (0.1)) t (r);
+RESET enable_indexscan;
+
+-- Functions by name are their operators
+SET enable_seqscan = off; SET enable_sort = off;
+PREPARE by_name(vector) AS SELECT id FROM items ORDER BY l2_distance(e, $1) LIMIT 3;
+EXPLAIN (COSTS OFF) EXECUTE by_name(:'q');
+PREPARE by_name2(vector) AS SELECT id FROM items ORDER BY l2_distance($1, e) LIMIT 3;
+EXPLAIN (COSTS OFF) EXECUTE by_name2(:'q');
+DROP FUNCTION same;
+DROP TABLE items;
