@@ -17,5 +17,8 @@ fi
 mkdir -p "$target"
 sudo=()
 [ -w "$target" ] || sudo=(sudo)
-${sudo[@]+"${sudo[@]}"} install -m 644 "$ROOT"/sql/compat/vector.control "$ROOT"/sql/compat/vector--*.sql "$target/"
+for file in "$ROOT"/sql/compat/vector.control "$ROOT"/sql/compat/vector--*.sql; do
+    # What is there already may be being read.
+    cmp -s "$file" "$target/${file##*/}" || ${sudo[@]+"${sudo[@]}"} install -m 644 "$file" "$target/"
+done
 say "extension vector installed into $target"

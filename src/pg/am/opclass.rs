@@ -81,14 +81,28 @@ pub fn support_number(index: pg_sys::Relation, column: usize) -> Result<i16> {
     }
 }
 
+/// The name of the operator family of an index's first column, which is that of its class.
+fn family_name(index: pg_sys::Relation) -> String {
+    // SAFETY: an open index has its operator families; the entry is released after the name was copied.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::OPFAMILYOID as i32;
+        let entry = pg_sys::SearchSysCache1(cache, (*(*index).rd_opfamily).into());
+        if entry.is_null() {
+            return String::new();
+        }
+        let family = pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_opfamily>(entry);
+        let name = CStr::from_ptr((*family).opfname.data.as_ptr()).to_string_lossy().into_owned();
+        pg_sys::ReleaseSysCache(entry);
+        name
+    }
+}
+
 /// What an open index is over and its metric, from its operator class.
 pub fn indexed(index: pg_sys::Relation) -> Result<(Indexed, Metric)> {
     let number = support_number(index, 0)?;
     if number == UNSUPPORTED {
-        // SAFETY: an open index has its operator families.
-        let name = unsafe { CStr::from_ptr(pg_sys::get_opfamily_name(*(*index).rd_opfamily, false)) };
-        let message =
-            format!("operator class \"{}\" is not supported by ivf indexes", name.to_string_lossy());
+        let name = family_name(index);
+        let message = format!("operator class \"{name}\" is not supported by ivf indexes");
         return Err(Error::new(Kind::NotSupported, message).with_hint(
             "Queries by this distance work without an index; l2, inner product and cosine of vector and halfvec, \
              and Hamming distance of bit, can be indexed.",

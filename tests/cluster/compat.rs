@@ -1,0 +1,199 @@
+//! The extension `vector` over `vector_search`: pgvector's index DDL, settings and dumps, as apps use them.
+
+use crate::harness::{Server, major};
+use std::process::Command;
+
+/// A server and where it finds the extension.
+struct Compat {
+    server: Server,
+    place: String,
+}
+
+impl std::ops::Deref for Compat {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+impl Drop for Compat {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.place);
+    }
+}
+
+/// A server on which `CREATE EXTENSION vector` finds ours, though pgvector may be installed.
+fn server(name: &str) -> Compat {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/install_compat.sh");
+    let pg_config = std::env::var("VECTOR_SEARCH_PG_CONFIG").unwrap();
+    let mut install = Command::new(script);
+    install.arg(pg_config);
+    let place = format!("/tmp/vs-compat-{}-{name}", std::process::id());
+    let mut conf = vec!["fsync = off".to_owned()];
+    if major() >= 18 {
+        install.arg(format!("{place}/extension"));
+        conf.push(format!("extension_control_path = '{place}:$system'"));
+    }
+    let output = install.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let conf: Vec<&str> = conf.iter().map(String::as_str).collect();
+    let server = Server::new(name, &conf);
+    server.sql("CREATE EXTENSION vector");
+    Compat { server, place }
+}
+
+const ITEMS: &str = "
+CREATE TABLE items (id bigserial PRIMARY KEY, embedding vector(32), half halfvec(32), bits bit(64));
+INSERT INTO items (embedding, half, bits)
+    SELECT v, v, (hashint8(i)::bit(32) || hashint8(i + 1)::bit(32))::bit(64) FROM (
+    SELECT i, (SELECT array_agg(sin(i * 0.37 + j * (i % 17 + 1))) FROM generate_series(1, 32) j)::vector(32) v
+    FROM generate_series(1, 15000) i) x;
+";
+
+fn lists(server: &Compat, settings: &str, index: &str, order: &str) -> f64 {
+    let script = format!(
+        "SET enable_seqscan = off; {settings} \
+         SELECT count(*) FROM (SELECT id FROM items ORDER BY {order} LIMIT 10) x \\g /dev/null\n\
+         SELECT (ivf_last_scan() ->> 'lists')::float / (ivf_index_info('{index}') ->> 'lists')::float"
+    );
+    server.sql(&script).parse().unwrap()
+}
+
+#[test]
+fn pgvectors_indexes_are_served() {
+    let server = server("compat");
+    server.sql(ITEMS);
+    // The forms that frameworks emit, in either case of the names.
+    for index in [
+        "CREATE INDEX hnsw_l2 ON items USING hnsw (embedding vector_l2_ops) WITH (m = 16, ef_construction = 64)",
+        "CREATE INDEX CONCURRENTLY hnsw_cosine ON items USING HNSW (embedding vector_cosine_ops)",
+        "CREATE INDEX hnsw_ip ON items USING hnsw (embedding vector_ip_ops)",
+        "CREATE INDEX hnsw_half ON items USING hnsw (half halfvec_cosine_ops)",
+        "CREATE INDEX hnsw_cast ON items USING hnsw ((embedding::halfvec(32)) halfvec_l2_ops)",
+        "CREATE INDEX hnsw_bits ON items USING hnsw (bits bit_hamming_ops)",
+        "CREATE INDEX flat ON items USING ivfflat (embedding) WITH (lists = 100)",
+        "CREATE INDEX flat_ip ON items USING ivfflat (embedding vector_ip_ops) WITH (lists = '100')",
+        "CREATE INDEX flat_cosine ON items USING ivfflat (embedding vector_cosine_ops)",
+        "CREATE INDEX flat_half ON items USING ivfflat (half halfvec_l2_ops)",
+        "CREATE INDEX flat_bits ON items USING ivfflat ((binary_quantize(embedding)::bit(32)) bit_hamming_ops)",
+    ] {
+        server.sql(index);
+    }
+    assert_eq!(server.sql("SELECT count(ivf_check(i.indexrelid, true)) FROM pg_index i WHERE indrelid = 'items'::regclass AND NOT indisprimary"), "11");
+    assert_eq!(
+        server.sql("SELECT reloptions FROM pg_class WHERE relname = 'hnsw_l2'"),
+        "{m=16,ef_construction=64}"
+    );
+    assert_eq!(server.sql("SELECT bool_and(amvalidate(oid)) FROM pg_opclass WHERE opcmethod IN (SELECT oid FROM pg_am WHERE amname IN ('hnsw', 'ivfflat')) AND opcname !~ 'l1|jaccard|sparse'"), "t");
+    for (order, index) in [
+        ("embedding <=> (SELECT embedding FROM items WHERE id = 7)", "cosine"),
+        ("bits <~> (SELECT bits FROM items WHERE id = 7)", "hnsw_bits"),
+    ] {
+        let plan = server
+            .sql(&format!("SET enable_seqscan = off; EXPLAIN SELECT id FROM items ORDER BY {order} LIMIT 5"));
+        assert!(plan.contains("Index Scan using") && plan.contains(index), "{plan}");
+    }
+    let recall = server.sql("SELECT min((ivf_recall(c) ->> 'recall')::float) FROM unnest('{hnsw_l2,hnsw_half,flat_cosine}'::regclass[]) c");
+    assert!(recall.parse::<f64>().unwrap() > 0.9, "{recall}");
+}
+
+#[test]
+fn pgvectors_settings_raise_the_effort() {
+    let server = server("compat-settings");
+    server.sql(ITEMS);
+    server.sql("CREATE INDEX graph ON items USING hnsw (embedding vector_l2_ops)");
+    server.sql("CREATE INDEX flat ON items USING ivfflat (half halfvec_l2_ops) WITH (lists = 50)");
+    let l2 = "embedding <-> (SELECT embedding FROM items WHERE id = 7)";
+    let half = "half <-> (SELECT half FROM items WHERE id = 7)";
+    let usual = lists(&server, "", "graph", l2);
+    assert_eq!(lists(&server, "SET hnsw.ef_search = 10;", "graph", l2), usual, "less is not asked for");
+    assert!(lists(&server, "SET hnsw.ef_search = 400;", "graph", l2) > usual);
+    assert_eq!(
+        lists(&server, "SET hnsw.ef_search = 'many'; SET hnsw.iterative_scan = strict_order;", "graph", l2),
+        usual
+    );
+    assert!(lists(&server, "", "flat", half) < 0.5);
+    let share = lists(
+        &server,
+        "SET ivfflat.probes = 25; SET LOCAL ivfflat.iterative_scan = relaxed_order;",
+        "flat",
+        half,
+    );
+    assert!((0.5..0.6).contains(&share), "{share}");
+    assert_eq!(lists(&server, "SET ivfflat.probes = 5000;", "flat", half), 1.0);
+    assert_eq!(
+        lists(
+            &server,
+            "SET hnsw.ef_search = 1000; SET ivfflat.probes = 5000; SET ivf.recall_target = 0.95;",
+            "graph",
+            l2
+        ),
+        lists(&server, "SET hnsw.ef_search = 1000;", "graph", l2)
+    );
+}
+
+#[test]
+fn what_cannot_be_served_is_said() {
+    let server = server("compat-errors");
+    server.sql("CREATE TABLE t (v vector(3), h halfvec(3), s sparsevec(3), b bit(3), n vector)");
+    for (index, what) in [
+        ("hnsw (v vector_l1_ops)", "0A000: operator class \"vector_l1_ops\" is not supported by ivf indexes"),
+        ("hnsw (h halfvec_l1_ops)", "0A000: operator class \"halfvec_l1_ops\""),
+        ("hnsw (b bit_jaccard_ops)", "0A000: operator class \"bit_jaccard_ops\""),
+        ("hnsw (s sparsevec_l2_ops)", "0A000: operator class \"sparsevec_l2_ops\""),
+        ("hnsw (v)", "has no default operator class for access method \"hnsw\""),
+        ("hnsw (n vector_l2_ops)", "22023: column does not have dimensions"),
+        ("hnsw (v vector_l2_ops) WITH (m = 1)", "value 1 out of bounds for option \"m\""),
+        (
+            "hnsw (v vector_l2_ops) WITH (m = 40)",
+            "22023: ef_construction must be greater than or equal to 2 * m",
+        ),
+        ("hnsw (v vector_l2_ops) WITH (lists = 1)", "unrecognized parameter \"lists\""),
+        ("ivfflat (v) WITH (lists = 0)", "value 0 out of bounds for option \"lists\""),
+        ("ivfflat (v) WITH (bits = 4)", "unrecognized parameter \"bits\""),
+    ] {
+        let error = server.try_sql(&format!("CREATE INDEX ON t USING {index}")).unwrap_err();
+        assert!(error.contains(what), "{index}: {error}");
+    }
+    let mut said = server
+        .start_sql("CREATE INDEX ON t USING hnsw (v vector_l2_ops); CREATE INDEX ON t USING ivfflat (v);");
+    said.stdout.take();
+    let said = said.wait_with_output().unwrap();
+    let notices = String::from_utf8(said.stderr).unwrap();
+    assert_eq!(notices.matches("is served by vector_search's ivf").count(), 1, "{notices}");
+    // Nothing of this stops the extensions from going as they came.
+    server.sql("DROP EXTENSION vector CASCADE; DROP EXTENSION vector_search CASCADE");
+}
+
+/// A dump of pgvector's database as `pg_dump` writes it.
+const DUMP: &str = r#"
+SELECT pg_catalog.set_config('search_path', '', false);
+CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA public;
+COMMENT ON EXTENSION vector IS 'vector data type and ivfflat and hnsw access methods';
+CREATE TABLE public.docs (id bigint NOT NULL, embedding public.vector(3), half public.halfvec(3), sparse public.sparsevec(5), bits bit(3),
+    many public.vector(3)[], CONSTRAINT near CHECK (((embedding OPERATOR(public.<->) '[0,0,0]'::public.vector) < (10)::double precision)));
+COPY public.docs (id, embedding, half, sparse, bits, many) FROM stdin;
+1	[1,2,3]	[1,2,3]	{1:1,5:2}/5	101	{"[1,2,3]","[4,5,6]"}
+2	[4,5,6]	\N	\N	\N	\N
+\.
+CREATE INDEX docs_embedding_idx ON public.docs USING hnsw (embedding public.vector_cosine_ops) WITH (m='16', ef_construction='64');
+CREATE INDEX docs_half_idx ON public.docs USING ivfflat (half public.halfvec_l2_ops) WITH (lists='10');
+CREATE INDEX docs_bits_idx ON public.docs USING hnsw (bits public.bit_hamming_ops);
+CREATE INDEX docs_order_idx ON public.docs USING btree (embedding);
+"#;
+
+#[test]
+fn a_dump_of_pgvectors_is_restored() {
+    let server = server("compat-dump");
+    server.sql("DROP EXTENSION vector");
+    server.sql(DUMP);
+    assert_eq!(server.sql("SELECT sparse, many[2] FROM docs WHERE id = 1"), "{1:1,5:2}/5|[4,5,6]");
+    assert_eq!(server.sql("SELECT id FROM docs ORDER BY embedding <=> '[4,5,6]' LIMIT 1"), "2");
+    let error = server.try_sql("INSERT INTO docs VALUES (3, '[90,0,0]')").unwrap_err();
+    assert!(error.contains("near"), "{error}");
+    // Both extensions move, together with what uses them.
+    server.sql("CREATE SCHEMA extensions; ALTER EXTENSION vector SET SCHEMA extensions; ALTER EXTENSION vector_search SET SCHEMA extensions");
+    assert_eq!(server.sql("SET search_path = public, extensions; SELECT id FROM docs ORDER BY embedding <=> '[4,5,6]' LIMIT 1"), "2");
+    server.sql("REINDEX TABLE docs; INSERT INTO docs VALUES (4, '[1,1,1]'); VACUUM docs");
+}
