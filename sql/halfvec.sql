@@ -204,7 +204,7 @@ CREATE OPERATOR = (
 CREATE OPERATOR <> (
 	LEFTARG = halfvec, RIGHTARG = halfvec, PROCEDURE = halfvec_ne,
 	COMMUTATOR = <>, NEGATOR = =,
-	RESTRICT = eqsel, JOIN = eqjoinsel
+	RESTRICT = neqsel, JOIN = neqjoinsel
 );
 
 CREATE OPERATOR >= (

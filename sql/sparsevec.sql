@@ -124,7 +124,7 @@ CREATE OPERATOR = (
 CREATE OPERATOR <> (
 	LEFTARG = sparsevec, RIGHTARG = sparsevec, PROCEDURE = sparsevec_ne,
 	COMMUTATOR = <>, NEGATOR = =,
-	RESTRICT = eqsel, JOIN = eqjoinsel
+	RESTRICT = neqsel, JOIN = neqjoinsel
 );
 
 CREATE OPERATOR >= (

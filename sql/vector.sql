@@ -207,7 +207,7 @@ CREATE OPERATOR = (
 CREATE OPERATOR <> (
 	LEFTARG = vector, RIGHTARG = vector, PROCEDURE = vector_ne,
 	COMMUTATOR = <>, NEGATOR = =,
-	RESTRICT = eqsel, JOIN = eqjoinsel
+	RESTRICT = neqsel, JOIN = neqjoinsel
 );
 
 CREATE OPERATOR >= (

@@ -93,6 +93,13 @@ impl Server {
         }
     }
 
+    /// How another server connects to this one.
+    pub fn conninfo(&self) -> String {
+        let value =
+            |name: &str| self.env.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v.trim_matches('\''));
+        format!("host={} port={} user=postgres dbname=postgres", value("PGHOST"), value("PGPORT"))
+    }
+
     /// The process number of the postmaster.
     pub fn postmaster(&self) -> String {
         self.sql("SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)")

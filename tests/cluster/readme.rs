@@ -2,12 +2,12 @@
 
 use crate::harness::Server;
 
-#[test]
-fn the_readme_runs_as_it_stands() {
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+/// The SQL blocks of a file of the checkout.
+pub fn sql_blocks(file: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let mut blocks = Vec::new();
     let mut block: Option<String> = None;
-    for line in readme.lines() {
+    for line in text.lines() {
         match (&mut block, line.trim_end()) {
             (None, "```sql") => block = Some(String::new()),
             (Some(_), "```") => blocks.extend(block.take()),
@@ -18,6 +18,12 @@ fn the_readme_runs_as_it_stands() {
             (None, _) => {}
         }
     }
+    blocks
+}
+
+#[test]
+fn the_readme_runs_as_it_stands() {
+    let blocks = sql_blocks("README.md");
     assert!(blocks.len() >= 4, "the README has {} SQL blocks", blocks.len());
     let server = Server::new("readme", &["fsync = off"]);
     server.sql("DROP EXTENSION vector_search");

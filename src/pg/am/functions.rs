@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use pgrx::prelude::*;
 use pgrx::{JsonB, PgRelation, pg_sys};
 
-use super::{heap, opclass};
+use super::{directory, heap, opclass};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::code::is_indexed;
 use crate::ivf::{check, info};
@@ -43,6 +43,12 @@ pub(super) fn open(index: pg_sys::Oid, lock: pg_sys::LOCKMODE) -> Opened {
         raise(Error::new(Kind::InvalidParameter, format!("index \"{name}\" is not valid")).with_hint(hint));
     }
     Opened { index, table }
+}
+
+/// Dimensions of the rows in an index. Its column may have lost its own by ALTER TABLE.
+pub(super) fn dimensions(index: pg_sys::Relation) -> Result<usize> {
+    let store = IndexStore::new(index, Logging::EachChange);
+    Ok(directory(&store).map_err(|e| in_index(index, e))?.dims())
 }
 
 fn tick() -> Result<()> {
@@ -109,7 +115,7 @@ fn ivf_check(index: pg_sys::Oid, heap_all_indexed: bool) -> JsonB {
 unsafe fn compare(opened: &Opened, snapshot: pg_sys::Snapshot, rows: &HashSet<Tid>) {
     let index = opened.index.as_ptr();
     let (_, metric) = opclass::indexed(index).or_raise();
-    let dims = opclass::dimensions(index).or_raise();
+    let dims = dimensions(index).or_raise();
     let mut missing = None;
     let mut look = |row: Tid, vector: &[f32]| {
         if !rows.contains(&row) && is_indexed(metric, vector) {

@@ -5,9 +5,8 @@ use pgrx::{JsonB, pg_sys};
 use serde::Serialize;
 
 use super::build::random_seed;
-use super::functions::{Opened, json, open};
+use super::functions::{Opened, dimensions, json, open};
 use super::heap::Table;
-use super::opclass;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::build::{Progress, Source};
 use crate::ivf::calibrate::{Queries, queries_for, recalibrate};
@@ -79,7 +78,7 @@ fn renew(index: pg_sys::Oid, queries: impl FnOnce(&Opened, usize) -> (Vec<f32>, 
     }
     let opened = open(index, MAINTENANCE);
     let index = opened.index.as_ptr();
-    let dims = opclass::dimensions(index).or_raise();
+    let dims = dimensions(index).or_raise();
     let (vectors, queries) = queries(&opened, dims);
     let store = IndexStore::new(index, Logging::EachChange);
     let meta =

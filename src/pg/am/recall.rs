@@ -8,7 +8,7 @@ use pgrx::{JsonB, PgRelation, pg_sys};
 use serde::Serialize;
 
 use super::build::random_seed;
-use super::functions::{LOCK, Opened, json, open};
+use super::functions::{LOCK, Opened, dimensions, json, open};
 use super::heap::{Table, each_row};
 use super::scan::{Heap, Measured};
 use super::{directory, opclass};
@@ -70,7 +70,7 @@ fn ivf_recall(index: pg_sys::Oid, sample_size: i32, k: i32) -> JsonB {
     between("k", k, MOST_NEIGHBOURS);
     let opened = open(index, LOCK);
     let index = opened.index.as_ptr();
-    let dims = opclass::dimensions(index).or_raise();
+    let dims = dimensions(index).or_raise();
     let (indexed, metric) = opclass::indexed(index).or_raise();
     fits(sample_size as usize, dims, k as usize);
     // SAFETY: the relations stay open to the end; the snapshot is the statement's.
