@@ -16,3 +16,4 @@ mod pgvector;
 mod readme;
 mod recall;
 mod standby;
+mod upgrade;

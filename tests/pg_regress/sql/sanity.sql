@@ -4,7 +4,7 @@ SELECT classid, objid FROM pg_depend
 WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
   AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'vector_search');
 
-SELECT extversion, extrelocatable FROM pg_extension WHERE extname = 'vector_search';
+SELECT extversion = (SELECT default_version FROM pg_available_extensions a WHERE a.name = extname) AS current, extrelocatable FROM pg_extension WHERE extname = 'vector_search';
 
 -- Every function: volatility, strictness, parallel safety
 SELECT p.oid::regprocedure AS function, pg_get_function_result(p.oid) AS result, provolatile AS v,
