@@ -10,6 +10,8 @@ cd "$ROOT"
 if [ "${1:-}" != server ]; then
     say "tests without PostgreSQL"
     cargo test --locked --no-default-features
+    say "a minute of each fuzz target"
+    VECTOR_SEARCH_FUZZ_SECONDS=60 cargo test --locked --no-default-features --test fuzz
 fi
 
 if [ -n "${PG_CONFIG:-}" ]; then

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::page::Page;
-use super::store::{Change, MAX_CHANGE_PAGES, PageHandle, Store};
+use super::store::{Change, MAX_CHANGE_PAGES, PageHandle, Store, opened_twice};
 use crate::error::{Error, Kind, Result};
 
 /// A store in memory.
@@ -109,7 +109,9 @@ struct MemoryChange<'a> {
 
 impl Change for MemoryChange<'_> {
     fn open(&mut self, block: u32) -> Result<PageHandle> {
-        assert!(self.opened.iter().all(|o| o.block != block), "block {block} opened twice in one change");
+        if self.opened.iter().any(|o| o.block == block) {
+            return Err(opened_twice(block));
+        }
         let page = (*self.store.read(block)?).clone();
         Ok(self.push(Opened { block, page, state: State::Opened }))
     }

@@ -3,7 +3,7 @@
 use std::ops::{Deref, Range};
 
 use super::page::Page;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Pages that one change may touch (`MAX_GENERIC_XLOG_PAGES`): one change is one WAL record.
 pub const MAX_CHANGE_PAGES: usize = 4;
@@ -43,7 +43,10 @@ pub trait Store {
 /// The pages of one change. Pages are locked exclusively from `open` until the change ends, so every
 /// caller opens pages in the order list state → codes → extended → new pages.
 pub trait Change {
-    /// Locks an existing page. Opening the same block twice is a bug and panics.
+    /// Locks an existing page.
+    ///
+    /// # Errors
+    /// [`opened_twice`]: the index refers to the page where another belongs.
     fn open(&mut self, block: u32) -> Result<PageHandle>;
 
     /// Adds a page at the end of the store (all zero) and opens it.
@@ -60,4 +63,9 @@ pub trait Change {
     /// write: the pages that nothing points to yet go first. A flushed page no longer counts towards
     /// [`MAX_CHANGE_PAGES`] and is not written again in this change.
     fn flush(&mut self, handle: PageHandle) -> Result<()>;
+}
+
+/// What [`Change::open`] says of a page that the change has open already.
+pub fn opened_twice(block: u32) -> Error {
+    Error::corrupted(block, "two references that must differ lead to this page")
 }

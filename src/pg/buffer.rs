@@ -12,7 +12,7 @@ use pgrx::pg_sys;
 
 use super::recent::Recent;
 use crate::error::{Error, Result};
-use crate::page::store::{Change, MAX_CHANGE_PAGES, PageHandle};
+use crate::page::store::{Change, MAX_CHANGE_PAGES, PageHandle, opened_twice};
 use crate::page::{PAGE_SIZE, Page, Store};
 
 /// How changes reach the log.
@@ -262,7 +262,9 @@ unsafe fn copy(image: &Option<Box<Page>>, to: pg_sys::Page) {
 
 impl Change for BufferChange<'_> {
     fn open(&mut self, block: u32) -> Result<PageHandle> {
-        assert!(self.opened.iter().all(|o| o.block != block), "block {block} opened twice in one change");
+        if self.opened.iter().any(|o| o.block == block) {
+            return Err(opened_twice(block));
+        }
         self.store.exists(block)?;
         // SAFETY: the relation is open and the block exists.
         let buffer = unsafe {

@@ -1,6 +1,6 @@
 //! Every row that passes the filter columns, for queries that codes cannot order: NULL and zero queries, and values beyond f32's squares.
 
-use super::Rows;
+use super::{Rows, value_of};
 use super::filter::Filter;
 use super::pool::Ready;
 use crate::error::Result;
@@ -100,7 +100,7 @@ fn measure<S: Store>(
         walk::codes_pages(store, directory, list, |_, page| {
             live_rows(store, directory, filter, (list, page), &mut page_rows)?;
             for tid in page_rows.drain(..) {
-                if let Some(value) = rows.distance(tid)? {
+                if let Some(value) = value_of(rows, tid)? {
                     let value = if value.is_nan() { f64::NAN } else { value };
                     out.push(Ready { key: value, value, tid });
                 }

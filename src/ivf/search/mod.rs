@@ -28,8 +28,8 @@ pub use self::route::Router;
 pub use self::scan::{Candidate, Scanner, Sink, Stats};
 use super::code::to_point;
 use super::directory::Directory;
-use crate::error::Result;
-use crate::page::{PAGE_SIZE, Store, Tid};
+use crate::error::{Error, Result};
+use crate::page::{NO_BLOCK, PAGE_SIZE, Store, Tid};
 use crate::quant::QueryCode;
 use crate::value::Metric;
 
@@ -70,6 +70,16 @@ pub trait Rows {
     /// # Errors
     /// Whatever the evaluation raises.
     fn distance(&mut self, tid: Tid) -> Result<Option<f64>>;
+}
+
+/// The value of a row, if its address can be one: the server must not be asked for others, for to it the block that
+/// none is means a new one.
+fn value_of(rows: &mut dyn Rows, tid: Tid) -> Result<Option<f64>> {
+    if tid.offset == 0 || tid.block == NO_BLOCK {
+        let what = format!("({},{}) is no address of a row", tid.block, tid.offset);
+        return Err(Error::corrupted(0, what));
+    }
+    rows.distance(tid)
 }
 
 /// Rows in a first window when the consumer's wish is unknown.
@@ -286,7 +296,7 @@ impl Search {
         }
         self.rows_asked += 1;
         self.round.fetched += 1;
-        let value = rows.distance(tid)?;
+        let value = value_of(rows, tid)?;
         if self.filling() {
             self.fetched.insert(tid);
         }
