@@ -20,7 +20,7 @@ FUNCTIONS = {"build": build, "cold": steps.cold, "search": steps.search, "filter
              "insert": steps.inserts, "vacuum": steps.vacuum}
 # What is asked of our index alone.
 OURS = {"memory": steps.memory, "exact": steps.exact, "scaling": steps.scaling, "plans": steps.plans,
-        "column_cost": steps.column_cost}
+        "column_cost": steps.column_cost, "types": steps.types}
 
 
 def machine() -> dict:
@@ -45,7 +45,7 @@ def main() -> None:
     # Steps that an interrupted run has finished are kept.
     results = json.loads(path.read_text()) if path.exists() else {}
     described = {"name": data.name, "rows": len(data.rows), "dimensions": data.rows.shape[1],
-                 "queries": len(data.queries), "metric": data.metric}
+                 "queries": len(data.queries), "metric": data.metric} | ({} if data.kind == "vector" else {"type": data.kind})
     if results.get("data", described) != described:
         print(f"{path} is of other data: measured anew", flush=True)
         results = {}

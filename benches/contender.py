@@ -3,6 +3,7 @@
 import struct
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -17,8 +18,7 @@ import data as datasets
 sys.path.append(str(datasets.ROOT / "scripts"))
 from client import register_vector
 
-OPERATOR = {"cosine": "<=>", "l2": "<->", "ip": "<#>"}
-CLASS = {"cosine": "vector_cosine_ops", "l2": "vector_l2_ops", "ip": "vector_ip_ops"}
+OPERATOR = {"cosine": "<=>", "l2": "<->", "ip": "<#>", "hamming": "<~>"}
 
 
 class Contender:
@@ -54,13 +54,19 @@ def insert_rows(connection: psycopg.Connection, table: str, first: int, rows: np
     buckets, topics = datasets.buckets(first, len(rows)), data.topics(rows)
     with connection.cursor().copy(f"COPY {table} FROM STDIN (FORMAT binary)") as copy:
         copy.write(b"PGCOPY\n\xff\r\n\0" + bytes(8))
-        head = struct.pack(">HH", rows.shape[1], 0)
-        wide = rows.astype(">f4")
-        for i, row in enumerate(wide):
-            value = head + row.tobytes()
+        for i, value in enumerate(binary(rows, data.kind)):
             copy.write(struct.pack(">hiiiiii", 4, 4, first + i, 4, buckets[i], 4, topics[i])
                        + struct.pack(">i", len(value)) + value)
         copy.write(struct.pack(">h", -1))
+
+
+def binary(rows: np.ndarray, kind: str) -> Iterator[bytes]:
+    """The binary form of rows of a type."""
+    if kind == "bit":
+        head, wide = struct.pack(">i", rows.shape[1]), np.packbits(rows > 0, axis=1)
+    else:
+        head, wide = struct.pack(">HH", rows.shape[1], 0), rows.astype({"vector": ">f4", "halfvec": ">f2"}[kind])
+    return (head + row.tobytes() for row in wide)
 
 
 class Peak:
@@ -97,7 +103,7 @@ def create_index(connection: psycopg.Connection, contender: Contender, data: dat
     with Peak(connection) as peak:
         began = time.perf_counter()
         connection.execute(f"CREATE INDEX {name} ON {contender.table} USING {contender.method} "
-                           f"(e {CLASS[data.metric]}{columns}) {contender.options}")
+                           f"(e {data.kind}_{data.metric}_ops{columns}) {contender.options}")
         seconds = time.perf_counter() - began
     size = connection.execute(f"SELECT pg_relation_size('{contender.schema}.{name}')").fetchone()[0]
     return {"build_seconds": seconds, "index_bytes": size, "peak_mb": peak.kilobytes / 1024}
@@ -107,7 +113,7 @@ def build(contender: Contender, data: datasets.Data) -> dict:
     connection = connect(contender.schema)
     connection.execute(f"DROP TABLE IF EXISTS {contender.table}")
     connection.execute(f"CREATE TABLE {contender.table} (id int, bucket int, topic int, "
-                       f"e vector({data.rows.shape[1]}))")
+                       f"e {data.kind}({data.rows.shape[1]}))")
     insert_rows(connection, contender.table, 0, data.rows, data)
     connection.execute(f"VACUUM ANALYZE {contender.table}")
     connection.execute("CHECKPOINT")
@@ -120,7 +126,13 @@ def build(contender: Contender, data: datasets.Data) -> dict:
 
 def nearest(contender: Contender, data: datasets.Data, where: str = "", limit: int = 10) -> str:
     """The query that is measured."""
-    return f"SELECT id FROM {contender.table} {where} ORDER BY e {OPERATOR[data.metric]} %b LIMIT {limit}"
+    return f"SELECT id FROM {contender.table} {where} ORDER BY {order(data)} LIMIT {limit}"
+
+
+def order(data: datasets.Data) -> str:
+    """The distance to a query, which clients send as a vector."""
+    query = {"vector": "%b", "halfvec": "%b::halfvec", "bit": f"binary_quantize(%b)::bit({data.rows.shape[1]})"}
+    return f"e {OPERATOR[data.metric]} {query[data.kind]}"
 
 
 @dataclass

@@ -16,6 +16,8 @@ FILTERS = ("bucket", "topic")
 class Data:
     name: str
     metric: str
+    # The column's type: vector, halfvec or bit. Rows and queries are as that type holds them, bits as 0 and 1.
+    kind: str
     rows: np.ndarray
     queries: np.ndarray
     # The value of the tenth nearest row for each query: a row at most this far is a hit.
@@ -70,6 +72,7 @@ def distances(metric: str, rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
         return -(queries @ rows.T) / np.where(norms > 0, norms, np.inf)
     if metric == "ip":
         return -(queries @ rows.T)
+    # Squared Euclidean distance, which is Hamming distance of bits.
     return (rows * rows).sum(axis=1) - 2 * (queries @ rows.T)
 
 
@@ -125,7 +128,11 @@ def load() -> Data:
         rows, queries = rows[:-held_out], rows[-held_out:]
     rows = np.ascontiguousarray(rows[: int(os.environ.get("ROWS", len(rows)))])
     queries = np.ascontiguousarray(queries[:held_out])
-    metric = os.environ.get("METRIC", "cosine")
-    name = os.environ.get("NAME") or f"{path.stem}-{len(rows)}x{rows.shape[1]}-{metric}"
+    metric, kind = os.environ.get("METRIC", "cosine"), os.environ.get("TYPE", "vector")
+    if kind == "halfvec":
+        rows, queries = (v.astype(np.float16).astype(np.float32) for v in (rows, queries))
+    elif kind == "bit":
+        rows, queries, metric = (rows > 0).astype(np.float32), (queries > 0).astype(np.float32), "hamming"
+    name = os.environ.get("NAME") or f"{path.stem}-{len(rows)}x{rows.shape[1]}-{kind}-{metric}"
     print(f"{name}: {len(rows)} rows, {len(queries)} queries; computing exact answers", flush=True)
-    return Data(name, metric, rows, queries, tenth_nearest(metric, rows, queries), *_cuts(rows))
+    return Data(name, metric, kind, rows, queries, tenth_nearest(metric, rows, queries), *_cuts(rows))

@@ -65,7 +65,7 @@ def write(out: Path, results: dict) -> str:
     m, d = results["machine"], results["data"]
     text = "\n".join([
         f"# {d['name']}", "",
-        f"{d['rows']} rows × {d['dimensions']} dimensions, {d['queries']} held-out queries, {d['metric']}; "
+        f"{d['rows']} rows × {d['dimensions']} dimensions, {d['queries']} held-out queries, {d.get('type', 'vector')}, {d['metric']}; "
         f"{m['cpu']} ({', '.join(m.get('flags', []))}), {m['cores']} cores, "
         f"{m.get('memory_gib', '?')} GiB; PostgreSQL {m['postgres']}, {m['extensions']} (pgvector as "
         "the embedded server's wheel has it: a portable build). One server, one run, warm, prepared statements with "
@@ -80,6 +80,8 @@ def write(out: Path, results: dict) -> str:
     (out / "report.md").write_text(text)
     if cells := results[ours].get("plans"):
         (out / "plans.md").write_text(plans(cells))
+    if calls := results[ours].get("types"):
+        (out / "types.md").write_text(types(calls))
     return text
 
 
@@ -105,6 +107,19 @@ def plans(cells: list[dict]) -> str:
         share = "all" if c["share"] is None else f"{c['share']:.1%}"
         ms = " | ".join(f"{c['ms'][n]:.2f}" for n in names)
         lines.append(f"| {c['rows']} | {c['limit']} | {share} | {ms} | {c['ratio']:.2f} |")
+    return "\n".join([*lines, ""])
+
+
+def types(calls: list[dict]) -> str:
+    """The table of the types' functions."""
+    sizes = sorted({c["dims"] for c in calls})
+    lines = ["# The types' functions", "",
+             "Nanoseconds of a call by SQL, ours and pgvector's (a portable build), and how many times as fast ours is.", "",
+             "| call | " + " | ".join(f"{n} dimensions" for n in sizes) + " |", "|" + " --- |" * (len(sizes) + 1)]
+    for name in dict.fromkeys(c["call"] for c in calls):
+        cells = [next(c for c in calls if c["call"] == name and c["dims"] == n) for n in sizes]
+        times = " | ".join(f"{c['ours']:.0f} : {c['theirs']:.0f} = {c['theirs'] / c['ours']:.1f}×" for c in cells)
+        lines.append(f"| `{name}` | {times} |")
     return "\n".join([*lines, ""])
 
 

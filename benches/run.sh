@@ -7,10 +7,11 @@
 #   SCALE=file     .npy with a factor for each row (for quantized .npy files)
 #   DIMS=n         the first n columns only                     JOIN=n   n consecutive rows side by side as one
 #   QUERIES=n      rows held out as queries (default 1000)     ROWS=n   rows to load at most
+#   TYPE=vector    or halfvec, bit (the signs of the elements, by Hamming distance)
 #   METRIC=cosine  or l2, ip                                    NAME=x   of the report
 #   STEPS=list     of build,memory,exact,cold,search,filter,insert,vacuum (default these) and, of our index
 #                  alone, scaling (from 10,000 rows to LARGEST=1000000), column_cost (of a filter column) and plans (the
-#                  planner's choice in 72 cases); FULL=1 also VACUUM of a large HNSW index
+#                  planner's choice in 72 cases), and types (the types' functions beside pgvector's); FULL=1 also VACUUM of a large HNSW index
 # A run that was interrupted goes on where it was when the same command is given again on the same day.
 set -euo pipefail
 . "$(dirname "$0")/../scripts/lib.sh"

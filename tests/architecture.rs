@@ -155,8 +155,16 @@ struct Signature {
 fn rust_functions() -> BTreeMap<String, Signature> {
     let mut out = BTreeMap::new();
     for (_, text) in sources() {
-        for part in text.split("#[pg_extern(sql = false").skip(1) {
-            let Some(at) = part.find("fn ") else { continue };
+        let externs = text.split("#[pg_extern(sql = false").skip(1);
+        // The functions in a `sql_functions!` are those that are indented once.
+        let blocks =
+            text.split("\nsql_functions! {").skip(1).map(|block| block.split("\n}\n").next().unwrap());
+        for part in externs.chain(blocks.flat_map(|block| block.split("\n    fn ").skip(1))) {
+            let at = part.find("fn ").filter(|at| *at < part.find('{').unwrap_or(0));
+            let (at, part) = match at {
+                Some(at) => (at, part.to_owned()),
+                None => (0, format!("fn {part}")),
+            };
             let declaration = &part[at + 3..part.find('{').unwrap()];
             let (name, rest) = declaration.split_once('(').unwrap();
             let close = rest.rfind(')').unwrap();

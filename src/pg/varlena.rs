@@ -1,5 +1,6 @@
 //! Datums of our types, as pgvector lays them out, and of core's `bit`.
 
+use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomData;
 use std::ops::Deref;
 
@@ -30,12 +31,61 @@ pub unsafe trait Layout {
     unsafe fn fits(value: *const u8, size: usize) -> bool;
 }
 
-/// A value in Postgres' memory, detoasted. As an argument it lives as long as the call; the copy that
-/// detoasting may have made is freed on drop.
+/// A value, detoasted. As an argument it lives as long as the call; the copy that detoasting may have made is
+/// freed on drop.
 pub struct Value<L> {
-    start: *mut u8,
-    copied: bool,
+    held: Held,
     layout: PhantomData<L>,
+}
+
+/// Where the bytes of a value are, from its 4-byte header on.
+#[derive(Clone, Copy)]
+enum Held {
+    /// In Postgres' memory, and somebody else's.
+    There(*mut u8),
+    /// In Postgres' memory, a copy of our own.
+    Copied(*mut u8),
+    /// In a slot of [`SLOTS`]: it is stored with a 1-byte header, not aligned.
+    Here(usize),
+}
+
+/// Room for a value that has a 1-byte header: up to 126 bytes after it, and 4 of a header.
+#[repr(align(8))]
+struct Slot(UnsafeCell<[u8; 136]>);
+
+/// Room for as many such values as a function has arguments. A call of the server's allocator would take longer than
+/// all else.
+struct Slots {
+    slots: [Slot; Slots::COUNT],
+    /// A bit for each slot in use.
+    used: Cell<u8>,
+}
+
+// SAFETY: values are made, used and dropped on the backend's main thread only, as all that has to do with datums.
+unsafe impl Sync for Slots {}
+
+static SLOTS: Slots =
+    Slots { slots: [const { Slot(UnsafeCell::new([0; 136])) }; Slots::COUNT], used: Cell::new(0) };
+
+impl Slots {
+    const COUNT: usize = 4;
+
+    /// A slot that nobody uses, from now on in use.
+    fn take(&self) -> Option<usize> {
+        let free = (!self.used.get()).trailing_zeros() as usize;
+        (free < Self::COUNT).then(|| {
+            self.used.set(self.used.get() | 1 << free);
+            free
+        })
+    }
+
+    fn give_back(&self, slot: usize) {
+        self.used.set(self.used.get() & !(1 << slot));
+    }
+
+    fn start(&self, slot: usize) -> *mut u8 {
+        self.slots[slot].0.get().cast()
+    }
 }
 
 impl<L: Layout> Value<L> {
@@ -44,30 +94,74 @@ impl<L: Layout> Value<L> {
     /// # Safety
     /// The datum is of the layout's type and stays valid while the value lives.
     pub unsafe fn from_raw(datum: pg_sys::Datum) -> Self {
+        // The server's code is called for values that need it only, for such a call costs more than many distances.
         let pointer = datum.cast_mut_ptr::<pg_sys::varlena>();
-        // SAFETY: the caller passes a varlena; a detoasted one has a 4-byte header and is aligned for int4.
-        let (plain, fits) = unsafe {
-            let plain = pg_sys::pg_detoast_datum(pointer);
-            (plain, L::fits(plain.cast(), pgrx::varsize_any(plain)))
+        // SAFETY: the caller passes a varlena. One with a 1-byte header that is not external is as long as that says,
+        // 127 bytes at most.
+        let held = unsafe {
+            if pgrx::varatt_is_4b_u(pointer) {
+                Held::There(pointer.cast())
+            } else if pgrx::varatt_is_1b(pointer)
+                && !pgrx::varatt_is_1b_e(pointer)
+                && let Some(slot) = SLOTS.take()
+            {
+                let (start, size) = (SLOTS.start(slot), pgrx::varsize_1b(pointer) - 1);
+                pgrx::set_varsize_4b(start.cast(), size as i32 + 4);
+                start.add(4).copy_from_nonoverlapping(pointer.cast::<u8>().add(1), size);
+                Held::Here(slot)
+            } else {
+                Held::Copied(pg_sys::pg_detoast_datum(pointer).cast())
+            }
         };
-        if !fits {
+        let value = Self { held, layout: PhantomData };
+        let start = value.start();
+        // SAFETY: a detoasted value has a 4-byte header and is aligned for int4.
+        if unsafe { !L::fits(start, pgrx::varsize_4b(start.cast())) } {
             let message = format!("a stored {} is damaged: its size does not fit its header", L::TYPE);
             raise(Error::new(Kind::Data, message));
         }
-        Self { start: plain.cast(), copied: plain != pointer, layout: PhantomData }
+        value
+    }
+
+    /// Where the value's header is.
+    fn start(&self) -> *const u8 {
+        match self.held {
+            Held::There(start) | Held::Copied(start) => start,
+            Held::Here(slot) => SLOTS.start(slot),
+        }
     }
 
     /// Memory for a new value of `size` bytes in the current context, its length set.
     ///
     /// # Safety
     /// The caller writes all that follows the length.
-    unsafe fn allocate(size: usize) -> Self {
+    unsafe fn allocate(size: usize) -> (Self, *mut u8) {
         // SAFETY: palloc returns maxaligned memory of `size` bytes or raises.
         unsafe {
             let start = pg_sys::palloc(size);
             pgrx::set_varsize_4b(start.cast(), size as i32);
-            Self { start: start.cast(), copied: false, layout: PhantomData }
+            (Self { held: Held::There(start.cast()), layout: PhantomData }, start.cast())
         }
+    }
+
+    /// The datum, which outlives this.
+    pub fn into_raw(self) -> pg_sys::Datum {
+        let start = match self.held {
+            Held::There(start) | Held::Copied(start) => {
+                std::mem::forget(self);
+                start
+            }
+            Held::Here(_) => {
+                let size = size_of::<i32>() + self.bytes().len();
+                // SAFETY: the bytes, with the header before them, fill the memory.
+                unsafe {
+                    let (_, start) = Self::allocate(size);
+                    start.copy_from_nonoverlapping(self.start(), size);
+                    start
+                }
+            }
+        };
+        pg_sys::Datum::from(start)
     }
 
     /// All bytes after the length.
@@ -75,8 +169,8 @@ impl<L: Layout> Value<L> {
         const LENGTH: usize = size_of::<i32>();
         // SAFETY: the value has a 4-byte header with its size.
         unsafe {
-            let size = pgrx::varsize_any(self.start.cast());
-            std::slice::from_raw_parts(self.start.add(LENGTH), size - LENGTH)
+            let size = pgrx::varsize_4b(self.start().cast());
+            std::slice::from_raw_parts(self.start().add(LENGTH), size - LENGTH)
         }
     }
 }
@@ -116,8 +210,8 @@ impl<E: Element> Value<Dense<E>> {
         assert!(!elements.is_empty() && elements.len() <= MAX_DIMS, "checked by the caller");
         // SAFETY: header and elements fill the memory.
         unsafe {
-            let value = Self::allocate(size_of::<DenseHeader>() + size_of_val(elements));
-            let header = value.start.cast::<DenseHeader>();
+            let (value, start) = Self::allocate(size_of::<DenseHeader>() + size_of_val(elements));
+            let header = start.cast::<DenseHeader>();
             (*header).dims = elements.len() as i16;
             (*header).unused = 0;
             header.add(1).cast::<E>().copy_from_nonoverlapping(elements.as_ptr(), elements.len());
@@ -132,7 +226,7 @@ impl<E: Element> Deref for Value<Dense<E>> {
     fn deref(&self) -> &[E] {
         // SAFETY: checked or written at construction: the header is followed by `dims` aligned elements.
         unsafe {
-            let header = self.start.cast::<DenseHeader>();
+            let header = self.start().cast::<DenseHeader>();
             std::slice::from_raw_parts(header.add(1).cast::<E>(), (*header).dims as usize)
         }
     }
@@ -174,8 +268,8 @@ impl SparseVector {
         assert!(vector.indices.len() == count, "an index for each value");
         // SAFETY: header, indices and values fill the memory.
         unsafe {
-            let value = Self::allocate(size_of::<SparseHeader>() + 8 * count);
-            let header = value.start.cast::<SparseHeader>();
+            let (value, start) = Self::allocate(size_of::<SparseHeader>() + 8 * count);
+            let header = start.cast::<SparseHeader>();
             (*header).dims = vector.dims as i32;
             (*header).count = count as i32;
             (*header).unused = 0;
@@ -190,7 +284,7 @@ impl SparseVector {
     pub fn view(&self) -> Sparse<'_> {
         // SAFETY: checked or written at construction: the header is followed by as many indices, then values.
         unsafe {
-            let header = self.start.cast::<SparseHeader>();
+            let header = self.start().cast::<SparseHeader>();
             let count = (*header).count as usize;
             let indices = header.add(1).cast::<i32>();
             Sparse {
@@ -235,8 +329,8 @@ impl BitString {
         assert_eq!(bytes.len(), length.div_ceil(8));
         // SAFETY: header and bytes fill the memory.
         unsafe {
-            let value = Self::allocate(size_of::<BitHeader>() + bytes.len());
-            let header = value.start.cast::<BitHeader>();
+            let (value, start) = Self::allocate(size_of::<BitHeader>() + bytes.len());
+            let header = start.cast::<BitHeader>();
             (*header).bits = length as i32;
             header.add(1).cast::<u8>().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
             value
@@ -247,7 +341,7 @@ impl BitString {
     pub fn bits(&self) -> Bits<'_> {
         // SAFETY: checked or written at construction: the header is followed by the bytes.
         unsafe {
-            let header = self.start.cast::<BitHeader>();
+            let header = self.start().cast::<BitHeader>();
             let length = (*header).bits as usize;
             Bits { length, bytes: std::slice::from_raw_parts(header.add(1).cast(), length.div_ceil(8)) }
         }
@@ -256,9 +350,11 @@ impl BitString {
 
 impl<L> Drop for Value<L> {
     fn drop(&mut self) {
-        if self.copied && !std::thread::panicking() {
+        match self.held {
+            Held::Here(slot) => SLOTS.give_back(slot),
             // SAFETY: detoasting made this copy with palloc, and nothing else points at it.
-            unsafe { pg_sys::pfree(self.start.cast()) };
+            Held::Copied(start) if !std::thread::panicking() => unsafe { pg_sys::pfree(start.cast()) },
+            _ => {}
         }
     }
 }
@@ -272,9 +368,7 @@ impl<L: Layout> FromDatum for Value<L> {
 
 impl<L: Layout> IntoDatum for Value<L> {
     fn into_datum(self) -> Option<pg_sys::Datum> {
-        let start = self.start;
-        std::mem::forget(self);
-        Some(pg_sys::Datum::from(start))
+        Some(self.into_raw())
     }
 
     fn type_oid() -> pg_sys::Oid {
@@ -314,6 +408,33 @@ pgrx::impl_sql_translatable!(Vector, "vector");
 pgrx::impl_sql_translatable!(HalfVector, "halfvec");
 pgrx::impl_sql_translatable!(SparseVector, "sparsevec");
 pgrx::impl_sql_translatable!(BitString, "bit");
+
+/// `vl_len_ int32 | bytes`
+pub struct BytesLayout;
+
+/// A `bytea` value.
+pub type Bytes = Value<BytesLayout>;
+
+// SAFETY: a header suffices.
+unsafe impl Layout for BytesLayout {
+    const TYPE: &'static str = "bytea";
+
+    unsafe fn fits(_: *const u8, size: usize) -> bool {
+        size >= size_of::<i32>()
+    }
+}
+
+impl Bytes {
+    /// A value of these bytes in the current memory context.
+    pub fn new(bytes: &[u8]) -> Self {
+        // SAFETY: header and bytes fill the memory.
+        unsafe {
+            let (value, start) = Self::allocate(size_of::<i32>() + bytes.len());
+            start.add(size_of::<i32>()).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            value
+        }
+    }
+}
 
 /// What kind of value an index is over. Numbers are those of the operator classes' support function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

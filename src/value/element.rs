@@ -10,12 +10,16 @@ pub trait Element: Copy + Default + PartialOrd + 'static {
     /// The SQL type of vectors of such elements.
     const TYPE: &'static str;
 
+    /// Neither NaN nor infinite.
+    fn is_finite(self) -> bool;
     /// The same number.
     fn widen(self) -> f32;
     /// The nearest element, infinite beyond the range.
     fn narrow(x: f32) -> Self;
     /// The nearest element of each.
     fn narrow_all(numbers: &[f32]) -> Vec<Self>;
+    /// The nearest element of `f` of each pair.
+    fn combine(a: &[Self], b: &[Self], f: impl Fn(f32, f32) -> f32) -> Vec<Self>;
     /// The same numbers; `buffer` is memory for them where it is needed.
     fn widen_all<'a>(elements: &'a [Self], buffer: &'a mut Vec<f32>) -> &'a [f32];
     /// From as many big-endian bytes as the element has.
@@ -45,6 +49,10 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
 impl Element for f32 {
     const TYPE: &'static str = "vector";
 
+    fn is_finite(self) -> bool {
+        self.is_finite()
+    }
+
     fn widen(self) -> f32 {
         self
     }
@@ -55,6 +63,10 @@ impl Element for f32 {
 
     fn narrow_all(numbers: &[f32]) -> Vec<Self> {
         numbers.to_vec()
+    }
+
+    fn combine(a: &[Self], b: &[Self], f: impl Fn(f32, f32) -> f32) -> Vec<Self> {
+        a.iter().zip(b).map(|(x, y)| f(*x, *y)).collect()
     }
 
     fn widen_all<'a>(elements: &'a [Self], _: &'a mut Vec<f32>) -> &'a [f32] {
@@ -89,6 +101,10 @@ impl Element for f32 {
 impl Element for f16 {
     const TYPE: &'static str = "halfvec";
 
+    fn is_finite(self) -> bool {
+        self.is_finite()
+    }
+
     fn widen(self) -> f32 {
         self.to_f32()
     }
@@ -101,6 +117,13 @@ impl Element for f16 {
         let mut elements = vec![Self::ZERO; numbers.len()];
         elements.convert_from_f32_slice(numbers);
         elements
+    }
+
+    fn combine(a: &[Self], b: &[Self], f: impl Fn(f32, f32) -> f32) -> Vec<Self> {
+        let (mut wide_a, mut wide_b) = (Vec::new(), Vec::new());
+        let (a, b) = (Self::widen_all(a, &mut wide_a), Self::widen_all(b, &mut wide_b));
+        let numbers: Vec<f32> = a.iter().zip(b).map(|(x, y)| f(*x, *y)).collect();
+        Self::narrow_all(&numbers)
     }
 
     fn widen_all<'a>(elements: &'a [Self], buffer: &'a mut Vec<f32>) -> &'a [f32] {

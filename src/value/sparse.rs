@@ -164,14 +164,20 @@ pub fn compare(a: Sparse, b: Sparse) -> Ordering {
 fn each_pair(a: Sparse, b: Sparse, mut visit: impl FnMut(f32, f32)) {
     let (mut i, mut j) = (0, 0);
     while let (Some(&at), Some(&other)) = (a.indices.get(i), b.indices.get(j)) {
-        let (x, y) = (a.values[i], b.values[j]);
         match at.cmp(&other) {
-            Ordering::Less => visit(x, 0.0),
-            Ordering::Equal => visit(x, y),
-            Ordering::Greater => visit(0.0, y),
+            Ordering::Less => {
+                visit(a.values[i], 0.0);
+                i += 1;
+            }
+            Ordering::Equal => {
+                visit(a.values[i], b.values[j]);
+                (i, j) = (i + 1, j + 1);
+            }
+            Ordering::Greater => {
+                visit(0.0, b.values[j]);
+                j += 1;
+            }
         }
-        i += usize::from(at <= other);
-        j += usize::from(at >= other);
     }
     a.values[i..].iter().for_each(|x| visit(*x, 0.0));
     b.values[j..].iter().for_each(|y| visit(0.0, *y));
@@ -180,11 +186,14 @@ fn each_pair(a: Sparse, b: Sparse, mut visit: impl FnMut(f32, f32)) {
 fn product(a: Sparse, b: Sparse) -> f32 {
     let (mut i, mut j, mut sum) = (0, 0, 0f32);
     while let (Some(&at), Some(&other)) = (a.indices.get(i), b.indices.get(j)) {
-        if at == other {
-            sum += a.values[i] * b.values[j];
+        match at.cmp(&other) {
+            Ordering::Less => i += 1,
+            Ordering::Equal => {
+                sum += a.values[i] * b.values[j];
+                (i, j) = (i + 1, j + 1);
+            }
+            Ordering::Greater => j += 1,
         }
-        i += usize::from(at <= other);
-        j += usize::from(at >= other);
     }
     sum
 }

@@ -27,6 +27,10 @@ pub fn check_element<E: Element>(x: E) -> Result<()> {
 }
 
 fn check_elements<E: Element>(elements: &[E]) -> Result<()> {
+    // Without a branch in the loop, which is nearly always the whole check.
+    if elements.iter().fold(true, |all, x| all & x.is_finite()) {
+        return Ok(());
+    }
     elements.iter().try_for_each(|x| check_element(*x))
 }
 
@@ -48,7 +52,10 @@ pub fn from_numbers<E: Element>(numbers: &[f32], typmod: i32) -> Result<Vec<E>> 
 /// A number outside the element's range.
 pub fn narrow_checked<E: Element>(numbers: &[f32]) -> Result<Vec<E>> {
     let elements = E::narrow_all(numbers);
-    let outside = |(x, e): (&f32, &E)| x.is_finite() && e.widen().is_infinite();
+    let outside = |(x, e): (&f32, &E)| x.is_finite() & !e.is_finite();
+    if !numbers.iter().zip(&elements).fold(false, |any, pair| any | outside(pair)) {
+        return Ok(elements);
+    }
     match numbers.iter().zip(&elements).find(|&pair| outside(pair)) {
         Some((x, _)) => Err(out_of_range(E::TYPE, float_text(*x).as_bytes())),
         None => Ok(elements),
@@ -89,20 +96,26 @@ pub fn encode<E: Element>(elements: &[E]) -> Vec<u8> {
 
 /// By the first elements that differ, then by dimensions, as PostgreSQL orders arrays.
 pub fn compare<E: Element>(a: &[E], b: &[E]) -> Ordering {
-    let differs = a.iter().zip(b).map(|(x, y)| x.partial_cmp(y)).find(|o| *o != Some(Ordering::Equal));
-    differs.flatten().unwrap_or_else(|| a.len().cmp(&b.len()))
+    // Parts that are equal are passed over as wholes.
+    let equal = |(x, y): &(&[E], &[E])| {
+        x.len() == y.len() && x.iter().zip(*y).fold(true, |all, (x, y)| all & (x == y))
+    };
+    let part = a.chunks(16).zip(b.chunks(16)).find(|parts| !equal(parts));
+    let differs = part.and_then(|(x, y)| {
+        x.iter().zip(y).map(|(x, y)| x.partial_cmp(y)).find(|o| *o != Some(Ordering::Equal)).flatten()
+    });
+    differs.unwrap_or_else(|| a.len().cmp(&b.len()))
 }
 
 // Arithmetic: in f32, then rounded to the element
 
-fn checked<E: Element>(numbers: impl Iterator<Item = f32>) -> Result<Vec<E>> {
-    let result: Vec<E> = numbers.map(E::narrow).collect();
-    if result.iter().any(|x| x.widen().is_infinite()) { Err(overflow()) } else { Ok(result) }
+fn checked<E: Element>(result: Vec<E>) -> Result<Vec<E>> {
+    if result.iter().fold(true, |all, x| all & x.is_finite()) { Ok(result) } else { Err(overflow()) }
 }
 
 fn elementwise<E: Element>(a: &[E], b: &[E], f: impl Fn(f32, f32) -> f32) -> Result<Vec<E>> {
     check_same_dims(a, b)?;
-    checked(a.iter().zip(b).map(|(x, y)| f(x.widen(), y.widen())))
+    checked(E::combine(a, b, f))
 }
 
 /// `a + b`, element by element.
@@ -152,7 +165,7 @@ pub fn l2_normalize<E: Element>(a: &[E]) -> Result<Vec<E>> {
     if norm == 0.0 {
         return Ok(vec![E::default(); a.len()]);
     }
-    checked(a.iter().map(|x| (f64::from(x.widen()) / norm) as f32))
+    checked(E::combine(a, a, |x, _| (f64::from(x) / norm) as f32))
 }
 
 /// One bit per element, first element highest: is it positive?

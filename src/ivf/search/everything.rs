@@ -1,8 +1,8 @@
 //! Every row that passes the filter columns, for queries that codes cannot order: NULL and zero queries, and values beyond f32's squares.
 
-use super::{Rows, value_of};
 use super::filter::Filter;
 use super::pool::Ready;
+use super::{Rows, value_of};
 use crate::error::Result;
 use crate::ivf::directory::Directory;
 use crate::ivf::insert::expect_owned;

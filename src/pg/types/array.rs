@@ -64,6 +64,27 @@ pub unsafe fn elements(array: *mut pg_sys::ArrayType, of: pg_sys::Oid) -> Vec<Op
 }
 
 impl Array {
+    /// The array of a datum that is not null.
+    ///
+    /// # Safety
+    /// The datum is an array and outlives this.
+    pub unsafe fn from_raw(datum: pg_sys::Datum) -> Self {
+        let value = datum.cast_mut_ptr::<pg_sys::varlena>();
+        // SAFETY: the caller passes an array: a varlena.
+        let plain = unsafe {
+            match pgrx::varatt_is_4b_u(value) {
+                true => value,
+                false => pg_sys::pg_detoast_datum(value),
+            }
+        };
+        Self { header: plain.cast() }
+    }
+
+    /// The datum.
+    pub fn into_raw(self) -> pg_sys::Datum {
+        pg_sys::Datum::from(self.header)
+    }
+
     /// A one-dimensional array in the current memory context.
     pub fn new<T: Plain>(elements: &[T]) -> Self {
         let size = HEADER + size_of_val(elements);
@@ -112,13 +133,20 @@ impl Array {
 
     /// Is an element null?
     pub fn contains_nulls(&self) -> bool {
+        if !self.has_null_bitmap() {
+            return false;
+        }
         // SAFETY: an array has a header.
         unsafe { pg_sys::array_contains_nulls(self.header) }
     }
 
     /// Number of elements.
     pub fn len(&self) -> usize {
-        // SAFETY: the dimensions follow the header.
+        if self.dimensions() == 1 {
+            // SAFETY: the dimensions follow the header; the server made sure that they are not negative.
+            return unsafe { *self.header.add(1).cast::<i32>() } as usize;
+        }
+        // SAFETY: as above.
         let items = unsafe { pg_sys::ArrayGetNItems(self.dimensions(), self.header.add(1).cast()) };
         items as usize
     }
@@ -217,9 +245,8 @@ impl Array {
 
 impl FromDatum for Array {
     unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, is_null: bool, _: pg_sys::Oid) -> Option<Self> {
-        // SAFETY: pgrx hands over the datum of an argument declared as an array: a varlena with its header.
-        let plain = || unsafe { pg_sys::pg_detoast_datum(datum.cast_mut_ptr()) };
-        (!is_null).then(|| Self { header: plain().cast() })
+        // SAFETY: pgrx hands over the datum of an argument declared as an array.
+        (!is_null).then(|| unsafe { Self::from_raw(datum) })
     }
 }
 
@@ -238,7 +265,7 @@ unsafe impl<'fcx> ArgAbi<'fcx> for Array {
 unsafe impl BoxRet for Array {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
         // SAFETY: see above.
-        unsafe { fcinfo.return_raw_datum(pg_sys::Datum::from(self.header)) }
+        unsafe { fcinfo.return_raw_datum(self.into_raw()) }
     }
 }
 

@@ -2,16 +2,17 @@
 
 use pgrx::prelude::*;
 
+use super::call::sql_functions;
 use crate::pg::error::OrRaise;
 use crate::pg::varlena::BitString;
 use crate::value::bits;
 
-#[pg_extern(sql = false)]
-fn hamming_distance(a: BitString, b: BitString) -> f64 {
-    bits::hamming_distance(a.bits(), b.bits()).or_raise()
-}
+sql_functions! {
+    fn hamming_distance(a: BitString, b: BitString) -> f64 {
+        bits::hamming_distance(a.bits(), b.bits()).or_raise()
+    }
 
-#[pg_extern(sql = false)]
-fn jaccard_distance(a: BitString, b: BitString) -> f64 {
-    bits::jaccard_distance(a.bits(), b.bits()).or_raise()
+    fn jaccard_distance(a: BitString, b: BitString) -> f64 {
+        bits::jaccard_distance(a.bits(), b.bits()).or_raise()
+    }
 }

@@ -4,6 +4,7 @@ use half::f16;
 use pgrx::prelude::*;
 
 use super::array::Array;
+use super::call::sql_functions;
 use super::dense;
 use crate::pg::error::OrRaise;
 use crate::pg::varlena::{HalfVector, SparseVector, Vector};
@@ -12,81 +13,73 @@ use crate::value::{Element, sparse, vector};
 
 // To the dimensions declared
 
-#[pg_extern(sql = false)]
-fn vector_coerce(a: Vector, typmod: i32, _explicit: bool) -> Vector {
-    check_typmod(typmod, a.len()).or_raise();
-    a
-}
+sql_functions! {
+    fn vector_coerce(a: Vector, typmod: i32, _explicit: bool) -> Vector {
+        check_typmod(typmod, a.len()).or_raise();
+        a
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_coerce(a: HalfVector, typmod: i32, _explicit: bool) -> HalfVector {
-    check_typmod(typmod, a.len()).or_raise();
-    a
-}
+    fn halfvec_coerce(a: HalfVector, typmod: i32, _explicit: bool) -> HalfVector {
+        check_typmod(typmod, a.len()).or_raise();
+        a
+    }
 
-#[pg_extern(sql = false)]
-fn sparsevec_coerce(a: SparseVector, typmod: i32, _explicit: bool) -> SparseVector {
-    check_typmod(typmod, a.view().dims).or_raise();
-    a
+    fn sparsevec_coerce(a: SparseVector, typmod: i32, _explicit: bool) -> SparseVector {
+        check_typmod(typmod, a.view().dims).or_raise();
+        a
+    }
 }
 
 // From and to arrays
 
-#[pg_extern(sql = false)]
-fn array_to_vector(array: Array, typmod: i32, _explicit: bool) -> Vector {
-    dense::from_array(array, typmod)
-}
+sql_functions! {
+    fn array_to_vector(array: Array, typmod: i32, _explicit: bool) -> Vector {
+        dense::from_array(array, typmod)
+    }
 
-#[pg_extern(sql = false)]
-fn array_to_halfvec(array: Array, typmod: i32, _explicit: bool) -> HalfVector {
-    dense::from_array(array, typmod)
-}
+    fn array_to_halfvec(array: Array, typmod: i32, _explicit: bool) -> HalfVector {
+        dense::from_array(array, typmod)
+    }
 
-#[pg_extern(sql = false)]
-fn array_to_sparsevec(array: Array, typmod: i32, _explicit: bool) -> SparseVector {
-    let numbers = array.numbers(sparse::check_dims, typmod).or_raise();
-    SparseVector::new(&sparse::from_numbers(&numbers, typmod).or_raise())
-}
+    fn array_to_sparsevec(array: Array, typmod: i32, _explicit: bool) -> SparseVector {
+        let numbers = array.numbers(sparse::check_dims, typmod).or_raise();
+        SparseVector::new(&sparse::from_numbers(&numbers, typmod).or_raise())
+    }
 
-#[pg_extern(sql = false)]
-fn vector_to_float4(a: Vector, _typmod: i32, _explicit: bool) -> Array {
-    Array::new(&a)
-}
+    fn vector_to_float4(a: Vector, _typmod: i32, _explicit: bool) -> Array {
+        Array::new(&a)
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_to_float4(a: HalfVector, _typmod: i32, _explicit: bool) -> Array {
-    Array::new(f16::widen_all(&a, &mut Vec::new()))
+    fn halfvec_to_float4(a: HalfVector, _typmod: i32, _explicit: bool) -> Array {
+        Array::new(f16::widen_all(&a, &mut Vec::new()))
+    }
 }
 
 // Between the types
 
-#[pg_extern(sql = false)]
-fn vector_to_halfvec(a: Vector, typmod: i32, _explicit: bool) -> HalfVector {
-    HalfVector::new(&vector::from_numbers(&a, typmod).or_raise())
-}
+sql_functions! {
+    fn vector_to_halfvec(a: Vector, typmod: i32, _explicit: bool) -> HalfVector {
+        HalfVector::new(&vector::from_numbers(&a, typmod).or_raise())
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_to_vector(a: HalfVector, typmod: i32, _explicit: bool) -> Vector {
-    check_typmod(typmod, a.len()).or_raise();
-    Vector::new(f16::widen_all(&a, &mut Vec::new()))
-}
+    fn halfvec_to_vector(a: HalfVector, typmod: i32, _explicit: bool) -> Vector {
+        check_typmod(typmod, a.len()).or_raise();
+        Vector::new(f16::widen_all(&a, &mut Vec::new()))
+    }
 
-#[pg_extern(sql = false)]
-fn vector_to_sparsevec(a: Vector, typmod: i32, _explicit: bool) -> SparseVector {
-    SparseVector::new(&sparse::from_dense(&a, typmod).or_raise())
-}
+    fn vector_to_sparsevec(a: Vector, typmod: i32, _explicit: bool) -> SparseVector {
+        SparseVector::new(&sparse::from_dense(&a, typmod).or_raise())
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_to_sparsevec(a: HalfVector, typmod: i32, _explicit: bool) -> SparseVector {
-    SparseVector::new(&sparse::from_dense(&a, typmod).or_raise())
-}
+    fn halfvec_to_sparsevec(a: HalfVector, typmod: i32, _explicit: bool) -> SparseVector {
+        SparseVector::new(&sparse::from_dense(&a, typmod).or_raise())
+    }
 
-#[pg_extern(sql = false)]
-fn sparsevec_to_vector(a: SparseVector, typmod: i32, _explicit: bool) -> Vector {
-    Vector::new(&sparse::to_dense(a.view(), typmod).or_raise())
-}
+    fn sparsevec_to_vector(a: SparseVector, typmod: i32, _explicit: bool) -> Vector {
+        Vector::new(&sparse::to_dense(a.view(), typmod).or_raise())
+    }
 
-#[pg_extern(sql = false)]
-fn sparsevec_to_halfvec(a: SparseVector, typmod: i32, _explicit: bool) -> HalfVector {
-    HalfVector::new(&sparse::to_dense(a.view(), typmod).or_raise())
+    fn sparsevec_to_halfvec(a: SparseVector, typmod: i32, _explicit: bool) -> HalfVector {
+        HalfVector::new(&sparse::to_dense(a.view(), typmod).or_raise())
+    }
 }

@@ -7,10 +7,11 @@ use pgrx::prelude::*;
 use pgrx::{Internal, pg_sys};
 
 use super::array::Array;
+use super::call::sql_functions;
 use super::dense;
 use super::text::Text;
 use crate::pg::error::OrRaise;
-use crate::pg::varlena::{BitString, HalfVector};
+use crate::pg::varlena::{BitString, Bytes, HalfVector};
 use crate::value::{Element, MAX_DIMS, limits, vector};
 
 // Input and output
@@ -25,9 +26,10 @@ fn halfvec_in(
     dense::input(literal, typmod, fcinfo)
 }
 
-#[pg_extern(sql = false)]
-fn halfvec_out(a: HalfVector) -> Text {
-    dense::output(&a)
+sql_functions! {
+    fn halfvec_out(a: HalfVector) -> Text {
+        dense::output(&a)
+    }
 }
 
 #[pg_extern(sql = false)]
@@ -40,130 +42,114 @@ fn halfvec_recv(message: Internal, _element: pg_sys::Oid, typmod: i32) -> HalfVe
     dense::receive(message, typmod)
 }
 
-#[pg_extern(sql = false)]
-fn halfvec_send(a: HalfVector) -> Vec<u8> {
-    vector::encode(&a)
+sql_functions! {
+    fn halfvec_send(a: HalfVector) -> Bytes {
+        Bytes::new(&vector::encode(&a))
+    }
 }
 
 // Functions
 
-#[pg_extern(sql = false)]
-fn halfvec_l2_distance(a: HalfVector, b: HalfVector) -> f64 {
-    vector::l2_distance(&a, &b).or_raise()
-}
+sql_functions! {
+    fn halfvec_l2_distance(a: HalfVector, b: HalfVector) -> f64 {
+        vector::l2_distance(&a, &b).or_raise()
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_inner_product(a: HalfVector, b: HalfVector) -> f64 {
-    vector::inner_product(&a, &b).or_raise()
-}
+    fn halfvec_inner_product(a: HalfVector, b: HalfVector) -> f64 {
+        vector::inner_product(&a, &b).or_raise()
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_cosine_distance(a: HalfVector, b: HalfVector) -> f64 {
-    vector::cosine_distance(&a, &b).or_raise()
-}
+    fn halfvec_cosine_distance(a: HalfVector, b: HalfVector) -> f64 {
+        vector::cosine_distance(&a, &b).or_raise()
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_l1_distance(a: HalfVector, b: HalfVector) -> f64 {
-    vector::l1_distance(&a, &b).or_raise()
-}
+    fn halfvec_l1_distance(a: HalfVector, b: HalfVector) -> f64 {
+        vector::l1_distance(&a, &b).or_raise()
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_l2_squared_distance(a: HalfVector, b: HalfVector) -> f64 {
-    vector::l2_squared_distance(&a, &b).or_raise()
-}
+    fn halfvec_l2_squared_distance(a: HalfVector, b: HalfVector) -> f64 {
+        vector::l2_squared_distance(&a, &b).or_raise()
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_negative_inner_product(a: HalfVector, b: HalfVector) -> f64 {
-    vector::negative_inner_product(&a, &b).or_raise()
-}
+    fn halfvec_negative_inner_product(a: HalfVector, b: HalfVector) -> f64 {
+        vector::negative_inner_product(&a, &b).or_raise()
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_spherical_distance(a: HalfVector, b: HalfVector) -> f64 {
-    vector::spherical_distance(&a, &b).or_raise()
-}
+    fn halfvec_spherical_distance(a: HalfVector, b: HalfVector) -> f64 {
+        vector::spherical_distance(&a, &b).or_raise()
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_dims(a: HalfVector) -> i32 {
-    a.len() as i32
-}
+    fn halfvec_dims(a: HalfVector) -> i32 {
+        a.len() as i32
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_l2_norm(a: HalfVector) -> f64 {
-    vector::norm(&a)
-}
+    fn halfvec_l2_norm(a: HalfVector) -> f64 {
+        vector::norm(&a)
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_l2_normalize(a: HalfVector) -> HalfVector {
-    HalfVector::new(&vector::l2_normalize(&a).or_raise())
-}
+    fn halfvec_l2_normalize(a: HalfVector) -> HalfVector {
+        HalfVector::new(&vector::l2_normalize(&a).or_raise())
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_binary_quantize(a: HalfVector) -> BitString {
-    BitString::new(&vector::binary_quantize(&a), a.len())
-}
+    fn halfvec_binary_quantize(a: HalfVector) -> BitString {
+        BitString::new(&vector::binary_quantize(&a), a.len())
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_subvector(a: HalfVector, start: i32, count: i32) -> HalfVector {
-    HalfVector::new(vector::subvector(&a, start, count).or_raise())
+    fn halfvec_subvector(a: HalfVector, start: i32, count: i32) -> HalfVector {
+        HalfVector::new(vector::subvector(&a, start, count).or_raise())
+    }
 }
 
 // Arithmetic
 
-#[pg_extern(sql = false)]
-fn halfvec_add(a: HalfVector, b: HalfVector) -> HalfVector {
-    HalfVector::new(&vector::add(&a, &b).or_raise())
-}
+sql_functions! {
+    fn halfvec_add(a: HalfVector, b: HalfVector) -> HalfVector {
+        HalfVector::new(&vector::add(&a, &b).or_raise())
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_sub(a: HalfVector, b: HalfVector) -> HalfVector {
-    HalfVector::new(&vector::sub(&a, &b).or_raise())
-}
+    fn halfvec_sub(a: HalfVector, b: HalfVector) -> HalfVector {
+        HalfVector::new(&vector::sub(&a, &b).or_raise())
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_mul(a: HalfVector, b: HalfVector) -> HalfVector {
-    HalfVector::new(&vector::mul(&a, &b).or_raise())
-}
+    fn halfvec_mul(a: HalfVector, b: HalfVector) -> HalfVector {
+        HalfVector::new(&vector::mul(&a, &b).or_raise())
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_concat(a: HalfVector, b: HalfVector) -> HalfVector {
-    HalfVector::new(&vector::concat(&a, &b).or_raise())
+    fn halfvec_concat(a: HalfVector, b: HalfVector) -> HalfVector {
+        HalfVector::new(&vector::concat(&a, &b).or_raise())
+    }
 }
 
 // Order
 
-#[pg_extern(sql = false)]
-fn halfvec_lt(a: HalfVector, b: HalfVector) -> bool {
-    vector::compare(&a, &b).is_lt()
-}
+sql_functions! {
+    fn halfvec_lt(a: HalfVector, b: HalfVector) -> bool {
+        vector::compare(&a, &b).is_lt()
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_le(a: HalfVector, b: HalfVector) -> bool {
-    vector::compare(&a, &b).is_le()
-}
+    fn halfvec_le(a: HalfVector, b: HalfVector) -> bool {
+        vector::compare(&a, &b).is_le()
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_eq(a: HalfVector, b: HalfVector) -> bool {
-    vector::compare(&a, &b).is_eq()
-}
+    fn halfvec_eq(a: HalfVector, b: HalfVector) -> bool {
+        vector::compare(&a, &b).is_eq()
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_ne(a: HalfVector, b: HalfVector) -> bool {
-    vector::compare(&a, &b).is_ne()
-}
+    fn halfvec_ne(a: HalfVector, b: HalfVector) -> bool {
+        vector::compare(&a, &b).is_ne()
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_ge(a: HalfVector, b: HalfVector) -> bool {
-    vector::compare(&a, &b).is_ge()
-}
+    fn halfvec_ge(a: HalfVector, b: HalfVector) -> bool {
+        vector::compare(&a, &b).is_ge()
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_gt(a: HalfVector, b: HalfVector) -> bool {
-    vector::compare(&a, &b).is_gt()
-}
+    fn halfvec_gt(a: HalfVector, b: HalfVector) -> bool {
+        vector::compare(&a, &b).is_gt()
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_cmp(a: HalfVector, b: HalfVector) -> i32 {
-    vector::compare(&a, &b) as i32
+    fn halfvec_cmp(a: HalfVector, b: HalfVector) -> i32 {
+        vector::compare(&a, &b) as i32
+    }
 }
 
 // Aggregates

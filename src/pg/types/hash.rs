@@ -5,6 +5,7 @@ use std::ffi::c_int;
 
 use pgrx::prelude::*;
 
+use super::call::sql_functions;
 use crate::pg::varlena::{Dense, HalfVector, SparseVector, Value, Vector};
 use crate::value::Element;
 
@@ -34,33 +35,29 @@ fn hash_extended(bytes: &[u8], seed: i64) -> i64 {
     unsafe { hash_bytes_extended(bytes.as_ptr(), bytes.len() as i32, seed as u64) as i64 }
 }
 
-#[pg_extern(sql = false)]
-fn vector_hash(a: Vector) -> i32 {
-    canonical(&a, hash)
-}
+sql_functions! {
+    fn vector_hash(a: Vector) -> i32 {
+        canonical(&a, hash)
+    }
 
-#[pg_extern(sql = false)]
-fn vector_hash_extended(a: Vector, seed: i64) -> i64 {
-    canonical(&a, |bytes| hash_extended(bytes, seed))
-}
+    fn vector_hash_extended(a: Vector, seed: i64) -> i64 {
+        canonical(&a, |bytes| hash_extended(bytes, seed))
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_hash(a: HalfVector) -> i32 {
-    canonical(&a, hash)
-}
+    fn halfvec_hash(a: HalfVector) -> i32 {
+        canonical(&a, hash)
+    }
 
-#[pg_extern(sql = false)]
-fn halfvec_hash_extended(a: HalfVector, seed: i64) -> i64 {
-    canonical(&a, |bytes| hash_extended(bytes, seed))
-}
+    fn halfvec_hash_extended(a: HalfVector, seed: i64) -> i64 {
+        canonical(&a, |bytes| hash_extended(bytes, seed))
+    }
 
-#[pg_extern(sql = false)]
-fn sparsevec_hash(a: SparseVector) -> i32 {
-    // It holds no zeros.
-    hash(a.bytes())
-}
+    fn sparsevec_hash(a: SparseVector) -> i32 {
+        // It holds no zeros.
+        hash(a.bytes())
+    }
 
-#[pg_extern(sql = false)]
-fn sparsevec_hash_extended(a: SparseVector, seed: i64) -> i64 {
-    hash_extended(a.bytes(), seed)
+    fn sparsevec_hash_extended(a: SparseVector, seed: i64) -> i64 {
+        hash_extended(a.bytes(), seed)
+    }
 }

@@ -3,6 +3,7 @@
 mod analyze;
 pub mod array;
 mod bit;
+pub mod call;
 mod casts;
 mod dense;
 mod halfvec;

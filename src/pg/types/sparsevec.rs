@@ -6,10 +6,11 @@ use pgrx::prelude::*;
 use pgrx::{Internal, pg_sys};
 
 use super::array::Array;
+use super::call::sql_functions;
 use super::dense::{Message, parsed};
 use super::text::Text;
 use crate::pg::error::OrRaise;
-use crate::pg::varlena::SparseVector;
+use crate::pg::varlena::{Bytes, SparseVector};
 use crate::value::sparse::{self, SparseBuf};
 use crate::value::{limits, sparse_text};
 
@@ -25,10 +26,11 @@ fn sparsevec_in(
     parsed(sparse_text::parse(literal.to_bytes(), typmod), fcinfo).map(|vector| SparseVector::new(&vector))
 }
 
-#[pg_extern(sql = false)]
-fn sparsevec_out(a: SparseVector) -> Text {
-    let a = a.view();
-    Text::new(sparse_text::printed_space(a.values.len()), |bytes| sparse_text::print_into(a, bytes))
+sql_functions! {
+    fn sparsevec_out(a: SparseVector) -> Text {
+        let a = a.view();
+        Text::new(sparse_text::printed_space(a.values.len()), |bytes| sparse_text::print_into(a, bytes))
+    }
 }
 
 #[pg_extern(sql = false)]
@@ -46,86 +48,76 @@ fn sparsevec_recv(message: Internal, _element: pg_sys::Oid, typmod: i32) -> Spar
     SparseVector::new(&SparseBuf { dims, indices, values })
 }
 
-#[pg_extern(sql = false)]
-fn sparsevec_send(a: SparseVector) -> Vec<u8> {
-    sparse::encode(a.view())
+sql_functions! {
+    fn sparsevec_send(a: SparseVector) -> Bytes {
+        Bytes::new(&sparse::encode(a.view()))
+    }
 }
 
 // Functions
 
-#[pg_extern(sql = false)]
-fn sparsevec_l2_distance(a: SparseVector, b: SparseVector) -> f64 {
-    sparse::l2_distance(a.view(), b.view()).or_raise()
-}
+sql_functions! {
+    fn sparsevec_l2_distance(a: SparseVector, b: SparseVector) -> f64 {
+        sparse::l2_distance(a.view(), b.view()).or_raise()
+    }
 
-#[pg_extern(sql = false)]
-fn sparsevec_inner_product(a: SparseVector, b: SparseVector) -> f64 {
-    sparse::inner_product(a.view(), b.view()).or_raise()
-}
+    fn sparsevec_inner_product(a: SparseVector, b: SparseVector) -> f64 {
+        sparse::inner_product(a.view(), b.view()).or_raise()
+    }
 
-#[pg_extern(sql = false)]
-fn sparsevec_cosine_distance(a: SparseVector, b: SparseVector) -> f64 {
-    sparse::cosine_distance(a.view(), b.view()).or_raise()
-}
+    fn sparsevec_cosine_distance(a: SparseVector, b: SparseVector) -> f64 {
+        sparse::cosine_distance(a.view(), b.view()).or_raise()
+    }
 
-#[pg_extern(sql = false)]
-fn sparsevec_l1_distance(a: SparseVector, b: SparseVector) -> f64 {
-    sparse::l1_distance(a.view(), b.view()).or_raise()
-}
+    fn sparsevec_l1_distance(a: SparseVector, b: SparseVector) -> f64 {
+        sparse::l1_distance(a.view(), b.view()).or_raise()
+    }
 
-#[pg_extern(sql = false)]
-fn sparsevec_l2_squared_distance(a: SparseVector, b: SparseVector) -> f64 {
-    sparse::l2_squared_distance(a.view(), b.view()).or_raise()
-}
+    fn sparsevec_l2_squared_distance(a: SparseVector, b: SparseVector) -> f64 {
+        sparse::l2_squared_distance(a.view(), b.view()).or_raise()
+    }
 
-#[pg_extern(sql = false)]
-fn sparsevec_negative_inner_product(a: SparseVector, b: SparseVector) -> f64 {
-    sparse::negative_inner_product(a.view(), b.view()).or_raise()
-}
+    fn sparsevec_negative_inner_product(a: SparseVector, b: SparseVector) -> f64 {
+        sparse::negative_inner_product(a.view(), b.view()).or_raise()
+    }
 
-#[pg_extern(sql = false)]
-fn sparsevec_l2_norm(a: SparseVector) -> f64 {
-    sparse::norm(a.view())
-}
+    fn sparsevec_l2_norm(a: SparseVector) -> f64 {
+        sparse::norm(a.view())
+    }
 
-#[pg_extern(sql = false)]
-fn sparsevec_l2_normalize(a: SparseVector) -> SparseVector {
-    SparseVector::new(&sparse::l2_normalize(a.view()).or_raise())
+    fn sparsevec_l2_normalize(a: SparseVector) -> SparseVector {
+        SparseVector::new(&sparse::l2_normalize(a.view()).or_raise())
+    }
 }
 
 // Order
 
-#[pg_extern(sql = false)]
-fn sparsevec_lt(a: SparseVector, b: SparseVector) -> bool {
-    sparse::compare(a.view(), b.view()).is_lt()
-}
+sql_functions! {
+    fn sparsevec_lt(a: SparseVector, b: SparseVector) -> bool {
+        sparse::compare(a.view(), b.view()).is_lt()
+    }
 
-#[pg_extern(sql = false)]
-fn sparsevec_le(a: SparseVector, b: SparseVector) -> bool {
-    sparse::compare(a.view(), b.view()).is_le()
-}
+    fn sparsevec_le(a: SparseVector, b: SparseVector) -> bool {
+        sparse::compare(a.view(), b.view()).is_le()
+    }
 
-#[pg_extern(sql = false)]
-fn sparsevec_eq(a: SparseVector, b: SparseVector) -> bool {
-    sparse::compare(a.view(), b.view()).is_eq()
-}
+    fn sparsevec_eq(a: SparseVector, b: SparseVector) -> bool {
+        sparse::compare(a.view(), b.view()).is_eq()
+    }
 
-#[pg_extern(sql = false)]
-fn sparsevec_ne(a: SparseVector, b: SparseVector) -> bool {
-    sparse::compare(a.view(), b.view()).is_ne()
-}
+    fn sparsevec_ne(a: SparseVector, b: SparseVector) -> bool {
+        sparse::compare(a.view(), b.view()).is_ne()
+    }
 
-#[pg_extern(sql = false)]
-fn sparsevec_ge(a: SparseVector, b: SparseVector) -> bool {
-    sparse::compare(a.view(), b.view()).is_ge()
-}
+    fn sparsevec_ge(a: SparseVector, b: SparseVector) -> bool {
+        sparse::compare(a.view(), b.view()).is_ge()
+    }
 
-#[pg_extern(sql = false)]
-fn sparsevec_gt(a: SparseVector, b: SparseVector) -> bool {
-    sparse::compare(a.view(), b.view()).is_gt()
-}
+    fn sparsevec_gt(a: SparseVector, b: SparseVector) -> bool {
+        sparse::compare(a.view(), b.view()).is_gt()
+    }
 
-#[pg_extern(sql = false)]
-fn sparsevec_cmp(a: SparseVector, b: SparseVector) -> i32 {
-    sparse::compare(a.view(), b.view()) as i32
+    fn sparsevec_cmp(a: SparseVector, b: SparseVector) -> i32 {
+        sparse::compare(a.view(), b.view()) as i32
+    }
 }

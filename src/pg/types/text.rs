@@ -1,7 +1,5 @@
 //! Results of type `cstring`: what output functions return.
 
-use pgrx::callconv::{BoxRet, FcInfo};
-use pgrx::datum::Datum;
 use pgrx::pg_sys;
 
 /// A NUL-terminated string in the current memory context.
@@ -18,14 +16,9 @@ impl Text {
         bytes[length] = 0;
         Self { datum: pg_sys::Datum::from(bytes.as_mut_ptr()) }
     }
-}
 
-// SAFETY: the datum points at a NUL-terminated string in memory that outlives the call.
-unsafe impl BoxRet for Text {
-    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
-        // SAFETY: see above.
-        unsafe { fcinfo.return_raw_datum(self.datum) }
+    /// The datum.
+    pub fn into_raw(self) -> pg_sys::Datum {
+        self.datum
     }
 }
-
-pgrx::impl_sql_translatable!(Text, "cstring");

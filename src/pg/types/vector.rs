@@ -6,10 +6,11 @@ use pgrx::prelude::*;
 use pgrx::{Internal, pg_sys};
 
 use super::array::Array;
+use super::call::sql_functions;
 use super::dense;
 use super::text::Text;
 use crate::pg::error::OrRaise;
-use crate::pg::varlena::{BitString, Vector};
+use crate::pg::varlena::{BitString, Bytes, Vector};
 use crate::value::{Element, MAX_DIMS, limits, vector};
 
 // Input and output
@@ -24,9 +25,10 @@ fn vector_in(
     dense::input(literal, typmod, fcinfo)
 }
 
-#[pg_extern(sql = false)]
-fn vector_out(a: Vector) -> Text {
-    dense::output(&a)
+sql_functions! {
+    fn vector_out(a: Vector) -> Text {
+        dense::output(&a)
+    }
 }
 
 #[pg_extern(sql = false)]
@@ -39,130 +41,114 @@ fn vector_recv(message: Internal, _element: pg_sys::Oid, typmod: i32) -> Vector 
     dense::receive(message, typmod)
 }
 
-#[pg_extern(sql = false)]
-fn vector_send(a: Vector) -> Vec<u8> {
-    vector::encode(&a)
+sql_functions! {
+    fn vector_send(a: Vector) -> Bytes {
+        Bytes::new(&vector::encode(&a))
+    }
 }
 
 // Functions
 
-#[pg_extern(sql = false)]
-fn l2_distance(a: Vector, b: Vector) -> f64 {
-    vector::l2_distance(&a, &b).or_raise()
-}
+sql_functions! {
+    fn l2_distance(a: Vector, b: Vector) -> f64 {
+        vector::l2_distance(&a, &b).or_raise()
+    }
 
-#[pg_extern(sql = false)]
-fn inner_product(a: Vector, b: Vector) -> f64 {
-    vector::inner_product(&a, &b).or_raise()
-}
+    fn inner_product(a: Vector, b: Vector) -> f64 {
+        vector::inner_product(&a, &b).or_raise()
+    }
 
-#[pg_extern(sql = false)]
-fn cosine_distance(a: Vector, b: Vector) -> f64 {
-    vector::cosine_distance(&a, &b).or_raise()
-}
+    fn cosine_distance(a: Vector, b: Vector) -> f64 {
+        vector::cosine_distance(&a, &b).or_raise()
+    }
 
-#[pg_extern(sql = false)]
-fn l1_distance(a: Vector, b: Vector) -> f64 {
-    vector::l1_distance(&a, &b).or_raise()
-}
+    fn l1_distance(a: Vector, b: Vector) -> f64 {
+        vector::l1_distance(&a, &b).or_raise()
+    }
 
-#[pg_extern(sql = false)]
-fn vector_l2_squared_distance(a: Vector, b: Vector) -> f64 {
-    vector::l2_squared_distance(&a, &b).or_raise()
-}
+    fn vector_l2_squared_distance(a: Vector, b: Vector) -> f64 {
+        vector::l2_squared_distance(&a, &b).or_raise()
+    }
 
-#[pg_extern(sql = false)]
-fn vector_negative_inner_product(a: Vector, b: Vector) -> f64 {
-    vector::negative_inner_product(&a, &b).or_raise()
-}
+    fn vector_negative_inner_product(a: Vector, b: Vector) -> f64 {
+        vector::negative_inner_product(&a, &b).or_raise()
+    }
 
-#[pg_extern(sql = false)]
-fn vector_spherical_distance(a: Vector, b: Vector) -> f64 {
-    vector::spherical_distance(&a, &b).or_raise()
-}
+    fn vector_spherical_distance(a: Vector, b: Vector) -> f64 {
+        vector::spherical_distance(&a, &b).or_raise()
+    }
 
-#[pg_extern(sql = false)]
-fn vector_dims(a: Vector) -> i32 {
-    a.len() as i32
-}
+    fn vector_dims(a: Vector) -> i32 {
+        a.len() as i32
+    }
 
-#[pg_extern(sql = false)]
-fn vector_norm(a: Vector) -> f64 {
-    vector::norm(&a)
-}
+    fn vector_norm(a: Vector) -> f64 {
+        vector::norm(&a)
+    }
 
-#[pg_extern(sql = false)]
-fn l2_normalize(a: Vector) -> Vector {
-    Vector::new(&vector::l2_normalize(&a).or_raise())
-}
+    fn l2_normalize(a: Vector) -> Vector {
+        Vector::new(&vector::l2_normalize(&a).or_raise())
+    }
 
-#[pg_extern(sql = false)]
-fn binary_quantize(a: Vector) -> BitString {
-    BitString::new(&vector::binary_quantize(&a), a.len())
-}
+    fn binary_quantize(a: Vector) -> BitString {
+        BitString::new(&vector::binary_quantize(&a), a.len())
+    }
 
-#[pg_extern(sql = false)]
-fn subvector(a: Vector, start: i32, count: i32) -> Vector {
-    Vector::new(vector::subvector(&a, start, count).or_raise())
+    fn subvector(a: Vector, start: i32, count: i32) -> Vector {
+        Vector::new(vector::subvector(&a, start, count).or_raise())
+    }
 }
 
 // Arithmetic
 
-#[pg_extern(sql = false)]
-fn vector_add(a: Vector, b: Vector) -> Vector {
-    Vector::new(&vector::add(&a, &b).or_raise())
-}
+sql_functions! {
+    fn vector_add(a: Vector, b: Vector) -> Vector {
+        Vector::new(&vector::add(&a, &b).or_raise())
+    }
 
-#[pg_extern(sql = false)]
-fn vector_sub(a: Vector, b: Vector) -> Vector {
-    Vector::new(&vector::sub(&a, &b).or_raise())
-}
+    fn vector_sub(a: Vector, b: Vector) -> Vector {
+        Vector::new(&vector::sub(&a, &b).or_raise())
+    }
 
-#[pg_extern(sql = false)]
-fn vector_mul(a: Vector, b: Vector) -> Vector {
-    Vector::new(&vector::mul(&a, &b).or_raise())
-}
+    fn vector_mul(a: Vector, b: Vector) -> Vector {
+        Vector::new(&vector::mul(&a, &b).or_raise())
+    }
 
-#[pg_extern(sql = false)]
-fn vector_concat(a: Vector, b: Vector) -> Vector {
-    Vector::new(&vector::concat(&a, &b).or_raise())
+    fn vector_concat(a: Vector, b: Vector) -> Vector {
+        Vector::new(&vector::concat(&a, &b).or_raise())
+    }
 }
 
 // Order
 
-#[pg_extern(sql = false)]
-fn vector_lt(a: Vector, b: Vector) -> bool {
-    vector::compare(&a, &b).is_lt()
-}
+sql_functions! {
+    fn vector_lt(a: Vector, b: Vector) -> bool {
+        vector::compare(&a, &b).is_lt()
+    }
 
-#[pg_extern(sql = false)]
-fn vector_le(a: Vector, b: Vector) -> bool {
-    vector::compare(&a, &b).is_le()
-}
+    fn vector_le(a: Vector, b: Vector) -> bool {
+        vector::compare(&a, &b).is_le()
+    }
 
-#[pg_extern(sql = false)]
-fn vector_eq(a: Vector, b: Vector) -> bool {
-    vector::compare(&a, &b).is_eq()
-}
+    fn vector_eq(a: Vector, b: Vector) -> bool {
+        vector::compare(&a, &b).is_eq()
+    }
 
-#[pg_extern(sql = false)]
-fn vector_ne(a: Vector, b: Vector) -> bool {
-    vector::compare(&a, &b).is_ne()
-}
+    fn vector_ne(a: Vector, b: Vector) -> bool {
+        vector::compare(&a, &b).is_ne()
+    }
 
-#[pg_extern(sql = false)]
-fn vector_ge(a: Vector, b: Vector) -> bool {
-    vector::compare(&a, &b).is_ge()
-}
+    fn vector_ge(a: Vector, b: Vector) -> bool {
+        vector::compare(&a, &b).is_ge()
+    }
 
-#[pg_extern(sql = false)]
-fn vector_gt(a: Vector, b: Vector) -> bool {
-    vector::compare(&a, &b).is_gt()
-}
+    fn vector_gt(a: Vector, b: Vector) -> bool {
+        vector::compare(&a, &b).is_gt()
+    }
 
-#[pg_extern(sql = false)]
-fn vector_cmp(a: Vector, b: Vector) -> i32 {
-    vector::compare(&a, &b) as i32
+    fn vector_cmp(a: Vector, b: Vector) -> i32 {
+        vector::compare(&a, &b) as i32
+    }
 }
 
 // Aggregates
