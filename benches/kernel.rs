@@ -1,14 +1,17 @@
 //! Nanoseconds per call of every kernel, for every instruction set the machine supports; of
-//! `scan_block` and `lower_bounds`, per code of a block. The row is chosen once per process, so the
-//! bench runs itself once per row.
+//! `scan_block` and `lower_bounds`, per code of a block; and of making a query's tables. The row is chosen
+//! once per process, so the bench runs itself once per row.
 
 use half::f16;
 use std::hint::black_box;
 use std::process::Command;
 use std::time::Instant;
 use vector_search::kernel;
+use vector_search::quant::{Codec, QueryCode, Rotation};
 
 const DIMS: [usize; 3] = [128, 768, 1536];
+/// Half of the second-level cache of the machines that we know.
+const L2_BYTES: usize = 256 << 10;
 /// Set in the child processes, which print one line per kernel.
 const CHILD: &str = "VECTOR_SEARCH_BENCH_CHILD";
 
@@ -80,6 +83,16 @@ fn measure() -> Vec<(&'static str, [f64; 3])> {
             sums
         });
         put("scan_block/code", scan / kernel::BLOCK as f64);
+        // A list after the other, more than the first-level cache holds and less than the second.
+        let many: Vec<u8> = bytes.iter().copied().cycle().take(L2_BYTES / bytes.len() * bytes.len()).collect();
+        let scan = time(|| {
+            let mut sums = [0; kernel::BLOCK];
+            for block in black_box(&many).chunks_exact(bytes.len()) {
+                kernel::scan_block(black_box(&lut), block, &mut sums);
+            }
+            sums
+        });
+        put("scan_block/code,L2", scan * bytes.len() as f64 / (many.len() * kernel::BLOCK) as f64);
         let sums = std::array::from_fn(|i| 100 * i as u32);
         let halves = std::array::from_fn(|i| if i % 2 == 0 { 7 } else { 0x3c });
         let bounds = time(|| {
@@ -101,6 +114,13 @@ fn measure() -> Vec<(&'static str, [f64; 3])> {
         // The largest power of two within the dimensions, as the rotation transforms. Zeros stay finite.
         let mut x = vec![0.0; 1 << dims.ilog2()];
         put("hadamard/2^k", time(|| kernel::hadamard(black_box(&mut x))));
+
+        let (rotation, mut rotated) = (Rotation::new(dims, 1), vec![0.0; dims]);
+        put("rotation", time(|| rotation.apply(black_box(&a), black_box(&mut rotated))));
+        if let Ok(codec) = Codec::new(dims, 4) {
+            let mut query = QueryCode::new(&codec, &rotated);
+            put("query_tables", time(|| query.set(&codec, black_box(&rotated))));
+        }
     }
     table
 }

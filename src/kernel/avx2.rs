@@ -24,6 +24,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     l1_f16,
     hamming,
     common_bits,
+    subset_sums,
     scan_block,
     lower_bounds,
     within_u32,
@@ -284,6 +285,28 @@ fn lower_bounds(sums: &[u32; BLOCK], factors: &Factors, bounds: &mut [f32; BLOCK
         unsafe { _mm256_storeu_ps(bounds.as_mut_ptr().add(8 * part), bound) };
     }
     mask
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn subset_sums(terms: &[u16], base: u16, lut: &mut [u8]) {
+    // Word `i` of a register is for entry `i`: it takes term `t` of four where bit `t` of `i` is set, else zero.
+    let base = _mm256_set1_epi16(base.cast_signed());
+    let places: [__m256i; 4] = std::array::from_fn(|t| {
+        let place = |i: usize| if i / 2 >> t & 1 == 1 { (2 * t + i % 2) as u8 } else { 0x80 };
+        let bytes: [u8; 32] = std::array::from_fn(place);
+        // SAFETY: the array is 32 bytes.
+        unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+    });
+    for (t, out) in terms.as_chunks::<4>().0.iter().zip(lut.as_chunks_mut::<16>().0) {
+        // SAFETY: the array is 8 bytes.
+        let t = _mm256_set1_epi64x(unsafe { t.as_ptr().cast::<i64>().read_unaligned() });
+        let [a, b, c, d] = places.map(|place| _mm256_shuffle_epi8(t, place));
+        let sums = _mm256_add_epi16(_mm256_add_epi16(a, b), _mm256_add_epi16(c, d));
+        let upper = _mm256_srli_epi16::<8>(_mm256_add_epi16(sums, base));
+        let (low, high) = (_mm256_castsi256_si128(upper), _mm256_extracti128_si256::<1>(upper));
+        // SAFETY: the array is 16 bytes.
+        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm_packus_epi16(low, high)) };
+    }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -27,6 +27,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     l1_f16,
     hamming,
     common_bits,
+    subset_sums: super::avx2::subset_sums,
     scan_block,
     lower_bounds,
     within_u32,

@@ -44,6 +44,7 @@ struct Kernels {
     l1_f16: Distance<f16>,
     hamming: unsafe fn(&[u8], &[u8]) -> u64,
     common_bits: unsafe fn(&[u8], &[u8]) -> (u64, u64),
+    subset_sums: unsafe fn(&[u16], u16, &mut [u8]),
     scan_block: unsafe fn(&[u8], &[u8], &mut [u32; BLOCK]),
     lower_bounds: unsafe fn(&[u32; BLOCK], &Factors, &mut [f32; BLOCK]) -> u32,
     within_u32: unsafe fn(&[u8; 4 * BLOCK], u32, u32) -> u32,
@@ -165,6 +166,14 @@ pub fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.common_bits)(a, b) }
+}
+
+/// The table of a query for [`scan_block`], from four terms per sub-quantizer, in 256ths: entry `i` of a sub-quantizer is the
+/// upper byte of `base` and those of its terms whose bits are set in `i`, added modulo 2^16.
+pub fn subset_sums(terms: &[u16], base: u16, lut: &mut [u8]) {
+    assert!(terms.len().is_multiple_of(4) && lut.len() == 4 * terms.len());
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.subset_sums)(terms, base, lut) }
 }
 
 /// Adds to `sums` the table entries that 32 packed codes select.

@@ -21,6 +21,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     common_bits: super::scalar::common_bits,
     scan_block,
     lower_bounds,
+    subset_sums: super::scalar::subset_sums,
     within_u32: super::scalar::within_u32,
     within_u64: super::scalar::within_u64,
     dot_extended3,

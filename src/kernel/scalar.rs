@@ -19,6 +19,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     l1_f16,
     hamming,
     common_bits,
+    subset_sums,
     scan_block,
     lower_bounds,
     within_u32,
@@ -133,6 +134,16 @@ fn lower_bounds(sums: &[u32; BLOCK], factors: &Factors, bounds: &mut [f32; BLOCK
         mask |= u32::from(!(*bound >= factors.threshold)) << j;
     }
     mask
+}
+
+pub(super) fn subset_sums(terms: &[u16], base: u16, lut: &mut [u8]) {
+    for (t, out) in terms.as_chunks::<4>().0.iter().zip(lut.as_chunks_mut::<16>().0) {
+        let pairs = [0, t[0], t[1], t[0].wrapping_add(t[1])];
+        let uppers = [0, t[2], t[3], t[2].wrapping_add(t[3])].map(|upper| upper.wrapping_add(base));
+        for (i, o) in out.iter_mut().enumerate() {
+            *o = (pairs[i % 4].wrapping_add(uppers[i / 4]) >> 8) as u8;
+        }
+    }
 }
 
 pub(super) fn within_u32(values: &[u8; 4 * BLOCK], low: u32, high: u32) -> u32 {

@@ -357,6 +357,28 @@ fn ranges_agree() {
 }
 
 #[test]
+fn subset_sums_agree() {
+    let mut random = Random(8);
+    for groups in [0, 1, 2, 3, 16, 192, 4000] {
+        let bytes = random.bytes(8 * groups);
+        let terms: Vec<u16> = bytes.as_chunks::<2>().0.iter().map(|b| u16::from_le_bytes(*b)).collect();
+        for base in [0, 128, 40_000, u16::MAX] {
+            let entry = |at: usize| {
+                let chosen = (0..4).filter(|t| at % 16 >> t & 1 == 1).map(|t| terms[at / 16 * 4 + t]);
+                (chosen.fold(base, u16::wrapping_add) >> 8) as u8
+            };
+            let expected: Vec<u8> = (0..16 * groups).map(entry).collect();
+            for row in supported() {
+                let mut lut = vec![7; 16 * groups];
+                // SAFETY: the machine supports the row.
+                unsafe { (row.subset_sums)(&terms, base, &mut lut) };
+                assert_eq!(lut, expected, "{}", row.name);
+            }
+        }
+    }
+}
+
+#[test]
 fn extended_dots_agree() {
     let mut random = Random(7);
     for groups in (0..=20).chain([250]) {

@@ -51,7 +51,8 @@ pub struct QueryCode {
     bytes_sum: f32,
     /// Factor on the nominal error for the scatter of a residual's sine at low dimensions.
     scatter: f32,
-    subsets: Vec<f32>,
+    /// Room for the table's terms.
+    terms: Vec<u16>,
 }
 
 impl QueryCode {
@@ -69,7 +70,7 @@ impl QueryCode {
             step: 0.0,
             bytes_sum: 0.0,
             scatter: 1.0 + 1.0 / (padded as f32).sqrt(),
-            subsets: vec![0.0; padded * 4],
+            terms: vec![0; padded],
         };
         code.set(codec, query);
         code
@@ -79,9 +80,9 @@ impl QueryCode {
     pub fn set(&mut self, codec: &Codec, query: &[f32]) {
         assert_eq!(query.len(), codec.padded(), "length of a query");
         self.norm = kernel::inner_product(query, query).sqrt();
-        self.sum = query.iter().sum();
+        self.sum = folded(query, 0.0, |sum, x| sum + x).iter().sum();
         self.set_table(query);
-        let max = query.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+        let max = folded(query, 0.0, |max, x| max.max(x.abs())).into_iter().fold(0.0, f32::max);
         self.step = max / 127.0;
         let inverse = if self.step > 0.0 { 1.0 / self.step } else { 0.0 };
         let mut total = 0;
@@ -94,22 +95,21 @@ impl QueryCode {
 
     /// Subset sums of every four coordinates, rounded to bytes over their common range.
     fn set_table(&mut self, query: &[f32]) {
+        let quads = query.as_chunks::<4>().0;
         let (mut low, mut high) = (0.0f32, 0.0f32);
-        for (q, out) in query.as_chunks::<4>().0.iter().zip(self.subsets.as_chunks_mut::<16>().0) {
-            let pairs = [0.0, q[0], q[1], q[0] + q[1]];
-            let uppers = [0.0, q[2], q[3], q[2] + q[3]];
-            for (i, o) in out.iter_mut().enumerate() {
-                *o = pairs[i % 4] + uppers[i / 4];
-            }
-            low = low.min(q.iter().map(|x| x.min(0.0)).sum());
-            high = high.max(q.iter().map(|x| x.max(0.0)).sum());
+        for q in quads {
+            low = low.min((q[0].min(0.0) + q[1].min(0.0)) + (q[2].min(0.0) + q[3].min(0.0)));
+            high = high.max((q[0].max(0.0) + q[1].max(0.0)) + (q[2].max(0.0) + q[3].max(0.0)));
         }
         self.low = low;
         self.delta = (high - low) / 255.0;
-        let inverse = if self.delta > 0.0 { 1.0 / self.delta } else { 0.0 };
-        for (o, s) in self.lut.iter_mut().zip(&self.subsets) {
-            *o = ((s - low) * inverse + 0.5) as u8;
+        // Sums of 256ths of a step, of which the byte is the upper half. Single terms and partial sums may wrap: the
+        // whole is between 0 and 255 steps and the half that rounds, which is more than its terms' errors.
+        let inverse = if self.delta > 0.0 { 256.0 / self.delta } else { 0.0 };
+        for (term, x) in self.terms.iter_mut().zip(query) {
+            *term = fixed(x * inverse);
         }
+        kernel::subset_sums(&self.terms, fixed(-low * inverse).wrapping_add(128), &mut self.lut);
     }
 
     /// The table: 16 bytes per four dimensions.
@@ -159,4 +159,24 @@ impl QueryCode {
         let error = rescale.abs() * (ERROR_4 * self.scatter * terms.gap + rounding);
         (estimate, error + HALF_ROUNDING * (2.0 * add.abs() + (rescale * product).abs()))
     }
+}
+
+/// The nearest whole number modulo 2¹⁶, for numbers below 2²² (see [`super::round_to_byte`]).
+fn fixed(x: f32) -> u16 {
+    (x + super::WHOLE).to_bits() as u16
+}
+
+/// Folds into eight lanes, so that no step waits for the one before.
+fn folded(query: &[f32], start: f32, step: impl Fn(f32, f32) -> f32) -> [f32; 8] {
+    let mut lanes = [start; 8];
+    let (chunks, rest) = query.as_chunks::<8>();
+    for chunk in chunks {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
+            *lane = step(*lane, *x);
+        }
+    }
+    for x in rest {
+        lanes[0] = step(lanes[0], *x);
+    }
+    lanes
 }
