@@ -84,7 +84,8 @@ fn measure() -> Vec<(&'static str, [f64; 3])> {
         });
         put("scan_block/code", scan / kernel::BLOCK as f64);
         // A list after the other, more than the first-level cache holds and less than the second.
-        let many: Vec<u8> = bytes.iter().copied().cycle().take(L2_BYTES / bytes.len() * bytes.len()).collect();
+        let many: Vec<u8> =
+            bytes.iter().copied().cycle().take(L2_BYTES / bytes.len() * bytes.len()).collect();
         let scan = time(|| {
             let mut sums = [0; kernel::BLOCK];
             for block in black_box(&many).chunks_exact(bytes.len()) {
