@@ -139,6 +139,9 @@ impl<S: Store> Check<'_, S> {
         for b in 0..layout.blocks() {
             let view = layout.block(page, b);
             let (live, owned) = (view.live(), view.owned());
+            if view.is_overfull() {
+                return Err(Error::corrupted(block, "slots are in use that do not exist"));
+            }
             if live & !owned != 0 {
                 return Err(Error::corrupted(block, "a live slot has no reference"));
             }
