@@ -210,9 +210,9 @@ fn write_codes<S: Store>(
             },
             None => coded.tid,
         };
-        let slot = row % BLOCK;
+        let (index, slot) = (row % per_page / BLOCK, row % per_page % BLOCK);
         let (first, more) = open.split_at_mut(1);
-        let mut block = layout.block_mut(&mut first[0], row % per_page / BLOCK);
+        let mut block = layout.block_mut(&mut first[0], index);
         block.put(slot, coded.add, coded.rescale, reference);
         directory.meta.columns.read_row(coded.keys, &mut keys);
         layout.put_keys(&mut block, slot, &keys);
