@@ -229,6 +229,19 @@ fn an_index_takes_little_more_than_its_bits() {
 }
 
 #[test]
+fn bits_beyond_the_length_are_noticed() {
+    let mut patterns = Patterns::new(13, 3, 0.7, 21);
+    let world = World::build(patterns.table(40), &of_bits(13));
+    world.check();
+    let store = world.store.snapshot();
+    // The second byte of the first string of the first block.
+    let at = 24 + 8 + 32 * 6 + 1;
+    store.damage(world.directory().head(0).0, |page| page.bytes_mut()[at] |= 1);
+    let error = check::check(&store, &mut |_| Ok(()), &|| Ok(())).unwrap_err();
+    assert!(error.message.contains("beyond its length"), "{error}");
+}
+
+#[test]
 fn damage_is_noticed() {
     let mut patterns = Patterns::new(768, 5, 0.7, 18);
     let world = World::build(patterns.table(700), &Options { lists: 4, ..of_bits(768) });
@@ -247,6 +260,13 @@ fn damage_is_noticed() {
     let mut heap = world.heap(&query);
     let found: Vec<_> = std::iter::from_fn(|| search.next(&store, &mut heap).unwrap()).collect();
     assert_same(&found, &world.truth(&query, usize::MAX, None), "slots that do not exist are not read");
+
+    let mut codes = Vec::new();
+    check::exact_codes(&world.store, &mut |t, code| codes.push((t, code.to_vec())), &|| Ok(())).unwrap();
+    codes.sort();
+    let table = world.table.borrow();
+    let bits = |v: &Vec<f32>| v.chunks(8).map(|c| c.iter().fold(0, |b, x| b << 1 | *x as u8)).collect();
+    assert_eq!(codes, table.iter().map(|(n, v)| (tid(*n), bits(v))).collect::<Vec<(_, Vec<u8>)>>());
 
     let mut random = Random(19);
     let blocks = world.store.blocks().unwrap();
