@@ -116,7 +116,9 @@ fn ivf_check(index: pg_sys::Oid, heap_all_indexed: bool) -> JsonB {
 /// Hashes of the codes of an index that are the rows' values.
 fn codes(store: &IndexStore) -> Result<HashMap<Tid, u64>> {
     let mut codes = HashMap::new();
-    let mut visit = |row, code: &[u8]| drop(codes.insert(row, hash(code)));
+    let mut visit = |row, code: &[u8]| {
+        codes.insert(row, hash(code));
+    };
     check::exact_codes(store, &mut visit, &tick)?;
     Ok(codes)
 }
