@@ -102,6 +102,13 @@ fn measure() -> Vec<(&'static str, [f64; 3])> {
             kernel::lower_bounds(sums, &halves, &halves, 0.01, 1.0, 2.0, 20.0, &mut bounds)
         });
         put("lower_bounds/code", bounds / kernel::BLOCK as f64);
+        let (query, rows) = (&lut[..dims / 8], &bytes[..4 * dims]);
+        let count = time(|| {
+            let mut counts = [0; kernel::BLOCK];
+            kernel::hamming_rows(black_box(query), black_box(rows), &mut counts);
+            counts
+        });
+        put("hamming_rows/code", count / kernel::BLOCK as f64);
         let keys = std::array::from_fn(|i| i as u8);
         put("within_u32/code", time(|| kernel::within_u32(black_box(&keys), 7, 99)) / kernel::BLOCK as f64);
 

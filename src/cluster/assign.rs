@@ -1,13 +1,13 @@
 //! The nearest centroid of every row. The search runs on the principal directions of the centroids where
 //! they hold most of what tells these apart; the best few are then compared exactly.
 
-use super::Step;
+use super::{Step, bits};
 use super::gemm::{BLOCK, Packed, Rows, Work};
 use super::lloyd::half_norms;
 use super::pca;
 use super::train::{center, span};
 use crate::error::Result;
-use crate::kernel::l2_squared;
+use crate::kernel::{self, l2_squared};
 use rayon::ThreadPool;
 use std::sync::OnceLock;
 
@@ -34,6 +34,7 @@ pub struct Assigner {
     mean: Vec<f32>,
     scale: f32,
     plan: OnceLock<Plan>,
+    tables: OnceLock<Option<bits::Tables>>,
 }
 
 /// What the search needs; made by the first large call, which has threads and a step.
@@ -55,7 +56,14 @@ impl Assigner {
     pub fn new(centroids: &[f32], dims: usize) -> Self {
         let dims = dims.max(1);
         let (mean, scale) = center(centroids, dims);
-        Self { centroids: centroids.to_vec(), dims, mean, scale, plan: OnceLock::new() }
+        Self {
+            centroids: centroids.to_vec(),
+            dims,
+            mean,
+            scale,
+            plan: OnceLock::new(),
+            tables: OnceLock::new(),
+        }
     }
 
     /// Writes the number of the nearest centroid of each of `rows` (`dims` floats each) to `out`. Where
@@ -80,6 +88,11 @@ impl Assigner {
                     out[0] = self.nearest(&rows[i * dims..][..dims], 0..(self.centroids.len() / dims) as u32);
                 },
             );
+        }
+        if rows[..n * dims].chunks_exact(dims).all(bits::is_binary)
+            && let Some(tables) = self.tables.get_or_init(|| bits::Tables::new(&self.centroids, dims))
+        {
+            return Self::assign_bits(tables, &rows[..n * dims], dims, out, &work);
         }
         let plan = match self.plan.get() {
             Some(plan) => plan,
@@ -113,6 +126,26 @@ impl Assigner {
                 let best = best(scores, &plan.offsets, count).into_iter().take(count);
                 *out = self.nearest(rows.raw(block * BLOCK + i), best);
             }
+        })
+    }
+
+    /// [`Assigner::assign`] for rows of zeros and ones.
+    fn assign_bits(
+        tables: &bits::Tables,
+        rows: &[f32],
+        dims: usize,
+        out: &mut [u32],
+        work: &Work,
+    ) -> Result<()> {
+        let scratch = || (Vec::new(), [[(0, 0.0); 2]; BLOCK]);
+        work.run(out, BLOCK, tables.cost() + BLOCK * dims, scratch, |(packed, found), block, out| {
+            packed.clear();
+            let rows = &rows[block * BLOCK * dims..][..out.len() * dims];
+            for rows in rows.chunks(kernel::BLOCK * dims) {
+                bits::pack(rows.chunks_exact(dims), dims, packed);
+            }
+            tables.nearest(packed, &mut found[..out.len()]);
+            out.iter_mut().zip(found).for_each(|(out, [best, _])| *out = best.0);
         })
     }
 

@@ -1,6 +1,7 @@
 //! Lloyd's iterations in the working space: assignment by blocked products, means in a fixed order,
 //! repair of wasted centroids.
 
+use super::bits;
 use super::gemm::{BLOCK, Packed, Rows, Work};
 use super::repair::repair;
 use crate::error::Result;
@@ -50,9 +51,11 @@ impl Members {
 }
 
 /// Clusters `rows` into `k` lists (`k` ≤ number of rows) in at most `iterations` rounds; `work` is the
-/// share of one round. Returns the list of every row; some lists may be empty.
+/// share of one round. Returns the list of every row; some lists may be empty. `binary` are the same rows where
+/// these are of zeros and ones.
 pub(super) fn lloyd(
     rows: &Rows,
+    binary: Option<&bits::Packed>,
     k: usize,
     iterations: usize,
     random: &mut SplitMix64,
@@ -79,7 +82,10 @@ pub(super) fn lloyd(
     let mut near = vec![Near { list: u32::MAX, next: 0, moved: true, best: 0.0, second: 0.0 }; n];
     let mut last = f64::INFINITY;
     for round in 0.. {
-        assign(rows, &norms, &centroids, &mut near, &work)?;
+        match binary.zip(bits::Tables::new(&centroids, rows.dims)) {
+            Some((binary, tables)) => binary.assign(&norms, &tables, &mut near, &work)?,
+            None => assign(rows, &norms, &centroids, &mut near, &work)?,
+        }
         work.base += work.unit;
         let inertia: f64 = near.iter().map(|x| f64::from(x.best)).sum();
         let moved = near.iter().filter(|x| x.moved).count() as f64;

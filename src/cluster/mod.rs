@@ -5,6 +5,7 @@
 //! `train` makes centroids, `Assigner` finds the nearest; `parallel` lets other rooms use the pool.
 
 mod assign;
+mod bits;
 mod gemm;
 mod lloyd;
 pub mod parallel;

@@ -239,3 +239,57 @@ fn times() {
     println!("train {trained:?}, assign {assigned:?}, longest wait {longest:?}");
     println!("agreement {share}, mean squared distance {mean}");
 }
+
+/// Rows of zeros and ones around `groups` patterns; and which pattern each is of.
+fn binary_rows(random: &mut SplitMix64, dims: usize, groups: usize, n: usize) -> (Vec<f32>, Vec<usize>) {
+    let patterns: Vec<f32> = (0..groups * dims).map(|_| random.below(2) as f32).collect();
+    let mut rows = Vec::new();
+    let mut of = Vec::new();
+    for i in 0..n {
+        let group = i % groups;
+        of.push(group);
+        let flip = |x: &f32| if random.below(8) == 0 { 1.0 - x } else { *x };
+        rows.extend(patterns[group * dims..][..dims].iter().map(flip).collect::<Vec<_>>());
+    }
+    (rows, of)
+}
+
+#[test]
+fn bits_are_assigned_as_by_distances() {
+    let mut random = SplitMix64(5);
+    for dims in [1, 5, 64, 130, 768] {
+        let (rows, _) = binary_rows(&mut random, dims, 20, 301);
+        let centroids: Vec<f32> = (0..40 * dims).map(|_| random.unit() as f32).collect();
+        let mut lists = vec![0; 301];
+        let assigner = Assigner::new(&centroids, dims);
+        // Large enough for tables, however few dimensions: the direct way is for less work than that.
+        let many = rows.repeat(400usize.div_ceil(dims));
+        let mut all = vec![0; many.len() / dims];
+        assigner.assign(&many, &mut all, &pool(2), &free).unwrap();
+        lists.copy_from_slice(&all[..301]);
+        for (row, list) in rows.chunks_exact(dims).zip(lists) {
+            let to = |list: usize| distance(row, &centroids[list * dims..][..dims]);
+            let least = (0..40).map(to).fold(f64::INFINITY, f64::min);
+            let slack = 0.02 * (dims as f64).sqrt() + 0.02;
+            assert!(to(list as usize) <= least + slack, "{dims}: {} for {least}", to(list as usize));
+        }
+    }
+}
+
+#[test]
+fn groups_of_bits_are_found() {
+    let mut random = SplitMix64(6);
+    let (rows, of) = binary_rows(&mut random, 200, 30, 3000);
+    let centroids = train(&rows, 200, 30, 10, 7, &pool(2), &free).unwrap();
+    let mut lists = vec![0; 3000];
+    Assigner::new(&centroids, 200).assign(&rows, &mut lists, &pool(2), &free).unwrap();
+    // A list is of one pattern, and nearly every pattern has a list.
+    let mut pattern = [None; 30];
+    let mut strangers = 0;
+    for (list, group) in lists.iter().zip(&of) {
+        strangers += usize::from(*pattern[*list as usize].get_or_insert(*group) != *group);
+    }
+    assert!(strangers <= 200, "{strangers} rows in lists of other patterns");
+    assert_eq!(train(&rows, 200, 30, 10, 7, &pool(2), &free).unwrap(), centroids, "the same again");
+    assert!(centroids.iter().all(|x| (0.0..=1.0).contains(x)));
+}

@@ -1,6 +1,6 @@
 //! Training: choice of rows, working space, Lloyd's iterations there, means in full dimensions.
 
-use super::Step;
+use super::{Step, bits};
 use super::gemm::{BLOCK, Packed, Rows, Work};
 use super::lloyd::{Members, Near, lloyd, means};
 use super::pca;
@@ -28,7 +28,7 @@ const UNIT: u64 = 100;
 /// thread; its error ends the work.
 ///
 /// Method: S. Lloyd, "Least squares quantization in PCM", IEEE Trans. Inf. Theory 28(2), 1982; on the
-/// principal directions of the rows where these hold most of the energy.
+/// principal directions of the rows where these hold most of the energy. Rows of zeros and ones are compared by bits.
 pub fn train(
     samples: &[f32],
     dims: usize,
@@ -71,9 +71,16 @@ pub fn train(
         }
         return Ok(centroids);
     }
+    let mut random = SplitMix64(seed);
+    if let Some(binary) = bits::Packed::new(&plain, &Work { unit: 0, ..work })? {
+        (work.base, work.unit) = (UNIT, UNIT);
+        let near = lloyd(&plain, Some(&binary), k, iterations, &mut random, work)?;
+        (work.base, work.unit) = (total - UNIT, UNIT);
+        finish(&plain, &near, &mut centroids, &mut random, &work)?;
+        return Ok(centroids);
+    }
     let (mean, scale) = centered(&plain, &work)?;
     let rows = Rows { mean: &mean, scale, ..plain };
-    let mut random = SplitMix64(seed);
     let basis = if n < MIN_REDUCED { None } else { pca::directions(&rows, ENERGY, &work)? };
     let reduced = match &basis {
         Some(basis) => Some(work.products(&rows, &Packed::new(basis, dims))?),
@@ -84,9 +91,9 @@ pub fn train(
         Some(data) => {
             let dims = data.len() / n;
             let rows = Rows { data, dims, index: None, mean: &zero[..dims], scale: 1.0 };
-            lloyd(&rows, k, iterations, &mut random, work)?
+            lloyd(&rows, None, k, iterations, &mut random, work)?
         }
-        None => lloyd(&rows, k, iterations, &mut random, work)?,
+        None => lloyd(&rows, None, k, iterations, &mut random, work)?,
     };
     (work.base, work.unit) = (total - UNIT, UNIT);
     finish(&plain, &near, &mut centroids, &mut random, &work)?;

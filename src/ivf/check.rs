@@ -6,7 +6,7 @@ use super::directory::{Directory, read_meta};
 use super::insert::expect_owned;
 use super::walk;
 use crate::error::{Error, Result};
-use crate::page::codes::BLOCK;
+use crate::page::codes::{BLOCK, BlockRef};
 use crate::page::meta::META_BLOCK;
 use crate::page::{NO_BLOCK, PAGE_SIZE, Page, PageKind, Store, Tid, lists, tape};
 use crate::quant::padded_dims;
@@ -43,6 +43,46 @@ pub fn check<S: Store>(
     }
     check.unreferenced()?;
     Ok(check.report)
+}
+
+/// Calls `visit` with the heap address and the code of every row, where codes are the rows' strings of bits; else never.
+///
+/// # Errors
+/// Damage, and the store's and `tick`'s errors.
+pub fn exact_codes<S: Store>(
+    store: &S,
+    visit: &mut dyn FnMut(Tid, &[u8]),
+    tick: &dyn Fn() -> Result<()>,
+) -> Result<()> {
+    let directory = Directory::load(store)?;
+    if !directory.codec.is_exact() {
+        return Ok(());
+    }
+    for list in 0..directory.lists() {
+        walk::codes_pages(store, &directory, list, |_, page| {
+            tick()?;
+            for b in 0..directory.codes.blocks() {
+                let block = directory.codes.block(page, b);
+                strings(&directory, block, |slot, code| visit(block.reference(slot), code));
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Calls `visit` with every live slot of a block of strings of bits and its string.
+fn strings(directory: &Directory, block: BlockRef<'_>, mut visit: impl FnMut(usize, &[u8])) {
+    let size = directory.codec.sign_bytes();
+    walk::bits(block.live()).for_each(|slot| visit(slot, &block.codes()[slot * size..][..size]));
+}
+
+/// Whether the bits that the last byte of a string has beyond its length are zero in all live slots.
+fn end_in_zeros(directory: &Directory, block: BlockRef<'_>) -> bool {
+    let beyond = 0xff_u16 >> ((directory.dims() - 1) % 8 + 1);
+    let mut zero = true;
+    strings(directory, block, |_, code| zero &= u16::from(code[code.len() - 1]) & beyond == 0);
+    zero
 }
 
 struct Check<'a, S: Store> {
@@ -139,8 +179,14 @@ impl<S: Store> Check<'_, S> {
         for b in 0..layout.blocks() {
             let view = layout.block(page, b);
             let (live, owned) = (view.live(), view.owned());
+            if view.is_overfull() {
+                return Err(Error::corrupted(block, "slots are in use that do not exist"));
+            }
             if live & !owned != 0 {
                 return Err(Error::corrupted(block, "a live slot has no reference"));
+            }
+            if directory.codec.is_exact() && !end_in_zeros(directory, view) {
+                return Err(Error::corrupted(block, "a string has bits beyond its length"));
             }
             self.report.live += u64::from(live.count_ones());
             self.report.dead += u64::from((owned & !live).count_ones());

@@ -2,14 +2,14 @@
 
 use super::directory::Directory;
 use crate::kernel;
-use crate::quant::{Factors, Form};
+use crate::quant::{Factors, Form, pack};
 use crate::value::Metric;
 
 /// A coded row, and the memory to code the next one.
 pub struct RowCode {
     /// The list the row belongs to.
     pub list: u32,
-    /// Sign bits, least significant first.
+    /// Sign bits, least significant first; or the string of bits that the row is.
     pub signs: Vec<u8>,
     /// Factors of the first stage.
     pub factors: Factors,
@@ -57,6 +57,9 @@ impl RowCode {
     }
 
     fn encode_point(&mut self, directory: &Directory) {
+        if directory.codec.is_exact() {
+            pack::write_bits(&self.point, &mut self.signs);
+        }
         let (codes, scale) = directory.centroid(self.list);
         for ((c, p), b) in self.centroid.iter_mut().zip(&mut self.point).zip(codes) {
             *c = f32::from(*b) * scale;
@@ -64,7 +67,8 @@ impl RowCode {
         }
         self.residual = kernel::inner_product(&self.point, &self.point);
         let form = match directory.metric() {
-            Metric::L2 | Metric::Cosine | Metric::Hamming => Form::L2,
+            Metric::Hamming => return,
+            Metric::L2 | Metric::Cosine => Form::L2,
             Metric::InnerProduct => Form::InnerProduct {
                 residual_dot_centre: kernel::inner_product(&self.point, &self.centroid)
                     + kernel::inner_product(&self.point, &directory.origin),
@@ -72,6 +76,16 @@ impl RowCode {
         };
         self.factors =
             directory.codec.encode(&self.point, &self.centroid, form, &mut self.signs, &mut self.extended);
+    }
+}
+
+/// Writes a row's code where its slot is among `groups`, those of a page from group `first` on; or among the strings of
+/// bits of a block.
+pub fn write_code(directory: &Directory, groups: &mut [u8], first: usize, slot: usize, code: &[u8]) {
+    if directory.codec.is_exact() {
+        groups[slot * code.len()..][..code.len()].copy_from_slice(code);
+    } else {
+        pack::write_signs(groups, first, slot, code);
     }
 }
 

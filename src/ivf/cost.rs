@@ -53,7 +53,11 @@ pub fn estimate(
     let reached = rows * share * passing;
     // Measured: about 60 records beyond nine per row wanted survive the first stage (ten rows: 96-150).
     let extended = if directory.extended.is_some() { (60.0 + 9.0 * wanted).min(reached) } else { 0.0 };
-    let beyond = if directory.extended.is_some() { 1.2 } else { 3.0 };
+    let beyond = match directory.extended {
+        Some(_) => 1.2,
+        None if directory.codec.is_exact() => 1.0,
+        None => 3.0,
+    };
     Work { lists, pages, codes, extended, rows: (beyond * wanted + 1.0).min(reached.max(wanted)) }
 }
 

@@ -79,8 +79,8 @@ impl Entry {
 pub struct Directory {
     /// The meta page as it was read.
     pub meta: Meta,
-    /// The index's rotation.
-    pub rotation: Rotation,
+    /// The index's rotation; strings of bits need none.
+    rotation: Option<Rotation>,
     /// The index's codes.
     pub codec: Codec,
     /// How code blocks lie on pages.
@@ -129,10 +129,18 @@ impl Directory {
     /// A directory from its parts.
     pub fn new(meta: Meta, origin: Vec<f32>, entries: impl Iterator<Item = Entry>) -> Result<Self> {
         let padded = padded_dims(meta.dims as usize);
-        let codec = Codec::new(padded, meta.bits)?;
+        let dims = meta.dims as usize;
+        let codec = match meta.metric {
+            Metric::Hamming => Codec::of_bits(dims),
+            _ => Codec::new(padded, meta.bits)?,
+        };
+        let codes = match meta.metric {
+            Metric::Hamming => codes::Layout::of_bits(codec.sign_bytes(), meta.columns)?,
+            _ => codes::Layout::new(padded, meta.columns)?,
+        };
         let mut directory = Self {
-            rotation: Rotation::new(meta.dims as usize, meta.seed),
-            codes: codes::Layout::new(padded, meta.columns)?,
+            rotation: (!codec.is_exact()).then(|| Rotation::new(dims, meta.seed)),
+            codes,
             extended: extended::Layout::new(codec.extended_size()),
             codec,
             origin,
@@ -210,9 +218,15 @@ impl Directory {
         (self.meta.lists_first + page, index)
     }
 
-    /// Rotates, scales and centres `vector` (already normalised for cosine) into `out`.
+    /// Rotates, scales and centres `vector` (already normalised for cosine) into `out`. Bits stay as they are: as
+    /// coordinates 0 and 1 they are exact in bytes.
     pub fn transform(&self, vector: &[f32], out: &mut [f32]) {
-        self.rotation.apply(vector, out);
+        let Some(rotation) = &self.rotation else {
+            out[..vector.len()].copy_from_slice(vector);
+            out[vector.len()..].fill(0.0);
+            return;
+        };
+        rotation.apply(vector, out);
         for (o, g) in out.iter_mut().zip(&self.origin) {
             *o = *o * self.meta.scale - g;
         }

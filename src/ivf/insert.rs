@@ -4,14 +4,13 @@
 //! record needs one; write the row. A crash between them leaves empty pages that the list owns. Locks are
 //! taken in the order list state, codes, extended, new pages.
 
-use super::code::RowCode;
+use super::code::{RowCode, write_code};
 use super::directory::Directory;
 use super::walk::guard_circle;
 use crate::error::{Error, Kind, Result};
 use crate::page::codes::BLOCK;
 use crate::page::tid::RecordRef;
 use crate::page::{Change, Key, NO_BLOCK, Page, PageHandle, PageKind, Store, TID_SIZE, Tid, lists};
-use crate::quant::pack;
 
 /// Inserts a row with its keys in the filter columns. False if it is not to be indexed (a zero vector under cosine).
 ///
@@ -86,7 +85,7 @@ impl<S: Store> Insertion<'_, S> {
             let page = change.page(codes);
             expect_owned(page, block, PageKind::Codes, self.code.list)?;
             let free = (0..layout.blocks()).find_map(|b| {
-                let free = !layout.block(page, b).live();
+                let free = layout.block(page, b).free();
                 (free != 0).then_some((b, free))
             });
             let Some((index, free)) = free else { return Ok(Put::Full(page.next())) };
@@ -103,14 +102,14 @@ impl<S: Store> Insertion<'_, S> {
                 expect_owned(change.page(handle), more_block, PageKind::CodesMore, self.code.list)?;
                 let (group, _) = layout.more_groups(i);
                 let out = layout.more_codes_mut(change.page_mut(handle), i);
-                pack::write_signs(out, group, slot, &self.code.signs);
+                write_code(self.directory, out, group, slot, &self.code.signs);
                 change.flush(handle)?;
             }
             if let Some(handle) = record {
                 self.write_record(change.page_mut(handle), reference);
             }
             let mut block = layout.block_mut(change.page_mut(codes), index);
-            pack::write_signs(block.codes(), 0, slot, &self.code.signs);
+            write_code(self.directory, block.codes(), 0, slot, &self.code.signs);
             let factors = &self.code.factors;
             block.put(slot, factors.add.to_bits(), factors.rescale.to_bits(), reference);
             layout.put_keys(&mut block, slot, self.keys);

@@ -81,7 +81,7 @@ fn clean_list<S: Store>(
             }
             removed += u64::from(gone.count_ones());
             rows += u64::from((view.live() & !*gone).count_ones());
-            free |= view.live() & !*gone != u32::MAX;
+            free |= view.free() | *gone != 0;
         }
         if free {
             first_free.get_or_insert(block);

@@ -23,6 +23,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     cosine_sums_f16,
     l1_f16,
     hamming,
+    hamming_rows,
     common_bits,
     subset_sums,
     scan_block,
@@ -210,6 +211,11 @@ fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
 #[target_feature(enable = "popcnt")]
 fn hamming(a: &[u8], b: &[u8]) -> u64 {
     scalar::hamming(a, b)
+}
+
+#[target_feature(enable = "popcnt")]
+fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK]) {
+    scalar::hamming_rows(query, rows, counts);
 }
 
 #[target_feature(enable = "popcnt")]

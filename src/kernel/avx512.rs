@@ -26,6 +26,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     cosine_sums_f16,
     l1_f16,
     hamming,
+    hamming_rows,
     common_bits,
     subset_sums: super::avx2::subset_sums,
     scan_block,
@@ -195,6 +196,17 @@ fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
 #[target_feature(enable = "avx512vl,avx512vpopcntdq,popcnt")]
 fn hamming(a: &[u8], b: &[u8]) -> u64 {
     scalar::hamming(a, b)
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx512vpopcntdq")]
+fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK]) {
+    for (row, count) in rows.chunks_exact(query.len()).zip(counts) {
+        let [s0, s1] = fold64(query, row, _mm512_setzero_si512(), |s, a, b| {
+            let differ = _mm512_xor_si512(load_bytes(a), load_bytes(b));
+            _mm512_add_epi64(s, _mm512_popcnt_epi64(differ))
+        });
+        *count = _mm512_reduce_add_epi64(_mm512_add_epi64(s0, s1)) as u32;
+    }
 }
 
 #[target_feature(enable = "avx512vl,avx512vpopcntdq,popcnt")]

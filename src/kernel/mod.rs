@@ -43,6 +43,7 @@ struct Kernels {
     cosine_sums_f16: CosineSums<f16>,
     l1_f16: Distance<f16>,
     hamming: unsafe fn(&[u8], &[u8]) -> u64,
+    hamming_rows: unsafe fn(&[u8], &[u8], &mut [u32; BLOCK]),
     common_bits: unsafe fn(&[u8], &[u8]) -> (u64, u64),
     subset_sums: unsafe fn(&[u16], u16, &mut [u8]),
     scan_block: unsafe fn(&[u8], &[u8], &mut [u32; BLOCK]),
@@ -159,6 +160,14 @@ pub fn hamming(a: &[u8], b: &[u8]) -> u64 {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.hamming)(a, b) }
+}
+
+/// Numbers of bits that differ between a bit string and each of up to 32 of its length, one after the other in
+/// `rows`. The further `counts` stay as they are.
+pub fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK]) {
+    assert!(!query.is_empty() && rows.len() <= BLOCK * query.len() && rows.len().is_multiple_of(query.len()));
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.hamming_rows)(query, rows, counts) }
 }
 
 /// Numbers of bits set in both and in either of two bit strings of one length.

@@ -18,6 +18,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     l1_f16,
     // The compiler vectorises these for every aarch64.
     hamming: super::scalar::hamming,
+    hamming_rows: super::scalar::hamming_rows,
     common_bits: super::scalar::common_bits,
     scan_block,
     lower_bounds,

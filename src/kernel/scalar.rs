@@ -18,6 +18,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     cosine_sums_f16,
     l1_f16,
     hamming,
+    hamming_rows,
     common_bits,
     subset_sums,
     scan_block,
@@ -102,6 +103,14 @@ fn words<T: Default>(a: &[u8], b: &[u8], mut count: impl FnMut(T, u64, u64) -> T
 #[inline(always)]
 pub(super) fn hamming(a: &[u8], b: &[u8]) -> u64 {
     words(a, b, |sum, x, y| sum + u64::from((x ^ y).count_ones()))
+}
+
+/// Also the body of rows whose instruction set counts bits.
+#[inline(always)]
+pub(super) fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK]) {
+    for (row, count) in rows.chunks_exact(query.len()).zip(counts) {
+        *count = hamming(query, row) as u32;
+    }
 }
 
 /// Also the body of rows whose instruction set counts bits.

@@ -175,6 +175,26 @@ fn bits_are_counted() {
 }
 
 #[test]
+fn bits_of_many_rows_are_counted() {
+    let mut random = Random(12);
+    for n in 1..=200 {
+        for count in [0, 1, 5, 32] {
+            let (query, rows) = (random.bytes(n), random.bytes(n * count));
+            let mut expected = [7; BLOCK];
+            for (row, e) in rows.chunks_exact(n).zip(&mut expected) {
+                *e = query.iter().zip(row).map(|(x, y)| (x ^ y).count_ones()).sum();
+            }
+            for row in supported() {
+                let mut counts = [7; BLOCK];
+                // SAFETY: the row is supported; `rows` are of the query's length.
+                unsafe { (row.hamming_rows)(&query, &rows, &mut counts) };
+                assert_eq!(counts, expected, "{} {n} {count}", row.name);
+            }
+        }
+    }
+}
+
+#[test]
 fn every_half_widens_exactly() {
     let one = [f16::ONE];
     for bits in 0..=u16::MAX {

@@ -5,6 +5,11 @@
 //! than a page keeps its first groups on its own page, after the numbers of the pages with the others.
 //! A slot is *live* when its row is in the index, *owned* once it has been given an extended record, which
 //! it keeps for ever: a dead slot is reused together with its record.
+//!
+//! Codes that are strings of bits are not interleaved, and need no factors: a block of them is `live, owned, columns,
+//! refs, codes`, the codes one after the other. The last block of a page has as many slots as the page has room for.
+
+use std::ops::Range;
 
 use super::columns::{Columns, Key};
 use super::page::{CONTENT_SIZE, NO_BLOCK, Page};
@@ -24,11 +29,18 @@ const ADD: usize = 8;
 const RESCALE: usize = 72;
 const REFS: usize = 136;
 const HEAD_SIZE: usize = REFS + BLOCK * TID_SIZE;
+/// Where blocks of strings of bits have their columns.
+const BITS_HEAD: usize = 8;
 const GROUPS_MORE: usize = CONTENT_SIZE / GROUP_SIZE;
 
 /// How blocks of a given width lie on pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
+    /// Bytes of a string of bits; zero if codes are not such.
+    bits: usize,
+    /// Slots of the last block of a page.
+    last_slots: usize,
+    refs_at: usize,
     groups: usize,
     first_groups: usize,
     columns: Columns,
@@ -49,6 +61,9 @@ impl Layout {
         let size = HEAD_SIZE + columns.size() + groups * GROUP_SIZE;
         if size <= CONTENT_SIZE {
             return Ok(Self {
+                bits: 0,
+                last_slots: BLOCK,
+                refs_at: REFS,
                 groups,
                 first_groups: groups,
                 columns,
@@ -62,11 +77,13 @@ impl Layout {
         let columns_at = HEAD_SIZE + 4 * MAX_MORE;
         let codes_at = columns_at + columns.size();
         if codes_at > CONTENT_SIZE {
-            let message = "the columns of the ivf index are too many to lie on one page";
-            return Err(Error::new(Kind::LimitExceeded, message).with_hint("Index fewer columns."));
+            return Err(too_many_columns());
         }
         let first_groups = (CONTENT_SIZE - codes_at) / GROUP_SIZE;
         Ok(Self {
+            bits: 0,
+            last_slots: BLOCK,
+            refs_at: REFS,
             groups,
             first_groups,
             columns,
@@ -78,6 +95,34 @@ impl Layout {
         })
     }
 
+    /// The layout for codes that are strings of `bytes` bytes.
+    ///
+    /// # Errors
+    /// Not one row with its columns fits a page.
+    pub fn of_bits(bytes: usize, columns: Columns) -> Result<Self> {
+        let refs_at = BITS_HEAD + columns.size();
+        let slot = TID_SIZE + bytes;
+        let block_size = refs_at + BLOCK * slot;
+        let whole = CONTENT_SIZE / block_size;
+        let last_slots = (CONTENT_SIZE % block_size).saturating_sub(refs_at) / slot;
+        if whole + last_slots == 0 {
+            return Err(too_many_columns());
+        }
+        Ok(Self {
+            bits: bytes,
+            last_slots: if last_slots == 0 { BLOCK } else { last_slots },
+            refs_at,
+            groups: 0,
+            first_groups: 0,
+            columns,
+            columns_at: BITS_HEAD,
+            codes_at: refs_at + BLOCK * TID_SIZE,
+            block_size,
+            blocks: whole + usize::from(last_slots > 0),
+            more: 0,
+        })
+    }
+
     /// The filter columns.
     pub fn columns(&self) -> &Columns {
         &self.columns
@@ -85,12 +130,12 @@ impl Layout {
 
     /// The mask of slots without a key and the keys of a filter column of a block.
     pub fn column<'a>(&self, block: BlockRef<'a>, column: usize) -> (u32, &'a [u8]) {
-        self.columns.column(&block.bytes[self.columns_at..self.codes_at], column)
+        self.columns.column(&block.bytes[self.columns_at..], column)
     }
 
     /// Writes the keys of the row in `slot`, one for each filter column.
     pub fn put_keys(&self, block: &mut BlockMut<'_>, slot: usize, keys: &[Key]) {
-        self.columns.put(&mut block.bytes[self.columns_at..self.codes_at], slot, keys);
+        self.columns.put(&mut block.bytes[self.columns_at..], slot, keys);
     }
 
     /// Blocks on a page.
@@ -100,7 +145,27 @@ impl Layout {
 
     /// Rows on a codes page.
     pub fn rows(&self) -> usize {
-        self.blocks * BLOCK
+        (self.blocks - 1) * BLOCK + self.last_slots
+    }
+
+    /// Slots of the block number `index` of a page.
+    pub fn slots(&self, index: usize) -> usize {
+        if index + 1 < self.blocks { BLOCK } else { self.last_slots }
+    }
+
+    /// Where the block number `index` lies on its page, and its slots.
+    fn place(&self, index: usize) -> (Range<usize>, Place) {
+        let slots = self.slots(index);
+        let missing = BLOCK - slots;
+        let start = index * self.block_size;
+        let end = start + self.block_size - missing * (TID_SIZE + self.bits);
+        let place = Place {
+            slots: u32::MAX >> missing,
+            factors: self.bits == 0,
+            refs_at: self.refs_at,
+            codes_at: self.codes_at - missing * TID_SIZE,
+        };
+        (start..end, place)
     }
 
     /// Further pages of each block; zero unless a block is larger than a page.
@@ -121,14 +186,14 @@ impl Layout {
 
     /// The block number `index` of a page.
     pub fn block<'a>(&self, page: &'a Page, index: usize) -> BlockRef<'a> {
-        let bytes = &page.content()[index * self.block_size..][..self.block_size];
-        BlockRef { bytes, codes_at: self.codes_at }
+        let (range, place) = self.place(index);
+        BlockRef { bytes: &page.content()[range], place }
     }
 
     /// The block number `index` of a page, to write.
     pub fn block_mut<'a>(&self, page: &'a mut Page, index: usize) -> BlockMut<'a> {
-        let bytes = &mut page.content_mut()[index * self.block_size..][..self.block_size];
-        BlockMut { bytes, codes_at: self.codes_at }
+        let (range, place) = self.place(index);
+        BlockMut { bytes: &mut page.content_mut()[range], place }
     }
 
     /// The groups of a further page that holds `first..end`.
@@ -144,22 +209,47 @@ impl Layout {
     }
 }
 
+fn too_many_columns() -> Error {
+    let message = "the columns of the ivf index are too many to lie on one page";
+    Error::new(Kind::LimitExceeded, message).with_hint("Index fewer columns.")
+}
+
+/// Where things are in a block.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The slots there are, as a mask.
+    slots: u32,
+    factors: bool,
+    refs_at: usize,
+    codes_at: usize,
+}
+
 /// A block, for reading.
 #[derive(Clone, Copy)]
 pub struct BlockRef<'a> {
     bytes: &'a [u8],
-    codes_at: usize,
+    place: Place,
 }
 
 impl<'a> BlockRef<'a> {
     /// Bit `i`: the row in slot `i` is in the index.
     pub fn live(&self) -> u32 {
-        word(self.bytes, LIVE)
+        word(self.bytes, LIVE) & self.place.slots
+    }
+
+    /// Bit `i`: slot `i` can take a row.
+    pub fn free(&self) -> u32 {
+        !word(self.bytes, LIVE) & self.place.slots
+    }
+
+    /// Whether slots are marked that do not exist.
+    pub fn is_overfull(&self) -> bool {
+        (word(self.bytes, LIVE) | word(self.bytes, OWNED)) & !self.place.slots != 0
     }
 
     /// Bit `i`: slot `i` has a reference.
     pub fn owned(&self) -> u32 {
-        word(self.bytes, OWNED)
+        word(self.bytes, OWNED) & self.place.slots
     }
 
     /// The 32 additive factors, f16 little-endian.
@@ -174,12 +264,12 @@ impl<'a> BlockRef<'a> {
 
     /// The reference of a slot.
     pub fn reference(&self, slot: usize) -> RecordRef {
-        RecordRef::from_bytes(array(&self.bytes[REFS + slot * TID_SIZE..]))
+        RecordRef::from_bytes(array(&self.bytes[self.place.refs_at + slot * TID_SIZE..]))
     }
 
-    /// The code groups on this page.
+    /// The code groups on this page, or all strings of bits.
     pub fn codes(&self) -> &'a [u8] {
-        &self.bytes[self.codes_at..]
+        &self.bytes[self.place.codes_at..]
     }
 
     /// The further page number `index`.
@@ -191,13 +281,13 @@ impl<'a> BlockRef<'a> {
 /// A block, for writing.
 pub struct BlockMut<'a> {
     bytes: &'a mut [u8],
-    codes_at: usize,
+    place: Place,
 }
 
 impl BlockMut<'_> {
     /// The same block, for reading.
     pub fn as_ref(&self) -> BlockRef<'_> {
-        BlockRef { bytes: self.bytes, codes_at: self.codes_at }
+        BlockRef { bytes: self.bytes, place: self.place }
     }
 
     /// Sets the live mask.
@@ -205,19 +295,22 @@ impl BlockMut<'_> {
         self.bytes[LIVE..LIVE + 4].copy_from_slice(&mask.to_le_bytes());
     }
 
-    /// Gives a slot its factors (f16 bits) and reference and marks it owned and live.
+    /// Gives a slot its factors (f16 bits), where blocks have such, and reference and marks it owned and live.
     pub fn put(&mut self, slot: usize, add: u16, rescale: u16, reference: RecordRef) {
-        self.bytes[ADD + 2 * slot..][..2].copy_from_slice(&add.to_le_bytes());
-        self.bytes[RESCALE + 2 * slot..][..2].copy_from_slice(&rescale.to_le_bytes());
-        self.bytes[REFS + slot * TID_SIZE..][..TID_SIZE].copy_from_slice(&reference.to_bytes());
+        if self.place.factors {
+            self.bytes[ADD + 2 * slot..][..2].copy_from_slice(&add.to_le_bytes());
+            self.bytes[RESCALE + 2 * slot..][..2].copy_from_slice(&rescale.to_le_bytes());
+        }
+        let at = self.place.refs_at + slot * TID_SIZE;
+        self.bytes[at..at + TID_SIZE].copy_from_slice(&reference.to_bytes());
         let owned = self.as_ref().owned() | 1 << slot;
         self.bytes[OWNED..OWNED + 4].copy_from_slice(&owned.to_le_bytes());
         self.set_live(self.as_ref().live() | 1 << slot);
     }
 
-    /// The code groups on this page.
+    /// The code groups on this page, or all strings of bits.
     pub fn codes(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.codes_at..]
+        &mut self.bytes[self.place.codes_at..]
     }
 
     /// Notes the further pages; the unused numbers are [`NO_BLOCK`].

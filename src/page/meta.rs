@@ -7,9 +7,11 @@ use crate::value::Metric;
 
 /// First four bytes of the contents of block 0.
 pub const MAGIC: u32 = 0x3146_5649;
-/// The newest format this code writes: that of an index with filter columns. One without is of the oldest, which
-/// is the same but for them.
-pub const VERSION: u16 = 2;
+/// The newest format this code writes: that of an index over strings of bits, whose codes are the strings themselves.
+pub const VERSION: u16 = 3;
+/// The format of an index over vectors with filter columns. One without is of the oldest, which is the same but for
+/// them.
+const COLUMNS_VERSION: u16 = 2;
 /// The oldest format this code reads.
 pub const MIN_VERSION: u16 = 1;
 /// The block of the meta page.
@@ -58,7 +60,11 @@ pub struct Meta {
 impl Meta {
     /// The format of the index.
     pub fn version(&self) -> u16 {
-        if self.columns.is_empty() { MIN_VERSION } else { VERSION }
+        match self.metric {
+            Metric::Hamming => VERSION,
+            _ if self.columns.is_empty() => MIN_VERSION,
+            _ => COLUMNS_VERSION,
+        }
     }
 
     /// Writes the meta page.
@@ -106,9 +112,22 @@ impl Meta {
             .with_hint("Rebuild the index with REINDEX."));
         }
         let [ready, metric, bits, columns, _, _] = at.take();
+        let metric = Metric::from_number(metric)?;
+        match (metric == Metric::Hamming, version == VERSION) {
+            (true, false) => {
+                let message = format!("the index over bit strings has format {version}, which is not read any more");
+                return Err(
+                    Error::new(Kind::NotSupported, message).with_hint("Rebuild the index with REINDEX.")
+                );
+            }
+            (false, true) => {
+                return Err(Error::corrupted(META_BLOCK, "an index over vectors with the format of bit strings"));
+            }
+            _ => {}
+        }
         let meta = Self {
             ready: ready == 1,
-            metric: Metric::from_number(metric)?,
+            metric,
             bits,
             dims: u32::from_le_bytes(at.take()),
             seed: u64::from_le_bytes(at.take()),
@@ -134,7 +153,7 @@ impl Meta {
 
     fn validate(&self) -> Result<()> {
         let wrong = |what: &str| Err(Error::corrupted(META_BLOCK, what));
-        if self.dims == 0 || self.dims > 16_000 {
+        if self.dims == 0 || self.dims as usize > self.metric.most_dims() {
             return wrong("dimensions out of range");
         }
         if !matches!(self.bits, 1 | 4 | 8) {

@@ -23,8 +23,8 @@ struct Stored {
 pub struct IndexOptions {
     /// Number of lists; 0 chooses by the number of rows.
     pub lists: i32,
-    /// Bits per dimension: 1, 4 or 8.
-    pub bits: u8,
+    /// Bits per dimension, 1, 4 or 8, if the index says.
+    pub bits: Option<u8>,
     /// Lists to probe; 0 follows the recall target.
     pub probes: i32,
     /// Recall target; 0 if the index sets none.
@@ -63,7 +63,10 @@ const IVFFLAT_LISTS: i32 = 100;
 const HNSW_M: i32 = 16;
 const HNSW_EF_CONSTRUCTION: i32 = 64;
 
-const DEFAULT_BITS: i32 = 4;
+/// Of vectors, where an index does not say.
+pub const DEFAULT_BITS: u8 = 4;
+/// Stands for "not set".
+const NO_BITS: i32 = 0;
 
 /// The relation option kinds, registered once per process.
 struct OptionKinds {
@@ -101,7 +104,7 @@ pub fn define() {
                 c"bits".as_ptr(),
                 c"Bits stored per dimension".as_ptr(),
                 BITS.0.as_ptr().cast_mut(),
-                DEFAULT_BITS,
+                NO_BITS,
                 c"Valid values are \"1\", \"4\" and \"8\".".as_ptr(),
                 LOCK,
             );
@@ -215,7 +218,7 @@ impl IndexOptions {
     /// The options of an open index.
     pub fn of(relation: pg_sys::Relation) -> Self {
         let mut options =
-            Self { lists: 0, bits: DEFAULT_BITS as u8, probes: 0, recall_target: 0.0, foreign: None };
+            Self { lists: 0, bits: None, probes: 0, recall_target: 0.0, foreign: None };
         // SAFETY: an open index has its access method's table; rd_options is null or what that one's `amoptions`
         // returned.
         unsafe {
@@ -232,7 +235,7 @@ impl IndexOptions {
                 options.foreign = Some(Foreign::Hnsw { m, ef_construction });
             } else if let Some(stored) = stored.cast::<Stored>().as_ref() {
                 options.lists = stored.lists;
-                options.bits = stored.bits as u8;
+                options.bits = u8::try_from(stored.bits).ok().filter(|&bits| bits > 0);
                 options.probes = stored.probes;
                 options.recall_target = stored.recall_target;
             }

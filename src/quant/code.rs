@@ -8,6 +8,7 @@
 use half::f16;
 
 use super::estimate::ERROR_4;
+use super::rotate::padded_dims;
 use crate::error::{Error, Kind, Result};
 use crate::kernel;
 
@@ -47,6 +48,8 @@ pub struct Factors {
 pub struct Codec {
     padded: usize,
     bits: u8,
+    code_bytes: usize,
+    exact: bool,
     /// Grid steps per unit of a normalised coordinate (4 bits).
     steps: f32,
 }
@@ -63,7 +66,18 @@ impl Codec {
                 format!("codes of {bits} bits and {padded} dimensions do not exist"),
             ));
         }
-        Ok(Self { padded, bits, steps: (padded as f32).sqrt() / STEP_16 })
+        let steps = (padded as f32).sqrt() / STEP_16;
+        Ok(Self { padded, bits, code_bytes: padded / 8, exact: false, steps })
+    }
+
+    /// The codes of strings of `dims` bits: the strings themselves.
+    pub fn of_bits(dims: usize) -> Self {
+        Self { padded: padded_dims(dims), bits: 1, code_bytes: dims.div_ceil(8), exact: true, steps: 0.0 }
+    }
+
+    /// Whether a code is the vector itself, a string of bits, and its distance from the query no estimate.
+    pub fn is_exact(&self) -> bool {
+        self.exact
     }
 
     /// Bits per dimension in total.
@@ -76,9 +90,9 @@ impl Codec {
         self.padded
     }
 
-    /// Bytes of the sign bits.
+    /// Bytes of the sign bits, or of the string of bits.
     pub fn sign_bytes(&self) -> usize {
-        self.padded / 8
+        self.code_bytes
     }
 
     /// Bytes of the extended part: factors and codes.

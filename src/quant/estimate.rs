@@ -3,6 +3,7 @@
 use half::f16;
 
 use super::code::Codec;
+use super::pack;
 use crate::kernel;
 
 /// Standard deviation of the one-bit error per `|rescale| * gap`: the residual's sine to its code is nearly
@@ -37,7 +38,7 @@ pub struct Stage1 {
     pub base: f32,
 }
 
-/// A query, rotated and made into tables. Shared by all lists.
+/// A query, rotated and made into tables; or where codes are strings of bits, such a string. Shared by all lists.
 pub struct QueryCode {
     groups: usize,
     /// Sum of the coordinates.
@@ -53,12 +54,14 @@ pub struct QueryCode {
     scatter: f32,
     /// Room for the table's terms.
     terms: Vec<u16>,
+    bits: Vec<u8>,
 }
 
 impl QueryCode {
     /// Tables for a query in index coordinates.
     pub fn new(codec: &Codec, query: &[f32]) -> Self {
-        let padded = codec.padded();
+        // Bits need no tables.
+        let (padded, bits) = if codec.is_exact() { (0, codec.sign_bytes()) } else { (codec.padded(), 0) };
         let mut code = Self {
             groups: padded / 4,
             sum: 0.0,
@@ -71,6 +74,7 @@ impl QueryCode {
             bytes_sum: 0.0,
             scatter: 1.0 + 1.0 / (padded as f32).sqrt(),
             terms: vec![0; padded],
+            bits: vec![0; bits],
         };
         code.set(codec, query);
         code
@@ -79,6 +83,9 @@ impl QueryCode {
     /// Makes the tables for another query in the same memory.
     pub fn set(&mut self, codec: &Codec, query: &[f32]) {
         assert_eq!(query.len(), codec.padded(), "length of a query");
+        if codec.is_exact() {
+            return pack::write_bits(query, &mut self.bits);
+        }
         self.norm = kernel::inner_product(query, query).sqrt();
         self.sum = folded(query, 0.0, |sum, x| sum + x).iter().sum();
         self.set_table(query);
@@ -115,6 +122,11 @@ impl QueryCode {
     /// The table: 16 bytes per four dimensions.
     pub fn lut(&self) -> &[u8] {
         &self.lut
+    }
+
+    /// The query as a string of bits, where codes are such.
+    pub fn bits(&self) -> &[u8] {
+        &self.bits
     }
 
     /// One standard deviation of a table sum's rounding, in units of the query.

@@ -163,6 +163,19 @@ fn signs_come_back_from_a_block() {
 }
 
 #[test]
+fn bits_are_packed_as_postgres_has_them() {
+    let coordinates = [1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0];
+    let mut bits = [0xff; 2];
+    pack::write_bits(&coordinates, &mut bits);
+    assert_eq!(bits, [0b1011_0001, 0b0110_0000]);
+    let codec = Codec::of_bits(11);
+    assert_eq!((codec.sign_bytes(), codec.extended_size(), codec.padded()), (2, 0, 64));
+    let mut point = vec![0.0; 64];
+    point[..11].copy_from_slice(&coordinates[..11]);
+    assert_eq!(QueryCode::new(&codec, &point).bits(), bits);
+}
+
+#[test]
 fn extreme_values_exclude_nothing() {
     for bits in [1, 4, 8] {
         let codec = Codec::new(64, bits).unwrap();

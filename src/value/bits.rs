@@ -33,12 +33,27 @@ pub fn jaccard_distance(a: Bits, b: Bits) -> Result<f64> {
     Ok(if both == 0 { 1.0 } else { 1.0 - both as f64 / either as f64 })
 }
 
+/// The coordinates of each byte: a build makes those of every row, twice.
+static COORDINATES: [[f32; 8]; 256] = {
+    let mut table = [[0.0; 8]; 256];
+    let mut i = 0;
+    while i < 256 * 8 {
+        if i / 8 >> (7 - i % 8) & 1 == 1 {
+            table[i / 8][i % 8] = 1.0;
+        }
+        i += 1;
+    }
+    table
+};
+
 impl Bits<'_> {
     /// The bits as coordinates 0 and 1, so that squared Euclidean distance is Hamming distance.
     pub fn coordinates<'a>(&self, buffer: &'a mut Vec<f32>) -> &'a [f32] {
         buffer.clear();
-        let bits = self.bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| f32::from(byte >> bit & 1)));
-        buffer.extend(bits.take(self.length));
+        for byte in self.bytes {
+            buffer.extend_from_slice(&COORDINATES[usize::from(*byte)]);
+        }
+        buffer.truncate(self.length);
         buffer
     }
 }

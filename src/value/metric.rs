@@ -1,6 +1,6 @@
 //! The metrics: what an operator returns and what the index compares.
 
-use super::vector;
+use super::{MAX_DIMS, vector};
 use crate::error::{Error, Result};
 
 /// A distance the index can order by. Numbers are on disk: never renumber.
@@ -26,6 +26,14 @@ impl Metric {
             3 => Ok(Self::InnerProduct),
             4 => Ok(Self::Hamming),
             _ => Err(Error::corrupted(0, format_args!("unknown metric {n}"))),
+        }
+    }
+
+    /// Dimensions that an index can have. A string of bits is as long as pgvector's indexes take, and fits a page.
+    pub fn most_dims(self) -> usize {
+        match self {
+            Self::Hamming => 64_000,
+            _ => MAX_DIMS,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The bytes on disk, written down by hand from `src/page/README.md`: what an older or newer build must read.
 
 use half::f16;
+use vector_search::error::Kind;
 use vector_search::page::codes::Layout;
 use vector_search::page::meta::TARGETS;
 use vector_search::page::{Columns, Meta, Page, PageKind, RecordRef};
@@ -56,11 +57,61 @@ fn meta_pages_are_as_documented() {
     }
     let mut page = Page::zeroed();
     meta(Columns::default()).write(&mut page);
+    page.content_mut()[4] = 4;
+    assert!(Meta::read(&page).unwrap_err().message.contains("format 4"));
     page.content_mut()[4] = 3;
-    assert!(Meta::read(&page).unwrap_err().message.contains("format 3"));
+    assert!(Meta::read(&page).is_err(), "the format of strings of bits for vectors");
     page.content_mut()[4] = 2;
     page.content_mut()[9] = 32;
     assert!(Meta::read(&page).is_err(), "more columns than there can be");
+}
+
+#[test]
+fn indexes_over_bits_have_a_format_of_their_own() {
+    for widths in [&[][..], &[4, 8, 4]] {
+        let columns = Columns::new(widths).unwrap();
+        let meta = Meta { metric: Metric::Hamming, bits: 1, dims: 64_000, ..meta(columns) };
+        let mut page = Page::zeroed();
+        meta.write(&mut page);
+        assert_eq!(page.content()[4..9], [3, 0, 1, 4, 1]);
+        assert_eq!(Meta::read(&page).unwrap(), meta);
+        // As it was before: refused, with the way out.
+        page.content_mut()[4] = 1;
+        let error = Meta::read(&page).unwrap_err();
+        assert_eq!(error.kind, Kind::NotSupported);
+        assert!(error.message.contains("format 1") && error.hint.unwrap().contains("REINDEX"));
+    }
+}
+
+#[test]
+fn blocks_of_bits_are_as_documented() {
+    let columns = Columns::new(&[4]).unwrap();
+    // 8152 bytes are two blocks of 32 rows with their keys, and one of as many as then fit.
+    let layout = Layout::of_bits(96, columns).unwrap();
+    let (head, row) = (4 + 4 + (4 + 32 * 4), 6 + 96);
+    let left = 8152 - 2 * (head + 32 * row);
+    assert_eq!((layout.blocks(), layout.rows()), (3, 64 + (left - head) / row));
+    let slots = layout.slots(2);
+    let mut page = Page::zeroed();
+    page.init(PageKind::Codes, 7);
+    let mut block = layout.block_mut(&mut page, 2);
+    block.put(3, 0xffff, 0xffff, RecordRef { block: 0x0102_0304, offset: 0x0506 });
+    layout.put_keys(&mut block, 3, &[Some(0x0a0b_0c0d)]);
+    assert_eq!(block.codes().len(), slots * 96);
+    block.codes()[3 * 96] = 0x77;
+    // live, owned; nulls and keys; references; strings.
+    let mut expected = vec![0; head + slots * row];
+    expected[0] = 1 << 3;
+    expected[4] = 1 << 3;
+    expected[8 + 4 + 12..][..4].copy_from_slice(&[0x0d, 0x0c, 0x0b, 0x0a]);
+    expected[head + 18..][..6].copy_from_slice(&[4, 3, 2, 1, 6, 5]);
+    expected[head + slots * 6 + 3 * 96] = 0x77;
+    let at = 2 * (head + 32 * row);
+    assert_eq!(page.content()[at..at + expected.len()], expected);
+    assert!(page.content()[..at].iter().all(|&b| b == 0));
+    // One row of the longest strings fits a page; where not even it does, columns are too many.
+    assert_eq!(Layout::of_bits(8000, Columns::default()).unwrap().rows(), 1);
+    assert!(Layout::of_bits(8000, Columns::new(&[8]).unwrap()).is_err());
 }
 
 #[test]

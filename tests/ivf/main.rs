@@ -4,6 +4,7 @@
 mod crash;
 mod filter;
 mod format;
+mod hamming;
 mod model;
 mod shapes;
 mod world;

@@ -269,13 +269,15 @@ pub struct Heap<'a> {
 }
 
 impl Rows for Heap<'_> {
-    fn distance(&mut self, tid: Tid) -> Result<Option<f64>> {
+    fn distance(&mut self, tid: Tid, known: Option<f64>) -> Result<Option<f64>> {
         self.fetched += 1;
         let n = u64::from(tid.block) * 100 + u64::from(tid.offset) - 1;
         if self.filter.is_some_and(|f| !f(n)) {
             return Ok(None);
         }
-        Ok(self.table.borrow().get(&n).map(|v| distance(self.metric, self.query, v)))
+        let value = self.table.borrow().get(&n).map(|v| distance(self.metric, self.query, v));
+        assert!(known.is_none() || value.is_none() || known == value, "{known:?} is {value:?}");
+        Ok(value)
     }
 }
 

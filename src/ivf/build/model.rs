@@ -85,10 +85,13 @@ pub fn train(
     let seed = options.seed;
     let means = cluster::train(training, dims, lists, ITERATIONS, seed, pool, &step)?;
     let lists = means.len() / dims;
-    let origin = mean(&sample, dims);
-    let scale = match options.metric {
-        Metric::Cosine => 1.0,
-        Metric::L2 | Metric::InnerProduct | Metric::Hamming => scale(&sample, dims, &means, pool, progress)?,
+    let (origin, scale) = match options.metric {
+        // Bits are exact as they are.
+        Metric::Hamming => (vec![0.0; dims], 1.0),
+        Metric::Cosine => (mean(&sample, dims), 1.0),
+        Metric::L2 | Metric::InnerProduct => {
+            (mean(&sample, dims), scale(&sample, dims, &means, pool, progress)?)
+        }
     };
     let meta = Meta { scale, lists: lists as u32, ..unbuilt(options)? };
     model(meta, &origin, means, &sample[..queries * dims])
@@ -137,7 +140,10 @@ impl RetainChunks for Vec<f32> {
 
 fn unbuilt(options: &Options) -> Result<Meta> {
     let padded = padded_dims(options.dims);
-    let mut bits = options.bits;
+    let mut bits = match options.metric {
+        Metric::Hamming => 1,
+        _ => options.bits,
+    };
     let too_wide = |bits| -> Result<bool> {
         let layout = extended::Layout::new(Codec::new(padded, bits)?.extended_size());
         Ok(layout.is_some_and(|l| l.per_page() == 0))

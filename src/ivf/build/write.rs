@@ -5,12 +5,12 @@ use super::model::Model;
 use super::runs::{Record, Runs, Sorted};
 use super::{Options, Progress, Spool};
 use crate::error::{Error, Kind, Result};
+use crate::ivf::code::write_code;
 use crate::ivf::directory::{Directory, Entry, entry_size};
 use crate::page::lists::{self, LISTS_PER_PAGE, ListState};
 use crate::page::meta::{META_BLOCK, TARGETS};
 use crate::page::tid::RecordRef;
 use crate::page::{MAX_CHANGE_PAGES, Meta, NO_BLOCK, Page, PageKind, Store, codes::BLOCK, tape};
-use crate::quant::pack;
 
 /// Writes block 0 as that of an unfinished build.
 pub fn reserve_meta<S: Store>(store: &S, options: &Options) -> Result<()> {
@@ -210,16 +210,16 @@ fn write_codes<S: Store>(
             },
             None => coded.tid,
         };
-        let slot = row % BLOCK;
+        let (index, slot) = (row % per_page / BLOCK, row % per_page % BLOCK);
         let (first, more) = open.split_at_mut(1);
-        let mut block = layout.block_mut(&mut first[0], row % per_page / BLOCK);
+        let mut block = layout.block_mut(&mut first[0], index);
         block.put(slot, coded.add, coded.rescale, reference);
         directory.meta.columns.read_row(coded.keys, &mut keys);
         layout.put_keys(&mut block, slot, &keys);
-        pack::write_signs(block.codes(), 0, slot, coded.signs);
+        write_code(directory, block.codes(), 0, slot, coded.signs);
         for (i, page) in more.iter_mut().enumerate() {
             let (group, _) = layout.more_groups(i);
-            pack::write_signs(layout.more_codes_mut(page, i), group, slot, coded.signs);
+            write_code(directory, layout.more_codes_mut(page, i), group, slot, coded.signs);
         }
         row += 1;
         Ok(())

@@ -100,7 +100,7 @@ fn measure<S: Store>(
         walk::codes_pages(store, directory, list, |_, page| {
             live_rows(store, directory, filter, (list, page), &mut page_rows)?;
             for tid in page_rows.drain(..) {
-                if let Some(value) = value_of(rows, tid)? {
+                if let Some(value) = value_of(rows, tid, None)? {
                     let value = if value.is_nan() { f64::NAN } else { value };
                     out.push(Ready { key: value, value, tid });
                 }

@@ -8,6 +8,7 @@
 
 mod effort;
 mod everything;
+mod exact;
 pub mod filter;
 mod passing;
 mod pool;
@@ -65,21 +66,22 @@ pub struct Settings {
 
 /// The heap as the scan sees it.
 pub trait Rows {
-    /// The operator's value for a row, or `None` if the scan may not return it.
+    /// The operator's value for a row, or `None` if the scan may not return it. `known` is the value where the index
+    /// has it.
     ///
     /// # Errors
     /// Whatever the evaluation raises.
-    fn distance(&mut self, tid: Tid) -> Result<Option<f64>>;
+    fn distance(&mut self, tid: Tid, known: Option<f64>) -> Result<Option<f64>>;
 }
 
 /// The value of a row, if its address can be one: the server must not be asked for others, for to it the block that
 /// none is means a new one.
-fn value_of(rows: &mut dyn Rows, tid: Tid) -> Result<Option<f64>> {
+fn value_of(rows: &mut dyn Rows, tid: Tid, known: Option<f64>) -> Result<Option<f64>> {
     if tid.offset == 0 || tid.block == NO_BLOCK {
         let what = format!("({},{}) is no address of a row", tid.block, tid.offset);
         return Err(Error::corrupted(0, what));
     }
-    rows.distance(tid)
+    rows.distance(tid, known)
 }
 
 /// Rows in a first window when the consumer's wish is unknown.
@@ -296,7 +298,8 @@ impl Search {
         }
         self.rows_asked += 1;
         self.round.fetched += 1;
-        let value = value_of(rows, tid)?;
+        let known = self.directory.codec.is_exact().then_some(f64::from(candidate.lower));
+        let value = value_of(rows, tid, known)?;
         if self.filling() {
             self.fetched.insert(tid);
         }
@@ -342,7 +345,8 @@ impl Search {
         match self.directory.metric() {
             Metric::L2 => (value * scale) * (value * scale),
             Metric::Cosine => 2.0 * value * scale * scale,
-            Metric::InnerProduct | Metric::Hamming => value * scale * scale,
+            Metric::InnerProduct => value * scale * scale,
+            Metric::Hamming => value,
         }
     }
 

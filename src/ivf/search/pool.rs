@@ -46,7 +46,8 @@ impl Eq for ByLower {}
 
 impl Ord for ByLower {
     fn cmp(&self, other: &Self) -> Ordering {
-        other.0.lower.total_cmp(&self.0.lower)
+        // Exact values are equal now and then: then rows come in heap order.
+        other.0.lower.total_cmp(&self.0.lower).then(other.0.tid.cmp(&self.0.tid))
     }
 }
 

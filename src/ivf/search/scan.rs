@@ -83,6 +83,9 @@ impl Scanner {
         (list, terms, width): (u32, Terms, f32),
         sink: &mut impl Sink,
     ) -> Result<()> {
+        if directory.codec.is_exact() {
+            return self.list_of_bits(store, directory, query, list, sink);
+        }
         let layout = &directory.codes;
         let mut stage = query.stage1(terms.estimator, width);
         stage.base -= terms.slack;

@@ -17,7 +17,8 @@ use crate::page::memory::MemoryStore;
 use crate::pg::buffer::{IndexStore, Logging, write_init_fork};
 use crate::pg::error::OrRaise;
 use crate::pg::foreign::announce;
-use crate::pg::options::IndexOptions;
+use crate::pg::options::{DEFAULT_BITS, IndexOptions};
+use crate::value::Metric;
 
 /// Builds an index from the rows of its table.
 #[pg_guard]
@@ -72,11 +73,17 @@ fn build_options(index: pg_sys::Relation) -> Result<Options> {
     let columns = FilterColumns::of(index)?.layout()?;
     // SAFETY: reading a setting (kB).
     let memory = unsafe { pg_sys::maintenance_work_mem } as usize * 1024;
+    let metric = opclass::indexed(index)?.1;
+    if metric == Metric::Hamming && options.bits.is_some() {
+        let message = "option \"bits\" is not for indexes over bit strings";
+        return Err(Error::new(Kind::InvalidParameter, message)
+            .with_hint("Such an index keeps the bits themselves: leave the option out."));
+    }
     Ok(Options {
         dims: opclass::dimensions(index)?,
-        metric: opclass::indexed(index)?.1,
+        metric,
         lists: options.lists as u32,
-        bits: options.bits,
+        bits: options.bits.unwrap_or(DEFAULT_BITS),
         seed: random_seed()?,
         memory,
         columns,

@@ -27,7 +27,7 @@ struct Prices {
     random_page: f64,
     sequential_page: f64,
     operator: f64,
-    /// Of an exact distance, its vector's way out of the table included.
+    /// Of an exact distance, its vector's way out of the table included; zero where the index knows it.
     distance: f64,
 }
 
@@ -74,7 +74,11 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             random_page: 0.0,
             sequential_page: 0.0,
             operator: pg_sys::cpu_operator_cost,
-            distance: distance_cost(directory.dims(), indexed.size(directory.dims())),
+            distance: if directory.codec.is_exact() {
+                0.0
+            } else {
+                distance_cost(directory.dims(), indexed.size(directory.dims()))
+            },
         };
         pg_sys::get_tablespace_page_costs(
             info.reltablespace,

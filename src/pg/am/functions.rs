@@ -1,6 +1,7 @@
 //! SQL functions about indexes: `ivf_check`, `ivf_index_info`, `ivf_last_scan`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hasher};
 
 use pgrx::prelude::*;
 use pgrx::{JsonB, PgRelation, pg_sys};
@@ -13,6 +14,7 @@ use crate::page::Tid;
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::error::{OrRaise, in_index, raise};
 use crate::pg::{relation_name, stats};
+use crate::quant::pack::write_bits;
 
 pub(super) const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 
@@ -104,22 +106,50 @@ fn ivf_check(index: pg_sys::Oid, heap_all_indexed: bool) -> JsonB {
     if let Some(snapshot) = snapshot {
         // SAFETY: the index is open and the snapshot registered.
         unsafe {
-            compare(&opened, snapshot, &rows);
+            compare(&opened, snapshot, &rows, &codes(&store).map_err(named).or_raise());
             pg_sys::UnregisterSnapshot(snapshot);
         }
     }
     json(&report)
 }
 
-/// Raises if a row that `snapshot` sees is not among `rows`.
-unsafe fn compare(opened: &Opened, snapshot: pg_sys::Snapshot, rows: &HashSet<Tid>) {
+/// Hashes of the codes of an index that are the rows' values.
+fn codes(store: &IndexStore) -> Result<HashMap<Tid, u64>> {
+    let mut codes = HashMap::new();
+    let mut visit = |row, code: &[u8]| {
+        codes.insert(row, hash(code));
+    };
+    check::exact_codes(store, &mut visit, &tick)?;
+    Ok(codes)
+}
+
+fn hash(code: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(code);
+    hasher.finish()
+}
+
+/// Raises if a row that `snapshot` sees is not among `rows`, or has not the value that its code says.
+unsafe fn compare(
+    opened: &Opened,
+    snapshot: pg_sys::Snapshot,
+    rows: &HashSet<Tid>,
+    codes: &HashMap<Tid, u64>,
+) {
     let index = opened.index.as_ptr();
     let (_, metric) = opclass::indexed(index).or_raise();
     let dims = dimensions(index).or_raise();
-    let mut missing = None;
+    let (mut missing, mut different) = (None, None);
+    let mut bits = vec![0; dims.div_ceil(8)];
     let mut look = |row: Tid, vector: &[f32]| {
         if !rows.contains(&row) && is_indexed(metric, vector) {
             missing.get_or_insert(row);
+        }
+        if let Some(code) = codes.get(&row) {
+            write_bits(vector, &mut bits);
+            if *code != hash(&bits) {
+                different.get_or_insert(row);
+            }
         }
         Ok(())
     };
@@ -127,6 +157,10 @@ unsafe fn compare(opened: &Opened, snapshot: pg_sys::Snapshot, rows: &HashSet<Ti
     unsafe { heap::each_row(opened.table.as_ptr(), index, dims, snapshot, &mut look) };
     if let Some(row) = missing {
         let what = format!("the heap row ({},{}) is not in the index", row.block, row.offset);
+        raise(in_index(index, Error::corrupted(0, what)));
+    }
+    if let Some(row) = different {
+        let what = format!("the heap row ({},{}) has another value in the index", row.block, row.offset);
         raise(in_index(index, Error::corrupted(0, what)));
     }
 }

@@ -9,7 +9,7 @@ use super::METRIC_PROC;
 use crate::error::{Error, Kind, Result};
 use crate::pg::compat;
 use crate::pg::varlena::Indexed;
-use crate::value::{MAX_DIMS, Metric};
+use crate::value::Metric;
 
 // The support functions return the metric, and above it the kind of value.
 
@@ -137,10 +137,11 @@ pub fn dimensions(index: pg_sys::Relation) -> Result<usize> {
         ));
     }
     let dims = typmod as usize;
-    if dims > MAX_DIMS {
+    let most = indexed(index)?.1.most_dims();
+    if dims > most {
         return Err(Error::new(
             Kind::LimitExceeded,
-            format!("column cannot have more than {MAX_DIMS} dimensions for ivf index"),
+            format!("column cannot have more than {most} dimensions for ivf index"),
         ));
     }
     Ok(dims)

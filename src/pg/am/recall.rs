@@ -57,8 +57,8 @@ struct Others<'a> {
 }
 
 impl Rows for Others<'_> {
-    fn distance(&mut self, tid: Tid) -> Result<Option<f64>> {
-        if tid == self.left_out { Ok(None) } else { self.rows.distance(tid) }
+    fn distance(&mut self, tid: Tid, known: Option<f64>) -> Result<Option<f64>> {
+        if tid == self.left_out { Ok(None) } else { self.rows.distance(tid, known) }
     }
 }
 

@@ -300,7 +300,7 @@ pub(super) struct Measured<'a> {
 }
 
 impl Rows for Measured<'_> {
-    fn distance(&mut self, tid: Tid) -> Result<Option<f64>> {
+    fn distance(&mut self, tid: Tid, known: Option<f64>) -> Result<Option<f64>> {
         pgrx::check_for_interrupts!();
         let heap = &mut *self.heap;
         let mut pointer = item_pointer(tid);
@@ -318,6 +318,9 @@ impl Rows for Measured<'_> {
             );
             if !found || !heap.wish.passes(heap.slot) {
                 return Ok(None);
+            }
+            if known.is_some() {
+                return Ok(known);
             }
             let Some(datum) = heap.datum() else { return Ok(None) };
             let Some(query) = self.query else { return Ok(Some(f64::NAN)) };

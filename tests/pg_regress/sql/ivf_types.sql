@@ -48,6 +48,34 @@ SELECT ivf_index_info('bits') ->> 'metric' AS metric, (ivf_recall('bits', 20) ->
 RESET ivf.recall_target;
 SELECT (ivf_recalibrate('half_cosine') ->> 'queries')::int > 0 AS calibrated, (ivf_recalibrate('bits') ->> 'queries')::int > 0 AS of_bits;
 
+-- Bits are exact in the index: rows of one distance come by address, and no value is fetched
+CREATE TABLE strings (id int, s bit(13), wide bit(64000));
+INSERT INTO strings SELECT i, (hashint4(i) & 8191)::bit(13), CASE WHEN i <= 40 THEN repeat((hashint4(i) & 65535)::bit(16)::text, 4000)::bit(64000) END FROM generate_series(1, 5000) i;
+CREATE INDEX short ON strings USING ivf (s bit_hamming_ops) WITH (lists = 10, recall_target = 1);
+CREATE INDEX long ON strings USING ivf (wide) WITH (recall_target = 1);
+SET enable_seqscan = off; SET enable_sort = off;
+SELECT count(*), sum((ids.id <> other.id)::int) AS different FROM
+	(SELECT id, row_number() OVER () AS n FROM (SELECT id FROM strings ORDER BY s <~> B'1010101010101' LIMIT 1000) x) ids
+	JOIN (SELECT id, row_number() OVER (ORDER BY s <~> B'1010101010101', ctid) AS n FROM strings) other USING (n);
+SELECT count(*) FROM (SELECT FROM strings ORDER BY s <~> B'1010101010101' LIMIT 100) x;
+SELECT ivf_last_scan() ->> 'heap_rows' AS heap_rows, ivf_last_scan() ->> 'refined' AS refined;
+SELECT count(*), min(d), max(d) FROM (SELECT s <~> B'0000000000000' AS d FROM strings WHERE s <~> B'0000000000000' < 3 ORDER BY s <~> B'0000000000000') x;
+SELECT count(*), min(d), max(d) FROM (SELECT s <~> B'0000000000000' AS d FROM strings OFFSET 0) x WHERE d < 3;
+RESET enable_seqscan; RESET enable_sort;
+SELECT sum((a.id <> b.id)::int) AS different FROM
+	(SELECT id, row_number() OVER () AS n FROM (SELECT id FROM strings ORDER BY wide <~> (SELECT wide FROM strings WHERE id = 7) LIMIT 40) x) a
+	JOIN (SELECT id, row_number() OVER (ORDER BY wide <~> (SELECT wide FROM strings WHERE id = 7), ctid) AS n FROM strings WHERE wide IS NOT NULL) b USING (n);
+UPDATE strings SET wide = ~wide WHERE id % 3 = 0 AND id <= 40;
+VACUUM strings;
+SELECT ivf_check('short', true) ->> 'live' AS short, ivf_check('long', true) ->> 'live' AS long;
+SELECT info ->> 'version' AS version, info ->> 'bits' AS bits, (info ->> 'bytes_per_row')::float < 25 AS small FROM ivf_index_info('short') info;
+CREATE INDEX ON strings USING ivf (s) WITH (bits = 4);
+ALTER INDEX short SET (bits = 1);
+REINDEX INDEX short;
+ALTER INDEX short RESET (bits);
+REINDEX INDEX short;
+DROP TABLE strings;
+
 -- A common way to use bits: the nearest by them, in the order of the vectors
 SELECT count(*) FROM (SELECT * FROM (SELECT id, v FROM items ORDER BY binary_quantize(v)::bit(24) <~> binary_quantize('[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]'::vector)::bit(24) LIMIT 40) x
 	ORDER BY v <=> '[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]' LIMIT 10) y;
@@ -69,7 +97,7 @@ SELECT id FROM items ORDER BY h <-> '[1,2]' LIMIT 1;
 SET enable_seqscan = off;
 SELECT id FROM items ORDER BY b <~> B'101' LIMIT 1;
 RESET enable_seqscan;
-CREATE TABLE odd (h halfvec, b bit varying(8), n bit, wide bit(16001), s sparsevec(3));
+CREATE TABLE odd (h halfvec, b bit varying(8), n bit, wide bit(64001), s sparsevec(3));
 CREATE INDEX ON odd USING ivf (h);
 CREATE INDEX ON odd USING ivf (b bit_hamming_ops);
 CREATE INDEX ON odd USING ivf (wide);
