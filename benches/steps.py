@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import time
-from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -136,50 +135,6 @@ def column_cost(contender: Contender, data: datasets.Data) -> dict:
     out = {"qps_ratio": float(np.median(rates["with"]) / np.median(rates["without"])),
            "bytes_per_row": (sizes["with"] - sizes["without"]) / len(data.rows)}
     print(f"  {out}", flush=True)
-    return out
-
-
-def plans(contender: Contender, data: datasets.Data) -> list[dict]:
-    """The plan that the planner chooses beside every other, by size, share of the rows that pass, and LIMIT."""
-    forced = {
-        "chosen": [],
-        "ivf": ["enable_seqscan = off", "enable_bitmapscan = off", "enable_sort = off"],
-        "B-tree, sort": ["enable_indexscan = off", "enable_seqscan = off"],
-        "table, sort": ["enable_indexscan = off", "enable_bitmapscan = off"],
-    }
-    out = []
-    for size in sorted({1000, 10_000, len(data.rows)}):
-        part = datasets.part(data, data.rows[:size])
-        one = copy(contender)
-        one.table = f"{contender.schema}.plan_items"
-        build(one, part)
-        connection = connect(one.schema)
-        connection.execute(f"DROP INDEX {one.schema}.plan_items_index")
-        create_index(connection, one, part, "plan_index", ", bucket")
-        connection.execute(f"VACUUM ANALYZE {one.table}")
-        for limit in (10, 100, 1000):
-            for share in (None, 0.5, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0):
-                where = "" if share is None else f"WHERE bucket < {int(share * 1000)}"
-                times: dict[str, list[float]] = {name: [] for name in forced}
-                # In turn, so that what else the machine does falls on all.
-                for query in part.queries[:9]:
-                    for name, settings in forced.items():
-                        for setting in ("RESET ALL", f"SET search_path = {one.schema}, public",
-                                        *(f"SET {s}" for s in settings)):
-                            connection.execute(setting)
-                        sql = f"/* {name} */ {nearest(one, part, where, limit)}"
-                        # Once for the caches: the next plan finds them as this one leaves them.
-                        connection.execute(sql, (query,), prepare=True).fetchall()
-                        began = time.perf_counter()
-                        connection.execute(sql, (query,), prepare=True).fetchall()
-                        times[name].append(1000 * (time.perf_counter() - began))
-                medians = {name: float(np.median(ms[2:])) for name, ms in times.items()}
-                best = min(ms for name, ms in medians.items() if name != "chosen")
-                out.append({"rows": size, "limit": limit, "share": share, "ms": medians,
-                            "ratio": medians["chosen"] / best})
-        connection.execute(f"DROP TABLE {one.table}")
-    good = sum(cell["ratio"] <= 1.5 for cell in out)
-    print(f"  {good} of {len(out)} cells within 1.5 times the best plan", flush=True)
     return out
 
 

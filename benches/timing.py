@@ -14,6 +14,7 @@ from psycopg.pq import ExecStatus, Format
 import data as datasets
 from contender import Contender, connect, nearest
 
+BINARY = Format.BINARY
 # How long a number of queries is repeated at least.
 SECONDS = 2.0
 
@@ -39,7 +40,7 @@ class Statement:
         return [int.from_bytes(result.get_value(i, 0), "big", signed=True) for i in range(result.ntuples)]
 
     def run(self, parameter: bytes):
-        return self.connection.pgconn.exec_prepared(b"timed", [parameter], [Format.BINARY], Format.BINARY)
+        return self.connection.pgconn.exec_prepared(b"timed", [parameter], [BINARY], BINARY)
 
 
 def encoded(queries: np.ndarray) -> list[bytes]:
