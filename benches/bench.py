@@ -12,15 +12,17 @@ import psycopg
 
 import data as datasets
 import report
+import scaling
 import steps
 from contender import build, contenders
+from plans import plans
 
-STEPS = os.environ.get("STEPS", "build,memory,exact,cold,search,filter,insert,vacuum").split(",")
-FUNCTIONS = {"build": build, "cold": steps.cold, "search": steps.search, "filter": steps.filtered,
+STEPS = os.environ.get("STEPS", "build,memory,exact,cold,floor,search,filter,insert,vacuum").split(",")
+FUNCTIONS = {"build": build, "cold": steps.cold, "floor": steps.floor, "search": steps.search, "filter": steps.filtered,
              "insert": steps.inserts, "vacuum": steps.vacuum}
 # What is asked of our index alone.
-OURS = {"memory": steps.memory, "exact": steps.exact, "scaling": steps.scaling, "plans": steps.plans,
-        "column_cost": steps.column_cost, "types": steps.types}
+OURS = {"memory": steps.memory, "exact": steps.exact, "plans": plans, "column_cost": steps.column_cost,
+        "types": steps.types}
 
 
 def machine() -> dict:
@@ -32,9 +34,10 @@ def machine() -> dict:
         version = connection.execute("SHOW server_version").fetchone()[0]
         extensions = dict(connection.execute(
             "SELECT extname, extversion FROM pg_extension WHERE extname LIKE 'vector%'").fetchall())
+        memory = connection.execute("SHOW maintenance_work_mem").fetchone()[0]
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {"cpu": cpu, "flags": sorted(flags), "cores": os.cpu_count(), "memory_gib": round(gib),
-            "postgres": version, "extensions": extensions}
+            "postgres": version, "extensions": extensions, "maintenance_work_mem": memory}
 
 
 def main() -> None:
@@ -44,7 +47,7 @@ def main() -> None:
     path = out / "results.json"
     # Steps that an interrupted run has finished are kept.
     results = json.loads(path.read_text()) if path.exists() else {}
-    described = {"name": data.name, "rows": len(data.rows), "dimensions": data.rows.shape[1],
+    described = {"name": data.name, "about": data.about, "rows": len(data.rows), "dimensions": data.rows.shape[1],
                  "queries": len(data.queries), "metric": data.metric} | ({} if data.kind == "vector" else {"type": data.kind})
     if results.get("data", described) != described:
         print(f"{path} is of other data: measured anew", flush=True)
@@ -63,7 +66,17 @@ def main() -> None:
             connection.execute(f"CREATE EXTENSION IF NOT EXISTS {extension} SCHEMA {schema}")
     results |= {"machine": machine(), "data": described}
     present = [c for c in everybody if c.schema == "ours" or "vector" in available]
+
+    def save() -> None:
+        path.write_text(json.dumps(results, indent=1))
+
     for step in STEPS:
+        if step == "scaling":
+            # All side by side at each size, and sizes that are there are not measured again.
+            for contender in present:
+                results.setdefault(contender.name, {})
+            scaling.measure(present, data, results, save)
+            continue
         for contender in present[:1] if step in OURS else present:
             kept = results.setdefault(contender.name, {})
             if kept.get(step) is not None:
@@ -72,7 +85,7 @@ def main() -> None:
             began = time.perf_counter()
             kept[step] = (FUNCTIONS | OURS)[step](contender, data)
             print(f"{step}: {contender.name}: {time.perf_counter() - began:.0f} s", flush=True)
-            path.write_text(json.dumps(results, indent=1))
+            save()
     print(report.write(out, results))
 
 

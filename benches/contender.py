@@ -1,18 +1,15 @@
-"""What is measured: one index of one extension on a table of its own, and how its queries are timed."""
+"""What is measured: one index of one extension on a table of its own."""
 
 import struct
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from multiprocessing.synchronize import Barrier
-from pathlib import Path
-from threading import Event, Thread
 
 import numpy as np
 import psycopg
 
 import data as datasets
+from peak import Peak
 
 # What demo and benchmarks share is beside the scripts, which are no package.
 sys.path.append(str(datasets.ROOT / "scripts"))
@@ -69,44 +66,24 @@ def binary(rows: np.ndarray, kind: str) -> Iterator[bytes]:
     return (head + row.tobytes() for row in wide)
 
 
-class Peak:
-    """The most anonymous memory that a backend has while this is entered (it and its threads; of pgvector's
-    build the parallel workers' and the shared memory are not in it)."""
-
-    def __init__(self, connection: psycopg.Connection):
-        self.status = Path(f"/proc/{connection.info.backend_pid}/status")
-        self.kilobytes = 0
-        self.ended = Event()
-        self.watcher = Thread(target=self.watch)
-
-    def watch(self) -> None:
-        while True:
-            try:
-                line = next(l for l in self.status.read_text().splitlines() if l.startswith("RssAnon"))
-            except OSError:
-                return
-            self.kilobytes = max(self.kilobytes, int(line.split()[1]))
-            if self.ended.wait(0.02):
-                return
-
-    def __enter__(self) -> "Peak":
-        self.watcher.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.ended.set()
-        self.watcher.join()
-
-
 def create_index(connection: psycopg.Connection, contender: Contender, data: datasets.Data, name: str,
                  columns: str = "") -> dict:
+    notices: list[str] = []
+
+    def heard(notice: psycopg.errors.Diagnostic) -> None:
+        notices.append(notice.message_primary or "")
+
+    connection.add_notice_handler(heard)
     with Peak(connection) as peak:
         began = time.perf_counter()
         connection.execute(f"CREATE INDEX {name} ON {contender.table} USING {contender.method} "
                            f"(e {data.kind}_{data.metric}_ops{columns}) {contender.options}")
         seconds = time.perf_counter() - began
+    connection.remove_notice_handler(heard)
     size = connection.execute(f"SELECT pg_relation_size('{contender.schema}.{name}')").fetchone()[0]
-    return {"build_seconds": seconds, "index_bytes": size, "peak_mb": peak.kilobytes / 1024}
+    built = {"build_seconds": seconds, "index_bytes": size, "peak_mb": peak.kilobytes / 1024}
+    # Such as that a graph no longer fits into memory, after which its build is slow.
+    return built | ({"notices": notices} if notices else {})
 
 
 def build(contender: Contender, data: datasets.Data) -> dict:
@@ -133,44 +110,3 @@ def order(data: datasets.Data) -> str:
     """The distance to a query, which clients send as a vector."""
     query = {"vector": "%b", "halfvec": "%b::halfvec", "bit": f"binary_quantize(%b)::bit({data.rows.shape[1]})"}
     return f"e {OPERATOR[data.metric]} {query[data.kind]}"
-
-
-@dataclass
-class Timed:
-    """The answers of some queries, and the moments (of the machine's monotonic clock) between them."""
-
-    found: list[list[int]]
-    moments: list[float]
-
-    def summary(self) -> dict:
-        ms = np.diff(self.moments) * 1000
-        return {"qps": 1000 / ms.mean(), "p50_ms": float(np.percentile(ms, 50)),
-                "p99_ms": float(np.percentile(ms, 99))}
-
-
-def timed(contender: Contender, data: datasets.Data, settings: list[str], where: str, count: int,
-          together: Barrier | None = None) -> Timed:
-    """Latencies and answers of one connection; prepared statements with binary parameters. Connections that are
-    measured `together` begin at the same moment."""
-    connection = connect(contender.schema)
-    for setting in settings:
-        connection.execute(f"SET {setting}")
-    sql = nearest(contender, data, where)
-    queries = data.queries[:count]
-    found = [[r[0] for r in connection.execute(sql, (q,), prepare=True)] for q in queries]
-    if together:
-        together.wait()
-    moments = [time.monotonic()]
-    for q in queries:
-        connection.execute(sql, (q,), prepare=True).fetchall()
-        moments.append(time.monotonic())
-    return Timed(found, moments)
-
-
-def recall(data: datasets.Data, found: list[list[int]], farthest: np.ndarray) -> float:
-    hits = 0
-    for query, ids, limit in zip(data.queries, found, farthest):
-        if ids:
-            d = datasets.distances(data.metric, data.rows[ids], query[None])[0]
-            hits += int((d <= limit + 1e-6 * max(1.0, abs(limit))).sum())
-    return hits / (len(found) * datasets.NEIGHBOURS)

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
+# Where texts.py puts the sets that it makes.
+MADE = ROOT / "target" / "data"
 NEIGHBOURS = 10
 # The columns to filter by: one that has nothing to do with the vectors, one that goes with them.
 FILTERS = ("bucket", "topic")
@@ -15,6 +17,8 @@ FILTERS = ("bucket", "topic")
 @dataclass
 class Data:
     name: str
+    # Where it comes from, if it was made here.
+    about: str
     metric: str
     # The column's type: vector, halfvec or bit. Rows and queries are as that type holds them, bits as 0 and 1.
     kind: str
@@ -113,6 +117,10 @@ def part(data: Data, rows: np.ndarray) -> Data:
 def load() -> Data:
     default = ROOT / "target" / "demo" / "glosses.npy"
     path = Path(os.environ.get("DATA") or default)
+    about = ""
+    if str(path) in ("texts", "glove"):
+        path = MADE / f"{path}.npy"
+        about = path.with_suffix(".txt").read_text()
     rows, queries = _read(path)
     if scale := os.environ.get("SCALE"):
         rows *= np.load(scale).astype(np.float32)[:, None]
@@ -135,4 +143,4 @@ def load() -> Data:
         rows, queries, metric = (rows > 0).astype(np.float32), (queries > 0).astype(np.float32), "hamming"
     name = os.environ.get("NAME") or f"{path.stem}-{len(rows)}x{rows.shape[1]}-{kind}-{metric}"
     print(f"{name}: {len(rows)} rows, {len(queries)} queries; computing exact answers", flush=True)
-    return Data(name, metric, kind, rows, queries, tenth_nearest(metric, rows, queries), *_cuts(rows))
+    return Data(name, about, metric, kind, rows, queries, tenth_nearest(metric, rows, queries), *_cuts(rows))

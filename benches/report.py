@@ -23,8 +23,12 @@ def number(value: float | None, form: str = "{:.0f}") -> str:
     return "–" if value is None else form.format(value)
 
 
+def quotient(a: float | None, b: float | None) -> float | None:
+    return a / b if a and b else None
+
+
 def ratio(a: float | None, b: float | None) -> str:
-    return "–" if not a or not b else f"{a / b:.1f}×"
+    return number(quotient(a, b), "{:.1f}×")
 
 
 def write(out: Path, results: dict) -> str:
@@ -33,11 +37,11 @@ def write(out: Path, results: dict) -> str:
     ours, rivals = names[0], names[1:]
     rows = []
 
-    def line(label: str, value, form: str = "{:.0f}", smaller: bool = False) -> None:
+    def line(label: str, value, form: str = "{:.0f}", smaller: bool = False, compared: bool = True) -> None:
         values = [value(results[n]) for n in names]
         if all(v is None for v in values):
             return
-        ratios = [ratio(v, values[0]) if smaller else ratio(values[0], v) for v in values[1:]]
+        ratios = [(ratio(v, values[0]) if smaller else ratio(values[0], v)) if compared else "" for v in values[1:]]
         rows.append([label, *[number(v, form) for v in values], *ratios])
 
     line("build, s", lambda r: r.get("build", {}).get("build_seconds"), "{:.1f}", True)
@@ -48,8 +52,19 @@ def write(out: Path, results: dict) -> str:
     for wanted in (0.95, 0.99):
         line(f"p50 at recall {wanted}, ms", lambda r: at_recall(r.get("search", []), wanted, "p50_ms"), "{:.2f}", True)
         line(f"p99 at recall {wanted}, ms", lambda r: at_recall(r.get("search", []), wanted, "p99_ms"), "{:.2f}", True)
+    line("queries/s, ten rows by primary key (the floor)", lambda r: r.get("floor", {}).get("qps"))
     for wanted in (0.95, 0.99):
-        line(f"queries/s, 2 connections, {wanted}", lambda r: at_recall(r.get("search", []), wanted, "qps_2"))
+        def above(r: dict) -> float | None:
+            p50 = at_recall(r.get("search", []), wanted, "p50_ms")
+            return p50 - r["floor"]["p50_ms"] if p50 and r.get("floor") else None
+
+        line(f"p50 at recall {wanted} above the floor's, ms", above, "{:.2f}", True)
+    if many := {p["connections"] for n in names for p in results[n].get("search", [])}:
+        label = f"{many.pop()} connections"
+        for wanted in (0.95, 0.99):
+            line(f"queries/s, {label}, {wanted}", lambda r: at_recall(r.get("search", []), wanted, "qps_n"))
+        line(f"queries/s of {label} by those of one, 0.95", lambda r: quotient(
+            *[at_recall(r.get("search", []), 0.95, key) for key in ("qps_n", "qps")]), "{:.2f}", compared=False)
     line("first query after a restart, p50, ms", lambda r: r.get("cold", {}).get("p50_ms"), "{:.0f}", True)
     for column, label in (("bucket", "filtered"), ("topic", "filtered, correlated")):
         for share in SELECTIVITIES:
@@ -65,18 +80,21 @@ def write(out: Path, results: dict) -> str:
     m, d = results["machine"], results["data"]
     text = "\n".join([
         f"# {d['name']}", "",
+        *([f"Data: {d['about']}.", ""] if d.get("about") else []),
         f"{d['rows']} rows × {d['dimensions']} dimensions, {d['queries']} held-out queries, {d.get('type', 'vector')}, {d['metric']}; "
         f"{m['cpu']} ({', '.join(m.get('flags', []))}), {m['cores']} cores, "
         f"{m.get('memory_gib', '?')} GiB; PostgreSQL {m['postgres']}, {m['extensions']} (pgvector as "
         "the embedded server's wheel has it: a portable build). One server, one run, warm, prepared statements with "
-        "binary parameters, JIT off, `maintenance_work_mem` 1 GB, one parallel maintenance worker.", "",
+        "binary parameters and results by libpq, JIT off, "
+        f"`maintenance_work_mem` {m.get('maintenance_work_mem', '1GB')}, one parallel maintenance worker. A build's memory is "
+        "that of the backend and its workers at once, and what they touched of the memory that they share.", "",
         "vector_search with its defaults (search: `ivf.recall_target` from .8 to .995); HNSW m 16, ef_construction 64, "
         "`ef_search` 10 to 800; IVFFlat rows/1000 lists. Filtered (by a number that has nothing to do with the vectors; "
         "correlated: by one that goes with the direction in which they differ most): vector_search's defaults with the "
         "columns in its index; HNSW with ef_search 40, 80 or 200 and strict iterative scan, IVFFlat with 10, 20 or 80 "
         "probes and relaxed iterative scan, whichever is fastest at recall .95; the planner chooses, with a B-tree on the "
         "filter's column at hand.", "",
-        *table, "", *notes(results[ours]), *figures(out, {n: results[n] for n in names})])
+        *table, "", *notes(results[ours]), *beside({n: results[n] for n in names}), *figures(out, {n: results[n] for n in names})])
     (out / "report.md").write_text(text)
     if cells := results[ours].get("plans"):
         (out / "plans.md").write_text(plans(cells))
@@ -144,12 +162,39 @@ def figures(out: Path, results: dict[str, dict]) -> list[str]:
     asked = [(p["effort"], p["recall"]) for p in ours.get("search", []) if p["effort"] <= 0.99]
     draw("targets", "recall asked and achieved",
          plot.curves({"achieved": asked, "asked": [(t, t) for t, _ in asked]}, ("recall asked for", "recall achieved")))
-    sizes = [(p["rows"], p["p50_ms"]) for p in ours.get("scaling", [])]
+    sizes = [(p["rows"], by_default(p)["p50_ms"]) for p in ours.get("scaling", [])]
     root = [(n, sizes[0][1] * math.sqrt(n / sizes[0][0])) for n, _ in sizes]
     draw("scaling", "rows and median time",
          plot.curves({"vector_search ivf": sizes, "square root of the rows": root}, ("rows", "median of a query, ms"),
                      log_x=True, log_y=True))
+    speeds = {name: [(p["rows"], qps) for p in r.get("scaling", []) if (qps := at_recall(p["search"], 0.95, "qps"))]
+              for name, r in results.items()}
+    draw("scaling-qps", "rows and queries per second at recall .95",
+         plot.curves(speeds, ("rows", "queries per second at recall .95"), log_x=True, log_y=True))
     return lines
+
+
+def by_default(point: dict) -> dict:
+    """Of an index of ours, the search with its default target."""
+    return next(p for p in point["search"] if p["effort"] == 0.95)
+
+
+def beside(results: dict[str, dict]) -> list[str]:
+    """By the number of rows: what each needs to build, and how fast it is at recall .95."""
+    points = {name: {p["rows"]: p for p in r.get("scaling", [])} for name, r in results.items()}
+    ours, *rivals = [name for name, by_rows in points.items() if by_rows] or [""]
+    if not rivals:
+        return []
+    lines = ["Queries/s at recall .95 and, after the stroke, seconds of the build; then how many times as fast ours is.", "",
+             "| rows | " + " | ".join([ours, *rivals, *rivals]) + " |", "|" + " --- |" * (2 + 2 * len(rivals))]
+    for rows in points[ours]:
+        both = {n: (at_recall(p["search"], 0.95, "qps"), p["build_seconds"])
+                for n in (ours, *rivals) if (p := points[n].get(rows))}
+        cells = [f"{number(both[n][0])} / {both[n][1]:.1f}" if n in both else "–" for n in (ours, *rivals)]
+        ratios = [f"{ratio(both[ours][0], both[n][0])} / {ratio(both[n][1], both[ours][1])}" if n in both else "–"
+                  for n in rivals]
+        lines.append("| " + " | ".join([str(rows), *cells, *ratios]) + " |")
+    return [*lines, ""]
 
 
 def notes(ours: dict) -> list[str]:
@@ -172,12 +217,15 @@ def notes(ours: dict) -> list[str]:
         out += [f"First queries: eight, each on a new connection after a restart of its own; the operating system's cache {emptied}.", ""]
     if points := ours.get("scaling"):
         out += ["| rows | build, s | index, MB | recall | queries/s | p50, ms | p99, ms |", "|" + " --- |" * 7]
-        out += [f"| {p['rows']} | {p['build_seconds']:.1f} | {p['index_bytes'] / 1e6:.0f} | {p['recall']:.3f} | "
-                f"{p['qps']:.0f} | {p['p50_ms']:.2f} | {p['p99_ms']:.2f} |" for p in points]
+        for p in points:
+            usual = by_default(p)
+            out.append(f"| {p['rows']} | {p['build_seconds']:.1f} | {p['index_bytes'] / 1e6:.0f} | {usual['recall']:.3f} | "
+                       f"{usual['qps']:.0f} | {usual['p50_ms']:.2f} | {usual['p99_ms']:.2f} |")
         first, last = points[0], points[-1]
         out.append("")
         if len(points) > 1:
-            slope = math.log(last["p50_ms"] / first["p50_ms"]) / math.log(last["rows"] / first["rows"])
+            slope = (math.log(by_default(last)["p50_ms"] / by_default(first)["p50_ms"])
+                     / math.log(last["rows"] / first["rows"]))
             out += [f"The median time of a query grows as rows^{slope:.2f}.", ""]
         if last["mixtures"]:
             out += ["Rows beyond the data's are mixtures of real ones (benches/data.py), and the queries are real: unlike most "

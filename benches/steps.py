@@ -4,17 +4,17 @@ import os
 import re
 import subprocess
 import time
-from copy import copy
-from multiprocessing import Barrier, Process, Queue
 from pathlib import Path
 
 import numpy as np
 
 import data as datasets
-from contender import Contender, build, connect, create_index, insert_rows, nearest, order, recall, timed
+from contender import Contender, build, connect, create_index, insert_rows, nearest, order
 from report import SELECTIVITIES
+from timing import concurrent, recall, timed, timed_sql
 
 FULL = bool(os.environ.get("FULL"))
+CONNECTIONS = int(os.environ.get("CONNECTIONS", "2"))
 
 
 def memory(contender: Contender, data: datasets.Data) -> dict:
@@ -54,35 +54,33 @@ def cold(contender: Contender, data: datasets.Data) -> dict:
     return {"p50_ms": float(np.median(latencies)), "os_cache_emptied": emptied}
 
 
+def floor(contender: Contender, data: datasets.Data) -> dict:
+    """What a query costs that takes the same parameter and returns ten rows by their primary key: below that no index
+    can get."""
+    connection = connect(contender.schema)
+    table = f"{contender.schema}.floor_items"
+    connection.execute(f"DROP TABLE IF EXISTS {table}")
+    connection.execute(f"CREATE TABLE {table} (id int PRIMARY KEY)")
+    connection.execute(f"INSERT INTO {table} SELECT generate_series(1, 100000)")
+    connection.execute(f"VACUUM ANALYZE {table}")
+    sql = f"SELECT id FROM {table} WHERE id BETWEEN 50001 AND 50010 AND %b IS NOT NULL"
+    point = timed_sql(contender.schema, data, [], sql, len(data.queries)).summary()
+    connection.execute(f"DROP TABLE {table}")
+    print(f"  {contender.schema}: {point['qps']:.0f} queries/s, p50 {point['p50_ms']:.3f} ms", flush=True)
+    return point
+
+
 def search(contender: Contender, data: datasets.Data) -> list[dict]:
     out = []
     for effort in contender.efforts:
         settings = [f"{contender.setting} = {effort}", "enable_seqscan = off"]
         one = timed(contender, data, settings, "", len(data.queries))
         point = {"effort": effort, "recall": recall(data, one.found, data.farthest), **one.summary(),
-                 "qps_2": concurrent(contender, data, settings, 2)}
+                 "connections": CONNECTIONS, "qps_n": concurrent(contender, data, settings, CONNECTIONS)}
         out.append(point)
         print(f"  {contender.name} {effort}: recall {point['recall']:.4f}, {point['qps']:.0f} queries/s, "
-              f"{point['qps_2']:.0f} at 2 connections, p99 {point['p99_ms']:.2f} ms", flush=True)
+              f"{point['qps_n']:.0f} at {CONNECTIONS} connections, p99 {point['p99_ms']:.2f} ms", flush=True)
     return out
-
-
-def concurrent(contender: Contender, data: datasets.Data, settings: list[str], connections: int) -> float:
-    """Queries a second of several connections that begin together, from the first's begin to the last's end."""
-    results: Queue = Queue()
-    begin = Barrier(connections)
-
-    def work() -> None:
-        moments = timed(contender, data, settings, "", len(data.queries), begin).moments
-        results.put((moments[0], moments[-1]))
-
-    workers = [Process(target=work) for _ in range(connections)]
-    for worker in workers:
-        worker.start()
-    begins, ends = zip(*[results.get() for _ in workers])
-    for worker in workers:
-        worker.join()
-    return connections * len(data.queries) / (max(ends) - min(begins))
 
 
 def filtered(contender: Contender, data: datasets.Data) -> list[dict]:
@@ -137,50 +135,6 @@ def column_cost(contender: Contender, data: datasets.Data) -> dict:
     out = {"qps_ratio": float(np.median(rates["with"]) / np.median(rates["without"])),
            "bytes_per_row": (sizes["with"] - sizes["without"]) / len(data.rows)}
     print(f"  {out}", flush=True)
-    return out
-
-
-def plans(contender: Contender, data: datasets.Data) -> list[dict]:
-    """The plan that the planner chooses beside every other, by size, share of the rows that pass, and LIMIT."""
-    forced = {
-        "chosen": [],
-        "ivf": ["enable_seqscan = off", "enable_bitmapscan = off", "enable_sort = off"],
-        "B-tree, sort": ["enable_indexscan = off", "enable_seqscan = off"],
-        "table, sort": ["enable_indexscan = off", "enable_bitmapscan = off"],
-    }
-    out = []
-    for size in sorted({1000, 10_000, len(data.rows)}):
-        part = datasets.part(data, data.rows[:size])
-        one = copy(contender)
-        one.table = f"{contender.schema}.plan_items"
-        build(one, part)
-        connection = connect(one.schema)
-        connection.execute(f"DROP INDEX {one.schema}.plan_items_index")
-        create_index(connection, one, part, "plan_index", ", bucket")
-        connection.execute(f"VACUUM ANALYZE {one.table}")
-        for limit in (10, 100, 1000):
-            for share in (None, 0.5, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0):
-                where = "" if share is None else f"WHERE bucket < {int(share * 1000)}"
-                times: dict[str, list[float]] = {name: [] for name in forced}
-                # In turn, so that what else the machine does falls on all.
-                for query in part.queries[:9]:
-                    for name, settings in forced.items():
-                        for setting in ("RESET ALL", f"SET search_path = {one.schema}, public",
-                                        *(f"SET {s}" for s in settings)):
-                            connection.execute(setting)
-                        sql = f"/* {name} */ {nearest(one, part, where, limit)}"
-                        # Once for the caches: the next plan finds them as this one leaves them.
-                        connection.execute(sql, (query,), prepare=True).fetchall()
-                        began = time.perf_counter()
-                        connection.execute(sql, (query,), prepare=True).fetchall()
-                        times[name].append(1000 * (time.perf_counter() - began))
-                medians = {name: float(np.median(ms[2:])) for name, ms in times.items()}
-                best = min(ms for name, ms in medians.items() if name != "chosen")
-                out.append({"rows": size, "limit": limit, "share": share, "ms": medians,
-                            "ratio": medians["chosen"] / best})
-        connection.execute(f"DROP TABLE {one.table}")
-    good = sum(cell["ratio"] <= 1.5 for cell in out)
-    print(f"  {good} of {len(out)} cells within 1.5 times the best plan", flush=True)
     return out
 
 
@@ -294,25 +248,3 @@ def vacuum(contender: Contender, data: datasets.Data) -> float | None:
     began = time.perf_counter()
     connection.execute(f"VACUUM (INDEX_CLEANUP ON) {contender.table}")
     return time.perf_counter() - began
-
-
-def scaling(contender: Contender, data: datasets.Data) -> list[dict]:
-    """Our index by the number of rows, with its defaults. Sizes beyond the data's are filled with mixtures."""
-    largest = int(os.environ.get("LARGEST", "1000000"))
-    sizes = [n for n in (10_000, 30_000, 100_000, 300_000, 1_000_000) if n <= largest]
-    rows = datasets.enlarged(data.rows, sizes[-1])
-    out = []
-    for size in sizes:
-        part = datasets.part(data, rows[:size])
-        one = copy(contender)
-        one.table = f"{contender.schema}.scaling_items"
-        built = build(one, part)
-        connect(one.schema).execute(f"SELECT count(e) FROM {one.table}")
-        asked = timed(one, part, ["enable_seqscan = off"], "", len(part.queries))
-        point = {"rows": size, "mixtures": max(size - len(data.rows), 0),
-                 "recall": recall(part, asked.found, part.farthest), **built, **asked.summary()}
-        out.append(point)
-        print(f"  {size} rows: build {built['build_seconds']:.1f} s, recall {point['recall']:.3f}, "
-              f"p50 {point['p50_ms']:.2f} ms, p99 {point['p99_ms']:.2f} ms", flush=True)
-        connect(one.schema).execute(f"DROP TABLE {one.table}")
-    return out

