@@ -141,7 +141,8 @@ fn tile(a: &[[f32; MR]], b: &[[f32; NR]]) -> [[f32; NR]; MR] {
 /// Where to run and whom to tell: a pool, the caller's step and the share of this part in the whole.
 #[derive(Clone, Copy)]
 pub(super) struct Work<'a> {
-    pub(super) pool: &'a ThreadPool,
+    /// None: this thread is one of the pool's.
+    pub(super) pool: Option<&'a ThreadPool>,
     pub(super) step: Step<'a>,
     /// Done before this part, done by this part, and the total, in the caller's units.
     pub(super) base: u64,
@@ -165,17 +166,21 @@ impl Work<'_> {
         scratch: impl Fn() -> W + Sync,
         f: impl Fn(&mut W, usize, &mut [T]) + Sync,
     ) -> Result<()> {
-        let threads = self.pool.current_num_threads().max(1);
+        let threads = self.pool.map_or_else(rayon::current_num_threads, ThreadPool::current_num_threads).max(1);
         let chunks = (SLICE / (cost as u64).max(1)).clamp(1, 1 << 16) as usize * threads;
         let all = out.len().div_ceil(size).max(1) as u64;
         for (slice, part) in out.chunks_mut(chunks * size).enumerate() {
             let first = slice * chunks;
             (self.step)(self.base + self.unit * first as u64 / all, self.total)?;
-            self.pool.install(|| {
+            let mut run = || {
                 part.par_chunks_mut(size)
                     .enumerate()
                     .for_each_init(&scratch, |w, (i, chunk)| f(w, first + i, chunk));
-            });
+            };
+            match self.pool {
+                Some(pool) => pool.install(run),
+                None => run(),
+            }
         }
         (self.step)(self.base + self.unit, self.total)
     }
