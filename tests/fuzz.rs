@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use half::f16;
 use vector_search::ivf::build::Options;
+use vector_search::ivf::code::RowCode;
 use vector_search::ivf::directory::Directory;
 use vector_search::ivf::search::Search;
 use vector_search::ivf::{check, info, insert, vacuum};
@@ -195,7 +196,7 @@ fn pages() {
         {
             let keys = keys(9000);
             if let Some(keys) = keys.get(..directory.meta.columns.widths().len()) {
-                let _ = insert::insert(store, &directory, tid(9000), query, keys);
+                let _ = insert::insert(store, &directory, &mut RowCode::new(&directory), tid(9000), query, keys);
             }
         }
         let _ = vacuum::bulk_delete(store, &mut |row| row.offset % 2 == 0, &|| Ok(()));

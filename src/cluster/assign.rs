@@ -70,6 +70,15 @@ impl Assigner {
     /// distances differ by little a near tie may win; a row with a non-finite component gets any list.
     /// Calls `step` on this thread with the rows done; its error ends the work.
     pub fn assign(&self, rows: &[f32], out: &mut [u32], pool: &ThreadPool, step: Step) -> Result<()> {
+        self.assign_in(Some(pool), rows, out, step)
+    }
+
+    /// The same for a [task](super::parallel::start) in the pool.
+    pub fn assign_here(&self, rows: &[f32], out: &mut [u32], step: Step) -> Result<()> {
+        self.assign_in(None, rows, out, step)
+    }
+
+    fn assign_in(&self, pool: Option<&ThreadPool>, rows: &[f32], out: &mut [u32], step: Step) -> Result<()> {
         let dims = self.dims;
         let n = out.len().min(rows.len() / dims);
         let out = &mut out[..n];

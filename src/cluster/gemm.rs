@@ -1,19 +1,20 @@
-//! Matrix products of vectors with a fixed set of vectors, in safe Rust that the compiler turns into
-//! SIMD (packed 4 × 8 register tiles), and the slicing of long work so that it can be cancelled.
+//! Matrix products of vectors with a fixed set of vectors (by packed tiles, `kernel::tile`), and the slicing of long
+//! work so that it can be cancelled.
 //!
 //! Every output row depends on its own input row only, with sums in a fixed order: results are the same
 //! for any number of threads.
 
 use super::Step;
 use crate::error::Result;
+use crate::kernel;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-/// Rows and columns of a register tile: 8 SSE accumulators of 4 floats, the most that 16 registers hold.
+/// Rows and columns of a tile.
 const MR: usize = 4;
-const NR: usize = 8;
+const NR: usize = 16;
 /// Depth of a pass: a panel of the fixed side (16 kB) stays in the first-level cache.
-const DEPTH: usize = 512;
+const DEPTH: usize = 256;
 /// Rows that one task takes at a time.
 pub(super) const BLOCK: usize = 128;
 /// Multiply-adds per thread between two calls of the caller's step, some 10-50 ms.
@@ -94,7 +95,7 @@ impl Packed {
             for (p, panel) in self.panels.chunks_exact(self.depth).enumerate() {
                 let panel = &panel[start..start + depth];
                 for (group, out) in pack.chunks_exact(depth).zip(out.chunks_mut(stride * MR)) {
-                    let sums = tile(group, panel);
+                    let sums = kernel::tile(group, panel);
                     for (out, sums) in out.chunks_exact_mut(stride).zip(&sums) {
                         out[p * NR..][..NR].iter_mut().zip(sums).for_each(|(o, s)| *o += s);
                     }
@@ -125,23 +126,11 @@ fn pack_rows(
     }
 }
 
-#[inline(never)]
-fn tile(a: &[[f32; MR]], b: &[[f32; NR]]) -> [[f32; NR]; MR] {
-    let mut sums = [[0.0f32; NR]; MR];
-    for (a, b) in a.iter().zip(b) {
-        for (sums, a) in sums.iter_mut().zip(a) {
-            for (s, b) in sums.iter_mut().zip(b) {
-                *s += a * b;
-            }
-        }
-    }
-    sums
-}
-
 /// Where to run and whom to tell: a pool, the caller's step and the share of this part in the whole.
 #[derive(Clone, Copy)]
 pub(super) struct Work<'a> {
-    pub(super) pool: &'a ThreadPool,
+    /// None: this thread is one of the pool's.
+    pub(super) pool: Option<&'a ThreadPool>,
     pub(super) step: Step<'a>,
     /// Done before this part, done by this part, and the total, in the caller's units.
     pub(super) base: u64,
@@ -165,17 +154,21 @@ impl Work<'_> {
         scratch: impl Fn() -> W + Sync,
         f: impl Fn(&mut W, usize, &mut [T]) + Sync,
     ) -> Result<()> {
-        let threads = self.pool.current_num_threads().max(1);
+        let threads = self.pool.map_or_else(rayon::current_num_threads, ThreadPool::current_num_threads).max(1);
         let chunks = (SLICE / (cost as u64).max(1)).clamp(1, 1 << 16) as usize * threads;
         let all = out.len().div_ceil(size).max(1) as u64;
         for (slice, part) in out.chunks_mut(chunks * size).enumerate() {
             let first = slice * chunks;
             (self.step)(self.base + self.unit * first as u64 / all, self.total)?;
-            self.pool.install(|| {
+            let mut run = || {
                 part.par_chunks_mut(size)
                     .enumerate()
                     .for_each_init(&scratch, |w, (i, chunk)| f(w, first + i, chunk));
-            });
+            };
+            match self.pool {
+                Some(pool) => pool.install(run),
+                None => run(),
+            }
         }
         (self.step)(self.base + self.unit, self.total)
     }

@@ -12,7 +12,7 @@ const ROWS: usize = 2048;
 const FLOATS: usize = 1 << 22;
 /// Power steps; the third changes the kept energy by less than a percent on embeddings.
 const STEPS: usize = 3;
-/// Up to 128 orthonormal directions (rows of `rows.dims` floats, a multiple of 8 of them, some perhaps
+/// Up to 128 orthonormal directions (rows of `rows.dims` floats, a multiple of 16 of them, some perhaps
 /// zero) that keep at least the share `least` of the energy (sum of squares about the mean) of `rows`; none if
 /// there are no such.
 pub(super) fn directions(rows: &Rows, least: f64, work: &Work) -> Result<Option<Vec<f32>>> {

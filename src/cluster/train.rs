@@ -43,7 +43,7 @@ pub fn train(
         return Ok(centroids);
     }
     let total = UNIT * (iterations as u64 + 3);
-    let mut work = Work { pool, step, base: 0, unit: 0, total };
+    let mut work = Work { pool: Some(pool), step, base: 0, unit: 0, total };
     work.tick()?;
     let mut usable = vec![false; samples.len() / dims];
     work.run(

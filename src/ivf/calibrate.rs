@@ -20,6 +20,10 @@ const LEAST_QUERIES: usize = 50;
 /// As many queries as compare about this many codes, within bounds.
 const CODES: u64 = 200_000_000;
 const QUERIES: std::ops::RangeInclusive<u64> = 300..=1000;
+/// Queries that read the lists together.
+const TOGETHER: usize = 16;
+/// Lists that each reads before, the best first.
+const FIRST: usize = 16;
 /// Candidates for the weight of a list's radius in its routing score.
 const WEIGHTS: [f32; 6] = [0.0, 0.15, 0.3, 0.45, 0.6, 0.9];
 /// Width of the bounds while calibrating, in standard deviations.
@@ -99,14 +103,28 @@ pub fn calibrate<S: Store>(
     }
     progress.total(count as u64);
     let mut ranks: [Vec<u32>; WEIGHTS.len()] = Default::default();
-    let mut state = Query::new(&directory);
-    for (i, query) in points.chunks_exact(directory.padded()).enumerate() {
-        let lists = state.neighbours(store, &directory, query, queries)?;
-        for (weight, ranks) in WEIGHTS.iter().zip(&mut ranks) {
-            state.ranks(&directory, &lists, *weight, ranks);
+    let itself = usize::from(queries == Queries::Rows);
+    let mut scanner = Scanner::default();
+    let mut batch: Vec<Query> = Vec::new();
+    for (i, points) in points.chunks(TOGETHER * directory.padded()).enumerate() {
+        let points = points.chunks_exact(directory.padded());
+        batch.resize_with(points.len(), || Query::new(&directory, NEIGHBOURS + itself));
+        for (query, point) in batch.iter_mut().zip(points) {
+            query.start(store, &directory, point, &mut scanner)?;
         }
-        progress.done(i as u64 + 1);
-        progress.tick()?;
+        // A list's pages come from memory once for all queries.
+        for list in 0..directory.lists() {
+            for query in &mut batch {
+                query.rest(store, &directory, list, &mut scanner)?;
+            }
+            progress.tick()?;
+        }
+        for query in &mut batch {
+            for (weight, ranks) in WEIGHTS.iter().zip(&mut ranks) {
+                query.ranks(&directory, itself, *weight, ranks);
+            }
+        }
+        progress.done((i * TOGETHER + batch.len()) as u64);
     }
     for ranks in &mut ranks {
         ranks.sort_unstable();
@@ -126,44 +144,78 @@ pub fn calibrate<S: Store>(
 struct Query {
     code: QueryCode,
     router: Router,
-    scanner: Scanner,
+    point: Vec<f32>,
+    /// The lists it has read before the others, ascending.
+    first: Vec<u32>,
+    nearest: Nearest,
     scores: Vec<f32>,
 }
 
 impl Query {
-    fn new(directory: &Directory) -> Self {
+    fn new(directory: &Directory, wanted: usize) -> Self {
         Self {
             code: QueryCode::new(&directory.codec, &vec![0.0; directory.padded()]),
             router: Router::default(),
-            scanner: Scanner::default(),
+            point: Vec::new(),
+            first: Vec::new(),
+            nearest: Nearest { wanted, rows: Vec::with_capacity(wanted + 1) },
             scores: Vec::new(),
         }
     }
 
-    /// The lists of the nearest rows, without the query itself if it is a row.
-    fn neighbours<S: Store>(
+    /// Takes a query and reads its best lists, which leaves few rows of the others to be looked at closely.
+    fn start<S: Store>(
         &mut self,
         store: &S,
         directory: &Directory,
-        query: &[f32],
-        queries: Queries,
-    ) -> Result<Vec<u32>> {
-        let itself = usize::from(queries == Queries::Rows);
-        let wanted = NEIGHBOURS + itself;
-        self.code.set(&directory.codec, query);
-        self.router.start(directory, query);
-        let mut nearest = Nearest { wanted, rows: Vec::with_capacity(wanted + 1) };
-        while let Some(list) = self.router.next_list() {
-            let terms = self.router.terms(directory, list, query);
-            self.scanner.list(store, directory, &self.code, (list, terms, WIDTH), &mut nearest)?;
+        point: &[f32],
+        scanner: &mut Scanner,
+    ) -> Result<()> {
+        self.code.set(&directory.codec, point);
+        self.router.start(directory, point);
+        self.point.clear();
+        self.point.extend_from_slice(point);
+        self.nearest.rows.clear();
+        self.first.clear();
+        for _ in 0..FIRST {
+            let Some(list) = self.router.next_list() else { break };
+            self.read(store, directory, list, scanner)?;
+            self.first.push(list);
         }
-        Ok(nearest.rows.iter().skip(itself).map(|r| r.1).collect())
+        self.first.sort_unstable();
+        Ok(())
     }
 
-    fn ranks(&mut self, directory: &Directory, lists: &[u32], weight: f32, out: &mut Vec<u32>) {
+    /// Reads a list, unless it has been.
+    fn rest<S: Store>(
+        &mut self,
+        store: &S,
+        directory: &Directory,
+        list: u32,
+        scanner: &mut Scanner,
+    ) -> Result<()> {
+        match self.first.binary_search(&list) {
+            Ok(_) => Ok(()),
+            Err(_) => self.read(store, directory, list, scanner),
+        }
+    }
+
+    fn read<S: Store>(
+        &mut self,
+        store: &S,
+        directory: &Directory,
+        list: u32,
+        scanner: &mut Scanner,
+    ) -> Result<()> {
+        let terms = self.router.terms(directory, list, &self.point);
+        scanner.list(store, directory, &self.code, (list, terms, WIDTH), &mut self.nearest)
+    }
+
+    /// The ranks of the lists of the nearest rows, less the query itself if it is a row.
+    fn ranks(&mut self, directory: &Directory, itself: usize, weight: f32, out: &mut Vec<u32>) {
         self.scores.clear();
         self.scores.extend((0..directory.lists()).map(|l| self.router.score(directory, l, weight)));
-        for &list in lists {
+        for &(_, list) in self.nearest.rows.iter().skip(itself) {
             let score = self.scores[list as usize];
             out.push(self.scores.iter().filter(|&&s| s < score).count() as u32);
         }

@@ -13,17 +13,18 @@ use crate::page::tid::RecordRef;
 use crate::page::{Change, Key, NO_BLOCK, Page, PageHandle, PageKind, Store, TID_SIZE, Tid, lists};
 
 /// Inserts a row with its keys in the filter columns. False if it is not to be indexed (a zero vector under cosine).
+/// `code` is memory made for this directory.
 ///
 /// # Errors
 /// Damage in the pages of the list, or the store's errors.
 pub fn insert<S: Store>(
     store: &S,
     directory: &Directory,
+    code: &mut RowCode,
     tid: Tid,
     vector: &[f32],
     keys: &[Key],
 ) -> Result<bool> {
-    let mut code = RowCode::new(directory);
     if !code.encode(directory, vector) {
         return Ok(false);
     }
@@ -68,7 +69,7 @@ enum Put {
 struct Insertion<'a, S: Store> {
     store: &'a S,
     directory: &'a Directory,
-    code: RowCode,
+    code: &'a RowCode,
     tid: Tid,
     /// One for each filter column.
     keys: &'a [Key],

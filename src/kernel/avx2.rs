@@ -35,6 +35,9 @@ pub(super) static KERNELS: Kernels = Kernels {
     dot_i8,
     dot_f32_i8,
     hadamard,
+    tile,
+    sign_code,
+    grid_code4,
 };
 
 /// 8 floats.
@@ -68,6 +71,14 @@ fn load_i8(s: &[i8; 8]) -> __m256 {
 fn widen_i8(s: &[i8; 16]) -> __m256i {
     // SAFETY: the array is 16 bytes.
     _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(s.as_ptr().cast()) })
+}
+
+/// 32 bytes.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn load_bytes(s: &[i8; 32]) -> __m256i {
+    // SAFETY: the array is 32 bytes.
+    unsafe { _mm256_loadu_si256(s.as_ptr().cast()) }
 }
 
 /// 16 unsigned bytes as 16-bit integers.
@@ -381,8 +392,13 @@ fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
-    total_i32(fold(a, b, _mm256_setzero_si256(), |s, a, b| {
-        _mm256_add_epi32(s, _mm256_madd_epi16(widen_i8(a), widen_i8(b)))
+    // The instruction multiplies unsigned with signed: magnitudes with the other's values, the signs moved there. Two
+    // products of 127 and 127 fit its 16 bits.
+    let ones = _mm256_set1_epi16(1);
+    total_i32(fold(a, b, _mm256_setzero_si256(), |s, a: &[i8; 32], b| {
+        let (a, b) = (load_bytes(a), load_bytes(b));
+        let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(b, a));
+        _mm256_add_epi32(s, _mm256_madd_epi16(pairs, ones))
     }))
 }
 
@@ -426,4 +442,34 @@ fn hadamard(x: &mut [f32]) {
         store(c, _mm256_sub_ps(p, r));
         store(d, _mm256_sub_ps(q, s));
     });
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn tile(a: &[[f32; 4]], b: &[[f32; 16]]) -> [[f32; 16]; 4] {
+    let mut sums = [[_mm256_setzero_ps(); 2]; 4];
+    for (a, b) in a.iter().zip(b) {
+        let [low, high] = b.as_chunks::<8>().0 else { break };
+        let (low, high) = (load(low), load(high));
+        for (sums, a) in sums.iter_mut().zip(a) {
+            let a = _mm256_set1_ps(*a);
+            *sums = [_mm256_fmadd_ps(a, low, sums[0]), _mm256_fmadd_ps(a, high, sums[1])];
+        }
+    }
+    let mut out = [[0.0; 16]; 4];
+    for (out, sums) in out.iter_mut().zip(sums) {
+        for (out, sums) in out.as_chunks_mut::<8>().0.iter_mut().zip(sums) {
+            store(out, sums);
+        }
+    }
+    out
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn sign_code(a: &[f32], b: &[f32], out: &mut [u8]) -> [f32; 2] {
+    scalar::sign_code(a, b, out)
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn grid_code4(a: &[f32], b: &[f32], steps: f32, out: &mut [u8]) -> [f32; 3] {
+    scalar::grid_code4(a, b, steps, out)
 }

@@ -38,6 +38,9 @@ pub(super) static KERNELS: Kernels = Kernels {
     dot_i8,
     dot_f32_i8,
     hadamard,
+    tile,
+    sign_code,
+    grid_code4,
 };
 
 /// The first `len` (at most 16) of 16 lanes.
@@ -417,4 +420,41 @@ fn hadamard(x: &mut [f32]) {
         store(c, _mm512_sub_ps(p, r));
         store(d, _mm512_sub_ps(q, s));
     });
+}
+
+/// Two sets of sums, for even and odd components, hide the latency of an addition.
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn tile(a: &[[f32; 4]], b: &[[f32; 16]]) -> [[f32; 16]; 4] {
+    let (a, a_rest) = a.as_chunks::<2>();
+    let (b, b_rest) = b.as_chunks::<2>();
+    let mut sums = [[_mm512_setzero_ps(); 4]; 2];
+    for (a, b) in a.iter().zip(b) {
+        for ((sums, a), b) in sums.iter_mut().zip(a).zip(b) {
+            let b = load(b);
+            for (s, a) in sums.iter_mut().zip(a) {
+                *s = _mm512_fmadd_ps(_mm512_set1_ps(*a), b, *s);
+            }
+        }
+    }
+    for (a, b) in a_rest.iter().zip(b_rest) {
+        let b = load(b);
+        for (s, a) in sums[0].iter_mut().zip(a) {
+            *s = _mm512_fmadd_ps(_mm512_set1_ps(*a), b, *s);
+        }
+    }
+    let mut out = [[0.0; 16]; 4];
+    for ((out, even), odd) in out.iter_mut().zip(sums[0]).zip(sums[1]) {
+        store(out, _mm512_add_ps(even, odd));
+    }
+    out
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn sign_code(a: &[f32], b: &[f32], out: &mut [u8]) -> [f32; 2] {
+    scalar::sign_code(a, b, out)
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn grid_code4(a: &[f32], b: &[f32], steps: f32, out: &mut [u8]) -> [f32; 3] {
+    scalar::grid_code4(a, b, steps, out)
 }

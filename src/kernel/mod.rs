@@ -2,7 +2,7 @@
 //! table scan over packed 4-bit codes, and the Walsh-Hadamard transform.
 //!
 //! Each instruction set is one row of function pointers; the best row the machine supports is chosen
-//! once. Integer kernels, `lower_bounds` and `hadamard` give the same bits on every row, so an index
+//! once. Integer kernels, codes, `lower_bounds` and `hadamard` give the same bits on every row, so an index
 //! may be built on one machine and searched on another. Sums of f32 differ between rows in rounding.
 //!
 //! This is the only room with vector `unsafe`: the entry points below check lengths, the rows trust
@@ -55,6 +55,9 @@ struct Kernels {
     dot_i8: unsafe fn(&[i8], &[i8]) -> i32,
     dot_f32_i8: unsafe fn(&[f32], &[i8]) -> f32,
     hadamard: unsafe fn(&mut [f32]),
+    tile: unsafe fn(&[[f32; 4]], &[[f32; 16]]) -> [[f32; 16]; 4],
+    sign_code: unsafe fn(&[f32], &[f32], &mut [u8]) -> [f32; 2],
+    grid_code4: unsafe fn(&[f32], &[f32], f32, &mut [u8]) -> [f32; 3],
 }
 
 /// What turns the sums of a block into bounds; see [`lower_bounds`].
@@ -247,7 +250,7 @@ pub fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
     unsafe { (ACTIVE.dot_u8_i8)(a, b) }
 }
 
-/// Exact dot product of signed bytes, modulo 2^32.
+/// Exact dot product of signed bytes above -128, modulo 2^32.
 pub fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -267,6 +270,31 @@ pub fn hadamard(x: &mut [f32]) {
     assert!(x.len().is_power_of_two());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.hadamard)(x) }
+}
+
+/// The inner products of four vectors with sixteen, both interleaved: `a[i]` and `b[i]` are all the components number
+/// `i`.
+pub fn tile(a: &[[f32; 4]], b: &[[f32; 16]]) -> [[f32; 16]; 4] {
+    assert_eq!(a.len(), b.len());
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.tile)(a, b) }
+}
+
+/// Writes the signs of `a`, one bit each and a set one for what is above zero, least significant first. Returns the inner
+/// products of `a` and `b` with what they stand for, one half or minus one half.
+pub fn sign_code(a: &[f32], b: &[f32], out: &mut [u8]) -> [f32; 2] {
+    assert!(a.len() == b.len() && a.len() == 8 * out.len() && a.len().is_multiple_of(16));
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.sign_code)(a, b, out) }
+}
+
+/// Writes the low three bits of the 4-bit code of `a` (on a grid of `1 / steps`), 24 bytes for each 64 dimensions as
+/// [`dot_extended3`] reads them: they grow with the value. Returns the inner products of `a`, of `b` and of itself with the
+/// grid vector of the code.
+pub fn grid_code4(a: &[f32], b: &[f32], steps: f32, out: &mut [u8]) -> [f32; 3] {
+    assert!(a.len() == b.len() && a.len().is_multiple_of(64) && out.len() == a.len() / 64 * 24);
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.grid_code4)(a, b, steps, out) }
 }
 
 /// Asks the processor to load `bytes` bytes from `at` on. Advice: any address will do, none is read.

@@ -30,6 +30,9 @@ pub(super) static KERNELS: Kernels = Kernels {
     dot_i8,
     dot_f32_i8,
     hadamard,
+    tile: super::scalar::tile,
+    sign_code: super::scalar::sign_code,
+    grid_code4: super::scalar::grid_code4,
 };
 
 /// 4 floats.

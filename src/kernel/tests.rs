@@ -433,17 +433,19 @@ fn byte_dots_are_exact() {
     for (n, skip) in lengths().chain([(16_000, 0)]) {
         let m = n + skip;
         let cases = [
-            (random.bytes(m), random.signed(m), random.signed(m)),
-            (vec![255; m], vec![-128; m], vec![-128; m]),
-            (vec![255; m], vec![127; m], vec![-128; m]),
+            (random.bytes(m), random.signed(m), random.signed(m).iter().map(|x| (*x).max(-127)).collect()),
+            (vec![255; m], vec![-128; m], vec![-127; m]),
+            (vec![255; m], vec![127; m], vec![-127; m]),
         ];
         for (a, b, c) in &cases {
             let (a, b, c) = (&a[skip..], &b[skip..], &c[skip..]);
             let unsigned: i32 = a.iter().zip(b).map(|(x, y)| i32::from(*x) * i32::from(*y)).sum();
-            let signed: i32 = c.iter().zip(b).map(|(x, y)| i32::from(*x) * i32::from(*y)).sum();
+            // Bytes that are both signed are never -128.
+            let d: Vec<i8> = b.iter().map(|x| (*x).max(-127)).collect();
+            let signed: i32 = c.iter().zip(&d).map(|(x, y)| i32::from(*x) * i32::from(*y)).sum();
             for row in supported() {
                 // SAFETY: the row is supported, and the lengths are equal.
-                let got = unsafe { ((row.dot_u8_i8)(a, b), (row.dot_i8)(c, b)) };
+                let got = unsafe { ((row.dot_u8_i8)(a, b), (row.dot_i8)(c, &d)) };
                 assert_eq!(got, (unsigned, signed), "{} at {n}", row.name);
             }
         }
@@ -494,4 +496,74 @@ fn transforms_are_the_same_bits() {
 #[should_panic]
 fn lengths_are_checked() {
     inner_product(&[1.0], &[1.0, 2.0]);
+}
+
+#[test]
+fn tiles_are_near_f64() {
+    let mut random = Random(11);
+    for depth in [0, 1, 2, 3, 17, 256] {
+        let a: Vec<[f32; 4]> = (0..depth).map(|_| std::array::from_fn(|_| random.float())).collect();
+        let b: Vec<[f32; 16]> = (0..depth).map(|_| std::array::from_fn(|_| random.float())).collect();
+        for row in supported() {
+            // SAFETY: the row is supported, and the lengths are equal.
+            let got = unsafe { (row.tile)(&a, &b) };
+            for (i, got) in got.iter().enumerate() {
+                for (j, got) in got.iter().enumerate() {
+                    let terms = a.iter().zip(&b).map(|(a, b)| f64::from(a[i]) * f64::from(b[j]));
+                    assert_sum(row, depth, *got, terms);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn codes_are_what_they_stand_for() {
+    let mut random = Random(12);
+    for n in [64, 128, 768] {
+        let (mut a, b) = (random.floats(n), random.floats(n));
+        // What no grid holds, and what has no sign.
+        (a[1], a[2], a[3], a[4]) = (f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0);
+        let steps = 6.5;
+        for row in supported() {
+            let (mut signs, mut low) = (vec![0u8; n / 8], vec![0u8; n / 64 * 24]);
+            // SAFETY: the row is supported, and the lengths are as they must be.
+            let one = unsafe { (row.sign_code)(&a, &b, &mut signs) };
+            // SAFETY: as above.
+            let four = unsafe { (row.grid_code4)(&a, &b, steps, &mut low) };
+            let (mut halves, mut grids) = (Vec::new(), Vec::new());
+            for (i, a) in a.iter().enumerate() {
+                let positive = signs[i / 8] >> (i % 8) & 1 == 1;
+                assert_eq!(positive, *a > 0.0, "{} at {i}", row.name);
+                let (chunk, at) = (&low[i / 64 * 24..][..24], i % 64);
+                let code = (chunk[at % 16] >> (2 * (at / 16)) & 3) | (chunk[16 + at / 8] >> (at % 8) & 1) << 2;
+                let level = (f64::from(a.abs() * steps + 1e-5)).min(7.0).floor();
+                let expected = if positive { level } else { 7.0 - level };
+                assert_eq!(f64::from(code), expected, "{} at {i}", row.name);
+                halves.push(if positive { 0.5 } else { -0.5 });
+                grids.push(if positive { level + 0.5 } else { -level - 0.5 });
+            }
+            let terms = |x: &[f32], y: &[f64]| -> Vec<f64> {
+                x.iter().zip(y).map(|(x, y)| f64::from(*x) * y).collect()
+            };
+            assert_sum(row, n, one[1], terms(&b, &halves).into_iter());
+            assert_sum(row, n, four[1], terms(&b, &grids).into_iter());
+            assert_sum(row, n, four[2], grids.iter().map(|g| g * g));
+            assert_eq!((one[0], four[0]), (f32::INFINITY, f32::INFINITY));
+            // SAFETY: the row is supported, and the lengths are as they must be.
+            let same = unsafe { scalar_codes(&a, &b, steps) };
+            assert_eq!((signs, low, one, four), same, "{}", row.name);
+        }
+    }
+}
+
+/// What the scalar row makes of them.
+unsafe fn scalar_codes(a: &[f32], b: &[f32], steps: f32) -> (Vec<u8>, Vec<u8>, [f32; 2], [f32; 3]) {
+    let (mut signs, mut low) = (vec![0u8; a.len() / 8], vec![0u8; a.len() / 64 * 24]);
+    // SAFETY: the scalar row is always supported; the caller vouches for the lengths.
+    unsafe {
+        let one = (scalar::KERNELS.sign_code)(a, b, &mut signs);
+        let four = (scalar::KERNELS.grid_code4)(a, b, steps, &mut low);
+        (signs, low, one, four)
+    }
 }

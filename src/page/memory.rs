@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::page::Page;
-use super::store::{Change, MAX_CHANGE_PAGES, PageHandle, Store, opened_twice};
+use super::store::{Change, MAX_CHANGE_PAGES, PageHandle, Store, assert_alone, opened_twice};
 use crate::error::{Error, Kind, Result};
 
 /// A store in memory.
@@ -136,6 +136,7 @@ impl Change for MemoryChange<'_> {
     }
 
     fn flush(&mut self, handle: PageHandle) -> Result<()> {
+        assert_alone(self.opened.iter().map(|o| o.state == State::Written), handle);
         self.store.apply(vec![self.opened[handle.0].clone()])?;
         self.opened[handle.0].state = State::Flushed;
         Ok(())

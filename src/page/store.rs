@@ -60,9 +60,16 @@ pub trait Change {
 
     /// Applies what was written to this page so far as a step (WAL record) of its own, before the change
     /// ends, and keeps the page locked until it does. For values that span more pages than one change may
-    /// write: the pages that nothing points to yet go first. A flushed page no longer counts towards
-    /// [`MAX_CHANGE_PAGES`] and is not written again in this change.
+    /// write: the pages that nothing points to yet go first, before any other page is written. A flushed page no
+    /// longer counts towards [`MAX_CHANGE_PAGES`] and is not written again in this change.
     fn flush(&mut self, handle: PageHandle) -> Result<()>;
+}
+
+/// Holds the callers of [`Change::flush`] to its rule. `written` says which of the pages opened are written and
+/// not flushed.
+pub fn assert_alone(written: impl Iterator<Item = bool>, handle: PageHandle) {
+    let others = written.enumerate().filter(|&(i, written)| written && i != handle.0).count();
+    assert!(others == 0, "a page is flushed after {others} others were written");
 }
 
 /// What [`Change::open`] says of a page that the change has open already.

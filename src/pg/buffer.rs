@@ -1,19 +1,20 @@
 //! The page store on PostgreSQL's shared buffers, with generic WAL (`access/transam/README`, `generic_xlog.c`).
 //!
-//! A change edits private copies of its pages and installs them as one WAL record at its end, so an error
+//! A change edits the record's own copies of its pages, which replace the pages when it is written, so an error
 //! on the way leaves nothing behind. Guards release nothing while an error unwinds: by then `errfinish` has
 //! reset `InterruptHoldoffCount`, and the abort of the transaction releases locks and pins itself.
 
 use std::cell::Cell;
 use std::ops::{Deref, Range};
+use std::ptr::NonNull;
 use std::rc::Rc;
 
 use pgrx::pg_sys;
 
 use super::recent::Recent;
 use crate::error::{Error, Result};
-use crate::page::store::{Change, MAX_CHANGE_PAGES, PageHandle, opened_twice};
-use crate::page::{PAGE_SIZE, Page, Store};
+use crate::page::store::{Change, MAX_CHANGE_PAGES, PageHandle, assert_alone, opened_twice};
+use crate::page::{Page, Store};
 
 /// How changes reach the log.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -181,17 +182,23 @@ impl Store for IndexStore {
     }
 
     fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R> {
-        let mut change = BufferChange { store: self, opened: Vec::new() };
-        let result = f(&mut change)?;
-        change.apply();
-        Ok(result)
+        let opened = Vec::with_capacity(MAX_CHANGE_PAGES);
+        let mut change = BufferChange { store: self, opened, record: std::ptr::null_mut() };
+        let result = f(&mut change);
+        if result.is_ok() {
+            change.apply();
+        } else {
+            change.abort();
+        }
+        result
     }
 }
 
 struct Opened {
     block: u32,
     buffer: Locked,
-    image: Option<Box<Page>>,
+    /// What is written to: the copy in the record under way, or the page itself.
+    image: Option<NonNull<Page>>,
     new: bool,
     flushed: bool,
 }
@@ -199,6 +206,8 @@ struct Opened {
 struct BufferChange<'a> {
     store: &'a IndexStore,
     opened: Vec<Opened>,
+    /// The record under way; null before the first page is written.
+    record: *mut pg_sys::GenericXLogState,
 }
 
 impl BufferChange<'_> {
@@ -209,53 +218,26 @@ impl BufferChange<'_> {
         PageHandle(self.opened.len() - 1)
     }
 
+    /// Installs what was written: one WAL record.
     fn apply(&mut self) {
-        let written: Vec<usize> = (0..self.opened.len())
-            .filter(|&i| self.opened[i].image.is_some() && !self.opened[i].flushed)
-            .collect();
-        self.install(&written);
-    }
-
-    /// Installs the images of the pages at these positions: one WAL record.
-    fn install(&mut self, at: &[usize]) {
-        if at.is_empty() {
-            return;
-        }
-        // SAFETY: the buffers are pinned and exclusively locked; the images are whole pages. Between the
-        // start and the finish of the record nothing else is called that could raise.
+        // SAFETY: the buffers are pinned and exclusively locked; the record, if any, was started here.
         unsafe {
-            match self.store.logging {
-                Logging::EachChange => {
-                    let state = pg_sys::GenericXLogStart(self.store.relation);
-                    for &i in at {
-                        let opened = &self.opened[i];
-                        let flags = if opened.new { pg_sys::GENERIC_XLOG_FULL_IMAGE as i32 } else { 0 };
-                        let page = pg_sys::GenericXLogRegisterBuffer(state, opened.buffer.0, flags);
-                        copy(&opened.image, page);
-                    }
-                    pg_sys::GenericXLogFinish(state);
-                }
-                Logging::AtTheEnd => {
-                    for &i in at {
-                        let opened = &self.opened[i];
-                        copy(&opened.image, pg_sys::BufferGetPage(opened.buffer.0));
-                        pg_sys::MarkBufferDirty(opened.buffer.0);
-                    }
+            if !self.record.is_null() {
+                pg_sys::GenericXLogFinish(self.record);
+                self.record = std::ptr::null_mut();
+            } else if self.store.logging == Logging::AtTheEnd {
+                for opened in self.opened.iter().filter(|o| o.image.is_some()) {
+                    pg_sys::MarkBufferDirty(opened.buffer.0);
                 }
             }
         }
     }
-}
 
-/// Copies all of a page but its LSN and checksum, which belong to the buffer.
-unsafe fn copy(image: &Option<Box<Page>>, to: pg_sys::Page) {
-    const LSN_AND_CHECKSUM: usize = 10;
-    if let Some(image) = image {
-        let from = image.bytes();
-        // SAFETY: the caller passes a page of PAGE_SIZE bytes that it may write.
-        unsafe {
-            let to = to.cast::<u8>().add(LSN_AND_CHECKSUM);
-            to.copy_from_nonoverlapping(from[LSN_AND_CHECKSUM..].as_ptr(), PAGE_SIZE - LSN_AND_CHECKSUM);
+    /// Forgets what was written. (Pages of an index that is being built are void when its build fails.)
+    fn abort(&mut self) {
+        if !self.record.is_null() {
+            // SAFETY: the record was started here; this frees its memory.
+            unsafe { pg_sys::GenericXLogAbort(self.record) };
         }
     }
 }
@@ -291,17 +273,41 @@ impl Change for BufferChange<'_> {
 
     fn page(&self, handle: PageHandle) -> &Page {
         let opened = &self.opened[handle.0];
-        opened.image.as_deref().unwrap_or_else(|| opened.buffer.page())
+        match opened.image {
+            // SAFETY: the image is a whole page that lives until the record's end, when it is forgotten.
+            Some(image) => unsafe { image.as_ref() },
+            None => opened.buffer.page(),
+        }
     }
 
     fn page_mut(&mut self, handle: PageHandle) -> &mut Page {
-        let Opened { block, buffer, image, flushed, .. } = &mut self.opened[handle.0];
+        let Opened { block, buffer, image, flushed, new } = &mut self.opened[handle.0];
         assert!(!*flushed, "block {block} written after its flush");
-        image.get_or_insert_with(|| Box::new(buffer.page().clone()))
+        // SAFETY: the buffer is pinned and exclusively locked; a record takes as many buffers as a change has pages,
+        // and its images are whole pages, aligned, that are nobody else's until it ends. An error that is raised
+        // before leaves the record's memory to its context.
+        unsafe {
+            let image = match image {
+                Some(image) => image,
+                None => image.insert(match self.store.logging {
+                    Logging::EachChange => {
+                        if self.record.is_null() {
+                            self.record = pg_sys::GenericXLogStart(self.store.relation);
+                        }
+                        let flags = if *new { pg_sys::GENERIC_XLOG_FULL_IMAGE as i32 } else { 0 };
+                        let page = pg_sys::GenericXLogRegisterBuffer(self.record, buffer.0, flags);
+                        NonNull::new_unchecked(page.cast())
+                    }
+                    Logging::AtTheEnd => NonNull::new_unchecked(pg_sys::BufferGetPage(buffer.0).cast()),
+                }),
+            };
+            image.as_mut()
+        }
     }
 
     fn flush(&mut self, handle: PageHandle) -> Result<()> {
-        self.install(&[handle.0]);
+        assert_alone(self.opened.iter().map(|o| o.image.is_some()), handle);
+        self.apply();
         let opened = &mut self.opened[handle.0];
         opened.flushed = true;
         opened.image = None;
@@ -313,7 +319,7 @@ impl Change for BufferChange<'_> {
 pub fn write_init_fork(relation: pg_sys::Relation, source: &crate::page::memory::MemoryStore) -> Result<()> {
     const P_NEW: u32 = pg_sys::InvalidBlockNumber;
     for block in 0..source.blocks()? {
-        let image = Some(Box::new((*source.read(block)?).clone()));
+        let image = source.read(block)?;
         // SAFETY: ambuildempty has the relation to itself; the critical section covers change and log, as
         // in btbuildempty (nbtree.c). The init fork is always logged.
         unsafe {
@@ -328,7 +334,7 @@ pub fn write_init_fork(relation: pg_sys::Relation, source: &crate::page::memory:
             pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
             pg_sys::UnlockRelationForExtension(relation, pg_sys::ExclusiveLock as i32);
             pg_sys::CritSectionCount += 1;
-            copy(&image, pg_sys::BufferGetPage(buffer));
+            pg_sys::BufferGetPage(buffer).cast::<Page>().write(Page::clone(&image));
             pg_sys::MarkBufferDirty(buffer);
             pg_sys::log_newpage_buffer(buffer, true);
             pg_sys::CritSectionCount -= 1;

@@ -14,8 +14,6 @@ use crate::kernel;
 
 /// Step of the optimal uniform 16-level quantizer of a standard normal variable (Max, 1960).
 const STEP_16: f32 = 0.3352;
-/// Magnitude levels of the 4-bit code.
-const LEVELS_4: f32 = 7.0;
 /// Magnitude levels of the 8-bit code.
 const LEVELS_8: f32 = 127.0;
 
@@ -119,16 +117,7 @@ impl Codec {
         assert_eq!((residual.len(), centre.len()), (self.padded, self.padded), "lengths of a code");
         assert_eq!((signs.len(), extended.len()), (self.sign_bytes(), self.extended_size()));
         let squared = kernel::inner_product(residual, residual);
-        let (mut code_residual, mut code_centre) = (0.0f32, 0.0f32);
-        for ((o, c), byte) in residual.chunks_exact(8).zip(centre.chunks_exact(8)).zip(signs) {
-            *byte = 0;
-            for i in 0..8 {
-                let positive = o[i] > 0.0;
-                *byte |= u8::from(positive) << i;
-                code_residual += 0.5 * o[i].abs();
-                code_centre += if positive { 0.5 * c[i] } else { -0.5 * c[i] };
-            }
-        }
+        let [code_residual, code_centre] = kernel::sign_code(residual, centre, signs);
         match self.bits {
             4 => self.encode_4(residual, centre, squared, form, extended),
             8 => self.encode_8(residual, centre, squared, form, extended),
@@ -140,21 +129,8 @@ impl Codec {
 
     fn encode_4(&self, residual: &[f32], centre: &[f32], squared: f32, form: Form, out: &mut [u8]) {
         let steps = finite(self.steps / squared.sqrt());
-        let (mut code_residual, mut code_centre, mut code_squared) = (0.0f32, 0.0f32, 0.0f32);
         let (head, codes) = out.split_at_mut(4);
-        let chunks = residual.chunks_exact(64).zip(centre.chunks_exact(64));
-        for ((o, c), out) in chunks.zip(codes.chunks_exact_mut(24)) {
-            out.fill(0);
-            for i in 0..64 {
-                let level = (o[i].abs() * steps + 1e-5).min(LEVELS_4) as u8;
-                let (low, grid) = grid(o[i], level, 7);
-                out[i % 16] |= (low & 3) << (2 * (i / 16));
-                out[16 + i / 8] |= (low >> 2) << (i % 8);
-                code_residual += grid * o[i];
-                code_centre += grid * c[i];
-                code_squared += grid * grid;
-            }
-        }
+        let [code_residual, code_centre, code_squared] = kernel::grid_code4(residual, centre, steps, codes);
         let (add, rescale) = factors(form, squared, code_residual, code_centre);
         let mut factors = half_factors(add, rescale);
         // The estimator takes every row's error to be the usual one. A row with a coordinate far outside the

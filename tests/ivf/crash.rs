@@ -1,6 +1,7 @@
 //! After every single page change of a build, an insert and a vacuum the index is valid.
 
 use vector_search::ivf::build::Options;
+use vector_search::ivf::code::RowCode;
 use vector_search::ivf::directory::Directory;
 use vector_search::ivf::{check, insert, vacuum};
 use vector_search::page::Tid;
@@ -53,7 +54,7 @@ fn inserts(dims: usize, rows: u64) {
             let store = world.store.snapshot();
             store.stop_after(Some(stop));
             let directory = Directory::load(&store).unwrap();
-            if insert::insert(&store, &directory, tid(n), &vector, &[]).is_ok() {
+            if insert::insert(&store, &directory, &mut RowCode::new(&directory), tid(n), &vector, &[]).is_ok() {
                 break;
             }
             stopped += 1;
@@ -64,7 +65,7 @@ fn inserts(dims: usize, rows: u64) {
             store.stop_after(None);
             if after == before {
                 let directory = Directory::load(&store).unwrap();
-                insert::insert(&store, &directory, tid(n), &vector, &[]).unwrap();
+                insert::insert(&store, &directory, &mut RowCode::new(&directory), tid(n), &vector, &[]).unwrap();
                 assert_eq!(tids(&store), with);
             }
         }

@@ -8,6 +8,7 @@ use vector_search::random::SplitMix64;
 use rayon::ThreadPool;
 use vector_search::error::Result;
 use vector_search::ivf::build::{self, Options, Silent, Source, Spool};
+use vector_search::ivf::code::RowCode;
 use vector_search::ivf::directory::Directory;
 use vector_search::ivf::search::{Order, Rows, Search, Settings};
 use vector_search::ivf::{check, insert, vacuum};
@@ -194,7 +195,7 @@ impl World {
     pub fn insert(&self, n: u64, vector: Vec<f32>) {
         let directory = self.directory();
         let keys = &keys(n)[..directory.meta.columns.widths().len()];
-        insert::insert(&self.store, &directory, tid(n), &vector, keys).unwrap();
+        insert::insert(&self.store, &directory, &mut RowCode::new(&directory), tid(n), &vector, keys).unwrap();
         self.table.borrow_mut().insert(n, vector);
     }
 

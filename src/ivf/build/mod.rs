@@ -1,6 +1,7 @@
 //! Building an index: sample, train, assign and code every row, write the lists in order, calibrate.
 //!
-//! The caller's thread does all input and output; the pool computes. Memory is bounded by
+//! The caller's thread does all input and output; the pool computes, on rows already read while the next ones
+//! are. Memory is bounded by
 //! [`Options::memory`]: the sample shrinks to fit, and coded rows go to the spool when they do not.
 
 mod model;
@@ -8,6 +9,7 @@ mod runs;
 mod write;
 
 use std::ffi::CStr;
+use std::sync::Arc;
 
 use rayon::ThreadPool;
 
@@ -15,6 +17,8 @@ use self::model::Model;
 use self::runs::{Record, Runs};
 use super::calibrate::{self, Queries};
 use super::code::RowCode;
+use super::directory::Directory;
+use crate::cluster::parallel::{Task, Wanted};
 use crate::cluster::{Assigner, parallel};
 use crate::error::Result;
 use crate::page::{Columns, Key, Store, Tid};
@@ -171,94 +175,40 @@ impl Progress for Silent {
     }
 }
 
-/// Collects rows into batches, assigns and codes them.
-struct Coder<'a> {
-    model: &'a Model,
+/// What the pool needs to assign and code rows.
+struct Encoder {
     assigner: Option<Assigner>,
-    pool: &'a ThreadPool,
-    spool: &'a mut dyn Spool,
-    progress: &'a dyn Progress,
-    runs: Runs,
-    batch: usize,
+    directory: Arc<Directory>,
+}
+
+/// Rows that are assigned and coded together.
+#[derive(Default)]
+struct Batch {
     tids: Vec<Tid>,
     vectors: Vec<f32>,
     /// A row's keys after the other.
     keys: Vec<Key>,
-    unit: Vec<f32>,
     lists: Vec<u32>,
     records: Vec<u8>,
-    radii: Vec<(f64, u64)>,
-    rows: u64,
-    seen: u64,
 }
 
-impl<'a> Coder<'a> {
-    fn new(
-        model: &'a Model,
-        options: &Options,
-        pool: &'a ThreadPool,
-        spool: &'a mut dyn Spool,
-        progress: &'a dyn Progress,
-    ) -> Self {
-        const BATCH_BYTES: usize = 8 << 20;
-        let lists = model.entries.len();
-        Self {
-            assigner: (lists > 1).then(|| Assigner::new(&model.means, options.dims)),
-            pool,
-            spool,
-            progress,
-            runs: Runs::new(lists, Record::size(&model.directory), options.memory / 2),
-            batch: (BATCH_BYTES.min(options.memory / 8) / (4 * options.dims)).clamp(32, 4096),
-            tids: Vec::new(),
-            vectors: Vec::new(),
-            keys: Vec::new(),
-            unit: vec![0.0; options.dims],
-            lists: Vec::new(),
-            records: Vec::new(),
-            radii: vec![(0.0, 0); lists],
-            rows: 0,
-            seen: 0,
-            model,
-        }
-    }
-
-    fn push(&mut self, tid: Tid, vector: &[f32], keys: &[Key]) -> Result<()> {
-        self.seen += 1;
-        if self.model.directory.metric() == Metric::Cosine {
-            if !super::code::normalize(vector, &mut self.unit) {
-                return Ok(());
-            }
-            self.vectors.extend_from_slice(&self.unit);
-        } else {
-            self.vectors.extend_from_slice(vector);
-        }
-        self.keys.extend_from_slice(keys);
-        self.tids.push(tid);
-        if self.tids.len() >= self.batch { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        self.progress.tick()?;
-        self.progress.done(self.seen);
-        if self.tids.is_empty() {
-            return Ok(());
-        }
-        let dims = self.unit.len();
+impl Batch {
+    /// Makes the records.
+    fn encode(&mut self, encoder: &Encoder, wanted: &Wanted) -> Result<()> {
+        let Encoder { assigner, directory } = encoder;
+        let dims = directory.dims();
         self.lists.clear();
         self.lists.resize(self.tids.len(), 0);
-        if let Some(assigner) = &self.assigner {
-            let progress = self.progress;
-            assigner.assign(&self.vectors, &mut self.lists, self.pool, &|_, _| progress.tick())?;
+        if let Some(assigner) = assigner {
+            assigner.assign_here(&self.vectors, &mut self.lists, &|_, _| wanted.check())?;
         }
-        let directory = &self.model.directory;
         let size = Record::size(directory);
         self.records.clear();
         self.records.resize(self.tids.len() * size, 0);
-        let (tids, vectors, lists, keys) = (&self.tids, &self.vectors, &self.lists, &self.keys);
+        let Self { tids, vectors, keys, lists, records } = self;
         let columns = directory.meta.columns.widths().len();
         parallel::for_each_record(
-            self.pool,
-            &mut self.records,
+            records,
             size,
             || RowCode::new(directory),
             |code, i, out| {
@@ -266,24 +216,126 @@ impl<'a> Coder<'a> {
                 Record::write(out, directory, tids[i], code, &keys[i * columns..][..columns]);
             },
         );
+        wanted.check()
+    }
+
+    fn clear(&mut self) {
+        self.tids.clear();
+        self.vectors.clear();
+        self.keys.clear();
+    }
+}
+
+/// Collects rows into batches, which the pool assigns and codes: one while the next one is being read.
+struct Coder<'a> {
+    encoder: Arc<Encoder>,
+    pool: &'a ThreadPool,
+    spool: &'a mut dyn Spool,
+    progress: &'a dyn Progress,
+    runs: Runs,
+    /// Rows of a full batch.
+    full: usize,
+    filling: Batch,
+    coding: Option<Task<Batch>>,
+    /// Memory for the next batch.
+    spare: Batch,
+    unit: Vec<f32>,
+    radii: Vec<(f64, u64)>,
+    rows: u64,
+    seen: u64,
+}
+
+impl<'a> Coder<'a> {
+    fn new(
+        model: &Model,
+        options: &Options,
+        pool: &'a ThreadPool,
+        spool: &'a mut dyn Spool,
+        progress: &'a dyn Progress,
+    ) -> Self {
+        const BATCH_BYTES: usize = 8 << 20;
+        let lists = model.entries.len();
+        let directory = Arc::clone(&model.directory);
+        let assigner = (lists > 1).then(|| Assigner::new(&model.means, options.dims));
+        Self {
+            runs: Runs::new(lists, Record::size(&directory), options.memory / 2),
+            encoder: Arc::new(Encoder { assigner, directory }),
+            pool,
+            spool,
+            progress,
+            full: (BATCH_BYTES.min(options.memory / 16) / (4 * options.dims)).clamp(32, 4096),
+            filling: Batch::default(),
+            coding: None,
+            spare: Batch::default(),
+            unit: vec![0.0; options.dims],
+            radii: vec![(0.0, 0); lists],
+            rows: 0,
+            seen: 0,
+        }
+    }
+
+    fn push(&mut self, tid: Tid, vector: &[f32], keys: &[Key]) -> Result<()> {
+        self.seen += 1;
+        let batch = &mut self.filling;
+        if self.encoder.directory.metric() == Metric::Cosine {
+            if !super::code::normalize(vector, &mut self.unit) {
+                return Ok(());
+            }
+            batch.vectors.extend_from_slice(&self.unit);
+        } else {
+            batch.vectors.extend_from_slice(vector);
+        }
+        batch.keys.extend_from_slice(keys);
+        batch.tids.push(tid);
+        if batch.tids.len() >= self.full { self.flush() } else { Ok(()) }
+    }
+
+    /// Gives the rows collected so far to the pool, and keeps what it has made of those before them.
+    fn flush(&mut self) -> Result<()> {
         self.progress.tick()?;
-        for record in self.records.chunks_exact(size) {
+        self.progress.done(self.seen);
+        let coded = self.coded()?;
+        let mut batch = std::mem::replace(&mut self.filling, std::mem::take(&mut self.spare));
+        let encoder = Arc::clone(&self.encoder);
+        self.coding = Some(parallel::start(self.pool, move |wanted| {
+            batch.encode(&encoder, wanted)?;
+            Ok(batch)
+        }));
+        self.keep(coded)?;
+        if self.pool.current_num_threads() == 1 {
+            // The pool's thread is this one's stand-in, for there shall be no more than one at work.
+            let coded = self.coded()?;
+            self.keep(coded)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the batch in the pool.
+    fn coded(&mut self) -> Result<Option<Batch>> {
+        let progress = self.progress;
+        self.coding.take().map(|task| task.wait(&|| progress.tick())).transpose()
+    }
+
+    fn keep(&mut self, coded: Option<Batch>) -> Result<()> {
+        let Some(mut batch) = coded else { return Ok(()) };
+        for record in batch.records.chunks_exact(Record::size(&self.encoder.directory)) {
             let (list, residual) = Record::list(record);
             let radius = &mut self.radii[list as usize];
             if residual.is_finite() {
                 *radius = (radius.0 + f64::from(residual), radius.1 + 1);
             }
         }
-        self.rows += self.tids.len() as u64;
-        self.runs.add(&self.records, self.spool)?;
-        self.tids.clear();
-        self.vectors.clear();
-        self.keys.clear();
+        self.rows += batch.tids.len() as u64;
+        self.runs.add(&batch.records, self.spool)?;
+        batch.clear();
+        self.spare = batch;
         Ok(())
     }
 
     fn finish(mut self) -> Result<(Runs, u64, Vec<f32>)> {
         self.flush()?;
+        let last = self.coded()?;
+        self.keep(last)?;
         let radii = self.radii.iter().map(|&(sum, n)| (sum / n.max(1) as f64).sqrt() as f32).collect();
         Ok((self.runs, self.rows, radii))
     }

@@ -1,5 +1,7 @@
 //! What the sample teaches: centroids, origin, scale, and the queries to calibrate with.
 
+use std::sync::Arc;
+
 use rayon::ThreadPool;
 
 use super::{Options, Phase, Progress, Source};
@@ -28,7 +30,7 @@ const ITERATIONS: usize = 10;
 /// A trained index before its rows are known.
 pub struct Model {
     /// Routing, rotation and codes; its page numbers are not final.
-    pub directory: Directory,
+    pub directory: Arc<Directory>,
     /// The lists, rotated and rounded.
     pub entries: Vec<Entry>,
     /// The lists' means in the space of the vectors.
@@ -125,7 +127,7 @@ fn model(meta: Meta, origin: &[f32], means: Vec<f32>, queries: &[f32]) -> Result
     }
     points.retain_chunks(padded, |p| p.iter().all(|x| x.is_finite()));
     let directory = Directory::new(flat.meta, flat.origin, entries.iter().cloned())?;
-    Ok(Model { directory, entries, means, queries: points })
+    Ok(Model { directory: Arc::new(directory), entries, means, queries: points })
 }
 
 trait RetainChunks {

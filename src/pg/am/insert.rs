@@ -1,14 +1,20 @@
 //! `aminsert`.
 
+use std::rc::Rc;
+
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::columns::FilterColumns;
 use super::{directory, opclass};
+use crate::error::Result;
+use crate::ivf::code::RowCode;
+use crate::ivf::directory::Directory;
 use crate::ivf::insert::insert;
-use crate::page::Tid;
+use crate::page::{Key, Tid};
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::error::{OrRaise, in_index};
+use crate::pg::varlena::Indexed;
 use crate::value::limits::check_typmod;
 
 /// The address of a heap row in our form.
@@ -22,6 +28,34 @@ pub fn item_pointer(tid: Tid) -> pg_sys::ItemPointerData {
     pg_sys::ItemPointerData {
         ip_blkid: pg_sys::BlockIdData { bi_hi: (tid.block >> 16) as u16, bi_lo: tid.block as u16 },
         ip_posid: tid.offset,
+    }
+}
+
+/// What inserts of one statement into one index share. The lock on the index, which the statement holds, keeps away all
+/// that would change it.
+struct Statement {
+    store: IndexStore,
+    directory: Rc<Directory>,
+    indexed: Indexed,
+    columns: FilterColumns,
+    code: RowCode,
+    coordinates: Vec<f32>,
+    keys: Vec<Key>,
+}
+
+impl Statement {
+    fn begin(index: pg_sys::Relation) -> Result<Self> {
+        let store = IndexStore::new(index, Logging::EachChange);
+        let directory = directory(&store)?;
+        Ok(Self {
+            indexed: opclass::indexed(index)?.0,
+            columns: FilterColumns::of(index)?,
+            code: RowCode::new(&directory),
+            coordinates: Vec::new(),
+            keys: Vec::new(),
+            store,
+            directory,
+        })
     }
 }
 
@@ -42,29 +76,26 @@ pub unsafe extern "C-unwind" fn aminsert(
     if unsafe { *isnull } {
         return false;
     }
-    let store = IndexStore::new(index, Logging::EachChange);
     let named = |e| in_index(index, e);
-    let directory = directory(&store).map_err(named).or_raise();
-    // SAFETY: Postgres passes the row's address.
-    let heap_tid = tid(unsafe { &*heap_tid });
-    let mut keys = Vec::new();
-    if !directory.meta.columns.is_empty() {
-        // SAFETY: as above; the cache of the statement is ours, in memory that lives as long.
-        unsafe {
-            if (*info).ii_AmCache.is_null() {
-                let columns = FilterColumns::of(index).map_err(named).or_raise();
-                let mut memory = PgMemoryContexts::For((*info).ii_Context);
-                (*info).ii_AmCache = memory.leak_and_drop_on_delete(columns).cast();
-            }
-            (*(*info).ii_AmCache.cast::<FilterColumns>()).keys(values, isnull, &mut keys);
+    // SAFETY: Postgres passes the row's address and the statement's information about the index, with a cache that is
+    // ours, in memory that lives as long.
+    let (heap_tid, statement) = unsafe {
+        if (*info).ii_AmCache.is_null() {
+            let statement = Statement::begin(index).map_err(named).or_raise();
+            let mut memory = PgMemoryContexts::For((*info).ii_Context);
+            (*info).ii_AmCache = memory.leak_and_drop_on_delete(statement).cast();
         }
-    }
-    let (indexed, _) = opclass::indexed(index).or_raise();
+        (tid(&*heap_tid), &mut *(*info).ii_AmCache.cast::<Statement>())
+    };
+    debug_assert_eq!(statement.store.relation(), index, "a statement keeps its indexes open");
+    let Statement { store, directory, indexed, columns, code, coordinates, keys } = statement;
+    // SAFETY: one value and one flag per column.
+    unsafe { columns.keys(values, isnull, keys) };
     let add = |vector: &[f32]| {
         check_typmod(directory.dims() as i32, vector.len())?;
-        insert(&store, &directory, heap_tid, vector, &keys)
+        insert(store, directory, code, heap_tid, vector, keys)
     };
     // SAFETY: the value is of the column's type, which the operator class takes.
-    unsafe { indexed.coordinates(*values, &mut Vec::new(), add) }.map_err(named).or_raise();
+    unsafe { indexed.coordinates(*values, coordinates, add) }.map_err(named).or_raise();
     false
 }
