@@ -1,5 +1,6 @@
 """The steps of a run, each of which measures one contender."""
 
+import math
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ from multiprocessing import Barrier, Process, Queue
 from pathlib import Path
 
 import numpy as np
+import psycopg
 
 import data as datasets
 from contender import Contender, build, connect, create_index, insert_rows, nearest, order, recall, timed
@@ -184,64 +186,92 @@ def plans(contender: Contender, data: datasets.Data) -> list[dict]:
     return out
 
 
+# The types' functions: an expression for each, of a column and constants that `types` makes. They are those that the types
+# have for reading, printing, converting, measuring, comparing and computing.
+CALLS = {
+    "parse": "t::vector", "print": "v::text", "send": "vector_send(v)", "vector(n)": "vector(v, {dims}, true)",
+    "from integer[]": "i::vector", "from real[]": "a::vector", "from double precision[]": "d::vector",
+    "from numeric[]": "n::vector", "to real[]": "v::real[]", "to halfvec": "v::halfvec", "to sparsevec": "v::sparsevec",
+    "<->": "v <-> w", "<#>": "v <#> w", "<=>": "v <=> w", "<+>": "v <+> w", "=": "v = v", "<": "v < w", "+": "v + w",
+    "*": "v * w", "||": "v || w", "vector_dims": "vector_dims(v)", "vector_norm": "vector_norm(v)",
+    "l2_normalize": "l2_normalize(v)", "subvector": "subvector(v, 2, 2)", "binary_quantize": "binary_quantize(v)",
+    "halfvec parse": "t::halfvec", "halfvec print": "h::text", "halfvec send": "halfvec_send(h)",
+    "halfvec from real[]": "a::halfvec", "halfvec to real[]": "h::real[]", "halfvec to vector": "h::vector",
+    "halfvec to sparsevec": "h::sparsevec", "halfvec <->": "h <-> k", "halfvec <#>": "h <#> k", "halfvec <=>": "h <=> k",
+    "halfvec <+>": "h <+> k", "halfvec =": "h = h", "halfvec +": "h + k", "halfvec l2_normalize": "l2_normalize(h)",
+    "halfvec binary_quantize": "binary_quantize(h)",
+    "sparsevec parse": "p::sparsevec", "sparsevec print": "s::text", "sparsevec send": "sparsevec_send(s)",
+    "sparsevec from real[]": "a::sparsevec", "sparsevec to vector": "s::vector", "sparsevec to halfvec": "s::halfvec",
+    "sparsevec <->": "s <-> r", "sparsevec <#>": "s <#> r", "sparsevec <=>": "s <=> r", "sparsevec <+>": "s <+> r",
+    "sparsevec =": "s = s", "sparsevec l2_normalize": "l2_normalize(s)",
+    "bit <~>": "b <~> c", "bit <%>": "b <%> c",
+}
+# Evaluations of an expression for each row, so that the executor's own work weighs little, and rounds, of which the least
+# counts: whatever else the machine does only adds.
+REPEATED, ROUNDS, ROUND_SECONDS = 16, 7, 0.03
+
+
 def types(contender: Contender, data: datasets.Data) -> list[dict]:
-    """Nanoseconds of a call of the types' functions beside pgvector's: three rounds in turn, the least of each. The
-    values are plain in memory; what the loop costs without the call is taken off."""
-    calls = {
-        "parse": "t::vector", "print": "v::text", "send": "vector_send(v)", "from real[]": "a::vector",
-        "to real[]": "v::real[]", "to halfvec": "v::halfvec", "from halfvec": "h::vector",
-        "<->": "v <-> w", "<#>": "v <#> w", "<=>": "v <=> w", "<+>": "v <+> w", "=": "v = v", "+": "v + w",
-        "l2_normalize": "l2_normalize(v)", "binary_quantize": "binary_quantize(v)",
-        "halfvec parse": "t::halfvec", "halfvec print": "h::text", "halfvec <->": "h <-> k", "halfvec <#>": "h <#> k",
-        "halfvec <=>": "h <=> k", "halfvec <+>": "h <+> k", "sparsevec <->": "s <-> r", "sparsevec <#>": "s <#> r",
-        "bit <~>": "b <~> c", "bit <%>": "b <%> c",
-    }
+    """Nanoseconds of a call of the types' functions beside pgvector's, in turn. The values are plain in memory; what the
+    same statement takes without the calls is taken off."""
     connections = {schema: connect(schema) for schema in ("ours", "theirs")}
+    names = r"\b[tpvwaidnhksrbc]\b"
     out = []
     for dims in (3, 128, 768, 1536):
         # Many rows, so that no branch is predicted from the row before; of the sparse ones a tenth is not zero.
         random = np.random.default_rng(dims)
-
-        def texts(kept: np.ndarray) -> list[str]:
-            rows = random.standard_normal(kept.shape).astype(np.float32)
-            return ["[" + ",".join(str(x) if k else "0" for x, k in zip(*row)) + "]" for row in zip(rows, kept)]
-
-        full, thin = texts(np.ones((101, dims), bool)), texts(random.random((101, dims)) < 0.1)
+        full = random.standard_normal((101, dims)).astype(np.float32)
+        thin = np.where(random.random((101, dims)) < 0.1, full, 0)
+        texts = [["[" + ",".join(map(str, row)) + "]" for row in rows] for rows in (full, thin)]
+        texts.append(["[" + ",".join(map(str, row)) + "]" for row in (1000 * full).astype(int)])
         # The second operand is a constant.
-        operands = {"w": f"'{full[100]}'::vector", "k": f"'{full[100]}'::halfvec", "r": f"'{thin[100]}'::vector::sparsevec",
-                    "c": f"binary_quantize('{full[100]}'::vector)"}
-        columns = {"t": "t", "v": "t::vector", "a": "t::vector::real[]", "h": "t::halfvec",
-                   "s": "p::vector::sparsevec", "b": "binary_quantize(t::vector)"}
+        operands = {"w": f"'{texts[0][100]}'::vector", "k": f"'{texts[0][100]}'::halfvec",
+                    "r": f"'{texts[1][100]}'::vector::sparsevec", "c": f"binary_quantize('{texts[0][100]}'::vector)"}
+        columns = {"t": "t", "p": "z::vector::sparsevec::text", "v": "t::vector", "a": "t::vector::real[]",
+                   "i": "x::vector::real[]::integer[]", "d": "t::vector::real[]::double precision[]",
+                   "n": "t::vector::real[]::numeric[]", "h": "t::halfvec", "s": "z::vector::sparsevec",
+                   "b": "binary_quantize(t::vector)"}
         for connection in connections.values():
             for column, expression in columns.items():
                 connection.execute(f"DROP TABLE IF EXISTS types_{column}")
-                connection.execute(f"CREATE TEMP TABLE types_{column} AS SELECT {expression} AS {column} FROM (SELECT) x, "
-                                   "unnest('{}'::text[], '{}'::text[]) y (t, p)")
-                # Texts are put together from TOAST, the same for both; all else is plain.
-                storage = "EXTERNAL" if column == "t" else "PLAIN"
+                connection.execute(f"CREATE TEMP TABLE types_{column} AS SELECT {expression} AS {column} FROM (SELECT) o, "
+                                   "unnest('{}'::text[], '{}'::text[], '{}'::text[]) y (t, z, x)")
+                # Texts are put together from TOAST, the same for both; all else is plain, if it fits into a page.
+                storage = "PLAIN" if column not in "tp" and (column != "n" or dims <= 128) and (
+                    column != "d" or dims <= 768) else "EXTERNAL"
                 connection.execute(f"ALTER TABLE types_{column} ALTER {column} SET STORAGE {storage}")
                 connection.execute(f"INSERT INTO types_{column} SELECT {expression} FROM "
-                                   "unnest(%s::text[], %s::text[]) x (t, p)", (full[:100], thin[:100]))
-        count = max(5000, 6_000_000 // (dims + 100)) // 100
+                                   "unnest(%s::text[], %s::text[], %s::text[]) y (t, z, x)", [t[:100] for t in texts])
 
-        def seconds(schema: str, call: str) -> float:
-            column = re.search(r"\b[tvahsb]\b", call)[0]
-            for name, operand in operands.items():
-                call = re.sub(rf"\b{name}\b", operand, call)
-            sql = f"SELECT count({call}) FROM generate_series(1, {count}), types_{column}"
+        def seconds(schema: str, expression: str, column: str, repeats: int) -> float:
+            # Rows below OFFSET are computed and not sent.
+            sql = (f"SELECT {', '.join([expression] * REPEATED)} FROM generate_series(1, {repeats}), types_{column} "
+                   f"OFFSET {100 * repeats}")
             began = time.perf_counter()
-            connections[schema].execute(sql)
+            connections[schema].execute(sql, prepare=False)
             return time.perf_counter() - began
 
-        for name, call in calls.items():
-            ns = {schema: [] for schema in connections}
-            for _ in range(3):
-                for schema in connections:
-                    idle = seconds(schema, re.search(r"\b[tvahsb]\b", call)[0])
-                    ns[schema].append(1e9 * (seconds(schema, call) - idle) / (100 * count))
-            out.append({"call": name, "dims": dims} | {schema: max(min(times), 1.0) for schema, times in ns.items()})
-    slower = [f"{c['call']} at {c['dims']}" for c in out if c["ours"] > 1.1 * c["theirs"]]
-    print(f"  slower than pgvector's by more than a tenth: {', '.join(slower) or 'none'}", flush=True)
+        for name, call in CALLS.items():
+            expression = call.format(dims=dims)
+            column = next(n for n in re.findall(names, expression) if n in columns)
+            for operand, value in operands.items():
+                expression = re.sub(rf"\b{operand}\b", lambda _: value, expression)
+            try:
+                once = min(seconds(schema, expression, column, 1) for schema in connections for _ in range(2))
+            except psycopg.errors.DataException:
+                # Three numbers of which none is not zero, and the like.
+                continue
+            repeats = min(max(int(ROUND_SECONDS / once), 1), 2000)
+            least = {(schema, e): math.inf for schema in connections for e in (expression, column)}
+            for _ in range(ROUNDS):
+                for schema, e in least:
+                    least[schema, e] = min(least[schema, e], seconds(schema, e, column, repeats))
+            ns = {schema: 1e9 * (least[schema, expression] - least[schema, column]) / (100 * REPEATED * repeats)
+                  for schema in connections}
+            out.append({"call": name, "dims": dims} | {schema: max(t, 0.1) for schema, t in ns.items()})
+        slower = [f"{c['call']} {c['ours']:.1f} : {c['theirs']:.1f}" for c in out
+                  if c["dims"] == dims and c["ours"] > c["theirs"]]
+        print(f"  {dims} dimensions: slower than pgvector's: {', '.join(slower) or 'none'}", flush=True)
     return out
 
 

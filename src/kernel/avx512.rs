@@ -25,6 +25,8 @@ pub(super) static KERNELS: Kernels = Kernels {
     inner_product_f16,
     cosine_sums_f16,
     l1_f16,
+    widen,
+    narrow,
     hamming,
     common_bits,
     scan_block,
@@ -189,6 +191,29 @@ fn cosine_sums_f16(a: &[f16], b: &[f16]) -> (f32, f32, f32) {
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
     total(fold(a, b, _mm512_setzero_ps(), |s, a, b| l1_step(s, load_f16(a), load_f16(b))))
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn widen(from: &[f16], to: &mut [f32]) {
+    let ((from, from_tail), (to, to_tail)) = (from.as_chunks::<16>(), to.as_chunks_mut::<16>());
+    for (from, to) in from.iter().zip(to) {
+        store(to, load_f16(from));
+    }
+    // SAFETY: the mask ends with the slice, and a lane outside the mask is not written.
+    unsafe { _mm512_mask_storeu_ps(to_tail.as_mut_ptr(), lanes(to_tail.len()), load_f16(from_tail)) }
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn narrow(from: &[f32], to: &mut [f16]) {
+    let ((from, from_tail), (to, to_tail)) = (from.as_chunks::<16>(), to.as_chunks_mut::<16>());
+    for (from, to) in from.iter().zip(to) {
+        let halves = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(load(from));
+        // SAFETY: the array is 32 bytes, an f16 being two.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), halves) }
+    }
+    let halves = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(load(from_tail));
+    // SAFETY: the mask ends with the slice, and a lane outside the mask is not written.
+    unsafe { _mm256_mask_storeu_epi16(to_tail.as_mut_ptr().cast(), lanes(to_tail.len()), halves) }
 }
 
 #[target_feature(enable = "avx512vl,avx512vpopcntdq,popcnt")]

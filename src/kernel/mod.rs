@@ -42,6 +42,8 @@ struct Kernels {
     inner_product_f16: Distance<f16>,
     cosine_sums_f16: CosineSums<f16>,
     l1_f16: Distance<f16>,
+    widen: unsafe fn(&[f16], &mut [f32]),
+    narrow: unsafe fn(&[f32], &mut [f16]),
     hamming: unsafe fn(&[u8], &[u8]) -> u64,
     common_bits: unsafe fn(&[u8], &[u8]) -> (u64, u64),
     scan_block: unsafe fn(&[u8], &[u8], &mut [u32; BLOCK]),
@@ -151,6 +153,20 @@ pub fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.l1_f16)(a, b) }
+}
+
+/// The same numbers in single precision; both are of one length.
+pub fn widen(from: &[f16], to: &mut [f32]) {
+    assert_eq!(from.len(), to.len());
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.widen)(from, to) }
+}
+
+/// The nearest numbers in half precision, ties to even, infinite beyond its range; both are of one length.
+pub fn narrow(from: &[f32], to: &mut [f16]) {
+    assert_eq!(from.len(), to.len());
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.narrow)(from, to) }
 }
 
 /// Number of bits that differ between two bit strings of one length.

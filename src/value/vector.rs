@@ -26,40 +26,40 @@ pub fn check_element<E: Element>(x: E) -> Result<()> {
     super::limits::check_finite(E::TYPE, x.widen())
 }
 
+fn all_finite<E: Element>(elements: &[E]) -> bool {
+    // Without a branch in the loop.
+    elements.iter().fold(true, |all, x| all & x.is_finite())
+}
+
 fn check_elements<E: Element>(elements: &[E]) -> Result<()> {
-    // Without a branch in the loop, which is nearly always the whole check.
-    if elements.iter().fold(true, |all, x| all & x.is_finite()) {
+    if all_finite(elements) {
         return Ok(());
     }
     elements.iter().try_for_each(|x| check_element(*x))
 }
 
-/// A vector from numbers that came from elsewhere: an array, another type.
+/// Puts numbers that came from elsewhere, an array or another type, into as many elements.
 ///
 /// # Errors
-/// Wrong dimensions, a number outside the element's range, NaN, infinity.
-pub fn from_numbers<E: Element>(numbers: &[f32], typmod: i32) -> Result<Vec<E>> {
-    check_dims::<E>(numbers.len())?;
-    check_typmod(typmod, numbers.len())?;
-    let elements = narrow_checked(numbers)?;
-    check_elements(&elements)?;
-    Ok(elements)
+/// A number outside the element's range, NaN, infinity.
+#[inline]
+pub fn put_numbers<E: Element>(numbers: impl Iterator<Item = f32> + Clone, out: &mut [E]) -> Result<()> {
+    E::put(numbers.clone(), out);
+    if all_finite(out) {
+        return Ok(());
+    }
+    for (x, element) in numbers.zip(&*out) {
+        check_range(x, *element)?;
+    }
+    check_elements(out)
 }
 
-/// The nearest elements of finite numbers.
-///
-/// # Errors
-/// A number outside the element's range.
-pub fn narrow_checked<E: Element>(numbers: &[f32]) -> Result<Vec<E>> {
-    let elements = E::narrow_all(numbers);
-    let outside = |(x, e): (&f32, &E)| x.is_finite() & !e.is_finite();
-    if !numbers.iter().zip(&elements).fold(false, |any, pair| any | outside(pair)) {
-        return Ok(elements);
+/// A finite number has a finite nearest element.
+pub fn check_range<E: Element>(x: f32, element: E) -> Result<()> {
+    if x.is_finite() && !element.is_finite() {
+        return Err(out_of_range(E::TYPE, float_text(x).as_bytes()));
     }
-    match numbers.iter().zip(&elements).find(|&pair| outside(pair)) {
-        Some((x, _)) => Err(out_of_range(E::TYPE, float_text(*x).as_bytes())),
-        None => Ok(elements),
-    }
+    Ok(())
 }
 
 // Binary form: dims i16 | unused i16 = 0 | dims elements, all big-endian
@@ -82,14 +82,19 @@ pub fn decode_elements<E: Element>(bytes: &[u8]) -> Result<Vec<E>> {
     Ok(elements)
 }
 
-/// The whole binary form.
-pub fn encode<E: Element>(elements: &[E]) -> Vec<u8> {
-    let mut bytes = vec![0; 4 + size_of_val(elements)];
-    bytes[..2].copy_from_slice(&(elements.len() as u16).to_be_bytes());
-    for (to, x) in bytes[4..].chunks_exact_mut(size_of::<E>()).zip(elements) {
+/// Bytes of the binary form.
+pub const fn encoded_size<E>(elements: &[E]) -> usize {
+    4 + size_of_val(elements)
+}
+
+/// Writes the whole binary form to as many bytes as it has.
+pub fn encode<E: Element>(elements: &[E], bytes: &mut [u8]) {
+    let dims = (elements.len() as u16).to_be_bytes();
+    let (header, bytes) = bytes.split_at_mut(4);
+    header.copy_from_slice(&[dims[0], dims[1], 0, 0]);
+    for (to, x) in bytes.chunks_exact_mut(size_of::<E>()).zip(elements) {
         x.put_be_bytes(to);
     }
-    bytes
 }
 
 // Order
@@ -107,42 +112,52 @@ pub fn compare<E: Element>(a: &[E], b: &[E]) -> Ordering {
     differs.unwrap_or_else(|| a.len().cmp(&b.len()))
 }
 
-// Arithmetic: in f32, then rounded to the element
+// Arithmetic: in f32, then rounded to the element. Results go to `out`, which has as many elements as they.
 
-fn checked<E: Element>(result: Vec<E>) -> Result<Vec<E>> {
-    if result.iter().fold(true, |all, x| all & x.is_finite()) { Ok(result) } else { Err(overflow()) }
+fn check_overflow<E: Element>(result: &[E]) -> Result<()> {
+    if all_finite(result) { Ok(()) } else { Err(overflow()) }
 }
 
-fn elementwise<E: Element>(a: &[E], b: &[E], f: impl Fn(f32, f32) -> f32) -> Result<Vec<E>> {
+#[inline]
+fn elementwise<E: Element>(a: &[E], b: &[E], out: &mut [E], f: impl Fn(f32, f32) -> f32) -> Result<()> {
     check_same_dims(a, b)?;
-    checked(E::combine(a, b, f))
+    E::combine(a, b, out, f);
+    check_overflow(out)
 }
 
 /// `a + b`, element by element.
-pub fn add<E: Element>(a: &[E], b: &[E]) -> Result<Vec<E>> {
-    elementwise(a, b, |x, y| x + y)
+pub fn add<E: Element>(a: &[E], b: &[E], out: &mut [E]) -> Result<()> {
+    elementwise(a, b, out, |x, y| x + y)
 }
 
 /// `a - b`, element by element.
-pub fn sub<E: Element>(a: &[E], b: &[E]) -> Result<Vec<E>> {
-    elementwise(a, b, |x, y| x - y)
+pub fn sub<E: Element>(a: &[E], b: &[E], out: &mut [E]) -> Result<()> {
+    elementwise(a, b, out, |x, y| x - y)
 }
 
 /// `a * b`, element by element.
-pub fn mul<E: Element>(a: &[E], b: &[E]) -> Result<Vec<E>> {
-    let result = elementwise(a, b, |x, y| x * y)?;
-    let is_zero = |x: &E| x.widen() == 0.0;
-    let vanished = |((z, x), y): ((&E, &E), &E)| is_zero(z) && !is_zero(x) && !is_zero(y);
-    if result.iter().zip(a).zip(b).any(vanished) {
+pub fn mul<E: Element>(a: &[E], b: &[E], out: &mut [E]) -> Result<()> {
+    elementwise(a, b, out, |x, y| x * y)?;
+    let zero = E::default();
+    let vanished = |((z, x), y): ((&E, &E), &E)| (*z == zero) & (*x != zero) & (*y != zero);
+    if out.iter().zip(a).zip(b).fold(false, |any, each| any | vanished(each)) {
         return Err(Error::new(Kind::NumericRange, "value out of range: underflow"));
     }
-    Ok(result)
+    Ok(())
+}
+
+/// The dimensions of `a`'s elements, then `b`'s.
+pub fn concat_dims<E: Element>(a: &[E], b: &[E]) -> Result<usize> {
+    let dims = a.len() + b.len();
+    check_dims::<E>(dims)?;
+    Ok(dims)
 }
 
 /// `a`'s elements, then `b`'s.
-pub fn concat<E: Element>(a: &[E], b: &[E]) -> Result<Vec<E>> {
-    check_dims::<E>(a.len() + b.len())?;
-    Ok([a, b].concat())
+pub fn concat<E: Element>(a: &[E], b: &[E], out: &mut [E]) {
+    let (first, second) = out.split_at_mut(a.len());
+    first.copy_from_slice(a);
+    second.copy_from_slice(b);
 }
 
 /// `count` elements from the 1-based `start`; what lies outside is left out, as by `substring`.
@@ -160,20 +175,25 @@ pub fn norm<E: Element>(a: &[E]) -> f64 {
 }
 
 /// `a` with norm 1; a zero vector stays zero.
-pub fn l2_normalize<E: Element>(a: &[E]) -> Result<Vec<E>> {
+pub fn l2_normalize<E: Element>(a: &[E], out: &mut [E]) -> Result<()> {
     let norm = norm(a);
     if norm == 0.0 {
-        return Ok(vec![E::default(); a.len()]);
+        out.fill(E::default());
+        return Ok(());
     }
-    checked(E::combine(a, a, |x, _| (f64::from(x) / norm) as f32))
+    E::combine(a, a, out, |x, _| (f64::from(x) / norm) as f32);
+    check_overflow(out)
 }
 
 /// One bit per element, first element highest: is it positive?
-pub fn binary_quantize<E: Element>(a: &[E]) -> Vec<u8> {
-    let byte = |c: &[E]| {
-        c.iter().zip((0..8).rev()).fold(0, |byte, (x, bit)| byte | u8::from(x.widen() > 0.0) << bit)
+pub fn binary_quantize<E: Element>(a: &[E], bytes: &mut [u8]) {
+    let zero = E::default();
+    let quantize = |c: &[E]| {
+        c.iter().zip((0..8).rev()).fold(0, |byte, (x, bit)| byte | u8::from(*x > zero) << bit)
     };
-    a.chunks(8).map(byte).collect()
+    for (byte, elements) in bytes.iter_mut().zip(a.chunks(8)) {
+        *byte = quantize(elements);
+    }
 }
 
 // Distances: accumulated in f32, so that large values overflow to infinity
@@ -264,8 +284,10 @@ pub fn combine(a: &[f64], b: &[f64]) -> Result<Vec<f64>> {
 /// The average; none without rows.
 pub fn average<E: Element>(state: &[f64]) -> Result<Option<Vec<E>>> {
     let Some((rows, sums)) = state.split_first().filter(|(rows, _)| **rows != 0.0) else { return Ok(None) };
-    let numbers: Vec<f32> = sums.iter().map(|sum| (sum / rows) as f32).collect();
-    from_numbers(&numbers, -1).map(Some)
+    check_dims::<E>(sums.len())?;
+    let mut elements = vec![E::default(); sums.len()];
+    put_numbers(sums.iter().map(|sum| (sum / rows) as f32), &mut elements)?;
+    Ok(Some(elements))
 }
 
 #[cfg(test)]
