@@ -206,9 +206,19 @@ CALLS = {
     "sparsevec =": "s = s", "sparsevec l2_normalize": "l2_normalize(s)",
     "bit <~>": "b <~> c", "bit <%>": "b <%> c",
 }
-# Evaluations of an expression for each row, so that the executor's own work weighs little, and rounds, of which the least
-# counts: whatever else the machine does only adds.
-REPEATED, ROUNDS, ROUND_SECONDS = 16, 7, 0.03
+# An expression that takes little is evaluated several times for each row, so that the executor's own work weighs less. One
+# that takes more is not, since what it does with one value must not be predictable from the time before.
+REPEATED, REPEATED_NS = 16, 400
+# Of several rounds the least counts: whatever else the machine does only adds.
+ROUNDS, ROUND_SECONDS = 9, 0.03
+
+
+def busy(connection: psycopg.Connection) -> float:
+    """The seconds that a connection's process has been on a processor, where the system tells them; else the clock's."""
+    try:
+        return int(Path(f"/proc/{connection.info.backend_pid}/schedstat").read_text().split()[0]) / 1e9
+    except (OSError, ValueError):
+        return time.perf_counter()
 
 
 def types(contender: Contender, data: datasets.Data) -> list[dict]:
@@ -243,13 +253,13 @@ def types(contender: Contender, data: datasets.Data) -> list[dict]:
                 connection.execute(f"INSERT INTO types_{column} SELECT {expression} FROM "
                                    "unnest(%s::text[], %s::text[], %s::text[]) y (t, z, x)", [t[:100] for t in texts])
 
-        def seconds(schema: str, expression: str, column: str, repeats: int) -> float:
+        def seconds(schema: str, expression: str, column: str, times: int, repeats: int) -> float:
             # Rows below OFFSET are computed and not sent.
-            sql = (f"SELECT {', '.join([expression] * REPEATED)} FROM generate_series(1, {repeats}), types_{column} "
+            sql = (f"SELECT {', '.join([expression] * times)} FROM generate_series(1, {repeats}), types_{column} "
                    f"OFFSET {100 * repeats}")
-            began = time.perf_counter()
+            began = busy(connections[schema])
             connections[schema].execute(sql, prepare=False)
-            return time.perf_counter() - began
+            return busy(connections[schema]) - began
 
         for name, call in CALLS.items():
             expression = call.format(dims=dims)
@@ -257,19 +267,20 @@ def types(contender: Contender, data: datasets.Data) -> list[dict]:
             for operand, value in operands.items():
                 expression = re.sub(rf"\b{operand}\b", lambda _: value, expression)
             try:
-                once = min(seconds(schema, expression, column, 1) for schema in connections for _ in range(2))
+                once = min(seconds(schema, expression, column, 1, 2) for schema in connections for _ in range(2)) / 200
             except psycopg.errors.DataException:
                 # Three numbers of which none is not zero, and the like.
                 continue
-            repeats = min(max(int(ROUND_SECONDS / once), 1), 2000)
+            times = min(max(int(REPEATED_NS / 1e9 / once), 1), REPEATED)
+            repeats = min(max(int(ROUND_SECONDS / once / times / 100), 1), 2000)
             least = {(schema, e): math.inf for schema in connections for e in (expression, column)}
             for _ in range(ROUNDS):
                 for schema, e in least:
-                    least[schema, e] = min(least[schema, e], seconds(schema, e, column, repeats))
-            ns = {schema: 1e9 * (least[schema, expression] - least[schema, column]) / (100 * REPEATED * repeats)
+                    least[schema, e] = min(least[schema, e], seconds(schema, e, column, times, repeats))
+            ns = {schema: 1e9 * (least[schema, expression] - least[schema, column]) / (100 * times * repeats)
                   for schema in connections}
             out.append({"call": name, "dims": dims} | {schema: max(t, 0.1) for schema, t in ns.items()})
-        slower = [f"{c['call']} {c['ours']:.1f} : {c['theirs']:.1f}" for c in out
+    slower = [f"{c['call']} {c['ours']:.1f} : {c['theirs']:.1f}" for c in out
                   if c["dims"] == dims and c["ours"] > c["theirs"]]
         print(f"  {dims} dimensions: slower than pgvector's: {', '.join(slower) or 'none'}", flush=True)
     return out

@@ -94,6 +94,7 @@ pub fn rows() -> Vec<&'static str> {
 }
 
 /// Squared Euclidean distance of two vectors of one length.
+#[inline]
 pub fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -101,6 +102,7 @@ pub fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// Inner product of two vectors of one length.
+#[inline]
 pub fn inner_product(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -108,6 +110,7 @@ pub fn inner_product(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// `(<a, b>, |a|^2, |b|^2)` of two vectors of one length, in one pass.
+#[inline]
 pub fn cosine_sums(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -115,6 +118,7 @@ pub fn cosine_sums(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
 }
 
 /// Sum of absolute differences of two vectors of one length.
+#[inline]
 pub fn l1(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -122,12 +126,14 @@ pub fn l1(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// Squared Euclidean norm, summed in f64.
+#[inline]
 pub fn norm_squared(a: &[f32]) -> f64 {
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.norm_squared)(a) }
 }
 
 /// Squared Euclidean distance of two half-precision vectors of one length, summed in f32.
+#[inline]
 pub fn l2_squared_f16(a: &[f16], b: &[f16]) -> f32 {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -135,6 +141,7 @@ pub fn l2_squared_f16(a: &[f16], b: &[f16]) -> f32 {
 }
 
 /// Inner product of two half-precision vectors of one length, summed in f32.
+#[inline]
 pub fn inner_product_f16(a: &[f16], b: &[f16]) -> f32 {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -142,6 +149,7 @@ pub fn inner_product_f16(a: &[f16], b: &[f16]) -> f32 {
 }
 
 /// `(<a, b>, |a|^2, |b|^2)` of two half-precision vectors of one length, summed in f32.
+#[inline]
 pub fn cosine_sums_f16(a: &[f16], b: &[f16]) -> (f32, f32, f32) {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -149,6 +157,7 @@ pub fn cosine_sums_f16(a: &[f16], b: &[f16]) -> (f32, f32, f32) {
 }
 
 /// Sum of absolute differences of two half-precision vectors of one length, summed in f32.
+#[inline]
 pub fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -156,6 +165,7 @@ pub fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
 }
 
 /// The same numbers in single precision; both are of one length.
+#[inline]
 pub fn widen(from: &[f16], to: &mut [f32]) {
     assert_eq!(from.len(), to.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -163,6 +173,7 @@ pub fn widen(from: &[f16], to: &mut [f32]) {
 }
 
 /// The nearest numbers in half precision, ties to even, infinite beyond its range; both are of one length.
+#[inline]
 pub fn narrow(from: &[f32], to: &mut [f16]) {
     assert_eq!(from.len(), to.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -170,6 +181,7 @@ pub fn narrow(from: &[f32], to: &mut [f16]) {
 }
 
 /// Number of bits that differ between two bit strings of one length.
+#[inline]
 pub fn hamming(a: &[u8], b: &[u8]) -> u64 {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -177,6 +189,7 @@ pub fn hamming(a: &[u8], b: &[u8]) -> u64 {
 }
 
 /// Numbers of bits set in both and in either of two bit strings of one length.
+#[inline]
 pub fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.

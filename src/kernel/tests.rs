@@ -161,7 +161,8 @@ fn halves_are_widened_and_narrowed() {
     let wide: Vec<f32> = all.iter().map(|x| f32::from(*x)).collect();
     // Every half, what lies half-way to the next, and what is a little off.
     let between = wide.iter().flat_map(|x| [*x, x.next_up(), x.next_down(), x + x * 2f32.powi(-11)]);
-    let numbers: Vec<f32> = between.chain([1e-8, -3e-8, 65_519.9, 65_520.0, 1e38, f32::MIN_POSITIVE]).collect();
+    let numbers: Vec<f32> =
+        between.chain([1e-8, -3e-8, 65_519.9, 65_520.0, 1e38, f32::MIN_POSITIVE]).collect();
     let narrow: Vec<f16> = numbers.iter().map(|x| f16::from_f32(*x)).collect();
     let same = |a: f32, b: f32| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
     let mut random = Random(13);

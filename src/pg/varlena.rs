@@ -41,15 +41,15 @@ pub struct Value<L> {
     layout: PhantomData<L>,
 }
 
-/// Where the bytes of a value are.
-#[derive(Clone, Copy)]
+/// Where the bytes of a value are. A plain number, so that a value stays in two registers.
+#[derive(Clone, Copy, PartialEq)]
 enum Held {
     /// In Postgres' memory, and somebody else's.
     There,
     /// In Postgres' memory, a copy of our own.
     Copied,
     /// In a slot of [`SLOTS`]: it is stored with a 1-byte header, not aligned.
-    Here(usize),
+    Here,
 }
 
 /// Room for a value that has a 1-byte header: up to 126 bytes after it, and 4 of a header.
@@ -74,20 +74,17 @@ impl Slots {
     const COUNT: usize = 4;
 
     /// A slot that nobody uses, from now on in use.
-    fn take(&self) -> Option<usize> {
+    fn take(&self) -> Option<*mut u8> {
         let free = (!self.used.get()).trailing_zeros() as usize;
         (free < Self::COUNT).then(|| {
             self.used.set(self.used.get() | 1 << free);
-            free
+            self.slots[free].0.get().cast()
         })
     }
 
-    fn give_back(&self, slot: usize) {
-        self.used.set(self.used.get() & !(1 << slot));
-    }
-
-    fn start(&self, slot: usize) -> *mut u8 {
-        self.slots[slot].0.get().cast()
+    fn give_back(&self, slot: *mut u8) {
+        let place = (slot.addr() - self.slots.as_ptr().addr()) / size_of::<Slot>();
+        self.used.set(self.used.get() & !(1 << place));
     }
 }
 
@@ -101,33 +98,44 @@ impl<L: Layout> Value<L> {
     ///
     /// # Safety
     /// The datum is of the layout's type and stays valid while the value lives.
-    #[inline]
+    #[inline(always)]
     pub unsafe fn from_raw(datum: pg_sys::Datum) -> Self {
+        let start = datum.cast_mut_ptr::<u8>();
+        // SAFETY: the caller passes a varlena. In its plain form, or made plain, it has a 4-byte header and is aligned for
+        // int4.
+        unsafe {
+            let value = match pgrx::varatt_is_4b_u(start.cast()) {
+                true => Self { start, held: Held::There, layout: PhantomData },
+                false => Self::made_plain(start),
+            };
+            if !L::fits(value.start, pgrx::varsize_4b(value.start.cast())) {
+                damaged(L::TYPE);
+            }
+            value
+        }
+    }
+
+    /// The value of a varlena that has a 1-byte header, or is compressed or out of line.
+    #[inline(never)]
+    unsafe fn made_plain(stored: *mut u8) -> Self {
+        let pointer = stored.cast::<pg_sys::varlena>();
         // The server's code is called for values that need it only, for such a call costs more than many distances.
-        let pointer = datum.cast_mut_ptr::<pg_sys::varlena>();
         // SAFETY: the caller passes a varlena. One with a 1-byte header that is not external is as long as that says,
         // 127 bytes at most.
         let (start, held) = unsafe {
-            if pgrx::varatt_is_4b_u(pointer) {
-                (pointer.cast(), Held::There)
-            } else if pgrx::varatt_is_1b(pointer)
+            if pgrx::varatt_is_1b(pointer)
                 && !pgrx::varatt_is_1b_e(pointer)
                 && let Some(slot) = SLOTS.take()
             {
-                let (start, size) = (SLOTS.start(slot), pgrx::varsize_1b(pointer) - 1);
-                pgrx::set_varsize_4b(start.cast(), size as i32 + 4);
-                start.add(4).copy_from_nonoverlapping(pointer.cast::<u8>().add(1), size);
-                (start, Held::Here(slot))
+                let size = pgrx::varsize_1b(pointer) - 1;
+                pgrx::set_varsize_4b(slot.cast(), size as i32 + 4);
+                slot.add(4).copy_from_nonoverlapping(stored.add(1), size);
+                (slot, Held::Here)
             } else {
                 (pg_sys::pg_detoast_datum(pointer).cast(), Held::Copied)
             }
         };
-        let value = Self { start, held, layout: PhantomData };
-        // SAFETY: a detoasted value has a 4-byte header and is aligned for int4.
-        if unsafe { !L::fits(start, pgrx::varsize_4b(start.cast())) } {
-            damaged(L::TYPE);
-        }
-        value
+        Self { start, held, layout: PhantomData }
     }
 
     /// Memory for a new value of `size` bytes in the current context, its length set.
@@ -145,7 +153,7 @@ impl<L: Layout> Value<L> {
     pub fn into_raw(self) -> pg_sys::Datum {
         let start = match self.held {
             Held::There | Held::Copied => std::mem::ManuallyDrop::new(self).start,
-            Held::Here(_) => {
+            Held::Here => {
                 let size = size_of::<i32>() + self.bytes().len();
                 let copy = allocate(size);
                 // SAFETY: the value has that many bytes, and so has the memory.
@@ -378,13 +386,22 @@ impl BitString {
     }
 }
 
+/// Frees what a value holds of its own. Not given the value itself, whose address nobody shall want.
+#[inline(never)]
+fn release(start: *mut u8, held: Held) {
+    match held {
+        Held::Here => SLOTS.give_back(start),
+        // SAFETY: detoasting made this copy with palloc, and nothing else points at it.
+        Held::Copied if !std::thread::panicking() => unsafe { pg_sys::pfree(start.cast()) },
+        _ => {}
+    }
+}
+
 impl<L> Drop for Value<L> {
+    #[inline(always)]
     fn drop(&mut self) {
-        match self.held {
-            Held::Here(slot) => SLOTS.give_back(slot),
-            // SAFETY: detoasting made this copy with palloc, and nothing else points at it.
-            Held::Copied if !std::thread::panicking() => unsafe { pg_sys::pfree(self.start.cast()) },
-            _ => {}
+        if self.held != Held::There {
+            release(self.start, self.held);
         }
     }
 }

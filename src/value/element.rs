@@ -20,6 +20,8 @@ pub trait Element: Copy + Default + PartialOrd + 'static {
     fn narrow(x: f32) -> Self;
     /// The nearest element of each number, of which there are as many as in `out`.
     fn put(numbers: impl Iterator<Item = f32>, out: &mut [Self]);
+    /// The same of numbers that lie side by side.
+    fn put_slice(numbers: &[f32], out: &mut [Self]);
     /// The nearest element of `f` of each pair.
     fn combine(a: &[Self], b: &[Self], out: &mut [Self], f: impl Fn(f32, f32) -> f32);
     /// The same numbers, to as many.
@@ -51,14 +53,17 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
 impl Element for f32 {
     const TYPE: &'static str = "vector";
 
+    #[inline]
     fn is_finite(self) -> bool {
         self.is_finite()
     }
 
+    #[inline]
     fn widen(self) -> f32 {
         self
     }
 
+    #[inline]
     fn narrow(x: f32) -> Self {
         x
     }
@@ -71,44 +76,58 @@ impl Element for f32 {
     }
 
     #[inline]
+    fn put_slice(numbers: &[f32], out: &mut [Self]) {
+        out.copy_from_slice(numbers);
+    }
+
+    #[inline]
     fn combine(a: &[Self], b: &[Self], out: &mut [Self], f: impl Fn(f32, f32) -> f32) {
         for ((to, x), y) in out.iter_mut().zip(a).zip(b) {
             *to = f(*x, *y);
         }
     }
 
+    #[inline]
     fn widen_to(elements: &[Self], numbers: &mut [f32]) {
         numbers.copy_from_slice(elements);
     }
 
+    #[inline]
     fn widen_all<'a>(elements: &'a [Self], _: &'a mut Vec<f32>) -> &'a [f32] {
         elements
     }
 
+    #[inline]
     fn from_be_bytes(bytes: &[u8]) -> Self {
         Self::from_be_bytes(array(bytes))
     }
 
+    #[inline]
     fn put_be_bytes(self, to: &mut [u8]) {
         to.copy_from_slice(&self.to_be_bytes());
     }
 
+    #[inline]
     fn l2_squared(a: &[Self], b: &[Self]) -> f32 {
         kernel::l2_squared(a, b)
     }
 
+    #[inline]
     fn inner_product(a: &[Self], b: &[Self]) -> f32 {
         kernel::inner_product(a, b)
     }
 
+    #[inline]
     fn cosine_sums(a: &[Self], b: &[Self]) -> (f32, f32, f32) {
         kernel::cosine_sums(a, b)
     }
 
+    #[inline]
     fn l1(a: &[Self], b: &[Self]) -> f32 {
         kernel::l1(a, b)
     }
 
+    #[inline]
     fn norm_squared(a: &[Self]) -> f64 {
         kernel::norm_squared(a)
     }
@@ -117,14 +136,17 @@ impl Element for f32 {
 impl Element for f16 {
     const TYPE: &'static str = "halfvec";
 
+    #[inline]
     fn is_finite(self) -> bool {
         self.is_finite()
     }
 
+    #[inline]
     fn widen(self) -> f32 {
         self.to_f32()
     }
 
+    #[inline]
     fn narrow(x: f32) -> Self {
         Self::from_f32(x)
     }
@@ -140,6 +162,11 @@ impl Element for f16 {
     }
 
     #[inline]
+    fn put_slice(numbers: &[f32], out: &mut [Self]) {
+        kernel::narrow(numbers, out);
+    }
+
+    #[inline]
     fn combine(a: &[Self], b: &[Self], out: &mut [Self], f: impl Fn(f32, f32) -> f32) {
         let (mut wide_a, mut wide_b) = ([0.0; PART], [0.0; PART]);
         for ((out, a), b) in out.chunks_mut(PART).zip(a.chunks(PART)).zip(b.chunks(PART)) {
@@ -151,40 +178,49 @@ impl Element for f16 {
         }
     }
 
+    #[inline]
     fn widen_to(elements: &[Self], numbers: &mut [f32]) {
         kernel::widen(elements, numbers);
     }
 
+    #[inline]
     fn widen_all<'a>(elements: &'a [Self], buffer: &'a mut Vec<f32>) -> &'a [f32] {
         buffer.resize(elements.len(), 0.0);
         kernel::widen(elements, buffer);
         buffer
     }
 
+    #[inline]
     fn from_be_bytes(bytes: &[u8]) -> Self {
         Self::from_be_bytes(array(bytes))
     }
 
+    #[inline]
     fn put_be_bytes(self, to: &mut [u8]) {
         to.copy_from_slice(&self.to_be_bytes());
     }
 
+    #[inline]
     fn l2_squared(a: &[Self], b: &[Self]) -> f32 {
         kernel::l2_squared_f16(a, b)
     }
 
+    #[inline]
     fn inner_product(a: &[Self], b: &[Self]) -> f32 {
         kernel::inner_product_f16(a, b)
     }
 
+    #[inline]
     fn cosine_sums(a: &[Self], b: &[Self]) -> (f32, f32, f32) {
         kernel::cosine_sums_f16(a, b)
     }
 
+    #[inline]
     fn l1(a: &[Self], b: &[Self]) -> f32 {
         kernel::l1_f16(a, b)
     }
 
+    #[inline]
     fn norm_squared(a: &[Self]) -> f64 {
         let mut wide = [0.0; PART];
         let squared = |a: &[Self]| {

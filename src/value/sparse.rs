@@ -52,6 +52,7 @@ pub fn check_dims(dims: usize) -> Result<()> {
 }
 
 /// The operands of most operators have the same dimensions.
+#[inline]
 pub fn check_same_dims(a: Sparse, b: Sparse) -> Result<()> {
     check_same(TYPE, a.dims, b.dims)
 }
@@ -131,7 +132,9 @@ pub const fn encoded_size(a: Sparse) -> usize {
 pub fn encode(a: Sparse, bytes: &mut [u8]) {
     let header = [a.dims as i32, a.indices.len() as i32, 0];
     let numbers = header.iter().chain(a.indices).map(|n| n.to_be_bytes());
-    for (to, number) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(numbers.chain(a.values.iter().map(|x| x.to_be_bytes()))) {
+    for (to, number) in
+        bytes.as_chunks_mut::<4>().0.iter_mut().zip(numbers.chain(a.values.iter().map(|x| x.to_be_bytes())))
+    {
         *to = number;
     }
 }
@@ -206,6 +209,7 @@ fn product(a: Sparse, b: Sparse) -> f32 {
 }
 
 /// Squared Euclidean distance.
+#[inline]
 pub fn l2_squared_distance(a: Sparse, b: Sparse) -> Result<f64> {
     check_same_dims(a, b)?;
     let mut sum = 0f32;
@@ -214,22 +218,26 @@ pub fn l2_squared_distance(a: Sparse, b: Sparse) -> Result<f64> {
 }
 
 /// Euclidean distance.
+#[inline]
 pub fn l2_distance(a: Sparse, b: Sparse) -> Result<f64> {
     Ok(l2_squared_distance(a, b)?.sqrt())
 }
 
 /// Inner product.
+#[inline]
 pub fn inner_product(a: Sparse, b: Sparse) -> Result<f64> {
     check_same_dims(a, b)?;
     Ok(f64::from(product(a, b)))
 }
 
 /// Negative inner product.
+#[inline]
 pub fn negative_inner_product(a: Sparse, b: Sparse) -> Result<f64> {
     Ok(-inner_product(a, b)?)
 }
 
 /// One minus the cosine of the angle; NaN where a norm is zero or overflows.
+#[inline]
 pub fn cosine_distance(a: Sparse, b: Sparse) -> Result<f64> {
     check_same_dims(a, b)?;
     let squared = |v: Sparse| v.values.iter().fold(0f32, |sum, x| sum + x * x);
@@ -237,6 +245,7 @@ pub fn cosine_distance(a: Sparse, b: Sparse) -> Result<f64> {
 }
 
 /// Sum of the absolute differences.
+#[inline]
 pub fn l1_distance(a: Sparse, b: Sparse) -> Result<f64> {
     check_same_dims(a, b)?;
     let mut sum = 0f32;

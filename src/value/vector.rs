@@ -16,6 +16,7 @@ pub fn check_dims<E: Element>(dims: usize) -> Result<()> {
 }
 
 /// The operands of most operators have the same dimensions.
+#[inline]
 pub fn check_same_dims<E: Element>(a: &[E], b: &[E]) -> Result<()> {
     check_same(E::TYPE, a.len(), b.len())
 }
@@ -26,6 +27,7 @@ pub fn check_element<E: Element>(x: E) -> Result<()> {
     super::limits::check_finite(E::TYPE, x.widen())
 }
 
+#[inline]
 fn all_finite<E: Element>(elements: &[E]) -> bool {
     // Without a branch in the loop.
     elements.iter().fold(true, |all, x| all & x.is_finite())
@@ -45,13 +47,23 @@ fn check_elements<E: Element>(elements: &[E]) -> Result<()> {
 #[inline]
 pub fn put_numbers<E: Element>(numbers: impl Iterator<Item = f32> + Clone, out: &mut [E]) -> Result<()> {
     E::put(numbers.clone(), out);
-    if all_finite(out) {
-        return Ok(());
-    }
-    for (x, element) in numbers.zip(&*out) {
+    if all_finite(out) { Ok(()) } else { check_numbers(numbers, out) }
+}
+
+/// The same of numbers that lie side by side.
+#[inline]
+pub fn put_slice<E: Element>(numbers: &[f32], out: &mut [E]) -> Result<()> {
+    E::put_slice(numbers, out);
+    if all_finite(out) { Ok(()) } else { check_numbers(numbers.iter().copied(), out) }
+}
+
+/// Finds what is wrong with numbers that not all have become finite elements.
+#[cold]
+fn check_numbers<E: Element>(numbers: impl Iterator<Item = f32>, elements: &[E]) -> Result<()> {
+    for (x, element) in numbers.zip(elements) {
         check_range(x, *element)?;
     }
-    check_elements(out)
+    check_elements(elements)
 }
 
 /// A finite number has a finite nearest element.
@@ -114,6 +126,7 @@ pub fn compare<E: Element>(a: &[E], b: &[E]) -> Ordering {
 
 // Arithmetic: in f32, then rounded to the element. Results go to `out`, which has as many elements as they.
 
+#[inline]
 fn check_overflow<E: Element>(result: &[E]) -> Result<()> {
     if all_finite(result) { Ok(()) } else { Err(overflow()) }
 }
@@ -126,16 +139,19 @@ fn elementwise<E: Element>(a: &[E], b: &[E], out: &mut [E], f: impl Fn(f32, f32)
 }
 
 /// `a + b`, element by element.
+#[inline]
 pub fn add<E: Element>(a: &[E], b: &[E], out: &mut [E]) -> Result<()> {
     elementwise(a, b, out, |x, y| x + y)
 }
 
 /// `a - b`, element by element.
+#[inline]
 pub fn sub<E: Element>(a: &[E], b: &[E], out: &mut [E]) -> Result<()> {
     elementwise(a, b, out, |x, y| x - y)
 }
 
 /// `a * b`, element by element.
+#[inline]
 pub fn mul<E: Element>(a: &[E], b: &[E], out: &mut [E]) -> Result<()> {
     elementwise(a, b, out, |x, y| x * y)?;
     let zero = E::default();
@@ -170,11 +186,13 @@ pub fn subvector<E: Element>(a: &[E], start: i32, count: i32) -> Result<&[E]> {
 }
 
 /// Euclidean norm.
+#[inline]
 pub fn norm<E: Element>(a: &[E]) -> f64 {
     E::norm_squared(a).sqrt()
 }
 
 /// `a` with norm 1; a zero vector stays zero.
+#[inline]
 pub fn l2_normalize<E: Element>(a: &[E], out: &mut [E]) -> Result<()> {
     let norm = norm(a);
     if norm == 0.0 {
@@ -188,9 +206,8 @@ pub fn l2_normalize<E: Element>(a: &[E], out: &mut [E]) -> Result<()> {
 /// One bit per element, first element highest: is it positive?
 pub fn binary_quantize<E: Element>(a: &[E], bytes: &mut [u8]) {
     let zero = E::default();
-    let quantize = |c: &[E]| {
-        c.iter().zip((0..8).rev()).fold(0, |byte, (x, bit)| byte | u8::from(*x > zero) << bit)
-    };
+    let quantize =
+        |c: &[E]| c.iter().zip((0..8).rev()).fold(0, |byte, (x, bit)| byte | u8::from(*x > zero) << bit);
     for (byte, elements) in bytes.iter_mut().zip(a.chunks(8)) {
         *byte = quantize(elements);
     }
@@ -199,28 +216,33 @@ pub fn binary_quantize<E: Element>(a: &[E], bytes: &mut [u8]) {
 // Distances: accumulated in f32, so that large values overflow to infinity
 
 /// Squared Euclidean distance.
+#[inline]
 pub fn l2_squared_distance<E: Element>(a: &[E], b: &[E]) -> Result<f64> {
     check_same_dims(a, b)?;
     Ok(f64::from(E::l2_squared(a, b)))
 }
 
 /// Euclidean distance.
+#[inline]
 pub fn l2_distance<E: Element>(a: &[E], b: &[E]) -> Result<f64> {
     Ok(l2_squared_distance(a, b)?.sqrt())
 }
 
 /// Inner product.
+#[inline]
 pub fn inner_product<E: Element>(a: &[E], b: &[E]) -> Result<f64> {
     check_same_dims(a, b)?;
     Ok(f64::from(E::inner_product(a, b)))
 }
 
 /// Negative inner product.
+#[inline]
 pub fn negative_inner_product<E: Element>(a: &[E], b: &[E]) -> Result<f64> {
     Ok(-inner_product(a, b)?)
 }
 
 /// One minus the cosine of the angle; NaN where a norm is zero or overflows.
+#[inline]
 pub fn cosine_distance<E: Element>(a: &[E], b: &[E]) -> Result<f64> {
     check_same_dims(a, b)?;
     let (product, a2, b2) = E::cosine_sums(a, b);
@@ -228,6 +250,7 @@ pub fn cosine_distance<E: Element>(a: &[E], b: &[E]) -> Result<f64> {
 }
 
 /// The cosine distance from the three sums of products.
+#[inline]
 pub fn cosine(product: f32, a2: f32, b2: f32) -> f64 {
     let similarity = f64::from(product) / (f64::from(a2) * f64::from(b2)).sqrt();
     1.0 - similarity.clamp(-1.0, 1.0)
@@ -239,6 +262,7 @@ pub fn spherical_distance<E: Element>(a: &[E], b: &[E]) -> Result<f64> {
 }
 
 /// Sum of the absolute differences.
+#[inline]
 pub fn l1_distance<E: Element>(a: &[E], b: &[E]) -> Result<f64> {
     check_same_dims(a, b)?;
     Ok(f64::from(E::l1(a, b)))

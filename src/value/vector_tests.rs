@@ -1,6 +1,6 @@
 use super::*;
-use half::f16;
 use crate::value::limits::typmod_in;
+use half::f16;
 
 fn message<T: std::fmt::Debug>(result: Result<T>) -> (Kind, String) {
     let error = result.unwrap_err();
@@ -96,6 +96,8 @@ fn halves_are_computed_in_parts() {
         assert_eq!(filled(dims, |out| add(&a, &b, out)), Ok(each(|x, y| x + y)));
         assert_eq!(filled(dims, |out| mul(&a, &b, out)), Ok(each(|x, y| x * y)));
         assert_eq!(filled(dims, |out| put_numbers(a.iter().map(|x| x.to_f32()), out)), Ok(a.clone()));
+        let wide: Vec<f32> = a.iter().map(|x| x.to_f32()).collect();
+        assert_eq!(filled(dims, |out| put_slice(&wide, out)), Ok(a.clone()));
         let squares: f64 = a.iter().map(|x| f64::from(x.to_f32()).powi(2)).sum();
         assert!((norm(&a) - squares.sqrt()).abs() <= 1e-12 * squares.sqrt(), "{dims}");
     }
@@ -103,7 +105,9 @@ fn halves_are_computed_in_parts() {
 
 #[test]
 fn numbers_from_elsewhere_are_checked() {
-    let put = |numbers: &[f32]| message(filled::<f16>(numbers.len(), |out| put_numbers(numbers.iter().copied(), out)));
+    let put = |numbers: &[f32]| {
+        message(filled::<f16>(numbers.len(), |out| put_numbers(numbers.iter().copied(), out)))
+    };
     let range = "\"65520\" is out of range for type halfvec";
     assert_eq!(put(&[1.0, 65_520.0]), (Kind::NumericRange, range.into()));
     assert_eq!(put(&[f32::NAN, 65_520.0]).1, range);

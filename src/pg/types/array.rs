@@ -10,7 +10,7 @@ use crate::pg::memory::allocate;
 use crate::pg::varlena::Vector;
 use crate::value::Element;
 use crate::value::limits::check_typmod;
-use crate::value::vector::put_numbers;
+use crate::value::vector::{put_numbers, put_slice};
 
 /// Start of the elements of a one-dimensional array without nulls: header, dimension, lower bound, aligned.
 const HEADER: usize = (size_of::<pg_sys::ArrayType>() + 2 * size_of::<i32>()).next_multiple_of(8);
@@ -220,9 +220,9 @@ impl Array {
     pub fn put_numbers<E: Element>(&mut self, out: &mut [E]) -> error::Result<()> {
         match self.element_type() {
             pg_sys::INT4OID => put_numbers(self.elements::<i32>().iter().map(|x| *x as f32), out),
-            pg_sys::FLOAT4OID => put_numbers(self.elements::<f32>().iter().copied(), out),
+            pg_sys::FLOAT4OID => put_slice(self.elements(), out),
             pg_sys::FLOAT8OID => put_numbers(self.elements::<f64>().iter().map(|x| *x as f32), out),
-            pg_sys::NUMERICOID => put_numbers(self.numerics().into_iter(), out),
+            pg_sys::NUMERICOID => put_slice(&self.numerics(), out),
             _ => Err(unsupported()),
         }
     }

@@ -112,8 +112,7 @@ pub fn from_array<E: Element>(mut array: Array, typmod: i32) -> Value<Dense<E>> 
 /// The same numbers as elements of another type.
 pub fn converted<E: Element>(numbers: &[f32], typmod: i32) -> Value<Dense<E>> {
     check_typmod(typmod, numbers.len()).or_raise();
-    let fill = |out: &mut [E]| vector::put_numbers(numbers.iter().copied(), out);
-    Value::<Dense<E>>::filled(numbers.len(), fill).or_raise()
+    Value::<Dense<E>>::filled(numbers.len(), |out| vector::put_slice(numbers, out)).or_raise()
 }
 
 /// All elements of a sparse vector.
