@@ -1,7 +1,6 @@
 """The steps of a run, each of which measures one contender."""
 
 import os
-import re
 import subprocess
 import time
 from pathlib import Path
@@ -135,67 +134,6 @@ def column_cost(contender: Contender, data: datasets.Data) -> dict:
     out = {"qps_ratio": float(np.median(rates["with"]) / np.median(rates["without"])),
            "bytes_per_row": (sizes["with"] - sizes["without"]) / len(data.rows)}
     print(f"  {out}", flush=True)
-    return out
-
-
-def types(contender: Contender, data: datasets.Data) -> list[dict]:
-    """Nanoseconds of a call of the types' functions beside pgvector's: three rounds in turn, the least of each. The
-    values are plain in memory; what the loop costs without the call is taken off."""
-    calls = {
-        "parse": "t::vector", "print": "v::text", "send": "vector_send(v)", "from real[]": "a::vector",
-        "to real[]": "v::real[]", "to halfvec": "v::halfvec", "from halfvec": "h::vector",
-        "<->": "v <-> w", "<#>": "v <#> w", "<=>": "v <=> w", "<+>": "v <+> w", "=": "v = v", "+": "v + w",
-        "l2_normalize": "l2_normalize(v)", "binary_quantize": "binary_quantize(v)",
-        "halfvec parse": "t::halfvec", "halfvec print": "h::text", "halfvec <->": "h <-> k", "halfvec <#>": "h <#> k",
-        "halfvec <=>": "h <=> k", "halfvec <+>": "h <+> k", "sparsevec <->": "s <-> r", "sparsevec <#>": "s <#> r",
-        "bit <~>": "b <~> c", "bit <%>": "b <%> c",
-    }
-    connections = {schema: connect(schema) for schema in ("ours", "theirs")}
-    out = []
-    for dims in (3, 128, 768, 1536):
-        # Many rows, so that no branch is predicted from the row before; of the sparse ones a tenth is not zero.
-        random = np.random.default_rng(dims)
-
-        def texts(kept: np.ndarray) -> list[str]:
-            rows = random.standard_normal(kept.shape).astype(np.float32)
-            return ["[" + ",".join(str(x) if k else "0" for x, k in zip(*row)) + "]" for row in zip(rows, kept)]
-
-        full, thin = texts(np.ones((101, dims), bool)), texts(random.random((101, dims)) < 0.1)
-        # The second operand is a constant.
-        operands = {"w": f"'{full[100]}'::vector", "k": f"'{full[100]}'::halfvec", "r": f"'{thin[100]}'::vector::sparsevec",
-                    "c": f"binary_quantize('{full[100]}'::vector)"}
-        columns = {"t": "t", "v": "t::vector", "a": "t::vector::real[]", "h": "t::halfvec",
-                   "s": "p::vector::sparsevec", "b": "binary_quantize(t::vector)"}
-        for connection in connections.values():
-            for column, expression in columns.items():
-                connection.execute(f"DROP TABLE IF EXISTS types_{column}")
-                connection.execute(f"CREATE TEMP TABLE types_{column} AS SELECT {expression} AS {column} FROM (SELECT) x, "
-                                   "unnest('{}'::text[], '{}'::text[]) y (t, p)")
-                # Texts are put together from TOAST, the same for both; all else is plain.
-                storage = "EXTERNAL" if column == "t" else "PLAIN"
-                connection.execute(f"ALTER TABLE types_{column} ALTER {column} SET STORAGE {storage}")
-                connection.execute(f"INSERT INTO types_{column} SELECT {expression} FROM "
-                                   "unnest(%s::text[], %s::text[]) x (t, p)", (full[:100], thin[:100]))
-        count = max(5000, 6_000_000 // (dims + 100)) // 100
-
-        def seconds(schema: str, call: str) -> float:
-            column = re.search(r"\b[tvahsb]\b", call)[0]
-            for name, operand in operands.items():
-                call = re.sub(rf"\b{name}\b", operand, call)
-            sql = f"SELECT count({call}) FROM generate_series(1, {count}), types_{column}"
-            began = time.perf_counter()
-            connections[schema].execute(sql)
-            return time.perf_counter() - began
-
-        for name, call in calls.items():
-            ns = {schema: [] for schema in connections}
-            for _ in range(3):
-                for schema in connections:
-                    idle = seconds(schema, re.search(r"\b[tvahsb]\b", call)[0])
-                    ns[schema].append(1e9 * (seconds(schema, call) - idle) / (100 * count))
-            out.append({"call": name, "dims": dims} | {schema: max(min(times), 1.0) for schema, times in ns.items()})
-    slower = [f"{c['call']} at {c['dims']}" for c in out if c["ours"] > 1.1 * c["theirs"]]
-    print(f"  slower than pgvector's by more than a tenth: {', '.join(slower) or 'none'}", flush=True)
     return out
 
 

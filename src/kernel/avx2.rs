@@ -22,6 +22,8 @@ pub(super) static KERNELS: Kernels = Kernels {
     inner_product_f16,
     cosine_sums_f16,
     l1_f16,
+    widen,
+    narrow,
     hamming,
     hamming_rows,
     common_bits,
@@ -212,6 +214,27 @@ fn inner_product_f16(a: &[f16], b: &[f16]) -> f32 {
 #[target_feature(enable = "avx2,fma,f16c")]
 fn cosine_sums_f16(a: &[f16], b: &[f16]) -> (f32, f32, f32) {
     cosine_total(fold(a, b, [_mm256_setzero_ps(); 3], |s, a, b| cosine_step(s, load_f16(a), load_f16(b))))
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn widen(from: &[f16], to: &mut [f32]) {
+    let ((from, from_tail), (to, to_tail)) = (from.as_chunks::<8>(), to.as_chunks_mut::<8>());
+    for (from, to) in from.iter().zip(to) {
+        // SAFETY: the array is 32 bytes.
+        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), load_f16(from)) }
+    }
+    scalar::widen(from_tail, to_tail);
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn narrow(from: &[f32], to: &mut [f16]) {
+    let ((from, from_tail), (to, to_tail)) = (from.as_chunks::<8>(), to.as_chunks_mut::<8>());
+    for (from, to) in from.iter().zip(to) {
+        let halves = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(load(from));
+        // SAFETY: the array is 16 bytes, an f16 being two.
+        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), halves) }
+    }
+    scalar::narrow(from_tail, to_tail);
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

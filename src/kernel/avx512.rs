@@ -15,6 +15,7 @@ pub(super) static KERNELS: Kernels = Kernels {
             && is_x86_feature_detected!("avx512vbmi")
             && is_x86_feature_detected!("avx512vnni")
             && is_x86_feature_detected!("avx512vpopcntdq")
+            && is_x86_feature_detected!("f16c")
     },
     l2_squared,
     inner_product,
@@ -25,6 +26,8 @@ pub(super) static KERNELS: Kernels = Kernels {
     inner_product_f16,
     cosine_sums_f16,
     l1_f16,
+    widen,
+    narrow,
     hamming,
     hamming_rows,
     common_bits,
@@ -119,6 +122,18 @@ fn total([s0, s1, s2, s3]: [__m512; 4]) -> f32 {
     _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s0, s1), _mm512_add_ps(s2, s3)))
 }
 
+/// The sum over pairs; a short vector takes one step and needs no accumulators.
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn sum<A, B>(a: &[A], b: &[B], step: impl Fn(__m512, &[A], &[B]) -> __m512) -> f32 {
+    // SAFETY: a pair's lengths are equal, which the entry points check.
+    unsafe { std::hint::assert_unchecked(a.len() == b.len()) }
+    match a.len() {
+        0..=16 => _mm512_reduce_add_ps(step(_mm512_setzero_ps(), a, b)),
+        _ => total(fold(a, b, _mm512_setzero_ps(), step)),
+    }
+}
+
 #[inline]
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn l2_step(s: __m512, x: __m512, y: __m512) -> __m512 {
@@ -139,30 +154,39 @@ fn cosine_step([xy, xx, yy]: [__m512; 3], x: __m512, y: __m512) -> [__m512; 3] {
     [_mm512_fmadd_ps(x, y, xy), _mm512_fmadd_ps(x, x, xx), _mm512_fmadd_ps(y, y, yy)]
 }
 
+/// As [`sum`], of the three sums.
 #[inline]
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-fn cosine_total(s: [[__m512; 3]; 4]) -> (f32, f32, f32) {
+fn cosines<A>(a: &[A], b: &[A], step: impl Fn([__m512; 3], &[A], &[A]) -> [__m512; 3]) -> (f32, f32, f32) {
+    // SAFETY: a pair's lengths are equal, which the entry points check.
+    unsafe { std::hint::assert_unchecked(a.len() == b.len()) }
+    let zero = [_mm512_setzero_ps(); 3];
+    if a.len() <= 16 {
+        let [xy, xx, yy] = step(zero, a, b);
+        return (_mm512_reduce_add_ps(xy), _mm512_reduce_add_ps(xx), _mm512_reduce_add_ps(yy));
+    }
+    let s = fold(a, b, zero, step);
     (total(s.map(|s| s[0])), total(s.map(|s| s[1])), total(s.map(|s| s[2])))
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
-    total(fold(a, b, _mm512_setzero_ps(), |s, a, b| l2_step(s, load(a), load(b))))
+    sum(a, b, |s, a, b| l2_step(s, load(a), load(b)))
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn inner_product(a: &[f32], b: &[f32]) -> f32 {
-    total(fold(a, b, _mm512_setzero_ps(), |s, a, b| _mm512_fmadd_ps(load(a), load(b), s)))
+    sum(a, b, |s, a, b| _mm512_fmadd_ps(load(a), load(b), s))
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn cosine_sums(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
-    cosine_total(fold(a, b, [_mm512_setzero_ps(); 3], |s, a, b| cosine_step(s, load(a), load(b))))
+    cosines(a, b, |s, a, b| cosine_step(s, load(a), load(b)))
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn l1(a: &[f32], b: &[f32]) -> f32 {
-    total(fold(a, b, _mm512_setzero_ps(), |s, a, b| l1_step(s, load(a), load(b))))
+    sum(a, b, |s, a, b| l1_step(s, load(a), load(b)))
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
@@ -178,22 +202,60 @@ fn norm_squared(a: &[f32]) -> f64 {
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn l2_squared_f16(a: &[f16], b: &[f16]) -> f32 {
-    total(fold(a, b, _mm512_setzero_ps(), |s, a, b| l2_step(s, load_f16(a), load_f16(b))))
+    sum(a, b, |s, a, b| l2_step(s, load_f16(a), load_f16(b)))
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn inner_product_f16(a: &[f16], b: &[f16]) -> f32 {
-    total(fold(a, b, _mm512_setzero_ps(), |s, a, b| _mm512_fmadd_ps(load_f16(a), load_f16(b), s)))
+    sum(a, b, |s, a, b| _mm512_fmadd_ps(load_f16(a), load_f16(b), s))
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn cosine_sums_f16(a: &[f16], b: &[f16]) -> (f32, f32, f32) {
-    cosine_total(fold(a, b, [_mm512_setzero_ps(); 3], |s, a, b| cosine_step(s, load_f16(a), load_f16(b))))
+    cosines(a, b, |s, a, b| cosine_step(s, load_f16(a), load_f16(b)))
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
-    total(fold(a, b, _mm512_setzero_ps(), |s, a, b| l1_step(s, load_f16(a), load_f16(b))))
+    sum(a, b, |s, a, b| l1_step(s, load_f16(a), load_f16(b)))
+}
+
+// These end in fours and singles: a masked store takes as long as several of them.
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,f16c")]
+fn widen(from: &[f16], to: &mut [f32]) {
+    let ((from, from_rest), (to, to_rest)) = (from.as_chunks::<16>(), to.as_chunks_mut::<16>());
+    for (from, to) in from.iter().zip(to) {
+        store(to, load_f16(from));
+    }
+    let ((from, from_rest), (to, to_rest)) = (from_rest.as_chunks::<4>(), to_rest.as_chunks_mut::<4>());
+    for (from, to) in from.iter().zip(to) {
+        // SAFETY: the arrays are 8 and 16 bytes, an f16 being two.
+        unsafe { _mm_storeu_ps(to.as_mut_ptr(), _mm_cvtph_ps(_mm_loadl_epi64(from.as_ptr().cast()))) }
+    }
+    for (from, to) in from_rest.iter().zip(to_rest) {
+        *to = _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(from.to_bits().into())));
+    }
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,f16c")]
+fn narrow(from: &[f32], to: &mut [f16]) {
+    const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT;
+    let ((from, from_rest), (to, to_rest)) = (from.as_chunks::<16>(), to.as_chunks_mut::<16>());
+    for (from, to) in from.iter().zip(to) {
+        // SAFETY: the array is 32 bytes, an f16 being two.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), _mm512_cvtps_ph::<NEAREST>(load(from))) }
+    }
+    let ((from, from_rest), (to, to_rest)) = (from_rest.as_chunks::<4>(), to_rest.as_chunks_mut::<4>());
+    for (from, to) in from.iter().zip(to) {
+        // SAFETY: the arrays are 16 and 8 bytes.
+        unsafe {
+            _mm_storel_epi64(to.as_mut_ptr().cast(), _mm_cvtps_ph::<NEAREST>(_mm_loadu_ps(from.as_ptr())))
+        }
+    }
+    for (from, to) in from_rest.iter().zip(to_rest) {
+        *to = f16::from_bits(_mm_cvtsi128_si32(_mm_cvtps_ph::<NEAREST>(_mm_set_ss(*from))) as u16);
+    }
 }
 
 #[target_feature(enable = "avx512vl,avx512vpopcntdq,popcnt")]
@@ -381,7 +443,7 @@ fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn dot_f32_i8(a: &[f32], b: &[i8]) -> f32 {
-    total(fold(a, b, _mm512_setzero_ps(), |s, a, b| _mm512_fmadd_ps(load(a), load_i8(b), s)))
+    sum(a, b, |s, a, b| _mm512_fmadd_ps(load(a), load_i8(b), s))
 }
 
 /// One level within registers: `x` with its partners `t`, subtracted in the lanes of `MASK`.

@@ -42,6 +42,8 @@ struct Kernels {
     inner_product_f16: Distance<f16>,
     cosine_sums_f16: CosineSums<f16>,
     l1_f16: Distance<f16>,
+    widen: unsafe fn(&[f16], &mut [f32]),
+    narrow: unsafe fn(&[f32], &mut [f16]),
     hamming: unsafe fn(&[u8], &[u8]) -> u64,
     hamming_rows: unsafe fn(&[u8], &[u8], &mut [u32; BLOCK]),
     common_bits: unsafe fn(&[u8], &[u8]) -> (u64, u64),
@@ -97,6 +99,7 @@ pub fn rows() -> Vec<&'static str> {
 }
 
 /// Squared Euclidean distance of two vectors of one length.
+#[inline]
 pub fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -104,6 +107,7 @@ pub fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// Inner product of two vectors of one length.
+#[inline]
 pub fn inner_product(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -111,6 +115,7 @@ pub fn inner_product(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// `(<a, b>, |a|^2, |b|^2)` of two vectors of one length, in one pass.
+#[inline]
 pub fn cosine_sums(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -118,6 +123,7 @@ pub fn cosine_sums(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
 }
 
 /// Sum of absolute differences of two vectors of one length.
+#[inline]
 pub fn l1(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -125,12 +131,14 @@ pub fn l1(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// Squared Euclidean norm, summed in f64.
+#[inline]
 pub fn norm_squared(a: &[f32]) -> f64 {
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.norm_squared)(a) }
 }
 
 /// Squared Euclidean distance of two half-precision vectors of one length, summed in f32.
+#[inline]
 pub fn l2_squared_f16(a: &[f16], b: &[f16]) -> f32 {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -138,6 +146,7 @@ pub fn l2_squared_f16(a: &[f16], b: &[f16]) -> f32 {
 }
 
 /// Inner product of two half-precision vectors of one length, summed in f32.
+#[inline]
 pub fn inner_product_f16(a: &[f16], b: &[f16]) -> f32 {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -145,6 +154,7 @@ pub fn inner_product_f16(a: &[f16], b: &[f16]) -> f32 {
 }
 
 /// `(<a, b>, |a|^2, |b|^2)` of two half-precision vectors of one length, summed in f32.
+#[inline]
 pub fn cosine_sums_f16(a: &[f16], b: &[f16]) -> (f32, f32, f32) {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -152,13 +162,31 @@ pub fn cosine_sums_f16(a: &[f16], b: &[f16]) -> (f32, f32, f32) {
 }
 
 /// Sum of absolute differences of two half-precision vectors of one length, summed in f32.
+#[inline]
 pub fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.l1_f16)(a, b) }
 }
 
+/// The same numbers in single precision; both are of one length.
+#[inline]
+pub fn widen(from: &[f16], to: &mut [f32]) {
+    assert_eq!(from.len(), to.len());
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.widen)(from, to) }
+}
+
+/// The nearest numbers in half precision, ties to even, infinite beyond its range; both are of one length.
+#[inline]
+pub fn narrow(from: &[f32], to: &mut [f16]) {
+    assert_eq!(from.len(), to.len());
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.narrow)(from, to) }
+}
+
 /// Number of bits that differ between two bit strings of one length.
+#[inline]
 pub fn hamming(a: &[u8], b: &[u8]) -> u64 {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -174,6 +202,7 @@ pub fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK]) {
 }
 
 /// Numbers of bits set in both and in either of two bit strings of one length.
+#[inline]
 pub fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.

@@ -16,6 +16,8 @@ pub(super) static KERNELS: Kernels = Kernels {
     inner_product_f16,
     cosine_sums_f16,
     l1_f16,
+    widen: super::scalar::widen,
+    narrow: super::scalar::narrow,
     // The compiler vectorises these for every aarch64.
     hamming: super::scalar::hamming,
     hamming_rows: super::scalar::hamming_rows,

@@ -4,6 +4,7 @@
 
 use super::{BLOCK, Factors, Kernels};
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 
 pub(super) static KERNELS: Kernels = Kernels {
     name: "scalar",
@@ -17,6 +18,8 @@ pub(super) static KERNELS: Kernels = Kernels {
     inner_product_f16,
     cosine_sums_f16,
     l1_f16,
+    widen,
+    narrow,
     hamming,
     hamming_rows,
     common_bits,
@@ -87,6 +90,14 @@ fn cosine_sums_f16(a: &[f16], b: &[f16]) -> (f32, f32, f32) {
 
 fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
     sum(a, b, |x, y| (x.to_f32() - y.to_f32()).abs())
+}
+
+pub(super) fn widen(from: &[f16], to: &mut [f32]) {
+    from.convert_to_f32_slice(to);
+}
+
+pub(super) fn narrow(from: &[f32], to: &mut [f16]) {
+    to.convert_from_f32_slice(from);
 }
 
 /// The sum of `count` over words of both, the last one filled with zeros.

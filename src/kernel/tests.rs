@@ -156,6 +156,36 @@ fn distances_of_halves_are_those_of_floats() {
 }
 
 #[test]
+fn halves_are_widened_and_narrowed() {
+    let all: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
+    let wide: Vec<f32> = all.iter().map(|x| f32::from(*x)).collect();
+    // Every half, what lies half-way to the next, and what is a little off.
+    let between = wide.iter().flat_map(|x| [*x, x.next_up(), x.next_down(), x + x * 2f32.powi(-11)]);
+    let numbers: Vec<f32> =
+        between.chain([1e-8, -3e-8, 65_519.9, 65_520.0, 1e38, f32::MIN_POSITIVE]).collect();
+    let narrow: Vec<f16> = numbers.iter().map(|x| f16::from_f32(*x)).collect();
+    let same = |a: f32, b: f32| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+    let mut random = Random(13);
+    for row in supported() {
+        for n in (0..=40).chain([768, all.len()]) {
+            let at = random.next() as usize % (all.len() - n + 1);
+            let (mut widened, mut narrowed) = (vec![7.0; n], vec![f16::ONE; n]);
+            // SAFETY: the row is supported, and the lengths are equal.
+            unsafe { (row.widen)(&all[at..at + n], &mut widened) };
+            assert!(widened.iter().zip(&wide[at..]).all(|(a, b)| same(*a, *b)), "{} {n}", row.name);
+            // SAFETY: as above.
+            unsafe { (row.narrow)(&numbers[at..at + n], &mut narrowed) };
+            let wrong = narrowed.iter().zip(&narrow[at..]).find(|(a, b)| !same(a.to_f32(), b.to_f32()));
+            assert_eq!(wrong, None, "{} {n}", row.name);
+        }
+        let mut narrowed = vec![f16::ONE; numbers.len()];
+        // SAFETY: as above.
+        unsafe { (row.narrow)(&numbers, &mut narrowed) };
+        assert!(narrowed.iter().zip(&narrow).all(|(a, b)| same(a.to_f32(), b.to_f32())), "{}", row.name);
+    }
+}
+
+#[test]
 fn bits_are_counted() {
     let mut random = Random(11);
     for n in 0..=200 {

@@ -139,3 +139,82 @@ pub fn owns_relation(relation: pg_sys::Oid) -> bool {
         pg_sys::object_ownercheck(pg_sys::RelationRelationId, relation, pg_sys::GetUserId())
     }
 }
+
+/// The order of a pathkey as its strategy in a B-tree, or what PostgreSQL 18 has in its place with the same numbers.
+///
+/// # Safety
+/// A pathkey of the planner's.
+pub unsafe fn direction(key: *mut pg_sys::PathKey) -> u32 {
+    // SAFETY: the caller vouches for the key.
+    unsafe {
+        #[cfg(feature = "pg18")]
+        return (*key).pk_cmptype as u32;
+        #[cfg(not(feature = "pg18"))]
+        {
+            (*key).pk_strategy as u32
+        }
+    }
+}
+
+/// The expressions of a class that are of one table, or, where the table is a child, of its parents too.
+///
+/// # Safety
+/// Both are the planner's.
+pub unsafe fn class_members(
+    class: *mut pg_sys::EquivalenceClass,
+    table: *mut pg_sys::RelOptInfo,
+) -> Vec<*mut pg_sys::EquivalenceMember> {
+    // SAFETY: the caller vouches for both; children's members are kept by the number of the table from 18 on.
+    unsafe {
+        let members = pgrx::PgList::from_pg((*class).ec_members);
+        #[allow(unused_mut)]
+        let mut members: Vec<_> = members.iter_ptr().collect();
+        #[cfg(feature = "pg18")]
+        if !(*class).ec_childmembers.is_null() && ((*table).relid as i32) < (*class).ec_childmembers_size {
+            let children = *(*class).ec_childmembers.add((*table).relid as usize);
+            members.extend(pgrx::PgList::from_pg(children).iter_ptr());
+        }
+        #[cfg(not(feature = "pg18"))]
+        let _ = table;
+        members
+    }
+}
+
+/// `build_expression_pathkey`: the pathkey of an ascending order by an expression of the tables.
+///
+/// # Safety
+/// All is the planner's, which has merged its equivalence classes.
+pub unsafe fn expression_pathkeys(
+    root: *mut pg_sys::PlannerInfo,
+    expression: *mut pg_sys::Expr,
+    less: pg_sys::Oid,
+    tables: pg_sys::Relids,
+) -> *mut pg_sys::List {
+    // SAFETY: the caller vouches for the arguments.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return pg_sys::build_expression_pathkey(root, expression, std::ptr::null_mut(), less, tables, true);
+        #[cfg(not(feature = "pg15"))]
+        pg_sys::build_expression_pathkey(root, expression, less, tables, true)
+    }
+}
+
+/// Whether a column is among those of `find_nonnullable_vars`.
+///
+/// # Safety
+/// Both are the planner's.
+pub unsafe fn is_among(column: *mut pg_sys::Var, columns: *mut pg_sys::List) -> bool {
+    // SAFETY: the caller vouches for both; a list of columns, from 16 on of a set for each table.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return pgrx::PgList::<pg_sys::Var>::from_pg(columns)
+            .iter_ptr()
+            .any(|c| (*c).varno == (*column).varno && (*c).varattno == (*column).varattno);
+        #[cfg(not(feature = "pg15"))]
+        {
+            let set = pgrx::PgList::<pg_sys::Bitmapset>::from_pg(columns).get_ptr((*column).varno as usize);
+            let member = i32::from((*column).varattno) - pg_sys::FirstLowInvalidHeapAttributeNumber;
+            set.is_some_and(|set| pg_sys::bms_is_member(member, set))
+        }
+    }
+}

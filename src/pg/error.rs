@@ -25,6 +25,7 @@ fn sqlstate(kind: Kind) -> PgSqlErrorCode {
 }
 
 /// Raises `error` as a PostgreSQL ERROR.
+#[cold]
 pub fn raise(error: Error) -> ! {
     let mut report = ErrorReport::new(sqlstate(error.kind), error.message, "vector_search");
     if let Some(detail) = error.detail {
@@ -44,6 +45,7 @@ pub trait OrRaise<T> {
 }
 
 impl<T> OrRaise<T> for Result<T> {
+    #[inline]
     fn or_raise(self) -> T {
         self.unwrap_or_else(|error| raise(error))
     }

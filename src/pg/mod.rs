@@ -9,6 +9,7 @@ mod compat;
 pub mod error;
 mod foreign;
 mod guc;
+mod memory;
 mod options;
 mod recent;
 mod stats;

@@ -11,7 +11,8 @@ use pgrx::nullable::Nullable;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 
 use super::error::raise;
-use crate::error::{Error, Kind};
+use super::memory::allocate;
+use crate::error::{self, Error, Kind};
 use crate::value::bits::Bits;
 use crate::value::sparse::{self, Sparse, SparseBuf};
 use crate::value::{Element, MAX_DIMS};
@@ -34,19 +35,21 @@ pub unsafe trait Layout {
 /// A value, detoasted. As an argument it lives as long as the call; the copy that detoasting may have made is
 /// freed on drop.
 pub struct Value<L> {
+    /// Its 4-byte header.
+    start: *mut u8,
     held: Held,
     layout: PhantomData<L>,
 }
 
-/// Where the bytes of a value are, from its 4-byte header on.
-#[derive(Clone, Copy)]
+/// Where the bytes of a value are. A plain number, so that a value stays in two registers.
+#[derive(Clone, Copy, PartialEq)]
 enum Held {
     /// In Postgres' memory, and somebody else's.
-    There(*mut u8),
+    There,
     /// In Postgres' memory, a copy of our own.
-    Copied(*mut u8),
+    Copied,
     /// In a slot of [`SLOTS`]: it is stored with a 1-byte header, not aligned.
-    Here(usize),
+    Here,
 }
 
 /// Room for a value that has a 1-byte header: up to 126 bytes after it, and 4 of a header.
@@ -71,21 +74,23 @@ impl Slots {
     const COUNT: usize = 4;
 
     /// A slot that nobody uses, from now on in use.
-    fn take(&self) -> Option<usize> {
+    fn take(&self) -> Option<*mut u8> {
         let free = (!self.used.get()).trailing_zeros() as usize;
         (free < Self::COUNT).then(|| {
             self.used.set(self.used.get() | 1 << free);
-            free
+            self.slots[free].0.get().cast()
         })
     }
 
-    fn give_back(&self, slot: usize) {
-        self.used.set(self.used.get() & !(1 << slot));
+    fn give_back(&self, slot: *mut u8) {
+        let place = (slot.addr() - self.slots.as_ptr().addr()) / size_of::<Slot>();
+        self.used.set(self.used.get() & !(1 << place));
     }
+}
 
-    fn start(&self, slot: usize) -> *mut u8 {
-        self.slots[slot].0.get().cast()
-    }
+#[cold]
+fn damaged(name: &str) -> ! {
+    raise(Error::new(Kind::Data, format!("a stored {name} is damaged: its size does not fit its header")))
 }
 
 impl<L: Layout> Value<L> {
@@ -93,72 +98,67 @@ impl<L: Layout> Value<L> {
     ///
     /// # Safety
     /// The datum is of the layout's type and stays valid while the value lives.
+    #[inline(always)]
     pub unsafe fn from_raw(datum: pg_sys::Datum) -> Self {
+        let start = datum.cast_mut_ptr::<u8>();
+        // SAFETY: the caller passes a varlena. In its plain form, or made plain, it has a 4-byte header and is aligned for
+        // int4.
+        unsafe {
+            let value = match pgrx::varatt_is_4b_u(start.cast()) {
+                true => Self { start, held: Held::There, layout: PhantomData },
+                false => Self::made_plain(start),
+            };
+            if !L::fits(value.start, pgrx::varsize_4b(value.start.cast())) {
+                damaged(L::TYPE);
+            }
+            value
+        }
+    }
+
+    /// The value of a varlena that has a 1-byte header, or is compressed or out of line.
+    #[inline(never)]
+    unsafe fn made_plain(stored: *mut u8) -> Self {
+        let pointer = stored.cast::<pg_sys::varlena>();
         // The server's code is called for values that need it only, for such a call costs more than many distances.
-        let pointer = datum.cast_mut_ptr::<pg_sys::varlena>();
         // SAFETY: the caller passes a varlena. One with a 1-byte header that is not external is as long as that says,
         // 127 bytes at most.
-        let held = unsafe {
-            if pgrx::varatt_is_4b_u(pointer) {
-                Held::There(pointer.cast())
-            } else if pgrx::varatt_is_1b(pointer)
+        let (start, held) = unsafe {
+            if pgrx::varatt_is_1b(pointer)
                 && !pgrx::varatt_is_1b_e(pointer)
                 && let Some(slot) = SLOTS.take()
             {
-                let (start, size) = (SLOTS.start(slot), pgrx::varsize_1b(pointer) - 1);
-                pgrx::set_varsize_4b(start.cast(), size as i32 + 4);
-                start.add(4).copy_from_nonoverlapping(pointer.cast::<u8>().add(1), size);
-                Held::Here(slot)
+                let size = pgrx::varsize_1b(pointer) - 1;
+                pgrx::set_varsize_4b(slot.cast(), size as i32 + 4);
+                slot.add(4).copy_from_nonoverlapping(stored.add(1), size);
+                (slot, Held::Here)
             } else {
-                Held::Copied(pg_sys::pg_detoast_datum(pointer).cast())
+                (pg_sys::pg_detoast_datum(pointer).cast(), Held::Copied)
             }
         };
-        let value = Self { held, layout: PhantomData };
-        let start = value.start();
-        // SAFETY: a detoasted value has a 4-byte header and is aligned for int4.
-        if unsafe { !L::fits(start, pgrx::varsize_4b(start.cast())) } {
-            let message = format!("a stored {} is damaged: its size does not fit its header", L::TYPE);
-            raise(Error::new(Kind::Data, message));
-        }
-        value
-    }
-
-    /// Where the value's header is.
-    fn start(&self) -> *const u8 {
-        match self.held {
-            Held::There(start) | Held::Copied(start) => start,
-            Held::Here(slot) => SLOTS.start(slot),
-        }
+        Self { start, held, layout: PhantomData }
     }
 
     /// Memory for a new value of `size` bytes in the current context, its length set.
     ///
     /// # Safety
     /// The caller writes all that follows the length.
-    unsafe fn allocate(size: usize) -> (Self, *mut u8) {
-        // SAFETY: palloc returns maxaligned memory of `size` bytes or raises.
-        unsafe {
-            let start = pg_sys::palloc(size);
-            pgrx::set_varsize_4b(start.cast(), size as i32);
-            (Self { held: Held::There(start.cast()), layout: PhantomData }, start.cast())
-        }
+    unsafe fn allocate(size: usize) -> Self {
+        let start = allocate(size);
+        // SAFETY: the memory is maxaligned and larger than a length.
+        unsafe { pgrx::set_varsize_4b(start.cast(), size as i32) };
+        Self { start, held: Held::There, layout: PhantomData }
     }
 
     /// The datum, which outlives this.
     pub fn into_raw(self) -> pg_sys::Datum {
         let start = match self.held {
-            Held::There(start) | Held::Copied(start) => {
-                std::mem::forget(self);
-                start
-            }
-            Held::Here(_) => {
+            Held::There | Held::Copied => std::mem::ManuallyDrop::new(self).start,
+            Held::Here => {
                 let size = size_of::<i32>() + self.bytes().len();
-                // SAFETY: the bytes, with the header before them, fill the memory.
-                unsafe {
-                    let (_, start) = Self::allocate(size);
-                    start.copy_from_nonoverlapping(self.start(), size);
-                    start
-                }
+                let copy = allocate(size);
+                // SAFETY: the value has that many bytes, and so has the memory.
+                unsafe { copy.copy_from_nonoverlapping(self.start, size) };
+                copy
             }
         };
         pg_sys::Datum::from(start)
@@ -169,8 +169,8 @@ impl<L: Layout> Value<L> {
         const LENGTH: usize = size_of::<i32>();
         // SAFETY: the value has a 4-byte header with its size.
         unsafe {
-            let size = pgrx::varsize_4b(self.start().cast());
-            std::slice::from_raw_parts(self.start().add(LENGTH), size - LENGTH)
+            let size = pgrx::varsize_4b(self.start.cast());
+            std::slice::from_raw_parts(self.start.add(LENGTH), size - LENGTH)
         }
     }
 }
@@ -205,17 +205,42 @@ unsafe impl<E: Element> Layout for Dense<E> {
 }
 
 impl<E: Element> Value<Dense<E>> {
+    /// Memory for a new value in the current context, its header written.
+    ///
+    /// # Safety
+    /// The caller writes the elements.
+    unsafe fn with_dims(dims: usize) -> Self {
+        assert!(dims >= 1 && dims <= MAX_DIMS, "checked by the caller");
+        // SAFETY: the memory has room for the header; the caller writes the rest.
+        unsafe {
+            let value = Self::allocate(size_of::<DenseHeader>() + size_of::<E>() * dims);
+            let header = value.start.cast::<DenseHeader>();
+            (*header).dims = dims as i16;
+            (*header).unused = 0;
+            value
+        }
+    }
+
     /// A new value in the current memory context.
     pub fn new(elements: &[E]) -> Self {
-        assert!(!elements.is_empty() && elements.len() <= MAX_DIMS, "checked by the caller");
-        // SAFETY: header and elements fill the memory.
+        // SAFETY: the elements fill what follows the header.
         unsafe {
-            let (value, start) = Self::allocate(size_of::<DenseHeader>() + size_of_val(elements));
-            let header = start.cast::<DenseHeader>();
-            (*header).dims = elements.len() as i16;
-            (*header).unused = 0;
-            header.add(1).cast::<E>().copy_from_nonoverlapping(elements.as_ptr(), elements.len());
+            let value = Self::with_dims(elements.len());
+            let first = value.start.add(size_of::<DenseHeader>()).cast::<E>();
+            first.copy_from_nonoverlapping(elements.as_ptr(), elements.len());
             value
+        }
+    }
+
+    /// A new value in the current memory context, whose elements, at first zeros, `fill` writes.
+    pub fn filled(dims: usize, fill: impl FnOnce(&mut [E]) -> error::Result<()>) -> error::Result<Self> {
+        // SAFETY: the elements follow the header, and all zeros are an element; the memory is nobody else's yet.
+        unsafe {
+            let value = Self::with_dims(dims);
+            let first = value.start.add(size_of::<DenseHeader>()).cast::<E>();
+            first.write_bytes(0, dims);
+            fill(std::slice::from_raw_parts_mut(first, dims))?;
+            Ok(value)
         }
     }
 }
@@ -226,7 +251,7 @@ impl<E: Element> Deref for Value<Dense<E>> {
     fn deref(&self) -> &[E] {
         // SAFETY: checked or written at construction: the header is followed by `dims` aligned elements.
         unsafe {
-            let header = self.start().cast::<DenseHeader>();
+            let header = self.start.cast::<DenseHeader>();
             std::slice::from_raw_parts(header.add(1).cast::<E>(), (*header).dims as usize)
         }
     }
@@ -264,18 +289,29 @@ unsafe impl Layout for SparseLayout {
 impl SparseVector {
     /// A new value in the current memory context.
     pub fn new(vector: &SparseBuf) -> Self {
-        let count = vector.values.len();
-        assert!(vector.indices.len() == count, "an index for each value");
-        // SAFETY: header, indices and values fill the memory.
+        assert_eq!(vector.indices.len(), vector.values.len(), "an index for each value");
+        Self::filled(vector.dims, vector.values.len(), |indices, values| {
+            indices.copy_from_slice(&vector.indices);
+            values.copy_from_slice(&vector.values);
+        })
+    }
+
+    /// A new value in the current memory context, whose indices and values, at first zeros, `fill` writes.
+    pub fn filled(dims: usize, count: usize, fill: impl FnOnce(&mut [i32], &mut [f32])) -> Self {
+        // SAFETY: indices and values follow the header and fill the memory, which is nobody else's yet.
         unsafe {
-            let (value, start) = Self::allocate(size_of::<SparseHeader>() + 8 * count);
-            let header = start.cast::<SparseHeader>();
-            (*header).dims = vector.dims as i32;
+            let value = Self::allocate(size_of::<SparseHeader>() + 8 * count);
+            let header = value.start.cast::<SparseHeader>();
+            (*header).dims = dims as i32;
             (*header).count = count as i32;
             (*header).unused = 0;
             let indices = header.add(1).cast::<i32>();
-            indices.copy_from_nonoverlapping(vector.indices.as_ptr(), count);
-            indices.add(count).cast::<f32>().copy_from_nonoverlapping(vector.values.as_ptr(), count);
+            indices.write_bytes(0, 2 * count);
+            let values = indices.add(count).cast::<f32>();
+            fill(
+                std::slice::from_raw_parts_mut(indices, count),
+                std::slice::from_raw_parts_mut(values, count),
+            );
             value
         }
     }
@@ -284,7 +320,7 @@ impl SparseVector {
     pub fn view(&self) -> Sparse<'_> {
         // SAFETY: checked or written at construction: the header is followed by as many indices, then values.
         unsafe {
-            let header = self.start().cast::<SparseHeader>();
+            let header = self.start.cast::<SparseHeader>();
             let count = (*header).count as usize;
             let indices = header.add(1).cast::<i32>();
             Sparse {
@@ -323,16 +359,18 @@ unsafe impl Layout for BitLayout {
 }
 
 impl BitString {
-    /// A bit string in the current memory context: the first `length` of `bytes`' bits, highest first; the bits
-    /// after them are zero.
-    pub fn new(bytes: &[u8], length: usize) -> Self {
-        assert_eq!(bytes.len(), length.div_ceil(8));
-        // SAFETY: header and bytes fill the memory.
+    /// A bit string of `length` bits in the current memory context, whose bytes, at first zeros, `fill` writes: the
+    /// first bit is the highest of the first byte, and those after the last stay zero.
+    pub fn filled(length: usize, fill: impl FnOnce(&mut [u8])) -> Self {
+        let bytes = length.div_ceil(8);
+        // SAFETY: the bytes follow the header and fill the memory, which is nobody else's yet.
         unsafe {
-            let (value, start) = Self::allocate(size_of::<BitHeader>() + bytes.len());
-            let header = start.cast::<BitHeader>();
+            let value = Self::allocate(size_of::<BitHeader>() + bytes);
+            let header = value.start.cast::<BitHeader>();
             (*header).bits = length as i32;
-            header.add(1).cast::<u8>().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            let first = header.add(1).cast::<u8>();
+            first.write_bytes(0, bytes);
+            fill(std::slice::from_raw_parts_mut(first, bytes));
             value
         }
     }
@@ -341,20 +379,29 @@ impl BitString {
     pub fn bits(&self) -> Bits<'_> {
         // SAFETY: checked or written at construction: the header is followed by the bytes.
         unsafe {
-            let header = self.start().cast::<BitHeader>();
+            let header = self.start.cast::<BitHeader>();
             let length = (*header).bits as usize;
             Bits { length, bytes: std::slice::from_raw_parts(header.add(1).cast(), length.div_ceil(8)) }
         }
     }
 }
 
+/// Frees what a value holds of its own. Not given the value itself, whose address nobody shall want.
+#[inline(never)]
+fn release(start: *mut u8, held: Held) {
+    match held {
+        Held::Here => SLOTS.give_back(start),
+        // SAFETY: detoasting made this copy with palloc, and nothing else points at it.
+        Held::Copied if !std::thread::panicking() => unsafe { pg_sys::pfree(start.cast()) },
+        _ => {}
+    }
+}
+
 impl<L> Drop for Value<L> {
+    #[inline(always)]
     fn drop(&mut self) {
-        match self.held {
-            Held::Here(slot) => SLOTS.give_back(slot),
-            // SAFETY: detoasting made this copy with palloc, and nothing else points at it.
-            Held::Copied(start) if !std::thread::panicking() => unsafe { pg_sys::pfree(start.cast()) },
-            _ => {}
+        if self.held != Held::There {
+            release(self.start, self.held);
         }
     }
 }
@@ -425,12 +472,14 @@ unsafe impl Layout for BytesLayout {
 }
 
 impl Bytes {
-    /// A value of these bytes in the current memory context.
-    pub fn new(bytes: &[u8]) -> Self {
-        // SAFETY: header and bytes fill the memory.
+    /// A value of so many bytes in the current memory context, which, at first zeros, `fill` writes.
+    pub fn filled(count: usize, fill: impl FnOnce(&mut [u8])) -> Self {
+        // SAFETY: the bytes follow the length and fill the memory, which is nobody else's yet.
         unsafe {
-            let (value, start) = Self::allocate(size_of::<i32>() + bytes.len());
-            start.add(size_of::<i32>()).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            let value = Self::allocate(size_of::<i32>() + count);
+            let first = value.start.add(size_of::<i32>());
+            first.write_bytes(0, count);
+            fill(std::slice::from_raw_parts_mut(first, count));
             value
         }
     }

@@ -13,20 +13,25 @@ pub struct Bits<'a> {
     pub bytes: &'a [u8],
 }
 
+#[inline]
 fn check_same(a: Bits, b: Bits) -> Result<()> {
-    if a.length == b.length {
-        return Ok(());
-    }
-    Err(data(format!("different bit lengths {} and {}", a.length, b.length)))
+    if a.length == b.length { Ok(()) } else { Err(different(a, b)) }
+}
+
+#[cold]
+fn different(a: Bits, b: Bits) -> crate::error::Error {
+    data(format!("different bit lengths {} and {}", a.length, b.length))
 }
 
 /// Number of bits that differ.
+#[inline]
 pub fn hamming_distance(a: Bits, b: Bits) -> Result<f64> {
     check_same(a, b)?;
     Ok(kernel::hamming(a.bytes, b.bytes) as f64)
 }
 
 /// One minus the share of the bits set in either that are set in both; 1 if none is.
+#[inline]
 pub fn jaccard_distance(a: Bits, b: Bits) -> Result<f64> {
     check_same(a, b)?;
     let (both, either) = kernel::common_bits(a.bytes, b.bytes);

@@ -1,9 +1,11 @@
 //! The two kinds of element: `f32` of `vector`, `f16` of `halfvec`.
 
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 
 use crate::kernel;
+
+/// Elements that are widened at a time where they are computed with as `f32`.
+const PART: usize = 64;
 
 /// An element of a dense vector. Slices of a pair have equal lengths.
 pub trait Element: Copy + Default + PartialOrd + 'static {
@@ -16,10 +18,14 @@ pub trait Element: Copy + Default + PartialOrd + 'static {
     fn widen(self) -> f32;
     /// The nearest element, infinite beyond the range.
     fn narrow(x: f32) -> Self;
-    /// The nearest element of each.
-    fn narrow_all(numbers: &[f32]) -> Vec<Self>;
+    /// The nearest element of each number, of which there are as many as in `out`.
+    fn put(numbers: impl Iterator<Item = f32>, out: &mut [Self]);
+    /// The same of numbers that lie side by side.
+    fn put_slice(numbers: &[f32], out: &mut [Self]);
     /// The nearest element of `f` of each pair.
-    fn combine(a: &[Self], b: &[Self], f: impl Fn(f32, f32) -> f32) -> Vec<Self>;
+    fn combine(a: &[Self], b: &[Self], out: &mut [Self], f: impl Fn(f32, f32) -> f32);
+    /// The same numbers, to as many.
+    fn widen_to(elements: &[Self], numbers: &mut [f32]);
     /// The same numbers; `buffer` is memory for them where it is needed.
     fn widen_all<'a>(elements: &'a [Self], buffer: &'a mut Vec<f32>) -> &'a [f32];
     /// From as many big-endian bytes as the element has.
@@ -36,9 +42,7 @@ pub trait Element: Copy + Default + PartialOrd + 'static {
     /// Sum of absolute differences.
     fn l1(a: &[Self], b: &[Self]) -> f32;
     /// Squared Euclidean norm, summed in f64.
-    fn norm_squared(a: &[Self]) -> f64 {
-        kernel::norm_squared(Self::widen_all(a, &mut Vec::new()))
-    }
+    fn norm_squared(a: &[Self]) -> f64;
 }
 
 /// The first bytes as an array; a shorter slice leaves zeros.
@@ -49,110 +53,181 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
 impl Element for f32 {
     const TYPE: &'static str = "vector";
 
+    #[inline]
     fn is_finite(self) -> bool {
         self.is_finite()
     }
 
+    #[inline]
     fn widen(self) -> f32 {
         self
     }
 
+    #[inline]
     fn narrow(x: f32) -> Self {
         x
     }
 
-    fn narrow_all(numbers: &[f32]) -> Vec<Self> {
-        numbers.to_vec()
+    #[inline]
+    fn put(numbers: impl Iterator<Item = f32>, out: &mut [Self]) {
+        for (to, x) in out.iter_mut().zip(numbers) {
+            *to = x;
+        }
     }
 
-    fn combine(a: &[Self], b: &[Self], f: impl Fn(f32, f32) -> f32) -> Vec<Self> {
-        a.iter().zip(b).map(|(x, y)| f(*x, *y)).collect()
+    #[inline]
+    fn put_slice(numbers: &[f32], out: &mut [Self]) {
+        out.copy_from_slice(numbers);
     }
 
+    #[inline]
+    fn combine(a: &[Self], b: &[Self], out: &mut [Self], f: impl Fn(f32, f32) -> f32) {
+        for ((to, x), y) in out.iter_mut().zip(a).zip(b) {
+            *to = f(*x, *y);
+        }
+    }
+
+    #[inline]
+    fn widen_to(elements: &[Self], numbers: &mut [f32]) {
+        numbers.copy_from_slice(elements);
+    }
+
+    #[inline]
     fn widen_all<'a>(elements: &'a [Self], _: &'a mut Vec<f32>) -> &'a [f32] {
         elements
     }
 
+    #[inline]
     fn from_be_bytes(bytes: &[u8]) -> Self {
         Self::from_be_bytes(array(bytes))
     }
 
+    #[inline]
     fn put_be_bytes(self, to: &mut [u8]) {
         to.copy_from_slice(&self.to_be_bytes());
     }
 
+    #[inline]
     fn l2_squared(a: &[Self], b: &[Self]) -> f32 {
         kernel::l2_squared(a, b)
     }
 
+    #[inline]
     fn inner_product(a: &[Self], b: &[Self]) -> f32 {
         kernel::inner_product(a, b)
     }
 
+    #[inline]
     fn cosine_sums(a: &[Self], b: &[Self]) -> (f32, f32, f32) {
         kernel::cosine_sums(a, b)
     }
 
+    #[inline]
     fn l1(a: &[Self], b: &[Self]) -> f32 {
         kernel::l1(a, b)
+    }
+
+    #[inline]
+    fn norm_squared(a: &[Self]) -> f64 {
+        kernel::norm_squared(a)
     }
 }
 
 impl Element for f16 {
     const TYPE: &'static str = "halfvec";
 
+    #[inline]
     fn is_finite(self) -> bool {
         self.is_finite()
     }
 
+    #[inline]
     fn widen(self) -> f32 {
         self.to_f32()
     }
 
+    #[inline]
     fn narrow(x: f32) -> Self {
         Self::from_f32(x)
     }
 
-    fn narrow_all(numbers: &[f32]) -> Vec<Self> {
-        let mut elements = vec![Self::ZERO; numbers.len()];
-        elements.convert_from_f32_slice(numbers);
-        elements
+    #[inline]
+    fn put(mut numbers: impl Iterator<Item = f32>, out: &mut [Self]) {
+        let mut part = [0.0; PART];
+        for out in out.chunks_mut(PART) {
+            let part = &mut part[..out.len()];
+            part.iter_mut().zip(&mut numbers).for_each(|(to, x)| *to = x);
+            kernel::narrow(part, out);
+        }
     }
 
-    fn combine(a: &[Self], b: &[Self], f: impl Fn(f32, f32) -> f32) -> Vec<Self> {
-        let (mut wide_a, mut wide_b) = (Vec::new(), Vec::new());
-        let (a, b) = (Self::widen_all(a, &mut wide_a), Self::widen_all(b, &mut wide_b));
-        let numbers: Vec<f32> = a.iter().zip(b).map(|(x, y)| f(*x, *y)).collect();
-        Self::narrow_all(&numbers)
+    #[inline]
+    fn put_slice(numbers: &[f32], out: &mut [Self]) {
+        kernel::narrow(numbers, out);
     }
 
+    #[inline]
+    fn combine(a: &[Self], b: &[Self], out: &mut [Self], f: impl Fn(f32, f32) -> f32) {
+        let (mut wide_a, mut wide_b) = ([0.0; PART], [0.0; PART]);
+        for ((out, a), b) in out.chunks_mut(PART).zip(a.chunks(PART)).zip(b.chunks(PART)) {
+            let (x, y) = (&mut wide_a[..a.len()], &mut wide_b[..b.len()]);
+            kernel::widen(a, x);
+            kernel::widen(b, y);
+            x.iter_mut().zip(&*y).for_each(|(x, y)| *x = f(*x, *y));
+            kernel::narrow(x, out);
+        }
+    }
+
+    #[inline]
+    fn widen_to(elements: &[Self], numbers: &mut [f32]) {
+        kernel::widen(elements, numbers);
+    }
+
+    #[inline]
     fn widen_all<'a>(elements: &'a [Self], buffer: &'a mut Vec<f32>) -> &'a [f32] {
         buffer.resize(elements.len(), 0.0);
-        elements.convert_to_f32_slice(buffer);
+        kernel::widen(elements, buffer);
         buffer
     }
 
+    #[inline]
     fn from_be_bytes(bytes: &[u8]) -> Self {
         Self::from_be_bytes(array(bytes))
     }
 
+    #[inline]
     fn put_be_bytes(self, to: &mut [u8]) {
         to.copy_from_slice(&self.to_be_bytes());
     }
 
+    #[inline]
     fn l2_squared(a: &[Self], b: &[Self]) -> f32 {
         kernel::l2_squared_f16(a, b)
     }
 
+    #[inline]
     fn inner_product(a: &[Self], b: &[Self]) -> f32 {
         kernel::inner_product_f16(a, b)
     }
 
+    #[inline]
     fn cosine_sums(a: &[Self], b: &[Self]) -> (f32, f32, f32) {
         kernel::cosine_sums_f16(a, b)
     }
 
+    #[inline]
     fn l1(a: &[Self], b: &[Self]) -> f32 {
         kernel::l1_f16(a, b)
+    }
+
+    #[inline]
+    fn norm_squared(a: &[Self]) -> f64 {
+        let mut wide = [0.0; PART];
+        let squared = |a: &[Self]| {
+            let part = &mut wide[..a.len()];
+            kernel::widen(a, part);
+            kernel::norm_squared(part)
+        };
+        a.chunks(PART).map(squared).sum()
     }
 }

@@ -10,6 +10,7 @@ pub(super) fn data(message: impl Into<String>) -> Error {
     Error::new(Kind::Data, message)
 }
 
+#[cold]
 pub(super) fn overflow() -> Error {
     Error::new(Kind::NumericRange, "value out of range: overflow")
 }
@@ -25,11 +26,21 @@ pub(super) fn check_within(name: &str, most: usize, dims: usize) -> Result<()> {
     Err(Error::new(Kind::LimitExceeded, format!("{name} cannot have more than {most} dimensions")))
 }
 
+#[inline]
 pub(super) fn check_same(name: &str, a: usize, b: usize) -> Result<()> {
-    if a == b {
-        return Ok(());
-    }
-    Err(data(format!("different {name} dimensions {a} and {b}")))
+    if a == b { Ok(()) } else { Err(different(name, a, b)) }
+}
+
+// Errors are made out of line: in line they would cost the calls that have none.
+
+#[cold]
+fn different(name: &str, a: usize, b: usize) -> Error {
+    data(format!("different {name} dimensions {a} and {b}"))
+}
+
+#[cold]
+fn unexpected(typmod: i32, dims: usize) -> Error {
+    data(format!("expected {typmod} dimensions, not {dims}"))
 }
 
 #[inline]
@@ -44,11 +55,9 @@ pub(super) fn check_finite(name: &str, x: f32) -> Result<()> {
 }
 
 /// A type modifier other than -1 is the number of dimensions demanded.
+#[inline]
 pub fn check_typmod(typmod: i32, dims: usize) -> Result<()> {
-    if typmod == -1 || usize::try_from(typmod) == Ok(dims) {
-        return Ok(());
-    }
-    Err(data(format!("expected {typmod} dimensions, not {dims}")))
+    if typmod == -1 || usize::try_from(typmod) == Ok(dims) { Ok(()) } else { Err(unexpected(typmod, dims)) }
 }
 
 /// The type modifier of a type of up to `most` dimensions: their number.

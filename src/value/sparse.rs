@@ -52,6 +52,7 @@ pub fn check_dims(dims: usize) -> Result<()> {
 }
 
 /// The operands of most operators have the same dimensions.
+#[inline]
 pub fn check_same_dims(a: Sparse, b: Sparse) -> Result<()> {
     check_same(TYPE, a.dims, b.dims)
 }
@@ -122,11 +123,20 @@ pub fn decode_values(bytes: &[u8]) -> Result<Vec<f32>> {
     Ok(values)
 }
 
-/// The whole binary form.
-pub fn encode(a: Sparse) -> Vec<u8> {
+/// Bytes of the binary form.
+pub const fn encoded_size(a: Sparse) -> usize {
+    12 + 8 * a.values.len()
+}
+
+/// Writes the whole binary form to as many bytes as it has.
+pub fn encode(a: Sparse, bytes: &mut [u8]) {
     let header = [a.dims as i32, a.indices.len() as i32, 0];
     let numbers = header.iter().chain(a.indices).map(|n| n.to_be_bytes());
-    numbers.chain(a.values.iter().map(|x| x.to_be_bytes())).flatten().collect()
+    for (to, number) in
+        bytes.as_chunks_mut::<4>().0.iter_mut().zip(numbers.chain(a.values.iter().map(|x| x.to_be_bytes())))
+    {
+        *to = number;
+    }
 }
 
 // Order
@@ -199,6 +209,7 @@ fn product(a: Sparse, b: Sparse) -> f32 {
 }
 
 /// Squared Euclidean distance.
+#[inline]
 pub fn l2_squared_distance(a: Sparse, b: Sparse) -> Result<f64> {
     check_same_dims(a, b)?;
     let mut sum = 0f32;
@@ -207,22 +218,26 @@ pub fn l2_squared_distance(a: Sparse, b: Sparse) -> Result<f64> {
 }
 
 /// Euclidean distance.
+#[inline]
 pub fn l2_distance(a: Sparse, b: Sparse) -> Result<f64> {
     Ok(l2_squared_distance(a, b)?.sqrt())
 }
 
 /// Inner product.
+#[inline]
 pub fn inner_product(a: Sparse, b: Sparse) -> Result<f64> {
     check_same_dims(a, b)?;
     Ok(f64::from(product(a, b)))
 }
 
 /// Negative inner product.
+#[inline]
 pub fn negative_inner_product(a: Sparse, b: Sparse) -> Result<f64> {
     Ok(-inner_product(a, b)?)
 }
 
 /// One minus the cosine of the angle; NaN where a norm is zero or overflows.
+#[inline]
 pub fn cosine_distance(a: Sparse, b: Sparse) -> Result<f64> {
     check_same_dims(a, b)?;
     let squared = |v: Sparse| v.values.iter().fold(0f32, |sum, x| sum + x * x);
@@ -230,6 +245,7 @@ pub fn cosine_distance(a: Sparse, b: Sparse) -> Result<f64> {
 }
 
 /// Sum of the absolute differences.
+#[inline]
 pub fn l1_distance(a: Sparse, b: Sparse) -> Result<f64> {
     check_same_dims(a, b)?;
     let mut sum = 0f32;
@@ -261,38 +277,46 @@ pub fn l2_normalize(a: Sparse) -> Result<SparseBuf> {
 
 // Conversions
 
-/// The elements other than zero of a dense vector.
-pub fn from_dense<E: Element>(elements: &[E], typmod: i32) -> Result<SparseBuf> {
-    check_typmod(typmod, elements.len())?;
-    let values = elements.iter().map(|x| x.widen());
-    Ok(gather(values))
+/// How many numbers are not zero.
+pub fn count(numbers: &[f32]) -> usize {
+    numbers.iter().fold(0, |count, x| count + usize::from(*x != 0.0))
 }
 
-/// The same of an array's numbers, which may be anything.
-pub fn from_numbers(numbers: &[f32], typmod: i32) -> Result<SparseBuf> {
-    check_dims(numbers.len())?;
-    check_typmod(typmod, numbers.len())?;
-    let result = gather(numbers.iter().copied());
-    check_count(result.values.len(), result.dims)?;
-    result.values.iter().try_for_each(|x| check_finite(TYPE, *x))?;
-    Ok(result)
+/// Puts the numbers other than zero, and where they are, into as many of both.
+pub fn gather(numbers: &[f32], indices: &mut [i32], values: &mut [f32]) {
+    let mut to = indices.iter_mut().zip(values);
+    for (index, x) in (0..).zip(numbers) {
+        if *x != 0.0
+            && let Some((i, value)) = to.next()
+        {
+            (*i, *value) = (index, *x);
+        }
+    }
 }
 
-fn gather(values: impl ExactSizeIterator<Item = f32>) -> SparseBuf {
-    let dims = values.len();
-    let (indices, values) = (0..).zip(values).filter(|(_, x)| *x != 0.0).unzip();
-    SparseBuf { dims, indices, values }
+/// The numbers of an array may become a sparse vector: how many are not zero.
+pub fn check_numbers(numbers: &[f32]) -> Result<usize> {
+    let count = count(numbers);
+    check_count(count, numbers.len())?;
+    numbers.iter().try_for_each(|x| check_finite(TYPE, *x))?;
+    Ok(count)
 }
 
-/// All elements, those that are zero too.
-pub fn to_dense<E: Element>(a: Sparse, typmod: i32) -> Result<Vec<E>> {
+/// The dimensions of the dense vector.
+pub fn dense_dims<E: Element>(a: Sparse, typmod: i32) -> Result<usize> {
     vector::check_dims::<E>(a.dims)?;
     check_typmod(typmod, a.dims)?;
-    let mut elements = vec![E::default(); a.dims];
-    for (index, value) in a.indices.iter().zip(vector::narrow_checked::<E>(a.values)?) {
-        elements[*index as usize] = value;
+    Ok(a.dims)
+}
+
+/// Puts all elements, those that are zero too, into `out`: as many zeros as there are dimensions.
+pub fn to_dense<E: Element>(a: Sparse, out: &mut [E]) -> Result<()> {
+    for (index, x) in a.indices.iter().zip(a.values) {
+        let element = E::narrow(*x);
+        vector::check_range(*x, element)?;
+        out[*index as usize] = element;
     }
-    Ok(elements)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -63,7 +63,8 @@ fn text() {
 #[test]
 fn binary_form() {
     let a = sparse("{2:1.5,4:3}/5");
-    let bytes = encode(a.view());
+    let mut bytes = vec![7; encoded_size(a.view())];
+    encode(a.view(), &mut bytes);
     let header: Vec<u8> = [5i32, 2, 0, 1, 3].iter().flat_map(|n| n.to_be_bytes()).collect();
     assert_eq!(bytes[..20], header);
     assert_eq!(check_binary_header(5, 2, 0, -1), Ok((5, 2)));
@@ -83,6 +84,12 @@ fn binary_form() {
     assert!(decode_values(&[0; 4]).is_err());
 }
 
+fn dense<E: Element>(a: Sparse) -> Result<Vec<E>> {
+    let mut elements = vec![E::default(); a.dims];
+    to_dense(a, &mut elements)?;
+    Ok(elements)
+}
+
 #[test]
 fn is_like_the_dense_vector() {
     let texts =
@@ -91,7 +98,7 @@ fn is_like_the_dense_vector() {
         for b in texts {
             let (a, b) = (sparse(a), sparse(b));
             let (a, b) = (a.view(), b.view());
-            let (x, y): (Vec<f32>, Vec<f32>) = (to_dense(a, -1).unwrap(), to_dense(b, -1).unwrap());
+            let (x, y): (Vec<f32>, Vec<f32>) = (dense(a).unwrap(), dense(b).unwrap());
             assert_eq!(compare(a, b), vector::compare(&x, &y), "{a:?} {b:?}");
             if a.dims != b.dims {
                 let what = format!("different sparsevec dimensions {} and {}", a.dims, b.dims);
@@ -104,23 +111,25 @@ fn is_like_the_dense_vector() {
             let (ours, theirs) = (cosine_distance(a, b).unwrap(), vector::cosine_distance(&x, &y).unwrap());
             assert!((ours - theirs).abs() < 1e-6 || ours.is_nan() && theirs.is_nan());
             assert_eq!(norm(a), vector::norm(&x));
-            assert_eq!(from_dense(&x, -1).unwrap().view(), a);
+            let (mut indices, mut values) = (vec![0; count(&x)], vec![0.0; count(&x)]);
+            gather(&x, &mut indices, &mut values);
+            assert_eq!((indices.as_slice(), values.as_slice()), (a.indices, a.values));
         }
     }
 }
 
 #[test]
 fn conversions_check() {
-    assert_eq!(from_numbers(&[0.0, f32::NAN], -1).unwrap_err().message, "NaN not allowed in sparsevec");
-    assert_eq!(from_numbers(&[], -1).unwrap_err().message, "sparsevec must have at least 1 dimension");
-    assert_eq!(from_numbers(&[1.0; 16_001], -1).unwrap_err().kind, Kind::LimitExceeded);
+    assert_eq!(check_numbers(&[0.0, f32::NAN]).unwrap_err().message, "NaN not allowed in sparsevec");
+    assert_eq!(check_numbers(&[1.0; 16_001]).unwrap_err().kind, Kind::LimitExceeded);
+    assert_eq!(check_numbers(&[1.0, -0.0, 2.0]), Ok(2));
     let large = sparse("{1:65520}/2");
-    let half = to_dense::<f16>(large.view(), -1);
+    let half = dense::<f16>(large.view());
     assert_eq!(half.unwrap_err().message, "\"65520\" is out of range for type halfvec");
-    assert_eq!(to_dense::<f32>(large.view(), 3).unwrap_err().message, "expected 3 dimensions, not 2");
+    assert_eq!(dense_dims::<f32>(large.view(), 3).unwrap_err().message, "expected 3 dimensions, not 2");
     let wide = sparse("{1:1}/16001");
     let what = "vector cannot have more than 16000 dimensions";
-    assert_eq!(to_dense::<f32>(wide.view(), -1).unwrap_err().message, what);
+    assert_eq!(dense_dims::<f32>(wide.view(), -1).unwrap_err().message, what);
     let unit = l2_normalize(sparse("{1:3,2:1e-45,3:4}/3").view()).unwrap();
     assert_eq!(print(&unit), "{1:0.6,3:0.8}/3");
 }

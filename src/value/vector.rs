@@ -16,6 +16,7 @@ pub fn check_dims<E: Element>(dims: usize) -> Result<()> {
 }
 
 /// The operands of most operators have the same dimensions.
+#[inline]
 pub fn check_same_dims<E: Element>(a: &[E], b: &[E]) -> Result<()> {
     check_same(E::TYPE, a.len(), b.len())
 }
@@ -26,40 +27,51 @@ pub fn check_element<E: Element>(x: E) -> Result<()> {
     super::limits::check_finite(E::TYPE, x.widen())
 }
 
+#[inline]
+fn all_finite<E: Element>(elements: &[E]) -> bool {
+    // Without a branch in the loop.
+    elements.iter().fold(true, |all, x| all & x.is_finite())
+}
+
 fn check_elements<E: Element>(elements: &[E]) -> Result<()> {
-    // Without a branch in the loop, which is nearly always the whole check.
-    if elements.iter().fold(true, |all, x| all & x.is_finite()) {
+    if all_finite(elements) {
         return Ok(());
     }
     elements.iter().try_for_each(|x| check_element(*x))
 }
 
-/// A vector from numbers that came from elsewhere: an array, another type.
+/// Puts numbers that came from elsewhere, an array or another type, into as many elements.
 ///
 /// # Errors
-/// Wrong dimensions, a number outside the element's range, NaN, infinity.
-pub fn from_numbers<E: Element>(numbers: &[f32], typmod: i32) -> Result<Vec<E>> {
-    check_dims::<E>(numbers.len())?;
-    check_typmod(typmod, numbers.len())?;
-    let elements = narrow_checked(numbers)?;
-    check_elements(&elements)?;
-    Ok(elements)
+/// A number outside the element's range, NaN, infinity.
+#[inline]
+pub fn put_numbers<E: Element>(numbers: impl Iterator<Item = f32> + Clone, out: &mut [E]) -> Result<()> {
+    E::put(numbers.clone(), out);
+    if all_finite(out) { Ok(()) } else { check_numbers(numbers, out) }
 }
 
-/// The nearest elements of finite numbers.
-///
-/// # Errors
-/// A number outside the element's range.
-pub fn narrow_checked<E: Element>(numbers: &[f32]) -> Result<Vec<E>> {
-    let elements = E::narrow_all(numbers);
-    let outside = |(x, e): (&f32, &E)| x.is_finite() & !e.is_finite();
-    if !numbers.iter().zip(&elements).fold(false, |any, pair| any | outside(pair)) {
-        return Ok(elements);
+/// The same of numbers that lie side by side.
+#[inline]
+pub fn put_slice<E: Element>(numbers: &[f32], out: &mut [E]) -> Result<()> {
+    E::put_slice(numbers, out);
+    if all_finite(out) { Ok(()) } else { check_numbers(numbers.iter().copied(), out) }
+}
+
+/// Finds what is wrong with numbers that not all have become finite elements.
+#[cold]
+fn check_numbers<E: Element>(numbers: impl Iterator<Item = f32>, elements: &[E]) -> Result<()> {
+    for (x, element) in numbers.zip(elements) {
+        check_range(x, *element)?;
     }
-    match numbers.iter().zip(&elements).find(|&pair| outside(pair)) {
-        Some((x, _)) => Err(out_of_range(E::TYPE, float_text(*x).as_bytes())),
-        None => Ok(elements),
+    check_elements(elements)
+}
+
+/// A finite number has a finite nearest element.
+pub fn check_range<E: Element>(x: f32, element: E) -> Result<()> {
+    if x.is_finite() && !element.is_finite() {
+        return Err(out_of_range(E::TYPE, float_text(x).as_bytes()));
     }
+    Ok(())
 }
 
 // Binary form: dims i16 | unused i16 = 0 | dims elements, all big-endian
@@ -82,14 +94,19 @@ pub fn decode_elements<E: Element>(bytes: &[u8]) -> Result<Vec<E>> {
     Ok(elements)
 }
 
-/// The whole binary form.
-pub fn encode<E: Element>(elements: &[E]) -> Vec<u8> {
-    let mut bytes = vec![0; 4 + size_of_val(elements)];
-    bytes[..2].copy_from_slice(&(elements.len() as u16).to_be_bytes());
-    for (to, x) in bytes[4..].chunks_exact_mut(size_of::<E>()).zip(elements) {
+/// Bytes of the binary form.
+pub const fn encoded_size<E>(elements: &[E]) -> usize {
+    4 + size_of_val(elements)
+}
+
+/// Writes the whole binary form to as many bytes as it has.
+pub fn encode<E: Element>(elements: &[E], bytes: &mut [u8]) {
+    let dims = (elements.len() as u16).to_be_bytes();
+    let (header, bytes) = bytes.split_at_mut(4);
+    header.copy_from_slice(&[dims[0], dims[1], 0, 0]);
+    for (to, x) in bytes.chunks_exact_mut(size_of::<E>()).zip(elements) {
         x.put_be_bytes(to);
     }
-    bytes
 }
 
 // Order
@@ -107,42 +124,56 @@ pub fn compare<E: Element>(a: &[E], b: &[E]) -> Ordering {
     differs.unwrap_or_else(|| a.len().cmp(&b.len()))
 }
 
-// Arithmetic: in f32, then rounded to the element
+// Arithmetic: in f32, then rounded to the element. Results go to `out`, which has as many elements as they.
 
-fn checked<E: Element>(result: Vec<E>) -> Result<Vec<E>> {
-    if result.iter().fold(true, |all, x| all & x.is_finite()) { Ok(result) } else { Err(overflow()) }
+#[inline]
+fn check_overflow<E: Element>(result: &[E]) -> Result<()> {
+    if all_finite(result) { Ok(()) } else { Err(overflow()) }
 }
 
-fn elementwise<E: Element>(a: &[E], b: &[E], f: impl Fn(f32, f32) -> f32) -> Result<Vec<E>> {
+#[inline]
+fn elementwise<E: Element>(a: &[E], b: &[E], out: &mut [E], f: impl Fn(f32, f32) -> f32) -> Result<()> {
     check_same_dims(a, b)?;
-    checked(E::combine(a, b, f))
+    E::combine(a, b, out, f);
+    check_overflow(out)
 }
 
 /// `a + b`, element by element.
-pub fn add<E: Element>(a: &[E], b: &[E]) -> Result<Vec<E>> {
-    elementwise(a, b, |x, y| x + y)
+#[inline]
+pub fn add<E: Element>(a: &[E], b: &[E], out: &mut [E]) -> Result<()> {
+    elementwise(a, b, out, |x, y| x + y)
 }
 
 /// `a - b`, element by element.
-pub fn sub<E: Element>(a: &[E], b: &[E]) -> Result<Vec<E>> {
-    elementwise(a, b, |x, y| x - y)
+#[inline]
+pub fn sub<E: Element>(a: &[E], b: &[E], out: &mut [E]) -> Result<()> {
+    elementwise(a, b, out, |x, y| x - y)
 }
 
 /// `a * b`, element by element.
-pub fn mul<E: Element>(a: &[E], b: &[E]) -> Result<Vec<E>> {
-    let result = elementwise(a, b, |x, y| x * y)?;
-    let is_zero = |x: &E| x.widen() == 0.0;
-    let vanished = |((z, x), y): ((&E, &E), &E)| is_zero(z) && !is_zero(x) && !is_zero(y);
-    if result.iter().zip(a).zip(b).any(vanished) {
+#[inline]
+pub fn mul<E: Element>(a: &[E], b: &[E], out: &mut [E]) -> Result<()> {
+    elementwise(a, b, out, |x, y| x * y)?;
+    let zero = E::default();
+    let vanished = |((z, x), y): ((&E, &E), &E)| (*z == zero) & (*x != zero) & (*y != zero);
+    if out.iter().zip(a).zip(b).fold(false, |any, each| any | vanished(each)) {
         return Err(Error::new(Kind::NumericRange, "value out of range: underflow"));
     }
-    Ok(result)
+    Ok(())
+}
+
+/// The dimensions of `a`'s elements, then `b`'s.
+pub fn concat_dims<E: Element>(a: &[E], b: &[E]) -> Result<usize> {
+    let dims = a.len() + b.len();
+    check_dims::<E>(dims)?;
+    Ok(dims)
 }
 
 /// `a`'s elements, then `b`'s.
-pub fn concat<E: Element>(a: &[E], b: &[E]) -> Result<Vec<E>> {
-    check_dims::<E>(a.len() + b.len())?;
-    Ok([a, b].concat())
+pub fn concat<E: Element>(a: &[E], b: &[E], out: &mut [E]) {
+    let (first, second) = out.split_at_mut(a.len());
+    first.copy_from_slice(a);
+    second.copy_from_slice(b);
 }
 
 /// `count` elements from the 1-based `start`; what lies outside is left out, as by `substring`.
@@ -155,52 +186,63 @@ pub fn subvector<E: Element>(a: &[E], start: i32, count: i32) -> Result<&[E]> {
 }
 
 /// Euclidean norm.
+#[inline]
 pub fn norm<E: Element>(a: &[E]) -> f64 {
     E::norm_squared(a).sqrt()
 }
 
 /// `a` with norm 1; a zero vector stays zero.
-pub fn l2_normalize<E: Element>(a: &[E]) -> Result<Vec<E>> {
+#[inline]
+pub fn l2_normalize<E: Element>(a: &[E], out: &mut [E]) -> Result<()> {
     let norm = norm(a);
     if norm == 0.0 {
-        return Ok(vec![E::default(); a.len()]);
+        out.fill(E::default());
+        return Ok(());
     }
-    checked(E::combine(a, a, |x, _| (f64::from(x) / norm) as f32))
+    E::combine(a, a, out, |x, _| (f64::from(x) / norm) as f32);
+    check_overflow(out)
 }
 
 /// One bit per element, first element highest: is it positive?
-pub fn binary_quantize<E: Element>(a: &[E]) -> Vec<u8> {
-    let byte = |c: &[E]| {
-        c.iter().zip((0..8).rev()).fold(0, |byte, (x, bit)| byte | u8::from(x.widen() > 0.0) << bit)
-    };
-    a.chunks(8).map(byte).collect()
+pub fn binary_quantize<E: Element>(a: &[E], bytes: &mut [u8]) {
+    let zero = E::default();
+    let quantize =
+        |c: &[E]| c.iter().zip((0..8).rev()).fold(0, |byte, (x, bit)| byte | u8::from(*x > zero) << bit);
+    for (byte, elements) in bytes.iter_mut().zip(a.chunks(8)) {
+        *byte = quantize(elements);
+    }
 }
 
 // Distances: accumulated in f32, so that large values overflow to infinity
 
 /// Squared Euclidean distance.
+#[inline]
 pub fn l2_squared_distance<E: Element>(a: &[E], b: &[E]) -> Result<f64> {
     check_same_dims(a, b)?;
     Ok(f64::from(E::l2_squared(a, b)))
 }
 
 /// Euclidean distance.
+#[inline]
 pub fn l2_distance<E: Element>(a: &[E], b: &[E]) -> Result<f64> {
     Ok(l2_squared_distance(a, b)?.sqrt())
 }
 
 /// Inner product.
+#[inline]
 pub fn inner_product<E: Element>(a: &[E], b: &[E]) -> Result<f64> {
     check_same_dims(a, b)?;
     Ok(f64::from(E::inner_product(a, b)))
 }
 
 /// Negative inner product.
+#[inline]
 pub fn negative_inner_product<E: Element>(a: &[E], b: &[E]) -> Result<f64> {
     Ok(-inner_product(a, b)?)
 }
 
 /// One minus the cosine of the angle; NaN where a norm is zero or overflows.
+#[inline]
 pub fn cosine_distance<E: Element>(a: &[E], b: &[E]) -> Result<f64> {
     check_same_dims(a, b)?;
     let (product, a2, b2) = E::cosine_sums(a, b);
@@ -208,6 +250,7 @@ pub fn cosine_distance<E: Element>(a: &[E], b: &[E]) -> Result<f64> {
 }
 
 /// The cosine distance from the three sums of products.
+#[inline]
 pub fn cosine(product: f32, a2: f32, b2: f32) -> f64 {
     let similarity = f64::from(product) / (f64::from(a2) * f64::from(b2)).sqrt();
     1.0 - similarity.clamp(-1.0, 1.0)
@@ -219,6 +262,7 @@ pub fn spherical_distance<E: Element>(a: &[E], b: &[E]) -> Result<f64> {
 }
 
 /// Sum of the absolute differences.
+#[inline]
 pub fn l1_distance<E: Element>(a: &[E], b: &[E]) -> Result<f64> {
     check_same_dims(a, b)?;
     Ok(f64::from(E::l1(a, b)))
@@ -264,8 +308,10 @@ pub fn combine(a: &[f64], b: &[f64]) -> Result<Vec<f64>> {
 /// The average; none without rows.
 pub fn average<E: Element>(state: &[f64]) -> Result<Option<Vec<E>>> {
     let Some((rows, sums)) = state.split_first().filter(|(rows, _)| **rows != 0.0) else { return Ok(None) };
-    let numbers: Vec<f32> = sums.iter().map(|sum| (sum / rows) as f32).collect();
-    from_numbers(&numbers, -1).map(Some)
+    check_dims::<E>(sums.len())?;
+    let mut elements = vec![E::default(); sums.len()];
+    put_numbers(sums.iter().map(|sum| (sum / rows) as f32), &mut elements)?;
+    Ok(Some(elements))
 }
 
 #[cfg(test)]

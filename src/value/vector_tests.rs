@@ -1,9 +1,17 @@
 use super::*;
 use crate::value::limits::typmod_in;
+use half::f16;
 
 fn message<T: std::fmt::Debug>(result: Result<T>) -> (Kind, String) {
     let error = result.unwrap_err();
     (error.kind, error.message)
+}
+
+/// A new vector of so many elements that `fill` writes.
+fn filled<E: Element>(dims: usize, fill: impl FnOnce(&mut [E]) -> Result<()>) -> Result<Vec<E>> {
+    let mut elements = vec![E::default(); dims];
+    fill(&mut elements)?;
+    Ok(elements)
 }
 
 #[test]
@@ -27,7 +35,9 @@ fn limits() {
 
 #[test]
 fn binary_form() {
-    let bytes = encode(&[1.0, 2.5]);
+    let mut bytes = [7; 12];
+    assert_eq!(encoded_size(&[1.0f32, 2.5]), bytes.len());
+    encode(&[1.0f32, 2.5], &mut bytes);
     assert_eq!(bytes, [0, 2, 0, 0, 0x3f, 0x80, 0, 0, 0x40, 0x20, 0, 0]);
     assert_eq!(check_binary_header::<f32>(2, 0, -1), Ok(2));
     assert_eq!(decode_elements::<f32>(&bytes[4..]), Ok(vec![1.0, 2.5]));
@@ -55,17 +65,54 @@ fn order_is_by_elements_then_dimensions() {
 
 #[test]
 fn arithmetic() {
-    assert_eq!(add(&[1.0, 2.0], &[3.0, 4.0]), Ok(vec![4.0, 6.0]));
-    assert_eq!(sub(&[1.0, 2.0], &[3.0, 5.0]), Ok(vec![-2.0, -3.0]));
-    assert_eq!(mul(&[1.0, 2.0], &[3.0, 0.0]), Ok(vec![3.0, 0.0]));
-    for result in [add(&[3e38], &[3e38]), sub(&[-3e38], &[3e38]), mul(&[1e37], &[1e37])] {
+    type Operator<E> = fn(&[E], &[E], &mut [E]) -> Result<()>;
+    fn of<E: Element>(operator: Operator<E>, a: &[E], b: &[E]) -> Result<Vec<E>> {
+        filled(a.len(), |out| operator(a, b, out))
+    }
+    assert_eq!(of(add, &[1.0, 2.0], &[3.0, 4.0]), Ok(vec![4.0, 6.0]));
+    assert_eq!(of(sub, &[1.0, 2.0], &[3.0, 5.0]), Ok(vec![-2.0, -3.0]));
+    assert_eq!(of(mul, &[1.0, 2.0], &[3.0, 0.0]), Ok(vec![3.0, 0.0]));
+    for result in [of(add, &[3e38], &[3e38]), of(sub, &[-3e38], &[3e38]), of(mul, &[1e37], &[1e37])] {
         assert_eq!(message(result), (Kind::NumericRange, "value out of range: overflow".into()));
     }
     let underflow = (Kind::NumericRange, "value out of range: underflow".into());
-    assert_eq!(message(mul(&[1e-37], &[1e-37])), underflow);
-    assert_eq!(message(add(&[1.0], &[1.0, 2.0])).1, "different vector dimensions 1 and 2");
-    assert_eq!(concat(&[1.0], &[2.0, 3.0]), Ok(vec![1.0, 2.0, 3.0]));
-    assert_eq!(message(concat(&[0.0; 8001], &[0.0; 8000])).0, Kind::LimitExceeded);
+    assert_eq!(message(of(mul, &[1e-37], &[1e-37])), underflow);
+    assert_eq!(message(of(add, &[1.0], &[1.0, 2.0])).1, "different vector dimensions 1 and 2");
+    assert_eq!(concat_dims(&[1.0], &[2.0, 3.0]), Ok(3));
+    let mut both = [0.0; 3];
+    concat(&[1.0], &[2.0, 3.0], &mut both);
+    assert_eq!(both, [1.0, 2.0, 3.0]);
+    assert_eq!(message(concat_dims(&[0.0; 8001], &[0.0; 8000])).0, Kind::LimitExceeded);
+}
+
+#[test]
+fn halves_are_computed_in_parts() {
+    for dims in [1, 63, 64, 65, 200] {
+        let a: Vec<f16> = (0..dims).map(|i| f16::from_f32(i as f32 * 0.37 - 20.0)).collect();
+        let b: Vec<f16> = (0..dims).map(|i| f16::from_f32(i as f32 * -0.11)).collect();
+        let each = |f: fn(f32, f32) -> f32| {
+            a.iter().zip(&b).map(|(x, y)| f16::from_f32(f(x.to_f32(), y.to_f32()))).collect::<Vec<f16>>()
+        };
+        assert_eq!(filled(dims, |out| add(&a, &b, out)), Ok(each(|x, y| x + y)));
+        assert_eq!(filled(dims, |out| mul(&a, &b, out)), Ok(each(|x, y| x * y)));
+        assert_eq!(filled(dims, |out| put_numbers(a.iter().map(|x| x.to_f32()), out)), Ok(a.clone()));
+        let wide: Vec<f32> = a.iter().map(|x| x.to_f32()).collect();
+        assert_eq!(filled(dims, |out| put_slice(&wide, out)), Ok(a.clone()));
+        let squares: f64 = a.iter().map(|x| f64::from(x.to_f32()).powi(2)).sum();
+        assert!((norm(&a) - squares.sqrt()).abs() <= 1e-12 * squares.sqrt(), "{dims}");
+    }
+}
+
+#[test]
+fn numbers_from_elsewhere_are_checked() {
+    let put = |numbers: &[f32]| {
+        message(filled::<f16>(numbers.len(), |out| put_numbers(numbers.iter().copied(), out)))
+    };
+    let range = "\"65520\" is out of range for type halfvec";
+    assert_eq!(put(&[1.0, 65_520.0]), (Kind::NumericRange, range.into()));
+    assert_eq!(put(&[f32::NAN, 65_520.0]).1, range);
+    assert_eq!(put(&[1.0, f32::NAN, f32::INFINITY]).1, "NaN not allowed in halfvec");
+    assert_eq!(put(&[1.0, f32::INFINITY, f32::NAN]).1, "infinite value not allowed in halfvec");
 }
 
 #[test]
@@ -91,14 +138,16 @@ fn parts() {
 fn norms() {
     assert_eq!(norm(&[3.0, 4.0]), 5.0);
     assert_eq!(norm(&[3e37, 4e37]), f64::from(3e37f32).hypot(f64::from(4e37f32)));
-    assert_eq!(l2_normalize(&[3.0, 4.0]), Ok(vec![0.6, 0.8]));
-    assert_eq!(l2_normalize(&[0.0, 0.0]), Ok(vec![0.0, 0.0]));
-    assert_eq!(l2_normalize(&[3e38]), Ok(vec![1.0]));
+    let unit = |a: &[f32]| filled(a.len(), |out| l2_normalize(a, out));
+    assert_eq!(unit(&[3.0, 4.0]), Ok(vec![0.6, 0.8]));
+    assert_eq!(unit(&[0.0, -0.0]), Ok(vec![0.0, 0.0]));
+    assert_eq!(unit(&[3e38]), Ok(vec![1.0]));
 }
 
 #[test]
 fn quantized_bits() {
-    let bits = binary_quantize(&[1.0, 0.0, -1.0, 0.5, -0.0, 2.0, 3.0, -4.0, 1.0, -1.0]);
+    let mut bits = [0; 2];
+    binary_quantize(&[1.0, 0.0, -1.0, 0.5, -0.0, 2.0, 3.0, -4.0, 1.0, -1.0], &mut bits);
     assert_eq!(bits, [0b1001_0110, 0b1000_0000]);
 }
 

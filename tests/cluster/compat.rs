@@ -4,7 +4,7 @@ use crate::harness::{Server, major};
 use std::process::Command;
 
 /// A server and where it finds the extension.
-struct Compat {
+pub struct Compat {
     server: Server,
     place: String,
 }
@@ -24,7 +24,7 @@ impl Drop for Compat {
 }
 
 /// A server on which `CREATE EXTENSION vector` finds ours, though pgvector may be installed.
-fn server(name: &str) -> Compat {
+pub fn server(name: &str) -> Compat {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/install_compat.sh");
     let pg_config = std::env::var("VECTOR_SEARCH_PG_CONFIG").unwrap();
     let mut install = Command::new(script);

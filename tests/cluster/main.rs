@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 mod cancel;
+mod catalog;
 mod compat;
 mod concurrency;
 mod crash;

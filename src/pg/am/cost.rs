@@ -31,10 +31,24 @@ struct Prices {
     distance: f64,
 }
 
+type Estimate = unsafe extern "C-unwind" fn(
+    *mut pg_sys::PlannerInfo,
+    *mut pg_sys::IndexPath,
+    f64,
+    *mut pg_sys::Cost,
+    *mut pg_sys::Cost,
+    *mut pg_sys::Selectivity,
+    *mut f64,
+    *mut f64,
+);
+
+/// The one address of `amcostestimate`, by which the planner's descriptions of our indexes are known.
+pub static ESTIMATE: Estimate = amcostestimate;
+
 /// Estimates a scan.
 #[pg_guard]
 #[allow(clippy::too_many_arguments)]
-pub unsafe extern "C-unwind" fn amcostestimate(
+unsafe extern "C-unwind" fn amcostestimate(
     root: *mut pg_sys::PlannerInfo,
     path: *mut pg_sys::IndexPath,
     _loop_count: f64,

@@ -131,10 +131,11 @@ unsafe fn find_threshold(scan: *mut pg_sys::IndexScanState) -> *mut pg_sys::Expr
         let state = &raw mut (*scan).ss.ps;
         let plan = (*state).plan.cast::<pg_sys::IndexScan>();
         let orders = PgList::<pg_sys::Node>::from_pg((*plan).indexorderbyorig);
-        let bound = orders.get_ptr(0).and_then(|order| first_bound((*plan).scan.plan.qual, order));
-        let Some(bound) = bound else { return std::ptr::null_mut() };
         let mut memory = PgMemoryContexts::For((*(*state).state).es_query_cxt);
-        memory.switch_to(|_| pg_sys::ExecInitExpr(bound.cast(), state))
+        memory.switch_to(|_| {
+            let bound = orders.get_ptr(0).and_then(|order| first_bound((*plan).scan.plan.qual, order));
+            bound.map_or(std::ptr::null_mut(), |bound| pg_sys::ExecInitExpr(bound.cast(), state))
+        })
     }
 }
 

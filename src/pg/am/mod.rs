@@ -7,7 +7,9 @@ mod functions;
 mod heap;
 mod insert;
 mod limit;
+mod monotone;
 mod opclass;
+mod order;
 mod recalibrate;
 mod recall;
 mod scan;
@@ -28,6 +30,7 @@ use crate::ivf::directory::Directory;
 /// Set-up at library load.
 pub fn init() {
     limit::install_hook();
+    order::install_hook();
 }
 
 /// The one strategy of the classes for vectors: ordering by distance.
@@ -73,7 +76,7 @@ fn routine(options: super::options::AmOptions) -> Internal {
     am.aminsert = Some(insert::aminsert);
     am.ambulkdelete = Some(vacuum::ambulkdelete);
     am.amvacuumcleanup = Some(vacuum::amvacuumcleanup);
-    am.amcostestimate = Some(cost::amcostestimate);
+    am.amcostestimate = Some(cost::ESTIMATE);
     am.amoptions = Some(options);
     am.ambuildphasename = Some(build::ambuildphasename);
     am.amvalidate = Some(validate::amvalidate);

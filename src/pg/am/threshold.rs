@@ -1,14 +1,20 @@
 //! Distance thresholds: a filter `embedding <-> $1 < r` above a scan in the order of `embedding <-> $1` says where
-//! the scan may end.
+//! the scan may end, and so does `1 - (embedding <=> $1) > r`.
 
 use pgrx::{FromDatum, PgList, pg_sys};
+
+use super::monotone::{is_fixed, step};
 
 /// `<` and `<=` of float8, and their commutators `>` and `>=` (pg_operator.dat).
 const LESS: [u32; 2] = [672, 673];
 const GREATER: [u32; 2] = [674, 675];
 
+/// Share by which a bound is widened, for what rounding may have made of it; the filter itself is evaluated in any case.
+const SLACK: f64 = 1e-9;
+
 /// The bound `r` in a clause `d < r`, `d <= r`, `r > d` or `r >= d`, where `d` is `order`, the one expression that a
-/// scan is ordered by. `None` for other clauses, or if the bound depends on the row.
+/// scan is ordered by, or what `r` must be in such a clause if the clause compares what grows or falls with `d`. `None` for
+/// other clauses, or if the bound depends on the row.
 ///
 /// # Safety
 /// Both are expressions of one scan, of the planner's or of the plan.
@@ -18,13 +24,24 @@ pub unsafe fn bound(clause: *mut pg_sys::Node, order: *mut pg_sys::Node) -> Opti
         let clause = operation(clause)?;
         let (left, right) = arguments(clause)?;
         let operator = (*clause).opno.to_u32();
-        let (distance, bound) = match operator {
+        let (less, greater) = match operator {
             _ if LESS.contains(&operator) => (left, right),
             _ if GREATER.contains(&operator) => (right, left),
             _ => return None,
         };
-        let fixed = !pg_sys::contain_var_clause(bound) && !pg_sys::contain_volatile_functions(bound);
-        (fixed && is_same(distance, order)).then_some(bound)
+        // Which side has the distance; is it bounded from above?
+        let (mut side, mut bound, mut above) = match (is_fixed(greater), is_fixed(less)) {
+            (true, _) => (less, greater, true),
+            (_, true) => (greater, less, false),
+            _ => return None,
+        };
+        while !is_same(side, order) {
+            let step = step(side)?;
+            bound = step.undone(bound)?;
+            side = step.varies;
+            above ^= step.falls;
+        }
+        above.then_some(bound)
     }
 }
 
@@ -54,7 +71,8 @@ pub unsafe fn evaluate(bound: *mut pg_sys::ExprState, context: *mut pg_sys::Expr
         let Some(evaluate) = (*bound).evalfunc else { return f64::INFINITY };
         let mut null = false;
         let datum = pg_sys::ffi::pg_guard_ffi_boundary(|| evaluate(bound, context, &raw mut null));
-        f64::from_datum(datum, null).filter(|value| !value.is_nan()).unwrap_or(f64::INFINITY)
+        let value = f64::from_datum(datum, null).filter(|value| !value.is_nan()).unwrap_or(f64::INFINITY);
+        value + (value.abs() + 1.0) * SLACK
     }
 }
 

@@ -6,8 +6,11 @@ use pgrx::{FromDatum, direct_function_call, pg_sys};
 
 use crate::error::{self, Error, Kind};
 use crate::pg::error::raise;
+use crate::pg::memory::allocate;
 use crate::pg::varlena::Vector;
+use crate::value::Element;
 use crate::value::limits::check_typmod;
+use crate::value::vector::{put_numbers, put_slice};
 
 /// Start of the elements of a one-dimensional array without nulls: header, dimension, lower bound, aligned.
 const HEADER: usize = (size_of::<pg_sys::ArrayType>() + 2 * size_of::<i32>()).next_multiple_of(8);
@@ -87,16 +90,22 @@ impl Array {
 
     /// A one-dimensional array in the current memory context.
     pub fn new<T: Plain>(elements: &[T]) -> Self {
-        let size = HEADER + size_of_val(elements);
-        // SAFETY: palloc0 returns maxaligned memory of `size` bytes or raises; the elements follow the header.
+        Self::filled(elements.len(), |to: &mut [T]| to.copy_from_slice(elements))
+    }
+
+    /// A one-dimensional array in the current memory context, whose elements, at first zeros, `fill` writes.
+    pub fn filled<T: Plain>(count: usize, fill: impl FnOnce(&mut [T])) -> Self {
+        let size = HEADER + count * size_of::<T>();
+        let memory = allocate(size);
+        // SAFETY: the memory is maxaligned and nobody else's yet; the elements follow the header and may be zeros.
         unsafe {
-            let header = pg_sys::palloc0(size).cast::<pg_sys::ArrayType>();
+            memory.write_bytes(0, size);
+            let header = memory.cast::<pg_sys::ArrayType>();
             pgrx::set_varsize_4b(header.cast(), size as i32);
             (*header).ndim = 1;
             (*header).elemtype = T::OID;
-            header.add(1).cast::<[i32; 2]>().write([elements.len() as i32, 1]);
-            let to = header.cast::<u8>().add(HEADER).cast::<T>();
-            to.copy_from_nonoverlapping(elements.as_ptr(), elements.len());
+            header.add(1).cast::<[i32; 2]>().write([count as i32, 1]);
+            fill(std::slice::from_raw_parts_mut(memory.add(HEADER).cast::<T>(), count));
             Self { header }
         }
     }
@@ -194,22 +203,40 @@ impl Array {
         datums.iter().map(|n| real(n).unwrap_or_default()).collect()
     }
 
-    /// The numbers of an array that is to become a value of `typmod` dimensions, as `real`.
-    pub fn numbers(
-        mut self,
+    /// How many numbers it has, if it may become a value of `typmod` dimensions.
+    pub fn check_numbers(
+        &self,
         check: impl Fn(usize) -> error::Result<()>,
         typmod: i32,
-    ) -> error::Result<Vec<f32>> {
+    ) -> error::Result<usize> {
         self.check_flat()?;
-        check(self.len())?;
-        check_typmod(typmod, self.len())?;
-        Ok(match self.element_type() {
-            pg_sys::INT4OID => self.elements::<i32>().iter().map(|x| *x as f32).collect(),
-            pg_sys::FLOAT4OID => self.elements::<f32>().to_vec(),
-            pg_sys::FLOAT8OID => self.elements::<f64>().iter().map(|x| *x as f32).collect(),
-            pg_sys::NUMERICOID => self.numerics(),
-            _ => return Err(Error::new(Kind::Data, "unsupported array type")),
-        })
+        let count = self.len();
+        check(count)?;
+        check_typmod(typmod, count)?;
+        Ok(count)
+    }
+
+    /// Puts the numbers of a checked array into as many elements.
+    pub fn put_numbers<E: Element>(&mut self, out: &mut [E]) -> error::Result<()> {
+        match self.element_type() {
+            pg_sys::INT4OID => put_numbers(self.elements::<i32>().iter().map(|x| *x as f32), out),
+            pg_sys::FLOAT4OID => put_slice(self.elements(), out),
+            pg_sys::FLOAT8OID => put_numbers(self.elements::<f64>().iter().map(|x| *x as f32), out),
+            pg_sys::NUMERICOID => put_slice(&self.numerics(), out),
+            _ => Err(unsupported()),
+        }
+    }
+
+    /// The same, whatever they are: NaN and infinities too.
+    pub fn put_any_numbers(&mut self, out: &mut [f32]) -> error::Result<()> {
+        match self.element_type() {
+            pg_sys::INT4OID => f32::put(self.elements::<i32>().iter().map(|x| *x as f32), out),
+            pg_sys::FLOAT4OID => out.copy_from_slice(self.elements()),
+            pg_sys::FLOAT8OID => f32::put(self.elements::<f64>().iter().map(|x| *x as f32), out),
+            pg_sys::NUMERICOID => out.copy_from_slice(&self.numerics()),
+            _ => return Err(unsupported()),
+        }
+        Ok(())
     }
 
     /// The type modifiers in a `cstring[]`, as integers (or Postgres' error).
@@ -241,6 +268,10 @@ impl Array {
         }
         Err(Error::new(Kind::Internal, format!("{caller}: expected state array")))
     }
+}
+
+fn unsupported() -> Error {
+    Error::new(Kind::Data, "unsupported array type")
 }
 
 impl FromDatum for Array {

@@ -1,7 +1,5 @@
 //! The functions over core's type `bit` (sql/bit.sql).
 
-use pgrx::prelude::*;
-
 use super::call::sql_functions;
 use crate::pg::error::OrRaise;
 use crate::pg::varlena::BitString;

@@ -1,10 +1,37 @@
 //! How SQL calls the functions that run once for each row.
 //!
 //! `#[pg_extern]` takes 40 ns to unpack arguments and to hand back an answer, more than most distances take. What is
-//! called that often is declared by [`sql_functions!`] instead: strict functions of plain types, guarded by the same
-//! `#[pg_guard]`, under the names that `#[pg_extern]` would give them (fmgr.h, version-1 calling convention).
+//! called that often is declared by [`sql_functions!`] instead: strict functions of plain types, under the names that
+//! `#[pg_extern]` would give them (fmgr.h, version-1 calling convention). [`guarded`] is `#[pg_guard]` for them.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use pgrx::pg_sys;
+use pgrx::pg_sys::submodules::panic::pgrx_extern_c_guard;
+
+/// Runs a function's body. A panic, which is also how errors get here, becomes a PostgreSQL ERROR.
+///
+/// `#[pg_guard]` does the same by calls that do not inline; what is rare is left to it.
+///
+/// # Safety
+/// As for `#[pg_guard]`: the caller is called by Postgres and holds nothing that is to be dropped.
+#[inline(always)]
+pub unsafe fn guarded(body: impl FnOnce() -> pg_sys::Datum) -> pg_sys::Datum {
+    // What a panic leaves behind is dropped while it unwinds, and the transaction ends.
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(answer) => answer,
+        // SAFETY: the caller's promise is passed on.
+        Err(panic) => unsafe { raise(panic) },
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn raise(panic: Box<dyn Any + Send>) -> pg_sys::Datum {
+    // SAFETY: the panic is all that this holds, and it goes to the guard.
+    unsafe { pgrx_extern_c_guard(move || resume_unwind(panic)) }
+}
 
 use super::array::Array;
 use super::text::Text;
@@ -20,6 +47,7 @@ pub trait Argument {
 }
 
 impl<L: Layout> Argument for Value<L> {
+    #[inline]
     unsafe fn take(datum: pg_sys::Datum) -> Self {
         // SAFETY: the caller vouches for the datum.
         unsafe { Self::from_raw(datum) }
@@ -27,6 +55,7 @@ impl<L: Layout> Argument for Value<L> {
 }
 
 impl Argument for Array {
+    #[inline]
     unsafe fn take(datum: pg_sys::Datum) -> Self {
         // SAFETY: the caller vouches for the datum.
         unsafe { Self::from_raw(datum) }
@@ -34,18 +63,21 @@ impl Argument for Array {
 }
 
 impl Argument for i32 {
+    #[inline]
     unsafe fn take(datum: pg_sys::Datum) -> Self {
         datum.value() as Self
     }
 }
 
 impl Argument for i64 {
+    #[inline]
     unsafe fn take(datum: pg_sys::Datum) -> Self {
         datum.value() as Self
     }
 }
 
 impl Argument for bool {
+    #[inline]
     unsafe fn take(datum: pg_sys::Datum) -> Self {
         datum.value() & 0xff != 0
     }
@@ -58,42 +90,49 @@ pub trait Answer {
 }
 
 impl<L: Layout> Answer for Value<L> {
+    #[inline]
     fn give(self) -> pg_sys::Datum {
         self.into_raw()
     }
 }
 
 impl Answer for Array {
+    #[inline]
     fn give(self) -> pg_sys::Datum {
         self.into_raw()
     }
 }
 
 impl Answer for Text {
+    #[inline]
     fn give(self) -> pg_sys::Datum {
         self.into_raw()
     }
 }
 
 impl Answer for f64 {
+    #[inline]
     fn give(self) -> pg_sys::Datum {
         pg_sys::Datum::from(self.to_bits())
     }
 }
 
 impl Answer for i32 {
+    #[inline]
     fn give(self) -> pg_sys::Datum {
         pg_sys::Datum::from(self)
     }
 }
 
 impl Answer for i64 {
+    #[inline]
     fn give(self) -> pg_sys::Datum {
         pg_sys::Datum::from(self)
     }
 }
 
 impl Answer for bool {
+    #[inline]
     fn give(self) -> pg_sys::Datum {
         pg_sys::Datum::from(self)
     }
@@ -106,23 +145,23 @@ macro_rules! sql_functions {
         const _: () = {
             fn $name($($argument: $type),*) -> $answer $body
 
-            #[pg_guard]
             #[unsafe(export_name = concat!(stringify!($name), "_wrapper"))]
             unsafe extern "C-unwind" fn call(info: pgrx::pg_sys::FunctionCallInfo) -> pgrx::pg_sys::Datum {
                 const COUNT: usize = [$(stringify!($argument)),*].len();
-                // SAFETY: the server passes as many arguments as the function is declared with, of those types, none
-                // of them null.
-                let answer = unsafe {
-                    let mut arguments = (*info).args.as_slice(COUNT).iter();
-                    $(
-                        let $argument = match arguments.next() {
-                            Some(argument) => <$type as $crate::pg::types::call::Argument>::take(argument.value),
-                            None => return pgrx::pg_sys::Datum::null(),
-                        };
-                    )*
-                    $name($($argument),*)
-                };
-                $crate::pg::types::call::Answer::give(answer)
+                // SAFETY: called by the server. It passes as many arguments as the function is declared with, of those
+                // types, none of them null.
+                unsafe {
+                    $crate::pg::types::call::guarded(|| {
+                        let mut arguments = (*info).args.as_slice(COUNT).iter();
+                        $(
+                            let $argument = match arguments.next() {
+                                Some(argument) => <$type as $crate::pg::types::call::Argument>::take(argument.value),
+                                None => return pgrx::pg_sys::Datum::null(),
+                            };
+                        )*
+                        $crate::pg::types::call::Answer::give($name($($argument),*))
+                    })
+                }
             }
 
             #[unsafe(export_name = concat!("pg_finfo_", stringify!($name), "_wrapper"))]

@@ -1,7 +1,6 @@
 //! Casts between the types and arrays (sql/casts.sql).
 
 use half::f16;
-use pgrx::prelude::*;
 
 use super::array::Array;
 use super::call::sql_functions;
@@ -9,7 +8,7 @@ use super::dense;
 use crate::pg::error::OrRaise;
 use crate::pg::varlena::{HalfVector, SparseVector, Vector};
 use crate::value::limits::check_typmod;
-use crate::value::{Element, sparse, vector};
+use crate::value::{Element, sparse};
 
 // To the dimensions declared
 
@@ -42,8 +41,10 @@ sql_functions! {
     }
 
     fn array_to_sparsevec(array: Array, typmod: i32, _explicit: bool) -> SparseVector {
-        let numbers = array.numbers(sparse::check_dims, typmod).or_raise();
-        SparseVector::new(&sparse::from_numbers(&numbers, typmod).or_raise())
+        let mut array = array;
+        let mut numbers = vec![0.0; array.check_numbers(sparse::check_dims, typmod).or_raise()];
+        array.put_any_numbers(&mut numbers).or_raise();
+        dense::sparse_of(&numbers, sparse::check_numbers(&numbers).or_raise())
     }
 
     fn vector_to_float4(a: Vector, _typmod: i32, _explicit: bool) -> Array {
@@ -51,7 +52,7 @@ sql_functions! {
     }
 
     fn halfvec_to_float4(a: HalfVector, _typmod: i32, _explicit: bool) -> Array {
-        Array::new(f16::widen_all(&a, &mut Vec::new()))
+        Array::filled(a.len(), |numbers: &mut [f32]| f16::widen_to(&a, numbers))
     }
 }
 
@@ -59,27 +60,31 @@ sql_functions! {
 
 sql_functions! {
     fn vector_to_halfvec(a: Vector, typmod: i32, _explicit: bool) -> HalfVector {
-        HalfVector::new(&vector::from_numbers(&a, typmod).or_raise())
+        dense::converted(&a, typmod)
     }
 
     fn halfvec_to_vector(a: HalfVector, typmod: i32, _explicit: bool) -> Vector {
         check_typmod(typmod, a.len()).or_raise();
-        Vector::new(f16::widen_all(&a, &mut Vec::new()))
+        let widen = |out: &mut [f32]| {
+            f16::widen_to(&a, out);
+            Ok(())
+        };
+        Vector::filled(a.len(), widen).or_raise()
     }
 
     fn vector_to_sparsevec(a: Vector, typmod: i32, _explicit: bool) -> SparseVector {
-        SparseVector::new(&sparse::from_dense(&a, typmod).or_raise())
+        dense::to_sparse(&a, typmod)
     }
 
     fn halfvec_to_sparsevec(a: HalfVector, typmod: i32, _explicit: bool) -> SparseVector {
-        SparseVector::new(&sparse::from_dense(&a, typmod).or_raise())
+        dense::to_sparse(&a, typmod)
     }
 
     fn sparsevec_to_vector(a: SparseVector, typmod: i32, _explicit: bool) -> Vector {
-        Vector::new(&sparse::to_dense(a.view(), typmod).or_raise())
+        dense::from_sparse(&a, typmod)
     }
 
     fn sparsevec_to_halfvec(a: SparseVector, typmod: i32, _explicit: bool) -> HalfVector {
-        HalfVector::new(&sparse::to_dense(a.view(), typmod).or_raise())
+        dense::from_sparse(&a, typmod)
     }
 }

@@ -8,8 +8,9 @@ use super::array::Array;
 use super::text::Text;
 use crate::error::{Error, Kind, Result};
 use crate::pg::error::{OrRaise, raise, soft};
-use crate::pg::varlena::{Dense, Value};
-use crate::value::{Element, text, vector};
+use crate::pg::varlena::{Dense, SparseVector, Value};
+use crate::value::limits::check_typmod;
+use crate::value::{Element, sparse, text, vector};
 
 /// What a parser returns, or `None` where the caller collects errors.
 pub fn parsed<T>(result: Result<T>, fcinfo: pg_sys::FunctionCallInfo) -> Option<T> {
@@ -94,7 +95,42 @@ pub fn average<E: Element>(mut state: Array, caller: &str) -> Option<Value<Dense
     average.map(|elements| Value::<Dense<E>>::new(&elements))
 }
 
-pub fn from_array<E: Element>(array: Array, typmod: i32) -> Value<Dense<E>> {
-    let numbers = array.numbers(vector::check_dims::<E>, typmod).or_raise();
-    Value::<Dense<E>>::new(&vector::from_numbers::<E>(&numbers, typmod).or_raise())
+pub fn concat<E: Element>(a: &[E], b: &[E]) -> Value<Dense<E>> {
+    let dims = vector::concat_dims(a, b).or_raise();
+    let fill = |out: &mut [E]| {
+        vector::concat(a, b, out);
+        Ok(())
+    };
+    Value::<Dense<E>>::filled(dims, fill).or_raise()
+}
+
+pub fn from_array<E: Element>(mut array: Array, typmod: i32) -> Value<Dense<E>> {
+    let dims = array.check_numbers(vector::check_dims::<E>, typmod).or_raise();
+    Value::<Dense<E>>::filled(dims, |out| array.put_numbers(out)).or_raise()
+}
+
+/// The same numbers as elements of another type.
+pub fn converted<E: Element>(numbers: &[f32], typmod: i32) -> Value<Dense<E>> {
+    check_typmod(typmod, numbers.len()).or_raise();
+    Value::<Dense<E>>::filled(numbers.len(), |out| vector::put_slice(numbers, out)).or_raise()
+}
+
+/// All elements of a sparse vector.
+pub fn from_sparse<E: Element>(a: &SparseVector, typmod: i32) -> Value<Dense<E>> {
+    let dims = sparse::dense_dims::<E>(a.view(), typmod).or_raise();
+    Value::<Dense<E>>::filled(dims, |out| sparse::to_dense(a.view(), out)).or_raise()
+}
+
+/// The elements other than zero of a vector of the dimensions demanded.
+pub fn to_sparse<E: Element>(a: &[E], typmod: i32) -> SparseVector {
+    check_typmod(typmod, a.len()).or_raise();
+    let mut buffer = Vec::new();
+    let numbers = E::widen_all(a, &mut buffer);
+    sparse_of(numbers, sparse::count(numbers))
+}
+
+/// The numbers other than zero, of which there are so many.
+pub fn sparse_of(numbers: &[f32], count: usize) -> SparseVector {
+    let fill = |indices: &mut [i32], values: &mut [f32]| sparse::gather(numbers, indices, values);
+    SparseVector::filled(numbers.len(), count, fill)
 }

@@ -44,7 +44,7 @@ fn halfvec_recv(message: Internal, _element: pg_sys::Oid, typmod: i32) -> HalfVe
 
 sql_functions! {
     fn halfvec_send(a: HalfVector) -> Bytes {
-        Bytes::new(&vector::encode(&a))
+        Bytes::filled(vector::encoded_size(&a), |bytes| vector::encode(&a, bytes))
     }
 }
 
@@ -88,11 +88,11 @@ sql_functions! {
     }
 
     fn halfvec_l2_normalize(a: HalfVector) -> HalfVector {
-        HalfVector::new(&vector::l2_normalize(&a).or_raise())
+        HalfVector::filled(a.len(), |out| vector::l2_normalize(&a, out)).or_raise()
     }
 
     fn halfvec_binary_quantize(a: HalfVector) -> BitString {
-        BitString::new(&vector::binary_quantize(&a), a.len())
+        BitString::filled(a.len(), |bytes| vector::binary_quantize(&a, bytes))
     }
 
     fn halfvec_subvector(a: HalfVector, start: i32, count: i32) -> HalfVector {
@@ -104,19 +104,19 @@ sql_functions! {
 
 sql_functions! {
     fn halfvec_add(a: HalfVector, b: HalfVector) -> HalfVector {
-        HalfVector::new(&vector::add(&a, &b).or_raise())
+        HalfVector::filled(a.len(), |out| vector::add(&a, &b, out)).or_raise()
     }
 
     fn halfvec_sub(a: HalfVector, b: HalfVector) -> HalfVector {
-        HalfVector::new(&vector::sub(&a, &b).or_raise())
+        HalfVector::filled(a.len(), |out| vector::sub(&a, &b, out)).or_raise()
     }
 
     fn halfvec_mul(a: HalfVector, b: HalfVector) -> HalfVector {
-        HalfVector::new(&vector::mul(&a, &b).or_raise())
+        HalfVector::filled(a.len(), |out| vector::mul(&a, &b, out)).or_raise()
     }
 
     fn halfvec_concat(a: HalfVector, b: HalfVector) -> HalfVector {
-        HalfVector::new(&vector::concat(&a, &b).or_raise())
+        dense::concat(&a, &b)
     }
 }
 

@@ -3,8 +3,6 @@
 
 use std::ffi::c_int;
 
-use pgrx::prelude::*;
-
 use super::call::sql_functions;
 use crate::pg::varlena::{Dense, HalfVector, SparseVector, Value, Vector};
 use crate::value::Element;

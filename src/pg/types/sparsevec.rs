@@ -50,7 +50,8 @@ fn sparsevec_recv(message: Internal, _element: pg_sys::Oid, typmod: i32) -> Spar
 
 sql_functions! {
     fn sparsevec_send(a: SparseVector) -> Bytes {
-        Bytes::new(&sparse::encode(a.view()))
+        let a = a.view();
+        Bytes::filled(sparse::encoded_size(a), |bytes| sparse::encode(a, bytes))
     }
 }
 

@@ -1,20 +1,43 @@
 //! Results of type `cstring`: what output functions return.
 
+use std::cell::RefCell;
+
 use pgrx::pg_sys;
+
+use crate::pg::memory::allocate;
 
 /// A NUL-terminated string in the current memory context.
 pub struct Text {
     datum: pg_sys::Datum,
 }
 
+thread_local! {
+    /// Where texts are written before their length is known: memory that stays in the processor's caches.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// More than this is not kept for the next text.
+const KEPT: usize = 1 << 20;
+
 impl Text {
-    /// The text that `write` writes to `space` bytes; it returns the length, which is less than `space`.
+    /// The text that `write` writes to `space` bytes; it returns the length.
     pub fn new(space: usize, write: impl FnOnce(&mut [u8]) -> usize) -> Self {
-        // SAFETY: palloc0 returns `space` zeroed bytes or raises.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(pg_sys::palloc0(space).cast::<u8>(), space) };
-        let length = write(bytes);
-        bytes[length] = 0;
-        Self { datum: pg_sys::Datum::from(bytes.as_mut_ptr()) }
+        SCRATCH.with_borrow_mut(|scratch| {
+            if scratch.len() < space {
+                scratch.resize(space, 0);
+            }
+            let length = write(&mut scratch[..space]);
+            let memory = allocate(length + 1);
+            // SAFETY: the memory has that many bytes, and is nobody else's yet.
+            unsafe {
+                memory.copy_from_nonoverlapping(scratch[..length].as_ptr(), length);
+                memory.add(length).write(0);
+            }
+            if scratch.len() > KEPT {
+                *scratch = Vec::new();
+            }
+            Self { datum: pg_sys::Datum::from(memory) }
+        })
     }
 
     /// The datum.

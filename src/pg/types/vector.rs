@@ -43,7 +43,7 @@ fn vector_recv(message: Internal, _element: pg_sys::Oid, typmod: i32) -> Vector 
 
 sql_functions! {
     fn vector_send(a: Vector) -> Bytes {
-        Bytes::new(&vector::encode(&a))
+        Bytes::filled(vector::encoded_size(&a), |bytes| vector::encode(&a, bytes))
     }
 }
 
@@ -87,11 +87,11 @@ sql_functions! {
     }
 
     fn l2_normalize(a: Vector) -> Vector {
-        Vector::new(&vector::l2_normalize(&a).or_raise())
+        Vector::filled(a.len(), |out| vector::l2_normalize(&a, out)).or_raise()
     }
 
     fn binary_quantize(a: Vector) -> BitString {
-        BitString::new(&vector::binary_quantize(&a), a.len())
+        BitString::filled(a.len(), |bytes| vector::binary_quantize(&a, bytes))
     }
 
     fn subvector(a: Vector, start: i32, count: i32) -> Vector {
@@ -103,19 +103,19 @@ sql_functions! {
 
 sql_functions! {
     fn vector_add(a: Vector, b: Vector) -> Vector {
-        Vector::new(&vector::add(&a, &b).or_raise())
+        Vector::filled(a.len(), |out| vector::add(&a, &b, out)).or_raise()
     }
 
     fn vector_sub(a: Vector, b: Vector) -> Vector {
-        Vector::new(&vector::sub(&a, &b).or_raise())
+        Vector::filled(a.len(), |out| vector::sub(&a, &b, out)).or_raise()
     }
 
     fn vector_mul(a: Vector, b: Vector) -> Vector {
-        Vector::new(&vector::mul(&a, &b).or_raise())
+        Vector::filled(a.len(), |out| vector::mul(&a, &b, out)).or_raise()
     }
 
     fn vector_concat(a: Vector, b: Vector) -> Vector {
-        Vector::new(&vector::concat(&a, &b).or_raise())
+        dense::concat(&a, &b)
     }
 }
 
