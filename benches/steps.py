@@ -280,7 +280,7 @@ def types(contender: Contender, data: datasets.Data) -> list[dict]:
             ns = {schema: 1e9 * (least[schema, expression] - least[schema, column]) / (100 * times * repeats)
                   for schema in connections}
             out.append({"call": name, "dims": dims} | {schema: max(t, 0.1) for schema, t in ns.items()})
-    slower = [f"{c['call']} {c['ours']:.1f} : {c['theirs']:.1f}" for c in out
+        slower = [f"{c['call']} {c['ours']:.1f} : {c['theirs']:.1f}" for c in out
                   if c["dims"] == dims and c["ours"] > c["theirs"]]
         print(f"  {dims} dimensions: slower than pgvector's: {', '.join(slower) or 'none'}", flush=True)
     return out
