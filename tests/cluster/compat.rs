@@ -241,6 +241,20 @@ fn frameworks_find_what_they_ask_for() {
     }
 }
 
+#[test]
+fn a_user_with_rights_in_the_database_creates_both() {
+    let server = server("compat-trusted");
+    server.sql("CREATE ROLE app LOGIN; CREATE DATABASE apps OWNER app; CREATE ROLE stranger LOGIN");
+    let error = server.try_sql("\\c apps stranger\nCREATE EXTENSION vector CASCADE").unwrap_err();
+    assert!(error.contains("42501"), "{error}");
+    let error = server.try_sql("\\c apps app\nCREATE EXTENSION vector").unwrap_err();
+    assert!(error.contains("required extension \"vector_search\" is not installed"), "{error}");
+    server.sql(
+        "\\c apps app\nCREATE EXTENSION IF NOT EXISTS vector CASCADE; CREATE TABLE t (v vector(2)); INSERT INTO t VALUES ('[1,2]');
+         CREATE INDEX ON t USING hnsw (v vector_l2_ops); SELECT v FROM t ORDER BY v <-> '[1,1]' LIMIT 1; DROP EXTENSION vector CASCADE",
+    );
+}
+
 /// A dump of pgvector's database as `pg_dump` writes it.
 const DUMP: &str = r#"
 SELECT pg_catalog.set_config('search_path', '', false);
