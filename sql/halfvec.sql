@@ -1,4 +1,4 @@
--- The halfvec type: as halfvec, with elements of half precision.
+-- The halfvec type: as vector, with elements of half precision.
 -- Names, signatures, strictness, volatility and operator properties are pgvector's.
 
 -- Type

@@ -1,4 +1,4 @@
--- The sparsevec type: as sparsevec, with elements of half precision.
+-- The sparsevec type: as vector, with the elements that are not zero.
 -- Names, signatures, strictness, volatility and operator properties are pgvector's.
 
 -- Type

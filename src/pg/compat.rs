@@ -148,7 +148,7 @@ pub unsafe fn direction(key: *mut pg_sys::PathKey) -> u32 {
     // SAFETY: the caller vouches for the key.
     unsafe {
         #[cfg(feature = "pg18")]
-        return (*key).pk_cmptype as u32;
+        return (*key).pk_cmptype;
         #[cfg(not(feature = "pg18"))]
         {
             (*key).pk_strategy as u32

@@ -210,7 +210,7 @@ impl<E: Element> Value<Dense<E>> {
     /// # Safety
     /// The caller writes the elements.
     unsafe fn with_dims(dims: usize) -> Self {
-        assert!(dims >= 1 && dims <= MAX_DIMS, "checked by the caller");
+        assert!((1..=MAX_DIMS).contains(&dims), "checked by the caller");
         // SAFETY: the memory has room for the header; the caller writes the rest.
         unsafe {
             let value = Self::allocate(size_of::<DenseHeader>() + size_of::<E>() * dims);

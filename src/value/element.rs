@@ -6,6 +6,8 @@ use crate::kernel;
 
 /// Elements that are widened at a time where they are computed with as `f32`.
 const PART: usize = 64;
+/// So few that clearing memory for [`PART`] would be most of the work.
+const FEW: usize = 8;
 
 /// An element of a dense vector. Slices of a pair have equal lengths.
 pub trait Element: Copy + Default + PartialOrd + 'static {
@@ -48,6 +50,19 @@ pub trait Element: Copy + Default + PartialOrd + 'static {
 /// The first bytes as an array; a shorter slice leaves zeros.
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.first_chunk().copied().unwrap_or([0; N])
+}
+
+/// `f` of each pair, so many at a time.
+#[inline]
+fn combine_halves<const N: usize>(a: &[f16], b: &[f16], out: &mut [f16], f: impl Fn(f32, f32) -> f32) {
+    let (mut wide_a, mut wide_b) = ([0.0; N], [0.0; N]);
+    for ((out, a), b) in out.chunks_mut(N).zip(a.chunks(N)).zip(b.chunks(N)) {
+        let (x, y) = (&mut wide_a[..a.len()], &mut wide_b[..b.len()]);
+        kernel::widen(a, x);
+        kernel::widen(b, y);
+        x.iter_mut().zip(&*y).for_each(|(x, y)| *x = f(*x, *y));
+        kernel::narrow(x, out);
+    }
 }
 
 impl Element for f32 {
@@ -168,13 +183,9 @@ impl Element for f16 {
 
     #[inline]
     fn combine(a: &[Self], b: &[Self], out: &mut [Self], f: impl Fn(f32, f32) -> f32) {
-        let (mut wide_a, mut wide_b) = ([0.0; PART], [0.0; PART]);
-        for ((out, a), b) in out.chunks_mut(PART).zip(a.chunks(PART)).zip(b.chunks(PART)) {
-            let (x, y) = (&mut wide_a[..a.len()], &mut wide_b[..b.len()]);
-            kernel::widen(a, x);
-            kernel::widen(b, y);
-            x.iter_mut().zip(&*y).for_each(|(x, y)| *x = f(*x, *y));
-            kernel::narrow(x, out);
+        match a.len() {
+            0..=FEW => combine_halves::<FEW>(a, b, out, f),
+            _ => combine_halves::<PART>(a, b, out, f),
         }
     }
 

@@ -16,14 +16,17 @@ pub(super) fn overflow() -> Error {
 }
 
 /// A value of the type has 1 to `most` dimensions.
+#[inline]
 pub(super) fn check_within(name: &str, most: usize, dims: usize) -> Result<()> {
+    if dims >= 1 && dims <= most { Ok(()) } else { Err(outside(name, most, dims)) }
+}
+
+#[cold]
+fn outside(name: &str, most: usize, dims: usize) -> Error {
     if dims == 0 {
-        return Err(data(format!("{name} must have at least 1 dimension")));
+        return data(format!("{name} must have at least 1 dimension"));
     }
-    if dims <= most {
-        return Ok(());
-    }
-    Err(Error::new(Kind::LimitExceeded, format!("{name} cannot have more than {most} dimensions")))
+    Error::new(Kind::LimitExceeded, format!("{name} cannot have more than {most} dimensions"))
 }
 
 #[inline]

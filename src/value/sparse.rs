@@ -261,7 +261,9 @@ pub fn norm(a: Sparse) -> f64 {
 /// `a` with norm 1; a zero vector stays zero, and so does an element that becomes zero.
 pub fn l2_normalize(a: Sparse) -> Result<SparseBuf> {
     let norm = norm(a);
-    let mut result = SparseBuf { dims: a.dims, ..SparseBuf::default() };
+    let room = a.values.len();
+    let mut result =
+        SparseBuf { dims: a.dims, indices: Vec::with_capacity(room), values: Vec::with_capacity(room) };
     for (index, value) in a.indices.iter().zip(a.values) {
         let value = (f64::from(*value) / norm) as f32;
         if value.is_infinite() {

@@ -11,6 +11,7 @@ use crate::error::{Error, Kind, Result};
 // Limits
 
 /// A vector has 1 to `MAX_DIMS` dimensions.
+#[inline]
 pub fn check_dims<E: Element>(dims: usize) -> Result<()> {
     check_within(E::TYPE, MAX_DIMS, dims)
 }
@@ -67,11 +68,14 @@ fn check_numbers<E: Element>(numbers: impl Iterator<Item = f32>, elements: &[E])
 }
 
 /// A finite number has a finite nearest element.
+#[inline]
 pub fn check_range<E: Element>(x: f32, element: E) -> Result<()> {
-    if x.is_finite() && !element.is_finite() {
-        return Err(out_of_range(E::TYPE, float_text(x).as_bytes()));
-    }
-    Ok(())
+    if x.is_finite() && !element.is_finite() { Err(beyond::<E>(x)) } else { Ok(()) }
+}
+
+#[cold]
+fn beyond<E: Element>(x: f32) -> Error {
+    out_of_range(E::TYPE, float_text(x).as_bytes())
 }
 
 // Binary form: dims i16 | unused i16 = 0 | dims elements, all big-endian
@@ -100,6 +104,7 @@ pub const fn encoded_size<E>(elements: &[E]) -> usize {
 }
 
 /// Writes the whole binary form to as many bytes as it has.
+#[inline]
 pub fn encode<E: Element>(elements: &[E], bytes: &mut [u8]) {
     let dims = (elements.len() as u16).to_be_bytes();
     let (header, bytes) = bytes.split_at_mut(4);
@@ -113,6 +118,12 @@ pub fn encode<E: Element>(elements: &[E], bytes: &mut [u8]) {
 
 /// By the first elements that differ, then by dimensions, as PostgreSQL orders arrays.
 pub fn compare<E: Element>(a: &[E], b: &[E]) -> Ordering {
+    // Most vectors differ at once.
+    if let (Some(x), Some(y)) = (a.first(), b.first())
+        && x != y
+    {
+        return if x < y { Ordering::Less } else { Ordering::Greater };
+    }
     // Parts that are equal are passed over as wholes.
     let equal = |(x, y): &(&[E], &[E])| {
         x.len() == y.len() && x.iter().zip(*y).fold(true, |all, (x, y)| all & (x == y))
@@ -163,6 +174,7 @@ pub fn mul<E: Element>(a: &[E], b: &[E], out: &mut [E]) -> Result<()> {
 }
 
 /// The dimensions of `a`'s elements, then `b`'s.
+#[inline]
 pub fn concat_dims<E: Element>(a: &[E], b: &[E]) -> Result<usize> {
     let dims = a.len() + b.len();
     check_dims::<E>(dims)?;
@@ -170,6 +182,7 @@ pub fn concat_dims<E: Element>(a: &[E], b: &[E]) -> Result<usize> {
 }
 
 /// `a`'s elements, then `b`'s.
+#[inline]
 pub fn concat<E: Element>(a: &[E], b: &[E], out: &mut [E]) {
     let (first, second) = out.split_at_mut(a.len());
     first.copy_from_slice(a);
@@ -177,6 +190,7 @@ pub fn concat<E: Element>(a: &[E], b: &[E], out: &mut [E]) {
 }
 
 /// `count` elements from the 1-based `start`; what lies outside is left out, as by `substring`.
+#[inline]
 pub fn subvector<E: Element>(a: &[E], start: i32, count: i32) -> Result<&[E]> {
     let end = (i64::from(start) + i64::from(count) - 1).clamp(0, a.len() as i64) as usize;
     let first = (i64::from(start) - 1).clamp(0, a.len() as i64) as usize;
@@ -204,6 +218,7 @@ pub fn l2_normalize<E: Element>(a: &[E], out: &mut [E]) -> Result<()> {
 }
 
 /// One bit per element, first element highest: is it positive?
+#[inline]
 pub fn binary_quantize<E: Element>(a: &[E], bytes: &mut [u8]) {
     let zero = E::default();
     let quantize =

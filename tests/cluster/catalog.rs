@@ -58,9 +58,17 @@ fn every_object_of_pgvectors_is_there() {
     assert!(theirs.len() > 250, "{}", theirs.len());
     // The access methods and what belongs to them are compared below: both cannot be in one database.
     let of_methods = |line: &String| {
-        ["class hnsw", "class ivfflat", "strategy hnsw", "strategy ivfflat", "method", "function hnsw", "function ivfflat"]
-            .iter()
-            .any(|start| line.starts_with(start))
+        [
+            "class hnsw",
+            "class ivfflat",
+            "strategy hnsw",
+            "strategy ivfflat",
+            "method",
+            "function hnsw",
+            "function ivfflat",
+        ]
+        .iter()
+        .any(|start| line.starts_with(start))
     };
     // `<>` is estimated as an inequality (pgvector: as an equality).
     let expected: BTreeSet<String> = theirs
@@ -79,11 +87,14 @@ fn every_object_of_pgvectors_is_there() {
     let known = ["ivf", "hash", "_ops", "typanalyze", "distance_support"];
     let unknown: Vec<_> = more.iter().filter(|line| !known.iter().any(|word| line.contains(word))).collect();
     assert!(unknown.is_empty(), "{unknown:#?}");
-    assert!(more.iter().all(|line| !["operator", "type", "cast", "aggregate"].contains(&kind(line))), "{more:#?}");
+    assert!(
+        more.iter().all(|line| !["operator", "type", "cast", "aggregate"].contains(&kind(line))),
+        "{more:#?}"
+    );
 }
 
 /// Statements about indexes, most of them wrong.
-const STATEMENTS: [&str; 33] = [
+const STATEMENTS: [&str; 32] = [
     "CREATE INDEX ON t USING hnsw (v)",
     "CREATE INDEX ON t USING hnsw (n vector_l2_ops)",
     "CREATE INDEX ON t USING ivfflat (n)",
@@ -112,7 +123,6 @@ const STATEMENTS: [&str; 33] = [
     "ALTER TABLE t ADD EXCLUDE USING hnsw (v vector_l2_ops WITH <->)",
     "ALTER TABLE t ADD EXCLUDE USING hnsw (v vector_l2_ops WITH =)",
     "CLUSTER t USING fine",
-    "SELECT FROM t ORDER BY v <-> '[1,2]'",
     "SELECT FROM t ORDER BY v <-> '[1,2,x]'",
     "INSERT INTO t (v) VALUES ('[1,2]')",
     "INSERT INTO t (v) VALUES (ARRAY[1,2,NULL])",
@@ -145,14 +155,18 @@ fn indexes_of_pgvectors_are_declared_alike() {
     server.sql(LINES);
     let of_methods = |line: &String| {
         let kind = kind(line);
-        kind == "method" || ["class", "strategy"].contains(&kind) && (line.contains(" hnsw ") || line.contains(" ivfflat "))
+        kind == "method"
+            || ["class", "strategy"].contains(&kind)
+                && (line.contains(" hnsw ") || line.contains(" ivfflat "))
     };
     let expected: BTreeSet<String> = lines(&server, "'public'").into_iter().filter(of_methods).collect();
     assert!(expected.len() > 40, "{}", expected.len());
     let theirs = outcomes(&server);
     drop(server);
     let server = compat::server("catalog-compat");
-    assert_eq!(outcomes(&server), theirs);
+    let ours = outcomes(&server);
+    let differ: Vec<_> = ours.iter().zip(&theirs).filter(|(a, b)| a != b).collect();
+    assert!(differ.is_empty() && ours.len() == theirs.len(), "{differ:#?}");
     server.sql(LINES);
     let ours: BTreeSet<String> = lines(&server, "'public'").into_iter().filter(of_methods).collect();
     let missing: Vec<&String> = expected.difference(&ours).collect();

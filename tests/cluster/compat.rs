@@ -166,6 +166,95 @@ fn what_cannot_be_served_is_said() {
     server.sql("DROP EXTENSION vector CASCADE; DROP EXTENSION vector_search CASCADE");
 }
 
+#[test]
+fn frameworks_find_what_they_ask_for() {
+    let server = server("compat-frameworks");
+    server.sql(ITEMS);
+    // langchain-postgres, LangGraph, Django, vecs, Spring AI, SQLAlchemy, pgvector-node, pgvector-go
+    for (query, answer) in [
+        ("SELECT pg_advisory_xact_lock(1573678846307946496);CREATE EXTENSION IF NOT EXISTS vector;", ""),
+        (
+            "DO $$ BEGIN IF NOT EXISTS (SELECT 1 FROM pg_extension WHERE extname='vector') THEN RAISE 'none'; END IF; END $$",
+            "",
+        ),
+        ("SELECT 1 FROM pg_extension WHERE extname='vector'", "1"),
+        (
+            "select split_part(installed_version, '.', 2)::int >= 5 from pg_available_extensions where name = 'vector'",
+            "t",
+        ),
+        (
+            "SELECT atttypmod FROM pg_attribute WHERE attrelid = 'items'::regclass AND attname = 'embedding'",
+            "32",
+        ),
+        (
+            "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'items'::regclass AND attname = 'half'",
+            "halfvec(32)",
+        ),
+        (
+            "SELECT string_agg(typname, ' ' ORDER BY typname) FROM pg_type WHERE typname IN ('vector', 'halfvec', 'sparsevec', '_vector')",
+            "_vector halfvec sparsevec vector",
+        ),
+        ("SELECT to_regtype('vector') IS NOT NULL AND to_regtype('_vector') IS NOT NULL", "t"),
+    ] {
+        assert_eq!(server.sql(query), answer, "{query}");
+    }
+    // LlamaIndex, LangChain.js, SQLAlchemy, Spring AI, Open WebUI; twice where they say so
+    for index in [
+        "CREATE INDEX IF NOT EXISTS a ON items USING hnsw (embedding vector_cosine_ops) WITH (m = 16, ef_construction = 64)",
+        "CREATE INDEX IF NOT EXISTS a ON items USING hnsw (embedding vector_cosine_ops) WITH (m = 16, ef_construction = 64)",
+        "CREATE INDEX IF NOT EXISTS b ON public.items USING hnsw ((embedding::vector(32)) vector_cosine_ops) WITH (m=16, ef_construction=64)",
+        "CREATE INDEX c ON items USING hnsw ((CAST(embedding AS HALFVEC(32))) halfvec_l2_ops)",
+        "CREATE INDEX d ON items USING hnsw ((CAST(binary_quantize(embedding) AS BIT(32))) bit_hamming_ops)",
+        "CREATE INDEX IF NOT EXISTS e ON items USING IVFFLAT (embedding vector_cosine_ops) WITH (lists = 100)",
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS f ON items USING hnsw (half halfvec_cosine_ops) WHERE (id > 10)",
+    ] {
+        server.sql(index);
+    }
+    assert_eq!(
+        server.sql("SELECT indexdef FROM pg_indexes WHERE indexname = 'a'"),
+        "CREATE INDEX a ON public.items USING hnsw (embedding vector_cosine_ops) WITH (m='16', ef_construction='64')"
+    );
+    // drizzle-kit
+    let described = "SELECT amname, opcname, reloptions FROM pg_index i JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam \
+        JOIN pg_opclass o ON o.oid = i.indclass[0] WHERE relname = 'e'";
+    assert_eq!(server.sql(described), "ivfflat|vector_cosine_ops|{lists=100}");
+    // Queries: PGVector, Spring AI, LangChain.js with a schema, Supabase's function
+    let one = "(SELECT embedding FROM items WHERE id = 7)";
+    let set =
+        "SET LOCAL ivfflat.probes = 10; SET LOCAL hnsw.ef_search = 40; SET LOCAL enable_bitmapscan = off;";
+    for query in [
+        format!("SELECT id, embedding <=> {one} AS distance FROM items ORDER BY distance ASC LIMIT 1"),
+        format!(
+            "SELECT id, embedding <=> {one} AS distance FROM items WHERE embedding <=> {one} < 0.8 ORDER BY distance LIMIT 1"
+        ),
+        format!(
+            "SELECT id, embedding OPERATOR(public.<=>) {one}::\"public\".\"vector\" AS d FROM items ORDER BY d LIMIT 1"
+        ),
+        format!(
+            "SELECT id, 1 - (embedding <=> {one}) AS similarity FROM items WHERE 1 - (embedding <=> {one}) > 0.5 ORDER BY similarity DESC LIMIT 1"
+        ),
+    ] {
+        let found = server.sql(&format!("BEGIN; {set} SET LOCAL enable_seqscan = off; {query}; COMMIT"));
+        assert!(found.starts_with("7|"), "{query}: {found}");
+        let plan = server.sql(&format!("SET enable_seqscan = off; EXPLAIN {query}"));
+        assert!(plan.contains("Index Scan using"), "{query}: {plan}");
+    }
+}
+
+#[test]
+fn a_user_with_rights_in_the_database_creates_both() {
+    let server = server("compat-trusted");
+    server.sql("CREATE ROLE app LOGIN; CREATE DATABASE apps OWNER app; CREATE ROLE stranger LOGIN");
+    let error = server.try_sql("\\c apps stranger\nCREATE EXTENSION vector CASCADE").unwrap_err();
+    assert!(error.contains("42501"), "{error}");
+    let error = server.try_sql("\\c apps app\nCREATE EXTENSION vector").unwrap_err();
+    assert!(error.contains("required extension \"vector_search\" is not installed"), "{error}");
+    server.sql(
+        "\\c apps app\nCREATE EXTENSION IF NOT EXISTS vector CASCADE; CREATE TABLE t (v vector(2)); INSERT INTO t VALUES ('[1,2]');
+         CREATE INDEX ON t USING hnsw (v vector_l2_ops); SELECT v FROM t ORDER BY v <-> '[1,1]' LIMIT 1; DROP EXTENSION vector CASCADE",
+    );
+}
+
 /// A dump of pgvector's database as `pg_dump` writes it.
 const DUMP: &str = r#"
 SELECT pg_catalog.set_config('search_path', '', false);

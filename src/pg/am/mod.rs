@@ -41,29 +41,29 @@ const METRIC_PROC: u16 = 1;
 /// Returns the table of callbacks of `ivf`.
 #[pg_extern(sql = false)]
 fn ivfhandler(_fcinfo: pg_sys::FunctionCallInfo) -> Internal {
-    routine(super::options::amoptions)
+    routine(super::options::amoptions, true)
 }
 
 /// Returns the table of callbacks of pgvector's `ivfflat` as served here.
 #[pg_extern(sql = false)]
 fn ivfflathandler(_fcinfo: pg_sys::FunctionCallInfo) -> Internal {
-    routine(super::options::IVFFLAT)
+    routine(super::options::IVFFLAT, false)
 }
 
 /// Returns the table of callbacks of pgvector's `hnsw` as served here.
 #[pg_extern(sql = false)]
 fn hnswhandler(_fcinfo: pg_sys::FunctionCallInfo) -> Internal {
-    routine(super::options::HNSW)
+    routine(super::options::HNSW, false)
 }
 
-/// The table of callbacks with one access method's options.
-fn routine(options: super::options::AmOptions) -> Internal {
+/// The table of callbacks with one access method's options. Filter columns are ours alone.
+fn routine(options: super::options::AmOptions, filter_columns: bool) -> Internal {
     // SAFETY: makeNode allocates a zeroed node in the current context; the fields are set below.
     let mut am = unsafe { PgBox::<pg_sys::IndexAmRoutine>::alloc_node(pg_sys::NodeTag::T_IndexAmRoutine) };
     am.amstrategies = columns::OVERLAPS;
     am.amsupport = METRIC_PROC;
     am.amcanorderbyop = true;
-    am.amcanmulticol = true;
+    am.amcanmulticol = filter_columns;
     am.amoptionalkey = true;
     am.amsearcharray = true;
     am.amsearchnulls = true;

@@ -2,7 +2,7 @@
 
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::Datum;
-use pgrx::{FromDatum, direct_function_call, pg_sys};
+use pgrx::{FromDatum, pg_sys};
 
 use crate::error::{self, Error, Kind};
 use crate::pg::error::raise;
@@ -18,6 +18,16 @@ const HEADER: usize = (size_of::<pg_sys::ArrayType>() + 2 * size_of::<i32>()).ne
 /// An array in Postgres' memory, detoasted. It lives as long as the call.
 pub struct Array {
     header: *mut pg_sys::ArrayType,
+}
+
+unsafe extern "C-unwind" {
+    // pgrx' bindings of these set up a jump buffer each.
+    fn DirectFunctionCall1Coll(
+        function: unsafe extern "C-unwind" fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum,
+        collation: pg_sys::Oid,
+        argument: pg_sys::Datum,
+    ) -> pg_sys::Datum;
+    fn numeric_float4(info: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
 }
 
 /// Element types whose datums in an array are just their bytes.
@@ -198,9 +208,18 @@ impl Array {
         }
         // SAFETY: deconstruct_array made `count` datums.
         let datums = unsafe { std::slice::from_raw_parts(datums, count as usize) };
-        // SAFETY: numeric_float4 takes one numeric and returns a float4.
-        let real = |n: &pg_sys::Datum| unsafe { direct_function_call(pg_sys::numeric_float4, &[Some(*n)]) };
-        datums.iter().map(|n| real(n).unwrap_or_default()).collect()
+        let mut numbers = vec![0.0; datums.len()];
+        // One jump buffer for all calls, each of which may raise an error.
+        // SAFETY: numeric_float4 takes one numeric and returns a float4; nothing in the closure is to be dropped.
+        unsafe {
+            pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                for (to, number) in numbers.iter_mut().zip(datums) {
+                    let real = DirectFunctionCall1Coll(numeric_float4, pg_sys::InvalidOid, *number);
+                    *to = f32::from_bits(real.value() as u32);
+                }
+            });
+        }
+        numbers
     }
 
     /// How many numbers it has, if it may become a value of `typmod` dimensions.

@@ -19,25 +19,38 @@ thread_local! {
 /// More than this is not kept for the next text.
 const KEPT: usize = 1 << 20;
 
+/// Texts that need no more are written to the stack.
+const SHORT: usize = 128;
+
 impl Text {
     /// The text that `write` writes to `space` bytes; it returns the length.
     pub fn new(space: usize, write: impl FnOnce(&mut [u8]) -> usize) -> Self {
+        if space <= SHORT {
+            let mut bytes = [0; SHORT];
+            let length = write(&mut bytes[..space]);
+            return Self::copied(&bytes[..length]);
+        }
         SCRATCH.with_borrow_mut(|scratch| {
             if scratch.len() < space {
                 scratch.resize(space, 0);
             }
             let length = write(&mut scratch[..space]);
-            let memory = allocate(length + 1);
-            // SAFETY: the memory has that many bytes, and is nobody else's yet.
-            unsafe {
-                memory.copy_from_nonoverlapping(scratch[..length].as_ptr(), length);
-                memory.add(length).write(0);
-            }
+            let text = Self::copied(&scratch[..length]);
             if scratch.len() > KEPT {
                 *scratch = Vec::new();
             }
-            Self { datum: pg_sys::Datum::from(memory) }
+            text
         })
+    }
+
+    fn copied(bytes: &[u8]) -> Self {
+        let memory = allocate(bytes.len() + 1);
+        // SAFETY: the memory has a byte more, and is nobody else's yet.
+        unsafe {
+            memory.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            memory.add(bytes.len()).write(0);
+        }
+        Self { datum: pg_sys::Datum::from(memory) }
     }
 
     /// The datum.

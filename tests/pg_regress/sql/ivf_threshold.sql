@@ -33,6 +33,12 @@ SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L < -1 ORDER BY e <
 SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L < NULL ORDER BY e <-> %1$L LIMIT 5', :'q'));
 SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L < (SELECT 0.5 + 0.2) ORDER BY e <-> %1$L LIMIT 500', :'q'));
 
+-- So does a threshold of what grows or falls with the distance
+SELECT * FROM same(format('SELECT id FROM items WHERE 1 - (e <-> %L) > 0.3 ORDER BY e <-> %1$L', :'q'));
+SELECT * FROM same(format('SELECT id FROM items WHERE e IS NOT NULL AND -0.7 <= -(e <-> %L) ORDER BY 1 - (e <-> %1$L) DESC LIMIT 100000', :'q'));
+SELECT * FROM same(format('SELECT id FROM items WHERE (2 - 4 * (e <-> %L)) / 2 >= -0.4 ORDER BY e <-> %1$L LIMIT 100000', :'q'));
+SELECT equal FROM same(format('SELECT id FROM items WHERE 1 - (e <-> %L) < -1.5 ORDER BY e <-> %1$L LIMIT 50', :'q'));
+
 -- A threshold for another query, or of another operator, or that differs by row, ends nothing
 SELECT equal FROM same(format('SELECT id FROM items WHERE e <-> array_fill(0.5, ARRAY[16])::vector < 2.5 ORDER BY e <-> %L LIMIT 50', :'q'));
 SELECT equal FROM same(format('SELECT id FROM items WHERE e <=> %L < 0.01 ORDER BY e <-> %1$L LIMIT 50', :'q'));
