@@ -1,11 +1,11 @@
 //! The nearest centroid of every row. The search runs on the principal directions of the centroids where
 //! they hold most of what tells these apart; the best few are then compared exactly.
 
-use super::{Step, bits};
 use super::gemm::{BLOCK, Packed, Rows, Work};
 use super::lloyd::half_norms;
 use super::pca;
 use super::train::{center, span};
+use super::{Step, bits};
 use crate::error::Result;
 use crate::kernel::{self, l2_squared};
 use rayon::ThreadPool;

@@ -108,11 +108,17 @@ impl Packed {
         let n = rows.len();
         let mut binary = vec![false; n];
         let cost = BLOCK * rows.dims;
-        work.run(&mut binary, BLOCK, cost, || (), |(), block, binary| {
-            for (i, binary) in binary.iter_mut().enumerate() {
-                *binary = is_binary(rows.raw(block * BLOCK + i));
-            }
-        })?;
+        work.run(
+            &mut binary,
+            BLOCK,
+            cost,
+            || (),
+            |(), block, binary| {
+                for (i, binary) in binary.iter_mut().enumerate() {
+                    *binary = is_binary(rows.raw(block * BLOCK + i));
+                }
+            },
+        )?;
         if binary.contains(&false) {
             return Ok(None);
         }

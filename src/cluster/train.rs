@@ -1,9 +1,9 @@
 //! Training: choice of rows, working space, Lloyd's iterations there, means in full dimensions.
 
-use super::{Step, bits};
 use super::gemm::{BLOCK, Packed, Rows, Work};
 use super::lloyd::{Members, Near, lloyd, means};
 use super::pca;
+use super::{Step, bits};
 use crate::error::Result;
 use crate::random::SplitMix64;
 use rayon::ThreadPool;

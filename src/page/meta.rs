@@ -115,13 +115,17 @@ impl Meta {
         let metric = Metric::from_number(metric)?;
         match (metric == Metric::Hamming, version == VERSION) {
             (true, false) => {
-                let message = format!("the index over bit strings has format {version}, which is not read any more");
+                let message =
+                    format!("the index over bit strings has format {version}, which is not read any more");
                 return Err(
                     Error::new(Kind::NotSupported, message).with_hint("Rebuild the index with REINDEX.")
                 );
             }
             (false, true) => {
-                return Err(Error::corrupted(META_BLOCK, "an index over vectors with the format of bit strings"));
+                return Err(Error::corrupted(
+                    META_BLOCK,
+                    "an index over vectors with the format of bit strings",
+                ));
             }
             _ => {}
         }

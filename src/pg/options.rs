@@ -217,8 +217,7 @@ pub static HNSW: AmOptions = hnsw_amoptions;
 impl IndexOptions {
     /// The options of an open index.
     pub fn of(relation: pg_sys::Relation) -> Self {
-        let mut options =
-            Self { lists: 0, bits: None, probes: 0, recall_target: 0.0, foreign: None };
+        let mut options = Self { lists: 0, bits: None, probes: 0, recall_target: 0.0, foreign: None };
         // SAFETY: an open index has its access method's table; rd_options is null or what that one's `amoptions`
         // returned.
         unsafe {

@@ -196,7 +196,8 @@ fn a_scan_goes_on_and_a_filter_above_is_filled() {
     search.start(DEFAULT, Some(&query));
     let mut heap = world.heap(&query);
     heap.filter = Some(|n| n % 1000 == 3);
-    let rows: Vec<_> = std::iter::from_fn(|| search.next(&world.store, &mut heap).unwrap()).take(10).collect();
+    let rows: Vec<_> =
+        std::iter::from_fn(|| search.next(&world.store, &mut heap).unwrap()).take(10).collect();
     assert!(rows.len() == 10 && rows.is_sorted_by(|a, b| a.1 <= b.1));
 }
 
