@@ -43,7 +43,7 @@ static COORDINATES: [[f32; 8]; 256] = {
     let mut table = [[0.0; 8]; 256];
     let mut i = 0;
     while i < 256 * 8 {
-        if i / 8 >> (7 - i % 8) & 1 == 1 {
+        if ((i / 8) >> (7 - i % 8)) & 1 == 1 {
             table[i / 8][i % 8] = 1.0;
         }
         i += 1;
