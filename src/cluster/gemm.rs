@@ -154,7 +154,8 @@ impl Work<'_> {
         scratch: impl Fn() -> W + Sync,
         f: impl Fn(&mut W, usize, &mut [T]) + Sync,
     ) -> Result<()> {
-        let threads = self.pool.map_or_else(rayon::current_num_threads, ThreadPool::current_num_threads).max(1);
+        let threads =
+            self.pool.map_or_else(rayon::current_num_threads, ThreadPool::current_num_threads).max(1);
         let chunks = (SLICE / (cost as u64).max(1)).clamp(1, 1 << 16) as usize * threads;
         let all = out.len().div_ceil(size).max(1) as u64;
         for (slice, part) in out.chunks_mut(chunks * size).enumerate() {

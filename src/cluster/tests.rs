@@ -1,6 +1,6 @@
 //! Tests of k-means and assignment.
 
-use super::{Assigner, train};
+use super::{Assigner, parallel, train};
 use crate::error::{Error, Kind, Result};
 use crate::random::SplitMix64;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -292,4 +292,44 @@ fn groups_of_bits_are_found() {
     assert!(strangers <= 200, "{strangers} rows in lists of other patterns");
     assert_eq!(train(&rows, 200, 30, 10, 7, &pool(2), &free).unwrap(), centroids, "the same again");
     assert!(centroids.iter().all(|x| (0.0..=1.0).contains(x)));
+}
+
+#[test]
+fn a_task_runs_beside_its_caller() {
+    let (pool, looks) = (pool(1), Cell::new(0));
+    let (go, may_go) = std::sync::mpsc::channel();
+    let task = parallel::start(&pool, move |wanted| {
+        may_go.recv().unwrap();
+        wanted.check().map(|()| 7)
+    });
+    // The task waits for its caller, who looks up while it waits for the task.
+    let result = task.wait(&|| {
+        looks.set(looks.get() + 1);
+        let _ = go.send(());
+        Ok(())
+    });
+    assert_eq!((result.unwrap(), looks.get() > 0), (7, true));
+}
+
+#[test]
+fn a_task_learns_that_its_caller_has_failed() {
+    let pool = pool(1);
+    let (stopped, has_stopped) = std::sync::mpsc::channel();
+    let task = parallel::start(&pool, move |wanted| {
+        while wanted.check().is_ok() {
+            std::thread::yield_now();
+        }
+        stopped.send(()).unwrap();
+        Ok(())
+    });
+    assert!(task.wait(&|| Err(Error::new(Kind::Internal, "cancelled"))).is_err());
+    has_stopped.recv().unwrap();
+}
+
+#[test]
+fn a_panic_of_a_task_is_its_callers() {
+    let pool = pool(1);
+    let task = parallel::start(&pool, |_| -> Result<()> { panic!("in the pool") });
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| task.wait(&|| Ok(()))));
+    assert_eq!(caught.unwrap_err().downcast_ref(), Some(&"in the pool"));
 }

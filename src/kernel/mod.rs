@@ -26,6 +26,9 @@ use std::sync::LazyLock;
 pub const BLOCK: usize = 32;
 
 type Distance<T> = unsafe fn(&[T], &[T]) -> f32;
+type Tile = unsafe fn(&[[f32; 4]], &[[f32; 16]]) -> [[f32; 16]; 4];
+type SignCode = unsafe fn(&[f32], &[f32], &mut [u8]) -> [f32; 2];
+type GridCode = unsafe fn(&[f32], &[f32], f32, &mut [u8]) -> [f32; 3];
 type CosineSums<T> = unsafe fn(&[T], &[T]) -> (f32, f32, f32);
 
 /// One instruction set's kernels. Slices of a pair have equal lengths, which the entry points check.
@@ -57,9 +60,9 @@ struct Kernels {
     dot_i8: unsafe fn(&[i8], &[i8]) -> i32,
     dot_f32_i8: unsafe fn(&[f32], &[i8]) -> f32,
     hadamard: unsafe fn(&mut [f32]),
-    tile: unsafe fn(&[[f32; 4]], &[[f32; 16]]) -> [[f32; 16]; 4],
-    sign_code: unsafe fn(&[f32], &[f32], &mut [u8]) -> [f32; 2],
-    grid_code4: unsafe fn(&[f32], &[f32], f32, &mut [u8]) -> [f32; 3],
+    tile: Tile,
+    sign_code: SignCode,
+    grid_code4: GridCode,
 }
 
 /// What turns the sums of a block into bounds; see [`lower_bounds`].

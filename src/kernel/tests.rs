@@ -570,7 +570,8 @@ fn codes_are_what_they_stand_for() {
                 let positive = signs[i / 8] >> (i % 8) & 1 == 1;
                 assert_eq!(positive, *a > 0.0, "{} at {i}", row.name);
                 let (chunk, at) = (&low[i / 64 * 24..][..24], i % 64);
-                let code = (chunk[at % 16] >> (2 * (at / 16)) & 3) | (chunk[16 + at / 8] >> (at % 8) & 1) << 2;
+                let code =
+                    (chunk[at % 16] >> (2 * (at / 16)) & 3) | (chunk[16 + at / 8] >> (at % 8) & 1) << 2;
                 let level = (f64::from(a.abs() * steps + 1e-5)).min(7.0).floor();
                 let expected = if positive { level } else { 7.0 - level };
                 assert_eq!(f64::from(code), expected, "{} at {i}", row.name);

@@ -54,7 +54,8 @@ fn inserts(dims: usize, rows: u64) {
             let store = world.store.snapshot();
             store.stop_after(Some(stop));
             let directory = Directory::load(&store).unwrap();
-            if insert::insert(&store, &directory, &mut RowCode::new(&directory), tid(n), &vector, &[]).is_ok() {
+            if insert::insert(&store, &directory, &mut RowCode::new(&directory), tid(n), &vector, &[]).is_ok()
+            {
                 break;
             }
             stopped += 1;
@@ -65,7 +66,8 @@ fn inserts(dims: usize, rows: u64) {
             store.stop_after(None);
             if after == before {
                 let directory = Directory::load(&store).unwrap();
-                insert::insert(&store, &directory, &mut RowCode::new(&directory), tid(n), &vector, &[]).unwrap();
+                insert::insert(&store, &directory, &mut RowCode::new(&directory), tid(n), &vector, &[])
+                    .unwrap();
                 assert_eq!(tids(&store), with);
             }
         }
