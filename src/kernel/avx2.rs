@@ -357,7 +357,7 @@ pub(super) fn subset_sums(terms: &[u16], base: u16, lut: &mut [u8]) {
     // Word `i` of a register is for entry `i`: it takes term `t` of four where bit `t` of `i` is set, else zero.
     let base = _mm256_set1_epi16(base.cast_signed());
     let places: [__m256i; 4] = std::array::from_fn(|t| {
-        let place = |i: usize| if i / 2 >> t & 1 == 1 { (2 * t + i % 2) as u8 } else { 0x80 };
+        let place = |i: usize| if ((i / 2) >> t) & 1 == 1 { (2 * t + i % 2) as u8 } else { 0x80 };
         let bytes: [u8; 32] = std::array::from_fn(place);
         // SAFETY: the array is 32 bytes.
         unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }

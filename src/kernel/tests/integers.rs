@@ -45,7 +45,7 @@ fn subset_sums_agree() {
         let terms: Vec<u16> = bytes.as_chunks::<2>().0.iter().map(|b| u16::from_le_bytes(*b)).collect();
         for base in [0, 128, 40_000, u16::MAX] {
             let entry = |at: usize| {
-                let chosen = (0..4).filter(|t| at % 16 >> t & 1 == 1).map(|t| terms[at / 16 * 4 + t]);
+                let chosen = (0..4).filter(|t| ((at % 16) >> t) & 1 == 1).map(|t| terms[at / 16 * 4 + t]);
                 (chosen.fold(base, u16::wrapping_add) >> 8) as u8
             };
             let expected: Vec<u8> = (0..16 * groups).map(entry).collect();
