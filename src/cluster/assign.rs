@@ -5,6 +5,7 @@ use super::Step;
 use super::gemm::{BLOCK, Packed, Rows, Work};
 use super::lloyd::half_norms;
 use super::pca;
+use super::second::{Second, second};
 use super::train::{center, span};
 use crate::error::Result;
 use crate::kernel::l2_squared;
@@ -48,6 +49,7 @@ struct Scratch {
     pack: Vec<[f32; 4]>,
     reduced: Vec<f32>,
     scores: Vec<f32>,
+    residual: Vec<f32>,
 }
 
 impl Assigner {
@@ -62,10 +64,35 @@ impl Assigner {
     /// distances differ by little a near tie may win; a row with a non-finite component gets any list.
     /// Calls `step` on this thread with the rows done; its error ends the work.
     pub fn assign(&self, rows: &[f32], out: &mut [u32], pool: &ThreadPool, step: Step) -> Result<()> {
+        self.each(rows, out, pool, step, &|found, _, _, _| found)
+    }
+
+    /// As [`Assigner::assign`], with the second list of each row.
+    pub fn assign_two(
+        &self,
+        rows: &[f32],
+        out: &mut [(u32, Second)],
+        pool: &ThreadPool,
+        step: Step,
+    ) -> Result<()> {
+        self.each(rows, out, pool, step, &|first, row, lists, residual| {
+            (first, second(row, first, lists, &self.centroids, residual))
+        })
+    }
+
+    /// Writes what `f` makes of the nearest list, the row, the nearest few lists and some memory.
+    fn each<T: Copy + Default + Send>(
+        &self,
+        rows: &[f32],
+        out: &mut [T],
+        pool: &ThreadPool,
+        step: Step,
+        f: &(impl Fn(u32, &[f32], &[u32], &mut Vec<f32>) -> T + Sync),
+    ) -> Result<()> {
         let dims = self.dims;
         let n = out.len().min(rows.len() / dims);
         let out = &mut out[..n];
-        out.fill(0);
+        out.fill(T::default());
         if n == 0 || self.centroids.len() <= dims {
             return Ok(());
         }
@@ -75,9 +102,11 @@ impl Assigner {
                 out,
                 1,
                 self.centroids.len(),
-                || (),
-                |(), i, out| {
-                    out[0] = self.nearest(&rows[i * dims..][..dims], 0..(self.centroids.len() / dims) as u32);
+                || (Vec::new(), (0..(self.centroids.len() / dims) as u32).collect::<Vec<u32>>()),
+                |(residual, lists), i, out| {
+                    let row = &rows[i * dims..][..dims];
+                    let first = self.nearest(row, lists.iter().copied());
+                    out[0] = f(first, row, lists, residual);
                 },
             );
         }
@@ -95,7 +124,7 @@ impl Assigner {
         let search = plan.centroids.stride() * if reduced_dims > 0 { reduced_dims } else { dims };
         let cost = BLOCK * (dims * (reduced_dims + count) + search);
         work.run(out, BLOCK, cost, Scratch::default, |scratch, block, out| {
-            let Scratch { pack, reduced, scores } = scratch;
+            let Scratch { pack, reduced, scores, residual } = scratch;
             scores.resize(out.len() * plan.centroids.stride(), 0.0);
             match &plan.directions {
                 None => plan.centroids.product(&rows, block * BLOCK, scores, pack),
@@ -110,8 +139,10 @@ impl Assigner {
             for ((i, out), scores) in
                 out.iter_mut().enumerate().zip(scores.chunks_exact(plan.centroids.stride()))
             {
-                let best = best(scores, &plan.offsets, count).into_iter().take(count);
-                *out = self.nearest(rows.raw(block * BLOCK + i), best);
+                let best = best(scores, &plan.offsets, count);
+                let row = rows.raw(block * BLOCK + i);
+                let first = self.nearest(row, best.into_iter().take(count));
+                *out = f(first, row, &best[..count], residual);
             }
         })
     }

@@ -10,11 +10,13 @@ mod lloyd;
 pub mod parallel;
 mod pca;
 mod repair;
+mod second;
 #[cfg(test)]
 mod tests;
 mod train;
 
 pub use assign::Assigner;
+pub use second::Second;
 pub use train::train;
 
 use crate::error::Result;

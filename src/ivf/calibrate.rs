@@ -4,13 +4,17 @@
 //! gives its ten nearest rows; the rank of their lists in routing order is what a scan would have had to
 //! reach. The share of ranks below P is the recall of P probes.
 
+use std::collections::HashMap;
+
 use super::build::Progress;
 use super::code::to_point;
+use super::copies;
 use super::directory::Directory;
 use super::search::{Candidate, Router, Scanner, Sink};
+use crate::cluster::Second;
 use crate::error::{Error, Kind, Result};
 use crate::page::meta::{META_BLOCK, TARGETS};
-use crate::page::{Meta, Store};
+use crate::page::{Meta, Store, Tid};
 use crate::quant::QueryCode;
 
 /// Neighbours whose lists count.
@@ -21,13 +25,38 @@ const LEAST_QUERIES: usize = 50;
 const CODES: u64 = 200_000_000;
 const QUERIES: std::ops::RangeInclusive<u64> = 300..=1000;
 /// Candidates for the weight of a list's radius in its routing score.
-const WEIGHTS: [f32; 6] = [0.0, 0.15, 0.3, 0.45, 0.6, 0.9];
+const WEIGHTS: [f32; 8] = [0.0, 0.15, 0.3, 0.45, 0.6, 0.9, 1.2, 1.5];
 /// Width of the bounds while calibrating, in standard deviations.
 const WIDTH: f32 = 2.0;
 /// Share of the allowed loss that is kept for what the ranks do not show: rows lost by bounds, queries that
 /// are unlike stored rows, and the chance of the sample.
 const RESERVE: f32 = 0.2;
 const MOST_RESERVE: f32 = 0.01;
+
+/// A list costs about as much as comparing so many codes, before any of its own.
+const LIST: f64 = 300.0;
+/// The share of a query's time at stake that copies of all rows must save to be worth their space.
+const PRICE: f64 = 0.4;
+
+/// Copies that rows may be given.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice {
+    /// The share of the rows that have copies.
+    pub share: f32,
+    /// The limit of the loss that makes it so; see [`Meta::copy_limit`].
+    pub limit: f32,
+}
+
+/// The copies that rows have or may be given.
+pub struct Copies<'a> {
+    /// What can be chosen; the first is what the others must be better than.
+    pub choices: &'a [Choice],
+    /// Gives the row and the second list of every copy there is with any of the choices.
+    pub each: &'a mut Each<'a>,
+}
+
+/// See [`Copies`].
+pub type Each<'a> = dyn FnMut(&mut dyn FnMut(Tid, Second)) -> Result<()> + 'a;
 
 /// Where the queries of a calibration come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +101,13 @@ pub fn recalibrate<S: Store>(
         let message = format!("{LEAST_QUERIES} vectors are needed to calibrate an ivf index, not {count}");
         return Err(Error::new(Kind::InvalidParameter, message));
     }
-    let meta = calibrate(store, directory.meta.clone(), &points, queries, progress)?;
+    // Those that the index has are within every limit.
+    let mut each = |f: &mut dyn FnMut(Tid, Second)| {
+        copies::rows(store, &directory, &mut |tid, list| f(tid, Second { list, loss: 0.0 }))
+    };
+    let choices = [Choice { share: 0.0, limit: directory.meta.copy_limit }];
+    let copies = Copies { choices: &choices, each: &mut each };
+    let meta = calibrate(store, directory.meta.clone(), (&points, queries), copies, progress)?;
     store.change(|change| {
         let handle = change.open(META_BLOCK)?;
         meta.write(change.page_mut(handle));
@@ -81,45 +116,81 @@ pub fn recalibrate<S: Store>(
     Ok(meta)
 }
 
-/// Completes `meta` with the routing weight and the table of probes.
+/// Completes `meta` with the routing weight, the table of probes and the limit of copies, for the choice that saves
+/// most time.
 ///
 /// # Errors
 /// Damage, the store's errors and [`Progress::tick`]'s.
 pub fn calibrate<S: Store>(
     store: &S,
     meta: Meta,
-    points: &[f32],
-    queries: Queries,
+    (points, queries): (&[f32], Queries),
+    copies: Copies<'_>,
     progress: &dyn Progress,
 ) -> Result<Meta> {
     let directory = Directory::with_meta(store, meta)?;
     let count = points.len() / directory.padded();
+    let mut meta = directory.meta.clone();
+    let Some(&none) = copies.choices.first() else { return Ok(meta) };
+    meta.copy_limit = none.limit;
     if directory.lists() == 1 || count < LEAST_QUERIES {
-        return Ok(directory.meta);
+        return Ok(meta);
     }
     progress.total(count as u64);
-    let mut ranks: [Vec<u32>; WEIGHTS.len()] = Default::default();
     let mut state = Query::new(&directory);
+    let mut nearest = Vec::with_capacity(count);
     for (i, query) in points.chunks_exact(directory.padded()).enumerate() {
-        let lists = state.neighbours(store, &directory, query, queries)?;
-        for (weight, ranks) in WEIGHTS.iter().zip(&mut ranks) {
-            state.ranks(&directory, &lists, *weight, ranks);
-        }
+        nearest.push(state.neighbours(store, &directory, query, queries)?);
         progress.done(i as u64 + 1);
         progress.tick()?;
     }
-    for ranks in &mut ranks {
-        ranks.sort_unstable();
+    let mut seconds: HashMap<Tid, Second> =
+        nearest.iter().flatten().map(|&(_, tid)| (tid, Second::default())).collect();
+    (copies.each)(&mut |tid, second| {
+        if let Some(known) = seconds.get_mut(&tid) {
+            *known = second;
+        }
+    })?;
+    // For each choice and weight, the rank of every neighbour's list.
+    let mut ranks = vec![<[Vec<u32>; WEIGHTS.len()]>::default(); copies.choices.len()];
+    for (query, rows) in points.chunks_exact(directory.padded()).zip(&nearest) {
+        state.router.prepare(&directory, query);
+        for (w, weight) in WEIGHTS.iter().enumerate() {
+            let order = state.scores(&directory, *weight);
+            let rank = |list: u32| order.iter().filter(|&&s| s < order[list as usize]).count() as u32;
+            for &(list, tid) in rows {
+                let second = seconds.get(&tid).copied().unwrap_or_default();
+                let own = rank(list);
+                let other = if second.loss.is_finite() { rank(second.list) } else { own };
+                for (choice, ranks) in copies.choices.iter().zip(&mut ranks) {
+                    ranks[w].push(if second.loss <= choice.limit { own.min(other) } else { own });
+                }
+            }
+        }
+        progress.tick()?;
     }
     let probes_at = |ranks: &[u32], target: f32| {
         let share = target + ((1.0 - target) * RESERVE).min(MOST_RESERVE);
         let at = ((share * ranks.len() as f32).ceil() as usize).clamp(1, ranks.len().max(1));
         ranks.get(at - 1).map_or(directory.lists(), |r| r + 1)
     };
-    let best = (0..WEIGHTS.len()).min_by_key(|&w| probes_at(&ranks[w], 0.95)).unwrap_or(0);
-    let mut meta = directory.meta.clone();
-    meta.radius_weight = WEIGHTS[best];
-    meta.probes = TARGETS.map(|target| probes_at(&ranks[best], target));
+    let rows = directory.meta.built_rows as f64 / f64::from(directory.lists());
+    let (mut least, mut without) = (f64::INFINITY, None);
+    for (choice, ranks) in copies.choices.iter().zip(&mut ranks) {
+        ranks.iter_mut().for_each(|ranks| ranks.sort_unstable());
+        let weight = (0..WEIGHTS.len()).min_by_key(|&w| probes_at(&ranks[w], 0.95)).unwrap_or(0);
+        let share = f64::from(choice.share);
+        let times = [0.95, 0.99]
+            .map(|target| f64::from(probes_at(&ranks[weight], target)) * (LIST + rows * (1.0 + share)));
+        let first = *without.get_or_insert(times);
+        let cost = (times[0] / first[0] + times[1] / first[1]) / 2.0 + PRICE * share;
+        if cost < least {
+            least = cost;
+            meta.copy_limit = choice.limit;
+            meta.radius_weight = WEIGHTS[weight];
+            meta.probes = TARGETS.map(|target| probes_at(&ranks[weight], target));
+        }
+    }
     Ok(meta)
 }
 
@@ -140,14 +211,14 @@ impl Query {
         }
     }
 
-    /// The lists of the nearest rows, without the query itself if it is a row.
+    /// The nearest rows with their lists, without the query itself if it is a row.
     fn neighbours<S: Store>(
         &mut self,
         store: &S,
         directory: &Directory,
         query: &[f32],
         queries: Queries,
-    ) -> Result<Vec<u32>> {
+    ) -> Result<Vec<(u32, Tid)>> {
         let itself = usize::from(queries == Queries::Rows);
         let wanted = NEIGHBOURS + itself;
         self.code.set(&directory.codec, query);
@@ -157,23 +228,21 @@ impl Query {
             let terms = self.router.terms(directory, list, query);
             self.scanner.list(store, directory, &self.code, (list, terms, WIDTH), &mut nearest)?;
         }
-        Ok(nearest.rows.iter().skip(itself).map(|r| r.1).collect())
+        Ok(nearest.rows.iter().skip(itself).map(|r| (r.1, r.2)).collect())
     }
 
-    fn ranks(&mut self, directory: &Directory, lists: &[u32], weight: f32, out: &mut Vec<u32>) {
+    /// The routing score of every list.
+    fn scores(&mut self, directory: &Directory, weight: f32) -> &[f32] {
         self.scores.clear();
         self.scores.extend((0..directory.lists()).map(|l| self.router.score(directory, l, weight)));
-        for &list in lists {
-            let score = self.scores[list as usize];
-            out.push(self.scores.iter().filter(|&&s| s < score).count() as u32);
-        }
+        &self.scores
     }
 }
 
 /// The nearest rows by their upper bounds (whose widths hardly differ), ascending, with their lists.
 struct Nearest {
     wanted: usize,
-    rows: Vec<(f32, u32)>,
+    rows: Vec<(f32, u32, Tid)>,
 }
 
 impl Sink for Nearest {
@@ -187,7 +256,7 @@ impl Sink for Nearest {
     fn push(&mut self, list: u32, candidate: Candidate) {
         let at = self.rows.partition_point(|r| r.0 <= candidate.upper);
         if at < self.wanted {
-            self.rows.insert(at, (candidate.upper, list));
+            self.rows.insert(at, (candidate.upper, list, candidate.tid));
             self.rows.truncate(self.wanted);
         }
     }

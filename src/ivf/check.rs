@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::copies;
 use super::directory::{Directory, read_meta};
 use super::insert::expect_owned;
 use super::walk;
@@ -24,6 +25,10 @@ pub struct Report {
     pub live: u64,
     /// Slots that vacuum has freed and no insert has reused.
     pub dead: u64,
+    /// Copies of rows in second lists.
+    pub copies: u64,
+    /// Those whose row is gone, or has a later copy: there are some only while a vacuum is at work.
+    pub stale_copies: u64,
 }
 
 /// Verifies the whole index and calls `visit` with the heap address of every row in it.
@@ -41,6 +46,7 @@ pub fn check<S: Store>(
     for list in 0..directory.lists() {
         check.list(&directory, list)?;
     }
+    check.copies(&directory)?;
     check.unreferenced()?;
     Ok(check.report)
 }
@@ -185,6 +191,41 @@ impl<S: Store> Check<'_, S> {
             Some(r) => Err(Error::corrupted(r.0, "a record lies outside its list's pages")),
             None => Ok(()),
         }
+    }
+
+    /// Every copy is of a row of another list.
+    fn copies(&mut self, directory: &Directory) -> Result<()> {
+        let store = self.store;
+        let mut referred = Vec::new();
+        for list in 0..directory.lists() {
+            let mut insert_found = false;
+            let (state_block, index) = directory.state_position(list);
+            let state = lists::read(&*store.read(state_block)?, index);
+            walk::copies_pages(store, directory, list, |block, _| {
+                (self.tick)()?;
+                insert_found |= block == state.copies_insert;
+                self.mark(block)
+            })?;
+            if directory.copies.is_some() && !insert_found {
+                return Err(Error::corrupted(
+                    state_block,
+                    "the insert page of copies is not a page of its list",
+                ));
+            }
+            copies::each(store, directory, list, &mut |own, reference| {
+                let (_, live) = copies::slot(store, directory, own, reference)?;
+                if own == list {
+                    return Err(Error::corrupted(reference.block, "a row has a copy in its own list"));
+                }
+                self.report.copies += 1;
+                self.report.stale_copies += u64::from(!live);
+                referred.push(reference);
+                Ok(())
+            })?;
+        }
+        referred.sort_unstable();
+        self.report.stale_copies += referred.windows(2).filter(|w| w[0] == w[1]).count() as u64;
+        Ok(())
     }
 
     /// Pages that nothing refers to must at least be pages.

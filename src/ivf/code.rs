@@ -1,8 +1,9 @@
 //! From a vector to the bytes that the index stores for it.
 
 use super::directory::Directory;
+use crate::cluster::Second;
 use crate::kernel;
-use crate::quant::{Factors, Form};
+use crate::quant::{Codec, Factors, Form};
 use crate::value::Metric;
 
 /// A coded row, and the memory to code the next one.
@@ -17,6 +18,9 @@ pub struct RowCode {
     pub extended: Vec<u8>,
     /// Squared distance from the centroid, in index units.
     pub residual: f32,
+    /// The second list, where rows have copies.
+    pub second: Second,
+    one_bit: Codec,
     unit: Vec<f32>,
     point: Vec<f32>,
     centroid: Vec<f32>,
@@ -32,6 +36,8 @@ impl RowCode {
             factors: Factors::default(),
             extended: vec![0; directory.codec.extended_size()],
             residual: 0.0,
+            second: Second::default(),
+            one_bit: directory.codec.one_bit(),
             unit: vec![0.0; directory.dims()],
             point: vec![0.0; padded],
             centroid: vec![0.0; padded],
@@ -45,6 +51,9 @@ impl RowCode {
             return false;
         }
         self.list = directory.nearest(&self.point);
+        if directory.copies.is_some() {
+            self.second = directory.second(&self.point, self.list);
+        }
         self.encode_point(directory);
         true
     }
@@ -56,6 +65,19 @@ impl RowCode {
         self.encode_point(directory);
     }
 
+    /// Codes the row at hand anew for another list, by the sign bits and their factors alone.
+    pub fn encode_copy(&mut self, directory: &Directory, list: u32) {
+        self.list = list;
+        let (codes, scale) = directory.centroid(list);
+        for ((c, p), b) in self.centroid.iter_mut().zip(&mut self.point).zip(codes) {
+            *p += *c;
+            *c = f32::from(*b) * scale;
+            *p -= *c;
+        }
+        let form = self.form(directory);
+        self.factors = self.one_bit.encode(&self.point, &self.centroid, form, &mut self.signs, &mut []);
+    }
+
     fn encode_point(&mut self, directory: &Directory) {
         let (codes, scale) = directory.centroid(self.list);
         for ((c, p), b) in self.centroid.iter_mut().zip(&mut self.point).zip(codes) {
@@ -63,15 +85,19 @@ impl RowCode {
             *p -= *c;
         }
         self.residual = kernel::inner_product(&self.point, &self.point);
-        let form = match directory.metric() {
+        let form = self.form(directory);
+        self.factors =
+            directory.codec.encode(&self.point, &self.centroid, form, &mut self.signs, &mut self.extended);
+    }
+
+    fn form(&self, directory: &Directory) -> Form {
+        match directory.metric() {
             Metric::L2 | Metric::Cosine | Metric::Hamming => Form::L2,
             Metric::InnerProduct => Form::InnerProduct {
                 residual_dot_centre: kernel::inner_product(&self.point, &self.centroid)
                     + kernel::inner_product(&self.point, &directory.origin),
             },
-        };
-        self.factors =
-            directory.codec.encode(&self.point, &self.centroid, form, &mut self.signs, &mut self.extended);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The decoded directory: what a backend keeps of an index between scans. Immutable; validated by the meta
 //! page's instance and generation.
 
+use crate::cluster::Second;
 use crate::error::{Error, Kind, Result};
 use crate::kernel;
 use crate::page::meta::META_BLOCK;
@@ -85,6 +86,8 @@ pub struct Directory {
     pub codec: Codec,
     /// How code blocks lie on pages.
     pub codes: codes::Layout,
+    /// How blocks of copies lie on pages, where rows have copies in second lists.
+    pub copies: Option<codes::Layout>,
     /// How extended records lie on pages, unless there are none.
     pub extended: Option<extended::Layout>,
     /// The rotated, scaled origin.
@@ -96,6 +99,7 @@ pub struct Directory {
     radii: Vec<f32>,
     origin_products: Vec<f32>,
     heads: Vec<(u32, u32)>,
+    copy_heads: Vec<(u32, u32)>,
 }
 
 impl Directory {
@@ -123,7 +127,37 @@ impl Directory {
                 .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
                 .collect()
         };
-        Self::new(meta, origin, bytes.chunks_exact(size).map(Entry::read))
+        let mut directory = Self::new(meta, origin, bytes.chunks_exact(size).map(Entry::read))?;
+        if directory.meta.copy_limit > 0.0 {
+            directory.load_copies(store)?;
+        }
+        Ok(directory)
+    }
+
+    /// The first pages of copies, which are with the lists' states and never change.
+    fn load_copies<S: Store>(&mut self, store: &S) -> Result<()> {
+        let Some(layout) = copies_layout(&self.meta, &self.codes)? else {
+            return Err(Error::corrupted(META_BLOCK, "an index of this form can have no copies"));
+        };
+        let mut list = 0;
+        while list < self.lists() {
+            let (block, _) = self.state_position(list);
+            let page = store.read(block)?;
+            page.expect_kind(block, PageKind::Lists)?;
+            for index in 0..lists::LISTS_PER_PAGE.min(self.lists() - list) {
+                let state = lists::read(&page, index as usize);
+                if state.copies == NO_BLOCK || state.copies_insert == NO_BLOCK {
+                    return Err(Error::corrupted(
+                        block,
+                        "a list of an index with copies has no page for them",
+                    ));
+                }
+                self.copy_heads.push((state.copies, state.copies_contiguous));
+            }
+            list += lists::LISTS_PER_PAGE;
+        }
+        self.copies = Some(layout);
+        Ok(())
     }
 
     /// A directory from its parts.
@@ -143,6 +177,8 @@ impl Directory {
             radii: Vec::new(),
             origin_products: Vec::new(),
             heads: Vec::new(),
+            copy_heads: Vec::new(),
+            copies: None,
             meta,
         };
         for entry in entries {
@@ -176,7 +212,7 @@ impl Directory {
 
     /// Bytes this takes.
     pub fn memory(&self) -> usize {
-        self.centroids.len() + self.heads.len() * 24 + self.origin.len() * 8
+        self.centroids.len() + (self.heads.len() * 3 + self.copy_heads.len()) * 8 + self.origin.len() * 8
     }
 
     /// Dimensions of the indexed vectors.
@@ -202,6 +238,11 @@ impl Directory {
     /// First codes page of a list and how many consecutive ones the build wrote.
     pub fn head(&self, list: u32) -> (u32, u32) {
         self.heads[list as usize]
+    }
+
+    /// First page of the copies in a list and how many consecutive ones the build wrote.
+    pub fn copies_head(&self, list: u32) -> (u32, u32) {
+        self.copy_heads[list as usize]
     }
 
     /// The page and index of a list's state.
@@ -242,27 +283,64 @@ impl Directory {
     /// The list whose centroid is nearest to the transformed `x`: byte products for all, exact for the best.
     pub fn nearest(&self, x: &[f32]) -> u32 {
         const REFINED: usize = 4;
+        let best = self.nearest_by_bytes::<REFINED>(x);
+        best.iter()
+            .map(|&list| (self.distance(x, list), list))
+            .min_by(|a, b| a.0.total_cmp(&b.0))
+            .map_or(0, |(_, list)| list)
+    }
+
+    /// The second list of the transformed `x`, whose own list is `first`.
+    pub fn second(&self, x: &[f32], first: u32) -> Second {
+        const CONSIDERED: usize = 8;
+        let mut residual = x.to_vec();
+        let (codes, scale) = self.centroid(first);
+        residual.iter_mut().zip(codes).for_each(|(r, c)| *r -= f32::from(*c) * scale);
+        let squared = kernel::inner_product(&residual, &residual);
+        let (norm, along_row) = (kernel::inner_product(x, x), kernel::inner_product(x, &residual));
+        let mut found = Second::default();
+        for list in self.nearest_by_bytes::<CONSIDERED>(x) {
+            if list != first {
+                let (codes, scale) = self.centroid(list);
+                let along = along_row - scale * kernel::dot_f32_i8(&residual, codes);
+                found.consider(list, (norm + self.distance(x, list)).max(0.0), along, squared);
+            }
+        }
+        found
+    }
+
+    /// Squared distance of `x` and a centroid, less the square of `x`.
+    fn distance(&self, x: &[f32], list: u32) -> f32 {
+        let (codes, scale) = self.centroid(list);
+        self.norm(list) - 2.0 * scale * kernel::dot_f32_i8(x, codes)
+    }
+
+    /// The nearest lists (as many as there are), best first, by byte products.
+    fn nearest_by_bytes<const COUNT: usize>(&self, x: &[f32]) -> Vec<u32> {
         let bytes = Bytes::new(x);
-        let mut best = [(f32::INFINITY, 0u32); REFINED];
+        let mut best = [(f32::INFINITY, 0u32); COUNT];
         for list in 0..self.lists() {
             let (codes, scale) = self.centroid(list);
             let d = self.norm(list) - 2.0 * scale * bytes.scale * kernel::dot_i8(&bytes.codes, codes) as f32;
-            if d < best[REFINED - 1].0 {
+            if d < best[COUNT - 1].0 {
                 let at = best.partition_point(|b| b.0 <= d);
                 best[at..].rotate_right(1);
                 best[at] = (d, list);
             }
         }
-        let exact = |list: u32| {
-            let (codes, scale) = self.centroid(list);
-            self.norm(list) - 2.0 * scale * kernel::dot_f32_i8(x, codes)
-        };
-        best.iter()
-            .filter(|b| b.0.is_finite())
-            .map(|&(_, list)| (exact(list), list))
-            .min_by(|a, b| a.0.total_cmp(&b.0))
-            .map_or(0, |(_, list)| list)
+        best.iter().filter(|b| b.0.is_finite()).map(|b| b.1).collect()
     }
+}
+
+/// How copies lie on pages, if an index of this form can have them: more than one list whose rows have distances by
+/// codes, blocks that fit a page, and room for one more column.
+pub fn copies_layout(meta: &Meta, codes: &codes::Layout) -> Result<Option<codes::Layout>> {
+    if meta.lists < 2 || meta.metric == Metric::Hamming || codes.more() > 0 {
+        return Ok(None);
+    }
+    let Some(columns) = meta.columns.with_number() else { return Ok(None) };
+    let layout = codes::Layout::new(padded_dims(meta.dims as usize), columns)?;
+    Ok((layout.more() == 0).then_some(layout))
 }
 
 /// A vector rounded to bytes, for products with centroids.

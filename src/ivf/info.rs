@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::copies;
 use super::directory::Directory;
 use super::walk;
 use crate::error::Result;
@@ -28,6 +29,8 @@ pub struct Info {
     pub live_rows: u64,
     /// Freed slots that wait for reuse.
     pub dead_rows: u64,
+    /// Rows with a copy of their one-bit code in a second list.
+    pub copies: u64,
     /// Rows when it was built.
     pub built_rows: u64,
     /// Bytes on disk.
@@ -64,7 +67,7 @@ pub struct Calibrated {
 pub fn info<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Info> {
     let directory = Directory::load(store)?;
     let meta = &directory.meta;
-    let (mut live, mut dead) = (0u64, 0u64);
+    let (mut live, mut dead, mut copied) = (0u64, 0u64, 0u64);
     let (mut smallest, mut largest) = (u64::MAX, 0);
     for list in 0..directory.lists() {
         let mut rows = 0;
@@ -75,6 +78,10 @@ pub fn info<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Info> 
                 dead += u64::from((block.owned() & !block.live()).count_ones());
             }
             tick()
+        })?;
+        copies::each(store, &directory, list, &mut |_, _| {
+            copied += 1;
+            Ok(())
         })?;
         live += rows;
         smallest = smallest.min(rows);
@@ -96,6 +103,7 @@ pub fn info<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Info> 
         lists: meta.lists,
         live_rows: live,
         dead_rows: dead,
+        copies: copied,
         built_rows: meta.built_rows,
         size_bytes: size,
         pages,

@@ -1,14 +1,16 @@
 //! Adding one row: route, code, and put it into a free slot of its list.
 //!
 //! Steps, each one atomic change: make the list longer if its pages are full; give it an extended page if a
-//! record needs one; write the row. A crash between them leaves empty pages that the list owns. Locks are
+//! record needs one; write the row; write its copy. A crash between them leaves empty pages that the list owns, or a row
+//! without its copy. Locks are
 //! taken in the order list state, codes, extended, new pages.
 
 use super::code::RowCode;
+use super::copies;
 use super::directory::Directory;
 use super::walk::guard_circle;
 use crate::error::{Error, Kind, Result};
-use crate::page::codes::BLOCK;
+use crate::page::codes::{BLOCK, Layout};
 use crate::page::tid::RecordRef;
 use crate::page::{Change, Key, NO_BLOCK, Page, PageHandle, PageKind, Store, TID_SIZE, Tid, lists};
 use crate::quant::pack;
@@ -37,15 +39,15 @@ pub fn insert<S: Store>(
     let mut insertion = Insertion { store, directory, code, tid, keys, extended: state.extended };
     let mut block = state.insert;
     let mut steps = 0u32;
-    loop {
+    let slot = loop {
         match insertion.put(block)? {
-            Put::Done => break,
+            Put::Done(slot) => break slot,
             Put::Full(next) if next != NO_BLOCK => block = next,
             Put::Full(_) => block = insertion.grow(block)?,
             Put::NoRecord => insertion.grow_extended()?,
         }
         guard_circle(store, block, &mut steps)?;
-    }
+    };
     if block != state.insert {
         store.change(|change| {
             let handle = change.open(state_block)?;
@@ -55,11 +57,13 @@ pub fn insert<S: Store>(
             Ok(())
         })?;
     }
+    copies::insert(store, directory, &mut insertion.code, keys, slot)?;
     Ok(true)
 }
 
 enum Put {
-    Done,
+    /// Where the row is now.
+    Done(RecordRef),
     /// No free slot; the next page of the chain.
     Full(u32),
     /// The slot is new and the extended page has no place for its record.
@@ -79,12 +83,12 @@ struct Insertion<'a, S: Store> {
 
 impl<S: Store> Insertion<'_, S> {
     /// Tries to write the row to the codes page `block`.
-    fn put(&self, block: u32) -> Result<Put> {
+    fn put(&self, codes_block: u32) -> Result<Put> {
         let layout = &self.directory.codes;
         self.store.change(|change| {
-            let codes = change.open(block)?;
+            let codes = change.open(codes_block)?;
             let page = change.page(codes);
-            expect_owned(page, block, PageKind::Codes, self.code.list)?;
+            expect_owned(page, codes_block, PageKind::Codes, self.code.list)?;
             let free = (0..layout.blocks()).find_map(|b| {
                 let free = !layout.block(page, b).live();
                 (free != 0).then_some((b, free))
@@ -114,7 +118,7 @@ impl<S: Store> Insertion<'_, S> {
             let factors = &self.code.factors;
             block.put(slot, factors.add.to_bits(), factors.rescale.to_bits(), reference);
             layout.put_keys(&mut block, slot, self.keys);
-            Ok(Put::Done)
+            Ok(Put::Done(Layout::slot_reference(codes_block, index, slot)))
         })
     }
 

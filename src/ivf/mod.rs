@@ -4,6 +4,7 @@ pub mod build;
 pub mod calibrate;
 pub mod check;
 pub mod code;
+mod copies;
 pub mod cost;
 pub mod directory;
 pub mod info;

@@ -11,15 +11,37 @@ pub fn codes_pages<S: Store>(
     store: &S,
     directory: &Directory,
     list: u32,
+    f: impl FnMut(u32, &Page) -> Result<()>,
+) -> Result<()> {
+    pages(store, PageKind::Codes, list, directory.head(list), f)
+}
+
+/// The same for the pages with copies of other lists' rows; none in an index without copies.
+pub fn copies_pages<S: Store>(
+    store: &S,
+    directory: &Directory,
+    list: u32,
+    f: impl FnMut(u32, &Page) -> Result<()>,
+) -> Result<()> {
+    match directory.copies {
+        Some(_) => pages(store, PageKind::Copies, list, directory.copies_head(list), f),
+        None => Ok(()),
+    }
+}
+
+fn pages<S: Store>(
+    store: &S,
+    kind: PageKind,
+    list: u32,
+    (mut block, contiguous): (u32, u32),
     mut f: impl FnMut(u32, &Page) -> Result<()>,
 ) -> Result<()> {
-    let (mut block, contiguous) = directory.head(list);
     store.prefetch(block, contiguous);
     let mut copy = Page::zeroed();
     let mut steps = 0u32;
     while block != NO_BLOCK {
         copy.clone_from(&*store.read(block)?);
-        expect_owned(&copy, block, PageKind::Codes, list)?;
+        expect_owned(&copy, block, kind, list)?;
         f(block, &copy)?;
         guard_circle(store, block, &mut steps)?;
         block = copy.next();

@@ -6,8 +6,10 @@
 //! A slot is *live* when its row is in the index, *owned* once it has been given an extended record, which
 //! it keeps for ever: a dead slot is reused together with its record.
 
+use std::ops::Range;
+
 use super::columns::{Columns, Key};
-use super::page::{CONTENT_SIZE, NO_BLOCK, Page};
+use super::page::{CONTENT_SIZE, HEADER_SIZE, NO_BLOCK, Page};
 use super::tid::{RecordRef, TID_SIZE};
 use crate::error::{Error, Kind, Result};
 
@@ -86,6 +88,32 @@ impl Layout {
     /// The mask of slots without a key and the keys of a filter column of a block.
     pub fn column<'a>(&self, block: BlockRef<'a>, column: usize) -> (u32, &'a [u8]) {
         self.columns.column(&block.bytes[self.columns_at..self.codes_at], column)
+    }
+
+    /// For pages of copies, whose last column is the list that the row itself is in.
+    pub fn own_list(&self, block: BlockRef<'_>, slot: usize) -> u32 {
+        let (_, keys) = self.column(block, self.columns.widths().len() - 1);
+        word(keys, 4 * slot)
+    }
+
+    /// The reference of a copy to the row in `slot` of block `index` of codes page `block`.
+    pub fn slot_reference(block: u32, index: usize, slot: usize) -> RecordRef {
+        RecordRef { block, offset: (index * BLOCK + slot) as u16 }
+    }
+
+    /// Block and slot on its page of the row that a copy refers to.
+    pub fn slot_of(&self, reference: RecordRef) -> Result<(usize, usize)> {
+        let at = usize::from(reference.offset);
+        if at >= self.rows() {
+            return Err(Error::corrupted(reference.block, "a copy refers to a slot that does not exist"));
+        }
+        Ok((at / BLOCK, at % BLOCK))
+    }
+
+    /// The bytes of its page that block number `index` takes.
+    pub fn range(&self, index: usize) -> Range<usize> {
+        let start = HEADER_SIZE + index * self.block_size;
+        start..start + self.block_size
     }
 
     /// Writes the keys of the row in `slot`, one for each filter column.

@@ -39,6 +39,14 @@ impl Columns {
         &self.widths[..usize::from(self.count)]
     }
 
+    /// These and one more, of four bytes; `None` if there can be no more.
+    pub fn with_number(&self) -> Option<Self> {
+        let mut columns = *self;
+        *columns.widths.get_mut(usize::from(self.count))? = 4;
+        columns.count += 1;
+        Some(columns)
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.count == 0

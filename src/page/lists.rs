@@ -22,11 +22,26 @@ pub struct ListState {
     pub rows: u32,
     /// Consecutive pages from `head` on that the build wrote for this list (codes pages only).
     pub contiguous: u32,
+    /// First page of the list's copies of other lists' rows, or [`NO_BLOCK`] in an index without copies.
+    pub copies: u32,
+    /// The page of copies where inserts begin, as `insert`.
+    pub copies_insert: u32,
+    /// Consecutive pages from `copies` on that the build wrote.
+    pub copies_contiguous: u32,
 }
 
 impl Default for ListState {
     fn default() -> Self {
-        Self { head: NO_BLOCK, insert: NO_BLOCK, extended: NO_BLOCK, rows: 0, contiguous: 0 }
+        Self {
+            head: NO_BLOCK,
+            insert: NO_BLOCK,
+            extended: NO_BLOCK,
+            rows: 0,
+            contiguous: 0,
+            copies: NO_BLOCK,
+            copies_insert: NO_BLOCK,
+            copies_contiguous: 0,
+        }
     }
 }
 
@@ -39,13 +54,34 @@ pub fn position(list: u32) -> (u32, usize) {
 pub fn read(page: &Page, index: usize) -> ListState {
     let b = &page.content()[index * LIST_SIZE..][..LIST_SIZE];
     let word = |i: usize| u32::from_le_bytes([b[4 * i], b[4 * i + 1], b[4 * i + 2], b[4 * i + 3]]);
-    ListState { head: word(0), insert: word(1), extended: word(2), rows: word(3), contiguous: word(4) }
+    // Zero, which is the meta page's number, where there are none: so the oldest formats have it.
+    let copies = |i: usize| if word(i) == 0 { NO_BLOCK } else { word(i) };
+    ListState {
+        head: word(0),
+        insert: word(1),
+        extended: word(2),
+        rows: word(3),
+        contiguous: word(4),
+        copies: copies(5),
+        copies_insert: copies(6),
+        copies_contiguous: word(7),
+    }
 }
 
 /// Writes the state at `index` of a list state page.
 pub fn write(page: &mut Page, index: usize, state: &ListState) {
     let out = &mut page.content_mut()[index * LIST_SIZE..][..LIST_SIZE];
-    let words = [state.head, state.insert, state.extended, state.rows, state.contiguous];
+    let copies = |block: u32| if block == NO_BLOCK { 0 } else { block };
+    let words = [
+        state.head,
+        state.insert,
+        state.extended,
+        state.rows,
+        state.contiguous,
+        copies(state.copies),
+        copies(state.copies_insert),
+        state.copies_contiguous,
+    ];
     for (o, w) in out.chunks_exact_mut(4).zip(words) {
         o.copy_from_slice(&w.to_le_bytes());
     }

@@ -7,9 +7,9 @@ use crate::value::Metric;
 
 /// First four bytes of the contents of block 0.
 pub const MAGIC: u32 = 0x3146_5649;
-/// The newest format this code writes: that of an index with filter columns. One without is of the oldest, which
-/// is the same but for them.
-pub const VERSION: u16 = 2;
+/// The newest format this code writes: that of an index with copies. One without them is of the oldest format that
+/// can hold it: 2 with filter columns, else 1; they differ in nothing else.
+pub const VERSION: u16 = 3;
 /// The oldest format this code reads.
 pub const MIN_VERSION: u16 = 1;
 /// The block of the meta page.
@@ -53,12 +53,18 @@ pub struct Meta {
     pub probes: [u32; TARGETS.len()],
     /// The columns beside the vector.
     pub columns: Columns,
+    /// Rows whose second list promises a loss of at most this (`cluster::Second`) have a copy there; 0: none has.
+    pub copy_limit: f32,
 }
 
 impl Meta {
     /// The format of the index.
     pub fn version(&self) -> u16 {
-        if self.columns.is_empty() { MIN_VERSION } else { VERSION }
+        match (self.copy_limit > 0.0, self.columns.is_empty()) {
+            (true, _) => VERSION,
+            (false, false) => 2,
+            (false, true) => MIN_VERSION,
+        }
     }
 
     /// Writes the meta page.
@@ -85,6 +91,8 @@ impl Meta {
             out.extend_from_slice(&p.to_le_bytes());
         }
         out.extend_from_slice(columns);
+        out.resize(out.len() + MAX_COLUMNS - columns.len(), 0);
+        out.extend_from_slice(&self.copy_limit.to_le_bytes());
         page.content_mut()[..out.len()].copy_from_slice(&out);
     }
 
@@ -127,6 +135,7 @@ impl Meta {
                 .get(..usize::from(columns))
                 .and_then(|widths| Columns::new(widths).ok())
                 .ok_or_else(|| Error::corrupted(META_BLOCK, "filter columns are not valid"))?,
+            copy_limit: f32::from_le_bytes(at.take()),
         };
         meta.validate()?;
         Ok(meta)
@@ -142,6 +151,9 @@ impl Meta {
         }
         if !(self.scale.is_finite() && self.scale > 0.0 && self.radius_weight.is_finite()) {
             return wrong("scale or radius weight out of range");
+        }
+        if !(self.copy_limit.is_finite() && self.copy_limit >= 0.0) {
+            return wrong("the limit of copies is out of range");
         }
         if self.ready && (self.lists == 0 || self.directory_first == NO_BLOCK || self.lists_first == NO_BLOCK)
         {

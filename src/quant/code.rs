@@ -66,6 +66,11 @@ impl Codec {
         Ok(Self { padded, bits, steps: (padded as f32).sqrt() / STEP_16 })
     }
 
+    /// The codec of the sign bits alone.
+    pub fn one_bit(&self) -> Self {
+        Self { bits: 1, ..self.clone() }
+    }
+
     /// Bits per dimension in total.
     pub fn bits(&self) -> u8 {
         self.bits

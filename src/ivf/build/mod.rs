@@ -3,6 +3,7 @@
 //! The caller's thread does all input and output; the pool computes. Memory is bounded by
 //! [`Options::memory`]: the sample shrinks to fit, and coded rows go to the spool when they do not.
 
+mod copies;
 mod model;
 mod runs;
 mod write;
@@ -11,11 +12,12 @@ use std::ffi::CStr;
 
 use rayon::ThreadPool;
 
+use self::copies::{CopyRecord, Placed};
 use self::model::Model;
 use self::runs::{Record, Runs};
-use super::calibrate::{self, Queries};
+use super::calibrate::{self, Choice, Copies, Queries};
 use super::code::RowCode;
-use crate::cluster::{Assigner, parallel};
+use crate::cluster::{Assigner, Second, parallel};
 use crate::error::Result;
 use crate::page::{Columns, Key, Store, Tid};
 use crate::value::Metric;
@@ -37,6 +39,8 @@ pub struct Options {
     pub memory: usize,
     /// The columns beside the vector.
     pub columns: Columns,
+    /// The share of the rows to have copies in second lists; `None` to measure which is best.
+    pub copies: Option<f32>,
 }
 
 /// Takes rows: address, vector, and the keys in the filter columns.
@@ -128,14 +132,27 @@ pub fn build<S: Store>(
     progress.total(source.rows_hint());
     let mut coder = Coder::new(&model, options, pool, spool, progress);
     source.scan(&mut |tid, vector, keys| coder.push(tid, vector, keys))?;
-    let (runs, rows, radii) = coder.finish()?;
+    let Coded { runs, copies, rows, radii } = coder.finish()?;
     for (entry, radius) in model.entries.iter_mut().zip(radii) {
         entry.radius = if radius.is_finite() { radius } else { 0.0 };
     }
     progress.phase(Phase::Writing);
     let meta = write::index(store, &mut model, runs, spool, progress)?;
     progress.phase(Phase::Calibrating);
-    let meta = calibrate::calibrate(store, meta, &model.queries, Queries::Rows, progress)?;
+    let copies = copies.sort();
+    let shape = CopyRecord::new(&model.directory);
+    let none = Choice { share: 0.0, limit: 0.0 };
+    let first = options.copies.is_none().then_some(none);
+    let mut choices: Vec<Choice> = first.into_iter().chain(model.choices.iter().copied()).collect();
+    if choices.is_empty() {
+        choices.push(none);
+    }
+    let mut each = |f: &mut dyn FnMut(Tid, Second)| shape.each(&copies, model.entries.len(), spool, f);
+    let choices = Copies { choices: &choices, each: &mut each };
+    let meta = calibrate::calibrate(store, meta, (&model.queries, Queries::Rows), choices, progress)?;
+    if meta.copy_limit > 0.0 {
+        shape.write(store, &meta, &model.entries, &copies, spool, progress)?;
+    }
     write::finish(store, &meta)?;
     Ok(Built { rows })
 }
@@ -179,13 +196,16 @@ struct Coder<'a> {
     spool: &'a mut dyn Spool,
     progress: &'a dyn Progress,
     runs: Runs,
+    copies: Runs,
+    shape: CopyRecord,
+    placed: Placed,
     batch: usize,
     tids: Vec<Tid>,
     vectors: Vec<f32>,
     /// A row's keys after the other.
     keys: Vec<Key>,
     unit: Vec<f32>,
-    lists: Vec<u32>,
+    lists: Vec<(u32, Second)>,
     records: Vec<u8>,
     radii: Vec<(f64, u64)>,
     rows: u64,
@@ -202,12 +222,17 @@ impl<'a> Coder<'a> {
     ) -> Self {
         const BATCH_BYTES: usize = 8 << 20;
         let lists = model.entries.len();
+        let shape = CopyRecord::new(&model.directory);
+        let memory = if model.choices.is_empty() { options.memory / 2 } else { options.memory / 8 * 3 };
         Self {
             assigner: (lists > 1).then(|| Assigner::new(&model.means, options.dims)),
             pool,
             spool,
             progress,
-            runs: Runs::new(lists, Record::size(&model.directory), options.memory / 2),
+            runs: Runs::new(lists, Record::size(&model.directory), memory),
+            copies: Runs::new(lists, shape.size(), options.memory / 8),
+            placed: Placed::new(lists),
+            shape,
             batch: (BATCH_BYTES.min(options.memory / 8) / (4 * options.dims)).clamp(32, 4096),
             tids: Vec::new(),
             vectors: Vec::new(),
@@ -245,46 +270,73 @@ impl<'a> Coder<'a> {
         }
         let dims = self.unit.len();
         self.lists.clear();
-        self.lists.resize(self.tids.len(), 0);
+        self.lists.resize(self.tids.len(), (0, Second::default()));
         if let Some(assigner) = &self.assigner {
             let progress = self.progress;
-            assigner.assign(&self.vectors, &mut self.lists, self.pool, &|_, _| progress.tick())?;
+            assigner.assign_two(&self.vectors, &mut self.lists, self.pool, &|_, _| progress.tick())?;
         }
         let directory = &self.model.directory;
         let size = Record::size(directory);
+        // A row's record is followed by that of its copy, if it may be given one.
+        let limit = self.model.choices.last().map_or(0.0, |c| c.limit);
+        let shape = &self.shape;
+        let both = size + if limit > 0.0 { shape.size() } else { 0 };
         self.records.clear();
-        self.records.resize(self.tids.len() * size, 0);
+        self.records.resize(self.tids.len() * both, 0);
         let (tids, vectors, lists, keys) = (&self.tids, &self.vectors, &self.lists, &self.keys);
         let columns = directory.meta.columns.widths().len();
         parallel::for_each_record(
             self.pool,
             &mut self.records,
-            size,
+            both,
             || RowCode::new(directory),
             |code, i, out| {
-                code.encode_unit(directory, &vectors[i * dims..][..dims], lists[i]);
-                Record::write(out, directory, tids[i], code, &keys[i * columns..][..columns]);
+                let (out, copy) = out.split_at_mut(size);
+                let (list, second) = lists[i];
+                let keys = &keys[i * columns..][..columns];
+                code.encode_unit(directory, &vectors[i * dims..][..dims], list);
+                Record::write(out, directory, tids[i], code, keys);
+                if second.loss <= limit {
+                    code.encode_copy(directory, second.list);
+                    shape.put(copy, (tids[i], list, second.loss), code, keys);
+                }
             },
         );
         self.progress.tick()?;
-        for record in self.records.chunks_exact(size) {
+        for (record, (_, second)) in self.records.chunks_exact_mut(both).zip(&self.lists) {
+            let (record, copy) = record.split_at_mut(size);
             let (list, residual) = Record::list(record);
             let radius = &mut self.radii[list as usize];
             if residual.is_finite() {
                 *radius = (radius.0 + f64::from(residual), radius.1 + 1);
             }
+            let place = self.placed.next(list);
+            self.runs.push(record);
+            if second.loss <= limit {
+                CopyRecord::place(copy, place);
+                self.copies.push(copy);
+            }
         }
         self.rows += self.tids.len() as u64;
-        self.runs.add(&self.records, self.spool)?;
+        self.runs.settle(self.spool)?;
+        self.copies.settle(self.spool)?;
         self.tids.clear();
         self.vectors.clear();
         self.keys.clear();
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(Runs, u64, Vec<f32>)> {
+    fn finish(mut self) -> Result<Coded> {
         self.flush()?;
         let radii = self.radii.iter().map(|&(sum, n)| (sum / n.max(1) as f64).sqrt() as f32).collect();
-        Ok((self.runs, self.rows, radii))
+        Ok(Coded { runs: self.runs, copies: self.copies, rows: self.rows, radii })
     }
+}
+
+/// What the coder leaves.
+struct Coded {
+    runs: Runs,
+    copies: Runs,
+    rows: u64,
+    radii: Vec<f32>,
 }

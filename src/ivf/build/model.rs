@@ -3,11 +3,11 @@
 use rayon::ThreadPool;
 
 use super::{Options, Phase, Progress, Source};
-use crate::cluster::{self, Assigner};
+use crate::cluster::{self, Assigner, Second};
 use crate::error::{Error, Kind, Result};
-use crate::ivf::calibrate::queries_for;
+use crate::ivf::calibrate::{Choice, queries_for};
 use crate::ivf::code::normalize;
-use crate::ivf::directory::{Directory, Entry};
+use crate::ivf::directory::{Directory, Entry, copies_layout};
 use crate::kernel;
 use crate::page::meta::TARGETS;
 use crate::page::{Meta, NO_BLOCK, extended};
@@ -24,6 +24,9 @@ const SAMPLE_PER_LIST: usize = 64;
 /// A list needs at least this many sampled rows for a mean that says something.
 const MIN_SAMPLE_PER_LIST: usize = 8;
 const ITERATIONS: usize = 10;
+/// Shares of the rows that may be given copies in second lists, and the sampled rows that tell whose loss is least.
+const SHARES: [f32; 3] = [0.2, 0.3, 0.5];
+const SHARE_SAMPLE: usize = 4096;
 
 /// A trained index before its rows are known.
 pub struct Model {
@@ -35,6 +38,8 @@ pub struct Model {
     pub means: Vec<f32>,
     /// Calibration queries in index coordinates.
     pub queries: Vec<f32>,
+    /// The shares of rows that may be given copies, ascending; empty where none can have.
+    pub choices: Vec<Choice>,
 }
 
 /// Samples the source and finds the lists.
@@ -91,7 +96,11 @@ pub fn train(
         Metric::L2 | Metric::InnerProduct | Metric::Hamming => scale(&sample, dims, &means, pool, progress)?,
     };
     let meta = Meta { scale, lists: lists as u32, ..unbuilt(options)? };
-    model(meta, &origin, means, &sample[..queries * dims])
+    let mut model = model(meta, &origin, means, &sample[..queries * dims])?;
+    if copies_layout(&model.directory.meta, &model.directory.codes)?.is_some() {
+        model.choices = choices(options, &sample, &model.means, pool, progress)?;
+    }
+    Ok(model)
 }
 
 /// The model of an empty table: one list at the origin.
@@ -122,7 +131,7 @@ fn model(meta: Meta, origin: &[f32], means: Vec<f32>, queries: &[f32]) -> Result
     }
     points.retain_chunks(padded, |p| p.iter().all(|x| x.is_finite()));
     let directory = Directory::new(flat.meta, flat.origin, entries.iter().cloned())?;
-    Ok(Model { directory, entries, means, queries: points })
+    Ok(Model { directory, entries, means, queries: points, choices: Vec::new() })
 }
 
 trait RetainChunks {
@@ -170,6 +179,7 @@ fn unbuilt(options: &Options) -> Result<Meta> {
         built_rows: 0,
         probes: [0; TARGETS.len()],
         columns: options.columns,
+        copy_limit: 0.0,
     })
 }
 
@@ -200,6 +210,29 @@ fn sample_size(options: &Options, lists: u64, rows: u64, queries: usize) -> usiz
         usize::try_from(lists).unwrap_or(usize::MAX).saturating_mul(SAMPLE_PER_LIST).saturating_add(queries);
     let rows = usize::try_from(rows).unwrap_or(usize::MAX).max(queries);
     wish.min(fits.max(MIN_SAMPLE_PER_LIST)).min(rows)
+}
+
+/// The limits of the loss below which the shares lie.
+fn choices(
+    options: &Options,
+    sample: &[f32],
+    means: &[f32],
+    pool: &ThreadPool,
+    progress: &dyn Progress,
+) -> Result<Vec<Choice>> {
+    let dims = options.dims;
+    let rows = &sample[..sample.len().min(SHARE_SAMPLE * dims)];
+    let mut found = vec![(0, Second::default()); rows.len() / dims];
+    Assigner::new(means, dims).assign_two(rows, &mut found, pool, &|_, _| progress.tick())?;
+    let mut losses: Vec<f32> = found.iter().map(|f| f.1.loss).filter(|l| l.is_finite() && *l > 0.0).collect();
+    losses.sort_unstable_by(f32::total_cmp);
+    let shares = match options.copies {
+        Some(share) if share <= 0.0 => Vec::new(),
+        Some(share) => vec![share],
+        None => SHARES.to_vec(),
+    };
+    let limit = |share: f32| losses.get((share * losses.len() as f32) as usize).or(losses.last());
+    Ok(shares.iter().filter_map(|&share| limit(share).map(|&limit| Choice { share, limit })).collect())
 }
 
 /// The mean of the finite rows; zero where it does not exist.

@@ -80,6 +80,8 @@ pub struct Runs {
     size: usize,
     limit: usize,
     memory: Vec<u8>,
+    /// Bytes of the batch at hand.
+    added: usize,
     spilled: Vec<Spilled>,
     counts: Vec<u32>,
 }
@@ -94,7 +96,8 @@ struct Spilled {
 impl Runs {
     /// Rows of `size` bytes for `lists` lists; more than `limit` bytes go to the spool.
     pub fn new(lists: usize, size: usize, limit: usize) -> Self {
-        Self { lists, size, limit, memory: Vec::new(), spilled: Vec::new(), counts: vec![0; lists] }
+        let counts = vec![0; lists];
+        Self { lists, size, limit, memory: Vec::new(), added: 0, spilled: Vec::new(), counts }
     }
 
     /// No rows.
@@ -107,14 +110,18 @@ impl Runs {
         self.counts[list]
     }
 
-    /// Adds records.
-    pub fn add(&mut self, records: &[u8], spool: &mut dyn Spool) -> Result<()> {
-        for record in records.chunks_exact(self.size) {
-            self.counts[Record::list(record).0 as usize] += 1;
-        }
-        self.memory.extend_from_slice(records);
+    /// Adds a record.
+    pub fn push(&mut self, record: &[u8]) {
+        self.counts[Record::list(record).0 as usize] += 1;
+        self.memory.extend_from_slice(record);
+        self.added += record.len();
+    }
+
+    /// Ends a batch of records: they go to the spool unless there is room for one more.
+    pub fn settle(&mut self, spool: &mut dyn Spool) -> Result<()> {
+        let batch = std::mem::take(&mut self.added);
         // Doubling and the sort's order array need room beside the run itself.
-        if self.memory.len() + records.len() > self.limit / 2 { self.spill(spool) } else { Ok(()) }
+        if self.memory.len() + batch > self.limit / 2 { self.spill(spool) } else { Ok(()) }
     }
 
     /// Record numbers of the run in memory by list, and where each list begins among them.

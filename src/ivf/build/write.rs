@@ -31,6 +31,7 @@ pub fn reserve_meta<S: Store>(store: &S, options: &Options) -> Result<()> {
         built_rows: 0,
         probes: [0; TARGETS.len()],
         columns: options.columns,
+        copy_limit: 0.0,
     };
     store.change(|change| {
         let (block, handle) = change.extend()?;
@@ -52,14 +53,20 @@ pub fn finish<S: Store>(store: &S, meta: &Meta) -> Result<()> {
 }
 
 /// Appends pages in batches of one change.
-struct Pages<'a, S: Store> {
+pub(super) struct Pages<'a, S: Store> {
     store: &'a S,
-    next: u32,
+    /// The block of the next page.
+    pub(super) next: u32,
     waiting: Vec<Page>,
 }
 
-impl<S: Store> Pages<'_, S> {
-    fn push(&mut self, page: Page) -> Result<u32> {
+impl<'a, S: Store> Pages<'a, S> {
+    /// Goes on behind the last page of the store.
+    pub(super) fn append(store: &'a S) -> Result<Self> {
+        Ok(Self { store, next: store.blocks()?, waiting: Vec::new() })
+    }
+
+    pub(super) fn push(&mut self, page: Page) -> Result<u32> {
         let block = self.next;
         self.next = block.checked_add(1).filter(|&b| b != NO_BLOCK).ok_or_else(too_large)?;
         self.waiting.push(page);
@@ -69,7 +76,7 @@ impl<S: Store> Pages<'_, S> {
         Ok(block)
     }
 
-    fn flush(&mut self) -> Result<()> {
+    pub(super) fn flush(&mut self) -> Result<()> {
         if self.waiting.is_empty() {
             return Ok(());
         }
@@ -173,6 +180,7 @@ fn plan(directory: &Directory, entries: &mut [Entry], runs: &Sorted, first: u32)
                 extended: if extended == 0 { NO_BLOCK } else { end - 1 },
                 rows,
                 contiguous: entry.contiguous,
+                ..ListState::default()
             },
             extended_first,
         });

@@ -384,6 +384,9 @@ impl Search {
         let (mut passing, mut before) = (Passing::default(), self.scanner.stats);
         let directory = Rc::clone(&self.directory);
         let probes = |rows| effort::probes(&directory, target, rows);
+        // Where every list is read copies tell nothing.
+        let copies = directory.copies.is_some() && round.probes < directory.lists();
+        self.scanner.start(&directory);
         // Lists that hold fewer rows than the window say nothing about the rows beyond: then more are read,
         // or far rows would leave before nearer ones of the next list.
         while probed < round.probes || (self.settings.order != Order::Off && !self.pool.is_full()) {
@@ -393,6 +396,10 @@ impl Search {
             }
             let terms = self.router.terms(&self.directory, list, &self.rotated);
             self.scanner.list(store, &self.directory, &self.query, (list, terms, width), &mut self.pool)?;
+            if copies {
+                let list = (list, terms, width);
+                self.scanner.copies(store, &directory, &self.query, list, &self.pool)?;
+            }
             probed += 1;
             if filtered {
                 passing.add(before, self.scanner.stats);
@@ -401,6 +408,10 @@ impl Search {
                 }
                 before = self.scanner.stats;
             }
+        }
+        if copies {
+            let terms = |list| self.router.terms(&directory, list, &self.rotated);
+            self.scanner.finish(store, &directory, &self.query, (terms, width), &mut self.pool)?;
         }
         round.probes = probed;
         round.reach = self.pool.finish();

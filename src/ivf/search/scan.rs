@@ -39,6 +39,8 @@ pub struct Stats {
     pub codes: u64,
     /// Rows that the filter columns excluded before.
     pub excluded: u64,
+    /// One-bit codes of copies compared.
+    pub copies: u64,
     /// Extended records evaluated.
     pub extended: u64,
     /// Rows asked of the heap.
@@ -52,10 +54,21 @@ struct Survivor {
     reference: RecordRef,
 }
 
+/// A copy that may be of interest if the list that its row is in is not read.
+#[derive(Clone, Copy)]
+struct Copied {
+    bound: f32,
+    list: u32,
+    slot: RecordRef,
+}
+
 /// Memory for reading lists.
 #[derive(Default)]
 pub struct Scanner {
     survivors: Vec<Survivor>,
+    copied: Vec<Copied>,
+    /// Whether each list has been read in this round.
+    read: Vec<bool>,
     /// What is kept of a block whose codes continue on further pages.
     split: Vec<Split>,
     /// Conditions on the filter columns.
@@ -74,6 +87,112 @@ struct Split {
 }
 
 impl Scanner {
+    /// Begins a round, in which no list has been read.
+    pub fn start(&mut self, directory: &Directory) {
+        self.copied.clear();
+        self.read.clear();
+        self.read.resize(directory.lists() as usize, false);
+    }
+
+    /// Reads the copies in a list. What may be of interest waits for [`Scanner::finish`]: only then is it known
+    /// which lists are read, and how near a row must be.
+    pub fn copies<S: Store>(
+        &mut self,
+        store: &S,
+        directory: &Directory,
+        query: &QueryCode,
+        (list, terms, width): (u32, Terms, f32),
+        sink: &impl Sink,
+    ) -> Result<()> {
+        self.read[list as usize] = true;
+        let Some(layout) = &directory.copies else { return Ok(()) };
+        let mut stage = query.stage1(terms.estimator, width);
+        stage.base -= terms.slack;
+        let (mut block, contiguous) = directory.copies_head(list);
+        store.prefetch(block, contiguous);
+        let mut steps = 0;
+        while block != NO_BLOCK {
+            let page = store.read(block)?;
+            expect_owned(&page, block, PageKind::Copies, list)?;
+            let next = page.next();
+            if next != NO_BLOCK {
+                store.touch(next, 0..PAGE_SIZE);
+            }
+            for b in 0..layout.blocks() {
+                let view = layout.block(&page, b);
+                let live = self.filter.passing(layout, view, view.live());
+                if live == 0 {
+                    continue;
+                }
+                self.stats.copies += u64::from(live.count_ones());
+                let mut sums = [0; BLOCK];
+                kernel::scan_block(query.lut(), view.codes(), &mut sums);
+                let factors = (view.add(), view.rescale());
+                keep(&stage, live, factors, &sums, sink.threshold(), |slot, bound| {
+                    let own = layout.own_list(view, slot);
+                    if self.read.get(own as usize) != Some(&true) {
+                        self.copied.push(Copied { bound, list: own, slot: view.reference(slot) });
+                    }
+                });
+            }
+            drop(page);
+            guard_circle(store, block, &mut steps)?;
+            block = next;
+        }
+        Ok(())
+    }
+
+    /// Ends a round: evaluates the rows of copies whose own lists have not been read.
+    pub fn finish<S: Store>(
+        &mut self,
+        store: &S,
+        directory: &Directory,
+        query: &QueryCode,
+        (terms_of, width): (impl Fn(u32) -> Terms, f32),
+        sink: &mut impl Sink,
+    ) -> Result<()> {
+        let layout = &directory.codes;
+        let mut copied = std::mem::take(&mut self.copied);
+        copied.retain(|c| c.bound < sink.threshold() && self.read.get(c.list as usize) != Some(&true));
+        // A copy may have been read that vacuum was about to clear, and its slot have another row by now, with a copy.
+        copied.sort_unstable_by_key(|c| c.slot);
+        copied.dedup_by_key(|c| c.slot);
+        for c in &copied {
+            store.touch(c.slot.block, layout.range(layout.slot_of(c.slot)?.0));
+        }
+        for c in &copied {
+            if c.bound >= sink.threshold() {
+                continue;
+            }
+            if c.list >= directory.lists() {
+                return Err(Error::corrupted(c.slot.block, "a copy is of a list that does not exist"));
+            }
+            let terms = terms_of(c.list);
+            let mut stage = query.stage1(terms.estimator, width);
+            stage.base -= terms.slack;
+            let (index, slot) = layout.slot_of(c.slot)?;
+            let page = store.read(c.slot.block)?;
+            expect_owned(&page, c.slot.block, PageKind::Codes, c.list)?;
+            let view = layout.block(&page, index);
+            let live = self.filter.passing(layout, view, view.live()) & 1 << slot;
+            if live == 0 {
+                continue;
+            }
+            let mut sums = [0; BLOCK];
+            kernel::scan_block(query.lut(), view.codes(), &mut sums);
+            let factors = (view.add(), view.rescale());
+            keep(&stage, live, factors, &sums, sink.threshold(), |slot, bound| {
+                let reference = view.reference(slot);
+                self.survivors.push(Survivor { bound, sum: sums[slot], reference });
+            });
+            drop(page);
+            self.refine(store, directory, query, (c.list, terms, width), sink)?;
+        }
+        copied.clear();
+        self.copied = copied;
+        Ok(())
+    }
+
     /// Reads a list and gives `sink` what may be of interest.
     pub fn list<S: Store>(
         &mut self,

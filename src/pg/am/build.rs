@@ -80,6 +80,7 @@ fn build_options(index: pg_sys::Relation) -> Result<Options> {
         seed: random_seed()?,
         memory,
         columns,
+        copies: None,
     })
 }
 
