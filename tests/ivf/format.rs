@@ -2,11 +2,12 @@
 
 use half::f16;
 use vector_search::page::codes::Layout;
+use vector_search::page::lists::{self, ListState};
 use vector_search::page::meta::TARGETS;
 use vector_search::page::{Columns, Meta, Page, PageKind, RecordRef};
 use vector_search::value::Metric;
 
-fn meta(columns: Columns) -> Meta {
+fn meta(columns: Columns, copy_limit: f32) -> Meta {
     Meta {
         ready: true,
         metric: Metric::Cosine,
@@ -24,6 +25,7 @@ fn meta(columns: Columns) -> Meta {
         built_rows: 100_000,
         probes: std::array::from_fn(|i| 10 + i as u32),
         columns,
+        copy_limit,
     }
 }
 
@@ -40,13 +42,17 @@ fn meta_bytes(version: u16, widths: &[u8]) -> Vec<u8> {
     bytes.extend(100_000u64.to_le_bytes());
     (10..10 + TARGETS.len() as u32).for_each(|p| bytes.extend(p.to_le_bytes()));
     bytes.extend(widths);
+    // Room for all columns; the limit of copies, which is zero in older formats.
+    bytes.resize(bytes.len() + 31 - widths.len(), 0);
+    bytes.extend(if version == 3 { 1.75f32 } else { 0.0 }.to_le_bytes());
     bytes
 }
 
 #[test]
 fn meta_pages_are_as_documented() {
-    for (version, widths) in [(1, &[][..]), (2, &[4, 8, 4])] {
-        let meta = meta(Columns::new(widths).unwrap());
+    for (version, widths) in [(1, &[][..]), (2, &[4, 8, 4]), (3, &[]), (3, &[8, 4])] {
+        let limit = if version == 3 { 1.75 } else { 0.0 };
+        let meta = meta(Columns::new(widths).unwrap(), limit);
         let mut page = Page::zeroed();
         meta.write(&mut page);
         let expected = meta_bytes(version, widths);
@@ -55,12 +61,48 @@ fn meta_pages_are_as_documented() {
         assert_eq!(Meta::read(&page).unwrap(), meta);
     }
     let mut page = Page::zeroed();
-    meta(Columns::default()).write(&mut page);
-    page.content_mut()[4] = 3;
-    assert!(Meta::read(&page).unwrap_err().message.contains("format 3"));
+    meta(Columns::default(), 0.0).write(&mut page);
+    page.content_mut()[4] = 4;
+    assert!(Meta::read(&page).unwrap_err().message.contains("format 4"));
     page.content_mut()[4] = 2;
     page.content_mut()[9] = 32;
     assert!(Meta::read(&page).is_err(), "more columns than there can be");
+}
+
+#[test]
+fn list_states_are_as_documented() {
+    let old = ListState { head: 5, insert: 6, extended: 9, rows: 70, contiguous: 2, ..ListState::default() };
+    let new = ListState { copies: 40, copies_insert: 41, copies_contiguous: 2, ..old };
+    for (state, copies) in [(old, [0, 0, 0]), (new, [40, 41, 2])] {
+        let mut page = Page::zeroed();
+        page.init(PageKind::Lists, 0);
+        lists::write(&mut page, 3, &state);
+        let words = [5u32, 6, 9, 70, 2].into_iter().chain(copies);
+        let expected: Vec<u8> = words.flat_map(u32::to_le_bytes).collect();
+        assert_eq!(page.content()[96..128], expected);
+        assert_eq!(lists::read(&page, 3), state);
+    }
+}
+
+#[test]
+fn copies_are_as_documented() {
+    let columns = Columns::new(&[8]).unwrap().with_number().unwrap();
+    let layout = Layout::new(64, columns).unwrap();
+    let mut page = Page::zeroed();
+    page.init(PageKind::Copies, 7);
+    assert_eq!(page.bytes()[8188..], [8, 0, 0x49, 0xff]);
+    let mut block = layout.block_mut(&mut page, 0);
+    // The row in slot 5 of the second block of page 9, which is in list 6.
+    block.put(1, 0, 0, Layout::slot_reference(9, 1, 5));
+    layout.put_keys(&mut block, 1, &[None, Some(6)]);
+    assert_eq!(page.content()[136 + 6..][..6], [9, 0, 0, 0, 37, 0]);
+    // Behind the references and the filter column: nulls and the lists.
+    assert_eq!(page.content()[328 + 260..][..4], [0; 4]);
+    assert_eq!(page.content()[328 + 260 + 4 + 4..][..4], [6, 0, 0, 0]);
+    let view = layout.block(&page, 0);
+    assert_eq!(layout.own_list(view, 1), 6);
+    assert_eq!(layout.slot_of(view.reference(1)).unwrap(), (1, 5));
+    assert!(Columns::new(&[4; 31]).unwrap().with_number().is_none());
 }
 
 #[test]

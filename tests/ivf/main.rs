@@ -1,6 +1,7 @@
 //! Is the index right? The whole index on the in-memory page store, against brute force.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod copies;
 mod crash;
 mod filter;
 mod format;

@@ -24,9 +24,8 @@ const SAMPLE_PER_LIST: usize = 64;
 /// A list needs at least this many sampled rows for a mean that says something.
 const MIN_SAMPLE_PER_LIST: usize = 8;
 const ITERATIONS: usize = 10;
-/// Shares of the rows that may be given copies in second lists, and the sampled rows that tell whose loss is least.
+/// Shares of the rows that may be given copies in second lists.
 const SHARES: [f32; 3] = [0.2, 0.3, 0.5];
-const SHARE_SAMPLE: usize = 4096;
 
 /// A trained index before its rows are known.
 pub struct Model {
@@ -98,7 +97,8 @@ pub fn train(
     let meta = Meta { scale, lists: lists as u32, ..unbuilt(options)? };
     let mut model = model(meta, &origin, means, &sample[..queries * dims])?;
     if copies_layout(&model.directory.meta, &model.directory.codes)?.is_some() {
-        model.choices = choices(options, &sample, &model.means, pool, progress)?;
+        // Rows that were trained on lie nearer to their centroids than others, which makes their losses larger.
+        model.choices = choices(options, &sample[..queries * dims], &model.means, pool, progress)?;
     }
     Ok(model)
 }
@@ -215,13 +215,12 @@ fn sample_size(options: &Options, lists: u64, rows: u64, queries: usize) -> usiz
 /// The limits of the loss below which the shares lie.
 fn choices(
     options: &Options,
-    sample: &[f32],
+    rows: &[f32],
     means: &[f32],
     pool: &ThreadPool,
     progress: &dyn Progress,
 ) -> Result<Vec<Choice>> {
     let dims = options.dims;
-    let rows = &sample[..sample.len().min(SHARE_SAMPLE * dims)];
     let mut found = vec![(0, Second::default()); rows.len() / dims];
     Assigner::new(means, dims).assign_two(rows, &mut found, pool, &|_, _| progress.tick())?;
     let mut losses: Vec<f32> = found.iter().map(|f| f.1.loss).filter(|l| l.is_finite() && *l > 0.0).collect();
