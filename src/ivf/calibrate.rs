@@ -35,8 +35,10 @@ const MOST_RESERVE: f32 = 0.01;
 
 /// A list costs about as much as comparing so many codes, before any of its own.
 const LIST: f64 = 300.0;
-/// The share of a query's time at stake that copies of all rows must save to be worth their space.
-const PRICE: f64 = 0.4;
+/// And all of a query that is not reading lists.
+const QUERY: f64 = 15_000.0;
+/// The share of a query's time that copies of all rows must save to be worth their space.
+const PRICE: f64 = 0.3;
 
 /// Copies that rows may be given.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -180,8 +182,9 @@ pub fn calibrate<S: Store>(
         ranks.iter_mut().for_each(|ranks| ranks.sort_unstable());
         let weight = (0..WEIGHTS.len()).min_by_key(|&w| probes_at(&ranks[w], 0.95)).unwrap_or(0);
         let share = f64::from(choice.share);
-        let times = [0.95, 0.99]
-            .map(|target| f64::from(probes_at(&ranks[weight], target)) * (LIST + rows * (1.0 + share)));
+        let list = LIST + rows * (1.0 + share);
+        let time = |target| QUERY + f64::from(probes_at(&ranks[weight], target)) * list;
+        let times = [0.95, 0.99].map(time);
         let first = *without.get_or_insert(times);
         let cost = (times[0] / first[0] + times[1] / first[1]) / 2.0 + PRICE * share;
         if cost < least {

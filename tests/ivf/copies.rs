@@ -173,9 +173,10 @@ fn the_build_gives_copies_where_they_pay() {
     let world = World::build(table(&mut easy, 11_000), &options(32, Metric::L2));
     assert_eq!(info::info(&world.store, &|| Ok(())).unwrap().copies, 0);
     assert_eq!(world.directory().meta.version(), 1);
-    // No groups at all.
+    // No groups at all, and many lists to read.
     let mut hard = Mixture::new(32, 1, 1.0, 4);
-    let world = World::build(table(&mut hard, 11_000), &options(32, Metric::L2));
+    let many = Options { lists: 300, ..options(32, Metric::L2) };
+    let world = World::build(table(&mut hard, 11_000), &many);
     let copies = info::info(&world.store, &|| Ok(())).unwrap().copies;
     assert!(copies > 1500, "{copies}");
     assert_eq!(copies, verify(&world));

@@ -168,8 +168,6 @@ impl Scanner {
                 return Err(Error::corrupted(c.slot.block, "a copy is of a list that does not exist"));
             }
             let terms = terms_of(c.list);
-            let mut stage = query.stage1(terms.estimator, width);
-            stage.base -= terms.slack;
             let (index, slot) = layout.slot_of(c.slot)?;
             let page = store.read(c.slot.block)?;
             expect_owned(&page, c.slot.block, PageKind::Codes, c.list)?;
@@ -180,11 +178,9 @@ impl Scanner {
             }
             let mut sums = [0; BLOCK];
             kernel::scan_block(query.lut(), view.codes(), &mut sums);
-            let factors = (view.add(), view.rescale());
-            keep(&stage, live, factors, &sums, sink.threshold(), |slot, bound| {
-                let reference = view.reference(slot);
-                self.survivors.push(Survivor { bound, sum: sums[slot], reference });
-            });
+            // The copy's bound has let the row pass: a second one of the kind would lose some more.
+            let reference = view.reference(slot);
+            self.survivors.push(Survivor { bound: c.bound, sum: sums[slot], reference });
             drop(page);
             self.refine(store, directory, query, (c.list, terms, width), sink)?;
         }
