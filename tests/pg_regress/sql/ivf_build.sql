@@ -13,7 +13,7 @@ SELECT index, info->>'metric' AS metric, info->'dimensions' AS dimensions, info-
        info->'lists' AS lists, info->'live_rows' AS live, info->'dead_rows' AS dead
 FROM unnest('{items_l2,items_cosine,items_ip,items_one_bit}'::regclass[]) index, ivf_index_info(index) info;
 
-SELECT index, ivf_check(index, true) - 'pages' - 'lists' AS checked
+SELECT index, ivf_check(index, true) - 'pages' - 'lists' - 'copies' AS checked
 FROM unnest('{items_l2,items_cosine,items_ip,items_one_bit}'::regclass[]) index;
 
 SELECT opcname, amvalidate(oc.oid), opcdefault
