@@ -9,7 +9,7 @@ use crate::ivf::calibrate::queries_for;
 use crate::ivf::code::normalize;
 use crate::ivf::directory::{Directory, Entry};
 use crate::kernel;
-use crate::page::meta::TARGETS;
+use crate::page::meta::{LEVELS, TARGETS};
 use crate::page::{Meta, NO_BLOCK, extended};
 use crate::quant::{Codec, padded_dims};
 use crate::value::Metric;
@@ -170,6 +170,7 @@ fn unbuilt(options: &Options) -> Result<Meta> {
         built_rows: 0,
         probes: [0; TARGETS.len()],
         columns: options.columns,
+        efforts: [[0.0; TARGETS.len()]; LEVELS.len()],
     })
 }
 
