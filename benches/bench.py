@@ -20,7 +20,7 @@ FUNCTIONS = {"build": build, "cold": steps.cold, "search": steps.search, "filter
              "insert": steps.inserts, "vacuum": steps.vacuum}
 # What is asked of our index alone.
 OURS = {"memory": steps.memory, "exact": steps.exact, "scaling": steps.scaling, "plans": steps.plans,
-        "column_cost": steps.column_cost, "types": steps.types}
+        "column_cost": steps.column_cost, "join": steps.join, "types": steps.types}
 
 
 def machine() -> dict:

@@ -10,7 +10,8 @@
 #   TYPE=vector    or halfvec, bit (the signs of the elements, by Hamming distance)
 #   METRIC=cosine  or l2, ip                                    NAME=x   of the report
 #   STEPS=list     of build,memory,exact,cold,search,filter,insert,vacuum (default these) and, of our index
-#                  alone, scaling (from 10,000 rows to LARGEST=1000000), column_cost (of a filter column) and plans (the
+#                  alone, scaling (from 10,000 rows to LARGEST=1000000), column_cost (of a filter column), join (many
+#                  queries in one statement beside single ones) and plans (the
 #                  planner's choice in 72 cases), and types (the types' functions beside pgvector's); FULL=1 also VACUUM of a large HNSW index
 # A run that was interrupted goes on where it was when the same command is given again on the same day.
 set -euo pipefail
