@@ -253,16 +253,17 @@ impl Query {
     }
 }
 
-/// A row by its upper bound (whose widths hardly differ), with its list.
+/// A row by its estimated value, with its list. Bounds of far lists are wider: ordered by upper bounds, neighbours seemed to
+/// lie in nearer lists than they do.
 #[derive(Clone, Copy)]
 struct Near {
-    upper: f32,
+    value: f32,
     list: u32,
 }
 
 impl Ord for Near {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.upper.total_cmp(&other.upper).then(self.list.cmp(&other.list))
+        self.value.total_cmp(&other.value).then(self.list.cmp(&other.list))
     }
 }
 
@@ -280,7 +281,7 @@ impl PartialEq for Near {
 
 impl Eq for Near {}
 
-/// The nearest rows by their upper bounds.
+/// The nearest rows by their estimates.
 struct Nearest {
     wanted: usize,
     rows: BinaryHeap<Near>,
@@ -291,11 +292,17 @@ impl Sink for Nearest {
         if self.rows.len() < self.wanted {
             return f32::INFINITY;
         }
-        self.rows.peek().map_or(f32::INFINITY, |r| r.upper)
+        self.rows.peek().map_or(f32::INFINITY, |r| r.value)
     }
 
     fn push(&mut self, list: u32, candidate: Candidate) {
-        let row = Near { upper: candidate.upper, list };
+        // One bit gives a lower bound only; of what has no bounds nothing is known, and it comes last.
+        let value = match (candidate.lower, candidate.upper) {
+            (f32::NEG_INFINITY, _) => f32::INFINITY,
+            (lower, f32::INFINITY) => lower,
+            (lower, upper) => (lower + upper) / 2.0,
+        };
+        let row = Near { value, list };
         if self.rows.len() < self.wanted {
             self.rows.push(row);
         } else if let Some(mut farthest) = self.rows.peek_mut()

@@ -51,7 +51,7 @@ fn the_recall_target_holds_by_default() {
         let mut mixture = Mixture::new(64, 200, 0.9, 2);
         let world = World::build(table(&mut mixture, 12_000), &options(64, metric));
         assert!(world.directory().lists() > 20);
-        let queries: Vec<_> = (0..60).map(|_| mixture.draw()).collect();
+        let queries: Vec<_> = (0..300).map(|_| mixture.draw()).collect();
         let r = recall(&world, &queries, DEFAULT);
         assert!(r >= 0.94, "{metric:?}: recall {r}");
         let r = recall(&world, &queries, Settings { recall_target: 0.99, ..DEFAULT });

@@ -57,7 +57,7 @@ impl Passing {
         }
         let window = window as f64;
         if self.passed / self.lists * f64::from(all) < FEW_WINDOWS * window {
-            // So few rows lie anywhere, and the codes of no others are compared.
+            // So few rows pass in the whole index, and the codes of no others are compared.
             return false;
         }
         let even = self.evenness();
