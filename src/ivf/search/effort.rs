@@ -45,8 +45,8 @@ pub fn lists(directory: &Directory, target: f32, rows: f64) -> f64 {
         _ => meta.efforts[0].map(f64::from),
     };
     let (mut from, mut low) = (f64::from(LEVELS[0]), interpolate(&first, target));
-    for level in 1..measured {
-        let (to, high) = (f64::from(LEVELS[level]), interpolate(&meta.efforts[level].map(f64::from), target));
+    for (level, table) in LEVELS.iter().zip(&meta.efforts).take(measured).skip(1) {
+        let (to, high) = (f64::from(*level), interpolate(&table.map(f64::from), target));
         if rows <= to {
             let share = (rows / from).ln().max(0.0) / (to / from).ln();
             return (low * (high / low).powf(share)).clamp(1.0, all);
