@@ -72,7 +72,7 @@ pub unsafe fn evaluate(bound: *mut pg_sys::ExprState, context: *mut pg_sys::Expr
         let mut null = false;
         let datum = pg_sys::ffi::pg_guard_ffi_boundary(|| evaluate(bound, context, &raw mut null));
         let value = f64::from_datum(datum, null).filter(|value| !value.is_nan()).unwrap_or(f64::INFINITY);
-        value + (value.abs() + 1.0) * SLACK
+        if value.is_finite() { value + (value.abs() + 1.0) * SLACK } else { value }
     }
 }
 

@@ -30,6 +30,7 @@ SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L <= 0.7 ORDER BY e
 SELECT * FROM same(format('SELECT id FROM items WHERE 0.7 > %L <-> e ORDER BY e <-> %1$L LIMIT 50', :'q'));
 SELECT * FROM same(format('SELECT id FROM items WHERE l2_distance(e, %L) < 0.7 AND kind = 2 ORDER BY e <-> %1$L LIMIT 50', :'q'));
 SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L < -1 ORDER BY e <-> %1$L LIMIT 5', :'q'));
+SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L < ''-Infinity'' ORDER BY e <-> %1$L LIMIT 5', :'q'));
 SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L < NULL ORDER BY e <-> %1$L LIMIT 5', :'q'));
 SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L < (SELECT 0.5 + 0.2) ORDER BY e <-> %1$L LIMIT 500', :'q'));
 
