@@ -23,6 +23,7 @@ FUNCTIONS = {"build": build, "cold": steps.cold, "floor": steps.floor, "search":
              "insert": steps.inserts, "vacuum": steps.vacuum}
 # What is asked of our index alone.
 OURS = {"memory": steps.memory, "exact": steps.exact, "plans": plans, "column_cost": steps.column_cost,
+        "join": steps.join,
         "types": types}
 
 

@@ -14,8 +14,8 @@
 #   METRIC=cosine  or l2, ip                                    NAME=x   of the report
 #   CONNECTIONS=n  besides one (default 2)                      BUILD_MEMORY=x   maintenance_work_mem (default 1GB)
 #   STEPS=list     of build,memory,exact,cold,floor,search,filter,insert,vacuum (default these) and, of our index
-#                  alone, column_cost (of a filter column) and plans (the planner's choice in 72 cases); types (the types'
-#                  functions beside pgvector's); scaling (see below); FULL=1 also VACUUM of a large HNSW index
+#                  alone, column_cost (of a filter column), join (many queries in one statement beside single ones) and plans (the
+#                  planner's choice in 72 cases); types (the types' functions beside pgvector's); scaling (see below); FULL=1 also VACUUM of a large HNSW index
 #   LARGEST=n      scaling: from 10,000 rows to so many (default all; beyond the data's they are mixtures)
 #   PEER=n         scaling: pgvector's indexes too, up to so many rows (default 0: none)
 # A run that was interrupted goes on where it was when the same command is given again on the same day.
