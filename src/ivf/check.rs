@@ -8,7 +8,7 @@ use super::walk;
 use crate::error::{Error, Result};
 use crate::page::codes::{BLOCK, BlockRef};
 use crate::page::meta::META_BLOCK;
-use crate::page::{NO_BLOCK, PAGE_SIZE, Page, PageKind, Store, Tid, lists, tape};
+use crate::page::{Key, NO_BLOCK, PAGE_SIZE, Page, PageKind, Store, Tid, lists, tape};
 use crate::quant::padded_dims;
 
 /// What the verifier counted.
@@ -45,25 +45,35 @@ pub fn check<S: Store>(
     Ok(check.report)
 }
 
-/// Calls `visit` with the heap address and the code of every row, where codes are the rows' strings of bits; else never.
+/// Takes what an index says of a row: its heap address, its keys in the filter columns, and its code where codes are the
+/// rows' strings of bits.
+pub type Visit<'a> = dyn FnMut(Tid, &[Key], Option<&[u8]>) + 'a;
+
+/// Calls `visit` with what can be compared with the table, of every row; never if an index has nothing of the kind.
 ///
 /// # Errors
 /// Damage, and the store's and `tick`'s errors.
-pub fn exact_codes<S: Store>(
-    store: &S,
-    visit: &mut dyn FnMut(Tid, &[u8]),
-    tick: &dyn Fn() -> Result<()>,
-) -> Result<()> {
+pub fn contents<S: Store>(store: &S, visit: &mut Visit<'_>, tick: &dyn Fn() -> Result<()>) -> Result<()> {
     let directory = Directory::load(store)?;
-    if !directory.codec.is_exact() {
+    let (exact, layout) = (directory.codec.is_exact(), &directory.codes);
+    if !exact && directory.meta.columns.is_empty() {
         return Ok(());
     }
+    let size = directory.codec.sign_bytes();
+    let mut keys = Vec::new();
+    let mut addresses = walk::Addresses::new(store, &directory);
     for list in 0..directory.lists() {
         walk::codes_pages(store, &directory, list, |_, page| {
             tick()?;
-            for b in 0..directory.codes.blocks() {
-                let block = directory.codes.block(page, b);
-                strings(&directory, block, |slot, code| visit(block.reference(slot), code));
+            // A slot that was freed and taken again since the page was read has a row that no older snapshot sees.
+            addresses.forget();
+            for b in 0..layout.blocks() {
+                let block = layout.block(page, b);
+                for slot in walk::bits(block.live()) {
+                    layout.keys(block, slot, &mut keys);
+                    let code = exact.then(|| &block.codes()[slot * size..][..size]);
+                    visit(addresses.get(list, block.reference(slot))?, &keys, code);
+                }
             }
             Ok(())
         })?;
@@ -71,18 +81,11 @@ pub fn exact_codes<S: Store>(
     Ok(())
 }
 
-/// Calls `visit` with every live slot of a block of strings of bits and its string.
-fn strings(directory: &Directory, block: BlockRef<'_>, mut visit: impl FnMut(usize, &[u8])) {
-    let size = directory.codec.sign_bytes();
-    walk::bits(block.live()).for_each(|slot| visit(slot, &block.codes()[slot * size..][..size]));
-}
-
 /// Whether the bits that the last byte of a string has beyond its length are zero in all live slots.
 fn end_in_zeros(directory: &Directory, block: BlockRef<'_>) -> bool {
+    let size = directory.codec.sign_bytes();
     let beyond = 0xff_u16 >> ((directory.dims() - 1) % 8 + 1);
-    let mut zero = true;
-    strings(directory, block, |_, code| zero &= u16::from(code[code.len() - 1]) & beyond == 0);
-    zero
+    walk::bits(block.live()).all(|slot| u16::from(block.codes()[(slot + 1) * size - 1]) & beyond == 0)
 }
 
 struct Check<'a, S: Store> {

@@ -133,6 +133,18 @@ impl Layout {
         self.columns.column(&block.bytes[self.columns_at..], column)
     }
 
+    /// The keys of the row in `slot`, one for each filter column.
+    pub fn keys(&self, block: BlockRef<'_>, slot: usize, keys: &mut Vec<Key>) {
+        keys.clear();
+        keys.extend(self.columns.widths().iter().enumerate().map(|(column, &width)| {
+            let (nulls, bytes) = self.column(block, column);
+            let mut key = [0; 8];
+            key[..usize::from(width)]
+                .copy_from_slice(&bytes[slot * usize::from(width)..][..usize::from(width)]);
+            (nulls >> slot & 1 == 0).then_some(u64::from_le_bytes(key))
+        }));
+    }
+
     /// Writes the keys of the row in `slot`, one for each filter column.
     pub fn put_keys(&self, block: &mut BlockMut<'_>, slot: usize, keys: &[Key]) {
         self.columns.put(&mut block.bytes[self.columns_at..], slot, keys);

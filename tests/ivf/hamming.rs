@@ -263,7 +263,8 @@ fn damage_is_noticed() {
     assert_same(&found, &world.truth(&query, usize::MAX, None), "slots that do not exist are not read");
 
     let mut codes = Vec::new();
-    check::exact_codes(&world.store, &mut |t, code| codes.push((t, code.to_vec())), &|| Ok(())).unwrap();
+    check::contents(&world.store, &mut |t, _, code| codes.push((t, code.unwrap().to_vec())), &|| Ok(()))
+        .unwrap();
     codes.sort();
     let table = world.table.borrow();
     let bits = |v: &Vec<f32>| v.chunks(8).map(|c| c.iter().fold(0, |b, x| b << 1 | *x as u8)).collect();

@@ -1,16 +1,17 @@
 //! SQL functions about indexes: `ivf_check`, `ivf_index_info`, `ivf_last_scan`.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use pgrx::prelude::*;
 use pgrx::{JsonB, PgRelation, pg_sys};
 
+use super::columns::FilterColumns;
 use super::{directory, heap, opclass};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::code::is_indexed;
 use crate::ivf::{check, info};
-use crate::page::Tid;
+use crate::page::{Key, Tid};
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::error::{OrRaise, in_index, raise};
 use crate::pg::{relation_name, stats};
@@ -84,7 +85,7 @@ fn ivf_last_scan() -> JsonB {
 }
 
 /// Verifies every page of an index; with `heap_all_indexed` also that each row of the table that the
-/// statement's snapshot sees is in the index, and that no row is in it twice.
+/// statement's snapshot sees is in the index, with its keys in the filter columns, and that no row is in it twice.
 #[pg_extern(sql = false)]
 fn ivf_check(index: pg_sys::Oid, heap_all_indexed: bool) -> JsonB {
     let opened = open(index, LOCK);
@@ -106,61 +107,75 @@ fn ivf_check(index: pg_sys::Oid, heap_all_indexed: bool) -> JsonB {
     if let Some(snapshot) = snapshot {
         // SAFETY: the index is open and the snapshot registered.
         unsafe {
-            compare(&opened, snapshot, &rows, &codes(&store).map_err(named).or_raise());
+            compare(&opened, snapshot, &rows, &contents(&store).map_err(named).or_raise());
             pg_sys::UnregisterSnapshot(snapshot);
         }
     }
     json(&report)
 }
 
-/// Hashes of the codes of an index that are the rows' values.
-fn codes(store: &IndexStore) -> Result<HashMap<Tid, u64>> {
-    let mut codes = HashMap::new();
-    let mut visit = |row, code: &[u8]| {
-        codes.insert(row, hash(code));
+/// Hashes of what an index says of a row: of its keys in the filter columns, and of its code where it is the row's value.
+struct Content {
+    keys: u32,
+    code: Option<u32>,
+}
+
+fn contents(store: &IndexStore) -> Result<HashMap<Tid, Content>> {
+    let mut contents = HashMap::new();
+    let mut visit = |row, keys: &[Key], code: Option<&[u8]>| {
+        contents.insert(row, Content { keys: hash(keys), code: code.map(hash) });
     };
-    check::exact_codes(store, &mut visit, &tick)?;
-    Ok(codes)
+    check::contents(store, &mut visit, &tick)?;
+    Ok(contents)
 }
 
-fn hash(code: &[u8]) -> u64 {
+fn hash<T: Hash + ?Sized>(value: &T) -> u32 {
     let mut hasher = DefaultHasher::new();
-    hasher.write(code);
-    hasher.finish()
+    value.hash(&mut hasher);
+    hasher.finish() as u32
 }
 
-/// Raises if a row that `snapshot` sees is not among `rows`, or has not the value that its code says.
+/// Raises if a row that `snapshot` sees is not among `rows`, or is not as `contents` say.
 unsafe fn compare(
     opened: &Opened,
     snapshot: pg_sys::Snapshot,
     rows: &HashSet<Tid>,
-    codes: &HashMap<Tid, u64>,
+    contents: &HashMap<Tid, Content>,
 ) {
     let index = opened.index.as_ptr();
     let (_, metric) = opclass::indexed(index).or_raise();
     let dims = dimensions(index).or_raise();
-    let (mut missing, mut different) = (None, None);
+    let columns = FilterColumns::of(index).or_raise();
+    let (mut missing, mut different, mut misfiled) = (None, None, None);
     let mut bits = vec![0; dims.div_ceil(8)];
-    let mut look = |row: Tid, vector: &[f32]| {
+    let mut look = |row: Tid, vector: &[f32], keys: &[Key]| {
         if !rows.contains(&row) && is_indexed(metric, vector) {
             missing.get_or_insert(row);
         }
-        if let Some(code) = codes.get(&row) {
-            write_bits(vector, &mut bits);
-            if *code != hash(&bits) {
-                different.get_or_insert(row);
+        if let Some(content) = contents.get(&row) {
+            if content.keys != hash(keys) {
+                misfiled.get_or_insert(row);
+            }
+            if let Some(code) = content.code {
+                write_bits(vector, &mut bits);
+                if code != hash(bits.as_slice()) {
+                    different.get_or_insert(row);
+                }
             }
         }
         Ok(())
     };
     // SAFETY: both relations are open; the caller registered the snapshot.
-    unsafe { heap::each_row(opened.table.as_ptr(), index, dims, snapshot, &mut look) };
-    if let Some(row) = missing {
-        let what = format!("the heap row ({},{}) is not in the index", row.block, row.offset);
-        raise(in_index(index, Error::corrupted(0, what)));
-    }
-    if let Some(row) = different {
-        let what = format!("the heap row ({},{}) has another value in the index", row.block, row.offset);
-        raise(in_index(index, Error::corrupted(0, what)));
+    unsafe { heap::each_row(opened.table.as_ptr(), index, dims, snapshot, Some(&columns), &mut look) };
+    let wrong = [
+        (missing, "is not in the index"),
+        (different, "has another value in the index"),
+        (misfiled, "has other values of filter columns in the index"),
+    ];
+    for (row, what) in wrong {
+        if let Some(row) = row {
+            let what = format!("the heap row ({},{}) {what}", row.block, row.offset);
+            raise(in_index(index, Error::corrupted(0, what)));
+        }
     }
 }

@@ -194,7 +194,7 @@ impl Source for Table {
 }
 
 /// Gives every row of the index's table that `snapshot` sees, as the index has it (as amcheck's
-/// `bt_check_every_level` does).
+/// `bt_check_every_level` does); without `columns` rows come without keys.
 ///
 /// # Safety
 /// The relations are open and belong together; the snapshot is registered or active.
@@ -203,11 +203,11 @@ pub unsafe fn each_row(
     index: pg_sys::Relation,
     dims: usize,
     snapshot: pg_sys::Snapshot,
-    sink: &mut dyn FnMut(Tid, &[f32]) -> Result<()>,
+    columns: Option<&FilterColumns>,
+    sink: &mut RowSink<'_>,
 ) {
-    let mut sink = |tid: Tid, vector: &[f32], _: &[Key]| sink(tid, vector);
     let values = (indexed(index).or_raise().0, dims);
-    let mut state = Visit::new(values, None, &mut sink);
+    let mut state = Visit::new(values, columns, sink);
     let state = (&raw mut state).cast();
     // SAFETY: the caller vouches for the arguments; the scan ends with the build scan (heapam_handler.c).
     unsafe {

@@ -15,7 +15,7 @@ use super::{directory, opclass};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::code::is_indexed;
 use crate::ivf::search::{Nearest, Rows, Search};
-use crate::page::Tid;
+use crate::page::{Key, Tid};
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::error::{OrRaise, in_index, raise};
 use crate::pg::guc::{self, Wanted};
@@ -152,7 +152,7 @@ unsafe fn exact(
     snapshot: pg_sys::Snapshot,
     queries: &mut [Query],
 ) {
-    let mut visit = |row: Tid, vector: &[f32]| {
+    let mut visit = |row: Tid, vector: &[f32], _: &[Key]| {
         pgrx::check_for_interrupts!();
         if is_indexed(metric, vector) {
             for query in queries.iter_mut().filter(|q| q.row != row) {
@@ -162,7 +162,7 @@ unsafe fn exact(
         Ok(())
     };
     // SAFETY: both relations are open, the snapshot is active.
-    unsafe { each_row(opened.table.as_ptr(), opened.index.as_ptr(), dims, snapshot, &mut visit) };
+    unsafe { each_row(opened.table.as_ptr(), opened.index.as_ptr(), dims, snapshot, None, &mut visit) };
 }
 
 /// The same by the index.

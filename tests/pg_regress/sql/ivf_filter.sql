@@ -89,6 +89,16 @@ CREATE INDEX ON f USING ivf (e, (point(1, 2)));
 CREATE INDEX ON f USING ivf (e) INCLUDE (i4);
 SELECT (ivf_index_info('f_all')->>'filter_columns')::int;
 SELECT bool_and(amvalidate(oid)) FROM pg_opclass WHERE opcmethod = (SELECT oid FROM pg_am WHERE amname = 'ivf');
+
+-- The verifier compares keys with the table's: a function that is not as immutable as it says leaves old ones behind
+CREATE FUNCTION remainder(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN i % 10; END';
+CREATE INDEX f_lies ON f USING ivf (e, (remainder(i4)));
+SELECT ivf_check('f_lies', true)->>'live' AS live;
+CREATE OR REPLACE FUNCTION remainder(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN i % 7; END';
+SELECT ivf_check('f_lies')->>'live' AS live;
+\set VERBOSITY sqlstate
+SELECT ivf_check('f_lies', true);
+\set VERBOSITY default
 DROP TABLE f;
-DROP FUNCTION compare;
+DROP FUNCTION compare, remainder;
 DROP TYPE mood;
