@@ -86,6 +86,52 @@ fn aggregates_run_in_parallel() {
 }
 
 #[test]
+fn a_filter_by_text_knows_what_its_collation_calls_equal() {
+    let server = Server::new("collation", &["fsync = off"]);
+    let created = server.try_sql(
+        "CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+    );
+    if let Err(error) = created {
+        assert!(error.contains("ICU is not supported in this build"), "{error}");
+        eprintln!("skipped: this server has no ICU");
+        return;
+    }
+    server.sql(
+        "CREATE TABLE items (id int, s text COLLATE loose, t text, tags text[] COLLATE loose, v vector(3));
+         INSERT INTO items SELECT i, w, w, ARRAY[w, 'x'], ARRAY[i, sin(i), 1]::vector(3)
+             FROM (SELECT i, (ARRAY['Straße', 'STRAßE', 'straße', 'weg', 'Weg'])[i % 5 + 1] FROM generate_series(1, 2000) i) x (i, w);
+         CREATE INDEX items_index ON items USING ivf (v, s, t, tags); ANALYZE items",
+    );
+    server.check("items_index");
+    let equal = [
+        ("s = 'STRAßE'", "1200"),
+        ("s = 'WEG'", "800"),
+        ("s IN ('WEG', 'nowhere')", "800"),
+        ("s = 'WEG' COLLATE \"C\"", "0"),
+        ("s = 'Weg' COLLATE \"C\"", "400"),
+        ("t = 'WEG'", "0"),
+        ("t = 'WEG' COLLATE loose", "800"),
+        ("tags && ARRAY['WEG']", "800"),
+        ("tags @> ARRAY['wEG', 'X']", "800"),
+        ("tags @> ARRAY['weg'] COLLATE \"C\"", "400"),
+    ];
+    for (condition, rows) in equal {
+        let query = format!(
+            "SELECT count(*) FROM (SELECT id FROM items WHERE {condition} ORDER BY v <-> '[1,2,3]' LIMIT 2000) q"
+        );
+        for forced in ["enable_seqscan", "enable_indexscan"] {
+            let found = server.sql(&format!(
+                "SET {forced} = off; SET enable_sort = {}; {query}",
+                forced == "enable_indexscan"
+            ));
+            assert_eq!(found, rows, "{condition}, {forced} off");
+        }
+        let plan = server.sql(&format!("SET enable_seqscan = off; SET enable_sort = off; EXPLAIN {query}"));
+        assert!(plan.contains("items_index"), "{condition}: {plan}");
+    }
+}
+
+#[test]
 fn columns_change_their_type() {
     let server = Server::new("altering", &["fsync = off"]);
     server.sql(&format!("{TABLE}; {FILL}; CREATE INDEX by_v ON items USING ivf (v)"));
