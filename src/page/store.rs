@@ -33,6 +33,11 @@ pub trait Store {
     /// that knows where in memory they lie asks the processor for them.
     fn touch(&self, _block: u32, _bytes: Range<usize>) {}
 
+    /// Where in memory a page likely lies: an address to ask the processor for, not to read from.
+    fn address(&self, _block: u32) -> Option<*const u8> {
+        None
+    }
+
     /// Runs `f` on up to [`MAX_CHANGE_PAGES`] pages and applies what it wrote as one crash-atomic step.
     /// If `f` fails nothing is changed; if `f` wrote nothing nothing is logged.
     fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R>

@@ -181,6 +181,10 @@ impl Store for IndexStore {
         self.recent.touch(block, bytes);
     }
 
+    fn address(&self, block: u32) -> Option<*const u8> {
+        self.recent.address(block)
+    }
+
     fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R> {
         let opened = Vec::with_capacity(MAX_CHANGE_PAGES);
         let mut change = BufferChange { store: self, opened, record: std::ptr::null_mut() };

@@ -84,7 +84,7 @@ fn scores(dims: usize, bits: u8, inner_product: bool) -> (Scores, Scores) {
             };
             let terms = ListTerms { base, gap };
             let mut sums = [0; 32];
-            kernel::scan_block(query.lut(), &block, &mut sums);
+            kernel::scan_block(query.lut(), &block, 0, &mut sums);
             let stage = query.stage1(terms, 0.0);
             let product = stage.scale * sums[5] as f32 + stage.shift;
             let estimate = factors.add.to_f32() + stage.base + factors.rescale.to_f32() * product;
@@ -192,7 +192,7 @@ fn extreme_values_exclude_nothing() {
             let mut block = vec![0u8; 256];
             pack::write_signs(&mut block, 0, 0, &signs);
             let mut sums = [0; 32];
-            kernel::scan_block(code.lut(), &block, &mut sums);
+            kernel::scan_block(code.lut(), &block, 0, &mut sums);
             let bound = f.add.to_f32()
                 + stage.base
                 + f.rescale.to_f32() * (stage.scale * sums[0] as f32 + stage.shift);

@@ -30,7 +30,7 @@ pub use self::scan::{Candidate, Scanner, Sink, Stats};
 use super::code::to_point;
 use super::directory::Directory;
 use crate::error::{Error, Result};
-use crate::page::{NO_BLOCK, PAGE_SIZE, Store, Tid};
+use crate::page::{NO_BLOCK, Store, Tid};
 use crate::quant::QueryCode;
 use crate::value::Metric;
 
@@ -392,9 +392,7 @@ impl Search {
         // or far rows would leave before nearer ones of the next list.
         while probed < round.probes || (self.settings.order != Order::Off && !self.pool.is_full()) {
             let Some(list) = self.router.next_list() else { break };
-            if let Some(next) = self.router.peek() {
-                store.touch(self.directory.head(next).0, 0..PAGE_SIZE);
-            }
+            self.scanner.after = self.router.peek().map(|next| self.directory.head(next).0);
             let terms = self.router.terms(&self.directory, list, &self.rotated);
             self.scanner.list(store, &self.directory, &self.query, (list, terms, width), &mut self.pool)?;
             probed += 1;
