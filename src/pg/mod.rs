@@ -9,6 +9,7 @@ mod compat;
 pub mod error;
 mod foreign;
 mod guc;
+mod known;
 mod memory;
 mod options;
 mod recent;

@@ -11,7 +11,7 @@ use super::dense;
 use super::text::Text;
 use crate::pg::error::OrRaise;
 use crate::pg::varlena::{BitString, Bytes, Vector};
-use crate::value::{Element, MAX_DIMS, limits, vector};
+use crate::value::{Element, MAX_DIMS, Metric, limits, vector};
 
 // Input and output
 
@@ -50,7 +50,7 @@ sql_functions! {
 // Functions
 
 sql_functions! {
-    fn l2_distance(a: Vector, b: Vector) -> f64 {
+    fn l2_distance(a: Vector, b: Vector) -> f64, known by Metric::L2, {
         vector::l2_distance(&a, &b).or_raise()
     }
 
@@ -58,7 +58,7 @@ sql_functions! {
         vector::inner_product(&a, &b).or_raise()
     }
 
-    fn cosine_distance(a: Vector, b: Vector) -> f64 {
+    fn cosine_distance(a: Vector, b: Vector) -> f64, known by Metric::Cosine, {
         vector::cosine_distance(&a, &b).or_raise()
     }
 
@@ -70,7 +70,7 @@ sql_functions! {
         vector::l2_squared_distance(&a, &b).or_raise()
     }
 
-    fn vector_negative_inner_product(a: Vector, b: Vector) -> f64 {
+    fn vector_negative_inner_product(a: Vector, b: Vector) -> f64, known by Metric::InnerProduct, {
         vector::negative_inner_product(&a, &b).or_raise()
     }
 
