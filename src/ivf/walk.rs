@@ -24,6 +24,7 @@ pub fn codes_pages<S: Store>(
         guard_circle(store, block, &mut steps)?;
         block = copy.next();
     }
+    store.settle();
     Ok(())
 }
 

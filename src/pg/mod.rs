@@ -14,6 +14,7 @@ mod memory;
 mod options;
 mod recent;
 mod stats;
+mod stream;
 mod types;
 pub mod varlena;
 

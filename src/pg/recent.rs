@@ -74,7 +74,8 @@ impl Recent {
         }
     }
 
-    fn remember(&self, block: u32, buffer: pg_sys::Buffer) {
+    /// Remembers where a page was found.
+    pub fn remember(&self, block: u32, buffer: pg_sys::Buffer) {
         let mut buffers = self.buffers.borrow_mut();
         let at = block as usize;
         if buffers.len() <= at {

@@ -101,6 +101,8 @@ pub struct Search {
     rotated: Vec<f32>,
     unit: Vec<f32>,
     router: Router,
+    /// The lists of the round at hand, best first.
+    lists: Vec<u32>,
     scanner: Scanner,
     pool: Pool,
     ready: BinaryHeap<Ready>,
@@ -157,6 +159,7 @@ impl Search {
             rotated: vec![0.0; padded],
             unit: vec![0.0; directory.dims()],
             router: Router::default(),
+            lists: Vec::new(),
             scanner: Scanner::default(),
             pool: Pool::default(),
             ready: BinaryHeap::new(),
@@ -390,9 +393,17 @@ impl Search {
         let probes = |rows| effort::probes(&directory, target, rows);
         // Lists that hold fewer rows than the window say nothing about the rows beyond: then more are read,
         // or far rows would leave before nearer ones of the next list.
+        self.lists.clear();
+        self.lists.extend(std::iter::from_fn(|| self.router.next_list()).take(round.probes as usize));
+        for &list in &self.lists {
+            let (head, pages) = directory.head(list);
+            store.prefetch(head, pages);
+        }
+        let mut lists = self.lists.iter().copied();
         while probed < round.probes || (self.settings.order != Order::Off && !self.pool.is_full()) {
-            let Some(list) = self.router.next_list() else { break };
-            self.scanner.after = self.router.peek().map(|next| self.directory.head(next).0);
+            let Some(list) = lists.next().or_else(|| self.router.next_list()) else { break };
+            let after = lists.clone().next().or_else(|| self.router.peek());
+            self.scanner.after = after.map(|next| directory.head(next).0);
             let terms = self.router.terms(&self.directory, list, &self.rotated);
             self.scanner.list(store, &self.directory, &self.query, (list, terms, width), &mut self.pool)?;
             probed += 1;
@@ -404,6 +415,7 @@ impl Search {
                 before = self.scanner.stats;
             }
         }
+        store.settle();
         round.probes = probed;
         round.reach = self.pool.finish();
         Ok(true)

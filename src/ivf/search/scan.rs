@@ -91,8 +91,7 @@ impl Scanner {
         let layout = &directory.codes;
         let mut stage = query.stage1(terms.estimator, width);
         stage.base -= terms.slack;
-        let (mut block, contiguous) = directory.head(list);
-        store.prefetch(block, contiguous);
+        let (mut block, _) = directory.head(list);
         let mut steps = 0;
         self.stats.lists += 1;
         while block != NO_BLOCK {

@@ -139,10 +139,10 @@ impl Answer for bool {
 }
 
 /// Functions that SQL calls as `MODULE_PATHNAME`, `name_wrapper`. They are declared in sql/ as STRICT, with the
-/// types that `tests/architecture.rs` compares. A distance that is `known by` a metric is one that a scan may have
-/// noted (`known.rs`).
+/// types that `tests/architecture.rs` compares. A distance that is `known` by a metric is one that a scan may have noted
+/// (`known.rs`).
 macro_rules! sql_functions {
-    ($(fn $name:ident($($argument:ident: $type:ty),*) -> $answer:ty $(, known by $metric:expr,)? $body:block)*) => {$(
+    ($($(#[known($metric:expr)])? fn $name:ident($($argument:ident: $type:ty),*) -> $answer:ty $body:block)*) => {$(
         const _: () = {
             fn $name($($argument: $type),*) -> $answer $body
 

@@ -50,7 +50,8 @@ sql_functions! {
 // Functions
 
 sql_functions! {
-    fn l2_distance(a: Vector, b: Vector) -> f64, known by Metric::L2, {
+    #[known(Metric::L2)]
+    fn l2_distance(a: Vector, b: Vector) -> f64 {
         vector::l2_distance(&a, &b).or_raise()
     }
 
@@ -58,7 +59,8 @@ sql_functions! {
         vector::inner_product(&a, &b).or_raise()
     }
 
-    fn cosine_distance(a: Vector, b: Vector) -> f64, known by Metric::Cosine, {
+    #[known(Metric::Cosine)]
+    fn cosine_distance(a: Vector, b: Vector) -> f64 {
         vector::cosine_distance(&a, &b).or_raise()
     }
 
@@ -70,7 +72,8 @@ sql_functions! {
         vector::l2_squared_distance(&a, &b).or_raise()
     }
 
-    fn vector_negative_inner_product(a: Vector, b: Vector) -> f64, known by Metric::InnerProduct, {
+    #[known(Metric::InnerProduct)]
+    fn vector_negative_inner_product(a: Vector, b: Vector) -> f64 {
         vector::negative_inner_product(&a, &b).or_raise()
     }
 
