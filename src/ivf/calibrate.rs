@@ -7,9 +7,10 @@
 use super::build::Progress;
 use super::code::to_point;
 use super::directory::Directory;
+use super::refresh::store_calibration;
 use super::search::{Candidate, Router, Scanner, Sink};
 use crate::error::{Error, Kind, Result};
-use crate::page::meta::{META_BLOCK, TARGETS};
+use crate::page::meta::TARGETS;
 use crate::page::{Meta, Store};
 use crate::quant::QueryCode;
 
@@ -77,11 +78,7 @@ pub fn recalibrate<S: Store>(
         return Err(Error::new(Kind::InvalidParameter, message));
     }
     let meta = calibrate(store, directory.meta.clone(), &points, queries, progress)?;
-    store.change(|change| {
-        let handle = change.open(META_BLOCK)?;
-        meta.write(change.page_mut(handle));
-        Ok(())
-    })?;
+    store_calibration(store, &directory, &meta, queries == Queries::Asked)?;
     Ok(meta)
 }
 
