@@ -17,7 +17,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("cluster", &["error", "random", "kernel"]),
     ("quant", &["error", "random", "kernel"]),
     ("page", &["error", "value", "kernel"]),
-    ("ivf", &["error", "kernel", "value", "cluster", "quant", "page"]),
+    ("ivf", &["error", "random", "kernel", "value", "cluster", "quant", "page"]),
     ("pg", &["error", "random", "kernel", "value", "cluster", "quant", "page", "ivf"]),
 ];
 

@@ -36,7 +36,7 @@ pub fn estimate(
     let wanted = wanted.min(rows * passing).max(1.0);
     // As many lists as for all the rows among which so many pass.
     let among = wanted / passing;
-    let calibrated = f64::from(search::probes(directory, target, among));
+    let calibrated = search::lists(directory, target, among);
     let lists = match probes {
         0 => calibrated,
         // The scan goes on through further lists when the ones asked for do not hold enough rows.

@@ -2,7 +2,7 @@
 //! another number of lists for the same recall.
 
 use super::build::Progress;
-use super::calibrate::{Queries, calibrate, queries_for};
+use super::calibrate::{QUERIES, Queries, calibrate};
 use super::directory::Directory;
 use super::sample;
 use crate::error::Result;
@@ -35,8 +35,7 @@ pub fn refresh<S: Store>(store: &S, seed: u64, progress: &dyn Progress) -> Resul
         return Ok(false);
     }
     let rows: Vec<u32> = states.iter().map(|s| s.rows).collect();
-    let want = *queries_for(rows.iter().map(|&r| u64::from(r)).sum()).end();
-    let points = sample::points(store, &directory, &rows, (want, seed), &|| progress.tick())?;
+    let points = sample::points(store, &directory, &rows, (*QUERIES.end(), seed), &|| progress.tick())?;
     let meta = calibrate(store, directory.meta.clone(), &points, Queries::Rows, progress)?;
     store_calibration(store, &directory, &meta, false)?;
     Ok(true)

@@ -20,6 +20,9 @@ pub const META_BLOCK: u32 = 0;
 /// Recall targets of the calibration table, ascending; see `ivf/calibrate.rs`.
 pub const TARGETS: [f32; 12] = [0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995];
 
+/// Numbers of nearest rows for which the calibration says how many lists they take.
+pub const LEVELS: [u32; 3] = [10, 100, 1000];
+
 /// The decoded meta page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Meta {
@@ -55,6 +58,9 @@ pub struct Meta {
     pub probes: [u32; TARGETS.len()],
     /// The columns beside the vector.
     pub columns: Columns,
+    /// For each of [`LEVELS`], lists that [`TARGETS`] take on average; zero where it was not measured, as in
+    /// every index of an earlier version.
+    pub efforts: [[f32; TARGETS.len()]; LEVELS.len()],
 }
 
 impl Meta {
@@ -91,6 +97,10 @@ impl Meta {
             out.extend_from_slice(&p.to_le_bytes());
         }
         out.extend_from_slice(columns);
+        out.resize(out.len() + MAX_COLUMNS - columns.len(), 0);
+        for effort in self.efforts.as_flattened() {
+            out.extend_from_slice(&effort.to_le_bytes());
+        }
         page.content_mut()[..out.len()].copy_from_slice(&out);
     }
 
@@ -150,6 +160,7 @@ impl Meta {
                 .get(..usize::from(columns))
                 .and_then(|widths| Columns::new(widths).ok())
                 .ok_or_else(|| Error::corrupted(META_BLOCK, "filter columns are not valid"))?,
+            efforts: std::array::from_fn(|_| std::array::from_fn(|_| f32::from_le_bytes(at.take()))),
         };
         meta.validate()?;
         Ok(meta)
@@ -165,6 +176,9 @@ impl Meta {
         }
         if !(self.scale.is_finite() && self.scale > 0.0 && self.radius_weight.is_finite()) {
             return wrong("scale or radius weight out of range");
+        }
+        if !self.efforts.as_flattened().iter().all(|e| *e >= 0.0 && e.is_finite()) {
+            return wrong("the calibration is not valid");
         }
         if self.ready && (self.lists == 0 || self.directory_first == NO_BLOCK || self.lists_first == NO_BLOCK)
         {

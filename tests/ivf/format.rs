@@ -25,6 +25,7 @@ fn meta(columns: Columns) -> Meta {
         built_rows: 100_000,
         probes: std::array::from_fn(|i| 10 + i as u32),
         columns,
+        efforts: std::array::from_fn(|level| std::array::from_fn(|i| (100 * level + i) as f32 + 0.5)),
     }
 }
 
@@ -41,6 +42,10 @@ fn meta_bytes(version: u16, widths: &[u8]) -> Vec<u8> {
     bytes.extend(100_000u64.to_le_bytes());
     (10..10 + TARGETS.len() as u32).for_each(|p| bytes.extend(p.to_le_bytes()));
     bytes.extend(widths);
+    bytes.resize(bytes.len() + 31 - widths.len(), 0);
+    for effort in (0..3).flat_map(|level| (0..TARGETS.len()).map(move |i| (100 * level + i) as f32 + 0.5)) {
+        bytes.extend(effort.to_le_bytes());
+    }
     bytes
 }
 
@@ -56,6 +61,13 @@ fn meta_pages_are_as_documented() {
         assert_eq!(Meta::read(&page).unwrap(), meta);
     }
     let mut page = Page::zeroed();
+    // As version 0.1.0 wrote it: nothing was measured for more rows.
+    let old = Meta { efforts: Default::default(), ..meta(Columns::default()) };
+    old.write(&mut page);
+    assert_eq!(Meta::read(&page).unwrap(), old);
+    let efforts = meta_bytes(1, &[]).len() - 4 * 3 * TARGETS.len();
+    page.content_mut()[efforts..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    assert!(Meta::read(&page).is_err(), "no number of lists");
     meta(Columns::default()).write(&mut page);
     page.content_mut()[4] = 4;
     assert!(Meta::read(&page).unwrap_err().message.contains("format 4"));

@@ -164,7 +164,7 @@ fn the_recall_target_holds_by_default_and_after_recalibration() {
     let world = World::build(patterns.table(12_000), &of_bits(192));
     let built = world.directory().meta.clone();
     assert!(built.lists > 20 && built.probes[0] > 0 && built.probes[5] < built.lists, "{built:?}");
-    let queries: Vec<_> = (0..60).map(|_| patterns.draw()).collect();
+    let queries: Vec<_> = (0..300).map(|_| patterns.draw()).collect();
     for target in [0.9, 0.95, 0.99] {
         let recall = recall(&world, &queries, target);
         assert!(recall >= f64::from(target) - 0.015, "recall {recall} of {target}");

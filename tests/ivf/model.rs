@@ -3,6 +3,8 @@
 use vector_search::ivf::build::Silent;
 use vector_search::ivf::calibrate::{Queries, recalibrate};
 use vector_search::ivf::search::{Candidate, Order, Router, Scanner, Search, Settings, Sink};
+use vector_search::page::meta::META_BLOCK;
+use vector_search::page::{Meta, Store};
 use vector_search::quant::QueryCode;
 use vector_search::value::Metric;
 
@@ -51,12 +53,31 @@ fn the_recall_target_holds_by_default() {
         let mut mixture = Mixture::new(64, 200, 0.9, 2);
         let world = World::build(table(&mut mixture, 12_000), &options(64, metric));
         assert!(world.directory().lists() > 20);
-        let queries: Vec<_> = (0..60).map(|_| mixture.draw()).collect();
+        let queries: Vec<_> = (0..300).map(|_| mixture.draw()).collect();
         let r = recall(&world, &queries, DEFAULT);
         assert!(r >= 0.94, "{metric:?}: recall {r}");
         let r = recall(&world, &queries, Settings { recall_target: 0.99, ..DEFAULT });
         assert!(r >= 0.98, "{metric:?}: recall {r} of .99");
     }
+}
+
+#[test]
+fn an_index_of_an_earlier_version_holds_the_target_too() {
+    let mut mixture = Mixture::new(64, 200, 0.9, 2);
+    let world = World::build(table(&mut mixture, 12_000), &options(64, Metric::L2));
+    let meta = world.directory().meta.clone();
+    assert!(meta.efforts.as_flattened().iter().all(|&lists| lists > 0.0), "{meta:?}");
+    // Version 0.1.0 measured whole lists for ten rows.
+    let old = Meta { efforts: Default::default(), ..meta };
+    let written = world.store.change(|change| {
+        let handle = change.open(META_BLOCK)?;
+        old.write(change.page_mut(handle));
+        Ok(())
+    });
+    written.unwrap();
+    let queries: Vec<_> = (0..300).map(|_| mixture.draw()).collect();
+    let r = recall(&world, &queries, DEFAULT);
+    assert!(r >= 0.94, "recall {r}");
 }
 
 #[test]

@@ -7,11 +7,11 @@ use rayon::ThreadPool;
 use super::{Options, Phase, Progress, Source};
 use crate::cluster::{self, Assigner};
 use crate::error::{Error, Kind, Result};
-use crate::ivf::calibrate::queries_for;
+use crate::ivf::calibrate::QUERIES;
 use crate::ivf::code::normalize;
 use crate::ivf::directory::{Directory, Entry};
 use crate::kernel;
-use crate::page::meta::TARGETS;
+use crate::page::meta::{LEVELS, TARGETS};
 use crate::page::{Meta, NO_BLOCK, extended};
 use crate::quant::{Codec, padded_dims};
 use crate::value::Metric;
@@ -50,8 +50,7 @@ pub fn train(
     let hint = source.rows_hint();
     let wanted = wanted_lists(options, hint);
     progress.phase(Phase::Sampling);
-    let bounds = queries_for(hint);
-    let want = sample_size(options, wanted, hint, *bounds.end());
+    let want = sample_size(options, wanted, hint, *QUERIES.end());
     progress.total(want as u64);
     let mut sample = Vec::new();
     let mut unit = vec![0.0; dims];
@@ -74,7 +73,7 @@ pub fn train(
     }
     let lists = (wanted as usize).min((rows / MIN_SAMPLE_PER_LIST).max(1));
     // Centroids fit the rows they were trained on better than others: calibration takes rows of its own.
-    let queries = (rows / 4).clamp(*bounds.start(), *bounds.end()).min(rows);
+    let queries = (rows / 4).clamp(*QUERIES.start(), *QUERIES.end()).min(rows);
     spread_to_front(&mut sample, dims, queries);
     let spare = rows >= 4 * queries && rows - queries >= lists * MIN_SAMPLE_PER_LIST;
     let training = if spare { &sample[queries * dims..] } else { &sample[..] };
@@ -178,6 +177,7 @@ fn unbuilt(options: &Options) -> Result<Meta> {
         built_rows: 0,
         probes: [0; TARGETS.len()],
         columns: options.columns,
+        efforts: [[0.0; TARGETS.len()]; LEVELS.len()],
     })
 }
 

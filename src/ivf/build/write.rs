@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ivf::code::write_code;
 use crate::ivf::directory::{Directory, Entry, entry_size};
 use crate::page::lists::{self, LISTS_PER_PAGE, ListState};
-use crate::page::meta::{META_BLOCK, TARGETS};
+use crate::page::meta::{LEVELS, META_BLOCK, TARGETS};
 use crate::page::tid::RecordRef;
 use crate::page::{MAX_CHANGE_PAGES, Meta, NO_BLOCK, Page, PageKind, Store, codes::BLOCK, tape};
 
@@ -31,6 +31,7 @@ pub fn reserve_meta<S: Store>(store: &S, options: &Options) -> Result<()> {
         built_rows: 0,
         probes: [0; TARGETS.len()],
         columns: options.columns,
+        efforts: [[0.0; TARGETS.len()]; LEVELS.len()],
     };
     store.change(|change| {
         let (block, handle) = change.extend()?;

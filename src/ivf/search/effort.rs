@@ -1,12 +1,10 @@
 //! How hard to search: lists to probe and width of the bounds for what was asked.
 
 use crate::ivf::directory::Directory;
-use crate::page::meta::TARGETS;
+use crate::page::meta::{LEVELS, TARGETS};
+use crate::random::SplitMix64;
 
-/// Rows for which the calibration table holds.
-pub const CALIBRATED_ROWS: f64 = 10.0;
-/// How the number of lists grows with the number of rows wanted, and with 1/selectivity (reference
-/// algorithms section 7: measured -0.3 under filters).
+/// How the number of lists grows with the number of rows wanted beyond what was measured.
 const GROWTH: f64 = 0.35;
 /// What "exact" means here: six deviations of a row whose error is a third larger than the usual, which not
 /// one row in 10⁹ exceeds.
@@ -33,25 +31,50 @@ pub fn width(directory: &Directory, target: f32, probes: u32) -> f32 {
     width.min(((directory.padded() - 1) as f32).sqrt())
 }
 
-/// Lists to probe so that `rows` rows are found with the recall asked for.
-pub fn probes(directory: &Directory, target: f32, rows: f64) -> u32 {
-    let table = &directory.meta.probes;
-    let lists = directory.lists();
-    if target >= 1.0 || table.iter().all(|&p| p == 0) {
-        return lists;
+/// Lists that `rows` nearest rows take on average, so that they are found with the recall asked for.
+pub fn lists(directory: &Directory, target: f32, rows: f64) -> f64 {
+    let meta = &directory.meta;
+    let all = f64::from(directory.lists());
+    if target >= 1.0 || meta.probes.iter().all(|&p| p == 0) {
+        return all;
     }
-    let base = interpolate(table, target);
-    let grown = base * (rows / CALIBRATED_ROWS).max(1.0).powf(GROWTH);
-    (grown.ceil() as u32).clamp(1, lists)
+    // What was measured for ten, a hundred and a thousand rows; what lies between is on a line in logarithms.
+    let measured = meta.efforts.iter().take_while(|table| table[0] > 0.0).count();
+    let first = match measured {
+        0 => meta.probes.map(f64::from),
+        _ => meta.efforts[0].map(f64::from),
+    };
+    let (mut from, mut low) = (f64::from(LEVELS[0]), interpolate(&first, target));
+    for (level, table) in LEVELS.iter().zip(&meta.efforts).take(measured).skip(1) {
+        let (to, high) = (f64::from(*level), interpolate(&table.map(f64::from), target));
+        if rows <= to {
+            let share = (rows / from).ln().max(0.0) / (to / from).ln();
+            return (low * (high / low).powf(share)).clamp(1.0, all);
+        }
+        (from, low) = (to, high);
+    }
+    (low * (rows / from).max(1.0).powf(GROWTH)).clamp(1.0, all)
+}
+
+/// A whole number of lists that is `lists` on average over queries, by the query's `dither`: a step from one number to
+/// the next may be worth several hundredths of recall.
+pub fn whole(lists: f64, dither: f64) -> u32 {
+    (lists - dither).ceil().max(1.0) as u32
+}
+
+/// A number of [0, 1) that depends on nothing but the query, so that its answer is always the same.
+pub fn dither(point: &[f32]) -> f64 {
+    // The rotation has mixed all coordinates into each.
+    let bits = point.iter().take(8).fold(0, |bits, x| SplitMix64(bits ^ u64::from(x.to_bits())).bits());
+    (bits >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// The table at `target`, linear in the logit, beyond its ends by the end's slope.
-fn interpolate(table: &[u32; TARGETS.len()], target: f32) -> f64 {
+fn interpolate(table: &[f64; TARGETS.len()], target: f32) -> f64 {
     let logit = |t: f32| f64::from(t / (1.0 - t)).ln();
     let last = TARGETS.len() - 1;
     let at = TARGETS.iter().position(|&t| t >= target).unwrap_or(last).max(1);
     let (low, high) = (TARGETS[at - 1], TARGETS[at]);
-    let (below, above) = (f64::from(table[at - 1]), f64::from(table[at]));
     let share = (logit(target) - logit(low)) / (logit(high) - logit(low));
-    (below + share * (above - below)).max(1.0)
+    (table[at - 1] + share * (table[at] - table[at - 1])).max(1.0)
 }

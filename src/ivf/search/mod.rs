@@ -19,7 +19,7 @@ use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashSet};
 use std::rc::Rc;
 
-pub use self::effort::{CALIBRATED_ROWS, probes, width};
+pub use self::effort::{lists, width};
 use self::everything::Everything;
 use self::filter::Filter;
 use self::passing::Passing;
@@ -101,8 +101,8 @@ pub struct Search {
     rotated: Vec<f32>,
     unit: Vec<f32>,
     router: Router,
-    /// The lists of the round at hand, best first.
-    lists: Vec<u32>,
+    /// The lists that the round at hand reads in any case, best first.
+    planned: Vec<u32>,
     scanner: Scanner,
     pool: Pool,
     ready: BinaryHeap<Ready>,
@@ -110,6 +110,8 @@ pub struct Search {
     rows_asked: u64,
     /// The settings' ceiling in the units of the bounds.
     ceiling: f32,
+    /// Decides between two whole numbers of lists.
+    dither: f64,
     round: Round,
     returned: u64,
     last: Option<f64>,
@@ -159,13 +161,14 @@ impl Search {
             rotated: vec![0.0; padded],
             unit: vec![0.0; directory.dims()],
             router: Router::default(),
-            lists: Vec::new(),
+            planned: Vec::new(),
             scanner: Scanner::default(),
             pool: Pool::default(),
             ready: BinaryHeap::new(),
             everything: None,
             rows_asked: 0,
             ceiling: f32::INFINITY,
+            dither: 0.0,
             round: Round { number: 0, window: 0, probes: 0, reach: 0.0, fetched: 0, passed: 0, done: true },
             returned: 0,
             last: None,
@@ -217,6 +220,7 @@ impl Search {
         let norm = crate::kernel::inner_product(&self.rotated, &self.rotated);
         if norm.is_finite() {
             self.query.set(&self.directory.codec, &self.rotated);
+            self.dither = effort::dither(&self.rotated);
         } else {
             // Codes say nothing about such a query: every row is measured exactly.
             self.everything = Some(Everything::ordered());
@@ -390,26 +394,29 @@ impl Search {
         let filtered = !self.scanner.filter.is_empty() && self.settings.probes == 0;
         let (mut passing, mut before) = (Passing::default(), self.scanner.stats);
         let directory = Rc::clone(&self.directory);
-        let probes = |rows| effort::probes(&directory, target, rows);
-        // Lists that hold fewer rows than the window say nothing about the rows beyond: then more are read,
-        // or far rows would leave before nearer ones of the next list.
-        self.lists.clear();
-        self.lists.extend(std::iter::from_fn(|| self.router.next_list()).take(round.probes as usize));
-        for &list in &self.lists {
+        let all = directory.lists();
+        let lists = |rows, loss: f64| effort::lists(&directory, 1.0 - (1.0 - target) * loss as f32, rows);
+        let announce = |list| {
             let (head, pages) = directory.head(list);
             store.prefetch(head, pages);
-        }
-        let mut lists = self.lists.iter().copied();
+            list
+        };
+        self.planned.clear();
+        let best = std::iter::from_fn(|| self.router.next_list()).take(round.probes as usize);
+        self.planned.extend(best.map(announce));
+        let mut planned = self.planned.iter().copied();
+        // Lists that hold fewer rows than the window say nothing about the rows beyond: then more are read,
+        // or far rows would leave before nearer ones of the next list.
         while probed < round.probes || (self.settings.order != Order::Off && !self.pool.is_full()) {
-            let Some(list) = lists.next().or_else(|| self.router.next_list()) else { break };
-            let after = lists.clone().next().or_else(|| self.router.peek());
+            let Some(list) = planned.next().or_else(|| self.router.next_list().map(announce)) else { break };
+            let after = planned.clone().next().or_else(|| self.router.peek());
             self.scanner.after = after.map(|next| directory.head(next).0);
             let terms = self.router.terms(&self.directory, list, &self.rotated);
             self.scanner.list(store, &self.directory, &self.query, (list, terms, width), &mut self.pool)?;
             probed += 1;
             if filtered {
                 passing.add(before, self.scanner.stats);
-                if probed >= round.probes && !passing.is_enough(round.window, &probes) {
+                if probed >= round.probes && !passing.is_enough(round.window, (self.dither, all), &lists) {
                     round.probes = probed + 1;
                 }
                 before = self.scanner.stats;
@@ -436,12 +443,14 @@ impl Search {
         round.fetched = 0;
         round.passed = 0;
         let target = self.settings.recall_target;
+        let dither = self.dither;
+        let whole = |rows| effort::whole(effort::lists(&self.directory, target, rows), dither);
         let wanted = self.settings.limit.filter(|&limit| self.returned < limit);
         round.probes = if self.settings.order == Order::Off || round.number == 1 {
             match self.settings.probes {
                 0 => {
                     let rows = self.settings.limit.map_or(0.0, |_| round.window as f64);
-                    effort::probes(&self.directory, target, rows).max(self.settings.least_probes)
+                    whole(rows).max(self.settings.least_probes)
                 }
                 n => n,
             }
@@ -453,7 +462,7 @@ impl Search {
             // The lists read hold no more: twice as many.
             let further = round.probes.saturating_mul(if round.reach == f64::INFINITY { 2 } else { 1 });
             let automatic = match self.settings.probes {
-                0 => effort::probes(&self.directory, target, round.window as f64),
+                0 => whole(round.window as f64),
                 _ => 0,
             };
             automatic.max(further).min(lists)

@@ -30,7 +30,7 @@ impl Router {
         order.clear();
         let weight = directory.meta.radius_weight;
         order.extend((0..directory.lists()).map(|list| {
-            let score = self.score(directory, list, weight);
+            let score = self.parts(directory, list).score(weight);
             Reverse(u64::from(sortable(score)) << 32 | u64::from(list))
         }));
         self.order = BinaryHeap::from(order);
@@ -44,19 +44,20 @@ impl Router {
         self.origin = kernel::inner_product(query, g) + kernel::inner_product(g, g);
     }
 
-    /// A list's score: smaller is better.
-    pub fn score(&self, directory: &Directory, list: u32, weight: f32) -> f32 {
+    /// What a list's score is made of whatever the weight of the radius.
+    pub fn parts(&self, directory: &Directory, list: u32) -> Parts {
         let (codes, scale) = directory.centroid(list);
         let dot = scale * self.bytes.scale * kernel::dot_i8(&self.bytes.codes, codes) as f32;
         let radius = directory.radius(list);
         match directory.metric() {
             Metric::L2 | Metric::Cosine | Metric::Hamming => {
                 let d = (self.norm + directory.norm(list) - 2.0 * dot).max(0.0);
-                d + radius * radius - weight * d.sqrt() * radius
+                Parts { far: d + radius * radius, spread: d.sqrt() * radius }
             }
-            Metric::InnerProduct => {
-                -(dot + directory.origin_product(list)) - 0.5 * weight * self.norm.sqrt() * radius
-            }
+            Metric::InnerProduct => Parts {
+                far: -(dot + directory.origin_product(list)),
+                spread: 0.5 * self.norm.sqrt() * radius,
+            },
         }
     }
 
@@ -84,6 +85,22 @@ impl Router {
             Metric::InnerProduct => -(dot + directory.origin_product(list) + self.origin),
         };
         Terms { estimator: ListTerms { base, gap: squared.sqrt() }, slack }
+    }
+}
+
+/// A list's score without the weight of its radius.
+#[derive(Clone, Copy)]
+pub struct Parts {
+    /// Of a list that is a point.
+    far: f32,
+    /// How much nearer a list may be for its extent.
+    spread: f32,
+}
+
+impl Parts {
+    /// The score: smaller is better.
+    pub fn score(self, weight: f32) -> f32 {
+        self.far - weight * self.spread
     }
 }
 

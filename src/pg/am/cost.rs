@@ -9,7 +9,7 @@ use pgrx::{PgList, pg_sys};
 use super::threshold::first_bound;
 use super::{directory, opclass};
 use crate::ivf::cost::{CODES_PER_OPERATOR, Work, estimate};
-use crate::ivf::search::probes;
+use crate::ivf::search::lists;
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::error::{OrRaise, in_index};
 use crate::pg::guc::{self, Wanted};
@@ -110,7 +110,7 @@ unsafe extern "C-unwind" fn amcostestimate(
         let target = settings.recall_target;
         let effort = match settings.least_probes {
             0 => (settings.probes, target),
-            least => (probes(&directory, target, wanted / passing).max(least), target),
+            least => ((lists(&directory, target, wanted / passing).ceil() as u32).max(least), target),
         };
         let first = estimate(&directory, rows, effort, wanted, passing);
         let order = PgList::<pg_sys::Node>::from_pg((*path).indexorderbys).get_ptr(0);

@@ -8,8 +8,8 @@ use super::build::random_seed;
 use super::functions::{Opened, dimensions, json, open};
 use super::heap::Table;
 use crate::error::{Error, Kind, Result};
-use crate::ivf::build::{Progress, Source};
-use crate::ivf::calibrate::{Queries, queries_for, recalibrate};
+use crate::ivf::build::Progress;
+use crate::ivf::calibrate::{QUERIES, Queries, recalibrate};
 use crate::ivf::info::{Calibrated, calibration};
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::compat::owns_relation;
@@ -42,7 +42,7 @@ fn ivf_recalibrate(index: pg_sys::Oid) -> JsonB {
         let seed = random_seed().or_raise();
         // SAFETY: both relations are open.
         let mut rows = unsafe { Table::of_index(opened.table.as_ptr(), opened.index.as_ptr(), dims, seed) };
-        let want = *queries_for(rows.rows_hint()).end();
+        let want = *QUERIES.end();
         let mut vectors = Vec::new();
         rows.scattered(want, &mut |_, vector| vectors.extend_from_slice(vector));
         (vectors, Queries::Rows)
