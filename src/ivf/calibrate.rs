@@ -35,7 +35,7 @@ const MARGIN: f32 = 1.25;
 /// Lists that each reads before, the best first.
 const FIRST: u32 = 16;
 /// Candidates for the weight of a list's radius in its routing score.
-const WEIGHTS: [f32; 6] = [0.0, 0.15, 0.3, 0.45, 0.6, 0.9];
+const WEIGHTS: [f32; 5] = [0.0, 0.3, 0.6, 0.9, 1.2];
 /// Width of the bounds while calibrating, in standard deviations.
 const WIDTH: f32 = 2.0;
 /// Share of the allowed loss that is kept for what the ranks do not show: rows lost by bounds, queries that
