@@ -79,7 +79,7 @@ fn measure() -> Vec<(&'static str, [f64; 3])> {
         let lut: Vec<u8> = (0..4 * dims).map(|i| (i * 91 + i / 5) as u8).collect();
         let scan = time(|| {
             let mut sums = [0; kernel::BLOCK];
-            kernel::scan_block(black_box(&lut), black_box(&bytes), &mut sums);
+            kernel::scan_block(black_box(&lut), black_box(&bytes), 0, &mut sums);
             sums
         });
         put("scan_block/code", scan / kernel::BLOCK as f64);
@@ -89,7 +89,7 @@ fn measure() -> Vec<(&'static str, [f64; 3])> {
         let scan = time(|| {
             let mut sums = [0; kernel::BLOCK];
             for block in black_box(&many).chunks_exact(bytes.len()) {
-                kernel::scan_block(black_box(&lut), block, &mut sums);
+                kernel::scan_block(black_box(&lut), block, block.len(), &mut sums);
             }
             sums
         });

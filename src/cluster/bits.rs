@@ -73,7 +73,7 @@ impl Tables {
         for (list, (table, offset)) in self.tables.chunks_exact(self.size).zip(&self.offsets).enumerate() {
             for (block, out) in packed.chunks_exact(self.size).zip(out.chunks_mut(kernel::BLOCK)) {
                 let mut sums = [0; kernel::BLOCK];
-                kernel::scan_block(table, block, &mut sums);
+                kernel::scan_block(table, block, self.size, &mut sums);
                 for (sum, [best, second]) in sums.iter().zip(out) {
                     let score = offset - *sum as f32;
                     if score < second.1 {

@@ -11,9 +11,10 @@ use std::collections::BinaryHeap;
 use super::build::Progress;
 use super::code::to_point;
 use super::directory::Directory;
+use super::refresh::store_calibration;
 use super::search::{Candidate, Router, Scanner, Sink};
 use crate::error::{Error, Kind, Result};
-use crate::page::meta::{LEVELS, META_BLOCK, TARGETS};
+use crate::page::meta::{LEVELS, TARGETS};
 use crate::page::{Meta, Store};
 use crate::quant::QueryCode;
 
@@ -34,7 +35,7 @@ const MARGIN: f32 = 1.25;
 /// Lists that each reads before, the best first.
 const FIRST: u32 = 16;
 /// Candidates for the weight of a list's radius in its routing score.
-const WEIGHTS: [f32; 6] = [0.0, 0.15, 0.3, 0.45, 0.6, 0.9];
+const WEIGHTS: [f32; 5] = [0.0, 0.3, 0.6, 0.9, 1.2];
 /// Width of the bounds while calibrating, in standard deviations.
 const WIDTH: f32 = 2.0;
 /// Share of the allowed loss that is kept for what the ranks do not show: rows lost by bounds, queries that
@@ -80,11 +81,7 @@ pub fn recalibrate<S: Store>(
         return Err(Error::new(Kind::InvalidParameter, message));
     }
     let meta = calibrate(store, directory.meta.clone(), &points, queries, progress)?;
-    store.change(|change| {
-        let handle = change.open(META_BLOCK)?;
-        meta.write(change.page_mut(handle));
-        Ok(())
-    })?;
+    store_calibration(store, &directory, &meta, queries == Queries::Asked)?;
     Ok(meta)
 }
 

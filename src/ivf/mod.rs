@@ -8,6 +8,8 @@ pub mod cost;
 pub mod directory;
 pub mod info;
 pub mod insert;
+pub mod refresh;
+pub mod sample;
 pub mod search;
 pub mod vacuum;
 mod walk;

@@ -5,7 +5,7 @@
 use super::directory::Directory;
 use super::walk::{self, Addresses};
 use crate::error::Result;
-use crate::page::{Store, Tid, lists};
+use crate::page::{PageKind, Store, Tid, lists};
 
 /// What a vacuum found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,12 +44,15 @@ pub fn count<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Vacuu
     let directory = Directory::load(store)?;
     let mut result = Vacuumed::default();
     for list in 0..directory.lists() {
+        let mut rows = 0;
         walk::codes_pages(store, &directory, list, |_, page| {
             for b in 0..directory.codes.blocks() {
-                result.live += u64::from(directory.codes.block(page, b).live().count_ones());
+                rows += u64::from(directory.codes.block(page, b).live().count_ones());
             }
             tick()
         })?;
+        result.live += rows;
+        note(store, &directory, list, rows, None)?;
     }
     result.pages = store.blocks()?;
     Ok(result)
@@ -103,16 +106,27 @@ fn clean_list<S: Store>(
     })?;
     result.removed += removed;
     result.live += rows;
-    if removed > 0 {
-        let (state_block, index) = directory.state_position(list);
-        store.change(|change| {
-            let handle = change.open(state_block)?;
-            let mut state = lists::read(change.page(handle), index);
-            state.rows = u32::try_from(rows).unwrap_or(u32::MAX);
-            state.insert = first_free.unwrap_or(state.insert);
-            lists::write(change.page_mut(handle), index, &state);
-            Ok(())
-        })?;
+    note(store, directory, list, rows, first_free.filter(|_| removed > 0))
+}
+
+/// Notes a list's rows, and its first page with a free slot if that is new.
+fn note<S: Store>(store: &S, directory: &Directory, list: u32, rows: u64, free: Option<u32>) -> Result<()> {
+    let (block, index) = directory.state_position(list);
+    let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+    let known = {
+        let page = store.read(block)?;
+        page.expect_kind(block, PageKind::Lists)?;
+        lists::read(&page, index).rows
+    };
+    if known == rows && free.is_none() {
+        return Ok(());
     }
-    Ok(())
+    store.change(|change| {
+        let handle = change.open(block)?;
+        let mut state = lists::read(change.page(handle), index);
+        state.rows = rows;
+        state.insert = free.unwrap_or(state.insert);
+        lists::write(change.page_mut(handle), index, &state);
+        Ok(())
+    })
 }

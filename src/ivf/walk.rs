@@ -24,6 +24,7 @@ pub fn codes_pages<S: Store>(
         guard_circle(store, block, &mut steps)?;
         block = copy.next();
     }
+    store.settle();
     Ok(())
 }
 
@@ -58,7 +59,12 @@ impl<'a, S: Store> Addresses<'a, S> {
 
     /// The heap row of a slot of `list` with this reference.
     pub fn get(&mut self, list: u32, reference: RecordRef) -> Result<Tid> {
-        let Some(layout) = self.directory.extended else { return Ok(reference) };
+        Ok(self.record(list, reference)?.0)
+    }
+
+    /// The heap row of such a slot, and its factors and further bits.
+    pub fn record(&mut self, list: u32, reference: RecordRef) -> Result<(Tid, &[u8])> {
+        let Some(layout) = self.directory.extended else { return Ok((reference, &[])) };
         if self.block != reference.block {
             self.page.clone_from(&*self.store.read(reference.block)?);
             expect_owned(&self.page, reference.block, PageKind::Extended, list)?;
@@ -69,7 +75,7 @@ impl<'a, S: Store> Addresses<'a, S> {
         {
             return Err(Error::corrupted(reference.block, "a slot refers to a record that does not exist"));
         }
-        Ok(layout.record(&self.page, usize::from(reference.offset)).0)
+        Ok(layout.record(&self.page, usize::from(reference.offset)))
     }
 }
 

@@ -286,28 +286,40 @@ fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
 ///
 /// A 16-bit element holds two codes' bytes. Adding elements whole keeps the sum of the low bytes plus
 /// 256 times that of the high ones, modulo 2^16; the high ones are also summed alone, which gives both.
+/// Four sums take one addition each a step, whose latency is a cycle: more of them would only leave the registers.
 #[target_feature(enable = "avx2,fma,f16c")]
-fn scan_block(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK]) {
+fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK]) {
     let nibble = _mm256_set1_epi8(15);
+    let step = |s: [__m256i; 4], table: __m256i, codes: __m256i| {
+        let low = _mm256_shuffle_epi8(table, _mm256_and_si256(codes, nibble));
+        let high = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16::<4>(codes), nibble));
+        [
+            _mm256_add_epi16(s[0], low),
+            _mm256_add_epi16(s[1], _mm256_srli_epi16::<8>(low)),
+            _mm256_add_epi16(s[2], high),
+            _mm256_add_epi16(s[3], _mm256_srli_epi16::<8>(high)),
+        ]
+    };
     // 128 steps of two lanes of bytes: 256 * 255 fits 16 bits, even with the lanes added together.
     for (lut, codes) in lut.chunks(32 * 128).zip(codes.chunks(32 * 128)) {
-        let s = fold::<32, _, _, _>(lut, codes, [_mm256_setzero_si256(); 4], |s, lut, codes| {
+        let mut s = [_mm256_setzero_si256(); 4];
+        let (pairs, last) = lut.as_chunks::<32>();
+        let (codes, last_codes) = codes.as_chunks::<32>();
+        for (lut, codes) in pairs.iter().zip(codes) {
+            _mm_prefetch::<_MM_HINT_T0>(codes.as_ptr().wrapping_add(ahead).cast());
             // SAFETY: the arrays are 32 bytes.
             let (table, codes) = unsafe {
                 (_mm256_loadu_si256(lut.as_ptr().cast()), _mm256_loadu_si256(codes.as_ptr().cast()))
             };
-            let low = _mm256_shuffle_epi8(table, _mm256_and_si256(codes, nibble));
-            let high = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16::<4>(codes), nibble));
-            [
-                _mm256_add_epi16(s[0], low),
-                _mm256_add_epi16(s[1], _mm256_srli_epi16::<8>(low)),
-                _mm256_add_epi16(s[2], high),
-                _mm256_add_epi16(s[3], _mm256_srli_epi16::<8>(high)),
-            ]
-        });
-        let s: [__m256i; 4] = std::array::from_fn(|i| {
-            _mm256_add_epi16(_mm256_add_epi16(s[0][i], s[1][i]), _mm256_add_epi16(s[2][i], s[3][i]))
-        });
+            s = step(s, table, codes);
+        }
+        if let (Some(lut), Some(codes)) = (last.first_chunk::<16>(), last_codes.first_chunk::<16>()) {
+            // An odd sub-quantizer has the lower lane alone: the table of the other is zero.
+            // SAFETY: the arrays are 16 bytes.
+            let (table, codes) =
+                unsafe { (_mm_loadu_si128(lut.as_ptr().cast()), _mm_loadu_si128(codes.as_ptr().cast())) };
+            s = step(s, _mm256_zextsi128_si256(table), _mm256_zextsi128_si256(codes));
+        }
         let low_even = _mm256_sub_epi16(s[0], _mm256_slli_epi16::<8>(s[1]));
         let high_even = _mm256_sub_epi16(s[2], _mm256_slli_epi16::<8>(s[3]));
         // Eight codes each, in order.

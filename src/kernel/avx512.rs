@@ -284,11 +284,12 @@ fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
 /// A 16-bit element holds two codes' bytes. Adding elements whole keeps the sum of the low bytes plus
 /// 256 times that of the high ones, modulo 2^16; the high ones are also summed alone, which gives both.
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-fn scan_block(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK]) {
+fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK]) {
     let nibble = _mm512_set1_epi8(15);
     // 64 steps of four lanes of bytes: 256 * 255 fits 16 bits, even with the lanes added together.
     for (lut, codes) in lut.chunks(64 * 64).zip(codes.chunks(64 * 64)) {
         let [s0, s1, ..] = fold64(lut, codes, [_mm512_setzero_si512(); 4], |s, lut, codes| {
+            _mm_prefetch::<_MM_HINT_T0>(codes.as_ptr().wrapping_add(ahead).cast());
             let (table, codes) = (load_bytes(lut), load_bytes(codes));
             let low = _mm512_shuffle_epi8(table, _mm512_and_si512(codes, nibble));
             let high = _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi16::<4>(codes), nibble));

@@ -51,7 +51,7 @@ struct Kernels {
     hamming_rows: unsafe fn(&[u8], &[u8], &mut [u32; BLOCK]),
     common_bits: unsafe fn(&[u8], &[u8]) -> (u64, u64),
     subset_sums: unsafe fn(&[u16], u16, &mut [u8]),
-    scan_block: unsafe fn(&[u8], &[u8], &mut [u32; BLOCK]),
+    scan_block: unsafe fn(&[u8], &[u8], usize, &mut [u32; BLOCK]),
     lower_bounds: unsafe fn(&[u32; BLOCK], &Factors, &mut [f32; BLOCK]) -> u32,
     within_u32: unsafe fn(&[u8; 4 * BLOCK], u32, u32) -> u32,
     within_u64: unsafe fn(&[u8; 8 * BLOCK], u64, u64) -> u32,
@@ -226,10 +226,14 @@ pub fn subset_sums(terms: &[u16], base: u16, lut: &mut [u8]) {
 /// in its low nibble the entry of code `P[j]` and in its high nibble that of code `16 + P[j]`, where
 /// `P = [0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15]`: so arranged, the even bytes of a
 /// register widen to codes 0..8 in order and the odd ones to 8..16.
-pub fn scan_block(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK]) {
+///
+/// As many bytes that will be needed next lie `ahead` bytes (modulo the addresses) after the codes: the processor is
+/// asked for them while it computes, a line at a time (all at once they would keep it from computing). Advice: any
+/// number will do, nothing is read there; 0 if it is not known.
+pub fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK]) {
     assert!(lut.len() == codes.len() && codes.len().is_multiple_of(16));
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
-    unsafe { (ACTIVE.scan_block)(lut, codes, sums) }
+    unsafe { (ACTIVE.scan_block)(lut, codes, ahead, sums) }
 }
 
 /// Lower bounds of the distances of a block's 32 codes from their table sums:

@@ -210,7 +210,8 @@ fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
 /// A 16-bit element holds two codes' bytes. Adding elements whole keeps the sum of the low bytes plus
 /// 256 times that of the high ones, modulo 2^16; the high ones are also summed alone, which gives both.
 #[target_feature(enable = "neon")]
-fn scan_block(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK]) {
+fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK]) {
+    super::prefetch(codes.as_ptr().wrapping_add(ahead), codes.len());
     // 256 steps: 256 * 255 fits 16 bits, even with the accumulators added together.
     for (lut, codes) in lut.chunks(16 * 256).zip(codes.chunks(16 * 256)) {
         let s = fold::<16, _, _, _>(lut, codes, [vdupq_n_u16(0); 4], |s, lut, codes| {

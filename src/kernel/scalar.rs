@@ -135,7 +135,8 @@ pub(super) fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
     })
 }
 
-fn scan_block(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK]) {
+fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK]) {
+    super::prefetch(codes.as_ptr().wrapping_add(ahead), codes.len());
     for (table, group) in lut.as_chunks::<16>().0.iter().zip(codes.as_chunks::<16>().0) {
         for (byte, slot) in group.iter().zip(PERMUTED) {
             let (low, high) = (table[usize::from(byte & 15)], table[usize::from(byte >> 4)]);

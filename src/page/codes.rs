@@ -274,6 +274,11 @@ impl<'a> BlockRef<'a> {
         array(&self.bytes[RESCALE..])
     }
 
+    /// What the block begins with, up to the references.
+    pub fn factors(&self) -> &'a [u8] {
+        &self.bytes[..self.place.refs_at]
+    }
+
     /// The reference of a slot.
     pub fn reference(&self, slot: usize) -> RecordRef {
         RecordRef::from_bytes(array(&self.bytes[self.place.refs_at + slot * TID_SIZE..]))

@@ -22,11 +22,17 @@ pub struct ListState {
     pub rows: u32,
     /// Consecutive pages from `head` on that the build wrote for this list (codes pages only).
     pub contiguous: u32,
+    /// One more than its rows when it was measured last how many lists a search needs; 0 if that is not known, and
+    /// [`KEPT`] if it is not to be measured anew without being asked for.
+    pub calibrated: u32,
 }
+
+/// See [`ListState::calibrated`].
+pub const KEPT: u32 = u32::MAX;
 
 impl Default for ListState {
     fn default() -> Self {
-        Self { head: NO_BLOCK, insert: NO_BLOCK, extended: NO_BLOCK, rows: 0, contiguous: 0 }
+        Self { head: NO_BLOCK, insert: NO_BLOCK, extended: NO_BLOCK, rows: 0, contiguous: 0, calibrated: 0 }
     }
 }
 
@@ -39,13 +45,20 @@ pub fn position(list: u32) -> (u32, usize) {
 pub fn read(page: &Page, index: usize) -> ListState {
     let b = &page.content()[index * LIST_SIZE..][..LIST_SIZE];
     let word = |i: usize| u32::from_le_bytes([b[4 * i], b[4 * i + 1], b[4 * i + 2], b[4 * i + 3]]);
-    ListState { head: word(0), insert: word(1), extended: word(2), rows: word(3), contiguous: word(4) }
+    ListState {
+        head: word(0),
+        insert: word(1),
+        extended: word(2),
+        rows: word(3),
+        contiguous: word(4),
+        calibrated: word(5),
+    }
 }
 
 /// Writes the state at `index` of a list state page.
 pub fn write(page: &mut Page, index: usize, state: &ListState) {
     let out = &mut page.content_mut()[index * LIST_SIZE..][..LIST_SIZE];
-    let words = [state.head, state.insert, state.extended, state.rows, state.contiguous];
+    let words = [state.head, state.insert, state.extended, state.rows, state.contiguous, state.calibrated];
     for (o, w) in out.chunks_exact_mut(4).zip(words) {
         o.copy_from_slice(&w.to_le_bytes());
     }

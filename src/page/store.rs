@@ -26,12 +26,21 @@ pub trait Store {
     /// a change is under way.
     fn read(&self, block: u32) -> Result<Self::Read<'_>>;
 
-    /// Says that `count` pages from `block` on will be read soon.
+    /// Says that `count` pages from `block` on will be read next or, after another such call, after the pages of that.
+    /// Other pages may be read in between. [`Store::settle`] ends it.
     fn prefetch(&self, _block: u32, _count: u32) {}
+
+    /// Says that pages announced by [`Store::prefetch`] that were not read yet will not be read now.
+    fn settle(&self) {}
 
     /// Says that these bytes of a page (its special area always included) will be looked at very soon: a store
     /// that knows where in memory they lie asks the processor for them.
     fn touch(&self, _block: u32, _bytes: Range<usize>) {}
+
+    /// Where in memory a page likely lies: an address to ask the processor for, not to read from.
+    fn address(&self, _block: u32) -> Option<*const u8> {
+        None
+    }
 
     /// Runs `f` on up to [`MAX_CHANGE_PAGES`] pages and applies what it wrote as one crash-atomic step.
     /// If `f` fails nothing is changed; if `f` wrote nothing nothing is logged.

@@ -31,5 +31,6 @@ pub fn read<S: Store>(store: &S, first: u32, kind: PageKind, len: usize) -> Resu
         page.expect_kind(block, kind)?;
         out.extend_from_slice(&page.content()[..CONTENT_SIZE.min(len - out.len())]);
     }
+    store.settle();
     Ok(out)
 }

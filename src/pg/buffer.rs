@@ -12,6 +12,7 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 
 use super::recent::Recent;
+use super::stream::Upcoming;
 use crate::error::{Error, Result};
 use crate::page::store::{Change, MAX_CHANGE_PAGES, PageHandle, assert_alone, opened_twice};
 use crate::page::{Page, Store};
@@ -32,17 +33,14 @@ pub struct IndexStore {
     recent: Rc<Recent>,
     /// Pages known to exist.
     blocks: Cell<u32>,
-    /// Pages that this backend had read from disk at the last prefetch.
-    pages_read: Cell<i64>,
+    upcoming: Upcoming,
 }
 
 impl IndexStore {
     /// The store of an open relation, which must stay open while the store lives.
     pub fn new(relation: pg_sys::Relation, logging: Logging) -> Self {
-        // SAFETY: a counter of this backend.
-        let read = unsafe { pg_sys::pgBufferUsage.shared_blks_read };
         let recent = Recent::of(relation);
-        Self { relation, logging, recent, blocks: Cell::new(0), pages_read: Cell::new(read) }
+        Self { relation, logging, recent, blocks: Cell::new(0), upcoming: Upcoming::new() }
     }
 
     /// The relation.
@@ -149,36 +147,40 @@ impl Store for IndexStore {
         // No page is held here (the contract of `read`), so a cancel may end the work at this point.
         pgrx::check_for_interrupts!();
         self.exists(block)?;
-        // SAFETY: the relation is open and the block exists.
+        // SAFETY: the relation is open, the block exists, and so do those planned.
         unsafe {
-            let buffer = self.recent.pin(self.relation, block);
+            let buffer = match self.upcoming.take(self.relation, block) {
+                Some(buffer) => {
+                    self.recent.remember(block, buffer);
+                    buffer
+                }
+                None => self.recent.pin(self.relation, block),
+            };
             pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
             Ok(ReadPage(Locked(buffer)))
         }
     }
 
     fn prefetch(&self, block: u32, count: u32) {
-        // Asking for a page that is in shared buffers costs as much as finding it there. Only when pages
-        // had to be read since the last call are those of this one likely to be missing too.
-        // SAFETY: a counter of this backend.
-        let read = unsafe { pg_sys::pgBufferUsage.shared_blks_read };
-        if self.pages_read.replace(read) == read {
-            return;
-        }
-        // SAFETY: prefetching is advice; the range is cut at the end of the relation.
-        unsafe {
-            if pg_sys::effective_io_concurrency == 0 {
-                return;
-            }
-            let end = block.saturating_add(count).min(self.blocks.get());
-            for b in block.saturating_add(1)..end {
-                pg_sys::PrefetchBuffer(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM, b);
-            }
-        }
+        let end = block.saturating_add(count);
+        // Beyond the end of a damaged index there is nothing to ask for.
+        let known = match end <= self.blocks.get() {
+            true => end,
+            false => self.blocks().map_or(block, |blocks| end.min(blocks)),
+        };
+        self.upcoming.plan(block..known.max(block));
+    }
+
+    fn settle(&self) {
+        self.upcoming.end();
     }
 
     fn touch(&self, block: u32, bytes: Range<usize>) {
         self.recent.touch(block, bytes);
+    }
+
+    fn address(&self, block: u32) -> Option<*const u8> {
+        self.recent.address(block)
     }
 
     fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R> {

@@ -9,10 +9,12 @@ mod compat;
 pub mod error;
 mod foreign;
 mod guc;
+mod known;
 mod memory;
 mod options;
 mod recent;
 mod stats;
+mod stream;
 mod types;
 pub mod varlena;
 

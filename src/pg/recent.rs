@@ -74,7 +74,8 @@ impl Recent {
         }
     }
 
-    fn remember(&self, block: u32, buffer: pg_sys::Buffer) {
+    /// Remembers where a page was found.
+    pub fn remember(&self, block: u32, buffer: pg_sys::Buffer) {
         let mut buffers = self.buffers.borrow_mut();
         let at = block as usize;
         if buffers.len() <= at {
@@ -86,16 +87,22 @@ impl Recent {
     /// Asks the processor for bytes of a page, its special area and its descriptor.
     pub fn touch(&self, block: u32, bytes: Range<usize>) {
         let Some(buffer) = self.guess(block) else { return };
-        let at = buffer as usize - 1;
-        // SAFETY: two globals of the server; the addresses are computed, not read.
-        let (page, descriptor) = unsafe {
-            (
-                pg_sys::BufferBlocks.cast::<u8>().wrapping_add(at * PAGE_SIZE),
-                pg_sys::BufferDescriptors.wrapping_add(at).cast::<u8>(),
-            )
-        };
+        // SAFETY: a global of the server; the address is computed, not read.
+        let descriptor = unsafe { pg_sys::BufferDescriptors.wrapping_add(buffer as usize - 1).cast::<u8>() };
+        let page = address(buffer);
         kernel::prefetch(descriptor, 1);
         kernel::prefetch(page.wrapping_add(PAGE_SIZE - 1), 1);
         kernel::prefetch(page.wrapping_add(bytes.start), bytes.len());
     }
+
+    /// Where a page likely lies.
+    pub fn address(&self, block: u32) -> Option<*const u8> {
+        self.guess(block).map(address)
+    }
+}
+
+/// Where the page in a shared buffer lies.
+fn address(buffer: pg_sys::Buffer) -> *const u8 {
+    // SAFETY: a global of the server; the address is computed, not read.
+    unsafe { pg_sys::BufferBlocks.cast::<u8>().wrapping_add((buffer as usize - 1) * PAGE_SIZE) }
 }

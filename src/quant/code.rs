@@ -127,6 +127,31 @@ impl Codec {
         half_factors(add, rescale)
     }
 
+    /// About the residual that a code was made from: the grid vector as long as the estimator takes it. False for a row
+    /// whose factors say nothing, and where a sign is all there is of a coordinate.
+    pub fn decode(&self, inner_product: bool, signs: &[u8], extended: &[u8], out: &mut [f32]) -> bool {
+        assert_eq!((signs.len(), extended.len()), (self.sign_bytes(), self.extended_size()));
+        let rescale = match self.bits {
+            4 => f16::from_le_bytes([extended[2], extended[3]]).to_f32(),
+            8 => f32::from_le_bytes([extended[4], extended[5], extended[6], extended[7]]),
+            _ => 0.0,
+        };
+        let alpha = if inner_product { -rescale } else { -0.5 * rescale };
+        for (i, o) in out.iter_mut().enumerate() {
+            let level = match self.bits {
+                4 => {
+                    let (code, at) = (&extended[4 + i / 64 * 24..], i % 64);
+                    let low = code[at % 16] >> (2 * (at / 16)) & 3 | (code[16 + at / 8] >> (at % 8) & 1) << 2;
+                    f32::from(low | (signs[i / 8] >> (i % 8) & 1) << 3) - 7.5
+                }
+                8 => f32::from(extended[12 + i]) - 127.5,
+                _ => 0.0,
+            };
+            *o = alpha * level;
+        }
+        alpha.is_finite() && alpha > 0.0
+    }
+
     fn encode_4(&self, residual: &[f32], centre: &[f32], squared: f32, form: Form, out: &mut [u8]) {
         let steps = finite(self.steps / squared.sqrt());
         let (head, codes) = out.split_at_mut(4);

@@ -84,7 +84,7 @@ fn scores(dims: usize, bits: u8, inner_product: bool) -> (Scores, Scores) {
             };
             let terms = ListTerms { base, gap };
             let mut sums = [0; 32];
-            kernel::scan_block(query.lut(), &block, &mut sums);
+            kernel::scan_block(query.lut(), &block, 0, &mut sums);
             let stage = query.stage1(terms, 0.0);
             let product = stage.scale * sums[5] as f32 + stage.shift;
             let estimate = factors.add.to_f32() + stage.base + factors.rescale.to_f32() * product;
@@ -192,7 +192,7 @@ fn extreme_values_exclude_nothing() {
             let mut block = vec![0u8; 256];
             pack::write_signs(&mut block, 0, 0, &signs);
             let mut sums = [0; 32];
-            kernel::scan_block(code.lut(), &block, &mut sums);
+            kernel::scan_block(code.lut(), &block, 0, &mut sums);
             let bound = f.add.to_f32()
                 + stage.base
                 + f.rescale.to_f32() * (stage.scale * sums[0] as f32 + stage.shift);
@@ -201,4 +201,29 @@ fn extreme_values_exclude_nothing() {
             assert!(bound.is_nan() || bound <= truth * 1.000_01, "{bits} bits, {value}: {bound} > {truth}");
         }
     }
+}
+
+#[test]
+fn codes_give_their_rows_back() {
+    let mut random = Random(9);
+    for (bits, least) in [(4, 0.99), (8, 0.9999)] {
+        for padded in [64, 192, 768] {
+            let codec = Codec::new(padded, bits).unwrap();
+            let residual: Vec<f32> = (0..padded).map(|_| random.normal()).collect();
+            let centre: Vec<f32> = (0..padded).map(|_| random.normal()).collect();
+            for form in [Form::L2, Form::InnerProduct { residual_dot_centre: 0.0 }] {
+                let (mut signs, mut extended) = (vec![0; padded / 8], vec![0; codec.extended_size()]);
+                codec.encode(&residual, &centre, form, &mut signs, &mut extended);
+                let mut back = vec![0.0; padded];
+                assert!(codec.decode(form != Form::L2, &signs, &extended, &mut back));
+                let (x, y) =
+                    (kernel::inner_product(&residual, &residual), kernel::inner_product(&back, &back));
+                let cosine = kernel::inner_product(&residual, &back) / (x * y).sqrt();
+                assert!(cosine > least && (y / x).sqrt() < 1.02, "{bits} bits: {cosine}, {y} for {x}");
+            }
+        }
+    }
+    let codec = Codec::new(64, 4).unwrap();
+    let mut zero = vec![0.0; 64];
+    assert!(!codec.decode(false, &[0; 8], &[0; 28], &mut zero), "a row that its factors say nothing of");
 }

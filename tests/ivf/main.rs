@@ -6,5 +6,6 @@ mod filter;
 mod format;
 mod hamming;
 mod model;
+mod refresh;
 mod shapes;
 mod world;

@@ -174,6 +174,7 @@ fn plan(directory: &Directory, entries: &mut [Entry], runs: &Sorted, first: u32)
                 extended: if extended == 0 { NO_BLOCK } else { end - 1 },
                 rows,
                 contiguous: entry.contiguous,
+                calibrated: rows.saturating_add(1),
             },
             extended_first,
         });

@@ -26,8 +26,7 @@ impl Scanner {
         sink: &mut impl Sink,
     ) -> Result<()> {
         let layout = &directory.codes;
-        let (mut block, contiguous) = directory.head(list);
-        store.prefetch(block, contiguous);
+        let (mut block, _) = directory.head(list);
         let mut steps = 0;
         self.stats.lists += 1;
         while block != NO_BLOCK {

@@ -30,7 +30,7 @@ pub use self::scan::{Candidate, Scanner, Sink, Stats};
 use super::code::to_point;
 use super::directory::Directory;
 use crate::error::{Error, Result};
-use crate::page::{NO_BLOCK, PAGE_SIZE, Store, Tid};
+use crate::page::{NO_BLOCK, Store, Tid};
 use crate::quant::QueryCode;
 use crate::value::Metric;
 
@@ -101,6 +101,8 @@ pub struct Search {
     rotated: Vec<f32>,
     unit: Vec<f32>,
     router: Router,
+    /// The lists that the round at hand reads in any case, best first.
+    planned: Vec<u32>,
     scanner: Scanner,
     pool: Pool,
     ready: BinaryHeap<Ready>,
@@ -159,6 +161,7 @@ impl Search {
             rotated: vec![0.0; padded],
             unit: vec![0.0; directory.dims()],
             router: Router::default(),
+            planned: Vec::new(),
             scanner: Scanner::default(),
             pool: Pool::default(),
             ready: BinaryHeap::new(),
@@ -393,13 +396,21 @@ impl Search {
         let directory = Rc::clone(&self.directory);
         let all = directory.lists();
         let lists = |rows, loss: f64| effort::lists(&directory, 1.0 - (1.0 - target) * loss as f32, rows);
+        let announce = |list| {
+            let (head, pages) = directory.head(list);
+            store.prefetch(head, pages);
+            list
+        };
+        self.planned.clear();
+        let best = std::iter::from_fn(|| self.router.next_list()).take(round.probes as usize);
+        self.planned.extend(best.map(announce));
+        let mut planned = self.planned.iter().copied();
         // Lists that hold fewer rows than the window say nothing about the rows beyond: then more are read,
         // or far rows would leave before nearer ones of the next list.
         while probed < round.probes || (self.settings.order != Order::Off && !self.pool.is_full()) {
-            let Some(list) = self.router.next_list() else { break };
-            if let Some(next) = self.router.peek() {
-                store.touch(self.directory.head(next).0, 0..PAGE_SIZE);
-            }
+            let Some(list) = planned.next().or_else(|| self.router.next_list().map(announce)) else { break };
+            let after = planned.clone().next().or_else(|| self.router.peek());
+            self.scanner.after = after.map(|next| directory.head(next).0);
             let terms = self.router.terms(&self.directory, list, &self.rotated);
             self.scanner.list(store, &self.directory, &self.query, (list, terms, width), &mut self.pool)?;
             probed += 1;
@@ -411,6 +422,7 @@ impl Search {
                 before = self.scanner.stats;
             }
         }
+        store.settle();
         round.probes = probed;
         round.reach = self.pool.finish();
         Ok(true)

@@ -7,8 +7,8 @@ use crate::ivf::directory::Directory;
 use crate::ivf::insert::expect_owned;
 use crate::ivf::walk::{bits, guard_circle};
 use crate::kernel;
-use crate::page::codes::BLOCK;
-use crate::page::{NO_BLOCK, PAGE_SIZE, PageKind, RecordRef, Store, Tid};
+use crate::page::codes::{BLOCK, BlockRef};
+use crate::page::{NO_BLOCK, Page, PageKind, RecordRef, Store, Tid};
 use crate::quant::{QueryCode, Stage1};
 
 /// A row that may be among the nearest.
@@ -60,6 +60,8 @@ pub struct Scanner {
     split: Vec<Split>,
     /// Conditions on the filter columns.
     pub filter: Filter,
+    /// The page that will be read after the next list, if it is known.
+    pub after: Option<u32>,
     /// Counters.
     pub stats: Stats,
 }
@@ -89,8 +91,7 @@ impl Scanner {
         let layout = &directory.codes;
         let mut stage = query.stage1(terms.estimator, width);
         stage.base -= terms.slack;
-        let (mut block, contiguous) = directory.head(list);
-        store.prefetch(block, contiguous);
+        let (mut block, _) = directory.head(list);
         let mut steps = 0;
         self.stats.lists += 1;
         while block != NO_BLOCK {
@@ -98,11 +99,10 @@ impl Scanner {
                 let page = store.read(block)?;
                 expect_owned(&page, block, PageKind::Codes, list)?;
                 let next = page.next();
-                if next != NO_BLOCK {
-                    store.touch(next, 0..PAGE_SIZE);
-                }
+                let ahead = Ahead::new(store, if next == NO_BLOCK { self.after } else { Some(next) });
                 for b in 0..layout.blocks() {
                     let view = layout.block(&page, b);
+                    ahead.factors(&page, view);
                     let all = view.live();
                     let live = self.filter.passing(layout, view, all);
                     self.stats.excluded += u64::from((all & !live).count_ones());
@@ -112,7 +112,7 @@ impl Scanner {
                     self.stats.codes += u64::from(live.count_ones());
                     let mut sums = [0; BLOCK];
                     let codes = view.codes();
-                    kernel::scan_block(&query.lut()[..codes.len()], codes, &mut sums);
+                    kernel::scan_block(&query.lut()[..codes.len()], codes, ahead.distance(&page), &mut sums);
                     if layout.more() > 0 {
                         self.split.push(Split {
                             live,
@@ -165,11 +165,9 @@ impl Scanner {
                 let page = store.read(block)?;
                 expect_owned(&page, block, PageKind::CodesMore, list)?;
                 let (first, end) = layout.more_groups(i);
-                kernel::scan_block(
-                    &query.lut()[16 * first..16 * end],
-                    layout.more_codes(&page, i),
-                    &mut split.sums,
-                );
+                let codes = layout.more_codes(&page, i);
+                let ahead = Ahead::new(store, split.more.get(i + 1).copied()).distance(&page);
+                kernel::scan_block(&query.lut()[16 * first..16 * end], codes, ahead, &mut split.sums);
             }
             let survivors = &mut self.survivors;
             let factors = (&split.add, &split.rescale);
@@ -232,6 +230,32 @@ impl Scanner {
             }
         }
         Ok(())
+    }
+}
+
+/// Where the page to be read next lies in memory: the processor is asked for its bytes while it works at the same
+/// place of the page at hand. All at once, they would keep it from that work until most of them are there.
+struct Ahead(Option<*const u8>);
+
+impl Ahead {
+    fn new<S: Store>(store: &S, next: Option<u32>) -> Self {
+        Self(next.and_then(|next| {
+            store.touch(next, 0..0);
+            store.address(next)
+        }))
+    }
+
+    /// How far after `page` it lies, modulo the addresses; 0 if it is not known.
+    fn distance(&self, page: &Page) -> usize {
+        self.0.map_or(0, |at| at.addr().wrapping_sub(std::ptr::from_ref(page).addr()))
+    }
+
+    /// Asks for what a block begins with.
+    fn factors(&self, page: &Page, block: BlockRef<'_>) {
+        if self.0.is_some() {
+            let factors = block.factors();
+            kernel::prefetch(factors.as_ptr().wrapping_add(self.distance(page)), factors.len());
+        }
     }
 }
 

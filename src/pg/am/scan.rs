@@ -19,7 +19,7 @@ use crate::pg::compat::count_index_scan;
 use crate::pg::error::{OrRaise, in_index};
 use crate::pg::options::IndexOptions;
 use crate::pg::varlena::Indexed;
-use crate::pg::{guc, stats};
+use crate::pg::{guc, known, stats};
 use crate::value::Metric;
 
 /// A scan. Its heap memory is freed with the memory context it was begun in, or at `amendscan`.
@@ -50,6 +50,14 @@ pub(super) struct Heap {
     /// Memory for the coordinates of a value.
     buffer: Vec<f32>,
     wish: Wish,
+    /// The scan that notes distances; null if none does.
+    notes: *const u8,
+}
+
+impl Drop for Heap {
+    fn drop(&mut self) {
+        known::end(self.notes);
+    }
 }
 
 /// Where the vector of a heap row comes from.
@@ -160,6 +168,7 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
         state.search = None;
         state.query = None;
         state.columns = None;
+        known::end(scan.cast());
         if let Some(heap) = state.heap.take() {
             heap.close();
         }
@@ -206,6 +215,10 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
         if let Some(heap) = &mut state.heap {
             heap.snapshot = snapshot;
             heap.wish = wish;
+            if let (Indexed::Vector, metric, Some(query)) = (state.indexed.0, state.indexed.1, &state.query) {
+                heap.notes = scan.cast();
+                known::begin(heap.notes, metric, query);
+            }
         }
         let options = IndexOptions::of((*scan).indexRelation);
         let settings = guc::settings(&options, directory.lists(), wish.wanted);
@@ -248,6 +261,7 @@ impl Heap {
                 indexed,
                 buffer: Vec::new(),
                 wish: Wish::default(),
+                notes: std::ptr::null(),
             }
         }
     }
@@ -326,7 +340,11 @@ impl Rows for Measured<'_> {
             let Some(query) = self.query else { return Ok(Some(f64::NAN)) };
             let (indexed, metric) = heap.indexed;
             let measure = |vector: &[f32]| metric.distance(vector, query).map(Some);
-            indexed.coordinates(datum, &mut heap.buffer, measure)
+            let distance = indexed.coordinates(datum, &mut heap.buffer, measure)?;
+            if let (Some(distance), false) = (distance, heap.notes.is_null()) {
+                known::note(heap.notes, datum, distance);
+            }
+            Ok(distance)
         }
     }
 }

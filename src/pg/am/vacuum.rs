@@ -3,7 +3,11 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::build::random_seed;
 use super::insert::item_pointer;
+use crate::error::Result;
+use crate::ivf::build::Progress;
+use crate::ivf::refresh::refresh;
 use crate::ivf::vacuum::{Vacuumed, bulk_delete, count};
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::compat::vacuum_delay_point;
@@ -26,14 +30,11 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
         // SAFETY: the callback takes a heap address and its own state.
         unsafe { callback(&mut pointer, callback_state) }
     };
-    let result = bulk_delete(&store, &mut dead, &|| {
-        vacuum_delay_point();
-        Ok(())
-    });
+    let result = bulk_delete(&store, &mut dead, &|| Delayed.tick());
     report(stats, result.map_err(|e| in_index(index, e)).or_raise())
 }
 
-/// Counts what is there, if no row had to be removed.
+/// Counts what is there, if no row had to be removed, and calibrates the index anew if it has changed much.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn amvacuumcleanup(
     info: *mut pg_sys::IndexVacuumInfo,
@@ -41,15 +42,36 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
 ) -> *mut pg_sys::IndexBulkDeleteResult {
     // SAFETY: Postgres passes a live structure.
     let (index, analyze_only) = unsafe { ((*info).index, (*info).analyze_only) };
-    if analyze_only || !stats.is_null() {
+    if analyze_only {
         return stats;
     }
     let store = IndexStore::new(index, Logging::EachChange);
-    let result = count(&store, &|| {
+    let stats = if stats.is_null() {
+        let counted = count(&store, &|| Delayed.tick());
+        report(stats, counted.map_err(|e| in_index(index, e)).or_raise())
+    } else {
+        stats
+    };
+    let refreshed = random_seed().and_then(|seed| refresh(&store, seed, &Delayed));
+    if refreshed.map_err(|e| in_index(index, e)).or_raise() {
+        // SAFETY: an open relation has a name.
+        let name = unsafe { pgrx::PgRelation::from_pg(index) }.name().to_owned();
+        // SAFETY: Postgres passes a live structure.
+        let level = PgLogLevel::from(unsafe { (*info).message_level } as isize);
+        let message = format!("calibrated ivf index \"{name}\" anew: its rows have changed much");
+        ereport!(level, PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message);
+    }
+    stats
+}
+
+/// Work that waits and can be cancelled as VACUUM's own.
+struct Delayed;
+
+impl Progress for Delayed {
+    fn tick(&self) -> Result<()> {
         vacuum_delay_point();
         Ok(())
-    });
-    report(stats, result.map_err(|e| in_index(index, e)).or_raise())
+    }
 }
 
 /// Adds to the statistics of this vacuum, which may take several passes.

@@ -139,9 +139,10 @@ impl Answer for bool {
 }
 
 /// Functions that SQL calls as `MODULE_PATHNAME`, `name_wrapper`. They are declared in sql/ as STRICT, with the
-/// types that `tests/architecture.rs` compares.
+/// types that `tests/architecture.rs` compares. A distance that is `known` by a metric is one that a scan may have noted
+/// (`known.rs`).
 macro_rules! sql_functions {
-    ($(fn $name:ident($($argument:ident: $type:ty),*) -> $answer:ty $body:block)*) => {$(
+    ($($(#[known($metric:expr)])? fn $name:ident($($argument:ident: $type:ty),*) -> $answer:ty $body:block)*) => {$(
         const _: () = {
             fn $name($($argument: $type),*) -> $answer $body
 
@@ -152,7 +153,13 @@ macro_rules! sql_functions {
                 // types, none of them null.
                 unsafe {
                     $crate::pg::types::call::guarded(|| {
-                        let mut arguments = (*info).args.as_slice(COUNT).iter();
+                        let arguments = (*info).args.as_slice(COUNT);
+                        $(
+                            if let Some(distance) = $crate::pg::known::distance(arguments, $metric) {
+                                return $crate::pg::types::call::Answer::give(distance);
+                            }
+                        )?
+                        let mut arguments = arguments.iter();
                         $(
                             let $argument = match arguments.next() {
                                 Some(argument) => <$type as $crate::pg::types::call::Argument>::take(argument.value),

@@ -11,7 +11,7 @@ use super::dense;
 use super::text::Text;
 use crate::pg::error::OrRaise;
 use crate::pg::varlena::{BitString, Bytes, Vector};
-use crate::value::{Element, MAX_DIMS, limits, vector};
+use crate::value::{Element, MAX_DIMS, Metric, limits, vector};
 
 // Input and output
 
@@ -50,6 +50,7 @@ sql_functions! {
 // Functions
 
 sql_functions! {
+    #[known(Metric::L2)]
     fn l2_distance(a: Vector, b: Vector) -> f64 {
         vector::l2_distance(&a, &b).or_raise()
     }
@@ -58,6 +59,7 @@ sql_functions! {
         vector::inner_product(&a, &b).or_raise()
     }
 
+    #[known(Metric::Cosine)]
     fn cosine_distance(a: Vector, b: Vector) -> f64 {
         vector::cosine_distance(&a, &b).or_raise()
     }
@@ -70,6 +72,7 @@ sql_functions! {
         vector::l2_squared_distance(&a, &b).or_raise()
     }
 
+    #[known(Metric::InnerProduct)]
     fn vector_negative_inner_product(a: Vector, b: Vector) -> f64 {
         vector::negative_inner_product(&a, &b).or_raise()
     }

@@ -53,3 +53,30 @@ SELECT * FROM temporary ORDER BY e <-> '[3,2,2]';
 COMMIT;
 SELECT ivf_check('temporary_e_idx', true);
 DROP TABLE items, unlogged;
+
+-- VACUUM measures anew how many lists are needed when the rows have changed much, unless users have with their queries
+CREATE TABLE changing (id int, e vector(8));
+ALTER TABLE changing SET (autovacuum_enabled = off);
+INSERT INTO changing SELECT i, ARRAY(SELECT sin(i * j) FROM generate_series(1, 8) j)::vector FROM generate_series(1, 3000) i;
+CREATE INDEX changing_e ON changing USING ivf (e) WITH (lists = 30);
+CREATE TABLE seen (step text, calibration jsonb);
+CREATE FUNCTION look(step text) RETURNS bool LANGUAGE sql AS $$
+	INSERT INTO seen SELECT step, ivf_index_info('changing_e') -> 'calibration';
+	SELECT (SELECT calibration FROM seen s WHERE s.step = look.step) IS DISTINCT FROM
+		(SELECT calibration FROM seen s WHERE s.step = 'built')
+$$;
+SELECT look('built');
+VACUUM changing;
+SELECT look('nothing new') AS new;
+INSERT INTO changing SELECT i, ARRAY(SELECT 0.1 * sin(i * j) + 0.9 FROM generate_series(1, 8) j)::vector FROM generate_series(1, 6000) i;
+VACUUM changing;
+SELECT look('grown') AS new;
+DELETE FROM seen;
+SELECT jsonb_array_length(ivf_recalibrate('changing_e', ARRAY(SELECT e FROM changing WHERE id % 20 = 0)) -> 'calibration') > 0 AS asked;
+SELECT look('built');
+DELETE FROM changing WHERE id % 2 = 0;
+VACUUM changing;
+SELECT look('kept') AS new;
+SELECT ivf_check('changing_e', true) - 'pages' AS checked;
+DROP TABLE changing, seen;
+DROP FUNCTION look;

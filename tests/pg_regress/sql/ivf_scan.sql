@@ -85,3 +85,31 @@ SELECT count(*) FROM (SELECT id FROM items ORDER BY e <=> '[1,2,3]') s;
 SELECT (ivf_last_scan() ->> 'lists')::int > 0 AS counted;
 DROP TABLE items;
 DROP ROLE ivf_reader;
+
+-- Vectors out of line: the distances that a scan notes are those of its query, its metric and its rows alone
+CREATE TABLE wide (id int PRIMARY KEY, e vector(700), f vector(700));
+INSERT INTO wide SELECT i, (SELECT array_agg(sin(i * j)) FROM generate_series(1, 700) j)::vector,
+	(SELECT array_agg(cos(i * j)) FROM generate_series(1, 700) j)::vector FROM generate_series(1, 300) i;
+CREATE INDEX wide_e ON wide USING ivf (e vector_cosine_ops) WITH (lists = 4);
+CREATE INDEX wide_f ON wide USING ivf (f) WITH (lists = 4);
+SELECT e AS q, f AS r FROM wide WHERE id = 7 \gset
+-- The arguments the other way round are measured anew.
+SELECT count(*), bool_and(a = b AND c = d AND a <> c AND x = y) FROM (
+	SELECT e <=> :'q' AS a, :'q' <=> e AS b, e <=> :'r' AS c, :'r' <=> e AS d, e <-> :'q' AS x, :'q' <-> e AS y
+	FROM wide WHERE id <> 7 ORDER BY e <=> :'q' LIMIT 100) s;
+-- Two scans at once, and one that begins anew for each row
+SELECT count(*), bool_and(a = b AND c = d) FROM (
+	(SELECT e <=> :'q' AS a, :'q' <=> e AS b, f <-> :'r' AS c, :'r' <-> f AS d FROM wide ORDER BY e <=> :'q' LIMIT 50)
+	UNION ALL
+	(SELECT e <=> :'q', :'q' <=> e, f <-> :'r', :'r' <-> f FROM wide ORDER BY f <-> :'r' LIMIT 50)) s;
+SELECT count(*), bool_and(a = b) FROM (SELECT * FROM wide WHERE id <= 20) o, LATERAL (
+	SELECT i.e <=> o.e AS a, o.e <=> i.e AS b FROM wide i ORDER BY i.e <=> o.e LIMIT 5) s;
+-- A row changed between two fetches of a cursor: what the cursor sees is the old one.
+BEGIN;
+DECLARE c CURSOR FOR SELECT e <=> :'q' = :'q' <=> e AS same FROM wide WHERE id <> 7 ORDER BY e <=> :'q';
+FETCH 2 FROM c;
+UPDATE wide SET e = f;
+FETCH 2 FROM c;
+SELECT bool_and(e <=> :'q' = :'q' <=> e) FROM wide;
+ROLLBACK;
+DROP TABLE wide;

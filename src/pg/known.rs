@@ -1,0 +1,134 @@
+//! The distances that the scan at hand has measured, for who asks for them again.
+//!
+//! The executor evaluates the ORDER BY expression of every row that a scan returns, for the plan's target list has
+//! it, if only to drop it. The operator would read a vector that is out of line a second time, which is a tenth of a
+//! warm query. So the scan notes the distances of the rows that it has fetched, and the operator looks here first.
+//!
+//! A value is recognised by the pointer that its row has to it. While the scan lives, its snapshot keeps what it has
+//! seen from being removed, and so the number of a value out of line from being given to another; the notes are gone
+//! when the scan ends or begins anew.
+
+use std::cell::RefCell;
+
+use pgrx::pg_sys;
+
+use super::varlena::Vector;
+use crate::value::Metric;
+
+/// Distances kept, the last ones.
+const MOST: usize = 64;
+/// Bytes of a pointer to a value out of line: `VARHDRSZ_EXTERNAL` and `varatt_external` (varatt.h).
+const POINTER: usize = 18;
+
+/// What a row has in place of a value that is out of line.
+type Pointer = [u8; POINTER];
+
+/// The notes of one scan: the one that began last.
+struct Known {
+    /// Whose they are; null if nobody's.
+    scan: *const u8,
+    metric: Metric,
+    /// The elements of the query.
+    query: Vec<u8>,
+    pointers: Vec<(Pointer, f64)>,
+    /// The place of the next one.
+    next: usize,
+}
+
+thread_local! {
+    static KNOWN: RefCell<Known> = const {
+        RefCell::new(Known {
+            scan: std::ptr::null(),
+            metric: Metric::L2,
+            query: Vec::new(),
+            pointers: Vec::new(),
+            next: 0,
+        })
+    };
+}
+
+/// Begins the notes of a scan, which is known by an address of its own, for a query.
+pub fn begin(scan: *const u8, metric: Metric, query: &[f32]) {
+    KNOWN.with_borrow_mut(|known| {
+        known.scan = scan;
+        known.metric = metric;
+        known.query.clear();
+        known.query.extend_from_slice(bytes(query));
+        known.pointers.clear();
+        known.next = 0;
+    });
+}
+
+/// Ends the notes of a scan, if they are still its own.
+pub fn end(scan: *const u8) {
+    KNOWN.with_borrow_mut(|known| {
+        if known.scan == scan {
+            known.scan = std::ptr::null();
+            known.pointers.clear();
+        }
+    });
+}
+
+/// Notes the distance of a vector of a row.
+///
+/// # Safety
+/// The datum is a varlena.
+pub unsafe fn note(scan: *const u8, datum: pg_sys::Datum, distance: f64) {
+    // SAFETY: the caller vouches for the datum.
+    let Some(pointer) = (unsafe { pointer(datum) }) else { return };
+    KNOWN.with_borrow_mut(|known| {
+        if known.scan != scan {
+            return;
+        }
+        match known.pointers.get_mut(known.next) {
+            Some(place) => *place = (pointer, distance),
+            None => known.pointers.push((pointer, distance)),
+        }
+        known.next = (known.next + 1) % MOST;
+    });
+}
+
+/// The distance of two values of type `vector`, the arguments of an operator, if a scan has noted it.
+///
+/// # Safety
+/// The arguments are of that type.
+#[inline]
+pub unsafe fn distance(arguments: &[pg_sys::NullableDatum], metric: Metric) -> Option<f64> {
+    let [row, query] = arguments else { return None };
+    // SAFETY: the caller vouches for the arguments.
+    unsafe { pointer(row.value).and_then(|pointer| looked_up(&pointer, query.value, metric)) }
+}
+
+#[inline(never)]
+unsafe fn looked_up(pointer: &Pointer, query: pg_sys::Datum, metric: Metric) -> Option<f64> {
+    KNOWN.with_borrow(|known| {
+        if known.metric != metric {
+            return None;
+        }
+        let (_, distance) = known.pointers.iter().find(|(p, _)| p == pointer)?;
+        // SAFETY: the caller vouches for the query.
+        let query = unsafe { Vector::from_raw(query) };
+        (bytes(&query) == known.query).then_some(*distance)
+    })
+}
+
+/// The pointer that a row has in place of a value, if the value is out of line.
+///
+/// # Safety
+/// The datum is a varlena.
+#[inline]
+unsafe fn pointer(datum: pg_sys::Datum) -> Option<Pointer> {
+    let start = datum.cast_mut_ptr::<pg_sys::varlena>();
+    // SAFETY: the caller vouches for the datum; one with the tag of a value on disk is as long as such a pointer.
+    unsafe {
+        let external = pgrx::varatt_is_1b_e(start)
+            && pgrx::vartag_external(start) == pg_sys::vartag_external::VARTAG_ONDISK as u8;
+        external.then(|| start.cast::<Pointer>().read_unaligned())
+    }
+}
+
+/// Floats as bytes, to be compared.
+fn bytes(elements: &[f32]) -> &[u8] {
+    // SAFETY: the elements are as many bytes.
+    unsafe { std::slice::from_raw_parts(elements.as_ptr().cast(), size_of_val(elements)) }
+}
