@@ -12,7 +12,7 @@ use super::build::Progress;
 use super::code::to_point;
 use super::directory::Directory;
 use super::refresh::store_calibration;
-use super::search::{Candidate, Router, Scanner, Sink};
+use super::search::{Candidate, Router, Scanner, Sink, bring_nearest_forward};
 use crate::error::{Error, Kind, Result};
 use crate::page::meta::{LEVELS, TARGETS};
 use crate::page::{Meta, Store};
@@ -285,7 +285,9 @@ impl Query {
         self.ranks.extend(rows.iter().map(|row| (row.list, 0)));
         self.ranks.sort_unstable();
         self.ranks.dedup();
-        let parts: Vec<_> = (0..directory.lists()).map(|list| self.router.parts(directory, list)).collect();
+        let mut parts: Vec<_> =
+            (0..directory.lists()).map(|list| self.router.parts(directory, list)).collect();
+        bring_nearest_forward(&mut parts);
         for (weight, levels) in WEIGHTS.iter().zip(&mut tables.0) {
             self.scores.clear();
             self.scores.extend(parts.iter().map(|parts| parts.score(*weight)));

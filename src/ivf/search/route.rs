@@ -1,7 +1,8 @@
 //! Which lists to read, best first.
 //!
 //! The score is optimistic (reference algorithms 5.6): a list's best member matters, not its mean, so a
-//! list with a large radius comes earlier than its centroid's distance says.
+//! list with a large radius comes earlier than its centroid's distance says. But the list of the nearest centroid comes
+//! first, where a row that equals the query was put: whoever asks for a stored vector expects to find it.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -20,20 +21,25 @@ pub struct Router {
     /// `<q', g> + <g, g>`: what inner products owe to the origin.
     origin: f32,
     order: BinaryHeap<Reverse<u64>>,
+    parts: Vec<Parts>,
 }
 
 impl Router {
     /// Scores all lists for the transformed query.
     pub fn start(&mut self, directory: &Directory, query: &[f32]) {
         self.prepare(directory, query);
+        let mut parts = std::mem::take(&mut self.parts);
+        parts.clear();
+        parts.extend((0..directory.lists()).map(|list| self.parts(directory, list)));
+        bring_nearest_forward(&mut parts);
         let mut order = std::mem::take(&mut self.order).into_vec();
         order.clear();
         let weight = directory.meta.radius_weight;
-        order.extend((0..directory.lists()).map(|list| {
-            let score = self.parts(directory, list).score(weight);
-            Reverse(u64::from(sortable(score)) << 32 | u64::from(list))
-        }));
-        self.order = BinaryHeap::from(order);
+        let key = |(list, parts): (usize, &Parts)| {
+            Reverse(u64::from(sortable(parts.score(weight))) << 32 | list as u64)
+        };
+        order.extend(parts.iter().enumerate().map(key));
+        (self.order, self.parts) = (BinaryHeap::from(order), parts);
     }
 
     /// Takes the query without scoring.
@@ -52,9 +58,10 @@ impl Router {
         match directory.metric() {
             Metric::L2 | Metric::Cosine | Metric::Hamming => {
                 let d = (self.norm + directory.norm(list) - 2.0 * dot).max(0.0);
-                Parts { far: d + radius * radius, spread: d.sqrt() * radius }
+                Parts { centroid: d, far: d + radius * radius, spread: d.sqrt() * radius }
             }
             Metric::InnerProduct => Parts {
+                centroid: f32::INFINITY,
                 far: -(dot + directory.origin_product(list)),
                 spread: 0.5 * self.norm.sqrt() * radius,
             },
@@ -91,6 +98,9 @@ impl Router {
 /// A list's score without the weight of its radius.
 #[derive(Clone, Copy)]
 pub struct Parts {
+    /// Squared distance of the centroid; infinite for inner products, for which a row that equals the query is none of
+    /// the nearest.
+    centroid: f32,
     /// Of a list that is a point.
     far: f32,
     /// How much nearer a list may be for its extent.
@@ -101,6 +111,14 @@ impl Parts {
     /// The score: smaller is better.
     pub fn score(self, weight: f32) -> f32 {
         self.far - weight * self.spread
+    }
+}
+
+/// Gives the list with the nearest centroid, of those of an index, the best score.
+pub fn bring_nearest_forward(parts: &mut [Parts]) {
+    let nearest = parts.iter_mut().min_by(|a, b| a.centroid.total_cmp(&b.centroid));
+    if let Some(nearest) = nearest.filter(|nearest| nearest.centroid.is_finite()) {
+        nearest.far = f32::NEG_INFINITY;
     }
 }
 
