@@ -145,6 +145,11 @@ impl Layout {
         }));
     }
 
+    /// All that a block has of the filter columns.
+    pub fn all_keys<'a>(&self, block: BlockRef<'a>) -> &'a [u8] {
+        &block.bytes[self.columns_at..][..self.columns.size()]
+    }
+
     /// Writes the keys of the row in `slot`, one for each filter column.
     pub fn put_keys(&self, block: &mut BlockMut<'_>, slot: usize, keys: &[Key]) {
         self.columns.put(&mut block.bytes[self.columns_at..], slot, keys);

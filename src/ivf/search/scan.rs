@@ -7,7 +7,7 @@ use crate::ivf::directory::Directory;
 use crate::ivf::insert::expect_owned;
 use crate::ivf::walk::{bits, guard_circle};
 use crate::kernel;
-use crate::page::codes::{BLOCK, BlockRef};
+use crate::page::codes::BLOCK;
 use crate::page::{NO_BLOCK, Page, PageKind, RecordRef, Store, Tid};
 use crate::quant::{QueryCode, Stage1};
 
@@ -89,6 +89,7 @@ impl Scanner {
             return self.list_of_bits(store, directory, query, list, sink);
         }
         let layout = &directory.codes;
+        let filtered = !self.filter.is_empty();
         let mut stage = query.stage1(terms.estimator, width);
         stage.base -= terms.slack;
         let (mut block, _) = directory.head(list);
@@ -102,7 +103,10 @@ impl Scanner {
                 let ahead = Ahead::new(store, if next == NO_BLOCK { self.after } else { Some(next) });
                 for b in 0..layout.blocks() {
                     let view = layout.block(&page, b);
-                    ahead.factors(&page, view);
+                    ahead.ask_for(&page, view.factors());
+                    if filtered {
+                        ahead.ask_for(&page, layout.all_keys(view));
+                    }
                     let all = view.live();
                     let live = self.filter.passing(layout, view, all);
                     self.stats.excluded += u64::from((all & !live).count_ones());
@@ -250,11 +254,10 @@ impl Ahead {
         self.0.map_or(0, |at| at.addr().wrapping_sub(std::ptr::from_ref(page).addr()))
     }
 
-    /// Asks for what a block begins with.
-    fn factors(&self, page: &Page, block: BlockRef<'_>) {
+    /// Asks for what lies there where these bytes lie on `page`.
+    fn ask_for(&self, page: &Page, bytes: &[u8]) {
         if self.0.is_some() {
-            let factors = block.factors();
-            kernel::prefetch(factors.as_ptr().wrapping_add(self.distance(page)), factors.len());
+            kernel::prefetch(bytes.as_ptr().wrapping_add(self.distance(page)), bytes.len());
         }
     }
 }
