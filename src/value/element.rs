@@ -16,6 +16,8 @@ pub trait Element: Copy + Default + PartialOrd + 'static {
 
     /// Neither NaN nor infinite.
     fn is_finite(self) -> bool;
+    /// Zero of either sign.
+    fn is_zero(self) -> bool;
     /// The same number.
     fn widen(self) -> f32;
     /// The nearest element, infinite beyond the range.
@@ -30,6 +32,8 @@ pub trait Element: Copy + Default + PartialOrd + 'static {
     fn widen_to(elements: &[Self], numbers: &mut [f32]);
     /// The same numbers; `buffer` is memory for them where it is needed.
     fn widen_all<'a>(elements: &'a [Self], buffer: &'a mut Vec<f32>) -> &'a [f32];
+    /// Calls `f` with the same numbers, maybe part by part.
+    fn each_part(elements: &[Self], f: impl FnMut(&[f32]));
     /// From as many big-endian bytes as the element has.
     fn from_be_bytes(bytes: &[u8]) -> Self;
     /// To as many big-endian bytes as the element has.
@@ -74,6 +78,11 @@ impl Element for f32 {
     }
 
     #[inline]
+    fn is_zero(self) -> bool {
+        self == 0.0
+    }
+
+    #[inline]
     fn widen(self) -> f32 {
         self
     }
@@ -110,6 +119,11 @@ impl Element for f32 {
     #[inline]
     fn widen_all<'a>(elements: &'a [Self], _: &'a mut Vec<f32>) -> &'a [f32] {
         elements
+    }
+
+    #[inline]
+    fn each_part(elements: &[Self], mut f: impl FnMut(&[f32])) {
+        f(elements);
     }
 
     #[inline]
@@ -154,6 +168,11 @@ impl Element for f16 {
     #[inline]
     fn is_finite(self) -> bool {
         self.is_finite()
+    }
+
+    #[inline]
+    fn is_zero(self) -> bool {
+        self.to_bits() & 0x7fff == 0
     }
 
     #[inline]
@@ -202,6 +221,16 @@ impl Element for f16 {
     }
 
     #[inline]
+    fn each_part(elements: &[Self], mut f: impl FnMut(&[f32])) {
+        let mut wide = [0.0; PART];
+        for elements in elements.chunks(PART) {
+            let part = &mut wide[..elements.len()];
+            kernel::widen(elements, part);
+            f(part);
+        }
+    }
+
+    #[inline]
     fn from_be_bytes(bytes: &[u8]) -> Self {
         Self::from_be_bytes(array(bytes))
     }
@@ -233,12 +262,8 @@ impl Element for f16 {
 
     #[inline]
     fn norm_squared(a: &[Self]) -> f64 {
-        let mut wide = [0.0; PART];
-        let squared = |a: &[Self]| {
-            let part = &mut wide[..a.len()];
-            kernel::widen(a, part);
-            kernel::norm_squared(part)
-        };
-        a.chunks(PART).map(squared).sum()
+        let mut sum = 0.0;
+        Self::each_part(a, |part| sum += kernel::norm_squared(part));
+        sum
     }
 }

@@ -159,6 +159,21 @@ pub(super) fn write_float(to: &mut [u8; SPACE], x: f32) -> usize {
     }
 }
 
+/// Writes an integer at the start of `to` and returns its length, at most 10; what follows it in `to` is overwritten.
+pub(super) fn write_integer(to: &mut [u8; SPACE], n: u32) -> usize {
+    if n >= 10_000 {
+        let at = write_integer(to, n / 10_000);
+        let [[a, b], [c, d]] = [n % 10_000 / 100, n % 100].map(|pair| PAIRS[pair as usize]);
+        put(to, at, [a, b, c, d]);
+        return at + 4;
+    }
+    let [[a, b], [c, d]] = [n / 100, n % 100].map(|pair| PAIRS[pair as usize]);
+    let digits = 1 + usize::from(n >= 10) + usize::from(n >= 100) + usize::from(n >= 1_000);
+    let all = u32::from_le_bytes([a, b, c, d]);
+    put(to, 0, (all >> (8 * (4 - digits))).to_le_bytes());
+    digits
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,6 +214,16 @@ mod tests {
             (std::f32::consts::PI, "3.1415927"),
         ] {
             assert_eq!(print(x), text);
+        }
+    }
+
+    #[test]
+    fn integers() {
+        let mut buffer = [0; SPACE];
+        let edges = (0..10).map(|k| 10u32.pow(k)).flat_map(|n| [n - 1, n, n + 1, n.saturating_mul(7)]);
+        for n in edges.chain([u32::MAX, 123_456_789, 10_305_070]) {
+            let length = write_integer(&mut buffer, n);
+            assert_eq!(buffer[..length], *n.to_string().as_bytes());
         }
     }
 

@@ -28,8 +28,9 @@ pub fn check_element<E: Element>(x: E) -> Result<()> {
     super::limits::check_finite(E::TYPE, x.widen())
 }
 
+/// Neither NaN nor infinite, all of them.
 #[inline]
-fn all_finite<E: Element>(elements: &[E]) -> bool {
+pub(super) fn all_finite<E: Element>(elements: &[E]) -> bool {
     // Without a branch in the loop.
     elements.iter().fold(true, |all, x| all & x.is_finite())
 }
@@ -69,7 +70,7 @@ fn check_numbers<E: Element>(numbers: impl Iterator<Item = f32>, elements: &[E])
 
 /// A finite number has a finite nearest element.
 #[inline]
-pub fn check_range<E: Element>(x: f32, element: E) -> Result<()> {
+fn check_range<E: Element>(x: f32, element: E) -> Result<()> {
     if x.is_finite() && !element.is_finite() { Err(beyond::<E>(x)) } else { Ok(()) }
 }
 

@@ -1,5 +1,7 @@
 //! Array arguments and results as Postgres lays them out (utils/array.h), without a datum per element.
 
+use std::borrow::Cow;
+
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::Datum;
 use pgrx::{FromDatum, pg_sys};
@@ -246,16 +248,15 @@ impl Array {
         }
     }
 
-    /// The same, whatever they are: NaN and infinities too.
-    pub fn put_any_numbers(&mut self, out: &mut [f32]) -> error::Result<()> {
-        match self.element_type() {
-            pg_sys::INT4OID => f32::put(self.elements::<i32>().iter().map(|x| *x as f32), out),
-            pg_sys::FLOAT4OID => out.copy_from_slice(self.elements()),
-            pg_sys::FLOAT8OID => f32::put(self.elements::<f64>().iter().map(|x| *x as f32), out),
-            pg_sys::NUMERICOID => out.copy_from_slice(&self.numerics()),
+    /// The numbers of a checked array, whatever they are: NaN and infinities too.
+    pub fn numbers(&mut self) -> error::Result<Cow<'_, [f32]>> {
+        Ok(match self.element_type() {
+            pg_sys::INT4OID => self.elements::<i32>().iter().map(|x| *x as f32).collect(),
+            pg_sys::FLOAT4OID => Cow::Borrowed(self.elements()),
+            pg_sys::FLOAT8OID => self.elements::<f64>().iter().map(|x| *x as f32).collect(),
+            pg_sys::NUMERICOID => Cow::Owned(self.numerics()),
             _ => return Err(unsupported()),
-        }
-        Ok(())
+        })
     }
 
     /// The type modifiers in a `cstring[]`, as integers (or Postgres' error).

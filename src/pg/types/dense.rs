@@ -124,13 +124,11 @@ pub fn from_sparse<E: Element>(a: &SparseVector, typmod: i32) -> Value<Dense<E>>
 /// The elements other than zero of a vector of the dimensions demanded.
 pub fn to_sparse<E: Element>(a: &[E], typmod: i32) -> SparseVector {
     check_typmod(typmod, a.len()).or_raise();
-    let mut buffer = Vec::new();
-    let numbers = E::widen_all(a, &mut buffer);
-    sparse_of(numbers, sparse::count(numbers))
+    sparse_of(a, sparse::count(a))
 }
 
 /// The numbers other than zero, of which there are so many.
-pub fn sparse_of(numbers: &[f32], count: usize) -> SparseVector {
+pub fn sparse_of<E: Element>(numbers: &[E], count: usize) -> SparseVector {
     let fill = |indices: &mut [i32], values: &mut [f32]| sparse::gather(numbers, indices, values);
     SparseVector::filled(numbers.len(), count, fill)
 }
