@@ -5,6 +5,7 @@ pub mod element;
 pub mod key;
 pub mod limits;
 pub mod metric;
+pub mod numeric;
 mod overlap;
 mod shortest;
 pub mod sparse;

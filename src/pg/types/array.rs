@@ -10,9 +10,9 @@ use crate::error::{self, Error, Kind};
 use crate::pg::error::raise;
 use crate::pg::memory::allocate;
 use crate::pg::varlena::Vector;
-use crate::value::Element;
 use crate::value::limits::check_typmod;
 use crate::value::vector::{put_numbers, put_slice};
+use crate::value::{Element, numeric};
 
 /// Start of the elements of a one-dimensional array without nulls: header, dimension, lower bound, aligned.
 const HEADER: usize = (size_of::<pg_sys::ArrayType>() + 2 * size_of::<i32>()).next_multiple_of(8);
@@ -216,8 +216,14 @@ impl Array {
         unsafe {
             pg_sys::ffi::pg_guard_ffi_boundary(|| {
                 for (to, number) in numbers.iter_mut().zip(datums) {
-                    let real = DirectFunctionCall1Coll(numeric_float4, pg_sys::InvalidOid, *number);
-                    *to = f32::from_bits(real.value() as u32);
+                    // The server's cast prints the number and reads it again.
+                    *to = match plain_bytes(*number).and_then(numeric::to_real) {
+                        Some(real) => real,
+                        None => {
+                            let real = DirectFunctionCall1Coll(numeric_float4, pg_sys::InvalidOid, *number);
+                            f32::from_bits(real.value() as u32)
+                        }
+                    };
                 }
             });
         }
@@ -287,6 +293,25 @@ impl Array {
             return Ok(self.elements());
         }
         Err(Error::new(Kind::Internal, format!("{caller}: expected state array")))
+    }
+}
+
+/// The bytes after the length of a value that is neither compressed nor elsewhere.
+///
+/// # Safety
+/// The datum is a varlena, which outlives the bytes.
+unsafe fn plain_bytes<'a>(datum: pg_sys::Datum) -> Option<&'a [u8]> {
+    let start = datum.cast_mut_ptr::<u8>();
+    // SAFETY: the caller passes a varlena, which is as long as its header says.
+    unsafe {
+        let (header, size) = match start.cast() {
+            value if pgrx::varatt_is_4b_u(value) => (4, pgrx::varsize_4b(value)),
+            value if pgrx::varatt_is_1b(value) && !pgrx::varatt_is_1b_e(value) => {
+                (1, pgrx::varsize_1b(value))
+            }
+            _ => return None,
+        };
+        Some(std::slice::from_raw_parts(start.add(header), size.checked_sub(header)?))
     }
 }
 
