@@ -223,11 +223,17 @@ impl<E: Element> Value<Dense<E>> {
 
     /// A new value in the current memory context.
     pub fn new(elements: &[E]) -> Self {
+        Self::joined(elements, &[])
+    }
+
+    /// A new value in the current memory context, of the elements of both.
+    pub fn joined(a: &[E], b: &[E]) -> Self {
         // SAFETY: the elements fill what follows the header.
         unsafe {
-            let value = Self::with_dims(elements.len());
+            let value = Self::with_dims(a.len() + b.len());
             let first = value.start.add(size_of::<DenseHeader>()).cast::<E>();
-            first.copy_from_nonoverlapping(elements.as_ptr(), elements.len());
+            first.copy_from_nonoverlapping(a.as_ptr(), a.len());
+            first.add(a.len()).copy_from_nonoverlapping(b.as_ptr(), b.len());
             value
         }
     }

@@ -2,6 +2,7 @@
 
 use half::f16;
 
+use crate::error::Result;
 use crate::kernel;
 
 /// Elements that are widened at a time where they are computed with as `f32`.
@@ -28,12 +29,16 @@ pub trait Element: Copy + Default + PartialOrd + 'static {
     fn put_slice(numbers: &[f32], out: &mut [Self]);
     /// The nearest element of `f` of each pair.
     fn combine(a: &[Self], b: &[Self], out: &mut [Self], f: impl Fn(f32, f32) -> f32);
+    /// The nearest element of `f` of each.
+    fn convert(a: &[Self], out: &mut [Self], f: impl Fn(f32) -> f32);
     /// The same numbers, to as many.
     fn widen_to(elements: &[Self], numbers: &mut [f32]);
     /// The same numbers; `buffer` is memory for them where it is needed.
     fn widen_all<'a>(elements: &'a [Self], buffer: &'a mut Vec<f32>) -> &'a [f32];
     /// Calls `f` with the same numbers, maybe part by part.
     fn each_part(elements: &[Self], f: impl FnMut(&[f32]));
+    /// Calls `f` with the nearest elements of the numbers and these, maybe part by part, until it fails.
+    fn each_narrow_part(numbers: &[f32], f: impl FnMut(&[f32], &[Self]) -> Result<()>) -> Result<()>;
     /// From as many big-endian bytes as the element has.
     fn from_be_bytes(bytes: &[u8]) -> Self;
     /// To as many big-endian bytes as the element has.
@@ -66,6 +71,29 @@ fn combine_halves<const N: usize>(a: &[f16], b: &[f16], out: &mut [f16], f: impl
         kernel::widen(b, y);
         x.iter_mut().zip(&*y).for_each(|(x, y)| *x = f(*x, *y));
         kernel::narrow(x, out);
+    }
+}
+
+/// `f` of each, so many at a time.
+#[inline]
+fn convert_halves<const N: usize>(a: &[f16], out: &mut [f16], f: impl Fn(f32) -> f32) {
+    let mut wide = [0.0; N];
+    for (out, a) in out.chunks_mut(N).zip(a.chunks(N)) {
+        let part = &mut wide[..a.len()];
+        kernel::widen(a, part);
+        part.iter_mut().for_each(|x| *x = f(*x));
+        kernel::narrow(part, out);
+    }
+}
+
+/// Calls `f` with the same numbers, so many at a time.
+#[inline]
+fn wide_parts<const N: usize>(elements: &[f16], f: &mut impl FnMut(&[f32])) {
+    let mut wide = [0.0; N];
+    for elements in elements.chunks(N) {
+        let part = &mut wide[..elements.len()];
+        kernel::widen(elements, part);
+        f(part);
     }
 }
 
@@ -112,6 +140,13 @@ impl Element for f32 {
     }
 
     #[inline]
+    fn convert(a: &[Self], out: &mut [Self], f: impl Fn(f32) -> f32) {
+        for (to, x) in out.iter_mut().zip(a) {
+            *to = f(*x);
+        }
+    }
+
+    #[inline]
     fn widen_to(elements: &[Self], numbers: &mut [f32]) {
         numbers.copy_from_slice(elements);
     }
@@ -124,6 +159,11 @@ impl Element for f32 {
     #[inline]
     fn each_part(elements: &[Self], mut f: impl FnMut(&[f32])) {
         f(elements);
+    }
+
+    #[inline]
+    fn each_narrow_part(numbers: &[f32], mut f: impl FnMut(&[f32], &[Self]) -> Result<()>) -> Result<()> {
+        f(numbers, numbers)
     }
 
     #[inline]
@@ -209,6 +249,14 @@ impl Element for f16 {
     }
 
     #[inline]
+    fn convert(a: &[Self], out: &mut [Self], f: impl Fn(f32) -> f32) {
+        match a.len() {
+            0..=FEW => convert_halves::<FEW>(a, out, f),
+            _ => convert_halves::<PART>(a, out, f),
+        }
+    }
+
+    #[inline]
     fn widen_to(elements: &[Self], numbers: &mut [f32]) {
         kernel::widen(elements, numbers);
     }
@@ -222,12 +270,21 @@ impl Element for f16 {
 
     #[inline]
     fn each_part(elements: &[Self], mut f: impl FnMut(&[f32])) {
-        let mut wide = [0.0; PART];
-        for elements in elements.chunks(PART) {
-            let part = &mut wide[..elements.len()];
-            kernel::widen(elements, part);
-            f(part);
+        match elements.len() {
+            0..=FEW => wide_parts::<FEW>(elements, &mut f),
+            _ => wide_parts::<PART>(elements, &mut f),
         }
+    }
+
+    #[inline]
+    fn each_narrow_part(numbers: &[f32], mut f: impl FnMut(&[f32], &[Self]) -> Result<()>) -> Result<()> {
+        let mut elements = [Self::ZERO; PART];
+        for numbers in numbers.chunks(PART) {
+            let part = &mut elements[..numbers.len()];
+            kernel::narrow(numbers, part);
+            f(numbers, part)?;
+        }
+        Ok(())
     }
 
     #[inline]

@@ -297,16 +297,14 @@ pub fn dense_dims<E: Element>(a: Sparse, typmod: i32) -> Result<usize> {
 
 /// Puts all elements, those that are zero too, into `out`: as many zeros as there are dimensions.
 pub fn to_dense<E: Element>(a: Sparse, out: &mut [E]) -> Result<()> {
-    const PART: usize = 64;
-    let mut part = [E::default(); PART];
-    for (indices, values) in a.indices.chunks(PART).zip(a.values.chunks(PART)) {
-        let part = &mut part[..values.len()];
-        vector::put_slice(values, part)?;
-        for (index, element) in indices.iter().zip(part) {
+    let mut indices = a.indices.iter();
+    E::each_narrow_part(a.values, |numbers, part| {
+        vector::check_put(numbers, part)?;
+        for (element, index) in part.iter().zip(&mut indices) {
             out[*index as usize] = *element;
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[cfg(test)]

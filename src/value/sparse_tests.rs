@@ -1,5 +1,4 @@
 use super::*;
-use crate::random::SplitMix64;
 use crate::value::sparse_text::{parse, print_into, printed_space};
 use half::f16;
 
@@ -143,11 +142,15 @@ fn conversions_check() {
 /// Vectors of many sizes, with elements that both have, against walks over the dense ones.
 #[test]
 fn walks_are_those_of_dense_vectors() {
-    let mut random = SplitMix64(7);
+    let mut state = 7u32;
+    let mut random = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state >> 8
+    };
     for (dims, share) in [(3, 2), (40, 2), (400, 3), (5_000, 9), (70_000, 500)] {
         for round in 0..20 {
-            let mut draw = |_| match random.below(share) {
-                0 => random.bits() as i16 as f32 / 256.0,
+            let mut draw = |_| match random() % share {
+                0 => random() as i16 as f32 / 256.0,
                 _ => 0.0,
             };
             let dense: [Vec<f32>; 2] = std::array::from_fn(|_| (0..dims).map(&mut draw).collect());

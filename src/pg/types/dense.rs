@@ -96,12 +96,8 @@ pub fn average<E: Element>(mut state: Array, caller: &str) -> Option<Value<Dense
 }
 
 pub fn concat<E: Element>(a: &[E], b: &[E]) -> Value<Dense<E>> {
-    let dims = vector::concat_dims(a, b).or_raise();
-    let fill = |out: &mut [E]| {
-        vector::concat(a, b, out);
-        Ok(())
-    };
-    Value::<Dense<E>>::filled(dims, fill).or_raise()
+    vector::check_concat(a, b).or_raise();
+    Value::<Dense<E>>::joined(a, b)
 }
 
 pub fn from_array<E: Element>(mut array: Array, typmod: i32) -> Value<Dense<E>> {

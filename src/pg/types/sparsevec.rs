@@ -16,17 +16,16 @@ use crate::value::{limits, sparse_text};
 
 // Input and output
 
-#[pg_extern(sql = false)]
-fn sparsevec_in(
-    literal: &CStr,
-    _element: pg_sys::Oid,
-    typmod: i32,
-    fcinfo: pg_sys::FunctionCallInfo,
-) -> Option<SparseVector> {
-    parsed(sparse_text::parse(literal.to_bytes(), typmod), fcinfo).map(|vector| SparseVector::new(&vector))
-}
-
 sql_functions! {
+    fn sparsevec_in(
+        literal: &CStr,
+        _element: pg_sys::Oid,
+        typmod: i32,
+        fcinfo: pg_sys::FunctionCallInfo,
+    ) -> Option<SparseVector> {
+        parsed(sparse_text::parse(literal.to_bytes(), typmod), fcinfo).map(|vector| SparseVector::new(&vector))
+    }
+
     fn sparsevec_out(a: SparseVector) -> Text {
         let a = a.view();
         Text::new(sparse_text::printed_space(a.values.len()), |bytes| sparse_text::print_into(a, bytes))
