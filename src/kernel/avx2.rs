@@ -19,6 +19,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     cosine_sums: floats::cosine_sums,
     l1: floats::l1,
     norm_squared: floats::norm_squared,
+    norm_squared_f16: floats::norm_squared_f16,
     l2_squared_f16: floats::l2_squared_f16,
     inner_product_f16: floats::inner_product_f16,
     cosine_sums_f16: floats::cosine_sums_f16,

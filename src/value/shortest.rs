@@ -95,14 +95,17 @@ fn shortest(bits: u32) -> (u32, i32) {
     (digits, k + i32::from(shorter))
 }
 
-/// The eight decimal digits of `n`, which is below 10^8, as a byte each; the first is the lowest byte.
+/// Powers of ten below 10^9.
+static TENS: [u32; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// The eight decimal digits of `n`, which is below 10^8, in ASCII; the first is the lowest byte.
 fn eight_digits(n: u32) -> u64 {
     // Halves to fours, fours to pairs, pairs to digits, all at a time; the factors are reciprocals that suffice.
     let fours = u64::from(n / 10_000) | u64::from(n % 10_000) << 32;
     let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
     let pairs = hundreds | (fours - 100 * hundreds) << 16;
     let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
-    tens | (pairs - 10 * tens) << 8
+    (tens | (pairs - 10 * tens) << 8) | 0x3030_3030_3030_3030
 }
 
 /// Copies a fixed number of bytes to `at`; more than the number's length, so that no copy has a length known
@@ -120,37 +123,47 @@ pub(super) fn write_float(to: &mut [u8; SPACE], x: f32) -> usize {
         to[at] = b'0';
         return at + 1;
     }
-    let (digits, exponent) = shortest(x.to_bits() & 0x7fff_ffff);
-    // Nine digits, a byte each, without the zeros before the first and after the last that is not zero.
-    let (first, rest) = (digits / 100_000_000, eight_digits(digits % 100_000_000));
-    let all = u128::from(first) | u128::from(rest) << 8;
-    let skipped = all.trailing_zeros() as usize / 8;
-    let length = 9 - skipped;
-    // From the other side: the instruction for leading zeros is a slow one where the newer is not to be relied on.
-    let n = length - rest.swap_bytes().trailing_zeros() as usize / 8;
-    let point = exponent + length as i32; // digits before the decimal point
-    let ascii = |from: usize| (all >> (8 * from)) | 0x30_3030_3030_3030_3030;
-    if !(-3..=6).contains(&point) {
-        let [first, digits @ ..] = ascii(skipped).to_le_bytes();
-        to[at..at + 2].copy_from_slice(&[first, b'.']);
-        to[at + 2..at + 10].copy_from_slice(&digits[..8]);
-        let end = if n == 1 { at + 1 } else { at + n + 1 };
-        let exponent = point - 1;
-        let [tens, ones] = PAIRS[exponent.unsigned_abs() as usize];
-        put(to, end, [b'e', if exponent < 0 { b'-' } else { b'+' }, tens, ones]);
-        return end + 4;
+    let (mut digits, mut exponent) = shortest(x.to_bits() & 0x7fff_ffff);
+    while digits.is_multiple_of(10) {
+        digits /= 10;
+        exponent += 1;
     }
-    // Where the point is differs from number to number, so it is no branch: what goes before the digits that follow
-    // the point is "0.000", cut off, or the first digits and the point.
-    let whole = point.max(0) as usize;
-    let zeros = u64::from_le_bytes(*b"0.000\0\0\0");
-    let leading = (ascii(skipped) as u64 & ((1 << (8 * whole)) - 1)) | u64::from(b'.') << (8 * whole);
-    put(to, at, std::hint::select_unpredictable(whole == 0, zeros, leading).to_le_bytes());
-    let before = std::hint::select_unpredictable(whole == 0, (2 - point) as usize, whole + 1);
-    let [after @ .., _, _, _, _, _, _, _] = ascii(skipped + whole).to_le_bytes();
-    put(to, at + before, after);
-    // A whole number ends before its point.
-    at + before + n.saturating_sub(whole) - usize::from(n <= whole)
+    // Most have seven digits or more, and how many of these is no branch.
+    let n = match digits {
+        1_000_000.. => 7 + usize::from(digits >= 10_000_000) + usize::from(digits >= 100_000_000),
+        _ => digits.ilog10() as usize + 1,
+    };
+    let nine = digits * TENS[9 - n];
+    let first = b'0' + (nine / 100_000_000) as u8;
+    let rest = eight_digits(nine % 100_000_000);
+    let point = exponent + n as i32; // digits before the decimal point
+    match point {
+        -3..=0 => {
+            let zeros = (2 - point) as usize;
+            put(to, at, *b"0.000");
+            to[at + zeros] = first;
+            put(to, at + zeros + 1, rest.to_le_bytes());
+            at + zeros + n
+        }
+        1..=6 => {
+            let point = point as usize;
+            to[at] = first;
+            put(to, at + 1, rest.to_le_bytes());
+            to[at + point] = b'.';
+            put(to, at + point + 1, (rest >> (8 * (point - 1))).to_le_bytes());
+            at + if n <= point { point } else { n + 1 }
+        }
+        _ => {
+            to[at] = first;
+            to[at + 1] = b'.';
+            put(to, at + 2, rest.to_le_bytes());
+            let end = if n == 1 { at + 1 } else { at + n + 1 };
+            let exponent = point - 1;
+            let [tens, ones] = PAIRS[exponent.unsigned_abs() as usize];
+            put(to, end, [b'e', if exponent < 0 { b'-' } else { b'+' }, tens, ones]);
+            end + 4
+        }
+    }
 }
 
 /// Writes an integer at the start of `to` and returns its length, at most 10; what follows it in `to` is overwritten.

@@ -156,8 +156,9 @@ pub(super) fn l1(a: &[f32], b: &[f32]) -> f32 {
     sum(a, b, |s, a, b| l1_step(s, load(a), load(b)))
 }
 
+#[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn norm_squared(a: &[f32]) -> f64 {
+fn norm<T>(a: &[T], load: impl Fn(&[T]) -> __m256) -> f64 {
     let [s0, s1, s2, s3] = fold_parts::<8, _, _, _>(a, a, _mm256_setzero_pd(), |s, a, _| {
         let x = load(a);
         let low = _mm256_cvtps_pd(_mm256_castps256_ps128(x));
@@ -167,6 +168,16 @@ pub(super) fn norm_squared(a: &[f32]) -> f64 {
     let s = _mm256_add_pd(_mm256_add_pd(s0, s1), _mm256_add_pd(s2, s3));
     let s = _mm_add_pd(_mm256_castpd256_pd128(s), _mm256_extractf128_pd::<1>(s));
     _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)))
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn norm_squared(a: &[f32]) -> f64 {
+    norm(a, |a| load(a))
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn norm_squared_f16(a: &[f16]) -> f64 {
+    norm(a, |a| load_f16(a))
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
