@@ -169,17 +169,18 @@ pub fn compare(a: Sparse, b: Sparse) -> Ordering {
     a.dims.cmp(&b.dims)
 }
 
-/// So many elements are the same in both from the start, and maybe a few more: whole parts are compared without a
-/// branch for each element.
+/// So many elements are the same in both from the start, and maybe a few more.
 fn equal_start(a: Sparse, b: Sparse) -> usize {
+    let values = equal_parts(a.values, b.values, |x, y| x.to_bits() == y.to_bits());
+    equal_parts(&a.indices[..values], &b.indices[..values], |i, j| i == j)
+}
+
+/// The length of the whole parts at the start that are equal: they are compared without a branch for each element.
+fn equal_parts<T: Copy>(a: &[T], b: &[T], equal: impl Fn(T, T) -> bool) -> usize {
     const PART: usize = 16;
-    let indices = a.indices.as_chunks::<PART>().0.iter().zip(b.indices.as_chunks::<PART>().0);
-    let values = a.values.as_chunks::<PART>().0.iter().zip(b.values.as_chunks::<PART>().0);
-    let equal = |((i, j), (x, y)): &((&[i32; PART], &[i32; PART]), (&[f32; PART], &[f32; PART]))| {
-        let indices = i.iter().zip(*j).fold(true, |all, (i, j)| all & (i == j));
-        x.iter().zip(*y).fold(indices, |all, (x, y)| all & (x.to_bits() == y.to_bits()))
-    };
-    PART * indices.zip(values).take_while(equal).count()
+    let all =
+        |(a, b): &(&[T; PART], &[T; PART])| a.iter().zip(*b).fold(true, |all, (x, y)| all & equal(*x, *y));
+    PART * a.as_chunks::<PART>().0.iter().zip(b.as_chunks::<PART>().0).take_while(all).count()
 }
 
 // Distances: accumulated in f32 in the order of the indices

@@ -159,13 +159,20 @@ pub(super) fn l1(a: &[f32], b: &[f32]) -> f32 {
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn norm<T>(a: &[T], load: impl Fn(&[T]) -> __m256) -> f64 {
-    let [s0, s1, s2, s3] = fold_parts::<8, _, _, _>(a, a, _mm256_setzero_pd(), |s, a, _| {
+    let zero = _mm256_setzero_pd();
+    let step = |s, a: &[T], _: &[T]| {
         let x = load(a);
         let low = _mm256_cvtps_pd(_mm256_castps256_ps128(x));
         let high = _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(x));
         _mm256_fmadd_pd(low, low, _mm256_fmadd_pd(high, high, s))
-    });
-    let s = _mm256_add_pd(_mm256_add_pd(s0, s1), _mm256_add_pd(s2, s3));
+    };
+    let s = match a.len() {
+        0..=8 => step(zero, a, a),
+        _ => {
+            let [s0, s1, s2, s3] = fold_parts::<8, _, _, _>(a, a, zero, step);
+            _mm256_add_pd(_mm256_add_pd(s0, s1), _mm256_add_pd(s2, s3))
+        }
+    };
     let s = _mm_add_pd(_mm256_castpd256_pd128(s), _mm256_extractf128_pd::<1>(s));
     _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)))
 }
