@@ -154,7 +154,7 @@ fn binary_in() {
             {
                 let vector = sparse::SparseBuf { dims, indices, values };
                 assert_eq!(encoded_sparse(&vector), message[..12 + bytes.len()]);
-                let _ = sparse::l2_normalize(vector.view());
+                let _ = sparse::l2_normalize(vector.view(), &mut vec![0.0; count]);
                 if let Ok(dims) = sparse::dense_dims::<f16>(vector.view(), -1) {
                     let _ = sparse::to_dense(vector.view(), &mut vec![f16::ZERO; dims]);
                 }

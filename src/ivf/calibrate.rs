@@ -19,7 +19,7 @@ use crate::page::{Meta, Store};
 use crate::quant::QueryCode;
 
 /// Fewer queries say too little: every list is probed then.
-const LEAST_QUERIES: usize = 50;
+pub const LEAST_QUERIES: usize = 50;
 /// Queries of a build where its sample has as many: recall then keeps within a hundredth of what was asked for.
 pub const QUERIES: std::ops::RangeInclusive<usize> = 500..=1200;
 /// Queries that look for as many neighbours as each of [`LEVELS`], at least: the share of a hundred neighbours is less a

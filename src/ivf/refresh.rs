@@ -2,13 +2,13 @@
 //! another number of lists for the same recall.
 
 use super::build::Progress;
-use super::calibrate::{QUERIES, Queries, calibrate};
+use super::calibrate::{LEAST_QUERIES, QUERIES, Queries, calibrate};
 use super::directory::Directory;
 use super::sample;
 use crate::error::Result;
 use crate::page::lists::{self, KEPT, ListState};
 use crate::page::meta::META_BLOCK;
-use crate::page::{Meta, Store};
+use crate::page::{Meta, PageKind, Store};
 
 /// Share of the rows that changed since, beyond which an index is calibrated anew.
 const CHANGED: f64 = 0.2;
@@ -36,6 +36,9 @@ pub fn refresh<S: Store>(store: &S, seed: u64, progress: &dyn Progress) -> Resul
     }
     let rows: Vec<u32> = states.iter().map(|s| s.rows).collect();
     let points = sample::points(store, &directory, &rows, (*QUERIES.end(), seed), &|| progress.tick())?;
+    if points.len() / directory.padded() < LEAST_QUERIES {
+        return Ok(false);
+    }
     let meta = calibrate(store, directory.meta.clone(), &points, Queries::Rows, progress)?;
     store_calibration(store, &directory, &meta, false)?;
     Ok(true)
@@ -67,6 +70,7 @@ pub fn store_calibration<S: Store>(store: &S, directory: &Directory, meta: &Meta
         let (block, _) = directory.state_position(first);
         store.change(|change| {
             let handle = change.open(block)?;
+            change.page(handle).expect_kind(block, PageKind::Lists)?;
             for index in 0..(lists - first).min(lists::LISTS_PER_PAGE) as usize {
                 let mut state = lists::read(change.page(handle), index);
                 state.calibrated = if keep { KEPT } else { state.rows.saturating_add(1).min(KEPT - 1) };

@@ -38,6 +38,8 @@ pub fn points<S: Store>(
         if picks.peek().is_some_and(|&pick| pick < end) {
             let mut at = first;
             walk::codes_pages(store, directory, list, |_, page| {
+                // Rows are inserted beside this: a record may be newer than the page that is held.
+                reader.records.forget();
                 for b in 0..directory.codes.blocks() {
                     let block = directory.codes.block(page, b);
                     for slot in bits(block.live()) {

@@ -1,8 +1,9 @@
-//! The AVX2 row, with FMA and F16C (Haswell and later, every Zen): 8 floats or 32 bytes at a time; a
-//! tail is copied into zeros.
+//! The AVX2 row, with FMA and F16C (Haswell and later, every Zen): 8 floats or 32 bytes at a time.
+
+mod floats;
 
 use super::{BLOCK, Factors, Kernels, scalar};
-use half::f16;
+use floats::{load, total};
 use std::arch::x86_64::*;
 
 pub(super) static KERNELS: Kernels = Kernels {
@@ -13,17 +14,18 @@ pub(super) static KERNELS: Kernels = Kernels {
             && is_x86_feature_detected!("f16c")
             && is_x86_feature_detected!("popcnt")
     },
-    l2_squared,
-    inner_product,
-    cosine_sums,
-    l1,
-    norm_squared,
-    l2_squared_f16,
-    inner_product_f16,
-    cosine_sums_f16,
-    l1_f16,
-    widen,
-    narrow,
+    l2_squared: floats::l2_squared,
+    inner_product: floats::inner_product,
+    cosine_sums: floats::cosine_sums,
+    l1: floats::l1,
+    norm_squared: floats::norm_squared,
+    norm_squared_f16: floats::norm_squared_f16,
+    l2_squared_f16: floats::l2_squared_f16,
+    inner_product_f16: floats::inner_product_f16,
+    cosine_sums_f16: floats::cosine_sums_f16,
+    l1_f16: floats::l1_f16,
+    widen: floats::widen,
+    narrow: floats::narrow,
     hamming,
     hamming_rows,
     common_bits,
@@ -41,22 +43,6 @@ pub(super) static KERNELS: Kernels = Kernels {
     sign_code,
     grid_code4,
 };
-
-/// 8 floats.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn load(s: &[f32; 8]) -> __m256 {
-    // SAFETY: the array is 32 bytes.
-    unsafe { _mm256_loadu_ps(s.as_ptr()) }
-}
-
-/// 8 halves, widened.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn load_f16(s: &[f16; 8]) -> __m256 {
-    // SAFETY: the array is 16 bytes, an f16 being two.
-    _mm256_cvtph_ps(unsafe { _mm_loadu_si128(s.as_ptr().cast()) })
-}
 
 /// 8 signed bytes as floats.
 #[inline]
@@ -92,14 +78,14 @@ fn widen_u8(s: &[u8; 16]) -> __m256i {
 }
 
 /// Folds pairs of `N` elements into four accumulators: enough to hide the latency of an addition.
-/// The last, shorter pair is filled with the elements' default, which is zero.
+/// The last pair may be shorter.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn fold<const N: usize, A: Copy + Default, B: Copy + Default, S: Copy>(
+fn fold_parts<const N: usize, A, B, S: Copy>(
     a: &[A],
     b: &[B],
     zero: S,
-    step: impl Fn(S, &[A; N], &[B; N]) -> S,
+    step: impl Fn(S, &[A], &[B]) -> S,
 ) -> [S; 4] {
     let [mut s0, mut s1, mut s2, mut s3] = [zero; 4];
     let (a, a_tail) = a.as_chunks::<N>();
@@ -116,21 +102,29 @@ fn fold<const N: usize, A: Copy + Default, B: Copy + Default, S: Copy>(
         s0 = step(s0, a, b);
     }
     if !a_tail.is_empty() {
-        let (mut a, mut b) = ([A::default(); N], [B::default(); N]);
-        a[..a_tail.len()].copy_from_slice(a_tail);
-        b[..b_tail.len()].copy_from_slice(b_tail);
-        s1 = step(s1, &a, &b);
+        s1 = step(s1, a_tail, b_tail);
     }
     [s0, s1, s2, s3]
 }
 
+/// The same with the last, shorter pair filled with the elements' default, which is zero.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn total([s0, s1, s2, s3]: [__m256; 4]) -> f32 {
-    let s = _mm256_add_ps(_mm256_add_ps(s0, s1), _mm256_add_ps(s2, s3));
-    let s = _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps::<1>(s));
-    let s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-    _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)))
+fn fold<const N: usize, A: Copy + Default, B: Copy + Default, S: Copy>(
+    a: &[A],
+    b: &[B],
+    zero: S,
+    step: impl Fn(S, &[A; N], &[B; N]) -> S,
+) -> [S; 4] {
+    fold_parts::<N, A, B, S>(a, b, zero, |s, a, b| match (a.first_chunk(), b.first_chunk()) {
+        (Some(a), Some(b)) => step(s, a, b),
+        _ => {
+            let (mut padded_a, mut padded_b) = ([A::default(); N], [B::default(); N]);
+            padded_a[..a.len()].copy_from_slice(a);
+            padded_b[..b.len()].copy_from_slice(b);
+            step(s, &padded_a, &padded_b)
+        }
+    })
 }
 
 #[inline]
@@ -140,106 +134,6 @@ fn total_i32([s0, s1, s2, s3]: [__m256i; 4]) -> i32 {
     let s = _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256::<1>(s));
     let s = _mm_add_epi32(s, _mm_shuffle_epi32::<0b01_00_11_10>(s));
     _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32::<0b10_11_00_01>(s)))
-}
-
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn l2_step(s: __m256, x: __m256, y: __m256) -> __m256 {
-    let d = _mm256_sub_ps(x, y);
-    _mm256_fmadd_ps(d, d, s)
-}
-
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn l1_step(s: __m256, x: __m256, y: __m256) -> __m256 {
-    _mm256_add_ps(s, _mm256_andnot_ps(_mm256_set1_ps(-0.0), _mm256_sub_ps(x, y)))
-}
-
-/// The three sums of [`super::cosine_sums`].
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn cosine_step([xy, xx, yy]: [__m256; 3], x: __m256, y: __m256) -> [__m256; 3] {
-    [_mm256_fmadd_ps(x, y, xy), _mm256_fmadd_ps(x, x, xx), _mm256_fmadd_ps(y, y, yy)]
-}
-
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn cosine_total(s: [[__m256; 3]; 4]) -> (f32, f32, f32) {
-    (total(s.map(|s| s[0])), total(s.map(|s| s[1])), total(s.map(|s| s[2])))
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
-    total(fold(a, b, _mm256_setzero_ps(), |s, a, b| l2_step(s, load(a), load(b))))
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn inner_product(a: &[f32], b: &[f32]) -> f32 {
-    total(fold(a, b, _mm256_setzero_ps(), |s, a, b| _mm256_fmadd_ps(load(a), load(b), s)))
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn cosine_sums(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
-    cosine_total(fold(a, b, [_mm256_setzero_ps(); 3], |s, a, b| cosine_step(s, load(a), load(b))))
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn l1(a: &[f32], b: &[f32]) -> f32 {
-    total(fold(a, b, _mm256_setzero_ps(), |s, a, b| l1_step(s, load(a), load(b))))
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn norm_squared(a: &[f32]) -> f64 {
-    let [s0, s1, s2, s3] = fold(a, a, _mm256_setzero_pd(), |s, a, _| {
-        let x = load(a);
-        let low = _mm256_cvtps_pd(_mm256_castps256_ps128(x));
-        let high = _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(x));
-        _mm256_fmadd_pd(low, low, _mm256_fmadd_pd(high, high, s))
-    });
-    let s = _mm256_add_pd(_mm256_add_pd(s0, s1), _mm256_add_pd(s2, s3));
-    let s = _mm_add_pd(_mm256_castpd256_pd128(s), _mm256_extractf128_pd::<1>(s));
-    _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)))
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn l2_squared_f16(a: &[f16], b: &[f16]) -> f32 {
-    total(fold(a, b, _mm256_setzero_ps(), |s, a, b| l2_step(s, load_f16(a), load_f16(b))))
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn inner_product_f16(a: &[f16], b: &[f16]) -> f32 {
-    total(fold(a, b, _mm256_setzero_ps(), |s, a, b| _mm256_fmadd_ps(load_f16(a), load_f16(b), s)))
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn cosine_sums_f16(a: &[f16], b: &[f16]) -> (f32, f32, f32) {
-    cosine_total(fold(a, b, [_mm256_setzero_ps(); 3], |s, a, b| cosine_step(s, load_f16(a), load_f16(b))))
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn widen(from: &[f16], to: &mut [f32]) {
-    let ((from, from_tail), (to, to_tail)) = (from.as_chunks::<8>(), to.as_chunks_mut::<8>());
-    for (from, to) in from.iter().zip(to) {
-        // SAFETY: the array is 32 bytes.
-        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), load_f16(from)) }
-    }
-    scalar::widen(from_tail, to_tail);
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn narrow(from: &[f32], to: &mut [f16]) {
-    let ((from, from_tail), (to, to_tail)) = (from.as_chunks::<8>(), to.as_chunks_mut::<8>());
-    for (from, to) in from.iter().zip(to) {
-        let halves = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(load(from));
-        // SAFETY: the array is 16 bytes, an f16 being two.
-        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), halves) }
-    }
-    scalar::narrow(from_tail, to_tail);
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
-    total(fold(a, b, _mm256_setzero_ps(), |s, a, b| l1_step(s, load_f16(a), load_f16(b))))
 }
 
 #[target_feature(enable = "popcnt")]

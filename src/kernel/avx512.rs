@@ -22,6 +22,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     cosine_sums,
     l1,
     norm_squared,
+    norm_squared_f16,
     l2_squared_f16,
     inner_product_f16,
     cosine_sums_f16,
@@ -189,8 +190,9 @@ fn l1(a: &[f32], b: &[f32]) -> f32 {
     sum(a, b, |s, a, b| l1_step(s, load(a), load(b)))
 }
 
+#[inline]
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-fn norm_squared(a: &[f32]) -> f64 {
+fn norm<T>(a: &[T], load: impl Fn(&[T]) -> __m512) -> f64 {
     let [s0, s1, s2, s3] = fold(a, a, _mm512_setzero_pd(), |s, a, _| {
         let x = load(a);
         let low = _mm512_cvtps_pd(_mm512_castps512_ps256(x));
@@ -198,6 +200,16 @@ fn norm_squared(a: &[f32]) -> f64 {
         _mm512_fmadd_pd(low, low, _mm512_fmadd_pd(high, high, s))
     });
     _mm512_reduce_add_pd(_mm512_add_pd(_mm512_add_pd(s0, s1), _mm512_add_pd(s2, s3)))
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn norm_squared(a: &[f32]) -> f64 {
+    norm(a, |a| load(a))
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn norm_squared_f16(a: &[f16]) -> f64 {
+    norm(a, |a| load_f16(a))
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]

@@ -41,6 +41,7 @@ struct Kernels {
     cosine_sums: CosineSums<f32>,
     l1: Distance<f32>,
     norm_squared: unsafe fn(&[f32]) -> f64,
+    norm_squared_f16: unsafe fn(&[f16]) -> f64,
     l2_squared_f16: Distance<f16>,
     inner_product_f16: Distance<f16>,
     cosine_sums_f16: CosineSums<f16>,
@@ -138,6 +139,13 @@ pub fn l1(a: &[f32], b: &[f32]) -> f32 {
 pub fn norm_squared(a: &[f32]) -> f64 {
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.norm_squared)(a) }
+}
+
+/// Squared Euclidean norm of a half-precision vector: as [`norm_squared`] of the same numbers, to the bit.
+#[inline]
+pub fn norm_squared_f16(a: &[f16]) -> f64 {
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.norm_squared_f16)(a) }
 }
 
 /// Squared Euclidean distance of two half-precision vectors of one length, summed in f32.

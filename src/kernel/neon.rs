@@ -12,6 +12,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     cosine_sums,
     l1,
     norm_squared,
+    norm_squared_f16,
     l2_squared_f16,
     inner_product_f16,
     cosine_sums_f16,
@@ -175,14 +176,25 @@ fn l1(a: &[f32], b: &[f32]) -> f32 {
     total(fold(a, b, vdupq_n_f32(0.0), |s, a, b| l1_step(s, load(a), load(b))))
 }
 
+#[inline]
 #[target_feature(enable = "neon")]
-fn norm_squared(a: &[f32]) -> f64 {
+fn norm<T: Copy + Default>(a: &[T], load: impl Fn(&[T; 4]) -> float32x4_t) -> f64 {
     let [s0, s1, s2, s3] = fold(a, a, vdupq_n_f64(0.0), |s, a, _| {
         let x = load(a);
         let (low, high) = (vcvt_f64_f32(vget_low_f32(x)), vcvt_high_f64_f32(x));
         vfmaq_f64(vfmaq_f64(s, high, high), low, low)
     });
     vaddvq_f64(vaddq_f64(vaddq_f64(s0, s1), vaddq_f64(s2, s3)))
+}
+
+#[target_feature(enable = "neon")]
+fn norm_squared(a: &[f32]) -> f64 {
+    norm(a, |a| load(a))
+}
+
+#[target_feature(enable = "neon")]
+fn norm_squared_f16(a: &[f16]) -> f64 {
+    norm(a, |a| load_f16(a))
 }
 
 #[target_feature(enable = "neon")]

@@ -14,6 +14,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     cosine_sums,
     l1,
     norm_squared,
+    norm_squared_f16,
     l2_squared_f16,
     inner_product_f16,
     cosine_sums_f16,
@@ -74,6 +75,10 @@ fn l1(a: &[f32], b: &[f32]) -> f32 {
 
 fn norm_squared(a: &[f32]) -> f64 {
     a.iter().map(|x| f64::from(*x) * f64::from(*x)).sum()
+}
+
+fn norm_squared_f16(a: &[f16]) -> f64 {
+    a.iter().map(|x| f64::from(x.to_f32()) * f64::from(x.to_f32())).sum()
 }
 
 fn l2_squared_f16(a: &[f16], b: &[f16]) -> f32 {

@@ -133,6 +133,10 @@ fn half_distances_are_near_f64() {
         let (a, b) = (&a[skip..], &b[skip..]);
         for row in supported() {
             let two = (row.l2_squared_f16, row.inner_product_f16, row.l1_f16);
+            let wide: Vec<f32> = a.iter().map(|x| x.to_f32()).collect();
+            // SAFETY: the row is supported.
+            let norms = unsafe { ((row.norm_squared_f16)(a), (row.norm_squared)(&wide)) };
+            assert_eq!(norms.0.to_bits(), norms.1.to_bits(), "{} at {n}", row.name);
             check_distances(row, (a, b), f64::from, two, row.cosine_sums_f16);
         }
     }

@@ -149,13 +149,11 @@ impl Store for IndexStore {
         self.exists(block)?;
         // SAFETY: the relation is open, the block exists, and so do those planned.
         unsafe {
-            let buffer = match self.upcoming.take(self.relation, block) {
-                Some(buffer) => {
-                    self.recent.remember(block, buffer);
-                    buffer
-                }
-                None => self.recent.pin(self.relation, block),
-            };
+            let pin = || self.recent.pin(self.relation, block);
+            let (buffer, pinned) = self.upcoming.take(self.relation, block, pin);
+            if !pinned {
+                self.recent.remember(block, buffer);
+            }
             pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
             Ok(ReadPage(Locked(buffer)))
         }

@@ -71,8 +71,11 @@ pub fn soft(fcinfo: pg_sys::FunctionCallInfo, error: Error) {
         // SAFETY: a non-null context points at a node, and the tag says that it is an ErrorSaveContext.
         if !context.is_null() && unsafe { (*context).type_ } == pg_sys::NodeTag::T_ErrorSaveContext {
             let context = context.cast::<pg_sys::ErrorSaveContext>();
-            // SAFETY: see above.
-            unsafe { save(&mut *context, &error) };
+            // SAFETY: see above; the call's answer is a NULL.
+            unsafe {
+                save(&mut *context, &error);
+                (*fcinfo).isnull = true;
+            }
             return;
         }
     }

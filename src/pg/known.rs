@@ -15,8 +15,8 @@ use pgrx::pg_sys;
 use super::varlena::Vector;
 use crate::value::Metric;
 
-/// Distances kept, the last ones.
-const MOST: usize = 64;
+/// Distances kept, the last ones: while a limit is being filled, all rows are fetched before the first leaves.
+const MOST: usize = 256;
 /// Bytes of a pointer to a value out of line: `VARHDRSZ_EXTERNAL` and `varatt_external` (varatt.h).
 const POINTER: usize = 18;
 

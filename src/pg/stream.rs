@@ -2,7 +2,8 @@
 //!
 //! From PostgreSQL 17 on by a read stream (storage/aio/read_stream.c), which joins neighbours to one read; before, by
 //! `PrefetchBuffer`. Both are for pages that are not in shared buffers: a page that is there is found faster by where
-//! it lay last (`recent.rs`). So nothing is done before a page had to be read from the disk.
+//! it lay last (`recent.rs`). So nothing is done before one of the planned pages had to be read from the disk: then those
+//! after it are likely to be missing too.
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
@@ -18,9 +19,7 @@ pub struct Upcoming {
     /// Null while there is none.
     #[cfg(any(feature = "pg17", feature = "pg18"))]
     stream: Cell<*mut pg_sys::ReadStream>,
-    /// Pages that this backend had read from disk when the plan was begun last.
-    pages_read: Cell<i64>,
-    /// Whether there were more at the next plan: then the pages of that one are likely to be missing too.
+    /// Whether a page of the plan was missing.
     cold: Cell<bool>,
     /// Whether pages were read since the plan was begun: what is planned next begins a new one.
     begun: Cell<bool>,
@@ -74,7 +73,6 @@ impl Upcoming {
             plan: Box::default(),
             #[cfg(any(feature = "pg17", feature = "pg18"))]
             stream: Cell::new(std::ptr::null_mut()),
-            pages_read: Cell::new(pages_read()),
             cold: Cell::new(false),
             begun: Cell::new(true),
         }
@@ -84,31 +82,44 @@ impl Upcoming {
     pub fn plan(&self, pages: Range<u32>) {
         if self.begun.replace(false) {
             self.end();
-            let read = pages_read();
-            self.cold.set(self.pages_read.replace(read) != read);
         }
-        if self.cold.get() && !pages.is_empty() {
+        if !pages.is_empty() {
             self.plan.runs.borrow_mut().push(pages);
         }
     }
 
-    /// Pins a page, if it is the one that the plan has next.
+    /// Pins a page: as part of the plan if that has it next and pages were missing, else by `pin`. Also whether `pin` did.
     ///
     /// # Safety
     /// The relation is open and has the planned pages. No other is passed before [`Upcoming::end`].
-    pub unsafe fn take(&self, relation: pg_sys::Relation, block: u32) -> Option<pg_sys::Buffer> {
+    pub unsafe fn take(
+        &self,
+        relation: pg_sys::Relation,
+        block: u32,
+        pin: impl FnOnce() -> pg_sys::Buffer,
+    ) -> (pg_sys::Buffer, bool) {
         self.begun.set(true);
-        let (expected, next) = self.plan.at(self.plan.taken.get())?;
-        if block != expected {
-            return None;
-        }
+        let next = match self.plan.at(self.plan.taken.get()) {
+            Some((expected, next)) if expected == block => next,
+            _ => return (pin(), true),
+        };
         self.plan.taken.set(next);
         // SAFETY: the caller vouches for relation and pages.
-        let buffer = unsafe { self.advance(relation, block) };
+        let ahead = if self.cold.get() { unsafe { self.advance(relation, block) } } else { None };
+        let pinned = ahead.is_none();
+        let buffer = ahead.unwrap_or_else(|| {
+            let read = pages_read();
+            let buffer = pin();
+            if !self.cold.get() && pages_read() != read {
+                self.cold.set(true);
+                self.plan.issued.set(next);
+            }
+            buffer
+        });
         if self.plan.at(next).is_none() {
             self.end();
         }
-        buffer
+        (buffer, pinned)
     }
 }
 
@@ -127,6 +138,7 @@ impl Upcoming {
             // SAFETY: the stream was begun here and is ended once.
             unsafe { pg_sys::read_stream_end(stream) };
         }
+        self.cold.set(false);
         self.plan.clear();
     }
 
@@ -175,6 +187,7 @@ unsafe extern "C-unwind" fn next_block(
 impl Upcoming {
     /// Gives up what is planned.
     pub fn end(&self) {
+        self.cold.set(false);
         self.plan.clear();
     }
 

@@ -149,6 +149,22 @@ impl<L: Layout> Value<L> {
         Self { start, held: Held::There, layout: PhantomData }
     }
 
+    /// The same of zeros.
+    fn zeroed(size: usize) -> Self {
+        // Few bytes are cleared in line, in memory that always has so many: a call would take longer.
+        const FEW: usize = 64;
+        // SAFETY: zeros are written to all of the memory, which has at least so many bytes.
+        unsafe {
+            let start = allocate(size.max(FEW));
+            match size {
+                ..=FEW => start.cast::<[u8; FEW]>().write([0; FEW]),
+                _ => start.write_bytes(0, size),
+            }
+            pgrx::set_varsize_4b(start.cast(), size as i32);
+            Self { start, held: Held::There, layout: PhantomData }
+        }
+    }
+
     /// The datum, which outlives this.
     pub fn into_raw(self) -> pg_sys::Datum {
         let start = match self.held {
@@ -205,15 +221,15 @@ unsafe impl<E: Element> Layout for Dense<E> {
 }
 
 impl<E: Element> Value<Dense<E>> {
-    /// Memory for a new value in the current context, its header written.
+    /// A new value in memory that `allocate` gives for so many bytes, its header written.
     ///
     /// # Safety
-    /// The caller writes the elements.
-    unsafe fn with_dims(dims: usize) -> Self {
+    /// The elements are written by the caller, if not by `allocate`.
+    unsafe fn with_dims(dims: usize, allocate: impl FnOnce(usize) -> Self) -> Self {
         assert!((1..=MAX_DIMS).contains(&dims), "checked by the caller");
         // SAFETY: the memory has room for the header; the caller writes the rest.
         unsafe {
-            let value = Self::allocate(size_of::<DenseHeader>() + size_of::<E>() * dims);
+            let value = allocate(size_of::<DenseHeader>() + size_of::<E>() * dims);
             let header = value.start.cast::<DenseHeader>();
             (*header).dims = dims as i16;
             (*header).unused = 0;
@@ -223,11 +239,17 @@ impl<E: Element> Value<Dense<E>> {
 
     /// A new value in the current memory context.
     pub fn new(elements: &[E]) -> Self {
+        Self::joined(elements, &[])
+    }
+
+    /// A new value in the current memory context, of the elements of both.
+    pub fn joined(a: &[E], b: &[E]) -> Self {
         // SAFETY: the elements fill what follows the header.
         unsafe {
-            let value = Self::with_dims(elements.len());
+            let value = Self::with_dims(a.len() + b.len(), |size| Self::allocate(size));
             let first = value.start.add(size_of::<DenseHeader>()).cast::<E>();
-            first.copy_from_nonoverlapping(elements.as_ptr(), elements.len());
+            first.copy_from_nonoverlapping(a.as_ptr(), a.len());
+            first.add(a.len()).copy_from_nonoverlapping(b.as_ptr(), b.len());
             value
         }
     }
@@ -236,9 +258,8 @@ impl<E: Element> Value<Dense<E>> {
     pub fn filled(dims: usize, fill: impl FnOnce(&mut [E]) -> error::Result<()>) -> error::Result<Self> {
         // SAFETY: the elements follow the header, and all zeros are an element; the memory is nobody else's yet.
         unsafe {
-            let value = Self::with_dims(dims);
+            let value = Self::with_dims(dims, Self::zeroed);
             let first = value.start.add(size_of::<DenseHeader>()).cast::<E>();
-            first.write_bytes(0, dims);
             fill(std::slice::from_raw_parts_mut(first, dims))?;
             Ok(value)
         }
@@ -300,13 +321,11 @@ impl SparseVector {
     pub fn filled(dims: usize, count: usize, fill: impl FnOnce(&mut [i32], &mut [f32])) -> Self {
         // SAFETY: indices and values follow the header and fill the memory, which is nobody else's yet.
         unsafe {
-            let value = Self::allocate(size_of::<SparseHeader>() + 8 * count);
+            let value = Self::zeroed(size_of::<SparseHeader>() + 8 * count);
             let header = value.start.cast::<SparseHeader>();
             (*header).dims = dims as i32;
             (*header).count = count as i32;
-            (*header).unused = 0;
             let indices = header.add(1).cast::<i32>();
-            indices.write_bytes(0, 2 * count);
             let values = indices.add(count).cast::<f32>();
             fill(
                 std::slice::from_raw_parts_mut(indices, count),
@@ -365,11 +384,10 @@ impl BitString {
         let bytes = length.div_ceil(8);
         // SAFETY: the bytes follow the header and fill the memory, which is nobody else's yet.
         unsafe {
-            let value = Self::allocate(size_of::<BitHeader>() + bytes);
+            let value = Self::zeroed(size_of::<BitHeader>() + bytes);
             let header = value.start.cast::<BitHeader>();
             (*header).bits = length as i32;
             let first = header.add(1).cast::<u8>();
-            first.write_bytes(0, bytes);
             fill(std::slice::from_raw_parts_mut(first, bytes));
             value
         }
@@ -476,9 +494,8 @@ impl Bytes {
     pub fn filled(count: usize, fill: impl FnOnce(&mut [u8])) -> Self {
         // SAFETY: the bytes follow the length and fill the memory, which is nobody else's yet.
         unsafe {
-            let value = Self::allocate(size_of::<i32>() + count);
+            let value = Self::zeroed(size_of::<i32>() + count);
             let first = value.start.add(size_of::<i32>());
-            first.write_bytes(0, count);
             fill(std::slice::from_raw_parts_mut(first, count));
             value
         }

@@ -2,6 +2,7 @@
 
 use half::f16;
 
+use crate::error::Result;
 use crate::kernel;
 
 /// Elements that are widened at a time where they are computed with as `f32`.
@@ -16,6 +17,8 @@ pub trait Element: Copy + Default + PartialOrd + 'static {
 
     /// Neither NaN nor infinite.
     fn is_finite(self) -> bool;
+    /// Zero of either sign.
+    fn is_zero(self) -> bool;
     /// The same number.
     fn widen(self) -> f32;
     /// The nearest element, infinite beyond the range.
@@ -26,10 +29,16 @@ pub trait Element: Copy + Default + PartialOrd + 'static {
     fn put_slice(numbers: &[f32], out: &mut [Self]);
     /// The nearest element of `f` of each pair.
     fn combine(a: &[Self], b: &[Self], out: &mut [Self], f: impl Fn(f32, f32) -> f32);
+    /// The nearest element of `f` of each.
+    fn convert(a: &[Self], out: &mut [Self], f: impl Fn(f32) -> f32);
     /// The same numbers, to as many.
     fn widen_to(elements: &[Self], numbers: &mut [f32]);
     /// The same numbers; `buffer` is memory for them where it is needed.
     fn widen_all<'a>(elements: &'a [Self], buffer: &'a mut Vec<f32>) -> &'a [f32];
+    /// Calls `f` with the same numbers, maybe part by part.
+    fn each_part(elements: &[Self], f: impl FnMut(&[f32]));
+    /// Calls `f` with the nearest elements of the numbers and these, maybe part by part, until it fails.
+    fn each_narrow_part(numbers: &[f32], f: impl FnMut(&[f32], &[Self]) -> Result<()>) -> Result<()>;
     /// From as many big-endian bytes as the element has.
     fn from_be_bytes(bytes: &[u8]) -> Self;
     /// To as many big-endian bytes as the element has.
@@ -65,12 +74,40 @@ fn combine_halves<const N: usize>(a: &[f16], b: &[f16], out: &mut [f16], f: impl
     }
 }
 
+/// `f` of each, so many at a time.
+#[inline]
+fn convert_halves<const N: usize>(a: &[f16], out: &mut [f16], f: impl Fn(f32) -> f32) {
+    let mut wide = [0.0; N];
+    for (out, a) in out.chunks_mut(N).zip(a.chunks(N)) {
+        let part = &mut wide[..a.len()];
+        kernel::widen(a, part);
+        part.iter_mut().for_each(|x| *x = f(*x));
+        kernel::narrow(part, out);
+    }
+}
+
+/// Calls `f` with the same numbers, so many at a time.
+#[inline]
+fn wide_parts<const N: usize>(elements: &[f16], f: &mut impl FnMut(&[f32])) {
+    let mut wide = [0.0; N];
+    for elements in elements.chunks(N) {
+        let part = &mut wide[..elements.len()];
+        kernel::widen(elements, part);
+        f(part);
+    }
+}
+
 impl Element for f32 {
     const TYPE: &'static str = "vector";
 
     #[inline]
     fn is_finite(self) -> bool {
         self.is_finite()
+    }
+
+    #[inline]
+    fn is_zero(self) -> bool {
+        self == 0.0
     }
 
     #[inline]
@@ -103,6 +140,13 @@ impl Element for f32 {
     }
 
     #[inline]
+    fn convert(a: &[Self], out: &mut [Self], f: impl Fn(f32) -> f32) {
+        for (to, x) in out.iter_mut().zip(a) {
+            *to = f(*x);
+        }
+    }
+
+    #[inline]
     fn widen_to(elements: &[Self], numbers: &mut [f32]) {
         numbers.copy_from_slice(elements);
     }
@@ -110,6 +154,16 @@ impl Element for f32 {
     #[inline]
     fn widen_all<'a>(elements: &'a [Self], _: &'a mut Vec<f32>) -> &'a [f32] {
         elements
+    }
+
+    #[inline]
+    fn each_part(elements: &[Self], mut f: impl FnMut(&[f32])) {
+        f(elements);
+    }
+
+    #[inline]
+    fn each_narrow_part(numbers: &[f32], mut f: impl FnMut(&[f32], &[Self]) -> Result<()>) -> Result<()> {
+        f(numbers, numbers)
     }
 
     #[inline]
@@ -157,6 +211,11 @@ impl Element for f16 {
     }
 
     #[inline]
+    fn is_zero(self) -> bool {
+        self.to_bits() & 0x7fff == 0
+    }
+
+    #[inline]
     fn widen(self) -> f32 {
         self.to_f32()
     }
@@ -190,6 +249,14 @@ impl Element for f16 {
     }
 
     #[inline]
+    fn convert(a: &[Self], out: &mut [Self], f: impl Fn(f32) -> f32) {
+        match a.len() {
+            0..=FEW => convert_halves::<FEW>(a, out, f),
+            _ => convert_halves::<PART>(a, out, f),
+        }
+    }
+
+    #[inline]
     fn widen_to(elements: &[Self], numbers: &mut [f32]) {
         kernel::widen(elements, numbers);
     }
@@ -199,6 +266,25 @@ impl Element for f16 {
         buffer.resize(elements.len(), 0.0);
         kernel::widen(elements, buffer);
         buffer
+    }
+
+    #[inline]
+    fn each_part(elements: &[Self], mut f: impl FnMut(&[f32])) {
+        match elements.len() {
+            0..=FEW => wide_parts::<FEW>(elements, &mut f),
+            _ => wide_parts::<PART>(elements, &mut f),
+        }
+    }
+
+    #[inline]
+    fn each_narrow_part(numbers: &[f32], mut f: impl FnMut(&[f32], &[Self]) -> Result<()>) -> Result<()> {
+        let mut elements = [Self::ZERO; PART];
+        for numbers in numbers.chunks(PART) {
+            let part = &mut elements[..numbers.len()];
+            kernel::narrow(numbers, part);
+            f(numbers, part)?;
+        }
+        Ok(())
     }
 
     #[inline]
@@ -233,12 +319,7 @@ impl Element for f16 {
 
     #[inline]
     fn norm_squared(a: &[Self]) -> f64 {
-        let mut wide = [0.0; PART];
-        let squared = |a: &[Self]| {
-            let part = &mut wide[..a.len()];
-            kernel::widen(a, part);
-            kernel::norm_squared(part)
-        };
-        a.chunks(PART).map(squared).sum()
+        // In parts, as it has always been rounded.
+        a.chunks(PART).map(kernel::norm_squared_f16).sum()
     }
 }

@@ -5,6 +5,8 @@ pub mod element;
 pub mod key;
 pub mod limits;
 pub mod metric;
+pub mod numeric;
+mod overlap;
 mod shortest;
 pub mod sparse;
 pub mod sparse_text;

@@ -98,15 +98,14 @@ fn shortest(bits: u32) -> (u32, i32) {
 /// Powers of ten below 10^9.
 static TENS: [u32; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
-/// The nine decimal digits of `n`, which is below 10^9.
-fn nine_digits(n: u32) -> [u8; 9] {
-    let (first, rest) = (n / 100_000_000, n % 100_000_000);
-    let (high, low) = (rest / 10_000, rest % 10_000);
-    let [a, b] = PAIRS[(high / 100) as usize];
-    let [c, d] = PAIRS[(high % 100) as usize];
-    let [e, f] = PAIRS[(low / 100) as usize];
-    let [g, h] = PAIRS[(low % 100) as usize];
-    [b'0' + first as u8, a, b, c, d, e, f, g, h]
+/// The eight decimal digits of `n`, which is below 10^8, in ASCII; the first is the lowest byte.
+fn eight_digits(n: u32) -> u64 {
+    // Halves to fours, fours to pairs, pairs to digits, all at a time; the factors are reciprocals that suffice.
+    let fours = u64::from(n / 10_000) | u64::from(n % 10_000) << 32;
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let pairs = hundreds | (fours - 100 * hundreds) << 16;
+    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
+    (tens | (pairs - 10 * tens) << 8) | 0x3030_3030_3030_3030
 }
 
 /// Copies a fixed number of bytes to `at`; more than the number's length, so that no copy has a length known
@@ -129,27 +128,35 @@ pub(super) fn write_float(to: &mut [u8; SPACE], x: f32) -> usize {
         digits /= 10;
         exponent += 1;
     }
-    let n = digits.ilog10() as usize + 1;
-    let digits = nine_digits(digits * TENS[9 - n]);
+    // Most have seven digits or more, and how many of these is no branch.
+    let n = match digits {
+        1_000_000.. => 7 + usize::from(digits >= 10_000_000) + usize::from(digits >= 100_000_000),
+        _ => digits.ilog10() as usize + 1,
+    };
+    let nine = digits * TENS[9 - n];
+    let first = b'0' + (nine / 100_000_000) as u8;
+    let rest = eight_digits(nine % 100_000_000);
     let point = exponent + n as i32; // digits before the decimal point
     match point {
         -3..=0 => {
             let zeros = (2 - point) as usize;
             put(to, at, *b"0.000");
-            put(to, at + zeros, digits);
+            to[at + zeros] = first;
+            put(to, at + zeros + 1, rest.to_le_bytes());
             at + zeros + n
         }
         1..=6 => {
             let point = point as usize;
-            put(to, at + 1, digits);
-            to.copy_within(at + 1..at + 1 + point, at);
+            to[at] = first;
+            put(to, at + 1, rest.to_le_bytes());
             to[at + point] = b'.';
+            put(to, at + point + 1, (rest >> (8 * (point - 1))).to_le_bytes());
             at + if n <= point { point } else { n + 1 }
         }
         _ => {
-            put(to, at + 1, digits);
-            to[at] = digits[0];
+            to[at] = first;
             to[at + 1] = b'.';
+            put(to, at + 2, rest.to_le_bytes());
             let end = if n == 1 { at + 1 } else { at + n + 1 };
             let exponent = point - 1;
             let [tens, ones] = PAIRS[exponent.unsigned_abs() as usize];
@@ -157,6 +164,21 @@ pub(super) fn write_float(to: &mut [u8; SPACE], x: f32) -> usize {
             end + 4
         }
     }
+}
+
+/// Writes an integer at the start of `to` and returns its length, at most 10; what follows it in `to` is overwritten.
+pub(super) fn write_integer(to: &mut [u8; SPACE], n: u32) -> usize {
+    if n >= 10_000 {
+        let at = write_integer(to, n / 10_000);
+        let [[a, b], [c, d]] = [n % 10_000 / 100, n % 100].map(|pair| PAIRS[pair as usize]);
+        put(to, at, [a, b, c, d]);
+        return at + 4;
+    }
+    let [[a, b], [c, d]] = [n / 100, n % 100].map(|pair| PAIRS[pair as usize]);
+    let digits = 1 + usize::from(n >= 10) + usize::from(n >= 100) + usize::from(n >= 1_000);
+    let all = u32::from_le_bytes([a, b, c, d]);
+    put(to, 0, (all >> (8 * (4 - digits))).to_le_bytes());
+    digits
 }
 
 #[cfg(test)]
@@ -199,6 +221,16 @@ mod tests {
             (std::f32::consts::PI, "3.1415927"),
         ] {
             assert_eq!(print(x), text);
+        }
+    }
+
+    #[test]
+    fn integers() {
+        let mut buffer = [0; SPACE];
+        let edges = (0..10).map(|k| 10u32.pow(k)).flat_map(|n| [n - 1, n, n + 1, n.saturating_mul(7)]);
+        for n in edges.chain([u32::MAX, 123_456_789, 10_305_070]) {
+            let length = write_integer(&mut buffer, n);
+            assert_eq!(buffer[..length], *n.to_string().as_bytes());
         }
     }
 

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 
 use super::element::Element;
 use super::limits::{check_finite, check_same, check_typmod, check_within, data, overflow};
+use super::overlap::{each_pair, product, products};
 use super::vector::{self, cosine};
 use crate::error::{Error, Kind, Result};
 
@@ -145,8 +146,9 @@ pub fn encode(a: Sparse, bytes: &mut [u8]) {
 pub fn compare(a: Sparse, b: Sparse) -> Ordering {
     // An element that only one has is compared with zero, or with the end of the shorter vector.
     let within = |index: i32, other: Sparse| (index as usize) < other.dims;
-    let mut a_left = a.indices.iter().zip(a.values).peekable();
-    let mut b_left = b.indices.iter().zip(b.values).peekable();
+    let start = equal_start(a, b);
+    let mut a_left = a.indices[start..].iter().zip(&a.values[start..]);
+    let mut b_left = b.indices[start..].iter().zip(&b.values[start..]);
     loop {
         let order = match (a_left.next(), b_left.next()) {
             (None, None) => break,
@@ -167,46 +169,21 @@ pub fn compare(a: Sparse, b: Sparse) -> Ordering {
     a.dims.cmp(&b.dims)
 }
 
+/// So many elements are the same in both from the start, and maybe a few more.
+fn equal_start(a: Sparse, b: Sparse) -> usize {
+    let values = equal_parts(a.values, b.values, |x, y| x.to_bits() == y.to_bits());
+    equal_parts(&a.indices[..values], &b.indices[..values], |i, j| i == j)
+}
+
+/// The length of the whole parts at the start that are equal: they are compared without a branch for each element.
+fn equal_parts<T: Copy>(a: &[T], b: &[T], equal: impl Fn(T, T) -> bool) -> usize {
+    const PART: usize = 16;
+    let all =
+        |(a, b): &(&[T; PART], &[T; PART])| a.iter().zip(*b).fold(true, |all, (x, y)| all & equal(*x, *y));
+    PART * a.as_chunks::<PART>().0.iter().zip(b.as_chunks::<PART>().0).take_while(all).count()
+}
+
 // Distances: accumulated in f32 in the order of the indices
-
-/// Calls `visit` with both values at each index that at least one has.
-#[inline]
-fn each_pair(a: Sparse, b: Sparse, mut visit: impl FnMut(f32, f32)) {
-    let (mut i, mut j) = (0, 0);
-    while let (Some(&at), Some(&other)) = (a.indices.get(i), b.indices.get(j)) {
-        match at.cmp(&other) {
-            Ordering::Less => {
-                visit(a.values[i], 0.0);
-                i += 1;
-            }
-            Ordering::Equal => {
-                visit(a.values[i], b.values[j]);
-                (i, j) = (i + 1, j + 1);
-            }
-            Ordering::Greater => {
-                visit(0.0, b.values[j]);
-                j += 1;
-            }
-        }
-    }
-    a.values[i..].iter().for_each(|x| visit(*x, 0.0));
-    b.values[j..].iter().for_each(|y| visit(0.0, *y));
-}
-
-fn product(a: Sparse, b: Sparse) -> f32 {
-    let (mut i, mut j, mut sum) = (0, 0, 0f32);
-    while let (Some(&at), Some(&other)) = (a.indices.get(i), b.indices.get(j)) {
-        match at.cmp(&other) {
-            Ordering::Less => i += 1,
-            Ordering::Equal => {
-                sum += a.values[i] * b.values[j];
-                (i, j) = (i + 1, j + 1);
-            }
-            Ordering::Greater => j += 1,
-        }
-    }
-    sum
-}
 
 /// Squared Euclidean distance.
 #[inline]
@@ -240,8 +217,8 @@ pub fn negative_inner_product(a: Sparse, b: Sparse) -> Result<f64> {
 #[inline]
 pub fn cosine_distance(a: Sparse, b: Sparse) -> Result<f64> {
     check_same_dims(a, b)?;
-    let squared = |v: Sparse| v.values.iter().fold(0f32, |sum, x| sum + x * x);
-    Ok(cosine(product(a, b), squared(a), squared(b)))
+    let (product, a2, b2) = products::<true>(a, b);
+    Ok(cosine(product, a2, b2))
 }
 
 /// Sum of the absolute differences.
@@ -258,49 +235,57 @@ pub fn norm(a: Sparse) -> f64 {
     vector::norm(a.values)
 }
 
-/// `a` with norm 1; a zero vector stays zero, and so does an element that becomes zero.
-pub fn l2_normalize(a: Sparse) -> Result<SparseBuf> {
+/// The values of `a` with norm 1, to as many; a zero vector stays zero. Returns how many are not zero.
+pub fn l2_normalize(a: Sparse, values: &mut [f32]) -> Result<usize> {
     let norm = norm(a);
-    let room = a.values.len();
-    let mut result =
-        SparseBuf { dims: a.dims, indices: Vec::with_capacity(room), values: Vec::with_capacity(room) };
-    for (index, value) in a.indices.iter().zip(a.values) {
-        let value = (f64::from(*value) / norm) as f32;
-        if value.is_infinite() {
-            return Err(overflow());
-        }
-        if value != 0.0 {
-            result.indices.push(*index);
-            result.values.push(value);
-        }
+    for (to, value) in values.iter_mut().zip(a.values) {
+        *to = (f64::from(*value) / norm) as f32;
     }
-    Ok(result)
+    if values.iter().fold(false, |any, x| any | x.is_infinite()) {
+        Err(overflow())
+    } else {
+        Ok(count(values))
+    }
+}
+
+/// Puts the elements that are not zero into as many indices and values.
+pub fn without_zeros(a: Sparse, indices: &mut [i32], values: &mut [f32]) {
+    let kept = a.indices.iter().zip(a.values).filter(|(_, x)| !x.is_zero());
+    for ((to, value), (index, x)) in indices.iter_mut().zip(values).zip(kept) {
+        (*to, *value) = (*index, *x);
+    }
 }
 
 // Conversions
 
 /// How many numbers are not zero.
-pub fn count(numbers: &[f32]) -> usize {
-    numbers.iter().fold(0, |count, x| count + usize::from(*x != 0.0))
+pub fn count<E: Element>(numbers: &[E]) -> usize {
+    // Their number fits, and the narrower sum is the faster one.
+    numbers.iter().fold(0u32, |count, x| count + u32::from(!x.is_zero())) as usize
 }
 
 /// Puts the numbers other than zero, and where they are, into as many of both.
-pub fn gather(numbers: &[f32], indices: &mut [i32], values: &mut [f32]) {
-    let mut to = indices.iter_mut().zip(values);
-    for (index, x) in (0..).zip(numbers) {
-        if *x != 0.0
-            && let Some((i, value)) = to.next()
-        {
-            (*i, *value) = (index, *x);
+pub fn gather<E: Element>(numbers: &[E], indices: &mut [i32], values: &mut [f32]) {
+    let (mut to, mut start) = (0, 0);
+    E::each_part(numbers, |part| {
+        // Each number is put where the next one belongs, over the zero before it: whether it is zero is no branch.
+        for (index, x) in (start..).zip(part) {
+            if let (Some(i), Some(value)) = (indices.get_mut(to), values.get_mut(to)) {
+                (*i, *value) = (index, *x);
+            }
+            to += usize::from(*x != 0.0);
         }
-    }
+        start += part.len() as i32;
+    });
 }
 
 /// The numbers of an array may become a sparse vector: how many are not zero.
 pub fn check_numbers(numbers: &[f32]) -> Result<usize> {
     let count = count(numbers);
     check_count(count, numbers.len())?;
-    numbers.iter().try_for_each(|x| check_finite(TYPE, *x))?;
+    if !vector::all_finite(numbers) {
+        numbers.iter().try_for_each(|x| check_finite(TYPE, *x))?;
+    }
     Ok(count)
 }
 
@@ -313,12 +298,14 @@ pub fn dense_dims<E: Element>(a: Sparse, typmod: i32) -> Result<usize> {
 
 /// Puts all elements, those that are zero too, into `out`: as many zeros as there are dimensions.
 pub fn to_dense<E: Element>(a: Sparse, out: &mut [E]) -> Result<()> {
-    for (index, x) in a.indices.iter().zip(a.values) {
-        let element = E::narrow(*x);
-        vector::check_range(*x, element)?;
-        out[*index as usize] = element;
-    }
-    Ok(())
+    let mut indices = a.indices.iter();
+    E::each_narrow_part(a.values, |numbers, part| {
+        vector::check_put(numbers, part)?;
+        for (element, index) in part.iter().zip(&mut indices) {
+            out[*index as usize] = *element;
+        }
+        Ok(())
+    })
 }
 
 #[cfg(test)]

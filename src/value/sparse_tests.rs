@@ -130,6 +130,71 @@ fn conversions_check() {
     let wide = sparse("{1:1}/16001");
     let what = "vector cannot have more than 16000 dimensions";
     assert_eq!(dense_dims::<f32>(wide.view(), -1).unwrap_err().message, what);
-    let unit = l2_normalize(sparse("{1:3,2:1e-45,3:4}/3").view()).unwrap();
-    assert_eq!(print(&unit), "{1:0.6,3:0.8}/3");
+    let a = sparse("{1:3,2:1e-45,3:4}/3");
+    let mut unit = SparseBuf { values: vec![0.0; 3], ..a.clone() };
+    let kept = l2_normalize(a.view(), &mut unit.values).unwrap();
+    assert_eq!(unit.values, [0.6, 0.0, 0.8]);
+    let mut left = SparseBuf { dims: 3, indices: vec![0; kept], values: vec![0.0; kept] };
+    without_zeros(unit.view(), &mut left.indices, &mut left.values);
+    assert_eq!(print(&left), "{1:0.6,3:0.8}/3");
+}
+
+/// Vectors of many sizes, with elements that both have, against walks over the dense ones.
+#[test]
+fn walks_are_those_of_dense_vectors() {
+    let mut state = 7u32;
+    let mut random = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state >> 8
+    };
+    for (dims, share) in [(3, 2), (40, 2), (400, 3), (5_000, 9), (70_000, 500)] {
+        for round in 0..20 {
+            let mut draw = |_| match random() % share {
+                0 => random() as i16 as f32 / 256.0,
+                _ => 0.0,
+            };
+            let dense: [Vec<f32>; 2] = std::array::from_fn(|_| (0..dims).map(&mut draw).collect());
+            let buffers = dense.each_ref().map(|numbers| {
+                let mut buffer = SparseBuf { dims, ..Default::default() };
+                buffer.indices.resize(count(numbers), 0);
+                buffer.values.resize(count(numbers), 0.0);
+                gather(numbers, &mut buffer.indices, &mut buffer.values);
+                buffer
+            });
+            let [a, b] = buffers.each_ref().map(SparseBuf::view);
+            let sum = |f: fn(f32, f32) -> f32| {
+                let pairs = dense[0].iter().zip(&dense[1]);
+                pairs.fold(0f32, |sum, (x, y)| sum + f(*x, *y))
+            };
+            let what = format!("{dims} dimensions, round {round}");
+            assert_eq!(l2_squared_distance(a, b).unwrap() as f32, sum(|x, y| (x - y) * (x - y)), "{what}");
+            assert_eq!(l1_distance(a, b).unwrap() as f32, sum(|x, y| (x - y).abs()), "{what}");
+            assert_eq!(inner_product(a, b).unwrap() as f32, sum(|x, y| x * y), "{what}");
+            let cosine = cosine(sum(|x, y| x * y), sum(|x, _| x * x), sum(|_, y| y * y));
+            assert_eq!(cosine_distance(a, b).unwrap().to_bits(), cosine.to_bits(), "{what}");
+            assert_eq!(compare(a, b), vector::compare(&dense[0], &dense[1]), "{what}");
+            assert_eq!(compare(a, a), Ordering::Equal);
+            let mut changed = buffers[0].clone();
+            if let Some(last) = changed.values.last_mut() {
+                *last += 1.0;
+                assert_eq!(compare(a, changed.view()), Ordering::Less);
+            }
+            let mut again = vec![0.0; dims];
+            to_dense(a, &mut again).unwrap();
+            assert_eq!(again, dense[0]);
+        }
+    }
+}
+
+/// What a damaged value has outside its dimensions is passed over, and leaves nothing behind for the next call.
+#[test]
+fn products_of_damaged_values() {
+    let indices: Vec<i32> = (0..40).map(|i| if i == 20 { i32::MIN } else { i }).collect();
+    let damaged = Sparse { dims: 30, indices: &indices, values: &[1.0; 40] };
+    for _ in 0..2 {
+        let _ = inner_product(damaged, damaged).unwrap();
+    }
+    let sound: Vec<i32> = (0..30).collect();
+    let sound = Sparse { dims: 30, indices: &sound, values: &[1.0; 30] };
+    assert_eq!(inner_product(sound, sound).unwrap(), 30.0);
 }

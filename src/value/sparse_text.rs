@@ -1,7 +1,7 @@
 //! The text form of a sparse vector: `{1:1.5,3:2}/5`, indices from 1 on. The grammar is pgvector's.
 
 use super::limits::{check_finite, check_typmod};
-use super::shortest::{MAX_PRINTED, SPACE, write_float};
+use super::shortest::{MAX_PRINTED, SPACE, write_float, write_integer};
 use super::sparse::{MAX_ELEMENTS, Sparse, SparseBuf, TYPE, check_count, check_dims, check_indices};
 use super::text::{malformed, out_of_range, read_float, skip_space};
 use crate::error::Result;
@@ -11,7 +11,7 @@ const MAX_DIGITS: usize = 10;
 
 /// Bytes that `print_into` needs for so many elements.
 pub const fn printed_space(elements: usize) -> usize {
-    elements * (MAX_DIGITS + MAX_PRINTED + 2) + MAX_DIGITS + SPACE
+    elements * (MAX_DIGITS + MAX_PRINTED + 2) + 3 + SPACE
 }
 
 /// Writes the text of a vector to `text`, which holds `printed_space` bytes, and returns its length, which is less.
@@ -19,24 +19,19 @@ pub fn print_into(a: Sparse, text: &mut [u8]) -> usize {
     text[0] = b'{';
     let mut at = 1;
     for (index, value) in a.indices.iter().zip(a.values) {
-        if at > 1 {
-            text[at] = b',';
-            at += 1;
-        }
-        at += write_number(&mut text[at..], *index as usize + 1);
-        text[at] = b':';
-        at += 1;
+        let Some(space) = text[at..].first_chunk_mut() else { break };
+        let digits = write_integer(space, *index as u32 + 1);
+        space[digits] = b':';
+        at += digits + 1;
         let Some(space) = text[at..].first_chunk_mut() else { break };
         at += write_float(space, *value);
+        text[at] = b',';
+        at += 1;
     }
-    text[at..at + 2].copy_from_slice(b"}/");
-    at + 2 + write_number(&mut text[at + 2..], a.dims)
-}
-
-fn write_number(to: &mut [u8], number: usize) -> usize {
-    let digits = number.to_string();
-    to[..digits.len()].copy_from_slice(digits.as_bytes());
-    digits.len()
+    let end = at.max(2) - 1; // over the last comma
+    text[end..end + 2].copy_from_slice(b"}/");
+    let Some(space) = text[end + 2..].first_chunk_mut() else { return end + 2 };
+    end + 2 + write_integer(space, a.dims as u32)
 }
 
 /// The vector of a literal, checked against the limits and `typmod` (-1: any number of dimensions).
@@ -51,7 +46,7 @@ pub fn parse(literal: &[u8], typmod: i32) -> Result<SparseBuf> {
         return Err(wrong().with_detail("Vector contents must start with \"{\"."));
     }
     at = skip_space(literal, at + 1);
-    let mut elements: Vec<(i32, f32)> = Vec::with_capacity(commas + 1);
+    let (mut indices, mut values) = (Vec::with_capacity(commas + 1), Vec::with_capacity(commas + 1));
     let mut more = literal.get(at) != Some(&b'}');
     at += usize::from(!more);
     while more {
@@ -71,7 +66,8 @@ pub fn parse(literal: &[u8], typmod: i32) -> Result<SparseBuf> {
         }
         check_finite(TYPE, value)?;
         if value != 0.0 {
-            elements.push((index.saturating_sub(1), value));
+            indices.push(index.saturating_sub(1));
+            values.push(value);
         }
         at = skip_space(literal, end);
         more = match literal.get(at) {
@@ -92,8 +88,11 @@ pub fn parse(literal: &[u8], typmod: i32) -> Result<SparseBuf> {
     let dims = usize::try_from(dims).unwrap_or(0);
     check_dims(dims)?;
     check_typmod(typmod, dims)?;
-    elements.sort_by_key(|e| e.0);
-    let (indices, values): (Vec<i32>, Vec<f32>) = elements.into_iter().unzip();
+    if !indices.is_sorted() {
+        let mut elements: Vec<(i32, f32)> = indices.into_iter().zip(values).collect();
+        elements.sort_by_key(|e| e.0);
+        (indices, values) = elements.into_iter().unzip();
+    }
     check_indices(&indices, dims)?;
     Ok(SparseBuf { dims, indices, values })
 }

@@ -193,6 +193,11 @@ impl Decimal {
     }
 }
 
+/// The float nearest to `mantissa · 10^exponent`, if that can be told at once.
+pub(super) fn nearest_float(mantissa: u64, exponent: i64) -> Option<f32> {
+    Decimal { mantissa, exponent }.round()
+}
+
 /// The value of eight ASCII digits, if they all are.
 fn eight_digits(bytes: &[u8; 8]) -> Option<u32> {
     let x = u64::from_le_bytes(*bytes);

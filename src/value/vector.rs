@@ -28,8 +28,9 @@ pub fn check_element<E: Element>(x: E) -> Result<()> {
     super::limits::check_finite(E::TYPE, x.widen())
 }
 
+/// Neither NaN nor infinite, all of them.
 #[inline]
-fn all_finite<E: Element>(elements: &[E]) -> bool {
+pub(super) fn all_finite<E: Element>(elements: &[E]) -> bool {
     // Without a branch in the loop.
     elements.iter().fold(true, |all, x| all & x.is_finite())
 }
@@ -55,7 +56,13 @@ pub fn put_numbers<E: Element>(numbers: impl Iterator<Item = f32> + Clone, out: 
 #[inline]
 pub fn put_slice<E: Element>(numbers: &[f32], out: &mut [E]) -> Result<()> {
     E::put_slice(numbers, out);
-    if all_finite(out) { Ok(()) } else { check_numbers(numbers.iter().copied(), out) }
+    check_put(numbers, out)
+}
+
+/// The numbers have all become finite elements.
+#[inline]
+pub(super) fn check_put<E: Element>(numbers: &[f32], elements: &[E]) -> Result<()> {
+    if all_finite(elements) { Ok(()) } else { check_numbers(numbers.iter().copied(), elements) }
 }
 
 /// Finds what is wrong with numbers that not all have become finite elements.
@@ -69,7 +76,7 @@ fn check_numbers<E: Element>(numbers: impl Iterator<Item = f32>, elements: &[E])
 
 /// A finite number has a finite nearest element.
 #[inline]
-pub fn check_range<E: Element>(x: f32, element: E) -> Result<()> {
+fn check_range<E: Element>(x: f32, element: E) -> Result<()> {
     if x.is_finite() && !element.is_finite() { Err(beyond::<E>(x)) } else { Ok(()) }
 }
 
@@ -173,20 +180,10 @@ pub fn mul<E: Element>(a: &[E], b: &[E], out: &mut [E]) -> Result<()> {
     Ok(())
 }
 
-/// The dimensions of `a`'s elements, then `b`'s.
+/// The elements of both may be one vector.
 #[inline]
-pub fn concat_dims<E: Element>(a: &[E], b: &[E]) -> Result<usize> {
-    let dims = a.len() + b.len();
-    check_dims::<E>(dims)?;
-    Ok(dims)
-}
-
-/// `a`'s elements, then `b`'s.
-#[inline]
-pub fn concat<E: Element>(a: &[E], b: &[E], out: &mut [E]) {
-    let (first, second) = out.split_at_mut(a.len());
-    first.copy_from_slice(a);
-    second.copy_from_slice(b);
+pub fn check_concat<E: Element>(a: &[E], b: &[E]) -> Result<()> {
+    check_dims::<E>(a.len() + b.len())
 }
 
 /// `count` elements from the 1-based `start`; what lies outside is left out, as by `substring`.
@@ -213,7 +210,7 @@ pub fn l2_normalize<E: Element>(a: &[E], out: &mut [E]) -> Result<()> {
         out.fill(E::default());
         return Ok(());
     }
-    E::combine(a, a, out, |x, _| (f64::from(x) / norm) as f32);
+    E::convert(a, out, |x| (f64::from(x) / norm) as f32);
     check_overflow(out)
 }
 

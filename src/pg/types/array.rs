@@ -1,5 +1,7 @@
 //! Array arguments and results as Postgres lays them out (utils/array.h), without a datum per element.
 
+use std::borrow::Cow;
+
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::Datum;
 use pgrx::{FromDatum, pg_sys};
@@ -8,9 +10,9 @@ use crate::error::{self, Error, Kind};
 use crate::pg::error::raise;
 use crate::pg::memory::allocate;
 use crate::pg::varlena::Vector;
-use crate::value::Element;
 use crate::value::limits::check_typmod;
 use crate::value::vector::{put_numbers, put_slice};
+use crate::value::{Element, numeric};
 
 /// Start of the elements of a one-dimensional array without nulls: header, dimension, lower bound, aligned.
 const HEADER: usize = (size_of::<pg_sys::ArrayType>() + 2 * size_of::<i32>()).next_multiple_of(8);
@@ -214,8 +216,14 @@ impl Array {
         unsafe {
             pg_sys::ffi::pg_guard_ffi_boundary(|| {
                 for (to, number) in numbers.iter_mut().zip(datums) {
-                    let real = DirectFunctionCall1Coll(numeric_float4, pg_sys::InvalidOid, *number);
-                    *to = f32::from_bits(real.value() as u32);
+                    // The server's cast prints the number and reads it again.
+                    *to = match plain_bytes(*number).and_then(numeric::to_real) {
+                        Some(real) => real,
+                        None => {
+                            let real = DirectFunctionCall1Coll(numeric_float4, pg_sys::InvalidOid, *number);
+                            f32::from_bits(real.value() as u32)
+                        }
+                    };
                 }
             });
         }
@@ -246,16 +254,15 @@ impl Array {
         }
     }
 
-    /// The same, whatever they are: NaN and infinities too.
-    pub fn put_any_numbers(&mut self, out: &mut [f32]) -> error::Result<()> {
-        match self.element_type() {
-            pg_sys::INT4OID => f32::put(self.elements::<i32>().iter().map(|x| *x as f32), out),
-            pg_sys::FLOAT4OID => out.copy_from_slice(self.elements()),
-            pg_sys::FLOAT8OID => f32::put(self.elements::<f64>().iter().map(|x| *x as f32), out),
-            pg_sys::NUMERICOID => out.copy_from_slice(&self.numerics()),
+    /// The numbers of a checked array, whatever they are: NaN and infinities too.
+    pub fn numbers(&mut self) -> error::Result<Cow<'_, [f32]>> {
+        Ok(match self.element_type() {
+            pg_sys::INT4OID => self.elements::<i32>().iter().map(|x| *x as f32).collect(),
+            pg_sys::FLOAT4OID => Cow::Borrowed(self.elements()),
+            pg_sys::FLOAT8OID => self.elements::<f64>().iter().map(|x| *x as f32).collect(),
+            pg_sys::NUMERICOID => Cow::Owned(self.numerics()),
             _ => return Err(unsupported()),
-        }
-        Ok(())
+        })
     }
 
     /// The type modifiers in a `cstring[]`, as integers (or Postgres' error).
@@ -286,6 +293,25 @@ impl Array {
             return Ok(self.elements());
         }
         Err(Error::new(Kind::Internal, format!("{caller}: expected state array")))
+    }
+}
+
+/// The bytes after the length of a value that is neither compressed nor elsewhere.
+///
+/// # Safety
+/// The datum is a varlena, which outlives the bytes.
+unsafe fn plain_bytes<'a>(datum: pg_sys::Datum) -> Option<&'a [u8]> {
+    let start = datum.cast_mut_ptr::<u8>();
+    // SAFETY: the caller passes a varlena, which is as long as its header says.
+    unsafe {
+        let (header, size) = match start.cast() {
+            value if pgrx::varatt_is_4b_u(value) => (4, pgrx::varsize_4b(value)),
+            value if pgrx::varatt_is_1b(value) && !pgrx::varatt_is_1b_e(value) => {
+                (1, pgrx::varsize_1b(value))
+            }
+            _ => return None,
+        };
+        Some(std::slice::from_raw_parts(start.add(header), size.checked_sub(header)?))
     }
 }
 

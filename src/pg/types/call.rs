@@ -5,6 +5,7 @@
 //! `#[pg_extern]` would give them (fmgr.h, version-1 calling convention). [`guarded`] is `#[pg_guard]` for them.
 
 use std::any::Any;
+use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use pgrx::pg_sys;
@@ -39,51 +40,85 @@ use crate::pg::varlena::{Layout, Value};
 
 /// An argument of a strict function.
 pub trait Argument {
-    /// The value of a datum that is not null.
+    /// The value of the argument at a place, from 0 on.
     ///
     /// # Safety
-    /// The datum is of the type that the function is declared with, and outlives the call.
-    unsafe fn take(datum: pg_sys::Datum) -> Self;
+    /// The call has such an argument, which is not null, of the type that the function is declared with. The value is
+    /// used during the call only.
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize) -> Self;
+}
+
+#[inline]
+unsafe fn datum(call: pg_sys::FunctionCallInfo, place: usize) -> pg_sys::Datum {
+    // SAFETY: the caller says that the call has so many arguments.
+    unsafe { (*(*call).args.as_ptr().add(place)).value }
+}
+
+/// The call itself, after all arguments of SQL.
+impl Argument for pg_sys::FunctionCallInfo {
+    #[inline]
+    unsafe fn take(call: pg_sys::FunctionCallInfo, _: usize) -> Self {
+        call
+    }
+}
+
+impl Argument for &CStr {
+    #[inline]
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize) -> Self {
+        // SAFETY: the caller vouches for the argument; a cstring points at a NUL-terminated string.
+        unsafe { CStr::from_ptr(datum(call, place).cast_mut_ptr()) }
+    }
+}
+
+impl Argument for pg_sys::Oid {
+    #[inline]
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize) -> Self {
+        // SAFETY: the caller vouches for the argument.
+        unsafe { Self::from(datum(call, place).value() as u32) }
+    }
 }
 
 impl<L: Layout> Argument for Value<L> {
     #[inline]
-    unsafe fn take(datum: pg_sys::Datum) -> Self {
-        // SAFETY: the caller vouches for the datum.
-        unsafe { Self::from_raw(datum) }
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize) -> Self {
+        // SAFETY: the caller vouches for the argument.
+        unsafe { Self::from_raw(datum(call, place)) }
     }
 }
 
 impl Argument for Array {
     #[inline]
-    unsafe fn take(datum: pg_sys::Datum) -> Self {
-        // SAFETY: the caller vouches for the datum.
-        unsafe { Self::from_raw(datum) }
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize) -> Self {
+        // SAFETY: the caller vouches for the argument.
+        unsafe { Self::from_raw(datum(call, place)) }
     }
 }
 
 impl Argument for i32 {
     #[inline]
-    unsafe fn take(datum: pg_sys::Datum) -> Self {
-        datum.value() as Self
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize) -> Self {
+        // SAFETY: the caller vouches for the argument.
+        unsafe { datum(call, place).value() as Self }
     }
 }
 
 impl Argument for i64 {
     #[inline]
-    unsafe fn take(datum: pg_sys::Datum) -> Self {
-        datum.value() as Self
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize) -> Self {
+        // SAFETY: the caller vouches for the argument.
+        unsafe { datum(call, place).value() as Self }
     }
 }
 
 impl Argument for bool {
     #[inline]
-    unsafe fn take(datum: pg_sys::Datum) -> Self {
-        datum.value() & 0xff != 0
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize) -> Self {
+        // SAFETY: the caller vouches for the argument.
+        unsafe { datum(call, place).value() & 0xff != 0 }
     }
 }
 
-/// What a function returns, never NULL.
+/// What a function returns.
 pub trait Answer {
     /// The datum, in the current memory context if it is not by value.
     fn give(self) -> pg_sys::Datum;
@@ -93,6 +128,14 @@ impl<L: Layout> Answer for Value<L> {
     #[inline]
     fn give(self) -> pg_sys::Datum {
         self.into_raw()
+    }
+}
+
+/// None is a NULL that the function has explained to its caller ([`crate::pg::error::soft`]).
+impl<L: Layout> Answer for Option<Value<L>> {
+    #[inline]
+    fn give(self) -> pg_sys::Datum {
+        self.map_or(pg_sys::Datum::null(), Value::into_raw)
     }
 }
 
@@ -142,29 +185,25 @@ impl Answer for bool {
 /// types that `tests/architecture.rs` compares. A distance that is `known` by a metric is one that a scan may have noted
 /// (`known.rs`).
 macro_rules! sql_functions {
-    ($($(#[known($metric:expr)])? fn $name:ident($($argument:ident: $type:ty),*) -> $answer:ty $body:block)*) => {$(
+    ($($(#[known($metric:expr)])? fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $answer:ty $body:block)*) => {$(
         const _: () = {
             fn $name($($argument: $type),*) -> $answer $body
 
             #[unsafe(export_name = concat!(stringify!($name), "_wrapper"))]
             unsafe extern "C-unwind" fn call(info: pgrx::pg_sys::FunctionCallInfo) -> pgrx::pg_sys::Datum {
-                const COUNT: usize = [$(stringify!($argument)),*].len();
                 // SAFETY: called by the server. It passes as many arguments as the function is declared with, of those
                 // types, none of them null.
                 unsafe {
                     $crate::pg::types::call::guarded(|| {
-                        let arguments = (*info).args.as_slice(COUNT);
                         $(
-                            if let Some(distance) = $crate::pg::known::distance(arguments, $metric) {
+                            if let Some(distance) = $crate::pg::known::distance((*info).args.as_slice(2), $metric) {
                                 return $crate::pg::types::call::Answer::give(distance);
                             }
                         )?
-                        let mut arguments = arguments.iter();
+                        let mut places = 0usize..;
                         $(
-                            let $argument = match arguments.next() {
-                                Some(argument) => <$type as $crate::pg::types::call::Argument>::take(argument.value),
-                                None => return pgrx::pg_sys::Datum::null(),
-                            };
+                            let place = places.next().unwrap_or_default();
+                            let $argument = <$type as $crate::pg::types::call::Argument>::take(info, place);
                         )*
                         $crate::pg::types::call::Answer::give($name($($argument),*))
                     })

@@ -42,8 +42,8 @@ sql_functions! {
 
     fn array_to_sparsevec(array: Array, typmod: i32, _explicit: bool) -> SparseVector {
         let mut array = array;
-        let mut numbers = vec![0.0; array.check_numbers(sparse::check_dims, typmod).or_raise()];
-        array.put_any_numbers(&mut numbers).or_raise();
+        array.check_numbers(sparse::check_dims, typmod).or_raise();
+        let numbers = array.numbers().or_raise();
         dense::sparse_of(&numbers, sparse::check_numbers(&numbers).or_raise())
     }
 

@@ -96,12 +96,8 @@ pub fn average<E: Element>(mut state: Array, caller: &str) -> Option<Value<Dense
 }
 
 pub fn concat<E: Element>(a: &[E], b: &[E]) -> Value<Dense<E>> {
-    let dims = vector::concat_dims(a, b).or_raise();
-    let fill = |out: &mut [E]| {
-        vector::concat(a, b, out);
-        Ok(())
-    };
-    Value::<Dense<E>>::filled(dims, fill).or_raise()
+    vector::check_concat(a, b).or_raise();
+    Value::<Dense<E>>::joined(a, b)
 }
 
 pub fn from_array<E: Element>(mut array: Array, typmod: i32) -> Value<Dense<E>> {
@@ -124,13 +120,11 @@ pub fn from_sparse<E: Element>(a: &SparseVector, typmod: i32) -> Value<Dense<E>>
 /// The elements other than zero of a vector of the dimensions demanded.
 pub fn to_sparse<E: Element>(a: &[E], typmod: i32) -> SparseVector {
     check_typmod(typmod, a.len()).or_raise();
-    let mut buffer = Vec::new();
-    let numbers = E::widen_all(a, &mut buffer);
-    sparse_of(numbers, sparse::count(numbers))
+    sparse_of(a, sparse::count(a))
 }
 
 /// The numbers other than zero, of which there are so many.
-pub fn sparse_of(numbers: &[f32], count: usize) -> SparseVector {
+pub fn sparse_of<E: Element>(numbers: &[E], count: usize) -> SparseVector {
     let fill = |indices: &mut [i32], values: &mut [f32]| sparse::gather(numbers, indices, values);
     SparseVector::filled(numbers.len(), count, fill)
 }

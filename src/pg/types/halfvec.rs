@@ -16,17 +16,16 @@ use crate::value::{Element, MAX_DIMS, limits, vector};
 
 // Input and output
 
-#[pg_extern(sql = false)]
-fn halfvec_in(
-    literal: &CStr,
-    _element: pg_sys::Oid,
-    typmod: i32,
-    fcinfo: pg_sys::FunctionCallInfo,
-) -> Option<HalfVector> {
-    dense::input(literal, typmod, fcinfo)
-}
-
 sql_functions! {
+    fn halfvec_in(
+        literal: &CStr,
+        _element: pg_sys::Oid,
+        typmod: i32,
+        fcinfo: pg_sys::FunctionCallInfo,
+    ) -> Option<HalfVector> {
+        dense::input(literal, typmod, fcinfo)
+    }
+
     fn halfvec_out(a: HalfVector) -> Text {
         dense::output(&a)
     }

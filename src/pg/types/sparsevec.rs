@@ -16,17 +16,16 @@ use crate::value::{limits, sparse_text};
 
 // Input and output
 
-#[pg_extern(sql = false)]
-fn sparsevec_in(
-    literal: &CStr,
-    _element: pg_sys::Oid,
-    typmod: i32,
-    fcinfo: pg_sys::FunctionCallInfo,
-) -> Option<SparseVector> {
-    parsed(sparse_text::parse(literal.to_bytes(), typmod), fcinfo).map(|vector| SparseVector::new(&vector))
-}
-
 sql_functions! {
+    fn sparsevec_in(
+        literal: &CStr,
+        _element: pg_sys::Oid,
+        typmod: i32,
+        fcinfo: pg_sys::FunctionCallInfo,
+    ) -> Option<SparseVector> {
+        parsed(sparse_text::parse(literal.to_bytes(), typmod), fcinfo).map(|vector| SparseVector::new(&vector))
+    }
+
     fn sparsevec_out(a: SparseVector) -> Text {
         let a = a.view();
         Text::new(sparse_text::printed_space(a.values.len()), |bytes| sparse_text::print_into(a, bytes))
@@ -87,7 +86,18 @@ sql_functions! {
     }
 
     fn sparsevec_l2_normalize(a: SparseVector) -> SparseVector {
-        SparseVector::new(&sparse::l2_normalize(a.view()).or_raise())
+        let a = a.view();
+        let mut kept = Ok(0);
+        let result = SparseVector::filled(a.dims, a.values.len(), |indices, values| {
+            indices.copy_from_slice(a.indices);
+            kept = sparse::l2_normalize(a, values);
+        });
+        match kept.or_raise() {
+            kept if kept == a.values.len() => result,
+            kept => SparseVector::filled(a.dims, kept, |indices, values| {
+                sparse::without_zeros(result.view(), indices, values);
+            }),
+        }
     }
 }
 

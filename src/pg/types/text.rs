@@ -19,16 +19,22 @@ thread_local! {
 /// More than this is not kept for the next text.
 const KEPT: usize = 1 << 20;
 
-/// Texts that need no more are written to the stack.
+/// Texts that need no more are written where they stay.
 const SHORT: usize = 128;
 
 impl Text {
     /// The text that `write` writes to `space` bytes; it returns the length.
     pub fn new(space: usize, write: impl FnOnce(&mut [u8]) -> usize) -> Self {
         if space <= SHORT {
-            let mut bytes = [0; SHORT];
+            let memory = allocate(SHORT + 1).cast::<[u8; SHORT + 1]>();
+            // SAFETY: the memory has room for the array, and is nobody else's yet.
+            let bytes = unsafe {
+                memory.write([0; SHORT + 1]);
+                &mut *memory
+            };
             let length = write(&mut bytes[..space]);
-            return Self::copied(&bytes[..length]);
+            bytes[length] = 0;
+            return Self { datum: pg_sys::Datum::from(memory) };
         }
         SCRATCH.with_borrow_mut(|scratch| {
             if scratch.len() < space {

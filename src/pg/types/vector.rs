@@ -15,17 +15,16 @@ use crate::value::{Element, MAX_DIMS, Metric, limits, vector};
 
 // Input and output
 
-#[pg_extern(sql = false)]
-fn vector_in(
-    literal: &CStr,
-    _element: pg_sys::Oid,
-    typmod: i32,
-    fcinfo: pg_sys::FunctionCallInfo,
-) -> Option<Vector> {
-    dense::input(literal, typmod, fcinfo)
-}
-
 sql_functions! {
+    fn vector_in(
+        literal: &CStr,
+        _element: pg_sys::Oid,
+        typmod: i32,
+        fcinfo: pg_sys::FunctionCallInfo,
+    ) -> Option<Vector> {
+        dense::input(literal, typmod, fcinfo)
+    }
+
     fn vector_out(a: Vector) -> Text {
         dense::output(&a)
     }
