@@ -5,7 +5,7 @@ use super::insert::expect_owned;
 use crate::error::{Error, Result};
 use crate::page::{NO_BLOCK, Page, PageKind, RecordRef, Store, Tid};
 
-/// Calls `f` with every codes page of a list, in chain order. No page is held while `f` runs: it gets a
+/// Calls `f` with every codes page of a list, in chain order. No page is locked while `f` runs: it gets a
 /// copy, and may change pages.
 pub fn codes_pages<S: Store>(
     store: &S,

@@ -54,7 +54,8 @@ pub struct Meta {
     pub lists_first: u32,
     /// Rows coded by the build.
     pub built_rows: u64,
-    /// Lists to probe for each of [`TARGETS`]; all zero: probe every list.
+    /// Lists to probe for each of [`TARGETS`], whole ones, as versions before the tables of efforts read them; all zero: probe
+    /// every list.
     pub probes: [u32; TARGETS.len()],
     /// The columns beside the vector.
     pub columns: Columns,
