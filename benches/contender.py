@@ -1,5 +1,6 @@
 """What is measured: one index of one extension on a table of its own."""
 
+import os
 import struct
 import sys
 import time
@@ -29,7 +30,7 @@ class Contender:
 
 def contenders(rows: int) -> list[Contender]:
     lists = max(rows // 1000, 10)
-    return [
+    everybody = [
         Contender("vector_search ivf", "ours", "ivf", "", "ivf.recall_target",
                   [0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995]),
         Contender("pgvector hnsw", "theirs", "hnsw", "WITH (m = 16, ef_construction = 64)",
@@ -37,6 +38,7 @@ def contenders(rows: int) -> list[Contender]:
         Contender("pgvector ivfflat", "theirs", "ivfflat", f"WITH (lists = {lists})",
                   "ivfflat.probes", [p for p in (1, 2, 5, 10, 20, 40, 80, 160) if p <= lists]),
     ]
+    return [c for c in everybody if c.method not in os.environ.get("SKIP", "").split(",")]
 
 
 def connect(schema: str) -> psycopg.Connection:
