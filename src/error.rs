@@ -20,6 +20,8 @@ pub enum Kind {
     LimitExceeded,
     /// Something this build does not do (0A000).
     NotSupported,
+    /// Something that is not in the state that the operation needs (55000).
+    NotReady,
     /// Stored bytes that contradict the file format (XX002).
     Corrupted,
     /// A bug or a broken calling convention (XX000).

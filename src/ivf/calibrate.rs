@@ -134,6 +134,7 @@ pub fn calibrate<S: Store>(
         }
         progress.done(begun as u64);
     }
+    store.settle();
     let best = tables.best();
     let mut meta = directory.meta.clone();
     meta.radius_weight = WEIGHTS[best];
@@ -273,6 +274,8 @@ impl Query {
 
     fn read<S: Store>(&mut self, reader: &mut Reader<'_, S>, list: u32) -> Result<()> {
         let Reader { store, directory, scanner } = reader;
+        let (head, pages) = directory.head(list);
+        store.prefetch(head, pages);
         let terms = self.router.terms(directory, list, &self.point);
         scanner.list(*store, directory, &self.code, (list, terms, WIDTH), &mut self.nearest)
     }

@@ -129,6 +129,17 @@ pub unsafe fn count_buffer_hit(relation: pg_sys::Relation) {
     }
 }
 
+/// Adds a page found in shared buffers to what VACUUM has cost so far, if this backend runs a VACUUM that is to wait now
+/// and then: `ReadRecentBuffer` leaves that to its caller, as it does the statistics.
+pub fn charge_buffer_hit() {
+    // SAFETY: settings and counters of this backend.
+    unsafe {
+        if pg_sys::VacuumCostActive {
+            pg_sys::VacuumCostBalance += pg_sys::VacuumCostPageHit;
+        }
+    }
+}
+
 /// Whether the current user owns a relation.
 pub fn owns_relation(relation: pg_sys::Oid) -> bool {
     // SAFETY: looks up a catalog row; a missing relation raises.

@@ -1,4 +1,4 @@
-//! The distances that the scan at hand has measured, for who asks for them again.
+//! The distances that the scans at hand have measured, for who asks for them again.
 //!
 //! The executor evaluates the ORDER BY expression of every row that a scan returns, for the plan's target list has
 //! it, if only to drop it. The operator would read a vector that is out of line a second time, which is a tenth of a
@@ -15,15 +15,17 @@ use pgrx::pg_sys;
 use super::varlena::Vector;
 use crate::value::Metric;
 
-/// Distances kept, the last ones: while a limit is being filled, all rows are fetched before the first leaves.
+/// Distances kept of each scan, the last ones: while a limit is being filled, all rows are fetched before the first leaves.
 const MOST: usize = 256;
+/// Scans that keep notes at once, the last ones: those of a partitioned table give their rows in turn.
+const MOST_SCANS: usize = 16;
 /// Bytes of a pointer to a value out of line: `VARHDRSZ_EXTERNAL` and `varatt_external` (varatt.h).
 const POINTER: usize = 18;
 
 /// What a row has in place of a value that is out of line.
 type Pointer = [u8; POINTER];
 
-/// The notes of one scan: the one that began last.
+/// The notes of one scan.
 struct Known {
     /// Whose they are; null if nobody's.
     scan: *const u8,
@@ -36,33 +38,33 @@ struct Known {
 }
 
 thread_local! {
-    static KNOWN: RefCell<Known> = const {
-        RefCell::new(Known {
-            scan: std::ptr::null(),
-            metric: Metric::L2,
-            query: Vec::new(),
-            pointers: Vec::new(),
-            next: 0,
-        })
-    };
+    /// The scan that began last comes first.
+    static KNOWN: RefCell<Vec<Known>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Begins the notes of a scan, which is known by an address of its own, for a query.
 pub fn begin(scan: *const u8, metric: Metric, query: &[f32]) {
-    KNOWN.with_borrow_mut(|known| {
-        known.scan = scan;
-        known.metric = metric;
+    KNOWN.with_borrow_mut(|all| {
+        let own = all.iter().position(|known| known.scan == scan);
+        let place = own.or_else(|| all.iter().position(|known| known.scan.is_null()));
+        if let Some(at) = place {
+            all[..=at].rotate_right(1);
+        } else {
+            all.truncate(MOST_SCANS - 1);
+            all.insert(0, Known { scan, metric, query: Vec::new(), pointers: Vec::new(), next: 0 });
+        }
+        let known = &mut all[0];
+        (known.scan, known.metric, known.next) = (scan, metric, 0);
         known.query.clear();
         known.query.extend_from_slice(bytes(query));
         known.pointers.clear();
-        known.next = 0;
     });
 }
 
-/// Ends the notes of a scan, if they are still its own.
+/// Ends the notes of a scan, if they are still kept.
 pub fn end(scan: *const u8) {
-    KNOWN.with_borrow_mut(|known| {
-        if known.scan == scan {
+    KNOWN.with_borrow_mut(|all| {
+        if let Some(known) = all.iter_mut().find(|known| known.scan == scan) {
             known.scan = std::ptr::null();
             known.pointers.clear();
         }
@@ -76,10 +78,8 @@ pub fn end(scan: *const u8) {
 pub unsafe fn note(scan: *const u8, datum: pg_sys::Datum, distance: f64) {
     // SAFETY: the caller vouches for the datum.
     let Some(pointer) = (unsafe { pointer(datum) }) else { return };
-    KNOWN.with_borrow_mut(|known| {
-        if known.scan != scan {
-            return;
-        }
+    KNOWN.with_borrow_mut(|all| {
+        let Some(known) = all.iter_mut().find(|known| known.scan == scan) else { return };
         match known.pointers.get_mut(known.next) {
             Some(place) => *place = (pointer, distance),
             None => known.pointers.push((pointer, distance)),
@@ -101,14 +101,13 @@ pub unsafe fn distance(arguments: &[pg_sys::NullableDatum], metric: Metric) -> O
 
 #[inline(never)]
 unsafe fn looked_up(pointer: &Pointer, query: pg_sys::Datum, metric: Metric) -> Option<f64> {
-    KNOWN.with_borrow(|known| {
-        if known.metric != metric {
-            return None;
-        }
-        let (_, distance) = known.pointers.iter().find(|(p, _)| p == pointer)?;
+    KNOWN.with_borrow(|all| {
         // SAFETY: the caller vouches for the query.
-        let query = unsafe { Vector::from_raw(query) };
-        (bytes(&query) == known.query).then_some(*distance)
+        let same = |known: &Known| unsafe { bytes(&Vector::from_raw(query)) == known.query };
+        all.iter().filter(|known| known.metric == metric).find_map(|known| {
+            let (_, distance) = known.pointers.iter().find(|(p, _)| p == pointer)?;
+            same(known).then_some(*distance)
+        })
     })
 }
 

@@ -1,4 +1,4 @@
-//! Options of an index: `WITH (lists, bits, probes, recall_target)`, and those of pgvector's access methods.
+//! Options of an index: `WITH (lists, bits, probes, recall_target, recalibrate)`, and those of pgvector's access methods.
 
 use std::sync::OnceLock;
 
@@ -16,6 +16,7 @@ struct Stored {
     bits: i32,
     probes: i32,
     recall_target: f64,
+    recalibrate: bool,
 }
 
 /// Options of one index.
@@ -29,6 +30,8 @@ pub struct IndexOptions {
     pub probes: i32,
     /// Recall target; 0 if the index sets none.
     pub recall_target: f64,
+    /// Whether VACUUM measures anew how many lists a target needs.
+    pub recalibrate: bool,
     /// What an index under one of pgvector's names was asked for.
     pub foreign: Option<Foreign>,
 }
@@ -116,6 +119,8 @@ pub fn define() {
             // 0 stands for "not set".
             let name = c"recall_target";
             pg_sys::add_real_reloption(kind, name.as_ptr(), target.as_ptr(), 0.0, 0.5, 1.0, light);
+            let recalibrate = c"Whether VACUUM calibrates the index anew when its rows have changed much";
+            pg_sys::add_bool_reloption(kind, c"recalibrate".as_ptr(), recalibrate.as_ptr(), true, light);
             let ivfflat = pg_sys::add_reloption_kind();
             let text = c"Number of inverted lists that pgvector would make";
             let (name, most) = (c"lists".as_ptr(), 32_768);
@@ -166,7 +171,7 @@ unsafe fn parse<T, const N: usize>(
 /// `amoptions` of `ivf`.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn amoptions(options: pg_sys::Datum, validate: bool) -> *mut pg_sys::bytea {
-    use pg_sys::relopt_type::{RELOPT_TYPE_ENUM, RELOPT_TYPE_INT, RELOPT_TYPE_REAL};
+    use pg_sys::relopt_type::{RELOPT_TYPE_BOOL, RELOPT_TYPE_ENUM, RELOPT_TYPE_INT, RELOPT_TYPE_REAL};
     use std::mem::offset_of;
     let Some(kinds) = KINDS.get() else { return std::ptr::null_mut() };
     let elements = [
@@ -174,6 +179,7 @@ pub unsafe extern "C-unwind" fn amoptions(options: pg_sys::Datum, validate: bool
         element(c"bits", RELOPT_TYPE_ENUM, offset_of!(Stored, bits)),
         element(c"probes", RELOPT_TYPE_INT, offset_of!(Stored, probes)),
         element(c"recall_target", RELOPT_TYPE_REAL, offset_of!(Stored, recall_target)),
+        element(c"recalibrate", RELOPT_TYPE_BOOL, offset_of!(Stored, recalibrate)),
     ];
     // SAFETY: the table describes `Stored`.
     unsafe { parse::<Stored, _>(options, validate, kinds.ivf, &elements) }
@@ -217,7 +223,8 @@ pub static HNSW: AmOptions = hnsw_amoptions;
 impl IndexOptions {
     /// The options of an open index.
     pub fn of(relation: pg_sys::Relation) -> Self {
-        let mut options = Self { lists: 0, bits: None, probes: 0, recall_target: 0.0, foreign: None };
+        let mut options =
+            Self { lists: 0, bits: None, probes: 0, recall_target: 0.0, recalibrate: true, foreign: None };
         // SAFETY: an open index has its access method's table; rd_options is null or what that one's `amoptions`
         // returned.
         unsafe {
@@ -237,6 +244,7 @@ impl IndexOptions {
                 options.bits = u8::try_from(stored.bits).ok().filter(|&bits| bits > 0);
                 options.probes = stored.probes;
                 options.recall_target = stored.recall_target;
+                options.recalibrate = stored.recalibrate;
             }
         }
         options

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 
-use super::compat::{count_buffer_hit, read_recent_buffer};
+use super::compat::{charge_buffer_hit, count_buffer_hit, read_recent_buffer};
 use crate::kernel;
 use crate::page::PAGE_SIZE;
 
@@ -66,6 +66,7 @@ impl Recent {
                 && read_recent_buffer(relation, block, buffer)
             {
                 count_buffer_hit(relation);
+                charge_buffer_hit();
                 return buffer;
             }
             let buffer = pg_sys::ReadBuffer(relation, block);

@@ -15,6 +15,8 @@ fn eight_connections_for_a_minute() {
     let server = Server::new("concurrency", &["autovacuum = off", "fsync = off", "deadlock_timeout = '1s'"]);
     server.fill("items", 32, 0..12_000);
     server.sql("CREATE INDEX items_index ON items USING ivf (embedding)");
+    let calibration = "SELECT ivf_index_info('items_index') -> 'calibration'";
+    let built = server.sql(calibration);
     let end = Instant::now() + duration();
     std::thread::scope(|scope| {
         for worker in 0..8u32 {
@@ -31,6 +33,7 @@ fn eight_connections_for_a_minute() {
     server.check("items_index");
     server.sql("VACUUM items");
     server.check("items_index");
+    assert_ne!(server.sql(calibration), built, "VACUUM has calibrated the index anew, beside inserts and scans");
     let count = server.sql("SELECT count(*) FROM items");
     let scanned = server.sql(
         "SET enable_seqscan = off; SET ivf.recall_target = 1;

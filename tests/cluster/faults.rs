@@ -192,6 +192,26 @@ fn a_concurrent_build_that_fails_leaves_an_invalid_index() {
 }
 
 #[test]
+fn a_snapshot_from_before_the_build_is_not_held_against_the_index() {
+    let server = Server::new("faults-snapshot", &["fsync = off", "autovacuum = off"]);
+    server.sql("CREATE TABLE t (id int, label int, e vector(3)) WITH (fillfactor = 50)");
+    server.sql("INSERT INTO t SELECT i, 1, ARRAY[i, 1, 1]::vector FROM generate_series(1, 1000) i");
+    let check = "SELECT ivf_check('t_index', true)";
+    let old = server.start_sql(&format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM t;
+         SELECT pg_sleep(3); {check}; COMMIT"
+    ));
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    // New versions on the same pages, which the index points to by the address of the old ones.
+    server.sql("UPDATE t SET label = 2; CREATE INDEX t_index ON t USING ivf (e, label)");
+    assert_eq!(server.sql("SELECT indcheckxmin FROM pg_index WHERE indexrelid = 't_index'::regclass"), "t");
+    server.sql(check);
+    let output = old.wait_with_output().expect("psql");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("cannot be compared with what this transaction's snapshot sees"), "{error}");
+}
+
+#[test]
 fn a_cursor_that_is_overtaken_by_vacuum_returns_its_own_rows() {
     let server = Server::new("faults-cursor", &["fsync = off", "autovacuum = off"]);
     server.fill("items", 16, 0..12_000);

@@ -94,6 +94,10 @@ fn ivf_check(index: pg_sys::Oid, heap_all_indexed: bool) -> JsonB {
     // SAFETY: a registered snapshot is valid until it is unregistered.
     let snapshot =
         heap_all_indexed.then(|| unsafe { pg_sys::RegisterSnapshot(pg_sys::GetTransactionSnapshot()) });
+    if let Some(snapshot) = snapshot {
+        // SAFETY: the index is open and the snapshot registered.
+        unsafe { expect_built_before(opened.index.as_ptr(), snapshot) };
+    }
     let store = IndexStore::new(opened.index.as_ptr(), Logging::EachChange);
     let mut rows: HashSet<Tid> = HashSet::new();
     let mut visit = |row: Tid| {
@@ -112,6 +116,33 @@ fn ivf_check(index: pg_sys::Oid, heap_all_indexed: bool) -> JsonB {
         }
     }
     json(&report)
+}
+
+/// Raises if the snapshot of the transaction may see versions of rows that the build of the index left out, because newer
+/// ones took their place without a new address (`indcheckxmin`; amcheck's `bt_check_every_level` and README.HOT).
+///
+/// # Safety
+/// The index is open, the snapshot valid.
+unsafe fn expect_built_before(index: pg_sys::Relation, snapshot: pg_sys::Snapshot) {
+    // SAFETY: an open index has its pg_index row; its header is that of a table's row.
+    let unsuited = unsafe {
+        let header = (*(*index).rd_indextuple).t_data;
+        let frozen = pg_sys::HEAP_XMIN_FROZEN as u16;
+        let made = match (*header).t_infomask & frozen {
+            bits if bits == frozen => pg_sys::FrozenTransactionId,
+            _ => (*header).t_choice.t_heap.t_xmin,
+        };
+        // In other transactions each statement has a snapshot of its own, which is newer than the index that it opened.
+        pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32
+            && (*(*index).rd_index).indcheckxmin
+            && !pg_sys::TransactionIdPrecedes(made, (*snapshot).xmin)
+    };
+    if unsuited {
+        let name = relation_name(index);
+        let message = format!("index \"{name}\" cannot be compared with what this transaction's snapshot sees");
+        let hint = "The index was built after the snapshot was taken: check it in another transaction.";
+        raise(Error::new(Kind::NotReady, message).with_hint(hint));
+    }
 }
 
 /// Hashes of what an index says of a row: of its keys in the filter columns, and of its code where it is the row's value.

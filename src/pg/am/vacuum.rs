@@ -12,6 +12,7 @@ use crate::ivf::vacuum::{Vacuumed, bulk_delete, count};
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::compat::vacuum_delay_point;
 use crate::pg::error::{OrRaise, in_index};
+use crate::pg::options::IndexOptions;
 
 /// Removes the rows that the callback names.
 #[pg_guard]
@@ -52,6 +53,9 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
     } else {
         stats
     };
+    if !IndexOptions::of(index).recalibrate {
+        return stats;
+    }
     let refreshed = random_seed().and_then(|seed| refresh(&store, seed, &Delayed));
     if refreshed.map_err(|e| in_index(index, e)).or_raise() {
         // SAFETY: an open relation has a name.

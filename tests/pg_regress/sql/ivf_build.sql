@@ -78,5 +78,16 @@ DELETE FROM changing WHERE id % 2 = 0;
 VACUUM changing;
 SELECT look('kept') AS new;
 SELECT ivf_check('changing_e', true) - 'pages' AS checked;
+-- An index may be left as it is.
+REINDEX INDEX changing_e;
+ALTER INDEX changing_e SET (recalibrate = off);
+DELETE FROM seen;
+SELECT look('built');
+DELETE FROM changing WHERE id % 4 = 1;
+VACUUM changing;
+SELECT look('off') AS new;
+ALTER INDEX changing_e RESET (recalibrate);
+VACUUM changing;
+SELECT look('on again') AS new;
 DROP TABLE changing, seen;
 DROP FUNCTION look;
