@@ -85,7 +85,7 @@ def write(out: Path, results: dict) -> str:
         f"{d['rows']} rows × {d['dimensions']} dimensions, {d['queries']} held-out queries, {d.get('type', 'vector')}, {d['metric']}; "
         f"{m['cpu']} ({', '.join(m.get('flags', []))}), {m['cores']} cores, "
         f"{m.get('memory_gib', '?')} GiB; PostgreSQL {m['postgres']}, {m['extensions']} (pgvector as "
-        "the embedded server's wheel has it: a portable build). One server, one run, warm, prepared statements with "
+        "the embedded server's wheel has it: a portable build). One server, one run, warm (searches: the median of three rounds, all in turn), prepared statements with "
         "binary parameters and results by libpq, JIT off, "
         f"`maintenance_work_mem` {m.get('maintenance_work_mem', '1GB')}, one parallel maintenance worker. A build's memory is "
         "that of the backend and its workers at once, and what they touched of the memory that they share.", "",

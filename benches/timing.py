@@ -15,8 +15,9 @@ import data as datasets
 from contender import Contender, connect, nearest
 
 BINARY = Format.BINARY
-# How long a number of queries is repeated at least.
+# How long queries are repeated, and how many there are at least.
 SECONDS = 2.0
+LEAST = 100
 
 
 class Statement:
@@ -62,23 +63,26 @@ class Timed:
                 "p99_ms": float(np.percentile(ms, 99))}
 
 
-def timed(contender: Contender, data: datasets.Data, settings: list[str], where: str, count: int) -> Timed:
+def timed(contender: Contender, data: datasets.Data, settings: list[str], where: str, count: int,
+          answers: int | None = None) -> Timed:
     """Answers and latencies of one connection."""
-    return timed_sql(contender.schema, data, settings, nearest(contender, data, where), count)
+    return timed_sql(contender.schema, data, settings, nearest(contender, data, where), count, answers)
 
 
-def timed_sql(schema: str, data: datasets.Data, settings: list[str], sql: str, count: int) -> Timed:
-    """Answers and latencies of a query with one vector for its parameter: a round for the answers and the caches,
-    then rounds that are timed, as many as the time allows, one at least."""
+def timed_sql(schema: str, data: datasets.Data, settings: list[str], sql: str, count: int,
+              answers: int | None = None) -> Timed:
+    """Answers and latencies of a query with one vector for its parameter: a round for the answers (to the first of
+    them if so many do) and the caches, then all again and again that are timed, until the time is over."""
     statement = Statement(schema, sql, settings)
     parameters = encoded(data.queries[:count])
-    found = [statement.ids(each) for each in parameters]
+    found = [statement.ids(each) for each in parameters[:answers]]
     clock, run = time.monotonic, statement.run
     moments = [clock()]
-    while moments[-1] - moments[0] < SECONDS:
-        for each in parameters:
-            run(each)
-            moments.append(clock())
+    for each in itertools.cycle(parameters):
+        run(each)
+        moments.append(clock())
+        if moments[-1] - moments[0] >= SECONDS and len(moments) > LEAST:
+            break
     # An error would come again.
     statement.ids(parameters[0])
     return Timed(found, moments)

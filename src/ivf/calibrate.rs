@@ -276,8 +276,8 @@ impl Query {
         let Reader { store, directory, scanner } = reader;
         let (head, pages) = directory.head(list);
         store.prefetch(head, pages);
-        let terms = self.router.terms(directory, list, &self.point);
-        scanner.list(*store, directory, &self.code, (list, terms, WIDTH), &mut self.nearest)
+        let terms = || self.router.terms(directory, list, &self.point);
+        scanner.list(*store, directory, &self.code, (list, &terms, WIDTH), &mut self.nearest)
     }
 
     /// Counts the ranks of the lists of the nearest rows, less the query itself if it is a row.

@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 
+use super::compat::{lock_buffer, unlock_release_buffer};
 use super::recent::Recent;
 use super::stream::Upcoming;
 use crate::error::{Error, Result};
@@ -115,7 +116,7 @@ impl Drop for Locked {
         let unwinding = reset || std::thread::panicking();
         if !unwinding {
             // SAFETY: the guard took this lock and pin and gives them back once.
-            unsafe { pg_sys::UnlockReleaseBuffer(self.0) };
+            unsafe { unlock_release_buffer(self.0) };
         }
     }
 }
@@ -154,7 +155,7 @@ impl Store for IndexStore {
             if !pinned {
                 self.recent.remember(block, buffer);
             }
-            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            lock_buffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
             Ok(ReadPage(Locked(buffer)))
         }
     }

@@ -90,6 +90,73 @@ pub unsafe fn count_index_scan(scan: pg_sys::IndexScanDesc) {
     }
 }
 
+mod unguarded {
+    // pgrx saves the registers at each call of the server, so that an ERROR becomes a panic: a tenth of the time to visit a
+    // page. These raise none when they are given what they ask for (bufmgr.c): nothing is allocated, and the errors are
+    // those of a number that is no buffer's or a mode that is none.
+    unsafe extern "C-unwind" {
+        #[link_name = "LockBuffer"]
+        pub fn lock_buffer(buffer: pgrx::pg_sys::Buffer, mode: i32);
+        #[link_name = "UnlockReleaseBuffer"]
+        pub fn unlock_release_buffer(buffer: pgrx::pg_sys::Buffer);
+    }
+}
+
+/// `LockBuffer`.
+///
+/// # Safety
+/// The buffer is pinned and not locked by this backend; the mode is one of the two locks.
+pub unsafe fn lock_buffer(buffer: pg_sys::Buffer, mode: i32) {
+    // SAFETY: the caller vouches for both.
+    unsafe { unguarded::lock_buffer(buffer, mode) };
+}
+
+/// `UnlockReleaseBuffer`.
+///
+/// # Safety
+/// This backend has the buffer pinned and locked.
+pub unsafe fn unlock_release_buffer(buffer: pg_sys::Buffer) {
+    // SAFETY: the caller vouches for the buffer.
+    unsafe { unguarded::unlock_release_buffer(buffer) };
+}
+
+/// Begins an index scan with so many keys.
+///
+/// # Safety
+/// The relations are open and belong together; they and the snapshot outlive the scan.
+pub unsafe fn begin_index_scan(
+    table: pg_sys::Relation,
+    index: pg_sys::Relation,
+    snapshot: pg_sys::Snapshot,
+    keys: i32,
+) -> pg_sys::IndexScanDesc {
+    // SAFETY: the caller vouches for all of them.
+    unsafe {
+        #[cfg(feature = "pg18")]
+        return pg_sys::index_beginscan(table, index, snapshot, std::ptr::null_mut(), keys, 0);
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::index_beginscan(table, index, snapshot, keys, 0)
+    }
+}
+
+/// What sees the TOAST chunks of every row that `_seen_by` sees (`SnapshotToast`, heapam_visibility.c).
+///
+/// # Safety
+/// The snapshot is valid.
+pub unsafe fn toast_snapshot(_seen_by: pg_sys::Snapshot) -> pg_sys::SnapshotData {
+    pg_sys::SnapshotData {
+        snapshot_type: pg_sys::SnapshotType::SNAPSHOT_TOAST,
+        // For `old_snapshot_threshold`, which is gone in 17.
+        // SAFETY: the caller vouches for the snapshot.
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        lsn: unsafe { (*_seen_by).lsn },
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        // SAFETY: as above.
+        whenTaken: unsafe { (*_seen_by).whenTaken },
+        ..Default::default()
+    }
+}
+
 /// `ReadRecentBuffer`: pins `buffer` if it holds this block of the relation.
 ///
 /// # Safety

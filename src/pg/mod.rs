@@ -15,6 +15,7 @@ mod options;
 mod recent;
 mod stats;
 mod stream;
+mod toast;
 mod types;
 pub mod varlena;
 

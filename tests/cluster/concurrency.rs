@@ -33,7 +33,11 @@ fn eight_connections_for_a_minute() {
     server.check("items_index");
     server.sql("VACUUM items");
     server.check("items_index");
-    assert_ne!(server.sql(calibration), built, "VACUUM has calibrated the index anew, beside inserts and scans");
+    assert_ne!(
+        server.sql(calibration),
+        built,
+        "VACUUM has calibrated the index anew, beside inserts and scans"
+    );
     let count = server.sql("SELECT count(*) FROM items");
     let scanned = server.sql(
         "SET enable_seqscan = off; SET ivf.recall_target = 1;

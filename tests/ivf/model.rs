@@ -267,7 +267,7 @@ fn bounds_enclose_the_exact_values() {
             let mut all = All(Vec::new());
             while let Some(list) = router.next_list() {
                 let terms = router.terms(&directory, list, &point);
-                scanner.list(&world.store, &directory, &code, (list, terms, 6.0), &mut all).unwrap();
+                scanner.list(&world.store, &directory, &code, (list, &|| terms, 6.0), &mut all).unwrap();
             }
             assert_eq!(all.0.len(), 3000);
             let table = world.table.borrow();

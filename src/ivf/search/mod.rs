@@ -411,8 +411,8 @@ impl Search {
             let Some(list) = planned.next().or_else(|| self.router.next_list().map(announce)) else { break };
             let after = planned.clone().next().or_else(|| self.router.peek());
             self.scanner.after = after.map(|next| directory.head(next).0);
-            let terms = self.router.terms(&self.directory, list, &self.rotated);
-            self.scanner.list(store, &self.directory, &self.query, (list, terms, width), &mut self.pool)?;
+            let terms = || self.router.terms(&self.directory, list, &self.rotated);
+            self.scanner.list(store, &self.directory, &self.query, (list, &terms, width), &mut self.pool)?;
             probed += 1;
             if filtered {
                 passing.add(before, self.scanner.stats);

@@ -1,5 +1,7 @@
 //! Reading one list: one-bit bounds for every code, further bits for what survives.
 
+use std::cell::OnceCell;
+
 use super::filter::Filter;
 use super::route::Terms;
 use crate::error::{Error, Result};
@@ -82,7 +84,7 @@ impl Scanner {
         store: &S,
         directory: &Directory,
         query: &QueryCode,
-        (list, terms, width): (u32, Terms, f32),
+        (list, terms, width): (u32, &dyn Fn() -> Terms, f32),
         sink: &mut impl Sink,
     ) -> Result<()> {
         if directory.codec.is_exact() {
@@ -90,8 +92,14 @@ impl Scanner {
         }
         let layout = &directory.codes;
         let filtered = !self.filter.is_empty();
-        let mut stage = query.stage1(terms.estimator, width);
-        stage.base -= terms.slack;
+        // Of lists without a row that passes they are not needed.
+        let prepared = OnceCell::new();
+        let prepare = || {
+            let terms = terms();
+            let mut stage = query.stage1(terms.estimator, width);
+            stage.base -= terms.slack;
+            (terms, stage)
+        };
         let (mut block, _) = directory.head(list);
         let mut steps = 0;
         self.stats.lists += 1;
@@ -128,9 +136,10 @@ impl Scanner {
                         });
                         continue;
                     }
+                    let (_, stage) = prepared.get_or_init(prepare);
                     let survivors = &mut self.survivors;
                     keep(
-                        &stage,
+                        stage,
                         live,
                         (view.add(), view.rescale()),
                         &sums,
@@ -146,8 +155,14 @@ impl Scanner {
                 }
                 next
             };
-            self.finish_split(store, directory, query, (list, &stage), sink)?;
-            self.refine(store, directory, query, (list, terms, width), sink)?;
+            if !self.split.is_empty() {
+                let (_, stage) = prepared.get_or_init(prepare);
+                self.finish_split(store, directory, query, (list, stage), sink)?;
+            }
+            if !self.survivors.is_empty() {
+                let (terms, _) = prepared.get_or_init(prepare);
+                self.refine(store, directory, query, (list, *terms, width), sink)?;
+            }
             guard_circle(store, block, &mut steps)?;
             block = next;
         }

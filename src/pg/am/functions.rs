@@ -139,7 +139,8 @@ unsafe fn expect_built_before(index: pg_sys::Relation, snapshot: pg_sys::Snapsho
     };
     if unsuited {
         let name = relation_name(index);
-        let message = format!("index \"{name}\" cannot be compared with what this transaction's snapshot sees");
+        let message =
+            format!("index \"{name}\" cannot be compared with what this transaction's snapshot sees");
         let hint = "The index was built after the snapshot was taken: check it in another transaction.";
         raise(Error::new(Kind::NotReady, message).with_hint(hint));
     }

@@ -18,6 +18,7 @@ use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::compat::count_index_scan;
 use crate::pg::error::{OrRaise, in_index};
 use crate::pg::options::IndexOptions;
+use crate::pg::toast::Toast;
 use crate::pg::varlena::Indexed;
 use crate::pg::{guc, known, stats};
 use crate::value::Metric;
@@ -49,6 +50,9 @@ pub(super) struct Heap {
     indexed: (Indexed, Metric),
     /// Memory for the coordinates of a value.
     buffer: Vec<f32>,
+    toast: Toast,
+    /// Where all of this lives.
+    context: pg_sys::MemoryContext,
     wish: Wish,
     /// The scan that notes distances; null if none does.
     notes: *const u8,
@@ -260,6 +264,8 @@ impl Heap {
                 column,
                 indexed,
                 buffer: Vec::new(),
+                toast: Toast::default(),
+                context: pg_sys::CurrentMemoryContext,
                 wish: Wish::default(),
                 notes: std::ptr::null(),
             }
@@ -267,8 +273,9 @@ impl Heap {
     }
 
     /// Gives back what `open` took.
-    pub(super) fn close(self) {
-        // SAFETY: all three were made by `open` and are given back once.
+    pub(super) fn close(mut self) {
+        self.toast.close();
+        // SAFETY: all of them were made by `open` and are given back once.
         unsafe {
             pg_sys::table_index_fetch_end(self.fetch);
             pg_sys::ExecDropSingleTupleTableSlot(self.slot);
@@ -340,7 +347,8 @@ impl Rows for Measured<'_> {
             let Some(query) = self.query else { return Ok(Some(f64::NAN)) };
             let (indexed, metric) = heap.indexed;
             let measure = |vector: &[f32]| metric.distance(vector, query).map(Some);
-            let distance = indexed.coordinates(datum, &mut heap.buffer, measure)?;
+            let value = heap.toast.fetch(datum, heap.snapshot, heap.context).unwrap_or(datum);
+            let distance = indexed.coordinates(value, &mut heap.buffer, measure)?;
             if let (Some(distance), false) = (distance, heap.notes.is_null()) {
                 known::note(heap.notes, datum, distance);
             }

@@ -113,3 +113,38 @@ FETCH 2 FROM c;
 SELECT bool_and(e <=> :'q' = :'q' <=> e) FROM wide;
 ROLLBACK;
 DROP TABLE wide;
+
+-- Vectors in line, out of line in one piece or many, compressed or not, all in one table
+CREATE TABLE pieces (id int PRIMARY KEY, e vector(3000));
+CREATE FUNCTION piece(i int, filled int) RETURNS vector LANGUAGE sql AS $$
+	SELECT array_agg(CASE WHEN j > 3000 - filled THEN sin(i * j * j) ELSE i END)::vector FROM generate_series(1, 3000) j $$;
+ALTER TABLE pieces ALTER e SET STORAGE EXTENDED;
+INSERT INTO pieces SELECT i, piece(i, 10) FROM generate_series(1, 20) i;
+INSERT INTO pieces SELECT i, piece(i, 1500) FROM generate_series(21, 40) i;
+ALTER TABLE pieces ALTER e SET STORAGE EXTERNAL;
+INSERT INTO pieces SELECT i, piece(i, 3000) FROM generate_series(41, 60) i;
+SELECT count(DISTINCT pg_column_size(e) < 2000) > 1 AS some_in_line, count(*) FILTER (WHERE pg_column_size(e) BETWEEN 2100 AND 11000) AS compressed,
+	count(*) FILTER (WHERE pg_column_size(e) > 12000) AS plain FROM pieces;
+CREATE INDEX pieces_e ON pieces USING ivf (e) WITH (lists = 4);
+SELECT e AS q FROM pieces WHERE id = 50 \gset
+SET enable_seqscan = off;
+SET ivf.recall_target = 1;
+SELECT bool_and(i.id = s.id AND i.d = s.d), count(*) FROM
+	(SELECT row_number() OVER () n, * FROM (SELECT id, e <-> :'q' AS d FROM pieces ORDER BY e <-> :'q') x) i
+	JOIN (SELECT row_number() OVER () n, * FROM (SELECT id, l2_distance(e, :'q') AS d FROM pieces ORDER BY l2_distance(:'q', e), id) y) s USING (n);
+RESET ivf.recall_target;
+-- What a scan has opened outlives a savepoint.
+BEGIN;
+DECLARE c CURSOR FOR SELECT id FROM pieces ORDER BY e <-> :'q';
+SAVEPOINT s;
+FETCH 2 FROM c;
+ROLLBACK TO s;
+FETCH 2 FROM c;
+CLOSE c;
+DECLARE c CURSOR WITH HOLD FOR SELECT id FROM pieces ORDER BY e <-> :'q' LIMIT 5;
+FETCH 1 FROM c;
+COMMIT;
+FETCH 2 FROM c;
+CLOSE c;
+DROP TABLE pieces;
+DROP FUNCTION piece;

@@ -1,0 +1,182 @@
+//! Values out of line, read by one scan of the TOAST table's index that stays open.
+//!
+//! The server opens the table, its index and a scan for each value and closes them again (detoast.c, `toast_fetch_datum`;
+//! heaptoast.c, `heap_fetch_toast_slice`). A search reads about a dozen values of one table. Whatever is not as
+//! expected here is left to the server, which knows what is wrong with it.
+
+use pgrx::pg_sys;
+
+use super::compat::{begin_index_scan, toast_snapshot};
+
+const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+/// The lock is kept until the transaction's end, as the executor keeps those of the tables that it reads.
+const KEEP_LOCK: pg_sys::LOCKMODE = pg_sys::NoLock as pg_sys::LOCKMODE;
+/// Columns of a TOAST table (toasting.c), and of its index.
+const CHUNK_ID: i16 = 1;
+const CHUNK_SEQ: i32 = 2;
+const CHUNK_DATA: i32 = 3;
+/// Bytes of a varlena's usual header.
+const HEADER: usize = 4;
+
+/// A reader of one table's values out of line.
+#[derive(Default)]
+pub struct Toast {
+    open: Option<Open>,
+    /// Whether this TOAST table cannot be read here.
+    foreign: bool,
+    /// A value with its header, aligned.
+    value: Vec<u64>,
+}
+
+struct Open {
+    table: pg_sys::Relation,
+    index: pg_sys::Relation,
+    scan: pg_sys::IndexScanDesc,
+    slot: *mut pg_sys::TupleTableSlot,
+    /// At an address of its own: the scan has it.
+    _snapshot: Box<pg_sys::SnapshotData>,
+}
+
+impl Toast {
+    /// The value that a datum points to, with a usual header, until the next one is read; `None` if it is not simply
+    /// out of line. `snapshot` is the one under which its row was seen.
+    ///
+    /// # Safety
+    /// The datum is a varlena of a row that is visible. What this opens lives in `context` and belongs to the resource
+    /// owner of the running scan.
+    pub unsafe fn fetch(
+        &mut self,
+        datum: pg_sys::Datum,
+        snapshot: pg_sys::Snapshot,
+        context: pg_sys::MemoryContext,
+    ) -> Option<pg_sys::Datum> {
+        // SAFETY: the caller vouches for the datum; a value with the tag of one on disk has such a pointer after its two
+        // bytes of header (varatt.h).
+        unsafe {
+            let start = datum.cast_mut_ptr::<pg_sys::varlena>();
+            let external = pgrx::varatt_is_1b_e(start)
+                && pgrx::vartag_external(start) == pg_sys::vartag_external::VARTAG_ONDISK as u8;
+            if !external || self.foreign {
+                return None;
+            }
+            let pointer = start.byte_add(2).cast::<pg_sys::varatt_external>().read_unaligned();
+            let size = (pointer.va_extinfo & pg_sys::VARLENA_EXTSIZE_MASK) as usize;
+            let whole = usize::try_from(pointer.va_rawsize).ok()?;
+            if size + HEADER != whole {
+                // Compressed.
+                return None;
+            }
+            if self.open.is_none() {
+                let before = pg_sys::MemoryContextSwitchTo(context);
+                self.open = Open::of(pointer.va_toastrelid, snapshot);
+                pg_sys::MemoryContextSwitchTo(before);
+                self.foreign = self.open.is_none();
+            }
+            let open = self.open.as_ref().filter(|open| (*open.table).rd_id == pointer.va_toastrelid)?;
+            self.value.resize(whole.div_ceil(size_of::<u64>()), 0);
+            let bytes = self.value.as_mut_ptr().cast::<u8>();
+            let room = std::slice::from_raw_parts_mut(bytes.add(HEADER), size);
+            let complete = open.read(pointer.va_valueid, room);
+            pgrx::set_varsize_4b(bytes.cast(), pointer.va_rawsize);
+            complete.then(|| pg_sys::Datum::from(bytes))
+        }
+    }
+
+    /// Closes what was opened.
+    pub fn close(&mut self) {
+        if let Some(open) = self.open.take() {
+            // SAFETY: all of it was opened by `Open::of` and is closed once.
+            unsafe {
+                pg_sys::index_endscan(open.scan);
+                pg_sys::ExecDropSingleTupleTableSlot(open.slot);
+                pg_sys::index_close(open.index, KEEP_LOCK);
+                pg_sys::table_close(open.table, KEEP_LOCK);
+            }
+        }
+    }
+}
+
+impl Open {
+    /// Opens a TOAST table that is a heap, as they all are today.
+    unsafe fn of(toast: pg_sys::Oid, snapshot: pg_sys::Snapshot) -> Option<Self> {
+        // SAFETY: a row points to the table, which cannot go while the row's table is locked.
+        unsafe {
+            let table = pg_sys::table_open(toast, LOCK);
+            let heap = std::ptr::eq((*table).rd_tableam, pg_sys::GetHeapamTableAmRoutine());
+            let index = if heap { valid_index(table) } else { None };
+            let Some(index) = index else {
+                pg_sys::table_close(table, KEEP_LOCK);
+                return None;
+            };
+            let snapshot = Box::new(toast_snapshot(snapshot));
+            let scan = begin_index_scan(table, index, (&raw const *snapshot).cast_mut(), 1);
+            let slot = pg_sys::table_slot_create(table, std::ptr::null_mut());
+            Some(Self { table, index, scan, slot, _snapshot: snapshot })
+        }
+    }
+
+    /// Reads a value's chunks, which must fill `room`. Holds no page afterwards.
+    unsafe fn read(&self, value: pg_sys::Oid, mut room: &mut [u8]) -> bool {
+        // SAFETY: scan and slot are open, and the rows are those of a TOAST table.
+        unsafe {
+            let mut key = pg_sys::ScanKeyData::default();
+            let (equal, strategy) = (pg_sys::F_OIDEQ.into(), pg_sys::BTEqualStrategyNumber as u16);
+            pg_sys::ScanKeyInit(&raw mut key, CHUNK_ID, strategy, equal, pg_sys::Datum::from(value));
+            pg_sys::index_rescan(self.scan, &raw mut key, 1, std::ptr::null_mut(), 0);
+            let mut complete = true;
+            let mut next = 0;
+            // To the end, where the scan gives back its pages.
+            while pg_sys::index_getnext_slot(
+                self.scan,
+                pg_sys::ScanDirection::ForwardScanDirection,
+                self.slot,
+            ) {
+                let (mut no_number, mut no_data) = (false, false);
+                let number = pg_sys::slot_getattr(self.slot, CHUNK_SEQ, &raw mut no_number).value() as i32;
+                let chunk = pg_sys::slot_getattr(self.slot, CHUNK_DATA, &raw mut no_data);
+                complete &= !no_number && !no_data && number == next;
+                if !complete {
+                    continue;
+                }
+                next += 1;
+                let chunk = chunk.cast_mut_ptr::<pg_sys::varlena>();
+                let plain =
+                    pgrx::varatt_is_4b_u(chunk) || pgrx::varatt_is_1b(chunk) && !pgrx::varatt_is_1b_e(chunk);
+                complete = plain && {
+                    let data = pgrx::vardata_any(chunk).cast::<u8>();
+                    take(&mut room, std::slice::from_raw_parts(data, pgrx::varsize_any_exhdr(chunk)))
+                };
+            }
+            pg_sys::ExecClearTuple(self.slot);
+            pg_sys::table_index_fetch_reset((*self.scan).xs_heapfetch);
+            complete && room.is_empty()
+        }
+    }
+}
+
+/// Moves bytes to the beginning of what room is left, if they fit.
+fn take(room: &mut &mut [u8], bytes: &[u8]) -> bool {
+    let Some((here, rest)) = std::mem::take(room).split_at_mut_checked(bytes.len()) else { return false };
+    here.copy_from_slice(bytes);
+    *room = rest;
+    true
+}
+
+/// The index of a TOAST table that is valid: while it is rebuilt concurrently there is another (`toast_open_indexes`).
+unsafe fn valid_index(table: pg_sys::Relation) -> Option<pg_sys::Relation> {
+    // SAFETY: the table is open; the list is a copy of our own.
+    unsafe {
+        let list = pg_sys::RelationGetIndexList(table);
+        let mut found = None;
+        for i in 0..list.as_ref().map_or(0, |list| list.length) {
+            let index = pg_sys::index_open(pg_sys::list_nth_oid(list, i), LOCK);
+            if found.is_none() && (*(*index).rd_index).indisvalid {
+                found = Some(index);
+            } else {
+                pg_sys::index_close(index, KEEP_LOCK);
+            }
+        }
+        pg_sys::list_free(list);
+        found
+    }
+}
