@@ -46,18 +46,22 @@ def machine() -> dict:
 
 
 def search_in_turn(present: list, data: datasets.Data, results: dict, save: Callable[[], None]) -> None:
-    """The search of each contender, in several rounds; rounds that are there are not measured again."""
+    """The search of each contender, an effort of each in turn, in several rounds; what an earlier run has of a round is
+    measured again."""
     waiting = [c for c in present if results.setdefault(c.name, {}).get("search") is None]
+    points: dict[str, dict[float, list[dict]]] = {c.name: {} for c in waiting}
     for number in range(1, ROUNDS + 1):
-        for contender in waiting:
-            rounds = results[contender.name].setdefault("search_rounds", [])
-            if len(rounds) < number:
-                print(f"search: {contender.name}, round {number} of {ROUNDS}", flush=True)
-                rounds.append(steps.search(contender, data, rounds[0] if rounds else []))
-                save()
-    for contender in waiting:
-        kept = results[contender.name]
-        kept["search"] = [steps.median(points) for points in zip(*kept["search_rounds"])]
+        print(f"search: round {number} of {ROUNDS}", flush=True)
+        running = {c.name: steps.search(c, data, {e: of[0]["recall"] for e, of in points[c.name].items()}) for c in waiting}
+        while running:
+            for name, search in list(running.items()):
+                point = next(search, None)
+                if point is None:
+                    del running[name]
+                else:
+                    points[name].setdefault(point["effort"], []).append(point)
+    for name, efforts in points.items():
+        results[name]["search"] = [steps.median(of) for of in efforts.values()]
     save()
 
 

@@ -4,6 +4,7 @@ import os
 import struct
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -71,26 +72,23 @@ def floor(contender: Contender, data: datasets.Data) -> dict:
     return point
 
 
-def search(contender: Contender, data: datasets.Data, before: list[dict]) -> list[dict]:
-    """One effort after the other, until nearly everything is found: a slow index would take minutes for the rest. The
-    recall is taken from what was measured before."""
-    out = []
-    known = {point["effort"]: point["recall"] for point in before}
+def search(contender: Contender, data: datasets.Data, known: dict[float, float]) -> Iterator[dict]:
+    """One effort after the other, until nearly everything is found: a slow index would take minutes for the rest.
+    `known` are recalls that were measured before."""
     for effort in contender.efforts:
         settings = [f"{contender.setting} = {effort}", "enable_seqscan = off"]
-        one = timed(contender, data, settings, "", len(data.queries), 100 if effort in known else None)
+        one = timed(contender, data, settings, "", len(data.queries), effort in known)
         found = known.get(effort) or recall(data, one.found, data.farthest)
         point = {"effort": effort, "recall": found, **one.summary(),
                  "connections": CONNECTIONS, "qps_n": concurrent(contender, data, settings, CONNECTIONS)}
-        out.append(point)
         print(f"  {contender.name} {effort}: recall {point['recall']:.4f}, {point['qps']:.0f} queries/s, "
               f"{point['qps_n']:.0f} at {CONNECTIONS} connections, p99 {point['p99_ms']:.2f} ms", flush=True)
+        yield point
         if point["recall"] > 0.995:
             break
-    return out
 
 
-def median(points: tuple[dict, ...]) -> dict:
+def median(points: list[dict]) -> dict:
     """Of one effort in several rounds."""
     def of(key: str) -> float:
         return float(np.median([p[key] for p in points]))

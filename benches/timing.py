@@ -64,24 +64,28 @@ class Timed:
 
 
 def timed(contender: Contender, data: datasets.Data, settings: list[str], where: str, count: int,
-          answers: int | None = None) -> Timed:
+          known: bool = False) -> Timed:
     """Answers and latencies of one connection."""
-    return timed_sql(contender.schema, data, settings, nearest(contender, data, where), count, answers)
+    return timed_sql(contender.schema, data, settings, nearest(contender, data, where), count, known)
 
 
-def timed_sql(schema: str, data: datasets.Data, settings: list[str], sql: str, count: int,
-              answers: int | None = None) -> Timed:
-    """Answers and latencies of a query with one vector for its parameter: a round for the answers (to the first of
-    them if so many do) and the caches, then all again and again that are timed, until the time is over."""
+def timed_sql(schema: str, data: datasets.Data, settings: list[str], sql: str, count: int, known: bool = False) -> Timed:
+    """Answers and latencies of a query with one vector for its parameter: a round for the answers and the caches
+    (where answers are known, as much of it as the time allows), then all again and again that are timed, until the
+    time is over. Queries are in random order: those that come first are like the others."""
     statement = Statement(schema, sql, settings)
     parameters = encoded(data.queries[:count])
-    found = [statement.ids(each) for each in parameters[:answers]]
     clock, run = time.monotonic, statement.run
+    found, began = [], clock()
+    for each in parameters:
+        found.append(statement.ids(each))
+        if known and clock() - began >= SECONDS:
+            break
     moments = [clock()]
     for each in itertools.cycle(parameters):
         run(each)
         moments.append(clock())
-        if moments[-1] - moments[0] >= SECONDS and len(moments) > LEAST:
+        if moments[-1] - moments[0] >= SECONDS and len(moments) > min(LEAST, count):
             break
     # An error would come again.
     statement.ids(parameters[0])

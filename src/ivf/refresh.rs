@@ -15,11 +15,12 @@ const CHANGED: f64 = 0.2;
 
 /// Calibrates an index that has changed enough since it was calibrated last. Its rows are the queries, made again from
 /// their codes: the table is not read. Not where codes have one bit for each dimension, which say too little; nor where
-/// users have calibrated with queries of their own. To be called when a vacuum has counted the rows. Whether it did.
+/// users have calibrated with queries of their own, or where it is not `wanted`. To be called when a vacuum has counted the
+/// rows. Whether it did.
 ///
 /// # Errors
 /// Damage, the store's errors and [`Progress::tick`]'s.
-pub fn refresh<S: Store>(store: &S, seed: u64, progress: &dyn Progress) -> Result<bool> {
+pub fn refresh<S: Store>(store: &S, wanted: bool, seed: u64, progress: &dyn Progress) -> Result<bool> {
     let directory = Directory::load(store)?;
     let codec = &directory.codec;
     if directory.lists() == 1 || (codec.bits() == 1 && !codec.is_exact()) {
@@ -31,7 +32,7 @@ pub fn refresh<S: Store>(store: &S, seed: u64, progress: &dyn Progress) -> Resul
         store_calibration(store, &directory, &directory.meta, false)?;
         return Ok(false);
     }
-    if !has_changed(&states) {
+    if !wanted || !has_changed(&states) {
         return Ok(false);
     }
     let rows: Vec<u32> = states.iter().map(|s| s.rows).collect();

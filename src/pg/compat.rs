@@ -92,8 +92,9 @@ pub unsafe fn count_index_scan(scan: pg_sys::IndexScanDesc) {
 
 mod unguarded {
     // pgrx saves the registers at each call of the server, so that an ERROR becomes a panic: a tenth of the time to visit a
-    // page. These raise none when they are given what they ask for (bufmgr.c): nothing is allocated, and the errors are
-    // those of a number that is no buffer's or a mode that is none.
+    // page. These raise none when they are given what they ask for (bufmgr.c, lwlock.c): nothing is allocated, and the
+    // errors are those of a number that is no buffer's, a mode that is none, a lock or a pin that is not held, and
+    // two hundred locks held at once.
     unsafe extern "C-unwind" {
         #[link_name = "LockBuffer"]
         pub fn lock_buffer(buffer: pgrx::pg_sys::Buffer, mode: i32);

@@ -37,6 +37,14 @@ struct Known {
     next: usize,
 }
 
+impl Known {
+    /// Whether its values are in the table that a pointer leads to, which it ends with.
+    fn has_table(&self, pointer: &Pointer) -> bool {
+        const TABLE: usize = POINTER - size_of::<pg_sys::Oid>();
+        self.pointers.first().is_some_and(|(p, _)| p[TABLE..] == pointer[TABLE..])
+    }
+}
+
 thread_local! {
     /// The scan that began last comes first.
     static KNOWN: RefCell<Vec<Known>> = const { RefCell::new(Vec::new()) };
@@ -104,7 +112,8 @@ unsafe fn looked_up(pointer: &Pointer, query: pg_sys::Datum, metric: Metric) -> 
     KNOWN.with_borrow(|all| {
         // SAFETY: the caller vouches for the query.
         let same = |known: &Known| unsafe { bytes(&Vector::from_raw(query)) == known.query };
-        all.iter().filter(|known| known.metric == metric).find_map(|known| {
+        let mut notes = all.iter().filter(|known| known.metric == metric && known.has_table(pointer));
+        notes.find_map(|known| {
             let (_, distance) = known.pointers.iter().find(|(p, _)| p == pointer)?;
             same(known).then_some(*distance)
         })

@@ -9,14 +9,14 @@ use pgrx::pg_sys;
 use super::compat::{begin_index_scan, toast_snapshot};
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
-/// The lock is kept until the transaction's end, as the executor keeps those of the tables that it reads.
-const KEEP_LOCK: pg_sys::LOCKMODE = pg_sys::NoLock as pg_sys::LOCKMODE;
 /// Columns of a TOAST table (toasting.c), and of its index.
 const CHUNK_ID: i16 = 1;
 const CHUNK_SEQ: i32 = 2;
 const CHUNK_DATA: i32 = 3;
 /// Bytes of a varlena's usual header.
 const HEADER: usize = 4;
+/// No value of a type that is indexed has more bytes.
+const LARGEST: usize = 1 << 16;
 
 /// A reader of one table's values out of line.
 #[derive(Default)]
@@ -62,21 +62,22 @@ impl Toast {
             let pointer = start.byte_add(2).cast::<pg_sys::varatt_external>().read_unaligned();
             let size = (pointer.va_extinfo & pg_sys::VARLENA_EXTSIZE_MASK) as usize;
             let whole = usize::try_from(pointer.va_rawsize).ok()?;
-            if size + HEADER != whole {
-                // Compressed.
+            if size + HEADER != whole || whole > LARGEST {
+                // Compressed, or damaged.
                 return None;
             }
-            if self.open.is_none() {
-                let before = pg_sys::MemoryContextSwitchTo(context);
-                self.open = Open::of(pointer.va_toastrelid, snapshot);
-                pg_sys::MemoryContextSwitchTo(before);
-                self.foreign = self.open.is_none();
-            }
-            let open = self.open.as_ref().filter(|open| (*open.table).rd_id == pointer.va_toastrelid)?;
             self.value.resize(whole.div_ceil(size_of::<u64>()), 0);
             let bytes = self.value.as_mut_ptr().cast::<u8>();
             let room = std::slice::from_raw_parts_mut(bytes.add(HEADER), size);
-            let complete = open.read(pointer.va_valueid, room);
+            // What the index scan allocates on its way it frees at its end.
+            let before = pg_sys::MemoryContextSwitchTo(context);
+            if self.open.is_none() {
+                self.open = Open::of(pointer.va_toastrelid, snapshot);
+                self.foreign = self.open.is_none();
+            }
+            let open = self.open.as_ref().filter(|open| (*open.table).rd_id == pointer.va_toastrelid);
+            let complete = open.is_some_and(|open| open.read(pointer.va_valueid, room));
+            pg_sys::MemoryContextSwitchTo(before);
             pgrx::set_varsize_4b(bytes.cast(), pointer.va_rawsize);
             complete.then(|| pg_sys::Datum::from(bytes))
         }
@@ -89,8 +90,8 @@ impl Toast {
             unsafe {
                 pg_sys::index_endscan(open.scan);
                 pg_sys::ExecDropSingleTupleTableSlot(open.slot);
-                pg_sys::index_close(open.index, KEEP_LOCK);
-                pg_sys::table_close(open.table, KEEP_LOCK);
+                pg_sys::index_close(open.index, LOCK);
+                pg_sys::table_close(open.table, LOCK);
             }
         }
     }
@@ -105,7 +106,7 @@ impl Open {
             let heap = std::ptr::eq((*table).rd_tableam, pg_sys::GetHeapamTableAmRoutine());
             let index = if heap { valid_index(table) } else { None };
             let Some(index) = index else {
-                pg_sys::table_close(table, KEEP_LOCK);
+                pg_sys::table_close(table, LOCK);
                 return None;
             };
             let snapshot = Box::new(toast_snapshot(snapshot));
@@ -125,6 +126,7 @@ impl Open {
             pg_sys::index_rescan(self.scan, &raw mut key, 1, std::ptr::null_mut(), 0);
             let mut complete = true;
             let mut next = 0;
+            let (mut first, mut last) = (0, 0);
             // To the end, where the scan gives back its pages.
             while pg_sys::index_getnext_slot(
                 self.scan,
@@ -142,10 +144,16 @@ impl Open {
                 let chunk = chunk.cast_mut_ptr::<pg_sys::varlena>();
                 let plain =
                     pgrx::varatt_is_4b_u(chunk) || pgrx::varatt_is_1b(chunk) && !pgrx::varatt_is_1b_e(chunk);
-                complete = plain && {
+                let size = pgrx::varsize_any_exhdr(chunk);
+                if next == 1 {
+                    first = size;
+                }
+                // All are of one size but the last, which is not larger.
+                complete = plain && size > 0 && size <= first && (next == 1 || last == first) && {
                     let data = pgrx::vardata_any(chunk).cast::<u8>();
-                    take(&mut room, std::slice::from_raw_parts(data, pgrx::varsize_any_exhdr(chunk)))
+                    take(&mut room, std::slice::from_raw_parts(data, size))
                 };
+                last = size;
             }
             pg_sys::ExecClearTuple(self.slot);
             pg_sys::table_index_fetch_reset((*self.scan).xs_heapfetch);
@@ -173,7 +181,7 @@ unsafe fn valid_index(table: pg_sys::Relation) -> Option<pg_sys::Relation> {
             if found.is_none() && (*(*index).rd_index).indisvalid {
                 found = Some(index);
             } else {
-                pg_sys::index_close(index, KEEP_LOCK);
+                pg_sys::index_close(index, LOCK);
             }
         }
         pg_sys::list_free(list);

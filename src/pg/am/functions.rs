@@ -123,7 +123,7 @@ fn ivf_check(index: pg_sys::Oid, heap_all_indexed: bool) -> JsonB {
 ///
 /// # Safety
 /// The index is open, the snapshot valid.
-unsafe fn expect_built_before(index: pg_sys::Relation, snapshot: pg_sys::Snapshot) {
+pub(super) unsafe fn expect_built_before(index: pg_sys::Relation, snapshot: pg_sys::Snapshot) {
     // SAFETY: an open index has its pg_index row; its header is that of a table's row.
     let unsuited = unsafe {
         let header = (*(*index).rd_indextuple).t_data;

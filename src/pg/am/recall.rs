@@ -8,7 +8,7 @@ use pgrx::{JsonB, PgRelation, pg_sys};
 use serde::Serialize;
 
 use super::build::random_seed;
-use super::functions::{LOCK, Opened, dimensions, json, open};
+use super::functions::{LOCK, Opened, dimensions, expect_built_before, json, open};
 use super::heap::{Table, each_row};
 use super::scan::{Heap, Measured};
 use super::{directory, opclass};
@@ -77,6 +77,7 @@ fn ivf_recall(index: pg_sys::Oid, sample_size: i32, k: i32) -> JsonB {
     let report = unsafe {
         readable(&opened.table);
         let snapshot = pg_sys::GetActiveSnapshot();
+        expect_built_before(index, snapshot);
         let mut queries = sample(&opened, dims, metric, (sample_size as usize, k as usize));
         exact(&opened, (dims, metric), snapshot, &mut queries);
         let mut heap = Heap::open(opened.table.as_ptr(), index, snapshot, (indexed, metric));

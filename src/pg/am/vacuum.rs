@@ -53,10 +53,8 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
     } else {
         stats
     };
-    if !IndexOptions::of(index).recalibrate {
-        return stats;
-    }
-    let refreshed = random_seed().and_then(|seed| refresh(&store, seed, &Delayed));
+    let wanted = IndexOptions::of(index).recalibrate;
+    let refreshed = random_seed().and_then(|seed| refresh(&store, wanted, seed, &Delayed));
     if refreshed.map_err(|e| in_index(index, e)).or_raise() {
         // SAFETY: an open relation has a name.
         let name = unsafe { pgrx::PgRelation::from_pg(index) }.name().to_owned();
