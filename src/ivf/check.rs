@@ -3,12 +3,12 @@
 use serde::Serialize;
 
 use super::directory::{Directory, read_meta};
-use super::insert::expect_owned;
+use super::insert::{expect_owned, summaries};
 use super::walk;
 use crate::error::{Error, Result};
 use crate::page::codes::{BLOCK, BlockRef};
 use crate::page::meta::META_BLOCK;
-use crate::page::{Key, NO_BLOCK, PAGE_SIZE, Page, PageKind, Store, Tid, lists, tape};
+use crate::page::{Key, NO_BLOCK, PAGE_SIZE, Page, PageKind, Store, Tid, lists, summary, tape};
 use crate::quant::padded_dims;
 
 /// What the verifier counted.
@@ -128,6 +128,13 @@ impl<S: Store> Check<'_, S> {
             self.mark(block)?;
             self.store.read(block)?.expect_kind(block, PageKind::Lists)?;
         }
+        if meta.summaries_first != NO_BLOCK {
+            let pages = summary::pages(meta.lists, meta.columns.widths().len());
+            for block in (meta.summaries_first..).take(pages as usize) {
+                self.mark(block)?;
+                self.store.read(block)?.expect_kind(block, PageKind::Summaries)?;
+            }
+        }
         self.report.lists = meta.lists;
         Ok(directory)
     }
@@ -149,6 +156,7 @@ impl<S: Store> Check<'_, S> {
             insert_found |= block == state.insert;
             slots.clear();
             self.codes_page(directory, list, block, page, &mut slots)?;
+            self.summaries(directory, list, block, page)?;
             addresses.forget();
             for &(reference, live) in &slots {
                 let tid = addresses.get(list, reference)?;
@@ -204,6 +212,25 @@ impl<S: Store> Check<'_, S> {
                 let more = view.more(i);
                 self.mark(more)?;
                 expect_owned(&*self.store.read(more)?, more, PageKind::CodesMore, list)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The list's summaries cover the rows of a page, which was read before: they are widened before a row is written.
+    fn summaries(&self, directory: &Directory, list: u32, block: u32, page: &Page) -> Result<()> {
+        let Some((place, at)) = directory.summaries_position(list) else { return Ok(()) };
+        let columns = directory.meta.columns.widths().len();
+        let all: Vec<_> = summaries(&*self.store.read(place)?, at).take(columns).collect();
+        let (layout, mut keys) = (&directory.codes, Vec::new());
+        for b in 0..layout.blocks() {
+            let view = layout.block(page, b);
+            for slot in walk::bits(view.live()) {
+                layout.keys(view, slot, &mut keys);
+                if !keys.iter().zip(&all).all(|(&key, summary)| summary.covers(key)) {
+                    let what = format_args!("a row of block {block} is not covered by its list's summaries");
+                    return Err(Error::corrupted(place, what));
+                }
             }
         }
         Ok(())

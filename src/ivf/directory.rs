@@ -4,7 +4,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::kernel;
 use crate::page::meta::META_BLOCK;
-use crate::page::{Meta, NO_BLOCK, PageKind, Store, codes, extended, lists, tape};
+use crate::page::{Meta, NO_BLOCK, PageKind, Store, codes, extended, lists, summary, tape};
 use crate::quant::{Codec, Rotation, padded_dims, round_to_byte};
 use crate::value::Metric;
 
@@ -216,6 +216,13 @@ impl Directory {
     pub fn state_position(&self, list: u32) -> (u32, usize) {
         let (page, index) = lists::position(list);
         (self.meta.lists_first + page, index)
+    }
+
+    /// The page of a list's summaries and where they begin on it, if the index has such.
+    pub fn summaries_position(&self, list: u32) -> Option<(u32, usize)> {
+        let first = Some(self.meta.summaries_first).filter(|&first| first != NO_BLOCK)?;
+        let (page, at) = summary::position(list, self.meta.columns.widths().len());
+        Some((first.saturating_add(page), at))
     }
 
     /// Rotates, scales and centres `vector` (already normalised for cosine) into `out`. Bits stay as they are: as

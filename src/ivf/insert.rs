@@ -1,6 +1,6 @@
 //! Adding one row: route, code, and put it into a free slot of its list.
 //!
-//! Steps, each one atomic change: make the list longer if its pages are full; give it an extended page if a
+//! Steps, each one atomic change: widen the list's summaries of filter columns; make the list longer if its pages are full; give it an extended page if a
 //! record needs one; write the row. A crash between them leaves empty pages that the list owns. Locks are
 //! taken in the order list state, codes, extended, new pages.
 
@@ -9,8 +9,9 @@ use super::directory::Directory;
 use super::walk::guard_circle;
 use crate::error::{Error, Kind, Result};
 use crate::page::codes::BLOCK;
+use crate::page::summary::SUMMARY_SIZE;
 use crate::page::tid::RecordRef;
-use crate::page::{Change, Key, NO_BLOCK, Page, PageHandle, PageKind, Store, TID_SIZE, Tid, lists};
+use crate::page::{Change, Key, NO_BLOCK, Page, PageHandle, PageKind, Store, Summary, TID_SIZE, Tid, lists};
 
 /// Inserts a row with its keys in the filter columns. False if it is not to be indexed (a zero vector under cosine).
 /// `code` is memory made for this directory.
@@ -28,6 +29,7 @@ pub fn insert<S: Store>(
     if !code.encode(directory, vector) {
         return Ok(false);
     }
+    widen_summaries(store, directory, code.list, keys)?;
     let (state_block, state_index) = directory.state_position(code.list);
     let state = {
         let page = store.read(state_block)?;
@@ -56,6 +58,36 @@ pub fn insert<S: Store>(
         })?;
     }
     Ok(true)
+}
+
+/// Makes the summaries of a list cover a row that is about to be written. A scan that reads them before has a snapshot that does
+/// not see the row.
+fn widen_summaries<S: Store>(store: &S, directory: &Directory, list: u32, keys: &[Key]) -> Result<()> {
+    let Some((block, at)) = directory.summaries_position(list) else { return Ok(()) };
+    let covered = {
+        let page = store.read(block)?;
+        page.expect_kind(block, PageKind::Summaries)?;
+        keys.iter().zip(summaries(&page, at)).all(|(&key, summary)| summary.covers(key))
+    };
+    if covered {
+        return Ok(());
+    }
+    store.change(|change| {
+        let handle = change.open(block)?;
+        change.page(handle).expect_kind(block, PageKind::Summaries)?;
+        let bytes = &mut change.page_mut(handle).content_mut()[at..];
+        for (bytes, &key) in bytes.chunks_exact_mut(SUMMARY_SIZE).zip(keys) {
+            let mut summary = Summary::read(bytes);
+            summary.add(key);
+            summary.write(bytes);
+        }
+        Ok(())
+    })
+}
+
+/// The summaries from a place of a page on.
+pub fn summaries(page: &Page, at: usize) -> impl Iterator<Item = Summary> {
+    page.content()[at..].chunks_exact(SUMMARY_SIZE).map(Summary::read)
 }
 
 enum Put {

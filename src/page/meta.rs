@@ -7,10 +7,12 @@ use crate::value::Metric;
 
 /// First four bytes of the contents of block 0.
 pub const MAGIC: u32 = 0x3146_5649;
-/// The newest format this code writes: that of an index over strings of bits, whose codes are the strings themselves.
-pub const VERSION: u16 = 3;
-/// The format of an index over vectors with filter columns. One without is of the oldest, which is the same but for
-/// them.
+/// The newest format this code writes: that of an index with filter columns, whose lists have summaries of them.
+pub const VERSION: u16 = 4;
+/// The format of an index over strings of bits without filter columns: its codes are the strings themselves.
+const BITS_VERSION: u16 = 3;
+/// The format of an index over vectors with filter columns and without summaries, as version 0.1.0 made it. One without
+/// columns is of the oldest, which is the same but for them.
 const COLUMNS_VERSION: u16 = 2;
 /// The oldest format this code reads.
 pub const MIN_VERSION: u16 = 1;
@@ -62,13 +64,16 @@ pub struct Meta {
     /// For each of [`LEVELS`], lists that [`TARGETS`] take on average; zero where it was not measured, as in
     /// every index of an earlier version.
     pub efforts: [[f32; TARGETS.len()]; LEVELS.len()],
+    /// First of the consecutive pages of the lists' summaries, or [`NO_BLOCK`] where there are none.
+    pub summaries_first: u32,
 }
 
 impl Meta {
     /// The format of the index.
     pub fn version(&self) -> u16 {
         match self.metric {
-            Metric::Hamming => VERSION,
+            _ if self.summaries_first != NO_BLOCK => VERSION,
+            Metric::Hamming => BITS_VERSION,
             _ if self.columns.is_empty() => MIN_VERSION,
             _ => COLUMNS_VERSION,
         }
@@ -102,6 +107,9 @@ impl Meta {
         for effort in self.efforts.as_flattened() {
             out.extend_from_slice(&effort.to_le_bytes());
         }
+        // Where earlier versions left zeros there are none.
+        let summaries = if self.summaries_first == NO_BLOCK { 0 } else { self.summaries_first };
+        out.extend_from_slice(&summaries.to_le_bytes());
         page.content_mut()[..out.len()].copy_from_slice(&out);
     }
 
@@ -124,15 +132,15 @@ impl Meta {
         }
         let [ready, metric, bits, columns, _, _] = at.take();
         let metric = Metric::from_number(metric)?;
-        match (metric == Metric::Hamming, version == VERSION) {
-            (true, false) => {
+        match (metric == Metric::Hamming, version) {
+            (true, MIN_VERSION..BITS_VERSION) => {
                 let message =
                     format!("the index over bit strings has format {version}, which is not read any more");
                 return Err(
                     Error::new(Kind::NotSupported, message).with_hint("Rebuild the index with REINDEX.")
                 );
             }
-            (false, true) => {
+            (false, BITS_VERSION) => {
                 return Err(Error::corrupted(
                     META_BLOCK,
                     "an index over vectors with the format of bit strings",
@@ -162,7 +170,17 @@ impl Meta {
                 .and_then(|widths| Columns::new(widths).ok())
                 .ok_or_else(|| Error::corrupted(META_BLOCK, "filter columns are not valid"))?,
             efforts: std::array::from_fn(|_| std::array::from_fn(|_| f32::from_le_bytes(at.take()))),
+            summaries_first: match u32::from_le_bytes(at.take()) {
+                0 => NO_BLOCK,
+                block => block,
+            },
         };
+        if (meta.summaries_first != NO_BLOCK) != (version == VERSION) {
+            return Err(Error::corrupted(
+                META_BLOCK,
+                "the format and the summaries of filter columns do not agree",
+            ));
+        }
         meta.validate()?;
         Ok(meta)
     }
@@ -184,6 +202,9 @@ impl Meta {
         if self.ready && (self.lists == 0 || self.directory_first == NO_BLOCK || self.lists_first == NO_BLOCK)
         {
             return wrong("a finished index without lists");
+        }
+        if self.summaries_first != NO_BLOCK && self.columns.is_empty() {
+            return wrong("summaries of filter columns that do not exist");
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ pub mod meta;
 #[allow(clippy::module_inception)]
 pub mod page;
 pub mod store;
+pub mod summary;
 pub mod tape;
 pub mod tid;
 
@@ -16,4 +17,5 @@ pub use columns::{Columns, Key};
 pub use meta::Meta;
 pub use page::{CONTENT_SIZE, NO_BLOCK, PAGE_SIZE, Page, PageKind};
 pub use store::{Change, MAX_CHANGE_PAGES, PageHandle, Store};
+pub use summary::Summary;
 pub use tid::{RecordRef, TID_SIZE, Tid};

@@ -39,6 +39,8 @@ pub enum PageKind {
     Extended = 6,
     /// The index-wide origin vector.
     Origin = 7,
+    /// What the keys of each list have in common.
+    Summaries = 8,
 }
 
 impl PageKind {
@@ -51,6 +53,7 @@ impl PageKind {
             5 => Self::CodesMore,
             6 => Self::Extended,
             7 => Self::Origin,
+            8 => Self::Summaries,
             _ => return None,
         })
     }

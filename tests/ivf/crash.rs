@@ -4,8 +4,8 @@ use vector_search::ivf::build::Options;
 use vector_search::ivf::code::RowCode;
 use vector_search::ivf::directory::Directory;
 use vector_search::ivf::{check, insert, vacuum};
-use vector_search::page::Tid;
 use vector_search::page::memory::MemoryStore;
+use vector_search::page::{Columns, Tid};
 use vector_search::value::Metric;
 
 use crate::world::*;
@@ -29,7 +29,8 @@ fn tids(store: &MemoryStore) -> Vec<Tid> {
 fn a_stopped_build_is_recognised() {
     let mut mixture = Mixture::new(16, 4, 0.5, 1);
     let rows = table(&mut mixture, 300);
-    let options = Options { lists: 3, ..options(16, Metric::L2) };
+    let columns = Columns::new(&[4, 8]).unwrap();
+    let options = Options { lists: 3, columns, ..options(16, Metric::L2) };
     let whole = MemoryStore::new();
     build_into(&whole, &rows, &options).unwrap();
     for stop in 0..whole.changes() {
@@ -43,19 +44,22 @@ fn a_stopped_build_is_recognised() {
 }
 
 /// Inserts rows one by one; each insert is stopped after each of its changes, checked, and done again.
-fn inserts(dims: usize, rows: u64) {
+fn inserts(dims: usize, rows: u64, widths: &[u8]) {
     let mut mixture = Mixture::new(dims, 3, 0.5, 2);
-    let world = World::build(table(&mut mixture, 60), &Options { lists: 2, ..options(dims, Metric::L2) });
+    let columns = Columns::new(widths).unwrap();
+    let options = Options { lists: 2, columns, ..options(dims, Metric::L2) };
+    let world = World::build(table(&mut mixture, 60), &options);
     let mut stopped = 0;
     for n in 100..100 + rows {
         let vector = mixture.draw();
         let before = tids(&world.store);
+        let keys = &keys(n)[..widths.len()];
         for stop in 0.. {
             let store = world.store.snapshot();
             store.stop_after(Some(stop));
             let directory = Directory::load(&store).unwrap();
-            if insert::insert(&store, &directory, &mut RowCode::new(&directory), tid(n), &vector, &[]).is_ok()
-            {
+            let mut code = RowCode::new(&directory);
+            if insert::insert(&store, &directory, &mut code, tid(n), &vector, keys).is_ok() {
                 break;
             }
             stopped += 1;
@@ -66,8 +70,8 @@ fn inserts(dims: usize, rows: u64) {
             store.stop_after(None);
             if after == before {
                 let directory = Directory::load(&store).unwrap();
-                insert::insert(&store, &directory, &mut RowCode::new(&directory), tid(n), &vector, &[])
-                    .unwrap();
+                let mut code = RowCode::new(&directory);
+                insert::insert(&store, &directory, &mut code, tid(n), &vector, keys).unwrap();
                 assert_eq!(tids(&store), with);
             }
         }
@@ -79,8 +83,9 @@ fn inserts(dims: usize, rows: u64) {
 
 #[test]
 fn a_stopped_insert_leaves_a_valid_index() {
-    inserts(48, 250);
-    inserts(2500, 40);
+    inserts(48, 250, &[]);
+    inserts(2500, 40, &[]);
+    inserts(48, 150, &[4, 8]);
 }
 
 #[test]

@@ -2,11 +2,14 @@
 
 use std::rc::Rc;
 
+use vector_search::error::Kind;
+use vector_search::ivf::check;
 use vector_search::ivf::directory::Directory;
 use vector_search::ivf::search::filter::{Accept, Condition, Filter};
 use vector_search::ivf::search::{Order, Search, Settings};
 use vector_search::page::memory::MemoryStore;
-use vector_search::page::{Columns, Key, Tid};
+use vector_search::page::meta::META_BLOCK;
+use vector_search::page::{Columns, Key, Meta, NO_BLOCK, Store, Tid};
 use vector_search::value::Metric;
 
 use crate::world::{self, DEFAULT, EXACT, Mixture, World, assert_same, keys, options, table};
@@ -195,7 +198,8 @@ fn columns_survive_the_way_to_disk() {
     let world = World::build(table(&mut mixture, 100), &with_columns(8, Metric::L2));
     let directory: Rc<Directory> = world.directory();
     assert_eq!(directory.meta.columns.widths(), [4, 8]);
-    assert_eq!(directory.meta.version(), 2);
+    assert_eq!(directory.meta.version(), 4);
+    assert!(directory.meta.summaries_first != NO_BLOCK);
     let plain = World::build(table(&mut mixture, 100), &options(8, Metric::L2));
     assert_eq!(plain.directory().meta.version(), 1);
     // As many wide columns as an index can have leave no room on a page.
@@ -205,4 +209,92 @@ fn columns_survive_the_way_to_disk() {
     };
     let error = vector_search::ivf::build::build_empty(&MemoryStore::new(), &many).unwrap_err();
     assert!(error.message.contains("too many"), "{error:?}");
+}
+
+/// The rows that a filter finds by an exhaustive scan, and how many lists that leaves out.
+fn found_and_skipped(world: &World, query: &[f32], filter: &Filter) -> (Vec<(Tid, f64)>, u64) {
+    let mut search = Search::new(world.directory(), EXACT);
+    search.start_filtered(EXACT, Some(query), filter.clone());
+    let mut heap = world.heap(query);
+    let found = std::iter::from_fn(|| search.next(&world.store, &mut heap).unwrap()).collect();
+    (found, search.stats().skipped)
+}
+
+#[test]
+fn lists_of_which_no_row_passes_are_not_read() {
+    let mut mixture = Mixture::new(16, 60, 0.7, 3);
+    let world = World::build(table(&mut mixture, 12_000), &with_columns(16, Metric::L2));
+    let lists = u64::from(world.directory().lists());
+    let one = |n| filter(&[(1, Accept::Within(keys(n)[1].unwrap(), keys(n)[1].unwrap()))]);
+    let query = mixture.draw();
+    for n in [5, 4000, 11_999] {
+        let (found, skipped) = found_and_skipped(&world, &query, &one(n));
+        assert_eq!(found.iter().map(|f| f.0).collect::<Vec<_>>(), [world::tid(n)]);
+        assert!(skipped > lists / 3, "{skipped} of {lists}");
+    }
+    // Beyond all keys: nothing is read.
+    let none = filter(&[(0, Accept::Within(256, u64::from(u32::MAX)))]);
+    assert_eq!(found_and_skipped(&world, &query, &none), (Vec::new(), lists));
+    // Rows that come later are found by the keys that were nobody's before, in the slots of rows that have gone too.
+    world.delete(|n| n % 3 == 0);
+    for n in (20_001..20_400).filter(|n: &u64| !n.is_multiple_of(11)) {
+        assert!(found_and_skipped(&world, &query, &one(n)).0.is_empty());
+        world.insert(n, mixture.draw());
+        assert_eq!(found_and_skipped(&world, &query, &one(n)).0[0].0, world::tid(n));
+    }
+    world.check();
+}
+
+#[test]
+fn an_index_without_summaries_is_read_and_written_as_before() {
+    let mut mixture = Mixture::new(16, 60, 0.7, 3);
+    let world = World::build(table(&mut mixture, 12_000), &with_columns(16, Metric::L2));
+    // As version 0.1.0 made it, but for some pages that nothing refers to.
+    let meta = Meta { summaries_first: NO_BLOCK, ..world.directory().meta.clone() };
+    assert_eq!(meta.version(), 2);
+    world
+        .store
+        .change(|change| {
+            let handle = change.open(META_BLOCK)?;
+            meta.write(change.page_mut(handle));
+            Ok(())
+        })
+        .unwrap();
+    (20_000..20_100).for_each(|n| world.insert(n, mixture.draw()));
+    assert!(world.check().unused_pages > 0);
+    let query = mixture.draw();
+    for filter in filters() {
+        let (found, skipped) = found_and_skipped(&world, &query, &filter);
+        assert_same(&found, &truth(&world, &query, &filter, usize::MAX), &format!("{filter:?}"));
+        assert_eq!(skipped, 0);
+    }
+}
+
+#[test]
+fn a_row_that_its_summaries_do_not_cover_is_damage() {
+    let mut mixture = Mixture::new(16, 5, 0.7, 3);
+    let world = World::build(table(&mut mixture, 500), &with_columns(16, Metric::L2));
+    world.check();
+    let block = world.directory().meta.summaries_first;
+    let damage = |at: usize, byte: u8| {
+        world
+            .store
+            .change(|change| {
+                let handle = change.open(block)?;
+                change.page_mut(handle).content_mut()[at] = byte;
+                Ok(())
+            })
+            .unwrap();
+    };
+    let checked = || check::check(&world.store, &mut |_| Ok(()), &|| Ok(()));
+    // A greatest key that is less; no rows without a key; a mark too few.
+    for at in [8, 24, 40] {
+        let before = world.store.read(block).unwrap().content()[at];
+        assert_ne!(before, 0);
+        damage(at, 0);
+        let error = checked().unwrap_err();
+        assert!(error.kind == Kind::Corrupted && error.message.contains("summaries"), "{at}: {error}");
+        damage(at, before);
+    }
+    checked().unwrap();
 }

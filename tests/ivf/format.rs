@@ -4,7 +4,8 @@ use half::f16;
 use vector_search::error::Kind;
 use vector_search::page::codes::Layout;
 use vector_search::page::meta::TARGETS;
-use vector_search::page::{Columns, Meta, Page, PageKind, RecordRef};
+use vector_search::page::summary::{SUMMARY_SIZE, Summary};
+use vector_search::page::{Columns, Meta, NO_BLOCK, Page, PageKind, RecordRef};
 use vector_search::value::Metric;
 
 fn meta(columns: Columns) -> Meta {
@@ -26,6 +27,7 @@ fn meta(columns: Columns) -> Meta {
         probes: std::array::from_fn(|i| 10 + i as u32),
         columns,
         efforts: std::array::from_fn(|level| std::array::from_fn(|i| (100 * level + i) as f32 + 0.5)),
+        summaries_first: NO_BLOCK,
     }
 }
 
@@ -69,13 +71,53 @@ fn meta_pages_are_as_documented() {
     page.content_mut()[efforts..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
     assert!(Meta::read(&page).is_err(), "no number of lists");
     meta(Columns::default()).write(&mut page);
+    page.content_mut()[4] = 5;
+    assert!(Meta::read(&page).unwrap_err().message.contains("format 5"));
     page.content_mut()[4] = 4;
-    assert!(Meta::read(&page).unwrap_err().message.contains("format 4"));
+    assert!(Meta::read(&page).is_err(), "the format of summaries without any");
     page.content_mut()[4] = 3;
     assert!(Meta::read(&page).is_err(), "the format of strings of bits for vectors");
     page.content_mut()[4] = 2;
     page.content_mut()[9] = 32;
     assert!(Meta::read(&page).is_err(), "more columns than there can be");
+}
+
+#[test]
+fn indexes_with_summaries_have_a_format_of_their_own() {
+    for metric in [Metric::Cosine, Metric::Hamming] {
+        let columns = Columns::new(&[4, 8, 4]).unwrap();
+        let meta = Meta { metric, summaries_first: 0x0102_0304, ..meta(columns) };
+        let mut page = Page::zeroed();
+        meta.write(&mut page);
+        let mut expected = meta_bytes(4, &[4, 8, 4]);
+        expected[7] = metric as u8;
+        expected.extend([4, 3, 2, 1]);
+        assert_eq!(page.bytes()[24..][..expected.len()], expected);
+        assert_eq!(Meta::read(&page).unwrap(), meta);
+        page.content_mut()[4] = 3;
+        assert!(Meta::read(&page).is_err(), "summaries in a format that has none");
+    }
+}
+
+#[test]
+fn summaries_are_as_documented() {
+    let mut summary = Summary::default();
+    summary.add(Some(0x0102));
+    summary.add(Some(0x0201));
+    summary.add(None);
+    let mut bytes = [0; SUMMARY_SIZE];
+    summary.write(&mut bytes);
+    let mut head = vec![0; 32];
+    head[..2].copy_from_slice(&[0x02, 0x01]);
+    head[8..10].copy_from_slice(&[0x01, 0x02]);
+    head[16..18].copy_from_slice(&[0x03, 0x03]);
+    head[24] = 1;
+    assert_eq!(bytes[..32], head);
+    // The highest nine bits of 0x0102 and 0x0201 times 0x9e3779b97f4a7c15.
+    for (i, word) in bytes[32..].as_chunks::<8>().0.iter().enumerate() {
+        let of = |number: usize| if number / 64 == i { 1u64 << (number % 64) } else { 0 };
+        assert_eq!(u64::from_le_bytes(*word), of(231) | of(26));
+    }
 }
 
 #[test]

@@ -178,6 +178,7 @@ fn unbuilt(options: &Options) -> Result<Meta> {
         probes: [0; TARGETS.len()],
         columns: options.columns,
         efforts: [[0.0; TARGETS.len()]; LEVELS.len()],
+        summaries_first: NO_BLOCK,
     })
 }
 

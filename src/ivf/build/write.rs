@@ -1,4 +1,4 @@
-//! Writing a built index: meta, origin, directory, list states, then list by list its codes and its
+//! Writing a built index: meta, origin, directory, list states, summaries of filter columns, then list by list its codes and its
 //! extended records, every page once and in order of blocks.
 
 use super::model::Model;
@@ -9,8 +9,9 @@ use crate::ivf::code::write_code;
 use crate::ivf::directory::{Directory, Entry, entry_size};
 use crate::page::lists::{self, LISTS_PER_PAGE, ListState};
 use crate::page::meta::{LEVELS, META_BLOCK, TARGETS};
+use crate::page::summary::{self, SUMMARY_SIZE};
 use crate::page::tid::RecordRef;
-use crate::page::{MAX_CHANGE_PAGES, Meta, NO_BLOCK, Page, PageKind, Store, codes::BLOCK, tape};
+use crate::page::{MAX_CHANGE_PAGES, Meta, NO_BLOCK, Page, PageKind, Store, Summary, codes::BLOCK, tape};
 
 /// Writes block 0 as that of an unfinished build.
 pub fn reserve_meta<S: Store>(store: &S, options: &Options) -> Result<()> {
@@ -32,6 +33,7 @@ pub fn reserve_meta<S: Store>(store: &S, options: &Options) -> Result<()> {
         probes: [0; TARGETS.len()],
         columns: options.columns,
         efforts: [[0.0; TARGETS.len()]; LEVELS.len()],
+        summaries_first: NO_BLOCK,
     };
     store.change(|change| {
         let (block, handle) = change.extend()?;
@@ -116,6 +118,12 @@ pub fn index<S: Store>(
     block = block.checked_add(tape::pages(size)).ok_or_else(too_large)?;
     meta.lists_first = block;
     block = block.checked_add((count as u32).div_ceil(LISTS_PER_PAGE)).ok_or_else(too_large)?;
+    let columns = meta.columns.widths().len();
+    let summary_pages = if columns == 0 { 0 } else { summary::pages(count as u32, columns) };
+    if columns > 0 {
+        meta.summaries_first = block;
+        block = block.checked_add(summary_pages).ok_or_else(too_large)?;
+    }
     let plans = plan(directory, &mut model.entries, &runs, block)?;
     meta.built_rows = (0..count).map(|l| u64::from(runs.count(l))).sum();
 
@@ -132,10 +140,31 @@ pub fn index<S: Store>(
         states.iter().enumerate().for_each(|(i, plan)| lists::write(&mut page, i, &plan.state));
         pages.push(page)?;
     }
+    for _ in 0..summary_pages {
+        pages.push(summaries_page())?;
+    }
     progress.total(meta.built_rows);
     let mut done = 0;
+    let mut summaries = vec![Summary::default(); columns];
+    let mut open = summaries_page();
     for (list, plan) in plans.iter().enumerate() {
-        write_codes(directory, list, plan, &runs, spool, &mut pages)?;
+        summaries.fill(Summary::default());
+        write_codes(directory, list, plan, &runs, spool, (&mut pages, &mut summaries))?;
+        if columns > 0 {
+            let (page, at) = summary::position(list as u32, columns);
+            let places = open.content_mut()[at..].chunks_exact_mut(SUMMARY_SIZE);
+            places.zip(&summaries).for_each(|(place, summary)| summary.write(place));
+            if list + 1 == count || summary::position(list as u32 + 1, columns).0 != page {
+                // The page has its place already, before the lists.
+                pages.flush()?;
+                let full = std::mem::replace(&mut open, summaries_page());
+                pages.store.change(|change| {
+                    let handle = change.open(meta.summaries_first + page)?;
+                    *change.page_mut(handle) = full;
+                    Ok(())
+                })?;
+            }
+        }
         write_extended(directory, list, plan, &runs, spool, &mut pages)?;
         done += u64::from(runs.count(list));
         progress.done(done);
@@ -143,6 +172,12 @@ pub fn index<S: Store>(
     }
     pages.flush()?;
     Ok(meta)
+}
+
+fn summaries_page() -> Page {
+    let mut page = Page::zeroed();
+    page.init(PageKind::Summaries, 0);
+    page
 }
 
 struct Plan {
@@ -188,7 +223,7 @@ fn write_codes<S: Store>(
     plan: &Plan,
     runs: &Sorted,
     spool: &mut dyn Spool,
-    pages: &mut Pages<'_, S>,
+    (pages, summaries): (&mut Pages<'_, S>, &mut [Summary]),
 ) -> Result<()> {
     let layout = &directory.codes;
     let per_page = layout.rows();
@@ -218,6 +253,7 @@ fn write_codes<S: Store>(
         block.put(slot, coded.add, coded.rescale, reference);
         directory.meta.columns.read_row(coded.keys, &mut keys);
         layout.put_keys(&mut block, slot, &keys);
+        summaries.iter_mut().zip(&keys).for_each(|(summary, &key)| summary.add(key));
         write_code(directory, block.codes(), 0, slot, coded.signs);
         for (i, page) in more.iter_mut().enumerate() {
             let (group, _) = layout.more_groups(i);

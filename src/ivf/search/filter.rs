@@ -1,10 +1,13 @@
 //! Conditions on the filter columns, tested for the 32 rows of a block at once.
 
 use crate::kernel;
+use crate::page::Summary;
 use crate::page::codes::{BLOCK, BlockRef, Layout};
 
 /// Up to so many wanted keys each is compared with all 32; more are searched for.
 const COMPARED: usize = 16;
+/// Up to so many are looked for in a list's summary; of more it is asked whether it has any between the first and the last.
+const LOOKED_UP: usize = 64;
 
 /// Which keys of a column fit. NULL fits nothing but [`Accept::Null`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +24,25 @@ pub enum Accept {
     NotNull,
     /// None.
     Null,
+}
+
+impl Accept {
+    /// Whether a list may have rows that fit.
+    fn may_fit(&self, summary: &Summary) -> bool {
+        match self {
+            Self::Null => summary.has_nulls(),
+            Self::NotNull => summary.has_keys(),
+            Self::Within(low, high) if low == high => summary.may_have(*low),
+            Self::Within(low, high) => summary.may_have_within(*low, *high),
+            Self::OneOf(keys) if keys.len() <= LOOKED_UP => keys.iter().any(|&key| summary.may_have(key)),
+            Self::OneOf(keys) => match (keys.first(), keys.last()) {
+                (Some(&low), Some(&high)) => summary.may_have_within(low, high),
+                _ => false,
+            },
+            Self::AllBits(bits) => summary.has_keys() && summary.union() & bits == *bits,
+            Self::AnyBits(bits) => summary.union() & bits != 0,
+        }
+    }
 }
 
 /// What a row must have in one column.
@@ -53,6 +75,13 @@ impl Filter {
             Accept::AnyBits(bits) => *bits == 0,
             Accept::AllBits(_) | Accept::NotNull | Accept::Null => false,
         })
+    }
+
+    /// Whether a list with such summaries, one for each column, may have rows that pass.
+    pub fn may_pass(&self, summaries: &[Summary]) -> bool {
+        self.conditions
+            .iter()
+            .all(|c| summaries.get(c.column).is_none_or(|summary| c.accept.may_fit(summary)))
     }
 
     /// The slots of `live` whose rows pass.

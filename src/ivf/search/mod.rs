@@ -29,8 +29,9 @@ pub use self::route::{Router, bring_nearest_forward};
 pub use self::scan::{Candidate, Scanner, Sink, Stats};
 use super::code::to_point;
 use super::directory::Directory;
+use super::insert::summaries;
 use crate::error::{Error, Result};
-use crate::page::{NO_BLOCK, Store, Tid};
+use crate::page::{NO_BLOCK, PageKind, Store, Tid};
 use crate::quant::QueryCode;
 use crate::value::Metric;
 
@@ -104,6 +105,8 @@ pub struct Search {
     /// The lists that the round at hand reads in any case, best first.
     planned: Vec<u32>,
     scanner: Scanner,
+    /// The lists of which no row passes the filter, once that is known.
+    barren: Option<Vec<bool>>,
     pool: Pool,
     ready: BinaryHeap<Ready>,
     everything: Option<Everything>,
@@ -140,6 +143,32 @@ fn first_window(settings: &Settings) -> u64 {
     window.max(LEAST_WINDOW)
 }
 
+/// Of each list, whether its summaries exclude that one of its rows passes; nothing where there is no filter, or no summary.
+/// Read once for a scan: rows that come later are none that it sees.
+fn barren_lists<S: Store>(store: &S, directory: &Directory, filter: &Filter) -> Result<Vec<bool>> {
+    if filter.is_empty() {
+        return Ok(Vec::new());
+    }
+    let columns = directory.meta.columns.widths().len();
+    let mut barren = Vec::new();
+    let mut of_list = Vec::new();
+    while let Some((block, _)) = directory.summaries_position(barren.len() as u32)
+        && barren.len() < directory.lists() as usize
+    {
+        let page = store.read(block)?;
+        page.expect_kind(block, PageKind::Summaries)?;
+        while let Some((next, at)) = directory.summaries_position(barren.len() as u32)
+            && next == block
+            && barren.len() < directory.lists() as usize
+        {
+            of_list.clear();
+            of_list.extend(summaries(&page, at).take(columns));
+            barren.push(!filter.may_pass(&of_list));
+        }
+    }
+    Ok(barren)
+}
+
 #[derive(Clone, Copy)]
 struct Round {
     number: u32,
@@ -163,6 +192,7 @@ impl Search {
             router: Router::default(),
             planned: Vec::new(),
             scanner: Scanner::default(),
+            barren: None,
             pool: Pool::default(),
             ready: BinaryHeap::new(),
             everything: None,
@@ -193,6 +223,7 @@ impl Search {
         self.settings = settings;
         self.ceiling = self.key_of_ceiling(settings.ceiling);
         self.scanner.filter = filter;
+        self.barren = None;
         self.ready.clear();
         self.pool.clear();
         self.nearest.start(usize::try_from(settings.limit.unwrap_or(0)).unwrap_or(usize::MAX));
@@ -395,10 +426,18 @@ impl Search {
         let (mut passing, mut before) = (Passing::default(), self.scanner.stats);
         let directory = Rc::clone(&self.directory);
         let all = directory.lists();
+        if self.barren.is_none() {
+            self.barren = Some(barren_lists(store, &directory, &self.scanner.filter)?);
+        }
+        let barren = self.barren.as_deref().unwrap_or_default();
+        let is_barren = |list: u32| barren.get(list as usize).copied().unwrap_or_default();
+        let average = directory.meta.built_rows as f64 / f64::from(all);
         let lists = |rows, loss: f64| effort::lists(&directory, 1.0 - (1.0 - target) * loss as f32, rows);
         let announce = |list| {
-            let (head, pages) = directory.head(list);
-            store.prefetch(head, pages);
+            if !is_barren(list) {
+                let (head, pages) = directory.head(list);
+                store.prefetch(head, pages);
+            }
             list
         };
         self.planned.clear();
@@ -409,13 +448,24 @@ impl Search {
         // or far rows would leave before nearer ones of the next list.
         while probed < round.probes || (self.settings.order != Order::Off && !self.pool.is_full()) {
             let Some(list) = planned.next().or_else(|| self.router.next_list().map(announce)) else { break };
-            let after = planned.clone().next().or_else(|| self.router.peek());
-            self.scanner.after = after.map(|next| directory.head(next).0);
-            let terms = || self.router.terms(&self.directory, list, &self.rotated);
-            self.scanner.list(store, &self.directory, &self.query, (list, &terms, width), &mut self.pool)?;
+            if is_barren(list) {
+                self.scanner.stats.skipped += 1;
+                passing.skip(average);
+            } else {
+                let after = planned.clone().find(|&list| !is_barren(list)).or_else(|| self.router.peek());
+                self.scanner.after = after.map(|next| directory.head(next).0);
+                let terms = || self.router.terms(&self.directory, list, &self.rotated);
+                self.scanner.list(
+                    store,
+                    &self.directory,
+                    &self.query,
+                    (list, &terms, width),
+                    &mut self.pool,
+                )?;
+                passing.add(before, self.scanner.stats);
+            }
             probed += 1;
             if filtered {
-                passing.add(before, self.scanner.stats);
                 if probed >= round.probes && !passing.is_enough(round.window, (self.dither, all), &lists) {
                     round.probes = probed + 1;
                 }

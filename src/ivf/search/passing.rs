@@ -37,6 +37,12 @@ impl Passing {
         }
     }
 
+    /// Counts a list that was not read, for none of its rows passes: about so many.
+    pub fn skip(&mut self, rows: f64) {
+        self.lists += 1.0;
+        self.rows += rows;
+    }
+
     /// How evenly passing rows lie in the lists: the share of rows that pass, by that where rows pass.
     fn evenness(&self) -> f64 {
         let share = self.passed / self.rows;

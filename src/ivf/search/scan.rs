@@ -37,6 +37,8 @@ pub trait Sink {
 pub struct Stats {
     /// Lists read (again in every round).
     pub lists: u64,
+    /// Lists left out, for by their summaries no row passes.
+    pub skipped: u64,
     /// One-bit codes compared.
     pub codes: u64,
     /// Rows that the filter columns excluded before.

@@ -80,7 +80,7 @@ fn ivf_index_info(index: pg_sys::Oid) -> JsonB {
 fn ivf_last_scan() -> JsonB {
     let stats = stats::get();
     JsonB(serde_json::json!({
-        "lists": stats.lists, "codes": stats.codes, "excluded": stats.excluded, "refined": stats.extended, "heap_rows": stats.rows,
+        "lists": stats.lists, "skipped": stats.skipped, "codes": stats.codes, "excluded": stats.excluded, "refined": stats.extended, "heap_rows": stats.rows,
     }))
 }
 

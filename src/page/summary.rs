@@ -1,0 +1,170 @@
+//! What the keys of a list's rows have in common, for each filter column: lists of which no row can pass are not read.
+//!
+//! A summary covers every row that is in its list, or has been: an insert widens it before it writes its row, and nothing but a
+//! new build makes it narrower. On disk, in 96 bytes: the least and the largest key, the union of the keys' bits, whether
+//! there are rows without a key, 512 marks. The summaries of a list lie side by side, and never across two pages.
+
+use super::columns::Key;
+use super::page::CONTENT_SIZE;
+
+/// Bytes of a summary.
+pub const SUMMARY_SIZE: usize = 96;
+const WORDS: usize = 8;
+
+/// Of one list and column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    least: u64,
+    largest: u64,
+    union: u64,
+    nulls: bool,
+    /// A key has its mark by a hash: where that is missing, so is the key (a Bloom filter of one hash: with more, the
+    /// marks of some hundred different keys would be full).
+    marks: [u64; WORDS],
+}
+
+/// Of no rows.
+impl Default for Summary {
+    fn default() -> Self {
+        Self { least: u64::MAX, largest: 0, union: 0, nulls: false, marks: [0; WORDS] }
+    }
+}
+
+/// The word and the bit of a key's mark: by the highest nine bits of its product with the golden ratio, which spreads keys
+/// that follow each other evenly (Knuth, volume 3, section 6.4).
+fn mark(key: u64) -> (usize, u64) {
+    let number = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 55;
+    ((number >> 6) as usize, 1 << (number & 63))
+}
+
+impl Summary {
+    /// Takes a row's key in.
+    pub fn add(&mut self, key: Key) {
+        let Some(key) = key else {
+            self.nulls = true;
+            return;
+        };
+        self.least = self.least.min(key);
+        self.largest = self.largest.max(key);
+        self.union |= key;
+        let (word, bit) = mark(key);
+        self.marks[word] |= bit;
+    }
+
+    /// Whether it says of such a row that it may be there.
+    pub fn covers(&self, key: Key) -> bool {
+        key.map_or(self.nulls, |key| self.may_have(key) && self.union & key == key)
+    }
+
+    /// Whether there may be a row with this key.
+    pub fn may_have(&self, key: u64) -> bool {
+        let (word, bit) = mark(key);
+        self.may_have_within(key, key) && self.marks[word] & bit != 0
+    }
+
+    /// Whether there may be a row with a key from `low` to `high`.
+    pub fn may_have_within(&self, low: u64, high: u64) -> bool {
+        self.least.max(low) <= self.largest.min(high)
+    }
+
+    /// Whether there may be a row with a key.
+    pub fn has_keys(&self) -> bool {
+        self.least <= self.largest
+    }
+
+    /// Whether there may be a row without.
+    pub fn has_nulls(&self) -> bool {
+        self.nulls
+    }
+
+    /// All bits of all keys.
+    pub fn union(&self) -> u64 {
+        self.union
+    }
+
+    /// Reads [`SUMMARY_SIZE`] bytes.
+    pub fn read(bytes: &[u8]) -> Self {
+        let words = bytes.as_chunks::<8>().0;
+        let word = |i: usize| words.get(i).map_or(0, |w| u64::from_le_bytes(*w));
+        Self {
+            least: word(0),
+            largest: word(1),
+            union: word(2),
+            nulls: word(3) != 0,
+            marks: std::array::from_fn(|i| word(4 + i)),
+        }
+    }
+
+    /// Writes as many.
+    pub fn write(&self, out: &mut [u8]) {
+        let head = [self.least, self.largest, self.union, u64::from(self.nulls)];
+        for (to, word) in out.as_chunks_mut::<8>().0.iter_mut().zip(head.iter().chain(&self.marks)) {
+            *to = word.to_le_bytes();
+        }
+    }
+}
+
+/// Lists whose summaries a page holds, where there are so many columns (31 at most).
+fn lists_per_page(columns: usize) -> usize {
+    CONTENT_SIZE / (SUMMARY_SIZE * columns.max(1))
+}
+
+/// Pages of the summaries of so many lists.
+pub fn pages(lists: u32, columns: usize) -> u32 {
+    lists.div_ceil(lists_per_page(columns) as u32)
+}
+
+/// The page (relative to the first) of a list's summaries, and where on it they begin.
+pub fn position(list: u32, columns: usize) -> (u32, usize) {
+    let (list, per_page) = (list as usize, lists_per_page(columns));
+    ((list / per_page) as u32, list % per_page * SUMMARY_SIZE * columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_added_is_covered_and_little_else() {
+        let mut summary = Summary::default();
+        assert!(
+            !summary.has_keys() && !summary.has_nulls() && !summary.covers(None) && !summary.covers(Some(0))
+        );
+        assert!(!summary.may_have_within(0, u64::MAX));
+        let keys: Vec<u64> = (0..100).map(|i| 1000 + 2 * i).collect();
+        for &key in &keys {
+            assert!(!summary.covers(Some(key)), "greater than all before");
+            summary.add(Some(key));
+            assert!(summary.covers(Some(key)));
+        }
+        assert!(!summary.covers(None));
+        summary.add(None);
+        assert!(summary.covers(None));
+        assert!(keys.iter().all(|&key| summary.covers(Some(key))));
+        assert!(summary.may_have_within(0, 1000) && summary.may_have_within(1198, u64::MAX));
+        assert!(!summary.may_have_within(0, 999) && !summary.may_have_within(1199, u64::MAX));
+        assert!(!summary.may_have_within(1100, 1050), "nothing is between");
+        let wrong = (0..99).filter(|i| summary.may_have(1001 + 2 * i)).count();
+        assert!(wrong < 40, "{wrong} of 99 that were never added");
+        let mut bytes = [0; SUMMARY_SIZE];
+        summary.write(&mut bytes);
+        assert_eq!(Summary::read(&bytes), summary);
+        let mut extremes = Summary::default();
+        [0, u64::MAX].iter().for_each(|&key| extremes.add(Some(key)));
+        assert!(extremes.covers(Some(0)) && extremes.covers(Some(u64::MAX)));
+    }
+
+    #[test]
+    fn summaries_never_lie_across_pages() {
+        for columns in 1..=31 {
+            let per_page = lists_per_page(columns) as u32;
+            assert!(per_page > 0);
+            for list in [0, per_page - 1, per_page, 2 * per_page + 1] {
+                let (page, at) = position(list, columns);
+                assert_eq!(page, list / per_page);
+                assert!(at + SUMMARY_SIZE * columns <= CONTENT_SIZE);
+                assert!(page < pages(list + 1, columns));
+            }
+        }
+    }
+}
