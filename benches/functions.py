@@ -35,7 +35,7 @@ CALLS = {
 # that takes more is not, since what it does with one value must not be predictable from the time before.
 REPEATED, REPEATED_NS = 16, 400
 # Of several rounds the least counts: whatever else the machine does only adds.
-ROUNDS, ROUND_SECONDS = 9, 0.03
+ROUNDS, ROUND_SECONDS = 30, 0.01
 
 
 def busy(connection: psycopg.Connection) -> float:
