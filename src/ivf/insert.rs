@@ -78,7 +78,7 @@ fn widen_summaries<S: Store>(store: &S, directory: &Directory, list: u32, keys: 
         let bytes = &mut change.page_mut(handle).content_mut()[at..];
         for (bytes, &key) in bytes.chunks_exact_mut(SUMMARY_SIZE).zip(keys) {
             let mut summary = Summary::read(bytes);
-            summary.add(key);
+            summary.widen(key);
             summary.write(bytes);
         }
         Ok(())

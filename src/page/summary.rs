@@ -10,6 +10,10 @@ use super::page::CONTENT_SIZE;
 /// Bytes of a summary.
 pub const SUMMARY_SIZE: usize = 96;
 const WORDS: usize = 8;
+/// What share of the keys' range an insert adds beyond its key.
+const ROOM: u64 = 8;
+/// Where more keys than these have their marks already, an insert sets all: they would say little of others.
+const MOST_MARKS: u32 = 256;
 
 /// Of one list and column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +53,26 @@ impl Summary {
         self.union |= key;
         let (word, bit) = mark(key);
         self.marks[word] |= bit;
+    }
+
+    /// Takes in the key of a row that is inserted, with room for more of its kind: otherwise keys that only grow (dates, numbers
+    /// in sequence) would change a summary with each row.
+    pub fn widen(&mut self, key: Key) {
+        if self.covers(key) {
+            return;
+        }
+        if let (Some(key), true) = (key, self.has_keys()) {
+            let room = (self.largest - self.least) / ROOM;
+            if key > self.largest {
+                self.largest = key.saturating_add(room);
+            } else if key < self.least {
+                self.least = key.saturating_sub(room);
+            }
+            if self.marks.iter().map(|word| word.count_ones()).sum::<u32>() > MOST_MARKS {
+                self.marks = [u64::MAX; WORDS];
+            }
+        }
+        self.add(key);
     }
 
     /// Whether it says of such a row that it may be there.
@@ -152,6 +176,26 @@ mod tests {
         let mut extremes = Summary::default();
         [0, u64::MAX].iter().for_each(|&key| extremes.add(Some(key)));
         assert!(extremes.covers(Some(0)) && extremes.covers(Some(u64::MAX)));
+    }
+
+    #[test]
+    fn growing_keys_change_a_summary_now_and_then() {
+        let mut summary = Summary::default();
+        (0..250).for_each(|key| summary.add(Some(key)));
+        let mut changes = 0;
+        for key in (250..100_000).chain([u64::MAX, 0]) {
+            let before = summary;
+            summary.widen(Some(key));
+            assert!(summary.covers(Some(key)));
+            changes += u32::from(summary != before);
+        }
+        assert!(changes < 150, "{changes}");
+        assert!(!summary.covers(None));
+        summary.widen(None);
+        assert!(summary.covers(None) && summary.covers(Some(5)));
+        let mut empty = Summary::default();
+        empty.widen(Some(7));
+        assert!(empty.may_have_within(7, 7) && !empty.may_have_within(8, u64::MAX));
     }
 
     #[test]

@@ -77,11 +77,9 @@ impl Filter {
         })
     }
 
-    /// Whether a list with such summaries, one for each column, may have rows that pass.
-    pub fn may_pass(&self, summaries: &[Summary]) -> bool {
-        self.conditions
-            .iter()
-            .all(|c| summaries.get(c.column).is_none_or(|summary| c.accept.may_fit(summary)))
+    /// Whether a list may have rows that pass, by its summary of a column.
+    pub fn may_pass(&self, summary: impl Fn(usize) -> Summary) -> bool {
+        self.conditions.iter().all(|c| c.accept.may_fit(&summary(c.column)))
     }
 
     /// The slots of `live` whose rows pass.

@@ -29,9 +29,9 @@ pub use self::route::{Router, bring_nearest_forward};
 pub use self::scan::{Candidate, Scanner, Sink, Stats};
 use super::code::to_point;
 use super::directory::Directory;
-use super::insert::summaries;
 use crate::error::{Error, Result};
-use crate::page::{NO_BLOCK, PageKind, Store, Tid};
+use crate::page::summary::{self, SUMMARY_SIZE};
+use crate::page::{NO_BLOCK, PageKind, Store, Summary, Tid};
 use crate::quant::QueryCode;
 use crate::value::Metric;
 
@@ -144,28 +144,29 @@ fn first_window(settings: &Settings) -> u64 {
 }
 
 /// Of each list, whether its summaries exclude that one of its rows passes; nothing where there is no filter, or no summary.
-/// Read once for a scan: rows that come later are none that it sees.
+/// Read once for a scan: what other transactions insert later its snapshot does not see.
 fn barren_lists<S: Store>(store: &S, directory: &Directory, filter: &Filter) -> Result<Vec<bool>> {
-    if filter.is_empty() {
-        return Ok(Vec::new());
-    }
-    let columns = directory.meta.columns.widths().len();
+    let lists = directory.lists();
     let mut barren = Vec::new();
-    let mut of_list = Vec::new();
+    if filter.is_empty() || directory.summaries_position(0).is_none() {
+        return Ok(barren);
+    }
+    let pages = summary::pages(lists, directory.meta.columns.widths().len());
+    store.prefetch(directory.meta.summaries_first, pages);
     while let Some((block, _)) = directory.summaries_position(barren.len() as u32)
-        && barren.len() < directory.lists() as usize
+        && barren.len() < lists as usize
     {
         let page = store.read(block)?;
         page.expect_kind(block, PageKind::Summaries)?;
         while let Some((next, at)) = directory.summaries_position(barren.len() as u32)
             && next == block
-            && barren.len() < directory.lists() as usize
+            && barren.len() < lists as usize
         {
-            of_list.clear();
-            of_list.extend(summaries(&page, at).take(columns));
-            barren.push(!filter.may_pass(&of_list));
+            let summary = |column| Summary::read(&page.content()[at + column * SUMMARY_SIZE..]);
+            barren.push(!filter.may_pass(summary));
         }
     }
+    store.settle();
     Ok(barren)
 }
 
@@ -431,7 +432,6 @@ impl Search {
         }
         let barren = self.barren.as_deref().unwrap_or_default();
         let is_barren = |list: u32| barren.get(list as usize).copied().unwrap_or_default();
-        let average = directory.meta.built_rows as f64 / f64::from(all);
         let lists = |rows, loss: f64| effort::lists(&directory, 1.0 - (1.0 - target) * loss as f32, rows);
         let announce = |list| {
             if !is_barren(list) {
@@ -450,9 +450,9 @@ impl Search {
             let Some(list) = planned.next().or_else(|| self.router.next_list().map(announce)) else { break };
             if is_barren(list) {
                 self.scanner.stats.skipped += 1;
-                passing.skip(average);
+                passing.skip();
             } else {
-                let after = planned.clone().find(|&list| !is_barren(list)).or_else(|| self.router.peek());
+                let after = planned.clone().chain(self.router.peek()).find(|&list| !is_barren(list));
                 self.scanner.after = after.map(|next| directory.head(next).0);
                 let terms = || self.router.terms(&self.directory, list, &self.rotated);
                 self.scanner.list(

@@ -17,7 +17,10 @@ const FEW_WINDOWS: f64 = 20.0;
 /// What the lists read so far have shown.
 #[derive(Default)]
 pub struct Passing {
+    /// Lists, with those that were left out.
     lists: f64,
+    read: f64,
+    /// Rows of the lists read.
     rows: f64,
     passed: f64,
     /// Over passing rows, the sum of the shares of the others of their list that pass.
@@ -30,6 +33,7 @@ impl Passing {
         let passed = (after.codes - before.codes) as f64;
         let rows = passed + (after.excluded - before.excluded) as f64;
         self.lists += 1.0;
+        self.read += 1.0;
         self.rows += rows;
         self.passed += passed;
         if passed > 1.0 {
@@ -37,15 +41,19 @@ impl Passing {
         }
     }
 
-    /// Counts a list that was not read, for none of its rows passes: about so many.
-    pub fn skip(&mut self, rows: f64) {
+    /// Counts a list that was not read, for none of its rows passes.
+    pub fn skip(&mut self) {
         self.lists += 1.0;
-        self.rows += rows;
+    }
+
+    /// Rows of all lists: those that were left out hold about as many as the others.
+    fn all_rows(&self) -> f64 {
+        self.rows * self.lists / self.read
     }
 
     /// How evenly passing rows lie in the lists: the share of rows that pass, by that where rows pass.
     fn evenness(&self) -> f64 {
-        let share = self.passed / self.rows;
+        let share = self.passed / self.all_rows();
         share / share.max(self.company / self.passed)
     }
 
@@ -67,6 +75,47 @@ impl Passing {
             return false;
         }
         let even = self.evenness();
-        self.lists * even >= f64::from(whole(needed(window * self.rows / self.passed, even), dither))
+        self.lists * even >= f64::from(whole(needed(window * self.all_rows() / self.passed, even), dither))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is known when of twenty lists eighteen were left out or, where `read`, had no row that passes, and all rows
+    /// of two pass.
+    fn one_in_ten(read: bool) -> Passing {
+        let mut passing = Passing::default();
+        let mut stats = Stats::default();
+        for list in 0..20 {
+            let before = stats;
+            match list % 10 {
+                0 => stats.codes += 12_500,
+                _ if read => stats.excluded += 12_500,
+                _ => {
+                    passing.skip();
+                    continue;
+                }
+            }
+            passing.add(before, stats);
+        }
+        passing
+    }
+
+    #[test]
+    fn lists_left_out_count_as_those_without_a_row_that_passes() {
+        // One list for each twenty rows.
+        let needed = |rows: f64, _: f64| rows / 20.0;
+        for (window, enough) in [(2, true), (5, false), (10, false), (100, false)] {
+            for read in [true, false] {
+                let passing = one_in_ten(read);
+                assert!((passing.evenness() - 0.1).abs() < 1e-3, "{}", passing.evenness());
+                assert_eq!(passing.is_enough(window, (0.0, 80), &needed), enough, "{window} {read}");
+            }
+        }
+        let mut none = Passing::default();
+        none.skip();
+        assert!(!none.is_enough(10, (0.0, 80), &needed), "no row has passed");
     }
 }
