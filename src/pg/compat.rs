@@ -90,35 +90,17 @@ pub unsafe fn count_index_scan(scan: pg_sys::IndexScanDesc) {
     }
 }
 
-mod unguarded {
-    // pgrx saves the registers at each call of the server, so that an ERROR becomes a panic: a tenth of the time to visit a
-    // page. These raise none when they are given what they ask for (bufmgr.c, lwlock.c): nothing is allocated, and the
-    // errors are those of a number that is no buffer's, a mode that is none, a lock or a pin that is not held, and
-    // two hundred locks held at once.
-    unsafe extern "C-unwind" {
-        #[link_name = "LockBuffer"]
-        pub fn lock_buffer(buffer: pgrx::pg_sys::Buffer, mode: i32);
-        #[link_name = "UnlockReleaseBuffer"]
-        pub fn unlock_release_buffer(buffer: pgrx::pg_sys::Buffer);
-    }
-}
-
-/// `LockBuffer`.
-///
-/// # Safety
-/// The buffer is pinned and not locked by this backend; the mode is one of the two locks.
-pub unsafe fn lock_buffer(buffer: pg_sys::Buffer, mode: i32) {
-    // SAFETY: the caller vouches for both.
-    unsafe { unguarded::lock_buffer(buffer, mode) };
-}
-
-/// `UnlockReleaseBuffer`.
-///
-/// # Safety
-/// This backend has the buffer pinned and locked.
-pub unsafe fn unlock_release_buffer(buffer: pg_sys::Buffer) {
-    // SAFETY: the caller vouches for the buffer.
-    unsafe { unguarded::unlock_release_buffer(buffer) };
+// pgrx saves the registers at each call of the server, so that an ERROR becomes a panic: a tenth of the time to visit a
+// page. These raise none when they are given what they ask for (bufmgr.c, lwlock.c): nothing is allocated, and the errors
+// are those of a number that is no buffer's, a mode that is none, a lock or a pin that is not held, and two hundred locks
+// held at once.
+unsafe extern "C-unwind" {
+    /// `LockBuffer`, of a buffer that this backend has pinned and not locked, in one of the two modes.
+    #[link_name = "LockBuffer"]
+    pub fn lock_buffer(buffer: pg_sys::Buffer, mode: i32);
+    /// `UnlockReleaseBuffer`, of a buffer that this backend has pinned and locked.
+    #[link_name = "UnlockReleaseBuffer"]
+    pub fn unlock_release_buffer(buffer: pg_sys::Buffer);
 }
 
 /// Begins an index scan with so many keys.

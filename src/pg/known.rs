@@ -12,6 +12,7 @@ use std::cell::RefCell;
 
 use pgrx::pg_sys;
 
+use super::toast::{Pointer, pointer};
 use super::varlena::Vector;
 use crate::value::Metric;
 
@@ -19,12 +20,6 @@ use crate::value::Metric;
 const MOST: usize = 256;
 /// Scans that keep notes at once, the last ones: those of a partitioned table give their rows in turn.
 const MOST_SCANS: usize = 16;
-/// Bytes of a pointer to a value out of line: `VARHDRSZ_EXTERNAL` and `varatt_external` (varatt.h).
-const POINTER: usize = 18;
-
-/// What a row has in place of a value that is out of line.
-type Pointer = [u8; POINTER];
-
 /// The notes of one scan.
 struct Known {
     /// Whose they are; null if nobody's.
@@ -40,7 +35,7 @@ struct Known {
 impl Known {
     /// Whether its values are in the table that a pointer leads to, which it ends with.
     fn has_table(&self, pointer: &Pointer) -> bool {
-        const TABLE: usize = POINTER - size_of::<pg_sys::Oid>();
+        const TABLE: usize = size_of::<Pointer>() - size_of::<pg_sys::Oid>();
         self.pointers.first().is_some_and(|(p, _)| p[TABLE..] == pointer[TABLE..])
     }
 }
@@ -118,21 +113,6 @@ unsafe fn looked_up(pointer: &Pointer, query: pg_sys::Datum, metric: Metric) -> 
             same(known).then_some(*distance)
         })
     })
-}
-
-/// The pointer that a row has in place of a value, if the value is out of line.
-///
-/// # Safety
-/// The datum is a varlena.
-#[inline]
-unsafe fn pointer(datum: pg_sys::Datum) -> Option<Pointer> {
-    let start = datum.cast_mut_ptr::<pg_sys::varlena>();
-    // SAFETY: the caller vouches for the datum; one with the tag of a value on disk is as long as such a pointer.
-    unsafe {
-        let external = pgrx::varatt_is_1b_e(start)
-            && pgrx::vartag_external(start) == pg_sys::vartag_external::VARTAG_ONDISK as u8;
-        external.then(|| start.cast::<Pointer>().read_unaligned())
-    }
 }
 
 /// Floats as bytes, to be compared.

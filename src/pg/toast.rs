@@ -18,6 +18,28 @@ const HEADER: usize = 4;
 /// No value of a type that is indexed has more bytes.
 const LARGEST: usize = 1 << 16;
 
+/// Bytes of a pointer to a value out of line: `VARHDRSZ_EXTERNAL` and `varatt_external` (varatt.h).
+const POINTER: usize = TAGS + size_of::<pg_sys::varatt_external>();
+const TAGS: usize = 2;
+
+/// What a row has in place of a value that is out of line.
+pub type Pointer = [u8; POINTER];
+
+/// The pointer that a row has in place of a value, if the value is out of line.
+///
+/// # Safety
+/// The datum is a varlena.
+#[inline]
+pub unsafe fn pointer(datum: pg_sys::Datum) -> Option<Pointer> {
+    let start = datum.cast_mut_ptr::<pg_sys::varlena>();
+    // SAFETY: the caller vouches for the datum; one with the tag of a value on disk is as long as such a pointer.
+    unsafe {
+        let external = pgrx::varatt_is_1b_e(start)
+            && pgrx::vartag_external(start) == pg_sys::vartag_external::VARTAG_ONDISK as u8;
+        external.then(|| start.cast::<Pointer>().read_unaligned())
+    }
+}
+
 /// A reader of one table's values out of line.
 #[derive(Default)]
 pub struct Toast {
@@ -50,16 +72,13 @@ impl Toast {
         snapshot: pg_sys::Snapshot,
         context: pg_sys::MemoryContext,
     ) -> Option<pg_sys::Datum> {
-        // SAFETY: the caller vouches for the datum; a value with the tag of one on disk has such a pointer after its two
-        // bytes of header (varatt.h).
+        // SAFETY: the caller vouches for the datum; after its tags the pointer is what the server has there (varatt.h).
         unsafe {
-            let start = datum.cast_mut_ptr::<pg_sys::varlena>();
-            let external = pgrx::varatt_is_1b_e(start)
-                && pgrx::vartag_external(start) == pg_sys::vartag_external::VARTAG_ONDISK as u8;
-            if !external || self.foreign {
+            if self.foreign {
                 return None;
             }
-            let pointer = start.byte_add(2).cast::<pg_sys::varatt_external>().read_unaligned();
+            let pointer = pointer(datum)?;
+            let pointer = pointer[TAGS..].as_ptr().cast::<pg_sys::varatt_external>().read_unaligned();
             let size = (pointer.va_extinfo & pg_sys::VARLENA_EXTSIZE_MASK) as usize;
             let whole = usize::try_from(pointer.va_rawsize).ok()?;
             if size + HEADER != whole || whole > LARGEST {

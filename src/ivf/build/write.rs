@@ -1,5 +1,5 @@
-//! Writing a built index: meta, origin, directory, list states, summaries of filter columns, then list by list its codes and its
-//! extended records, every page once and in order of blocks.
+//! Writing a built index: meta, origin, directory, list states, summaries of filter columns, then list by list its codes
+//! and its extended records, every page in order of blocks, and once but for the summaries, which are known after their lists.
 
 use super::model::Model;
 use super::runs::{Record, Runs, Sorted};

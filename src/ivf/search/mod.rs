@@ -146,23 +146,20 @@ fn first_window(settings: &Settings) -> u64 {
 /// Of each list, whether its summaries exclude that one of its rows passes; nothing where there is no filter, or no summary.
 /// Read once for a scan: what other transactions insert later its snapshot does not see.
 fn barren_lists<S: Store>(store: &S, directory: &Directory, filter: &Filter) -> Result<Vec<bool>> {
-    let lists = directory.lists();
+    let (lists, columns) = (directory.lists(), directory.meta.columns.widths().len());
     let mut barren = Vec::new();
     if filter.is_empty() || directory.summaries_position(0).is_none() {
         return Ok(barren);
     }
-    let pages = summary::pages(lists, directory.meta.columns.widths().len());
-    store.prefetch(directory.meta.summaries_first, pages);
-    while let Some((block, _)) = directory.summaries_position(barren.len() as u32)
-        && barren.len() < lists as usize
+    store.prefetch(directory.meta.summaries_first, summary::pages(lists, columns));
+    while barren.len() < lists as usize
+        && let Some((block, _)) = directory.summaries_position(barren.len() as u32)
     {
         let page = store.read(block)?;
         page.expect_kind(block, PageKind::Summaries)?;
-        while let Some((next, at)) = directory.summaries_position(barren.len() as u32)
-            && next == block
-            && barren.len() < lists as usize
-        {
-            let summary = |column| Summary::read(&page.content()[at + column * SUMMARY_SIZE..]);
+        let left = lists as usize - barren.len();
+        for of_list in page.content().chunks_exact(SUMMARY_SIZE * columns).take(left) {
+            let summary = |column| Summary::read(&of_list[column * SUMMARY_SIZE..]);
             barren.push(!filter.may_pass(summary));
         }
     }
@@ -450,7 +447,6 @@ impl Search {
             let Some(list) = planned.next().or_else(|| self.router.next_list().map(announce)) else { break };
             if is_barren(list) {
                 self.scanner.stats.skipped += 1;
-                passing.skip();
             } else {
                 let after = planned.clone().chain(self.router.peek()).find(|&list| !is_barren(list));
                 self.scanner.after = after.map(|next| directory.head(next).0);
@@ -462,10 +458,14 @@ impl Search {
                     (list, &terms, width),
                     &mut self.pool,
                 )?;
-                passing.add(before, self.scanner.stats);
             }
             probed += 1;
             if filtered {
+                if is_barren(list) {
+                    passing.skip();
+                } else {
+                    passing.add(before, self.scanner.stats);
+                }
                 if probed >= round.probes && !passing.is_enough(round.window, (self.dither, all), &lists) {
                     round.probes = probed + 1;
                 }
