@@ -1,9 +1,9 @@
 """The step `types`: nanoseconds of the types' functions beside pgvector's."""
 
-import math
 import re
 import time
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import psycopg
@@ -34,8 +34,11 @@ CALLS = {
 # An expression that takes little is evaluated several times for each row, so that the executor's own work weighs less. One
 # that takes more is not, since what it does with one value must not be predictable from the time before.
 REPEATED, REPEATED_NS = 16, 400
-# Of several rounds the least counts: whatever else the machine does only adds.
-ROUNDS, ROUND_SECONDS = 30, 0.01
+# So many different rows: a processor soon knows by heart what a hundred short or sparse ones make it do. Of long ones, whose
+# every part takes the same, more would not stay in its caches.
+ROWS, LONG, LONG_ROWS = 1000, 768, 100
+# Of several short rounds, each of both in turn, the median counts: a machine's processors are now faster and now slower.
+ROUNDS, ROUND_SECONDS = 41, 0.01
 
 
 def busy(connection: psycopg.Connection) -> float:
@@ -53,35 +56,37 @@ def types(contender: Contender, data: datasets.Data) -> list[dict]:
     names = r"\b[tpvwaidnhksrbc]\b"
     out = []
     for dims in (3, 128, 768, 1536):
-        # Many rows, so that no branch is predicted from the row before; of the sparse ones a tenth is not zero.
+        # Of the sparse ones a tenth is not zero. The last of each is for the operands.
         random = np.random.default_rng(dims)
-        full = random.standard_normal((101, dims)).astype(np.float32)
-        thin = np.where(random.random((101, dims)) < 0.1, full, 0)
+        full, thin = (random.standard_normal((rows + 1, dims)).astype(np.float32)
+                      for rows in (LONG_ROWS if dims >= LONG else ROWS, ROWS))
+        thin = np.where(random.random(thin.shape) < 0.1, thin, 0)
         texts = [["[" + ",".join(map(str, row)) + "]" for row in rows] for rows in (full, thin)]
         texts.append(["[" + ",".join(map(str, row)) + "]" for row in (1000 * full).astype(int)])
         # The second operand is a constant.
-        operands = {"w": f"'{texts[0][100]}'::vector", "k": f"'{texts[0][100]}'::halfvec",
-                    "r": f"'{texts[1][100]}'::vector::sparsevec", "c": f"binary_quantize('{texts[0][100]}'::vector)"}
-        columns = {"t": "t", "p": "z::vector::sparsevec::text", "v": "t::vector", "a": "t::vector::real[]",
-                   "i": "x::vector::real[]::integer[]", "d": "t::vector::real[]::double precision[]",
-                   "n": "t::vector::real[]::numeric[]", "h": "t::halfvec", "s": "z::vector::sparsevec",
-                   "b": "binary_quantize(t::vector)"}
+        operands = {"w": f"'{texts[0][-1]}'::vector", "k": f"'{texts[0][-1]}'::halfvec",
+                    "r": f"'{texts[1][-1]}'::vector::sparsevec", "c": f"binary_quantize('{texts[0][-1]}'::vector)"}
+        # From which of the texts, and how.
+        columns = {"t": (0, "t"), "v": (0, "t::vector"), "a": (0, "t::vector::real[]"), "h": (0, "t::halfvec"),
+                   "d": (0, "t::vector::real[]::double precision[]"), "n": (0, "t::vector::real[]::numeric[]"),
+                   "b": (0, "binary_quantize(t::vector)"), "s": (1, "t::vector::sparsevec"),
+                   "p": (1, "t::vector::sparsevec::text"), "i": (2, "t::vector::real[]::integer[]")}
         for connection in connections.values():
-            for column, expression in columns.items():
+            for column, (source, expression) in columns.items():
                 connection.execute(f"DROP TABLE IF EXISTS types_{column}")
-                connection.execute(f"CREATE TEMP TABLE types_{column} AS SELECT {expression} AS {column} FROM (SELECT) o, "
-                                   "unnest('{}'::text[], '{}'::text[], '{}'::text[]) y (t, z, x)")
+                connection.execute(f"CREATE TEMP TABLE types_{column} AS SELECT {expression} AS {column} "
+                                   "FROM unnest('{}'::text[]) t")
                 # Texts are put together from TOAST, the same for both; all else is plain, if it fits into a page.
                 storage = "PLAIN" if column not in "tp" and (column != "n" or dims <= 128) and (
                     column != "d" or dims <= 768) else "EXTERNAL"
                 connection.execute(f"ALTER TABLE types_{column} ALTER {column} SET STORAGE {storage}")
-                connection.execute(f"INSERT INTO types_{column} SELECT {expression} FROM "
-                                   "unnest(%s::text[], %s::text[], %s::text[]) y (t, z, x)", [t[:100] for t in texts])
+                connection.execute(f"INSERT INTO types_{column} SELECT {expression} FROM unnest(%s::text[]) t",
+                                   [texts[source][:-1]])
 
         def seconds(schema: str, expression: str, column: str, times: int, repeats: int) -> float:
             # Rows below OFFSET are computed and not sent.
             sql = (f"SELECT {', '.join([expression] * times)} FROM generate_series(1, {repeats}), types_{column} "
-                   f"OFFSET {100 * repeats}")
+                   f"OFFSET {rows * repeats}")
             began = busy(connections[schema])
             connections[schema].execute(sql, prepare=False)
             return busy(connections[schema]) - began
@@ -89,22 +94,22 @@ def types(contender: Contender, data: datasets.Data) -> list[dict]:
         for name, call in CALLS.items():
             expression = call.format(dims=dims)
             column = next(n for n in re.findall(names, expression) if n in columns)
+            rows = len(texts[columns[column][0]]) - 1
             for operand, value in operands.items():
                 expression = re.sub(rf"\b{operand}\b", lambda _: value, expression)
             try:
-                once = min(seconds(schema, expression, column, 1, 2) for schema in connections for _ in range(2)) / 200
+                once = min(seconds(schema, expression, column, 1, 2) for schema in connections for _ in range(2)) / (2 * rows)
             except psycopg.errors.DataException:
                 # Three numbers of which none is not zero, and the like.
                 continue
             times = min(max(int(REPEATED_NS / 1e9 / once), 1), REPEATED)
-            repeats = min(max(int(ROUND_SECONDS / once / times / 100), 1), 2000)
-            least = {(schema, e): math.inf for schema in connections for e in (expression, column)}
+            repeats = min(max(int(ROUND_SECONDS / once / times / rows), 1), 2000)
+            taken = {schema: [] for schema in connections}
             for _ in range(ROUNDS):
-                for schema, e in least:
-                    least[schema, e] = min(least[schema, e], seconds(schema, e, column, times, repeats))
-            ns = {schema: 1e9 * (least[schema, expression] - least[schema, column]) / (100 * times * repeats)
-                  for schema in connections}
-            out.append({"call": name, "dims": dims} | {schema: max(t, 0.1) for schema, t in ns.items()})
+                for schema, rounds in taken.items():
+                    with_calls, without = (seconds(schema, e, column, times, repeats) for e in (expression, column))
+                    rounds.append(1e9 * (with_calls - without) / (rows * times * repeats))
+            out.append({"call": name, "dims": dims} | {schema: max(median(t), 0.1) for schema, t in taken.items()})
         slower = [f"{c['call']} {c['ours']:.1f} : {c['theirs']:.1f}" for c in out
                   if c["dims"] == dims and c["ours"] > c["theirs"]]
         print(f"  {dims} dimensions: slower than pgvector's: {', '.join(slower) or 'none'}", flush=True)

@@ -1,15 +1,15 @@
 //! Adding one row: route, code, and put it into a free slot of its list.
 //!
-//! Steps, each one atomic change: widen the list's summaries of filter columns; make the list longer if its pages are full; give it an extended page if a
-//! record needs one; write the row. A crash between them leaves empty pages that the list owns. Locks are
-//! taken in the order list state, codes, extended, new pages.
+//! Steps, each one atomic change: widen the list's summaries of filter columns if they do not cover the row; make the list
+//! longer if its pages are full; give it an extended page if a record needs one; write the row. A crash between them leaves
+//! empty pages that the list owns. Locks are taken in the order list state, codes, summaries, extended, new pages.
 
 use super::code::{RowCode, write_code};
 use super::directory::Directory;
 use super::walk::guard_circle;
 use crate::error::{Error, Kind, Result};
 use crate::page::codes::BLOCK;
-use crate::page::summary::SUMMARY_SIZE;
+use crate::page::summary::{SUMMARY_SIZE, set_watch, watch};
 use crate::page::tid::RecordRef;
 use crate::page::{Change, Key, NO_BLOCK, Page, PageHandle, PageKind, Store, Summary, TID_SIZE, Tid, lists};
 
@@ -29,7 +29,6 @@ pub fn insert<S: Store>(
     if !code.encode(directory, vector) {
         return Ok(false);
     }
-    widen_summaries(store, directory, code.list, keys)?;
     let (state_block, state_index) = directory.state_position(code.list);
     let state = {
         let page = store.read(state_block)?;
@@ -45,6 +44,7 @@ pub fn insert<S: Store>(
             Put::Full(next) if next != NO_BLOCK => block = next,
             Put::Full(_) => block = insertion.grow(block)?,
             Put::NoRecord => insertion.grow_extended()?,
+            Put::Uncovered => insertion.widen_summaries()?,
         }
         guard_circle(store, block, &mut steps)?;
     }
@@ -60,31 +60,6 @@ pub fn insert<S: Store>(
     Ok(true)
 }
 
-/// Makes the summaries of a list cover a row that is about to be written. A scan that reads them before has a snapshot that does
-/// not see the row.
-fn widen_summaries<S: Store>(store: &S, directory: &Directory, list: u32, keys: &[Key]) -> Result<()> {
-    let Some((block, at)) = directory.summaries_position(list) else { return Ok(()) };
-    let covered = {
-        let page = store.read(block)?;
-        page.expect_kind(block, PageKind::Summaries)?;
-        keys.iter().zip(summaries(&page, at)).all(|(&key, summary)| summary.covers(key))
-    };
-    if covered {
-        return Ok(());
-    }
-    store.change(|change| {
-        let handle = change.open(block)?;
-        change.page(handle).expect_kind(block, PageKind::Summaries)?;
-        let bytes = &mut change.page_mut(handle).content_mut()[at..];
-        for (bytes, &key) in bytes.chunks_exact_mut(SUMMARY_SIZE).zip(keys) {
-            let mut summary = Summary::read(bytes);
-            summary.widen(key);
-            summary.write(bytes);
-        }
-        Ok(())
-    })
-}
-
 /// The summaries from a place of a page on.
 pub fn summaries(page: &Page, at: usize) -> impl Iterator<Item = Summary> {
     page.content()[at..].chunks_exact(SUMMARY_SIZE).map(Summary::read)
@@ -96,6 +71,19 @@ enum Put {
     Full(u32),
     /// The slot is new and the extended page has no place for its record.
     NoRecord,
+    /// The list's summaries exclude the row.
+    Uncovered,
+}
+
+/// The list's summaries, locked.
+#[derive(Clone, Copy)]
+struct Watched {
+    handle: PageHandle,
+    /// Where they begin on their page.
+    at: usize,
+    watch: u32,
+    /// Whether they cover the row.
+    covered: bool,
 }
 
 struct Insertion<'a, S: Store> {
@@ -122,7 +110,12 @@ impl<S: Store> Insertion<'_, S> {
                 (free != 0).then_some((b, free))
             });
             let Some((index, free)) = free else { return Ok(Put::Full(page.next())) };
-            let view = layout.block(page, index);
+            // Locked until the row is written: a vacuum narrows them either before, or sees that a row has come.
+            let watched = self.open_summaries(change)?;
+            if watched.is_some_and(|watched| !watched.covered) {
+                return Ok(Put::Uncovered);
+            }
+            let view = layout.block(change.page(codes), index);
             // A slot that owns a record is taken first: it costs no new space.
             let reusable = free & view.owned();
             let slot = if reusable != 0 { reusable } else { free }.trailing_zeros() as usize;
@@ -138,6 +131,9 @@ impl<S: Store> Insertion<'_, S> {
                 write_code(self.directory, out, group, slot, &self.code.signs);
                 change.flush(handle)?;
             }
+            if let Some(Watched { handle, at, watch, .. }) = watched.filter(|watched| watched.watch > 0) {
+                set_watch(&mut change.page_mut(handle).content_mut()[at..], watch.saturating_add(1));
+            }
             if let Some(handle) = record {
                 self.write_record(change.page_mut(handle), reference);
             }
@@ -147,6 +143,32 @@ impl<S: Store> Insertion<'_, S> {
             block.put(slot, factors.add.to_bits(), factors.rescale.to_bits(), reference);
             layout.put_keys(&mut block, slot, self.keys);
             Ok(Put::Done)
+        })
+    }
+
+    /// Locks the summaries of the list, if there are any.
+    fn open_summaries(&self, change: &mut dyn Change) -> Result<Option<Watched>> {
+        let Some((block, at)) = self.directory.summaries_position(self.code.list) else { return Ok(None) };
+        let handle = change.open(block)?;
+        let page = change.page(handle);
+        page.expect_kind(block, PageKind::Summaries)?;
+        let covered = self.keys.iter().zip(summaries(page, at)).all(|(&key, summary)| summary.covers(key));
+        Ok(Some(Watched { handle, at, watch: watch(&page.content()[at..]), covered }))
+    }
+
+    /// Makes the summaries of the list cover the row. A scan that has read them before has a snapshot that does not see it.
+    fn widen_summaries(&self) -> Result<()> {
+        let Some((block, at)) = self.directory.summaries_position(self.code.list) else { return Ok(()) };
+        self.store.change(|change| {
+            let handle = change.open(block)?;
+            change.page(handle).expect_kind(block, PageKind::Summaries)?;
+            let bytes = &mut change.page_mut(handle).content_mut()[at..];
+            for (bytes, &key) in bytes.chunks_exact_mut(SUMMARY_SIZE).zip(self.keys) {
+                let mut summary = Summary::read(bytes);
+                summary.widen(key);
+                summary.write(bytes);
+            }
+            Ok(())
         })
     }
 

@@ -1,11 +1,16 @@
 //! Removing dead rows: their slots are cleared, and keep their records for the next insert.
 //!
 //! Rows never move, so a scan that runs beside a vacuum sees every live row exactly once.
+//!
+//! The summaries of a list that lost rows are made anew from the rows that are left. Inserts go on meanwhile, so the list is
+//! put under watch first: an insert notes in the change that writes its row that it came, and then the summaries stay as they
+//! are. An insert that was on its way finds them either as they were, with the watch, or narrowed, and widens them again.
 
 use super::directory::Directory;
 use super::walk::{self, Addresses};
 use crate::error::Result;
-use crate::page::{PageKind, Store, Tid, lists};
+use crate::page::summary::{SUMMARY_SIZE, set_watch, watch};
+use crate::page::{PageKind, Store, Summary, Tid, lists};
 
 /// What a vacuum found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,7 +111,54 @@ fn clean_list<S: Store>(
     })?;
     result.removed += removed;
     result.live += rows;
-    note(store, directory, list, rows, first_free.filter(|_| removed > 0))
+    note(store, directory, list, rows, first_free.filter(|_| removed > 0))?;
+    narrow_summaries(store, directory, list, removed > 0, tick)
+}
+
+/// Makes the summaries of a list anew if it has `lost` rows, or if a vacuum before was interrupted when it did so.
+fn narrow_summaries<S: Store>(
+    store: &S,
+    directory: &Directory,
+    list: u32,
+    lost: bool,
+    tick: &dyn Fn() -> Result<()>,
+) -> Result<()> {
+    let Some((block, at)) = directory.summaries_position(list) else { return Ok(()) };
+    let watched = {
+        let page = store.read(block)?;
+        page.expect_kind(block, PageKind::Summaries)?;
+        watch(&page.content()[at..]) > 0
+    };
+    if !lost && !watched {
+        return Ok(());
+    }
+    let set = |from: &dyn Fn(&mut [u8])| {
+        store.change(|change| {
+            let handle = change.open(block)?;
+            from(&mut change.page_mut(handle).content_mut()[at..]);
+            Ok(())
+        })
+    };
+    set(&|bytes| set_watch(bytes, 1))?;
+    let mut left = vec![Summary::default(); directory.meta.columns.widths().len()];
+    let mut keys = Vec::new();
+    walk::codes_pages(store, directory, list, |_, page| {
+        tick()?;
+        for index in 0..directory.codes.blocks() {
+            let view = directory.codes.block(page, index);
+            for slot in walk::bits(view.live()) {
+                directory.codes.keys(view, slot, &mut keys);
+                left.iter_mut().zip(&keys).for_each(|(summary, &key)| summary.add(key));
+            }
+        }
+        Ok(())
+    })?;
+    set(&|bytes| {
+        if watch(bytes) == 1 {
+            bytes.chunks_exact_mut(SUMMARY_SIZE).zip(&left).for_each(|(place, summary)| summary.write(place));
+        }
+        set_watch(bytes, 0);
+    })
 }
 
 /// Notes a list's rows, and its first page with a free slot if that is new.

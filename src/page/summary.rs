@@ -1,8 +1,9 @@
 //! What the keys of a list's rows have in common, for each filter column: lists of which no row can pass are not read.
 //!
-//! A summary covers every row that is in its list, or has been: an insert widens it before it writes its row, and nothing but a
-//! new build makes it narrower. On disk, in 96 bytes: the least and the largest key, the union of the keys' bits, whether
-//! there are rows without a key, 512 marks. The summaries of a list lie side by side, and never across two pages.
+//! A summary covers every row that is in its list: an insert widens it before it writes its row, a vacuum that has removed rows
+//! makes it anew from those that are left. On disk, in 96 bytes: the least and the largest key, the union of the keys' bits,
+//! whether there are rows without a key, the list's watch (of the first column only), 512 marks. The summaries of a list lie
+//! side by side, and never across two pages.
 
 use super::columns::Key;
 use super::page::CONTENT_SIZE;
@@ -106,7 +107,7 @@ impl Summary {
         self.union
     }
 
-    /// Reads [`SUMMARY_SIZE`] bytes.
+    /// Reads [`SUMMARY_SIZE`] bytes, without the watch.
     pub fn read(bytes: &[u8]) -> Self {
         let words = bytes.as_chunks::<8>().0;
         let word = |i: usize| words.get(i).map_or(0, |w| u64::from_le_bytes(*w));
@@ -114,18 +115,33 @@ impl Summary {
             least: word(0),
             largest: word(1),
             union: word(2),
-            nulls: word(3) != 0,
+            nulls: word(3) as u32 != 0,
             marks: std::array::from_fn(|i| word(4 + i)),
         }
     }
 
-    /// Writes as many.
+    /// Writes as many; the watch stays.
     pub fn write(&self, out: &mut [u8]) {
-        let head = [self.least, self.largest, self.union, u64::from(self.nulls)];
+        let watch = u64::from(watch(out)) << 32;
+        let head = [self.least, self.largest, self.union, u64::from(self.nulls) | watch];
         for (to, word) in out.as_chunks_mut::<8>().0.iter_mut().zip(head.iter().chain(&self.marks)) {
             *to = word.to_le_bytes();
         }
     }
+}
+
+/// Where the watch is in the first summary of a list: a `u32`.
+const WATCH: std::ops::Range<usize> = 28..32;
+
+/// The watch of a list, of whose summaries the bytes begin with the first: 0, or while a vacuum reads the list's rows to make
+/// its summaries anew, one more than the rows that were written to it since.
+pub fn watch(bytes: &[u8]) -> u32 {
+    bytes.get(WATCH).and_then(|b| b.first_chunk()).map_or(0, |b| u32::from_le_bytes(*b))
+}
+
+/// Sets the watch of a list.
+pub fn set_watch(bytes: &mut [u8], watch: u32) {
+    bytes[WATCH].copy_from_slice(&watch.to_le_bytes());
 }
 
 /// Lists whose summaries a page holds, where there are so many columns (31 at most).
@@ -171,8 +187,13 @@ mod tests {
         let wrong = (0..99).filter(|i| summary.may_have(1001 + 2 * i)).count();
         assert!(wrong < 40, "{wrong} of 99 that were never added");
         let mut bytes = [0; SUMMARY_SIZE];
+        set_watch(&mut bytes, 0x0102_0304);
         summary.write(&mut bytes);
         assert_eq!(Summary::read(&bytes), summary);
+        assert_eq!(watch(&bytes), 0x0102_0304);
+        let mut without_nulls = bytes;
+        Summary::default().write(&mut without_nulls);
+        assert_eq!((Summary::read(&without_nulls), watch(&without_nulls)), (Summary::default(), 0x0102_0304));
         let mut extremes = Summary::default();
         [0, u64::MAX].iter().for_each(|&key| extremes.add(Some(key)));
         assert!(extremes.covers(Some(0)) && extremes.covers(Some(u64::MAX)));

@@ -2,6 +2,7 @@
 
 use half::f16;
 
+use super::vector::check_put;
 use crate::error::Result;
 use crate::kernel;
 
@@ -9,6 +10,8 @@ use crate::kernel;
 const PART: usize = 64;
 /// So few that clearing memory for [`PART`] would be most of the work.
 const FEW: usize = 8;
+/// So few that they are computed with one by one: the call of a kernel takes longer.
+const SHORT: usize = 4;
 
 /// An element of a dense vector. Slices of a pair have equal lengths.
 pub trait Element: Copy + Default + PartialOrd + 'static {
@@ -37,8 +40,11 @@ pub trait Element: Copy + Default + PartialOrd + 'static {
     fn widen_all<'a>(elements: &'a [Self], buffer: &'a mut Vec<f32>) -> &'a [f32];
     /// Calls `f` with the same numbers, maybe part by part.
     fn each_part(elements: &[Self], f: impl FnMut(&[f32]));
-    /// Calls `f` with the nearest elements of the numbers and these, maybe part by part, until it fails.
-    fn each_narrow_part(numbers: &[f32], f: impl FnMut(&[f32], &[Self]) -> Result<()>) -> Result<()>;
+    /// Calls `f` with the nearest elements of the numbers, which are finite, maybe part by part.
+    ///
+    /// # Errors
+    /// A number outside the element's range.
+    fn each_narrow_part(numbers: &[f32], f: impl FnMut(&[Self])) -> Result<()>;
     /// From as many big-endian bytes as the element has.
     fn from_be_bytes(bytes: &[u8]) -> Self;
     /// To as many big-endian bytes as the element has.
@@ -59,6 +65,48 @@ pub trait Element: Copy + Default + PartialOrd + 'static {
 /// The first bytes as an array; a shorter slice leaves zeros.
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.first_chunk().copied().unwrap_or([0; N])
+}
+
+/// The same number: exact, for the exponent's range is scaled. (`half` asks each time what the processor can.)
+#[inline]
+fn widen_one(x: f16) -> f32 {
+    let bits = x.to_bits();
+    let magnitude = u32::from(bits & 0x7fff) << 13;
+    // By 2^112, the difference of the exponents' biases.
+    let scaled = (f32::from_bits(magnitude) * f32::from_bits(0x7780_0000)).to_bits();
+    // The largest exponent stays the largest: infinity, NaN.
+    let magnitude = if bits & 0x7c00 == 0x7c00 { magnitude | 0x7f80_0000 } else { scaled };
+    f32::from_bits(magnitude | u32::from(bits & 0x8000) << 16)
+}
+
+/// The nearest half, ties to even, infinite beyond the range.
+#[inline]
+fn narrow_one(x: f32) -> f16 {
+    let bits = x.to_bits();
+    let magnitude = bits & 0x7fff_ffff;
+    let half = if magnitude >= 0x4780_0000 {
+        // At least 2^16: infinity; NaN stays one.
+        if magnitude > 0x7f80_0000 { 0x7e00 | (magnitude >> 13 & 0x3ff) } else { 0x7c00 }
+    } else if magnitude < 0x3880_0000 {
+        // Less than 2^-14: the sum with 1/2 has the half's last place as its own, and rounds to it.
+        (f32::from_bits(magnitude) + 0.5).to_bits() - 0.5f32.to_bits()
+    } else {
+        // Just less than half of the last place kept is added, or half if that is odd; the carry may go up to infinity.
+        (magnitude - (112 << 23) + 0xfff + (magnitude >> 13 & 1)) >> 13
+    };
+    f16::from_bits((half | bits >> 16 & 0x8000) as u16)
+}
+
+/// Squared Euclidean norm of a few numbers.
+#[inline]
+fn short_norm_squared(numbers: impl Iterator<Item = f32>) -> f64 {
+    numbers.fold(0.0, |sum, x| sum + f64::from(x) * f64::from(x))
+}
+
+/// [`Element::cosine_sums`] of a few pairs.
+#[inline]
+fn short_cosine_sums(pairs: impl Iterator<Item = (f32, f32)>) -> (f32, f32, f32) {
+    pairs.fold((0.0, 0.0, 0.0), |(xy, xx, yy), (x, y)| (xy + x * y, xx + x * x, yy + y * y))
 }
 
 /// `f` of each pair, so many at a time.
@@ -162,8 +210,9 @@ impl Element for f32 {
     }
 
     #[inline]
-    fn each_narrow_part(numbers: &[f32], mut f: impl FnMut(&[f32], &[Self]) -> Result<()>) -> Result<()> {
-        f(numbers, numbers)
+    fn each_narrow_part(numbers: &[f32], mut f: impl FnMut(&[Self])) -> Result<()> {
+        f(numbers);
+        Ok(())
     }
 
     #[inline]
@@ -188,7 +237,10 @@ impl Element for f32 {
 
     #[inline]
     fn cosine_sums(a: &[Self], b: &[Self]) -> (f32, f32, f32) {
-        kernel::cosine_sums(a, b)
+        match a.len() {
+            0..=SHORT => short_cosine_sums(a.iter().zip(b).map(|(x, y)| (*x, *y))),
+            _ => kernel::cosine_sums(a, b),
+        }
     }
 
     #[inline]
@@ -198,7 +250,10 @@ impl Element for f32 {
 
     #[inline]
     fn norm_squared(a: &[Self]) -> f64 {
-        kernel::norm_squared(a)
+        match a.len() {
+            0..=SHORT => short_norm_squared(a.iter().copied()),
+            _ => kernel::norm_squared(a),
+        }
     }
 }
 
@@ -243,7 +298,12 @@ impl Element for f16 {
     #[inline]
     fn combine(a: &[Self], b: &[Self], out: &mut [Self], f: impl Fn(f32, f32) -> f32) {
         match a.len() {
-            0..=FEW => combine_halves::<FEW>(a, b, out, f),
+            0..=SHORT => {
+                for ((to, x), y) in out.iter_mut().zip(a).zip(b) {
+                    *to = narrow_one(f(widen_one(*x), widen_one(*y)));
+                }
+            }
+            n if n <= FEW => combine_halves::<FEW>(a, b, out, f),
             _ => combine_halves::<PART>(a, b, out, f),
         }
     }
@@ -251,7 +311,8 @@ impl Element for f16 {
     #[inline]
     fn convert(a: &[Self], out: &mut [Self], f: impl Fn(f32) -> f32) {
         match a.len() {
-            0..=FEW => convert_halves::<FEW>(a, out, f),
+            0..=SHORT => out.iter_mut().zip(a).for_each(|(to, x)| *to = narrow_one(f(widen_one(*x)))),
+            n if n <= FEW => convert_halves::<FEW>(a, out, f),
             _ => convert_halves::<PART>(a, out, f),
         }
     }
@@ -277,12 +338,13 @@ impl Element for f16 {
     }
 
     #[inline]
-    fn each_narrow_part(numbers: &[f32], mut f: impl FnMut(&[f32], &[Self]) -> Result<()>) -> Result<()> {
+    fn each_narrow_part(numbers: &[f32], mut f: impl FnMut(&[Self])) -> Result<()> {
         let mut elements = [Self::ZERO; PART];
         for numbers in numbers.chunks(PART) {
             let part = &mut elements[..numbers.len()];
             kernel::narrow(numbers, part);
-            f(numbers, part)?;
+            check_put(numbers, part)?;
+            f(part);
         }
         Ok(())
     }
@@ -309,7 +371,10 @@ impl Element for f16 {
 
     #[inline]
     fn cosine_sums(a: &[Self], b: &[Self]) -> (f32, f32, f32) {
-        kernel::cosine_sums_f16(a, b)
+        match a.len() {
+            0..=SHORT => short_cosine_sums(a.iter().zip(b).map(|(x, y)| (widen_one(*x), widen_one(*y)))),
+            _ => kernel::cosine_sums_f16(a, b),
+        }
     }
 
     #[inline]
@@ -319,7 +384,36 @@ impl Element for f16 {
 
     #[inline]
     fn norm_squared(a: &[Self]) -> f64 {
-        // In parts, as it has always been rounded.
-        a.chunks(PART).map(kernel::norm_squared_f16).sum()
+        match a.len() {
+            0..=SHORT => short_norm_squared(a.iter().map(|x| widen_one(*x))),
+            // In parts, as it has always been rounded.
+            _ => a.chunks(PART).map(kernel::norm_squared_f16).sum(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_half_converts_as_the_kernel_does() {
+        let same = |a: f16, b: f16| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+        for bits in 0..=u16::MAX {
+            let half = f16::from_bits(bits);
+            let (wide, expected) = (widen_one(half), half.to_f32());
+            assert!(wide.to_bits() == expected.to_bits() || wide.is_nan() && expected.is_nan(), "{bits:x}");
+            assert!(same(narrow_one(wide), half), "{bits:x}");
+            // Between it and the next: the middle, and what is just below and above.
+            let next = f16::from_bits(bits.wrapping_add(1)).to_f32();
+            let middle = ((f64::from(wide) + f64::from(next)) / 2.0) as f32;
+            for x in [middle.next_down(), middle, middle.next_up()] {
+                assert!(same(narrow_one(x), f16::from_f32(x)), "{x:e}");
+            }
+        }
+        for bits in (0..=u32::MAX).step_by(9973) {
+            let x = f32::from_bits(bits);
+            assert!(same(narrow_one(x), f16::from_f32(x)), "{x:e}");
+        }
     }
 }

@@ -298,13 +298,13 @@ pub fn dense_dims<E: Element>(a: Sparse, typmod: i32) -> Result<usize> {
 
 /// Puts all elements, those that are zero too, into `out`: as many zeros as there are dimensions.
 pub fn to_dense<E: Element>(a: Sparse, out: &mut [E]) -> Result<()> {
-    let mut indices = a.indices.iter();
-    E::each_narrow_part(a.values, |numbers, part| {
-        vector::check_put(numbers, part)?;
-        for (element, index) in part.iter().zip(&mut indices) {
+    let mut indices = a.indices;
+    E::each_narrow_part(a.values, |part| {
+        let (of_part, rest) = indices.split_at(part.len());
+        for (element, index) in part.iter().zip(of_part) {
             out[*index as usize] = *element;
         }
-        Ok(())
+        indices = rest;
     })
 }
 

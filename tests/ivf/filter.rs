@@ -3,13 +3,13 @@
 use std::rc::Rc;
 
 use vector_search::error::Kind;
-use vector_search::ivf::check;
 use vector_search::ivf::directory::Directory;
 use vector_search::ivf::search::filter::{Accept, Condition, Filter};
 use vector_search::ivf::search::{Order, Search, Settings};
+use vector_search::ivf::{check, vacuum};
 use vector_search::page::memory::MemoryStore;
 use vector_search::page::meta::META_BLOCK;
-use vector_search::page::{Columns, Key, Meta, NO_BLOCK, Store, Tid};
+use vector_search::page::{Columns, Key, Meta, NO_BLOCK, Store, Tid, summary};
 use vector_search::value::Metric;
 
 use crate::world::{self, DEFAULT, EXACT, Mixture, World, assert_same, keys, options, table};
@@ -251,6 +251,95 @@ fn lists_of_which_no_row_passes_are_not_read() {
         assert_eq!(all_and_skipped(&world, &query, &one(n)).0[0].0, world::tid(n));
     }
     world.check();
+}
+
+/// The lists that a filter leaves out of an exhaustive scan, and whether it finds a row.
+fn left_out(world: &World, filter: &Filter) -> (u64, bool) {
+    let query = vec![0.0; world.directory().dims()];
+    let (found, skipped) = all_and_skipped(world, &query, filter);
+    (skipped, !found.is_empty())
+}
+
+#[test]
+fn a_vacuum_narrows_the_summaries_of_lists_that_lost_rows() {
+    let mut mixture = Mixture::new(16, 60, 0.7, 3);
+    let world = World::build(table(&mut mixture, 6000), &with_columns(16, Metric::L2));
+    let lists = u64::from(world.directory().lists());
+    let (high, null) = (filter(&[(0, Accept::Within(128, 255))]), filter(&[(0, Accept::Null)]));
+    assert_eq!((left_out(&world, &high), left_out(&world, &null)), ((0, true), (0, true)));
+    world.delete(|n| passes(&high, n) || passes(&null, n));
+    assert_eq!((left_out(&world, &high), left_out(&world, &null)), ((lists, false), (lists, false)));
+    world.check();
+    // What nothing was removed from is not written.
+    let changes = world.store.changes();
+    world.delete(|_| false);
+    assert_eq!(world.store.changes(), changes);
+    world.insert(7, mixture.draw());
+    assert_eq!(left_out(&world, &null), (lists - 1, true));
+    world.check();
+}
+
+/// A row is inserted at each moment of a vacuum at which nothing is locked.
+#[test]
+fn a_row_that_comes_while_a_vacuum_looks_stays_covered() {
+    let mut mixture = Mixture::new(16, 3, 0.7, 3);
+    let options = vector_search::ivf::build::Options { lists: 2, ..with_columns(16, Metric::L2) };
+    let mut kept = 0;
+    for moment in 0.. {
+        let world = World::build(table(&mut mixture, 600), &options);
+        // No row has a key in the first column but the one that will come.
+        world.delete(|n| keys(n)[0].is_some());
+        let vector = mixture.draw();
+        let ticks = std::cell::Cell::new(0);
+        let tick = || {
+            if ticks.replace(ticks.get() + 1) == moment {
+                world.insert(1002, vector.clone());
+            }
+            Ok(())
+        };
+        let dead = |t: Tid| t.offset.is_multiple_of(2);
+        vacuum::bulk_delete(&world.store, &mut |t| dead(t), &tick).unwrap();
+        world.table.borrow_mut().retain(|n, _| !dead(world::tid(*n)));
+        if ticks.get() <= moment {
+            break;
+        }
+        world.check();
+        let (skipped, found) = left_out(&world, &filter(&[(0, Accept::NotNull)]));
+        assert!(found, "moment {moment}");
+        kept += u64::from(skipped == 1);
+        let directory = world.directory();
+        for (block, at) in (0..2).filter_map(|list| directory.summaries_position(list)) {
+            let watch = summary::watch(&world.store.read(block).unwrap().content()[at..]);
+            assert_eq!(watch, 0, "moment {moment}: the vacuum is over");
+        }
+    }
+    assert!(kept > 4, "{kept} moments seen");
+}
+
+#[test]
+fn an_interrupted_vacuum_is_made_up_for_by_the_next() {
+    let mut mixture = Mixture::new(16, 3, 0.7, 3);
+    let options = vector_search::ivf::build::Options { lists: 2, ..with_columns(16, Metric::L2) };
+    let high = filter(&[(0, Accept::Within(128, 255))]);
+    for stop in 0.. {
+        let world = World::build(table(&mut mixture, 600), &options);
+        world.table.borrow_mut().retain(|n, _| !passes(&high, *n));
+        let alive: Vec<Tid> = world.table.borrow().keys().map(|n| world::tid(*n)).collect();
+        world.store.stop_after(Some(stop));
+        let done = vacuum::bulk_delete(&world.store, &mut |t| !alive.contains(&t), &|| Ok(())).is_ok();
+        world.store.stop_after(None);
+        check::check(&world.store, &mut |_| Ok(()), &|| Ok(())).unwrap();
+        // Inserts go on, be there a watch or not.
+        (1000..1010).for_each(|n| world.insert(n, mixture.draw()));
+        world.delete(|n| n == 5 || passes(&high, n));
+        world.check();
+        let (skipped, found) = left_out(&world, &high);
+        assert!(!found && skipped == 2, "stopped after {stop}: {skipped}");
+        if done {
+            assert!(stop > 6);
+            break;
+        }
+    }
 }
 
 #[test]
