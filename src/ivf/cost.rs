@@ -2,7 +2,7 @@
 
 use super::directory::Directory;
 use super::search;
-use crate::page::codes;
+use crate::page::{codes, summary};
 
 /// The work of a scan.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,13 +22,14 @@ pub struct Work {
 /// Expected work to return the `wanted` nearest of `rows` indexed rows. Never falls when `probes`,
 /// `target`, `rows` or `wanted` grow. `probes` 0 follows the recall target.
 ///
-/// `passing` is the share of the rows that the filter columns let pass; `wanted` counts only these.
+/// `passing` is the share of the rows that the filter columns let pass; `wanted` counts only these. `read` is the share of
+/// the lists that are not left out by their summaries.
 pub fn estimate(
     directory: &Directory,
     rows: f64,
     (probes, target): (u32, f32),
     wanted: f64,
-    passing: f64,
+    (passing, read): (f64, f64),
 ) -> Work {
     let total = f64::from(directory.lists());
     let rows = rows.max(1.0);
@@ -48,6 +49,7 @@ pub fn estimate(
     let per_page = directory.codes.rows() as f64 / (1.0 + directory.codes.more() as f64);
     // A list's last page is half full on average.
     let pages = codes / per_page + lists * 0.5;
+    let (pages, lists) = (pages * read, lists * read);
     // Blocks without a passing row are skipped.
     let codes = codes * (1.0 - (1.0 - passing).powf(codes::BLOCK as f64));
     let reached = rows * share * passing;
@@ -61,6 +63,43 @@ pub fn estimate(
     Work { lists, pages, codes, extended, rows: (beyond * wanted + 1.0).min(reached.max(wanted)) }
 }
 
+/// What a condition lets a summary show of a list.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Shown {
+    /// Whether a row passes: a range open at one end.
+    Surely,
+    /// The same, but for keys that share a mark with another: equality.
+    ByMarks,
+}
+
+/// The share of the lists of so many rows that a condition which lets a share of them pass does not leave out, where the rows
+/// that pass lie anywhere.
+pub fn lists_read(shown: Shown, passing: f64, rows: f64) -> f64 {
+    let passes = 1.0 - (1.0 - passing.clamp(0.0, 1.0)).powf(rows.max(1.0));
+    match shown {
+        Shown::Surely => passes,
+        // As if all rows had different keys.
+        Shown::ByMarks => passes + (1.0 - passes) * (1.0 - (-rows / f64::from(summary::MARKS)).exp()),
+    }
+}
+
 /// Codes compared at the price of one operator call of the planner (`cpu_operator_cost`): a distance
 /// between two vectors of these dimensions takes about this many times as long as a code.
 pub const CODES_PER_OPERATOR: f64 = codes::BLOCK as f64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fewer_rows_pass_the_fewer_lists_are_read() {
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-3, "{a} {b}");
+        close(lists_read(Shown::Surely, 0.001, 250.0), 0.221);
+        close(lists_read(Shown::Surely, 0.0, 250.0), 0.0);
+        close(lists_read(Shown::Surely, 1.0, 250.0), 1.0);
+        // Half of 512 marks and some twice.
+        close(lists_read(Shown::ByMarks, 0.0, 250.0), 0.386);
+        close(lists_read(Shown::ByMarks, 0.001, 250.0), 0.522);
+        close(lists_read(Shown::ByMarks, 0.001, 1.0), 0.003);
+    }
+}

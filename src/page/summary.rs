@@ -11,6 +11,8 @@ use super::page::CONTENT_SIZE;
 /// Bytes of a summary.
 pub const SUMMARY_SIZE: usize = 96;
 const WORDS: usize = 8;
+/// Marks for keys.
+pub const MARKS: u32 = 64 * WORDS as u32;
 /// What share of the keys' range an insert adds beyond its key.
 const ROOM: u64 = 8;
 /// Where more keys than these have their marks already, an insert sets all: they would say little of others.

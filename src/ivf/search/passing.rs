@@ -13,6 +13,8 @@ use super::scan::Stats;
 
 /// So many windows of passing rows in the whole index are read without reckoning.
 const FEW_WINDOWS: f64 = 20.0;
+/// The power of the evenness by which the loss allowed shrinks.
+const LOSS: f64 = 1.25;
 
 /// What the lists read so far have shown.
 #[derive(Default)]
@@ -75,7 +77,8 @@ impl Passing {
             return false;
         }
         let even = self.evenness();
-        self.lists * even >= f64::from(whole(needed(window * self.all_rows() / self.passed, even), dither))
+        let rows = window * self.all_rows() / self.passed;
+        self.lists * even >= f64::from(whole(needed(rows, even.powf(LOSS)), dither))
     }
 }
 

@@ -8,7 +8,7 @@ use pgrx::{PgList, pg_sys};
 
 use super::threshold::first_bound;
 use super::{directory, opclass};
-use crate::ivf::cost::{CODES_PER_OPERATOR, Work, estimate};
+use crate::ivf::cost::{CODES_PER_OPERATOR, Shown, Work, estimate, lists_read};
 use crate::ivf::search::lists;
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::error::{OrRaise, in_index};
@@ -112,11 +112,15 @@ unsafe extern "C-unwind" fn amcostestimate(
             0 => (settings.probes, target),
             least => ((lists(&directory, target, wanted / passing).ceil() as u32).max(least), target),
         };
-        let first = estimate(&directory, rows, effort, wanted, passing);
+        let read = match directory.summaries_position(0) {
+            Some(_) => read(root, path, rows / f64::from(directory.lists())),
+            None => 1.0,
+        };
+        let first = estimate(&directory, rows, effort, wanted, (passing, read));
         let order = PgList::<pg_sys::Node>::from_pg((*path).indexorderbys).get_ptr(0);
         let within = order.and_then(|order| first_bound(table.baserestrictinfo, order));
         let most = if within.is_some() { (rows * WITHIN).max(wanted) } else { rows };
-        let all = estimate(&directory, rows, (directory.lists(), 1.0), most, passing);
+        let all = estimate(&directory, rows, (directory.lists(), 1.0), most, (passing, read));
         *startup_cost = price(&first, &prices, table.pages.into(), table.tuples);
         *total_cost = price(&all, &prices, table.pages.into(), table.tuples).max(*startup_cost);
         *pages = all.pages.max(1.0);
@@ -135,6 +139,49 @@ unsafe fn passing(root: *mut pg_sys::PlannerInfo, path: *mut pg_sys::IndexPath) 
         let inner = pg_sys::JoinType::JOIN_INNER;
         let relation = (*(*info).rel).relid as i32;
         pg_sys::clauselist_selectivity(root, quals, relation, inner, std::ptr::null_mut())
+    }
+}
+
+/// The share of the lists, of so many rows, that the conditions on filter columns do not leave out. Rows that pass are taken to
+/// lie anywhere; a condition says as much as it would alone, and that which says most counts.
+unsafe fn read(root: *mut pg_sys::PlannerInfo, path: *mut pg_sys::IndexPath, rows: f64) -> f64 {
+    // SAFETY: the planner's structures: the clauses are a list of IndexClause nodes, each of RestrictInfo nodes whose clause
+    // has an operator of the column's family, or is a test for NULL (match_clause_to_indexcol, indxpath.c).
+    unsafe {
+        let info = &*(*path).indexinfo;
+        let relation = (*info.rel).relid as i32;
+        let mut least: f64 = 1.0;
+        for clause in PgList::<pg_sys::IndexClause>::from_pg((*path).indexclauses).iter_ptr() {
+            let family = *info.opfamily.add((*clause).indexcol as usize);
+            for condition in PgList::<pg_sys::RestrictInfo>::from_pg((*clause).indexquals).iter_ptr() {
+                let node = (*condition).clause.cast::<pg_sys::Node>();
+                let strategy = |operator| pg_sys::get_op_opfamily_strategy(operator, family) as u32;
+                let shown = match (*node).type_ {
+                    pg_sys::NodeTag::T_OpExpr => shown(strategy((*node.cast::<pg_sys::OpExpr>()).opno)),
+                    pg_sys::NodeTag::T_ScalarArrayOpExpr => {
+                        shown(strategy((*node.cast::<pg_sys::ScalarArrayOpExpr>()).opno))
+                    }
+                    pg_sys::NodeTag::T_NullTest => Some(Shown::Surely),
+                    _ => None,
+                };
+                let Some(shown) = shown else { continue };
+                let inner = pg_sys::JoinType::JOIN_INNER;
+                let passing =
+                    pg_sys::clause_selectivity(root, condition.cast(), relation, inner, std::ptr::null_mut());
+                least = least.min(lists_read(shown, passing, rows));
+            }
+        }
+        least
+    }
+}
+
+/// What conditions by an operator of this strategy let summaries show.
+fn shown(strategy: u32) -> Option<Shown> {
+    match strategy {
+        pg_sys::BTEqualStrategyNumber => Some(Shown::ByMarks),
+        pg_sys::BTLessStrategyNumber..=pg_sys::BTGreaterStrategyNumber => Some(Shown::Surely),
+        // Of labels the union of all bits says little.
+        _ => None,
     }
 }
 
