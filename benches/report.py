@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import plot
+from functions import ROUNDS
 
 # Shares of the rows that a filter lets pass.
 SELECTIVITIES = (0.5, 0.1, 0.01, 0.001)
@@ -86,7 +87,7 @@ def write(out: Path, results: dict) -> str:
         f"{m['cpu']} ({', '.join(m.get('flags', []))}), {m['cores']} cores, "
         f"{m.get('memory_gib', '?')} GiB; PostgreSQL {m['postgres']}, {m['extensions']} (pgvector as "
         "the embedded server's wheel has it: a portable build). One server, one run, warm (searches: the median of three rounds, all in turn), prepared statements with "
-        "binary parameters and results by libpq, JIT off, "
+        "binary parameters and results by libpq (the client of one connection does not sleep while it waits, those of several do), JIT off, "
         f"`maintenance_work_mem` {m.get('maintenance_work_mem', '1GB')}, one parallel maintenance worker. A build's memory is "
         "that of the backend and its workers at once, and what they touched of the memory that they share.", "",
         "vector_search with its defaults (search: `ivf.recall_target` from .8 to .995); HNSW m 16, ef_construction 64, "
@@ -140,7 +141,7 @@ def types(calls: list[dict]) -> str:
     sizes = sorted({c["dims"] for c in calls})
     lines = ["# The types' functions", "",
              "Nanoseconds of a call by SQL, ours and pgvector's (a portable build), and how many times as fast ours is. What the "
-             "same statement takes without the calls is taken off; processor time, the median of 41 rounds in turn.", "",
+             f"same statement takes without the calls is taken off; processor time, the median of {ROUNDS} rounds in turn.", "",
              "| call | " + " | ".join(f"{n} dimensions" for n in sizes) + " |", "|" + " --- |" * (len(sizes) + 1)]
     for name in dict.fromkeys(c["call"] for c in calls):
         cells = [next((c for c in calls if c["call"] == name and c["dims"] == n), None) for n in sizes]

@@ -222,7 +222,7 @@ def exact(contender: Contender, data: datasets.Data) -> str:
 def inserts(contender: Contender, data: datasets.Data) -> float:
     """Rows a second into the built index, a hundred in each transaction."""
     connection = connect(contender.schema)
-    rows = data.rows[np.random.default_rng(1).integers(0, len(data.rows), 2000)]
+    rows = data.rows[np.random.default_rng(1).integers(0, len(data.rows), 20_000)]
     rows = rows + 0.01 * rows.std() * np.random.default_rng(2).standard_normal(rows.shape).astype(np.float32)
     began = time.perf_counter()
     done = 0

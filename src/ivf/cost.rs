@@ -23,13 +23,13 @@ pub struct Work {
 /// `target`, `rows` or `wanted` grow. `probes` 0 follows the recall target.
 ///
 /// `passing` is the share of the rows that the filter columns let pass; `wanted` counts only these. `read` is the share of
-/// the lists that are not left out by their summaries.
+/// the lists that are not left out by their summaries, none where these are not read.
 pub fn estimate(
     directory: &Directory,
     rows: f64,
     (probes, target): (u32, f32),
     wanted: f64,
-    (passing, read): (f64, f64),
+    (passing, read): (f64, Option<f64>),
 ) -> Work {
     let total = f64::from(directory.lists());
     let rows = rows.max(1.0);
@@ -49,7 +49,13 @@ pub fn estimate(
     let per_page = directory.codes.rows() as f64 / (1.0 + directory.codes.more() as f64);
     // A list's last page is half full on average.
     let pages = codes / per_page + lists * 0.5;
-    let (pages, lists) = (pages * read, lists * read);
+    let (pages, lists) = match read {
+        Some(read) => {
+            let columns = directory.meta.columns.widths().len();
+            (pages * read + f64::from(summary::pages(directory.lists(), columns)), lists * read)
+        }
+        None => (pages, lists),
+    };
     // Blocks without a passing row are skipped.
     let codes = codes * (1.0 - (1.0 - passing).powf(codes::BLOCK as f64));
     let reached = rows * share * passing;
@@ -66,10 +72,10 @@ pub fn estimate(
 /// What a condition lets a summary show of a list.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Shown {
-    /// Whether a row passes: a range open at one end.
+    /// Whether a row passes: a range open at one end, NULL or not.
     Surely,
-    /// The same, but for keys that share a mark with another: equality.
-    ByMarks,
+    /// The same, but for keys that share a mark with another: equality with one of so many.
+    ByMarks(f64),
 }
 
 /// The share of the lists of so many rows that a condition which lets a share of them pass does not leave out, where the rows
@@ -79,7 +85,10 @@ pub fn lists_read(shown: Shown, passing: f64, rows: f64) -> f64 {
     match shown {
         Shown::Surely => passes,
         // As if all rows had different keys.
-        Shown::ByMarks => passes + (1.0 - passes) * (1.0 - (-rows / f64::from(summary::MARKS)).exp()),
+        Shown::ByMarks(keys) => {
+            let free = (-rows / f64::from(summary::MARKS)).exp();
+            passes + (1.0 - passes) * (1.0 - free.powf(keys))
+        }
     }
 }
 
@@ -98,8 +107,9 @@ mod tests {
         close(lists_read(Shown::Surely, 0.0, 250.0), 0.0);
         close(lists_read(Shown::Surely, 1.0, 250.0), 1.0);
         // Half of 512 marks and some twice.
-        close(lists_read(Shown::ByMarks, 0.0, 250.0), 0.386);
-        close(lists_read(Shown::ByMarks, 0.001, 250.0), 0.522);
-        close(lists_read(Shown::ByMarks, 0.001, 1.0), 0.003);
+        close(lists_read(Shown::ByMarks(1.0), 0.0, 250.0), 0.386);
+        close(lists_read(Shown::ByMarks(10.0), 0.0, 250.0), 0.992);
+        close(lists_read(Shown::ByMarks(1.0), 0.001, 250.0), 0.522);
+        close(lists_read(Shown::ByMarks(1.0), 0.001, 1.0), 0.003);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Steps, each one atomic change: widen the list's summaries of filter columns if they do not cover the row; make the list
 //! longer if its pages are full; give it an extended page if a record needs one; write the row. A crash between them leaves
-//! empty pages that the list owns. Locks are taken in the order list state, codes, summaries, extended, new pages.
+//! empty pages that the list owns. Locks are taken in the order list state, codes, extended, summaries, new pages.
 
 use super::code::{RowCode, write_code};
 use super::directory::Directory;
@@ -110,12 +110,7 @@ impl<S: Store> Insertion<'_, S> {
                 (free != 0).then_some((b, free))
             });
             let Some((index, free)) = free else { return Ok(Put::Full(page.next())) };
-            // Locked until the row is written: a vacuum narrows them either before, or sees that a row has come.
-            let watched = self.open_summaries(change)?;
-            if watched.is_some_and(|watched| !watched.covered) {
-                return Ok(Put::Uncovered);
-            }
-            let view = layout.block(change.page(codes), index);
+            let view = layout.block(page, index);
             // A slot that owns a record is taken first: it costs no new space.
             let reusable = free & view.owned();
             let slot = if reusable != 0 { reusable } else { free }.trailing_zeros() as usize;
@@ -130,6 +125,11 @@ impl<S: Store> Insertion<'_, S> {
                 let out = layout.more_codes_mut(change.page_mut(handle), i);
                 write_code(self.directory, out, group, slot, &self.code.signs);
                 change.flush(handle)?;
+            }
+            // Locked until the row is written: a vacuum narrows them either before, or sees that a row has come.
+            let watched = self.open_summaries(change)?;
+            if watched.is_some_and(|watched| !watched.covered) {
+                return Ok(Put::Uncovered);
             }
             if let Some(Watched { handle, at, watch, .. }) = watched.filter(|watched| watched.watch > 0) {
                 set_watch(&mut change.page_mut(handle).content_mut()[at..], watch.saturating_add(1));

@@ -41,7 +41,7 @@ pub fn bulk_delete<S: Store>(
     Ok(result)
 }
 
-/// Counts the rows without removing any.
+/// Counts the rows without removing any, and ends the watches that an interrupted vacuum has left.
 ///
 /// # Errors
 /// As [`bulk_delete`].
@@ -58,6 +58,7 @@ pub fn count<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Vacuu
         })?;
         result.live += rows;
         note(store, &directory, list, rows, None)?;
+        narrow_summaries(store, &directory, list, false, tick)?;
     }
     result.pages = store.blocks()?;
     Ok(result)

@@ -50,7 +50,7 @@ pub trait Store {
 }
 
 /// The pages of one change. Pages are locked exclusively from `open` until the change ends, so every
-/// caller opens pages in the order list state → codes → extended → new pages.
+/// caller opens pages in the order list state → codes → extended → summaries → new pages.
 pub trait Change {
     /// Locks an existing page.
     ///

@@ -279,3 +279,20 @@ pub unsafe fn is_among(column: *mut pg_sys::Var, columns: *mut pg_sys::List) -> 
         }
     }
 }
+
+/// How many elements an array of a condition is expected to have.
+///
+/// # Safety
+/// Both are the planner's.
+pub unsafe fn estimate_array_length(root: *mut pg_sys::PlannerInfo, array: *mut pg_sys::Node) -> f64 {
+    // SAFETY: the caller vouches for both.
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        {
+            let _ = root;
+            pg_sys::estimate_array_length(array).into()
+        }
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        pg_sys::estimate_array_length(root, array)
+    }
+}

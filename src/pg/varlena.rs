@@ -52,10 +52,13 @@ enum Held {
     Here,
 }
 
-/// Room for a value that has a 1-byte header: up to 126 bytes after it, and 4 of a header. Its size is a power of two, by
-/// which addresses are quickly divided.
+/// Room for a value that has a 1-byte header: up to 126 bytes after it, and 4 of a header; then the address of the value
+/// itself. Its size is a power of two, by which addresses are quickly divided.
 #[repr(align(256))]
-struct Slot(UnsafeCell<[u8; 136]>);
+struct Slot(UnsafeCell<[u8; ORIGIN + 8]>);
+
+/// Where in a slot the address is.
+const ORIGIN: usize = 136;
 
 /// Copies up to 126 bytes. A call of the C library's function takes longer than most of its copies of so few.
 ///
@@ -99,7 +102,7 @@ struct Slots {
 unsafe impl Sync for Slots {}
 
 static SLOTS: Slots =
-    Slots { slots: [const { Slot(UnsafeCell::new([0; 136])) }; Slots::COUNT], used: Cell::new(0) };
+    Slots { slots: [const { Slot(UnsafeCell::new([0; ORIGIN + 8])) }; Slots::COUNT], used: Cell::new(0) };
 
 impl Slots {
     const COUNT: usize = 4;
@@ -161,6 +164,7 @@ impl<L: Layout> Value<L> {
                 let size = pgrx::varsize_1b(pointer) - 1;
                 pgrx::set_varsize_4b(slot.cast(), size as i32 + 4);
                 copy_few(stored.add(1), slot.add(4), size);
+                slot.add(ORIGIN).cast::<*mut u8>().write(stored);
                 (slot, Held::Here)
             } else {
                 (pg_sys::pg_detoast_datum(pointer).cast(), Held::Copied)
@@ -196,17 +200,12 @@ impl<L: Layout> Value<L> {
         }
     }
 
-    /// The datum, which outlives this.
+    /// The datum, which outlives this: an argument is given back as it came, if it was not out of line.
     pub fn into_raw(self) -> pg_sys::Datum {
         let start = match self.held {
             Held::There | Held::Copied => std::mem::ManuallyDrop::new(self).start,
-            Held::Here => {
-                let size = size_of::<i32>() + self.bytes().len();
-                let copy = allocate(size);
-                // SAFETY: the value has that many bytes, and so has the memory.
-                unsafe { copy.copy_from_nonoverlapping(self.start, size) };
-                copy
-            }
+            // SAFETY: a slot in use has the address of the value.
+            Held::Here => unsafe { self.start.add(ORIGIN).cast::<*mut u8>().read() },
         };
         pg_sys::Datum::from(start)
     }

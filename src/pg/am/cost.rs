@@ -11,6 +11,7 @@ use super::{directory, opclass};
 use crate::ivf::cost::{CODES_PER_OPERATOR, Shown, Work, estimate, lists_read};
 use crate::ivf::search::lists;
 use crate::pg::buffer::{IndexStore, Logging};
+use crate::pg::compat::estimate_array_length;
 use crate::pg::error::{OrRaise, in_index};
 use crate::pg::guc::{self, Wanted};
 use crate::pg::options::IndexOptions;
@@ -99,12 +100,14 @@ unsafe extern "C-unwind" fn amcostestimate(
             &raw mut prices.random_page,
             &raw mut prices.sequential_page,
         );
-        let rows = info.tuples.max(1.0);
-        let passing = passing(root, path).clamp(1.0 / rows, 1.0);
-        *selectivity = passing;
+        // Rows without a vector are not in the index: who asks for the others asks for all it has.
+        let with_vector = passing(root, path, |column| column == 0);
+        let rows = (info.tuples * with_vector).max(1.0);
+        let passing = passing(root, path, |column| column > 0).clamp(1.0 / rows, 1.0);
+        *selectivity = with_vector * passing;
         let table = &*info.rel;
         // Of the rows that leave the index, as many pass the filter as the planner expects of the table.
-        let share = (table.rows / table.tuples.max(1.0) / passing).clamp(1.0 / rows, 1.0);
+        let share = (table.rows / (rows * passing)).clamp(1.0 / rows, 1.0);
         let limit = (*root).limit_tuples;
         let wanted = if limit > 0.0 { limit / share } else { UNKNOWN_ROWS }.clamp(1.0, rows);
         let target = settings.recall_target;
@@ -113,8 +116,8 @@ unsafe extern "C-unwind" fn amcostestimate(
             least => ((lists(&directory, target, wanted / passing).ceil() as u32).max(least), target),
         };
         let read = match directory.summaries_position(0) {
-            Some(_) => read(root, path, rows / f64::from(directory.lists())),
-            None => 1.0,
+            Some(_) if passing < 1.0 => Some(read(root, path, rows / f64::from(directory.lists()))),
+            _ => None,
         };
         let first = estimate(&directory, rows, effort, wanted, (passing, read));
         let order = PgList::<pg_sys::Node>::from_pg((*path).indexorderbys).get_ptr(0);
@@ -127,15 +130,25 @@ unsafe extern "C-unwind" fn amcostestimate(
     }
 }
 
-/// The share of the rows that the conditions on filter columns let pass.
-unsafe fn passing(root: *mut pg_sys::PlannerInfo, path: *mut pg_sys::IndexPath) -> f64 {
+/// The share of the rows that the conditions on the columns `of` the index (0: the vector) let pass.
+unsafe fn passing(
+    root: *mut pg_sys::PlannerInfo,
+    path: *mut pg_sys::IndexPath,
+    of: impl Fn(i16) -> bool,
+) -> f64 {
     // SAFETY: the planner's structures, as `genericcostestimate` uses them (selfuncs.c).
     unsafe {
         let info = (*path).indexinfo;
-        if (*path).indexclauses.is_null() {
+        let mut clauses = PgList::<pg_sys::IndexClause>::new();
+        for clause in PgList::<pg_sys::IndexClause>::from_pg((*path).indexclauses).iter_ptr() {
+            if of((*clause).indexcol) {
+                clauses.push(clause);
+            }
+        }
+        if clauses.is_empty() {
             return 1.0;
         }
-        let quals = pg_sys::get_quals_from_indexclauses((*path).indexclauses);
+        let quals = pg_sys::get_quals_from_indexclauses(clauses.into_pg());
         let inner = pg_sys::JoinType::JOIN_INNER;
         let relation = (*(*info).rel).relid as i32;
         pg_sys::clauselist_selectivity(root, quals, relation, inner, std::ptr::null_mut())
@@ -151,15 +164,19 @@ unsafe fn read(root: *mut pg_sys::PlannerInfo, path: *mut pg_sys::IndexPath, row
         let info = &*(*path).indexinfo;
         let relation = (*info.rel).relid as i32;
         let mut least: f64 = 1.0;
-        for clause in PgList::<pg_sys::IndexClause>::from_pg((*path).indexclauses).iter_ptr() {
+        let clauses = PgList::<pg_sys::IndexClause>::from_pg((*path).indexclauses);
+        for clause in clauses.iter_ptr().filter(|clause| (**clause).indexcol > 0) {
             let family = *info.opfamily.add((*clause).indexcol as usize);
             for condition in PgList::<pg_sys::RestrictInfo>::from_pg((*clause).indexquals).iter_ptr() {
                 let node = (*condition).clause.cast::<pg_sys::Node>();
                 let strategy = |operator| pg_sys::get_op_opfamily_strategy(operator, family) as u32;
                 let shown = match (*node).type_ {
-                    pg_sys::NodeTag::T_OpExpr => shown(strategy((*node.cast::<pg_sys::OpExpr>()).opno)),
+                    pg_sys::NodeTag::T_OpExpr => shown(strategy((*node.cast::<pg_sys::OpExpr>()).opno), 1.0),
                     pg_sys::NodeTag::T_ScalarArrayOpExpr => {
-                        shown(strategy((*node.cast::<pg_sys::ScalarArrayOpExpr>()).opno))
+                        let any = &*node.cast::<pg_sys::ScalarArrayOpExpr>();
+                        let array = PgList::<pg_sys::Node>::from_pg(any.args).get_ptr(1);
+                        let keys = array.map_or(1.0, |array| estimate_array_length(root, array));
+                        shown(strategy(any.opno), keys)
                     }
                     pg_sys::NodeTag::T_NullTest => Some(Shown::Surely),
                     _ => None,
@@ -175,10 +192,10 @@ unsafe fn read(root: *mut pg_sys::PlannerInfo, path: *mut pg_sys::IndexPath, row
     }
 }
 
-/// What conditions by an operator of this strategy let summaries show.
-fn shown(strategy: u32) -> Option<Shown> {
+/// What conditions by an operator of this strategy, with one of so many keys, let summaries show.
+fn shown(strategy: u32, keys: f64) -> Option<Shown> {
     match strategy {
-        pg_sys::BTEqualStrategyNumber => Some(Shown::ByMarks),
+        pg_sys::BTEqualStrategyNumber => Some(Shown::ByMarks(keys)),
         pg_sys::BTLessStrategyNumber..=pg_sys::BTGreaterStrategyNumber => Some(Shown::Surely),
         // Of labels the union of all bits says little.
         _ => None,
