@@ -4,7 +4,7 @@ import os
 import struct
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import psycopg
@@ -49,14 +49,21 @@ def connect(schema: str) -> psycopg.Connection:
     return connection
 
 
-def insert_rows(connection: psycopg.Connection, table: str, first: int, rows: np.ndarray, data: datasets.Data) -> None:
+def copied(first: int, rows: np.ndarray, data: datasets.Data) -> Iterator[bytes]:
+    """Rows in the binary form of COPY, numbered from `first` on."""
     buckets, topics = datasets.buckets(first, len(rows)), data.topics(rows)
+    yield b"PGCOPY\n\xff\r\n\0" + bytes(8)
+    for i, value in enumerate(binary(rows, data.kind)):
+        yield (struct.pack(">hiiiiii", 4, 4, first + i, 4, buckets[i], 4, topics[i])
+               + struct.pack(">i", len(value)) + value)
+    yield struct.pack(">h", -1)
+
+
+def insert_rows(connection: psycopg.Connection, table: str, rows: Iterable[bytes]) -> None:
+    """A transaction with rows from `copied`."""
     with connection.cursor().copy(f"COPY {table} FROM STDIN (FORMAT binary)") as copy:
-        copy.write(b"PGCOPY\n\xff\r\n\0" + bytes(8))
-        for i, value in enumerate(binary(rows, data.kind)):
-            copy.write(struct.pack(">hiiiiii", 4, 4, first + i, 4, buckets[i], 4, topics[i])
-                       + struct.pack(">i", len(value)) + value)
-        copy.write(struct.pack(">h", -1))
+        for part in rows:
+            copy.write(part)
 
 
 def binary(rows: np.ndarray, kind: str) -> Iterator[bytes]:
@@ -93,7 +100,7 @@ def build(contender: Contender, data: datasets.Data) -> dict:
     connection.execute(f"DROP TABLE IF EXISTS {contender.table}")
     connection.execute(f"CREATE TABLE {contender.table} (id int, bucket int, topic int, "
                        f"e {data.kind}({data.rows.shape[1]}))")
-    insert_rows(connection, contender.table, 0, data.rows, data)
+    insert_rows(connection, contender.table, copied(0, data.rows, data))
     connection.execute(f"VACUUM ANALYZE {contender.table}")
     connection.execute("CHECKPOINT")
     built = create_index(connection, contender, data, f"{contender.table.split('.')[1]}_index")

@@ -47,7 +47,7 @@ const ITEMS: &str = "
 CREATE TABLE items (id bigserial PRIMARY KEY, embedding vector(32), half halfvec(32), bits bit(64));
 INSERT INTO items (embedding, half, bits)
     SELECT v, v, (hashint8(i)::bit(32) || hashint8(i + 1)::bit(32))::bit(64) FROM (
-    SELECT i, (SELECT array_agg(sin(i * 0.37 + j * (i % 17 + 1))) FROM generate_series(1, 32) j)::vector(32) v
+    SELECT i, (SELECT array_agg(sin(i * 0.37 + j * (i % 17 + 1)) + 0.5 * random()) FROM generate_series(1, 32) j)::vector(32) v
     FROM generate_series(1, 15000) i) x;
 ";
 
