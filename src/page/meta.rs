@@ -69,6 +69,30 @@ pub struct Meta {
 }
 
 impl Meta {
+    /// That of an index without a page beside this one, which is not ready.
+    pub fn unbuilt(metric: Metric, bits: u8, dims: u32, seed: u64, columns: Columns) -> Self {
+        Self {
+            ready: false,
+            metric,
+            bits,
+            dims,
+            seed,
+            instance: 0,
+            generation: 0,
+            lists: 0,
+            scale: 1.0,
+            radius_weight: 0.0,
+            origin_first: NO_BLOCK,
+            directory_first: NO_BLOCK,
+            lists_first: NO_BLOCK,
+            built_rows: 0,
+            probes: [0; TARGETS.len()],
+            columns,
+            efforts: [[0.0; TARGETS.len()]; LEVELS.len()],
+            summaries_first: NO_BLOCK,
+        }
+    }
+
     /// The format of the index.
     pub fn version(&self) -> u16 {
         match self.metric {

@@ -11,8 +11,7 @@ use crate::ivf::calibrate::QUERIES;
 use crate::ivf::code::normalize;
 use crate::ivf::directory::{Directory, Entry};
 use crate::kernel;
-use crate::page::meta::{LEVELS, TARGETS};
-use crate::page::{Meta, NO_BLOCK, extended};
+use crate::page::{Meta, extended};
 use crate::quant::{Codec, padded_dims};
 use crate::value::Metric;
 
@@ -159,26 +158,12 @@ fn unbuilt(options: &Options) -> Result<Meta> {
             format!("{} dimensions with {bits} bits do not fit a page", options.dims),
         ));
     }
+    let dims =
+        u32::try_from(options.dims).map_err(|_| Error::new(Kind::LimitExceeded, "too many dimensions"))?;
     Ok(Meta {
-        ready: false,
-        metric: options.metric,
-        bits,
-        dims: u32::try_from(options.dims)
-            .map_err(|_| Error::new(Kind::LimitExceeded, "too many dimensions"))?,
-        seed: options.seed,
         instance: options.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x51,
         generation: 1,
-        lists: 0,
-        scale: 1.0,
-        radius_weight: 0.0,
-        origin_first: NO_BLOCK,
-        directory_first: NO_BLOCK,
-        lists_first: NO_BLOCK,
-        built_rows: 0,
-        probes: [0; TARGETS.len()],
-        columns: options.columns,
-        efforts: [[0.0; TARGETS.len()]; LEVELS.len()],
-        summaries_first: NO_BLOCK,
+        ..Meta::unbuilt(options.metric, bits, dims, options.seed, options.columns)
     })
 }
 

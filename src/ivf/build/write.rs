@@ -8,33 +8,15 @@ use crate::error::{Error, Kind, Result};
 use crate::ivf::code::write_code;
 use crate::ivf::directory::{Directory, Entry, entry_size};
 use crate::page::lists::{self, LISTS_PER_PAGE, ListState};
-use crate::page::meta::{LEVELS, META_BLOCK, TARGETS};
+use crate::page::meta::META_BLOCK;
 use crate::page::summary::{self, SUMMARY_SIZE};
 use crate::page::tid::RecordRef;
 use crate::page::{MAX_CHANGE_PAGES, Meta, NO_BLOCK, Page, PageKind, Store, Summary, codes::BLOCK, tape};
 
 /// Writes block 0 as that of an unfinished build.
 pub fn reserve_meta<S: Store>(store: &S, options: &Options) -> Result<()> {
-    let meta = Meta {
-        ready: false,
-        metric: options.metric,
-        bits: options.bits,
-        dims: options.dims as u32,
-        seed: options.seed,
-        instance: 0,
-        generation: 0,
-        lists: 0,
-        scale: 1.0,
-        radius_weight: 0.0,
-        origin_first: NO_BLOCK,
-        directory_first: NO_BLOCK,
-        lists_first: NO_BLOCK,
-        built_rows: 0,
-        probes: [0; TARGETS.len()],
-        columns: options.columns,
-        efforts: [[0.0; TARGETS.len()]; LEVELS.len()],
-        summaries_first: NO_BLOCK,
-    };
+    let meta =
+        Meta::unbuilt(options.metric, options.bits, options.dims as u32, options.seed, options.columns);
     store.change(|change| {
         let (block, handle) = change.extend()?;
         if block != META_BLOCK {
