@@ -266,6 +266,12 @@ pub fn count<E: Element>(numbers: &[E]) -> usize {
 
 /// Puts the numbers other than zero, and where they are, into as many of both.
 pub fn gather<E: Element>(numbers: &[E], indices: &mut [i32], values: &mut [f32]) {
+    if values.len() == numbers.len() {
+        // None is zero, as in most vectors that were not sparse before.
+        E::widen_to(numbers, values);
+        indices.iter_mut().zip(0..).for_each(|(to, index)| *to = index);
+        return;
+    }
     let (mut to, mut start) = (0, 0);
     E::each_part(numbers, |part| {
         // Each number is put where the next one belongs, over the zero before it: whether it is zero is no branch.

@@ -123,6 +123,11 @@ fn conversions_check() {
     assert_eq!(check_numbers(&[0.0, f32::NAN]).unwrap_err().message, "NaN not allowed in sparsevec");
     assert_eq!(check_numbers(&[1.0; 16_001]).unwrap_err().kind, Kind::LimitExceeded);
     assert_eq!(check_numbers(&[1.0, -0.0, 2.0]), Ok(2));
+    let (mut indices, mut values) = ([9; 3], [9.0; 3]);
+    gather(&[1.0, -2.0, 0.5f32], &mut indices, &mut values);
+    assert_eq!((indices, values), ([0, 1, 2], [1.0, -2.0, 0.5]));
+    gather(&[1.0, -2.0, 0.5].map(half::f16::from_f32), &mut indices, &mut values);
+    assert_eq!((indices, values), ([0, 1, 2], [1.0, -2.0, 0.5]));
     let large = sparse("{1:65520}/2");
     let half = dense::<f16>(large.view());
     assert_eq!(half.unwrap_err().message, "\"65520\" is out of range for type halfvec");

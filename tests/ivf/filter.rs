@@ -322,10 +322,13 @@ fn a_row_that_comes_while_a_vacuum_looks_stays_covered() {
     assert!(kept > 4, "{kept} moments seen");
 }
 
-/// A store in which others do something just before a page is read: the next of `events`, when its page comes.
+/// What happens just before a page is read.
+type Event<'a> = (u32, Box<dyn Fn() + 'a>);
+
+/// A store in which others do something meanwhile: the last of `events`, when its page comes.
 struct Meddled<'a> {
     store: &'a MemoryStore,
-    events: RefCell<Vec<(u32, Box<dyn Fn() + 'a>)>>,
+    events: RefCell<Vec<Event<'a>>>,
 }
 
 impl Store for Meddled<'_> {
@@ -364,8 +367,8 @@ fn a_row_that_goes_and_comes_while_it_is_verified_is_no_damage() {
     };
     let comes = || world.insert(5, vector.clone());
     // Each page is read once before: for its kind, or as what is verified.
-    let first = |block| -> (u32, Box<dyn Fn()>) { (block, Box::new(|| ())) };
-    let events: Vec<(u32, Box<dyn Fn()>)> =
+    let first = |block| -> Event<'_> { (block, Box::new(|| ())) };
+    let events: Vec<Event<'_>> =
         vec![(codes, Box::new(comes)), (summaries, Box::new(goes)), first(codes), first(summaries)];
     let store = Meddled { store: &world.store, events: RefCell::new(events) };
     check::check(&store, &mut |_| Ok(()), &|| Ok(())).unwrap();
