@@ -128,12 +128,13 @@ fn cosines<T>(a: &[T], b: &[T], step: impl Fn([__m256; 3], &[T], &[T]) -> [__m25
         }
     };
     let (xy, xx, yy) = (halves_added(xy), halves_added(xx), halves_added(yy));
-    // Lanes 0 and 2, and 1 and 3, of the first two sums.
-    let s = _mm_add_ps(_mm_unpacklo_ps(xy, xx), _mm_unpackhi_ps(xy, xx));
+    // Lanes 0 and 2, and 1 and 3, of the squares, which are stored at once: the caller loads them at once, and would wait for two
+    // stores to reach the cache.
+    let s = _mm_add_ps(_mm_unpacklo_ps(xx, yy), _mm_unpackhi_ps(xx, yy));
     let s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-    let t = _mm_add_ps(yy, _mm_movehl_ps(yy, yy));
+    let t = _mm_add_ps(xy, _mm_movehl_ps(xy, xy));
     let t = _mm_add_ss(t, _mm_movehdup_ps(t));
-    (_mm_cvtss_f32(s), _mm_cvtss_f32(_mm_movehdup_ps(s)), _mm_cvtss_f32(t))
+    (_mm_cvtss_f32(t), _mm_cvtss_f32(s), _mm_cvtss_f32(_mm_movehdup_ps(s)))
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
