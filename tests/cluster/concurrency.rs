@@ -31,13 +31,13 @@ fn eight_connections_for_a_minute() {
         }
     });
     server.check("items_index");
+    // On a slow machine fewer rows than a fifth may have come.
+    server.sql(
+        "INSERT INTO items SELECT id + 100000000, category, embedding FROM items ORDER BY id LIMIT 6000",
+    );
     server.sql("VACUUM items");
     server.check("items_index");
-    assert_ne!(
-        server.sql(calibration),
-        built,
-        "VACUUM has calibrated the index anew, beside inserts and scans"
-    );
+    assert_ne!(server.sql(calibration), built, "VACUUM has calibrated the index anew");
     let count = server.sql("SELECT count(*) FROM items");
     let scanned = server.sql(
         "SET enable_seqscan = off; SET ivf.recall_target = 1;
