@@ -107,9 +107,11 @@ def main() -> None:
             continue
         if step == "insert":
             waiting = [c for c in present if results.setdefault(c.name, {}).get("insert") is None]
-            for name, rate in steps.inserts(waiting, data).items():
-                results[name]["insert"] = rate
-            save()
+            if waiting:
+                print(f"insert: {', '.join(c.name for c in waiting)}, in turn", flush=True)
+                for name, rate in steps.inserts(waiting, data).items():
+                    results[name]["insert"] = rate
+                save()
             continue
         for contender in present[:1] if step in OURS else present:
             kept = results.setdefault(contender.name, {})
