@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::directory::{Directory, read_meta};
-use super::insert::{expect_owned, summaries};
+use super::insert::{cover, expect_owned, summaries};
 use super::walk;
 use crate::error::{Error, Result};
 use crate::page::codes::{BLOCK, BlockRef};
@@ -222,16 +222,15 @@ impl<S: Store> Check<'_, S> {
     fn summaries(&self, directory: &Directory, list: u32, block: u32, page: &Page) -> Result<()> {
         let Some((place, at)) = directory.summaries_position(list) else { return Ok(()) };
         let columns = directory.meta.columns.widths().len();
-        let read =
-            || -> Result<Vec<_>> { Ok(summaries(&*self.store.read(place)?, at).take(columns).collect()) };
-        let covered =
-            |all: &[_], keys: &[Key]| keys.iter().zip(all).all(|(&key, s): (_, &Summary)| s.covers(key));
+        let read = || -> Result<Vec<Summary>> {
+            Ok(summaries(&*self.store.read(place)?, at).take(columns).collect())
+        };
         let (layout, all, mut keys) = (&directory.codes, read()?, Vec::new());
         for b in 0..layout.blocks() {
             let view = layout.block(page, b);
             for slot in walk::bits(view.live()) {
                 layout.keys(view, slot, &mut keys);
-                if covered(&all, &keys) {
+                if cover(all.iter().copied(), &keys) {
                     continue;
                 }
                 // The row may have been removed since, and another with its keys have come: so often that is none.
@@ -239,7 +238,7 @@ impl<S: Store> Check<'_, S> {
                 let mut uncovered = 0;
                 while uncovered < TIMES
                     && self.still_has(directory, block, (b, slot), &keys)?
-                    && !covered(&read()?, &keys)
+                    && !cover(read()?, &keys)
                 {
                     uncovered += 1;
                 }

@@ -65,6 +65,11 @@ pub fn summaries(page: &Page, at: usize) -> impl Iterator<Item = Summary> {
     page.content()[at..].chunks_exact(SUMMARY_SIZE).map(Summary::read)
 }
 
+/// Whether a list's summaries cover a row with these keys.
+pub fn cover(summaries: impl IntoIterator<Item = Summary>, keys: &[Key]) -> bool {
+    keys.iter().zip(summaries).all(|(&key, summary)| summary.covers(key))
+}
+
 enum Put {
     Done,
     /// No free slot; the next page of the chain.
@@ -152,7 +157,7 @@ impl<S: Store> Insertion<'_, S> {
         let handle = change.open(block)?;
         let page = change.page(handle);
         page.expect_kind(block, PageKind::Summaries)?;
-        let covered = self.keys.iter().zip(summaries(page, at)).all(|(&key, summary)| summary.covers(key));
+        let covered = cover(summaries(page, at), self.keys);
         Ok(Some(Watched { handle, at, watch: watch(&page.content()[at..]), covered }))
     }
 
