@@ -5,9 +5,10 @@
 //! page; a wrong guess costs nothing but the ordinary way. So nothing here needs to be invalidated: not when
 //! pages are evicted, nor when an index is rebuilt or dropped.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use pgrx::pg_sys;
 
@@ -17,15 +18,12 @@ use crate::page::PAGE_SIZE;
 
 /// Indexes remembered, at most; four bytes a page.
 const MOST_INDEXES: usize = 64;
-/// Every so many reads go the ordinary way, which alone tells the clock sweep that a page is in use.
-const ORDINARY: u32 = 8;
 
 /// What is remembered of an index.
 pub struct Recent {
     index: pg_sys::Oid,
     /// By block; 0 (`InvalidBuffer`) for what is not known.
     buffers: RefCell<Vec<pg_sys::Buffer>>,
-    reads: Cell<u32>,
 }
 
 thread_local! {
@@ -43,8 +41,7 @@ impl Recent {
                 kept[..=at].rotate_right(1);
             } else {
                 kept.truncate(MOST_INDEXES - 1);
-                let (buffers, reads) = (RefCell::default(), Cell::new(0));
-                kept.insert(0, Rc::new(Self { index, buffers, reads }));
+                kept.insert(0, Rc::new(Self { index, buffers: RefCell::default() }));
             }
             Rc::clone(&kept[0])
         })
@@ -56,17 +53,15 @@ impl Recent {
 
     /// Pins a page that exists.
     pub fn pin(&self, relation: pg_sys::Relation, block: u32) -> pg_sys::Buffer {
-        let reads = self.reads.get().wrapping_add(1);
-        self.reads.set(reads);
         // SAFETY: the relation is open and the caller vouches for the block; a guess is the number of some
         // shared buffer, and their number never changes.
         unsafe {
             if let Some(buffer) = self.guess(block)
-                && !reads.is_multiple_of(ORDINARY)
                 && read_recent_buffer(relation, block, buffer)
             {
                 count_buffer_hit(relation);
                 charge_buffer_hit();
+                use_once_more(buffer);
                 return buffer;
             }
             let buffer = pg_sys::ReadBuffer(relation, block);
@@ -85,13 +80,14 @@ impl Recent {
         buffers[at] = buffer;
     }
 
-    /// Asks the processor for bytes of a page, its special area and its descriptor.
+    /// Asks the processor for bytes of a page, its header, its special area and its descriptor.
     pub fn touch(&self, block: u32, bytes: Range<usize>) {
         let Some(buffer) = self.guess(block) else { return };
         // SAFETY: a global of the server; the address is computed, not read.
         let descriptor = unsafe { pg_sys::BufferDescriptors.wrapping_add(buffer as usize - 1).cast::<u8>() };
         let page = address(buffer);
         kernel::prefetch(descriptor, 1);
+        kernel::prefetch(page, 1);
         kernel::prefetch(page.wrapping_add(PAGE_SIZE - 1), 1);
         kernel::prefetch(page.wrapping_add(bytes.start), bytes.len());
     }
@@ -99,6 +95,26 @@ impl Recent {
     /// Where a page likely lies.
     pub fn address(&self, block: u32) -> Option<*const u8> {
         self.guess(block).map(address)
+    }
+}
+
+/// Tells the clock sweep that a page is in use, as `PinBuffer` does and `ReadRecentBuffer` does not (bufmgr.c).
+///
+/// # Safety
+/// The buffer is a shared one that this backend has pinned.
+unsafe fn use_once_more(buffer: pg_sys::Buffer) {
+    // SAFETY: there are as many descriptors as buffers; the state of one that is pinned is changed by compare-and-swap
+    // while its header is not locked, by everybody.
+    unsafe {
+        let descriptor = pg_sys::BufferDescriptors.add(buffer as usize - 1);
+        let state = AtomicU32::from_ptr(&raw mut (*descriptor).bufferdesc.state.value);
+        let old = state.load(Ordering::Relaxed);
+        let used = (old & pg_sys::BUF_USAGECOUNT_MASK) >> pg_sys::BUF_USAGECOUNT_SHIFT;
+        if used < pg_sys::BM_MAX_USAGE_COUNT && old & pg_sys::BM_LOCKED == 0 {
+            // Where somebody else is at it, the page is in use anyway.
+            let more = old + pg_sys::BUF_USAGECOUNT_ONE;
+            let _ = state.compare_exchange(old, more, Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 }
 
