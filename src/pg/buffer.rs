@@ -99,7 +99,7 @@ fn is_invalid(subtransaction: pg_sys::SubTransactionId) -> bool {
 }
 
 /// A locked and pinned buffer.
-struct Locked(pg_sys::Buffer);
+pub(super) struct Locked(pub(super) pg_sys::Buffer);
 
 impl Locked {
     fn page(&self) -> &Page {

@@ -5,6 +5,7 @@
 
 mod am;
 mod buffer;
+mod chunks;
 mod compat;
 pub mod error;
 mod foreign;
@@ -12,6 +13,7 @@ mod guc;
 mod known;
 mod memory;
 mod options;
+mod pointer;
 mod recent;
 mod stats;
 mod stream;

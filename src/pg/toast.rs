@@ -6,7 +6,9 @@
 
 use pgrx::pg_sys;
 
+use super::chunks::Chunks;
 use super::compat::{begin_index_scan, toast_snapshot};
+use super::pointer::tid;
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 /// Columns of a TOAST table (toasting.c), and of its index.
@@ -55,7 +57,8 @@ struct Open {
     index: pg_sys::Relation,
     scan: pg_sys::IndexScanDesc,
     slot: *mut pg_sys::TupleTableSlot,
-    /// At an address of its own: the scan has it.
+    chunks: Chunks,
+    /// At an address of its own: scan and chunks have it.
     _snapshot: Box<pg_sys::SnapshotData>,
 }
 
@@ -95,7 +98,8 @@ impl Toast {
                 self.foreign = self.open.is_none();
             }
             let open = self.open.as_ref().filter(|open| (*open.table).rd_id == pointer.va_toastrelid);
-            let complete = open.is_some_and(|open| open.read(pointer.va_valueid, room));
+            let value = pointer.va_valueid;
+            let complete = open.is_some_and(|open| open.chunks.read(value, room) || open.read(value, room));
             pg_sys::MemoryContextSwitchTo(before);
             pgrx::set_varsize_4b(bytes.cast(), pointer.va_rawsize);
             complete.then(|| pg_sys::Datum::from(bytes))
@@ -129,9 +133,11 @@ impl Open {
                 return None;
             };
             let snapshot = Box::new(toast_snapshot(snapshot));
-            let scan = begin_index_scan(table, index, (&raw const *snapshot).cast_mut(), 1);
+            let shared = (&raw const *snapshot).cast_mut();
+            let scan = begin_index_scan(table, index, shared, 1);
             let slot = pg_sys::table_slot_create(table, std::ptr::null_mut());
-            Some(Self { table, index, scan, slot, _snapshot: snapshot })
+            let chunks = Chunks::of(table, shared);
+            Some(Self { table, index, scan, slot, chunks, _snapshot: snapshot })
         }
     }
 
@@ -158,6 +164,10 @@ impl Open {
                 complete &= !no_number && !no_data && number == next;
                 if !complete {
                     continue;
+                }
+                if next == 0 {
+                    let held = (*self.slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).buffer;
+                    self.chunks.learn(value, held, tid(&(*self.slot).tts_tid));
                 }
                 next += 1;
                 let chunk = chunk.cast_mut_ptr::<pg_sys::varlena>();

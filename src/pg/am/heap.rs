@@ -6,12 +6,12 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::columns::FilterColumns;
-use super::insert::tid;
 use super::opclass::indexed;
 use crate::error::Result;
 use crate::ivf::build::{RowSink, Source};
 use crate::page::{Key, Tid};
 use crate::pg::error::OrRaise;
+use crate::pg::pointer::tid;
 use crate::pg::varlena::Indexed;
 use crate::random::SplitMix64;
 use crate::value::limits::check_typmod;

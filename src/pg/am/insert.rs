@@ -11,25 +11,12 @@ use crate::error::Result;
 use crate::ivf::code::RowCode;
 use crate::ivf::directory::Directory;
 use crate::ivf::insert::insert;
-use crate::page::{Key, Tid};
+use crate::page::Key;
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::error::{OrRaise, in_index};
+use crate::pg::pointer::tid;
 use crate::pg::varlena::Indexed;
 use crate::value::limits::check_typmod;
-
-/// The address of a heap row in our form.
-pub fn tid(pointer: &pg_sys::ItemPointerData) -> Tid {
-    let block = u32::from(pointer.ip_blkid.bi_hi) << 16 | u32::from(pointer.ip_blkid.bi_lo);
-    Tid { block, offset: pointer.ip_posid }
-}
-
-/// The address of a heap row in PostgreSQL's form.
-pub fn item_pointer(tid: Tid) -> pg_sys::ItemPointerData {
-    pg_sys::ItemPointerData {
-        ip_blkid: pg_sys::BlockIdData { bi_hi: (tid.block >> 16) as u16, bi_lo: tid.block as u16 },
-        ip_posid: tid.offset,
-    }
-}
 
 /// What inserts of one statement into one index share. The lock on the index, which the statement holds, keeps away all
 /// that would change it.

@@ -7,7 +7,6 @@ use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::columns::FilterColumns;
-use super::insert::item_pointer;
 use super::limit::{Wish, wish};
 use super::{directory, opclass};
 use crate::error::{Error, Kind, Result};
@@ -18,6 +17,7 @@ use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::compat::count_index_scan;
 use crate::pg::error::{OrRaise, in_index};
 use crate::pg::options::IndexOptions;
+use crate::pg::pointer::item_pointer;
 use crate::pg::toast::Toast;
 use crate::pg::varlena::Indexed;
 use crate::pg::{guc, known, stats};

@@ -4,7 +4,6 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::build::random_seed;
-use super::insert::item_pointer;
 use crate::error::Result;
 use crate::ivf::build::Progress;
 use crate::ivf::refresh::refresh;
@@ -13,6 +12,7 @@ use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::compat::vacuum_delay_point;
 use crate::pg::error::{OrRaise, in_index};
 use crate::pg::options::IndexOptions;
+use crate::pg::pointer::item_pointer;
 
 /// Removes the rows that the callback names.
 #[pg_guard]
