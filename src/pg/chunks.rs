@@ -114,6 +114,13 @@ impl Chunks {
         false
     }
 
+    /// Asks the processor for the begin of the page where a value likely lies.
+    pub fn touch(&self, value: pg_sys::Oid) {
+        if let Some(guess) = self.places.borrow_mut().guess(value.to_u32()) {
+            self.recent.touch(guess.block, 0..0);
+        }
+    }
+
     /// A value was found by the index, its first chunk on a page that is pinned.
     ///
     /// # Safety
@@ -196,7 +203,8 @@ impl Shared {
         // SAFETY: the page is held, and all that is read lies on it, as is checked before.
         unsafe {
             let header = self.start().cast::<pg_sys::PageHeaderData>();
-            let pointer = (&raw const (*header).pd_linp).cast::<pg_sys::ItemIdData>().add(usize::from(offset) - 1);
+            let pointer =
+                (&raw const (*header).pd_linp).cast::<pg_sys::ItemIdData>().add(usize::from(offset) - 1);
             let (at, size) = ((*pointer).lp_off() as usize, (*pointer).lp_len() as usize);
             if (*pointer).lp_flags() != pg_sys::LP_NORMAL || at + size > PAGE_SIZE {
                 return None;
@@ -208,7 +216,8 @@ impl Shared {
             if columns + NUMBERS + size_of::<u32>() > size {
                 return None;
             }
-            let plain = pgrx::varatt_is_4b_u(stored) || pgrx::varatt_is_1b(stored) && !pgrx::varatt_is_1b_e(stored);
+            let plain =
+                pgrx::varatt_is_4b_u(stored) || pgrx::varatt_is_1b(stored) && !pgrx::varatt_is_1b_e(stored);
             // A row ends where its last column does.
             if !plain || columns + NUMBERS + pgrx::varsize_any(stored) != size {
                 return None;

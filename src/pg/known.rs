@@ -74,18 +74,13 @@ pub fn end(scan: *const u8) {
     });
 }
 
-/// Notes the distance of a vector of a row.
-///
-/// # Safety
-/// The datum is a varlena.
-pub unsafe fn note(scan: *const u8, datum: pg_sys::Datum, distance: f64) {
-    // SAFETY: the caller vouches for the datum.
-    let Some(pointer) = (unsafe { pointer(datum) }) else { return };
+/// Notes the distance of the vector that a row points to.
+pub fn note(scan: *const u8, pointer: &Pointer, distance: f64) {
     KNOWN.with_borrow_mut(|all| {
         let Some(known) = all.iter_mut().find(|known| known.scan == scan) else { return };
         match known.pointers.get_mut(known.next) {
-            Some(place) => *place = (pointer, distance),
-            None => known.pointers.push((pointer, distance)),
+            Some(place) => *place = (*pointer, distance),
+            None => known.pointers.push((*pointer, distance)),
         }
         known.next = (known.next + 1) % MOST;
     });

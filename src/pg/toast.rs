@@ -42,6 +42,26 @@ pub unsafe fn pointer(datum: pg_sys::Datum) -> Option<Pointer> {
     }
 }
 
+/// What a pointer says of a value that is simply out of line.
+struct Stored {
+    table: pg_sys::Oid,
+    value: pg_sys::Oid,
+    /// Bytes without a header.
+    size: usize,
+}
+
+impl Stored {
+    fn of(pointer: &Pointer) -> Option<Self> {
+        // SAFETY: after its tags the pointer is what the server has there (varatt.h).
+        let stored = unsafe { pointer[TAGS..].as_ptr().cast::<pg_sys::varatt_external>().read_unaligned() };
+        let size = (stored.va_extinfo & pg_sys::VARLENA_EXTSIZE_MASK) as usize;
+        let whole = usize::try_from(stored.va_rawsize).ok()?;
+        // Others are compressed, or damaged.
+        let simple = size + HEADER == whole && whole <= LARGEST;
+        simple.then_some(Self { table: stored.va_toastrelid, value: stored.va_valueid, size })
+    }
+}
+
 /// A reader of one table's values out of line.
 #[derive(Default)]
 pub struct Toast {
@@ -63,46 +83,67 @@ struct Open {
 }
 
 impl Toast {
-    /// The value that a datum points to, with a usual header, until the next one is read; `None` if it is not simply
+    /// The value that a pointer leads to, with a usual header, until the next one is read; `None` if it is not simply
     /// out of line. `snapshot` is the one under which its row was seen.
     ///
     /// # Safety
-    /// The datum is a varlena of a row that is visible. What this opens lives in `context` and belongs to the resource
+    /// The pointer is that of a row that is visible. What this opens lives in `context` and belongs to the resource
     /// owner of the running scan.
     pub unsafe fn fetch(
         &mut self,
-        datum: pg_sys::Datum,
+        pointer: &Pointer,
         snapshot: pg_sys::Snapshot,
         context: pg_sys::MemoryContext,
     ) -> Option<pg_sys::Datum> {
-        // SAFETY: the caller vouches for the datum; after its tags the pointer is what the server has there (varatt.h).
+        let Stored { table, value, size } = Stored::of(pointer)?;
+        self.value.resize((size + HEADER).div_ceil(size_of::<u64>()), 0);
+        // SAFETY: the caller vouches for pointer, snapshot and context; the value has room for its header and its bytes.
         unsafe {
-            if self.foreign {
-                return None;
-            }
-            let pointer = pointer(datum)?;
-            let pointer = pointer[TAGS..].as_ptr().cast::<pg_sys::varatt_external>().read_unaligned();
-            let size = (pointer.va_extinfo & pg_sys::VARLENA_EXTSIZE_MASK) as usize;
-            let whole = usize::try_from(pointer.va_rawsize).ok()?;
-            if size + HEADER != whole || whole > LARGEST {
-                // Compressed, or damaged.
-                return None;
-            }
-            self.value.resize(whole.div_ceil(size_of::<u64>()), 0);
             let bytes = self.value.as_mut_ptr().cast::<u8>();
-            let room = std::slice::from_raw_parts_mut(bytes.add(HEADER), size);
             // What the index scan allocates on its way it frees at its end.
             let before = pg_sys::MemoryContextSwitchTo(context);
+            let complete = self.open(table, snapshot).is_some_and(|open| {
+                let room = std::slice::from_raw_parts_mut(bytes.add(HEADER), size);
+                open.chunks.read(value, room) || open.read(value, room)
+            });
+            pg_sys::MemoryContextSwitchTo(before);
+            pgrx::set_varsize_4b(bytes.cast(), (size + HEADER) as i32);
+            complete.then(|| pg_sys::Datum::from(bytes))
+        }
+    }
+
+    /// Asks the processor for the page where a value likely lies. Whether the value may be read by [`Toast::fetch`].
+    ///
+    /// # Safety
+    /// As for that.
+    pub unsafe fn announce(
+        &mut self,
+        pointer: &Pointer,
+        snapshot: pg_sys::Snapshot,
+        context: pg_sys::MemoryContext,
+    ) -> bool {
+        let Some(Stored { table, value, .. }) = Stored::of(pointer) else { return false };
+        // SAFETY: the caller vouches for all of them.
+        unsafe {
+            let before = pg_sys::MemoryContextSwitchTo(context);
+            let open = self.open(table, snapshot);
+            pg_sys::MemoryContextSwitchTo(before);
+            open.map(|open| open.chunks.touch(value)).is_some()
+        }
+    }
+
+    /// The TOAST table, opened if it is not yet; `None` if it cannot be read here, or another is open.
+    unsafe fn open(&mut self, table: pg_sys::Oid, snapshot: pg_sys::Snapshot) -> Option<&Open> {
+        if self.foreign {
+            return None;
+        }
+        // SAFETY: the caller vouches for table and snapshot.
+        unsafe {
             if self.open.is_none() {
-                self.open = Open::of(pointer.va_toastrelid, snapshot);
+                self.open = Open::of(table, snapshot);
                 self.foreign = self.open.is_none();
             }
-            let open = self.open.as_ref().filter(|open| (*open.table).rd_id == pointer.va_toastrelid);
-            let value = pointer.va_valueid;
-            let complete = open.is_some_and(|open| open.chunks.read(value, room) || open.read(value, room));
-            pg_sys::MemoryContextSwitchTo(before);
-            pgrx::set_varsize_4b(bytes.cast(), pointer.va_rawsize);
-            complete.then(|| pg_sys::Datum::from(bytes))
+            self.open.as_ref().filter(|open| (*open.table).rd_id == table)
         }
     }
 

@@ -67,6 +67,15 @@ pub struct Settings {
 
 /// The heap as the scan sees it.
 pub trait Rows {
+    /// These rows will be asked for next, in this order and most likely all of them; with the values where the index has
+    /// them.
+    ///
+    /// # Errors
+    /// As for [`Rows::distance`].
+    fn look_ahead(&mut self, _rows: &[(Tid, Option<f64>)]) -> Result<()> {
+        Ok(())
+    }
+
     /// The operator's value for a row, or `None` if the scan may not return it. `known` is the value where the index
     /// has it.
     ///
@@ -93,6 +102,9 @@ const SPARE: f64 = 1.5;
 const WIDER: u64 = 16;
 /// No window is smaller: the calibration is for ten rows.
 const LEAST_WINDOW: u64 = 10;
+
+/// Rows named to the heap before they are fetched, at most.
+const MOST_AHEAD: u64 = 64;
 
 /// A scan; [`Search::start`] begins it anew in the same memory.
 pub struct Search {
@@ -284,7 +296,23 @@ impl Search {
             if !self.advance(store)? {
                 return Ok(None);
             }
+            if self.round.number == 1 {
+                self.look_ahead(rows)?;
+            }
         }
+    }
+
+    /// Names the rows that will be fetched in any case.
+    fn look_ahead(&mut self, rows: &mut dyn Rows) -> Result<()> {
+        let most = self.settings.limit.map_or(0, |limit| limit.min(MOST_AHEAD) as usize);
+        let exact = self.directory.codec.is_exact();
+        let ahead: Vec<_> = self
+            .pool
+            .line_up(most)
+            .filter(|candidate| candidate.tid.offset != 0 && candidate.tid.block != NO_BLOCK)
+            .map(|candidate| (candidate.tid, exact.then_some(f64::from(candidate.lower))))
+            .collect();
+        rows.look_ahead(&ahead)
     }
 
     /// Whether rows are held back until the consumer's limit can be filled: then no later round can find a

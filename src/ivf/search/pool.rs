@@ -1,7 +1,7 @@
 //! The candidates of a round, and the threshold below which a row must come to be one.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 use super::scan::{Candidate, Sink};
 use crate::page::Tid;
@@ -84,6 +84,8 @@ pub struct Pool {
     uppers: BinaryHeap<Upper>,
     gathered: Vec<Candidate>,
     queue: BinaryHeap<ByLower>,
+    /// The first of the queue, taken out of it.
+    line: VecDeque<Candidate>,
 }
 
 impl Pool {
@@ -92,6 +94,7 @@ impl Pool {
         self.uppers.clear();
         self.gathered.clear();
         self.queue.clear();
+        self.line.clear();
     }
 
     /// Begins a round for the `window` nearest rows with keys up to `ceiling`.
@@ -127,14 +130,24 @@ impl Pool {
         f64::from(reach)
     }
 
+    /// The first candidates, up to so many, in the order in which they will be popped.
+    pub fn line_up(&mut self, most: usize) -> impl Iterator<Item = Candidate> {
+        while self.line.len() < most
+            && let Some(next) = self.queue.pop()
+        {
+            self.line.push_back(next.0);
+        }
+        self.line.iter().copied()
+    }
+
     /// The least lower bound of the candidates left.
     pub fn next_lower(&self) -> Option<f32> {
-        self.queue.peek().map(|c| c.0.lower)
+        self.line.front().or(self.queue.peek().map(|c| &c.0)).map(|c| c.lower)
     }
 
     /// The candidate with the least lower bound.
     pub fn pop(&mut self) -> Option<Candidate> {
-        self.queue.pop().map(|c| c.0)
+        self.line.pop_front().or_else(|| self.queue.pop().map(|c| c.0))
     }
 }
 

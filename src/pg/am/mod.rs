@@ -12,6 +12,7 @@ mod opclass;
 mod order;
 mod recalibrate;
 mod recall;
+mod rows;
 mod scan;
 mod threshold;
 mod vacuum;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::build::random_seed;
 use super::functions::{LOCK, Opened, dimensions, expect_built_before, json, open};
 use super::heap::{Table, each_row};
-use super::scan::{Heap, Measured};
+use super::rows::{Heap, Measured};
 use super::{directory, opclass};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::code::is_indexed;

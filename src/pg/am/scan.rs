@@ -7,18 +7,17 @@ use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::columns::FilterColumns;
-use super::limit::{Wish, wish};
+use super::limit::wish;
+use super::rows::{Heap, Measured};
 use super::{directory, opclass};
 use crate::error::{Error, Kind, Result};
+use crate::ivf::search::Search;
 use crate::ivf::search::filter::Filter;
-use crate::ivf::search::{Rows, Search};
-use crate::page::Tid;
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::compat::count_index_scan;
 use crate::pg::error::{OrRaise, in_index};
 use crate::pg::options::IndexOptions;
 use crate::pg::pointer::item_pointer;
-use crate::pg::toast::Toast;
 use crate::pg::varlena::Indexed;
 use crate::pg::{guc, known, stats};
 use crate::value::Metric;
@@ -39,36 +38,6 @@ struct Scan {
     /// Whether the conditions on filter columns may let pass what they should not.
     recheck: bool,
     started: bool,
-}
-
-/// The table behind a scan.
-pub(super) struct Heap {
-    fetch: *mut pg_sys::IndexFetchTableData,
-    slot: *mut pg_sys::TupleTableSlot,
-    snapshot: pg_sys::Snapshot,
-    column: Column,
-    indexed: (Indexed, Metric),
-    /// Memory for the coordinates of a value.
-    buffer: Vec<f32>,
-    toast: Toast,
-    /// Where all of this lives.
-    context: pg_sys::MemoryContext,
-    wish: Wish,
-    /// The scan that notes distances; null if none does.
-    notes: *const u8,
-}
-
-impl Drop for Heap {
-    fn drop(&mut self) {
-        known::end(self.notes);
-    }
-}
-
-/// Where the vector of a heap row comes from.
-#[derive(Clone, Copy)]
-enum Column {
-    Attribute(i32),
-    Expression { info: *mut pg_sys::IndexInfo, executor: *mut pg_sys::EState },
 }
 
 /// Begins a scan.
@@ -112,8 +81,8 @@ pub unsafe extern "C-unwind" fn amrescan(
     unsafe {
         let state = &mut *(*scan).opaque.cast::<Scan>();
         state.started = false;
-        if let Some(heap) = &state.heap {
-            pg_sys::table_index_fetch_reset(heap.fetch);
+        if let Some(heap) = &mut state.heap {
+            heap.reset();
         }
         if nkeys > 0 && !keys.is_null() {
             (*scan).keyData.copy_from(keys, nkeys as usize);
@@ -217,11 +186,10 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
             state.heap = Some(PgMemoryContexts::For(state.context).switch_to(open));
         }
         if let Some(heap) = &mut state.heap {
-            heap.snapshot = snapshot;
-            heap.wish = wish;
+            heap.begin(snapshot, wish);
             if let (Indexed::Vector, metric, Some(query)) = (state.indexed.0, state.indexed.1, &state.query) {
-                heap.notes = scan.cast();
-                known::begin(heap.notes, metric, query);
+                heap.note_for(scan.cast());
+                known::begin(scan.cast(), metric, query);
             }
         }
         let options = IndexOptions::of((*scan).indexRelation);
@@ -233,126 +201,5 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
         state.search.insert(search).start_filtered(settings, state.query.as_deref(), filter);
         state.started = true;
         Ok(())
-    }
-}
-
-impl Heap {
-    /// The table of an index as `snapshot` sees it.
-    ///
-    /// # Safety
-    /// The relations are open and belong together; they and the snapshot outlive this, which lives in the
-    /// current memory context.
-    pub(super) unsafe fn open(
-        table: pg_sys::Relation,
-        index: pg_sys::Relation,
-        snapshot: pg_sys::Snapshot,
-        indexed: (Indexed, Metric),
-    ) -> Self {
-        // SAFETY: the caller vouches for the relations.
-        unsafe {
-            let info = pg_sys::BuildIndexInfo(index);
-            let attribute = (*info).ii_IndexAttrNumbers[0];
-            let column = if attribute != 0 {
-                Column::Attribute(i32::from(attribute))
-            } else {
-                Column::Expression { info, executor: pg_sys::CreateExecutorState() }
-            };
-            Self {
-                fetch: pg_sys::table_index_fetch_begin(table),
-                slot: pg_sys::table_slot_create(table, std::ptr::null_mut()),
-                snapshot,
-                column,
-                indexed,
-                buffer: Vec::new(),
-                toast: Toast::default(),
-                context: pg_sys::CurrentMemoryContext,
-                wish: Wish::default(),
-                notes: std::ptr::null(),
-            }
-        }
-    }
-
-    /// Gives back what `open` took.
-    pub(super) fn close(mut self) {
-        self.toast.close();
-        // SAFETY: all of them were made by `open` and are given back once.
-        unsafe {
-            pg_sys::table_index_fetch_end(self.fetch);
-            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
-            if let Column::Expression { executor, .. } = self.column {
-                pg_sys::FreeExecutorState(executor);
-            }
-        }
-    }
-
-    /// The indexed value of the row in the slot; `None` if it is NULL.
-    unsafe fn datum(&mut self) -> Option<pg_sys::Datum> {
-        // SAFETY: the slot holds a row of the table.
-        unsafe {
-            let mut null = false;
-            match self.column {
-                Column::Attribute(number) => {
-                    let datum = pg_sys::slot_getattr(self.slot, number, &raw mut null);
-                    (!null).then_some(datum)
-                }
-                Column::Expression { info, executor } => {
-                    let context = match (*executor).es_per_tuple_exprcontext {
-                        existing if !existing.is_null() => existing,
-                        _ => pg_sys::MakePerTupleExprContext(executor),
-                    };
-                    pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
-                    (*context).ecxt_scantuple = self.slot;
-                    let mut values = [pg_sys::Datum::null(); pg_sys::INDEX_MAX_KEYS as usize];
-                    let mut nulls = [false; pg_sys::INDEX_MAX_KEYS as usize];
-                    let (to, flags) = (values.as_mut_ptr(), nulls.as_mut_ptr());
-                    pg_sys::FormIndexDatum(info, self.slot, executor, to, flags);
-                    (!nulls[0]).then_some(values[0])
-                }
-            }
-        }
-    }
-}
-
-/// The heap, with the query it is measured against.
-pub(super) struct Measured<'a> {
-    pub(super) heap: &'a mut Heap,
-    /// `None` is SQL's NULL.
-    pub(super) query: Option<&'a [f32]>,
-}
-
-impl Rows for Measured<'_> {
-    fn distance(&mut self, tid: Tid, known: Option<f64>) -> Result<Option<f64>> {
-        pgrx::check_for_interrupts!();
-        let heap = &mut *self.heap;
-        let mut pointer = item_pointer(tid);
-        let (mut again, mut all_dead) = (false, false);
-        // SAFETY: fetch, snapshot and slot belong to the running scan; the vector is dropped before the slot
-        // takes another row.
-        unsafe {
-            let found = pg_sys::table_index_fetch_tuple(
-                heap.fetch,
-                &raw mut pointer,
-                heap.snapshot,
-                heap.slot,
-                &raw mut again,
-                &raw mut all_dead,
-            );
-            if !found || !heap.wish.passes(heap.slot) {
-                return Ok(None);
-            }
-            if known.is_some() {
-                return Ok(known);
-            }
-            let Some(datum) = heap.datum() else { return Ok(None) };
-            let Some(query) = self.query else { return Ok(Some(f64::NAN)) };
-            let (indexed, metric) = heap.indexed;
-            let measure = |vector: &[f32]| metric.distance(vector, query).map(Some);
-            let value = heap.toast.fetch(datum, heap.snapshot, heap.context).unwrap_or(datum);
-            let distance = indexed.coordinates(value, &mut heap.buffer, measure)?;
-            if let (Some(distance), false) = (distance, heap.notes.is_null()) {
-                known::note(heap.notes, datum, distance);
-            }
-            Ok(distance)
-        }
     }
 }

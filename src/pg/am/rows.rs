@@ -1,0 +1,334 @@
+//! The rows of the table behind a scan, as its snapshot sees them: fetched, passed by the filter above, measured.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use pgrx::pg_sys;
+
+use super::limit::Wish;
+use crate::error::Result;
+use crate::ivf::search::Rows;
+use crate::page::Tid;
+use crate::pg::compat::lock_buffer;
+use crate::pg::known;
+use crate::pg::pointer::item_pointer;
+use crate::pg::recent::Recent;
+use crate::pg::toast::{Pointer, Toast, pointer};
+use crate::pg::varlena::Indexed;
+use crate::value::Metric;
+
+/// The table behind a scan.
+pub struct Heap {
+    table: pg_sys::Relation,
+    fetch: *mut pg_sys::IndexFetchTableData,
+    slot: *mut pg_sys::TupleTableSlot,
+    snapshot: pg_sys::Snapshot,
+    column: Column,
+    indexed: (Indexed, Metric),
+    /// Memory for the coordinates of a value.
+    buffer: Vec<f32>,
+    toast: Toast,
+    /// Where all of this lives.
+    context: pg_sys::MemoryContext,
+    wish: Wish,
+    /// The scan that notes distances; null if none does.
+    notes: *const u8,
+    /// Where pages lay, if the table is a heap.
+    recent: Option<Rc<Recent>>,
+    /// Rows that will be asked for next, as far as they have been seen.
+    ahead: VecDeque<(Tid, Seen)>,
+}
+
+/// What is known of a row that was fetched ahead.
+#[derive(Clone, Copy)]
+enum Seen {
+    /// The scan does not return it.
+    Hidden,
+    /// Its distance.
+    Measured(f64),
+    /// It has a pointer to its vector, whose pages are asked for.
+    OutOfLine(Pointer),
+}
+
+impl Drop for Heap {
+    fn drop(&mut self) {
+        known::end(self.notes);
+    }
+}
+
+/// Where the vector of a heap row comes from.
+#[derive(Clone, Copy)]
+enum Column {
+    Attribute(i32),
+    Expression { info: *mut pg_sys::IndexInfo, executor: *mut pg_sys::EState },
+}
+
+impl Heap {
+    /// The table of an index as `snapshot` sees it.
+    ///
+    /// # Safety
+    /// The relations are open and belong together; they and the snapshot outlive this, which lives in the
+    /// current memory context.
+    pub unsafe fn open(
+        table: pg_sys::Relation,
+        index: pg_sys::Relation,
+        snapshot: pg_sys::Snapshot,
+        indexed: (Indexed, Metric),
+    ) -> Self {
+        // SAFETY: the caller vouches for the relations.
+        unsafe {
+            let info = pg_sys::BuildIndexInfo(index);
+            let attribute = (*info).ii_IndexAttrNumbers[0];
+            let column = if attribute != 0 {
+                Column::Attribute(i32::from(attribute))
+            } else {
+                Column::Expression { info, executor: pg_sys::CreateExecutorState() }
+            };
+            let is_heap = std::ptr::eq((*table).rd_tableam, pg_sys::GetHeapamTableAmRoutine());
+            Self {
+                table,
+                fetch: pg_sys::table_index_fetch_begin(table),
+                slot: pg_sys::table_slot_create(table, std::ptr::null_mut()),
+                snapshot,
+                column,
+                indexed,
+                buffer: Vec::new(),
+                toast: Toast::default(),
+                context: pg_sys::CurrentMemoryContext,
+                wish: Wish::default(),
+                notes: std::ptr::null(),
+                recent: is_heap.then(|| Recent::of(table)),
+                ahead: VecDeque::new(),
+            }
+        }
+    }
+
+    /// Begins a scan under a snapshot.
+    pub fn begin(&mut self, snapshot: pg_sys::Snapshot, wish: Wish) {
+        self.snapshot = snapshot;
+        self.wish = wish;
+    }
+
+    /// Has the distances noted for a scan.
+    pub fn note_for(&mut self, scan: *const u8) {
+        self.notes = scan;
+    }
+
+    /// Gives back the page at hand, and forgets rows that were seen ahead.
+    pub fn reset(&mut self) {
+        self.ahead.clear();
+        // SAFETY: the fetch was begun by `open`.
+        unsafe { pg_sys::table_index_fetch_reset(self.fetch) };
+    }
+
+    /// Gives back what `open` took.
+    pub fn close(mut self) {
+        self.toast.close();
+        // SAFETY: all of them were made by `open` and are given back once.
+        unsafe {
+            pg_sys::table_index_fetch_end(self.fetch);
+            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+            if let Column::Expression { executor, .. } = self.column {
+                pg_sys::FreeExecutorState(executor);
+            }
+        }
+    }
+
+    /// Puts the version of a row that the snapshot sees into the slot, if there is one.
+    unsafe fn fetch(&mut self, tid: Tid) -> bool {
+        let mut pointer = item_pointer(tid);
+        let mut all_dead = false;
+        // SAFETY: fetch, snapshot and slot belong to the running scan, and the table is locked.
+        unsafe {
+            let Some(recent) = &self.recent else {
+                let mut again = false;
+                return pg_sys::table_index_fetch_tuple(
+                    self.fetch,
+                    &raw mut pointer,
+                    self.snapshot,
+                    self.slot,
+                    &raw mut again,
+                    &raw mut all_dead,
+                );
+            };
+            // As `heapam_index_fetch_tuple` (heapam_handler.c), but that its page is found where it lay last, and is not
+            // pruned: the executor does that where it fetches the rows that it gets.
+            let buffer = recent.pin(self.table, tid.block);
+            lock_buffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            let tuple = &raw mut (*self.slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tupdata;
+            let found = pg_sys::heap_hot_search_buffer(
+                &raw mut pointer,
+                self.table,
+                buffer,
+                self.snapshot,
+                tuple,
+                &raw mut all_dead,
+                true,
+            );
+            lock_buffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+            if found {
+                pg_sys::ExecStorePinnedBufferHeapTuple(tuple, self.slot, buffer);
+                (*self.slot).tts_tableOid = (*self.table).rd_id;
+            } else {
+                pg_sys::ReleaseBuffer(buffer);
+            }
+            found
+        }
+    }
+
+    /// The indexed value of the row in the slot; `None` if it is NULL.
+    unsafe fn datum(&mut self) -> Option<pg_sys::Datum> {
+        // SAFETY: the slot holds a row of the table.
+        unsafe {
+            let mut null = false;
+            match self.column {
+                Column::Attribute(number) => {
+                    let datum = pg_sys::slot_getattr(self.slot, number, &raw mut null);
+                    (!null).then_some(datum)
+                }
+                Column::Expression { info, executor } => {
+                    let context = match (*executor).es_per_tuple_exprcontext {
+                        existing if !existing.is_null() => existing,
+                        _ => pg_sys::MakePerTupleExprContext(executor),
+                    };
+                    pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
+                    (*context).ecxt_scantuple = self.slot;
+                    let mut values = [pg_sys::Datum::null(); pg_sys::INDEX_MAX_KEYS as usize];
+                    let mut nulls = [false; pg_sys::INDEX_MAX_KEYS as usize];
+                    let (to, flags) = (values.as_mut_ptr(), nulls.as_mut_ptr());
+                    pg_sys::FormIndexDatum(info, self.slot, executor, to, flags);
+                    (!nulls[0]).then_some(values[0])
+                }
+            }
+        }
+    }
+
+    /// Notes a distance for who asks for it again.
+    fn note(&self, pointer: &Pointer, distance: f64) {
+        if !self.notes.is_null() {
+            known::note(self.notes, pointer, distance);
+        }
+    }
+
+    /// What was seen of a row ahead.
+    fn seen(&mut self, tid: Tid) -> Option<Seen> {
+        while let Some((next, seen)) = self.ahead.pop_front() {
+            if next == tid {
+                return Some(seen);
+            }
+        }
+        None
+    }
+}
+
+/// The heap, with the query it is measured against.
+pub struct Measured<'a> {
+    /// The rows.
+    pub heap: &'a mut Heap,
+    /// `None` is SQL's NULL.
+    pub query: Option<&'a [f32]>,
+}
+
+impl Measured<'_> {
+    /// The distance of a vector out of line, if it can be read here.
+    unsafe fn out_of_line(&mut self, pointer: &Pointer) -> Result<Option<f64>> {
+        let (heap, Some(query)) = (&mut *self.heap, self.query) else { return Ok(None) };
+        let (indexed, metric) = heap.indexed;
+        // SAFETY: a visible row points to the value, which stays until the next one is read.
+        unsafe {
+            let Some(value) = heap.toast.fetch(pointer, heap.snapshot, heap.context) else { return Ok(None) };
+            let distance = indexed.coordinates(value, &mut heap.buffer, |v| metric.distance(v, query))?;
+            heap.note(pointer, distance);
+            Ok(Some(distance))
+        }
+    }
+
+    /// The distance of the row in the slot.
+    unsafe fn of_slot(&mut self) -> Result<Option<f64>> {
+        // SAFETY: the slot keeps the row while the vector is read.
+        unsafe {
+            let Some(datum) = self.heap.datum() else { return Ok(None) };
+            let Some(query) = self.query else { return Ok(Some(f64::NAN)) };
+            let pointer = pointer(datum);
+            if let Some(pointer) = &pointer
+                && let distance @ Some(_) = self.out_of_line(pointer)?
+            {
+                return Ok(distance);
+            }
+            let heap = &mut *self.heap;
+            let (indexed, metric) = heap.indexed;
+            let distance = indexed.coordinates(datum, &mut heap.buffer, |v| metric.distance(v, query))?;
+            if let Some(pointer) = &pointer {
+                heap.note(pointer, distance);
+            }
+            Ok(Some(distance))
+        }
+    }
+
+    /// What there is to know of a row before a vector out of line is read.
+    unsafe fn see(&mut self, (tid, known): (Tid, Option<f64>)) -> Result<Seen> {
+        // SAFETY: the scan is running.
+        unsafe {
+            let heap = &mut *self.heap;
+            if !heap.fetch(tid) || !heap.wish.passes(heap.slot) {
+                return Ok(Seen::Hidden);
+            }
+            if let Some(known) = known {
+                return Ok(Seen::Measured(known));
+            }
+            if let Column::Attribute(_) = heap.column
+                && let Some(pointer) = heap.datum().and_then(|datum| pointer(datum))
+                && heap.toast.announce(&pointer, heap.snapshot, heap.context)
+            {
+                return Ok(Seen::OutOfLine(pointer));
+            }
+            Ok(self.of_slot()?.map_or(Seen::Hidden, Seen::Measured))
+        }
+    }
+}
+
+impl Rows for Measured<'_> {
+    fn look_ahead(&mut self, rows: &[(Tid, Option<f64>)]) -> Result<()> {
+        if let Some(recent) = &self.heap.recent {
+            for (row, _) in rows {
+                recent.touch(row.block, 0..0);
+            }
+        }
+        for &row in rows {
+            pgrx::check_for_interrupts!();
+            // SAFETY: the scan is running.
+            let seen = unsafe { self.see(row)? };
+            self.heap.ahead.push_back((row.0, seen));
+        }
+        Ok(())
+    }
+
+    fn distance(&mut self, tid: Tid, known: Option<f64>) -> Result<Option<f64>> {
+        pgrx::check_for_interrupts!();
+        // SAFETY: the scan is running.
+        unsafe {
+            match self.heap.seen(tid) {
+                Some(Seen::Hidden) => return Ok(None),
+                Some(Seen::Measured(distance)) => return Ok(Some(distance)),
+                Some(Seen::OutOfLine(pointer)) => {
+                    if let distance @ Some(_) = self.out_of_line(&pointer)? {
+                        return Ok(distance);
+                    }
+                    // The server reads it, by its row.
+                    if !self.heap.fetch(tid) {
+                        return Ok(None);
+                    }
+                }
+                None => {
+                    if !self.heap.fetch(tid) || !self.heap.wish.passes(self.heap.slot) {
+                        return Ok(None);
+                    }
+                    if known.is_some() {
+                        return Ok(known);
+                    }
+                }
+            }
+            self.of_slot()
+        }
+    }
+}
