@@ -1,4 +1,4 @@
-//! Values out of line, read by one scan of the TOAST table's index that stays open.
+//! Values out of line, read where they likely lie, or by one scan of the TOAST table's index that stays open.
 //!
 //! The server opens the table, its index and a scan for each value and closes them again (detoast.c, `toast_fetch_datum`;
 //! heaptoast.c, `heap_fetch_toast_slice`). A search reads about a dozen values of one table. Whatever is not as
@@ -74,12 +74,17 @@ pub struct Toast {
 
 struct Open {
     table: pg_sys::Relation,
+    chunks: Chunks,
+    /// Once a value was not where it was likely to be.
+    index: Option<OpenIndex>,
+    /// At an address of its own: scan and chunks have it.
+    snapshot: Box<pg_sys::SnapshotData>,
+}
+
+struct OpenIndex {
     index: pg_sys::Relation,
     scan: pg_sys::IndexScanDesc,
     slot: *mut pg_sys::TupleTableSlot,
-    chunks: Chunks,
-    /// At an address of its own: scan and chunks have it.
-    _snapshot: Box<pg_sys::SnapshotData>,
 }
 
 impl Toast {
@@ -104,7 +109,7 @@ impl Toast {
             let before = pg_sys::MemoryContextSwitchTo(context);
             let complete = self.open(table, snapshot).is_some_and(|open| {
                 let room = std::slice::from_raw_parts_mut(bytes.add(HEADER), size);
-                open.chunks.read(value, room) || open.read(value, room)
+                open.chunks.read(value, room) || open.read_by_index(value, room)
             });
             pg_sys::MemoryContextSwitchTo(before);
             pgrx::set_varsize_4b(bytes.cast(), (size + HEADER) as i32);
@@ -133,7 +138,7 @@ impl Toast {
     }
 
     /// The TOAST table, opened if it is not yet; `None` if it cannot be read here, or another is open.
-    unsafe fn open(&mut self, table: pg_sys::Oid, snapshot: pg_sys::Snapshot) -> Option<&Open> {
+    unsafe fn open(&mut self, table: pg_sys::Oid, snapshot: pg_sys::Snapshot) -> Option<&mut Open> {
         if self.foreign {
             return None;
         }
@@ -143,7 +148,7 @@ impl Toast {
                 self.open = Open::of(table, snapshot);
                 self.foreign = self.open.is_none();
             }
-            self.open.as_ref().filter(|open| (*open.table).rd_id == table)
+            self.open.as_mut().filter(|open| (*open.table).rd_id == table)
         }
     }
 
@@ -152,9 +157,11 @@ impl Toast {
         if let Some(open) = self.open.take() {
             // SAFETY: all of it was opened by `Open::of` and is closed once.
             unsafe {
-                pg_sys::index_endscan(open.scan);
-                pg_sys::ExecDropSingleTupleTableSlot(open.slot);
-                pg_sys::index_close(open.index, LOCK);
+                if let Some(by) = open.index {
+                    pg_sys::index_endscan(by.scan);
+                    pg_sys::ExecDropSingleTupleTableSlot(by.slot);
+                    pg_sys::index_close(by.index, LOCK);
+                }
                 pg_sys::table_close(open.table, LOCK);
             }
         }
@@ -168,47 +175,55 @@ impl Open {
         unsafe {
             let table = pg_sys::table_open(toast, LOCK);
             let heap = std::ptr::eq((*table).rd_tableam, pg_sys::GetHeapamTableAmRoutine());
-            let index = if heap { valid_index(table) } else { None };
-            let Some(index) = index else {
+            if !heap {
                 pg_sys::table_close(table, LOCK);
                 return None;
-            };
+            }
             let snapshot = Box::new(toast_snapshot(snapshot));
-            let shared = (&raw const *snapshot).cast_mut();
-            let scan = begin_index_scan(table, index, shared, 1);
-            let slot = pg_sys::table_slot_create(table, std::ptr::null_mut());
-            let chunks = Chunks::of(table, shared);
-            Some(Self { table, index, scan, slot, chunks, _snapshot: snapshot })
+            let chunks = Chunks::of(table, (&raw const *snapshot).cast_mut());
+            Some(Self { table, chunks, index: None, snapshot })
         }
     }
 
-    /// Reads a value's chunks, which must fill `room`. Holds no page afterwards.
-    unsafe fn read(&self, value: pg_sys::Oid, mut room: &mut [u8]) -> bool {
+    /// The index of the table and a scan of it, opened if they are not yet.
+    unsafe fn index(&mut self) -> Option<(pg_sys::IndexScanDesc, *mut pg_sys::TupleTableSlot)> {
+        // SAFETY: the table is open, and the snapshot lives as long as the scan.
+        unsafe {
+            if self.index.is_none() {
+                let index = valid_index(self.table)?;
+                let snapshot = (&raw const *self.snapshot).cast_mut();
+                let scan = begin_index_scan(self.table, index, snapshot, 1);
+                let slot = pg_sys::table_slot_create(self.table, std::ptr::null_mut());
+                self.index = Some(OpenIndex { index, scan, slot });
+            }
+            self.index.as_ref().map(|by| (by.scan, by.slot))
+        }
+    }
+
+    /// Reads a value's chunks, which must fill `room`, by the table's index. Holds no page afterwards.
+    unsafe fn read_by_index(&mut self, value: pg_sys::Oid, mut room: &mut [u8]) -> bool {
         // SAFETY: scan and slot are open, and the rows are those of a TOAST table.
         unsafe {
+            let Some((scan, slot)) = self.index() else { return false };
             let mut key = pg_sys::ScanKeyData::default();
             let (equal, strategy) = (pg_sys::F_OIDEQ.into(), pg_sys::BTEqualStrategyNumber as u16);
             pg_sys::ScanKeyInit(&raw mut key, CHUNK_ID, strategy, equal, pg_sys::Datum::from(value));
-            pg_sys::index_rescan(self.scan, &raw mut key, 1, std::ptr::null_mut(), 0);
+            pg_sys::index_rescan(scan, &raw mut key, 1, std::ptr::null_mut(), 0);
             let mut complete = true;
             let mut next = 0;
             let (mut first, mut last) = (0, 0);
             // To the end, where the scan gives back its pages.
-            while pg_sys::index_getnext_slot(
-                self.scan,
-                pg_sys::ScanDirection::ForwardScanDirection,
-                self.slot,
-            ) {
+            while pg_sys::index_getnext_slot(scan, pg_sys::ScanDirection::ForwardScanDirection, slot) {
                 let (mut no_number, mut no_data) = (false, false);
-                let number = pg_sys::slot_getattr(self.slot, CHUNK_SEQ, &raw mut no_number).value() as i32;
-                let chunk = pg_sys::slot_getattr(self.slot, CHUNK_DATA, &raw mut no_data);
+                let number = pg_sys::slot_getattr(slot, CHUNK_SEQ, &raw mut no_number).value() as i32;
+                let chunk = pg_sys::slot_getattr(slot, CHUNK_DATA, &raw mut no_data);
                 complete &= !no_number && !no_data && number == next;
                 if !complete {
                     continue;
                 }
                 if next == 0 {
-                    let held = (*self.slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).buffer;
-                    self.chunks.learn(value, held, tid(&(*self.slot).tts_tid));
+                    let held = (*slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).buffer;
+                    self.chunks.learn(value, held, tid(&(*slot).tts_tid));
                 }
                 next += 1;
                 let chunk = chunk.cast_mut_ptr::<pg_sys::varlena>();
@@ -225,8 +240,8 @@ impl Open {
                 };
                 last = size;
             }
-            pg_sys::ExecClearTuple(self.slot);
-            pg_sys::table_index_fetch_reset((*self.scan).xs_heapfetch);
+            pg_sys::ExecClearTuple(slot);
+            pg_sys::table_index_fetch_reset((*scan).xs_heapfetch);
             complete && room.is_empty()
         }
     }
