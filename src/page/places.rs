@@ -85,7 +85,7 @@ impl Places {
         self.known[Self::slot(number)] = (number, place);
     }
 
-    /// Whether the row was where it had been guessed.
+    /// Whether a guess, or the pages that it led to, had the row.
     pub fn judge(&mut self, right: bool) {
         let luck = self.luck + if right { 1 } else { -WRONG };
         self.luck = luck.clamp(*LUCK.start(), *LUCK.end());

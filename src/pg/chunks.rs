@@ -79,7 +79,7 @@ impl Chunks {
         let value = value.to_u32();
         let mut places = self.places.borrow_mut();
         let Some(mut guess) = places.guess(value) else { return false };
-        for look in 0..LOOKS {
+        for _ in 0..LOOKS {
             if guess.block >= self.blocks {
                 break;
             }
@@ -94,7 +94,7 @@ impl Chunks {
             if let Some(offset) = found {
                 let place = Place { block: guess.block, part: f32::from(offset - 1) / f32::from(last) };
                 let complete = self.take(page, Tid { block: guess.block, offset }, value, room);
-                places.judge(complete && look == 0);
+                places.judge(complete);
                 if complete {
                     places.found(value, place);
                 }

@@ -17,4 +17,5 @@ mod pgvector;
 mod readme;
 mod recall;
 mod standby;
+mod toast;
 mod upgrade;
