@@ -80,9 +80,10 @@ impl Recent {
         buffers[at] = buffer;
     }
 
-    /// Asks the processor for bytes of a page, its header, its special area and its descriptor.
-    pub fn touch(&self, block: u32, bytes: Range<usize>) {
-        let Some(buffer) = self.guess(block) else { return };
+    /// Asks the processor for bytes of a page, its header, its special area and its descriptor. False if nothing is
+    /// known of the page.
+    pub fn touch(&self, block: u32, bytes: Range<usize>) -> bool {
+        let Some(buffer) = self.guess(block) else { return false };
         // SAFETY: a global of the server; the address is computed, not read.
         let descriptor = unsafe { pg_sys::BufferDescriptors.wrapping_add(buffer as usize - 1).cast::<u8>() };
         let page = address(buffer);
@@ -90,6 +91,7 @@ impl Recent {
         kernel::prefetch(page, 1);
         kernel::prefetch(page.wrapping_add(PAGE_SIZE - 1), 1);
         kernel::prefetch(page.wrapping_add(bytes.start), bytes.len());
+        true
     }
 
     /// Where a page likely lies.

@@ -291,7 +291,13 @@ impl Rows for Measured<'_> {
     fn look_ahead(&mut self, rows: &[(Tid, Option<f64>)]) -> Result<()> {
         if let Some(recent) = &self.heap.recent {
             for (row, _) in rows {
-                recent.touch(row.block, 0..0);
+                if !recent.touch(row.block, 0..0) {
+                    // Not yet read by this backend: it may have to come from the disk, all of them at once.
+                    // SAFETY: the table is open; a block beyond its end is an error now or when it is read.
+                    unsafe {
+                        pg_sys::PrefetchBuffer(self.heap.table, pg_sys::ForkNumber::MAIN_FORKNUM, row.block);
+                    }
+                }
             }
         }
         for &row in rows {
