@@ -110,7 +110,7 @@ mod tests {
             for number in [4900, 4920, 5100] {
                 places.found(number, place(number, per_page));
             }
-            for number in (4864..5375).step_by(7) {
+            for number in (4864..5120).step_by(7) {
                 let guess = places.guess(number).unwrap();
                 assert_eq!(guess.block, place(number, per_page).block, "{number} {per_page}");
                 places.found(number, place(number, per_page));
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn the_page_itself_leads_on() {
         let mut places = Places::default();
-        for number in [2000, 2100] {
+        for number in [2050, 2150] {
             places.found(number, place(number, 2));
         }
         let seen = (9000, Place { block: 7, part: 0.5 });

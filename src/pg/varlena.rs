@@ -116,6 +116,7 @@ impl Slots {
         })
     }
 
+    #[inline(always)]
     fn give_back(&self, slot: *mut u8) {
         let place = (slot.addr() - self.slots.as_ptr().addr()) / size_of::<Slot>();
         self.used.set(self.used.get() & !(1 << place));
@@ -434,22 +435,23 @@ impl BitString {
     }
 }
 
-/// Frees what a value holds of its own. Not given the value itself, whose address nobody shall want.
+/// Frees a copy that detoasting made. Not given the value itself, whose address nobody shall want.
+#[cold]
 #[inline(never)]
-fn release(start: *mut u8, held: Held) {
-    match held {
-        Held::Here => SLOTS.give_back(start),
+fn free(start: *mut u8) {
+    if !std::thread::panicking() {
         // SAFETY: detoasting made this copy with palloc, and nothing else points at it.
-        Held::Copied if !std::thread::panicking() => unsafe { pg_sys::pfree(start.cast()) },
-        _ => {}
+        unsafe { pg_sys::pfree(start.cast()) }
     }
 }
 
 impl<L> Drop for Value<L> {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.held != Held::There {
-            release(self.start, self.held);
+        match self.held {
+            Held::There => {}
+            Held::Here => SLOTS.give_back(self.start),
+            Held::Copied => free(self.start),
         }
     }
 }

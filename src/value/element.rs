@@ -103,6 +103,24 @@ fn short_norm_squared(numbers: impl Iterator<Item = f32>) -> f64 {
     numbers.fold(0.0, |sum, x| sum + f64::from(x) * f64::from(x))
 }
 
+/// [`Element::l2_squared`] of a few pairs.
+#[inline]
+fn short_l2_squared(pairs: impl Iterator<Item = (f32, f32)>) -> f32 {
+    pairs.fold(0.0, |sum, (x, y)| sum + (x - y) * (x - y))
+}
+
+/// [`Element::inner_product`] of a few pairs.
+#[inline]
+fn short_inner_product(pairs: impl Iterator<Item = (f32, f32)>) -> f32 {
+    pairs.fold(0.0, |sum, (x, y)| sum + x * y)
+}
+
+/// [`Element::l1`] of a few pairs.
+#[inline]
+fn short_l1(pairs: impl Iterator<Item = (f32, f32)>) -> f32 {
+    pairs.fold(0.0, |sum, (x, y)| sum + (x - y).abs())
+}
+
 /// [`Element::cosine_sums`] of a few pairs.
 #[inline]
 fn short_cosine_sums(pairs: impl Iterator<Item = (f32, f32)>) -> (f32, f32, f32) {
@@ -227,12 +245,18 @@ impl Element for f32 {
 
     #[inline]
     fn l2_squared(a: &[Self], b: &[Self]) -> f32 {
-        kernel::l2_squared(a, b)
+        match a.len() {
+            0..=SHORT => short_l2_squared(a.iter().zip(b).map(|(x, y)| (*x, *y))),
+            _ => kernel::l2_squared(a, b),
+        }
     }
 
     #[inline]
     fn inner_product(a: &[Self], b: &[Self]) -> f32 {
-        kernel::inner_product(a, b)
+        match a.len() {
+            0..=SHORT => short_inner_product(a.iter().zip(b).map(|(x, y)| (*x, *y))),
+            _ => kernel::inner_product(a, b),
+        }
     }
 
     #[inline]
@@ -245,7 +269,10 @@ impl Element for f32 {
 
     #[inline]
     fn l1(a: &[Self], b: &[Self]) -> f32 {
-        kernel::l1(a, b)
+        match a.len() {
+            0..=SHORT => short_l1(a.iter().zip(b).map(|(x, y)| (*x, *y))),
+            _ => kernel::l1(a, b),
+        }
     }
 
     #[inline]
@@ -361,12 +388,18 @@ impl Element for f16 {
 
     #[inline]
     fn l2_squared(a: &[Self], b: &[Self]) -> f32 {
-        kernel::l2_squared_f16(a, b)
+        match a.len() {
+            0..=SHORT => short_l2_squared(a.iter().zip(b).map(|(x, y)| (widen_one(*x), widen_one(*y)))),
+            _ => kernel::l2_squared_f16(a, b),
+        }
     }
 
     #[inline]
     fn inner_product(a: &[Self], b: &[Self]) -> f32 {
-        kernel::inner_product_f16(a, b)
+        match a.len() {
+            0..=SHORT => short_inner_product(a.iter().zip(b).map(|(x, y)| (widen_one(*x), widen_one(*y)))),
+            _ => kernel::inner_product_f16(a, b),
+        }
     }
 
     #[inline]
@@ -379,7 +412,10 @@ impl Element for f16 {
 
     #[inline]
     fn l1(a: &[Self], b: &[Self]) -> f32 {
-        kernel::l1_f16(a, b)
+        match a.len() {
+            0..=SHORT => short_l1(a.iter().zip(b).map(|(x, y)| (widen_one(*x), widen_one(*y)))),
+            _ => kernel::l1_f16(a, b),
+        }
     }
 
     #[inline]
