@@ -117,7 +117,9 @@ fn measure() -> Vec<(&'static str, [f64; 3])> {
         let extended = &bytes[..dims / 64 * 24];
         put("dot_extended3", time(|| kernel::dot_extended3(black_box(extended), black_box(&signed))));
         put("dot_u8_i8", time(|| kernel::dot_u8_i8(black_box(&bytes[..dims]), black_box(&signed))));
-        put("dot_i8", time(|| kernel::dot_i8(black_box(&other), black_box(&signed))));
+        // Sixteen rows.
+        let (rows, mut dots) = (other.repeat(16), [0; 16]);
+        put("dots_i8/row", time(|| kernel::dots_i8(black_box(&signed), black_box(&rows), &mut dots)) / 16.0);
         put("dot_f32_i8", time(|| kernel::dot_f32_i8(black_box(&a), black_box(&signed))));
         // The largest power of two within the dimensions, as the rotation transforms. Zeros stay finite.
         let mut x = vec![0.0; 1 << dims.ilog2()];

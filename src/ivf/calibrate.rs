@@ -12,7 +12,7 @@ use super::build::Progress;
 use super::code::to_point;
 use super::directory::Directory;
 use super::refresh::store_calibration;
-use super::search::{Candidate, Router, Scanner, Sink, bring_nearest_forward};
+use super::search::{Candidate, Router, Scanner, Sink};
 use crate::error::{Error, Kind, Result};
 use crate::page::meta::{LEVELS, TARGETS};
 use crate::page::{Meta, Store};
@@ -130,7 +130,7 @@ pub fn calibrate<S: Store>(
             progress.tick()?;
         }
         for query in &mut batch {
-            query.count(&directory, itself, &mut tables);
+            query.count(itself, &mut tables);
         }
         progress.done(begun as u64);
     }
@@ -281,19 +281,16 @@ impl Query {
     }
 
     /// Counts the ranks of the lists of the nearest rows, less the query itself if it is a row.
-    fn count(&mut self, directory: &Directory, itself: usize, tables: &mut Tables) {
+    fn count(&mut self, itself: usize, tables: &mut Tables) {
         let rows = std::mem::take(&mut self.nearest.rows).into_sorted_vec();
         let rows = rows.get(itself..).unwrap_or_default();
         self.ranks.clear();
         self.ranks.extend(rows.iter().map(|row| (row.list, 0)));
         self.ranks.sort_unstable();
         self.ranks.dedup();
-        let mut parts: Vec<_> =
-            (0..directory.lists()).map(|list| self.router.parts(directory, list)).collect();
-        bring_nearest_forward(&mut parts);
         for (weight, levels) in WEIGHTS.iter().zip(&mut tables.0) {
             self.scores.clear();
-            self.scores.extend(parts.iter().map(|parts| parts.score(*weight)));
+            self.scores.extend(self.router.parts().iter().map(|parts| parts.score(*weight)));
             for (list, rank) in &mut self.ranks {
                 let score = self.scores[*list as usize];
                 *rank = self.scores.iter().map(|&s| u32::from(s < score)).sum();

@@ -245,6 +245,20 @@ impl Directory {
         (&self.centroids[at..at + self.padded], self.scales[list as usize])
     }
 
+    /// Of each list: its centroid's product with a query of bytes, the centroid's scale and squared norm, the radius, and the
+    /// product of centroid and origin. `dots` is memory.
+    pub fn products<'a>(
+        &'a self,
+        query: &[i8],
+        dots: &'a mut Vec<i32>,
+    ) -> impl Iterator<Item = (f32, f32, f32, f32)> + 'a {
+        dots.resize(self.norms.len(), 0);
+        kernel::dots_i8(query, &self.centroids, dots);
+        let dots = dots.iter().zip(&self.scales).map(|(dot, scale)| *dot as f32 * scale);
+        let rest = self.norms.iter().zip(&self.radii).zip(&self.origin_products);
+        dots.zip(rest).map(|(dot, ((norm, radius), origin))| (dot, *norm, *radius, *origin))
+    }
+
     /// Squared norm of a list's centroid.
     pub fn norm(&self, list: u32) -> f32 {
         self.norms[list as usize]
@@ -264,10 +278,11 @@ impl Directory {
     pub fn nearest(&self, x: &[f32]) -> u32 {
         const REFINED: usize = 4;
         let bytes = Bytes::new(x);
+        let mut dots = vec![0; self.norms.len()];
+        kernel::dots_i8(&bytes.codes, &self.centroids, &mut dots);
         let mut best = [(f32::INFINITY, 0u32); REFINED];
-        for list in 0..self.lists() {
-            let (codes, scale) = self.centroid(list);
-            let d = self.norm(list) - 2.0 * scale * bytes.scale * kernel::dot_i8(&bytes.codes, codes) as f32;
+        for (list, ((dot, scale), norm)) in (0..).zip(dots.iter().zip(&self.scales).zip(&self.norms)) {
+            let d = norm - 2.0 * scale * bytes.scale * *dot as f32;
             if d < best[REFINED - 1].0 {
                 let at = best.partition_point(|b| b.0 <= d);
                 best[at..].rotate_right(1);

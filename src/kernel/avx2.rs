@@ -36,7 +36,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     within_u64,
     dot_extended3,
     dot_u8_i8,
-    dot_i8,
+    dots_i8,
     dot_f32_i8,
     hadamard,
     tile,
@@ -345,15 +345,17 @@ fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
+fn dots_i8(query: &[i8], rows: &[i8], dots: &mut [i32]) {
     // The instruction multiplies unsigned with signed: magnitudes with the other's values, the signs moved there. Two
     // products of 127 and 127 fit its 16 bits.
     let ones = _mm256_set1_epi16(1);
-    total_i32(fold(a, b, _mm256_setzero_si256(), |s, a: &[i8; 32], b| {
-        let (a, b) = (load_bytes(a), load_bytes(b));
-        let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(b, a));
-        _mm256_add_epi32(s, _mm256_madd_epi16(pairs, ones))
-    }))
+    for (row, dot) in rows.chunks_exact(query.len()).zip(dots) {
+        *dot = total_i32(fold(query, row, _mm256_setzero_si256(), |s, a: &[i8; 32], b| {
+            let (a, b) = (load_bytes(a), load_bytes(b));
+            let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(b, a));
+            _mm256_add_epi32(s, _mm256_madd_epi16(pairs, ones))
+        }));
+    }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -39,7 +39,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     within_u64,
     dot_extended3,
     dot_u8_i8,
-    dot_i8,
+    dots_i8,
     dot_f32_i8,
     hadamard,
     tile,
@@ -468,16 +468,39 @@ fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
     _mm512_reduce_add_epi32(_mm512_add_epi32(s0, s1))
 }
 
-/// The instruction multiplies unsigned with signed: `a + 128` with `b`, less 128 times the sum of `b`.
+/// The instruction multiplies unsigned with signed: `row + 128` with the query, less 128 times the sum of that.
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
-    let sign = _mm512_set1_epi8(-128);
-    let [s0, s1] = fold64(a, b, [_mm512_setzero_si512(); 2], |[dot, excess], a, b| {
-        let (a, b) = (_mm512_xor_si512(load_bytes(a), sign), load_bytes(b));
-        [_mm512_dpbusd_epi32(dot, a, b), _mm512_dpbusd_epi32(excess, sign, b)]
-    });
-    let (dot, excess) = (_mm512_add_epi32(s0[0], s1[0]), _mm512_add_epi32(s0[1], s1[1]));
-    _mm512_reduce_add_epi32(_mm512_sub_epi32(dot, excess))
+fn dots_i8(query: &[i8], rows: &[i8], dots: &mut [i32]) {
+    let (zero, sign) = (_mm512_setzero_si512(), _mm512_set1_epi8(-128));
+    let [s0, s1] = fold64(query, query, zero, |s, a, _| _mm512_dpbusd_epi32(s, sign, load_bytes(a)));
+    let excess = _mm512_add_epi32(s0, s1);
+    let add = |s, row: &[i8], query| _mm512_dpbusd_epi32(s, _mm512_xor_si512(load_bytes(row), sign), query);
+    let n = query.len();
+    let (whole, tail) = query.as_chunks::<64>();
+    let (quads, rest) = dots.as_chunks_mut::<4>();
+    let (quad_rows, rows) = rows.split_at(4 * n * quads.len());
+    // A query's bytes are loaded once for four rows.
+    for (rows, dots) in quad_rows.chunks_exact(4 * n).zip(quads) {
+        let mut sums = [excess; 4].map(|excess| _mm512_sub_epi32(zero, excess));
+        for (place, query) in whole.iter().enumerate() {
+            let query = load_bytes(query);
+            for (row, sum) in sums.iter_mut().enumerate() {
+                let at = row * n + 64 * place;
+                *sum = add(*sum, &rows[at..at + 64], query);
+            }
+        }
+        if !tail.is_empty() {
+            let query = load_bytes(tail);
+            for (row, sum) in rows.chunks_exact(n).zip(&mut sums) {
+                *sum = add(*sum, &row[n - tail.len()..], query);
+            }
+        }
+        *dots = sums.map(|sum| _mm512_reduce_add_epi32(sum));
+    }
+    for (row, dot) in rows.chunks_exact(n).zip(rest) {
+        let [s0, s1] = fold64(row, query, zero, |s, row, query| add(s, row, load_bytes(query)));
+        *dot = _mm512_reduce_add_epi32(_mm512_sub_epi32(_mm512_add_epi32(s0, s1), excess));
+    }
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]

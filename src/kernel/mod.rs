@@ -58,7 +58,7 @@ struct Kernels {
     within_u64: unsafe fn(&[u8; 8 * BLOCK], u64, u64) -> u32,
     dot_extended3: unsafe fn(&[u8], &[i8]) -> i32,
     dot_u8_i8: unsafe fn(&[u8], &[i8]) -> i32,
-    dot_i8: unsafe fn(&[i8], &[i8]) -> i32,
+    dots_i8: unsafe fn(&[i8], &[i8], &mut [i32]),
     dot_f32_i8: unsafe fn(&[f32], &[i8]) -> f32,
     hadamard: unsafe fn(&mut [f32]),
     tile: Tile,
@@ -296,9 +296,19 @@ pub fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
 
 /// Exact dot product of signed bytes above -128, modulo 2^32.
 pub fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
-    assert_eq!(a.len(), b.len());
+    let mut dot = [0];
+    dots_i8(a, b, &mut dot);
+    dot[0]
+}
+
+/// The same of a query with each of the rows that lie one after the other.
+pub fn dots_i8(query: &[i8], rows: &[i8], dots: &mut [i32]) {
+    assert!(query.len().checked_mul(dots.len()) == Some(rows.len()));
+    if query.is_empty() {
+        return dots.fill(0);
+    }
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
-    unsafe { (ACTIVE.dot_i8)(a, b) }
+    unsafe { (ACTIVE.dots_i8)(query, rows, dots) }
 }
 
 /// Dot product of floats with signed bytes.

@@ -30,7 +30,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     within_u64: super::scalar::within_u64,
     dot_extended3,
     dot_u8_i8,
-    dot_i8,
+    dots_i8,
     dot_f32_i8,
     hadamard,
     tile: super::scalar::tile,
@@ -330,8 +330,10 @@ fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
 }
 
 #[target_feature(enable = "neon")]
-fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
-    total_i32(fold(a, b, vdupq_n_s32(0), |s, a, b| dot_step(s, load_i8(a), load_i8(b))))
+fn dots_i8(query: &[i8], rows: &[i8], dots: &mut [i32]) {
+    for (row, dot) in rows.chunks_exact(query.len()).zip(dots) {
+        *dot = total_i32(fold(query, row, vdupq_n_s32(0), |s, a, b| dot_step(s, load_i8(a), load_i8(b))));
+    }
 }
 
 #[target_feature(enable = "neon")]

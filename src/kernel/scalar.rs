@@ -31,7 +31,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     within_u64,
     dot_extended3,
     dot_u8_i8,
-    dot_i8,
+    dots_i8,
     dot_f32_i8,
     hadamard,
     tile,
@@ -203,8 +203,11 @@ fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
     a.iter().zip(b).fold(0, |sum: i32, (x, y)| sum.wrapping_add(i32::from(*x) * i32::from(*y)))
 }
 
-fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
-    a.iter().zip(b).fold(0, |sum: i32, (x, y)| sum.wrapping_add(i32::from(*x) * i32::from(*y)))
+fn dots_i8(query: &[i8], rows: &[i8], dots: &mut [i32]) {
+    for (row, dot) in rows.chunks_exact(query.len()).zip(dots) {
+        let products = query.iter().zip(row).map(|(x, y)| i32::from(*x) * i32::from(*y));
+        *dot = products.fold(0, |sum: i32, product| sum.wrapping_add(product));
+    }
 }
 
 fn dot_f32_i8(a: &[f32], b: &[i8]) -> f32 {

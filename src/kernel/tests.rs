@@ -399,8 +399,17 @@ fn byte_dots_are_exact() {
             let signed: i32 = c.iter().zip(&d).map(|(x, y)| i32::from(*x) * i32::from(*y)).sum();
             for row in supported() {
                 // SAFETY: the row is supported, and the lengths are equal.
-                let got = unsafe { ((row.dot_u8_i8)(a, b), (row.dot_i8)(c, &d)) };
-                assert_eq!(got, (unsigned, signed), "{} at {n}", row.name);
+                let got = unsafe { (row.dot_u8_i8)(a, b) };
+                assert_eq!(got, unsigned, "{} at {n}", row.name);
+                if n == 0 {
+                    continue;
+                }
+                // Three rows, each of its own values.
+                let (zeros, negative) = (vec![0; n], d.iter().map(|x| -x).collect());
+                let mut dots = [7; 3];
+                // SAFETY: the row is supported, and there are three rows of the query's length.
+                unsafe { (row.dots_i8)(c, &[d.clone(), zeros, negative].concat(), &mut dots) };
+                assert_eq!(dots, [signed, 0, -signed], "{} at {n}", row.name);
             }
         }
     }

@@ -25,7 +25,7 @@ use self::filter::Filter;
 use self::passing::Passing;
 pub use self::pool::Nearest;
 use self::pool::{Pool, Ready};
-pub use self::route::{Router, bring_nearest_forward};
+pub use self::route::Router;
 pub use self::scan::{Candidate, Scanner, Sink, Stats};
 use super::code::to_point;
 use super::directory::Directory;

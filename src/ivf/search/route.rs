@@ -22,49 +22,58 @@ pub struct Router {
     origin: f32,
     order: BinaryHeap<Reverse<u64>>,
     parts: Vec<Parts>,
+    /// Memory for the products with the centroids.
+    dots: Vec<i32>,
 }
 
 impl Router {
     /// Scores all lists for the transformed query.
     pub fn start(&mut self, directory: &Directory, query: &[f32]) {
         self.prepare(directory, query);
-        let mut parts = std::mem::take(&mut self.parts);
-        parts.clear();
-        parts.extend((0..directory.lists()).map(|list| self.parts(directory, list)));
-        bring_nearest_forward(&mut parts);
+        self.measure(directory);
         let mut order = std::mem::take(&mut self.order).into_vec();
         order.clear();
         let weight = directory.meta.radius_weight;
         let key = |(list, parts): (usize, &Parts)| {
             Reverse(u64::from(sortable(parts.score(weight))) << 32 | list as u64)
         };
-        order.extend(parts.iter().enumerate().map(key));
-        (self.order, self.parts) = (BinaryHeap::from(order), parts);
+        order.extend(self.parts.iter().enumerate().map(key));
+        self.order = BinaryHeap::from(order);
     }
 
-    /// Takes the query without scoring.
-    pub fn prepare(&mut self, directory: &Directory, query: &[f32]) {
+    fn prepare(&mut self, directory: &Directory, query: &[f32]) {
         self.bytes.set(query);
         self.norm = kernel::inner_product(query, query);
         let g = &directory.origin;
         self.origin = kernel::inner_product(query, g) + kernel::inner_product(g, g);
     }
 
-    /// What a list's score is made of whatever the weight of the radius.
-    pub fn parts(&self, directory: &Directory, list: u32) -> Parts {
-        let (codes, scale) = directory.centroid(list);
-        let dot = scale * self.bytes.scale * kernel::dot_i8(&self.bytes.codes, codes) as f32;
-        let radius = directory.radius(list);
+    /// What the lists' scores are made of whatever the weight of the radius. The list of the nearest centroid has the best
+    /// score with any.
+    pub fn parts(&self) -> &[Parts] {
+        &self.parts
+    }
+
+    fn measure(&mut self, directory: &Directory) {
+        let (norm, scale) = (self.norm, self.bytes.scale);
+        let products = directory.products(&self.bytes.codes, &mut self.dots);
+        self.parts.clear();
         match directory.metric() {
             Metric::L2 | Metric::Cosine | Metric::Hamming => {
-                let d = (self.norm + directory.norm(list) - 2.0 * dot).max(0.0);
-                Parts { centroid: d, far: d + radius * radius, spread: d.sqrt() * radius }
+                self.parts.extend(products.map(|(dot, centroid, radius, _)| {
+                    let d = (norm + centroid - 2.0 * scale * dot).max(0.0);
+                    Parts { centroid: d, far: d + radius * radius, spread: d.sqrt() * radius }
+                }));
+                bring_nearest_forward(&mut self.parts);
             }
-            Metric::InnerProduct => Parts {
-                centroid: f32::INFINITY,
-                far: -(dot + directory.origin_product(list)),
-                spread: 0.5 * self.norm.sqrt() * radius,
-            },
+            Metric::InnerProduct => {
+                let spread = 0.5 * norm.sqrt();
+                self.parts.extend(products.map(|(dot, _, radius, origin)| Parts {
+                    centroid: f32::INFINITY,
+                    far: -(scale * dot + origin),
+                    spread: spread * radius,
+                }));
+            }
         }
     }
 
@@ -115,7 +124,7 @@ impl Parts {
 }
 
 /// Gives the list with the nearest centroid, of those of an index, the best score.
-pub fn bring_nearest_forward(parts: &mut [Parts]) {
+fn bring_nearest_forward(parts: &mut [Parts]) {
     let nearest = parts.iter_mut().min_by(|a, b| a.centroid.total_cmp(&b.centroid));
     if let Some(nearest) = nearest.filter(|nearest| nearest.centroid.is_finite()) {
         nearest.far = f32::NEG_INFINITY;
