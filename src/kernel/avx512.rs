@@ -51,7 +51,7 @@ pub(super) static KERNELS: Kernels = Kernels {
 /// row's time there or up to 1.4 times as long (`cargo bench --bench kernel`), the others less.
 pub(super) static ZEN4: Kernels = Kernels {
     name: "zen4",
-    supported: || (KERNELS.supported)() && is_zen4(),
+    supported: || (KERNELS.supported)() && (avx2::KERNELS.supported)() && is_zen4(),
     l2_squared: avx2::KERNELS.l2_squared,
     inner_product: avx2::KERNELS.inner_product,
     cosine_sums: avx2::KERNELS.cosine_sums,

@@ -404,12 +404,14 @@ fn byte_dots_are_exact() {
                 if n == 0 {
                     continue;
                 }
-                // Three rows, each of its own values.
-                let (zeros, negative) = (vec![0; n], d.iter().map(|x| -x).collect());
-                let mut dots = [7; 3];
-                // SAFETY: the row is supported, and there are three rows of the query's length.
-                unsafe { (row.dots_i8)(c, &[d.clone(), zeros, negative].concat(), &mut dots) };
-                assert_eq!(dots, [signed, 0, -signed], "{} at {n}", row.name);
+                // Seven rows: multiples of one.
+                let factors = [1, 0, -1, 1, -1, 0, -1];
+                let rows: Vec<i8> =
+                    factors.iter().flat_map(|factor| d.iter().map(move |x| factor * x)).collect();
+                let mut dots = [7; 7];
+                // SAFETY: the row is supported, and there are seven rows of the query's length.
+                unsafe { (row.dots_i8)(c, &rows, &mut dots) };
+                assert_eq!(dots, factors.map(|factor| i32::from(factor) * signed), "{} at {n}", row.name);
             }
         }
     }

@@ -56,6 +56,12 @@ impl Places {
         (self.luck >= HOPE || self.asked.is_multiple_of(TRIES)).then(|| self.from(near, number)).flatten()
     }
 
+    /// Where a row may lie, unless guesses have been bad.
+    pub fn likely(&self, number: u32) -> Option<Place> {
+        let near = self.near(number)?;
+        (self.luck >= HOPE).then(|| self.from(near, number)).flatten()
+    }
+
     /// Where a row may lie when another lies at a place.
     pub fn from(&self, (other, place): (u32, Place), number: u32) -> Option<Place> {
         let rows = f64::from(number) - f64::from(other);

@@ -1,7 +1,9 @@
 //! Values out of line, read from the pages of a TOAST table where they likely lie, without its index.
 //!
-//! The chunks of a value are found by its number and theirs, which no other chunk of the table has, dead ones included
-//! (`GetNewOidWithIndex` in catalog.c): what is found is what the index would lead to. What is not found may be elsewhere.
+//! The chunks of a value are found by its number and theirs, which no other chunk has that the TOAST table's index leads to
+//! (`GetNewOidWithIndex` in catalog.c). A number may be given out again while a dead chunk with it lies about that has lost
+//! its entry there, or never had one: so a chunk must be visible to the scan's own snapshot, as its row is. What is not
+//! found, or not visible, is left to the index.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -34,7 +36,6 @@ pub struct Chunks {
     places: Rc<RefCell<Places>>,
     /// Pages of the table when it was opened: it cannot shrink while it is.
     blocks: u32,
-    snapshot: pg_sys::Snapshot,
 }
 
 /// A page, pinned and locked for reading.
@@ -55,8 +56,8 @@ impl Chunks {
     /// The chunks of an open TOAST table that is a heap.
     ///
     /// # Safety
-    /// The table stays open and locked, and the snapshot (`SnapshotToast`) where it is, while this lives.
-    pub unsafe fn of(table: pg_sys::Relation, snapshot: pg_sys::Snapshot) -> Self {
+    /// The table stays open and locked while this lives.
+    pub unsafe fn of(table: pg_sys::Relation) -> Self {
         // SAFETY: the caller vouches for the table.
         let (id, blocks) = unsafe {
             let main = pg_sys::ForkNumber::MAIN_FORKNUM;
@@ -71,11 +72,18 @@ impl Chunks {
             }
             Rc::clone(&kept[0].1)
         });
-        Self { table, recent: Recent::of(table), places, blocks, snapshot }
+        Self { table, recent: Recent::of(table), places, blocks }
     }
 
-    /// Fills `room` with a value's bytes, if it lies where it is likely to.
-    pub fn read(&self, value: pg_sys::Oid, room: &mut [u8]) -> bool {
+    /// Fills `room` with a value's bytes, if it lies where it is likely to and the snapshot sees it.
+    ///
+    /// # Safety
+    /// The snapshot is valid.
+    pub unsafe fn read(&self, value: pg_sys::Oid, snapshot: pg_sys::Snapshot, room: &mut [u8]) -> bool {
+        // SAFETY: the caller vouches for the snapshot.
+        if unsafe { (*snapshot).snapshot_type } != pg_sys::SnapshotType::SNAPSHOT_MVCC {
+            return false;
+        }
         let value = value.to_u32();
         let mut places = self.places.borrow_mut();
         let Some(mut guess) = places.guess(value) else { return false };
@@ -93,7 +101,7 @@ impl Chunks {
             };
             if let Some(offset) = found {
                 let place = Place { block: guess.block, part: f32::from(offset - 1) / f32::from(last) };
-                let complete = self.take(page, Tid { block: guess.block, offset }, value, room);
+                let complete = self.take(page, Tid { block: guess.block, offset }, (value, snapshot), room);
                 places.judge(complete);
                 if complete {
                     places.found(value, place);
@@ -104,9 +112,16 @@ impl Chunks {
             let seen = (1..=last).find_map(|offset| Some((offset, page.chunk(offset)?.value)));
             drop(page);
             let Some((offset, other)) = seen else { break };
-            let place = Place { block: guess.block, part: f32::from(offset - 1) / f32::from(last) };
-            match places.from((other, place), value) {
-                Some(next) if next.block != guess.block => guess = next,
+            let here = guess.block;
+            let place = Place { block: here, part: f32::from(offset - 1) / f32::from(last) };
+            let next = if other == value {
+                // Its further chunks: it begins on the page before.
+                here.checked_sub(1).map(|block| Place { block, part: 1.0 })
+            } else {
+                places.from((other, place), value)
+            };
+            match next {
+                Some(next) if next.block != here => guess = next,
                 _ => break,
             }
         }
@@ -116,7 +131,7 @@ impl Chunks {
 
     /// Asks the processor for the begin of the page where a value likely lies.
     pub fn touch(&self, value: pg_sys::Oid) {
-        if let Some(guess) = self.places.borrow_mut().guess(value.to_u32()) {
+        if let Some(guess) = self.places.borrow().likely(value.to_u32()) {
             self.recent.touch(guess.block, 0..0);
         }
     }
@@ -133,7 +148,13 @@ impl Chunks {
     }
 
     /// Copies the chunks of a value, the first of which is at `first`; they follow each other there and on the next page.
-    fn take(&self, mut page: Shared, first: Tid, value: u32, mut room: &mut [u8]) -> bool {
+    fn take(
+        &self,
+        mut page: Shared,
+        first: Tid,
+        (value, snapshot): (u32, pg_sys::Snapshot),
+        mut room: &mut [u8],
+    ) -> bool {
         let Tid { mut block, mut offset } = first;
         let mut number = 0;
         while !room.is_empty() {
@@ -148,7 +169,7 @@ impl Chunks {
             let Some(chunk) = page.chunk(offset).filter(|c| c.value == value && c.number == number) else {
                 return false;
             };
-            if !self.is_visible(&page, &chunk, Tid { block, offset }) {
+            if !self.is_visible(&page, &chunk, Tid { block, offset }, snapshot) {
                 return false;
             }
             let Some((here, rest)) = room.split_at_mut_checked(chunk.length) else { return false };
@@ -168,8 +189,8 @@ impl Chunks {
         Shared(Locked(buffer))
     }
 
-    fn is_visible(&self, page: &Shared, chunk: &Chunk, tid: Tid) -> bool {
-        // SAFETY: the tuple lies on the page, which is pinned and locked.
+    fn is_visible(&self, page: &Shared, chunk: &Chunk, tid: Tid, snapshot: pg_sys::Snapshot) -> bool {
+        // SAFETY: the tuple lies on the page, which is pinned and locked; `read` has a valid snapshot.
         unsafe {
             let mut tuple = pg_sys::HeapTupleData {
                 t_len: chunk.size as u32,
@@ -177,7 +198,7 @@ impl Chunks {
                 t_tableOid: (*self.table).rd_id,
                 t_data: chunk.tuple.cast(),
             };
-            pg_sys::HeapTupleSatisfiesVisibility(&raw mut tuple, self.snapshot, page.0.0)
+            pg_sys::HeapTupleSatisfiesVisibility(&raw mut tuple, snapshot, page.0.0)
         }
     }
 }
@@ -206,7 +227,8 @@ impl Shared {
             let pointer =
                 (&raw const (*header).pd_linp).cast::<pg_sys::ItemIdData>().add(usize::from(offset) - 1);
             let (at, size) = ((*pointer).lp_off() as usize, (*pointer).lp_len() as usize);
-            if (*pointer).lp_flags() != pg_sys::LP_NORMAL || at + size > PAGE_SIZE {
+            let least = size_of::<pg_sys::HeapTupleHeaderData>();
+            if (*pointer).lp_flags() != pg_sys::LP_NORMAL || size < least || at + size > PAGE_SIZE {
                 return None;
             }
             let tuple = self.start().add(at);

@@ -95,7 +95,8 @@ pub unsafe fn count_index_scan(scan: pg_sys::IndexScanDesc) {
 // are those of a number that is no buffer's, a mode that is none, a lock or a pin that is not held, and two hundred locks
 // held at once.
 unsafe extern "C-unwind" {
-    /// `LockBuffer`, of a buffer that this backend has pinned and not locked, in one of the two modes.
+    /// `LockBuffer`, of a buffer that this backend has pinned: in one of the two modes if it has not locked it, else to unlock
+    /// it.
     #[link_name = "LockBuffer"]
     pub fn lock_buffer(buffer: pg_sys::Buffer, mode: i32);
     /// `UnlockReleaseBuffer`, of a buffer that this backend has pinned and locked.
@@ -162,10 +163,14 @@ pub unsafe fn read_recent_buffer(relation: pg_sys::Relation, block: u32, buffer:
 pub unsafe fn count_buffer_hit(relation: pg_sys::Relation) {
     // SAFETY: the caller vouches for the relation; its counters are this backend's.
     unsafe {
-        let counters = (*relation).pgstat_info;
-        if counters.is_null() {
-            return;
+        // `pgstat_should_count_relation` (pgstat.h).
+        if (*relation).pgstat_info.is_null() {
+            if !(*relation).pgstat_enabled {
+                return;
+            }
+            pg_sys::pgstat_assoc_relation(relation);
         }
+        let counters = (*relation).pgstat_info;
         #[cfg(feature = "pg15")]
         {
             (*counters).t_counts.t_blocks_fetched += 1;

@@ -1,9 +1,9 @@
-//! Where the pages of an index lay in shared buffers when this backend read them last.
+//! Where the pages of an index or a table lay in shared buffers when this backend read them last.
 //!
 //! To find a page by its number costs several cache misses in the table of buffers, which was a sixth of a
 //! warm scan. `ReadRecentBuffer` (storage/buffer/bufmgr.c) takes a guess instead, verifies it and pins the
 //! page; a wrong guess costs nothing but the ordinary way. So nothing here needs to be invalidated: not when
-//! pages are evicted, nor when an index is rebuilt or dropped.
+//! pages are evicted, nor when a relation is rebuilt or dropped.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -16,13 +16,13 @@ use super::compat::{charge_buffer_hit, count_buffer_hit, read_recent_buffer};
 use crate::kernel;
 use crate::page::PAGE_SIZE;
 
-/// Indexes remembered, at most; four bytes a page.
-const MOST_INDEXES: usize = 64;
+/// Relations remembered, at most: a scan reads three, its index, its table and that's TOAST.
+const MOST_RELATIONS: usize = 192;
 
-/// What is remembered of an index.
+/// What is remembered of a relation.
 pub struct Recent {
-    index: pg_sys::Oid,
-    /// By block; 0 (`InvalidBuffer`) for what is not known.
+    relation: pg_sys::Oid,
+    /// By block, modulo the number of shared buffers, for no more can be right; 0 (`InvalidBuffer`) for what is not known.
     buffers: RefCell<Vec<pg_sys::Buffer>>,
 }
 
@@ -31,24 +31,24 @@ thread_local! {
 }
 
 impl Recent {
-    /// What this backend remembers of an open index.
+    /// What this backend remembers of an open relation.
     pub fn of(relation: pg_sys::Relation) -> Rc<Self> {
         // SAFETY: the relation is open.
-        let index = unsafe { (*relation).rd_id };
+        let relation = unsafe { (*relation).rd_id };
         KEPT.with_borrow_mut(|kept| {
-            if let Some(at) = kept.iter().position(|r| r.index == index) {
+            if let Some(at) = kept.iter().position(|r| r.relation == relation) {
                 // The one used last comes first.
                 kept[..=at].rotate_right(1);
             } else {
-                kept.truncate(MOST_INDEXES - 1);
-                kept.insert(0, Rc::new(Self { index, buffers: RefCell::default() }));
+                kept.truncate(MOST_RELATIONS - 1);
+                kept.insert(0, Rc::new(Self { relation, buffers: RefCell::default() }));
             }
             Rc::clone(&kept[0])
         })
     }
 
     fn guess(&self, block: u32) -> Option<pg_sys::Buffer> {
-        self.buffers.borrow().get(block as usize).copied().filter(|&buffer| buffer > 0)
+        self.buffers.borrow().get(place(block)).copied().filter(|&buffer| buffer > 0)
     }
 
     /// Pins a page that exists.
@@ -73,7 +73,7 @@ impl Recent {
     /// Remembers where a page was found.
     pub fn remember(&self, block: u32, buffer: pg_sys::Buffer) {
         let mut buffers = self.buffers.borrow_mut();
-        let at = block as usize;
+        let at = place(block);
         if buffers.len() <= at {
             buffers.resize(at + 1, 0);
         }
@@ -100,7 +100,14 @@ impl Recent {
     }
 }
 
-/// Tells the clock sweep that a page is in use, as `PinBuffer` does and `ReadRecentBuffer` does not (bufmgr.c).
+/// Where a block is remembered.
+fn place(block: u32) -> usize {
+    // SAFETY: a number that is fixed when the server starts.
+    let buffers = unsafe { pg_sys::NBuffers }.max(1);
+    (block % buffers as u32) as usize
+}
+
+/// Tells the clock sweep that a page is in use, as `PinBuffer` does at a first pin and `ReadRecentBuffer` does not (bufmgr.c).
 ///
 /// # Safety
 /// The buffer is a shared one that this backend has pinned.

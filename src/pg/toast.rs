@@ -77,7 +77,7 @@ struct Open {
     chunks: Chunks,
     /// Once a value was not where it was likely to be.
     index: Option<OpenIndex>,
-    /// At an address of its own: scan and chunks have it.
+    /// At an address of its own: the scan has it.
     snapshot: Box<pg_sys::SnapshotData>,
 }
 
@@ -109,7 +109,7 @@ impl Toast {
             let before = pg_sys::MemoryContextSwitchTo(context);
             let complete = self.open(table, snapshot).is_some_and(|open| {
                 let room = std::slice::from_raw_parts_mut(bytes.add(HEADER), size);
-                open.chunks.read(value, room) || open.read_by_index(value, room)
+                open.chunks.read(value, snapshot, room) || open.read_by_index(value, room)
             });
             pg_sys::MemoryContextSwitchTo(before);
             pgrx::set_varsize_4b(bytes.cast(), (size + HEADER) as i32);
@@ -180,7 +180,7 @@ impl Open {
                 return None;
             }
             let snapshot = Box::new(toast_snapshot(snapshot));
-            let chunks = Chunks::of(table, (&raw const *snapshot).cast_mut());
+            let chunks = Chunks::of(table);
             Some(Self { table, chunks, index: None, snapshot })
         }
     }

@@ -1,7 +1,7 @@
 //! A table and an index on it, in memory.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use vector_search::random::SplitMix64;
 
@@ -234,7 +234,14 @@ impl World {
     }
 
     pub fn heap<'a>(&self, query: &'a [f32]) -> Heap<'a> {
-        Heap { table: self.table.clone(), query, metric: self.metric, filter: None, fetched: 0 }
+        Heap {
+            table: self.table.clone(),
+            query,
+            metric: self.metric,
+            filter: None,
+            fetched: 0,
+            named: VecDeque::new(),
+        }
     }
 
     /// The first `n` rows of a scan.
@@ -268,11 +275,22 @@ pub struct Heap<'a> {
     metric: Metric,
     pub filter: Option<fn(u64) -> bool>,
     pub fetched: u64,
+    /// Rows that the search has named, which it asks for next.
+    pub named: VecDeque<(Tid, Option<f64>)>,
 }
 
 impl Rows for Heap<'_> {
+    fn look_ahead(&mut self, rows: &[(Tid, Option<f64>)]) -> Result<()> {
+        assert!(self.named.is_empty(), "rows are named before the others are fetched");
+        self.named.extend(rows);
+        Ok(())
+    }
+
     fn distance(&mut self, tid: Tid, known: Option<f64>) -> Result<Option<f64>> {
         self.fetched += 1;
+        if let Some(named) = self.named.pop_front() {
+            assert_eq!(named, (tid, known), "rows are fetched as they were named");
+        }
         let n = u64::from(tid.block) * 100 + u64::from(tid.offset) - 1;
         if self.filter.is_some_and(|f| !f(n)) {
             return Ok(None);

@@ -15,7 +15,7 @@ use super::scan::Stats;
 /// So many windows of passing rows in the whole index are read without reckoning.
 const FEW_WINDOWS: f64 = 20.0;
 /// The power of the evenness by which the loss allowed shrinks.
-const LOSS: f64 = 1.25;
+const LOSS: f64 = 1.5;
 
 /// What the lists read so far have shown.
 #[derive(Default)]

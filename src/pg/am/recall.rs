@@ -57,6 +57,11 @@ struct Others<'a> {
 }
 
 impl Rows for Others<'_> {
+    fn look_ahead(&mut self, rows: &[(Tid, Option<f64>)]) -> Result<()> {
+        let others: Vec<_> = rows.iter().copied().filter(|(tid, _)| *tid != self.left_out).collect();
+        self.rows.look_ahead(&others)
+    }
+
     fn distance(&mut self, tid: Tid, known: Option<f64>) -> Result<Option<f64>> {
         if tid == self.left_out { Ok(None) } else { self.rows.distance(tid, known) }
     }
@@ -180,6 +185,7 @@ fn approximate(index: pg_sys::Relation, heap: &mut Heap, queries: &[Query], k: i
     let mut recalls = Vec::new();
     for query in queries {
         let start = Instant::now();
+        heap.reset();
         let mut rows = Others { rows: Measured { heap, query: Some(&query.vector) }, left_out: query.row };
         search.start(settings, Some(&query.vector));
         let mut hits = 0;

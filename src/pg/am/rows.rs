@@ -117,8 +117,27 @@ impl Heap {
     /// Gives back the page at hand, and forgets rows that were seen ahead.
     pub fn reset(&mut self) {
         self.ahead.clear();
-        // SAFETY: the fetch was begun by `open`.
-        unsafe { pg_sys::table_index_fetch_reset(self.fetch) };
+        // SAFETY: fetch and slot were made by `open`.
+        unsafe {
+            pg_sys::ExecClearTuple(self.slot);
+            pg_sys::table_index_fetch_reset(self.fetch);
+        }
+    }
+
+    /// Asks for the pages of rows that will be fetched: the processor for those that this backend knows, the disk for others,
+    /// all at once, though they may be in memory. (What has left memory since it was read here is read one by one.)
+    fn ask_for(&self, rows: &[(Tid, Option<f64>)]) {
+        let Some(recent) = &self.recent else { return };
+        for (row, _) in rows {
+            // SAFETY: the table is open; a block beyond its end is an error now or when it is read. The others are settings.
+            unsafe {
+                let known = recent.touch(row.block, 0..0);
+                let temporary = (*(*self.table).rd_rel).relpersistence == pg_sys::RELPERSISTENCE_TEMP as i8;
+                if !known && !temporary && pg_sys::effective_io_concurrency > 0 {
+                    pg_sys::PrefetchBuffer(self.table, pg_sys::ForkNumber::MAIN_FORKNUM, row.block);
+                }
+            }
+        }
     }
 
     /// Gives back what `open` took.
@@ -137,8 +156,10 @@ impl Heap {
     /// Puts the version of a row that the snapshot sees into the slot, if there is one.
     unsafe fn fetch(&mut self, tid: Tid) -> bool {
         let mut pointer = item_pointer(tid);
-        let mut all_dead = false;
-        // SAFETY: fetch, snapshot and slot belong to the running scan, and the table is locked.
+        let all_dead = std::ptr::null_mut();
+        // SAFETY: fetch, snapshot and slot belong to the running scan, and the table is locked; what is not asked for may be
+        // null. The slot of a heap is a `BufferHeapTupleTableSlot`; the page is pinned and locked while its row is looked for,
+        // and the pin goes to the slot or back.
         unsafe {
             let Some(recent) = &self.recent else {
                 let mut again = false;
@@ -148,7 +169,7 @@ impl Heap {
                     self.snapshot,
                     self.slot,
                     &raw mut again,
-                    &raw mut all_dead,
+                    all_dead,
                 );
             };
             // As `heapam_index_fetch_tuple` (heapam_handler.c), but that its page is found where it lay last, and is not
@@ -162,7 +183,7 @@ impl Heap {
                 buffer,
                 self.snapshot,
                 tuple,
-                &raw mut all_dead,
+                all_dead,
                 true,
             );
             lock_buffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
@@ -289,17 +310,7 @@ impl Measured<'_> {
 
 impl Rows for Measured<'_> {
     fn look_ahead(&mut self, rows: &[(Tid, Option<f64>)]) -> Result<()> {
-        if let Some(recent) = &self.heap.recent {
-            for (row, _) in rows {
-                if !recent.touch(row.block, 0..0) {
-                    // Not yet read by this backend: it may have to come from the disk, all of them at once.
-                    // SAFETY: the table is open; a block beyond its end is an error now or when it is read.
-                    unsafe {
-                        pg_sys::PrefetchBuffer(self.heap.table, pg_sys::ForkNumber::MAIN_FORKNUM, row.block);
-                    }
-                }
-            }
-        }
+        self.heap.ask_for(rows);
         for &row in rows {
             pgrx::check_for_interrupts!();
             // SAFETY: the scan is running.
