@@ -288,8 +288,11 @@ impl Rows for Heap<'_> {
 
     fn distance(&mut self, tid: Tid, known: Option<f64>) -> Result<Option<f64>> {
         self.fetched += 1;
-        if let Some(named) = self.named.pop_front() {
-            assert_eq!(named, (tid, known), "rows are fetched as they were named");
+        if !self.named.is_empty() {
+            // A damaged index may name a row twice, which is fetched once.
+            let place = self.named.iter().position(|named| *named == (tid, known));
+            let place = place.expect("those that were named are fetched before others, in their order");
+            self.named.drain(..=place);
         }
         let n = u64::from(tid.block) * 100 + u64::from(tid.offset) - 1;
         if self.filter.is_some_and(|f| !f(n)) {
