@@ -282,17 +282,19 @@ pub struct Heap<'a> {
 impl Rows for Heap<'_> {
     fn look_ahead(&mut self, rows: &[(Tid, Option<f64>)]) -> Result<()> {
         assert!(self.named.is_empty(), "rows are named before the others are fetched");
-        self.named.extend(rows);
+        for row in rows {
+            // A damaged index may name a row twice, which is fetched once.
+            if self.named.iter().all(|(tid, _)| *tid != row.0) {
+                self.named.push_back(*row);
+            }
+        }
         Ok(())
     }
 
     fn distance(&mut self, tid: Tid, known: Option<f64>) -> Result<Option<f64>> {
         self.fetched += 1;
-        if !self.named.is_empty() {
-            // A damaged index may name a row twice, which is fetched once.
-            let place = self.named.iter().position(|named| *named == (tid, known));
-            let place = place.expect("those that were named are fetched before others, in their order");
-            self.named.drain(..=place);
+        if let Some(named) = self.named.pop_front() {
+            assert_eq!(named, (tid, known), "rows are fetched as they were named");
         }
         let n = u64::from(tid.block) * 100 + u64::from(tid.offset) - 1;
         if self.filter.is_some_and(|f| !f(n)) {
