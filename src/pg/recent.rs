@@ -22,7 +22,9 @@ const MOST_RELATIONS: usize = 192;
 /// What is remembered of a relation.
 pub struct Recent {
     relation: pg_sys::Oid,
-    /// By block, modulo the number of shared buffers, for no more can be right; 0 (`InvalidBuffer`) for what is not known.
+    /// The bits of a block's number by which it is remembered: no more blocks can be right than there are shared buffers.
+    mask: u32,
+    /// By these bits; 0 (`InvalidBuffer`) for what is not known.
     buffers: RefCell<Vec<pg_sys::Buffer>>,
 }
 
@@ -33,22 +35,23 @@ thread_local! {
 impl Recent {
     /// What this backend remembers of an open relation.
     pub fn of(relation: pg_sys::Relation) -> Rc<Self> {
-        // SAFETY: the relation is open.
-        let relation = unsafe { (*relation).rd_id };
+        // SAFETY: the relation is open; the number of buffers is fixed when the server starts.
+        let (relation, most) = unsafe { ((*relation).rd_id, pg_sys::NBuffers.max(1)) };
+        let mask = (most as u32).next_power_of_two() - 1;
         KEPT.with_borrow_mut(|kept| {
             if let Some(at) = kept.iter().position(|r| r.relation == relation) {
                 // The one used last comes first.
                 kept[..=at].rotate_right(1);
             } else {
                 kept.truncate(MOST_RELATIONS - 1);
-                kept.insert(0, Rc::new(Self { relation, buffers: RefCell::default() }));
+                kept.insert(0, Rc::new(Self { relation, mask, buffers: RefCell::default() }));
             }
             Rc::clone(&kept[0])
         })
     }
 
     fn guess(&self, block: u32) -> Option<pg_sys::Buffer> {
-        self.buffers.borrow().get(place(block)).copied().filter(|&buffer| buffer > 0)
+        self.buffers.borrow().get((block & self.mask) as usize).copied().filter(|&buffer| buffer > 0)
     }
 
     /// Pins a page that exists.
@@ -73,7 +76,7 @@ impl Recent {
     /// Remembers where a page was found.
     pub fn remember(&self, block: u32, buffer: pg_sys::Buffer) {
         let mut buffers = self.buffers.borrow_mut();
-        let at = place(block);
+        let at = (block & self.mask) as usize;
         if buffers.len() <= at {
             buffers.resize(at + 1, 0);
         }
@@ -98,13 +101,6 @@ impl Recent {
     pub fn address(&self, block: u32) -> Option<*const u8> {
         self.guess(block).map(address)
     }
-}
-
-/// Where a block is remembered.
-fn place(block: u32) -> usize {
-    // SAFETY: a number that is fixed when the server starts.
-    let buffers = unsafe { pg_sys::NBuffers }.max(1);
-    (block % buffers as u32) as usize
 }
 
 /// Tells the clock sweep that a page is in use, as `PinBuffer` does at a first pin and `ReadRecentBuffer` does not (bufmgr.c).
