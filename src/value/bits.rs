@@ -13,6 +13,9 @@ pub struct Bits<'a> {
     pub bytes: &'a [u8],
 }
 
+/// So few bytes that they are compared one by one: the call of a kernel takes longer.
+const SHORT: usize = 4;
+
 #[inline]
 fn check_same(a: Bits, b: Bits) -> Result<()> {
     if a.length == b.length { Ok(()) } else { Err(different(a, b)) }
@@ -27,14 +30,23 @@ fn different(a: Bits, b: Bits) -> crate::error::Error {
 #[inline]
 pub fn hamming_distance(a: Bits, b: Bits) -> Result<f64> {
     check_same(a, b)?;
-    Ok(kernel::hamming(a.bytes, b.bytes) as f64)
+    let ones = |(x, y): (&u8, &u8)| (x ^ y).count_ones();
+    Ok(match a.bytes.len() {
+        0..=SHORT => a.bytes.iter().zip(b.bytes).map(ones).sum::<u32>().into(),
+        _ => kernel::hamming(a.bytes, b.bytes) as f64,
+    })
 }
 
 /// One minus the share of the bits set in either that are set in both; 1 if none is.
 #[inline]
 pub fn jaccard_distance(a: Bits, b: Bits) -> Result<f64> {
     check_same(a, b)?;
-    let (both, either) = kernel::common_bits(a.bytes, b.bytes);
+    let (both, either) = match a.bytes.len() {
+        0..=SHORT => a.bytes.iter().zip(b.bytes).fold((0, 0), |(both, either), (x, y)| {
+            (both + u64::from((x & y).count_ones()), either + u64::from((x | y).count_ones()))
+        }),
+        _ => kernel::common_bits(a.bytes, b.bytes),
+    };
     Ok(if both == 0 { 1.0 } else { 1.0 - both as f64 / either as f64 })
 }
 
@@ -80,6 +92,17 @@ mod tests {
         let (mut buffer, mut other) = (Vec::new(), Vec::new());
         let squared = kernel::l2_squared(a.coordinates(&mut buffer), b.coordinates(&mut other));
         assert_eq!(squared, 3.0);
+        // Both ways to compare are the same.
+        let mut random = crate::random::SplitMix64(7);
+        for bytes in 1..=9 {
+            let mut draw = || -> Vec<u8> { (0..bytes).map(|_| random.bits() as u8).collect() };
+            let (a, b) = (draw(), draw());
+            let (a, b) = (Bits { length: 8 * bytes, bytes: &a }, Bits { length: 8 * bytes, bytes: &b });
+            assert_eq!(hamming_distance(a, b), Ok(kernel::hamming(a.bytes, b.bytes) as f64));
+            let (both, either) = kernel::common_bits(a.bytes, b.bytes);
+            let expected = if both == 0 { 1.0 } else { 1.0 - both as f64 / either as f64 };
+            assert_eq!(jaccard_distance(a, b), Ok(expected));
+        }
         let short = Bits { length: 3, bytes: &[0b1010_0000] };
         assert_eq!(hamming_distance(a, short).unwrap_err().message, "different bit lengths 11 and 3");
     }
