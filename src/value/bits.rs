@@ -93,10 +93,11 @@ mod tests {
         let squared = kernel::l2_squared(a.coordinates(&mut buffer), b.coordinates(&mut other));
         assert_eq!(squared, 3.0);
         // Both ways to compare are the same.
-        let mut random = crate::random::SplitMix64(7);
         for bytes in 1..=9 {
-            let mut draw = || -> Vec<u8> { (0..bytes).map(|_| random.bits() as u8).collect() };
-            let (a, b) = (draw(), draw());
+            let draw = |factor: usize| -> Vec<u8> {
+                (0..bytes).map(|i| ((i + bytes) * factor >> 3) as u8).collect()
+            };
+            let (a, b) = (draw(0x9e37), draw(0x79b9));
             let (a, b) = (Bits { length: 8 * bytes, bytes: &a }, Bits { length: 8 * bytes, bytes: &b });
             assert_eq!(hamming_distance(a, b), Ok(kernel::hamming(a.bytes, b.bytes) as f64));
             let (both, either) = kernel::common_bits(a.bytes, b.bytes);
