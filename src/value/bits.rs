@@ -95,7 +95,7 @@ mod tests {
         // Both ways to compare are the same.
         for bytes in 1..=9 {
             let draw = |factor: usize| -> Vec<u8> {
-                (0..bytes).map(|i| ((i + bytes) * factor >> 3) as u8).collect()
+                (0..bytes).map(|i| (((i + bytes) * factor) >> 3) as u8).collect()
             };
             let (a, b) = (draw(0x9e37), draw(0x79b9));
             let (a, b) = (Bits { length: 8 * bytes, bytes: &a }, Bits { length: 8 * bytes, bytes: &b });
