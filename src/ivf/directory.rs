@@ -245,8 +245,8 @@ impl Directory {
         (&self.centroids[at..at + self.padded], self.scales[list as usize])
     }
 
-    /// Of each list: its centroid's product with a query of bytes, the centroid's scale and squared norm, the radius, and the
-    /// product of centroid and origin. `dots` is memory.
+    /// Of each list: its centroid's product with a query of bytes (without the query's scale), the centroid's squared norm, the
+    /// radius, and the product of centroid and origin. `dots` is memory.
     pub fn products<'a>(
         &'a self,
         query: &[i8],
@@ -269,20 +269,13 @@ impl Directory {
         self.origin_products[list as usize]
     }
 
-    /// Root mean square radius of a list.
-    pub fn radius(&self, list: u32) -> f32 {
-        self.radii[list as usize]
-    }
-
     /// The list whose centroid is nearest to the transformed `x`: byte products for all, exact for the best.
     pub fn nearest(&self, x: &[f32]) -> u32 {
         const REFINED: usize = 4;
         let bytes = Bytes::new(x);
-        let mut dots = vec![0; self.norms.len()];
-        kernel::dots_i8(&bytes.codes, &self.centroids, &mut dots);
         let mut best = [(f32::INFINITY, 0u32); REFINED];
-        for (list, ((dot, scale), norm)) in (0..).zip(dots.iter().zip(&self.scales).zip(&self.norms)) {
-            let d = norm - 2.0 * scale * bytes.scale * *dot as f32;
+        for (list, (dot, norm, ..)) in (0..).zip(self.products(&bytes.codes, &mut Vec::new())) {
+            let d = norm - 2.0 * bytes.scale * dot;
             if d < best[REFINED - 1].0 {
                 let at = best.partition_point(|b| b.0 <= d);
                 best[at..].rotate_right(1);

@@ -100,7 +100,7 @@ impl Chunks {
                 false => (1..=last).find(|&offset| begins(offset)),
             };
             if let Some(offset) = found {
-                let place = Place { block: guess.block, part: f32::from(offset - 1) / f32::from(last) };
+                let place = place(Tid { block: guess.block, offset }, last);
                 let complete = self.take(page, Tid { block: guess.block, offset }, (value, snapshot), room);
                 places.judge(complete);
                 if complete {
@@ -113,7 +113,7 @@ impl Chunks {
             drop(page);
             let Some((offset, other)) = seen else { break };
             let here = guess.block;
-            let place = Place { block: here, part: f32::from(offset - 1) / f32::from(last) };
+            let place = place(Tid { block: here, offset }, last);
             let next = if other == value {
                 // Its further chunks: it begins on the page before.
                 here.checked_sub(1).map(|block| Place { block, part: 1.0 })
@@ -143,8 +143,7 @@ impl Chunks {
     pub unsafe fn learn(&self, value: pg_sys::Oid, buffer: pg_sys::Buffer, tid: Tid) {
         // SAFETY: the caller vouches for the buffer.
         let last = unsafe { last_offset(pg_sys::BufferGetPage(buffer).cast()) };
-        let part = f32::from(tid.offset.saturating_sub(1)) / f32::from(last.max(1));
-        self.places.borrow_mut().found(value.to_u32(), Place { block: tid.block, part });
+        self.places.borrow_mut().found(value.to_u32(), place(tid, last));
     }
 
     /// Copies the chunks of a value, the first of which is at `first`; they follow each other there and on the next page.
@@ -238,10 +237,8 @@ impl Shared {
             if columns + NUMBERS + size_of::<u32>() > size {
                 return None;
             }
-            let plain =
-                pgrx::varatt_is_4b_u(stored) || pgrx::varatt_is_1b(stored) && !pgrx::varatt_is_1b_e(stored);
             // A row ends where its last column does.
-            if !plain || columns + NUMBERS + pgrx::varsize_any(stored) != size {
+            if !is_plain(stored) || columns + NUMBERS + pgrx::varsize_any(stored) != size {
                 return None;
             }
             Some(Chunk {
@@ -254,6 +251,21 @@ impl Shared {
             })
         }
     }
+}
+
+/// Where a row is, on a page with so many line pointers.
+fn place(tid: Tid, last: u16) -> Place {
+    let part = f32::from(tid.offset.saturating_sub(1)) / f32::from(last.max(1));
+    Place { block: tid.block, part }
+}
+
+/// Whether a chunk's bytes lie in it as they are.
+///
+/// # Safety
+/// The begin of a varlena can be read there.
+pub unsafe fn is_plain(chunk: *const pg_sys::varlena) -> bool {
+    // SAFETY: the caller vouches for the begin.
+    unsafe { pgrx::varatt_is_4b_u(chunk) || pgrx::varatt_is_1b(chunk) && !pgrx::varatt_is_1b_e(chunk) }
 }
 
 /// `PageGetMaxOffsetNumber` (bufpage.h).

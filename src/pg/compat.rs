@@ -69,6 +69,15 @@ pub unsafe fn attribute_type(descriptor: pg_sys::TupleDesc, attribute: usize) ->
     }
 }
 
+/// Whether the rows of an open relation are kept by the server's own access method, `heap`.
+///
+/// # Safety
+/// The relation is open.
+pub unsafe fn is_heap(relation: pg_sys::Relation) -> bool {
+    // SAFETY: the caller vouches for the relation.
+    unsafe { std::ptr::eq((*relation).rd_tableam, pg_sys::GetHeapamTableAmRoutine()) }
+}
+
 /// Number of columns of an open index.
 pub fn key_columns(index: pg_sys::Relation) -> usize {
     // SAFETY: an open index has its pg_index row.

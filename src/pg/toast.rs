@@ -6,8 +6,8 @@
 
 use pgrx::pg_sys;
 
-use super::chunks::Chunks;
-use super::compat::{begin_index_scan, toast_snapshot};
+use super::chunks::{Chunks, is_plain};
+use super::compat::{begin_index_scan, is_heap, toast_snapshot};
 use super::pointer::tid;
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
@@ -174,8 +174,7 @@ impl Open {
         // SAFETY: a row points to the table, which cannot go while the row's table is locked.
         unsafe {
             let table = pg_sys::table_open(toast, LOCK);
-            let heap = std::ptr::eq((*table).rd_tableam, pg_sys::GetHeapamTableAmRoutine());
-            if !heap {
+            if !is_heap(table) {
                 pg_sys::table_close(table, LOCK);
                 return None;
             }
@@ -227,14 +226,12 @@ impl Open {
                 }
                 next += 1;
                 let chunk = chunk.cast_mut_ptr::<pg_sys::varlena>();
-                let plain =
-                    pgrx::varatt_is_4b_u(chunk) || pgrx::varatt_is_1b(chunk) && !pgrx::varatt_is_1b_e(chunk);
                 let size = pgrx::varsize_any_exhdr(chunk);
                 if next == 1 {
                     first = size;
                 }
                 // All are of one size but the last, which is not larger.
-                complete = plain && size > 0 && size <= first && (next == 1 || last == first) && {
+                complete = is_plain(chunk) && size > 0 && size <= first && (next == 1 || last == first) && {
                     let data = pgrx::vardata_any(chunk).cast::<u8>();
                     take(&mut room, std::slice::from_raw_parts(data, size))
                 };

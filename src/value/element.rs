@@ -103,22 +103,10 @@ fn short_norm_squared(numbers: impl Iterator<Item = f32>) -> f64 {
     numbers.fold(0.0, |sum, x| sum + f64::from(x) * f64::from(x))
 }
 
-/// [`Element::l2_squared`] of a few pairs.
+/// The sum of `f` of a few pairs.
 #[inline]
-fn short_l2_squared(pairs: impl Iterator<Item = (f32, f32)>) -> f32 {
-    pairs.fold(0.0, |sum, (x, y)| sum + (x - y) * (x - y))
-}
-
-/// [`Element::inner_product`] of a few pairs.
-#[inline]
-fn short_inner_product(pairs: impl Iterator<Item = (f32, f32)>) -> f32 {
-    pairs.fold(0.0, |sum, (x, y)| sum + x * y)
-}
-
-/// [`Element::l1`] of a few pairs.
-#[inline]
-fn short_l1(pairs: impl Iterator<Item = (f32, f32)>) -> f32 {
-    pairs.fold(0.0, |sum, (x, y)| sum + (x - y).abs())
+fn short_sum(pairs: impl Iterator<Item = (f32, f32)>, f: impl Fn(f32, f32) -> f32) -> f32 {
+    pairs.fold(0.0, |sum, (x, y)| sum + f(x, y))
 }
 
 /// [`Element::cosine_sums`] of a few pairs.
@@ -246,7 +234,7 @@ impl Element for f32 {
     #[inline]
     fn l2_squared(a: &[Self], b: &[Self]) -> f32 {
         match a.len() {
-            0..=SHORT => short_l2_squared(a.iter().zip(b).map(|(x, y)| (*x, *y))),
+            0..=SHORT => short_sum(a.iter().zip(b).map(|(x, y)| (*x, *y)), |x, y| (x - y) * (x - y)),
             _ => kernel::l2_squared(a, b),
         }
     }
@@ -254,7 +242,7 @@ impl Element for f32 {
     #[inline]
     fn inner_product(a: &[Self], b: &[Self]) -> f32 {
         match a.len() {
-            0..=SHORT => short_inner_product(a.iter().zip(b).map(|(x, y)| (*x, *y))),
+            0..=SHORT => short_sum(a.iter().zip(b).map(|(x, y)| (*x, *y)), |x, y| x * y),
             _ => kernel::inner_product(a, b),
         }
     }
@@ -270,7 +258,7 @@ impl Element for f32 {
     #[inline]
     fn l1(a: &[Self], b: &[Self]) -> f32 {
         match a.len() {
-            0..=SHORT => short_l1(a.iter().zip(b).map(|(x, y)| (*x, *y))),
+            0..=SHORT => short_sum(a.iter().zip(b).map(|(x, y)| (*x, *y)), |x, y| (x - y).abs()),
             _ => kernel::l1(a, b),
         }
     }
@@ -389,7 +377,9 @@ impl Element for f16 {
     #[inline]
     fn l2_squared(a: &[Self], b: &[Self]) -> f32 {
         match a.len() {
-            0..=SHORT => short_l2_squared(a.iter().zip(b).map(|(x, y)| (widen_one(*x), widen_one(*y)))),
+            0..=SHORT => short_sum(a.iter().zip(b).map(|(x, y)| (widen_one(*x), widen_one(*y))), |x, y| {
+                (x - y) * (x - y)
+            }),
             _ => kernel::l2_squared_f16(a, b),
         }
     }
@@ -397,7 +387,9 @@ impl Element for f16 {
     #[inline]
     fn inner_product(a: &[Self], b: &[Self]) -> f32 {
         match a.len() {
-            0..=SHORT => short_inner_product(a.iter().zip(b).map(|(x, y)| (widen_one(*x), widen_one(*y)))),
+            0..=SHORT => {
+                short_sum(a.iter().zip(b).map(|(x, y)| (widen_one(*x), widen_one(*y))), |x, y| x * y)
+            }
             _ => kernel::inner_product_f16(a, b),
         }
     }
@@ -413,7 +405,9 @@ impl Element for f16 {
     #[inline]
     fn l1(a: &[Self], b: &[Self]) -> f32 {
         match a.len() {
-            0..=SHORT => short_l1(a.iter().zip(b).map(|(x, y)| (widen_one(*x), widen_one(*y)))),
+            0..=SHORT => {
+                short_sum(a.iter().zip(b).map(|(x, y)| (widen_one(*x), widen_one(*y))), |x, y| (x - y).abs())
+            }
             _ => kernel::l1_f16(a, b),
         }
     }

@@ -84,14 +84,24 @@ pub trait Rows {
     fn distance(&mut self, tid: Tid, known: Option<f64>) -> Result<Option<f64>>;
 }
 
+/// Whether a row can be there.
+fn is_address(tid: Tid) -> bool {
+    tid.offset != 0 && tid.block != NO_BLOCK
+}
+
 /// The value of a row, if its address can be one: the server must not be asked for others, for to it the block that
 /// none is means a new one.
 fn value_of(rows: &mut dyn Rows, tid: Tid, known: Option<f64>) -> Result<Option<f64>> {
-    if tid.offset == 0 || tid.block == NO_BLOCK {
+    if !is_address(tid) {
         let what = format!("({},{}) is no address of a row", tid.block, tid.offset);
         return Err(Error::corrupted(0, what));
     }
     rows.distance(tid, known)
+}
+
+/// The value of a row, where the codes are the rows.
+fn known_value(directory: &Directory, candidate: Candidate) -> Option<f64> {
+    directory.codec.is_exact().then_some(f64::from(candidate.lower))
 }
 
 /// Rows in a first window when the consumer's wish is unknown.
@@ -305,12 +315,12 @@ impl Search {
     /// Names the rows that will be fetched in any case.
     fn look_ahead(&mut self, rows: &mut dyn Rows) -> Result<()> {
         let most = self.settings.limit.map_or(0, |limit| limit.min(MOST_AHEAD) as usize);
-        let exact = self.directory.codec.is_exact();
+        let directory = &self.directory;
         let ahead: Vec<_> = self
             .pool
             .line_up(most)
-            .filter(|candidate| candidate.tid.offset != 0 && candidate.tid.block != NO_BLOCK)
-            .map(|candidate| (candidate.tid, exact.then_some(f64::from(candidate.lower))))
+            .filter(|candidate| is_address(candidate.tid))
+            .map(|candidate| (candidate.tid, known_value(directory, candidate)))
             .collect();
         rows.look_ahead(&ahead)
     }
@@ -362,7 +372,7 @@ impl Search {
         }
         self.rows_asked += 1;
         self.round.fetched += 1;
-        let known = self.directory.codec.is_exact().then_some(f64::from(candidate.lower));
+        let known = known_value(&self.directory, candidate);
         let value = value_of(rows, tid, known)?;
         if self.filling() {
             self.fetched.insert(tid);

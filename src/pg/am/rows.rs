@@ -9,7 +9,7 @@ use super::limit::Wish;
 use crate::error::Result;
 use crate::ivf::search::Rows;
 use crate::page::Tid;
-use crate::pg::compat::lock_buffer;
+use crate::pg::compat::{is_heap, lock_buffer};
 use crate::pg::known;
 use crate::pg::pointer::item_pointer;
 use crate::pg::recent::Recent;
@@ -84,7 +84,6 @@ impl Heap {
             } else {
                 Column::Expression { info, executor: pg_sys::CreateExecutorState() }
             };
-            let is_heap = std::ptr::eq((*table).rd_tableam, pg_sys::GetHeapamTableAmRoutine());
             Self {
                 table,
                 fetch: pg_sys::table_index_fetch_begin(table),
@@ -97,7 +96,7 @@ impl Heap {
                 context: pg_sys::CurrentMemoryContext,
                 wish: Wish::default(),
                 notes: std::ptr::null(),
-                recent: is_heap.then(|| Recent::of(table)),
+                recent: is_heap(table).then(|| Recent::of(table)),
                 ahead: VecDeque::new(),
             }
         }
