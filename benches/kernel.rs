@@ -65,14 +65,14 @@ fn measure() -> Vec<(&'static str, [f64; 3])> {
         let b: Vec<f32> = (0..dims).map(|i| wave(i, 1.0)).collect();
         put("l2_squared", time(|| kernel::l2_squared(black_box(&a), black_box(&b))));
         put("inner_product", time(|| kernel::inner_product(black_box(&a), black_box(&b))));
-        put("cosine_sums", time(|| kernel::cosine_sums(black_box(&a), black_box(&b))));
+        put("cosine_distance", time(|| kernel::cosine_distance(black_box(&a), black_box(&b))));
         put("l1", time(|| kernel::l1(black_box(&a), black_box(&b))));
         put("norm_squared", time(|| kernel::norm_squared(black_box(&a))));
         let a16: Vec<f16> = a.iter().map(|x| f16::from_f32(*x)).collect();
         let b16: Vec<f16> = b.iter().map(|x| f16::from_f32(*x)).collect();
         put("l2_squared_f16", time(|| kernel::l2_squared_f16(black_box(&a16), black_box(&b16))));
         put("inner_product_f16", time(|| kernel::inner_product_f16(black_box(&a16), black_box(&b16))));
-        put("cosine_sums_f16", time(|| kernel::cosine_sums_f16(black_box(&a16), black_box(&b16))));
+        put("cosine_distance_f16", time(|| kernel::cosine_distance_f16(black_box(&a16), black_box(&b16))));
         put("l1_f16", time(|| kernel::l1_f16(black_box(&a16), black_box(&b16))));
 
         let bytes: Vec<u8> = (0..4 * dims).map(|i| (i * 167 + i / 7) as u8).collect();

@@ -19,13 +19,13 @@ pub(super) static KERNELS: Kernels = Kernels {
     },
     l2_squared,
     inner_product,
-    cosine_sums,
+    cosine_distance,
     l1,
     norm_squared,
     norm_squared_f16,
     l2_squared_f16,
     inner_product_f16,
-    cosine_sums_f16,
+    cosine_distance_f16,
     l1_f16,
     widen,
     narrow,
@@ -54,13 +54,13 @@ pub(super) static ZEN4: Kernels = Kernels {
     supported: || (KERNELS.supported)() && (avx2::KERNELS.supported)() && is_zen4(),
     l2_squared: avx2::KERNELS.l2_squared,
     inner_product: avx2::KERNELS.inner_product,
-    cosine_sums: avx2::KERNELS.cosine_sums,
+    cosine_distance: avx2::KERNELS.cosine_distance,
     l1: avx2::KERNELS.l1,
     norm_squared: avx2::KERNELS.norm_squared,
     norm_squared_f16: avx2::KERNELS.norm_squared_f16,
     l2_squared_f16: avx2::KERNELS.l2_squared_f16,
     inner_product_f16: avx2::KERNELS.inner_product_f16,
-    cosine_sums_f16: avx2::KERNELS.cosine_sums_f16,
+    cosine_distance_f16: avx2::KERNELS.cosine_distance_f16,
     l1_f16: avx2::KERNELS.l1_f16,
     ..KERNELS
 };
@@ -174,26 +174,31 @@ fn l1_step(s: __m512, x: __m512, y: __m512) -> __m512 {
     _mm512_add_ps(s, _mm512_abs_ps(_mm512_sub_ps(x, y)))
 }
 
-/// The three sums of [`super::cosine_sums`].
+/// The three sums of a cosine.
 #[inline]
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn cosine_step([xy, xx, yy]: [__m512; 3], x: __m512, y: __m512) -> [__m512; 3] {
     [_mm512_fmadd_ps(x, y, xy), _mm512_fmadd_ps(x, x, xx), _mm512_fmadd_ps(y, y, yy)]
 }
 
-/// As [`sum`], of the three sums.
+/// The cosine distance; as [`sum`], of the three sums.
 #[inline]
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-fn cosines<A>(a: &[A], b: &[A], step: impl Fn([__m512; 3], &[A], &[A]) -> [__m512; 3]) -> (f32, f32, f32) {
+fn cosine<A>(a: &[A], b: &[A], step: impl Fn([__m512; 3], &[A], &[A]) -> [__m512; 3]) -> f64 {
     // SAFETY: a pair's lengths are equal, which the entry points check.
     unsafe { std::hint::assert_unchecked(a.len() == b.len()) }
     let zero = [_mm512_setzero_ps(); 3];
-    if a.len() <= 16 {
-        let [xy, xx, yy] = step(zero, a, b);
-        return (_mm512_reduce_add_ps(xy), _mm512_reduce_add_ps(xx), _mm512_reduce_add_ps(yy));
-    }
-    let s = fold(a, b, zero, step);
-    (total(s.map(|s| s[0])), total(s.map(|s| s[1])), total(s.map(|s| s[2])))
+    let [xy, xx, yy] = match a.len() {
+        0..=16 => {
+            let [xy, xx, yy] = step(zero, a, b);
+            [_mm512_reduce_add_ps(xy), _mm512_reduce_add_ps(xx), _mm512_reduce_add_ps(yy)]
+        }
+        _ => {
+            let [[p0, a0, b0], [p1, a1, b1], [p2, a2, b2], [p3, a3, b3]] = fold(a, b, zero, step);
+            [total([p0, p1, p2, p3]), total([a0, a1, a2, a3]), total([b0, b1, b2, b3])]
+        }
+    };
+    super::cosine_of_sums(xy, xx, yy)
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
@@ -207,8 +212,8 @@ fn inner_product(a: &[f32], b: &[f32]) -> f32 {
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-fn cosine_sums(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
-    cosines(a, b, |s, a, b| cosine_step(s, load(a), load(b)))
+fn cosine_distance(a: &[f32], b: &[f32]) -> f64 {
+    cosine(a, b, |s, a, b| cosine_step(s, load(a), load(b)))
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
@@ -249,8 +254,8 @@ fn inner_product_f16(a: &[f16], b: &[f16]) -> f32 {
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-fn cosine_sums_f16(a: &[f16], b: &[f16]) -> (f32, f32, f32) {
-    cosines(a, b, |s, a, b| cosine_step(s, load_f16(a), load_f16(b)))
+fn cosine_distance_f16(a: &[f16], b: &[f16]) -> f64 {
+    cosine(a, b, |s, a, b| cosine_step(s, load_f16(a), load_f16(b)))
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]

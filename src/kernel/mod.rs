@@ -13,12 +13,14 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod few;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
 #[cfg(test)]
 mod tests;
 
+pub use self::few::{FEW, narrow_few, widen_few};
 use half::f16;
 use std::sync::LazyLock;
 
@@ -29,7 +31,7 @@ type Distance<T> = unsafe fn(&[T], &[T]) -> f32;
 type Tile = unsafe fn(&[[f32; 4]], &[[f32; 16]]) -> [[f32; 16]; 4];
 type SignCode = unsafe fn(&[f32], &[f32], &mut [u8]) -> [f32; 2];
 type GridCode = unsafe fn(&[f32], &[f32], f32, &mut [u8]) -> [f32; 3];
-type CosineSums<T> = unsafe fn(&[T], &[T]) -> (f32, f32, f32);
+type Cosine<T> = unsafe fn(&[T], &[T]) -> f64;
 
 /// One instruction set's kernels. Slices of a pair have equal lengths, which the entry points check.
 struct Kernels {
@@ -38,13 +40,13 @@ struct Kernels {
     supported: fn() -> bool,
     l2_squared: Distance<f32>,
     inner_product: Distance<f32>,
-    cosine_sums: CosineSums<f32>,
+    cosine_distance: Cosine<f32>,
     l1: Distance<f32>,
     norm_squared: unsafe fn(&[f32]) -> f64,
     norm_squared_f16: unsafe fn(&[f16]) -> f64,
     l2_squared_f16: Distance<f16>,
     inner_product_f16: Distance<f16>,
-    cosine_sums_f16: CosineSums<f16>,
+    cosine_distance_f16: Cosine<f16>,
     l1_f16: Distance<f16>,
     widen: unsafe fn(&[f16], &mut [f32]),
     narrow: unsafe fn(&[f32], &mut [f16]),
@@ -118,12 +120,19 @@ pub fn inner_product(a: &[f32], b: &[f32]) -> f32 {
     unsafe { (ACTIVE.inner_product)(a, b) }
 }
 
-/// `(<a, b>, |a|^2, |b|^2)` of two vectors of one length, in one pass.
+/// One minus the cosine of the angle of two vectors of one length, in one pass; NaN where a norm is zero or overflows.
 #[inline]
-pub fn cosine_sums(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
+pub fn cosine_distance(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
-    unsafe { (ACTIVE.cosine_sums)(a, b) }
+    unsafe { (ACTIVE.cosine_distance)(a, b) }
+}
+
+/// The cosine distance from `<a, b>`, `|a|^2` and `|b|^2`. (A kernel that returned the three would do so in memory.)
+#[inline(always)]
+pub fn cosine_of_sums(product: f32, a2: f32, b2: f32) -> f64 {
+    let similarity = f64::from(product) / (f64::from(a2) * f64::from(b2)).sqrt();
+    1.0 - similarity.clamp(-1.0, 1.0)
 }
 
 /// Sum of absolute differences of two vectors of one length.
@@ -164,12 +173,12 @@ pub fn inner_product_f16(a: &[f16], b: &[f16]) -> f32 {
     unsafe { (ACTIVE.inner_product_f16)(a, b) }
 }
 
-/// `(<a, b>, |a|^2, |b|^2)` of two half-precision vectors of one length, summed in f32.
+/// One minus the cosine of the angle of two half-precision vectors of one length, summed in f32.
 #[inline]
-pub fn cosine_sums_f16(a: &[f16], b: &[f16]) -> (f32, f32, f32) {
+pub fn cosine_distance_f16(a: &[f16], b: &[f16]) -> f64 {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
-    unsafe { (ACTIVE.cosine_sums_f16)(a, b) }
+    unsafe { (ACTIVE.cosine_distance_f16)(a, b) }
 }
 
 /// Sum of absolute differences of two half-precision vectors of one length, summed in f32.

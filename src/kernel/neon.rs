@@ -9,13 +9,13 @@ pub(super) static KERNELS: Kernels = Kernels {
     supported: || std::arch::is_aarch64_feature_detected!("neon"),
     l2_squared,
     inner_product,
-    cosine_sums,
+    cosine_distance,
     l1,
     norm_squared,
     norm_squared_f16,
     l2_squared_f16,
     inner_product_f16,
-    cosine_sums_f16,
+    cosine_distance_f16,
     l1_f16,
     widen: super::scalar::widen,
     narrow: super::scalar::narrow,
@@ -143,7 +143,7 @@ fn l1_step(s: float32x4_t, x: float32x4_t, y: float32x4_t) -> float32x4_t {
     vaddq_f32(s, vabdq_f32(x, y))
 }
 
-/// The three sums of [`super::cosine_sums`].
+/// The three sums of a cosine.
 #[inline]
 #[target_feature(enable = "neon")]
 fn cosine_step([xy, xx, yy]: [float32x4_t; 3], x: float32x4_t, y: float32x4_t) -> [float32x4_t; 3] {
@@ -152,8 +152,8 @@ fn cosine_step([xy, xx, yy]: [float32x4_t; 3], x: float32x4_t, y: float32x4_t) -
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn cosine_total(s: [[float32x4_t; 3]; 4]) -> (f32, f32, f32) {
-    (total(s.map(|s| s[0])), total(s.map(|s| s[1])), total(s.map(|s| s[2])))
+fn cosine_total([[p0, a0, b0], [p1, a1, b1], [p2, a2, b2], [p3, a3, b3]]: [[float32x4_t; 3]; 4]) -> f64 {
+    super::cosine_of_sums(total([p0, p1, p2, p3]), total([a0, a1, a2, a3]), total([b0, b1, b2, b3]))
 }
 
 #[target_feature(enable = "neon")]
@@ -167,7 +167,7 @@ fn inner_product(a: &[f32], b: &[f32]) -> f32 {
 }
 
 #[target_feature(enable = "neon")]
-fn cosine_sums(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
+fn cosine_distance(a: &[f32], b: &[f32]) -> f64 {
     cosine_total(fold(a, b, [vdupq_n_f32(0.0); 3], |s, a, b| cosine_step(s, load(a), load(b))))
 }
 
@@ -208,7 +208,7 @@ fn inner_product_f16(a: &[f16], b: &[f16]) -> f32 {
 }
 
 #[target_feature(enable = "neon")]
-fn cosine_sums_f16(a: &[f16], b: &[f16]) -> (f32, f32, f32) {
+fn cosine_distance_f16(a: &[f16], b: &[f16]) -> f64 {
     cosine_total(fold(a, b, [vdupq_n_f32(0.0); 3], |s, a, b| cosine_step(s, load_f16(a), load_f16(b))))
 }
 

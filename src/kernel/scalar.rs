@@ -11,13 +11,13 @@ pub(super) static KERNELS: Kernels = Kernels {
     supported: || true,
     l2_squared,
     inner_product,
-    cosine_sums,
+    cosine_distance,
     l1,
     norm_squared,
     norm_squared_f16,
     l2_squared_f16,
     inner_product_f16,
-    cosine_sums_f16,
+    cosine_distance_f16,
     l1_f16,
     widen,
     narrow,
@@ -65,8 +65,8 @@ fn inner_product(a: &[f32], b: &[f32]) -> f32 {
     sum(a, b, |x, y| x * y)
 }
 
-fn cosine_sums(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
-    (inner_product(a, b), inner_product(a, a), inner_product(b, b))
+fn cosine_distance(a: &[f32], b: &[f32]) -> f64 {
+    super::cosine_of_sums(inner_product(a, b), inner_product(a, a), inner_product(b, b))
 }
 
 fn l1(a: &[f32], b: &[f32]) -> f32 {
@@ -89,8 +89,8 @@ fn inner_product_f16(a: &[f16], b: &[f16]) -> f32 {
     sum(a, b, |x, y| x.to_f32() * y.to_f32())
 }
 
-fn cosine_sums_f16(a: &[f16], b: &[f16]) -> (f32, f32, f32) {
-    (inner_product_f16(a, b), inner_product_f16(a, a), inner_product_f16(b, b))
+fn cosine_distance_f16(a: &[f16], b: &[f16]) -> f64 {
+    super::cosine_of_sums(inner_product_f16(a, b), inner_product_f16(a, a), inner_product_f16(b, b))
 }
 
 fn l1_f16(a: &[f16], b: &[f16]) -> f32 {

@@ -72,19 +72,21 @@ fn check_distances<T: Copy>(
     (a, b): (&[T], &[T]),
     wide: impl Fn(T) -> f64,
     (l2, product, l1): (Distance<T>, Distance<T>, Distance<T>),
-    cosine: CosineSums<T>,
+    cosine: Cosine<T>,
 ) {
     let n = a.len();
     // SAFETY: the row is supported, and the lengths are equal.
-    let (l2, product, l1, (ab, aa, bb)) = unsafe { (l2(a, b), product(a, b), l1(a, b), cosine(a, b)) };
+    let (l2, product, l1, cosine) = unsafe { (l2(a, b), product(a, b), l1(a, b), cosine(a, b)) };
     let a: Vec<f64> = a.iter().map(|x| wide(*x)).collect();
     let b: Vec<f64> = b.iter().map(|x| wide(*x)).collect();
     assert_sum(row, n, l2, terms(&a, &b, |x, y| (x - y) * (x - y)));
     assert_sum(row, n, product, terms(&a, &b, |x, y| x * y));
     assert_sum(row, n, l1, terms(&a, &b, |x, y| (x - y).abs()));
-    assert_sum(row, n, ab, terms(&a, &b, |x, y| x * y));
-    assert_sum(row, n, aa, terms(&a, &a, |x, y| x * y));
-    assert_sum(row, n, bb, terms(&b, &b, |x, y| x * y));
+    let sum = |a, b| terms(a, b, |x, y| x * y).sum::<f64>();
+    let norms = (sum(&a, &a) * sum(&b, &b)).sqrt();
+    let (expected, all) = (1.0 - sum(&a, &b) / norms, terms(&a, &b, |x, y| (x * y).abs()).sum::<f64>());
+    let near = (cosine - expected).abs() <= 1e-6 * (1.0 + all / norms);
+    assert!(near || n == 0 && cosine.is_nan(), "{} at {n}: {cosine}, not {expected}", row.name);
 }
 
 #[test]
@@ -104,7 +106,7 @@ fn float_distances_are_near_f64() {
         let (a, b) = (&a[skip..], &b[skip..]);
         for row in supported() {
             let two = (row.l2_squared, row.inner_product, row.l1);
-            check_distances(row, (a, b), f64::from, two, row.cosine_sums);
+            check_distances(row, (a, b), f64::from, two, row.cosine_distance);
             // SAFETY: the row is supported.
             let norm = unsafe { (row.norm_squared)(a) };
             let expected: f64 = a.iter().map(|x| f64::from(*x).powi(2)).sum();
@@ -137,7 +139,7 @@ fn half_distances_are_near_f64() {
             // SAFETY: the row is supported.
             let norms = unsafe { ((row.norm_squared_f16)(a), (row.norm_squared)(&wide)) };
             assert_eq!(norms.0.to_bits(), norms.1.to_bits(), "{} at {n}", row.name);
-            check_distances(row, (a, b), f64::from, two, row.cosine_sums_f16);
+            check_distances(row, (a, b), f64::from, two, row.cosine_distance_f16);
         }
     }
 }
@@ -155,7 +157,8 @@ fn distances_of_halves_are_those_of_floats() {
             unsafe {
                 assert_eq!((row.l2_squared_f16)(a, b), (row.l2_squared)(&x, &y), "{} {n}", row.name);
                 assert_eq!((row.inner_product_f16)(a, b), (row.inner_product)(&x, &y), "{} {n}", row.name);
-                assert_eq!((row.cosine_sums_f16)(a, b), (row.cosine_sums)(&x, &y), "{} {n}", row.name);
+                let cosines = ((row.cosine_distance_f16)(a, b), (row.cosine_distance)(&x, &y));
+                assert_eq!(cosines.0.to_bits(), cosines.1.to_bits(), "{} {n}", row.name);
             }
         }
     }
@@ -531,5 +534,41 @@ unsafe fn scalar_codes(a: &[f32], b: &[f32], steps: f32) -> (Vec<u8>, Vec<u8>, [
         let one = (scalar::KERNELS.sign_code)(a, b, &mut signs);
         let four = (scalar::KERNELS.grid_code4)(a, b, steps, &mut low);
         (signs, low, one, four)
+    }
+}
+
+#[test]
+fn few_halves_convert_as_many_do() {
+    let same = |a: f16, b: f16| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+    let narrowed = |x: f32| {
+        let mut out = [f16::ZERO; 4];
+        few::narrow_few([x, -x, 1.0, x], &mut out);
+        assert!(same(out[3], out[0]) && same(out[1], -out[0]) && out[2] == f16::ONE, "{x:e}");
+        out[0]
+    };
+    for bits in 0..=u16::MAX {
+        let half = f16::from_bits(bits);
+        let [wide, one, negative, zero] = few::widen_few(&[half, f16::ONE, -half]);
+        let expected = half.to_f32();
+        assert!(wide.to_bits() == expected.to_bits() || wide.is_nan() && expected.is_nan(), "{bits:x}");
+        assert!(one == 1.0 && zero == 0.0 && (negative == -wide || wide.is_nan()), "{bits:x}");
+        assert!(same(narrowed(wide), half), "{bits:x}");
+        // Between it and the next: the middle, and what is just below and above.
+        let next = f16::from_bits(bits.wrapping_add(1)).to_f32();
+        let middle = ((f64::from(wide) + f64::from(next)) / 2.0) as f32;
+        for x in [middle.next_down(), middle, middle.next_up()] {
+            assert!(same(narrowed(x), f16::from_f32(x)), "{x:e}");
+        }
+    }
+    for bits in (0..=u32::MAX).step_by(9973) {
+        let x = f32::from_bits(bits);
+        assert!(same(narrowed(x), f16::from_f32(x)), "{x:e}");
+    }
+    for n in 0..=4 {
+        let (mut out, numbers) = ([f16::ZERO; 4], [1.0, 2.0, 3.0, 4.0]);
+        few::narrow_few(numbers, &mut out[..n]);
+        let wide = few::widen_few(&out[..n]);
+        let expected = |i| if i < n { numbers[i] } else { 0.0 };
+        assert_eq!(wide, std::array::from_fn(expected), "{n}");
     }
 }

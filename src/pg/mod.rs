@@ -15,6 +15,7 @@ mod memory;
 mod options;
 mod pointer;
 mod recent;
+mod slots;
 mod stats;
 mod stream;
 mod toast;

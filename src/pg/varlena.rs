@@ -1,6 +1,5 @@
 //! Datums of our types, as pgvector lays them out, and of core's `bit`.
 
-use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomData;
 use std::ops::Deref;
 
@@ -12,6 +11,7 @@ use pgrx::{FromDatum, IntoDatum, pg_sys};
 
 use super::error::raise;
 use super::memory::allocate;
+use super::slots::{ORIGIN, SLOTS, copy_few};
 use crate::error::{self, Error, Kind};
 use crate::value::bits::Bits;
 use crate::value::sparse::{self, Sparse, SparseBuf};
@@ -30,6 +30,16 @@ pub unsafe trait Layout {
     /// # Safety
     /// The pointer is a varlena with a 4-byte header, aligned for int4, of that size.
     unsafe fn fits(value: *const u8, size: usize) -> bool;
+
+    /// Whether a stored value has a 4-byte header, is neither compressed nor out of line, and is what its header says.
+    ///
+    /// # Safety
+    /// The pointer is a varlena of the type.
+    #[inline(always)]
+    unsafe fn is_plain(value: *const u8) -> bool {
+        // SAFETY: a varlena with such a header is aligned for int4 and has a size.
+        unsafe { pgrx::varatt_is_4b_u(value.cast()) && Self::fits(value, pgrx::varsize_4b(value.cast())) }
+    }
 }
 
 /// A value, detoasted. As an argument it lives as long as the call; the copy that detoasting may have made is
@@ -52,83 +62,21 @@ enum Held {
     Here,
 }
 
-/// Room for a value that has a 1-byte header: up to 126 bytes after it, and 4 of a header; then the address of the value
-/// itself. Its size is a power of two, by which addresses are quickly divided.
-#[repr(align(256))]
-struct Slot(UnsafeCell<[u8; ORIGIN + 8]>);
-
-/// Where in a slot the address is.
-const ORIGIN: usize = 136;
-
-/// Copies up to 126 bytes. A call of the C library's function takes longer than most of its copies of so few.
-///
-/// # Safety
-/// So many bytes can be read and written there, and the places do not overlap.
-#[inline(always)]
-unsafe fn copy_few(from: *const u8, to: *mut u8, size: usize) {
-    /// The first and the last bytes, of which there are so many, and which may be the same.
-    #[inline(always)]
-    unsafe fn ends<T: Copy>(from: *const u8, to: *mut u8, size: usize) {
-        let last = size - size_of::<T>();
-        // SAFETY: the caller has at least so many bytes.
-        unsafe {
-            let (first, end) =
-                (from.cast::<T>().read_unaligned(), from.add(last).cast::<T>().read_unaligned());
-            to.cast::<T>().write_unaligned(first);
-            to.add(last).cast::<T>().write_unaligned(end);
-        }
-    }
-    // SAFETY: the caller vouches for all bytes, and no case touches others.
-    unsafe {
-        match size {
-            4..=7 => ends::<u32>(from, to, size),
-            8..=16 => ends::<u64>(from, to, size),
-            17..=32 => ends::<[u64; 2]>(from, to, size),
-            33..=64 => ends::<[u64; 4]>(from, to, size),
-            _ => to.copy_from_nonoverlapping(from, size),
-        }
-    }
-}
-
-/// Room for as many such values as a function has arguments. A call of the server's allocator would take longer than
-/// all else.
-struct Slots {
-    slots: [Slot; Slots::COUNT],
-    /// A bit for each slot in use.
-    used: Cell<u8>,
-}
-
-// SAFETY: values are made, used and dropped on the backend's main thread only, as all that has to do with datums.
-unsafe impl Sync for Slots {}
-
-static SLOTS: Slots =
-    Slots { slots: [const { Slot(UnsafeCell::new([0; ORIGIN + 8])) }; Slots::COUNT], used: Cell::new(0) };
-
-impl Slots {
-    const COUNT: usize = 4;
-
-    /// A slot that nobody uses, from now on in use.
-    fn take(&self) -> Option<*mut u8> {
-        let free = (!self.used.get()).trailing_zeros() as usize;
-        (free < Self::COUNT).then(|| {
-            self.used.set(self.used.get() | 1 << free);
-            self.slots[free].0.get().cast()
-        })
-    }
-
-    #[inline(always)]
-    fn give_back(&self, slot: *mut u8) {
-        let place = (slot.addr() - self.slots.as_ptr().addr()) / size_of::<Slot>();
-        self.used.set(self.used.get() & !(1 << place));
-    }
-}
-
 #[cold]
 fn damaged(name: &str) -> ! {
     raise(Error::new(Kind::Data, format!("a stored {name} is damaged: its size does not fit its header")))
 }
 
 impl<L: Layout> Value<L> {
+    /// The value of a datum that is plain ([`Layout::is_plain`]).
+    ///
+    /// # Safety
+    /// It is, of the layout's type, and stays valid while the value lives.
+    #[inline(always)]
+    pub unsafe fn in_place(datum: pg_sys::Datum) -> Self {
+        Self { start: datum.cast_mut_ptr(), held: Held::There, layout: PhantomData }
+    }
+
     /// The value of a datum that is not null.
     ///
     /// # Safety
@@ -249,6 +197,24 @@ unsafe impl<E: Element> Layout for Dense<E> {
                 dims >= 1 && size == size_of::<DenseHeader>() + size_of::<E>() * dims as usize
             }
     }
+
+    #[inline(always)]
+    unsafe fn is_plain(value: *const u8) -> bool {
+        // SAFETY: no stored form of a value of the type has less than the eight bytes of the header; what is read of a damaged
+        // one that has lies in the same shared or allocated memory.
+        let (header, dims) =
+            unsafe { (value.cast::<u32>().read_unaligned(), value.add(4).cast::<i16>().read_unaligned()) };
+        // The size that goes with the dimensions, as a header of four bytes has it (varatt.h): that of another form would be odd
+        // or smaller.
+        let size = size_of::<DenseHeader>() as i32 + size_of::<E>() as i32 * i32::from(dims);
+        dims >= 1 && header == plain_header(size as u32)
+    }
+}
+
+/// The 4-byte header of a plain value of so many bytes.
+#[inline(always)]
+const fn plain_header(size: u32) -> u32 {
+    if cfg!(target_endian = "big") { size } else { size << 2 }
 }
 
 impl<E: Element> Value<Dense<E>> {

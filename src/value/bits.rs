@@ -13,10 +13,20 @@ pub struct Bits<'a> {
     pub bytes: &'a [u8],
 }
 
-/// So few bytes that they are compared one by one: the call of a kernel takes longer.
-const SHORT: usize = 4;
+/// Up to four bytes as a number: for so few the call of a kernel takes longer than the comparison.
+#[inline(always)]
+fn short(bytes: &[u8]) -> Option<u32> {
+    match *bytes {
+        [] => Some(0),
+        [a] => Some(u32::from_le_bytes([a, 0, 0, 0])),
+        [a, b] => Some(u32::from_le_bytes([a, b, 0, 0])),
+        [a, b, c] => Some(u32::from_le_bytes([a, b, c, 0])),
+        [a, b, c, d] => Some(u32::from_le_bytes([a, b, c, d])),
+        _ => None,
+    }
+}
 
-#[inline]
+#[inline(always)]
 fn check_same(a: Bits, b: Bits) -> Result<()> {
     if a.length == b.length { Ok(()) } else { Err(different(a, b)) }
 }
@@ -27,24 +37,21 @@ fn different(a: Bits, b: Bits) -> crate::error::Error {
 }
 
 /// Number of bits that differ.
-#[inline]
+#[inline(always)]
 pub fn hamming_distance(a: Bits, b: Bits) -> Result<f64> {
     check_same(a, b)?;
-    let ones = |(x, y): (&u8, &u8)| (x ^ y).count_ones();
-    Ok(match a.bytes.len() {
-        0..=SHORT => a.bytes.iter().zip(b.bytes).map(ones).sum::<u32>().into(),
+    Ok(match (short(a.bytes), short(b.bytes)) {
+        (Some(x), Some(y)) => (x ^ y).count_ones().into(),
         _ => kernel::hamming(a.bytes, b.bytes) as f64,
     })
 }
 
 /// One minus the share of the bits set in either that are set in both; 1 if none is.
-#[inline]
+#[inline(always)]
 pub fn jaccard_distance(a: Bits, b: Bits) -> Result<f64> {
     check_same(a, b)?;
-    let (both, either) = match a.bytes.len() {
-        0..=SHORT => a.bytes.iter().zip(b.bytes).fold((0, 0), |(both, either), (x, y)| {
-            (both + u64::from((x & y).count_ones()), either + u64::from((x | y).count_ones()))
-        }),
+    let (both, either) = match (short(a.bytes), short(b.bytes)) {
+        (Some(x), Some(y)) => ((x & y).count_ones().into(), (x | y).count_ones().into()),
         _ => kernel::common_bits(a.bytes, b.bytes),
     };
     Ok(if both == 0 { 1.0 } else { 1.0 - both as f64 / either as f64 })

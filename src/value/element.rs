@@ -10,8 +10,8 @@ use crate::kernel;
 const PART: usize = 64;
 /// So few that clearing memory for [`PART`] would be most of the work.
 const FEW: usize = 8;
-/// So few that they are computed with one by one: the call of a kernel takes longer.
-const SHORT: usize = 4;
+/// So few that they are computed with in line: the call of a kernel takes longer.
+const SHORT: usize = kernel::FEW;
 
 /// An element of a dense vector. Slices of a pair have equal lengths.
 pub trait Element: Copy + Default + PartialOrd + 'static {
@@ -54,8 +54,8 @@ pub trait Element: Copy + Default + PartialOrd + 'static {
     fn l2_squared(a: &[Self], b: &[Self]) -> f32;
     /// Inner product.
     fn inner_product(a: &[Self], b: &[Self]) -> f32;
-    /// `(<a, b>, |a|², |b|²)`.
-    fn cosine_sums(a: &[Self], b: &[Self]) -> (f32, f32, f32);
+    /// One minus the cosine of the angle; NaN where a norm is zero or overflows.
+    fn cosine_distance(a: &[Self], b: &[Self]) -> f64;
     /// Sum of absolute differences.
     fn l1(a: &[Self], b: &[Self]) -> f32;
     /// Squared Euclidean norm, summed in f64.
@@ -65,36 +65,6 @@ pub trait Element: Copy + Default + PartialOrd + 'static {
 /// The first bytes as an array; a shorter slice leaves zeros.
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.first_chunk().copied().unwrap_or([0; N])
-}
-
-/// The same number: exact, for the exponent's range is scaled. (`half` asks each time what the processor can.)
-#[inline]
-fn widen_one(x: f16) -> f32 {
-    let bits = x.to_bits();
-    let magnitude = u32::from(bits & 0x7fff) << 13;
-    // By 2^112, the difference of the exponents' biases.
-    let scaled = (f32::from_bits(magnitude) * f32::from_bits(0x7780_0000)).to_bits();
-    // The largest exponent stays the largest: infinity, NaN.
-    let magnitude = if bits & 0x7c00 == 0x7c00 { magnitude | 0x7f80_0000 } else { scaled };
-    f32::from_bits(magnitude | u32::from(bits & 0x8000) << 16)
-}
-
-/// The nearest half, ties to even, infinite beyond the range.
-#[inline]
-fn narrow_one(x: f32) -> f16 {
-    let bits = x.to_bits();
-    let magnitude = bits & 0x7fff_ffff;
-    let half = if magnitude >= 0x4780_0000 {
-        // At least 2^16: infinity; NaN stays one.
-        if magnitude > 0x7f80_0000 { 0x7e00 | (magnitude >> 13 & 0x3ff) } else { 0x7c00 }
-    } else if magnitude < 0x3880_0000 {
-        // Less than 2^-14: the sum with 1/2 has the half's last place as its own, and rounds to it.
-        (f32::from_bits(magnitude) + 0.5).to_bits() - 0.5f32.to_bits()
-    } else {
-        // Just less than half of the last place kept is added, or half if that is odd; the carry may go up to infinity.
-        (magnitude - (112 << 23) + 0xfff + (magnitude >> 13 & 1)) >> 13
-    };
-    f16::from_bits((half | bits >> 16 & 0x8000) as u16)
 }
 
 /// Squared Euclidean norm of a few numbers.
@@ -109,10 +79,11 @@ fn short_sum(pairs: impl Iterator<Item = (f32, f32)>, f: impl Fn(f32, f32) -> f3
     pairs.fold(0.0, |sum, (x, y)| sum + f(x, y))
 }
 
-/// [`Element::cosine_sums`] of a few pairs.
+/// [`Element::cosine_distance`] of a few pairs.
 #[inline]
-fn short_cosine_sums(pairs: impl Iterator<Item = (f32, f32)>) -> (f32, f32, f32) {
-    pairs.fold((0.0, 0.0, 0.0), |(xy, xx, yy), (x, y)| (xy + x * y, xx + x * x, yy + y * y))
+fn short_cosine(pairs: impl Iterator<Item = (f32, f32)>) -> f64 {
+    let sums = pairs.fold((0.0, 0.0, 0.0), |(xy, xx, yy), (x, y)| (xy + x * y, xx + x * x, yy + y * y));
+    kernel::cosine_of_sums(sums.0, sums.1, sums.2)
 }
 
 /// `f` of each pair, so many at a time.
@@ -248,10 +219,10 @@ impl Element for f32 {
     }
 
     #[inline]
-    fn cosine_sums(a: &[Self], b: &[Self]) -> (f32, f32, f32) {
+    fn cosine_distance(a: &[Self], b: &[Self]) -> f64 {
         match a.len() {
-            0..=SHORT => short_cosine_sums(a.iter().zip(b).map(|(x, y)| (*x, *y))),
-            _ => kernel::cosine_sums(a, b),
+            0..=SHORT => short_cosine(a.iter().zip(b).map(|(x, y)| (*x, *y))),
+            _ => kernel::cosine_distance(a, b),
         }
     }
 
@@ -307,16 +278,21 @@ impl Element for f16 {
 
     #[inline]
     fn put_slice(numbers: &[f32], out: &mut [Self]) {
-        kernel::narrow(numbers, out);
+        match *numbers {
+            [x] => kernel::narrow_few([x, 0.0, 0.0, 0.0], out),
+            [x, y] => kernel::narrow_few([x, y, 0.0, 0.0], out),
+            [x, y, z] => kernel::narrow_few([x, y, z, 0.0], out),
+            [x, y, z, w] => kernel::narrow_few([x, y, z, w], out),
+            _ => kernel::narrow(numbers, out),
+        }
     }
 
     #[inline]
     fn combine(a: &[Self], b: &[Self], out: &mut [Self], f: impl Fn(f32, f32) -> f32) {
         match a.len() {
             0..=SHORT => {
-                for ((to, x), y) in out.iter_mut().zip(a).zip(b) {
-                    *to = narrow_one(f(widen_one(*x), widen_one(*y)));
-                }
+                let (x, y) = (kernel::widen_few(a), kernel::widen_few(b));
+                kernel::narrow_few(std::array::from_fn(|i| f(x[i], y[i])), out);
             }
             n if n <= FEW => combine_halves::<FEW>(a, b, out, f),
             _ => combine_halves::<PART>(a, b, out, f),
@@ -326,7 +302,7 @@ impl Element for f16 {
     #[inline]
     fn convert(a: &[Self], out: &mut [Self], f: impl Fn(f32) -> f32) {
         match a.len() {
-            0..=SHORT => out.iter_mut().zip(a).for_each(|(to, x)| *to = narrow_one(f(widen_one(*x)))),
+            0..=SHORT => kernel::narrow_few(kernel::widen_few(a).map(f), out),
             n if n <= FEW => convert_halves::<FEW>(a, out, f),
             _ => convert_halves::<PART>(a, out, f),
         }
@@ -334,7 +310,10 @@ impl Element for f16 {
 
     #[inline]
     fn widen_to(elements: &[Self], numbers: &mut [f32]) {
-        kernel::widen(elements, numbers);
+        match elements.len() {
+            0..=SHORT => numbers.iter_mut().zip(kernel::widen_few(elements)).for_each(|(to, x)| *to = x),
+            _ => kernel::widen(elements, numbers),
+        }
     }
 
     #[inline]
@@ -376,74 +355,30 @@ impl Element for f16 {
 
     #[inline]
     fn l2_squared(a: &[Self], b: &[Self]) -> f32 {
-        match a.len() {
-            0..=SHORT => short_sum(a.iter().zip(b).map(|(x, y)| (widen_one(*x), widen_one(*y))), |x, y| {
-                (x - y) * (x - y)
-            }),
-            _ => kernel::l2_squared_f16(a, b),
-        }
+        kernel::l2_squared_f16(a, b)
     }
 
     #[inline]
     fn inner_product(a: &[Self], b: &[Self]) -> f32 {
-        match a.len() {
-            0..=SHORT => {
-                short_sum(a.iter().zip(b).map(|(x, y)| (widen_one(*x), widen_one(*y))), |x, y| x * y)
-            }
-            _ => kernel::inner_product_f16(a, b),
-        }
+        kernel::inner_product_f16(a, b)
     }
 
     #[inline]
-    fn cosine_sums(a: &[Self], b: &[Self]) -> (f32, f32, f32) {
-        match a.len() {
-            0..=SHORT => short_cosine_sums(a.iter().zip(b).map(|(x, y)| (widen_one(*x), widen_one(*y)))),
-            _ => kernel::cosine_sums_f16(a, b),
-        }
+    fn cosine_distance(a: &[Self], b: &[Self]) -> f64 {
+        kernel::cosine_distance_f16(a, b)
     }
 
     #[inline]
     fn l1(a: &[Self], b: &[Self]) -> f32 {
-        match a.len() {
-            0..=SHORT => {
-                short_sum(a.iter().zip(b).map(|(x, y)| (widen_one(*x), widen_one(*y))), |x, y| (x - y).abs())
-            }
-            _ => kernel::l1_f16(a, b),
-        }
+        kernel::l1_f16(a, b)
     }
 
     #[inline]
     fn norm_squared(a: &[Self]) -> f64 {
         match a.len() {
-            0..=SHORT => short_norm_squared(a.iter().map(|x| widen_one(*x))),
+            0..=PART => kernel::norm_squared_f16(a),
             // In parts, as it has always been rounded.
             _ => a.chunks(PART).map(kernel::norm_squared_f16).sum(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_half_converts_as_the_kernel_does() {
-        let same = |a: f16, b: f16| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
-        for bits in 0..=u16::MAX {
-            let half = f16::from_bits(bits);
-            let (wide, expected) = (widen_one(half), half.to_f32());
-            assert!(wide.to_bits() == expected.to_bits() || wide.is_nan() && expected.is_nan(), "{bits:x}");
-            assert!(same(narrow_one(wide), half), "{bits:x}");
-            // Between it and the next: the middle, and what is just below and above.
-            let next = f16::from_bits(bits.wrapping_add(1)).to_f32();
-            let middle = ((f64::from(wide) + f64::from(next)) / 2.0) as f32;
-            for x in [middle.next_down(), middle, middle.next_up()] {
-                assert!(same(narrow_one(x), f16::from_f32(x)), "{x:e}");
-            }
-        }
-        for bits in (0..=u32::MAX).step_by(9973) {
-            let x = f32::from_bits(bits);
-            assert!(same(narrow_one(x), f16::from_f32(x)), "{x:e}");
         }
     }
 }

@@ -26,7 +26,7 @@ fn where_true(condition: bool, x: f32) -> f32 {
 
 /// Calls `visit` with both values at each index that at least one has.
 #[inline]
-pub(super) fn each_pair(a: Sparse, b: Sparse, mut visit: impl FnMut(f32, f32)) {
+fn each_pair(a: Sparse, b: Sparse, mut visit: impl FnMut(f32, f32)) {
     let (a_values, b_values) = (&a.values[..a.indices.len()], &b.values[..b.indices.len()]);
     let (mut i, mut j) = (0, 0);
     // The two indices in turn are kept, and the next ones loaded before it is known which of them follows: a load
@@ -51,6 +51,14 @@ pub(super) fn each_pair(a: Sparse, b: Sparse, mut visit: impl FnMut(f32, f32)) {
     }
     a_values[i..].iter().for_each(|x| visit(*x, 0.0));
     b_values[j..].iter().for_each(|y| visit(0.0, *y));
+}
+
+/// The sum of `term` of both values at each index that at least one has.
+#[inline(never)]
+pub(super) fn sum(a: Sparse, b: Sparse, term: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut sum = 0.0;
+    each_pair(a, b, |x, y| sum += term(x, y));
+    sum
 }
 
 /// Inner product.

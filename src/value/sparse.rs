@@ -4,10 +4,11 @@
 use std::cmp::Ordering;
 
 use super::element::Element;
-use super::limits::{check_finite, check_same, check_typmod, check_within, data, overflow};
-use super::overlap::{each_pair, product, products};
-use super::vector::{self, cosine};
+use super::limits::{check_finite, check_same, check_typmod, check_within, data};
+use super::overlap::{product, products, sum};
+use super::vector;
 use crate::error::{Error, Kind, Result};
+use crate::kernel;
 
 /// The SQL type.
 pub const TYPE: &str = "sparsevec";
@@ -186,48 +187,44 @@ fn equal_parts<T: Copy>(a: &[T], b: &[T], equal: impl Fn(T, T) -> bool) -> usize
 // Distances: accumulated in f32 in the order of the indices
 
 /// Squared Euclidean distance.
-#[inline]
+#[inline(always)]
 pub fn l2_squared_distance(a: Sparse, b: Sparse) -> Result<f64> {
     check_same_dims(a, b)?;
-    let mut sum = 0f32;
-    each_pair(a, b, |x, y| sum += (x - y) * (x - y));
-    Ok(f64::from(sum))
+    Ok(f64::from(sum(a, b, |x, y| (x - y) * (x - y))))
 }
 
 /// Euclidean distance.
-#[inline]
+#[inline(always)]
 pub fn l2_distance(a: Sparse, b: Sparse) -> Result<f64> {
     Ok(l2_squared_distance(a, b)?.sqrt())
 }
 
 /// Inner product.
-#[inline]
+#[inline(always)]
 pub fn inner_product(a: Sparse, b: Sparse) -> Result<f64> {
     check_same_dims(a, b)?;
     Ok(f64::from(product(a, b)))
 }
 
 /// Negative inner product.
-#[inline]
+#[inline(always)]
 pub fn negative_inner_product(a: Sparse, b: Sparse) -> Result<f64> {
     Ok(-inner_product(a, b)?)
 }
 
 /// One minus the cosine of the angle; NaN where a norm is zero or overflows.
-#[inline]
+#[inline(always)]
 pub fn cosine_distance(a: Sparse, b: Sparse) -> Result<f64> {
     check_same_dims(a, b)?;
     let (product, a2, b2) = products::<true>(a, b);
-    Ok(cosine(product, a2, b2))
+    Ok(kernel::cosine_of_sums(product, a2, b2))
 }
 
 /// Sum of the absolute differences.
-#[inline]
+#[inline(always)]
 pub fn l1_distance(a: Sparse, b: Sparse) -> Result<f64> {
     check_same_dims(a, b)?;
-    let mut sum = 0f32;
-    each_pair(a, b, |x, y| sum += (x - y).abs());
-    Ok(f64::from(sum))
+    Ok(f64::from(sum(a, b, |x, y| (x - y).abs())))
 }
 
 /// Euclidean norm.
@@ -236,16 +233,13 @@ pub fn norm(a: Sparse) -> f64 {
 }
 
 /// The values of `a` with norm 1, to as many; a zero vector stays zero. Returns how many are not zero.
-pub fn l2_normalize(a: Sparse, values: &mut [f32]) -> Result<usize> {
+pub fn l2_normalize(a: Sparse, values: &mut [f32]) -> usize {
     let norm = norm(a);
+    // No element is larger than the norm: nothing overflows.
     for (to, value) in values.iter_mut().zip(a.values) {
         *to = (f64::from(*value) / norm) as f32;
     }
-    if values.iter().fold(false, |any, x| any | x.is_infinite()) {
-        Err(overflow())
-    } else {
-        Ok(count(values))
-    }
+    count(values)
 }
 
 /// Puts the elements that are not zero into as many indices and values.

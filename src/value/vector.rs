@@ -210,8 +210,9 @@ pub fn l2_normalize<E: Element>(a: &[E], out: &mut [E]) -> Result<()> {
         out.fill(E::default());
         return Ok(());
     }
+    // No element is larger than the norm: nothing overflows.
     E::convert(a, out, |x| (f64::from(x) / norm) as f32);
-    check_overflow(out)
+    Ok(())
 }
 
 /// One bit per element, first element highest: is it positive?
@@ -257,15 +258,7 @@ pub fn negative_inner_product<E: Element>(a: &[E], b: &[E]) -> Result<f64> {
 #[inline]
 pub fn cosine_distance<E: Element>(a: &[E], b: &[E]) -> Result<f64> {
     check_same_dims(a, b)?;
-    let (product, a2, b2) = E::cosine_sums(a, b);
-    Ok(cosine(product, a2, b2))
-}
-
-/// The cosine distance from the three sums of products.
-#[inline]
-pub fn cosine(product: f32, a2: f32, b2: f32) -> f64 {
-    let similarity = f64::from(product) / (f64::from(a2) * f64::from(b2)).sqrt();
-    1.0 - similarity.clamp(-1.0, 1.0)
+    Ok(E::cosine_distance(a, b))
 }
 
 /// Angle between unit vectors, in units of π.

@@ -79,8 +79,7 @@ pub fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
         Metric::InnerProduct => -f64::from(kernel::inner_product(a, b)),
         Metric::Hamming => f64::from(kernel::l2_squared(a, b)),
         Metric::Cosine => {
-            let (ab, aa, bb) = kernel::cosine_sums(a, b);
-            let value = 1.0 - (f64::from(ab) / (f64::from(aa) * f64::from(bb)).sqrt()).clamp(-1.0, 1.0);
+            let value = kernel::cosine_distance(a, b);
             if value.is_nan() { f64::NAN } else { value }
         }
     }

@@ -2,6 +2,7 @@
 //! would take longer than a short vector's sum.
 
 use super::fold_parts;
+use crate::kernel::few::{self, word};
 use half::f16;
 use std::arch::x86_64::*;
 
@@ -31,26 +32,17 @@ fn load_f16(s: &[f16]) -> __m256 {
         // SAFETY: the array is 16 bytes, an f16 being two.
         return _mm256_cvtph_ps(unsafe { _mm_loadu_si128(eight.as_ptr().cast()) });
     }
-    let (low, high) = match (s.first_chunk::<4>(), s.last_chunk::<4>()) {
-        // The last four, without those that are among the first four: 1 to 4 of them.
-        (Some(first), Some(last)) => (word(first), (word(last) >> 8) >> (8 * (15 - 2 * s.len()))),
-        _ => {
-            let pair = s.first_chunk::<2>().map_or(0, |[x, y]| half_bits(x) | half_bits(y) << 16);
-            let single = if s.len() % 2 == 1 { s.last().map_or(0, half_bits) } else { 0 };
-            (pair | single << (16 * (s.len() & 2)), 0)
-        }
-    };
+    let low = word(s);
+    // The last four, without those that are among the first four: 1 to 4 of them.
+    let high = s.last_chunk::<4>().map_or(0, |last| (word(last) >> 8) >> (8 * (15 - 2 * s.len())));
     _mm256_cvtph_ps(_mm_set_epi64x(high.cast_signed(), low.cast_signed()))
 }
 
-#[inline(always)]
-fn half_bits(x: &f16) -> u64 {
-    x.to_bits().into()
-}
-
-#[inline(always)]
-fn word([x, y, z, w]: &[f16; 4]) -> u64 {
-    half_bits(x) | half_bits(y) << 16 | half_bits(z) << 32 | half_bits(w) << 48
+/// Up to 4 halves, widened, then zeros.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn load_few(s: &[f16]) -> __m128 {
+    _mm_cvtph_ps(_mm_cvtsi64_si128(word(s).cast_signed()))
 }
 
 /// The lanes `i` and `i + 4`, added.
@@ -81,14 +73,27 @@ pub(super) fn total(s: [__m256; 4]) -> f32 {
     reduce(added(s))
 }
 
-/// The sum over pairs; a short vector takes one step and needs no accumulators.
+/// So few elements are folded into one sum: to add several takes longer than to wait for one.
+const FEW: usize = 31;
+
+/// Folds pairs of few elements.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn fold_few<T, S: Copy>(a: &[T], b: &[T], zero: S, step: impl Fn(S, &[T], &[T]) -> S) -> S {
+    let (a, a_tail) = a.as_chunks::<8>();
+    let (b, b_tail) = b.as_chunks::<8>();
+    let s = a.iter().zip(b).fold(zero, |s, (a, b)| step(s, a, b));
+    if a_tail.is_empty() { s } else { step(s, a_tail, b_tail) }
+}
+
+/// The sum over pairs.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn sum<T>(a: &[T], b: &[T], step: impl Fn(__m256, &[T], &[T]) -> __m256) -> f32 {
     // SAFETY: a pair's lengths are equal, which the entry points check.
     unsafe { std::hint::assert_unchecked(a.len() == b.len()) }
     match a.len() {
-        0..=8 => reduce(step(_mm256_setzero_ps(), a, b)),
+        0..=FEW => reduce(fold_few(a, b, _mm256_setzero_ps(), step)),
         _ => total(fold_parts::<8, T, T, _>(a, b, _mm256_setzero_ps(), step)),
     }
 }
@@ -106,35 +111,69 @@ fn l1_step(s: __m256, x: __m256, y: __m256) -> __m256 {
     _mm256_add_ps(s, _mm256_andnot_ps(_mm256_set1_ps(-0.0), _mm256_sub_ps(x, y)))
 }
 
-/// The three sums of [`super::cosine_sums`].
+/// Ones, of which the compiler does not know that they are: with them an addition can be done where a processor multiplies and
+/// adds. AMD's add and convert halves in the same units, which halves alone keep busy.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn ones() -> __m256 {
+    let mut ones = _mm256_set1_ps(1.0);
+    // SAFETY: no instruction at all.
+    unsafe {
+        std::arch::asm!("/* {0} */", inout(ymm_reg) ones, options(pure, nomem, nostack, preserves_flags))
+    }
+    ones
+}
+
+/// As [`l2_step`], to the bit.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn l2_step_f16(ones: __m256, s: __m256, x: __m256, y: __m256) -> __m256 {
+    let d = _mm256_fmsub_ps(x, ones, y);
+    _mm256_fmadd_ps(d, d, s)
+}
+
+/// As [`l1_step`], to the bit.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn l1_step_f16(ones: __m256, s: __m256, x: __m256, y: __m256) -> __m256 {
+    let d = _mm256_fmsub_ps(x, ones, y);
+    _mm256_fmadd_ps(_mm256_andnot_ps(_mm256_set1_ps(-0.0), d), ones, s)
+}
+
+/// The three sums of a cosine.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn cosine_step([xy, xx, yy]: [__m256; 3], x: __m256, y: __m256) -> [__m256; 3] {
     [_mm256_fmadd_ps(x, y, xy), _mm256_fmadd_ps(x, x, xx), _mm256_fmadd_ps(y, y, yy)]
 }
 
-/// As [`sum`], of the three sums. Their lanes are added side by side.
+/// The cosine distance; as [`sum`], of the three sums, whose lanes are added side by side.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn cosines<T>(a: &[T], b: &[T], step: impl Fn([__m256; 3], &[T], &[T]) -> [__m256; 3]) -> (f32, f32, f32) {
+fn cosine<T>(a: &[T], b: &[T], step: impl Fn([__m256; 3], &[T], &[T]) -> [__m256; 3]) -> f64 {
     // SAFETY: a pair's lengths are equal, which the entry points check.
     unsafe { std::hint::assert_unchecked(a.len() == b.len()) }
     let zero = [_mm256_setzero_ps(); 3];
     let [xy, xx, yy] = match a.len() {
-        0..=8 => step(zero, a, b),
+        0..=FEW => fold_few(a, b, zero, step),
         _ => {
-            let s = fold_parts::<8, T, T, _>(a, b, zero, step);
-            [added(s.map(|s| s[0])), added(s.map(|s| s[1])), added(s.map(|s| s[2]))]
+            let [[p0, a0, b0], [p1, a1, b1], [p2, a2, b2], [p3, a3, b3]] =
+                fold_parts::<8, T, T, _>(a, b, zero, step);
+            [added([p0, p1, p2, p3]), added([a0, a1, a2, a3]), added([b0, b1, b2, b3])]
         }
     };
-    let (xy, xx, yy) = (halves_added(xy), halves_added(xx), halves_added(yy));
-    // Lanes 0 and 2, and 1 and 3, of the squares, which are stored at once: the caller loads them at once, and would wait for two
-    // stores to reach the cache.
+    cosine_of_lanes(halves_added(xy), halves_added(xx), halves_added(yy))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn cosine_of_lanes(xy: __m128, xx: __m128, yy: __m128) -> f64 {
+    // Lanes 0 and 2, and 1 and 3, of the squares.
     let s = _mm_add_ps(_mm_unpacklo_ps(xx, yy), _mm_unpackhi_ps(xx, yy));
     let s = _mm_add_ps(s, _mm_movehl_ps(s, s));
     let t = _mm_add_ps(xy, _mm_movehl_ps(xy, xy));
     let t = _mm_add_ss(t, _mm_movehdup_ps(t));
-    (_mm_cvtss_f32(t), _mm_cvtss_f32(s), _mm_cvtss_f32(_mm_movehdup_ps(s)))
+    crate::kernel::cosine_of_sums(_mm_cvtss_f32(t), _mm_cvtss_f32(s), _mm_cvtss_f32(_mm_movehdup_ps(s)))
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -148,8 +187,8 @@ pub(super) fn inner_product(a: &[f32], b: &[f32]) -> f32 {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn cosine_sums(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
-    cosines(a, b, |s, a, b| cosine_step(s, load(a), load(b)))
+pub(super) fn cosine_distance(a: &[f32], b: &[f32]) -> f64 {
+    cosine(a, b, |s, a, b| cosine_step(s, load(a), load(b)))
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -168,7 +207,7 @@ fn norm<T>(a: &[T], load: impl Fn(&[T]) -> __m256) -> f64 {
         _mm256_fmadd_pd(low, low, _mm256_fmadd_pd(high, high, s))
     };
     let s = match a.len() {
-        0..=8 => step(zero, a, a),
+        0..=FEW => fold_few(a, a, zero, step),
         _ => {
             let [s0, s1, s2, s3] = fold_parts::<8, _, _, _>(a, a, zero, step);
             _mm256_add_pd(_mm256_add_pd(s0, s1), _mm256_add_pd(s2, s3))
@@ -185,12 +224,19 @@ pub(super) fn norm_squared(a: &[f32]) -> f64 {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn norm_squared_f16(a: &[f16]) -> f64 {
+    if a.len() <= few::FEW {
+        let x = load_few(a);
+        let (low, high) = (_mm_cvtps_pd(x), _mm_cvtps_pd(_mm_movehl_ps(x, x)));
+        let s = _mm_fmadd_pd(low, low, _mm_mul_pd(high, high));
+        return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
+    }
     norm(a, |a| load_f16(a))
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn l2_squared_f16(a: &[f16], b: &[f16]) -> f32 {
-    sum(a, b, |s, a, b| l2_step(s, load_f16(a), load_f16(b)))
+    let ones = ones();
+    sum(a, b, |s, a, b| l2_step_f16(ones, s, load_f16(a), load_f16(b)))
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -199,8 +245,12 @@ pub(super) fn inner_product_f16(a: &[f16], b: &[f16]) -> f32 {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn cosine_sums_f16(a: &[f16], b: &[f16]) -> (f32, f32, f32) {
-    cosines(a, b, |s, a, b| cosine_step(s, load_f16(a), load_f16(b)))
+pub(super) fn cosine_distance_f16(a: &[f16], b: &[f16]) -> f64 {
+    if a.len() <= few::FEW {
+        let (x, y) = (load_few(a), load_few(b));
+        return cosine_of_lanes(_mm_mul_ps(x, y), _mm_mul_ps(x, x), _mm_mul_ps(y, y));
+    }
+    cosine(a, b, |s, a, b| cosine_step(s, load_f16(a), load_f16(b)))
 }
 
 // These end in fours and singles: so short a tail is not worth a call.
@@ -245,5 +295,6 @@ pub(super) fn narrow(from: &[f32], to: &mut [f16]) {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
-    sum(a, b, |s, a, b| l1_step(s, load_f16(a), load_f16(b)))
+    let ones = ones();
+    sum(a, b, |s, a, b| l1_step_f16(ones, s, load_f16(a), load_f16(b)))
 }

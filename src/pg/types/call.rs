@@ -46,6 +46,28 @@ pub trait Argument {
     /// The call has such an argument, which is not null, of the type that the function is declared with. The value is
     /// used during the call only.
     unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize) -> Self;
+
+    /// Whether [`Argument::take_plain`] does for it.
+    ///
+    /// # Safety
+    /// As for [`Argument::take`].
+    #[inline(always)]
+    unsafe fn is_plain(_call: pg_sys::FunctionCallInfo, _place: usize) -> bool {
+        true
+    }
+
+    /// As [`Argument::take`], of a plain argument.
+    ///
+    /// # Safety
+    /// As for [`Argument::take`]; the argument is plain.
+    #[inline(always)]
+    unsafe fn take_plain(call: pg_sys::FunctionCallInfo, place: usize) -> Self
+    where
+        Self: Sized,
+    {
+        // SAFETY: the caller vouches for the argument.
+        unsafe { Self::take(call, place) }
+    }
 }
 
 #[inline]
@@ -83,6 +105,18 @@ impl<L: Layout> Argument for Value<L> {
     unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize) -> Self {
         // SAFETY: the caller vouches for the argument.
         unsafe { Self::from_raw(datum(call, place)) }
+    }
+
+    #[inline(always)]
+    unsafe fn is_plain(call: pg_sys::FunctionCallInfo, place: usize) -> bool {
+        // SAFETY: the caller vouches for the argument.
+        unsafe { L::is_plain(datum(call, place).cast_mut_ptr()) }
+    }
+
+    #[inline(always)]
+    unsafe fn take_plain(call: pg_sys::FunctionCallInfo, place: usize) -> Self {
+        // SAFETY: the caller vouches for the argument, and that it is plain.
+        unsafe { Self::in_place(datum(call, place)) }
     }
 }
 
@@ -187,7 +221,22 @@ impl Answer for bool {
 macro_rules! sql_functions {
     ($($(#[known($metric:expr)])? fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $answer:ty $body:block)*) => {$(
         const _: () = {
+            use $crate::pg::types::call::{Answer, Argument};
+
+            #[inline(always)]
             fn $name($($argument: $type),*) -> $answer $body
+
+            /// For values that are to be made plain first. A function of its own, lest the others keep registers for it.
+            #[inline(never)]
+            unsafe fn made_plain(info: pgrx::pg_sys::FunctionCallInfo) -> pgrx::pg_sys::Datum {
+                let mut places = 0usize..;
+                $(
+                    let place = places.next().unwrap_or_default();
+                    // SAFETY: as below.
+                    let $argument = unsafe { <$type as Argument>::take(info, place) };
+                )*
+                Answer::give($name($($argument),*))
+            }
 
             #[unsafe(export_name = concat!(stringify!($name), "_wrapper"))]
             unsafe extern "C-unwind" fn call(info: pgrx::pg_sys::FunctionCallInfo) -> pgrx::pg_sys::Datum {
@@ -197,15 +246,21 @@ macro_rules! sql_functions {
                     $crate::pg::types::call::guarded(|| {
                         $(
                             if let Some(distance) = $crate::pg::known::distance((*info).args.as_slice(2), $metric) {
-                                return $crate::pg::types::call::Answer::give(distance);
+                                return Answer::give(distance);
                             }
                         )?
-                        let mut places = 0usize..;
+                        let (mut places, mut plain) = (0usize.., true);
                         $(
-                            let place = places.next().unwrap_or_default();
-                            let $argument = <$type as $crate::pg::types::call::Argument>::take(info, place);
+                            let $argument = places.next().unwrap_or_default();
+                            plain = plain && <$type as Argument>::is_plain(info, $argument);
                         )*
-                        $crate::pg::types::call::Answer::give($name($($argument),*))
+                        if !plain {
+                            return made_plain(info);
+                        }
+                        $(
+                            let $argument = <$type as Argument>::take_plain(info, $argument);
+                        )*
+                        Answer::give($name($($argument),*))
                     })
                 }
             }

@@ -87,17 +87,17 @@ sql_functions! {
 
     fn sparsevec_l2_normalize(a: SparseVector) -> SparseVector {
         let a = a.view();
-        let mut kept = Ok(0);
+        let mut kept = 0;
         let result = SparseVector::filled(a.dims, a.values.len(), |indices, values| {
             indices.copy_from_slice(a.indices);
             kept = sparse::l2_normalize(a, values);
         });
-        match kept.or_raise() {
-            kept if kept == a.values.len() => result,
-            kept => SparseVector::filled(a.dims, kept, |indices, values| {
-                sparse::without_zeros(result.view(), indices, values);
-            }),
+        if kept == a.values.len() {
+            return result;
         }
+        SparseVector::filled(a.dims, kept, |indices, values| {
+            sparse::without_zeros(result.view(), indices, values);
+        })
     }
 }
 
