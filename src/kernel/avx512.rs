@@ -1,6 +1,8 @@
 //! The AVX-512 row (Ice Lake and later, Zen 4 and later): 16 floats or 64 bytes at a time, and a
 //! masked load instead of a scalar tail.
 
+mod bits;
+
 use super::{BLOCK, Factors, Kernels, avx2, scalar};
 use half::f16;
 use std::arch::x86_64::*;
@@ -29,9 +31,9 @@ pub(super) static KERNELS: Kernels = Kernels {
     l1_f16,
     widen,
     narrow,
-    hamming,
-    hamming_rows,
-    common_bits,
+    hamming: bits::hamming,
+    hamming_rows: bits::hamming_rows,
+    common_bits: bits::common_bits,
     subset_sums: avx2::subset_sums,
     scan_block,
     lower_bounds,
@@ -299,27 +301,6 @@ fn narrow(from: &[f32], to: &mut [f16]) {
     for (from, to) in from_rest.iter().zip(to_rest) {
         *to = f16::from_bits(_mm_cvtsi128_si32(_mm_cvtps_ph::<NEAREST>(_mm_set_ss(*from))) as u16);
     }
-}
-
-#[target_feature(enable = "avx512vl,avx512vpopcntdq,popcnt")]
-fn hamming(a: &[u8], b: &[u8]) -> u64 {
-    scalar::hamming(a, b)
-}
-
-#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx512vpopcntdq")]
-fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK]) {
-    for (row, count) in rows.chunks_exact(query.len()).zip(counts) {
-        let [s0, s1] = fold64(query, row, _mm512_setzero_si512(), |s, a, b| {
-            let differ = _mm512_xor_si512(load_bytes(a), load_bytes(b));
-            _mm512_add_epi64(s, _mm512_popcnt_epi64(differ))
-        });
-        *count = _mm512_reduce_add_epi64(_mm512_add_epi64(s0, s1)) as u32;
-    }
-}
-
-#[target_feature(enable = "avx512vl,avx512vpopcntdq,popcnt")]
-fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
-    scalar::common_bits(a, b)
 }
 
 /// Four sub-quantizers a step, each looked up within its own 128-bit lane.

@@ -1,13 +1,13 @@
 //! Reading a list whose codes are strings of bits: what other codes bound, these give exactly.
 
-use super::scan::{Candidate, Scanner, Sink};
+use super::scan::{Ahead, Candidate, Scanner, Sink};
 use crate::error::Result;
 use crate::ivf::directory::Directory;
 use crate::ivf::insert::expect_owned;
 use crate::ivf::walk::{bits, guard_circle};
 use crate::kernel;
 use crate::page::codes::{BLOCK, BlockRef};
-use crate::page::{NO_BLOCK, PAGE_SIZE, PageKind, Store};
+use crate::page::{NO_BLOCK, PageKind, Store};
 use crate::quant::QueryCode;
 
 /// Half the least difference of two values: added to a value it makes a threshold that rows of this value are below.
@@ -34,11 +34,11 @@ impl Scanner {
                 let page = store.read(block)?;
                 expect_owned(&page, block, PageKind::Codes, list)?;
                 let next = page.next();
-                if next != NO_BLOCK {
-                    store.touch(next, 0..PAGE_SIZE);
-                }
+                let ahead = Ahead::new(store, if next == NO_BLOCK { self.after } else { Some(next) });
                 for b in 0..layout.blocks() {
                     let view = layout.block(&page, b);
+                    ahead.ask_for(&page, view.factors());
+                    ahead.ask_for(&page, view.codes());
                     let all = view.live();
                     let live = self.filter.passing(layout, view, all);
                     self.stats.excluded += u64::from((all & !live).count_ones());

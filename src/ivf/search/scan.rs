@@ -256,10 +256,10 @@ impl Scanner {
 
 /// Where the page to be read next lies in memory: the processor is asked for its bytes while it works at the same
 /// place of the page at hand. All at once, they would keep it from that work until most of them are there.
-struct Ahead(Option<*const u8>);
+pub(super) struct Ahead(Option<*const u8>);
 
 impl Ahead {
-    fn new<S: Store>(store: &S, next: Option<u32>) -> Self {
+    pub(super) fn new<S: Store>(store: &S, next: Option<u32>) -> Self {
         Self(next.and_then(|next| {
             store.touch(next, 0..0);
             store.address(next)
@@ -272,7 +272,7 @@ impl Ahead {
     }
 
     /// Asks for what lies there where these bytes lie on `page`.
-    fn ask_for(&self, page: &Page, bytes: &[u8]) {
+    pub(super) fn ask_for(&self, page: &Page, bytes: &[u8]) {
         if self.0.is_some() {
             kernel::prefetch(bytes.as_ptr().wrapping_add(self.distance(page)), bytes.len());
         }

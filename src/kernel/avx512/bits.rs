@@ -1,0 +1,75 @@
+//! Strings of bits, whose differences are counted by AVX512_VPOPCNTDQ.
+
+use crate::kernel::{BLOCK, scalar};
+use std::arch::x86_64::*;
+
+#[target_feature(enable = "avx512vl,avx512vpopcntdq,popcnt")]
+pub(in crate::kernel) fn hamming(a: &[u8], b: &[u8]) -> u64 {
+    scalar::hamming(a, b)
+}
+
+/// How many bits of two strings differ, in four parts.
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx512vpopcntdq")]
+fn differing(a: &[u8], b: &[u8]) -> __m256i {
+    let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<32>(), b.as_chunks::<32>());
+    let ones = |s, a: &[u8], b: &[u8]| {
+        let differ = _mm256_xor_si256(load_few_bytes(a), load_few_bytes(b));
+        _mm256_add_epi64(s, _mm256_popcnt_epi64(differ))
+    };
+    let whole = a.iter().zip(b).fold(_mm256_setzero_si256(), |s, (a, b)| ones(s, a, b));
+    if a_tail.is_empty() { whole } else { ones(whole, a_tail, b_tail) }
+}
+
+/// Up to 32 bytes, then zeros.
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn load_few_bytes(s: &[u8]) -> __m256i {
+    let lanes = (u64::MAX >> 32 >> (32 - s.len().min(32))) as u32;
+    // SAFETY: the mask ends with the slice, and a lane outside the mask is not read.
+    unsafe { _mm256_maskz_loadu_epi8(lanes, s.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx512vpopcntdq")]
+pub(in crate::kernel) fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK]) {
+    match query.len() {
+        // Kept in a register.
+        0..=32 => {
+            let query_bytes = load_few_bytes(query);
+            count_rows(query.len(), rows, counts, |row| {
+                _mm256_popcnt_epi64(_mm256_xor_si256(query_bytes, load_few_bytes(row)))
+            });
+        }
+        _ => count_rows(query.len(), rows, counts, |row| differing(query, row)),
+    }
+}
+
+/// The sums of the four parts that `differing` gives for each row; those of four rows are added side by side.
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx512vpopcntdq")]
+fn count_rows(size: usize, rows: &[u8], counts: &mut [u32; BLOCK], differing: impl Fn(&[u8]) -> __m256i) {
+    let whole = rows.len() / (4 * size);
+    for (rows, counts) in rows.chunks_exact(4 * size).zip(counts.as_chunks_mut::<4>().0) {
+        let (low, high) = rows.split_at(2 * size);
+        let ((a, b), (c, d)) = (low.split_at(size), high.split_at(size));
+        let (a, b, c, d) = (differing(a), differing(b), differing(c), differing(d));
+        let ab = _mm256_add_epi64(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+        let cd = _mm256_add_epi64(_mm256_unpacklo_epi64(c, d), _mm256_unpackhi_epi64(c, d));
+        let all = _mm256_add_epi64(
+            _mm256_permute2x128_si256::<0x20>(ab, cd),
+            _mm256_permute2x128_si256::<0x31>(ab, cd),
+        );
+        // SAFETY: the array is 16 bytes.
+        unsafe { _mm_storeu_si128(counts.as_mut_ptr().cast(), _mm256_cvtepi64_epi32(all)) };
+    }
+    for (row, count) in rows.chunks_exact(size).zip(counts).skip(4 * whole) {
+        let s = differing(row);
+        let s = _mm_add_epi64(_mm256_castsi256_si128(s), _mm256_extracti128_si256::<1>(s));
+        *count = _mm_cvtsi128_si64(_mm_add_epi64(s, _mm_unpackhi_epi64(s, s))) as u32;
+    }
+}
+
+#[target_feature(enable = "avx512vl,avx512vpopcntdq,popcnt")]
+pub(in crate::kernel) fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
+    scalar::common_bits(a, b)
+}
