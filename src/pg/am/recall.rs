@@ -14,7 +14,7 @@ use super::rows::{Heap, Measured};
 use super::{directory, opclass};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::code::is_indexed;
-use crate::ivf::search::{Nearest, Rows, Search};
+use crate::ivf::search::{Nearest, Search};
 use crate::page::{Key, Tid};
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::error::{OrRaise, in_index, raise};
@@ -48,23 +48,6 @@ struct Report {
     codes: f64,
     heap_rows: f64,
     median_ms: f64,
-}
-
-/// The table without one row.
-struct Others<'a> {
-    rows: Measured<'a>,
-    left_out: Tid,
-}
-
-impl Rows for Others<'_> {
-    fn look_ahead(&mut self, rows: &[(Tid, Option<f64>)]) -> Result<()> {
-        let others: Vec<_> = rows.iter().copied().filter(|(tid, _)| *tid != self.left_out).collect();
-        self.rows.look_ahead(&others)
-    }
-
-    fn distance(&mut self, tid: Tid, known: Option<f64>) -> Result<Option<f64>> {
-        if tid == self.left_out { Ok(None) } else { self.rows.distance(tid, known) }
-    }
 }
 
 /// Searches for `sample_size` rows of the table by the index, with the settings of the session and the index,
@@ -178,7 +161,8 @@ fn approximate(index: pg_sys::Relation, heap: &mut Heap, queries: &[Query], k: i
     let settings = guc::settings(
         &IndexOptions::of(index),
         directory.lists(),
-        Wanted { limit: Some(k as u64), ..Wanted::default() },
+        // The row itself comes too, before the others or as far as they.
+        Wanted { limit: Some(k as u64 + 1), ..Wanted::default() },
     );
     let mut search = Search::new(directory, settings);
     let mut times = Vec::new();
@@ -186,12 +170,15 @@ fn approximate(index: pg_sys::Relation, heap: &mut Heap, queries: &[Query], k: i
     for query in queries {
         let start = Instant::now();
         heap.reset();
-        let mut rows = Others { rows: Measured { heap, query: Some(&query.vector) }, left_out: query.row };
+        let mut rows = Measured { heap, query: Some(&query.vector) };
         search.start(settings, Some(&query.vector));
-        let mut hits = 0;
-        for _ in 0..k {
-            let Some((_, value)) = search.next(&store, &mut rows)? else { break };
-            hits += usize::from(query.nearest.farthest().is_some_and(|f| value.total_cmp(&f).is_le()));
+        let (mut hits, mut others) = (0, 0);
+        while others < k {
+            let Some((row, value)) = search.next(&store, &mut rows)? else { break };
+            if row != query.row {
+                others += 1;
+                hits += usize::from(query.nearest.farthest().is_some_and(|f| value.total_cmp(&f).is_le()));
+            }
         }
         times.push(start.elapsed().as_secs_f64() * 1e3);
         if !query.nearest.is_empty() {

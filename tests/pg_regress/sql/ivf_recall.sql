@@ -18,6 +18,11 @@ SELECT r -> 'recall' AS recall, r -> 'worst' AS worst, r -> 'poor_queries' AS po
 RESET ivf.recall_target;
 SET ivf.probes = 1;
 SELECT r -> 'lists' AS lists FROM ivf_recall('points_cosine', 50, 3) r;
+-- The row that is searched for takes the place of no other, which would have a second round look for one more.
+CREATE TABLE recall_strings (b bit(64));
+INSERT INTO recall_strings SELECT ('x' || substr(md5(i::text), 1, 16))::bit(64) FROM generate_series(1, 12000) i;
+CREATE INDEX recall_strings_b ON recall_strings USING ivf (b bit_hamming_ops);
+SELECT r -> 'lists' AS lists FROM ivf_recall('recall_strings_b', 50) r;
 RESET ivf.probes;
 SELECT ivf_recall('points_l2', 0);
 SELECT ivf_recall('points_l2', 10, 1001);
