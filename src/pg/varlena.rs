@@ -83,13 +83,29 @@ impl<L: Layout> Value<L> {
     /// The datum is of the layout's type and stays valid while the value lives.
     #[inline(always)]
     pub unsafe fn from_raw(datum: pg_sys::Datum) -> Self {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { Self::checked(datum, |stored| Self::made_plain(stored)) }
+    }
+
+    /// The same for functions that are called for each row.
+    ///
+    /// # Safety
+    /// As for [`Value::from_raw`].
+    #[inline(always)]
+    pub unsafe fn from_raw_in_line(datum: pg_sys::Datum) -> Self {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { Self::checked(datum, |stored| Self::made_plain_in_line(stored)) }
+    }
+
+    #[inline(always)]
+    unsafe fn checked(datum: pg_sys::Datum, make_plain: impl FnOnce(*mut u8) -> Self) -> Self {
         let start = datum.cast_mut_ptr::<u8>();
         // SAFETY: the caller passes a varlena. In its plain form, or made plain, it has a 4-byte header and is aligned for
         // int4.
         unsafe {
             let value = match pgrx::varatt_is_4b_u(start.cast()) {
-                true => Self { start, held: Held::There, layout: PhantomData },
-                false => Self::made_plain(start),
+                true => Self::in_place(datum),
+                false => make_plain(start),
             };
             if !L::fits(value.start, pgrx::varsize_4b(value.start.cast())) {
                 damaged(L::TYPE);
@@ -101,6 +117,13 @@ impl<L: Layout> Value<L> {
     /// The value of a varlena that has a 1-byte header, or is compressed or out of line.
     #[inline(never)]
     unsafe fn made_plain(stored: *mut u8) -> Self {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { Self::made_plain_in_line(stored) }
+    }
+
+    /// The same, where the call itself would take a good part of the time.
+    #[inline(always)]
+    unsafe fn made_plain_in_line(stored: *mut u8) -> Self {
         let pointer = stored.cast::<pg_sys::varlena>();
         // The server's code is called for values that need it only, for such a call costs more than many distances.
         // SAFETY: the caller passes a varlena. One with a 1-byte header that is not external is as long as that says,

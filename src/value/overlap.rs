@@ -1,12 +1,12 @@
 //! How two sparse vectors are walked together. Which of two indices is next is as good as random, and a branch that
-//! is mispredicted takes longer than all else that an element needs: there is none here.
-//!
-//! Sums are of f32 in the order of the indices, as pgvector's are; zeros added in between change none.
+//! is mispredicted takes longer than all else that an element needs: there is none here. Nor is there an order in which elements
+//! must be taken, where there are some: one of the vectors is made dense for a moment.
 
 use std::cell::RefCell;
 use std::hint::select_unpredictable;
 
 use super::sparse::Sparse;
+use crate::kernel;
 
 thread_local! {
     /// A dense vector of zeros between calls.
@@ -53,40 +53,98 @@ fn each_pair(a: Sparse, b: Sparse, mut visit: impl FnMut(f32, f32)) {
     b_values[j..].iter().for_each(|y| visit(0.0, *y));
 }
 
-/// The sum of `term` of both values at each index that at least one has.
+/// Calls `with` with a dense vector of zeros, which it leaves as it was; or with none for vectors that are walked in the order of
+/// their indices.
+#[inline(always)]
+fn spread<R>(a: Sparse, b: Sparse, with: impl FnOnce(Option<&mut [f32]>) -> R) -> R {
+    if a.indices.len() + b.indices.len() < MIN_SPREAD || a.dims.max(b.dims) > MAX_SPREAD {
+        return with(None);
+    }
+    DENSE.with_borrow_mut(|dense| {
+        if dense.len() < b.dims {
+            dense.resize(b.dims, 0.0);
+        }
+        with(Some(dense))
+    })
+}
+
+/// The sum of `term` of both values at each index that at least one has. It is zero where both are.
 #[inline(never)]
 pub(super) fn sum(a: Sparse, b: Sparse, term: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut sum = 0.0;
-    each_pair(a, b, |x, y| sum += term(x, y));
-    sum
+    spread(a, b, |dense| match dense {
+        Some(dense) => spread_sum(a, b, dense, term),
+        None => {
+            let mut sum = 0.0;
+            each_pair(a, b, |x, y| sum += term(x, y));
+            sum
+        }
+    })
+}
+
+/// The same by way of a dense vector of zeros, of which it makes zeros again.
+#[inline(always)]
+fn spread_sum(a: Sparse, b: Sparse, dense: &mut [f32], term: impl Fn(f32, f32) -> f32) -> f32 {
+    // An index outside, which a damaged value may have, is passed over: nothing may stay behind.
+    for (index, y) in b.indices.iter().zip(b.values) {
+        if let Some(place) = dense.get_mut(*index as usize) {
+            *place = *y;
+        }
+    }
+    let mut take = |index: i32| dense.get_mut(index as usize).map_or(0.0, std::mem::take);
+    let of_a = four_sums(a, |index, x| term(x, take(index)));
+    // What is left is where `a` has nothing.
+    of_a + four_sums(b, |index, _| term(0.0, take(index)))
+}
+
+/// The sum of `term` over the elements: four sums in turn, none of which waits for the one before.
+#[inline(always)]
+fn four_sums(a: Sparse, mut term: impl FnMut(i32, f32) -> f32) -> f32 {
+    let ((indices, last_indices), (values, last_values)) =
+        (a.indices.as_chunks::<4>(), a.values.as_chunks::<4>());
+    let mut sums = [0.0; 4];
+    for (indices, values) in indices.iter().zip(values) {
+        for (sum, (index, x)) in sums.iter_mut().zip(indices.iter().zip(values)) {
+            *sum += term(*index, *x);
+        }
+    }
+    for (sum, (index, x)) in sums.iter_mut().zip(last_indices.iter().zip(last_values)) {
+        *sum += term(*index, *x);
+    }
+    (sums[0] + sums[1]) + (sums[2] + sums[3])
 }
 
 /// Inner product.
+#[inline(never)]
 pub(super) fn product(a: Sparse, b: Sparse) -> f32 {
     products::<false>(a, b).0
 }
 
+/// The cosine distance. (Three sums would be returned in memory.)
+#[inline(never)]
+pub(super) fn cosine_distance(a: Sparse, b: Sparse) -> f64 {
+    let (product, a2, b2) = products::<true>(a, b);
+    kernel::cosine_of_sums(product, a2, b2)
+}
+
 /// `(<a, b>, |a|², |b|²)`; the squares only if they are asked for.
-#[inline]
-pub(super) fn products<const SQUARES: bool>(a: Sparse, b: Sparse) -> (f32, f32, f32) {
-    if a.indices.len() + b.indices.len() < MIN_SPREAD || a.dims.max(b.dims) > MAX_SPREAD {
+#[inline(always)]
+fn products<const SQUARES: bool>(a: Sparse, b: Sparse) -> (f32, f32, f32) {
+    spread(a, b, |dense| {
+        if let Some(dense) = dense {
+            return spread_products::<SQUARES>(a, b, dense);
+        }
         let (mut product, mut a2, mut b2) = (0f32, 0f32, 0f32);
         each_pair(a, b, |x, y| {
             product += x * y;
             a2 += if SQUARES { x * x } else { 0.0 };
             b2 += if SQUARES { y * y } else { 0.0 };
         });
-        return (product, a2, b2);
-    }
-    DENSE.with_borrow_mut(|dense| {
-        if dense.len() < b.dims {
-            dense.resize(b.dims, 0.0);
-        }
-        spread_products::<SQUARES>(a, b, dense)
+        (product, a2, b2)
     })
 }
 
 /// The same by way of a dense vector of zeros, of which it makes zeros again.
+#[inline(always)]
 fn spread_products<const SQUARES: bool>(a: Sparse, b: Sparse, dense: &mut [f32]) -> (f32, f32, f32) {
     let (mut product, mut a2, mut b2) = (0f32, 0f32, 0f32);
     // An index outside, which a damaged value may have, is passed over: nothing may stay behind.

@@ -5,10 +5,9 @@ use std::cmp::Ordering;
 
 use super::element::Element;
 use super::limits::{check_finite, check_same, check_typmod, check_within, data};
-use super::overlap::{product, products, sum};
+use super::overlap::{self, product, sum};
 use super::vector;
 use crate::error::{Error, Kind, Result};
-use crate::kernel;
 
 /// The SQL type.
 pub const TYPE: &str = "sparsevec";
@@ -184,7 +183,7 @@ fn equal_parts<T: Copy>(a: &[T], b: &[T], equal: impl Fn(T, T) -> bool) -> usize
     PART * a.as_chunks::<PART>().0.iter().zip(b.as_chunks::<PART>().0).take_while(all).count()
 }
 
-// Distances: accumulated in f32 in the order of the indices
+// Distances: accumulated in f32
 
 /// Squared Euclidean distance.
 #[inline(always)]
@@ -216,8 +215,7 @@ pub fn negative_inner_product(a: Sparse, b: Sparse) -> Result<f64> {
 #[inline(always)]
 pub fn cosine_distance(a: Sparse, b: Sparse) -> Result<f64> {
     check_same_dims(a, b)?;
-    let (product, a2, b2) = products::<true>(a, b);
-    Ok(kernel::cosine_of_sums(product, a2, b2))
+    Ok(overlap::cosine_distance(a, b))
 }
 
 /// Sum of the absolute differences.

@@ -104,7 +104,7 @@ impl<L: Layout> Argument for Value<L> {
     #[inline]
     unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize) -> Self {
         // SAFETY: the caller vouches for the argument.
-        unsafe { Self::from_raw(datum(call, place)) }
+        unsafe { Self::from_raw_in_line(datum(call, place)) }
     }
 
     #[inline(always)]
