@@ -33,9 +33,10 @@ CALLS = {
     "sparsevec =": "s = s", "sparsevec l2_normalize": "l2_normalize(s)",
     "bit <~>": "b <~> c", "bit <%>": "b <%> c",
 }
-# An expression that takes little is evaluated several times for each row, so that the executor's own work weighs less. One
-# that takes more is not, since what it does with one value must not be predictable from the time before.
+# An expression that takes little is evaluated several times for each row, so that the executor's own work weighs less: of short
+# vectors for as many columns as fit a page, since what is done with one value must not be predictable from the time before.
 REPEATED, REPEATED_NS = 16, 400
+COLUMNS = {3: 16, 128: 4, 768: 1, 1536: 1}
 # So many different rows: a processor soon knows by heart what a hundred short or sparse ones make it do. Of long ones, whose
 # every part takes the same, more would not stay in its caches.
 ROWS, LONG, LONG_ROWS = 1000, 768, 100
@@ -68,7 +69,7 @@ def types(contender: Contender, data: datasets.Data) -> list[dict]:
     pin(connections.values())
     names = r"\b[tpvwaidnhksrbc]\b"
     out = []
-    for dims in (3, 128, 768, 1536):
+    for dims, copies in COLUMNS.items():
         # Of the sparse ones a tenth is not zero. The last of each is for the operands.
         random = np.random.default_rng(dims)
         full, thin = (random.standard_normal((rows + 1, dims)).astype(np.float32)
@@ -84,22 +85,29 @@ def types(contender: Contender, data: datasets.Data) -> list[dict]:
                    "d": (0, "t::vector::real[]::double precision[]"), "n": (0, "t::vector::real[]::numeric[]"),
                    "b": (0, "binary_quantize(t::vector)"), "s": (1, "t::vector::sparsevec"),
                    "p": (1, "t::vector::sparsevec::text"), "i": (2, "t::vector::real[]::integer[]")}
+
+        def of_column(expression: str, column: str, copy: int) -> str:
+            return re.sub(rf"\b{column}\b", f"{column}{copy % copies}", expression)
+
         for connection in connections.values():
             for column, (source, expression) in columns.items():
+                made = ", ".join(f"{of_column(expression, 't', i)} AS {column}{i}" for i in range(copies))
+                rows = texts[source][:-1]
+                arrays = [rows[i:] + rows[:i] for i in range(copies)]
+                source = f"unnest({', '.join(['%s::text[]'] * copies)}) x({', '.join(f't{i}' for i in range(copies))})"
                 connection.execute(f"DROP TABLE IF EXISTS types_{column}")
-                connection.execute(f"CREATE TEMP TABLE types_{column} AS SELECT {expression} AS {column} "
-                                   "FROM unnest('{}'::text[]) t")
+                connection.execute(f"CREATE TEMP TABLE types_{column} AS SELECT {made} FROM {source}", [[]] * copies)
                 # Texts are put together from TOAST, the same for both; all else is plain, if it fits into a page.
                 storage = "PLAIN" if column not in "tp" and (column != "n" or dims <= 128) and (
                     column != "d" or dims <= 768) else "EXTERNAL"
-                connection.execute(f"ALTER TABLE types_{column} ALTER {column} SET STORAGE {storage}")
-                connection.execute(f"INSERT INTO types_{column} SELECT {expression} FROM unnest(%s::text[]) t",
-                                   [texts[source][:-1]])
+                for i in range(copies):
+                    connection.execute(f"ALTER TABLE types_{column} ALTER {column}{i} SET STORAGE {storage}")
+                connection.execute(f"INSERT INTO types_{column} SELECT {made} FROM {source}", arrays)
 
         def seconds(schema: str, expression: str, column: str, times: int, repeats: int) -> float:
             # Rows below OFFSET are computed and not sent.
-            sql = (f"SELECT {', '.join([expression] * times)} FROM generate_series(1, {repeats}), types_{column} "
-                   f"OFFSET {rows * repeats}")
+            sql = (f"SELECT {', '.join(of_column(expression, column, i) for i in range(times))} "
+                   f"FROM generate_series(1, {repeats}), types_{column} OFFSET {rows * repeats}")
             began = busy(connections[schema])
             # Prepared: to read the constants again for each round would count for a long vector.
             connections[schema].execute(sql, prepare=True)
@@ -119,13 +127,13 @@ def types(contender: Contender, data: datasets.Data) -> list[dict]:
                 continue
             times = min(max(int(REPEATED_NS / 1e9 / once), 1), REPEATED)
             repeats = min(max(int(ROUND_SECONDS / once / times / rows), 1), 2000)
-            taken = {(schema, n): [] for schema in connections for n in (times, 0)}
+            taken = {(schema, what): [] for schema in connections for what in (expression, column)}
             for _ in range(ROUNDS):
-                for (schema, n), rounds in taken.items():
-                    rounds.append(seconds(schema, expression if n else column, column, n or 1, repeats))
+                for (schema, what), rounds in taken.items():
+                    rounds.append(seconds(schema, what, column, times, repeats))
             least = {each: sorted(rounds)[ROUNDS // 6] / (rows * repeats) for each, rounds in taken.items()}
             out.append({"call": name, "dims": dims} | {
-                schema: max(1e9 * (least[schema, times] - least[schema, 0]) / times, 0.1) for schema in connections})
+                schema: max(1e9 * (least[schema, expression] - least[schema, column]) / times, 0.1) for schema in connections})
         slower = [f"{c['call']} {c['ours']:.1f} : {c['theirs']:.1f}" for c in out
                   if c["dims"] == dims and c["ours"] > c["theirs"]]
         print(f"  {dims} dimensions: slower than pgvector's: {', '.join(slower) or 'none'}", flush=True)
