@@ -12,6 +12,7 @@ use std::cell::RefCell;
 
 use pgrx::pg_sys;
 
+use super::room::Room;
 use super::toast::{Pointer, pointer};
 use super::varlena::Vector;
 use crate::value::Metric;
@@ -101,7 +102,8 @@ pub unsafe fn distance(arguments: &[pg_sys::NullableDatum], metric: Metric) -> O
 unsafe fn looked_up(pointer: &Pointer, query: pg_sys::Datum, metric: Metric) -> Option<f64> {
     KNOWN.with_borrow(|all| {
         // SAFETY: the caller vouches for the query.
-        let same = |known: &Known| unsafe { bytes(&Vector::from_raw(query)) == known.query };
+        let same =
+            |known: &Known| unsafe { bytes(&Vector::from_raw_in(&mut Room::new(), query)) == known.query };
         let mut notes = all.iter().filter(|known| known.metric == metric && known.has_table(pointer));
         notes.find_map(|known| {
             let (_, distance) = known.pointers.iter().find(|(p, _)| p == pointer)?;

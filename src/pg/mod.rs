@@ -15,7 +15,7 @@ mod memory;
 mod options;
 mod pointer;
 mod recent;
-mod slots;
+mod room;
 mod stats;
 mod stream;
 mod toast;

@@ -11,7 +11,7 @@ use pgrx::{FromDatum, IntoDatum, pg_sys};
 
 use super::error::raise;
 use super::memory::allocate;
-use super::slots::{ORIGIN, SLOTS, copy_few};
+use super::room::Room;
 use crate::error::{self, Error, Kind};
 use crate::value::bits::Bits;
 use crate::value::sparse::{self, Sparse, SparseBuf};
@@ -58,7 +58,7 @@ enum Held {
     There,
     /// In Postgres' memory, a copy of our own.
     Copied,
-    /// In a slot of [`SLOTS`]: it is stored with a 1-byte header, not aligned.
+    /// In a room of the caller's: it is stored with a 1-byte header, not aligned.
     Here,
 }
 
@@ -84,28 +84,39 @@ impl<L: Layout> Value<L> {
     #[inline(always)]
     pub unsafe fn from_raw(datum: pg_sys::Datum) -> Self {
         // SAFETY: the caller's promise is passed on.
-        unsafe { Self::checked(datum, |stored| Self::made_plain(stored)) }
+        unsafe { Self::checked(datum, |stored| Self::detoasted(stored)) }
     }
 
-    /// The same for functions that are called for each row.
+    /// The same, for which no memory is allocated where the value has a 1-byte header.
     ///
     /// # Safety
-    /// As for [`Value::from_raw`].
+    /// As for [`Value::from_raw`]; the room outlives the value, and nothing else is put into it.
     #[inline(always)]
-    pub unsafe fn from_raw_in_line(datum: pg_sys::Datum) -> Self {
+    pub unsafe fn from_raw_in(room: &mut Room, datum: pg_sys::Datum) -> Self {
+        // The server's code is called for values that need it only, for such a call costs more than many distances.
+        let made_plain = |stored: *mut u8| {
+            // SAFETY: the caller passes a varlena.
+            unsafe {
+                if pgrx::varatt_is_1b(stored.cast()) && !pgrx::varatt_is_1b_e(stored.cast()) {
+                    Self { start: room.copy(stored), held: Held::Here, layout: PhantomData }
+                } else {
+                    Self::detoasted(stored)
+                }
+            }
+        };
         // SAFETY: the caller's promise is passed on.
-        unsafe { Self::checked(datum, |stored| Self::made_plain_in_line(stored)) }
+        unsafe { Self::checked(datum, made_plain) }
     }
 
     #[inline(always)]
-    unsafe fn checked(datum: pg_sys::Datum, make_plain: impl FnOnce(*mut u8) -> Self) -> Self {
+    unsafe fn checked(datum: pg_sys::Datum, made_plain: impl FnOnce(*mut u8) -> Self) -> Self {
         let start = datum.cast_mut_ptr::<u8>();
         // SAFETY: the caller passes a varlena. In its plain form, or made plain, it has a 4-byte header and is aligned for
         // int4.
         unsafe {
             let value = match pgrx::varatt_is_4b_u(start.cast()) {
                 true => Self::in_place(datum),
-                false => make_plain(start),
+                false => made_plain(start),
             };
             if !L::fits(value.start, pgrx::varsize_4b(value.start.cast())) {
                 damaged(L::TYPE);
@@ -114,35 +125,11 @@ impl<L: Layout> Value<L> {
         }
     }
 
-    /// The value of a varlena that has a 1-byte header, or is compressed or out of line.
     #[inline(never)]
-    unsafe fn made_plain(stored: *mut u8) -> Self {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { Self::made_plain_in_line(stored) }
-    }
-
-    /// The same, where the call itself would take a good part of the time.
-    #[inline(always)]
-    unsafe fn made_plain_in_line(stored: *mut u8) -> Self {
-        let pointer = stored.cast::<pg_sys::varlena>();
-        // The server's code is called for values that need it only, for such a call costs more than many distances.
-        // SAFETY: the caller passes a varlena. One with a 1-byte header that is not external is as long as that says,
-        // 127 bytes at most.
-        let (start, held) = unsafe {
-            if pgrx::varatt_is_1b(pointer)
-                && !pgrx::varatt_is_1b_e(pointer)
-                && let Some(slot) = SLOTS.take()
-            {
-                let size = pgrx::varsize_1b(pointer) - 1;
-                pgrx::set_varsize_4b(slot.cast(), size as i32 + 4);
-                copy_few(stored.add(1), slot.add(4), size);
-                slot.add(ORIGIN).cast::<*mut u8>().write(stored);
-                (slot, Held::Here)
-            } else {
-                (pg_sys::pg_detoast_datum(pointer).cast(), Held::Copied)
-            }
-        };
-        Self { start, held, layout: PhantomData }
+    unsafe fn detoasted(stored: *mut u8) -> Self {
+        // SAFETY: the caller passes a varlena.
+        let start = unsafe { pg_sys::pg_detoast_datum(stored.cast()) };
+        Self { start: start.cast(), held: Held::Copied, layout: PhantomData }
     }
 
     /// Memory for a new value of `size` bytes in the current context, its length set.
@@ -176,8 +163,8 @@ impl<L: Layout> Value<L> {
     pub fn into_raw(self) -> pg_sys::Datum {
         let start = match self.held {
             Held::There | Held::Copied => std::mem::ManuallyDrop::new(self).start,
-            // SAFETY: a slot in use has the address of the value.
-            Held::Here => unsafe { self.start.add(ORIGIN).cast::<*mut u8>().read() },
+            // SAFETY: it was copied to its room.
+            Held::Here => unsafe { Room::origin(self.start) },
         };
         pg_sys::Datum::from(start)
     }
@@ -438,8 +425,7 @@ impl<L> Drop for Value<L> {
     #[inline(always)]
     fn drop(&mut self) {
         match self.held {
-            Held::There => {}
-            Held::Here => SLOTS.give_back(self.start),
+            Held::There | Held::Here => {}
             Held::Copied => free(self.start),
         }
     }
@@ -545,12 +531,13 @@ impl Indexed {
         buffer: &mut Vec<f32>,
         with: impl FnOnce(&[f32]) -> R,
     ) -> R {
+        let room = &mut Room::new();
         // SAFETY: the caller vouches for the datum, which the value does not outlive.
         unsafe {
             match self {
-                Self::Vector => with(&Vector::from_raw(datum)),
-                Self::Half => with(f16::widen_all(&HalfVector::from_raw(datum), buffer)),
-                Self::Bits => with(BitString::from_raw(datum).bits().coordinates(buffer)),
+                Self::Vector => with(&Vector::from_raw_in(room, datum)),
+                Self::Half => with(f16::widen_all(&HalfVector::from_raw_in(room, datum), buffer)),
+                Self::Bits => with(BitString::from_raw_in(room, datum).bits().coordinates(buffer)),
             }
         }
     }

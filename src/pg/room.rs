@@ -1,14 +1,49 @@
-//! Where values with a 1-byte header are copied to, so that they have one of four bytes and are aligned.
+//! Where values with a 1-byte header are copied to, so that they have one of four bytes and are aligned. Memory of the caller:
+//! a call of the server's allocator would take longer than all else.
 
-use std::cell::{Cell, UnsafeCell};
+use std::mem::MaybeUninit;
 
-/// Room for a value that has a 1-byte header: up to 126 bytes after it, and 4 of a header; then the address of the value
-/// itself. Its size is a power of two, by which addresses are quickly divided.
-#[repr(align(256))]
-struct Slot(UnsafeCell<[u8; ORIGIN + 8]>);
+/// Where in a room the address of the stored value is.
+const ORIGIN: usize = 136;
 
-/// Where in a slot the address is.
-pub const ORIGIN: usize = 136;
+/// Room for a value that has a 1-byte header: four bytes of another header, and up to 126 after it; then the address of the
+/// value itself.
+#[repr(align(16))]
+pub struct Room(MaybeUninit<[u8; ORIGIN + size_of::<*mut u8>()]>);
+
+impl Room {
+    /// Nothing in it yet.
+    #[inline(always)]
+    pub fn new() -> Self {
+        Self(MaybeUninit::uninit())
+    }
+
+    /// Copies a value here; returns its new start.
+    ///
+    /// # Safety
+    /// It has a 1-byte header and is not out of line.
+    #[inline(always)]
+    pub unsafe fn copy(&mut self, stored: *mut u8) -> *mut u8 {
+        let start = self.0.as_mut_ptr().cast::<u8>();
+        // SAFETY: such a value is as long as its header says, 127 bytes at most with it, which this has room for.
+        unsafe {
+            let size = pgrx::varsize_1b(stored.cast()) - 1;
+            pgrx::set_varsize_4b(start.cast(), size as i32 + 4);
+            copy_few(stored.add(1), start.add(4), size);
+            start.add(ORIGIN).cast::<*mut u8>().write(stored);
+        }
+        start
+    }
+
+    /// Where the value came from that now starts there.
+    ///
+    /// # Safety
+    /// A room does, which a value was copied to.
+    pub unsafe fn origin(start: *mut u8) -> *mut u8 {
+        // SAFETY: the caller vouches for the room.
+        unsafe { start.add(ORIGIN).cast::<*mut u8>().read() }
+    }
+}
 
 /// Copies up to 126 bytes. A call of the C library's function takes longer than most of its copies of so few.
 ///
@@ -18,7 +53,7 @@ pub const ORIGIN: usize = 136;
 /// # Safety
 /// So many bytes can be read there, and 32 or as many written; the places do not overlap.
 #[inline(always)]
-pub unsafe fn copy_few(from: *const u8, to: *mut u8, size: usize) {
+unsafe fn copy_few(from: *const u8, to: *mut u8, size: usize) {
     /// The number that begins so many bytes after the start.
     #[inline(always)]
     unsafe fn at<T: Copy>(from: *const u8, offset: usize) -> T {
@@ -51,40 +86,5 @@ pub unsafe fn copy_few(from: *const u8, to: *mut u8, size: usize) {
             }
             _ => to.copy_from_nonoverlapping(from, size),
         }
-    }
-}
-
-/// Room for as many such values as a function has arguments. A call of the server's allocator would take longer than
-/// all else.
-pub struct Slots {
-    slots: [Slot; Slots::COUNT],
-    /// A bit for each slot in use.
-    used: Cell<u8>,
-}
-
-// SAFETY: values are made, used and dropped on the backend's main thread only, as all that has to do with datums.
-unsafe impl Sync for Slots {}
-
-/// The slots of this backend.
-pub static SLOTS: Slots =
-    Slots { slots: [const { Slot(UnsafeCell::new([0; ORIGIN + 8])) }; Slots::COUNT], used: Cell::new(0) };
-
-impl Slots {
-    const COUNT: usize = 4;
-
-    /// A slot that nobody uses, from now on in use.
-    pub fn take(&self) -> Option<*mut u8> {
-        let free = (!self.used.get()).trailing_zeros() as usize;
-        (free < Self::COUNT).then(|| {
-            self.used.set(self.used.get() | 1 << free);
-            self.slots[free].0.get().cast()
-        })
-    }
-
-    /// A value's slot is free again.
-    #[inline(always)]
-    pub fn give_back(&self, slot: *mut u8) {
-        let place = (slot.addr() - self.slots.as_ptr().addr()) / size_of::<Slot>();
-        self.used.set(self.used.get() & !(1 << place));
     }
 }
