@@ -126,7 +126,7 @@ fn dense_binary<E: Element + std::fmt::Debug>(message: &[u8]) {
     if let Ok(elements) = vector::decode_elements::<E>(bytes) {
         assert_eq!(encoded(&elements), message[..4 + bytes.len()]);
         let mut out = elements.clone();
-        let _ = vector::l2_normalize(&elements, &mut out);
+        vector::l2_normalize(&elements, &mut out);
         let _ = vector::mul(&elements, &elements, &mut out);
     }
 }

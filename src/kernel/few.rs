@@ -1,5 +1,5 @@
-//! Up to four halves, converted in line by what every processor of an architecture has: for so few, the call of a kernel takes
-//! longer than the conversion.
+//! Up to four elements, computed with in line by what every processor of an architecture has: for so few, the call of a kernel
+//! takes longer. Floats and halves share the sums, so that the same numbers have the same distances in both.
 
 use half::f16;
 
@@ -8,7 +8,7 @@ pub const FEW: usize = 4;
 
 /// The first four halves, from the lowest bits on; zeros for those that are not there.
 #[inline(always)]
-pub(super) fn word(halves: &[f16]) -> u64 {
+fn word(halves: &[f16]) -> u64 {
     let bits = |x: f16| u64::from(x.to_bits());
     match *halves {
         [x, y, z, w, ..] => bits(x) | bits(y) << 16 | bits(z) << 32 | bits(w) << 48,
@@ -48,6 +48,25 @@ pub fn narrow_few(numbers: [f32; FEW], out: &mut [f16]) {
         [x] => *x = half(0),
         [] => {}
     }
+}
+
+/// The sum of `term` of pairs, in their order.
+#[inline(always)]
+pub fn sum_few(pairs: impl Iterator<Item = (f32, f32)>, term: impl Fn(f32, f32) -> f32) -> f32 {
+    pairs.fold(0.0, |sum, (x, y)| sum + term(x, y))
+}
+
+/// The cosine distance from pairs, each sum in their order.
+#[inline(always)]
+pub fn cosine_few(pairs: impl Iterator<Item = (f32, f32)>) -> f64 {
+    let sums = pairs.fold((0.0, 0.0, 0.0), |(xy, xx, yy), (x, y)| (xy + x * y, xx + x * x, yy + y * y));
+    super::cosine_of_sums(sums.0, sums.1, sums.2)
+}
+
+/// Squared Euclidean norm, summed in f64.
+#[inline(always)]
+pub fn norm_squared_few(elements: impl Iterator<Item = f32>) -> f64 {
+    elements.fold(0.0, |sum, x| sum + f64::from(x) * f64::from(x))
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -20,7 +20,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
-pub use self::few::{FEW, narrow_few, widen_few};
+pub use self::few::{FEW, cosine_few, narrow_few, norm_squared_few, sum_few, widen_few};
 use half::f16;
 use std::sync::LazyLock;
 

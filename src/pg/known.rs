@@ -12,7 +12,7 @@ use std::cell::RefCell;
 
 use pgrx::pg_sys;
 
-use super::room::Room;
+use super::aligned::Aligned;
 use super::toast::{Pointer, pointer};
 use super::varlena::Vector;
 use crate::value::Metric;
@@ -103,7 +103,7 @@ unsafe fn looked_up(pointer: &Pointer, query: pg_sys::Datum, metric: Metric) -> 
     KNOWN.with_borrow(|all| {
         // SAFETY: the caller vouches for the query.
         let same =
-            |known: &Known| unsafe { bytes(&Vector::from_raw_in(&mut Room::new(), query)) == known.query };
+            |known: &Known| unsafe { bytes(&Vector::from_raw_in(&mut Aligned::new(), query)) == known.query };
         let mut notes = all.iter().filter(|known| known.metric == metric && known.has_table(pointer));
         notes.find_map(|known| {
             let (_, distance) = known.pointers.iter().find(|(p, _)| p == pointer)?;

@@ -1,8 +1,9 @@
-//! Room 4: the only room that knows Postgres. Translates its structures and calls into the rooms below.
+//! Aligned 4: the only room that knows Postgres. Translates its structures and calls into the rooms below.
 //!
 //! Nothing here runs off the main thread; nothing releases buffers while an error unwinds.
 #![allow(unsafe_code)]
 
+mod aligned;
 mod am;
 mod buffer;
 mod chunks;
@@ -15,7 +16,6 @@ mod memory;
 mod options;
 mod pointer;
 mod recent;
-mod room;
 mod stats;
 mod stream;
 mod toast;

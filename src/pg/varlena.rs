@@ -9,9 +9,9 @@ use pgrx::datum::Datum;
 use pgrx::nullable::Nullable;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 
+use super::aligned::Aligned;
 use super::error::raise;
 use super::memory::allocate;
-use super::room::Room;
 use crate::error::{self, Error, Kind};
 use crate::value::bits::Bits;
 use crate::value::sparse::{self, Sparse, SparseBuf};
@@ -20,7 +20,7 @@ use crate::value::{Element, MAX_DIMS};
 /// How the bytes of a datum are laid out.
 ///
 /// # Safety
-/// A value that `fits` can be read as the layout says.
+/// A value that `fits`, or is `is_plain`, can be read as the layout says.
 pub unsafe trait Layout {
     /// The SQL type.
     const TYPE: &'static str;
@@ -58,7 +58,7 @@ enum Held {
     There,
     /// In Postgres' memory, a copy of our own.
     Copied,
-    /// In a room of the caller's: it is stored with a 1-byte header, not aligned.
+    /// In memory of the caller's: it is stored with a 1-byte header, not aligned.
     Here,
 }
 
@@ -90,15 +90,15 @@ impl<L: Layout> Value<L> {
     /// The same, for which no memory is allocated where the value has a 1-byte header.
     ///
     /// # Safety
-    /// As for [`Value::from_raw`]; the room outlives the value, and nothing else is put into it.
+    /// As for [`Value::from_raw`]; the memory outlives the value, and nothing else is put into it.
     #[inline(always)]
-    pub unsafe fn from_raw_in(room: &mut Room, datum: pg_sys::Datum) -> Self {
+    pub unsafe fn from_raw_in(memory: &mut Aligned, datum: pg_sys::Datum) -> Self {
         // The server's code is called for values that need it only, for such a call costs more than many distances.
         let made_plain = |stored: *mut u8| {
             // SAFETY: the caller passes a varlena.
             unsafe {
                 if pgrx::varatt_is_1b(stored.cast()) && !pgrx::varatt_is_1b_e(stored.cast()) {
-                    Self { start: room.copy(stored), held: Held::Here, layout: PhantomData }
+                    Self { start: memory.copy(stored), held: Held::Here, layout: PhantomData }
                 } else {
                     Self::detoasted(stored)
                 }
@@ -163,8 +163,8 @@ impl<L: Layout> Value<L> {
     pub fn into_raw(self) -> pg_sys::Datum {
         let start = match self.held {
             Held::There | Held::Copied => std::mem::ManuallyDrop::new(self).start,
-            // SAFETY: it was copied to its room.
-            Held::Here => unsafe { Room::origin(self.start) },
+            // SAFETY: it was copied to where it is.
+            Held::Here => unsafe { Aligned::origin(self.start) },
         };
         pg_sys::Datum::from(start)
     }
@@ -210,7 +210,7 @@ unsafe impl<E: Element> Layout for Dense<E> {
 
     #[inline(always)]
     unsafe fn is_plain(value: *const u8) -> bool {
-        // SAFETY: no stored form of a value of the type has less than the eight bytes of the header; what is read of a damaged
+        // SAFETY: no stored form of a value of the type has less than the six bytes that are read; what is read of a damaged
         // one that has lies in the same shared or allocated memory.
         let (header, dims) =
             unsafe { (value.cast::<u32>().read_unaligned(), value.add(4).cast::<i16>().read_unaligned()) };
@@ -531,13 +531,13 @@ impl Indexed {
         buffer: &mut Vec<f32>,
         with: impl FnOnce(&[f32]) -> R,
     ) -> R {
-        let room = &mut Room::new();
+        let memory = &mut Aligned::new();
         // SAFETY: the caller vouches for the datum, which the value does not outlive.
         unsafe {
             match self {
-                Self::Vector => with(&Vector::from_raw_in(room, datum)),
-                Self::Half => with(f16::widen_all(&HalfVector::from_raw_in(room, datum), buffer)),
-                Self::Bits => with(BitString::from_raw_in(room, datum).bits().coordinates(buffer)),
+                Self::Vector => with(&Vector::from_raw_in(memory, datum)),
+                Self::Half => with(f16::widen_all(&HalfVector::from_raw_in(memory, datum), buffer)),
+                Self::Bits => with(BitString::from_raw_in(memory, datum).bits().coordinates(buffer)),
             }
         }
     }

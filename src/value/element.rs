@@ -67,23 +67,15 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.first_chunk().copied().unwrap_or([0; N])
 }
 
-/// Squared Euclidean norm of a few numbers.
-#[inline]
-fn short_norm_squared(numbers: impl Iterator<Item = f32>) -> f64 {
-    numbers.fold(0.0, |sum, x| sum + f64::from(x) * f64::from(x))
+#[inline(always)]
+fn pairs(a: &[f32], b: &[f32]) -> impl Iterator<Item = (f32, f32)> {
+    a.iter().copied().zip(b.iter().copied())
 }
 
-/// The sum of `f` of a few pairs.
-#[inline]
-fn short_sum(pairs: impl Iterator<Item = (f32, f32)>, f: impl Fn(f32, f32) -> f32) -> f32 {
-    pairs.fold(0.0, |sum, (x, y)| sum + f(x, y))
-}
-
-/// [`Element::cosine_distance`] of a few pairs.
-#[inline]
-fn short_cosine(pairs: impl Iterator<Item = (f32, f32)>) -> f64 {
-    let sums = pairs.fold((0.0, 0.0, 0.0), |(xy, xx, yy), (x, y)| (xy + x * y, xx + x * x, yy + y * y));
-    kernel::cosine_of_sums(sums.0, sums.1, sums.2)
+/// The pairs of a few halves, then of zeros, which change no sum.
+#[inline(always)]
+fn wide_pairs(a: &[f16], b: &[f16]) -> impl Iterator<Item = (f32, f32)> {
+    kernel::widen_few(a).into_iter().zip(kernel::widen_few(b))
 }
 
 /// `f` of each pair, so many at a time.
@@ -205,7 +197,7 @@ impl Element for f32 {
     #[inline]
     fn l2_squared(a: &[Self], b: &[Self]) -> f32 {
         match a.len() {
-            0..=SHORT => short_sum(a.iter().zip(b).map(|(x, y)| (*x, *y)), |x, y| (x - y) * (x - y)),
+            0..=SHORT => kernel::sum_few(pairs(a, b), |x, y| (x - y) * (x - y)),
             _ => kernel::l2_squared(a, b),
         }
     }
@@ -213,7 +205,7 @@ impl Element for f32 {
     #[inline]
     fn inner_product(a: &[Self], b: &[Self]) -> f32 {
         match a.len() {
-            0..=SHORT => short_sum(a.iter().zip(b).map(|(x, y)| (*x, *y)), |x, y| x * y),
+            0..=SHORT => kernel::sum_few(pairs(a, b), |x, y| x * y),
             _ => kernel::inner_product(a, b),
         }
     }
@@ -221,7 +213,7 @@ impl Element for f32 {
     #[inline]
     fn cosine_distance(a: &[Self], b: &[Self]) -> f64 {
         match a.len() {
-            0..=SHORT => short_cosine(a.iter().zip(b).map(|(x, y)| (*x, *y))),
+            0..=SHORT => kernel::cosine_few(pairs(a, b)),
             _ => kernel::cosine_distance(a, b),
         }
     }
@@ -229,7 +221,7 @@ impl Element for f32 {
     #[inline]
     fn l1(a: &[Self], b: &[Self]) -> f32 {
         match a.len() {
-            0..=SHORT => short_sum(a.iter().zip(b).map(|(x, y)| (*x, *y)), |x, y| (x - y).abs()),
+            0..=SHORT => kernel::sum_few(pairs(a, b), |x, y| (x - y).abs()),
             _ => kernel::l1(a, b),
         }
     }
@@ -237,7 +229,7 @@ impl Element for f32 {
     #[inline]
     fn norm_squared(a: &[Self]) -> f64 {
         match a.len() {
-            0..=SHORT => short_norm_squared(a.iter().copied()),
+            0..=SHORT => kernel::norm_squared_few(a.iter().copied()),
             _ => kernel::norm_squared(a),
         }
     }
@@ -355,28 +347,41 @@ impl Element for f16 {
 
     #[inline]
     fn l2_squared(a: &[Self], b: &[Self]) -> f32 {
-        kernel::l2_squared_f16(a, b)
+        match a.len() {
+            0..=SHORT => kernel::sum_few(wide_pairs(a, b), |x, y| (x - y) * (x - y)),
+            _ => kernel::l2_squared_f16(a, b),
+        }
     }
 
     #[inline]
     fn inner_product(a: &[Self], b: &[Self]) -> f32 {
-        kernel::inner_product_f16(a, b)
+        match a.len() {
+            0..=SHORT => kernel::sum_few(wide_pairs(a, b), |x, y| x * y),
+            _ => kernel::inner_product_f16(a, b),
+        }
     }
 
     #[inline]
     fn cosine_distance(a: &[Self], b: &[Self]) -> f64 {
-        kernel::cosine_distance_f16(a, b)
+        match a.len() {
+            0..=SHORT => kernel::cosine_few(wide_pairs(a, b)),
+            _ => kernel::cosine_distance_f16(a, b),
+        }
     }
 
     #[inline]
     fn l1(a: &[Self], b: &[Self]) -> f32 {
-        kernel::l1_f16(a, b)
+        match a.len() {
+            0..=SHORT => kernel::sum_few(wide_pairs(a, b), |x, y| (x - y).abs()),
+            _ => kernel::l1_f16(a, b),
+        }
     }
 
     #[inline]
     fn norm_squared(a: &[Self]) -> f64 {
         match a.len() {
-            0..=PART => kernel::norm_squared_f16(a),
+            0..=SHORT => kernel::norm_squared_few(kernel::widen_few(a).into_iter()),
+            n if n <= PART => kernel::norm_squared_f16(a),
             // In parts, as it has always been rounded.
             _ => a.chunks(PART).map(kernel::norm_squared_f16).sum(),
         }

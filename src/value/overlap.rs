@@ -68,10 +68,14 @@ fn spread<R>(a: Sparse, b: Sparse, with: impl FnOnce(Option<&mut [f32]>) -> R) -
     })
 }
 
-/// The sum of `term` of both values at each index that at least one has. It is zero where both are.
+/// The sum of `term`, the same of two values either way and zero of zeros, of both values at each index that at least one has.
 #[inline(never)]
 pub(super) fn sum(a: Sparse, b: Sparse, term: impl Fn(f32, f32) -> f32) -> f32 {
     spread(a, b, |dense| match dense {
+        // The order of the sum depends on which is which, and a distance is the same both ways.
+        Some(dense) if (b.indices.len(), b.indices) < (a.indices.len(), a.indices) => {
+            spread_sum(b, a, dense, term)
+        }
         Some(dense) => spread_sum(a, b, dense, term),
         None => {
             let mut sum = 0.0;

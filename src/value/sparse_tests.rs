@@ -178,6 +178,8 @@ fn walks_are_those_of_dense_vectors() {
             assert!(near(l2_squared_distance(a, b).unwrap(), sum(|x, y| (x - y) * (x - y))), "{what}");
             assert!(near(l1_distance(a, b).unwrap(), sum(|x, y| (x - y).abs())), "{what}");
             assert_eq!(l1_distance(a, a).unwrap(), 0.0, "{what}");
+            assert_eq!(l1_distance(a, b), l1_distance(b, a), "{what}");
+            assert_eq!(l2_distance(a, b), l2_distance(b, a), "{what}");
             assert_eq!(inner_product(a, b).unwrap() as f32, sum(|x, y| x * y), "{what}");
             let cosine = kernel::cosine_of_sums(sum(|x, y| x * y), sum(|x, _| x * x), sum(|_, y| y * y));
             assert_eq!(cosine_distance(a, b).unwrap().to_bits(), cosine.to_bits(), "{what}");
@@ -195,15 +197,25 @@ fn walks_are_those_of_dense_vectors() {
     }
 }
 
-/// What a damaged value has outside its dimensions is passed over, and leaves nothing behind for the next call.
+/// What a damaged value has outside its dimensions, or twice, is passed over, and leaves nothing behind for the next call.
 #[test]
-fn products_of_damaged_values() {
-    let indices: Vec<i32> = (0..40).map(|i| if i == 20 { i32::MIN } else { i }).collect();
-    let damaged = Sparse { dims: 30, indices: &indices, values: &[1.0; 40] };
-    for _ in 0..2 {
-        let _ = inner_product(damaged, damaged).unwrap();
-    }
+fn distances_of_damaged_values() {
+    let number = |i: i32| match i {
+        20 => i32::MIN,
+        21 => -1,
+        25 => 24,
+        _ => i,
+    };
+    let indices: Vec<i32> = (0..40).map(number).collect();
+    let values: Vec<f32> = (0..40).map(|i| if i == 7 { f32::NAN } else { 1.0 }).collect();
+    let damaged = Sparse { dims: 30, indices: &indices, values: &values };
     let sound: Vec<i32> = (0..30).collect();
     let sound = Sparse { dims: 30, indices: &sound, values: &[1.0; 30] };
-    assert_eq!(inner_product(sound, sound).unwrap(), 30.0);
+    for (a, b) in [(damaged, damaged), (damaged, sound), (sound, damaged), (sound, sound)] {
+        for distance in [inner_product, cosine_distance, l2_distance, l1_distance] {
+            let _ = distance(a, b).unwrap();
+        }
+        assert_eq!(inner_product(sound, sound), Ok(30.0));
+        assert_eq!((l2_distance(sound, sound), l1_distance(sound, sound)), (Ok(0.0), Ok(0.0)));
+    }
 }

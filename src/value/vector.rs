@@ -204,15 +204,13 @@ pub fn norm<E: Element>(a: &[E]) -> f64 {
 
 /// `a` with norm 1; a zero vector stays zero.
 #[inline]
-pub fn l2_normalize<E: Element>(a: &[E], out: &mut [E]) -> Result<()> {
+pub fn l2_normalize<E: Element>(a: &[E], out: &mut [E]) {
     let norm = norm(a);
     if norm == 0.0 {
-        out.fill(E::default());
-        return Ok(());
+        return out.fill(E::default());
     }
     // No element is larger than the norm: nothing overflows.
     E::convert(a, out, |x| (f64::from(x) / norm) as f32);
-    Ok(())
 }
 
 /// One bit per element, first element highest: is it positive?

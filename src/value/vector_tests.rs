@@ -135,7 +135,12 @@ fn parts() {
 fn norms() {
     assert_eq!(norm(&[3.0, 4.0]), 5.0);
     assert_eq!(norm(&[3e37, 4e37]), f64::from(3e37f32).hypot(f64::from(4e37f32)));
-    let unit = |a: &[f32]| filled(a.len(), |out| l2_normalize(a, out));
+    let unit = |a: &[f32]| {
+        filled(a.len(), |out| {
+            l2_normalize(a, out);
+            Ok(())
+        })
+    };
     assert_eq!(unit(&[3.0, 4.0]), Ok(vec![0.6, 0.8]));
     assert_eq!(unit(&[0.0, -0.0]), Ok(vec![0.0, 0.0]));
     assert_eq!(unit(&[3e38]), Ok(vec![1.0]));
@@ -184,4 +189,32 @@ fn averages() {
     assert_eq!(message(combine(&[1.0, 1e308], &[1.0, 1e308])).1, "value out of range: overflow");
     assert_eq!(message(average::<f32>(&[1.0, 1e300])).1, "infinite value not allowed in vector");
     assert_eq!(message(average::<f32>(&[1.0])).1, "vector must have at least 1 dimension");
+}
+
+/// An index measures halves as floats: its order and its thresholds must be those of the operators.
+#[test]
+fn distances_of_halves_are_those_of_floats() {
+    use crate::kernel;
+    let mut state = 5u32;
+    let mut random = |n: usize| -> Vec<f16> {
+        let mut draw = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            f16::from_f32((state >> 8) as i16 as f32 / 4096.0)
+        };
+        (0..n).map(|_| draw()).collect()
+    };
+    let small = f16::from_f32(2f32.powi(-12));
+    let mut pairs = vec![(vec![small, small, f16::ONE], vec![f16::ZERO; 3])];
+    pairs.extend((1..=70).flat_map(|n| (0..20).map(move |_| n)).map(|n| (random(n), random(n))));
+    for (a, b) in &pairs {
+        let wide = |x: &[f16]| x.iter().map(|x| x.to_f32()).collect::<Vec<f32>>();
+        let (x, y) = (wide(a), wide(b));
+        let what = format!("{} ({a:?}, {b:?})", kernel::isa());
+        assert_eq!(l2_squared_distance(a, b), l2_squared_distance(&x, &y), "{what}");
+        assert_eq!(inner_product(a, b), inner_product(&x, &y), "{what}");
+        assert_eq!(l1_distance(a, b), l1_distance(&x, &y), "{what}");
+        let cosines = (cosine_distance(a, b).unwrap(), cosine_distance(&x, &y).unwrap());
+        assert!(cosines.0 == cosines.1 || cosines.0.is_nan() && cosines.1.is_nan(), "{what}");
+        assert!((norm(a) - norm(&x)).abs() <= 1e-15 * norm(&x), "{what}");
+    }
 }

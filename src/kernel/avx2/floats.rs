@@ -2,7 +2,6 @@
 //! would take longer than a short vector's sum.
 
 use super::fold_parts;
-use crate::kernel::few::{self, word};
 use half::f16;
 use std::arch::x86_64::*;
 
@@ -32,17 +31,26 @@ fn load_f16(s: &[f16]) -> __m256 {
         // SAFETY: the array is 16 bytes, an f16 being two.
         return _mm256_cvtph_ps(unsafe { _mm_loadu_si128(eight.as_ptr().cast()) });
     }
-    let low = word(s);
-    // The last four, without those that are among the first four: 1 to 4 of them.
-    let high = s.last_chunk::<4>().map_or(0, |last| (word(last) >> 8) >> (8 * (15 - 2 * s.len())));
+    let (low, high) = match (s.first_chunk::<4>(), s.last_chunk::<4>()) {
+        // The last four, without those that are among the first four: 1 to 4 of them.
+        (Some(first), Some(last)) => (word(first), (word(last) >> 8) >> (8 * (15 - 2 * s.len()))),
+        _ => {
+            let pair = s.first_chunk::<2>().map_or(0, |[x, y]| half_bits(x) | half_bits(y) << 16);
+            let single = if s.len() % 2 == 1 { s.last().map_or(0, half_bits) } else { 0 };
+            (pair | single << (16 * (s.len() & 2)), 0)
+        }
+    };
     _mm256_cvtph_ps(_mm_set_epi64x(high.cast_signed(), low.cast_signed()))
 }
 
-/// Up to 4 halves, widened, then zeros.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn load_few(s: &[f16]) -> __m128 {
-    _mm_cvtph_ps(_mm_cvtsi64_si128(word(s).cast_signed()))
+#[inline(always)]
+fn half_bits(x: &f16) -> u64 {
+    x.to_bits().into()
+}
+
+#[inline(always)]
+fn word([x, y, z, w]: &[f16; 4]) -> u64 {
+    half_bits(x) | half_bits(y) << 16 | half_bits(z) << 32 | half_bits(w) << 48
 }
 
 /// The lanes `i` and `i + 4`, added.
@@ -74,7 +82,7 @@ pub(super) fn total(s: [__m256; 4]) -> f32 {
 }
 
 /// So few elements are folded into one sum: to add several takes longer than to wait for one.
-const FEW: usize = 31;
+const SHORT: usize = 31;
 
 /// Folds pairs of few elements.
 #[inline]
@@ -93,7 +101,7 @@ fn sum<T>(a: &[T], b: &[T], step: impl Fn(__m256, &[T], &[T]) -> __m256) -> f32 
     // SAFETY: a pair's lengths are equal, which the entry points check.
     unsafe { std::hint::assert_unchecked(a.len() == b.len()) }
     match a.len() {
-        0..=FEW => reduce(fold_few(a, b, _mm256_setzero_ps(), step)),
+        0..=SHORT => reduce(fold_few(a, b, _mm256_setzero_ps(), step)),
         _ => total(fold_parts::<8, T, T, _>(a, b, _mm256_setzero_ps(), step)),
     }
 }
@@ -155,19 +163,14 @@ fn cosine<T>(a: &[T], b: &[T], step: impl Fn([__m256; 3], &[T], &[T]) -> [__m256
     unsafe { std::hint::assert_unchecked(a.len() == b.len()) }
     let zero = [_mm256_setzero_ps(); 3];
     let [xy, xx, yy] = match a.len() {
-        0..=FEW => fold_few(a, b, zero, step),
+        0..=SHORT => fold_few(a, b, zero, step),
         _ => {
             let [[p0, a0, b0], [p1, a1, b1], [p2, a2, b2], [p3, a3, b3]] =
                 fold_parts::<8, T, T, _>(a, b, zero, step);
             [added([p0, p1, p2, p3]), added([a0, a1, a2, a3]), added([b0, b1, b2, b3])]
         }
     };
-    cosine_of_lanes(halves_added(xy), halves_added(xx), halves_added(yy))
-}
-
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn cosine_of_lanes(xy: __m128, xx: __m128, yy: __m128) -> f64 {
+    let (xy, xx, yy) = (halves_added(xy), halves_added(xx), halves_added(yy));
     // Lanes 0 and 2, and 1 and 3, of the squares.
     let s = _mm_add_ps(_mm_unpacklo_ps(xx, yy), _mm_unpackhi_ps(xx, yy));
     let s = _mm_add_ps(s, _mm_movehl_ps(s, s));
@@ -207,7 +210,7 @@ fn norm<T>(a: &[T], load: impl Fn(&[T]) -> __m256) -> f64 {
         _mm256_fmadd_pd(low, low, _mm256_fmadd_pd(high, high, s))
     };
     let s = match a.len() {
-        0..=FEW => fold_few(a, a, zero, step),
+        0..=SHORT => fold_few(a, a, zero, step),
         _ => {
             let [s0, s1, s2, s3] = fold_parts::<8, _, _, _>(a, a, zero, step);
             _mm256_add_pd(_mm256_add_pd(s0, s1), _mm256_add_pd(s2, s3))
@@ -224,12 +227,6 @@ pub(super) fn norm_squared(a: &[f32]) -> f64 {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn norm_squared_f16(a: &[f16]) -> f64 {
-    if a.len() <= few::FEW {
-        let x = load_few(a);
-        let (low, high) = (_mm_cvtps_pd(x), _mm_cvtps_pd(_mm_movehl_ps(x, x)));
-        let s = _mm_fmadd_pd(low, low, _mm_mul_pd(high, high));
-        return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
-    }
     norm(a, |a| load_f16(a))
 }
 
@@ -246,10 +243,6 @@ pub(super) fn inner_product_f16(a: &[f16], b: &[f16]) -> f32 {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn cosine_distance_f16(a: &[f16], b: &[f16]) -> f64 {
-    if a.len() <= few::FEW {
-        let (x, y) = (load_few(a), load_few(b));
-        return cosine_of_lanes(_mm_mul_ps(x, y), _mm_mul_ps(x, x), _mm_mul_ps(y, y));
-    }
     cosine(a, b, |s, a, b| cosine_step(s, load_f16(a), load_f16(b)))
 }
 

@@ -161,7 +161,7 @@ fn approximate(index: pg_sys::Relation, heap: &mut Heap, queries: &[Query], k: i
     let settings = guc::settings(
         &IndexOptions::of(index),
         directory.lists(),
-        // The row itself comes too, before the others or as far as they.
+        // The row itself mostly comes too.
         Wanted { limit: Some(k as u64 + 1), ..Wanted::default() },
     );
     let mut search = Search::new(directory, settings);

@@ -87,7 +87,11 @@ sql_functions! {
     }
 
     fn halfvec_l2_normalize(a: HalfVector) -> HalfVector {
-        HalfVector::filled(a.len(), |out| vector::l2_normalize(&a, out)).or_raise()
+        HalfVector::filled(a.len(), |out| {
+            vector::l2_normalize(&a, out);
+            Ok(())
+        })
+        .or_raise()
     }
 
     fn halfvec_binary_quantize(a: HalfVector) -> BitString {
@@ -153,9 +157,10 @@ sql_functions! {
 
 // Aggregates
 
-#[pg_extern(sql = false)]
-fn halfvec_accum(state: Array, a: HalfVector, fcinfo: pg_sys::FunctionCallInfo) -> Array {
-    dense::accumulate(state, &a, "halfvec_accum", fcinfo)
+sql_functions! {
+    fn halfvec_accum(state: Array, a: HalfVector, fcinfo: pg_sys::FunctionCallInfo) -> Array {
+        dense::accumulate(state, &a, "halfvec_accum", fcinfo)
+    }
 }
 
 #[pg_extern(sql = false)]

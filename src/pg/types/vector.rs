@@ -89,7 +89,11 @@ sql_functions! {
     }
 
     fn l2_normalize(a: Vector) -> Vector {
-        Vector::filled(a.len(), |out| vector::l2_normalize(&a, out)).or_raise()
+        Vector::filled(a.len(), |out| {
+            vector::l2_normalize(&a, out);
+            Ok(())
+        })
+        .or_raise()
     }
 
     fn binary_quantize(a: Vector) -> BitString {
@@ -155,9 +159,10 @@ sql_functions! {
 
 // Aggregates
 
-#[pg_extern(sql = false)]
-fn vector_accum(state: Array, a: Vector, fcinfo: pg_sys::FunctionCallInfo) -> Array {
-    dense::accumulate(state, &a, "vector_accum", fcinfo)
+sql_functions! {
+    fn vector_accum(state: Array, a: Vector, fcinfo: pg_sys::FunctionCallInfo) -> Array {
+        dense::accumulate(state, &a, "vector_accum", fcinfo)
+    }
 }
 
 #[pg_extern(sql = false)]

@@ -3,15 +3,15 @@
 
 use std::mem::MaybeUninit;
 
-/// Where in a room the address of the stored value is.
+/// Where the address of the stored value is.
 const ORIGIN: usize = 136;
 
-/// Room for a value that has a 1-byte header: four bytes of another header, and up to 126 after it; then the address of the
+/// Aligned for a value that has a 1-byte header: four bytes of another header, and up to 126 after it; then the address of the
 /// value itself.
 #[repr(align(16))]
-pub struct Room(MaybeUninit<[u8; ORIGIN + size_of::<*mut u8>()]>);
+pub struct Aligned(MaybeUninit<[u8; ORIGIN + size_of::<*mut u8>()]>);
 
-impl Room {
+impl Aligned {
     /// Nothing in it yet.
     #[inline(always)]
     pub fn new() -> Self {
@@ -38,16 +38,16 @@ impl Room {
     /// Where the value came from that now starts there.
     ///
     /// # Safety
-    /// A room does, which a value was copied to.
+    /// It does, copied by [`Aligned::copy`].
     pub unsafe fn origin(start: *mut u8) -> *mut u8 {
-        // SAFETY: the caller vouches for the room.
+        // SAFETY: the caller vouches for the memory.
         unsafe { start.add(ORIGIN).cast::<*mut u8>().read() }
     }
 }
 
 /// Copies up to 126 bytes. A call of the C library's function takes longer than most of its copies of so few.
 ///
-/// Up to 32 bytes are stored in parts that do not overlap, zeros after the last: what is loaded right after and was stored twice
+/// Four to 32 bytes are stored in parts that do not overlap, zeros after the last: what is loaded right after and was stored twice
 /// would have to wait until both stores have reached the cache.
 ///
 /// # Safety
