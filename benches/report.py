@@ -141,7 +141,8 @@ def types(calls: list[dict]) -> str:
     sizes = sorted({c["dims"] for c in calls})
     lines = ["# The types' functions", "",
              "Nanoseconds of a call by SQL, ours and pgvector's (a portable build), and how many times as fast ours is. What the "
-             f"same statement takes without the calls is taken off; processor time, of {ROUNDS} rounds in turn that which a sixth of them fall short of.", "",
+             f"same statement takes without the calls is taken off; processor time, of {ROUNDS} rounds in turn that which a sixth "
+             "of them fall short of.", "",
              "| call | " + " | ".join(f"{n} dimensions" for n in sizes) + " |", "|" + " --- |" * (len(sizes) + 1)]
     for name in dict.fromkeys(c["call"] for c in calls):
         cells = [next((c for c in calls if c["call"] == name and c["dims"] == n), None) for n in sizes]
