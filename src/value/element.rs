@@ -9,7 +9,7 @@ use crate::kernel;
 /// Elements that are widened at a time where they are computed with as `f32`.
 const PART: usize = 64;
 /// So few that clearing memory for [`PART`] would be most of the work.
-const FEW: usize = 8;
+const SMALL_PART: usize = 8;
 /// So few that they are computed with in line: the call of a kernel takes longer.
 const SHORT: usize = kernel::FEW;
 
@@ -286,7 +286,7 @@ impl Element for f16 {
                 let (x, y) = (kernel::widen_few(a), kernel::widen_few(b));
                 kernel::narrow_few(std::array::from_fn(|i| f(x[i], y[i])), out);
             }
-            n if n <= FEW => combine_halves::<FEW>(a, b, out, f),
+            n if n <= SMALL_PART => combine_halves::<SMALL_PART>(a, b, out, f),
             _ => combine_halves::<PART>(a, b, out, f),
         }
     }
@@ -295,7 +295,7 @@ impl Element for f16 {
     fn convert(a: &[Self], out: &mut [Self], f: impl Fn(f32) -> f32) {
         match a.len() {
             0..=SHORT => kernel::narrow_few(kernel::widen_few(a).map(f), out),
-            n if n <= FEW => convert_halves::<FEW>(a, out, f),
+            n if n <= SMALL_PART => convert_halves::<SMALL_PART>(a, out, f),
             _ => convert_halves::<PART>(a, out, f),
         }
     }
@@ -318,7 +318,7 @@ impl Element for f16 {
     #[inline]
     fn each_part(elements: &[Self], mut f: impl FnMut(&[f32])) {
         match elements.len() {
-            0..=FEW => wide_parts::<FEW>(elements, &mut f),
+            0..=SMALL_PART => wide_parts::<SMALL_PART>(elements, &mut f),
             _ => wide_parts::<PART>(elements, &mut f),
         }
     }
