@@ -45,13 +45,14 @@ impl Aligned {
     }
 }
 
-/// Copies up to 126 bytes. A call of the C library's function takes longer than most of its copies of so few.
+/// Copies up to 126 bytes, up to 16 of them without a call of the C library's function: that takes longer than the copy of so few,
+/// but its wide stores of more are what wide loads right after do not have to wait for.
 ///
-/// Four to 32 bytes are stored in parts that do not overlap, zeros after the last: what is loaded right after and was stored twice
-/// would have to wait until both stores have reached the cache.
+/// Few bytes are stored in parts that do not overlap, zeros after the last: what is loaded right after and was stored twice would
+/// have to wait until both stores have reached the cache.
 ///
 /// # Safety
-/// So many bytes can be read there, and 32 or as many written; the places do not overlap.
+/// So many bytes can be read there, and 16 or as many written; the places do not overlap.
 #[inline(always)]
 unsafe fn copy_few(from: *const u8, to: *mut u8, size: usize) {
     /// The number that begins so many bytes after the start.
@@ -74,15 +75,6 @@ unsafe fn copy_few(from: *const u8, to: *mut u8, size: usize) {
                 let (first, last) = (at::<u64>(from, 0), at::<u64>(from, size - 8));
                 let rest = last.checked_shr(8 * (16 - size) as u32).unwrap_or(0);
                 to.cast::<[u64; 2]>().write_unaligned([first, rest]);
-            }
-            17..=32 => {
-                let (first, last) = (at::<u128>(from, 0), at::<u128>(from, size - 16));
-                to.cast::<[u128; 2]>().write_unaligned([first, last >> (8 * (32 - size))]);
-            }
-            33..=64 => {
-                let (first, last) = (at::<[u64; 4]>(from, 0), at::<[u64; 4]>(from, size - 32));
-                to.cast::<[u64; 4]>().write_unaligned(first);
-                to.add(size - 32).cast::<[u64; 4]>().write_unaligned(last);
             }
             _ => to.copy_from_nonoverlapping(from, size),
         }
