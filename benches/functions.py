@@ -108,11 +108,13 @@ def types(contender: Contender, data: datasets.Data) -> list[dict]:
                     connection.execute(f"ALTER TABLE types_{column} ALTER {column}{i} SET STORAGE {storage}")
                 connection.execute(f"INSERT INTO types_{column} SELECT {made} FROM {unnested}", arrays)
 
+        def rows_of(column: str) -> int:
+            return len(texts[columns[column][0]]) - 1
+
         def seconds(schema: str, expression: str, column: str, times: int, repeats: int) -> float:
             # Rows below OFFSET are computed and not sent.
-            rows = len(texts[columns[column][0]]) - 1
             sql = (f"SELECT {', '.join(of_column(expression, column, i) for i in range(times))} "
-                   f"FROM generate_series(1, {repeats}), types_{column} OFFSET {rows * repeats}")
+                   f"FROM generate_series(1, {repeats}), types_{column} OFFSET {rows_of(column) * repeats}")
             began = busy(connections[schema])
             # Prepared: to read the constants again for each round would count for a long vector.
             connections[schema].execute(sql, prepare=True)
@@ -122,7 +124,7 @@ def types(contender: Contender, data: datasets.Data) -> list[dict]:
         for name, call in CALLS.items():
             expression = call.format(dims=dims)
             column = next(n for n in re.findall(names, expression) if n in columns)
-            rows = len(texts[columns[column][0]]) - 1
+            rows = rows_of(column)
             for operand, value in operands.items():
                 expression = re.sub(rf"\b{operand}\b", lambda _: value, expression)
             try:

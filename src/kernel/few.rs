@@ -8,7 +8,7 @@ pub const FEW: usize = 4;
 
 /// The first four halves, from the lowest bits on; zeros for those that are not there.
 #[inline(always)]
-fn word(halves: &[f16]) -> u64 {
+pub(super) fn word(halves: &[f16]) -> u64 {
     let bits = |x: f16| u64::from(x.to_bits());
     match *halves {
         [x, y, z, w, ..] => bits(x) | bits(y) << 16 | bits(z) << 32 | bits(w) << 48,

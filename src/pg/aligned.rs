@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 /// Where the address of the stored value is.
 const ORIGIN: usize = 136;
 
-/// Aligned for a value that has a 1-byte header: four bytes of another header, and up to 126 after it; then the address of the
+/// Memory for a value that has a 1-byte header: four bytes of another header, and up to 126 after it; then the address of the
 /// value itself.
 #[repr(align(16))]
 pub struct Aligned(MaybeUninit<[u8; ORIGIN + size_of::<*mut u8>()]>);

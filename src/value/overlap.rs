@@ -85,15 +85,20 @@ pub(super) fn sum(a: Sparse, b: Sparse, term: impl Fn(f32, f32) -> f32) -> f32 {
     })
 }
 
+/// Puts the values to their places. An index outside, which a damaged value may have, is passed over: nothing may stay behind.
+#[inline(always)]
+fn scatter(a: Sparse, dense: &mut [f32]) {
+    for (index, x) in a.indices.iter().zip(a.values) {
+        if let Some(place) = dense.get_mut(*index as usize) {
+            *place = *x;
+        }
+    }
+}
+
 /// The same by way of a dense vector of zeros, of which it makes zeros again.
 #[inline(always)]
 fn spread_sum(a: Sparse, b: Sparse, dense: &mut [f32], term: impl Fn(f32, f32) -> f32) -> f32 {
-    // An index outside, which a damaged value may have, is passed over: nothing may stay behind.
-    for (index, y) in b.indices.iter().zip(b.values) {
-        if let Some(place) = dense.get_mut(*index as usize) {
-            *place = *y;
-        }
-    }
+    scatter(b, dense);
     let mut take = |index: i32| dense.get_mut(index as usize).map_or(0.0, std::mem::take);
     let of_a = four_sums(a, |index, x| term(x, take(index)));
     // What is left is where `a` has nothing.
@@ -106,14 +111,13 @@ fn four_sums(a: Sparse, mut term: impl FnMut(i32, f32) -> f32) -> f32 {
     let ((indices, last_indices), (values, last_values)) =
         (a.indices.as_chunks::<4>(), a.values.as_chunks::<4>());
     let mut sums = [0.0; 4];
-    for (indices, values) in indices.iter().zip(values) {
+    let mut add = |indices: &[i32], values: &[f32]| {
         for (sum, (index, x)) in sums.iter_mut().zip(indices.iter().zip(values)) {
             *sum += term(*index, *x);
         }
-    }
-    for (sum, (index, x)) in sums.iter_mut().zip(last_indices.iter().zip(last_values)) {
-        *sum += term(*index, *x);
-    }
+    };
+    indices.iter().zip(values).for_each(|(indices, values)| add(indices, values));
+    add(last_indices, last_values);
     (sums[0] + sums[1]) + (sums[2] + sums[3])
 }
 
@@ -150,16 +154,9 @@ fn products<const SQUARES: bool>(a: Sparse, b: Sparse) -> (f32, f32, f32) {
 /// The same by way of a dense vector of zeros, of which it makes zeros again.
 #[inline(always)]
 fn spread_products<const SQUARES: bool>(a: Sparse, b: Sparse, dense: &mut [f32]) -> (f32, f32, f32) {
-    let (mut product, mut a2, mut b2) = (0f32, 0f32, 0f32);
-    // An index outside, which a damaged value may have, is passed over: nothing may stay behind.
-    for (index, y) in b.indices.iter().zip(b.values) {
-        if let Some(place) = dense.get_mut(*index as usize) {
-            *place = *y;
-        }
-        if SQUARES {
-            b2 += y * y;
-        }
-    }
+    let (mut product, mut a2) = (0f32, 0f32);
+    scatter(b, dense);
+    let b2 = if SQUARES { b.values.iter().fold(0f32, |sum, y| sum + y * y) } else { 0.0 };
     for (index, x) in a.indices.iter().zip(a.values) {
         product += x * dense.get(*index as usize).unwrap_or(&0.0);
         if SQUARES {

@@ -2,6 +2,7 @@
 //! would take longer than a short vector's sum.
 
 use super::fold_parts;
+use crate::kernel::few::word;
 use half::f16;
 use std::arch::x86_64::*;
 
@@ -31,26 +32,10 @@ fn load_f16(s: &[f16]) -> __m256 {
         // SAFETY: the array is 16 bytes, an f16 being two.
         return _mm256_cvtph_ps(unsafe { _mm_loadu_si128(eight.as_ptr().cast()) });
     }
-    let (low, high) = match (s.first_chunk::<4>(), s.last_chunk::<4>()) {
-        // The last four, without those that are among the first four: 1 to 4 of them.
-        (Some(first), Some(last)) => (word(first), (word(last) >> 8) >> (8 * (15 - 2 * s.len()))),
-        _ => {
-            let pair = s.first_chunk::<2>().map_or(0, |[x, y]| half_bits(x) | half_bits(y) << 16);
-            let single = if s.len() % 2 == 1 { s.last().map_or(0, half_bits) } else { 0 };
-            (pair | single << (16 * (s.len() & 2)), 0)
-        }
-    };
+    let low = word(s);
+    // The last four, without those that are among the first four: 1 to 4 of them.
+    let high = s.last_chunk::<4>().map_or(0, |last| (word(last) >> 8) >> (8 * (15 - 2 * s.len())));
     _mm256_cvtph_ps(_mm_set_epi64x(high.cast_signed(), low.cast_signed()))
-}
-
-#[inline(always)]
-fn half_bits(x: &f16) -> u64 {
-    x.to_bits().into()
-}
-
-#[inline(always)]
-fn word([x, y, z, w]: &[f16; 4]) -> u64 {
-    half_bits(x) | half_bits(y) << 16 | half_bits(z) << 32 | half_bits(w) << 48
 }
 
 /// The lanes `i` and `i + 4`, added.

@@ -90,6 +90,16 @@ pub fn accumulate<E: Element>(
     Array::new(&sums)
 }
 
+/// The vector with norm 1.
+#[inline(always)]
+pub fn normalized<E: Element>(a: &[E]) -> Value<Dense<E>> {
+    let normalize = |out: &mut [E]| {
+        vector::l2_normalize(a, out);
+        Ok(())
+    };
+    Value::<Dense<E>>::filled(a.len(), normalize).or_raise()
+}
+
 pub fn average<E: Element>(mut state: Array, caller: &str) -> Option<Value<Dense<E>>> {
     let average = vector::average::<E>(state.state(caller).or_raise()).or_raise();
     average.map(|elements| Value::<Dense<E>>::new(&elements))

@@ -87,11 +87,7 @@ sql_functions! {
     }
 
     fn halfvec_l2_normalize(a: HalfVector) -> HalfVector {
-        HalfVector::filled(a.len(), |out| {
-            vector::l2_normalize(&a, out);
-            Ok(())
-        })
-        .or_raise()
+        dense::normalized(&a)
     }
 
     fn halfvec_binary_quantize(a: HalfVector) -> BitString {

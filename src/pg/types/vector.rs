@@ -89,11 +89,7 @@ sql_functions! {
     }
 
     fn l2_normalize(a: Vector) -> Vector {
-        Vector::filled(a.len(), |out| {
-            vector::l2_normalize(&a, out);
-            Ok(())
-        })
-        .or_raise()
+        dense::normalized(&a)
     }
 
     fn binary_quantize(a: Vector) -> BitString {
