@@ -6,10 +6,13 @@
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 
-use super::threshold::first_bound;
-use super::{directory, opclass};
+use super::pages::Page;
+use super::threshold::{self, bounds};
+use super::{directory, exact, opclass};
 use crate::ivf::cost::{CODES_PER_OPERATOR, Shown, Work, estimate, lists_read};
+use crate::ivf::directory::Directory;
 use crate::ivf::search::lists;
+use crate::ivf::within;
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::compat::estimate_array_length;
 use crate::pg::error::{OrRaise, in_index};
@@ -17,9 +20,6 @@ use crate::pg::guc::{self, Wanted};
 use crate::pg::options::IndexOptions;
 use crate::pg::types::support::distance_cost;
 use crate::pg::varlena::Indexed;
-
-/// Rows assumed to be taken when there is no LIMIT in sight (a cursor, a join above).
-const UNKNOWN_ROWS: f64 = 40.0;
 
 /// Share of the rows taken to lie within a distance threshold, of which nothing is known. The planner takes a third:
 /// then nobody would ask for a threshold.
@@ -108,14 +108,22 @@ unsafe extern "C-unwind" fn amcostestimate(
         let with_vector = passing(root, path, |column| column == 0);
         let rows = (info.tuples * with_vector).max(1.0);
         let passing = passing(root, path, |column| column > 0).clamp(1.0 / rows, 1.0);
-        *selectivity = with_vector * passing;
         let table = &*info.rel;
+        let order = PgList::<pg_sys::Node>::from_pg((*path).indexorderbys).get_ptr(0);
+        let within = order.and_then(|order| within(root, table, order, &directory, indexed));
+        // What leaves the index within a threshold passes it.
+        let (within, by_planner) = within.unwrap_or((1.0, 1.0));
+        *selectivity = with_vector * passing * within;
         // Of the rows that leave the index, as many pass the filter as the planner expects of the table.
-        let share = (table.rows / (rows * passing)).clamp(1.0 / rows, 1.0);
-        let limit = (*root).limit_tuples;
-        let wanted = if limit > 0.0 { limit / share } else { UNKNOWN_ROWS }.clamp(1.0, rows);
+        let share = (table.rows / (rows * passing * by_planner)).clamp(1.0 / rows, 1.0);
+        let near = (rows * passing * within).clamp(1.0, rows);
+        let limit = Page::of(root).rows();
+        let wanted = (limit / share).clamp(1.0, near);
         let target = settings.recall_target;
+        // A limit that is not reached is known to be so when everything has been read; so is a least distance.
+        let whole = exact::mark(root) || (wanted >= near && within < 1.0);
         let effort = match settings.least_probes {
+            _ if whole => (directory.lists(), 1.0),
             0 => (settings.probes, target),
             least => ((lists(&directory, target, wanted / passing).ceil() as u32).max(least), target),
         };
@@ -124,9 +132,7 @@ unsafe extern "C-unwind" fn amcostestimate(
             _ => None,
         };
         let first = estimate(&directory, rows, effort, wanted, (passing, read));
-        let order = PgList::<pg_sys::Node>::from_pg((*path).indexorderbys).get_ptr(0);
-        let within = order.and_then(|order| first_bound(table.baserestrictinfo, order));
-        let most = if within.is_some() { (rows * WITHIN).max(wanted) } else { rows };
+        let most = if within < 1.0 { near } else { rows };
         let all = estimate(&directory, rows, (directory.lists(), 1.0), most, (passing, read));
         // The planner adds for each row that leaves the scan its way out of the table and the distance, which the plan's target
         // list has too. Both are paid for by then: the page is at hand, and the distance is noted (`known.rs`).
@@ -135,6 +141,51 @@ unsafe extern "C-unwind" fn amcostestimate(
         *startup_cost = price(&first, &prices, heap, leaving(wanted));
         *total_cost = price(&all, &prices, heap, leaving(most)).max(*startup_cost);
         *pages = all.pages.max(1.0);
+    }
+}
+
+/// The share of the rows that distance thresholds let pass, by the index and by the planner; `None` without one.
+unsafe fn within(
+    root: *mut pg_sys::PlannerInfo,
+    table: &pg_sys::RelOptInfo,
+    order: *mut pg_sys::Node,
+    directory: &Directory,
+    indexed: Indexed,
+) -> Option<(f64, f64)> {
+    // SAFETY: the planner's structures; the order is an operation of a column and a value of the indexed type.
+    unsafe {
+        let thresholds = bounds(table.baserestrictinfo, order);
+        if thresholds.is_empty() {
+            return None;
+        }
+        let by_planner = |(clause, _): &(*mut pg_sys::Node, _)| {
+            let inner = pg_sys::JoinType::JOIN_INNER;
+            pg_sys::clause_selectivity(root, *clause, table.relid as i32, inner, std::ptr::null_mut())
+        };
+        let by_planner: f64 = thresholds.iter().map(by_planner).product();
+        let Some(value) = threshold::expected(root, &thresholds) else { return Some((WITHIN, by_planner)) };
+        let share = match query(root, order) {
+            Some(query) => indexed
+                .coordinates(query, &mut Vec::new(), |query| within::share(directory, Some(query), value)),
+            None => within::share(directory, None, value),
+        };
+        Some((share, by_planner))
+    }
+}
+
+/// The value that an order compares the column with, if the planner knows it.
+unsafe fn query(root: *mut pg_sys::PlannerInfo, order: *mut pg_sys::Node) -> Option<pg_sys::Datum> {
+    // SAFETY: the planner's structures; a node's tag tells its type.
+    unsafe {
+        if (*order).type_ != pg_sys::NodeTag::T_OpExpr {
+            return None;
+        }
+        let operands = PgList::<pg_sys::Node>::from_pg((*order.cast::<pg_sys::OpExpr>()).args);
+        let constant = |operand| pg_sys::estimate_expression_value(root, operand).cast::<pg_sys::Const>();
+        let known = |constant: &*mut pg_sys::Const| {
+            (**constant).xpr.type_ == pg_sys::NodeTag::T_Const && !(**constant).constisnull
+        };
+        operands.iter_ptr().map(constant).find(known).map(|constant| (*constant).constvalue)
     }
 }
 

@@ -3,6 +3,7 @@
 mod build;
 mod columns;
 mod cost;
+mod exact;
 mod functions;
 mod heap;
 mod insert;
@@ -10,6 +11,7 @@ mod limit;
 mod monotone;
 mod opclass;
 mod order;
+mod pages;
 mod recalibrate;
 mod recall;
 mod rows;
@@ -32,6 +34,7 @@ use crate::ivf::directory::Directory;
 pub fn init() {
     limit::install_hook();
     order::install_hook();
+    pages::install_hook();
 }
 
 /// The one strategy of the classes for vectors: ordering by distance.

@@ -9,6 +9,7 @@ use pgrx::{PgList, pg_sys};
 
 use super::cost::ESTIMATE;
 use super::monotone::step;
+use super::pages::Page;
 use crate::pg::compat;
 
 /// `<` of float8 (pg_operator.dat).
@@ -51,6 +52,12 @@ unsafe extern "C-unwind" fn add_paths(
         {
             return;
         }
+        if let Page::Rows(rows) = Page::of(root)
+            && (*root).limit_tuples > rows
+        {
+            // What sorts of partitions cost must not depend on the page either.
+            (*root).limit_tuples = rows;
+        }
         let wanted = PgList::<pg_sys::PathKey>::from_pg((*root).query_pathkeys);
         if let Some(order) = wanted.get_ptr(0)
             && let Some(distance) = followed(order, root, table)
@@ -61,7 +68,10 @@ unsafe extern "C-unwind" fn add_paths(
 }
 
 /// Whether an index is of this access method.
-unsafe fn is_ours(index: *mut pg_sys::IndexOptInfo) -> bool {
+///
+/// # Safety
+/// The planner's structure.
+pub unsafe fn is_ours(index: *mut pg_sys::IndexOptInfo) -> bool {
     // SAFETY: the planner's structure, which has the access method's functions.
     let estimate = unsafe { (*index).amcostestimate };
     estimate.is_some_and(|f| std::ptr::fn_addr_eq(f, ESTIMATE))
