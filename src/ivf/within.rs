@@ -14,7 +14,8 @@ const MOST_BYTES: usize = 1 << 20;
 /// Lists whose rows stand for a query that is not known, and lists that they are compared with.
 const QUERIES: usize = 8;
 const LISTS: usize = 256;
-/// Directions that rows differ in, where the index has too few lists to tell.
+/// Directions that rows differ in, where the index has too few lists to tell: fewer pairs of them than these.
+const LEAST_PAIRS: f64 = 30.0;
 const USUAL_DIRECTIONS: f32 = 16.0;
 
 /// The expected share of the rows whose distance from `query` is at most `value`, in the operator's units.
@@ -193,16 +194,24 @@ fn product(directory: &Directory, a: u32, b: u32) -> f32 {
     kernel::dot_i8(a, b) as f32 * x * y
 }
 
-/// In how many directions points differ whose distances from each other vary as the centroids' do: the squared distance of
-/// two points with so many independent coordinates has a variance of two squared means by that number.
+/// In how many directions rows differ, by the larger of two guesses. Squared distances of points with so many independent
+/// coordinates, as the centroids may be, have a variance of two squared means by that number. And so many lists of rows that fill so
+/// many directions evenly leave this share of the variance within the lists: lists^(-2 / directions).
 fn directions(directory: &Directory, products: &[(u32, u32, f32)]) -> f32 {
     let most = (directory.dims() as f32).max(1.0);
     let gap = |&(a, b, dot): &(u32, u32, f32)| f64::from(directory.norm(a) + directory.norm(b) - 2.0 * dot);
     let gaps = || products.iter().filter(|(a, b, _)| a != b).map(gap);
     let n = gaps().count() as f64;
+    if n < LEAST_PAIRS {
+        return USUAL_DIRECTIONS.min(most);
+    }
     let mean = gaps().sum::<f64>() / n;
     let variance = gaps().map(|gap| (gap - mean) * (gap - mean)).sum::<f64>() / n;
-    let directions = (2.0 * mean * mean / variance) as f32;
-    let usual = if n >= LISTS as f64 / 8.0 && directions.is_finite() { directions } else { USUAL_DIRECTIONS };
-    usual.clamp(1.0, most)
+    let radii =
+        || products.iter().filter(|(a, b, _)| a != b).map(|(_, b, _)| f64::from(directory.radius(*b)));
+    let within = radii().map(|radius| radius * radius).sum::<f64>() / n;
+    let of_centroids = 2.0 * mean * mean / variance;
+    let of_lists = 2.0 * f64::from(directory.lists()).ln() / ((mean / 2.0 + within) / within).ln();
+    // NaN, of rows that are all one, is the other.
+    of_centroids.max(of_lists).max(1.0).min(f64::from(most)) as f32
 }

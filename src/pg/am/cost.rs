@@ -3,15 +3,17 @@
 //! The planner is told the cost until the rows of the LIMIT are out as start-up cost (the first row comes
 //! when they are certain), and that of a scan to the end as total cost.
 
+use std::rc::Rc;
+
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 
 use super::pages::Page;
-use super::threshold::{self, bounds};
+use super::threshold::{self, Threshold, bounds};
 use super::{directory, exact, opclass};
 use crate::ivf::cost::{CODES_PER_OPERATOR, Shown, Work, estimate, lists_read};
 use crate::ivf::directory::Directory;
-use crate::ivf::search::lists;
+use crate::ivf::search::{Settings, lists};
 use crate::ivf::within;
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::compat::estimate_array_length;
@@ -33,6 +35,27 @@ struct Prices {
     start: f64,
     /// Of an exact distance, its vector's way out of the table included; zero where the index knows it.
     distance: f64,
+}
+
+impl Prices {
+    unsafe fn of(info: &pg_sys::IndexOptInfo, index: &Index) -> Self {
+        let (directory, (mut random_page, mut sequential_page)) = (&index.directory, (0.0, 0.0));
+        // SAFETY: settings, and the prices of a tablespace that the planner knows.
+        unsafe {
+            let (random, sequential) = (&raw mut random_page, &raw mut sequential_page);
+            pg_sys::get_tablespace_page_costs(info.reltablespace, random, sequential);
+            Self {
+                random_page,
+                sequential_page,
+                operator: pg_sys::cpu_operator_cost,
+                start: pg_sys::cpu_operator_cost * (START + START_LIST * f64::from(directory.lists())),
+                distance: match directory.codec.is_exact() {
+                    true => 0.0,
+                    false => distance_cost(directory.dims(), index.indexed.size(directory.dims())),
+                },
+            }
+        }
+    }
 }
 
 type Estimate = unsafe extern "C-unwind" fn(
@@ -81,62 +104,31 @@ unsafe extern "C-unwind" fn amcostestimate(
             *total_cost = f64::INFINITY;
             return;
         }
-        let relation = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
-        let store = IndexStore::new(relation, Logging::EachChange);
-        let directory = directory(&store).map_err(|e| in_index(relation, e)).or_raise();
-        let settings = guc::settings(&IndexOptions::of(relation), directory.lists(), Wanted::default());
-        let (indexed, _) = opclass::indexed(relation).or_raise();
-        pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
-
-        let mut prices = Prices {
-            random_page: 0.0,
-            sequential_page: 0.0,
-            operator: pg_sys::cpu_operator_cost,
-            start: pg_sys::cpu_operator_cost * (START + START_LIST * f64::from(directory.lists())),
-            distance: if directory.codec.is_exact() {
-                0.0
-            } else {
-                distance_cost(directory.dims(), indexed.size(directory.dims()))
-            },
-        };
-        pg_sys::get_tablespace_page_costs(
-            info.reltablespace,
-            &raw mut prices.random_page,
-            &raw mut prices.sequential_page,
-        );
-        // Rows without a vector are not in the index: who asks for the others asks for all it has.
-        let with_vector = passing(root, path, |column| column == 0);
-        let rows = (info.tuples * with_vector).max(1.0);
-        let passing = passing(root, path, |column| column > 0).clamp(1.0 / rows, 1.0);
-        let table = &*info.rel;
-        let order = PgList::<pg_sys::Node>::from_pg((*path).indexorderbys).get_ptr(0);
-        let within = order.and_then(|order| within(root, table, order, &directory, indexed));
-        // What leaves the index within a threshold passes it.
-        let (within, by_planner) = within.unwrap_or((1.0, 1.0));
+        let index = Index::open(info);
+        let Index { directory, settings, indexed } = &index;
+        let Expected { with_vector, rows, passing, within, share } = Expected::of(root, path, &index);
         *selectivity = with_vector * passing * within;
-        // Of the rows that leave the index, as many pass the filter as the planner expects of the table.
-        let share = (table.rows / (rows * passing * by_planner)).clamp(1.0 / rows, 1.0);
         let near = (rows * passing * within).clamp(1.0, rows);
-        let limit = Page::of(root).rows();
-        let wanted = (limit / share).clamp(1.0, near);
-        let target = settings.recall_target;
+        let wanted = (Page::of(root).rows() / share).clamp(1.0, near);
         // A limit that is not reached is known to be so when everything has been read; so is a least distance.
         let whole = exact::mark(root) || (wanted >= near && within < 1.0);
+        let target = settings.recall_target;
         let effort = match settings.least_probes {
             _ if whole => (directory.lists(), 1.0),
             0 => (settings.probes, target),
-            least => ((lists(&directory, target, wanted / passing).ceil() as u32).max(least), target),
+            least => ((lists(directory, target, wanted / passing).ceil() as u32).max(least), target),
         };
         let read = match directory.summaries_position(0) {
             Some(_) if passing < 1.0 => Some(read(root, path, rows / f64::from(directory.lists()))),
             _ => None,
         };
-        let first = estimate(&directory, rows, effort, wanted, (passing, read));
+        let first = estimate(directory, rows, effort, wanted, (passing, read));
         let most = if within < 1.0 { near } else { rows };
-        let all = estimate(&directory, rows, (directory.lists(), 1.0), most, (passing, read));
+        let all = estimate(directory, rows, (directory.lists(), 1.0), most, (passing, read));
         // The planner adds for each row that leaves the scan its way out of the table and the distance, which the plan's target
         // list has too. Both are paid for by then: the page is at hand, and the distance is noted (`known.rs`).
-        let leaving = |of: f64| if indexed == Indexed::Vector { of * share } else { 0.0 };
+        let leaving = |of: f64| if *indexed == Indexed::Vector { of * share } else { 0.0 };
+        let (prices, table) = (Prices::of(info, &index), &*info.rel);
         let heap = (table.pages.into(), table.tuples);
         *startup_cost = price(&first, &prices, heap, leaving(wanted));
         *total_cost = price(&all, &prices, heap, leaving(most)).max(*startup_cost);
@@ -144,32 +136,117 @@ unsafe extern "C-unwind" fn amcostestimate(
     }
 }
 
-/// The share of the rows that distance thresholds let pass, by the index and by the planner; `None` without one.
+/// What an index says of itself.
+struct Index {
+    directory: Rc<Directory>,
+    settings: Settings,
+    indexed: Indexed,
+}
+
+impl Index {
+    unsafe fn open(info: &pg_sys::IndexOptInfo) -> Self {
+        // SAFETY: the planner has locked the index.
+        unsafe {
+            let relation = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
+            let store = IndexStore::new(relation, Logging::EachChange);
+            let directory = directory(&store).map_err(|e| in_index(relation, e)).or_raise();
+            let settings = guc::settings(&IndexOptions::of(relation), directory.lists(), Wanted::default());
+            let (indexed, _) = opclass::indexed(relation).or_raise();
+            pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
+            Self { directory, settings, indexed }
+        }
+    }
+}
+
+/// What is expected of the rows in an index, for a query.
+struct Expected {
+    /// The share of the table's that have a vector.
+    with_vector: f64,
+    /// Those.
+    rows: f64,
+    /// The share of them that conditions on filter columns let pass.
+    passing: f64,
+    /// The share of them within distance thresholds.
+    within: f64,
+    /// The share of what leaves the index that the filter above lets pass, but for thresholds.
+    share: f64,
+}
+
+impl Expected {
+    unsafe fn of(root: *mut pg_sys::PlannerInfo, path: *mut pg_sys::IndexPath, index: &Index) -> Self {
+        // SAFETY: the caller passes the planner's structures.
+        unsafe {
+            let info = &*(*path).indexinfo;
+            // Rows without a vector are not in the index: who asks for the others asks for all it has.
+            let with_vector = passing(root, path, |column| column == 0);
+            let rows = (info.tuples * with_vector).max(1.0);
+            let passing = passing(root, path, |column| column > 0).clamp(1.0 / rows, 1.0);
+            let table = &*info.rel;
+            let order = PgList::<pg_sys::Node>::from_pg((*path).indexorderbys).get_ptr(0);
+            let thresholds = order.map(|order| bounds(table.baserestrictinfo, order)).unwrap_or_default();
+            let by_planner = by_planner(root, table.relid as i32, &thresholds);
+            let within = match (order, threshold::expected(root, &thresholds)) {
+                (Some(order), Some(value)) => within(root, order, value, index),
+                _ if thresholds.is_empty() => 1.0,
+                _ => WITHIN,
+            };
+            // Of the rows that leave the index, as many pass the filter as the planner expects of the table; all pass the
+            // thresholds.
+            let share = (table.rows / (rows * passing * by_planner)).clamp(1.0 / rows, 1.0);
+            Self { with_vector, rows, passing, within, share }
+        }
+    }
+}
+
+/// The share of the rows that distance thresholds let pass, by the index and by the planner; `None` without one, or if
+/// the index cannot tell.
+///
+/// # Safety
+/// The planner's structures; the thresholds are clauses of the table, and bound `order`, which the index has.
+pub unsafe fn share_within(
+    root: *mut pg_sys::PlannerInfo,
+    index: *mut pg_sys::IndexOptInfo,
+    order: *mut pg_sys::Node,
+    thresholds: &[(*mut pg_sys::Node, Threshold)],
+) -> Option<(f64, f64)> {
+    // SAFETY: the caller vouches for the structures; the planner has locked the index.
+    unsafe {
+        let value = threshold::expected(root, thresholds)?;
+        let share = within(root, order, value, &Index::open(&*index));
+        let relid = (*(*index).rel).relid as i32;
+        Some((share.max(1.0 / (*index).tuples.max(1.0)), by_planner(root, relid, thresholds)))
+    }
+}
+
+/// The share of the rows that the planner takes to pass thresholds.
+unsafe fn by_planner(
+    root: *mut pg_sys::PlannerInfo,
+    relid: i32,
+    thresholds: &[(*mut pg_sys::Node, Threshold)],
+) -> f64 {
+    let selectivity = |(clause, _): &(*mut pg_sys::Node, _)| {
+        let inner = pg_sys::JoinType::JOIN_INNER;
+        // SAFETY: the caller passes the planner's structures.
+        unsafe { pg_sys::clause_selectivity(root, *clause, relid, inner, std::ptr::null_mut()) }
+    };
+    thresholds.iter().map(selectivity).product::<f64>().max(f64::MIN_POSITIVE)
+}
+
+/// The share of the rows within `value` of what an order compares the column with, if the planner knows that, else of
+/// what is like a row.
 unsafe fn within(
     root: *mut pg_sys::PlannerInfo,
-    table: &pg_sys::RelOptInfo,
     order: *mut pg_sys::Node,
-    directory: &Directory,
-    indexed: Indexed,
-) -> Option<(f64, f64)> {
-    // SAFETY: the planner's structures; the order is an operation of a column and a value of the indexed type.
+    value: f64,
+    Index { directory, indexed, .. }: &Index,
+) -> f64 {
+    // SAFETY: the caller passes the planner's structures; the order's operands are of the indexed type.
     unsafe {
-        let thresholds = bounds(table.baserestrictinfo, order);
-        if thresholds.is_empty() {
-            return None;
-        }
-        let by_planner = |(clause, _): &(*mut pg_sys::Node, _)| {
-            let inner = pg_sys::JoinType::JOIN_INNER;
-            pg_sys::clause_selectivity(root, *clause, table.relid as i32, inner, std::ptr::null_mut())
-        };
-        let by_planner: f64 = thresholds.iter().map(by_planner).product();
-        let Some(value) = threshold::expected(root, &thresholds) else { return Some((WITHIN, by_planner)) };
-        let share = match query(root, order) {
+        match query(root, order) {
             Some(query) => indexed
                 .coordinates(query, &mut Vec::new(), |query| within::share(directory, Some(query), value)),
             None => within::share(directory, None, value),
-        };
-        Some((share, by_planner))
+        }
     }
 }
 

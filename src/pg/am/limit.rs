@@ -26,7 +26,7 @@ enum Above {
     /// All of it.
     Whole,
     /// Nobody knows: there is a LIMIT above nodes that drop or add rows.
-    Unknown,
+    Unknown { limit: *mut pg_sys::LimitState },
     /// What a LIMIT takes, and one more row if `tied`.
     Limit { limit: *mut pg_sys::LimitState, tied: bool },
 }
@@ -66,11 +66,15 @@ impl Above {
     /// The same where rows are dropped or added on the way.
     fn vague(self) -> Self {
         match self {
-            Self::Whole => Self::Whole,
-            _ => Self::Unknown,
+            Self::Limit { limit, .. } => Self::Unknown { limit },
+            other => other,
         }
     }
 }
+
+/// Of a LIMIT above nodes that drop or add rows, so many rows are no more than a scan without a limit looks for at first.
+/// Of a larger one that many are looked for; not those of its OFFSET, so that all pages are of the same rows.
+const FEW: i64 = 40;
 
 /// An ordered scan of ours in a running plan.
 #[derive(Clone)]
@@ -274,18 +278,19 @@ pub unsafe fn wish(scan: pg_sys::IndexScanDesc, recheck: bool) -> Wish {
     // SAFETY: as above; ExecLimit evaluates its counts before it asks its child for a row.
     unsafe {
         let ceiling = evaluate(&thresholds, (*node).ss.ps.ps_ExprContext);
-        let (limit, tied) = match above {
-            Above::Limit { limit, tied } if !(*limit).noCount => (limit, tied),
-            Above::Unknown => {
-                let wanted = Wanted { ceiling, ..Wanted::default() };
-                return Wish { wanted, ..Wish::default() };
+        let (limit, beyond) = match above {
+            Above::Limit { limit, tied } if !(*limit).noCount => {
+                let tied = tied || (*limit).limitOption == pg_sys::LimitOption::LIMIT_OPTION_WITH_TIES;
+                (limit, (*limit).offset.saturating_add(i64::from(tied)))
             }
+            Above::Unknown { limit } if !(*limit).noCount => (limit, 0),
             _ => return Wish { wanted: everything(ceiling), ..Wish::default() },
         };
+        let few = matches!(above, Above::Unknown { .. }) && (*limit).count <= FEW;
         let exact = is_exact(limit);
         let state = &(*node).ss.ps;
-        if !state.qual.is_null() && pg_sys::contain_volatile_functions((*state.plan).qual.cast()) {
-            // The executor must be the only one to evaluate it.
+        if few || !state.qual.is_null() && pg_sys::contain_volatile_functions((*state.plan).qual.cast()) {
+            // The executor must be the only one to evaluate a volatile filter.
             let wanted = Wanted { ceiling, exact, ..Wanted::default() };
             return Wish { wanted, ..Wish::default() };
         }
@@ -294,8 +299,7 @@ pub unsafe fn wish(scan: pg_sys::IndexScanDesc, recheck: bool) -> Wish {
         // Of a plan with index conditions or thresholds it is not known how many rows each part excludes: the scan learns it.
         let filters = !state.qual.is_null() && (*scan).numberOfKeys == 0 && thresholds.is_empty();
         let passing = if filters && expected > 0.0 { expected.min(1.0) as f32 } else { 1.0 };
-        let ties = i64::from(tied || (*limit).limitOption == pg_sys::LimitOption::LIMIT_OPTION_WITH_TIES);
-        let rows = (*limit).count.saturating_add((*limit).offset).saturating_add(ties);
+        let rows = (*limit).count.saturating_add(beyond);
         Wish {
             wanted: Wanted { limit: Some(rows.max(1) as u64), passing, ceiling, everything: false, exact },
             qual: state.qual,

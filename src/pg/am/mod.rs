@@ -9,6 +9,7 @@ mod heap;
 mod insert;
 mod limit;
 mod monotone;
+mod narrow;
 mod opclass;
 mod order;
 mod pages;

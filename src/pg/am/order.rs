@@ -9,6 +9,7 @@ use pgrx::{PgList, pg_sys};
 
 use super::cost::ESTIMATE;
 use super::monotone::step;
+use super::narrow;
 use super::pages::Page;
 use crate::pg::compat;
 
@@ -43,6 +44,14 @@ unsafe extern "C-unwind" fn add_paths(
         if let Some(next) = NEXT_HOOK {
             pg_sys::ffi::pg_guard_ffi_boundary(|| next(root, table, number, entry));
         }
+        if (*entry).rtekind == pg_sys::RTEKind::RTE_RELATION
+            && (*entry).inh
+            && let Some(path) = PgList::<pg_sys::Path>::from_pg((*table).pathlist).get_ptr(0)
+            && (*path).param_info.is_null()
+        {
+            // Its partitions' rows may have been corrected.
+            (*table).rows = (*path).rows;
+        }
         let plain = (*entry).rtekind == pg_sys::RTEKind::RTE_RELATION && !(*entry).inh;
         let indexes = PgList::<pg_sys::IndexOptInfo>::from_pg((*table).indexlist);
         if !plain
@@ -58,6 +67,7 @@ unsafe extern "C-unwind" fn add_paths(
             // What sorts of partitions cost must not depend on the page either.
             (*root).limit_tuples = rows;
         }
+        narrow::correct(root, table);
         let wanted = PgList::<pg_sys::PathKey>::from_pg((*root).query_pathkeys);
         if let Some(order) = wanted.get_ptr(0)
             && let Some(distance) = followed(order, root, table)
