@@ -8,7 +8,7 @@ use std::rc::Rc;
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 
-use super::pages::Page;
+use super::pages::{self, Page};
 use super::threshold::{self, Threshold, bounds};
 use super::{directory, exact, opclass};
 use crate::ivf::cost::{CODES_PER_OPERATOR, Shown, Work, estimate, lists_read};
@@ -83,7 +83,7 @@ unsafe extern "C-unwind" fn amcostestimate(
     total_cost: *mut pg_sys::Cost,
     selectivity: *mut pg_sys::Selectivity,
     correlation: *mut f64,
-    pages: *mut f64,
+    index_pages: *mut f64,
 ) {
     // SAFETY: the planner passes live structures and places for the five results.
     unsafe {
@@ -91,7 +91,7 @@ unsafe extern "C-unwind" fn amcostestimate(
         *selectivity = 1.0;
         // Rows come in the order of distance, which says nothing about where they lie.
         *correlation = 0.0;
-        *pages = f64::from(info.pages);
+        *index_pages = f64::from(info.pages);
         if (*path).indexorderbys.is_null() || wants_null_vector(path) {
             // Without an order, or for rows that it does not have, there is nothing this index could do. Where the
             // planner counts disabled nodes (PostgreSQL 18), an infinite cost alone would beat a disabled
@@ -104,6 +104,7 @@ unsafe extern "C-unwind" fn amcostestimate(
             *total_cost = f64::INFINITY;
             return;
         }
+        pages::costed(root);
         let index = Index::open(info);
         let Index { directory, settings, indexed } = &index;
         let Expected { with_vector, rows, passing, within, share } = Expected::of(root, path, &index);
@@ -132,7 +133,7 @@ unsafe extern "C-unwind" fn amcostestimate(
         let heap = (table.pages.into(), table.tuples);
         *startup_cost = price(&first, &prices, heap, leaving(wanted));
         *total_cost = price(&all, &prices, heap, leaving(most)).max(*startup_cost);
-        *pages = all.pages.max(1.0);
+        *index_pages = all.pages.max(1.0);
     }
 }
 

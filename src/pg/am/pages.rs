@@ -4,6 +4,8 @@
 //! come by one plan. Costs grow with the offset, of an index scan more than of a sort, so that from some page on the planner
 //! would choose otherwise. Here the plan is chosen as for the first page, whatever the offset.
 
+use std::cell::Cell;
+
 use pgrx::prelude::*;
 use pgrx::{FromDatum, PgList, pg_sys};
 
@@ -12,6 +14,23 @@ use crate::pg::compat;
 
 /// Rows assumed to be taken when there is no LIMIT in sight (a cursor, a join above), or it is not known.
 const UNKNOWN_ROWS: f64 = 40.0;
+
+/// Rows of a large page, and what they take beside [`UNKNOWN_ROWS`] at most; what a single row takes at least.
+const MANY: f64 = 1000.0;
+const MORE: f64 = 8.0;
+const LESS: f64 = 0.25;
+/// More than the server adds to the cost of a plan for the time that planning takes (`cached_plan_cost`, plancache.c).
+const PLANNING: f64 = 1000.0;
+
+thread_local! {
+    /// The query for which a scan in the order of a distance was costed last.
+    static COSTED: Cell<*mut pg_sys::PlannerInfo> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+/// Notes that a scan in the order of a distance could answer a query.
+pub fn costed(root: *mut pg_sys::PlannerInfo) {
+    COSTED.set(root);
+}
 
 static mut NEXT_HOOK: pg_sys::create_upper_paths_hook_type = None;
 
@@ -43,7 +62,7 @@ impl Page {
     pub unsafe fn of(root: *mut pg_sys::PlannerInfo) -> Self {
         // SAFETY: the planner's structures; a node's tag tells its type.
         unsafe {
-            let Some(count) = limit(root) else { return Self::Whole };
+            let Some((count, _)) = limit(root) else { return Self::Whole };
             let count = pg_sys::estimate_expression_value(root, count).cast::<pg_sys::Const>();
             let constant = (*count).xpr.type_ == pg_sys::NodeTag::T_Const;
             if constant && (*count).constisnull {
@@ -66,13 +85,13 @@ impl Page {
     }
 }
 
-/// The LIMIT of a query, or of the query around it if that does nothing but limit it.
-unsafe fn limit(root: *mut pg_sys::PlannerInfo) -> Option<*mut pg_sys::Node> {
+/// The LIMIT and OFFSET of a query, or of the query around it if that does nothing but limit it.
+unsafe fn limit(root: *mut pg_sys::PlannerInfo) -> Option<(*mut pg_sys::Node, *mut pg_sys::Node)> {
     // SAFETY: the planner's structures; a node's tag tells its type.
     unsafe {
         let query = (*root).parse;
         if !(*query).limitCount.is_null() {
-            return Some((*query).limitCount);
+            return Some(((*query).limitCount, (*query).limitOffset));
         }
         let around = (*(*root).parent_root.as_ref()?).parse;
         let tables = PgList::<pg_sys::RangeTblEntry>::from_pg((*around).rtable);
@@ -85,7 +104,8 @@ unsafe fn limit(root: *mut pg_sys::PlannerInfo) -> Option<*mut pg_sys::Node> {
             && (*around).sortClause.is_null()
             && (*around).setOperations.is_null()
             && !is_grouped(around);
-        Some((*around).limitCount).filter(|limit| only && !limit.is_null())
+        let count = Some((*around).limitCount).filter(|count| only && !count.is_null())?;
+        Some((count, (*around).limitOffset))
     }
 }
 
@@ -119,31 +139,76 @@ unsafe extern "C-unwind" fn upper_paths(
         if stage == pg_sys::UpperRelationKind::UPPERREL_ORDERED {
             match Page::of(root) {
                 Page::Whole => {}
-                page => choose(root, output, page.rows()),
+                page => choose(root, output, page),
             }
         }
     }
 }
 
 /// Of paths in the order of the query by our indexes and others, leaves those of the cheaper kind for the first page.
-unsafe fn choose(root: *mut pg_sys::PlannerInfo, ordered: *mut pg_sys::RelOptInfo, rows: f64) {
+unsafe fn choose(root: *mut pg_sys::PlannerInfo, ordered: *mut pg_sys::RelOptInfo, page: Page) {
     // SAFETY: the planner's structures.
     unsafe {
         let paths: Vec<*mut pg_sys::Path> = PgList::from_pg((*ordered).pathlist).iter_ptr().collect();
-        let ours: Vec<bool> = paths.iter().map(|path| in_our_order(*path)).collect();
-        if ours.iter().all(|ours| *ours) || !ours.contains(&true) {
+        let mut by_index: Vec<*mut pg_sys::Path> = Vec::new();
+        let mut others = Vec::new();
+        for &path in &paths {
+            if in_our_order(path) { by_index.push(path) } else { others.push(path) }
+        }
+        if page == Page::Unknown && limit(root).is_some_and(|(_, offset)| !offset.is_null()) {
+            let index_is_cheaper =
+                |rows, start| price(root, &by_index, rows, start) < price(root, &others, rows, 1.0);
+            let depends = match by_index.is_empty() {
+                // The planner has left it out, which looked dearer for any page.
+                true => COSTED.get() == root,
+                false => index_is_cheaper(1.0, LESS) != index_is_cheaper(MANY, MORE),
+            };
+            if depends {
+                keep_to_the_pages(&paths);
+            }
+        }
+        if by_index.is_empty() || others.is_empty() {
             return;
         }
-        let price = |i: &usize| first_page(root, paths[*i], rows);
-        let cheaper =
-            |a: &usize, b: &usize| price(a).partial_cmp(&price(b)).unwrap_or(std::cmp::Ordering::Equal);
-        let Some(best) = (0..paths.len()).min_by(cheaper) else { return };
+        let rows = page.rows();
+        let index = price(root, &by_index, rows, 1.0) < price(root, &others, rows, 1.0);
         let mut left = PgList::<pg_sys::Path>::new();
-        for (path, _) in paths.iter().zip(&ours).filter(|(_, of)| **of == ours[best]) {
-            left.push(*path);
+        for path in if index { by_index } else { others } {
+            left.push(path);
         }
         (*ordered).pathlist = left.into_pg();
     }
+}
+
+/// Has the server plan for each page: the plan depends on a page's size, which is a parameter. The first five pages are
+/// planned for their parameters in any case, then a plan for all may look cheaper, which must not be another.
+unsafe fn keep_to_the_pages(paths: &[*mut pg_sys::Path]) {
+    // SAFETY: the caller passes the planner's paths.
+    unsafe {
+        let most = paths.iter().map(|path| (**path).total_cost).fold(0.0, f64::max) + PLANNING;
+        for path in paths {
+            (**path).startup_cost += most;
+            (**path).total_cost += most;
+        }
+    }
+}
+
+/// What the first page costs by the cheapest of some paths: the disabled nodes, and the cost. What comes before the first row
+/// takes `start` times what is expected.
+unsafe fn price(
+    root: *mut pg_sys::PlannerInfo,
+    paths: &[*mut pg_sys::Path],
+    rows: f64,
+    start: f64,
+) -> (i32, f64) {
+    let of_path = |path: &*mut pg_sys::Path| {
+        // SAFETY: the caller passes the planner's structures.
+        unsafe {
+            let (disabled, price) = first_page(root, *path, rows);
+            (disabled, price + (start - 1.0) * (**path).startup_cost)
+        }
+    };
+    paths.iter().map(of_path).fold((i32::MAX, f64::INFINITY), |a, b| if b < a { b } else { a })
 }
 
 /// The child of a path whose rows it hands on in their order.
