@@ -67,13 +67,13 @@ unsafe extern "C-unwind" fn add_paths(
             // What sorts of partitions cost must not depend on the page either.
             (*root).limit_tuples = rows;
         }
-        narrow::correct(root, table);
         let wanted = PgList::<pg_sys::PathKey>::from_pg((*root).query_pathkeys);
         if let Some(order) = wanted.get_ptr(0)
             && let Some(distance) = followed(order, root, table)
         {
             offer(root, table, order, distance);
         }
+        narrow::correct(root, table);
     }
 }
 

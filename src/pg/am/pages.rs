@@ -93,7 +93,7 @@ unsafe fn limit(root: *mut pg_sys::PlannerInfo) -> Option<(*mut pg_sys::Node, *m
         if !(*query).limitCount.is_null() {
             return Some(((*query).limitCount, (*query).limitOffset));
         }
-        let around = (*(*root).parent_root.as_ref()?).parse;
+        let around = (*root).parent_root.as_ref()?.parse;
         let tables = PgList::<pg_sys::RangeTblEntry>::from_pg((*around).rtable);
         let is_subquery =
             |table: *mut pg_sys::RangeTblEntry| (*table).rtekind == pg_sys::RTEKind::RTE_SUBQUERY;
