@@ -1,14 +1,14 @@
 //! Bounds of a distance: what a filter like `(1 - d) / 2 > $1` says of the distance `d`.
 //!
-//! The filter is evaluated in floating point, the bound is solved for `d` in floating point, and neither is exact. A
-//! bound must never exclude a distance that the filter passes, so each step is widened by more than it can have been
-//! rounded. Nothing here is an error: what overflows, or is NaN or NULL, is no bound.
+//! The filter is evaluated in floating point, the bound is solved for `d` in floating point, and neither is
+//! exact. A bound must never exclude a distance that the filter passes, so each step is widened by more than
+//! it can have been rounded. Nothing here is an error: what overflows, or is NaN or NULL, is no bound.
 
 /// Share by which a bound is widened, for a scan and the operator may differ in a distance's last bits.
 const SLACK: f64 = 1e-9;
 
-/// What a step towards the distance takes back: `x` is the operand, the result is bounded, `c` is a constant that is
-/// finite and, as a factor, not zero.
+/// What a step towards the distance takes back: `x` is the operand, the result is bounded, `c` is a constant
+/// that is finite and, as a factor, not zero.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Undo {
     /// `-x`
@@ -35,8 +35,8 @@ impl Undo {
         }
     }
 
-    /// The bound of the operand where the computed result has the bound `of`: from above if `above`, else from below.
-    /// The operand's is from the other side if the result falls.
+    /// The bound of the operand where the computed result has the bound `of`: from above if `above`, else
+    /// from below. The operand's is from the other side if the result falls.
     fn solve(self, of: f64, above: bool) -> f64 {
         // The computed result is the nearest number: the exact one lies below the next number.
         let exact = outward(of, above);
@@ -122,15 +122,15 @@ pub struct Bound<L> {
 }
 
 impl<L> Bound<L> {
-    /// The filter that `undo`, from the outermost operation to the distance, is at most (`above`) or at least `fixed`.
-    /// `None` if that bounds the distance from below.
+    /// The filter that `undo`, from the outermost operation to the distance, is at most (`above`) or at least
+    /// `fixed`. `None` if that bounds the distance from below.
     pub fn new(fixed: Fixed<L>, above: bool, undo: Vec<Undo>) -> Option<Self> {
         let distance_above = undo.iter().fold(above, |above, step| above != step.falls());
         distance_above.then_some(Self { fixed, above, undo })
     }
 
-    /// No distance above this passes the filter. Infinite if the filter compares with NULL, which no row passes, or
-    /// NaN, which all may.
+    /// No distance above this passes the filter. Infinite if the filter compares with NULL, which no row
+    /// passes, or NaN, which all may.
     pub fn value(&self, mut leaf: impl FnMut(&L) -> Option<f64>) -> f64 {
         let Some(mut value) = self.fixed.value(&mut leaf) else { return f64::INFINITY };
         let mut above = self.above;
@@ -225,7 +225,8 @@ mod tests {
         assert_eq!(value(leaf(f64::NEG_INFINITY), true, &[]), f64::NEG_INFINITY);
     }
 
-    /// Steps of all sizes, whose rounding is far from negligible: every operand that the filter passes is within.
+    /// Steps of all sizes, whose rounding is far from negligible: every operand that the filter passes is
+    /// within.
     #[test]
     fn no_distance_that_passes_is_excluded() {
         let mut random = SplitMix64(16);

@@ -1,15 +1,17 @@
-//! How many rows lie within a distance: a guess from the lists' centroids and radii, which a directory has at hand.
+//! How many rows lie within a distance: a guess from the lists' centroids and radii, which a directory has at
+//! hand.
 //!
-//! A list's rows are taken to lie around its centroid, at the list's radius, in as many directions as the centroids
-//! differ in. That says whether a hundredth of the rows lies within a threshold or half of them, which is what the
-//! planner needs to know. Where the query is not known it is taken to be like a row.
+//! A list's rows are taken to lie around its centroid, at the list's radius, in as many directions as the
+//! centroids differ in. That says whether a hundredth of the rows lies within a threshold or half of them,
+//! which is what the planner needs to know. Where the query is not known it is taken to be like a row.
 
 use super::code::to_point;
 use super::directory::{Bytes, Directory};
 use crate::kernel;
 use crate::value::Metric;
 
-/// Bytes of centroids that are compared with a query at most, 50 us of work; of a larger index every n-th list.
+/// Bytes of centroids that are compared with a query at most, 50 us of work; of a larger index every n-th
+/// list.
 const MOST_BYTES: usize = 1 << 20;
 /// Lists whose rows stand for a query that is not known, and lists that they are compared with.
 const QUERIES: usize = 8;
@@ -68,7 +70,8 @@ impl Spread {
         if metric == Metric::InnerProduct {
             return normal((key - mean) / variance.sqrt());
         }
-        // Squared distances have a longer tail above than below: their cubic roots are about normal (Wilson, Hilferty).
+        // Squared distances have a longer tail above than below: their cubic roots are about normal (Wilson,
+        // Hilferty).
         let v = variance / (9.0 * mean * mean);
         normal(((key / mean).cbrt() - (1.0 - v)) / v.sqrt())
     }
@@ -194,9 +197,10 @@ fn product(directory: &Directory, a: u32, b: u32) -> f32 {
     kernel::dot_i8(a, b) as f32 * x * y
 }
 
-/// In how many directions rows differ, by the larger of two guesses. Squared distances of points with so many independent
-/// coordinates, as the centroids may be, have a variance of two squared means by that number. And so many lists of rows that fill so
-/// many directions evenly leave this share of the variance within the lists: lists^(-2 / directions).
+/// In how many directions rows differ, by the larger of two guesses. Squared distances of points with so many
+/// independent coordinates, as the centroids may be, have a variance of two squared means by that number. And
+/// so many lists of rows that fill so many directions evenly leave this share of the variance within the
+/// lists: lists^(-2 / directions).
 fn directions(directory: &Directory, products: &[(u32, u32, f32)]) -> f32 {
     let most = (directory.dims() as f32).max(1.0);
     let gap = |&(a, b, dot): &(u32, u32, f32)| f64::from(directory.norm(a) + directory.norm(b) - 2.0 * dot);

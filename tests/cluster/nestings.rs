@@ -1,7 +1,7 @@
 //! Random nestings of plan nodes over ordered scans and thresholds, by the index and without it.
 //!
-//! At target 1 every answer must be that of a sequential scan. At the usual target those must be whose scans are consumed
-//! whole: a LIMIT beyond an aggregate, a sort or a subquery asks for no approximation below it.
+//! At target 1 every answer must be that of a sequential scan. At the usual target those must be whose scans
+//! are consumed whole: a LIMIT beyond an aggregate, a sort or a subquery asks for no approximation below it.
 
 use crate::harness::{Random, Server, literal, major};
 
@@ -92,57 +92,84 @@ impl Generator {
         if depth == 0 {
             return self.scan(None);
         }
-        let (s, x) = (self.name(), self.name());
         let below = self.rows(depth - 1);
-        match self.random.below(20) {
+        match self.random.below(4) {
+            0 | 1 => self.consumed(&below),
+            2 => self.combined(&below),
+            _ => self.beside(&below),
+        }
+    }
+
+    /// What takes the rows of another query one by one, or all of them at once.
+    fn consumed(&mut self, below: &str) -> String {
+        let (s, x) = (self.name(), self.name());
+        match self.random.below(9) {
             0 => format!("SELECT max(id) AS id, g, min(d) AS d FROM ({below}) {s} GROUP BY g"),
             1 => format!("SELECT count(*)::int AS id, 0 AS g, max(d) AS d FROM ({below}) {s}"),
             2 => {
                 let limit = self.limit();
-                format!(
-                    "SELECT * FROM (SELECT count(*)::int AS id, g, min(d) AS d FROM ({below}) {s} GROUP BY g) {x}
-                     ORDER BY g {limit}"
-                )
+                let groups =
+                    format!("SELECT count(*)::int AS id, g, min(d) AS d FROM ({below}) {s} GROUP BY g");
+                format!("SELECT * FROM ({groups}) {x} ORDER BY g {limit}")
             }
-            3 => format!(
-                "SELECT {s}.id, {x}.weight AS g, d FROM ({below}) {s} JOIN kinds {x} ON {x}.id = {s}.g"
-            ),
-            4 => {
+            3 => {
                 let limit = self.limit();
                 format!("SELECT * FROM ({below}) {s} ORDER BY id, g, d {limit}")
             }
-            5 | 6 => {
-                let (not, other) = (self.pick(&["", "NOT"]), self.scan(None));
-                format!(
-                    "SELECT * FROM ({below}) {s} WHERE {not} EXISTS (SELECT 1 FROM ({other}) {x} WHERE {x}.id = {s}.id)"
-                )
+            4 => format!("SELECT id, (row_number() OVER (ORDER BY d, id))::int AS g, d FROM ({below}) {s}"),
+            5 => {
+                let (all, most) = ("(count(*) OVER ())::int", "max(d) OVER (PARTITION BY g)");
+                format!("SELECT {all} AS id, g, {most} AS d FROM ({below}) {s}")
             }
-            7 => {
-                let (not, other) = (self.pick(&["", "NOT"]), self.scan(None));
+            6 => format!("SELECT DISTINCT ON (g) id, g, d FROM ({below}) {s} ORDER BY g, d, id"),
+            7 => format!("SELECT DISTINCT 0 AS id, g, 0.0::float8 AS d FROM ({below}) {s}"),
+            _ => {
+                let limit = if self.whole { String::new() } else { self.limit() };
+                format!("SELECT * FROM ({below}) {s} ORDER BY d, id, g {limit}")
+            }
+        }
+    }
+
+    /// Another query and a scan.
+    fn combined(&mut self, below: &str) -> String {
+        let (s, x, other) = (self.name(), self.name(), self.scan(None));
+        let not = self.pick(&["", "NOT"]);
+        match self.random.below(6) {
+            0 | 1 => {
+                let exists = format!("EXISTS (SELECT 1 FROM ({other}) {x} WHERE {x}.id = {s}.id)");
+                format!("SELECT * FROM ({below}) {s} WHERE {not} {exists}")
+            }
+            2 => {
                 format!(
                     "SELECT * FROM ({below}) {s} WHERE {s}.id {not} IN (SELECT {x}.id FROM ({other}) {x})"
                 )
             }
-            8 | 9 => {
+            3 | 4 => {
                 let operator = self.pick(&["UNION", "UNION ALL", "INTERSECT", "EXCEPT", "EXCEPT ALL"]);
-                let other = self.scan(None);
                 format!("({below}) {operator} ({other})")
             }
-            10 => format!("SELECT id, (row_number() OVER (ORDER BY d, id))::int AS g, d FROM ({below}) {s}"),
-            11 => format!(
-                "SELECT (count(*) OVER ())::int AS id, g, max(d) OVER (PARTITION BY g) AS d FROM ({below}) {s}"
+            _ => {
+                let least = self.pick(&["min(x.d)", "max(-x.d)"]);
+                format!("SELECT {s}.id, {s}.g, (SELECT {least} FROM ({other}) x) AS d FROM ({below}) {s}")
+            }
+        }
+    }
+
+    /// Joins, and scans that are begun again for each row of another table.
+    fn beside(&mut self, below: &str) -> String {
+        let (s, x) = (self.name(), self.name());
+        match self.random.below(5) {
+            0 => format!(
+                "SELECT {s}.id, {x}.weight AS g, d FROM ({below}) {s} JOIN kinds {x} ON {x}.id = {s}.g"
             ),
-            12 => format!("SELECT DISTINCT ON (g) id, g, d FROM ({below}) {s} ORDER BY g, d, id"),
-            13 => format!("SELECT DISTINCT 0 AS id, g, 0.0::float8 AS d FROM ({below}) {s}"),
-            14 => {
+            1 => {
                 let materialized = self.pick(&["MATERIALIZED", "NOT MATERIALIZED"]);
                 format!(
                     "WITH {s} AS {materialized} ({below})
                      SELECT a.id, b.g, b.d FROM {s} a JOIN {s} b ON a.id = b.id AND a.d = b.d"
                 )
             }
-            15 | 16 => self.lateral(),
-            17 => {
+            2 => {
                 let each = self.scan(Some(&format!("{s}.embedding")));
                 let rest = 400 + self.random.below(600);
                 format!(
@@ -150,14 +177,7 @@ impl Generator {
                      FROM items {s} WHERE {s}.id % {rest} = 0"
                 )
             }
-            18 => {
-                let limit = if self.whole { String::new() } else { self.limit() };
-                format!("SELECT * FROM ({below}) {s} ORDER BY d, id, g {limit}")
-            }
-            _ => {
-                let (least, other) = (self.pick(&["min(x.d)", "max(-x.d)"]), self.scan(None));
-                format!("SELECT {s}.id, {s}.g, (SELECT {least} FROM ({other}) x) AS d FROM ({below}) {s}")
-            }
+            _ => self.lateral(),
         }
     }
 
@@ -188,13 +208,14 @@ impl Generator {
                  SELECT count(*), sum(id) FROM scratch; ROLLBACK"
             ),
             2 => format!(
-                "BEGIN; INSERT INTO scratch {rows}; SELECT count(*), min(d), max(d), sum(id) FROM scratch; ROLLBACK"
+                "BEGIN; INSERT INTO scratch {rows};
+                 SELECT count(*), min(d), max(d), sum(id) FROM scratch; ROLLBACK"
             ),
             3 => {
                 let hold = self.pick(&["", "WITH HOLD"]);
                 format!(
-                    "BEGIN; DECLARE c CURSOR {hold} FOR SELECT * FROM ({rows}) z ORDER BY 3, 1, 2; FETCH 7 FROM c;
-                     FETCH ALL FROM c; CLOSE c; COMMIT"
+                    "BEGIN; DECLARE c CURSOR {hold} FOR SELECT * FROM ({rows}) z ORDER BY 3, 1, 2;
+                     FETCH 7 FROM c; FETCH ALL FROM c; CLOSE c; COMMIT"
                 )
             }
             4 => "SELECT id FROM items WHERE embedding <-> '[1,0,0,0,0,0,0,0]' < 1.1

@@ -28,8 +28,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 #[test]
 fn guesses_are_near_the_truth() {
-    // Dimensions, clusters, their spread; how far off a guess may be. In many dimensions nearly all distances are the same, and
-    // a list that holds several clusters does not tell.
+    // Dimensions, clusters, their spread; how far off a guess may be. In many dimensions nearly all distances
+    // are the same, and a list that holds several clusters does not tell.
     let shapes =
         [(3, 1, 1.0, 8.0), (8, 30, 0.3, 3.0), (64, 40, 0.5, 3.0), (64, 1, 1.0, 8.0), (256, 200, 0.8, 30.0)];
     for (dims, clusters, spread, off) in shapes {

@@ -23,8 +23,8 @@ use crate::pg::options::IndexOptions;
 use crate::pg::types::support::distance_cost;
 use crate::pg::varlena::Indexed;
 
-/// Share of the rows taken to lie within a distance threshold, of which nothing is known. The planner takes a third:
-/// then nobody would ask for a threshold.
+/// Share of the rows taken to lie within a distance threshold, of which nothing is known. The planner takes a
+/// third: then nobody would ask for a threshold.
 const WITHIN: f64 = 0.01;
 
 struct Prices {
@@ -93,9 +93,9 @@ unsafe extern "C-unwind" fn amcostestimate(
         *correlation = 0.0;
         *index_pages = f64::from(info.pages);
         if (*path).indexorderbys.is_null() || wants_null_vector(path) {
-            // Without an order, or for rows that it does not have, there is nothing this index could do. Where the
-            // planner counts disabled nodes (PostgreSQL 18), an infinite cost alone would beat a disabled
-            // sequential scan.
+            // Without an order, or for rows that it does not have, there is nothing this index could do.
+            // Where the planner counts disabled nodes (PostgreSQL 18), an infinite cost alone would beat a
+            // disabled sequential scan.
             #[cfg(feature = "pg18")]
             {
                 (*path).path.disabled_nodes = 2;
@@ -111,7 +111,8 @@ unsafe extern "C-unwind" fn amcostestimate(
         *selectivity = with_vector * passing * within;
         let near = (rows * passing * within).clamp(1.0, rows);
         let wanted = (Page::of(root).rows() / share).clamp(1.0, near);
-        // A limit that is not reached is known to be so when everything has been read; so is a least distance.
+        // A limit that is not reached is known to be so when everything has been read; so is a least
+        // distance.
         let whole = exact::mark(root) || (wanted >= near && within < 1.0);
         let target = settings.recall_target;
         let effort = match settings.least_probes {
@@ -126,8 +127,9 @@ unsafe extern "C-unwind" fn amcostestimate(
         let first = estimate(directory, rows, effort, wanted, (passing, read));
         let most = if within < 1.0 { near } else { rows };
         let all = estimate(directory, rows, (directory.lists(), 1.0), most, (passing, read));
-        // The planner adds for each row that leaves the scan its way out of the table and the distance, which the plan's target
-        // list has too. Both are paid for by then: the page is at hand, and the distance is noted (`known.rs`).
+        // The planner adds for each row that leaves the scan its way out of the table and the distance, which
+        // the plan's target list has too. Both are paid for by then: the page is at hand, and the distance is
+        // noted (`known.rs`).
         let leaving = |of: f64| if *indexed == Indexed::Vector { of * share } else { 0.0 };
         let (prices, table) = (Prices::of(info, &index), &*info.rel);
         let heap = (table.pages.into(), table.tuples);
@@ -191,16 +193,16 @@ impl Expected {
                 _ if thresholds.is_empty() => 1.0,
                 _ => WITHIN,
             };
-            // Of the rows that leave the index, as many pass the filter as the planner expects of the table; all pass the
-            // thresholds.
+            // Of the rows that leave the index, as many pass the filter as the planner expects of the table;
+            // all pass the thresholds.
             let share = (table.rows / (rows * passing * by_planner)).clamp(1.0 / rows, 1.0);
             Self { with_vector, rows, passing, within, share }
         }
     }
 }
 
-/// The share of the rows that distance thresholds let pass, by the index and by the planner; `None` without one, or if
-/// the index cannot tell.
+/// The share of the rows that distance thresholds let pass, by the index and by the planner; `None` without
+/// one, or if the index cannot tell.
 ///
 /// # Safety
 /// The planner's structures; the thresholds are clauses of the table, and bound `order`, which the index has.
@@ -233,8 +235,8 @@ unsafe fn by_planner(
     thresholds.iter().map(selectivity).product::<f64>().max(f64::MIN_POSITIVE)
 }
 
-/// The share of the rows within `value` of what an order compares the column with, if the planner knows that, else of
-/// what is like a row.
+/// The share of the rows within `value` of what an order compares the column with, if the planner knows that,
+/// else of what is like a row.
 unsafe fn within(
     root: *mut pg_sys::PlannerInfo,
     order: *mut pg_sys::Node,
@@ -292,11 +294,13 @@ unsafe fn passing(
     }
 }
 
-/// The share of the lists, of so many rows, that the conditions on filter columns do not leave out. Rows that pass are taken to
-/// lie anywhere; a condition says as much as it would alone, and that which says most counts.
+/// The share of the lists, of so many rows, that the conditions on filter columns do not leave out. Rows that
+/// pass are taken to lie anywhere; a condition says as much as it would alone, and that which says most
+/// counts.
 unsafe fn read(root: *mut pg_sys::PlannerInfo, path: *mut pg_sys::IndexPath, rows: f64) -> f64 {
-    // SAFETY: the planner's structures: the clauses are a list of IndexClause nodes, each of RestrictInfo nodes whose clause
-    // has an operator of the column's family, or is a test for NULL (match_clause_to_indexcol, indxpath.c).
+    // SAFETY: the planner's structures: the clauses are a list of IndexClause nodes, each of RestrictInfo
+    // nodes whose clause has an operator of the column's family, or is a test for NULL
+    // (match_clause_to_indexcol, indxpath.c).
     unsafe {
         let info = &*(*path).indexinfo;
         let relation = (*info.rel).relid as i32;
@@ -352,16 +356,18 @@ unsafe fn wants_null_vector(path: *mut pg_sys::IndexPath) -> bool {
     }
 }
 
-/// The price of a list's page beside that of a table's: every query reads lists, so that they are in memory where
-/// rows of the table may not be. Measured beside a B-tree with a sort, in memory: those take about 1 us for a unit
-/// of cost, a page of codes in which few rows pass 0.2 us.
+/// The price of a list's page beside that of a table's: every query reads lists, so that they are in memory
+/// where rows of the table may not be. Measured beside a B-tree with a sort, in memory: those take about 1 us
+/// for a unit of cost, a page of codes in which few rows pass 0.2 us.
 const LIST_PAGE: f64 = 0.25;
 
-/// A query's tables, and what a list takes to be scored and its summary to be read, in operator calls: about 5 us and .03 us.
+/// A query's tables, and what a list takes to be scored and its summary to be read, in operator calls: about
+/// 5 us and .03 us.
 const START: f64 = 2000.0;
 const START_LIST: f64 = 12.0;
 
-/// The cost of some work: list pages in runs, records and rows at random, distances. So many rows are paid for elsewhere.
+/// The cost of some work: list pages in runs, records and rows at random, distances. So many rows are paid
+/// for elsewhere.
 fn price(work: &Work, prices: &Prices, (heap_pages, heap_rows): (f64, f64), paid: f64) -> f64 {
     // Each list starts somewhere else; its further pages follow.
     let steps = work.lists * (prices.random_page - prices.sequential_page).max(0.0);

@@ -1,12 +1,13 @@
 //! `min` and `max` of a distance, which the planner answers by `ORDER BY … LIMIT 1`.
 //!
-//! Who asks for the least distance has not asked for an approximation, as who writes `ORDER BY … LIMIT 1` has. Such a plan is
-//! recognised while it is made, searched at full effort, and priced so. What the planner has made its own LIMIT of is a
-//! constant, which stays in the plan wherever it is copied or sent: it gets a type modifier, which no bigint has.
+//! Who asks for the least distance has not asked for an approximation, as who writes `ORDER BY … LIMIT 1`
+//! has. Such a plan is recognised while it is made, searched at full effort, and priced so. What the planner
+//! has made its own LIMIT of is a constant, which stays in the plan wherever it is copied or sent: it gets a
+//! type modifier, which no bigint has.
 
 use pgrx::{FromDatum, PgList, pg_sys};
 
-/// The mark. Type modifiers of other types are as large at most as this one's lower half.
+/// The mark: any number but -1, which says that there is none, would do.
 const MARK: i32 = 0x6976_6600;
 
 /// Marks a query's LIMIT if the planner has made the query of `min` or `max`; whether it has.
@@ -36,9 +37,9 @@ pub unsafe fn is_exact(limit: *mut pg_sys::LimitState) -> bool {
     }
 }
 
-/// Whether a query is what `build_minmax_path` makes (planagg.c): of a query of aggregates one that has the same tables, and
-/// what is aggregated as its only column, under that function's name for it. A user who writes exactly that beside the
-/// aggregate gets an exact answer, too.
+/// Whether a query is what `build_minmax_path` makes (planagg.c): of a query of aggregates one that has the
+/// same tables, and what is aggregated as its only column, under that function's name for it. A user who
+/// writes exactly that beside the aggregate gets an exact answer, too.
 unsafe fn is_of_minimum(root: *mut pg_sys::PlannerInfo) -> bool {
     // SAFETY: the planner's structures; a node's tag tells its type.
     unsafe {
@@ -46,13 +47,14 @@ unsafe fn is_of_minimum(root: *mut pg_sys::PlannerInfo) -> bool {
         let columns = PgList::<pg_sys::TargetEntry>::from_pg((*query).targetList);
         let (1, Some(column)) = (columns.len(), columns.get_ptr(0)) else { return false };
         let name = (*column).resname;
+        let tables = |query: *mut pg_sys::Query| PgList::<pg_sys::Node>::from_pg((*query).rtable).len();
         !name.is_null()
             && std::ffi::CStr::from_ptr(name) == c"agg_target"
             && (*outer.parse).hasAggs
             && !(*query).hasAggs
             && (*query).limitOffset.is_null()
             && one((*query).limitCount).is_some()
-            && pg_sys::list_length((*query).rtable) == pg_sys::list_length((*outer.parse).rtable)
+            && tables(query) == tables(outer.parse)
     }
 }
 

@@ -2,11 +2,12 @@
 //!
 //! An access method is not told how many rows will be taken, nor which of them the filter above it drops.
 //! Both matter here: with them the scan can hold rows back until the wanted number is certain, so that a
-//! filtered `LIMIT k` gets its k rows in exact order. A hook at the start of execution walks through the plan and
-//! remembers every ordered scan, with what is [`Above`] it; the scan finds its own by its descriptor.
+//! filtered `LIMIT k` gets its k rows in exact order. A hook at the start of execution walks through the plan
+//! and remembers every ordered scan, with what is [`Above`] it; the scan finds its own by its descriptor.
 //!
-//! Who asks for the nearest rows by a LIMIT accepts that one is missing. An aggregate does not, nor does a join's inner
-//! side or a subquery in an expression: only nodes that hand on each row as it comes carry a LIMIT down to a scan.
+//! Who asks for the nearest rows by a LIMIT accepts that one is missing. An aggregate does not, nor does a
+//! join's inner side or a subquery in an expression: only nodes that hand on each row as it comes carry a
+//! LIMIT down to a scan.
 
 use std::cell::RefCell;
 use std::ffi::c_void;
@@ -72,8 +73,9 @@ impl Above {
     }
 }
 
-/// Of a LIMIT above nodes that drop or add rows, so many rows are no more than a scan without a limit looks for at first.
-/// Of a larger one that many are looked for; not those of its OFFSET, so that all pages are of the same rows.
+/// Of a LIMIT above nodes that drop or add rows, so many rows are no more than a scan without a limit looks
+/// for at first. Of a larger one that many are looked for; not those of its OFFSET, so that all pages are of
+/// the same rows.
 const FEW: i64 = 40;
 
 /// An ordered scan of ours in a running plan.
@@ -138,8 +140,7 @@ unsafe extern "C-unwind" fn visit(state: *mut pg_sys::PlanState, walk: *mut c_vo
         if (*state).type_ == pg_sys::NodeTag::T_IndexScanState {
             let scan = state.cast::<pg_sys::IndexScanState>();
             let index = (*scan).iss_RelationDesc;
-            let known = || LIMITED.with_borrow(|all| all.iter().any(|l| l.scan == scan));
-            if (*scan).iss_NumOrderByKeys > 0 && !index.is_null() && super::is_ivf(index) && !known() {
+            if (*scan).iss_NumOrderByKeys > 0 && !index.is_null() && super::is_ivf(index) {
                 remember(Limited { executor, scan, above, thresholds: thresholds(scan) });
             }
         }
@@ -148,8 +149,8 @@ unsafe extern "C-unwind" fn visit(state: *mut pg_sys::PlanState, walk: *mut c_vo
     }
 }
 
-/// Whether a node's rows come from this child as they are asked for. The others are inner sides of joins and plans of
-/// subqueries.
+/// Whether a node's rows come from this child as they are asked for. The others are inner sides of joins and
+/// plans of subqueries.
 unsafe fn hands_on(parent: *mut pg_sys::PlanState, child: *mut pg_sys::PlanState) -> bool {
     let among = |plans: *mut *mut pg_sys::PlanState, n: std::ffi::c_int| {
         // SAFETY: the node has that many.
@@ -296,7 +297,8 @@ pub unsafe fn wish(scan: pg_sys::IndexScanDesc, recheck: bool) -> Wish {
         }
         let table = f64::from((*(*(*scan).heapRelation).rd_rel).reltuples);
         let expected = (*state.plan).plan_rows / table;
-        // Of a plan with index conditions or thresholds it is not known how many rows each part excludes: the scan learns it.
+        // Of a plan with index conditions or thresholds it is not known how many rows each part excludes: the
+        // scan learns it.
         let filters = !state.qual.is_null() && (*scan).numberOfKeys == 0 && thresholds.is_empty();
         let passing = if filters && expected > 0.0 { expected.min(1.0) as f32 } else { 1.0 };
         let rows = (*limit).count.saturating_add(beyond);

@@ -1,5 +1,5 @@
-//! Expressions of float8 that grow or fall with a distance: its negative, and its sums, differences, products and quotients
-//! with what is the same for all rows.
+//! Expressions of float8 that grow or fall with a distance: its negative, and its sums, differences, products
+//! and quotients with what is the same for all rows.
 
 use pgrx::{FromDatum, PgList, pg_sys};
 

@@ -1,5 +1,6 @@
-//! Row estimates of distance thresholds: the planner takes a third of the rows to pass any comparison that it knows nothing
-//! about, and chooses joins and sorts for so many. Where an index can tell better, the table's paths get its estimate.
+//! Row estimates of distance thresholds: the planner takes a third of the rows to pass any comparison that it
+//! knows nothing about, and chooses joins and sorts for so many. Where an index can tell better, the table's
+//! paths get its estimate.
 
 use pgrx::{PgList, pg_sys};
 

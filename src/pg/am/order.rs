@@ -1,8 +1,10 @@
-//! Orders that follow the distance: `ORDER BY 1 - (embedding <=> $1) DESC`, `ORDER BY (embedding <#> $1) * -1 DESC`.
+//! Orders that follow the distance: `ORDER BY 1 - (embedding <=> $1) DESC`, `ORDER BY (embedding <#> $1) * -1
+//! DESC`.
 //!
-//! The planner matches an index with `ORDER BY embedding <=> $1` only. Where an order is by a sum, difference, product or
-//! negative of a distance and constants, rows in the order of the distance are in that order too: a hook asks the planner
-//! for the paths of the distance and offers them under the name of the order (optimizer/README, "PathKeys").
+//! The planner matches an index with `ORDER BY embedding <=> $1` only. Where an order is by a sum,
+//! difference, product or negative of a distance and constants, rows in the order of the distance are in that
+//! order too: a hook asks the planner for the paths of the distance and offers them under the name of the
+//! order (optimizer/README, "PathKeys").
 
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
@@ -16,7 +18,8 @@ use crate::pg::compat;
 /// `<` of float8 (pg_operator.dat).
 const LESS: u32 = 672;
 
-/// Numbers of a B-tree's ascending and descending order, up to PostgreSQL 17 as strategies, then as comparisons.
+/// Numbers of a B-tree's ascending and descending order, up to PostgreSQL 17 as strategies, then as
+/// comparisons.
 const ASCENDING: u32 = 1;
 const DESCENDING: u32 = 5;
 

@@ -1,8 +1,9 @@
 //! Pages of a query: `LIMIT n OFFSET m`.
 //!
-//! A sort returns exact pages, an index scan those of its approximation: pages of one query fit together only if all
-//! come by one plan. Costs grow with the offset, of an index scan more than of a sort, so that from some page on the planner
-//! would choose otherwise. Here the plan is chosen as for the first page, whatever the offset.
+//! A sort returns exact pages, an index scan those of its approximation: pages of one query fit together only
+//! if all come by one plan. Costs grow with the offset, of an index scan more than of a sort, so that from
+//! some page on the planner would choose otherwise. Here the plan is chosen as for the first page, whatever
+//! the offset.
 
 use std::cell::Cell;
 
@@ -15,11 +16,13 @@ use crate::pg::compat;
 /// Rows assumed to be taken when there is no LIMIT in sight (a cursor, a join above), or it is not known.
 const UNKNOWN_ROWS: f64 = 40.0;
 
-/// Rows of a large page, and what they take beside [`UNKNOWN_ROWS`] at most; what a single row takes at least.
+/// Rows of a large page, and what they take beside [`UNKNOWN_ROWS`] at most; what a single row takes at
+/// least.
 const MANY: f64 = 1000.0;
 const MORE: f64 = 8.0;
 const LESS: f64 = 0.25;
-/// More than the server adds to the cost of a plan for the time that planning takes (`cached_plan_cost`, plancache.c).
+/// More than the server adds to the cost of a plan for the time that planning takes (`cached_plan_cost`,
+/// plancache.c).
 const PLANNING: f64 = 1000.0;
 
 thread_local! {
@@ -145,7 +148,8 @@ unsafe extern "C-unwind" fn upper_paths(
     }
 }
 
-/// Of paths in the order of the query by our indexes and others, leaves those of the cheaper kind for the first page.
+/// Of paths in the order of the query by our indexes and others, leaves those of the cheaper kind for the
+/// first page.
 unsafe fn choose(root: *mut pg_sys::PlannerInfo, ordered: *mut pg_sys::RelOptInfo, page: Page) {
     // SAFETY: the planner's structures.
     unsafe {
@@ -180,8 +184,9 @@ unsafe fn choose(root: *mut pg_sys::PlannerInfo, ordered: *mut pg_sys::RelOptInf
     }
 }
 
-/// Has the server plan for each page: the plan depends on a page's size, which is a parameter. The first five pages are
-/// planned for their parameters in any case, then a plan for all may look cheaper, which must not be another.
+/// Has the server plan for each page: the plan depends on a page's size, which is a parameter. The first five
+/// pages are planned for their parameters in any case, then a plan for all may look cheaper, which must not
+/// be another.
 unsafe fn keep_to_the_pages(paths: &[*mut pg_sys::Path]) {
     // SAFETY: the caller passes the planner's paths.
     unsafe {
@@ -193,8 +198,8 @@ unsafe fn keep_to_the_pages(paths: &[*mut pg_sys::Path]) {
     }
 }
 
-/// What the first page costs by the cheapest of some paths: the disabled nodes, and the cost. What comes before the first row
-/// takes `start` times what is expected.
+/// What the first page costs by the cheapest of some paths: the disabled nodes, and the cost. What comes
+/// before the first row takes `start` times what is expected.
 unsafe fn price(
     root: *mut pg_sys::PlannerInfo,
     paths: &[*mut pg_sys::Path],
@@ -248,7 +253,8 @@ unsafe fn in_our_order(path: *mut pg_sys::Path) -> bool {
     }
 }
 
-/// The disabled nodes of a path, and what the first page costs by it: a sort that keeps as many rows as the page has.
+/// The disabled nodes of a path, and what the first page costs by it: a sort that keeps as many rows as the
+/// page has.
 unsafe fn first_page(root: *mut pg_sys::PlannerInfo, path: *mut pg_sys::Path, rows: f64) -> (i32, f64) {
     // SAFETY: the planner's structures.
     unsafe {

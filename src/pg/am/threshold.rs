@@ -1,16 +1,18 @@
-//! Distance thresholds: a filter `embedding <-> $1 < r` above a scan in the order of `embedding <-> $1` says where
-//! the scan may end, and so does `1 - (embedding <=> $1) > r`.
+//! Distance thresholds: a filter `embedding <-> $1 < r` above a scan in the order of `embedding <-> $1` says
+//! where the scan may end, and so does `1 - (embedding <=> $1) > r`.
 //!
-//! `r` is evaluated when the scan starts, where the executor would evaluate it for the first row. So that the index
-//! raises no error that a sequential scan does not, arithmetic is done here (`ivf::bound`), and an expression that may
-//! raise one is no threshold. A subquery is: the server evaluates those of index conditions at the start, too.
+//! `r` is evaluated when the scan starts, where the executor would evaluate it for the first row. So that the
+//! index raises no error that a sequential scan does not, arithmetic is done here (`ivf::bound`), and an
+//! expression that may raise one is no threshold. A subquery is: the server evaluates those of index
+//! conditions at the start, too.
 
 use pgrx::{FromDatum, PgList, pg_sys};
 
 use super::monotone::{self, is_fixed, step};
 use crate::ivf::bound::{Arithmetic, Bound, Fixed};
 
-/// `<` and `<=` of float8 and float4, the first operand float8 or not, and their commutators (pg_operator.dat).
+/// `<` and `<=` of float8 and float4, the first operand float8 or not, and their commutators
+/// (pg_operator.dat).
 const LESS: [u32; 6] = [672, 673, 1122, 1124, 1132, 1134];
 const GREATER: [u32; 6] = [674, 675, 1123, 1125, 1133, 1135];
 
@@ -23,8 +25,9 @@ pub type Threshold = Bound<*mut pg_sys::Node>;
 /// A threshold whose expressions are ready to be evaluated.
 pub type Ready = Bound<*mut pg_sys::ExprState>;
 
-/// The bound that a clause puts on `order`, the one expression that a scan is ordered by: the clause compares the
-/// distance, or what grows or falls with it, with what is the same for all rows. `None` for other clauses.
+/// The bound that a clause puts on `order`, the one expression that a scan is ordered by: the clause compares
+/// the distance, or what grows or falls with it, with what is the same for all rows. `None` for other
+/// clauses.
 ///
 /// # Safety
 /// Both are expressions of one scan, of the planner's or of the plan.
