@@ -51,8 +51,10 @@ pub fn install_hook() {
 pub enum Page {
     /// There is no LIMIT.
     Whole,
-    /// The planner does not know how many rows.
+    /// It takes groups, or the planner does not know how many rows.
     Unknown,
+    /// It is a parameter of a plan for any.
+    Parameter,
     /// So many rows.
     Rows(f64),
 }
@@ -70,8 +72,10 @@ impl Page {
             let constant = (*count).xpr.type_ == pg_sys::NodeTag::T_Const;
             if constant && (*count).constisnull {
                 Self::Whole
-            } else if !constant || is_grouped((*root).parse) {
+            } else if is_grouped((*root).parse) {
                 Self::Unknown
+            } else if !constant {
+                if is_parameter(count.cast()) { Self::Parameter } else { Self::Unknown }
             } else {
                 let count = i64::from_datum((*count).constvalue, false).unwrap_or(1);
                 Self::Rows(count.max(1) as f64)
@@ -82,8 +86,25 @@ impl Page {
     /// The rows that a scan is expected to be asked for.
     pub fn rows(self) -> f64 {
         match self {
-            Self::Whole | Self::Unknown => UNKNOWN_ROWS,
+            Self::Whole | Self::Unknown | Self::Parameter => UNKNOWN_ROWS,
             Self::Rows(rows) => rows,
+        }
+    }
+}
+
+/// Whether an expression is a parameter that the client sends, or a cast of it.
+unsafe fn is_parameter(node: *mut pg_sys::Node) -> bool {
+    // SAFETY: null or a node, whose tag tells its type.
+    unsafe {
+        match node.as_ref().map(|node| node.type_) {
+            Some(pg_sys::NodeTag::T_Param) => {
+                (*node.cast::<pg_sys::Param>()).paramkind == pg_sys::ParamKind::PARAM_EXTERN
+            }
+            Some(pg_sys::NodeTag::T_FuncExpr) => {
+                let arguments = PgList::<pg_sys::Node>::from_pg((*node.cast::<pg_sys::FuncExpr>()).args);
+                arguments.iter_ptr().any(|argument| is_parameter(argument))
+            }
+            _ => false,
         }
     }
 }
@@ -159,7 +180,7 @@ unsafe fn choose(root: *mut pg_sys::PlannerInfo, ordered: *mut pg_sys::RelOptInf
         for &path in &paths {
             if in_our_order(path) { by_index.push(path) } else { others.push(path) }
         }
-        if page == Page::Unknown && limit(root).is_some_and(|(_, offset)| !offset.is_null()) {
+        if page == Page::Parameter && limit(root).is_some_and(|(_, offset)| !offset.is_null()) {
             let index_is_cheaper =
                 |rows, start| price(root, &by_index, rows, start) < price(root, &others, rows, 1.0);
             let depends = match by_index.is_empty() {
