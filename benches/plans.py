@@ -31,6 +31,8 @@ class Question:
 
     name: str
     sql: str
+    # How many queries ask it: few where the parameter makes no difference.
+    queries: int = 9
 
 
 def plans(contender: Contender, data: datasets.Data) -> list[dict]:
@@ -65,7 +67,7 @@ def plans(contender: Contender, data: datasets.Data) -> list[dict]:
 def _cells(one: Contender, part: datasets.Data, questions: list[Question]) -> list[dict]:
     out = []
     for question in questions:
-        medians = _medians(one.schema, question.sql, part.queries[:9])
+        medians = _medians(one.schema, question.sql, part.queries[: question.queries])
         out.append({"rows": len(part.rows), "question": question.name, "ms": medians,
                     "ratio": medians["chosen"] / min(medians.values())})
     return out
@@ -79,7 +81,7 @@ def _filters(one: Contender, part: datasets.Data) -> list[Question]:
 
 
 def _thresholds(connection, one: Contender, part: datasets.Data) -> list[Question]:
-    """Those that as many rows are within, for the median query; also of each of ten rows."""
+    """Those that as many rows are within, for the median query; also of each of three rows."""
     distance = order(part)
     out = []
     for share in WITHIN:
@@ -91,21 +93,21 @@ def _thresholds(connection, one: Contender, part: datasets.Data) -> list[Questio
         out += [Question(f"{share:.2%} within{limit}", within + limit) for limit in ("", " LIMIT 10", " LIMIT 100")]
         if share <= 0.1:
             to_row = f"e {OPERATOR[part.metric]} a.v"
-            out.append(Question(f"{share:.2%} within of each of ten rows",
-                                f"SELECT n.id FROM (SELECT e AS v FROM {one.table} WHERE id < 10) a, LATERAL (SELECT id FROM {one.table} "
-                                f"WHERE {to_row} < {radius} ORDER BY {to_row}) n WHERE %b IS NOT NULL"))
+            out.append(Question(f"{share:.2%} within of each of three rows",
+                                f"SELECT n.id FROM (SELECT e AS v FROM {one.table} WHERE id < 3) a, LATERAL (SELECT id FROM {one.table} "
+                                f"WHERE {to_row} < {radius} ORDER BY {to_row}) n WHERE %b IS NOT NULL", 4))
     return out
 
 
 def _joins(one: Contender, part: datasets.Data) -> list[Question]:
-    """The nearest rows of a join that keeps all, or a tenth; the nearest of each of ten rows."""
+    """The nearest rows of a join that keeps all, or a tenth; the nearest of each of three rows."""
     joined = f"SELECT t.id FROM {one.table} t JOIN {one.schema}.plan_kinds k ON k.bucket = t.bucket"
     out = [Question(f"join, {name}, LIMIT {limit}", f"{joined} {where} ORDER BY t.{order(part)} LIMIT {limit}")
            for name, where in (("all rows", ""), ("a tenth of the rows", "WHERE k.kind = 3")) for limit in (10, 100)]
     to_row = f"e {OPERATOR[part.metric]} a.v"
-    return out + [Question(f"LIMIT {limit} of each of ten rows",
-                           f"SELECT n.id FROM (SELECT e AS v FROM {one.table} WHERE id < 10) a, LATERAL (SELECT id FROM {one.table} "
-                           f"ORDER BY {to_row} LIMIT {limit}) n WHERE %b IS NOT NULL") for limit in (1, 10)]
+    return out + [Question(f"LIMIT {limit} of each of three rows",
+                           f"SELECT n.id FROM (SELECT e AS v FROM {one.table} WHERE id < 3) a, LATERAL (SELECT id FROM {one.table} "
+                           f"ORDER BY {to_row} LIMIT {limit}) n WHERE %b IS NOT NULL", 4) for limit in (1, 10)]
 
 
 def _pages(one: Contender, part: datasets.Data) -> list[Question]:
