@@ -12,4 +12,5 @@ mod model;
 mod order;
 mod refresh;
 mod shapes;
+mod within;
 mod world;

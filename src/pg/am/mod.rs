@@ -3,13 +3,16 @@
 mod build;
 mod columns;
 mod cost;
+mod exact;
 mod functions;
 mod heap;
 mod insert;
 mod limit;
 mod monotone;
+mod narrow;
 mod opclass;
 mod order;
+mod pages;
 mod recalibrate;
 mod recall;
 mod rows;
@@ -32,6 +35,7 @@ use crate::ivf::directory::Directory;
 pub fn init() {
     limit::install_hook();
     order::install_hook();
+    pages::install_hook();
 }
 
 /// The one strategy of the classes for vectors: ordering by distance.
