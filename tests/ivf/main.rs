@@ -8,8 +8,10 @@ mod format;
 mod hamming;
 #[path = "../../src/quant/hostile.rs"]
 mod hostile;
+mod memory;
 mod model;
 mod order;
+mod pages;
 mod refresh;
 mod shapes;
 mod within;

@@ -90,7 +90,7 @@ impl Search {
         let stage = match &self.stage {
             None => stages::Stage::first(page, self.effort()),
             Some(stage) if stage.goal <= self.returned => {
-                stage.next(self.room.candidates as u64 / 2, self.seen, self.effort())
+                stage.next(self.room.rows as u64 / 2, self.seen, self.effort())
             }
             Some(_) => return,
         };
