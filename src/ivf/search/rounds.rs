@@ -126,13 +126,20 @@ impl Search {
     /// Runs the next round. False if the scan is at its end.
     pub(super) fn advance<S: Store>(&mut self, store: &S) -> Result<bool> {
         if self.output.is_spent() {
-            // Rows were let go: the same lists again, for what comes after the last row given out.
+            // Rows were let go: all lists again, for what comes after the last row given out.
             self.output.restart();
             self.floors.clear();
             self.round.exhausted = false;
             self.give_room();
+            if self.stage.is_some_and(|stage| stage.is_new) {
+                self.plan_round();
+            }
         } else if !self.is_exhausted() {
-            self.plan_round()?;
+            if self.round.number > 0 {
+                self.floors.raise(self.round.probes, self.round.mark);
+                self.output.unsettle()?;
+            }
+            self.plan_round();
         } else if self.round.exhausted {
             return Ok(false);
         } else {
@@ -148,11 +155,7 @@ impl Search {
     }
 
     /// The next round's window, lists and width.
-    fn plan_round(&mut self) -> Result<()> {
-        if self.round.number > 0 {
-            self.floors.raise(self.round.probes, self.round.mark);
-            self.output.unsettle()?;
-        }
+    fn plan_round(&mut self) {
         match &mut self.stage {
             Some(stage) if stage.is_new => {
                 stage.is_new = false;
@@ -177,7 +180,6 @@ impl Search {
             self.floors.clear();
             self.output.restart();
         }
-        Ok(())
     }
 
     /// A wider window, and more lists, for rows that the round at hand did not find.
