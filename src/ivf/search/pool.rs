@@ -269,6 +269,12 @@ impl Sink for Pool {
         self.farthest().min(self.most)
     }
 
+    /// Where the second bound alone is lower, a round with a lower threshold did not get to it. But a row must have one
+    /// place in the order of all rounds.
+    fn lower(&self, first: f32, second: f32) -> f32 {
+        second.max(first)
+    }
+
     fn push(&mut self, _list: u32, candidate: Candidate) {
         if !self.is_wanted(&candidate) {
             return;

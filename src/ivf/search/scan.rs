@@ -27,6 +27,10 @@ pub struct Candidate {
 pub trait Sink {
     /// Rows whose lower bound is not below this are not wanted.
     fn threshold(&self) -> f32;
+    /// The lower bound of a candidate, of the first bound, by which it was let through, and the second.
+    fn lower(&self, _first: f32, second: f32) -> f32 {
+        second
+    }
     /// A row of `list` that may be wanted.
     fn push(&mut self, list: u32, candidate: Candidate);
 }
@@ -244,9 +248,7 @@ impl Scanner {
             if !lower.is_finite() || !upper.is_finite() {
                 (lower, upper) = (f32::NEG_INFINITY, f32::INFINITY);
             }
-            // The row was let through by the first bound: where the second alone is lower, a round with a lower
-            // threshold did not get here, but a row must have one place in the order of all rounds.
-            lower = lower.max(s.bound);
+            lower = sink.lower(s.bound, lower);
             if lower < sink.threshold() {
                 sink.push(list, Candidate { lower, upper, tid });
             }
