@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::page::Tid;
 use crate::value::{TotalF32, TotalF64};
 
-/// How far a scan has come: rows whose lower bound and address, in this order, are up to here are dealt with. Rows of one
-/// bound may be more than fit into memory, and no two rows have one address.
+/// How far a scan has come: rows whose lower bound and address, in this order, are up to here are dealt with.
+/// Rows of one bound may be more than fit into memory, and no two rows have one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
     /// The lower bound.
@@ -40,8 +40,14 @@ impl Mark {
 }
 
 impl Candidate {
+    /// Where the row comes.
     fn mark(&self) -> Mark {
         Mark { lower: TotalF32(self.lower), tid: self.tid }
+    }
+
+    /// Where it is dealt with: a round whose threshold is below one of the bounds does not get to the row.
+    fn place(&self) -> Mark {
+        Mark { lower: TotalF32(self.place), tid: self.tid }
     }
 }
 
@@ -186,7 +192,7 @@ impl Pool {
         let mark = cut.unwrap_or(reach);
         let mut gathered = std::mem::take(&mut self.gathered);
         self.kept = self.kept.max(gathered.len());
-        gathered.retain(|c| c.0.mark() <= mark);
+        gathered.retain(|c| c.0.place() <= mark);
         self.queue = BinaryHeap::from(gathered);
         (mark, cut.is_some())
     }
@@ -213,8 +219,8 @@ impl Pool {
 
     fn is_wanted(&self, candidate: &Candidate) -> bool {
         f64::from(candidate.upper) >= self.late
-            && self.floor.is_none_or(|floor| candidate.mark() > floor)
-            && self.cut.is_none_or(|cut| candidate.mark() < cut)
+            && self.floor.is_none_or(|floor| candidate.place() > floor)
+            && self.cut.is_none_or(|cut| candidate.place() < cut)
     }
 
     fn count(&mut self, upper: f32) {
@@ -249,11 +255,11 @@ impl Pool {
         } else {
             self.kept = self.kept.max(self.gathered.len());
             let reach = self.farthest().min(self.ceiling);
-            self.gathered.retain(|c| c.0.lower <= reach);
+            self.gathered.retain(|c| c.0.place <= reach);
             if self.gathered.len() > self.room - self.room / 4 {
                 let last = self.room / 2 - 1;
-                let (_, kept, _) = self.gathered.select_nth_unstable_by_key(last, |c| c.0.mark());
-                let cut = kept.0.mark();
+                let (_, kept, _) = self.gathered.select_nth_unstable_by_key(last, |c| c.0.place());
+                let cut = kept.0.place();
                 self.gathered.truncate(last + 1);
                 self.cut = Some(cut);
                 // Rows of the same bound may come before the cut.
@@ -267,12 +273,6 @@ impl Pool {
 impl Sink for Pool {
     fn threshold(&self) -> f32 {
         self.farthest().min(self.most)
-    }
-
-    /// Where the second bound alone is lower, a round with a lower threshold did not get to it. But a row must have one
-    /// place in the order of all rounds.
-    fn lower(&self, first: f32, second: f32) -> f32 {
-        second.max(first)
     }
 
     fn push(&mut self, _list: u32, candidate: Candidate) {

@@ -19,6 +19,8 @@ pub struct Candidate {
     pub lower: f32,
     /// The row is hardly farther than this.
     pub upper: f32,
+    /// The least threshold by which the row is no candidate: of its lower bounds, the greatest.
+    pub place: f32,
     /// Its heap address.
     pub tid: Tid,
 }
@@ -27,10 +29,6 @@ pub struct Candidate {
 pub trait Sink {
     /// Rows whose lower bound is not below this are not wanted.
     fn threshold(&self) -> f32;
-    /// The lower bound of a candidate, of the first bound, by which it was let through, and the second.
-    fn lower(&self, _first: f32, second: f32) -> f32 {
-        second
-    }
     /// A row of `list` that may be wanted.
     fn push(&mut self, list: u32, candidate: Candidate);
 }
@@ -214,7 +212,8 @@ impl Scanner {
         let Some(layout) = directory.extended else {
             for s in self.survivors.drain(..) {
                 // One bit has no better estimate: the bound's mirror image is the upper bound.
-                let candidate = Candidate { lower: s.bound, upper: f32::INFINITY, tid: s.reference };
+                let candidate =
+                    Candidate { lower: s.bound, upper: f32::INFINITY, place: s.bound, tid: s.reference };
                 sink.push(list, candidate);
             }
             return Ok(());
@@ -248,9 +247,8 @@ impl Scanner {
             if !lower.is_finite() || !upper.is_finite() {
                 (lower, upper) = (f32::NEG_INFINITY, f32::INFINITY);
             }
-            lower = sink.lower(s.bound, lower);
             if lower < sink.threshold() {
-                sink.push(list, Candidate { lower, upper, tid });
+                sink.push(list, Candidate { lower, upper, place: lower.max(s.bound), tid });
             }
         }
         Ok(())

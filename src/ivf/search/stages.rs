@@ -19,7 +19,7 @@ const MOST_SHARES: f64 = 60.0;
 const FILTERED: f64 = 0.9;
 /// The loss allowed to stages after the first, as a share of that which the target allows. Rows that a later stage finds
 /// too late are lost beside those that it does not find.
-const LATER_LOSS: f64 = 0.5;
+const LATER_LOSS: f64 = 0.7;
 
 /// Rows that are held back until so many are certain.
 #[derive(Clone, Copy, Debug)]
