@@ -17,6 +17,7 @@ mod nestings;
 mod pgvector;
 mod readme;
 mod recall;
+mod scan_memory;
 mod standby;
 mod toast;
 mod upgrade;
