@@ -14,14 +14,9 @@ const LITTLE: Settings = Settings { memory: 0, ..EXACT };
 const KEPT: u64 = 2400;
 
 type Found = Vec<(Tid, f64)>;
+type Opaque = Option<fn(u64) -> bool>;
 
-fn run(
-    world: &World,
-    query: &[f32],
-    settings: Settings,
-    opaque: Option<fn(u64) -> bool>,
-    filter: &Filter,
-) -> (Found, Stats) {
+fn run(world: &World, query: &[f32], settings: Settings, opaque: Opaque, filter: &Filter) -> (Found, Stats) {
     let mut search = Search::new(world.directory(), settings);
     search.start_filtered(settings, Some(query), filter.clone());
     let mut heap = world.heap(query);
@@ -31,13 +26,7 @@ fn run(
 }
 
 /// All rows come, each once: in order if that is strict.
-fn all_come(
-    world: &World,
-    query: &[f32],
-    settings: Settings,
-    opaque: Option<fn(u64) -> bool>,
-    what: &str,
-) -> Stats {
+fn all_come(world: &World, query: &[f32], settings: Settings, opaque: Opaque, what: &str) -> Stats {
     let (mut found, stats) = run(world, query, settings, opaque, &Filter::default());
     if settings.order == Order::Relaxed {
         found.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
@@ -49,7 +38,7 @@ fn all_come(
 fn worlds(metric: Metric, bits: u8, lists: u32) -> (World, Vec<Vec<f32>>) {
     let mut mixture = Mixture::new(12, 30, 0.6, 31);
     let rows = table(&mut mixture, 12_000);
-    let options = Options { bits: bits.into(), lists, ..options(12, metric) };
+    let options = Options { bits, lists, ..options(12, metric) };
     let queries = (0..2).map(|_| mixture.draw()).collect();
     (World::build(rows, &options), queries)
 }
@@ -240,8 +229,7 @@ fn random_worlds_equal_a_sequential_scan() {
             passing: [1.0, 0.1, 0.001][random.below(3)],
             ..EXACT
         };
-        let filters: [Option<fn(u64) -> bool>; 4] =
-            [None, None, Some(|n| n % 5 == 0), Some(|n| n % 500 == 0)];
+        let filters: [Opaque; 4] = [None, None, Some(|n| n % 5 == 0), Some(|n| n % 500 == 0)];
         let what = format!("world {round}: {metric:?} {dims} {clusters} {spread} {bits} {settings:?}");
         all_come(&world, &query, settings, filters[random.below(4)], &what);
     }

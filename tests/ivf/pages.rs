@@ -11,15 +11,11 @@ use vector_search::value::Metric;
 use crate::world::*;
 
 type Found = Vec<(Tid, f64)>;
+/// Conditions on filter columns, and a filter that the index does not know.
+type Filters<'a> = (&'a Filter, Option<fn(u64) -> bool>);
 
 /// The page behind `offset` rows, by a scan of its own.
-fn page(
-    world: &World,
-    query: &[f32],
-    settings: Settings,
-    filters: (&Filter, Option<fn(u64) -> bool>),
-    offset: usize,
-) -> Found {
+fn page(world: &World, query: &[f32], settings: Settings, filters: Filters<'_>, offset: usize) -> Found {
     let mut search = Search::new(world.directory(), settings);
     search.start_filtered(settings, Some(query), filters.0.clone());
     let mut heap = world.heap(query);
@@ -29,13 +25,7 @@ fn page(
 }
 
 /// What one scan gives, no row twice; pages read by themselves are slices of it: each of the first, fewer later.
-fn sequence(
-    world: &World,
-    query: &[f32],
-    settings: Settings,
-    filters: (&Filter, Option<fn(u64) -> bool>),
-    rows: usize,
-) -> Found {
+fn sequence(world: &World, query: &[f32], settings: Settings, filters: Filters<'_>, rows: usize) -> Found {
     let size = settings.limit.unwrap() as usize;
     let mut search = Search::new(world.directory(), settings);
     search.start_filtered(settings, Some(query), filters.0.clone());

@@ -7,8 +7,8 @@ use crate::ivf::directory::Directory;
 use crate::page::summary::{self, SUMMARY_SIZE};
 use crate::page::{PageKind, Store, Summary};
 
-/// Of each list, whether its summaries exclude that one of its rows passes; nothing where there is no filter, or no summary.
-/// Read once for a scan: what other transactions insert later its snapshot does not see.
+/// Of each list, whether its summaries exclude that one of its rows passes; nothing where there is no filter,
+/// or no summary. Read once for a scan: what other transactions insert later its snapshot does not see.
 pub(super) fn lists<S: Store>(store: &S, directory: &Directory, filter: &Filter) -> Result<Vec<bool>> {
     let (lists, columns) = (directory.lists(), directory.meta.columns.widths().len());
     let mut barren = Vec::new();

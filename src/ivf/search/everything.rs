@@ -1,4 +1,5 @@
-//! Every row that passes the filter columns, for queries that codes cannot order: NULL and zero queries, and values beyond f32's squares.
+//! Every row that passes the filter columns, for queries that codes cannot order: NULL and zero queries, and
+//! values beyond f32's squares.
 
 use super::filter::Filter;
 use super::output::{Output, Ready};
@@ -25,8 +26,8 @@ impl Everything {
         Self { measured: None, position: Some((0, NO_BLOCK)), steps: 0, page: Vec::new() }
     }
 
-    /// Rows in exact order: all are measured, and the nearest that the output has room for come; then anew for the rows
-    /// behind them.
+    /// Rows in exact order: all are measured, and the nearest that the output has room for come; then anew
+    /// for the rows behind them.
     pub fn ordered() -> Self {
         Self { measured: Some(false), ..Self::unordered() }
     }

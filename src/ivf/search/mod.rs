@@ -1,10 +1,11 @@
 //! Searching: rows come out one by one in the exact order of the operator's value.
 //!
-//! A scan works in *rounds* (`rounds.rs`). A round reads the best lists, keeps the rows that may be among the nearest
-//! `window` ones by their bounds (`pool.rs`), and fetches exact values from the heap, best bound first. Rows whose exact
-//! value is within the round's reach (the window's threshold) are certain and leave in order (`output.rs`). When the
-//! consumer wants more, the next round goes on where this one ended, with a wider window and more lists. For how many
-//! rows, the *stages* say (`stages.rs`). What is kept is bounded by [`Settings::memory`] or by what the limit needs.
+//! A scan works in *rounds* (`rounds.rs`). A round reads the best lists, keeps the rows that may be among the
+//! nearest `window` ones by their bounds (`pool.rs`), and fetches exact values from the heap, best bound
+//! first. Rows whose exact value is within the round's reach (the window's threshold) are certain and leave
+//! in order (`output.rs`). When the consumer wants more, the next round goes on where this one ended, with a
+//! wider window and more lists. For how many rows, the *stages* say (`stages.rs`). What is kept is bounded by
+//! [`Settings::memory`] or by what the limit needs.
 
 mod barren;
 mod effort;
@@ -60,8 +61,8 @@ pub struct Settings {
     pub recall_target: f32,
     /// What to do after the first effort.
     pub order: Order,
-    /// Rows that the consumer takes at a time, if it is known: what the scan gives depends on this, but not on how many
-    /// of them it skips before.
+    /// Rows that the consumer takes at a time, if it is known: what the scan gives depends on this, but not
+    /// on how many of them it skips before.
     pub limit: Option<u64>,
     /// Values above this are not wanted.
     pub ceiling: f64,
@@ -97,8 +98,8 @@ fn out_of_memory(bytes: usize) -> Error {
 
 /// The heap as the scan sees it.
 pub trait Rows {
-    /// These rows will be asked for next, in this order and most likely all of them; with the values where the index has
-    /// them.
+    /// These rows will be asked for next, in this order and most likely all of them; with the values where
+    /// the index has them.
     ///
     /// # Errors
     /// As for [`Rows::distance`].
@@ -106,8 +107,8 @@ pub trait Rows {
         Ok(())
     }
 
-    /// The operator's value for a row, or `None` if the scan may not return it. `known` is the value where the index
-    /// has it.
+    /// The operator's value for a row, or `None` if the scan may not return it. `known` is the value where
+    /// the index has it.
     ///
     /// # Errors
     /// Whatever the evaluation raises.
@@ -119,8 +120,8 @@ fn is_address(tid: Tid) -> bool {
     tid.offset != 0 && tid.block != NO_BLOCK
 }
 
-/// The value of a row, if its address can be one: the server must not be asked for others, for to it the block that
-/// none is means a new one.
+/// The value of a row, if its address can be one: the server must not be asked for others, for to it the
+/// block that none is means a new one.
 fn value_of(rows: &mut dyn Rows, tid: Tid, known: Option<f64>) -> Result<Option<f64>> {
     if !is_address(tid) {
         let what = format!("({},{}) is no address of a row", tid.block, tid.offset);
@@ -322,8 +323,8 @@ impl Search {
         self.pool.next_mark().map_or(self.round.mark, |next| next.min(self.round.mark))
     }
 
-    /// Whether rows that are certain leave. If the limit is known they are held back until there are as many as it
-    /// wants: no later round can then find a row that should have come before them.
+    /// Whether rows that are certain leave. If the limit is known they are held back until there are as many
+    /// as it wants: no later round can then find a row that should have come before them.
     fn may_leave(&self) -> bool {
         self.output.is_forced()
             || self.round.exhausted

@@ -44,10 +44,11 @@ impl Eq for Ready {}
 
 /// Rows on their way out.
 ///
-/// Unless the order is relaxed, rows leave in the order of value and address, so that a row that is not after the last
-/// one given out has been given out or comes too late: no row is remembered. When there is no room, the farthest rows are let
-/// go, and those that are left are all that may leave before the lists are read anew. In relaxed order a
-/// row comes but once, so that none is let go: the nearest leave before they are certain.
+/// Unless the order is relaxed, rows leave in the order of value and address, so that a row that is not after
+/// the last one given out has been given out or comes too late: no row is remembered. When there is no room,
+/// the farthest rows are let go, and those that are left are all that may leave before the lists are read
+/// anew. In relaxed order a row comes but once, so that none is let go: the nearest leave before they are
+/// certain.
 #[derive(Default)]
 pub struct Output {
     relaxed: bool,

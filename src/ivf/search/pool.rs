@@ -30,8 +30,8 @@ impl Mark {
         self >= Self::whole(f32::INFINITY)
     }
 
-    /// Whether all rows that come before a row of this key are dealt with. Where the keys are the bounds (`exact`), rows
-    /// of one key come in the order of their addresses.
+    /// Whether all rows that come before a row of this key are dealt with. Where the keys are the bounds
+    /// (`exact`), rows of one key come in the order of their addresses.
     pub fn is_past(self, key: f64, tid: Tid, exact: bool) -> bool {
         let lower = f64::from(self.lower.0);
         key < lower
@@ -88,7 +88,8 @@ pub struct Want {
     pub room: usize,
 }
 
-/// Gathers the rows of a round that may be among its `window` nearest, or as many of these as there is room for.
+/// Gathers the rows of a round that may be among its `window` nearest, or as many of these as there is room
+/// for.
 #[derive(Default)]
 pub struct Pool {
     window: usize,
@@ -176,9 +177,9 @@ impl Pool {
         self.missing.map_or(Ok(()), |bytes| Err(out_of_memory(bytes)))
     }
 
-    /// Ends the gathering. Every row of the lists read up to the mark returned is a candidate (as far as bounds hold) or
-    /// had been dealt with; it is the end when the lists have no other rows. Also whether it is short of what the window
-    /// wants.
+    /// Ends the gathering. Every row of the lists read up to the mark returned is a candidate (as far as
+    /// bounds hold) or had been dealt with; it is the end when the lists have no other rows. Also whether it
+    /// is short of what the window wants.
     pub fn finish(&mut self) -> (Mark, bool) {
         // Beyond the ceiling nothing is wanted: then the lists have no other rows.
         let farthest = self.farthest();

@@ -47,9 +47,9 @@ impl Round {
     }
 }
 
-/// Up to where the rows of lists are dealt with: of the first lists, in routing order, up to the first mark, of those that
-/// follow up to the second, and so on. A row's bounds are the same in all rounds of one width, so that no later round
-/// looks at it again.
+/// Up to where the rows of lists are dealt with: of the first lists, in routing order, up to the first mark,
+/// of those that follow up to the second, and so on. A row's bounds are the same in all rounds of one width,
+/// so that no later round looks at it again.
 #[derive(Default)]
 pub(super) struct Floors(Vec<(u32, Mark)>);
 

@@ -1,8 +1,9 @@
 //! The rows that a scan goes for, one stage after the other, so that the pages of a query fit together.
 //!
-//! `LIMIT n OFFSET m` reads m rows and shows the next n. Pages of one query show no row twice and hide none only if all
-//! scans give one sequence, whatever the offset. So what is read depends on n alone: the first stage is for n rows, as
-//! without an offset, and each further stage for twice as many rows as the one before.
+//! `LIMIT n OFFSET m` reads m rows and shows the next n. Pages of one query show no row twice and hide none
+//! only if all scans give one sequence, whatever the offset. So what is read depends on n alone: the first
+//! stage is for n rows, as without an offset, and each further stage for twice as many rows as the one
+//! before.
 
 use super::{Order, Settings, effort};
 use crate::ivf::directory::Directory;
@@ -13,12 +14,13 @@ const FIRST_WINDOW: u64 = 40;
 const SPARE: f64 = 1.5;
 /// No window is smaller: the calibration is for ten rows.
 const LEAST_WINDOW: u64 = 10;
-/// An expectation may be far off: no window is more than so many times the rows wanted, before the spare ones.
+/// An expectation may be far off: no window is more than so many times the rows wanted, before the spare
+/// ones.
 const MOST_SHARES: f64 = 60.0;
 /// A smaller share of the rows fetched is taken for the work of a filter, not of rows that were deleted.
 const FILTERED: f64 = 0.9;
-/// The loss allowed to stages after the first, as a share of that which the target allows. Rows that a later stage finds
-/// too late are lost beside those that it does not find.
+/// The loss allowed to stages after the first, as a share of that which the target allows. Rows that a later
+/// stage finds too late are lost beside those that it does not find.
 const LATER_LOSS: f64 = 0.7;
 
 /// Rows that are held back until so many are certain.
@@ -87,8 +89,8 @@ impl Stage {
         Self { page, goal: page, window, probes: effort.first(window as f64, 1.0), is_new: true }
     }
 
-    /// The stage after this one, which holds back `most` rows at most unless a page has more. Of the rows `fetched` so
-    /// far these have `passed`.
+    /// The stage after this one, which holds back `most` rows at most unless a page has more. Of the rows
+    /// `fetched` so far these have `passed`.
     pub fn next(&self, most: u64, (fetched, passed): (u64, u64), effort: Effort<'_>) -> Self {
         let goal = self.goal.saturating_add(self.goal.min(most.max(self.page)));
         let share = passed.max(1) as f64 / fetched.max(1) as f64;
