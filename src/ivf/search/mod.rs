@@ -28,7 +28,7 @@ use self::filter::Filter;
 use self::output::{Output, Ready};
 pub use self::pool::Nearest;
 use self::pool::{CANDIDATE, Mark, Pool};
-use self::rounds::{Floors, Round};
+use self::rounds::{Filtered, Floors, Round};
 pub use self::route::Router;
 pub use self::scan::{Candidate, Scanner, Sink, Stats};
 use self::stages::Stage;
@@ -171,6 +171,8 @@ pub struct Search {
     output: Output,
     round: Round,
     floors: Floors,
+    /// What filter columns let pass in the lists of the round at hand.
+    filtered: Option<Filtered>,
     /// The rows that are held back until they are certain; none where nobody knows how many are wanted.
     stage: Option<Stage>,
     returned: u64,
@@ -201,6 +203,7 @@ impl Search {
             output: Output::default(),
             round: Round::none(),
             floors: Floors::default(),
+            filtered: None,
             stage: None,
             returned: 0,
             seen: (0, 0),
@@ -286,6 +289,9 @@ impl Search {
     fn next_by_codes<S: Store>(&mut self, store: &S, rows: &mut dyn Rows) -> Result<Option<(Tid, f64)>> {
         loop {
             self.begin_stage();
+            if self.is_served() {
+                self.extend(store)?;
+            }
             self.output.settle(self.dealt_with())?;
             if self.may_leave()
                 && let Some(row) = self.output.take()

@@ -146,6 +146,35 @@ impl Pool {
         self.missing = None;
     }
 
+    /// Goes on with further lists, whose rows up to `mark` join the candidates.
+    pub fn extend(&mut self, mark: Mark, late: f64, room: usize) {
+        self.gathered.clear();
+        self.room = room.saturating_sub(self.queue.len() + self.line.len()).max(4);
+        self.late = late;
+        // No row is part of a window.
+        self.beyond = f32::INFINITY;
+        self.uppers.clear();
+        self.floor = None;
+        self.cut = Some(mark);
+        self.most = self.ceiling.min(mark.lower.0.next_up());
+        self.free_up_to = self.gathered.capacity().min(self.room);
+    }
+
+    /// Ends that. The rows of the further lists are candidates up to the mark returned.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn finish_extension(&mut self, mark: Mark) -> Result<Mark> {
+        let mark = self.cut.unwrap_or(mark);
+        let more = self.gathered.len();
+        let bytes = (self.queue.len() + more).saturating_mul(size_of::<ByLower>());
+        self.queue.try_reserve_exact(more).map_err(|_| out_of_memory(bytes))?;
+        self.queue.extend(self.gathered.drain(..).filter(|c| c.0.place() <= mark));
+        self.gathered = Vec::new();
+        self.kept = self.kept.max(self.queue.len() + self.line.len() + more);
+        Ok(mark)
+    }
+
     /// Begins a list, whose rows up to `floor` are dealt with.
     pub fn start_list(&mut self, floor: Option<Mark>) {
         self.floor = floor;
@@ -159,9 +188,9 @@ impl Pool {
         self.uppers.peek().map_or(f32::INFINITY, |u| u.0)
     }
 
-    /// Whether there are as many rows as the window wants.
-    pub fn is_full(&self) -> bool {
-        self.uppers.len() >= self.window
+    /// Whether there are so many rows, or as many as the window wants.
+    pub fn has(&self, rows: u64) -> bool {
+        self.uppers.len() >= self.window || self.uppers.len() as u64 >= rows
     }
 
     /// Candidates kept at once, at most.

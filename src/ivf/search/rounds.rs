@@ -17,7 +17,12 @@ const WIDER: u64 = 16;
 #[derive(Clone, Copy)]
 pub(super) struct Round {
     pub number: u32,
+    /// Rows that the lists are for.
     pub window: u64,
+    /// Candidates are kept for so many windows.
+    pub ahead: u64,
+    /// The goal up to which stages find all rows of these lists among the candidates.
+    pub serves: u64,
     /// Lists that were read.
     pub probes: u32,
     pub width: Width,
@@ -36,6 +41,8 @@ impl Round {
         Self {
             number: 0,
             window: 0,
+            ahead: 1,
+            serves: 0,
             probes: 0,
             width: Width::of(0.0),
             mark: Mark::whole(f32::NEG_INFINITY),
@@ -74,7 +81,7 @@ impl Floors {
 }
 
 /// What of a filtered round is known so far.
-struct Filtered {
+pub(super) struct Filtered {
     passing: Passing,
     before: Stats,
 }
@@ -160,6 +167,9 @@ impl Search {
             Some(stage) if stage.is_new => {
                 stage.is_new = false;
                 self.round.window = stage.window;
+                let ahead = stage.ahead.min((self.room.candidates as u64 / 2 / stage.window).max(1));
+                self.round.serves = stage.goal.saturating_mul(ahead);
+                self.round.ahead = ahead;
                 self.round.probes = self.round.probes.max(stage.probes);
             }
             None if self.round.number == 0 => {
@@ -206,12 +216,14 @@ impl Search {
             automatic.max(further).min(lists)
         };
         self.round.window = window;
+        self.round.ahead = 1;
+        self.round.serves = 0;
         self.round.probes = probes;
     }
 
     fn want(&self) -> Want {
         Want {
-            window: self.round.window,
+            window: self.round.window.saturating_mul(self.round.ahead),
             ceiling: self.ceiling,
             late: self.output.late(),
             beyond: self.floors.highest(),
@@ -225,37 +237,73 @@ impl Search {
         }
         self.pool.start(self.want());
         self.router.start(&self.directory, &self.rotated);
+        let is_filtered = !self.scanner.filter.is_empty() && self.settings.probes == 0;
+        self.filtered =
+            is_filtered.then(|| Filtered { passing: Passing::default(), before: self.scanner.stats });
+        self.read_from(store, 0)?;
+        (self.round.mark, self.round.cut) = self.pool.finish();
+        Ok(())
+    }
+
+    /// Whether the stage at hand needs no rows of the lists read but those that are candidates or found.
+    pub(super) fn is_served(&self) -> bool {
+        let round = &self.round;
+        let served = |goal| goal <= round.serves || (round.mark.is_end() && !round.cut);
+        round.number > 0 && self.stage.is_some_and(|stage| stage.is_new && served(stage.goal))
+    }
+
+    /// Reads the further lists of the stage at hand.
+    pub(super) fn extend<S: Store>(&mut self, store: &S) -> Result<()> {
+        let Some(stage) = &mut self.stage else { return Ok(()) };
+        stage.is_new = false;
+        self.round.window = stage.window;
+        let (from, mark) = (self.round.probes, self.round.mark);
+        let probes = stage.probes.max(from);
+        if probes == from && self.filtered.is_none() {
+            return Ok(());
+        }
+        self.output.unsettle()?;
+        let room = self.want().room;
+        self.pool.extend(mark, self.output.late(), room);
+        self.round.probes = probes;
+        self.read_from(store, from)?;
+        let reached = self.pool.finish_extension(mark)?;
+        if reached < mark {
+            self.floors.raise(from, mark);
+            self.round.cut = true;
+            self.round.mark = reached;
+        }
+        Ok(())
+    }
+
+    /// Reads lists from a position of the routing order on.
+    fn read_from<S: Store>(&mut self, store: &S, from: u32) -> Result<()> {
         self.planned.clear();
-        for _ in 0..self.round.probes {
+        for _ in from..self.round.probes {
             let Some(list) = self.router.next_list() else { break };
             self.announce(store, list);
             self.planned.push(list);
         }
-        let is_filtered = !self.scanner.filter.is_empty() && self.settings.probes == 0;
-        let mut filtered =
-            is_filtered.then(|| Filtered { passing: Passing::default(), before: self.scanner.stats });
-        let mut read = 0;
+        let mut read = from;
         // Lists that hold fewer rows than the window say nothing about the rows beyond: then more are read,
         // or far rows would leave before nearer ones of the next list.
-        while read < self.round.probes || (self.settings.order != Order::Off && !self.pool.is_full()) {
-            let Some(list) = self.list_at(store, read) else { break };
+        let fills = from == 0 && self.settings.order != Order::Off;
+        let mut enough = from > 0 && self.is_enough();
+        while read < self.round.probes || !enough || (fills && !self.pool.has(self.round.window)) {
+            let at = (read - from) as usize;
+            let Some(list) = self.list_at(store, at) else { break };
             self.pool.start_list(self.floors.of(read));
             if self.is_barren(list) {
                 self.scanner.stats.skipped += 1;
             } else {
-                self.read_list(store, list, read)?;
+                self.read_list(store, list, at)?;
             }
             read += 1;
-            if let Some(filtered) = &mut filtered {
-                self.count(filtered, list);
-                if read >= self.round.probes && !self.is_enough(&filtered.passing) {
-                    self.round.probes = read + 1;
-                }
-            }
+            self.count(list);
+            enough = read < self.round.probes || self.is_enough();
         }
         store.settle();
         self.round.probes = read;
-        (self.round.mark, self.round.cut) = self.pool.finish();
         Ok(())
     }
 
@@ -270,9 +318,9 @@ impl Search {
         }
     }
 
-    /// The list at a position of the routing order.
-    fn list_at<S: Store>(&mut self, store: &S, position: u32) -> Option<u32> {
-        if let Some(list) = self.planned.get(position as usize) {
+    /// The list at a position among those planned, or the next one.
+    fn list_at<S: Store>(&mut self, store: &S, position: usize) -> Option<u32> {
+        if let Some(list) = self.planned.get(position) {
             return Some(*list);
         }
         let list = self.router.next_list()?;
@@ -280,9 +328,9 @@ impl Search {
         Some(list)
     }
 
-    fn read_list<S: Store>(&mut self, store: &S, list: u32, position: u32) -> Result<()> {
+    fn read_list<S: Store>(&mut self, store: &S, list: u32, position: usize) -> Result<()> {
         let directory = Rc::clone(&self.directory);
-        let planned = self.planned.get(position as usize + 1..).unwrap_or_default();
+        let planned = self.planned.get(position + 1..).unwrap_or_default();
         let after = planned.iter().copied().chain(self.router.peek()).find(|&list| !self.is_barren(list));
         self.scanner.after = after.map(|next| directory.head(next).0);
         let terms = || self.router.terms(&directory, list, &self.rotated);
@@ -291,8 +339,11 @@ impl Search {
         self.pool.check()
     }
 
-    fn count(&self, filtered: &mut Filtered, list: u32) {
-        if self.is_barren(list) {
+    /// Counts a list that was read, or left out, for what the filter lets pass.
+    fn count(&mut self, list: u32) {
+        let is_barren = self.is_barren(list);
+        let Some(filtered) = &mut self.filtered else { return };
+        if is_barren {
             filtered.passing.skip();
         } else {
             filtered.passing.add(filtered.before, self.scanner.stats);
@@ -300,10 +351,12 @@ impl Search {
         filtered.before = self.scanner.stats;
     }
 
-    fn is_enough(&self, passing: &Passing) -> bool {
-        let target = self.settings.recall_target;
-        let needed =
-            |rows, loss: f64| effort::lists(&self.directory, 1.0 - (1.0 - target) * loss as f32, rows);
-        passing.is_enough(self.round.window, (self.dither, self.directory.lists()), &needed)
+    /// Whether the lists read are as many as the window takes by what the filter columns let pass.
+    fn is_enough(&self) -> bool {
+        let Some(filtered) = &self.filtered else { return true };
+        let allowed = f64::from(1.0 - self.settings.recall_target) * self.stage.map_or(1.0, |s| s.loss);
+        let needed = |rows, loss: f64| effort::lists(&self.directory, 1.0 - (allowed * loss) as f32, rows);
+        let all = self.directory.lists();
+        filtered.passing.is_enough(self.round.window, (self.dither, all), &needed)
     }
 }

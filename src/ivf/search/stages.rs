@@ -23,6 +23,9 @@ const FILTERED: f64 = 0.9;
 /// stage finds too late are lost beside those that it does not find.
 const LATER_LOSS: f64 = 0.7;
 
+/// Windows that a stage after the first keeps. Each time that they are used up, all lists are read again.
+const AHEAD: u64 = 8;
+
 /// Rows that are held back until so many are certain.
 #[derive(Clone, Copy, Debug)]
 pub struct Stage {
@@ -32,6 +35,10 @@ pub struct Stage {
     pub goal: u64,
     /// Rows that its window is for.
     pub window: u64,
+    /// How many such windows a round keeps, so that the next stages need no rows but those of further lists.
+    pub ahead: u64,
+    /// The loss allowed, as a share of that which the target allows.
+    pub loss: f64,
     /// Lists that it reads at least.
     pub probes: u32,
     /// Whether it has not read them yet.
@@ -86,7 +93,15 @@ impl Stage {
     pub fn first(page: u64, effort: Effort<'_>) -> Self {
         let page = page.max(1);
         let window = window(page, f64::from(effort.settings.passing));
-        Self { page, goal: page, window, probes: effort.first(window as f64, 1.0), is_new: true }
+        Self {
+            page,
+            goal: page,
+            window,
+            ahead: 1,
+            loss: 1.0,
+            probes: effort.first(window as f64, 1.0),
+            is_new: true,
+        }
     }
 
     /// The stage after this one, which holds back `most` rows at most unless a page has more. Of the rows
@@ -97,6 +112,6 @@ impl Stage {
         let window = window(goal, if share < FILTERED { share } else { 1.0 });
         let loss = if effort.settings.order == Order::Relaxed { 1.0 } else { LATER_LOSS };
         let probes = effort.first(window as f64, loss).max(self.probes);
-        Self { page: self.page, goal, window, probes, is_new: true }
+        Self { page: self.page, goal, window, ahead: AHEAD, loss, probes, is_new: true }
     }
 }
