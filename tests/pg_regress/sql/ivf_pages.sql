@@ -104,3 +104,6 @@ SELECT count(*) FROM (SELECT id FROM pages ORDER BY e <=> '[1,0,0,0,0,0,0,0,0,0,
 SELECT count(*) > 11000 FROM (SELECT id FROM pages ORDER BY e <=> '[1,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]' LIMIT 12000) s;
 SELECT count(*) >= 10 FROM (SELECT id FROM pages ORDER BY binary_quantize(e)::bit(24) <~> B'111111111111000000000000'
     OFFSET 20 FETCH FIRST 10 ROWS WITH TIES) s;
+
+DROP FUNCTION wrong_pages, prepared_pages;
+DROP TABLE centres, pages, parts;
