@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 const README_LINES: usize = 220;
 const ARCHITECTURE_LINES: usize = 130;
+const FIRST_PAGES: [&str; 3] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
 /// Characters of a line of prose; tables and code may be wider.
 const WIDTH: usize = 110;
 
@@ -112,7 +113,8 @@ fn links_lead_somewhere() {
                 let (file, anchor) = to.split_once('#').unwrap_or((&to, ""));
                 let path = if file.is_empty() { page.clone() } else { resolve(page, file) };
                 let there = root().join(&path).exists();
-                let anchored = anchor.is_empty() || pages.get(&path).is_some_and(|t| anchors(t).contains(anchor));
+                let anchored =
+                    anchor.is_empty() || pages.get(&path).is_some_and(|t| anchors(t).contains(anchor));
                 if !there || !anchored {
                     broken.push(format!("{}:{number}: {to}", page.display()));
                 }
@@ -149,7 +151,8 @@ fn the_first_pages_stay_short() {
     }
     let mut wide = Vec::new();
     for (page, text) in &pages {
-        if page.starts_with("docs/benchmarks") || page.starts_with("tests") {
+        let written_here = page.starts_with("docs") && !page.starts_with("docs/benchmarks");
+        if !written_here && !FIRST_PAGES.iter().any(|first| page == Path::new(first)) {
             continue;
         }
         let tables_too = page == Path::new("README.md");
@@ -165,7 +168,11 @@ fn the_first_pages_stay_short() {
 /// The names between `before` and `after` in a file of the source.
 fn names(file: &str, before: &str, after: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(root().join(file)).unwrap();
-    text.split(before).skip(1).filter_map(|rest| rest.split_once(after)).map(|(name, _)| name.to_owned()).collect()
+    text.split(before)
+        .skip(1)
+        .filter_map(|rest| rest.split_once(after))
+        .map(|(name, _)| name.to_owned())
+        .collect()
 }
 
 #[test]
@@ -191,6 +198,9 @@ fn options_settings_and_functions_are_described() {
     }
     for operators in ["vector.sql", "halfvec.sql", "sparsevec.sql", "bit.sql"] {
         for operator in names(&format!("sql/{operators}"), "CREATE OPERATOR ", " (") {
+            if operator.starts_with(char::is_alphabetic) {
+                continue; // OPERATOR CLASS, OPERATOR FAMILY
+            }
             assert!(reference.contains(&format!("`{operator}`")), "docs/reference.md lacks {operator}");
         }
     }
