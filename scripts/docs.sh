@@ -24,7 +24,18 @@ cp src/ivf/README.md "$book/pages/src/ivf/"
 cp src/page/README.md "$book/pages/src/page/"
 cp -r docs "$book/pages/docs"
 mv "$book/pages/docs/book.toml" "$book/"
-sed -E 's#\]\(#](docs/#; s#\(docs/\.\./#(#' "$book/pages/docs/SUMMARY.md" >"$book/pages/SUMMARY.md"
+# Links of SUMMARY.md are from docs/; the pages of single benchmark runs come below their list.
+runs() {
+    local page name
+    for page in docs/benchmarks/*/*.md; do
+        name=${page#docs/benchmarks/}
+        printf '  - [%s](%s)\n' "${name%.md}" "$page"
+    done
+}
+sed -E 's#\]\(#](docs/#; s#\(docs/\.\./#(#' docs/SUMMARY.md | while IFS= read -r line; do
+    printf '%s\n' "$line"
+    case $line in *'(docs/benchmarks/README.md)') runs ;; esac
+done >"$book/pages/SUMMARY.md"
 rm "$book/pages/docs/SUMMARY.md"
 
 "$mdbook" build "$book"
