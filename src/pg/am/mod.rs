@@ -25,6 +25,7 @@ use pgrx::prelude::*;
 use pgrx::{Internal, pg_sys};
 
 use super::buffer::IndexStore;
+use super::foreign_settings;
 use crate::error::Result;
 use crate::ivf::directory::Directory;
 
@@ -48,12 +49,14 @@ fn ivfhandler(_fcinfo: pg_sys::FunctionCallInfo) -> Internal {
 /// Returns the table of callbacks of pgvector's `ivfflat` as served here.
 #[pg_extern(sql = false)]
 fn ivfflathandler(_fcinfo: pg_sys::FunctionCallInfo) -> Internal {
+    foreign_settings::make();
     routine(super::options::IVFFLAT, false)
 }
 
 /// Returns the table of callbacks of pgvector's `hnsw` as served here.
 #[pg_extern(sql = false)]
 fn hnswhandler(_fcinfo: pg_sys::FunctionCallInfo) -> Internal {
+    foreign_settings::make();
     routine(super::options::HNSW, false)
 }
 
