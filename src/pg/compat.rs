@@ -315,6 +315,33 @@ pub unsafe fn expression_pathkeys(
     }
 }
 
+/// Whether the planner may rely on it that a column of a table has no NULL.
+///
+/// # Safety
+/// The planner's table of this OID, with its own rows, and one of its columns.
+pub unsafe fn is_not_null(table: *mut pg_sys::RelOptInfo, oid: pg_sys::Oid, column: pg_sys::AttrNumber) -> bool {
+    // SAFETY: the caller vouches for the table; the entry is released after its last use.
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        {
+            let _ = table;
+            let cache = pg_sys::SysCacheIdentifier::ATTNUM as i32;
+            let entry = pg_sys::SearchSysCache2(cache, oid.into(), column.into());
+            if entry.is_null() {
+                return false;
+            }
+            let found = (*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_attribute>(entry)).attnotnull;
+            pg_sys::ReleaseSysCache(entry);
+            found
+        }
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        {
+            let _ = oid;
+            pg_sys::bms_is_member(column.into(), (*table).notnullattnums)
+        }
+    }
+}
+
 /// Whether a column is among those of `find_nonnullable_vars`.
 ///
 /// # Safety

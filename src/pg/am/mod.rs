@@ -10,6 +10,7 @@ mod limit;
 mod monotone;
 mod opclass;
 mod order;
+mod partial;
 mod recalibrate;
 mod recall;
 mod rows;
@@ -33,6 +34,7 @@ use crate::ivf::directory::Directory;
 pub fn init() {
     limit::install_hook();
     order::install_hook();
+    partial::install_hook();
 }
 
 /// The one strategy of the classes for vectors: ordering by distance.
