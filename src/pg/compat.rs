@@ -319,7 +319,11 @@ pub unsafe fn expression_pathkeys(
 ///
 /// # Safety
 /// The planner's table of this OID, with its own rows, and one of its columns.
-pub unsafe fn is_not_null(table: *mut pg_sys::RelOptInfo, oid: pg_sys::Oid, column: pg_sys::AttrNumber) -> bool {
+pub unsafe fn is_not_null(
+    table: *mut pg_sys::RelOptInfo,
+    oid: pg_sys::Oid,
+    column: pg_sys::AttrNumber,
+) -> bool {
     // SAFETY: the caller vouches for the table; the entry is released after its last use.
     unsafe {
         #[cfg(any(feature = "pg15", feature = "pg16"))]

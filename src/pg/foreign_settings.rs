@@ -101,9 +101,7 @@ thread_local! {
 /// Whether settings may change now.
 fn is_time() -> bool {
     // SAFETY: reading the backend's state.
-    unsafe {
-        pg_sys::ParallelWorkerNumber < 0 && !pg_sys::IsInParallelMode() && pg_sys::IsTransactionState()
-    }
+    unsafe { pg_sys::ParallelWorkerNumber < 0 && !pg_sys::IsInParallelMode() && pg_sys::IsTransactionState() }
 }
 
 /// Makes the settings that nobody has defined: an access method under one of pgvector's names is in use.

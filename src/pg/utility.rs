@@ -81,16 +81,9 @@ unsafe extern "C-unwind" fn process_utility(
     unsafe {
         let later = call::guarded(|| pg_sys::Datum::from(prepare((*statement).utilityStmt)));
         let go = || match NEXT_HOOK {
-            Some(next) => next(
-                statement,
-                query,
-                read_only,
-                context,
-                parameters,
-                environment,
-                destination,
-                completion,
-            ),
+            Some(next) => {
+                next(statement, query, read_only, context, parameters, environment, destination, completion)
+            }
             None => standard_ProcessUtility(
                 statement,
                 query,

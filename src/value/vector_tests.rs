@@ -187,8 +187,16 @@ fn averages() {
     assert_eq!(combine(&[1.0, 2.0], &[2.0, 4.0]), Ok(vec![3.0, 6.0]));
     assert_eq!(message(combine(&[1.0, 2.0], &[2.0, 4.0, 5.0])).1, "expected 1 dimensions, not 2");
     assert_eq!(message(combine(&[1.0, 1e308], &[1.0, 1e308])).1, "value out of range: overflow");
-    assert_eq!(combine(&[f64::INFINITY, 1.0], &[1.0, 2.0]), Ok(vec![f64::INFINITY, 3.0]), "rows are not checked");
-    assert_eq!(combine(&[0.0, 5.0], &[2.0, 1.0, 1.0]), Ok(vec![2.0, 1.0, 1.0]), "sums of no rows are no sums");
+    assert_eq!(
+        combine(&[f64::INFINITY, 1.0], &[1.0, 2.0]),
+        Ok(vec![f64::INFINITY, 3.0]),
+        "rows are not checked"
+    );
+    assert_eq!(
+        combine(&[0.0, 5.0], &[2.0, 1.0, 1.0]),
+        Ok(vec![2.0, 1.0, 1.0]),
+        "sums of no rows are no sums"
+    );
     assert_eq!(combine(&[2.0, 1.0, 1.0], &[-0.0, 5.0]), Ok(vec![2.0, 1.0, 1.0]));
     assert_eq!(combine(&[0.0, 5.0], &[0.0, 7.0]), Ok(vec![0.0, 7.0]));
     for (a, b) in [

@@ -252,7 +252,8 @@ fn exact(inputs: &mut Inputs) -> Vec<String> {
             all.push(format!("vector_dims({long} || {long})"));
         }
         let long = |count| format!("array_fill(1::float8, ARRAY[{count}])");
-        for state in STATES.map(|state| format!("'{state}'")).into_iter().chain([long(16_001), long(16_002)]) {
+        for state in STATES.map(|state| format!("'{state}'")).into_iter().chain([long(16_001), long(16_002)])
+        {
             all.push(format!("{name}_avg({state})"));
             for value in ["[1,2]", "[1]", "[1,2,3]"] {
                 all.push(format!("{name}_accum({state}, '{value}')"));
@@ -261,7 +262,9 @@ fn exact(inputs: &mut Inputs) -> Vec<String> {
                 all.push(format!("{name}_combine({state}, {other})"));
             }
         }
-        for (initial, value) in [("{0}", "[1,2]"), ("[0:2]={0,1,2}", "[1,2]"), ("{3}", "[1]"), ("{0,5}", "[1,2]")] {
+        for (initial, value) in
+            [("{0}", "[1,2]"), ("[0:2]={0,1,2}", "[1,2]"), ("{3}", "[1]"), ("{0,5}", "[1,2]")]
+        {
             all.push(format!(
                 "(SELECT {name}_accum({name}_accum('{initial}', x), x) FROM (VALUES ('{value}'::{name})) t (x))"
             ));

@@ -145,7 +145,10 @@ impl FilterColumns {
         };
         if is_filter_class(support_number(index, 0)?) {
             let hint = "Name the vector column first, then the columns to filter by.";
-            return refused(format!("the first column of an {} index must be a vector", method_name(index)), hint);
+            return refused(
+                format!("the first column of an {} index must be a vector", method_name(index)),
+                hint,
+            );
         }
         let mut columns = Vec::new();
         for column in 1..key_columns(index) {

@@ -103,7 +103,8 @@ pub fn indexed(index: pg_sys::Relation) -> Result<(Indexed, Metric)> {
     let number = support_number(index, 0)?;
     if number == UNSUPPORTED {
         let (name, method) = (family_name(index), method_name(index));
-        let message = format!("operator class \"{name}\" is not supported by {method} indexes of vector_search");
+        let message =
+            format!("operator class \"{name}\" is not supported by {method} indexes of vector_search");
         return Err(Error::new(Kind::NotSupported, message).with_hint(
             "Queries by this distance work without an index; l2, inner product and cosine of vector and halfvec, \
              and Hamming distance of bit, can be indexed.",
@@ -130,8 +131,11 @@ pub fn dimensions(index: pg_sys::Relation) -> Result<usize> {
     };
     if of_type == pg_sys::VARBITOID {
         // Its modifier is no more than an upper limit.
-        return Err(Error::new(Kind::NotSupported, format!("type not supported for {} index", method_name(index)))
-            .with_hint("Use bit(n), or index an expression with a cast, such as ((column::bit(64)))."));
+        return Err(Error::new(
+            Kind::NotSupported,
+            format!("type not supported for {} index", method_name(index)),
+        )
+        .with_hint("Use bit(n), or index an expression with a cast, such as ((column::bit(64)))."));
     }
     if typmod < 0 {
         return Err(Error::new(Kind::InvalidParameter, "column does not have dimensions").with_hint(
