@@ -66,7 +66,6 @@ unsafe extern "C-unwind" {
     );
 }
 
-#[expect(clippy::too_many_arguments, reason = "the server's signature")]
 unsafe extern "C-unwind" fn process_utility(
     statement: *mut pg_sys::PlannedStmt,
     query: *const c_char,
