@@ -56,7 +56,7 @@ fn setting(name: &CStr, default: f64, most: f64) -> Option<f64> {
         let value = pg_sys::GetConfigOption(name.as_ptr(), true, false);
         (!value.is_null()).then(|| CStr::from_ptr(value))?.to_str().ok()?
     };
-    // In a worker, or where pgvector's library was loaded, it is not the check of `foreign_settings.rs` that let it pass.
+    // Other texts can be here where the check of `foreign_settings.rs` has not seen them: in a parallel worker.
     text.trim().parse().ok().filter(|number| (1.0..=most).contains(number) && *number != default)
 }
 

@@ -1,13 +1,15 @@
-//! pgvector's settings (`hnsw.ef_search`, `ivfflat.probes`, …), where the database's `hnsw` and `ivfflat` are ours.
+//! pgvector's settings (`hnsw.ef_search`, `ivfflat.probes`, …), where the database's `hnsw` and `ivfflat` are
+//! ours.
 //!
-//! A setting that two libraries define is an error when the second is loaded, and pgvector's may be. So these are
-//! placeholders, which is what the server makes of a name that nobody has defined (guc.c): whoever defines it later
-//! takes the value over. The server's have no default and take any text; these have pgvector's defaults and check
-//! what they are given, with its errors.
+//! A setting that two libraries define is an error when the second is loaded, and pgvector's may be. So these
+//! are placeholders, which is what the server makes of a name that nobody has defined (guc.c): whoever
+//! defines it later takes the value over. The server's have no default and take any text; these have
+//! pgvector's defaults and check what they are given, with its errors.
 //!
-//! They are made when an index under one of these names is first touched in a session, when the first statement after
-//! this library was loaded is parsed in a database that has these access methods, or when a later command names one of
-//! the settings (`utility.rs`); never in parallel mode, in which settings cannot change.
+//! They are made when an index under one of these names is first touched in a session, when the first
+//! statement after this library was loaded is parsed in a database that has these access methods, or when a
+//! later command names one of the settings (`utility.rs`); never in parallel mode, in which settings cannot
+//! change.
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -116,8 +118,8 @@ pub fn make() {
             continue;
         }
         made = true;
-        // SAFETY: constant texts; the server owns what it puts into TEXTS. It replaces a placeholder that the session
-        // has set, and warns of a value that the check refuses.
+        // SAFETY: constant texts; the server owns what it puts into TEXTS. It replaces a placeholder that the
+        // session has set, and warns of a value that the check refuses.
         unsafe {
             pg_sys::DefineCustomStringVariable(
                 setting.name.as_ptr(),
@@ -207,8 +209,8 @@ fn is_served() -> bool {
     }
 }
 
-/// While this lives, the settings that are ours count as defined by a library: their prefix can be reserved without
-/// removing them, and what is stored for later sessions is checked.
+/// While this lives, the settings that are ours count as defined by a library: their prefix can be reserved
+/// without removing them, and what is stored for later sessions is checked.
 pub struct AsDefined;
 
 impl AsDefined {
@@ -229,8 +231,8 @@ impl Drop for AsDefined {
 fn mark(placeholders: bool) {
     let flag = pg_sys::GUC_CUSTOM_PLACEHOLDER as c_int;
     for setting in &SETTINGS {
-        // SAFETY: the record of a setting, if there is one. It is ours if it has our text: one that pgvector's library
-        // has taken over is another record.
+        // SAFETY: the record of a setting, if there is one. It is ours if it has our text: one that
+        // pgvector's library has taken over is another record.
         unsafe {
             let found = find_setting(setting.name);
             if !found.is_null() && std::ptr::eq((*found).short_desc, setting.about.as_ptr()) {

@@ -1,8 +1,9 @@
 //! Commands that name one of pgvector's settings: `SHOW hnsw.ef_search`, `SET ivfflat.probes = 10`,
 //! `ALTER ROLE app SET hnsw.ef_search = 100`, `CREATE FUNCTION … SET hnsw.ef_search = 100`.
 //!
-//! The hooks call the next one without pgrx's jump buffer: an error goes through as it is, with the place in the query
-//! and the constraint's name, which pgrx would lose. They hold nothing that the jump would leave behind.
+//! The hooks call the next one without pgrx's jump buffer: an error goes through as it is, with the place in
+//! the query and the constraint's name, which pgrx would lose. They hold nothing that the jump would leave
+//! behind.
 
 use std::ffi::{CStr, c_char};
 

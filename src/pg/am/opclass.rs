@@ -122,7 +122,8 @@ pub fn indexed(index: pg_sys::Relation) -> Result<(Indexed, Metric)> {
 
 /// The dimensions of the indexed column, from its type modifier.
 pub fn dimensions(index: pg_sys::Relation) -> Result<usize> {
-    // SAFETY: an open index has a descriptor with at least one attribute. A domain says it in place of its columns.
+    // A domain has the modifier that its columns lack.
+    // SAFETY: an open index has a descriptor with at least one attribute.
     let (typmod, of_type) = unsafe {
         let attributes = (*index).rd_att;
         let mut typmod = compat::typmod(attributes, 0);
