@@ -98,6 +98,7 @@ static mut TEXTS: [*mut c_char; COUNT] = [std::ptr::null_mut(); COUNT];
 thread_local! {
     static MADE: Cell<bool> = const { Cell::new(false) };
     static LOOKED: Cell<bool> = const { Cell::new(false) };
+    static MARKED: Cell<bool> = const { Cell::new(true) };
 }
 
 /// Whether settings may change now.
@@ -137,17 +138,21 @@ pub fn make() {
     }
     if made {
         // Reserving a prefix removes the placeholders that have it.
-        let _as_defined = AsDefined::new();
+        as_defined();
         for prefix in PREFIXES {
             // SAFETY: a constant text, which is copied.
             unsafe { pg_sys::MarkGUCPrefixReserved(prefix.as_ptr()) };
         }
+        as_placeholders();
     }
 }
 
 /// As [`make`], if the database has these access methods. Looks once in a session.
 #[inline]
 pub fn look() {
+    if !MARKED.get() {
+        as_placeholders();
+    }
     if !LOOKED.get() && is_time() {
         LOOKED.set(true);
         make_if_served();
@@ -209,22 +214,17 @@ fn is_served() -> bool {
     }
 }
 
-/// While this lives, the settings that are ours count as defined by a library: their prefix can be reserved
-/// without removing them, and what is stored for later sessions is checked.
-pub struct AsDefined;
-
-impl AsDefined {
-    /// Begins.
-    pub fn new() -> Self {
-        mark(false);
-        Self
-    }
+/// From now on the settings that are ours count as defined by a library: their prefix can be reserved without
+/// removing them, and what a command stores for later sessions is checked.
+pub fn as_defined() {
+    MARKED.set(false);
+    mark(false);
 }
 
-impl Drop for AsDefined {
-    fn drop(&mut self) {
-        mark(true);
-    }
+/// Ends that. A command that ends by an error leaves it to the next statement ([`look`]).
+pub fn as_placeholders() {
+    MARKED.set(true);
+    mark(true);
 }
 
 /// Whether the settings that are ours are placeholders.

@@ -9,7 +9,7 @@ use std::ffi::{CStr, c_char};
 
 use pgrx::{PgList, pg_sys};
 
-use super::foreign_settings::{AsDefined, are_made, is_foreign, look, make_if_served};
+use super::foreign_settings::{are_made, as_defined, as_placeholders, is_foreign, look, make_if_served};
 use super::types::call;
 
 static mut NEXT_HOOK: pg_sys::ProcessUtility_hook_type = None;
@@ -80,9 +80,9 @@ unsafe extern "C-unwind" fn process_utility(
     // SAFETY: the server passes a live command; hooks are chained as all extensions do.
     unsafe {
         let later = call::guarded(|| pg_sys::Datum::from(prepare((*statement).utilityStmt)));
-        let go = || match NEXT_HOOK {
+        match NEXT_HOOK {
             Some(next) => {
-                next(statement, query, read_only, context, parameters, environment, destination, completion)
+                next(statement, query, read_only, context, parameters, environment, destination, completion);
             }
             None => standard_ProcessUtility(
                 statement,
@@ -94,26 +94,28 @@ unsafe extern "C-unwind" fn process_utility(
                 destination,
                 completion,
             ),
-        };
-        if later.value() == 0 {
-            return go();
         }
-        call::guarded(|| {
-            let _as_defined = AsDefined::new();
-            pg_sys::ffi::pg_guard_ffi_boundary(go);
-            pg_sys::Datum::null()
-        });
+        if later.value() != 0 {
+            call::guarded(|| {
+                as_placeholders();
+                pg_sys::Datum::null()
+            });
+        }
     }
 }
 
-/// Makes the settings if a command names one. Whether one of them is stored for later.
+/// Makes the settings if a command names one. Whether one of them is stored for later, which is then checked.
 unsafe fn prepare(command: *mut pg_sys::Node) -> bool {
     // SAFETY: the caller passes a live command.
     let touches = unsafe { touches(command) };
     if touches != Touches::Nothing {
         make_if_served();
     }
-    touches == Touches::Later && are_made()
+    let later = touches == Touches::Later && are_made();
+    if later {
+        as_defined();
+    }
+    later
 }
 
 unsafe fn touches(command: *mut pg_sys::Node) -> Touches {

@@ -2,9 +2,9 @@
 CREATE FUNCTION plan_of(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE line text;
 BEGIN
-    -- What majors write alike
+    -- What majors write alike: older ones give the index a condition that newer ones know to hold
     FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
-        IF line ~ 'Index Scan|Index Cond|Seq Scan|Filter|Sort Key' AND line !~ 'InitPlan' THEN
+        IF line ~ 'Index Scan|Index Cond|Seq Scan|Filter|Sort Key' AND line !~ 'InitPlan|embedding IS NOT NULL\)$' THEN
             RETURN NEXT btrim(regexp_replace(line, 'dd?_\d\.', '', 'g'), ' ->');
         END IF;
     END LOOP;
@@ -18,7 +18,7 @@ INSERT INTO docs SELECT i, jsonb_build_object('lang', (ARRAY['en', 'de', 'fr'])[
 CREATE INDEX by_fields ON docs USING ivf (embedding vector_cosine_ops, (meta->>'lang'), ((meta->>'year')::int));
 ANALYZE docs;
 SELECT plan_of($$SELECT id FROM docs WHERE meta->>'lang' = 'en' ORDER BY embedding <=> '[1,2,3]' LIMIT 5$$);
-SELECT plan_of($$SELECT id FROM docs WHERE meta->>'lang' IN ('en', 'de') AND (meta->>'year')::int >= 2000
+SELECT plan_of($$SELECT id FROM docs WHERE meta->>'lang' = 'de' AND (meta->>'year')::int >= 2000
     ORDER BY embedding <=> '[1,2,3]' LIMIT 5$$);
 SET ivf.recall_target = 1;
 SELECT id FROM docs WHERE meta->>'lang' = 'en' AND (meta->>'year')::int = 2017 ORDER BY embedding <=> '[1,2,3]' LIMIT 3;
