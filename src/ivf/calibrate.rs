@@ -77,7 +77,7 @@ pub fn recalibrate<S: Store>(
     }
     let count = points.len() / padded;
     if directory.lists() > 1 && count < LEAST_QUERIES {
-        let message = format!("{LEAST_QUERIES} vectors are needed to calibrate an ivf index, not {count}");
+        let message = format!("{LEAST_QUERIES} vectors are needed to calibrate an index, not {count}");
         return Err(Error::new(Kind::InvalidParameter, message));
     }
     let meta = calibrate(store, directory.meta.clone(), &points, queries, progress)?;

@@ -103,7 +103,7 @@ impl Directory {
     pub fn load<S: Store>(store: &S) -> Result<Self> {
         let meta = read_meta(store)?;
         if !meta.ready {
-            return Err(Error::new(Kind::Corrupted, "the ivf index was not built to its end")
+            return Err(Error::new(Kind::Corrupted, "the index was not built to its end")
                 .with_hint("Rebuild the index with REINDEX."));
         }
         Self::with_meta(store, meta)

@@ -232,7 +232,7 @@ impl<S: Store> Insertion<'_, S> {
             }
             let (block, handle) = change.extend()?;
             if block == NO_BLOCK {
-                return Err(Error::new(Kind::LimitExceeded, "the ivf index is full"));
+                return Err(Error::new(Kind::LimitExceeded, "the index is full"));
             }
             let page = change.page_mut(handle);
             page.init(PageKind::Codes, list);

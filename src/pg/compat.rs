@@ -1,5 +1,7 @@
 //! Differences between the majors, except for what a single struct field needs.
 
+use std::ffi::{CStr, c_char};
+
 use pgrx::pg_sys;
 
 /// Where a long maintenance command waits its cost-based delay and reacts to cancel.
@@ -39,6 +41,45 @@ unsafe extern "C-unwind" {
         walker: unsafe extern "C-unwind" fn(*mut pg_sys::PlanState, *mut std::ffi::c_void) -> bool,
         context: *mut std::ffi::c_void,
     ) -> bool;
+}
+
+/// The record of a setting (guc_tables.h), null if there is none of this name.
+pub fn find_setting(name: &CStr) -> *mut pg_sys::config_generic {
+    #[cfg(not(feature = "pg15"))]
+    // SAFETY: a lookup by name that does not mind if there is none.
+    unsafe {
+        pg_sys::find_option(name.as_ptr(), false, true, pg_sys::LOG as i32)
+    }
+    #[cfg(feature = "pg15")]
+    // SAFETY: the server's table of as many records as it counts, each with a name.
+    unsafe {
+        let count = pg_sys::GetNumConfigOptions().max(0) as usize;
+        let all = std::slice::from_raw_parts(pg_sys::get_guc_variables(), count);
+        let is = |record: &&*mut pg_sys::config_generic| {
+            CStr::from_ptr((***record).name).to_bytes().eq_ignore_ascii_case(name.to_bytes())
+        };
+        all.iter().find(is).map_or(std::ptr::null_mut(), |record| *record)
+    }
+}
+
+/// Puts a text in the place of the one that a check hook was given (guc.h). Null where memory is out.
+///
+/// # Safety
+/// The place is the one that the hook was given.
+pub unsafe fn replace_setting_text(place: *mut *mut c_char, text: &CStr) {
+    // SAFETY: the caller vouches for the place, whose text is of the server's allocator for settings.
+    unsafe {
+        #[cfg(not(feature = "pg15"))]
+        {
+            pg_sys::guc_free((*place).cast());
+            *place = pg_sys::guc_strdup(pg_sys::LOG as i32, text.as_ptr());
+        }
+        #[cfg(feature = "pg15")]
+        {
+            libc::free((*place).cast());
+            *place = libc::strdup(text.as_ptr());
+        }
+    }
 }
 
 /// The type modifier of a column.
@@ -271,6 +312,37 @@ pub unsafe fn expression_pathkeys(
         return pg_sys::build_expression_pathkey(root, expression, std::ptr::null_mut(), less, tables, true);
         #[cfg(not(feature = "pg15"))]
         pg_sys::build_expression_pathkey(root, expression, less, tables, true)
+    }
+}
+
+/// Whether the planner may rely on it that a column of a table has no NULL.
+///
+/// # Safety
+/// The planner's table of this OID, with its own rows, and one of its columns.
+pub unsafe fn is_not_null(
+    table: *mut pg_sys::RelOptInfo,
+    oid: pg_sys::Oid,
+    column: pg_sys::AttrNumber,
+) -> bool {
+    // SAFETY: the caller vouches for the table; the entry is released after its last use.
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        {
+            let _ = table;
+            let cache = pg_sys::SysCacheIdentifier::ATTNUM as i32;
+            let entry = pg_sys::SearchSysCache2(cache, oid.into(), column.into());
+            if entry.is_null() {
+                return false;
+            }
+            let found = (*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_attribute>(entry)).attnotnull;
+            pg_sys::ReleaseSysCache(entry);
+            found
+        }
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        {
+            let _ = oid;
+            pg_sys::bms_is_member(column.into(), (*table).notnullattnums)
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod chunks;
 mod compat;
 pub mod error;
 mod foreign;
+mod foreign_settings;
 mod guc;
 mod known;
 mod memory;
@@ -20,6 +21,7 @@ mod stats;
 mod stream;
 mod toast;
 mod types;
+mod utility;
 pub mod varlena;
 
 use std::ffi::CStr;
@@ -43,6 +45,7 @@ pub extern "C-unwind" fn _PG_init() {
     guc::define();
     options::define();
     am::init();
+    utility::install_hooks();
 }
 
 /// A relation's name.

@@ -164,6 +164,17 @@ impl Server {
         }
     }
 
+    /// Dumps a database and restores it into a new one, as `pg_dump old | psql new` does.
+    pub fn dump_and_restore(&self, old: &str, new: &str) {
+        self.sql(&format!("CREATE DATABASE {new}"));
+        let dump = PathBuf::from(&self.psql).with_file_name("pg_dump");
+        let mut dump = Command::new(dump);
+        dump.envs(self.env.iter().map(|(k, v)| (k, v)));
+        let output = dump.arg(old).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        self.sql(&format!("\\c {new}\n{}", String::from_utf8(output.stdout).unwrap()));
+    }
+
     /// A table `name (id int, category int, embedding vector(dims))` with rows `first..last`.
     pub fn fill(&self, name: &str, dims: usize, rows: std::ops::Range<u32>) {
         self.sql(&format!(

@@ -20,7 +20,7 @@ pub fn reserve_meta<S: Store>(store: &S, options: &Options) -> Result<()> {
     store.change(|change| {
         let (block, handle) = change.extend()?;
         if block != META_BLOCK {
-            return Err(Error::new(Kind::Internal, "an ivf index is built in an empty file"));
+            return Err(Error::new(Kind::Internal, "an index is built in an empty file"));
         }
         meta.write(change.page_mut(handle));
         Ok(())
@@ -66,7 +66,7 @@ impl<S: Store> Pages<'_, S> {
                 if at != block {
                     return Err(Error::new(
                         Kind::Internal,
-                        format!("block {at} was given out for block {block} while an ivf index was built"),
+                        format!("block {at} was given out for block {block} while an index was built"),
                     ));
                 }
                 *change.page_mut(handle) = page;
@@ -300,5 +300,5 @@ fn write_extended<S: Store>(
 }
 
 fn too_large() -> Error {
-    Error::new(Kind::LimitExceeded, "the ivf index would have more blocks than a relation can")
+    Error::new(Kind::LimitExceeded, "the index would have more blocks than a relation can")
 }

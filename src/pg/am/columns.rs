@@ -8,6 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ivf::search::filter::{Accept, Condition, Filter};
 use crate::page::{Columns, Key};
 use crate::pg::compat::{attribute_type, key_columns};
+use crate::pg::options::method_name;
 use crate::pg::types::array::elements;
 use crate::value::key::{self, Comparison, Range};
 
@@ -144,7 +145,10 @@ impl FilterColumns {
         };
         if is_filter_class(support_number(index, 0)?) {
             let hint = "Name the vector column first, then the columns to filter by.";
-            return refused("the first column of an ivf index must be a vector".into(), hint);
+            return refused(
+                format!("the first column of an {} index must be a vector", method_name(index)),
+                hint,
+            );
         }
         let mut columns = Vec::new();
         for column in 1..key_columns(index) {
@@ -195,13 +199,13 @@ impl FilterColumns {
             let flags = key.sk_flags.cast_unsigned();
             let Some(column) = (key.sk_attno as usize).checked_sub(2) else {
                 if flags & pg_sys::SK_SEARCHNULL != 0 {
-                    let message = "an ivf index has no rows whose vector is NULL";
+                    let message = "an index has no rows whose vector is NULL";
                     return Err(Error::new(Kind::NotSupported, message));
                 }
                 continue;
             };
             let Some(found) = self.columns.get(column) else {
-                return Err(Error::new(Kind::Internal, "a scan key of an ivf index is for no column"));
+                return Err(Error::new(Kind::Internal, "a scan key is for no column of the index"));
             };
             // SAFETY: as the caller says.
             let accept = unsafe { found.accept(key)? };

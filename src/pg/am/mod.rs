@@ -10,6 +10,7 @@ mod limit;
 mod monotone;
 mod opclass;
 mod order;
+mod partial;
 mod recalibrate;
 mod recall;
 mod rows;
@@ -25,6 +26,7 @@ use pgrx::prelude::*;
 use pgrx::{Internal, pg_sys};
 
 use super::buffer::IndexStore;
+use super::foreign_settings;
 use crate::error::Result;
 use crate::ivf::directory::Directory;
 
@@ -32,6 +34,7 @@ use crate::ivf::directory::Directory;
 pub fn init() {
     limit::install_hook();
     order::install_hook();
+    partial::install_hook();
 }
 
 /// The one strategy of the classes for vectors: ordering by distance.
@@ -48,12 +51,14 @@ fn ivfhandler(_fcinfo: pg_sys::FunctionCallInfo) -> Internal {
 /// Returns the table of callbacks of pgvector's `ivfflat` as served here.
 #[pg_extern(sql = false)]
 fn ivfflathandler(_fcinfo: pg_sys::FunctionCallInfo) -> Internal {
+    foreign_settings::make();
     routine(super::options::IVFFLAT, false)
 }
 
 /// Returns the table of callbacks of pgvector's `hnsw` as served here.
 #[pg_extern(sql = false)]
 fn hnswhandler(_fcinfo: pg_sys::FunctionCallInfo) -> Internal {
+    foreign_settings::make();
     routine(super::options::HNSW, false)
 }
 

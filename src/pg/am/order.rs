@@ -61,7 +61,10 @@ unsafe extern "C-unwind" fn add_paths(
 }
 
 /// Whether an index is of this access method.
-unsafe fn is_ours(index: *mut pg_sys::IndexOptInfo) -> bool {
+///
+/// # Safety
+/// The planner's structure.
+pub unsafe fn is_ours(index: *mut pg_sys::IndexOptInfo) -> bool {
     // SAFETY: the planner's structure, which has the access method's functions.
     let estimate = unsafe { (*index).amcostestimate };
     estimate.is_some_and(|f| std::ptr::fn_addr_eq(f, ESTIMATE))

@@ -16,7 +16,7 @@ use crate::ivf::search::filter::Filter;
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::compat::count_index_scan;
 use crate::pg::error::{OrRaise, in_index};
-use crate::pg::options::IndexOptions;
+use crate::pg::options::{IndexOptions, method_name};
 use crate::pg::pointer::item_pointer;
 use crate::pg::varlena::Indexed;
 use crate::pg::{guc, known, stats};
@@ -153,13 +153,16 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
     // SAFETY: the caller passes a live scan.
     unsafe {
         if (*scan).numberOfOrderBys != 1 {
-            return Err(Error::new(Kind::Internal, "cannot scan ivf index without order"));
+            let method = method_name((*scan).indexRelation);
+            return Err(Error::new(Kind::Internal, format!("cannot scan {method} index without order")));
         }
         let snapshot = (*scan).xs_snapshot;
         let kind = (*snapshot).snapshot_type;
         if kind != pg_sys::SnapshotType::SNAPSHOT_MVCC && kind != pg_sys::SnapshotType::SNAPSHOT_HISTORIC_MVCC
         {
-            return Err(Error::new(Kind::Internal, "non-MVCC snapshots are not supported with ivf"));
+            let method = method_name((*scan).indexRelation);
+            let message = format!("non-MVCC snapshots are not supported with {method}");
+            return Err(Error::new(Kind::Internal, message));
         }
         count_index_scan(scan);
         let directory = directory(&state.store)?;

@@ -286,6 +286,12 @@ impl Array {
         Ok(())
     }
 
+    /// Whether it has one dimension with the usual lower bound, which a new array would have.
+    pub fn starts_at_one(&self) -> bool {
+        // SAFETY: the lower bounds follow the dimensions, which follow the header.
+        self.dimensions() == 1 && unsafe { (*self.header.add(1).cast::<[i32; 2]>())[1] } == 1
+    }
+
     /// The elements as the state of an average, which `caller` was given.
     pub fn state(&mut self, caller: &str) -> error::Result<&mut [f64]> {
         let flat = self.dimensions() == 1 && self.len() >= 1 && !self.has_null_bitmap();
