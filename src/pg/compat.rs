@@ -215,6 +215,27 @@ pub fn owns_relation(relation: pg_sys::Oid) -> bool {
     }
 }
 
+/// Sets `search_path`, at the level of settings at hand, to what maintenance may rely on.
+pub fn restrict_search_path() {
+    // SAFETY: settings of this backend; the strings are constants.
+    unsafe {
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        pg_sys::RestrictSearchPath();
+        // What that does (guc.c).
+        #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+        pg_sys::set_config_option(
+            c"search_path".as_ptr(),
+            c"pg_catalog, pg_temp".as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
+    }
+}
+
 /// The order of a pathkey as its strategy in a B-tree, or what PostgreSQL 18 has in its place with the same numbers.
 ///
 /// # Safety

@@ -14,6 +14,7 @@ mod guc;
 mod known;
 mod memory;
 mod options;
+mod owner;
 mod pointer;
 mod recent;
 mod stats;

@@ -1,5 +1,6 @@
 //! The access method: one file per family of callbacks; this one is the table (`access/amapi.h`).
 
+mod access;
 mod build;
 mod columns;
 mod cost;
