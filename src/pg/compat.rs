@@ -69,6 +69,22 @@ pub unsafe fn attribute_type(descriptor: pg_sys::TupleDesc, attribute: usize) ->
     }
 }
 
+/// The name of a column.
+///
+/// # Safety
+/// The descriptor has that many attributes.
+pub unsafe fn attribute_name(descriptor: pg_sys::TupleDesc, attribute: usize) -> String {
+    // SAFETY: the caller vouches for the descriptor; a name ends with a NUL.
+    unsafe {
+        #[cfg(feature = "pg18")]
+        let name = &raw const (*pg_sys::TupleDescAttr(descriptor, attribute as i32)).attname;
+        #[cfg(not(feature = "pg18"))]
+        let name = &raw const (*(*descriptor).attrs.as_ptr().add(attribute)).attname;
+        let text = std::ffi::CStr::from_ptr((&raw const (*name).data).cast());
+        text.to_string_lossy().into_owned()
+    }
+}
+
 /// Whether the rows of an open relation are kept by the server's own access method, `heap`.
 ///
 /// # Safety

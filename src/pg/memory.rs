@@ -28,3 +28,40 @@ pub fn allocate(size: usize) -> *mut u8 {
     }
     memory.cast()
 }
+
+/// A memory context for what is needed for a moment, many times over; or none, where nothing will be allocated.
+pub struct Scratch(pg_sys::MemoryContext);
+
+impl Scratch {
+    /// A context that lives as long as the current one.
+    pub fn new(needed: bool) -> Self {
+        if !needed {
+            return Self(std::ptr::null_mut());
+        }
+        // SAFETY: a child of the current context, which is freed with it.
+        Self(unsafe {
+            pg_sys::AllocSetContextCreateInternal(
+                pg_sys::CurrentMemoryContext,
+                c"ivf filter columns".as_ptr(),
+                pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
+                pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
+                pg_sys::ALLOCSET_SMALL_MAXSIZE as usize,
+            )
+        })
+    }
+
+    /// Does `work` in the context and empties it. The result must not lie in it.
+    pub fn within<R>(&self, work: impl FnOnce() -> R) -> R {
+        if self.0.is_null() {
+            return work();
+        }
+        // SAFETY: the context lives as long as this. An ERROR that unwinds leaves the current context to who handles it.
+        unsafe {
+            let before = pg_sys::MemoryContextSwitchTo(self.0);
+            let result = work();
+            pg_sys::MemoryContextSwitchTo(before);
+            pg_sys::MemoryContextReset(self.0);
+            result
+        }
+    }
+}

@@ -4,6 +4,7 @@ mod access;
 mod build;
 mod columns;
 mod cost;
+mod fitting;
 mod functions;
 mod heap;
 mod insert;

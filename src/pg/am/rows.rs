@@ -61,7 +61,10 @@ impl Drop for Heap {
 enum Column {
     Attribute(i32),
     /// Compiled by itself: the index's other expressions are nothing that the query has named.
-    Expression { state: *mut pg_sys::ExprState, executor: *mut pg_sys::EState },
+    Expression {
+        state: *mut pg_sys::ExprState,
+        executor: *mut pg_sys::EState,
+    },
 }
 
 impl Column {

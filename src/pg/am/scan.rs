@@ -18,8 +18,8 @@ use crate::pg::compat::count_index_scan;
 use crate::pg::error::{OrRaise, in_index};
 use crate::pg::options::IndexOptions;
 use crate::pg::pointer::item_pointer;
-use crate::pg::varlena::Indexed;
 use crate::pg::stats::{self, Last};
+use crate::pg::varlena::Indexed;
 use crate::pg::{guc, known};
 use crate::value::Metric;
 
@@ -178,7 +178,10 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
             let keys = std::slice::from_raw_parts((*scan).keyData, (*scan).numberOfKeys as usize);
             let columns = match &state.columns {
                 Some(columns) => columns,
-                None => state.columns.insert(FilterColumns::of((*scan).indexRelation)?),
+                None => {
+                    let of = |_: &mut _| FilterColumns::of((*scan).indexRelation);
+                    state.columns.insert(PgMemoryContexts::For(state.context).switch_to(of)?)
+                }
             };
             (filter, state.recheck) = columns.filter(keys)?;
         }
