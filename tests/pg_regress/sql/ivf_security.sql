@@ -53,13 +53,13 @@ SELECT seen();
 -- A query: as the caller, and nothing that it does not name
 SET enable_seqscan = off;
 SET trap.entry = 'plain query';
-SELECT id FROM trap.t ORDER BY e <-> '[1,2,3]' LIMIT 2;
+SELECT id FROM trap.t ORDER BY e <-> '[0.9,2,3]' LIMIT 2;
 SET trap.entry = 'query';
-EXPLAIN (COSTS OFF) SELECT id FROM trap.t WHERE trap.holds(id) ORDER BY trap.vec(e)::vector(3) <-> '[1,2,3]' LIMIT 2;
-SELECT id FROM trap.t WHERE trap.holds(id) ORDER BY trap.vec(e)::vector(3) <-> '[1,2,3]' LIMIT 2;
+EXPLAIN (COSTS OFF) SELECT id FROM trap.t WHERE trap.holds(id) ORDER BY trap.vec(e)::vector(3) <-> '[0.9,2,3]' LIMIT 2;
+SELECT id FROM trap.t WHERE trap.holds(id) ORDER BY trap.vec(e)::vector(3) <-> '[0.9,2,3]' LIMIT 2;
 SELECT seen();
 SET trap.entry = 'query that names the filter column';
-SELECT id FROM trap.t WHERE trap.key(id) = 5 ORDER BY e <-> '[1,2,3]' LIMIT 2;
+SELECT id FROM trap.t WHERE trap.key(id) = 5 ORDER BY e <-> '[0.9,2,3]' LIMIT 2;
 SELECT seen();
 
 -- Functions about indexes: as the owner, with a path of their own
@@ -174,7 +174,7 @@ SELECT ivf_index_info('trap.t_all') -> 'live_rows' AS live_rows, ivf_recall('tra
 ALTER TABLE trap.t FORCE ROW LEVEL SECURITY;
 SELECT ivf_index_info('trap.t_all') -> 'live_rows' AS live_rows;
 SELECT ivf_recall('trap.t_all', 5, 5);
-SELECT ivf_recalibrate('trap.t_all') -> 'queries' AS queries;
+SELECT (ivf_recalibrate('trap.t_all') ->> 'queries')::int > 300 AS queries;
 RESET ROLE;
 SELECT ivf_recall('trap.t_all', 5, 5) -> 'queries' AS queries;
 ALTER TABLE trap.t NO FORCE ROW LEVEL SECURITY;
