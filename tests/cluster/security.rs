@@ -43,6 +43,10 @@ fn a_temporary_table_of_another_session_is_refused() {
         let error = server.try_sql(&call).unwrap_err();
         assert!(error.contains("cannot access temporary tables of other sessions"), "{call}: {error}");
     }
+    let table = server.sql("SELECT format('%I.t', nspname) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relname = 't'");
+    let query = format!("SET enable_seqscan = off; SELECT e FROM {table} ORDER BY e <-> '[1,2]' LIMIT 1");
+    let error = server.try_sql(&query).unwrap_err();
+    assert!(error.contains("cannot access temporary tables of other sessions"), "{query}: {error}");
     server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ 'pg_sleep' AND pid <> pg_backend_pid()");
     let _ = other.wait();
 }
