@@ -90,6 +90,13 @@ CREATE INDEX k_i ON k USING ivf (e, f, d, n);
 INSERT INTO k SELECT id + 500, f, d, p, n, s, fs, e FROM k WHERE id <= 100;
 SELECT answered(c) FROM unnest(ARRAY['f = ''alice''', 'f = ''Alice'' AND n = ''12''', 'd = ''bob''', 'n = ''12''', 'f::text = ''alice''', 'n::int4 = 13']) c;
 SELECT ivf_check('k_i', true) -> 'live' AS live;
+-- or the operator in the class that the server takes
+DROP INDEX k_i;
+DROP OPERATOR FAMILY folded_ops USING ivf;
+ALTER OPERATOR FAMILY text_ops USING ivf ADD OPERATOR 3 = (folded, folded);
+CREATE INDEX k_i ON k USING ivf (e, f);
+SELECT answered(c) FROM unnest(ARRAY['f = ''alice''', 'f::text = ''alice''']) c;
+ALTER OPERATOR FAMILY text_ops USING ivf DROP OPERATOR 3 (folded, folded);
 
 -- citext itself, where the server has it: refused, and used with a class of its own
 DO $$
