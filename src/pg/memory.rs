@@ -14,8 +14,8 @@ unsafe extern "C-unwind" {
 
 /// Memory of the current context, maxaligned.
 ///
-/// Told to return null in place of raising an error, the server's allocator jumps over no frame of ours, so that no
-/// jump buffer has to be set up: it takes longer than the allocation.
+/// Told to return null in place of raising an error, the server's allocator jumps over no frame of ours, so
+/// that no jump buffer has to be set up: it takes longer than the allocation.
 pub fn allocate(size: usize) -> *mut u8 {
     let memory = match size <= LARGEST {
         // SAFETY: nothing is raised with this flag for such a size (palloc.h).
@@ -29,7 +29,8 @@ pub fn allocate(size: usize) -> *mut u8 {
     memory.cast()
 }
 
-/// A memory context for what is needed for a moment, many times over; or none, where nothing will be allocated.
+/// A memory context for what is needed for a moment, many times over; or none, where nothing will be
+/// allocated.
 pub struct Scratch(pg_sys::MemoryContext);
 
 impl Scratch {
@@ -55,7 +56,8 @@ impl Scratch {
         if self.0.is_null() {
             return work();
         }
-        // SAFETY: the context lives as long as this. An ERROR that unwinds leaves the current context to who handles it.
+        // SAFETY: the context lives as long as this. An ERROR that unwinds leaves the current context to who
+        // handles it.
         unsafe {
             let before = pg_sys::MemoryContextSwitchTo(self.0);
             let result = work();

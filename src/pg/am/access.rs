@@ -20,8 +20,8 @@ pub const MAINTENANCE: pg_sys::LOCKMODE = pg_sys::ShareUpdateExclusiveLock as pg
 pub enum Right {
     /// To execute the function, which the server has checked.
     Execute,
-    /// To know how many rows there are: owners, roles that may look at every table (`pg_stat_scan_tables`), and
-    /// who may read.
+    /// To know how many rows there are: owners, roles that may look at every table (`pg_stat_scan_tables`),
+    /// and who may read.
     Count,
     /// To read all rows of the index's columns.
     Read,
@@ -39,8 +39,8 @@ pub struct Opened {
 
 /// Opens a valid ivf index and its table for a caller with this right, and runs `work` as the table's owner.
 ///
-/// The right is checked before a lock is asked for, since who lacks it must not keep others waiting, and again when the
-/// table is locked. The table's lock comes first, as in every command that locks both.
+/// The right is checked before a lock is asked for, since who lacks it must not keep others waiting, and
+/// again when the table is locked. The table's lock comes first, as in every command that locks both.
 pub fn with_index<R>(
     index: pg_sys::Oid,
     lock: pg_sys::LOCKMODE,
@@ -48,7 +48,8 @@ pub fn with_index<R>(
     work: impl FnOnce(&Opened) -> R,
 ) -> R {
     let table = table_of(index);
-    // SAFETY: lookups in the catalog; opening raises for a missing relation. The table stays locked while the work runs.
+    // SAFETY: lookups in the catalog; opening raises for a missing relation. The table stays locked while the
+    // work runs.
     unsafe {
         right.check(table, index);
         let table = PgRelation::with_lock(table, lock);
@@ -90,7 +91,8 @@ fn not_ours(name: &str) -> Error {
 /// Raises unless an open index can be looked at here and now.
 fn check(Opened { index, table }: &Opened) {
     let name = relation_name(index.as_ptr());
-    // SAFETY: the relations are open: an index has its pg_index row, and its table is looked up in the catalog.
+    // SAFETY: the relations are open: an index has its pg_index row, and its table is looked up in the
+    // catalog.
     let (same, ours, class, valid) = unsafe {
         let same = pg_sys::IndexGetRelation(index.oid(), true) == table.oid();
         let valid = (*index.rd_index).indisvalid;
@@ -146,7 +148,8 @@ impl Right {
     }
 }
 
-/// Whether the current user is one of those who may look at every table to watch it, as pgstattuple's functions let them.
+/// Whether the current user is one of those who may look at every table to watch it, as pgstattuple's
+/// functions let them.
 unsafe fn watches_tables() -> bool {
     // SAFETY: catalog lookups.
     unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), pg_sys::ROLE_PG_STAT_SCAN_TABLES.into()) }
@@ -166,8 +169,8 @@ unsafe fn expect_readable(table: pg_sys::Oid, index: pg_sys::Oid) {
 
 /// Whether the current user may read each column of an index that is of columns alone, and of all rows.
 unsafe fn may_read_columns(table: pg_sys::Oid, index: pg_sys::Oid) -> bool {
-    // SAFETY: the entry is a pg_index row, which has as many numbers of columns as it says; it is released after its
-    // last use.
+    // SAFETY: the entry is a pg_index row, which has as many numbers of columns as it says; it is released
+    // after its last use.
     unsafe {
         let cache = pg_sys::SysCacheIdentifier::INDEXRELID as i32;
         let entry = pg_sys::SearchSysCache1(cache, index.into());

@@ -1,7 +1,8 @@
 //! Whether the values of a filter column are compared as its operator class compares.
 //!
-//! The server gives a column the default operator class of any type that its own type is binary-coercible to: `citext`
-//! gets that of `text`. Its own operators are not in that class, so that no condition by them would ever reach the index.
+//! The server gives a column the default operator class of any type that its own type is binary-coercible to:
+//! `citext` gets that of `text`. Its own operators are not in that class, so that no condition by them would
+//! ever reach the index.
 
 use std::ffi::CStr;
 
@@ -13,12 +14,12 @@ use crate::pg::compat::attribute_name;
 /// What to do about a column that an index cannot have.
 pub const LEAVE_OUT: &str = "Leave the column out: conditions on it are then evaluated on the rows.";
 
-/// Refuses a column whose type has an `=` that its operator class lacks, or hashes values that its `=` takes for equal to
-/// different numbers.
+/// Refuses a column whose type has an `=` that its operator class lacks, or hashes values that its `=` takes
+/// for equal to different numbers.
 ///
 /// # Safety
-/// The index is open and has that many columns; `hashed` is the base type of the column's values, or of the elements of
-/// its arrays (`labels`).
+/// The index is open and has that many columns; `hashed` is the base type of the column's values, or of the
+/// elements of its arrays (`labels`).
 pub unsafe fn check(index: pg_sys::Relation, column: usize, labels: bool, hashed: pg_sys::Oid) -> Result<()> {
     // SAFETY: as the caller says; the type cache keeps its entries for ever.
     unsafe {
@@ -44,9 +45,9 @@ pub unsafe fn check(index: pg_sys::Relation, column: usize, labels: bool, hashed
                     "Values of type {own_type} are compared by its own operators, which the class does not have."
                 ),
                 format!(
-                    "Index an expression with a cast to {class_type}, and write it in conditions; or have a superuser CREATE \
-                     OPERATOR CLASS {own_type}_ops DEFAULT FOR TYPE {own_type} USING ivf AS OPERATOR 3 =, FUNCTION 1 \
-                     ivf_hash_key()."
+                    "Index an expression with a cast to {class_type}, and write it in conditions; or have a \
+                     superuser CREATE OPERATOR CLASS {own_type}_ops DEFAULT FOR TYPE {own_type} USING ivf AS \
+                     OPERATOR 3 =, FUNCTION 1 ivf_hash_key()."
                 ),
             ),
         };
