@@ -110,6 +110,22 @@ pub unsafe fn attribute_type(descriptor: pg_sys::TupleDesc, attribute: usize) ->
     }
 }
 
+/// The name of a column.
+///
+/// # Safety
+/// The descriptor has that many attributes.
+pub unsafe fn attribute_name(descriptor: pg_sys::TupleDesc, attribute: usize) -> String {
+    // SAFETY: the caller vouches for the descriptor; a name ends with a NUL.
+    unsafe {
+        #[cfg(feature = "pg18")]
+        let name = &raw const (*pg_sys::TupleDescAttr(descriptor, attribute as i32)).attname;
+        #[cfg(not(feature = "pg18"))]
+        let name = &raw const (*(*descriptor).attrs.as_ptr().add(attribute)).attname;
+        let text = std::ffi::CStr::from_ptr((&raw const (*name).data).cast());
+        text.to_string_lossy().into_owned()
+    }
+}
+
 /// Whether the rows of an open relation are kept by the server's own access method, `heap`.
 ///
 /// # Safety
@@ -253,6 +269,27 @@ pub fn owns_relation(relation: pg_sys::Oid) -> bool {
         return pg_sys::pg_class_ownercheck(relation, pg_sys::GetUserId());
         #[cfg(not(feature = "pg15"))]
         pg_sys::object_ownercheck(pg_sys::RelationRelationId, relation, pg_sys::GetUserId())
+    }
+}
+
+/// Sets `search_path`, at the level of settings at hand, to what maintenance may rely on.
+pub fn restrict_search_path() {
+    // SAFETY: settings of this backend; the strings are constants.
+    unsafe {
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        pg_sys::RestrictSearchPath();
+        // What that does (guc.c).
+        #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+        pg_sys::set_config_option(
+            c"search_path".as_ptr(),
+            c"pg_catalog, pg_temp".as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
     }
 }
 

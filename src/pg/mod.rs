@@ -15,6 +15,7 @@ mod guc;
 mod known;
 mod memory;
 mod options;
+mod owner;
 mod pointer;
 mod recent;
 mod stats;

@@ -16,6 +16,7 @@ mod moving;
 mod pgvector;
 mod readme;
 mod recall;
+mod security;
 mod standby;
 mod toast;
 mod upgrade;

@@ -70,7 +70,9 @@ fn build_options(index: pg_sys::Relation) -> Result<Options> {
     let options = IndexOptions::of(index);
     announce(options.foreign)?;
     // First, for its errors say what is wrong with the columns.
-    let columns = FilterColumns::of(index)?.layout()?;
+    let columns = FilterColumns::of(index)?;
+    columns.check(index)?;
+    let columns = columns.layout()?;
     // SAFETY: reading a setting (kB).
     let memory = unsafe { pg_sys::maintenance_work_mem } as usize * 1024;
     let metric = opclass::indexed(index)?.1;

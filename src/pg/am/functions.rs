@@ -4,49 +4,20 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use pgrx::prelude::*;
-use pgrx::{JsonB, PgRelation, pg_sys};
+use pgrx::{JsonB, pg_sys};
 
+use super::access::{Opened, READING, Right, with_index};
 use super::columns::FilterColumns;
 use super::{directory, heap, opclass};
 use crate::error::{Error, Kind, Result};
+use crate::ivf::check::{self, Report};
 use crate::ivf::code::is_indexed;
-use crate::ivf::{check, info};
+use crate::ivf::info;
 use crate::page::{Key, Tid};
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::error::{OrRaise, in_index, raise};
 use crate::pg::{relation_name, stats};
 use crate::quant::pack::write_bits;
-
-pub(super) const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
-
-/// An ivf index and its table, open under a lock until dropped (or the transaction's end).
-pub(super) struct Opened {
-    pub(super) index: PgRelation,
-    pub(super) table: PgRelation,
-}
-
-/// Opens a valid ivf index and its table. The table's lock comes first, as in every command that locks both.
-pub(super) fn open(index: pg_sys::Oid, lock: pg_sys::LOCKMODE) -> Opened {
-    // SAFETY: a lookup; opening by OID with a lock raises for a missing relation.
-    let (table, index) = unsafe {
-        let table = pg_sys::IndexGetRelation(index, true);
-        let table = (table != pg_sys::InvalidOid).then(|| PgRelation::with_lock(table, lock));
-        (table, PgRelation::with_lock(index, lock))
-    };
-    let name = relation_name(index.as_ptr());
-    // SAFETY: the relation is open; an index has its access method's table.
-    let ours =
-        unsafe { (*index.rd_rel).relkind == pg_sys::RELKIND_INDEX as i8 && super::is_ivf(index.as_ptr()) };
-    let Some(table) = table.filter(|_| ours) else {
-        raise(Error::new(Kind::InvalidParameter, format!("\"{name}\" is not an ivf index")));
-    };
-    // SAFETY: an index has its pg_index row.
-    if unsafe { !(*index.rd_index).indisvalid } {
-        let hint = "Drop it, or rebuild it with REINDEX.";
-        raise(Error::new(Kind::InvalidParameter, format!("index \"{name}\" is not valid")).with_hint(hint));
-    }
-    Opened { index, table }
-}
 
 /// Dimensions of the rows in an index. Its column may have lost its own by ALTER TABLE.
 pub(super) fn dimensions(index: pg_sys::Relation) -> Result<usize> {
@@ -69,16 +40,21 @@ pub(super) fn json(value: &impl serde::Serialize) -> JsonB {
 /// Describes an index; reads all of its list pages.
 #[pg_extern(sql = false)]
 fn ivf_index_info(index: pg_sys::Oid) -> JsonB {
-    let opened = open(index, LOCK);
-    let store = IndexStore::new(opened.index.as_ptr(), Logging::EachChange);
-    let info = info::info(&store, &tick).map_err(|e| in_index(opened.index.as_ptr(), e)).or_raise();
+    let info = with_index(index, READING, Right::Count, |opened| {
+        let store = IndexStore::new(opened.index.as_ptr(), Logging::EachChange);
+        info::info(&store, &tick).map_err(|e| in_index(opened.index.as_ptr(), e)).or_raise()
+    });
     json(&info)
 }
 
-/// What the last ivf scan of this session did.
+/// What the last ivf scan of this session did, if it ran as the current user or a role that this one may act as.
 #[pg_extern(sql = false)]
 fn ivf_last_scan() -> JsonB {
-    let stats = stats::get();
+    let last = stats::get().filter(|last| {
+        // SAFETY: catalog lookups.
+        unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), last.user) }
+    });
+    let stats = last.map(|last| last.stats).unwrap_or_default();
     JsonB(serde_json::json!({
         "lists": stats.lists, "skipped": stats.skipped, "codes": stats.codes, "excluded": stats.excluded, "refined": stats.extended, "heap_rows": stats.rows,
     }))
@@ -88,7 +64,10 @@ fn ivf_last_scan() -> JsonB {
 /// statement's snapshot sees is in the index, with its keys in the filter columns, and that no row is in it twice.
 #[pg_extern(sql = false)]
 fn ivf_check(index: pg_sys::Oid, heap_all_indexed: bool) -> JsonB {
-    let opened = open(index, LOCK);
+    json(&with_index(index, READING, Right::Execute, |opened| verify(opened, heap_all_indexed)))
+}
+
+fn verify(opened: &Opened, heap_all_indexed: bool) -> Report {
     let named = |e| in_index(opened.index.as_ptr(), e);
     // The snapshot comes first: what it sees was indexed before the index is read below.
     // SAFETY: a registered snapshot is valid until it is unregistered.
@@ -111,11 +90,11 @@ fn ivf_check(index: pg_sys::Oid, heap_all_indexed: bool) -> JsonB {
     if let Some(snapshot) = snapshot {
         // SAFETY: the index is open and the snapshot registered.
         unsafe {
-            compare(&opened, snapshot, &rows, &contents(&store).map_err(named).or_raise());
+            compare(opened, snapshot, &rows, &contents(&store).map_err(named).or_raise());
             pg_sys::UnregisterSnapshot(snapshot);
         }
     }
-    json(&report)
+    report
 }
 
 /// Raises if the snapshot of the transaction may see versions of rows that the build of the index left out, because newer

@@ -1,8 +1,10 @@
 //! The access method: one file per family of callbacks; this one is the table (`access/amapi.h`).
 
+mod access;
 mod build;
 mod columns;
 mod cost;
+mod fitting;
 mod functions;
 mod heap;
 mod insert;
