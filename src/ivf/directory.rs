@@ -1,6 +1,9 @@
 //! The decoded directory: what a backend keeps of an index between scans. Immutable; validated by the meta
 //! page's instance and generation.
 
+use std::sync::OnceLock;
+
+use super::within::Profile;
 use crate::error::{Error, Kind, Result};
 use crate::kernel;
 use crate::page::meta::META_BLOCK;
@@ -96,6 +99,8 @@ pub struct Directory {
     radii: Vec<f32>,
     origin_products: Vec<f32>,
     heads: Vec<(u32, u32)>,
+    rows: Vec<u32>,
+    profile: OnceLock<Profile>,
 }
 
 impl Directory {
@@ -151,6 +156,8 @@ impl Directory {
             radii: Vec::new(),
             origin_products: Vec::new(),
             heads: Vec::new(),
+            rows: Vec::new(),
+            profile: OnceLock::new(),
             meta,
         };
         for entry in entries {
@@ -173,6 +180,7 @@ impl Directory {
         self.scales.push(entry.scale);
         self.radii.push(entry.radius);
         self.heads.push((entry.head, entry.contiguous));
+        self.rows.push(entry.rows);
         Ok(())
     }
 
@@ -184,7 +192,7 @@ impl Directory {
 
     /// Bytes this takes.
     pub fn memory(&self) -> usize {
-        self.centroids.len() + self.heads.len() * 24 + self.origin.len() * 8
+        self.centroids.len() + self.heads.len() * 28 + self.origin.len() * 8
     }
 
     /// Dimensions of the indexed vectors.
@@ -210,6 +218,21 @@ impl Directory {
     /// First codes page of a list and how many consecutive ones the build wrote.
     pub fn head(&self, list: u32) -> (u32, u32) {
         self.heads[list as usize]
+    }
+
+    /// Rows that the build put into a list.
+    pub fn built_rows(&self, list: u32) -> u32 {
+        self.rows[list as usize]
+    }
+
+    /// Root mean square distance of a list's rows from its centroid.
+    pub fn radius(&self, list: u32) -> f32 {
+        self.radii[list as usize]
+    }
+
+    /// What `make` makes of this directory, the first time that it is asked for.
+    pub fn profile(&self, make: impl FnOnce(&Self) -> Profile) -> &Profile {
+        self.profile.get_or_init(|| make(self))
     }
 
     /// The page and index of a list's state.

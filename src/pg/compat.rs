@@ -419,3 +419,45 @@ pub unsafe fn estimate_array_length(root: *mut pg_sys::PlannerInfo, array: *mut 
         pg_sys::estimate_array_length(root, array)
     }
 }
+
+/// What it costs to begin to give out the first `rows` of a sort, all its input included.
+///
+/// # Safety
+/// Both are the planner's.
+pub unsafe fn sort_startup_cost(
+    root: *mut pg_sys::PlannerInfo,
+    sort: *mut pg_sys::SortPath,
+    rows: f64,
+) -> f64 {
+    // SAFETY: the caller vouches for both; the costs go into a path of our own.
+    unsafe {
+        let mut again = pg_sys::Path::default();
+        let input = (*sort).subpath;
+        pg_sys::cost_sort(
+            &raw mut again,
+            root,
+            (*sort).path.pathkeys,
+            #[cfg(feature = "pg18")]
+            (*input).disabled_nodes,
+            (*input).total_cost,
+            (*input).rows,
+            (*(*input).pathtarget).width,
+            0.0,
+            pg_sys::work_mem,
+            rows,
+        );
+        again.startup_cost
+    }
+}
+
+/// How many nodes of a path a setting discourages; before 18 its cost says it.
+///
+/// # Safety
+/// A path of the planner's.
+pub unsafe fn disabled_nodes(_path: *mut pg_sys::Path) -> i32 {
+    #[cfg(feature = "pg18")]
+    // SAFETY: the caller vouches for the path.
+    return unsafe { (*_path).disabled_nodes };
+    #[cfg(not(feature = "pg18"))]
+    0
+}

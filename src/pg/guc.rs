@@ -72,11 +72,13 @@ pub struct Wanted {
     pub ceiling: f64,
     /// Whether the consumer will not stop before the last row.
     pub everything: bool,
+    /// Whether no row may be missing whatever the settings say.
+    pub exact: bool,
 }
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { limit: None, passing: 1.0, ceiling: f64::INFINITY, everything: false }
+        Self { limit: None, passing: 1.0, ceiling: f64::INFINITY, everything: false, exact: false }
     }
 }
 
@@ -85,7 +87,7 @@ impl Default for Wanted {
 /// `lists` is how many the index has. Where everything is wanted, a strict scan leaves out no row, because one found
 /// late could not be given out in order.
 pub fn settings(options: &IndexOptions, lists: u32, wanted: Wanted) -> Settings {
-    let Wanted { limit, passing, ceiling, everything } = wanted;
+    let Wanted { limit, passing, ceiling, everything, exact } = wanted;
     let probes = match PROBES.get() {
         0 => options.probes,
         n => n,
@@ -103,7 +105,8 @@ pub fn settings(options: &IndexOptions, lists: u32, wanted: Wanted) -> Settings 
         IterativeScan::RelaxedOrder => Order::Relaxed,
         IterativeScan::Off => Order::Off,
     };
-    if everything && order == Order::Strict {
+    if exact || everything && order == Order::Strict {
+        let order = Order::Strict;
         return Settings { probes: 0, least_probes: 0, recall_target: 1.0, order, limit, ceiling, passing };
     }
     // A target that the session asks for is not undone by the index's number of probes.

@@ -13,6 +13,7 @@ mod faults;
 mod features;
 mod harness;
 mod moving;
+mod nestings;
 mod pgvector;
 mod readme;
 mod recall;

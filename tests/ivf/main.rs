@@ -8,4 +8,5 @@ mod hamming;
 mod model;
 mod refresh;
 mod shapes;
+mod within;
 mod world;

@@ -5,14 +5,17 @@ mod build;
 mod columns;
 mod cost;
 mod fitting;
+mod exact;
 mod functions;
 mod heap;
 mod insert;
 mod limit;
 mod monotone;
+mod narrow;
 mod opclass;
 mod order;
 mod partial;
+mod pages;
 mod recalibrate;
 mod recall;
 mod rows;
@@ -37,6 +40,7 @@ pub fn init() {
     limit::install_hook();
     order::install_hook();
     partial::install_hook();
+    pages::install_hook();
 }
 
 /// The one strategy of the classes for vectors: ordering by distance.
