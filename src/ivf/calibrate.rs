@@ -16,7 +16,8 @@ use super::search::{Candidate, Router, Scanner, Sink};
 use crate::error::{Error, Kind, Result};
 use crate::page::meta::{LEVELS, TARGETS};
 use crate::page::{Meta, Store};
-use crate::quant::QueryCode;
+use crate::quant::{QueryCode, Width};
+use crate::value::TotalF32;
 
 /// Fewer queries say too little: every list is probed then.
 pub const LEAST_QUERIES: usize = 50;
@@ -37,7 +38,7 @@ const FIRST: u32 = 16;
 /// Candidates for the weight of a list's radius in its routing score.
 const WEIGHTS: [f32; 5] = [0.0, 0.3, 0.6, 0.9, 1.2];
 /// Width of the bounds while calibrating, in standard deviations.
-const WIDTH: f32 = 2.0;
+const WIDTH: Width = Width { deviations: 2.0, sound: false };
 /// Share of the allowed loss that is kept for what the ranks do not show: rows lost by bounds, queries that
 /// are unlike stored rows, and the chance of the sample.
 const RESERVE: f32 = 0.1;
@@ -317,7 +318,7 @@ struct Near {
 
 impl Ord for Near {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.value.total_cmp(&other.value).then(self.list.cmp(&other.list))
+        TotalF32(self.value).cmp(&TotalF32(other.value)).then(self.list.cmp(&other.list))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::kernel;
 use crate::page::meta::META_BLOCK;
 use crate::page::{Meta, NO_BLOCK, PageKind, Store, codes, extended, lists, summary, tape};
 use crate::quant::{Codec, Rotation, padded_dims, round_to_byte};
-use crate::value::Metric;
+use crate::value::{Metric, TotalF32};
 
 /// Fixed bytes of a directory entry before the centroid's codes: head block, contiguous pages, radius,
 /// scale, rows at build, reserved.
@@ -312,7 +312,7 @@ impl Directory {
         best.iter()
             .filter(|b| b.0.is_finite())
             .map(|&(_, list)| (exact(list), list))
-            .min_by(|a, b| a.0.total_cmp(&b.0))
+            .min_by(|a, b| TotalF32(a.0).cmp(&TotalF32(b.0)))
             .map_or(0, |(_, list)| list)
     }
 }

@@ -33,7 +33,7 @@ use crate::error::{Error, Result};
 use crate::page::summary::{self, SUMMARY_SIZE};
 use crate::page::{NO_BLOCK, PageKind, Store, Summary, Tid};
 use crate::quant::QueryCode;
-use crate::value::Metric;
+use crate::value::{Metric, TotalF64};
 
 /// What happens when a scan's first effort does not yield enough rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -395,7 +395,7 @@ impl Search {
                 return false;
             }
         } else {
-            match self.last.map_or(Ordering::Greater, |last| row.value.total_cmp(&last)) {
+            match self.last.map_or(Ordering::Greater, |last| TotalF64(row.value).cmp(&TotalF64(last))) {
                 Ordering::Less => return false,
                 Ordering::Equal if self.ties.contains(&row.tid) => return false,
                 Ordering::Equal => {}

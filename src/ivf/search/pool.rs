@@ -5,6 +5,7 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use super::scan::{Candidate, Sink};
 use crate::page::Tid;
+use crate::value::{TotalF32, TotalF64};
 
 /// A row with its exact value.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +22,7 @@ pub struct Ready {
 // PostgreSQL sorts it; equal values come in heap order, so that results do not depend on the lists.
 impl Ord for Ready {
     fn cmp(&self, other: &Self) -> Ordering {
-        other.value.total_cmp(&self.value).then(other.tid.cmp(&self.tid))
+        TotalF64(other.value).cmp(&TotalF64(self.value)).then(other.tid.cmp(&self.tid))
     }
 }
 
@@ -47,28 +48,11 @@ impl Eq for ByLower {}
 impl Ord for ByLower {
     fn cmp(&self, other: &Self) -> Ordering {
         // Exact values are equal now and then: then rows come in heap order.
-        other.0.lower.total_cmp(&self.0.lower).then(other.0.tid.cmp(&self.0.tid))
+        TotalF32(other.0.lower).cmp(&TotalF32(self.0.lower)).then(other.0.tid.cmp(&self.0.tid))
     }
 }
 
 impl PartialOrd for ByLower {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-#[derive(Clone, Copy, PartialEq)]
-struct Upper(f32);
-
-impl Eq for Upper {}
-
-impl Ord for Upper {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.total_cmp(&other.0)
-    }
-}
-
-impl PartialOrd for Upper {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
@@ -81,7 +65,7 @@ pub struct Pool {
     /// Keys above this are not wanted, however few rows there are.
     ceiling: f32,
     /// The smallest upper bounds; the greatest of them is the threshold once there are `window`.
-    uppers: BinaryHeap<Upper>,
+    uppers: BinaryHeap<TotalF32>,
     gathered: Vec<Candidate>,
     queue: BinaryHeap<ByLower>,
     /// The first of the queue, taken out of it.
@@ -158,11 +142,11 @@ impl Sink for Pool {
 
     fn push(&mut self, _list: u32, candidate: Candidate) {
         if self.uppers.len() < self.window {
-            self.uppers.push(Upper(candidate.upper));
+            self.uppers.push(TotalF32(candidate.upper));
         } else if let Some(mut greatest) = self.uppers.peek_mut()
             && candidate.upper < greatest.0
         {
-            *greatest = Upper(candidate.upper);
+            *greatest = TotalF32(candidate.upper);
         }
         self.gathered.push(candidate);
     }
@@ -172,24 +156,7 @@ impl Sink for Pool {
 #[derive(Default)]
 pub struct Nearest {
     wanted: usize,
-    keys: BinaryHeap<Key>,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-struct Key(f64);
-
-impl Eq for Key {}
-
-impl Ord for Key {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.total_cmp(&other.0)
-    }
-}
-
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
+    keys: BinaryHeap<TotalF64>,
 }
 
 impl Nearest {
@@ -202,11 +169,11 @@ impl Nearest {
     /// A further row.
     pub fn push(&mut self, key: f64) {
         if self.keys.len() < self.wanted {
-            self.keys.push(Key(key));
+            self.keys.push(TotalF64(key));
         } else if let Some(mut greatest) = self.keys.peek_mut()
-            && key < greatest.0
+            && TotalF64(key) < *greatest
         {
-            *greatest = Key(key);
+            *greatest = TotalF64(key);
         }
     }
 
@@ -227,6 +194,6 @@ impl Nearest {
 
     /// Whether there are as many rows as wanted with keys up to `complete`.
     pub fn complete(&self, complete: f64) -> bool {
-        self.keys.len() >= self.wanted && self.keys.peek().is_none_or(|k| k.0 <= complete)
+        self.keys.len() >= self.wanted && self.keys.peek().is_none_or(|k| *k <= TotalF64(complete))
     }
 }

@@ -3,7 +3,6 @@
 use std::cell::OnceCell;
 
 use super::filter::Filter;
-use super::route::Terms;
 use crate::error::{Error, Result};
 use crate::ivf::directory::Directory;
 use crate::ivf::insert::expect_owned;
@@ -11,7 +10,7 @@ use crate::ivf::walk::{bits, guard_circle};
 use crate::kernel;
 use crate::page::codes::BLOCK;
 use crate::page::{NO_BLOCK, Page, PageKind, RecordRef, Store, Tid};
-use crate::quant::{QueryCode, Stage1};
+use crate::quant::{ListTerms, QueryCode, Stage1, Width};
 
 /// A row that may be among the nearest.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,7 +85,7 @@ impl Scanner {
         store: &S,
         directory: &Directory,
         query: &QueryCode,
-        (list, terms, width): (u32, &dyn Fn() -> Terms, f32),
+        (list, terms, width): (u32, &dyn Fn() -> ListTerms, Width),
         sink: &mut impl Sink,
     ) -> Result<()> {
         if directory.codec.is_exact() {
@@ -98,9 +97,7 @@ impl Scanner {
         let prepared = OnceCell::new();
         let prepare = || {
             let terms = terms();
-            let mut stage = query.stage1(terms.estimator, width);
-            stage.base -= terms.slack;
-            (terms, stage)
+            (terms, query.stage1(terms, width))
         };
         let (mut block, _) = directory.head(list);
         let mut steps = 0;
@@ -205,7 +202,7 @@ impl Scanner {
         store: &S,
         directory: &Directory,
         query: &QueryCode,
-        (list, terms, width): (u32, Terms, f32),
+        (list, terms, width): (u32, ListTerms, Width),
         sink: &mut impl Sink,
     ) -> Result<()> {
         let Some(layout) = directory.extended else {
@@ -240,8 +237,7 @@ impl Scanner {
             }
             let (tid, record) = layout.record(page, index);
             self.stats.extended += 1;
-            let (estimate, sigma) = query.extended(&directory.codec, record, s.sum, terms.estimator);
-            let margin = width * sigma + terms.slack;
+            let (estimate, margin) = query.extended(&directory.codec, record, s.sum, terms, width);
             let (mut lower, mut upper) = (estimate - margin, estimate + margin);
             if !lower.is_finite() || !upper.is_finite() {
                 (lower, upper) = (f32::NEG_INFINITY, f32::INFINITY);

@@ -20,7 +20,7 @@ use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::error::{OrRaise, in_index, raise};
 use crate::pg::guc::{self, Wanted};
 use crate::pg::options::IndexOptions;
-use crate::value::Metric;
+use crate::value::{Metric, TotalF64};
 
 const MOST_QUERIES: i32 = 10_000;
 const MOST_NEIGHBOURS: i32 = 1000;
@@ -155,7 +155,7 @@ fn approximate(index: pg_sys::Relation, heap: &mut Heap, queries: &[Query], k: i
             let Some((row, value)) = search.next(&store, &mut rows)? else { break };
             if row != query.row {
                 others += 1;
-                hits += usize::from(query.nearest.farthest().is_some_and(|f| value.total_cmp(&f).is_le()));
+                hits += usize::from(query.nearest.farthest().is_some_and(|f| TotalF64(value) <= TotalF64(f)));
             }
         }
         times.push(start.elapsed().as_secs_f64() * 1e3);
