@@ -50,8 +50,8 @@ pub fn collected<T>(items: impl ExactSizeIterator<Item = T>) -> Result<Vec<T>> {
 /// # Errors
 /// Out of memory.
 pub fn room(bytes: usize) -> Result<()> {
-    // In pieces, as the work will ask: address space need not be in one.
-    const PIECE: usize = 16 << 20;
+    // In pieces, for address space need not be in one; beyond glibc's greatest threshold, so that they leave it as it is.
+    const PIECE: usize = 64 << 20;
     let mut held = with_capacity::<Vec<u8>>(bytes.div_ceil(PIECE))?;
     let mut left = bytes;
     while left > 0 {
@@ -101,12 +101,9 @@ impl<T> Grow<T> for Vec<T> {
         if self.capacity() - self.len() >= more {
             return Ok(());
         }
-        let bytes = || self.len().saturating_add(more).saturating_mul(size_of::<T>());
-        let bytes = bytes();
+        let bytes = self.len().saturating_add(more).saturating_mul(size_of::<T>());
         // Twice as much as there was, or, where that is not to be had, just enough.
-        self.try_reserve(more)
-            .or_else(|_| self.try_reserve_exact(more))
-            .map_err(|_| out_of_memory(bytes))
+        self.try_reserve(more).or_else(|_| self.try_reserve_exact(more)).map_err(|_| out_of_memory(bytes))
     }
 
     #[inline]

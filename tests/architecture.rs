@@ -7,7 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms in order; each may use itself and what comes before it.
-const ROOMS: [&str; 10] = ["error", "memory", "random", "kernel", "value", "cluster", "quant", "page", "ivf", "pg"];
+const ROOMS: [&str; 10] =
+    ["error", "memory", "random", "kernel", "value", "cluster", "quant", "page", "ivf", "pg"];
 /// What a room may use of the rooms before it (`structure.md`, section 2).
 const MAY_USE: [(&str, &[&str]); 10] = [
     ("error", &[]),

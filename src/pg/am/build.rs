@@ -13,7 +13,9 @@ use super::heap::Table;
 use super::opclass;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::build::{Built, Options, Phase, Progress, Spool, build, build_empty};
+use crate::memory;
 use crate::page::memory::MemoryStore;
+use crate::pg::allocator;
 use crate::pg::buffer::{IndexStore, Logging, write_init_fork};
 use crate::pg::error::OrRaise;
 use crate::pg::foreign::announce;
@@ -100,13 +102,24 @@ pub(super) fn random_seed() -> Result<u64> {
     Err(Error::new(Kind::Internal, "could not generate a random seed"))
 }
 
-/// Threads as `max_parallel_maintenance_workers` allows, this one's share included.
+/// Threads as `max_parallel_maintenance_workers` allows, this one's share included; fewer where there is no memory for
+/// their stacks.
 fn pool() -> Result<ThreadPool> {
     // SAFETY: reading a setting.
     let workers = unsafe { pg_sys::max_parallel_maintenance_workers }.max(0) as usize;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = (workers + 1).min(cores);
+    start(threads).or_else(|_| start(1))
+}
+
+fn start(threads: usize) -> Result<ThreadPool> {
+    const STACK: usize = 2 << 20;
+    // What a thread needs before its first line, where a failure would end the process.
+    const BESIDE: usize = 1 << 20;
+    memory::room(threads * (STACK + BESIDE))?;
     let builder = ThreadPoolBuilder::new()
-        .num_threads((workers + 1).min(cores))
+        .num_threads(threads)
+        .stack_size(STACK)
         .thread_name(|i| format!("ivf build {i}"));
     // Threads inherit the mask: signals must reach the backend's own thread, whose handlers use its state.
     // SAFETY: sigset_t is plain data that sigfillset initialises; the old mask is restored.
@@ -118,7 +131,13 @@ fn pool() -> Result<ThreadPool> {
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const old, std::ptr::null_mut());
         built
     };
-    built.map_err(|e| Error::new(Kind::Internal, format!("could not start threads to build the index: {e}")))
+    let pool = built.map_err(|e| {
+        let message = format!("could not start threads to build the index: {e}");
+        Error::new(Kind::OutOfMemory, message)
+    })?;
+    // All are there, with what the system gives a thread when it first runs, before others take the memory.
+    pool.broadcast(|_| ());
+    Ok(pool)
 }
 
 /// Progress in `pg_stat_progress_create_index`, at most ten times a second.
@@ -159,6 +178,7 @@ impl Progress for Shown {
 
     fn tick(&self) -> Result<()> {
         pgrx::check_for_interrupts!();
+        allocator::check();
         Ok(())
     }
 }

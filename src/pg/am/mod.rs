@@ -1,5 +1,6 @@
 //! The access method: one file per family of callbacks; this one is the table (`access/amapi.h`).
 
+mod all_rows;
 mod build;
 mod columns;
 mod cost;

@@ -162,6 +162,7 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
             return Err(Error::new(Kind::Internal, "non-MVCC snapshots are not supported with ivf"));
         }
         count_index_scan(scan);
+        state.store.seen_by(snapshot);
         let directory = directory(&state.store)?;
         if let Some(query) = &state.query
             && query.len() != directory.dims()
