@@ -156,6 +156,14 @@ impl Server {
         child
     }
 
+    /// Begins a `psql` that reads statements as they come.
+    pub fn interactive(&self) -> Child {
+        let mut command = Command::new(&self.psql);
+        command.envs(self.env.iter().map(|(k, v)| (k, v)));
+        command.args(["-X", "-q", "-A", "-t"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
     /// Runs a script that must succeed.
     pub fn sql(&self, script: &str) -> String {
         match self.try_sql(script) {

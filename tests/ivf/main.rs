@@ -6,6 +6,7 @@ mod filter;
 mod format;
 mod hamming;
 mod model;
+mod racing;
 mod refresh;
 mod shapes;
 mod world;
