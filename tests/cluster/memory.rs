@@ -122,6 +122,7 @@ fn memory_that_cannot_be_had_is_an_error() {
     let server = server("memory");
     let mut session = Session::new(&server);
     session.run("SET enable_seqscan = off");
+    session.run("SET client_min_messages = error");
     session.run("SET maintenance_work_mem = '256MB'");
     session.run("DELETE FROM items WHERE id % 50 = 1");
     let (mut failed, mut worked) = (0, 0);
