@@ -18,6 +18,8 @@ pub enum Kind {
     InvalidParameter,
     /// More dimensions, memory or pages than a limit allows (54000).
     LimitExceeded,
+    /// Memory that cannot be had (53200).
+    OutOfMemory,
     /// Something this build does not do (0A000).
     NotSupported,
     /// Something that is not in the state that the operation needs (55000).

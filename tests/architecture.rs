@@ -7,18 +7,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms in order; each may use itself and what comes before it.
-const ROOMS: [&str; 9] = ["error", "random", "kernel", "value", "cluster", "quant", "page", "ivf", "pg"];
+const ROOMS: [&str; 10] =
+    ["error", "memory", "random", "kernel", "value", "cluster", "quant", "page", "ivf", "pg"];
 /// What a room may use of the rooms before it (`structure.md`, section 2).
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("error", &[]),
+    ("memory", &["error", "random"]),
     ("random", &[]),
     ("kernel", &[]),
-    ("value", &["error", "kernel"]),
-    ("cluster", &["error", "random", "kernel"]),
-    ("quant", &["error", "random", "kernel"]),
-    ("page", &["error", "value", "kernel"]),
-    ("ivf", &["error", "random", "kernel", "value", "cluster", "quant", "page"]),
-    ("pg", &["error", "random", "kernel", "value", "cluster", "quant", "page", "ivf"]),
+    ("value", &["error", "memory", "kernel"]),
+    ("cluster", &["error", "memory", "random", "kernel"]),
+    ("quant", &["error", "memory", "random", "kernel"]),
+    ("page", &["error", "memory", "value", "kernel"]),
+    ("ivf", &["error", "memory", "random", "kernel", "value", "cluster", "quant", "page"]),
+    ("pg", &["error", "memory", "random", "kernel", "value", "cluster", "quant", "page", "ivf"]),
 ];
 
 fn sources() -> Vec<(PathBuf, String)> {

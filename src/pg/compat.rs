@@ -27,7 +27,7 @@ pub unsafe fn planstate_children(
     // SAFETY: the caller vouches for the node.
     unsafe {
         #[cfg(feature = "pg15")]
-        return planstate_tree_walker(state, walker, context);
+        return pg_sys::ffi::pg_guard_ffi_boundary(|| planstate_tree_walker(state, walker, context));
         #[cfg(not(feature = "pg15"))]
         pg_sys::planstate_tree_walker_impl(state, Some(walker), context)
     }
@@ -257,6 +257,36 @@ pub fn charge_buffer_hit() {
     unsafe {
         if pg_sys::VacuumCostActive {
             pg_sys::VacuumCostBalance += pg_sys::VacuumCostPageHit;
+        }
+    }
+}
+
+/// Raises if what a snapshot sees may have been removed from a page, under `old_snapshot_threshold`, which 17 has no more
+/// (`TestForOldSnapshot`, bufmgr.h).
+///
+/// # Safety
+/// The snapshot is null or valid; the relation is open.
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+#[inline]
+pub unsafe fn test_for_old_snapshot(
+    snapshot: pg_sys::Snapshot,
+    relation: pg_sys::Relation,
+    page: &crate::page::Page,
+) {
+    // SAFETY: a setting of the server's start; the caller vouches for the rest.
+    unsafe {
+        if pg_sys::old_snapshot_threshold < 0 || snapshot.is_null() {
+            return;
+        }
+        // A page begins with its LSN, the high half first (bufpage.h).
+        let bytes = page.bytes();
+        let half = |at: usize| {
+            u64::from(u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]))
+        };
+        let lsn = half(0) << 32 | half(4);
+        let mvcc = (*snapshot).snapshot_type == pg_sys::SnapshotType::SNAPSHOT_MVCC;
+        if mvcc && (*snapshot).lsn != 0 && lsn > (*snapshot).lsn {
+            pg_sys::TestForOldSnapshot_impl(snapshot, relation);
         }
     }
 }

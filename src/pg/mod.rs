@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 mod aligned;
+mod allocator;
 mod am;
 mod buffer;
 mod chunks;

@@ -156,6 +156,15 @@ impl Server {
         child
     }
 
+    /// Begins a `psql` that reads statements as they come.
+    pub fn interactive(&self) -> Child {
+        let mut command = Command::new("sh");
+        command.envs(self.env.iter().map(|(k, v)| (k, v)));
+        // One stream, so that messages come where they belong.
+        command.args(["-c", "exec \"$0\" -X -q -A -t 2>&1", &self.psql]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
     /// Runs a script that must succeed.
     pub fn sql(&self, script: &str) -> String {
         match self.try_sql(script) {

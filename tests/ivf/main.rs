@@ -10,6 +10,7 @@ mod hamming;
 mod hostile;
 mod model;
 mod order;
+mod racing;
 mod refresh;
 mod shapes;
 mod within;

@@ -7,6 +7,7 @@ use super::fitting;
 use super::opclass::support_number;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::search::filter::{Accept, Condition, Filter};
+use crate::memory::Grow;
 use crate::page::{Columns, Key};
 use crate::pg::compat::{attribute_type, key_columns};
 use crate::pg::memory::Scratch;
@@ -333,7 +334,10 @@ impl Column {
             let array = pg_sys::pg_detoast_datum(argument.cast_mut_ptr());
             let ranges = elements(array.cast(), own).into_iter().flatten().map(range).filter(|r| r.0 <= r.1);
             if comparison == Comparison::Equal {
-                let mut keys: Vec<u64> = ranges.map(|r| r.0).collect();
+                let mut keys = Vec::new();
+                for (low, _) in ranges {
+                    keys.try_push(low)?;
+                }
                 keys.sort_unstable();
                 keys.dedup();
                 return Ok(Accept::OneOf(keys));

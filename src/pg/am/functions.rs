@@ -1,23 +1,18 @@
 //! SQL functions about indexes: `ivf_check`, `ivf_index_info`, `ivf_last_scan`.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use pgrx::prelude::*;
 use pgrx::{JsonB, pg_sys};
 
 use super::access::{Opened, READING, Right, with_index};
-use super::columns::FilterColumns;
-use super::{directory, heap, opclass};
+use super::all_rows::AllRows;
+use super::directory;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::check::{self, Report};
-use crate::ivf::code::is_indexed;
 use crate::ivf::info;
-use crate::page::{Key, Tid};
+use crate::pg::allocator;
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::error::{OrRaise, in_index, raise};
 use crate::pg::{relation_name, stats};
-use crate::quant::pack::write_bits;
 
 /// Dimensions of the rows in an index. Its column may have lost its own by ALTER TABLE.
 pub(super) fn dimensions(index: pg_sys::Relation) -> Result<usize> {
@@ -27,6 +22,7 @@ pub(super) fn dimensions(index: pg_sys::Relation) -> Result<usize> {
 
 fn tick() -> Result<()> {
     pgrx::check_for_interrupts!();
+    allocator::check();
     Ok(())
 }
 
@@ -41,7 +37,7 @@ pub(super) fn json(value: &impl serde::Serialize) -> JsonB {
 #[pg_extern(sql = false)]
 fn ivf_index_info(index: pg_sys::Oid) -> JsonB {
     let info = with_index(index, READING, Right::Count, |opened| {
-        let store = IndexStore::new(opened.index.as_ptr(), Logging::EachChange);
+        let store = IndexStore::in_bulk(opened.index.as_ptr());
         info::info(&store, &tick).map_err(|e| in_index(opened.index.as_ptr(), e)).or_raise()
     });
     json(&info)
@@ -77,23 +73,18 @@ fn verify(opened: &Opened, heap_all_indexed: bool) -> Report {
         // SAFETY: the index is open and the snapshot registered.
         unsafe { expect_built_before(opened.index.as_ptr(), snapshot) };
     }
-    let store = IndexStore::new(opened.index.as_ptr(), Logging::EachChange);
-    let mut rows: HashSet<Tid> = HashSet::new();
-    let mut visit = |row: Tid| {
-        if heap_all_indexed && !rows.insert(row) {
-            let what = format!("the heap row ({},{}) is in the index twice", row.block, row.offset);
-            return Err(Error::corrupted(0, what));
-        }
-        Ok(())
+    let store = IndexStore::in_bulk(opened.index.as_ptr());
+    let Some(snapshot) = snapshot else {
+        return check::check(&store, &mut |_| Ok(()), &tick).map_err(named).or_raise();
     };
-    let report = check::check(&store, &mut visit, &tick).map_err(named).or_raise();
-    if let Some(snapshot) = snapshot {
-        // SAFETY: the index is open and the snapshot registered.
-        unsafe {
-            compare(opened, snapshot, &rows, &contents(&store).map_err(named).or_raise());
-            pg_sys::UnregisterSnapshot(snapshot);
-        }
-    }
+    // SAFETY: the index is open and the snapshot registered.
+    let report = unsafe {
+        let mut all = AllRows::of(opened);
+        let report = check::check(&store, &mut |row| all.count(row), &tick).map_err(named).or_raise();
+        all.compare(&store, snapshot).map_err(named).or_raise();
+        pg_sys::UnregisterSnapshot(snapshot);
+        report
+    };
     report
 }
 
@@ -122,71 +113,5 @@ pub(super) unsafe fn expect_built_before(index: pg_sys::Relation, snapshot: pg_s
             format!("index \"{name}\" cannot be compared with what this transaction's snapshot sees");
         let hint = "The index was built after the snapshot was taken: check it in another transaction.";
         raise(Error::new(Kind::NotReady, message).with_hint(hint));
-    }
-}
-
-/// Hashes of what an index says of a row: of its keys in the filter columns, and of its code where it is the row's value.
-struct Content {
-    keys: u32,
-    code: Option<u32>,
-}
-
-fn contents(store: &IndexStore) -> Result<HashMap<Tid, Content>> {
-    let mut contents = HashMap::new();
-    let mut visit = |row, keys: &[Key], code: Option<&[u8]>| {
-        contents.insert(row, Content { keys: hash(keys), code: code.map(hash) });
-    };
-    check::contents(store, &mut visit, &tick)?;
-    Ok(contents)
-}
-
-fn hash<T: Hash + ?Sized>(value: &T) -> u32 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish() as u32
-}
-
-/// Raises if a row that `snapshot` sees is not among `rows`, or is not as `contents` say.
-unsafe fn compare(
-    opened: &Opened,
-    snapshot: pg_sys::Snapshot,
-    rows: &HashSet<Tid>,
-    contents: &HashMap<Tid, Content>,
-) {
-    let index = opened.index.as_ptr();
-    let (_, metric) = opclass::indexed(index).or_raise();
-    let dims = dimensions(index).or_raise();
-    let columns = FilterColumns::of(index).or_raise();
-    let (mut missing, mut different, mut misfiled) = (None, None, None);
-    let mut bits = vec![0; dims.div_ceil(8)];
-    let mut look = |row: Tid, vector: &[f32], keys: &[Key]| {
-        if !rows.contains(&row) && is_indexed(metric, vector) {
-            missing.get_or_insert(row);
-        }
-        if let Some(content) = contents.get(&row) {
-            if content.keys != hash(keys) {
-                misfiled.get_or_insert(row);
-            }
-            if let Some(code) = content.code {
-                write_bits(vector, &mut bits);
-                if code != hash(bits.as_slice()) {
-                    different.get_or_insert(row);
-                }
-            }
-        }
-        Ok(())
-    };
-    // SAFETY: both relations are open; the caller registered the snapshot.
-    unsafe { heap::each_row(opened.table.as_ptr(), index, dims, snapshot, Some(&columns), &mut look) };
-    let wrong = [
-        (missing, "is not in the index"),
-        (different, "has another value in the index"),
-        (misfiled, "has other values of filter columns in the index"),
-    ];
-    for (row, what) in wrong {
-        if let Some(row) = row {
-            let what = format!("the heap row ({},{}) {what}", row.block, row.offset);
-            raise(in_index(index, Error::corrupted(0, what)));
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! The access method: one file per family of callbacks; this one is the table (`access/amapi.h`).
 
 mod access;
+mod all_rows;
 mod build;
 mod columns;
 mod cost;

@@ -12,7 +12,9 @@ use crate::error::{Error, Kind, Result};
 use crate::ivf::build::Progress;
 use crate::ivf::calibrate::{QUERIES, Queries, recalibrate};
 use crate::ivf::info::{Calibrated, calibration};
-use crate::pg::buffer::{IndexStore, Logging};
+use crate::memory::Grow;
+use crate::pg::allocator;
+use crate::pg::buffer::IndexStore;
 use crate::pg::error::{OrRaise, in_index, raise};
 use crate::pg::types::array::Array;
 
@@ -28,6 +30,7 @@ struct Interruptible;
 impl Progress for Interruptible {
     fn tick(&self) -> Result<()> {
         pgrx::check_for_interrupts!();
+        allocator::check();
         Ok(())
     }
 }
@@ -41,7 +44,7 @@ fn ivf_recalibrate(index: pg_sys::Oid) -> JsonB {
         let mut rows = unsafe { Table::of_index(opened.table.as_ptr(), opened.index.as_ptr(), dims, seed) };
         let want = *QUERIES.end();
         let mut vectors = Vec::new();
-        rows.scattered(want, &mut |_, vector| vectors.extend_from_slice(vector));
+        rows.scattered(want, &mut |_, vector| vectors.try_extend(vector).or_raise());
         (vectors, Queries::Rows)
     })
 }
@@ -56,7 +59,7 @@ fn ivf_recalibrate_for(index: pg_sys::Oid, queries: Array) -> JsonB {
                 let message = format!("expected {dims} dimensions, not {}", vector.len());
                 raise(Error::new(Kind::Data, message));
             }
-            vectors.extend_from_slice(&vector);
+            vectors.try_extend(&vector).or_raise();
         }
         (vectors, Queries::Asked)
     })
@@ -75,7 +78,7 @@ fn renew(index: pg_sys::Oid, queries: impl FnOnce(&Opened, usize) -> (Vec<f32>, 
         let index = opened.index.as_ptr();
         let dims = dimensions(index).or_raise();
         let (vectors, queries) = queries(opened, dims);
-        let store = IndexStore::new(index, Logging::EachChange);
+        let store = IndexStore::in_bulk(index);
         let meta =
             recalibrate(&store, &vectors, queries, &Interruptible).map_err(|e| in_index(index, e)).or_raise();
         Recalibrated { queries: vectors.len() / dims, calibration: calibration(&meta) }

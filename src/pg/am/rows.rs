@@ -1,7 +1,6 @@
 //! The rows of the table behind a scan, as its snapshot sees them: fetched, passed by the filter above, measured.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
 
 use pgrx::{PgList, pg_sys};
 
@@ -34,7 +33,7 @@ pub struct Heap {
     /// The scan that notes distances; null if none does.
     notes: *const u8,
     /// Where pages lay, if the table is a heap.
-    recent: Option<Rc<Recent>>,
+    recent: Option<Recent>,
     /// Rows that will be asked for next, as far as they have been seen.
     ahead: VecDeque<(Tid, Seen)>,
 }

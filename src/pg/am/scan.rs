@@ -169,6 +169,7 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
             return Err(Error::new(Kind::Internal, message));
         }
         count_index_scan(scan);
+        state.store.seen_by(snapshot);
         let directory = directory(&state.store)?;
         if let Some(query) = &state.query
             && query.len() != directory.dims()
