@@ -65,7 +65,10 @@ impl Session {
     fn limit(&self, server: &Server, bytes: Option<u64>) {
         let bytes = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
         // By the server's own user, who alone may.
-        server.sql(&format!("COPY (SELECT 1) TO PROGRAM 'cat > /dev/null; prlimit --pid {} --as={bytes}:'", self.backend));
+        server.sql(&format!(
+            "COPY (SELECT 1) TO PROGRAM 'cat > /dev/null; prlimit --pid {} --as={bytes}:'",
+            self.backend
+        ));
     }
 }
 

@@ -8,8 +8,8 @@ use std::ops::Range;
 
 use pgrx::pg_sys;
 
-use super::columns::FilterColumns;
 use super::access::Opened;
+use super::columns::FilterColumns;
 use super::functions::dimensions;
 use super::{heap, opclass};
 use crate::error::{Error, Result};

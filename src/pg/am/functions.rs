@@ -78,14 +78,13 @@ fn verify(opened: &Opened, heap_all_indexed: bool) -> Report {
         return check::check(&store, &mut |_| Ok(()), &tick).map_err(named).or_raise();
     };
     // SAFETY: the index is open and the snapshot registered.
-    let report = unsafe {
+    unsafe {
         let mut all = AllRows::of(opened);
         let report = check::check(&store, &mut |row| all.count(row), &tick).map_err(named).or_raise();
         all.compare(&store, snapshot).map_err(named).or_raise();
         pg_sys::UnregisterSnapshot(snapshot);
         report
-    };
-    report
+    }
 }
 
 /// Raises if the snapshot of the transaction may see versions of rows that the build of the index left out, because newer
