@@ -79,11 +79,10 @@ impl Drop for Session {
     }
 }
 
-/// All that this extension does, a statement a line. What follows is run without a limit.
+/// What this extension does, a statement a line; what follows is run without a limit. Builds are not among them: the C
+/// library ends a process that cannot have the thread-local data of a new thread.
 const WORK: &[(&str, &str)] = &[
     ("SELECT id FROM items ORDER BY embedding <-> (SELECT embedding FROM items WHERE id = 5) LIMIT 10", ""),
-    ("CREATE INDEX again ON items USING ivf (embedding) WITH (lists = 60)", "DROP INDEX IF EXISTS again"),
-    ("REINDEX INDEX items_index", ""),
     ("INSERT INTO more SELECT id, embedding FROM items LIMIT 3000", "TRUNCATE more"),
     ("COPY more FROM PROGRAM 'seq 1 2000 | sed ''s/$/\\t[1,2,3,4,5,6,7,8]/'''", "TRUNCATE more"),
     ("SELECT ivf_check('items_index', true)", ""),
