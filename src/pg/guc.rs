@@ -64,7 +64,7 @@ pub fn define() {
 /// What is wanted of a scan.
 #[derive(Clone, Copy)]
 pub struct Wanted {
-    /// Rows that will be taken, if known.
+    /// Rows of a page, if known: those that are taken after what an OFFSET skips.
     pub limit: Option<u64>,
     /// Share of the rows that are expected to pass the filter.
     pub passing: f32,
@@ -88,6 +88,8 @@ impl Default for Wanted {
 /// late could not be given out in order.
 pub fn settings(options: &IndexOptions, lists: u32, wanted: Wanted) -> Settings {
     let Wanted { limit, passing, ceiling, everything, exact } = wanted;
+    // SAFETY: reading a setting (kB), on the only thread.
+    let memory = unsafe { pgrx::pg_sys::work_mem }.max(0) as usize * 1024;
     let probes = match PROBES.get() {
         0 => options.probes,
         n => n,
@@ -107,7 +109,16 @@ pub fn settings(options: &IndexOptions, lists: u32, wanted: Wanted) -> Settings 
     };
     if exact || everything && order == Order::Strict {
         let order = Order::Strict;
-        return Settings { probes: 0, least_probes: 0, recall_target: 1.0, order, limit, ceiling, passing };
+        return Settings {
+            probes: 0,
+            least_probes: 0,
+            recall_target: 1.0,
+            order,
+            limit,
+            ceiling,
+            passing,
+            memory,
+        };
     }
     // A target that the session asks for is not undone by the index's number of probes.
     let probes = if PROBES.get() == 0 && session != DEFAULT_RECALL_TARGET { 0 } else { probes.max(0) };
@@ -120,5 +131,6 @@ pub fn settings(options: &IndexOptions, lists: u32, wanted: Wanted) -> Settings 
         limit,
         ceiling,
         passing,
+        memory,
     }
 }

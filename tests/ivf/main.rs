@@ -8,9 +8,11 @@ mod format;
 mod hamming;
 #[path = "../../src/quant/hostile.rs"]
 mod hostile;
+mod memory;
 mod model;
 mod order;
 mod racing;
+mod pages;
 mod refresh;
 mod shapes;
 mod within;

@@ -169,6 +169,7 @@ pub const EXACT: Settings = Settings {
     limit: None,
     ceiling: f64::INFINITY,
     passing: 1.0,
+    memory: 4 << 20,
 };
 pub const DEFAULT: Settings = Settings {
     probes: 0,
@@ -178,6 +179,7 @@ pub const DEFAULT: Settings = Settings {
     limit: Some(10),
     ceiling: f64::INFINITY,
     passing: 1.0,
+    memory: 4 << 20,
 };
 
 impl World {

@@ -46,6 +46,8 @@ pub struct Stats {
     pub extended: u64,
     /// Rows asked of the heap.
     pub rows: u64,
+    /// Candidates and rows kept at once, at most.
+    pub kept: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -242,6 +244,9 @@ impl Scanner {
             if !lower.is_finite() || !upper.is_finite() {
                 (lower, upper) = (f32::NEG_INFINITY, f32::INFINITY);
             }
+            // The row was let through by the first bound: where the second alone is lower, a round with a lower
+            // threshold did not get here, but a row must have one place in the order of all rounds.
+            lower = lower.max(s.bound);
             if lower < sink.threshold() {
                 sink.push(list, Candidate { lower, upper, tid });
             }

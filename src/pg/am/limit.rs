@@ -282,7 +282,7 @@ pub unsafe fn wish(scan: pg_sys::IndexScanDesc, recheck: bool) -> Wish {
         let (limit, beyond) = match above {
             Above::Limit { limit, tied } if !(*limit).noCount => {
                 let tied = tied || (*limit).limitOption == pg_sys::LimitOption::LIMIT_OPTION_WITH_TIES;
-                (limit, (*limit).offset.saturating_add(i64::from(tied)))
+                (limit, i64::from(tied))
             }
             Above::Unknown { limit } if !(*limit).noCount => (limit, 0),
             _ => return Wish { wanted: everything(ceiling), ..Wish::default() },
