@@ -8,6 +8,9 @@ use vector_search::value::Metric;
 
 use crate::world::*;
 
+/// Whether a row passes a filter that the index does not know.
+type Passes = fn(u64) -> bool;
+
 /// The least memory that a search takes: about 1,600 candidates and 680 rows.
 const LITTLE: Settings = Settings { memory: 0, ..EXACT };
 /// Candidates and rows that fit into it.
@@ -49,7 +52,7 @@ fn all_come(
 fn worlds(metric: Metric, bits: u8, lists: u32) -> (World, Vec<Vec<f32>>) {
     let mut mixture = Mixture::new(12, 30, 0.6, 31);
     let rows = table(&mut mixture, 12_000);
-    let options = Options { bits: bits.into(), lists, ..options(12, metric) };
+    let options = Options { bits, lists, ..options(12, metric) };
     let queries = (0..2).map(|_| mixture.draw()).collect();
     (World::build(rows, &options), queries)
 }
@@ -240,8 +243,7 @@ fn random_worlds_equal_a_sequential_scan() {
             passing: [1.0, 0.1, 0.001][random.below(3)],
             ..EXACT
         };
-        let filters: [Option<fn(u64) -> bool>; 4] =
-            [None, None, Some(|n| n % 5 == 0), Some(|n| n % 500 == 0)];
+        let filters: [Option<Passes>; 4] = [None, None, Some(|n| n % 5 == 0), Some(|n| n % 500 == 0)];
         let what = format!("world {round}: {metric:?} {dims} {clusters} {spread} {bits} {settings:?}");
         all_come(&world, &query, settings, filters[random.below(4)], &what);
     }

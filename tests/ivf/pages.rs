@@ -11,15 +11,11 @@ use vector_search::value::Metric;
 use crate::world::*;
 
 type Found = Vec<(Tid, f64)>;
+/// Conditions on filter columns, and a filter that the index does not know.
+type Filters<'a> = (&'a Filter, Option<fn(u64) -> bool>);
 
 /// The page behind `offset` rows, by a scan of its own.
-fn page(
-    world: &World,
-    query: &[f32],
-    settings: Settings,
-    filters: (&Filter, Option<fn(u64) -> bool>),
-    offset: usize,
-) -> Found {
+fn page(world: &World, query: &[f32], settings: Settings, filters: Filters<'_>, offset: usize) -> Found {
     let mut search = Search::new(world.directory(), settings);
     search.start_filtered(settings, Some(query), filters.0.clone());
     let mut heap = world.heap(query);
@@ -29,13 +25,7 @@ fn page(
 }
 
 /// Every second page is read by itself, after the first few each, and is a slice of what one scan gives; no row comes twice.
-fn sequence(
-    world: &World,
-    query: &[f32],
-    settings: Settings,
-    filters: (&Filter, Option<fn(u64) -> bool>),
-    rows: usize,
-) -> Found {
+fn sequence(world: &World, query: &[f32], settings: Settings, filters: Filters<'_>, rows: usize) -> Found {
     let size = settings.limit.unwrap() as usize;
     let all = page(world, query, Settings { limit: Some(size as u64), ..settings }, filters, 0);
     assert!(all.len() <= size);
@@ -76,8 +66,10 @@ fn pages_are_slices_of_one_sequence() {
                     if order != Order::Relaxed {
                         assert!(found.windows(2).all(|w| w[0].1 <= w[1].1), "rows are in order");
                     }
+                    // Of few lists that were asked for, some rows are found too late.
+                    let least = if probes == 0 || order == Order::Relaxed { 250 } else { 200 };
                     assert!(
-                        order == Order::Off || found.len() > 250,
+                        order == Order::Off || found.len() > least,
                         "{order:?} {size}: {} rows",
                         found.len()
                     );
