@@ -106,7 +106,8 @@ const WORK: &[(&str, &str)] = &[
 
 /// Sets up a server with tables and indexes to work on.
 fn server(name: &str) -> Server {
-    let server = Server::new(name, &["autovacuum = off", "fsync = off", "shared_buffers = '64MB'"]);
+    let server =
+        Server::new(name, &["autovacuum = off", "fsync = off", "shared_buffers = '64MB'", "jit = off"]);
     server.fill("items", 64, 0..20_000);
     server.sql(
         "CREATE INDEX items_index ON items USING ivf (embedding, category);
