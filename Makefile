@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ask test test-pure test-server test-clients lint bench bench-kernel install install-compat package stop clean
+.PHONY: help setup demo ask test test-pure test-server test-clients lint docs bench bench-kernel install install-compat package stop clean
 
 help: ## Shows the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -33,6 +33,9 @@ test-clients: ## Runs pgvector's clients and their own tests against the extensi
 
 lint: ## Checks format, lints and documentation for both feature sets
 	@scripts/lint.sh
+
+docs: ## Makes the documentation as a site, target/book/html (mdBook)
+	@scripts/docs.sh
 
 bench: ## Measures kernels, build, size, recall and speed beside pgvector
 	@benches/run.sh

@@ -24,6 +24,10 @@ pub enum Kind {
     NotSupported,
     /// Something that is not in the state that the operation needs (55000).
     NotReady,
+    /// An object of another kind than the operation takes (42809).
+    WrongObject,
+    /// A relation that does not exist (42P01).
+    NoObject,
     /// Stored bytes that contradict the file format (XX002).
     Corrupted,
     /// A bug or a broken calling convention (XX000).

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use super::within::Profile;
 use crate::error::{Error, Kind, Result};
 use crate::kernel;
+use crate::memory::{self, Grow};
 use crate::page::meta::META_BLOCK;
 use crate::page::{Meta, NO_BLOCK, PageKind, Store, codes, extended, lists, summary, tape};
 use crate::quant::{Codec, Rotation, padded_dims, round_to_byte};
@@ -14,6 +15,9 @@ use crate::value::{Metric, TotalF32};
 /// Fixed bytes of a directory entry before the centroid's codes: head block, contiguous pages, radius,
 /// scale, rows at build, reserved.
 const ENTRY_HEAD: usize = 24;
+
+/// Bytes that routing a query takes for each list: its score, its key, a product.
+const ROUTING: usize = 24;
 
 /// One list as the directory stores it.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,7 +112,7 @@ impl Directory {
     pub fn load<S: Store>(store: &S) -> Result<Self> {
         let meta = read_meta(store)?;
         if !meta.ready {
-            return Err(Error::new(Kind::Corrupted, "the ivf index was not built to its end")
+            return Err(Error::new(Kind::Corrupted, "the index was not built to its end")
                 .with_hint("Rebuild the index with REINDEX."));
         }
         Self::with_meta(store, meta)
@@ -160,10 +164,24 @@ impl Directory {
             profile: OnceLock::new(),
             meta,
         };
+        directory.reserve()?;
         for entry in entries {
             directory.push(&entry)?;
         }
         Ok(directory)
+    }
+
+    /// Room for the lists that the meta page promises, and for what routing needs of each beside: a scan that has the directory
+    /// can be sure of it.
+    fn reserve(&mut self) -> Result<()> {
+        let lists = self.meta.lists as usize;
+        self.centroids.grow(lists.saturating_mul(self.padded))?;
+        self.scales.grow(lists)?;
+        self.norms.grow(lists)?;
+        self.radii.grow(lists)?;
+        self.origin_products.grow(lists)?;
+        self.heads.grow(lists)?;
+        memory::room(lists.saturating_mul(ROUTING))
     }
 
     fn push(&mut self, entry: &Entry) -> Result<()> {
@@ -174,7 +192,7 @@ impl Directory {
                 format_args!("the directory entry of list {list} is not valid"),
             ));
         }
-        self.centroids.extend_from_slice(&entry.codes);
+        self.centroids.try_extend(&entry.codes)?;
         self.norms.push(kernel::dot_i8(&entry.codes, &entry.codes) as f32 * entry.scale * entry.scale);
         self.origin_products.push(kernel::dot_f32_i8(&self.origin, &entry.codes) * entry.scale);
         self.scales.push(entry.scale);

@@ -21,6 +21,8 @@ fn sqlstate(kind: Kind) -> PgSqlErrorCode {
         Kind::OutOfMemory => PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
         Kind::NotSupported => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
         Kind::NotReady => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        Kind::WrongObject => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+        Kind::NoObject => PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
         Kind::Corrupted => PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED,
         Kind::Internal => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
     }

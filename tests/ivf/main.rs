@@ -12,6 +12,7 @@ mod memory;
 mod model;
 mod order;
 mod pages;
+mod racing;
 mod refresh;
 mod shapes;
 mod within;

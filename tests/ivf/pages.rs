@@ -64,9 +64,10 @@ fn pages_are_slices_of_one_sequence() {
                     if order != Order::Relaxed {
                         assert!(found.windows(2).all(|w| w[0].1 <= w[1].1), "rows are in order");
                     }
-                    // A strict scan of few lists leaves out rows that it finds too late.
-                    let many = order == Order::Relaxed || (order == Order::Strict && probes == 0);
-                    assert!(!many || found.len() > 230, "{order:?} {size}: {} rows", found.len());
+                    // Of few lists that were asked for, some rows are found too late.
+                    let least = if probes == 0 || order == Order::Relaxed { 230 } else { 100 };
+                    let many = order == Order::Off || found.len() > least;
+                    assert!(many, "{order:?} {size}: {} rows", found.len());
                 }
             }
         }

@@ -1,9 +1,9 @@
 //! Lists of which the summaries exclude that one of their rows passes the filter columns.
 
 use super::filter::Filter;
-use super::out_of_memory;
 use crate::error::Result;
 use crate::ivf::directory::Directory;
+use crate::memory::out_of_memory;
 use crate::page::summary::{self, SUMMARY_SIZE};
 use crate::page::{PageKind, Store, Summary};
 

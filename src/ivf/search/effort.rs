@@ -11,7 +11,7 @@ const GROWTH: f64 = 0.35;
 /// one row in 10⁹ exceeds.
 const EXACT: f32 = 8.0;
 
-/// Width of the bounds. Where no row may be lost they are sound but for the chance of [`EXACT`] deviations.
+/// Width of the bounds. Where no row may be lost they are sound but for the chance of `EXACT` deviations.
 pub fn width(directory: &Directory, target: f32, probes: u32) -> Width {
     let lists = directory.lists();
     let sound = target >= 1.0 || (probes >= lists && lists > 1);

@@ -34,7 +34,7 @@ pub use self::scan::{Candidate, Scanner, Sink, Stats};
 use self::stages::Stage;
 use super::code::to_point;
 use super::directory::Directory;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::page::{NO_BLOCK, Store, Tid};
 use crate::quant::QueryCode;
 use crate::value::Metric;
@@ -88,12 +88,6 @@ impl Room {
         let half = memory.max(LEAST_MEMORY) / 2;
         Self { candidates: half / CANDIDATE, rows: half / (2 * size_of::<Ready>()) }
     }
-}
-
-/// The error for bytes that cannot be had.
-#[cold]
-fn out_of_memory(bytes: usize) -> Error {
-    Error::new(Kind::OutOfMemory, "out of memory").with_detail(format!("Failed on request of size {bytes}."))
 }
 
 /// The heap as the scan sees it.

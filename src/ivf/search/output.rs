@@ -3,9 +3,10 @@
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 
+use super::Order;
 use super::pool::Mark;
-use super::{Order, out_of_memory};
 use crate::error::Result;
+use crate::memory::out_of_memory;
 use crate::page::Tid;
 use crate::value::TotalF64;
 

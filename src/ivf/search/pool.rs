@@ -3,9 +3,9 @@
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 
-use super::out_of_memory;
 use super::scan::{Candidate, Sink};
 use crate::error::Result;
+use crate::memory::out_of_memory;
 use crate::page::Tid;
 use crate::value::{TotalF32, TotalF64};
 

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Builds the documentation as a site, target/book/html, with mdBook (a crate, installed under target/ the first time)
+# and checks that every link of it leads to a file.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+cd "$ROOT"
+
+MDBOOK_VERSION=0.5.4
+mdbook=$(command -v mdbook || true)
+[ ! -x "$BUILD/tools/bin/mdbook" ] || mdbook="$BUILD/tools/bin/mdbook"
+if [ -z "$mdbook" ]; then
+    say "building mdBook $MDBOOK_VERSION (once, a few minutes)"
+    cargo install mdbook --version "$MDBOOK_VERSION" --locked --no-default-features --features search \
+        --root "$BUILD/tools"
+    mdbook="$BUILD/tools/bin/mdbook"
+fi
+
+# The pages where they lie in the checkout. SUMMARY.md must be at the top.
+book="$BUILD/book"
+rm -rf "$book"
+mkdir -p "$book/pages/src/ivf" "$book/pages/src/page"
+cp README.md ARCHITECTURE.md CONTRIBUTING.md CHANGELOG.md LICENSE "$book/pages/"
+cp src/ivf/README.md "$book/pages/src/ivf/"
+cp src/page/README.md "$book/pages/src/page/"
+cp -r docs "$book/pages/docs"
+mv "$book/pages/docs/book.toml" "$book/"
+# Links of SUMMARY.md are from docs/; the pages of single benchmark runs come below their list.
+runs() {
+    local page name
+    for page in docs/benchmarks/*/*.md; do
+        name=${page#docs/benchmarks/}
+        printf '  - [%s](%s)\n' "${name%.md}" "$page"
+    done
+}
+sed -E 's#\]\(#](docs/#; s#\(docs/\.\./#(#' docs/SUMMARY.md | while IFS= read -r line; do
+    printf '%s\n' "$line"
+    case $line in *'(docs/benchmarks/README.md)') runs ;; esac
+done >"$book/pages/SUMMARY.md"
+rm "$book/pages/docs/SUMMARY.md"
+
+"$mdbook" build "$book"
+python3 "$ROOT/scripts/check_site.py" "$book/html"
+say "the documentation is in $book/html/index.html"

@@ -1,0 +1,211 @@
+//! Rules about the documentation: links and anchors lead somewhere, every chapter is in the table of contents of
+//! the site, the README stays short, and every option, setting and function is described.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+const README_LINES: usize = 220;
+const ARCHITECTURE_LINES: usize = 150;
+const FIRST_PAGES: [&str; 3] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
+/// Characters of a line of prose; tables and code may be wider.
+const WIDTH: usize = 130;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every markdown file of the checkout by its path from the root.
+fn pages() -> BTreeMap<PathBuf, String> {
+    fn walk(dir: &Path, out: &mut BTreeMap<PathBuf, String>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                let hidden = name.starts_with('.') && name != ".github";
+                if !hidden && !["target", "results", "node_modules"].contains(&name.as_str()) {
+                    walk(&path, out);
+                }
+            } else if name.ends_with(".md") {
+                let text = fs::read_to_string(&path).unwrap();
+                out.insert(path.strip_prefix(root()).unwrap().to_owned(), text);
+            }
+        }
+    }
+    let mut out = BTreeMap::new();
+    walk(&root(), &mut out);
+    out
+}
+
+/// The lines outside fenced code, by number.
+fn prose(text: &str) -> Vec<(usize, &str)> {
+    let mut code = false;
+    let mut lines = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        if line.trim_start().starts_with("```") {
+            code = !code;
+        } else if !code {
+            lines.push((number + 1, line));
+        }
+    }
+    lines
+}
+
+/// A line without its `code spans`.
+fn without_code(line: &str) -> String {
+    line.split('`').step_by(2).collect::<Vec<_>>().join("``")
+}
+
+/// The anchors that GitHub and mdBook make of a page's headings.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let mut anchors = BTreeSet::new();
+    for (_, line) in prose(text) {
+        let heading = line.trim_start_matches('#');
+        if heading.len() == line.len() || !heading.starts_with(' ') {
+            continue;
+        }
+        let mut anchor = String::new();
+        for c in heading.trim().to_lowercase().chars() {
+            match c {
+                ' ' => anchor.push('-'),
+                c if c.is_alphanumeric() || c == '-' || c == '_' => anchor.push(c),
+                _ => {}
+            }
+        }
+        let times = seen.entry(anchor.clone()).or_default();
+        anchors.insert(if *times == 0 { anchor } else { format!("{anchor}-{times}") });
+        *times += 1;
+    }
+    anchors
+}
+
+/// The targets of the links and pictures of a line.
+fn targets(line: &str) -> Vec<String> {
+    let line = without_code(line);
+    line.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(to, _)| to.to_owned()).collect()
+}
+
+/// `page`'s folder and `to`, with `..` taken away.
+fn resolve(page: &Path, to: &str) -> PathBuf {
+    let mut path = PathBuf::new();
+    for part in page.parent().unwrap().join(to).components() {
+        match part {
+            Component::ParentDir => assert!(path.pop(), "{}: {to} leaves the checkout", page.display()),
+            part => path.push(part),
+        }
+    }
+    path
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let pages = pages();
+    let (mut broken, mut seen) = (Vec::new(), 0);
+    for (page, text) in &pages {
+        for (number, line) in prose(text) {
+            for to in targets(line) {
+                if to.contains("://") || to.starts_with("mailto:") {
+                    continue;
+                }
+                seen += 1;
+                let (file, anchor) = to.split_once('#').unwrap_or((&to, ""));
+                let path = if file.is_empty() { page.clone() } else { resolve(page, file) };
+                let there = root().join(&path).exists();
+                let anchored =
+                    anchor.is_empty() || pages.get(&path).is_some_and(|t| anchors(t).contains(anchor));
+                if !there || !anchored {
+                    broken.push(format!("{}:{number}: {to}", page.display()));
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "broken links:\n{}", broken.join("\n"));
+    assert!(seen > 100, "{seen} links were found");
+}
+
+#[test]
+fn every_chapter_is_in_the_table_of_contents() {
+    let pages = pages();
+    let summary = Path::new("docs/SUMMARY.md");
+    let listed: BTreeSet<PathBuf> = prose(&pages[summary])
+        .iter()
+        .flat_map(|(_, line)| targets(line))
+        .map(|to| resolve(summary, &to))
+        .collect();
+    // scripts/docs.sh adds the pages of single benchmark runs.
+    let of_a_run = |page: &Path| page.starts_with("docs/benchmarks") && page.components().count() > 3;
+    let missing: Vec<String> = pages
+        .keys()
+        .filter(|page| page.starts_with("docs") && *page != summary && !listed.contains(*page))
+        .filter(|page| !of_a_run(page))
+        .map(|page| page.display().to_string())
+        .collect();
+    assert!(missing.is_empty(), "docs/SUMMARY.md does not list:\n{}", missing.join("\n"));
+}
+
+#[test]
+fn the_first_pages_stay_short() {
+    let pages = pages();
+    for (page, most) in [("README.md", README_LINES), ("ARCHITECTURE.md", ARCHITECTURE_LINES)] {
+        let lines = pages[Path::new(page)].lines().count();
+        assert!(lines <= most, "{page} has {lines} lines; move details to docs/");
+    }
+    let mut wide = Vec::new();
+    for (page, text) in &pages {
+        let listing = page.starts_with("docs/benchmarks") || page.ends_with("SUMMARY.md");
+        let written_here = page.starts_with("docs") && !listing;
+        if !written_here && !FIRST_PAGES.iter().any(|first| page == Path::new(first)) {
+            continue;
+        }
+        let tables_too = page == Path::new("README.md");
+        for (number, line) in prose(text) {
+            if line.chars().count() > WIDTH && (tables_too || !line.trim_start().starts_with('|')) {
+                wide.push(format!("{}:{number}", page.display()));
+            }
+        }
+    }
+    assert!(wide.is_empty(), "more than {WIDTH} characters:\n{}", wide.join("\n"));
+}
+
+/// The names between `before` and `after` in a file of the source.
+fn names(file: &str, before: &str, after: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join(file)).unwrap();
+    text.split(before)
+        .skip(1)
+        .filter_map(|rest| rest.split_once(after))
+        .map(|(name, _)| name.to_owned())
+        .collect()
+}
+
+#[test]
+fn options_settings_and_functions_are_described() {
+    let reference = fs::read_to_string(root().join("docs/reference.md")).unwrap();
+    let settings = names("src/pg/guc.rs", "c\"ivf.", "\"");
+    let functions: BTreeSet<String> = names("sql/ivf.sql", "CREATE FUNCTION ", "(")
+        .into_iter()
+        .filter(|name| !name.ends_with("_metric") && name != "ivfhandler")
+        .collect();
+    assert!(settings.len() >= 3 && functions.len() >= 5, "{settings:?} {functions:?}");
+    for setting in settings {
+        let setting = setting.trim_end_matches('.');
+        assert!(reference.contains(&format!("`ivf.{setting}`")), "docs/reference.md lacks ivf.{setting}");
+    }
+    for function in functions {
+        assert!(reference.contains(&format!("`{function}(")), "docs/reference.md lacks {function}");
+    }
+    for option in names("src/pg/options.rs", "element(c\"", "\"") {
+        let described = reference.contains(&format!("`{option}`"))
+            || fs::read_to_string(root().join("docs/pgvector.md")).unwrap().contains(&option);
+        assert!(described, "docs/ lacks the option {option}");
+    }
+    for operators in ["vector.sql", "halfvec.sql", "sparsevec.sql", "bit.sql"] {
+        for operator in names(&format!("sql/{operators}"), "CREATE OPERATOR ", " (") {
+            if operator.starts_with(char::is_alphabetic) {
+                continue; // OPERATOR CLASS, OPERATOR FAMILY
+            }
+            assert!(reference.contains(&format!("`{operator}`")), "docs/reference.md lacks {operator}");
+        }
+    }
+}
