@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms in order; each may use itself and what comes before it.
 const ROOMS: [&str; 10] =
-    ["error", "memory", "random", "kernel", "value", "cluster", "quant", "page", "ivf", "pg"];
+    ["error", "memory", "random", "kernel", "value", "kmeans", "quant", "page", "ivf", "pg"];
 /// What a room may use of the rooms before it (`structure.md`, section 2).
 const MAY_USE: [(&str, &[&str]); 10] = [
     ("error", &[]),
@@ -16,11 +16,11 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     ("random", &[]),
     ("kernel", &[]),
     ("value", &["error", "memory", "kernel"]),
-    ("cluster", &["error", "memory", "random", "kernel"]),
+    ("kmeans", &["error", "memory", "random", "kernel"]),
     ("quant", &["error", "memory", "random", "kernel"]),
     ("page", &["error", "memory", "value", "kernel"]),
-    ("ivf", &["error", "memory", "random", "kernel", "value", "cluster", "quant", "page"]),
-    ("pg", &["error", "memory", "random", "kernel", "value", "cluster", "quant", "page", "ivf"]),
+    ("ivf", &["error", "memory", "random", "kernel", "value", "kmeans", "quant", "page"]),
+    ("pg", &["error", "memory", "random", "kernel", "value", "kmeans", "quant", "page", "ivf"]),
 ];
 
 fn sources() -> Vec<(PathBuf, String)> {
@@ -86,8 +86,8 @@ fn unsafe_threads_and_postgres_are_in_their_rooms() {
         if room != "pg" {
             assert!(!has("pgrx::"), "{file}: Postgres outside pg");
         }
-        if !["cluster", "pg", "ivf"].contains(&room.as_str()) {
-            assert!(!has("rayon::") && !has("std::thread::spawn"), "{file}: threads outside cluster");
+        if !["kmeans", "pg", "ivf"].contains(&room.as_str()) {
+            assert!(!has("rayon::") && !has("std::thread::spawn"), "{file}: threads outside kmeans");
         }
         assert!(!has("TODO") && !has("unimplemented!") && !has("todo!("), "{file}: unfinished");
     }

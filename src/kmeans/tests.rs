@@ -203,12 +203,12 @@ fn step_is_called_and_cancels() {
     assert!(Assigner::new(&means, 64).unwrap().assign(&rows, &mut lists, &pool(2), &stop).is_err());
 }
 
-/// Times on real data: `CLUSTER_NPY` names an int8 matrix of 768 columns in .npy form (128-byte header).
+/// Times on real data: `KMEANS_NPY` names an int8 matrix of 768 columns in .npy form (128-byte header).
 #[test]
 #[ignore = "needs a data file and a release build"]
 fn times() {
     const DIMS: usize = 768;
-    let bytes = std::fs::read(std::env::var("CLUSTER_NPY").unwrap()).unwrap();
+    let bytes = std::fs::read(std::env::var("KMEANS_NPY").unwrap()).unwrap();
     let rows: Vec<f32> = bytes[128..]
         .chunks_exact(DIMS)
         .flat_map(|row| {
@@ -217,7 +217,7 @@ fn times() {
         })
         .collect();
     let n = rows.len() / DIMS;
-    let k: usize = std::env::var("CLUSTER_K").map_or(470, |k| k.parse().unwrap());
+    let k: usize = std::env::var("KMEANS_K").map_or(470, |k| k.parse().unwrap());
     let sample: Vec<f32> =
         super::train::span(n, n.min(64 * k)).flat_map(|i| &rows[i * DIMS..][..DIMS]).copied().collect();
     let (last, longest) = (Cell::new(Instant::now()), Cell::new(Duration::ZERO));
