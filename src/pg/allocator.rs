@@ -11,9 +11,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::error::raise;
 use crate::error::{Error, Kind};
 use crate::memory::{CHUNK, CHUNKS, Reserve};
+use crate::pg::error::raise;
 
 /// Alignments up to that of the reserve.
 const ALIGN: usize = 64;

@@ -8,18 +8,18 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::columns::FilterColumns;
-use super::heap::Table;
+use super::filter_columns::FilterColumns;
 use super::opclass;
+use super::table_source::Table;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::build::{Built, Options, Phase, Progress, Spool, build, build_empty};
 use crate::memory;
 use crate::page::memory::MemoryStore;
 use crate::pg::allocator;
-use crate::pg::buffer::{IndexStore, Logging, write_init_fork};
 use crate::pg::error::OrRaise;
-use crate::pg::foreign::announce;
-use crate::pg::options::{DEFAULT_BITS, IndexOptions};
+use crate::pg::settings::pgvector::announce;
+use crate::pg::settings::reloptions::{DEFAULT_BITS, IndexOptions};
+use crate::pg::storage::buffer_store::{IndexStore, Logging, write_init_fork};
 use crate::value::Metric;
 
 /// Builds an index from the rows of its table.
@@ -95,7 +95,7 @@ fn build_options(index: pg_sys::Relation) -> Result<Options> {
 }
 
 /// A seed that nobody can guess.
-pub(super) fn random_seed() -> Result<u64> {
+pub fn random_seed() -> Result<u64> {
     let mut seed = 0u64;
     // SAFETY: pg_strong_random fills the eight bytes.
     if unsafe { pg_sys::pg_strong_random((&raw mut seed).cast::<c_void>(), size_of::<u64>()) } {

@@ -5,17 +5,18 @@ use std::rc::Rc;
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, pg_sys};
 
-use super::columns::FilterColumns;
-use super::{directory, opclass};
+use super::directory_cache::directory;
+use super::filter_columns::FilterColumns;
+use super::opclass;
 use crate::error::Result;
 use crate::ivf::code::RowCode;
 use crate::ivf::directory::Directory;
 use crate::ivf::insert::insert;
 use crate::page::Key;
-use crate::pg::buffer::{IndexStore, Logging};
+use crate::pg::datum::indexed::Indexed;
 use crate::pg::error::{OrRaise, in_index};
-use crate::pg::pointer::tid;
-use crate::pg::varlena::Indexed;
+use crate::pg::storage::buffer_store::{IndexStore, Logging};
+use crate::pg::storage::tid::tid;
 use crate::value::limits::check_typmod;
 
 /// What inserts of one statement into one index share. The lock on the index, which the statement holds, keeps away all

@@ -5,14 +5,18 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::METRIC_PROC;
 use crate::error::{Error, Kind, Result};
 use crate::pg::compat;
-use crate::pg::options::method_name;
-use crate::pg::varlena::Indexed;
+use crate::pg::datum::indexed::Indexed;
+use crate::pg::settings::reloptions::method_name;
 use crate::value::Metric;
 
 // The support functions return the metric, and above it the kind of value.
+
+/// The one strategy of the classes for vectors: ordering by distance.
+pub const ORDER_STRATEGY: u16 = 1;
+/// The support function that names the metric, or the form of a filter column's keys.
+pub const METRIC_PROC: u16 = 1;
 
 /// The number of classes that no index can be made of.
 const UNSUPPORTED: i16 = -1;

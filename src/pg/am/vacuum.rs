@@ -9,11 +9,11 @@ use crate::ivf::build::Progress;
 use crate::ivf::refresh::refresh;
 use crate::ivf::vacuum::{Vacuumed, bulk_delete, count};
 use crate::pg::allocator;
-use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::compat::vacuum_delay_point;
 use crate::pg::error::{OrRaise, in_index};
-use crate::pg::options::IndexOptions;
-use crate::pg::pointer::item_pointer;
+use crate::pg::settings::reloptions::IndexOptions;
+use crate::pg::storage::buffer_store::{IndexStore, Logging};
+use crate::pg::storage::tid::item_pointer;
 
 /// Removes the rows that the callback names.
 #[pg_guard]

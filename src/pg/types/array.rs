@@ -8,9 +8,9 @@ use pgrx::{FromDatum, pg_sys};
 
 use crate::error::{self, Error, Kind};
 use crate::memory as fallible;
+use crate::pg::datum::alloc::allocate;
+use crate::pg::datum::dense::Vector;
 use crate::pg::error::{OrRaise, raise};
-use crate::pg::memory::allocate;
-use crate::pg::varlena::Vector;
 use crate::value::limits::check_typmod;
 use crate::value::vector::{put_numbers, put_slice};
 use crate::value::{Element, numeric};

@@ -36,8 +36,8 @@ unsafe fn raise(panic: Box<dyn Any + Send>) -> pg_sys::Datum {
 
 use super::array::Array;
 use super::text::Text;
-use crate::pg::aligned::Aligned;
-use crate::pg::varlena::{Layout, Value};
+use crate::pg::datum::short_header::Aligned;
+use crate::pg::datum::value::{Layout, Value};
 
 /// An argument of a strict function.
 pub trait Argument {
@@ -218,7 +218,7 @@ impl Answer for bool {
 
 /// Functions that SQL calls as `MODULE_PATHNAME`, `name_wrapper`. They are declared in sql/ as STRICT, with the
 /// types that `tests/architecture.rs` compares. A distance that is `known` by a metric is one that a scan may have noted
-/// (`known.rs`).
+/// (`distance_memo.rs`).
 macro_rules! sql_functions {
     ($($(#[known($metric:expr)])? fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $answer:ty $body:block)*) => {$(
         const _: () = {
@@ -232,7 +232,7 @@ macro_rules! sql_functions {
             unsafe fn made_plain(info: pgrx::pg_sys::FunctionCallInfo) -> pgrx::pg_sys::Datum {
                 let mut places = 0usize..;
                 $(
-                    let memory = &mut $crate::pg::aligned::Aligned::new();
+                    let memory = &mut $crate::pg::datum::short_header::Aligned::new();
                     let place = places.next().unwrap_or_default();
                     // SAFETY: as below. The memory is dropped after the argument, and is no other's.
                     let $argument = unsafe { <$type as Argument>::take(info, place, memory) };
@@ -247,7 +247,7 @@ macro_rules! sql_functions {
                 unsafe {
                     $crate::pg::types::call::guarded(|| {
                         $(
-                            if let Some(distance) = $crate::pg::known::distance((*info).args.as_slice(2), $metric) {
+                            if let Some(distance) = $crate::pg::scan::distance_memo::distance((*info).args.as_slice(2), $metric) {
                                 return Answer::give(distance);
                             }
                         )?

@@ -7,8 +7,10 @@ use pgrx::{Internal, pg_sys};
 use super::array::Array;
 use super::text::Text;
 use crate::error::{Error, Kind, Result};
+use crate::pg::datum::dense::Dense;
+use crate::pg::datum::sparse::SparseVector;
+use crate::pg::datum::value::Value;
 use crate::pg::error::{OrRaise, raise, soft};
-use crate::pg::varlena::{Dense, SparseVector, Value};
 use crate::value::limits::check_typmod;
 use crate::value::{Element, sparse, text, vector};
 

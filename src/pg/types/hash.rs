@@ -4,7 +4,9 @@
 use std::ffi::c_int;
 
 use super::call::sql_functions;
-use crate::pg::varlena::{Dense, HalfVector, SparseVector, Value, Vector};
+use crate::pg::datum::dense::{Dense, HalfVector, Vector};
+use crate::pg::datum::sparse::SparseVector;
+use crate::pg::datum::value::Value;
 use crate::value::Element;
 
 /// Calls `with` with bytes that are equal for equal vectors: -0 equals 0.

@@ -9,8 +9,9 @@ use super::array::Array;
 use super::call::sql_functions;
 use super::dense::{Message, parsed};
 use super::text::Text;
+use crate::pg::datum::bytea::Bytes;
+use crate::pg::datum::sparse::SparseVector;
 use crate::pg::error::OrRaise;
-use crate::pg::varlena::{Bytes, SparseVector};
 use crate::value::sparse::{self, SparseBuf};
 use crate::value::{limits, sparse_text};
 

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use pgrx::pg_sys;
 
-use crate::pg::memory::allocate;
+use crate::pg::datum::alloc::allocate;
 
 /// A NUL-terminated string in the current memory context.
 pub struct Text {
