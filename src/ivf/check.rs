@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::directory::{Directory, read_meta};
 use super::insert::{cover, expect_owned, summaries};
-use super::walk;
+use super::list_chain;
 use crate::error::{Error, Result};
 use crate::memory::Grow;
 use crate::page::codes::{BLOCK, BlockRef};
@@ -59,15 +59,15 @@ pub fn contents<S: Store>(store: &S, visit: &mut Visit<'_>, tick: &dyn Fn() -> R
     let (exact, layout) = (directory.codec.is_exact(), &directory.codes);
     let size = directory.codec.sign_bytes();
     let mut keys = Vec::new();
-    let mut addresses = walk::Addresses::new(store, &directory);
+    let mut addresses = list_chain::Addresses::new(store, &directory);
     for list in 0..directory.lists() {
-        walk::codes_pages(store, &directory, list, |_, page| {
+        list_chain::codes_pages(store, &directory, list, |_, page| {
             tick()?;
             // A slot that was freed and taken again since the page was read has a row that no older snapshot sees.
             addresses.forget();
             for b in 0..layout.blocks() {
                 let block = layout.block(page, b);
-                for slot in walk::bits(block.live()) {
+                for slot in list_chain::bits(block.live()) {
                     layout.keys(block, slot, &mut keys);
                     let code = exact.then(|| &block.codes()[slot * size..][..size]);
                     visit(addresses.get(list, block.reference(slot))?, &keys, code)?;
@@ -83,7 +83,7 @@ pub fn contents<S: Store>(store: &S, visit: &mut Visit<'_>, tick: &dyn Fn() -> R
 fn end_in_zeros(directory: &Directory, block: BlockRef<'_>) -> bool {
     let size = directory.codec.sign_bytes();
     let beyond = 0xff_u16 >> ((directory.dims() - 1) % 8 + 1);
-    walk::bits(block.live()).all(|slot| u16::from(block.codes()[(slot + 1) * size - 1]) & beyond == 0)
+    list_chain::bits(block.live()).all(|slot| u16::from(block.codes()[(slot + 1) * size - 1]) & beyond == 0)
 }
 
 struct Check<'a, S: Store> {
@@ -145,10 +145,10 @@ impl<S: Store> Check<'_, S> {
         }
         let mut slots = Vec::new();
         let mut insert_found = false;
-        let mut addresses = walk::Addresses::new(self.store, directory);
+        let mut addresses = list_chain::Addresses::new(self.store, directory);
         let store = self.store;
         self.records.clear();
-        walk::codes_pages(store, directory, list, |block, page| {
+        list_chain::codes_pages(store, directory, list, |block, page| {
             (self.tick)()?;
             self.mark(block)?;
             insert_found |= block == state.insert;
@@ -226,7 +226,7 @@ impl<S: Store> Check<'_, S> {
         let (layout, all, mut keys) = (&directory.codes, read()?, Vec::new());
         for b in 0..layout.blocks() {
             let view = layout.block(page, b);
-            for slot in walk::bits(view.live()) {
+            for slot in list_chain::bits(view.live()) {
                 layout.keys(view, slot, &mut keys);
                 if cover(all.iter().copied(), &keys) {
                     continue;

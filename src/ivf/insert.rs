@@ -6,7 +6,7 @@
 
 use super::code::{RowCode, write_code};
 use super::directory::Directory;
-use super::walk::guard_circle;
+use super::list_chain::guard_circle;
 use crate::error::{Error, Kind, Result};
 use crate::page::codes::BLOCK;
 use crate::page::summary::{SUMMARY_SIZE, set_watch, watch};

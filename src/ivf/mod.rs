@@ -1,6 +1,5 @@
 #![doc = include_str!("README.md")]
 
-pub mod bound;
 pub mod build;
 pub mod calibrate;
 pub mod check;
@@ -9,9 +8,8 @@ pub mod cost;
 pub mod directory;
 pub mod info;
 pub mod insert;
-pub mod refresh;
-pub mod sample;
+mod list_chain;
 pub mod search;
+pub mod threshold;
 pub mod vacuum;
-mod walk;
 pub mod within;

@@ -7,7 +7,7 @@
 //! are. An insert that was on its way finds them either as they were, with the watch, or narrowed, and widens them again.
 
 use super::directory::Directory;
-use super::walk::{self, Addresses};
+use super::list_chain::{self, Addresses};
 use crate::error::Result;
 use crate::page::summary::{SUMMARY_SIZE, set_watch, watch};
 use crate::page::{PageKind, Store, Summary, Tid, lists};
@@ -50,7 +50,7 @@ pub fn count<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Vacuu
     let mut result = Vacuumed::default();
     for list in 0..directory.lists() {
         let mut rows = 0;
-        walk::codes_pages(store, &directory, list, |_, page| {
+        list_chain::codes_pages(store, &directory, list, |_, page| {
             for b in 0..directory.codes.blocks() {
                 rows += u64::from(directory.codes.block(page, b).live().count_ones());
             }
@@ -76,14 +76,14 @@ fn clean_list<S: Store>(
     let mut addresses = Addresses::new(store, directory);
     let (mut rows, mut removed) = (0u64, 0u64);
     let mut first_free = None;
-    walk::codes_pages(store, directory, list, |block, page| {
+    list_chain::codes_pages(store, directory, list, |block, page| {
         tick()?;
         addresses.forget();
         let mut gone = vec![0u32; layout.blocks()];
         let mut free = false;
         for (index, gone) in gone.iter_mut().enumerate() {
             let view = layout.block(page, index);
-            for slot in walk::bits(view.live()) {
+            for slot in list_chain::bits(view.live()) {
                 if dead(addresses.get(list, view.reference(slot))?) {
                     *gone |= 1 << slot;
                 }
@@ -143,11 +143,11 @@ fn narrow_summaries<S: Store>(
     set(&|bytes| set_watch(bytes, 1))?;
     let mut left = vec![Summary::default(); directory.meta.columns.widths().len()];
     let mut keys = Vec::new();
-    walk::codes_pages(store, directory, list, |_, page| {
+    list_chain::codes_pages(store, directory, list, |_, page| {
         tick()?;
         for index in 0..directory.codes.blocks() {
             let view = directory.codes.block(page, index);
-            for slot in walk::bits(view.live()) {
+            for slot in list_chain::bits(view.live()) {
                 directory.codes.keys(view, slot, &mut keys);
                 left.iter_mut().zip(&keys).for_each(|(summary, &key)| summary.add(key));
             }

@@ -13,14 +13,14 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-mod few;
+mod inline;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
 #[cfg(test)]
 mod tests;
 
-pub use self::few::{FEW, cosine_few, narrow_few, norm_squared_few, sum_few, widen_few};
+pub use self::inline::{FEW, cosine_few, narrow_few, norm_squared_few, sum_few, widen_few};
 use half::f16;
 use std::sync::LazyLock;
 

@@ -542,13 +542,13 @@ fn few_halves_convert_as_many_do() {
     let same = |a: f16, b: f16| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
     let narrowed = |x: f32| {
         let mut out = [f16::ZERO; 4];
-        few::narrow_few([x, -x, 1.0, x], &mut out);
+        inline::narrow_few([x, -x, 1.0, x], &mut out);
         assert!(same(out[3], out[0]) && same(out[1], -out[0]) && out[2] == f16::ONE, "{x:e}");
         out[0]
     };
     for bits in 0..=u16::MAX {
         let half = f16::from_bits(bits);
-        let [wide, one, negative, zero] = few::widen_few(&[half, f16::ONE, -half]);
+        let [wide, one, negative, zero] = inline::widen_few(&[half, f16::ONE, -half]);
         let expected = half.to_f32();
         assert!(wide.to_bits() == expected.to_bits() || wide.is_nan() && expected.is_nan(), "{bits:x}");
         assert!(one == 1.0 && zero == 0.0 && (negative == -wide || wide.is_nan()), "{bits:x}");
@@ -566,8 +566,8 @@ fn few_halves_convert_as_many_do() {
     }
     for n in 0..=4 {
         let (mut out, numbers) = ([f16::ZERO; 4], [1.0, 2.0, 3.0, 4.0]);
-        few::narrow_few(numbers, &mut out[..n]);
-        let wide = few::widen_few(&out[..n]);
+        inline::narrow_few(numbers, &mut out[..n]);
+        let wide = inline::widen_few(&out[..n]);
         let expected = |i| if i < n { numbers[i] } else { 0.0 };
         assert_eq!(wide, std::array::from_fn(expected), "{n}");
     }

@@ -19,7 +19,7 @@ pub const MIN_VERSION: u16 = 1;
 /// The block of the meta page.
 pub const META_BLOCK: u32 = 0;
 
-/// Recall targets of the calibration table, ascending; see `ivf/calibrate.rs`.
+/// Recall targets of the calibration table, ascending; see `ivf/calibrate/mod.rs`.
 pub const TARGETS: [f32; 12] = [0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995];
 
 /// Numbers of nearest rows for which the calibration says how many lists they take.

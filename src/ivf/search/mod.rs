@@ -1,36 +1,36 @@
 //! Searching: rows come out one by one in the exact order of the operator's value.
 //!
 //! A scan works in *rounds* (`rounds.rs`). A round reads the best lists, keeps the rows that may be among the
-//! nearest `window` ones by their bounds (`pool.rs`), and fetches exact values from the heap, best bound
+//! nearest `window` ones by their bounds (`candidates.rs`), and fetches exact values from the heap, best bound
 //! first. Rows whose exact value is within the round's reach (the window's threshold) are certain and leave
 //! in order (`output.rs`). When the consumer wants more, the next round goes on where this one ended, with a
 //! wider window and more lists. For how many rows, the *stages* say (`stages.rs`). What is kept is bounded by
 //! [`Settings::memory`] or by what the limit needs.
 
 mod barren;
+mod candidates;
 mod effort;
-mod everything;
-mod exact;
 pub mod filter;
+mod full_scan;
+mod list_scan;
+mod list_scan_bits;
 mod output;
-mod passing;
-mod pool;
 mod rounds;
 mod route;
-mod scan;
+mod selectivity;
 mod stages;
 
 use std::rc::Rc;
 
+pub use self::candidates::Nearest;
+use self::candidates::{CANDIDATE, Mark, Pool};
 pub use self::effort::{lists, width};
-use self::everything::Everything;
 use self::filter::Filter;
+use self::full_scan::Everything;
+pub use self::list_scan::{Candidate, Scanner, Sink, Stats};
 use self::output::{Output, Ready};
-pub use self::pool::Nearest;
-use self::pool::{CANDIDATE, Mark, Pool};
 use self::rounds::{Filtered, Floors, Round};
 pub use self::route::Router;
-pub use self::scan::{Candidate, Scanner, Sink, Stats};
 use self::stages::Stage;
 use super::code::to_point;
 use super::directory::Directory;

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 
 use super::Order;
-use super::pool::Mark;
+use super::candidates::Mark;
 use crate::error::Result;
 use crate::memory::out_of_memory;
 use crate::page::Tid;

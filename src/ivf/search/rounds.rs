@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use super::passing::Passing;
-use super::pool::{Mark, Want};
+use super::candidates::{Mark, Want};
+use super::selectivity::Passing;
 use super::stages::{self, Effort};
 use super::{Order, Search, Stats, barren, effort};
 use crate::error::Result;

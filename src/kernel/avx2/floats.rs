@@ -2,7 +2,7 @@
 //! would take longer than a short vector's sum.
 
 use super::fold_parts;
-use crate::kernel::few::word;
+use crate::kernel::inline::word;
 use half::f16;
 use std::arch::x86_64::*;
 

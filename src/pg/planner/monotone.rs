@@ -3,7 +3,7 @@
 
 use pgrx::{FromDatum, PgList, pg_sys};
 
-use crate::ivf::bound::Undo;
+use crate::ivf::threshold::Undo;
 
 /// Operators of float8 (pg_operator.dat).
 pub const NEGATIVE: u32 = 585;

@@ -9,7 +9,7 @@
 use pgrx::{FromDatum, PgList, pg_sys};
 
 use super::monotone::{self, is_fixed, step};
-use crate::ivf::bound::{Arithmetic, Bound, Fixed};
+use crate::ivf::threshold::{Arithmetic, Bound, Fixed};
 
 /// `<` and `<=` of float8 and float4, the first operand float8 or not, and their commutators
 /// (pg_operator.dat).

@@ -13,7 +13,7 @@ use pgrx::pg_sys;
 use super::buffer_hints::Recent;
 use super::buffer_store::Locked;
 use super::tid::item_pointer;
-use crate::page::places::{Place, Places};
+use crate::page::toast_locator::{Place, Places};
 use crate::page::{PAGE_SIZE, Tid};
 use crate::pg::compat::lock_buffer;
 

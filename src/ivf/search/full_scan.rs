@@ -7,7 +7,7 @@ use super::{Rows, value_of};
 use crate::error::Result;
 use crate::ivf::directory::Directory;
 use crate::ivf::insert::expect_owned;
-use crate::ivf::walk::{self, Addresses, bits, guard_circle};
+use crate::ivf::list_chain::{self, Addresses, bits, guard_circle};
 use crate::page::{NO_BLOCK, Page, PageKind, Store, Tid};
 
 /// A scan of all lists.
@@ -115,7 +115,7 @@ fn measure<S: Store>(
 ) -> Result<()> {
     let mut page_rows = Vec::new();
     for list in 0..directory.lists() {
-        walk::codes_pages(store, directory, list, |_, page| {
+        list_chain::codes_pages(store, directory, list, |_, page| {
             live_rows(store, directory, filter, (list, page), &mut page_rows)?;
             for tid in page_rows.drain(..) {
                 if let Some(value) = value_of(rows, tid, None)? {

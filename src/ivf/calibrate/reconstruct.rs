@@ -1,10 +1,10 @@
 //! Rows of an index, made again from their codes: queries for a calibration that does not read the table.
 
-use super::code::to_point;
-use super::directory::Directory;
-use super::insert::expect_owned;
-use super::walk::{self, Addresses, bits};
 use crate::error::Result;
+use crate::ivf::code::to_point;
+use crate::ivf::directory::Directory;
+use crate::ivf::insert::expect_owned;
+use crate::ivf::list_chain::{self, Addresses, bits};
 use crate::memory::{self, Grow};
 use crate::page::codes::BlockRef;
 use crate::page::{PageKind, Store, lists};
@@ -38,7 +38,7 @@ pub fn points<S: Store>(
         let end = first + count as usize;
         if picks.peek().is_some_and(|&pick| pick < end) {
             let mut at = first;
-            walk::codes_pages(store, directory, list, |_, page| {
+            list_chain::codes_pages(store, directory, list, |_, page| {
                 // Rows are inserted beside this: a record may be newer than the page that is held.
                 reader.records.forget();
                 for b in 0..directory.codes.blocks() {

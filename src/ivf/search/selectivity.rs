@@ -10,7 +10,7 @@
 //! came out at .945 to .949 by the evenness itself, by its power of 1.25 at .945, .953 and .957 in three builds, at .953 as it is.
 
 use super::effort::whole;
-use super::scan::Stats;
+use super::list_scan::Stats;
 
 /// So many windows of passing rows in the whole index are read without reckoning.
 const FEW_WINDOWS: f64 = 20.0;

@@ -1,10 +1,10 @@
 //! Reading a list whose codes are strings of bits: what other codes bound, these give exactly.
 
-use super::scan::{Ahead, Candidate, Scanner, Sink};
+use super::list_scan::{Ahead, Candidate, Scanner, Sink};
 use crate::error::Result;
 use crate::ivf::directory::Directory;
 use crate::ivf::insert::expect_owned;
-use crate::ivf::walk::{bits, guard_circle};
+use crate::ivf::list_chain::{bits, guard_circle};
 use crate::kernel;
 use crate::page::codes::{BLOCK, BlockRef};
 use crate::page::{NO_BLOCK, PageKind, Store};

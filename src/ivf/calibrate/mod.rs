@@ -5,15 +5,18 @@
 //! reach. The share of ranks below P is the recall of P probes. Each of [`LEVELS`] has its own table: the hundred
 //! nearest rows take 1.4 to 1.7 times as many lists as the ten nearest, more so at low targets.
 
+pub mod reconstruct;
+pub mod vacuum;
+
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use super::build::Progress;
-use super::code::to_point;
-use super::directory::Directory;
-use super::refresh::store_calibration;
-use super::search::{Candidate, Router, Scanner, Sink};
+use self::vacuum::store_calibration;
 use crate::error::{Error, Kind, Result};
+use crate::ivf::build::Progress;
+use crate::ivf::code::to_point;
+use crate::ivf::directory::Directory;
+use crate::ivf::search::{Candidate, Router, Scanner, Sink};
 use crate::memory::{self, Grow};
 use crate::page::meta::{LEVELS, TARGETS};
 use crate::page::{Meta, Store};

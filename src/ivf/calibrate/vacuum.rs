@@ -1,11 +1,11 @@
 //! VACUUM's own calibration: an index whose rows have moved between its lists, or have become many more or fewer, needs
 //! another number of lists for the same recall.
 
-use super::build::Progress;
-use super::calibrate::{LEAST_QUERIES, QUERIES, Queries, calibrate};
-use super::directory::Directory;
-use super::sample;
+use super::reconstruct;
+use super::{LEAST_QUERIES, QUERIES, Queries, calibrate};
 use crate::error::Result;
+use crate::ivf::build::Progress;
+use crate::ivf::directory::Directory;
 use crate::page::lists::{self, KEPT, ListState};
 use crate::page::meta::META_BLOCK;
 use crate::page::{Meta, PageKind, Store};
@@ -26,7 +26,7 @@ pub fn refresh<S: Store>(store: &S, wanted: bool, seed: u64, progress: &dyn Prog
     if directory.lists() == 1 || (codec.bits() == 1 && !codec.is_exact()) {
         return Ok(false);
     }
-    let states = sample::counted(store, &directory)?;
+    let states = reconstruct::counted(store, &directory)?;
     if states.iter().any(|s| s.calibrated == 0) {
         // An older version has built it: from here on it is known.
         store_calibration(store, &directory, &directory.meta, false)?;
@@ -36,7 +36,7 @@ pub fn refresh<S: Store>(store: &S, wanted: bool, seed: u64, progress: &dyn Prog
         return Ok(false);
     }
     let rows: Vec<u32> = states.iter().map(|s| s.rows).collect();
-    let points = sample::points(store, &directory, &rows, (*QUERIES.end(), seed), &|| progress.tick())?;
+    let points = reconstruct::points(store, &directory, &rows, (*QUERIES.end(), seed), &|| progress.tick())?;
     if points.len() / directory.padded() < LEAST_QUERIES {
         return Ok(false);
     }

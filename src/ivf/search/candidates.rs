@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 
-use super::scan::{Candidate, Sink};
+use super::list_scan::{Candidate, Sink};
 use crate::error::Result;
 use crate::memory::out_of_memory;
 use crate::page::Tid;

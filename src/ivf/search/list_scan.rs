@@ -6,7 +6,7 @@ use super::filter::Filter;
 use crate::error::{Error, Result};
 use crate::ivf::directory::Directory;
 use crate::ivf::insert::expect_owned;
-use crate::ivf::walk::{bits, guard_circle};
+use crate::ivf::list_chain::{bits, guard_circle};
 use crate::kernel;
 use crate::page::codes::BLOCK;
 use crate::page::{NO_BLOCK, Page, PageKind, RecordRef, Store, Tid};
