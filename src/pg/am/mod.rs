@@ -6,6 +6,8 @@ mod build;
 mod columns;
 mod cost;
 mod exact;
+#[cfg(feature = "pg18")]
+mod explain;
 mod fitting;
 mod functions;
 mod heap;
@@ -42,6 +44,8 @@ pub fn init() {
     order::install_hook();
     partial::install_hook();
     pages::install_hook();
+    #[cfg(feature = "pg18")]
+    explain::install_hook();
 }
 
 /// The one strategy of the classes for vectors: ordering by distance.
