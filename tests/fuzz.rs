@@ -201,6 +201,7 @@ fn pages() {
             let mut search = Search::new(Rc::new(directory), settings);
             search.start(settings, Some(query));
             let mut heap = damaged.heap(query);
+            heap.damaged = true;
             for _ in 0..100 {
                 if !matches!(search.next(&damaged.store, &mut heap), Ok(Some(_))) {
                     break;

@@ -32,6 +32,6 @@ extension_sql_file!("../../sql/filter.sql", name = "filter", requires = ["ivf"])
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::init();
-    scan::plan_limit::install_hook();
+    scan::init();
     planner::init();
 }

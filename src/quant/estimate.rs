@@ -100,6 +100,10 @@ pub struct QueryCode {
     query: Vec<f32>,
     /// Factor on the nominal error for the scatter of a residual's sine at low dimensions.
     scatter: f32,
+    /// Square root of the dimensions.
+    root: f32,
+    /// `float_error` of bounds that are not sound, and of those that are.
+    float_errors: [f32; 2],
     /// Room for the table's terms.
     terms: Vec<u16>,
     bits: Vec<u8>,
@@ -124,6 +128,8 @@ impl QueryCode {
             table_most: OnceCell::new(),
             query: vec![0.0; padded],
             scatter: 1.0 + 1.0 / (padded as f32).sqrt(),
+            root: (padded as f32).sqrt(),
+            float_errors: [false, true].map(|sound| float_error(padded.max(1), sound)),
             terms: vec![0; padded],
             bits: vec![0; bits],
         };
@@ -214,7 +220,7 @@ impl QueryCode {
     /// The first stage for a list: bounds that `width` standard deviations of error do not cross.
     pub fn stage1(&self, terms: ListTerms, width: Width) -> Stage1 {
         let random = ERROR_1 * self.scatter * terms.gap;
-        let half_root = 0.5 * (self.bytes.len() as f32).sqrt();
+        let half_root = 0.5 * self.root;
         // The rounding of `rescale` counts by |<y, q>|, six deviations of which are 3 |q|; for rows that were coded when
         // `add` did not make up for it.
         let (table, rounding) = if width.sound {
@@ -222,7 +228,7 @@ impl QueryCode {
         } else {
             (width.deviations * self.table_error(), 1.5 * HALF_ROUNDING * self.norm)
         };
-        let floats = float_error(self.bytes.len(), width.sound) * terms.lengths;
+        let floats = self.float_errors[usize::from(width.sound)] * terms.lengths;
         // The residual is at most as long as the code times its factor.
         let error = width.deviations * random + table + rounding + floats * half_root;
         Stage1 {
@@ -247,7 +253,7 @@ impl QueryCode {
         } else {
             self.extended_4(record, sum, terms, width)
         };
-        let floats = float_error(self.bytes.len(), width.sound);
+        let floats = self.float_errors[usize::from(width.sound)];
         let lengths = terms.lengths * (terms.lengths + length) + add.abs();
         (estimate, error + floats * lengths + terms.noise)
     }
@@ -264,7 +270,7 @@ impl QueryCode {
         };
         let product =
             self.step * product(&self.bytes, self.bytes_sum) + fine.step * product(&fine.bytes, fine.sum);
-        let longest = rescale.abs() * MOST_8 * (self.bytes.len() as f32).sqrt();
+        let longest = rescale.abs() * MOST_8 * self.root;
         let random = width.deviations * self.scatter * error * terms.gap;
         (add + terms.base + rescale * product, random + longest * fine.error, add, longest)
     }
@@ -275,7 +281,7 @@ impl QueryCode {
         let signs = self.delta * sum as f32 + self.groups as f32 * self.low;
         let dot = kernel::dot_extended3(&record[4..], &self.bytes) as f32;
         let mut low = self.step * (dot - 3.5 * self.bytes_sum as f32) + 3.5 * self.sum;
-        let root = (self.bytes.len() as f32).sqrt();
+        let root = self.root;
         let rounding = if width.sound {
             let fine = self.fine();
             low +=

@@ -69,7 +69,7 @@ impl PartialOrd for ByLower {
 }
 
 /// Bytes of a candidate and of its upper bound.
-pub const CANDIDATE: usize = size_of::<ByLower>() + size_of::<TotalF32>();
+pub const CANDIDATE: usize = size_of::<ByLower>() + size_of::<i32>();
 /// Room that is taken at first.
 const FIRST_ROOM: usize = 64;
 
@@ -103,8 +103,11 @@ pub struct Pool {
     cut: Option<Mark>,
     /// The threshold that ceiling and cut set.
     most: f32,
-    /// The smallest upper bounds; the greatest of them is the threshold once there are `window`.
-    uppers: BinaryHeap<TotalF32>,
+    /// The smallest upper bounds, as ordered integers; the greatest of them is the threshold once there are
+    /// `window`.
+    uppers: BinaryHeap<i32>,
+    /// That threshold.
+    farthest: f32,
     gathered: Vec<ByLower>,
     /// So many candidates need no further look at the memory.
     free_up_to: usize,
@@ -120,7 +123,7 @@ pub struct Pool {
 impl Pool {
     /// Forgets everything, keeps the memory.
     pub fn clear(&mut self) {
-        self.uppers.clear();
+        self.clear_uppers();
         let mut gathered = match self.gathered.capacity() {
             0 => std::mem::take(&mut self.queue).into_vec(),
             _ => std::mem::take(&mut self.gathered),
@@ -153,7 +156,7 @@ impl Pool {
         self.late = late;
         // No row is part of a window.
         self.beyond = f32::INFINITY;
-        self.uppers.clear();
+        self.clear_uppers();
         self.floor = None;
         self.cut = Some(mark);
         self.most = self.ceiling.min(mark.lower.0.next_up());
@@ -180,12 +183,9 @@ impl Pool {
         self.floor = floor;
     }
 
-    /// The key that the window's farthest row has at most, if the window is full.
-    fn farthest(&self) -> f32 {
-        if self.uppers.len() < self.window {
-            return f32::INFINITY;
-        }
-        self.uppers.peek().map_or(f32::INFINITY, |u| u.0)
+    fn clear_uppers(&mut self) {
+        self.uppers.clear();
+        self.farthest = f32::INFINITY;
     }
 
     /// Whether there are so many rows, or as many as the window wants.
@@ -211,8 +211,7 @@ impl Pool {
     /// is short of what the window wants.
     pub fn finish(&mut self) -> (Mark, bool) {
         // Beyond the ceiling nothing is wanted: then the lists have no other rows.
-        let farthest = self.farthest();
-        let reach = match farthest {
+        let reach = match self.farthest {
             farthest if farthest > self.ceiling || farthest == f32::INFINITY => f32::INFINITY,
             // Rows at the threshold were no candidates.
             farthest => farthest.next_down(),
@@ -261,16 +260,22 @@ impl Pool {
             if self.uppers.len() == self.uppers.capacity() {
                 let more = self.uppers.len().clamp(FIRST_ROOM, self.window.max(FIRST_ROOM));
                 if self.uppers.try_reserve_exact(more).is_err() {
-                    self.missing = Some(more * size_of::<TotalF32>());
+                    self.missing = Some(more * size_of::<i32>());
                     return;
                 }
             }
-            self.uppers.push(TotalF32(upper));
-        } else if let Some(mut greatest) = self.uppers.peek_mut()
-            && upper < greatest.0
+            self.uppers.push(TotalF32(upper).to_ordered());
+            if self.uppers.len() < self.window {
+                return;
+            }
+        } else if upper < self.farthest
+            && let Some(mut greatest) = self.uppers.peek_mut()
         {
-            *greatest = TotalF32(upper);
+            *greatest = TotalF32(upper).to_ordered();
+        } else {
+            return;
         }
+        self.farthest = self.uppers.peek().map_or(f32::INFINITY, |u| TotalF32::from_ordered(*u).0);
     }
 
     /// Makes room for a candidate: more memory, or fewer candidates.
@@ -284,7 +289,7 @@ impl Pool {
             }
         } else {
             self.kept = self.kept.max(self.gathered.len());
-            let reach = self.farthest().min(self.ceiling);
+            let reach = self.farthest.min(self.ceiling);
             self.gathered.retain(|c| c.0.place <= reach);
             if self.gathered.len() > self.room - self.room / 4 {
                 let last = self.room / 2 - 1;
@@ -302,7 +307,7 @@ impl Pool {
 
 impl Sink for Pool {
     fn threshold(&self) -> f32 {
-        self.farthest().min(self.most)
+        self.farthest.min(self.most)
     }
 
     fn push(&mut self, _list: u32, candidate: Candidate) {

@@ -50,6 +50,8 @@ pub struct Stats {
     pub rows: u64,
     /// Candidates and rows kept at once, at most.
     pub kept: u64,
+    /// Rounds of reading lists.
+    pub rounds: u64,
 }
 
 #[derive(Clone, Copy)]

@@ -172,6 +172,8 @@ pub struct Search {
     returned: u64,
     /// Rows fetched by this scan, and those of them that passed.
     seen: (u64, u64),
+    /// Whether there are no further rows.
+    ended: bool,
     /// Rows asked for since the search was made, and the most that any scan has kept.
     rows_asked: u64,
     kept: u64,
@@ -201,6 +203,7 @@ impl Search {
             stage: None,
             returned: 0,
             seen: (0, 0),
+            ended: false,
             rows_asked: 0,
             kept: 0,
             settings,
@@ -228,6 +231,7 @@ impl Search {
         self.floors.clear();
         self.stage = None;
         self.returned = 0;
+        self.ended = false;
         self.seen = (0, 0);
         self.mode = if filter.is_void() { Mode::Nothing } else { self.mode_for(query) };
         self.scanner.filter = filter;
@@ -261,6 +265,16 @@ impl Search {
         Stats { rows: self.rows_asked, kept: self.kept_at_most(), ..self.scanner.stats }
     }
 
+    /// Lists of the index.
+    pub fn lists(&self) -> u32 {
+        self.directory.lists()
+    }
+
+    /// Whether the scan at hand came to its end by the threshold on values, if it has one.
+    pub fn threshold_reached(&self) -> Option<bool> {
+        (self.settings.ceiling < f64::INFINITY).then_some(self.ended)
+    }
+
     fn kept_at_most(&self) -> u64 {
         self.kept.max((self.pool.most() + self.output.most()) as u64)
     }
@@ -270,14 +284,16 @@ impl Search {
     /// # Errors
     /// Damage, out of memory, and the store's and the heap's errors.
     pub fn next<S: Store>(&mut self, store: &S, rows: &mut dyn Rows) -> Result<Option<(Tid, f64)>> {
-        match &mut self.mode {
+        let next = match &mut self.mode {
             Mode::Nothing => Ok(None),
             Mode::Everything(everything) => {
                 let index = (store, &*self.directory);
                 everything.next(index, &self.scanner.filter, &mut self.output, rows)
             }
             Mode::Codes => self.next_by_codes(store, rows),
-        }
+        }?;
+        self.ended = next.is_none();
+        Ok(next)
     }
 
     fn next_by_codes<S: Store>(&mut self, store: &S, rows: &mut dyn Rows) -> Result<Option<(Tid, f64)>> {

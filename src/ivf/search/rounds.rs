@@ -278,6 +278,7 @@ impl Search {
 
     /// Reads lists from a position of the routing order on.
     fn read_from<S: Store>(&mut self, store: &S, from: u32) -> Result<()> {
+        self.scanner.stats.rounds += 1;
         self.planned.clear();
         for _ in from..self.round.probes {
             let Some(list) = self.router.next_list() else { break };

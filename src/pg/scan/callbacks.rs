@@ -154,6 +154,27 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
     }
 }
 
+/// What a scan has done, all its rescans together.
+#[cfg(feature = "pg18")]
+pub struct Done {
+    pub stats: crate::ivf::search::Stats,
+    /// Lists of the index.
+    pub lists: u32,
+    /// Whether the last of them ended at its distance threshold, if it had one.
+    pub threshold: Option<bool>,
+}
+
+/// What a scan has done, if it was started.
+///
+/// # Safety
+/// A scan of ours that has not ended.
+#[cfg(feature = "pg18")]
+pub unsafe fn done(scan: pg_sys::IndexScanDesc) -> Option<Done> {
+    // SAFETY: the caller passes a scan of ours.
+    let search = unsafe { (*(*scan).opaque.cast::<Scan>()).search.as_ref()? };
+    Some(Done { stats: search.stats(), lists: search.lists(), threshold: search.threshold_reached() })
+}
+
 /// What needs the snapshot and the table, which Postgres sets after `ambeginscan`.
 unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
     // SAFETY: the caller passes a live scan.

@@ -2,6 +2,15 @@
 
 pub mod callbacks;
 pub mod distance_memo;
-pub mod plan_limit;
+#[cfg(feature = "pg18")]
+mod explain;
+mod plan_limit;
 pub mod stats;
 pub mod table_rows;
+/// Set-up at library load.
+pub fn init() {
+    plan_limit::install_hook();
+    #[cfg(feature = "pg18")]
+    explain::install_hook();
+}
+
