@@ -78,39 +78,42 @@ fn measure() -> Vec<(&'static str, [f64; 3])> {
         let bytes: Vec<u8> = (0..4 * dims).map(|i| (i * 167 + i / 7) as u8).collect();
         let lut: Vec<u8> = (0..4 * dims).map(|i| (i * 91 + i / 5) as u8).collect();
         let scan = time(|| {
-            let mut sums = [0; kernel::BLOCK];
+            let mut sums = [0; kernel::BLOCK_ROWS];
             kernel::scan_block(black_box(&lut), black_box(&bytes), 0, &mut sums);
             sums
         });
-        put("scan_block/code", scan / kernel::BLOCK as f64);
+        put("scan_block/code", scan / kernel::BLOCK_ROWS as f64);
         // A list after the other, more than the first-level cache holds and less than the second.
         let many: Vec<u8> =
             bytes.iter().copied().cycle().take(L2_BYTES / bytes.len() * bytes.len()).collect();
         let scan = time(|| {
-            let mut sums = [0; kernel::BLOCK];
+            let mut sums = [0; kernel::BLOCK_ROWS];
             for block in black_box(&many).chunks_exact(bytes.len()) {
                 kernel::scan_block(black_box(&lut), block, block.len(), &mut sums);
             }
             sums
         });
-        put("scan_block/code,L2", scan * bytes.len() as f64 / (many.len() * kernel::BLOCK) as f64);
+        put("scan_block/code,L2", scan * bytes.len() as f64 / (many.len() * kernel::BLOCK_ROWS) as f64);
         let sums = std::array::from_fn(|i| 100 * i as u32);
         let halves = std::array::from_fn(|i| if i % 2 == 0 { 7 } else { 0x3c });
         let bounds = time(|| {
-            let mut bounds = [0.0; kernel::BLOCK];
+            let mut bounds = [0.0; kernel::BLOCK_ROWS];
             let sums = black_box(&sums);
             kernel::lower_bounds(sums, &halves, &halves, 0.01, 1.0, 2.0, 20.0, &mut bounds)
         });
-        put("lower_bounds/code", bounds / kernel::BLOCK as f64);
+        put("lower_bounds/code", bounds / kernel::BLOCK_ROWS as f64);
         let (query, rows) = (&lut[..dims / 8], &bytes[..4 * dims]);
         let count = time(|| {
-            let mut counts = [0; kernel::BLOCK];
+            let mut counts = [0; kernel::BLOCK_ROWS];
             kernel::hamming_rows(black_box(query), black_box(rows), &mut counts);
             counts
         });
-        put("hamming_rows/code", count / kernel::BLOCK as f64);
+        put("hamming_rows/code", count / kernel::BLOCK_ROWS as f64);
         let keys = std::array::from_fn(|i| i as u8);
-        put("within_u32/code", time(|| kernel::within_u32(black_box(&keys), 7, 99)) / kernel::BLOCK as f64);
+        put(
+            "within_u32/code",
+            time(|| kernel::within_u32(black_box(&keys), 7, 99)) / kernel::BLOCK_ROWS as f64,
+        );
 
         let signed: Vec<i8> = bytes[..dims].iter().map(|x| *x as i8).collect();
         let other: Vec<i8> = lut[..dims].iter().map(|x| *x as i8).collect();

@@ -6,8 +6,9 @@ use super::directory::{Directory, read_meta};
 use super::insert::{cover, expect_owned, summaries};
 use super::list_chain;
 use crate::error::{Error, Result};
+use crate::kernel::BLOCK_ROWS;
 use crate::memory::Grow;
-use crate::page::codes::{BLOCK, BlockRef};
+use crate::page::codes::BlockRef;
 use crate::page::meta::META_BLOCK;
 use crate::page::{Key, NO_BLOCK, PAGE_SIZE, Page, PageKind, Store, Summary, Tid, lists, summary, tape};
 use crate::quant::padded_dims;
@@ -202,7 +203,7 @@ impl<S: Store> Check<'_, S> {
             // A dead slot of an index without records refers to a heap row that may be gone.
             let referring = if directory.extended.is_some() { owned } else { live };
             slots.extend(
-                (0..BLOCK)
+                (0..BLOCK_ROWS)
                     .filter(|s| referring >> s & 1 == 1)
                     .map(|s| (view.reference(s), live >> s & 1 == 1)),
             );

@@ -8,7 +8,7 @@ use super::code::{RowCode, write_code};
 use super::directory::Directory;
 use super::list_chain::guard_circle;
 use crate::error::{Error, Kind, Result};
-use crate::page::codes::BLOCK;
+use crate::kernel::BLOCK_ROWS;
 use crate::page::summary::{SUMMARY_SIZE, set_watch, watch};
 use crate::page::tid::RecordRef;
 use crate::page::{Change, Key, NO_BLOCK, Page, PageHandle, PageKind, Store, Summary, TID_SIZE, Tid, lists};
@@ -119,7 +119,7 @@ impl<S: Store> Insertion<'_, S> {
             // A slot that owns a record is taken first: it costs no new space.
             let reusable = free & view.owned();
             let slot = if reusable != 0 { reusable } else { free }.trailing_zeros() as usize;
-            debug_assert!(slot < BLOCK);
+            debug_assert!(slot < BLOCK_ROWS);
             let more: Vec<u32> = (0..layout.more()).map(|i| view.more(i)).collect();
             let owned = (reusable != 0).then(|| view.reference(slot));
             let Some((reference, record)) = self.place(change, owned)? else { return Ok(Put::NoRecord) };

@@ -84,7 +84,7 @@ fn normal(z: f64) -> f64 {
 
 /// What is known of a query beside its products with the centroids.
 #[derive(Clone, Copy, Default)]
-struct Known {
+struct QueryNorms {
     /// Its squared norm relative to the origin, and in all.
     norm: f32,
     full: f32,
@@ -92,7 +92,7 @@ struct Known {
     origin: f32,
 }
 
-impl Known {
+impl QueryNorms {
     fn spread(self, directory: &Directory, list: u32, dot: f32, directions: f32) -> Spread {
         let radius = directory.radius(list) * directory.radius(list);
         match directory.metric() {
@@ -111,7 +111,7 @@ impl Known {
 /// A query in the index's coordinates.
 struct Query {
     bytes: Bytes,
-    known: Known,
+    known: QueryNorms,
 }
 
 fn transformed(directory: &Directory, query: &[f32]) -> Option<Query> {
@@ -122,7 +122,7 @@ fn transformed(directory: &Directory, query: &[f32]) -> Option<Query> {
     }
     let (norm, g) = (kernel::inner_product(&point, &point), &directory.origin);
     let (product, origin) = (kernel::inner_product(&point, g), kernel::inner_product(g, g));
-    let known = Known { norm, full: norm + 2.0 * product + origin, origin: product + origin };
+    let known = QueryNorms { norm, full: norm + 2.0 * product + origin, origin: product + origin };
     norm.is_finite().then(|| Query { bytes: Bytes::new(&point), known })
 }
 
@@ -185,11 +185,11 @@ impl Profile {
 }
 
 /// A query that lies in a list as its rows do.
-fn like_a_row(directory: &Directory, list: u32) -> Known {
+fn like_a_row(directory: &Directory, list: u32) -> QueryNorms {
     let radius = directory.radius(list) * directory.radius(list);
     let g = kernel::inner_product(&directory.origin, &directory.origin);
     let (norm, product) = (directory.norm(list) + radius, directory.origin_product(list));
-    Known { norm, full: norm + 2.0 * product + g, origin: product + g }
+    QueryNorms { norm, full: norm + 2.0 * product + g, origin: product + g }
 }
 
 fn product(directory: &Directory, a: u32, b: u32) -> f32 {

@@ -24,8 +24,8 @@ pub use self::inline::{FEW, cosine_few, narrow_few, norm_squared_few, sum_few, w
 use half::f16;
 use std::sync::LazyLock;
 
-/// Codes in a block of the table scan.
-pub const BLOCK: usize = 32;
+/// Rows in a block: their codes are compared together, and lie together on a page.
+pub const BLOCK_ROWS: usize = 32;
 
 type Distance<T> = unsafe fn(&[T], &[T]) -> f32;
 type Tile = unsafe fn(&[[f32; 4]], &[[f32; 16]]) -> [[f32; 16]; 4];
@@ -51,13 +51,13 @@ struct Kernels {
     widen: unsafe fn(&[f16], &mut [f32]),
     narrow: unsafe fn(&[f32], &mut [f16]),
     hamming: unsafe fn(&[u8], &[u8]) -> u64,
-    hamming_rows: unsafe fn(&[u8], &[u8], &mut [u32; BLOCK]),
+    hamming_rows: unsafe fn(&[u8], &[u8], &mut [u32; BLOCK_ROWS]),
     common_bits: unsafe fn(&[u8], &[u8]) -> (u64, u64),
     subset_sums: unsafe fn(&[u16], u16, &mut [u8]),
-    scan_block: unsafe fn(&[u8], &[u8], usize, &mut [u32; BLOCK]),
-    lower_bounds: unsafe fn(&[u32; BLOCK], &Factors, &mut [f32; BLOCK]) -> u32,
-    within_u32: unsafe fn(&[u8; 4 * BLOCK], u32, u32) -> u32,
-    within_u64: unsafe fn(&[u8; 8 * BLOCK], u64, u64) -> u32,
+    scan_block: unsafe fn(&[u8], &[u8], usize, &mut [u32; BLOCK_ROWS]),
+    lower_bounds: unsafe fn(&[u32; BLOCK_ROWS], &Factors, &mut [f32; BLOCK_ROWS]) -> u32,
+    within_u32: unsafe fn(&[u8; 4 * BLOCK_ROWS], u32, u32) -> u32,
+    within_u64: unsafe fn(&[u8; 8 * BLOCK_ROWS], u64, u64) -> u32,
     dot_extended3: unsafe fn(&[u8], &[i8]) -> i32,
     dot_u8_i8: unsafe fn(&[u8], &[i8]) -> i32,
     dots_i8: unsafe fn(&[i8], &[i8], &mut [i32]),
@@ -70,8 +70,8 @@ struct Kernels {
 
 /// What turns the sums of a block into bounds; see [`lower_bounds`].
 struct Factors<'a> {
-    add: &'a [u8; 2 * BLOCK],
-    rescale: &'a [u8; 2 * BLOCK],
+    add: &'a [u8; 2 * BLOCK_ROWS],
+    rescale: &'a [u8; 2 * BLOCK_ROWS],
     scale: f32,
     shift: f32,
     base: f32,
@@ -215,8 +215,10 @@ pub fn hamming(a: &[u8], b: &[u8]) -> u64 {
 
 /// Numbers of bits that differ between a bit string and each of up to 32 of its length, one after the other in
 /// `rows`. The further `counts` stay as they are.
-pub fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK]) {
-    assert!(!query.is_empty() && rows.len() <= BLOCK * query.len() && rows.len().is_multiple_of(query.len()));
+pub fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK_ROWS]) {
+    assert!(
+        !query.is_empty() && rows.len() <= BLOCK_ROWS * query.len() && rows.len().is_multiple_of(query.len())
+    );
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.hamming_rows)(query, rows, counts) }
 }
@@ -247,7 +249,7 @@ pub fn subset_sums(terms: &[u16], base: u16, lut: &mut [u8]) {
 /// As many bytes that will be needed next lie `ahead` bytes (modulo the addresses) after the codes: the processor is
 /// asked for them while it computes, a line at a time (all at once they would keep it from computing). Advice: any
 /// number will do, nothing is read there; 0 if it is not known.
-pub fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK]) {
+pub fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK_ROWS]) {
     assert!(lut.len() == codes.len() && codes.len().is_multiple_of(16));
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.scan_block)(lut, codes, ahead, sums) }
@@ -260,14 +262,14 @@ pub fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK
 /// `bounds[j] >= threshold`, so a NaN bound is kept.
 #[allow(clippy::too_many_arguments)]
 pub fn lower_bounds(
-    sums: &[u32; BLOCK],
-    add: &[u8; 2 * BLOCK],
-    rescale: &[u8; 2 * BLOCK],
+    sums: &[u32; BLOCK_ROWS],
+    add: &[u8; 2 * BLOCK_ROWS],
+    rescale: &[u8; 2 * BLOCK_ROWS],
     scale: f32,
     shift: f32,
     base: f32,
     threshold: f32,
-    bounds: &mut [f32; BLOCK],
+    bounds: &mut [f32; BLOCK_ROWS],
 ) -> u32 {
     let factors = Factors { add, rescale, scale, shift, base, threshold };
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -275,13 +277,13 @@ pub fn lower_bounds(
 }
 
 /// Bit `j` is set where value `j` of 32 little-endian ones is at least `low` and at most `high`.
-pub fn within_u32(values: &[u8; 4 * BLOCK], low: u32, high: u32) -> u32 {
+pub fn within_u32(values: &[u8; 4 * BLOCK_ROWS], low: u32, high: u32) -> u32 {
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.within_u32)(values, low, high) }
 }
 
 /// As [`within_u32`], of 64-bit values.
-pub fn within_u64(values: &[u8; 8 * BLOCK], low: u64, high: u64) -> u32 {
+pub fn within_u64(values: &[u8; 8 * BLOCK_ROWS], low: u64, high: u64) -> u32 {
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.within_u64)(values, low, high) }
 }

@@ -1,6 +1,6 @@
 //! The NEON row of aarch64: 4 floats or 16 bytes at a time; a tail is copied into zeros.
 
-use super::{BLOCK, Factors, Kernels, scalar};
+use super::{BLOCK_ROWS, Factors, Kernels, scalar};
 use half::f16;
 use std::arch::aarch64::*;
 
@@ -222,7 +222,7 @@ fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
 /// A 16-bit element holds two codes' bytes. Adding elements whole keeps the sum of the low bytes plus
 /// 256 times that of the high ones, modulo 2^16; the high ones are also summed alone, which gives both.
 #[target_feature(enable = "neon")]
-fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK]) {
+fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK_ROWS]) {
     super::prefetch(codes.as_ptr().wrapping_add(ahead), codes.len());
     // 256 steps: 256 * 255 fits 16 bits, even with the accumulators added together.
     for (lut, codes) in lut.chunks(16 * 256).zip(codes.chunks(16 * 256)) {
@@ -256,7 +256,7 @@ fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK]) {
 }
 
 #[target_feature(enable = "neon")]
-fn lower_bounds(sums: &[u32; BLOCK], factors: &Factors, bounds: &mut [f32; BLOCK]) -> u32 {
+fn lower_bounds(sums: &[u32; BLOCK_ROWS], factors: &Factors, bounds: &mut [f32; BLOCK_ROWS]) -> u32 {
     let bits = lane_bits();
     let mut mask = 0;
     for part in 0..8 {

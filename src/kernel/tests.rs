@@ -223,12 +223,12 @@ fn bits_of_many_rows_are_counted() {
                 ..=200 => (random.bytes(n), random.bytes(n * count)),
                 _ => (vec![0; n], vec![0xff; n * count]),
             };
-            let mut expected = [7; BLOCK];
+            let mut expected = [7; BLOCK_ROWS];
             for (row, e) in rows.chunks_exact(n).zip(&mut expected) {
                 *e = query.iter().zip(row).map(|(x, y)| (x ^ y).count_ones()).sum();
             }
             for row in supported() {
-                let mut counts = [7; BLOCK];
+                let mut counts = [7; BLOCK_ROWS];
                 // SAFETY: the row is supported; `rows` are of the query's length.
                 unsafe { (row.hamming_rows)(&query, &rows, &mut counts) };
                 assert_eq!(counts, expected, "{} {n} {count}", row.name);
@@ -279,7 +279,7 @@ fn scans_agree_and_add_to_the_sums() {
     for groups in (0..=200).chain([255, 256, 257, 511, 513]) {
         for skip in [0, 1] {
             let (lut, codes) = (random.bytes(16 * groups + skip), random.bytes(16 * groups + skip));
-            let start: [u32; BLOCK] = std::array::from_fn(|_| random.next() as u32 >> 8);
+            let start: [u32; BLOCK_ROWS] = std::array::from_fn(|_| random.next() as u32 >> 8);
             let mut expected = start;
             scalar_scan(&lut[skip..], &codes[skip..], &mut expected);
             for row in supported() {
@@ -293,7 +293,7 @@ fn scans_agree_and_add_to_the_sums() {
 }
 
 /// The layout once more, from the code's side: code `j`'s nibble of group `g`.
-fn scalar_scan(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK]) {
+fn scalar_scan(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK_ROWS]) {
     for (j, sum) in sums.iter_mut().enumerate() {
         let byte = 2 * (j % 8) + j % 16 / 8;
         for g in 0..codes.len() / 16 {
@@ -308,18 +308,18 @@ fn scans_of_16_000_dimensions_do_not_overflow() {
     let mut random = Random(4);
     let (lut, codes) = (vec![255; 64_000], random.bytes(64_000));
     for row in supported() {
-        let mut sums = [7; BLOCK];
+        let mut sums = [7; BLOCK_ROWS];
         // SAFETY: the row is supported, and the lengths are equal multiples of 16.
         unsafe { (row.scan_block)(&lut, &codes, 0usize.wrapping_sub(4096), &mut sums) };
-        assert_eq!(sums, [7 + 255 * 4000; BLOCK], "{}", row.name);
+        assert_eq!(sums, [7 + 255 * 4000; BLOCK_ROWS], "{}", row.name);
     }
 }
 
 /// Compares masks and the bits of bounds, all NaNs being one.
 #[track_caller]
-fn assert_bounds(sums: &[u32; BLOCK], factors: &Factors) {
+fn assert_bounds(sums: &[u32; BLOCK_ROWS], factors: &Factors) {
     let run = |row: &Kernels| {
-        let mut bounds = [0.0; BLOCK];
+        let mut bounds = [0.0; BLOCK_ROWS];
         // SAFETY: the row is supported.
         let mask = unsafe { (row.lower_bounds)(sums, factors, &mut bounds) };
         (mask, bounds)
@@ -343,10 +343,10 @@ fn bounds_are_the_same_bits() {
     for round in 0..2000 {
         // Up to all 32 bits, where signed conversion or double rounding would show.
         let sums = std::array::from_fn(|_| (random.next() >> (32 + round % 25)) as u32);
-        let halves = random.halves(2 * BLOCK);
+        let halves = random.halves(2 * BLOCK_ROWS);
         let mut bytes = halves.iter().flat_map(|x| x.to_le_bytes());
-        let add: [u8; 2 * BLOCK] = std::array::from_fn(|_| bytes.next().unwrap());
-        let rescale: [u8; 2 * BLOCK] = std::array::from_fn(|_| bytes.next().unwrap());
+        let add: [u8; 2 * BLOCK_ROWS] = std::array::from_fn(|_| bytes.next().unwrap());
+        let rescale: [u8; 2 * BLOCK_ROWS] = std::array::from_fn(|_| bytes.next().unwrap());
         let scale = random.float() / 64.0;
         let [shift, base] = [random.float() * 8.0, random.float() * 8.0];
         let threshold = random.float() * 8.0;
@@ -372,13 +372,13 @@ fn bounds_without_order_are_kept() {
             }
         }
     }
-    let (sums, zeros) = ([1; BLOCK], [0; 2 * BLOCK]);
+    let (sums, zeros) = ([1; BLOCK_ROWS], [0; 2 * BLOCK_ROWS]);
     for row in supported() {
         for base in [f32::NAN, f32::NEG_INFINITY] {
             let factors =
                 Factors { add: &zeros, rescale: &zeros, scale: 1.0, shift: 0.0, base, threshold: -1e30 };
             // SAFETY: the row is supported.
-            let mask = unsafe { (row.lower_bounds)(&sums, &factors, &mut [0.0; BLOCK]) };
+            let mask = unsafe { (row.lower_bounds)(&sums, &factors, &mut [0.0; BLOCK_ROWS]) };
             assert_eq!(mask, u32::MAX, "{}", row.name);
         }
     }

@@ -1,7 +1,7 @@
 //! The nearest centroid of every row. The search runs on the principal directions of the centroids where
 //! they hold most of what tells these apart; the best few are then compared exactly.
 
-use super::gemm::{BLOCK, Packed, Rows, Work};
+use super::gemm::{CHUNK_ROWS, PackedPanels, Rows, Work};
 use super::lloyd::half_norms;
 use super::pca;
 use super::train::{center, span};
@@ -40,8 +40,8 @@ pub struct Assigner {
 
 /// What the search needs; made by the first large call, which has threads and a step.
 struct Plan {
-    directions: Option<Packed>,
-    centroids: Packed,
+    directions: Option<PackedPanels>,
+    centroids: PackedPanels,
     offsets: Vec<f32>,
 }
 
@@ -119,18 +119,18 @@ impl Assigner {
         };
         let rows = Rows { data: rows, dims, index: None, mean: &self.mean, scale: self.scale };
         let count = if self.centroids.len() / dims < MANY { BEST } else { MOST };
-        let reduced_dims = plan.directions.as_ref().map_or(0, Packed::cols);
+        let reduced_dims = plan.directions.as_ref().map_or(0, PackedPanels::cols);
         let zero = vec![0.0; reduced_dims];
         let search = plan.centroids.stride() * if reduced_dims > 0 { reduced_dims } else { dims };
-        let cost = BLOCK * (dims * (reduced_dims + count) + search);
-        work.run(out, BLOCK, cost, Scratch::default, |scratch, block, out| {
+        let cost = CHUNK_ROWS * (dims * (reduced_dims + count) + search);
+        work.run(out, CHUNK_ROWS, cost, Scratch::default, |scratch, block, out| {
             let Scratch { pack, reduced, scores } = scratch;
             scores.resize(out.len() * plan.centroids.stride(), 0.0);
             match &plan.directions {
-                None => plan.centroids.product(&rows, block * BLOCK, scores, pack),
+                None => plan.centroids.product(&rows, block * CHUNK_ROWS, scores, pack),
                 Some(directions) => {
                     reduced.resize(out.len() * directions.stride(), 0.0);
-                    directions.product(&rows, block * BLOCK, reduced, pack);
+                    directions.product(&rows, block * CHUNK_ROWS, reduced, pack);
                     let reduced =
                         Rows { data: reduced, dims: reduced_dims, index: None, mean: &zero, scale: 1.0 };
                     plan.centroids.product(&reduced, 0, scores, pack);
@@ -140,7 +140,7 @@ impl Assigner {
                 out.iter_mut().enumerate().zip(scores.chunks_exact(plan.centroids.stride()))
             {
                 let best = best(scores, &plan.offsets, count).into_iter().take(count);
-                *out = self.nearest(rows.raw(block * BLOCK + i), best);
+                *out = self.nearest(rows.raw(block * CHUNK_ROWS + i), best);
             }
         })
     }
@@ -154,7 +154,7 @@ impl Assigner {
             .len()
             .saturating_mul(3 * 4)
             .saturating_add(pca::needed(self.dims, k) + 4 * 128 * k);
-        let scratch = 4 * BLOCK * (k + 2 * self.dims);
+        let scratch = 4 * CHUNK_ROWS * (k + 2 * self.dims);
         plan.saturating_add(threads.saturating_mul(scratch))
     }
 
@@ -165,16 +165,22 @@ impl Assigner {
         out: &mut [u32],
         work: &Work,
     ) -> Result<()> {
-        let scratch = || (Vec::new(), [[(0, 0.0); 2]; BLOCK]);
-        work.run(out, BLOCK, tables.cost() + BLOCK * dims, scratch, |(packed, found), block, out| {
-            packed.clear();
-            let rows = &rows[block * BLOCK * dims..][..out.len() * dims];
-            for rows in rows.chunks(kernel::BLOCK * dims) {
-                bits::pack(rows.chunks_exact(dims), dims, packed);
-            }
-            tables.nearest(packed, &mut found[..out.len()]);
-            out.iter_mut().zip(found).for_each(|(out, [best, _])| *out = best.0);
-        })
+        let scratch = || (Vec::new(), [[(0, 0.0); 2]; CHUNK_ROWS]);
+        work.run(
+            out,
+            CHUNK_ROWS,
+            tables.cost() + CHUNK_ROWS * dims,
+            scratch,
+            |(packed, found), block, out| {
+                packed.clear();
+                let rows = &rows[block * CHUNK_ROWS * dims..][..out.len() * dims];
+                for rows in rows.chunks(kernel::BLOCK_ROWS * dims) {
+                    bits::pack(rows.chunks_exact(dims), dims, packed);
+                }
+                tables.nearest(packed, &mut found[..out.len()]);
+                out.iter_mut().zip(found).for_each(|(out, [best, _])| *out = best.0);
+            },
+        )
     }
 
     /// The nearest of `lists`; the first of them if no distance is finite.
@@ -196,15 +202,15 @@ impl Assigner {
         if k >= MIN_REDUCED {
             let index: Vec<usize> = span(k, k.min(MAX_SAMPLE)).collect();
             let sample = Rows { index: Some(&index), ..all };
-            directions = pca::directions(&sample, ENERGY, work)?.map(|x| Packed::new(&x, dims));
+            directions = pca::directions(&sample, ENERGY, work)?.map(|x| PackedPanels::new(&x, dims));
         }
         let points = match &directions {
             Some(directions) => work.products(&all, directions)?,
             None => (0..k).flat_map(|i| all.row(i)).collect(),
         };
-        let depth = directions.as_ref().map_or(dims, Packed::cols);
+        let depth = directions.as_ref().map_or(dims, PackedPanels::cols);
         let offsets = half_norms(&points, depth);
-        Ok(Plan { directions, centroids: Packed::new(&points, depth), offsets })
+        Ok(Plan { directions, centroids: PackedPanels::new(&points, depth), offsets })
     }
 }
 

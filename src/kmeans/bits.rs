@@ -1,8 +1,8 @@
 //! Rows of zeros and ones, as strings of bits are: their products with centroids come of table lookups, four
 //! coordinates at a time, some twenty times as fast as multiplied out.
 
-use super::gemm::{BLOCK, Rows, Work};
-use super::lloyd::Near;
+use super::gemm::{CHUNK_ROWS, Rows, Work};
+use super::lloyd::Assignment;
 use crate::error::Result;
 use crate::kernel;
 
@@ -71,8 +71,8 @@ impl Tables {
     pub(super) fn nearest(&self, packed: &[u8], out: &mut [[(u32, f32); 2]]) {
         out.fill([(0, f32::INFINITY); 2]);
         for (list, (table, offset)) in self.tables.chunks_exact(self.size).zip(&self.offsets).enumerate() {
-            for (block, out) in packed.chunks_exact(self.size).zip(out.chunks_mut(kernel::BLOCK)) {
-                let mut sums = [0; kernel::BLOCK];
+            for (block, out) in packed.chunks_exact(self.size).zip(out.chunks_mut(kernel::BLOCK_ROWS)) {
+                let mut sums = [0; kernel::BLOCK_ROWS];
                 kernel::scan_block(table, block, self.size, &mut sums);
                 for (sum, [best, second]) in sums.iter().zip(out) {
                     let score = offset - *sum as f32;
@@ -92,30 +92,30 @@ impl Tables {
 
     /// Multiply-adds that take as long as the search for a block of rows.
     pub(super) fn cost(&self) -> usize {
-        BLOCK * self.tables.len() / 64
+        CHUNK_ROWS * self.tables.len() / 64
     }
 }
 
 /// Rows packed once, for many searches.
-pub(super) struct Packed {
+pub(super) struct PackedBits {
     blocks: Vec<u8>,
     size: usize,
 }
 
-impl Packed {
+impl PackedBits {
     /// Packs the rows if they are all binary.
     pub(super) fn new(rows: &Rows, work: &Work) -> Result<Option<Self>> {
         let n = rows.len();
         let mut binary = vec![false; n];
-        let cost = BLOCK * rows.dims;
+        let cost = CHUNK_ROWS * rows.dims;
         work.run(
             &mut binary,
-            BLOCK,
+            CHUNK_ROWS,
             cost,
             || (),
             |(), block, binary| {
                 for (i, binary) in binary.iter_mut().enumerate() {
-                    *binary = is_binary(rows.raw(block * BLOCK + i));
+                    *binary = is_binary(rows.raw(block * CHUNK_ROWS + i));
                 }
             },
         )?;
@@ -123,11 +123,11 @@ impl Packed {
             return Ok(None);
         }
         let size = groups(rows.dims) * GROUP;
-        let mut blocks = vec![0; n.div_ceil(kernel::BLOCK) * size];
-        work.run(&mut blocks, size, kernel::BLOCK * rows.dims, Vec::new, |packed, block, out| {
+        let mut blocks = vec![0; n.div_ceil(kernel::BLOCK_ROWS) * size];
+        work.run(&mut blocks, size, kernel::BLOCK_ROWS * rows.dims, Vec::new, |packed, block, out| {
             packed.clear();
-            let first = block * kernel::BLOCK;
-            pack((first..n.min(first + kernel::BLOCK)).map(|i| rows.raw(i)), rows.dims, packed);
+            let first = block * kernel::BLOCK_ROWS;
+            pack((first..n.min(first + kernel::BLOCK_ROWS)).map(|i| rows.raw(i)), rows.dims, packed);
             out.copy_from_slice(packed);
         })?;
         Ok(Some(Self { blocks, size }))
@@ -138,20 +138,20 @@ impl Packed {
         &self,
         norms: &[f32],
         tables: &Tables,
-        near: &mut [Near],
+        near: &mut [Assignment],
         work: &Work,
     ) -> Result<()> {
-        let scratch = || [[(0, 0.0); 2]; BLOCK];
-        work.run(near, BLOCK, tables.cost(), scratch, |found, block, near| {
+        let scratch = || [[(0, 0.0); 2]; CHUNK_ROWS];
+        work.run(near, CHUNK_ROWS, tables.cost(), scratch, |found, block, near| {
             let found = &mut found[..near.len()];
-            let packed = &self.blocks[block * BLOCK / kernel::BLOCK * self.size..];
-            let blocks = found.len().div_ceil(kernel::BLOCK);
+            let packed = &self.blocks[block * CHUNK_ROWS / kernel::BLOCK_ROWS * self.size..];
+            let blocks = found.len().div_ceil(kernel::BLOCK_ROWS);
             tables.nearest(&packed[..blocks * self.size], found);
             for ((i, near), [best, second]) in near.iter_mut().enumerate().zip(found) {
-                let norm = norms[block * BLOCK + i];
+                let norm = norms[block * CHUNK_ROWS + i];
                 let distance = |score: f32| (2.0 * score + norm).max(0.0);
                 let moved = near.list != best.0;
-                *near = Near {
+                *near = Assignment {
                     list: best.0,
                     next: second.0,
                     moved,

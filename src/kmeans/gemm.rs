@@ -17,7 +17,7 @@ const NR: usize = 16;
 /// Depth of a pass: a panel of the fixed side (16 kB) stays in the first-level cache.
 const DEPTH: usize = 256;
 /// Rows that one task takes at a time.
-pub(super) const BLOCK: usize = 128;
+pub(super) const CHUNK_ROWS: usize = 128;
 /// Multiply-adds per thread between two calls of the caller's step, some 10-50 ms.
 const SLICE: u64 = 200_000_000;
 
@@ -56,13 +56,13 @@ impl<'a> Rows<'a> {
 }
 
 /// The fixed side of products: `cols` vectors of `depth` floats, in panels of `NR`, the last padded by zeros.
-pub(super) struct Packed {
+pub(super) struct PackedPanels {
     panels: Vec<[f32; NR]>,
     depth: usize,
     cols: usize,
 }
 
-impl Packed {
+impl PackedPanels {
     /// Packs `vectors` (consecutive, `depth` floats each).
     pub(super) fn new(vectors: &[f32], depth: usize) -> Self {
         let cols = vectors.len() / depth;
@@ -180,11 +180,11 @@ impl Work<'_> {
     }
 
     /// All products of `rows` with `fixed`, `fixed.stride()` floats a row.
-    pub(super) fn products(&self, rows: &Rows, fixed: &Packed) -> Result<Vec<f32>> {
+    pub(super) fn products(&self, rows: &Rows, fixed: &PackedPanels) -> Result<Vec<f32>> {
         let mut out = memory::filled(0.0, rows.len() * fixed.stride())?;
-        let cost = BLOCK * fixed.stride() * fixed.depth;
-        self.run(&mut out, BLOCK * fixed.stride(), cost, Vec::new, |pack, block, out| {
-            fixed.product(rows, block * BLOCK, out, pack);
+        let cost = CHUNK_ROWS * fixed.stride() * fixed.depth;
+        self.run(&mut out, CHUNK_ROWS * fixed.stride(), cost, Vec::new, |pack, block, out| {
+            fixed.product(rows, block * CHUNK_ROWS, out, pack);
         })?;
         Ok(out)
     }

@@ -2,7 +2,7 @@
 //! repair of wasted centroids.
 
 use super::bits;
-use super::gemm::{BLOCK, Packed, Rows, Work};
+use super::gemm::{CHUNK_ROWS, PackedPanels, Rows, Work};
 use super::repair::repair;
 use crate::error::Result;
 use crate::random::SplitMix64;
@@ -12,7 +12,7 @@ const SETTLED: f64 = 0.005;
 
 /// Where a row belongs: the nearest list and the next one, and the squared distances to their centroids.
 #[derive(Clone, Copy)]
-pub(super) struct Near {
+pub(super) struct Assignment {
     pub(super) list: u32,
     pub(super) next: u32,
     pub(super) moved: bool,
@@ -28,7 +28,7 @@ pub(super) struct Members {
 
 impl Members {
     /// Sorts the rows by list (stable counting sort).
-    pub(super) fn new(near: &[Near], k: usize) -> Self {
+    pub(super) fn new(near: &[Assignment], k: usize) -> Self {
         let mut starts = vec![0; k + 1];
         near.iter().for_each(|x| starts[x.list as usize + 1] += 1);
         for i in 0..k {
@@ -55,12 +55,12 @@ impl Members {
 /// these are of zeros and ones.
 pub(super) fn lloyd(
     rows: &Rows,
-    binary: Option<&bits::Packed>,
+    binary: Option<&bits::PackedBits>,
     k: usize,
     iterations: usize,
     random: &mut SplitMix64,
     mut work: Work,
-) -> Result<Vec<Near>> {
+) -> Result<Vec<Assignment>> {
     let n = rows.len();
     let mut centroids = vec![0.0; k * rows.dims];
     for (seed, out) in random.choose(n, k).into_iter().zip(centroids.chunks_exact_mut(rows.dims)) {
@@ -70,16 +70,16 @@ pub(super) fn lloyd(
     let quiet = Work { unit: 0, ..work };
     quiet.run(
         &mut norms,
-        BLOCK,
-        BLOCK * rows.dims,
+        CHUNK_ROWS,
+        CHUNK_ROWS * rows.dims,
         || (),
         |(), block, out| {
             for (i, norm) in out.iter_mut().enumerate() {
-                *norm = rows.row(block * BLOCK + i).map(|x| x * x).sum();
+                *norm = rows.row(block * CHUNK_ROWS + i).map(|x| x * x).sum();
             }
         },
     )?;
-    let mut near = vec![Near { list: u32::MAX, next: 0, moved: true, best: 0.0, second: 0.0 }; n];
+    let mut near = vec![Assignment { list: u32::MAX, next: 0, moved: true, best: 0.0, second: 0.0 }; n];
     let mut last = f64::INFINITY;
     for round in 0.. {
         match binary.zip(bits::Tables::new(&centroids, rows.dims)) {
@@ -107,16 +107,16 @@ pub(super) fn lloyd(
 }
 
 /// Finds the two nearest centroids of every row.
-fn assign(rows: &Rows, norms: &[f32], centroids: &[f32], near: &mut [Near], work: &Work) -> Result<()> {
-    let fixed = Packed::new(centroids, rows.dims);
+fn assign(rows: &Rows, norms: &[f32], centroids: &[f32], near: &mut [Assignment], work: &Work) -> Result<()> {
+    let fixed = PackedPanels::new(centroids, rows.dims);
     let offsets = half_norms(centroids, rows.dims);
-    let cost = BLOCK * fixed.stride() * rows.dims;
-    let scratch = || (Vec::new(), vec![0.0; BLOCK * fixed.stride()]);
-    work.run(near, BLOCK, cost, scratch, |(pack, scores), block, near| {
+    let cost = CHUNK_ROWS * fixed.stride() * rows.dims;
+    let scratch = || (Vec::new(), vec![0.0; CHUNK_ROWS * fixed.stride()]);
+    work.run(near, CHUNK_ROWS, cost, scratch, |(pack, scores), block, near| {
         let scores = &mut scores[..near.len() * fixed.stride()];
-        fixed.product(rows, block * BLOCK, scores, pack);
+        fixed.product(rows, block * CHUNK_ROWS, scores, pack);
         for ((i, near), scores) in near.iter_mut().enumerate().zip(scores.chunks_exact(fixed.stride())) {
-            let norm = norms[block * BLOCK + i];
+            let norm = norms[block * CHUNK_ROWS + i];
             let (mut list, mut next) = (0, 0);
             let (mut best, mut second) = (f32::INFINITY, f32::INFINITY);
             for (c, (dot, offset)) in scores.iter().zip(&offsets).enumerate() {
@@ -132,7 +132,7 @@ fn assign(rows: &Rows, norms: &[f32], centroids: &[f32], near: &mut [Near], work
             }
             let distance = |score: f32| (2.0 * score + norm).max(0.0);
             let moved = near.list != list;
-            *near = Near { list, next, moved, best: distance(best), second: distance(second) };
+            *near = Assignment { list, next, moved, best: distance(best), second: distance(second) };
         }
     })
 }

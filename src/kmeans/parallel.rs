@@ -17,9 +17,9 @@ use crate::error::{Error, Kind, Result};
 const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Says whether a task is still wanted.
-pub struct Wanted(Arc<AtomicBool>);
+pub struct StopSignal(Arc<AtomicBool>);
 
-impl Wanted {
+impl StopSignal {
     /// Fails when nobody waits for the task any more.
     ///
     /// # Errors
@@ -42,11 +42,11 @@ pub struct Task<T> {
 /// caller fails, or unwinds, before its end.
 pub fn start<T: Send + 'static>(
     pool: &ThreadPool,
-    work: impl FnOnce(&Wanted) -> Result<T> + Send + 'static,
+    work: impl FnOnce(&StopSignal) -> Result<T> + Send + 'static,
 ) -> Task<T> {
     let (sender, result) = sync_channel(1);
     let wanted = Arc::new(AtomicBool::new(true));
-    let seen = Wanted(Arc::clone(&wanted));
+    let seen = StopSignal(Arc::clone(&wanted));
     pool.spawn(move || {
         let done = catch_unwind(AssertUnwindSafe(|| work(&seen)));
         // It fails if the caller has gone, who wants no result then.

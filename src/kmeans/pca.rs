@@ -1,7 +1,7 @@
 //! Principal directions by subspace iteration on a subsample (randomized range finder with power steps;
 //! Halko, Martinsson, Tropp, "Finding structure with randomness", SIAM Review 53, 2011).
 
-use super::gemm::{Packed, Rows, Work};
+use super::gemm::{PackedPanels, Rows, Work};
 use crate::error::Result;
 use crate::random::SplitMix64;
 
@@ -34,10 +34,10 @@ pub(super) fn directions(rows: &Rows, least: f64, work: &Work) -> Result<Option<
     let mut basis = Vec::new();
     let mut kept = 0.0;
     for _ in 0..STEPS {
-        let spread = work.products(&view(&flipped, m), &Packed::new(&mixed, m))?;
+        let spread = work.products(&view(&flipped, m), &PackedPanels::new(&mixed, m))?;
         basis = transposed(&spread, target);
         orthonormalize(&mut basis, dims, work)?;
-        let mapped = work.products(&view(&sample, dims), &Packed::new(&basis, dims))?;
+        let mapped = work.products(&view(&sample, dims), &PackedPanels::new(&basis, dims))?;
         kept = self::energy(&mapped);
         mixed = transposed(&mapped, target);
     }

@@ -2,7 +2,7 @@
 //! into lists that gain more from a second one. Plain Lloyd's iterations never leave such a state.
 
 use super::gemm::{Rows, Work};
-use super::lloyd::{Members, Near};
+use super::lloyd::{Assignment, Members};
 use crate::error::Result;
 use crate::random::SplitMix64;
 
@@ -15,7 +15,7 @@ const TRIES: usize = 3;
 /// Moves centroids; `centroids` are the means of `members`. Tells whether a move surely saves inertia.
 pub(super) fn repair(
     rows: &Rows,
-    near: &[Near],
+    near: &[Assignment],
     members: &Members,
     centroids: &mut [f32],
     random: &mut SplitMix64,
@@ -23,7 +23,7 @@ pub(super) fn repair(
 ) -> Result<bool> {
     let dims = rows.dims;
     let k = centroids.len() / dims;
-    let sums = |f: fn(&Near) -> f32| -> Vec<f64> {
+    let sums = |f: fn(&Assignment) -> f32| -> Vec<f64> {
         (0..k).map(|list| members.of(list).iter().map(|i| f64::from(f(&near[*i]))).sum()).collect()
     };
     let inertia = sums(|x| x.best);
@@ -70,7 +70,7 @@ pub(super) fn repair(
 /// `inertia` as a second centroid; and what it saves at least.
 fn second_centroid(
     rows: &Rows,
-    near: &[Near],
+    near: &[Assignment],
     members: &[usize],
     inertia: f64,
     random: &mut SplitMix64,

@@ -1,7 +1,7 @@
 //! Training: choice of rows, working space, Lloyd's iterations there, means in full dimensions.
 
-use super::gemm::{BLOCK, Packed, Rows, Work};
-use super::lloyd::{Members, Near, lloyd, means};
+use super::gemm::{CHUNK_ROWS, PackedPanels, Rows, Work};
+use super::lloyd::{Assignment, Members, lloyd, means};
 use super::pca;
 use super::{Step, bits};
 use crate::error::Result;
@@ -31,7 +31,7 @@ fn needed(n: usize, dims: usize, k: usize, threads: usize) -> usize {
     // Of a coordinate of a centroid: three copies and the packed one.
     let of_coordinate = 4 * 4;
     // Of a thread: the scores of a block, and sums.
-    let of_thread = 4 * BLOCK * (k + dims) + 8 * dims;
+    let of_thread = 4 * CHUNK_ROWS * (k + dims) + 8 * dims;
     (n.saturating_mul(of_row))
         .saturating_add(k.saturating_mul(dims).saturating_mul(of_coordinate))
         .saturating_add(threads.saturating_mul(of_thread))
@@ -66,11 +66,11 @@ pub fn train(
     let mut usable = vec![false; samples.len() / dims];
     work.run(
         &mut usable,
-        BLOCK,
-        BLOCK * dims,
+        CHUNK_ROWS,
+        CHUNK_ROWS * dims,
         || (),
         |(), block, usable| {
-            for (row, usable) in samples[block * BLOCK * dims..].chunks_exact(dims).zip(usable) {
+            for (row, usable) in samples[block * CHUNK_ROWS * dims..].chunks_exact(dims).zip(usable) {
                 *usable = row.iter().all(|x| x.abs() <= HUGE);
             }
         },
@@ -90,7 +90,7 @@ pub fn train(
         return Ok(centroids);
     }
     let mut random = SplitMix64(seed);
-    if let Some(binary) = bits::Packed::new(&plain, &Work { unit: 0, ..work })? {
+    if let Some(binary) = bits::PackedBits::new(&plain, &Work { unit: 0, ..work })? {
         (work.base, work.unit) = (UNIT, UNIT);
         let near = lloyd(&plain, Some(&binary), k, iterations, &mut random, work)?;
         (work.base, work.unit) = (total - UNIT, UNIT);
@@ -101,7 +101,7 @@ pub fn train(
     let rows = Rows { mean: &mean, scale, ..plain };
     let basis = if n < MIN_REDUCED { None } else { pca::directions(&rows, ENERGY, &work)? };
     let reduced = match &basis {
-        Some(basis) => Some(work.products(&rows, &Packed::new(basis, dims))?),
+        Some(basis) => Some(work.products(&rows, &PackedPanels::new(basis, dims))?),
         None => None,
     };
     (work.base, work.unit) = (UNIT, UNIT);
@@ -121,7 +121,7 @@ pub fn train(
 /// Means of the lists in full dimensions; a list without rows gets a row of the largest list.
 fn finish(
     rows: &Rows,
-    near: &[Near],
+    near: &[Assignment],
     centroids: &mut [f32],
     random: &mut SplitMix64,
     work: &Work,

@@ -30,12 +30,12 @@ pub trait Store {
     /// Other pages may be read in between. [`Store::settle`] ends it.
     fn prefetch(&self, _block: u32, _count: u32) {}
 
-    /// Says that pages announced by [`Store::prefetch`] that were not read yet will not be read now.
+    /// Says that pages named to [`Store::prefetch`] that were not read yet will not be read now.
     fn settle(&self) {}
 
     /// Says that these bytes of a page (its special area always included) will be looked at very soon: a store
     /// that knows where in memory they lie asks the processor for them.
-    fn touch(&self, _block: u32, _bytes: Range<usize>) {}
+    fn prefetch_bytes(&self, _block: u32, _bytes: Range<usize>) {}
 
     /// Where in memory a page likely lies: an address to ask the processor for, not to read from.
     fn address(&self, _block: u32) -> Option<*const u8> {

@@ -18,9 +18,9 @@ const LUCK: std::ops::RangeInclusive<i32> = -64..=64;
 const HOPE: i32 = -32;
 const TRIES: u32 = 64;
 
-/// A place in a table.
+/// A position in a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Place {
+pub struct Position {
     /// The page.
     pub block: u32,
     /// How much of the page's rows lies before it, from 0 to 1.
@@ -29,66 +29,66 @@ pub struct Place {
 
 /// What is known of a table.
 #[derive(Default)]
-pub struct Places {
+pub struct ToastLocator {
     /// Of each group, the row found last, by its number's group; empty before the first is.
-    known: Vec<(u32, Place)>,
+    known: Vec<(u32, Position)>,
     /// Pages from a row to the next, once it is known.
     step: Option<f32>,
     luck: i32,
     asked: u32,
 }
 
-impl Places {
+impl ToastLocator {
     fn slot(number: u32) -> usize {
         (number / GROUP) as usize % GROUPS
     }
 
     /// The row of the same group that was found last.
-    fn near(&self, number: u32) -> Option<(u32, Place)> {
+    fn near(&self, number: u32) -> Option<(u32, Position)> {
         let known = self.known.get(Self::slot(number)).copied();
         known.filter(|&(other, _)| other != 0 && other / GROUP == number / GROUP)
     }
 
     /// Where a row may lie, if it is worth a look. No row has the number 0.
-    pub fn guess(&mut self, number: u32) -> Option<Place> {
+    pub fn guess(&mut self, number: u32) -> Option<Position> {
         let near = self.near(number)?;
         self.asked = self.asked.wrapping_add(1);
         (self.luck >= HOPE || self.asked.is_multiple_of(TRIES)).then(|| self.from(near, number)).flatten()
     }
 
     /// Where a row may lie, unless guesses have been bad.
-    pub fn likely(&self, number: u32) -> Option<Place> {
+    pub fn likely(&self, number: u32) -> Option<Position> {
         let near = self.near(number)?;
         (self.luck >= HOPE).then(|| self.from(near, number)).flatten()
     }
 
-    /// Where a row may lie when another lies at a place.
-    pub fn from(&self, (other, place): (u32, Place), number: u32) -> Option<Place> {
+    /// Where a row may lie when another lies at a position.
+    pub fn from(&self, (other, position): (u32, Position), number: u32) -> Option<Position> {
         let rows = f64::from(number) - f64::from(other);
         let step = if rows == 0.0 { 0.0 } else { self.step? };
-        let at = f64::from(place.block) + f64::from(place.part) + rows * f64::from(step);
+        let at = f64::from(position.block) + f64::from(position.part) + rows * f64::from(step);
         // Where a row begins a page, sums of fractions may be a little less.
         let block = (at + 1e-3).floor();
         (block >= 0.0 && block < f64::from(u32::MAX))
-            .then_some(Place { block: block as u32, part: (at - block).max(0.0) as f32 })
+            .then_some(Position { block: block as u32, part: (at - block).max(0.0) as f32 })
     }
 
     /// A row was found.
-    pub fn found(&mut self, number: u32, place: Place) {
+    pub fn found(&mut self, number: u32, position: Position) {
         if let Some((other, at)) = self.near(number)
             && number.abs_diff(other) >= APART
         {
             let rows = f64::from(number) - f64::from(other);
-            let pages = f64::from(place.block) - f64::from(at.block) + f64::from(place.part - at.part);
+            let pages = f64::from(position.block) - f64::from(at.block) + f64::from(position.part - at.part);
             let step = (pages / rows) as f32;
             if (0.0..MOST_PAGES).contains(&step) {
                 self.step = Some(self.step.map_or(step, |mean| mean + (step - mean) / 8.0));
             }
         }
         if self.known.is_empty() {
-            self.known.resize(GROUPS, (0, Place::default()));
+            self.known.resize(GROUPS, (0, Position::default()));
         }
-        self.known[Self::slot(number)] = (number, place);
+        self.known[Self::slot(number)] = (number, position);
     }
 
     /// Whether a guess, or the pages that it led to, had the row.
@@ -103,56 +103,56 @@ mod tests {
     use super::*;
 
     /// Row `number` of a table with so many rows a page, appended from 1000 on.
-    fn place(number: u32, per_page: u32) -> Place {
+    fn position(number: u32, per_page: u32) -> Position {
         let row = number - 1000;
-        Place { block: row / per_page, part: (row % per_page) as f32 / per_page as f32 }
+        Position { block: row / per_page, part: (row % per_page) as f32 / per_page as f32 }
     }
 
     #[test]
     fn rows_in_order_are_guessed_from_their_neighbours() {
         for per_page in [1, 2, 3, 7] {
-            let mut places = Places::default();
-            assert_eq!(places.guess(5000), None, "nothing is known");
+            let mut locator = ToastLocator::default();
+            assert_eq!(locator.guess(5000), None, "nothing is known");
             for number in [4900, 4920, 5100] {
-                places.found(number, place(number, per_page));
+                locator.found(number, position(number, per_page));
             }
             for number in (4864..5120).step_by(7) {
-                let guess = places.guess(number).unwrap();
-                assert_eq!(guess.block, place(number, per_page).block, "{number} {per_page}");
-                places.found(number, place(number, per_page));
+                let guess = locator.guess(number).unwrap();
+                assert_eq!(guess.block, position(number, per_page).block, "{number} {per_page}");
+                locator.found(number, position(number, per_page));
             }
-            assert_eq!(places.guess(40_000), None, "of another group nothing is known");
+            assert_eq!(locator.guess(40_000), None, "of another group nothing is known");
         }
     }
 
     #[test]
     fn the_page_itself_leads_on() {
-        let mut places = Places::default();
+        let mut locator = ToastLocator::default();
         for number in [2050, 2150] {
-            places.found(number, place(number, 2));
+            locator.found(number, position(number, 2));
         }
-        let seen = (9000, Place { block: 7, part: 0.5 });
-        assert_eq!(places.from(seen, 9011), Some(Place { block: 13, part: 0.0 }));
-        assert_eq!(places.from(seen, 8000), None, "before the first page");
+        let seen = (9000, Position { block: 7, part: 0.5 });
+        assert_eq!(locator.from(seen, 9011), Some(Position { block: 13, part: 0.0 }));
+        assert_eq!(locator.from(seen, 8000), None, "before the first page");
     }
 
     #[test]
     fn who_is_always_wrong_is_seldom_asked() {
-        let mut places = Places::default();
+        let mut locator = ToastLocator::default();
         for number in [1100, 1150, 1190] {
-            places.found(number, place(number, 2));
+            locator.found(number, position(number, 2));
         }
         let mut guesses = 0;
         for _ in 0..6400 {
-            if places.guess(1200).is_some() {
+            if locator.guess(1200).is_some() {
                 guesses += 1;
-                places.judge(false);
+                locator.judge(false);
             }
         }
         assert!((90..150).contains(&guesses), "{guesses}");
         for _ in 0..100 {
-            places.judge(true);
+            locator.judge(true);
         }
-        assert!(places.guess(1200).is_some(), "rows lie in order again");
+        assert!(locator.guess(1200).is_some(), "rows lie in order again");
     }
 }

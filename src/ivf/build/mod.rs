@@ -19,7 +19,7 @@ use super::calibrate::{self, Queries};
 use super::code::RowCode;
 use super::directory::Directory;
 use crate::error::Result;
-use crate::kmeans::parallel::{Task, Wanted};
+use crate::kmeans::parallel::{StopSignal, Task};
 use crate::kmeans::{Assigner, parallel};
 use crate::memory::{self, Grow};
 use crate::page::{Columns, Key, Store, Tid};
@@ -195,7 +195,7 @@ struct Batch {
 
 impl Batch {
     /// Makes the records.
-    fn encode(&mut self, encoder: &Encoder, wanted: &Wanted) -> Result<()> {
+    fn encode(&mut self, encoder: &Encoder, wanted: &StopSignal) -> Result<()> {
         let Encoder { assigner, directory } = encoder;
         let dims = directory.dims();
         self.lists.clear();

@@ -7,12 +7,13 @@ use super::{Options, Progress, Spool};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::code::write_code;
 use crate::ivf::directory::{Directory, Entry, entry_size};
+use crate::kernel::BLOCK_ROWS;
 use crate::memory;
 use crate::page::lists::{self, LISTS_PER_PAGE, ListState};
 use crate::page::meta::META_BLOCK;
 use crate::page::summary::{self, SUMMARY_SIZE};
 use crate::page::tid::RecordRef;
-use crate::page::{MAX_CHANGE_PAGES, Meta, NO_BLOCK, Page, PageKind, Store, Summary, codes::BLOCK, tape};
+use crate::page::{MAX_CHANGE_PAGES, Meta, NO_BLOCK, Page, PageKind, Store, Summary, tape};
 
 /// Writes block 0 as that of an unfinished build.
 pub fn reserve_meta<S: Store>(store: &S, options: &Options) -> Result<()> {
@@ -230,7 +231,7 @@ fn write_codes<S: Store>(
             },
             None => coded.tid,
         };
-        let (index, slot) = (row % per_page / BLOCK, row % per_page % BLOCK);
+        let (index, slot) = (row % per_page / BLOCK_ROWS, row % per_page % BLOCK_ROWS);
         let (first, more) = open.split_at_mut(1);
         let mut block = layout.block_mut(&mut first[0], index);
         block.put(slot, coded.add, coded.rescale, reference);

@@ -233,7 +233,7 @@ struct Query {
     point: Vec<f32>,
     /// Whether each list is still to be read.
     left: Vec<bool>,
-    nearest: Nearest,
+    nearest: NearestEstimates,
     /// The scores of all lists for one weight.
     scores: Vec<f32>,
     /// The lists of the neighbours, each once, ascending, and where it comes in routing order.
@@ -247,7 +247,7 @@ impl Query {
             router: Router::default(),
             point: Vec::new(),
             left: Vec::new(),
-            nearest: Nearest { wanted: 0, rows: BinaryHeap::new() },
+            nearest: NearestEstimates { wanted: 0, rows: BinaryHeap::new() },
             scores: Vec::new(),
             ranks: Vec::new(),
         }
@@ -323,38 +323,38 @@ impl Query {
 /// A row by its estimated value, with its list. Bounds of far lists are wider: ordered by upper bounds, neighbours seemed to
 /// lie in nearer lists than they do.
 #[derive(Clone, Copy)]
-struct Near {
+struct Neighbour {
     value: f32,
     list: u32,
 }
 
-impl Ord for Near {
+impl Ord for Neighbour {
     fn cmp(&self, other: &Self) -> Ordering {
         TotalF32(self.value).cmp(&TotalF32(other.value)).then(self.list.cmp(&other.list))
     }
 }
 
-impl PartialOrd for Near {
+impl PartialOrd for Neighbour {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Near {
+impl PartialEq for Neighbour {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for Near {}
+impl Eq for Neighbour {}
 
 /// The nearest rows by their estimates.
-struct Nearest {
+struct NearestEstimates {
     wanted: usize,
-    rows: BinaryHeap<Near>,
+    rows: BinaryHeap<Neighbour>,
 }
 
-impl Sink for Nearest {
+impl Sink for NearestEstimates {
     fn threshold(&self) -> f32 {
         if self.rows.len() < self.wanted {
             return f32::INFINITY;
@@ -369,7 +369,7 @@ impl Sink for Nearest {
             (lower, f32::INFINITY) => lower,
             (lower, upper) => (lower + upper) / 2.0,
         };
-        let row = Near { value, list };
+        let row = Neighbour { value, list };
         if self.rows.len() < self.wanted {
             self.rows.push(row);
         } else if let Some(mut farthest) = self.rows.peek_mut()

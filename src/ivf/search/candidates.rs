@@ -327,12 +327,12 @@ impl Sink for Pool {
 
 /// The keys of the `wanted` nearest rows so far.
 #[derive(Default)]
-pub struct Nearest {
+pub struct NearestKeys {
     wanted: usize,
     keys: BinaryHeap<TotalF64>,
 }
 
-impl Nearest {
+impl NearestKeys {
     /// Begins anew.
     pub fn start(&mut self, wanted: usize) {
         self.wanted = wanted;

@@ -8,7 +8,7 @@ use crate::ivf::directory::Directory;
 use crate::ivf::insert::expect_owned;
 use crate::ivf::list_chain::{bits, guard_circle};
 use crate::kernel;
-use crate::page::codes::BLOCK;
+use crate::kernel::BLOCK_ROWS;
 use crate::page::{NO_BLOCK, Page, PageKind, RecordRef, Store, Tid};
 use crate::quant::{ListTerms, QueryCode, Stage1, Width};
 
@@ -79,8 +79,8 @@ struct Split {
     live: u32,
     add: [u8; 64],
     rescale: [u8; 64],
-    sums: [u32; BLOCK],
-    references: [RecordRef; BLOCK],
+    sums: [u32; BLOCK_ROWS],
+    references: [RecordRef; BLOCK_ROWS],
     more: Vec<u32>,
 }
 
@@ -113,12 +113,12 @@ impl Scanner {
                 let page = store.read(block)?;
                 expect_owned(&page, block, PageKind::Codes, list)?;
                 let next = page.next();
-                let ahead = Ahead::new(store, if next == NO_BLOCK { self.after } else { Some(next) });
+                let next_page = NextPage::new(store, if next == NO_BLOCK { self.after } else { Some(next) });
                 for b in 0..layout.blocks() {
                     let view = layout.block(&page, b);
-                    ahead.ask_for(&page, view.factors());
+                    next_page.prefetch(&page, view.factors());
                     if filtered {
-                        ahead.ask_for(&page, layout.all_keys(view));
+                        next_page.prefetch(&page, layout.all_keys(view));
                     }
                     let all = view.live();
                     let live = self.filter.passing(layout, view, all);
@@ -127,9 +127,14 @@ impl Scanner {
                         continue;
                     }
                     self.stats.codes += u64::from(live.count_ones());
-                    let mut sums = [0; BLOCK];
+                    let mut sums = [0; BLOCK_ROWS];
                     let codes = view.codes();
-                    kernel::scan_block(&query.lut()[..codes.len()], codes, ahead.distance(&page), &mut sums);
+                    kernel::scan_block(
+                        &query.lut()[..codes.len()],
+                        codes,
+                        next_page.distance(&page),
+                        &mut sums,
+                    );
                     if layout.more() > 0 {
                         self.split.push(Split {
                             live,
@@ -152,7 +157,10 @@ impl Scanner {
                         |slot, bound| {
                             let reference = view.reference(slot);
                             if let Some(layout) = directory.extended {
-                                store.touch(reference.block, layout.range(usize::from(reference.offset)));
+                                store.prefetch_bytes(
+                                    reference.block,
+                                    layout.range(usize::from(reference.offset)),
+                                );
                             }
                             survivors.push(Survivor { bound, sum: sums[slot], reference });
                         },
@@ -190,8 +198,8 @@ impl Scanner {
                 expect_owned(&page, block, PageKind::CodesMore, list)?;
                 let (first, end) = layout.more_groups(i);
                 let codes = layout.more_codes(&page, i);
-                let ahead = Ahead::new(store, split.more.get(i + 1).copied()).distance(&page);
-                kernel::scan_block(&query.lut()[16 * first..16 * end], codes, ahead, &mut split.sums);
+                let distance = NextPage::new(store, split.more.get(i + 1).copied()).distance(&page);
+                kernel::scan_block(&query.lut()[16 * first..16 * end], codes, distance, &mut split.sums);
             }
             let survivors = &mut self.survivors;
             let factors = (&split.add, &split.rescale);
@@ -259,12 +267,12 @@ impl Scanner {
 
 /// Where the page to be read next lies in memory: the processor is asked for its bytes while it works at the same
 /// place of the page at hand. All at once, they would keep it from that work until most of them are there.
-pub(super) struct Ahead(Option<*const u8>);
+pub(super) struct NextPage(Option<*const u8>);
 
-impl Ahead {
+impl NextPage {
     pub(super) fn new<S: Store>(store: &S, next: Option<u32>) -> Self {
         Self(next.and_then(|next| {
-            store.touch(next, 0..0);
+            store.prefetch_bytes(next, 0..0);
             store.address(next)
         }))
     }
@@ -275,7 +283,7 @@ impl Ahead {
     }
 
     /// Asks for what lies there where these bytes lie on `page`.
-    pub(super) fn ask_for(&self, page: &Page, bytes: &[u8]) {
+    pub(super) fn prefetch(&self, page: &Page, bytes: &[u8]) {
         if self.0.is_some() {
             kernel::prefetch(bytes.as_ptr().wrapping_add(self.distance(page)), bytes.len());
         }
@@ -286,11 +294,11 @@ fn keep(
     stage: &Stage1,
     live: u32,
     (add, rescale): (&[u8; 64], &[u8; 64]),
-    sums: &[u32; BLOCK],
+    sums: &[u32; BLOCK_ROWS],
     threshold: f32,
     mut survivor: impl FnMut(usize, f32),
 ) {
-    let mut bounds = [0.0; BLOCK];
+    let mut bounds = [0.0; BLOCK_ROWS];
     let mask = kernel::lower_bounds(
         sums,
         add,

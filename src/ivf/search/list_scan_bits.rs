@@ -1,12 +1,13 @@
 //! Reading a list whose codes are strings of bits: what other codes bound, these give exactly.
 
-use super::list_scan::{Ahead, Candidate, Scanner, Sink};
+use super::list_scan::{Candidate, NextPage, Scanner, Sink};
 use crate::error::Result;
 use crate::ivf::directory::Directory;
 use crate::ivf::insert::expect_owned;
 use crate::ivf::list_chain::{bits, guard_circle};
 use crate::kernel;
-use crate::page::codes::{BLOCK, BlockRef};
+use crate::kernel::BLOCK_ROWS;
+use crate::page::codes::BlockRef;
 use crate::page::{NO_BLOCK, PageKind, Store};
 use crate::quant::QueryCode;
 
@@ -34,11 +35,11 @@ impl Scanner {
                 let page = store.read(block)?;
                 expect_owned(&page, block, PageKind::Codes, list)?;
                 let next = page.next();
-                let ahead = Ahead::new(store, if next == NO_BLOCK { self.after } else { Some(next) });
+                let next_page = NextPage::new(store, if next == NO_BLOCK { self.after } else { Some(next) });
                 for b in 0..layout.blocks() {
                     let view = layout.block(&page, b);
-                    ahead.ask_for(&page, view.factors());
-                    ahead.ask_for(&page, view.codes());
+                    next_page.prefetch(&page, view.factors());
+                    next_page.prefetch(&page, view.codes());
                     let all = view.live();
                     let live = self.filter.passing(layout, view, all);
                     self.stats.excluded += u64::from((all & !live).count_ones());
@@ -58,7 +59,7 @@ impl Scanner {
 
 /// Gives `sink` the rows of a block that it may want.
 fn compare(query: &[u8], block: BlockRef<'_>, live: u32, list: u32, sink: &mut impl Sink) {
-    let mut counts = [0; BLOCK];
+    let mut counts = [0; BLOCK_ROWS];
     let codes = block.codes();
     if live.count_ones() < FEW {
         for slot in bits(live) {

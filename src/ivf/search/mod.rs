@@ -22,7 +22,7 @@ mod stages;
 
 use std::rc::Rc;
 
-pub use self::candidates::Nearest;
+pub use self::candidates::NearestKeys;
 use self::candidates::{CANDIDATE, Mark, Pool};
 pub use self::effort::{lists, width};
 use self::filter::Filter;
@@ -97,7 +97,7 @@ pub trait Rows {
     ///
     /// # Errors
     /// As for [`Rows::distance`].
-    fn look_ahead(&mut self, _rows: &[(Tid, Option<f64>)]) -> Result<()> {
+    fn prefetch(&mut self, _rows: &[(Tid, Option<f64>)]) -> Result<()> {
         Ok(())
     }
 
@@ -130,7 +130,7 @@ fn known_value(directory: &Directory, candidate: Candidate) -> Option<f64> {
 }
 
 /// Rows named to the heap before they are fetched, at most.
-const MOST_AHEAD: u64 = 64;
+const MOST_PREFETCHED: u64 = 64;
 
 /// How rows are found.
 enum Mode {
@@ -316,14 +316,14 @@ impl Search {
                 return Ok(None);
             }
             if self.round.number == 1 && !self.round.exhausted {
-                self.look_ahead(rows)?;
+                self.prefetch_rows(rows)?;
             }
         }
     }
 
     /// Names the rows that will be fetched in any case.
-    fn look_ahead(&mut self, rows: &mut dyn Rows) -> Result<()> {
-        let most = self.settings.limit.map_or(0, |limit| limit.min(MOST_AHEAD) as usize);
+    fn prefetch_rows(&mut self, rows: &mut dyn Rows) -> Result<()> {
+        let most = self.settings.limit.map_or(0, |limit| limit.min(MOST_PREFETCHED) as usize);
         let directory = &self.directory;
         let ahead: Vec<_> = self
             .pool
@@ -331,7 +331,7 @@ impl Search {
             .filter(|candidate| is_address(candidate.tid))
             .map(|candidate| (candidate.tid, known_value(directory, candidate)))
             .collect();
-        rows.look_ahead(&ahead)
+        rows.prefetch(&ahead)
     }
 
     /// Up to where the rows of the lists read are in the output.

@@ -282,7 +282,7 @@ impl Search {
         self.planned.clear();
         for _ in from..self.round.probes {
             let Some(list) = self.router.next_list() else { break };
-            self.announce(store, list);
+            self.prefetch_list(store, list);
             self.planned.push(list);
         }
         let mut read = from;
@@ -312,7 +312,7 @@ impl Search {
         self.barren.as_ref().and_then(|barren| barren.get(list as usize)).copied().unwrap_or_default()
     }
 
-    fn announce<S: Store>(&self, store: &S, list: u32) {
+    fn prefetch_list<S: Store>(&self, store: &S, list: u32) {
         if !self.is_barren(list) {
             let (head, pages) = self.directory.head(list);
             store.prefetch(head, pages);
@@ -325,7 +325,7 @@ impl Search {
             return Some(*list);
         }
         let list = self.router.next_list()?;
-        self.announce(store, list);
+        self.prefetch_list(store, list);
         Some(list)
     }
 

@@ -10,14 +10,14 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::filter_columns::FilterColumns;
 use super::opclass;
-use super::table_source::Table;
+use super::table_source::TableSource;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::build::{Built, Options, Phase, Progress, Spool, build, build_empty};
 use crate::memory;
 use crate::page::memory::MemoryStore;
 use crate::pg::allocator;
 use crate::pg::error::OrRaise;
-use crate::pg::settings::pgvector::announce;
+use crate::pg::settings::pgvector;
 use crate::pg::settings::reloptions::{DEFAULT_BITS, IndexOptions};
 use crate::pg::storage::buffer_store::{IndexStore, Logging, write_init_fork};
 use crate::value::Metric;
@@ -30,7 +30,7 @@ pub unsafe extern "C-unwind" fn ambuild(
     info: *mut pg_sys::IndexInfo,
 ) -> *mut pg_sys::IndexBuildResult {
     let options = build_options(index).or_raise();
-    let mut table = Table::new(heap, index, info, options.dims, options.seed);
+    let mut table = TableSource::new(heap, index, info, options.dims, options.seed);
     let store = IndexStore::new(index, Logging::AtTheEnd);
     let built = if table.blocks() == 0 {
         build_empty(&store, &options).map(|()| Built { rows: 0 })
@@ -70,7 +70,7 @@ pub unsafe extern "C-unwind" fn ambuildphasename(number: i64) -> *mut c_char {
 
 fn build_options(index: pg_sys::Relation) -> Result<Options> {
     let options = IndexOptions::of(index);
-    announce(options.foreign)?;
+    pgvector::check_options(options.foreign)?;
     // First, for its errors say what is wrong with the columns.
     let columns = FilterColumns::of(index)?;
     columns.check(index)?;

@@ -22,7 +22,7 @@ use crate::value::limits::check_typmod;
 const DENSITY_BLOCKS: usize = 64;
 
 /// A table being indexed.
-pub struct Table {
+pub struct TableSource {
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
     info: *mut pg_sys::IndexInfo,
@@ -57,7 +57,7 @@ impl<'a> Visit<'a> {
     }
 }
 
-impl Table {
+impl TableSource {
     /// The table of an index being built. Reads a few blocks.
     pub fn new(
         heap: pg_sys::Relation,
@@ -153,7 +153,7 @@ unsafe extern "C-unwind" fn visit(
     }
 }
 
-impl Source for Table {
+impl Source for TableSource {
     fn rows_hint(&self) -> u64 {
         self.rows
     }
@@ -265,7 +265,7 @@ unsafe fn concurrent(index: pg_sys::Relation) -> *mut pg_sys::IndexInfo {
     }
 }
 
-impl Table {
+impl TableSource {
     /// The table of a finished index, which others may read and write.
     ///
     /// # Safety

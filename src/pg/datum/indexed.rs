@@ -5,7 +5,7 @@ use pgrx::pg_sys;
 
 use super::bit::{BitHeader, BitString};
 use super::dense::{DenseHeader, HalfVector, Vector};
-use super::short_header::Aligned;
+use super::short_header::AlignedCopy;
 use crate::error::{Error, Kind};
 use crate::value::Element;
 
@@ -31,7 +31,7 @@ impl Indexed {
         buffer: &mut Vec<f32>,
         with: impl FnOnce(&[f32]) -> R,
     ) -> R {
-        let memory = &mut Aligned::new();
+        let memory = &mut AlignedCopy::new();
         // SAFETY: the caller vouches for the datum, which the value does not outlive.
         unsafe {
             match self {

@@ -9,9 +9,9 @@ const ORIGIN: usize = 136;
 /// Memory for a value that has a 1-byte header: four bytes of another header, and up to 126 after it; then the address of the
 /// value itself.
 #[repr(align(16))]
-pub struct Aligned(MaybeUninit<[u8; ORIGIN + size_of::<*mut u8>()]>);
+pub struct AlignedCopy(MaybeUninit<[u8; ORIGIN + size_of::<*mut u8>()]>);
 
-impl Aligned {
+impl AlignedCopy {
     /// Nothing in it yet.
     #[inline(always)]
     pub fn new() -> Self {
@@ -38,7 +38,7 @@ impl Aligned {
     /// Where the value came from that now starts there.
     ///
     /// # Safety
-    /// It does, copied by [`Aligned::copy`].
+    /// It does, copied by [`AlignedCopy::copy`].
     pub unsafe fn origin(start: *mut u8) -> *mut u8 {
         // SAFETY: the caller vouches for the memory.
         unsafe { start.add(ORIGIN).cast::<*mut u8>().read() }

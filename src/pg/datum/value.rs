@@ -8,7 +8,7 @@ use pgrx::nullable::Nullable;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 
 use super::alloc::allocate;
-use super::short_header::Aligned;
+use super::short_header::AlignedCopy;
 use crate::error::{Error, Kind};
 use crate::pg::error::raise;
 
@@ -87,7 +87,7 @@ impl<L: Layout> Value<L> {
     /// # Safety
     /// As for [`Value::from_raw`]; the memory outlives the value, and nothing else is put into it.
     #[inline(always)]
-    pub unsafe fn from_raw_in(memory: &mut Aligned, datum: pg_sys::Datum) -> Self {
+    pub unsafe fn from_raw_in(memory: &mut AlignedCopy, datum: pg_sys::Datum) -> Self {
         // The server's code is called for values that need it only, for such a call costs more than many distances.
         let made_plain = |stored: *mut u8| {
             // SAFETY: the caller passes a varlena.
@@ -159,7 +159,7 @@ impl<L: Layout> Value<L> {
         let start = match self.held {
             Held::There | Held::Copied => std::mem::ManuallyDrop::new(self).start,
             // SAFETY: it was copied to where it is.
-            Held::Here => unsafe { Aligned::origin(self.start) },
+            Held::Here => unsafe { AlignedCopy::origin(self.start) },
         };
         pg_sys::Datum::from(start)
     }

@@ -14,7 +14,7 @@ use crate::memory::Grow;
 use crate::pg::allocator;
 use crate::pg::am::build::random_seed;
 use crate::pg::am::directory_cache::dimensions;
-use crate::pg::am::table_source::Table;
+use crate::pg::am::table_source::TableSource;
 use crate::pg::error::{OrRaise, in_index, raise};
 use crate::pg::storage::buffer_store::IndexStore;
 use crate::pg::types::array::Array;
@@ -42,7 +42,8 @@ fn ivf_recalibrate(index: pg_sys::Oid) -> JsonB {
     renew(index, |opened, dims| {
         let seed = random_seed().or_raise();
         // SAFETY: both relations are open.
-        let mut rows = unsafe { Table::of_index(opened.table.as_ptr(), opened.index.as_ptr(), dims, seed) };
+        let mut rows =
+            unsafe { TableSource::of_index(opened.table.as_ptr(), opened.index.as_ptr(), dims, seed) };
         let want = *QUERIES.end();
         let mut vectors = Vec::new();
         rows.scattered(want, &mut |_, vector| vectors.try_extend(vector).or_raise());

@@ -11,16 +11,16 @@ use super::check::expect_built_before;
 use super::json;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::code::is_indexed;
-use crate::ivf::search::{Nearest, Search};
+use crate::ivf::search::{NearestKeys, Search};
 use crate::page::{Key, Tid};
 use crate::pg::am::build::random_seed;
 use crate::pg::am::directory_cache::{dimensions, directory};
 use crate::pg::am::opclass;
-use crate::pg::am::table_source::{Table, each_row};
+use crate::pg::am::table_source::{TableSource, each_row};
 use crate::pg::error::{OrRaise, in_index, raise};
-use crate::pg::scan::table_rows::{Heap, Measured};
+use crate::pg::scan::table_rows::{Measured, TableRows};
 use crate::pg::settings::reloptions::IndexOptions;
-use crate::pg::settings::resolve::{self, Wanted};
+use crate::pg::settings::resolve::{self, ScanRequest};
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
 use crate::value::{Metric, TotalF64};
 
@@ -34,7 +34,7 @@ struct Query {
     row: Tid,
     vector: Vec<f32>,
     /// The values of its nearest other rows.
-    nearest: Nearest,
+    nearest: NearestKeys,
 }
 
 /// The answer of `ivf_recall`. Lists, codes and rows are means per query.
@@ -71,9 +71,11 @@ fn measure(opened: &Opened, sample_size: usize, k: i32) -> Report {
         expect_built_before(index, snapshot);
         let mut queries = sample(opened, dims, metric, (sample_size, k as usize));
         exact(opened, (dims, metric), snapshot, &mut queries);
-        let mut heap = Heap::open(opened.table.as_ptr(), index, snapshot, (indexed, metric)).or_raise();
-        let report = approximate(index, &mut heap, &queries, k).map_err(|e| in_index(index, e)).or_raise();
-        heap.close();
+        let mut table_rows =
+            TableRows::open(opened.table.as_ptr(), index, snapshot, (indexed, metric)).or_raise();
+        let report =
+            approximate(index, &mut table_rows, &queries, k).map_err(|e| in_index(index, e)).or_raise();
+        table_rows.close();
         report
     }
 }
@@ -103,10 +105,10 @@ unsafe fn sample(opened: &Opened, dims: usize, metric: Metric, (count, k): (usiz
     let mut queries = Vec::new();
     let seed = random_seed().or_raise();
     // SAFETY: both relations are open.
-    let mut rows = unsafe { Table::of_index(opened.table.as_ptr(), opened.index.as_ptr(), dims, seed) };
+    let mut rows = unsafe { TableSource::of_index(opened.table.as_ptr(), opened.index.as_ptr(), dims, seed) };
     rows.scattered(count, &mut |row, vector| {
         if is_indexed(metric, vector) {
-            let mut nearest = Nearest::default();
+            let mut nearest = NearestKeys::default();
             nearest.start(k);
             queries.push(Query { row, vector: vector.to_vec(), nearest });
         }
@@ -135,22 +137,27 @@ unsafe fn exact(
 }
 
 /// The same by the index.
-fn approximate(index: pg_sys::Relation, heap: &mut Heap, queries: &[Query], k: i32) -> Result<Report> {
+fn approximate(
+    index: pg_sys::Relation,
+    table_rows: &mut TableRows,
+    queries: &[Query],
+    k: i32,
+) -> Result<Report> {
     let store = IndexStore::new(index, Logging::EachChange);
     let directory = directory(&store)?;
     let settings = resolve::settings(
         &IndexOptions::of(index),
         directory.lists(),
         // The row itself mostly comes too.
-        Wanted { limit: Some(k as u64 + 1), ..Wanted::default() },
+        ScanRequest { limit: Some(k as u64 + 1), ..ScanRequest::default() },
     );
     let mut search = Search::new(directory, settings);
     let mut times = Vec::new();
     let mut recalls = Vec::new();
     for query in queries {
         let start = Instant::now();
-        heap.reset();
-        let mut rows = Measured { heap, query: Some(&query.vector) };
+        table_rows.reset();
+        let mut rows = Measured { rows: table_rows, query: Some(&query.vector) };
         search.start(settings, Some(&query.vector));
         let (mut hits, mut others) = (0, 0);
         while others < k {

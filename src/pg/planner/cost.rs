@@ -22,7 +22,7 @@ use crate::pg::compat::estimate_array_length;
 use crate::pg::datum::indexed::Indexed;
 use crate::pg::error::{OrRaise, in_index};
 use crate::pg::settings::reloptions::IndexOptions;
-use crate::pg::settings::resolve::{self, Wanted};
+use crate::pg::settings::resolve::{self, ScanRequest};
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
 
 /// Share of the rows taken to lie within a distance threshold, of which nothing is known. The planner takes a
@@ -158,7 +158,7 @@ impl Index {
             let store = IndexStore::new(relation, Logging::EachChange);
             let directory = directory(&store).map_err(|e| in_index(relation, e)).or_raise();
             let settings =
-                resolve::settings(&IndexOptions::of(relation), directory.lists(), Wanted::default());
+                resolve::settings(&IndexOptions::of(relation), directory.lists(), ScanRequest::default());
             let (indexed, _) = opclass::indexed(relation).or_raise();
             pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
             Self { directory, settings, indexed }

@@ -7,9 +7,9 @@ use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::distance_memo;
-use super::plan_limit::wish;
+use super::plan_limit::plan_request;
 use super::stats::{self, Last};
-use super::table_rows::{Heap, Measured};
+use super::table_rows::{Measured, TableRows};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::search::Search;
 use crate::ivf::search::filter::Filter;
@@ -35,7 +35,7 @@ struct Scan {
     /// The query of the rescan at hand; `None` for SQL NULL.
     query: Option<Vec<f32>>,
     search: Option<Search>,
-    heap: Option<Heap>,
+    table_rows: Option<TableRows>,
     /// The filter columns, once a scan has conditions on them.
     columns: Option<FilterColumns>,
     /// Whether the conditions on filter columns may let pass what they should not.
@@ -63,7 +63,7 @@ pub unsafe extern "C-unwind" fn ambeginscan(
             indexed,
             query: None,
             search: None,
-            heap: None,
+            table_rows: None,
             columns: None,
             recheck: false,
             started: false,
@@ -87,8 +87,8 @@ pub unsafe extern "C-unwind" fn amrescan(
     unsafe {
         let state = &mut *(*scan).opaque.cast::<Scan>();
         state.started = false;
-        if let Some(heap) = &mut state.heap {
-            heap.reset();
+        if let Some(table_rows) = &mut state.table_rows {
+            table_rows.reset();
         }
         if nkeys > 0 && !keys.is_null() {
             (*scan).keyData.copy_from(keys, nkeys as usize);
@@ -126,8 +126,10 @@ pub unsafe extern "C-unwind" fn amgettuple(
         if !state.started {
             start(scan, state).map_err(|e| in_index(index, e)).or_raise();
         }
-        let (Some(search), Some(heap)) = (&mut state.search, &mut state.heap) else { return false };
-        let mut rows = Measured { heap, query: state.query.as_deref() };
+        let (Some(search), Some(table_rows)) = (&mut state.search, &mut state.table_rows) else {
+            return false;
+        };
+        let mut rows = Measured { rows: table_rows, query: state.query.as_deref() };
         let next = search.next(&state.store, &mut rows).map_err(|e| in_index(index, e)).or_raise();
         stats::set(Last { user: state.user, stats: search.stats() });
         let Some((tid, _)) = next else { return false };
@@ -148,8 +150,8 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
         state.query = None;
         state.columns = None;
         distance_memo::end(scan.cast());
-        if let Some(heap) = state.heap.take() {
-            heap.close();
+        if let Some(table_rows) = state.table_rows.take() {
+            table_rows.close();
         }
     }
 }
@@ -212,22 +214,22 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
             };
             (filter, state.recheck) = columns.filter(keys)?;
         }
-        let wish = wish(scan, state.recheck);
-        if state.heap.is_none() {
+        let request = plan_request(scan, state.recheck);
+        if state.table_rows.is_none() {
             let indexed = state.indexed;
             let (table, index) = ((*scan).heapRelation, (*scan).indexRelation);
-            let open = |_: &mut _| Heap::open(table, index, snapshot, indexed);
-            state.heap = Some(PgMemoryContexts::For(state.context).switch_to(open)?);
+            let open = |_: &mut _| TableRows::open(table, index, snapshot, indexed);
+            state.table_rows = Some(PgMemoryContexts::For(state.context).switch_to(open)?);
         }
-        if let Some(heap) = &mut state.heap {
-            heap.begin(snapshot, wish);
+        if let Some(table_rows) = &mut state.table_rows {
+            table_rows.begin(snapshot, request);
             if let (Indexed::Vector, metric, Some(query)) = (state.indexed.0, state.indexed.1, &state.query) {
-                heap.note_for(scan.cast());
+                table_rows.note_for(scan.cast());
                 distance_memo::begin(scan.cast(), metric, query);
             }
         }
         let options = IndexOptions::of((*scan).indexRelation);
-        let settings = resolve::settings(&options, directory.lists(), wish.wanted);
+        let settings = resolve::settings(&options, directory.lists(), request.scan);
         let search = match state.search.take() {
             Some(search) if search.reads(&directory) => search,
             _ => Search::new(directory, settings),

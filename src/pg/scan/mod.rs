@@ -7,10 +7,10 @@ mod explain;
 mod plan_limit;
 pub mod stats;
 pub mod table_rows;
+
 /// Set-up at library load.
 pub fn init() {
     plan_limit::install_hook();
     #[cfg(feature = "pg18")]
     explain::install_hook();
 }
-

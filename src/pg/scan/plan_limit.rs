@@ -20,7 +20,7 @@ use super::callbacks::is_ivf;
 use crate::pg::compat::planstate_children;
 use crate::pg::planner::min_max::is_exact;
 use crate::pg::planner::threshold::{Ready, bounds, evaluate};
-use crate::pg::settings::resolve::Wanted;
+use crate::pg::settings::resolve::ScanRequest;
 
 /// How much of a scan is taken by what is above it.
 #[derive(Clone, Copy)]
@@ -215,9 +215,9 @@ unsafe fn remember(limited: Limited) {
 
 /// What is wanted of a scan.
 #[derive(Clone, Copy)]
-pub struct Wish {
+pub struct PlanRequest {
     /// How much, up to which value.
-    pub wanted: Wanted,
+    pub scan: ScanRequest,
     qual: *mut pg_sys::ExprState,
     /// The index conditions, where they must be rechecked; else null.
     recheck: *mut pg_sys::ExprState,
@@ -226,10 +226,10 @@ pub struct Wish {
     instrument: *mut pg_sys::Instrumentation,
 }
 
-impl Default for Wish {
+impl Default for PlanRequest {
     fn default() -> Self {
         Self {
-            wanted: Wanted::default(),
+            scan: ScanRequest::default(),
             qual: std::ptr::null_mut(),
             recheck: std::ptr::null_mut(),
             context: std::ptr::null_mut(),
@@ -238,7 +238,7 @@ impl Default for Wish {
     }
 }
 
-impl Wish {
+impl PlanRequest {
     /// Whether a row of the table passes the scan's filter.
     ///
     /// # Safety
@@ -267,15 +267,15 @@ impl Wish {
 ///
 /// # Safety
 /// `scan` is live and the executor is asking it for a row.
-pub unsafe fn wish(scan: pg_sys::IndexScanDesc, recheck: bool) -> Wish {
+pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, recheck: bool) -> PlanRequest {
     let found = LIMITED.with_borrow(|all| {
         // SAFETY: entries are removed before their nodes are freed.
         all.iter().find(|l| unsafe { (*l.scan).iss_ScanDesc } == scan).cloned()
     });
-    let everything = |ceiling| Wanted { everything: true, ceiling, ..Wanted::default() };
+    let everything = |ceiling| ScanRequest { everything: true, ceiling, ..ScanRequest::default() };
     let Some(Limited { scan: node, above, thresholds, .. }) = found else {
         // Rows that changed are looked at again by plans that no hook sees (EvalPlanQual).
-        return Wish { wanted: everything(f64::INFINITY), ..Wish::default() };
+        return PlanRequest { scan: everything(f64::INFINITY), ..PlanRequest::default() };
     };
     // SAFETY: as above; ExecLimit evaluates its counts before it asks its child for a row.
     unsafe {
@@ -286,15 +286,15 @@ pub unsafe fn wish(scan: pg_sys::IndexScanDesc, recheck: bool) -> Wish {
                 (limit, i64::from(tied))
             }
             Above::Unknown { limit } if !(*limit).noCount => (limit, 0),
-            _ => return Wish { wanted: everything(ceiling), ..Wish::default() },
+            _ => return PlanRequest { scan: everything(ceiling), ..PlanRequest::default() },
         };
         let few = matches!(above, Above::Unknown { .. }) && (*limit).count <= FEW;
         let exact = is_exact(limit);
         let state = &(*node).ss.ps;
         if few || !state.qual.is_null() && pg_sys::contain_volatile_functions((*state.plan).qual.cast()) {
             // The executor must be the only one to evaluate a volatile filter.
-            let wanted = Wanted { ceiling, exact, ..Wanted::default() };
-            return Wish { wanted, ..Wish::default() };
+            let scan = ScanRequest { ceiling, exact, ..ScanRequest::default() };
+            return PlanRequest { scan, ..PlanRequest::default() };
         }
         let table = f64::from((*(*(*scan).heapRelation).rd_rel).reltuples);
         let expected = (*state.plan).plan_rows / table;
@@ -303,8 +303,8 @@ pub unsafe fn wish(scan: pg_sys::IndexScanDesc, recheck: bool) -> Wish {
         let filters = !state.qual.is_null() && (*scan).numberOfKeys == 0 && thresholds.is_empty();
         let passing = if filters && expected > 0.0 { expected.min(1.0) as f32 } else { 1.0 };
         let rows = (*limit).count.saturating_add(beyond);
-        Wish {
-            wanted: Wanted { limit: Some(rows.max(1) as u64), passing, ceiling, everything: false, exact },
+        PlanRequest {
+            scan: ScanRequest { limit: Some(rows.max(1) as u64), passing, ceiling, everything: false, exact },
             qual: state.qual,
             recheck: if recheck { (*node).indexqualorig } else { std::ptr::null_mut() },
             context: state.ps_ExprContext,

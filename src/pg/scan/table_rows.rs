@@ -5,19 +5,19 @@ use std::collections::VecDeque;
 use pgrx::{PgList, pg_sys};
 
 use super::distance_memo;
-use super::plan_limit::Wish;
+use super::plan_limit::PlanRequest;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::search::Rows;
 use crate::page::Tid;
 use crate::pg::compat::{is_heap, lock_buffer};
 use crate::pg::datum::indexed::Indexed;
-use crate::pg::storage::buffer_hints::Recent;
+use crate::pg::storage::buffer_hints::BufferHints;
 use crate::pg::storage::tid::item_pointer;
-use crate::pg::storage::toast::{Pointer, Toast, pointer};
+use crate::pg::storage::toast::{ToastPointer, ToastReader, toast_pointer};
 use crate::value::Metric;
 
 /// The table behind a scan.
-pub struct Heap {
+pub struct TableRows {
     table: pg_sys::Relation,
     fetch: *mut pg_sys::IndexFetchTableData,
     slot: *mut pg_sys::TupleTableSlot,
@@ -26,19 +26,19 @@ pub struct Heap {
     indexed: (Indexed, Metric),
     /// Memory for the coordinates of a value.
     buffer: Vec<f32>,
-    toast: Toast,
+    toast: ToastReader,
     /// Where all of this lives.
     context: pg_sys::MemoryContext,
-    wish: Wish,
+    request: PlanRequest,
     /// The scan that notes distances; null if none does.
     notes: *const u8,
     /// Where pages lay, if the table is a heap.
-    recent: Option<Recent>,
+    hints: Option<BufferHints>,
     /// Rows that will be asked for next, as far as they have been seen.
-    ahead: VecDeque<(Tid, Seen)>,
+    prefetched: VecDeque<(Tid, Seen)>,
 }
 
-/// What is known of a row that was fetched ahead.
+/// What is known of a row that was prefetched.
 #[derive(Clone, Copy)]
 enum Seen {
     /// The scan does not return it.
@@ -46,10 +46,10 @@ enum Seen {
     /// Its distance.
     Measured(f64),
     /// It has a pointer to its vector, whose pages are asked for.
-    OutOfLine(Pointer),
+    OutOfLine(ToastPointer),
 }
 
-impl Drop for Heap {
+impl Drop for TableRows {
     fn drop(&mut self) {
         distance_memo::end(self.notes);
     }
@@ -109,7 +109,7 @@ unsafe fn evaluate(
     }
 }
 
-impl Heap {
+impl TableRows {
     /// The table of an index as `snapshot` sees it.
     ///
     /// # Safety
@@ -132,20 +132,20 @@ impl Heap {
                 column,
                 indexed,
                 buffer: Vec::new(),
-                toast: Toast::default(),
+                toast: ToastReader::default(),
                 context: pg_sys::CurrentMemoryContext,
-                wish: Wish::default(),
+                request: PlanRequest::default(),
                 notes: std::ptr::null(),
-                recent: is_heap(table).then(|| Recent::of(table)),
-                ahead: VecDeque::new(),
+                hints: is_heap(table).then(|| BufferHints::of(table)),
+                prefetched: VecDeque::new(),
             })
         }
     }
 
     /// Begins a scan under a snapshot.
-    pub fn begin(&mut self, snapshot: pg_sys::Snapshot, wish: Wish) {
+    pub fn begin(&mut self, snapshot: pg_sys::Snapshot, request: PlanRequest) {
         self.snapshot = snapshot;
-        self.wish = wish;
+        self.request = request;
     }
 
     /// Has the distances noted for a scan.
@@ -153,9 +153,9 @@ impl Heap {
         self.notes = scan;
     }
 
-    /// Gives back the page at hand, and forgets rows that were seen ahead.
+    /// Gives back the page at hand, and forgets rows that were prefetched.
     pub fn reset(&mut self) {
-        self.ahead.clear();
+        self.prefetched.clear();
         // SAFETY: fetch and slot were made by `open`.
         unsafe {
             pg_sys::ExecClearTuple(self.slot);
@@ -165,12 +165,12 @@ impl Heap {
 
     /// Asks for the pages of rows that will be fetched: the processor for those that this backend knows, the disk for others,
     /// all at once, though they may be in memory. (What has left memory since it was read here is read one by one.)
-    fn ask_for(&self, rows: &[(Tid, Option<f64>)]) {
-        let Some(recent) = &self.recent else { return };
+    fn prefetch_pages(&self, rows: &[(Tid, Option<f64>)]) {
+        let Some(hints) = &self.hints else { return };
         for (row, _) in rows {
             // SAFETY: the table is open; a block beyond its end is an error now or when it is read. The others are settings.
             unsafe {
-                let known = recent.touch(row.block, 0..0);
+                let known = hints.prefetch(row.block, 0..0);
                 let temporary = (*(*self.table).rd_rel).relpersistence == pg_sys::RELPERSISTENCE_TEMP as i8;
                 if !known && !temporary && pg_sys::effective_io_concurrency > 0 {
                     pg_sys::PrefetchBuffer(self.table, pg_sys::ForkNumber::MAIN_FORKNUM, row.block);
@@ -200,7 +200,7 @@ impl Heap {
         // null. The slot of a heap is a `BufferHeapTupleTableSlot`; the page is pinned and locked while its row is looked for,
         // and the pin goes to the slot or back.
         unsafe {
-            let Some(recent) = &self.recent else {
+            let Some(hints) = &self.hints else {
                 let mut again = false;
                 return pg_sys::table_index_fetch_tuple(
                     self.fetch,
@@ -213,7 +213,7 @@ impl Heap {
             };
             // As `heapam_index_fetch_tuple` (heapam_handler.c), but that its page is found where it lay last, and is not
             // pruned: the executor does that where it fetches the rows that it gets.
-            let buffer = recent.pin(self.table, tid.block);
+            let buffer = hints.pin(self.table, tid.block);
             lock_buffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
             let tuple = &raw mut (*self.slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tupdata;
             let found = pg_sys::heap_hot_search_buffer(
@@ -252,15 +252,15 @@ impl Heap {
     }
 
     /// Notes a distance for who asks for it again.
-    fn note(&self, pointer: &Pointer, distance: f64) {
+    fn note(&self, pointer: &ToastPointer, distance: f64) {
         if !self.notes.is_null() {
             distance_memo::note(self.notes, pointer, distance);
         }
     }
 
-    /// What was seen of a row ahead.
+    /// What was seen of a prefetched row.
     fn seen(&mut self, tid: Tid) -> Option<Seen> {
-        while let Some((next, seen)) = self.ahead.pop_front() {
+        while let Some((next, seen)) = self.prefetched.pop_front() {
             if next == tid {
                 return Some(seen);
             }
@@ -272,21 +272,21 @@ impl Heap {
 /// The heap, with the query it is measured against.
 pub struct Measured<'a> {
     /// The rows.
-    pub heap: &'a mut Heap,
+    pub rows: &'a mut TableRows,
     /// `None` is SQL's NULL.
     pub query: Option<&'a [f32]>,
 }
 
 impl Measured<'_> {
     /// The distance of a vector out of line, if it can be read here.
-    unsafe fn out_of_line(&mut self, pointer: &Pointer) -> Result<Option<f64>> {
-        let (heap, Some(query)) = (&mut *self.heap, self.query) else { return Ok(None) };
-        let (indexed, metric) = heap.indexed;
+    unsafe fn out_of_line(&mut self, pointer: &ToastPointer) -> Result<Option<f64>> {
+        let (rows, Some(query)) = (&mut *self.rows, self.query) else { return Ok(None) };
+        let (indexed, metric) = rows.indexed;
         // SAFETY: a visible row points to the value, which stays until the next one is read.
         unsafe {
-            let Some(value) = heap.toast.fetch(pointer, heap.snapshot, heap.context) else { return Ok(None) };
-            let distance = indexed.coordinates(value, &mut heap.buffer, |v| metric.distance(v, query))?;
-            heap.note(pointer, distance);
+            let Some(value) = rows.toast.fetch(pointer, rows.snapshot, rows.context) else { return Ok(None) };
+            let distance = indexed.coordinates(value, &mut rows.buffer, |v| metric.distance(v, query))?;
+            rows.note(pointer, distance);
             Ok(Some(distance))
         }
     }
@@ -295,19 +295,19 @@ impl Measured<'_> {
     unsafe fn of_slot(&mut self) -> Result<Option<f64>> {
         // SAFETY: the slot keeps the row while the vector is read.
         unsafe {
-            let Some(datum) = self.heap.datum() else { return Ok(None) };
+            let Some(datum) = self.rows.datum() else { return Ok(None) };
             let Some(query) = self.query else { return Ok(Some(f64::NAN)) };
-            let pointer = pointer(datum);
+            let pointer = toast_pointer(datum);
             if let Some(pointer) = &pointer
                 && let distance @ Some(_) = self.out_of_line(pointer)?
             {
                 return Ok(distance);
             }
-            let heap = &mut *self.heap;
-            let (indexed, metric) = heap.indexed;
-            let distance = indexed.coordinates(datum, &mut heap.buffer, |v| metric.distance(v, query))?;
+            let rows = &mut *self.rows;
+            let (indexed, metric) = rows.indexed;
+            let distance = indexed.coordinates(datum, &mut rows.buffer, |v| metric.distance(v, query))?;
             if let Some(pointer) = &pointer {
-                heap.note(pointer, distance);
+                rows.note(pointer, distance);
             }
             Ok(Some(distance))
         }
@@ -317,16 +317,16 @@ impl Measured<'_> {
     unsafe fn see(&mut self, (tid, known): (Tid, Option<f64>)) -> Result<Seen> {
         // SAFETY: the scan is running.
         unsafe {
-            let heap = &mut *self.heap;
-            if !heap.fetch(tid) || !heap.wish.passes(heap.slot) {
+            let rows = &mut *self.rows;
+            if !rows.fetch(tid) || !rows.request.passes(rows.slot) {
                 return Ok(Seen::Hidden);
             }
             if let Some(known) = known {
                 return Ok(Seen::Measured(known));
             }
-            if let Column::Attribute(_) = heap.column
-                && let Some(pointer) = heap.datum().and_then(|datum| pointer(datum))
-                && heap.toast.announce(&pointer, heap.snapshot, heap.context)
+            if let Column::Attribute(_) = rows.column
+                && let Some(pointer) = rows.datum().and_then(|datum| toast_pointer(datum))
+                && rows.toast.prefetch(&pointer, rows.snapshot, rows.context)
             {
                 return Ok(Seen::OutOfLine(pointer));
             }
@@ -336,13 +336,13 @@ impl Measured<'_> {
 }
 
 impl Rows for Measured<'_> {
-    fn look_ahead(&mut self, rows: &[(Tid, Option<f64>)]) -> Result<()> {
-        self.heap.ask_for(rows);
+    fn prefetch(&mut self, rows: &[(Tid, Option<f64>)]) -> Result<()> {
+        self.rows.prefetch_pages(rows);
         for &row in rows {
             pgrx::check_for_interrupts!();
             // SAFETY: the scan is running.
             let seen = unsafe { self.see(row)? };
-            self.heap.ahead.push_back((row.0, seen));
+            self.rows.prefetched.push_back((row.0, seen));
         }
         Ok(())
     }
@@ -351,7 +351,7 @@ impl Rows for Measured<'_> {
         pgrx::check_for_interrupts!();
         // SAFETY: the scan is running.
         unsafe {
-            match self.heap.seen(tid) {
+            match self.rows.seen(tid) {
                 Some(Seen::Hidden) => return Ok(None),
                 Some(Seen::Measured(distance)) => return Ok(Some(distance)),
                 Some(Seen::OutOfLine(pointer)) => {
@@ -359,12 +359,12 @@ impl Rows for Measured<'_> {
                         return Ok(distance);
                     }
                     // The server reads it, by its row.
-                    if !self.heap.fetch(tid) {
+                    if !self.rows.fetch(tid) {
                         return Ok(None);
                     }
                 }
                 None => {
-                    if !self.heap.fetch(tid) || !self.heap.wish.passes(self.heap.slot) {
+                    if !self.rows.fetch(tid) || !self.rows.request.passes(self.rows.slot) {
                         return Ok(None);
                     }
                     if known.is_some() {

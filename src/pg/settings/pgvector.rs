@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 
 /// The least effort that a scan owes to what was asked of pgvector.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Asked {
+pub struct PgvectorEffort {
     /// Share of the true nearest rows to find.
     pub recall_target: f64,
     /// Lists to probe.
@@ -31,20 +31,25 @@ const MOST_PROBES: f64 = 32_768.0;
 const HIGHEST: f64 = 0.999;
 
 /// What the session's settings ask for, for an index of so many lists.
-pub fn effort(foreign: Option<Foreign>, lists: u32) -> Asked {
+pub fn effort(foreign: Option<Foreign>, lists: u32) -> PgvectorEffort {
     match foreign {
-        None => Asked::default(),
+        None => PgvectorEffort::default(),
         Some(Foreign::IvfFlat { lists: theirs }) => {
             // The same share of the rows, in more and smaller lists.
             let probes = setting(c"ivfflat.probes", DEFAULT_PROBES, MOST_PROBES);
             let share = probes.map_or(0.0, |probes| probes / f64::from(theirs));
-            Asked { least_probes: (share.min(1.0) * f64::from(lists)).ceil() as u32, ..Asked::default() }
+            PgvectorEffort {
+                least_probes: (share.min(1.0) * f64::from(lists)).ceil() as u32,
+                ..PgvectorEffort::default()
+            }
         }
         Some(Foreign::Hnsw { m, .. }) => {
-            let Some(ef) = setting(c"hnsw.ef_search", USUAL_EF, MOST_EF) else { return Asked::default() };
+            let Some(ef) = setting(c"hnsw.ef_search", USUAL_EF, MOST_EF) else {
+                return PgvectorEffort::default();
+            };
             // What is missed falls as the candidate list and the number of connections grow.
             let missed = 0.05 * USUAL_EF * USUAL_M / (ef * f64::from(m).max(USUAL_M));
-            Asked { recall_target: (1.0 - missed).clamp(0.0, HIGHEST), ..Asked::default() }
+            PgvectorEffort { recall_target: (1.0 - missed).clamp(0.0, HIGHEST), ..PgvectorEffort::default() }
         }
     }
 }
@@ -61,7 +66,7 @@ fn setting(name: &CStr, default: f64, most: f64) -> Option<f64> {
 }
 
 /// Checks the options of an index about to be built, and says once in a session what becomes of them.
-pub fn announce(foreign: Option<Foreign>) -> Result<()> {
+pub fn check_options(foreign: Option<Foreign>) -> Result<()> {
     thread_local! {
         static SAID: Cell<bool> = const { Cell::new(false) };
     }

@@ -10,7 +10,7 @@ use super::guc::MAX_LISTS;
 /// The options as stored in the relation cache (`rd_options`).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Stored {
+struct StoredIvf {
     vl_len: i32,
     lists: i32,
     bits: i32,
@@ -175,14 +175,14 @@ pub unsafe extern "C-unwind" fn amoptions(options: pg_sys::Datum, validate: bool
     use std::mem::offset_of;
     let Some(kinds) = KINDS.get() else { return std::ptr::null_mut() };
     let elements = [
-        element(c"lists", RELOPT_TYPE_INT, offset_of!(Stored, lists)),
-        element(c"bits", RELOPT_TYPE_ENUM, offset_of!(Stored, bits)),
-        element(c"probes", RELOPT_TYPE_INT, offset_of!(Stored, probes)),
-        element(c"recall_target", RELOPT_TYPE_REAL, offset_of!(Stored, recall_target)),
-        element(c"recalibrate", RELOPT_TYPE_BOOL, offset_of!(Stored, recalibrate)),
+        element(c"lists", RELOPT_TYPE_INT, offset_of!(StoredIvf, lists)),
+        element(c"bits", RELOPT_TYPE_ENUM, offset_of!(StoredIvf, bits)),
+        element(c"probes", RELOPT_TYPE_INT, offset_of!(StoredIvf, probes)),
+        element(c"recall_target", RELOPT_TYPE_REAL, offset_of!(StoredIvf, recall_target)),
+        element(c"recalibrate", RELOPT_TYPE_BOOL, offset_of!(StoredIvf, recalibrate)),
     ];
     // SAFETY: the table describes `Stored`.
-    unsafe { parse::<Stored, _>(options, validate, kinds.ivf, &elements) }
+    unsafe { parse::<StoredIvf, _>(options, validate, kinds.ivf, &elements) }
 }
 
 /// `amoptions` of `ivfflat`.
@@ -257,7 +257,7 @@ impl IndexOptions {
                 let (m, ef_construction) =
                     stored.map_or((HNSW_M, HNSW_EF_CONSTRUCTION), |s| (s.m, s.ef_construction));
                 options.foreign = Some(Foreign::Hnsw { m, ef_construction });
-            } else if let Some(stored) = stored.cast::<Stored>().as_ref() {
+            } else if let Some(stored) = stored.cast::<StoredIvf>().as_ref() {
                 options.lists = stored.lists;
                 options.bits = u8::try_from(stored.bits).ok().filter(|&bits| bits > 0);
                 options.probes = stored.probes;

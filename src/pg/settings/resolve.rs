@@ -7,7 +7,7 @@ use crate::ivf::search::{Order, Settings};
 
 /// What is wanted of a scan.
 #[derive(Clone, Copy)]
-pub struct Wanted {
+pub struct ScanRequest {
     /// Rows of a page, if known: those that are taken after what an OFFSET skips.
     pub limit: Option<u64>,
     /// Share of the rows that are expected to pass the filter.
@@ -20,7 +20,7 @@ pub struct Wanted {
     pub exact: bool,
 }
 
-impl Default for Wanted {
+impl Default for ScanRequest {
     fn default() -> Self {
         Self { limit: None, passing: 1.0, ceiling: f64::INFINITY, everything: false, exact: false }
     }
@@ -30,8 +30,8 @@ impl Default for Wanted {
 /// option where the session changed it from its default.
 /// `lists` is how many the index has. Where everything is wanted, a strict scan leaves out no row, because one found
 /// late could not be given out in order.
-pub fn settings(options: &IndexOptions, lists: u32, wanted: Wanted) -> Settings {
-    let Wanted { limit, passing, ceiling, everything, exact } = wanted;
+pub fn settings(options: &IndexOptions, lists: u32, request: ScanRequest) -> Settings {
+    let ScanRequest { limit, passing, ceiling, everything, exact } = request;
     // SAFETY: reading a setting (kB), on the only thread.
     let memory = unsafe { pgrx::pg_sys::work_mem }.max(0) as usize * 1024;
     let probes = match PROBES.get() {

@@ -20,10 +20,10 @@ use crate::pg::compat::{charge_buffer_hit, count_buffer_hit, read_recent_buffer}
 /// Pages remembered at most, of all relations together: 4 MB, of which only what is used takes memory.
 const MOST: usize = 1 << 19;
 
-/// Where a page was found.
+/// The buffer in which a page was found.
 #[derive(Clone, Copy)]
-struct Place {
-    /// Whose page it is, and the bits of its number that do not tell the place in the table.
+struct Hint {
+    /// Whose page it is, and the bits of its number that do not tell its entry in the table.
     tag: u32,
     /// 0 (`InvalidBuffer`) for what is not known.
     buffer: pg_sys::Buffer,
@@ -31,31 +31,31 @@ struct Place {
 
 /// What is remembered of a relation: its part of the one table that a backend has.
 #[derive(Clone, Copy)]
-pub struct Recent {
+pub struct BufferHints {
     /// As many as a power of two, or none. Neighbours lie side by side.
-    places: &'static [Cell<Place>],
+    hints: &'static [Cell<Hint>],
     /// Where block 0 would be.
     first: u32,
     /// The relation's part of the tags.
     tag: u32,
-    /// Bits of a block's number that tell its place.
+    /// Bits of a block's number that tell its entry.
     bits: u32,
 }
 
 thread_local! {
-    static PLACES: OnceCell<&'static [Cell<Place>]> = const { OnceCell::new() };
+    static HINTS: OnceCell<&'static [Cell<Hint>]> = const { OnceCell::new() };
 }
 
-/// The table of this backend: twice as many places as there are shared buffers, for no more guesses can be right. It is
+/// The table of this backend: twice as many hints as there are shared buffers, for no more guesses can be right. It is
 /// made once and kept.
-fn table() -> &'static [Cell<Place>] {
+fn table() -> &'static [Cell<Hint>] {
     // SAFETY: the number of buffers is fixed when the server starts.
     let buffers = unsafe { pg_sys::NBuffers.max(1) } as usize;
     let count = (2 * buffers).next_power_of_two().min(MOST);
-    let Ok(layout) = Layout::array::<Cell<Place>>(count) else { return &[] };
-    // SAFETY: the layout is not empty; zeros are valid places, which nobody else has and nobody frees.
+    let Ok(layout) = Layout::array::<Cell<Hint>>(count) else { return &[] };
+    // SAFETY: the layout is not empty; zeros are valid hints, which nobody else has and nobody frees.
     unsafe {
-        let memory = alloc_zeroed(layout).cast::<Cell<Place>>();
+        let memory = alloc_zeroed(layout).cast::<Cell<Hint>>();
         match memory.is_null() {
             // Nothing is remembered then.
             true => &[],
@@ -64,29 +64,29 @@ fn table() -> &'static [Cell<Place>] {
     }
 }
 
-impl Recent {
+impl BufferHints {
     /// What this backend remembers of an open relation.
     pub fn of(relation: pg_sys::Relation) -> Self {
         // SAFETY: the relation is open.
         let relation = unsafe { (*relation).rd_id }.to_u32();
-        let places = PLACES.with(|places| *places.get_or_init(table));
+        let hints = HINTS.with(|hints| *hints.get_or_init(table));
         let first = relation.wrapping_mul(0x9E37_79B1) >> 7;
-        Self { places, first, tag: relation, bits: places.len().checked_ilog2().unwrap_or(0) }
+        Self { hints, first, tag: relation, bits: hints.len().checked_ilog2().unwrap_or(0) }
     }
 
-    /// The place of a block and its tag.
+    /// The entry of a page, and its tag.
     #[inline]
-    fn place(&self, block: u32) -> Option<(&'static Cell<Place>, u32)> {
-        let at = block.wrapping_add(self.first) as usize & self.places.len().wrapping_sub(1);
+    fn hint(&self, block: u32) -> Option<(&'static Cell<Hint>, u32)> {
+        let at = block.wrapping_add(self.first) as usize & self.hints.len().wrapping_sub(1);
         let tag = self.tag ^ (block >> self.bits).wrapping_mul(0x85EB_CA6B);
-        Some((self.places.get(at)?, tag))
+        Some((self.hints.get(at)?, tag))
     }
 
     #[inline]
     fn guess(&self, block: u32) -> Option<pg_sys::Buffer> {
-        let (place, tag) = self.place(block)?;
-        let place = place.get();
-        (place.tag == tag && place.buffer > 0).then_some(place.buffer)
+        let (hint, tag) = self.hint(block)?;
+        let hint = hint.get();
+        (hint.tag == tag && hint.buffer > 0).then_some(hint.buffer)
     }
 
     /// Pins a page that exists.
@@ -110,14 +110,14 @@ impl Recent {
 
     /// Remembers where a page was found.
     pub fn remember(&self, block: u32, buffer: pg_sys::Buffer) {
-        if let Some((place, tag)) = self.place(block) {
-            place.set(Place { tag, buffer });
+        if let Some((hint, tag)) = self.hint(block) {
+            hint.set(Hint { tag, buffer });
         }
     }
 
     /// Asks the processor for bytes of a page, its header, its special area and its descriptor. False if nothing is
     /// known of the page.
-    pub fn touch(&self, block: u32, bytes: Range<usize>) -> bool {
+    pub fn prefetch(&self, block: u32, bytes: Range<usize>) -> bool {
         let Some(buffer) = self.guess(block) else { return false };
         // SAFETY: a global of the server; the address is computed, not read.
         let descriptor = unsafe { pg_sys::BufferDescriptors.wrapping_add(buffer as usize - 1).cast::<u8>() };

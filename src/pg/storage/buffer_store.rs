@@ -10,8 +10,8 @@ use std::ptr::NonNull;
 
 use pgrx::pg_sys;
 
-use super::buffer_hints::Recent;
-use super::read_ahead::Upcoming;
+use super::buffer_hints::BufferHints;
+use super::read_ahead::ReadAhead;
 use crate::error::{Error, Result};
 use crate::page::store::{Change, MAX_CHANGE_PAGES, PageHandle, assert_alone, opened_twice};
 use crate::page::{Page, Store};
@@ -31,7 +31,7 @@ pub enum Logging {
 pub struct IndexStore {
     relation: pg_sys::Relation,
     logging: Logging,
-    recent: Recent,
+    hints: BufferHints,
     /// The ring of buffers that maintenance reads through; null for scans.
     ring: pg_sys::BufferAccessStrategy,
     /// That of the scan, if it is one: for `old_snapshot_threshold`.
@@ -39,7 +39,7 @@ pub struct IndexStore {
     snapshot: Cell<pg_sys::Snapshot>,
     /// Pages known to exist.
     blocks: Cell<u32>,
-    upcoming: Upcoming,
+    read_ahead: ReadAhead,
 }
 
 impl IndexStore {
@@ -51,16 +51,16 @@ impl IndexStore {
     /// The same, read through a ring of buffers: what passes over a whole index takes no more of them, and does not make its
     /// pages seem in use to whom else needs buffers.
     pub fn through(relation: pg_sys::Relation, logging: Logging, ring: pg_sys::BufferAccessStrategy) -> Self {
-        let (recent, upcoming) = (Recent::of(relation), Upcoming::new(ring));
+        let (hints, read_ahead) = (BufferHints::of(relation), ReadAhead::new(ring));
         Self {
             relation,
             logging,
-            recent,
+            hints,
             ring,
             #[cfg(any(feature = "pg15", feature = "pg16"))]
             snapshot: Cell::new(std::ptr::null_mut()),
             blocks: Cell::new(0),
-            upcoming,
+            read_ahead,
         }
     }
 
@@ -74,7 +74,7 @@ impl IndexStore {
     /// Pins a page that exists, where it lay last or through the ring.
     unsafe fn pin(&self, block: u32) -> pg_sys::Buffer {
         if self.ring.is_null() {
-            return self.recent.pin(self.relation, block);
+            return self.hints.pin(self.relation, block);
         }
         let (fork, mode) = (pg_sys::ForkNumber::MAIN_FORKNUM, pg_sys::ReadBufferMode::RBM_NORMAL);
         // SAFETY: the relation is open, the block exists, the ring lives as long as the store is used.
@@ -195,9 +195,9 @@ impl Store for IndexStore {
         // SAFETY: the relation is open, the block exists, and so do those planned.
         unsafe {
             let pin = || self.pin(block);
-            let (buffer, pinned) = self.upcoming.take(self.relation, block, pin);
+            let (buffer, pinned) = self.read_ahead.take(self.relation, block, pin);
             if !pinned && self.ring.is_null() {
-                self.recent.remember(block, buffer);
+                self.hints.remember(block, buffer);
             }
             lock_buffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
             let page = ReadPage(Locked(buffer));
@@ -214,19 +214,19 @@ impl Store for IndexStore {
             true => end,
             false => self.blocks().map_or(block, |blocks| end.min(blocks)),
         };
-        self.upcoming.plan(block..known.max(block));
+        self.read_ahead.prefetch(block..known.max(block));
     }
 
     fn settle(&self) {
-        self.upcoming.end();
+        self.read_ahead.end();
     }
 
-    fn touch(&self, block: u32, bytes: Range<usize>) {
-        self.recent.touch(block, bytes);
+    fn prefetch_bytes(&self, block: u32, bytes: Range<usize>) {
+        self.hints.prefetch(block, bytes);
     }
 
     fn address(&self, block: u32) -> Option<*const u8> {
-        self.recent.address(block)
+        self.hints.address(block)
     }
 
     fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R> {

@@ -13,9 +13,9 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 /// What will be read, and how far that has come.
-pub struct Upcoming {
+pub struct ReadAhead {
     /// At an address of its own: the stream's callback has it.
-    plan: Box<Plan>,
+    queue: Box<Queue>,
     #[cfg(any(feature = "pg17", feature = "pg18"))]
     ring: pg_sys::BufferAccessStrategy,
     /// Null while there is none.
@@ -28,34 +28,34 @@ pub struct Upcoming {
 }
 
 #[derive(Default)]
-struct Plan {
+struct Queue {
     runs: RefCell<Vec<Range<u32>>>,
-    issued: Cell<Place>,
-    taken: Cell<Place>,
+    issued: Cell<Cursor>,
+    taken: Cell<Cursor>,
 }
 
 /// A run, and a block within it.
 #[derive(Clone, Copy, Default)]
-struct Place {
+struct Cursor {
     run: usize,
     offset: u32,
 }
 
-impl Plan {
+impl Queue {
     fn clear(&self) {
         self.runs.borrow_mut().clear();
-        self.issued.set(Place::default());
-        self.taken.set(Place::default());
+        self.issued.set(Cursor::default());
+        self.taken.set(Cursor::default());
     }
 
-    /// The block at a place, and the place after it.
-    fn at(&self, place: Place) -> Option<(u32, Place)> {
+    /// The block at a cursor, and the cursor after it.
+    fn at(&self, cursor: Cursor) -> Option<(u32, Cursor)> {
         let runs = self.runs.borrow();
-        let run = runs.get(place.run)?;
-        let block = run.start + place.offset;
+        let run = runs.get(cursor.run)?;
+        let block = run.start + cursor.offset;
         let next = match block + 1 < run.end {
-            true => Place { offset: place.offset + 1, ..place },
-            false => Place { run: place.run + 1, offset: 0 },
+            true => Cursor { offset: cursor.offset + 1, ..cursor },
+            false => Cursor { run: cursor.run + 1, offset: 0 },
         };
         Some((block, next))
     }
@@ -68,7 +68,7 @@ impl Plan {
     }
 }
 
-impl Upcoming {
+impl ReadAhead {
     /// Nothing yet. What is read from disk goes through the ring, if there is one.
     pub fn new(ring: pg_sys::BufferAccessStrategy) -> Self {
         #[cfg(not(any(feature = "pg17", feature = "pg18")))]
@@ -76,7 +76,7 @@ impl Upcoming {
         Self {
             #[cfg(any(feature = "pg17", feature = "pg18"))]
             ring,
-            plan: Box::default(),
+            queue: Box::default(),
             #[cfg(any(feature = "pg17", feature = "pg18"))]
             stream: Cell::new(std::ptr::null_mut()),
             cold: Cell::new(false),
@@ -85,19 +85,19 @@ impl Upcoming {
     }
 
     /// Plans pages after those that are planned; after a read, in their place.
-    pub fn plan(&self, pages: Range<u32>) {
+    pub fn prefetch(&self, pages: Range<u32>) {
         if self.begun.replace(false) {
             self.end();
         }
         if !pages.is_empty() {
-            self.plan.runs.borrow_mut().push(pages);
+            self.queue.runs.borrow_mut().push(pages);
         }
     }
 
     /// Pins a page: as part of the plan if that has it next and pages were missing, else by `pin`. Also whether `pin` did.
     ///
     /// # Safety
-    /// The relation is open and has the planned pages. No other is passed before [`Upcoming::end`].
+    /// The relation is open and has the planned pages. No other is passed before [`ReadAhead::end`].
     pub unsafe fn take(
         &self,
         relation: pg_sys::Relation,
@@ -105,11 +105,11 @@ impl Upcoming {
         pin: impl FnOnce() -> pg_sys::Buffer,
     ) -> (pg_sys::Buffer, bool) {
         self.begun.set(true);
-        let next = match self.plan.at(self.plan.taken.get()) {
+        let next = match self.queue.at(self.queue.taken.get()) {
             Some((expected, next)) if expected == block => next,
             _ => return (pin(), true),
         };
-        self.plan.taken.set(next);
+        self.queue.taken.set(next);
         // SAFETY: the caller vouches for relation and pages.
         let ahead = if self.cold.get() { unsafe { self.advance(relation, block) } } else { None };
         let pinned = ahead.is_none();
@@ -118,11 +118,11 @@ impl Upcoming {
             let buffer = pin();
             if !self.cold.get() && pages_read() != read {
                 self.cold.set(true);
-                self.plan.issued.set(next);
+                self.queue.issued.set(next);
             }
             buffer
         });
-        if self.plan.at(next).is_none() {
+        if self.queue.at(next).is_none() {
             self.end();
         }
         (buffer, pinned)
@@ -136,7 +136,7 @@ fn pages_read() -> i64 {
 }
 
 #[cfg(any(feature = "pg17", feature = "pg18"))]
-impl Upcoming {
+impl ReadAhead {
     /// Gives up what is planned. Not after an error: the transaction's end releases its pins.
     pub fn end(&self) {
         let stream = self.stream.replace(std::ptr::null_mut());
@@ -145,14 +145,14 @@ impl Upcoming {
             unsafe { pg_sys::read_stream_end(stream) };
         }
         self.cold.set(false);
-        self.plan.clear();
+        self.queue.clear();
     }
 
     unsafe fn advance(&self, relation: pg_sys::Relation, block: u32) -> Option<pg_sys::Buffer> {
         // SAFETY: the plan lives at its address as long as the stream, and has blocks of the relation only.
         unsafe {
             if self.stream.get().is_null() {
-                let (fork, plan) = (pg_sys::ForkNumber::MAIN_FORKNUM, (&raw const *self.plan).cast_mut());
+                let (fork, queue) = (pg_sys::ForkNumber::MAIN_FORKNUM, (&raw const *self.queue).cast_mut());
                 let flags = pg_sys::READ_STREAM_FULL as i32;
                 self.stream.set(pg_sys::read_stream_begin_relation(
                     flags,
@@ -160,7 +160,7 @@ impl Upcoming {
                     relation,
                     fork,
                     Some(next_block),
-                    plan.cast(),
+                    queue.cast(),
                     0,
                 ));
             }
@@ -180,20 +180,20 @@ impl Upcoming {
 #[pg_guard]
 unsafe extern "C-unwind" fn next_block(
     _stream: *mut pg_sys::ReadStream,
-    plan: *mut std::ffi::c_void,
+    queue: *mut std::ffi::c_void,
     _per_buffer: *mut std::ffi::c_void,
 ) -> pg_sys::BlockNumber {
     // SAFETY: the stream was begun with a plan that outlives it.
-    let plan = unsafe { &*plan.cast::<Plan>() };
-    plan.issue().unwrap_or(pg_sys::InvalidBlockNumber)
+    let queue = unsafe { &*queue.cast::<Queue>() };
+    queue.issue().unwrap_or(pg_sys::InvalidBlockNumber)
 }
 
 #[cfg(not(any(feature = "pg17", feature = "pg18")))]
-impl Upcoming {
+impl ReadAhead {
     /// Gives up what is planned.
     pub fn end(&self) {
         self.cold.set(false);
-        self.plan.clear();
+        self.queue.clear();
     }
 
     unsafe fn advance(&self, relation: pg_sys::Relation, _block: u32) -> Option<pg_sys::Buffer> {
@@ -206,7 +206,7 @@ impl Upcoming {
             }
             let window = pg_sys::effective_io_concurrency.max(WINDOW) as usize;
             while self.ahead() < window
-                && let Some(block) = self.plan.issue()
+                && let Some(block) = self.queue.issue()
             {
                 pg_sys::PrefetchBuffer(relation, pg_sys::ForkNumber::MAIN_FORKNUM, block);
             }
@@ -216,8 +216,8 @@ impl Upcoming {
 
     /// Pages asked for and not yet taken.
     fn ahead(&self) -> usize {
-        let (issued, taken) = (self.plan.issued.get(), self.plan.taken.get());
-        let runs = self.plan.runs.borrow();
+        let (issued, taken) = (self.queue.issued.get(), self.queue.taken.get());
+        let runs = self.queue.runs.borrow();
         let between = runs.get(taken.run..issued.run).unwrap_or_default();
         (between.iter().map(|run| run.len()).sum::<usize>() + issued.offset as usize)
             .saturating_sub(taken.offset as usize)

@@ -7,7 +7,7 @@
 use pgrx::pg_sys;
 
 use super::tid::tid;
-use super::toast_direct::{Chunks, is_plain};
+use super::toast_direct::{DirectReader, is_plain};
 use crate::pg::compat::{begin_index_scan, is_heap, toast_snapshot};
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
@@ -25,46 +25,46 @@ const POINTER: usize = TAGS + size_of::<pg_sys::varatt_external>();
 const TAGS: usize = 2;
 
 /// What a row has in place of a value that is out of line.
-pub type Pointer = [u8; POINTER];
+pub type ToastPointer = [u8; POINTER];
 
 /// The pointer that a row has in place of a value, if the value is out of line.
 ///
 /// # Safety
 /// The datum is a varlena.
 #[inline]
-pub unsafe fn pointer(datum: pg_sys::Datum) -> Option<Pointer> {
+pub unsafe fn toast_pointer(datum: pg_sys::Datum) -> Option<ToastPointer> {
     let start = datum.cast_mut_ptr::<pg_sys::varlena>();
     // SAFETY: the caller vouches for the datum; one with the tag of a value on disk is as long as such a pointer.
     unsafe {
         let external = pgrx::varatt_is_1b_e(start)
             && pgrx::vartag_external(start) == pg_sys::vartag_external::VARTAG_ONDISK as u8;
-        external.then(|| start.cast::<Pointer>().read_unaligned())
+        external.then(|| start.cast::<ToastPointer>().read_unaligned())
     }
 }
 
 /// What a pointer says of a value that is simply out of line.
-struct Stored {
+struct External {
     table: pg_sys::Oid,
     value: pg_sys::Oid,
     /// Bytes without a header.
     size: usize,
 }
 
-impl Stored {
-    fn of(pointer: &Pointer) -> Option<Self> {
+impl External {
+    fn of(pointer: &ToastPointer) -> Option<Self> {
         // SAFETY: after its tags the pointer is what the server has there (varatt.h).
-        let stored = unsafe { pointer[TAGS..].as_ptr().cast::<pg_sys::varatt_external>().read_unaligned() };
-        let size = (stored.va_extinfo & pg_sys::VARLENA_EXTSIZE_MASK) as usize;
-        let whole = usize::try_from(stored.va_rawsize).ok()?;
+        let external = unsafe { pointer[TAGS..].as_ptr().cast::<pg_sys::varatt_external>().read_unaligned() };
+        let size = (external.va_extinfo & pg_sys::VARLENA_EXTSIZE_MASK) as usize;
+        let whole = usize::try_from(external.va_rawsize).ok()?;
         // Others are compressed, or damaged.
         let simple = size + HEADER == whole && whole <= LARGEST;
-        simple.then_some(Self { table: stored.va_toastrelid, value: stored.va_valueid, size })
+        simple.then_some(Self { table: external.va_toastrelid, value: external.va_valueid, size })
     }
 }
 
 /// A reader of one table's values out of line.
 #[derive(Default)]
-pub struct Toast {
+pub struct ToastReader {
     open: Option<Open>,
     /// Whether this TOAST table cannot be read here.
     foreign: bool,
@@ -74,7 +74,7 @@ pub struct Toast {
 
 struct Open {
     table: pg_sys::Relation,
-    chunks: Chunks,
+    direct: DirectReader,
     /// Once a value was not where it was likely to be.
     index: Option<OpenIndex>,
     /// At an address of its own: the scan has it.
@@ -87,7 +87,7 @@ struct OpenIndex {
     slot: *mut pg_sys::TupleTableSlot,
 }
 
-impl Toast {
+impl ToastReader {
     /// The value that a pointer leads to, with a usual header, until the next one is read; `None` if it is not simply
     /// out of line. `snapshot` is the one under which its row was seen.
     ///
@@ -96,11 +96,11 @@ impl Toast {
     /// owner of the running scan.
     pub unsafe fn fetch(
         &mut self,
-        pointer: &Pointer,
+        pointer: &ToastPointer,
         snapshot: pg_sys::Snapshot,
         context: pg_sys::MemoryContext,
     ) -> Option<pg_sys::Datum> {
-        let Stored { table, value, size } = Stored::of(pointer)?;
+        let External { table, value, size } = External::of(pointer)?;
         self.value.resize((size + HEADER).div_ceil(size_of::<u64>()), 0);
         // SAFETY: the caller vouches for pointer, snapshot and context; the value has room for its header and its bytes.
         unsafe {
@@ -109,7 +109,7 @@ impl Toast {
             let before = pg_sys::MemoryContextSwitchTo(context);
             let complete = self.open(table, snapshot).is_some_and(|open| {
                 let room = std::slice::from_raw_parts_mut(bytes.add(HEADER), size);
-                open.chunks.read(value, snapshot, room) || open.read_by_index(value, room)
+                open.direct.read(value, snapshot, room) || open.read_by_index(value, room)
             });
             pg_sys::MemoryContextSwitchTo(before);
             pgrx::set_varsize_4b(bytes.cast(), (size + HEADER) as i32);
@@ -117,23 +117,23 @@ impl Toast {
         }
     }
 
-    /// Asks the processor for the page where a value likely lies. Whether the value may be read by [`Toast::fetch`].
+    /// Asks the processor for the page where a value likely lies. Whether the value may be read by [`ToastReader::fetch`].
     ///
     /// # Safety
     /// As for that.
-    pub unsafe fn announce(
+    pub unsafe fn prefetch(
         &mut self,
-        pointer: &Pointer,
+        pointer: &ToastPointer,
         snapshot: pg_sys::Snapshot,
         context: pg_sys::MemoryContext,
     ) -> bool {
-        let Some(Stored { table, value, .. }) = Stored::of(pointer) else { return false };
+        let Some(External { table, value, .. }) = External::of(pointer) else { return false };
         // SAFETY: the caller vouches for all of them.
         unsafe {
             let before = pg_sys::MemoryContextSwitchTo(context);
             let open = self.open(table, snapshot);
             pg_sys::MemoryContextSwitchTo(before);
-            open.map(|open| open.chunks.touch(value)).is_some()
+            open.map(|open| open.direct.prefetch(value)).is_some()
         }
     }
 
@@ -179,8 +179,8 @@ impl Open {
                 return None;
             }
             let snapshot = Box::new(toast_snapshot(snapshot));
-            let chunks = Chunks::of(table);
-            Some(Self { table, chunks, index: None, snapshot })
+            let direct = DirectReader::of(table);
+            Some(Self { table, direct, index: None, snapshot })
         }
     }
 
@@ -222,7 +222,7 @@ impl Open {
                 }
                 if next == 0 {
                     let held = (*slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).buffer;
-                    self.chunks.learn(value, held, tid(&(*slot).tts_tid));
+                    self.direct.learn(value, held, tid(&(*slot).tts_tid));
                 }
                 next += 1;
                 let chunk = chunk.cast_mut_ptr::<pg_sys::varlena>();

@@ -10,10 +10,10 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 
-use super::buffer_hints::Recent;
+use super::buffer_hints::BufferHints;
 use super::buffer_store::Locked;
 use super::tid::item_pointer;
-use crate::page::toast_locator::{Place, Places};
+use crate::page::toast_locator::{Position, ToastLocator};
 use crate::page::{PAGE_SIZE, Tid};
 use crate::pg::compat::lock_buffer;
 
@@ -26,20 +26,20 @@ const NUMBERS: usize = 8;
 
 thread_local! {
     /// The one used last comes first.
-    static KEPT: RefCell<Vec<(pg_sys::Oid, Rc<RefCell<Places>>)>> = const { RefCell::new(Vec::new()) };
+    static KEPT: RefCell<Vec<(pg_sys::Oid, Rc<RefCell<ToastLocator>>)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A TOAST table whose pages are read directly.
-pub struct Chunks {
+pub struct DirectReader {
     table: pg_sys::Relation,
-    recent: Recent,
-    places: Rc<RefCell<Places>>,
+    hints: BufferHints,
+    locator: Rc<RefCell<ToastLocator>>,
     /// Pages of the table when it was opened: it cannot shrink while it is.
     blocks: u32,
 }
 
 /// A page, pinned and locked for reading.
-struct Shared(Locked);
+struct SharedPage(Locked);
 
 /// A chunk on a page.
 struct Chunk {
@@ -52,7 +52,7 @@ struct Chunk {
     length: usize,
 }
 
-impl Chunks {
+impl DirectReader {
     /// The chunks of an open TOAST table that is a heap.
     ///
     /// # Safety
@@ -63,7 +63,7 @@ impl Chunks {
             let main = pg_sys::ForkNumber::MAIN_FORKNUM;
             ((*table).rd_id, pg_sys::RelationGetNumberOfBlocksInFork(table, main))
         };
-        let places = KEPT.with_borrow_mut(|kept| {
+        let locator = KEPT.with_borrow_mut(|kept| {
             if let Some(at) = kept.iter().position(|(of, _)| *of == id) {
                 kept[..=at].rotate_right(1);
             } else {
@@ -72,7 +72,7 @@ impl Chunks {
             }
             Rc::clone(&kept[0].1)
         });
-        Self { table, recent: Recent::of(table), places, blocks }
+        Self { table, hints: BufferHints::of(table), locator, blocks }
     }
 
     /// Fills `room` with a value's bytes, if it lies where it is likely to and the snapshot sees it.
@@ -85,8 +85,8 @@ impl Chunks {
             return false;
         }
         let value = value.to_u32();
-        let mut places = self.places.borrow_mut();
-        let Some(mut guess) = places.guess(value) else { return false };
+        let mut locator = self.locator.borrow_mut();
+        let Some(mut guess) = locator.guess(value) else { return false };
         for _ in 0..LOOKS {
             if guess.block >= self.blocks {
                 break;
@@ -100,11 +100,11 @@ impl Chunks {
                 false => (1..=last).find(|&offset| begins(offset)),
             };
             if let Some(offset) = found {
-                let place = place(Tid { block: guess.block, offset }, last);
+                let position = position(Tid { block: guess.block, offset }, last);
                 let complete = self.take(page, Tid { block: guess.block, offset }, (value, snapshot), room);
-                places.judge(complete);
+                locator.judge(complete);
                 if complete {
-                    places.found(value, place);
+                    locator.found(value, position);
                 }
                 return complete;
             }
@@ -113,26 +113,26 @@ impl Chunks {
             drop(page);
             let Some((offset, other)) = seen else { break };
             let here = guess.block;
-            let place = place(Tid { block: here, offset }, last);
+            let position = position(Tid { block: here, offset }, last);
             let next = if other == value {
                 // Its further chunks: it begins on the page before.
-                here.checked_sub(1).map(|block| Place { block, part: 1.0 })
+                here.checked_sub(1).map(|block| Position { block, part: 1.0 })
             } else {
-                places.from((other, place), value)
+                locator.from((other, position), value)
             };
             match next {
                 Some(next) if next.block != here => guess = next,
                 _ => break,
             }
         }
-        places.judge(false);
+        locator.judge(false);
         false
     }
 
     /// Asks the processor for the begin of the page where a value likely lies.
-    pub fn touch(&self, value: pg_sys::Oid) {
-        if let Some(guess) = self.places.borrow().likely(value.to_u32()) {
-            self.recent.touch(guess.block, 0..0);
+    pub fn prefetch(&self, value: pg_sys::Oid) {
+        if let Some(guess) = self.locator.borrow().likely(value.to_u32()) {
+            self.hints.prefetch(guess.block, 0..0);
         }
     }
 
@@ -143,13 +143,13 @@ impl Chunks {
     pub unsafe fn learn(&self, value: pg_sys::Oid, buffer: pg_sys::Buffer, tid: Tid) {
         // SAFETY: the caller vouches for the buffer.
         let last = unsafe { last_offset(pg_sys::BufferGetPage(buffer).cast()) };
-        self.places.borrow_mut().found(value.to_u32(), place(tid, last));
+        self.locator.borrow_mut().found(value.to_u32(), position(tid, last));
     }
 
     /// Copies the chunks of a value, the first of which is at `first`; they follow each other there and on the next page.
     fn take(
         &self,
-        mut page: Shared,
+        mut page: SharedPage,
         first: Tid,
         (value, snapshot): (u32, pg_sys::Snapshot),
         mut room: &mut [u8],
@@ -181,14 +181,14 @@ impl Chunks {
         true
     }
 
-    fn page(&self, block: u32) -> Shared {
-        let buffer = self.recent.pin(self.table, block);
+    fn page(&self, block: u32) -> SharedPage {
+        let buffer = self.hints.pin(self.table, block);
         // SAFETY: the page was just pinned.
         unsafe { lock_buffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32) };
-        Shared(Locked(buffer))
+        SharedPage(Locked(buffer))
     }
 
-    fn is_visible(&self, page: &Shared, chunk: &Chunk, tid: Tid, snapshot: pg_sys::Snapshot) -> bool {
+    fn is_visible(&self, page: &SharedPage, chunk: &Chunk, tid: Tid, snapshot: pg_sys::Snapshot) -> bool {
         // SAFETY: the tuple lies on the page, which is pinned and locked; `read` has a valid snapshot.
         unsafe {
             let mut tuple = pg_sys::HeapTupleData {
@@ -202,7 +202,7 @@ impl Chunks {
     }
 }
 
-impl Shared {
+impl SharedPage {
     fn start(&self) -> *mut u8 {
         // SAFETY: the buffer is pinned.
         unsafe { pg_sys::BufferGetPage(self.0.0).cast() }
@@ -254,9 +254,9 @@ impl Shared {
 }
 
 /// Where a row is, on a page with so many line pointers.
-fn place(tid: Tid, last: u16) -> Place {
+fn position(tid: Tid, last: u16) -> Position {
     let part = f32::from(tid.offset.saturating_sub(1)) / f32::from(last.max(1));
-    Place { block: tid.block, part }
+    Position { block: tid.block, part }
 }
 
 /// Whether a chunk's bytes lie in it as they are.

@@ -36,7 +36,7 @@ unsafe fn raise(panic: Box<dyn Any + Send>) -> pg_sys::Datum {
 
 use super::array::Array;
 use super::text::Text;
-use crate::pg::datum::short_header::Aligned;
+use crate::pg::datum::short_header::AlignedCopy;
 use crate::pg::datum::value::{Layout, Value};
 
 /// An argument of a strict function.
@@ -46,7 +46,7 @@ pub trait Argument {
     /// # Safety
     /// The call has such an argument, which is not null, of the type that the function is declared with. The value is
     /// used during the call only.
-    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, memory: &mut Aligned) -> Self;
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, memory: &mut AlignedCopy) -> Self;
 
     /// Whether [`Argument::take_plain`] does for it.
     ///
@@ -67,7 +67,7 @@ pub trait Argument {
         Self: Sized,
     {
         // SAFETY: the caller vouches for the argument; what is always plain needs no memory.
-        unsafe { Self::take(call, place, &mut Aligned::new()) }
+        unsafe { Self::take(call, place, &mut AlignedCopy::new()) }
     }
 }
 
@@ -80,14 +80,14 @@ unsafe fn datum(call: pg_sys::FunctionCallInfo, place: usize) -> pg_sys::Datum {
 /// The call itself, after all arguments of SQL.
 impl Argument for pg_sys::FunctionCallInfo {
     #[inline]
-    unsafe fn take(call: pg_sys::FunctionCallInfo, _: usize, _: &mut Aligned) -> Self {
+    unsafe fn take(call: pg_sys::FunctionCallInfo, _: usize, _: &mut AlignedCopy) -> Self {
         call
     }
 }
 
 impl Argument for &CStr {
     #[inline]
-    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut Aligned) -> Self {
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut AlignedCopy) -> Self {
         // SAFETY: the caller vouches for the argument; a cstring points at a NUL-terminated string.
         unsafe { CStr::from_ptr(datum(call, place).cast_mut_ptr()) }
     }
@@ -95,7 +95,7 @@ impl Argument for &CStr {
 
 impl Argument for pg_sys::Oid {
     #[inline]
-    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut Aligned) -> Self {
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut AlignedCopy) -> Self {
         // SAFETY: the caller vouches for the argument.
         unsafe { Self::from(datum(call, place).value() as u32) }
     }
@@ -103,7 +103,7 @@ impl Argument for pg_sys::Oid {
 
 impl<L: Layout> Argument for Value<L> {
     #[inline]
-    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, memory: &mut Aligned) -> Self {
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, memory: &mut AlignedCopy) -> Self {
         // SAFETY: the caller vouches for the argument and the memory.
         unsafe { Self::from_raw_in(memory, datum(call, place)) }
     }
@@ -123,7 +123,7 @@ impl<L: Layout> Argument for Value<L> {
 
 impl Argument for Array {
     #[inline]
-    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut Aligned) -> Self {
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut AlignedCopy) -> Self {
         // SAFETY: the caller vouches for the argument.
         unsafe { Self::from_raw(datum(call, place)) }
     }
@@ -131,7 +131,7 @@ impl Argument for Array {
 
 impl Argument for i32 {
     #[inline]
-    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut Aligned) -> Self {
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut AlignedCopy) -> Self {
         // SAFETY: the caller vouches for the argument.
         unsafe { datum(call, place).value() as Self }
     }
@@ -139,7 +139,7 @@ impl Argument for i32 {
 
 impl Argument for i64 {
     #[inline]
-    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut Aligned) -> Self {
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut AlignedCopy) -> Self {
         // SAFETY: the caller vouches for the argument.
         unsafe { datum(call, place).value() as Self }
     }
@@ -147,7 +147,7 @@ impl Argument for i64 {
 
 impl Argument for bool {
     #[inline]
-    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut Aligned) -> Self {
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut AlignedCopy) -> Self {
         // SAFETY: the caller vouches for the argument.
         unsafe { datum(call, place).value() & 0xff != 0 }
     }
@@ -232,7 +232,7 @@ macro_rules! sql_functions {
             unsafe fn made_plain(info: pgrx::pg_sys::FunctionCallInfo) -> pgrx::pg_sys::Datum {
                 let mut places = 0usize..;
                 $(
-                    let memory = &mut $crate::pg::datum::short_header::Aligned::new();
+                    let memory = &mut $crate::pg::datum::short_header::AlignedCopy::new();
                     let place = places.next().unwrap_or_default();
                     // SAFETY: as below. The memory is dropped after the argument, and is no other's.
                     let $argument = unsafe { <$type as Argument>::take(info, place, memory) };
