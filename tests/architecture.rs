@@ -14,7 +14,7 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     ("error", &[]),
     ("memory", &["error", "random"]),
     ("random", &[]),
-    ("kernel", &[]),
+    ("kernel", &["random"]),
     ("value", &["error", "memory", "kernel"]),
     ("kmeans", &["error", "memory", "random", "kernel"]),
     ("quant", &["error", "memory", "random", "kernel"]),

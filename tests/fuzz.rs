@@ -3,6 +3,8 @@
 //! seed that a failure names and `VECTOR_SEARCH_FUZZ_SEED` repeats.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
+#[path = "support/random.rs"]
+mod random;
 #[path = "ivf/world.rs"]
 #[allow(dead_code)]
 mod world;

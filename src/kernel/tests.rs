@@ -4,36 +4,31 @@
 mod integers;
 
 use super::*;
+use crate::random::SplitMix64;
 
-/// SplitMix64.
-struct Random(u64);
+/// What the tests draw.
+trait Draw {
+    fn floats(&mut self, n: usize) -> Vec<f32>;
+    fn halves(&mut self, n: usize) -> Vec<f16>;
+    fn bytes(&mut self, n: usize) -> Vec<u8>;
+    fn signed(&mut self, n: usize) -> Vec<i8>;
+}
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn float(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
-    }
-
+impl Draw for SplitMix64 {
     fn floats(&mut self, n: usize) -> Vec<f32> {
-        (0..n).map(|_| self.float()).collect()
+        (0..n).map(|_| self.signed_unit()).collect()
     }
 
     fn halves(&mut self, n: usize) -> Vec<f16> {
-        (0..n).map(|_| f16::from_f32(self.float())).collect()
+        (0..n).map(|_| f16::from_f32(self.signed_unit())).collect()
     }
 
     fn bytes(&mut self, n: usize) -> Vec<u8> {
-        (0..n).map(|_| self.next() as u8).collect()
+        (0..n).map(|_| self.bits() as u8).collect()
     }
 
     fn signed(&mut self, n: usize) -> Vec<i8> {
-        (0..n).map(|_| self.next() as i8).collect()
+        (0..n).map(|_| self.bits() as i8).collect()
     }
 }
 
@@ -100,7 +95,7 @@ fn the_best_supported_row_is_active() {
 
 #[test]
 fn float_distances_are_near_f64() {
-    let mut random = Random(1);
+    let mut random = SplitMix64(1);
     for (n, skip) in lengths() {
         let (a, b) = (random.floats(n + skip), random.floats(n + skip));
         let (a, b) = (&a[skip..], &b[skip..]);
@@ -129,7 +124,7 @@ fn norms_do_not_overflow_f32() {
 
 #[test]
 fn half_distances_are_near_f64() {
-    let mut random = Random(2);
+    let mut random = SplitMix64(2);
     for (n, skip) in lengths() {
         let (a, b) = (random.halves(n + skip), random.halves(n + skip));
         let (a, b) = (&a[skip..], &b[skip..]);
@@ -147,7 +142,7 @@ fn half_distances_are_near_f64() {
 #[test]
 fn distances_of_halves_are_those_of_floats() {
     // An index measures halves as floats: its order must be that of the operators.
-    let mut random = Random(12);
+    let mut random = SplitMix64(12);
     for (n, skip) in lengths() {
         let (a, b) = (random.halves(n + skip), random.halves(n + skip));
         let wide = |v: &[f16]| v.iter().map(|x| x.to_f32()).collect::<Vec<f32>>();
@@ -174,10 +169,10 @@ fn halves_are_widened_and_narrowed() {
         between.chain([1e-8, -3e-8, 65_519.9, 65_520.0, 1e38, f32::MIN_POSITIVE]).collect();
     let narrow: Vec<f16> = numbers.iter().map(|x| f16::from_f32(*x)).collect();
     let same = |a: f32, b: f32| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
-    let mut random = Random(13);
+    let mut random = SplitMix64(13);
     for row in supported() {
         for n in (0..=40).chain([768, all.len()]) {
-            let at = random.next() as usize % (all.len() - n + 1);
+            let at = random.bits() as usize % (all.len() - n + 1);
             let (mut widened, mut narrowed) = (vec![7.0; n], vec![f16::ONE; n]);
             // SAFETY: the row is supported, and the lengths are equal.
             unsafe { (row.widen)(&all[at..at + n], &mut widened) };
@@ -196,7 +191,7 @@ fn halves_are_widened_and_narrowed() {
 
 #[test]
 fn bits_are_counted() {
-    let mut random = Random(11);
+    let mut random = SplitMix64(11);
     for n in 0..=200 {
         let (a, b) = (random.bytes(n), random.bytes(n));
         let count =
@@ -215,7 +210,7 @@ fn bits_are_counted() {
 
 #[test]
 fn bits_of_many_rows_are_counted() {
-    let mut random = Random(12);
+    let mut random = SplitMix64(12);
     // Of the long ones all bits differ: sums of bytes must not overflow.
     for n in (1..=200).chain([992, 993, 1024, 2000, 8000]) {
         for count in [0, 1, 5, 32] {
@@ -275,11 +270,11 @@ fn infinities_and_nans_pass_through_distances() {
 
 #[test]
 fn scans_agree_and_add_to_the_sums() {
-    let mut random = Random(3);
+    let mut random = SplitMix64(3);
     for groups in (0..=200).chain([255, 256, 257, 511, 513]) {
         for skip in [0, 1] {
             let (lut, codes) = (random.bytes(16 * groups + skip), random.bytes(16 * groups + skip));
-            let start: [u32; BLOCK_ROWS] = std::array::from_fn(|_| random.next() as u32 >> 8);
+            let start: [u32; BLOCK_ROWS] = std::array::from_fn(|_| random.bits() as u32 >> 8);
             let mut expected = start;
             scalar_scan(&lut[skip..], &codes[skip..], &mut expected);
             for row in supported() {
@@ -305,7 +300,7 @@ fn scalar_scan(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK_ROWS]) {
 
 #[test]
 fn scans_of_16_000_dimensions_do_not_overflow() {
-    let mut random = Random(4);
+    let mut random = SplitMix64(4);
     let (lut, codes) = (vec![255; 64_000], random.bytes(64_000));
     for row in supported() {
         let mut sums = [7; BLOCK_ROWS];
@@ -339,30 +334,30 @@ fn assert_bounds(sums: &[u32; BLOCK_ROWS], factors: &Factors) {
 
 #[test]
 fn bounds_are_the_same_bits() {
-    let mut random = Random(5);
+    let mut random = SplitMix64(5);
     for round in 0..2000 {
         // Up to all 32 bits, where signed conversion or double rounding would show.
-        let sums = std::array::from_fn(|_| (random.next() >> (32 + round % 25)) as u32);
+        let sums = std::array::from_fn(|_| (random.bits() >> (32 + round % 25)) as u32);
         let halves = random.halves(2 * BLOCK_ROWS);
         let mut bytes = halves.iter().flat_map(|x| x.to_le_bytes());
         let add: [u8; 2 * BLOCK_ROWS] = std::array::from_fn(|_| bytes.next().unwrap());
         let rescale: [u8; 2 * BLOCK_ROWS] = std::array::from_fn(|_| bytes.next().unwrap());
-        let scale = random.float() / 64.0;
-        let [shift, base] = [random.float() * 8.0, random.float() * 8.0];
-        let threshold = random.float() * 8.0;
+        let scale = random.signed_unit() / 64.0;
+        let [shift, base] = [random.signed_unit() * 8.0, random.signed_unit() * 8.0];
+        let threshold = random.signed_unit() * 8.0;
         assert_bounds(&sums, &Factors { add: &add, rescale: &rescale, scale, shift, base, threshold });
     }
 }
 
 #[test]
 fn bounds_without_order_are_kept() {
-    let mut random = Random(6);
+    let mut random = SplitMix64(6);
     let specials = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, 0.0, -0.0, 1.5];
     for scale in specials {
         for base in specials {
             for threshold in specials {
                 // Random bits: every kind of half, subnormal and NaN included.
-                let mut random_bytes = || std::array::from_fn(|_| random.next() as u8);
+                let mut random_bytes = || std::array::from_fn(|_| random.bits() as u8);
                 let (add, rescale) = (random_bytes(), random_bytes());
                 let sums = std::array::from_fn(|j| 1000 * j as u32);
                 assert_bounds(
@@ -386,7 +381,7 @@ fn bounds_without_order_are_kept() {
 
 #[test]
 fn byte_dots_are_exact() {
-    let mut random = Random(8);
+    let mut random = SplitMix64(8);
     for (n, skip) in lengths().chain([(16_000, 0)]) {
         let m = n + skip;
         let cases = [
@@ -422,7 +417,7 @@ fn byte_dots_are_exact() {
 
 #[test]
 fn mixed_dots_are_near_f64() {
-    let mut random = Random(9);
+    let mut random = SplitMix64(9);
     for (n, skip) in lengths() {
         let (a, b) = (random.floats(n + skip), random.signed(n + skip));
         let (a, b) = (&a[skip..], &b[skip..]);
@@ -436,7 +431,7 @@ fn mixed_dots_are_near_f64() {
 
 #[test]
 fn transforms_are_the_same_bits() {
-    let mut random = Random(10);
+    let mut random = SplitMix64(10);
     for n in (0..=12).map(|log| 1usize << log) {
         for skip in [0, 1] {
             let x = random.floats(n + skip);
@@ -468,10 +463,10 @@ fn lengths_are_checked() {
 
 #[test]
 fn tiles_are_near_f64() {
-    let mut random = Random(11);
+    let mut random = SplitMix64(11);
     for depth in [0, 1, 2, 3, 17, 256] {
-        let a: Vec<[f32; 4]> = (0..depth).map(|_| std::array::from_fn(|_| random.float())).collect();
-        let b: Vec<[f32; 16]> = (0..depth).map(|_| std::array::from_fn(|_| random.float())).collect();
+        let a: Vec<[f32; 4]> = (0..depth).map(|_| std::array::from_fn(|_| random.signed_unit())).collect();
+        let b: Vec<[f32; 16]> = (0..depth).map(|_| std::array::from_fn(|_| random.signed_unit())).collect();
         for row in supported() {
             // SAFETY: the row is supported, and the lengths are equal.
             let got = unsafe { (row.tile)(&a, &b) };
@@ -487,7 +482,7 @@ fn tiles_are_near_f64() {
 
 #[test]
 fn codes_are_what_they_stand_for() {
-    let mut random = Random(12);
+    let mut random = SplitMix64(12);
     for n in [64, 128, 768] {
         let (mut a, b) = (random.floats(n), random.floats(n));
         // What no grid holds, and what has no sign.

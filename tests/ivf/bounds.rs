@@ -6,6 +6,7 @@ use vector_search::page::Tid;
 use vector_search::value::{Metric, TotalF64};
 
 use crate::hostile;
+use crate::random::Random;
 use crate::world::*;
 
 const METRICS: [Metric; 3] = [Metric::L2, Metric::Cosine, Metric::InnerProduct];

@@ -10,6 +10,7 @@ use vector_search::ivf::{check, info};
 use vector_search::page::{Columns, Key, Store};
 use vector_search::value::Metric;
 
+use crate::random::Random;
 use crate::world::*;
 
 /// Bit strings around some patterns.

@@ -8,6 +8,7 @@ use vector_search::page::{Meta, Store};
 use vector_search::quant::{QueryCode, Width};
 use vector_search::value::Metric;
 
+use crate::random::Random;
 use crate::world::*;
 
 const METRICS: [Metric; 3] = [Metric::L2, Metric::Cosine, Metric::InnerProduct];

@@ -8,6 +8,7 @@ use vector_search::ivf::search::{Order, Search, Settings};
 use vector_search::page::{Columns, Tid};
 use vector_search::value::Metric;
 
+use crate::random::Random;
 use crate::world::*;
 
 type Found = Vec<(Tid, f64)>;

@@ -8,6 +8,7 @@ use vector_search::ivf::{check, info};
 use vector_search::page::memory::MemoryStore;
 use vector_search::value::{Metric, TotalF64};
 
+use crate::random::Random;
 use crate::world::*;
 
 #[test]

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use vector_search::random::SplitMix64;
 
+use crate::random::Random;
 use rayon::ThreadPool;
 use vector_search::error::Result;
 use vector_search::ivf::build::{self, Options, Silent, Source, Spool};
@@ -16,31 +16,6 @@ use vector_search::kernel;
 use vector_search::page::memory::MemoryStore;
 use vector_search::page::{Columns, Key, Tid};
 use vector_search::value::{Metric, TotalF64};
-
-/// Seeded random numbers (SplitMix64).
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        let mut random = SplitMix64(self.0);
-        let next = random.bits();
-        self.0 = random.0;
-        next
-    }
-
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    pub fn unit(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u32 << 24) as f32
-    }
-
-    /// About normal.
-    pub fn normal(&mut self) -> f32 {
-        (0..12).map(|_| self.unit()).sum::<f32>() - 6.0
-    }
-}
 
 /// Clustered vectors: `clusters` centres, spread around them.
 pub struct Mixture {

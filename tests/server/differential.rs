@@ -1,6 +1,7 @@
 //! Random queries by the index and without it: filters, joins, subqueries, limits, partitions.
 
-use crate::harness::{Random, Server, literal};
+use crate::harness::{Server, literal};
+use crate::random::Random;
 
 const QUERIES: usize = 150;
 
@@ -13,7 +14,7 @@ struct Query {
 fn query(random: &mut Random) -> Query {
     let pick = |random: &mut Random, from: &[&str]| from[random.below(from.len())].to_owned();
     let operator = pick(random, &["<->", "<=>", "<#>"]);
-    let target = literal(&(0..8).map(|_| random.unit()).collect::<Vec<_>>());
+    let target = literal(&(0..8).map(|_| random.signed_unit()).collect::<Vec<_>>());
     let table = if operator == "<->" { pick(random, &["items", "parts"]) } else { "items".into() };
     let filter = match random.below(10) {
         0 => format!("AND t.category = {}", random.below(22)),

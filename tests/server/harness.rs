@@ -5,7 +5,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
-use vector_search::random::SplitMix64;
+
+use crate::random::Random;
 
 /// A running server, stopped on drop.
 pub struct Server {
@@ -214,33 +215,11 @@ impl Drop for Server {
 pub fn vector(seed: u64, dims: usize) -> Vec<f32> {
     let mut row = Random(seed.wrapping_mul(0x1234_5678_9ABC_DEF1) ^ 77);
     let mut centre = Random(row.next() % 97);
-    (0..dims).map(|_| centre.unit() + 0.6 * row.unit()).collect()
+    (0..dims).map(|_| centre.signed_unit() + 0.6 * row.signed_unit()).collect()
 }
 
 /// A vector as SQL writes it.
 pub fn literal(vector: &[f32]) -> String {
     let numbers: Vec<String> = vector.iter().map(f32::to_string).collect();
     format!("[{}]", numbers.join(","))
-}
-
-/// Seeded random numbers (SplitMix64).
-pub struct Random(pub u64);
-
-impl Random {
-    /// A number below `n`.
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn next(&mut self) -> u64 {
-        let mut random = SplitMix64(self.0);
-        let next = random.bits();
-        self.0 = random.0;
-        next
-    }
-
-    /// A number between -1 and 1.
-    pub fn unit(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u32 << 23) as f32 - 1.0
-    }
 }

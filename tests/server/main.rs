@@ -17,6 +17,8 @@ mod moving;
 mod neighbours;
 mod nestings;
 mod pgvector;
+#[path = "../support/random.rs"]
+mod random;
 mod readme;
 mod recall;
 mod scan_memory;

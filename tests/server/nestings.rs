@@ -3,7 +3,8 @@
 //! At target 1 every answer must be that of a sequential scan. At the usual target those must be whose scans
 //! are consumed whole: a LIMIT beyond an aggregate, a sort or a subquery asks for no approximation below it.
 
-use crate::harness::{Random, Server, literal, major};
+use crate::harness::{Server, literal, major};
+use crate::random::Random;
 
 const QUERIES: usize = 320;
 const ROWS: usize = 3000;
@@ -66,7 +67,12 @@ impl Generator {
         let t = self.name();
         let table = self.pick(&["items", "items", "parts"]);
         let target = target.map_or_else(
-            || format!("'{}'::vector", literal(&(0..8).map(|_| self.random.unit()).collect::<Vec<_>>())),
+            || {
+                format!(
+                    "'{}'::vector",
+                    literal(&(0..8).map(|_| self.random.signed_unit()).collect::<Vec<_>>())
+                )
+            },
             str::to_owned,
         );
         let distance = format!("{t}.embedding <-> {target}");

@@ -3,7 +3,8 @@
 //!
 //! What differs on purpose is in `pgvector_differences.txt`: a part of the expression, a tab, the reason.
 
-use crate::harness::{Random, Server};
+use crate::harness::Server;
+use crate::random::Random;
 use std::fmt::Write as _;
 
 /// Numbers as users and enemies write them.
