@@ -226,10 +226,10 @@ fn pages() {
 
 /// Changes some bytes of a page.
 fn damage(store: &MemoryStore, random: &mut SplitMix64) {
-    let blocks = store.blocks().unwrap() as usize;
+    let nblocks = store.nblocks().unwrap() as usize;
     // Half of the time the pages that everything starts from.
-    let block = if random.below(2) == 0 { random.below(blocks.min(4)) } else { random.below(blocks) };
-    store.damage(block as u32, |page| {
+    let blkno = if random.below(2) == 0 { random.below(nblocks.min(4)) } else { random.below(nblocks) };
+    store.damage(blkno as u32, |page| {
         let bytes = page.bytes_mut();
         for _ in 0..1 + random.below(4) {
             // Numbers lie at the beginning of a page, and at its end.

@@ -80,7 +80,7 @@ pub fn info<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Info> 
         smallest = smallest.min(rows);
         largest = largest.max(rows);
     }
-    let pages = store.blocks()?;
+    let pages = store.nblocks()?;
     let size = u64::from(pages) * PAGE_SIZE as u64;
     Ok(Info {
         version: meta.version(),

@@ -36,23 +36,23 @@ pub fn insert<S: Store>(
         lists::read(&page, state_index)
     };
     let mut insertion = Insertion { store, directory, code, tid, keys, extended: state.extended };
-    let mut block = state.insert;
+    let mut blkno = state.insert;
     let mut steps = 0u32;
     loop {
-        match insertion.put(block)? {
+        match insertion.put(blkno)? {
             Put::Done => break,
-            Put::Full(next) if next != NO_BLOCK => block = next,
-            Put::Full(_) => block = insertion.grow(block)?,
+            Put::Full(next) if next != NO_BLOCK => blkno = next,
+            Put::Full(_) => blkno = insertion.grow(blkno)?,
             Put::NoRecord => insertion.grow_extended()?,
             Put::Uncovered => insertion.widen_summaries()?,
         }
-        guard_circle(store, block, &mut steps)?;
+        guard_circle(store, blkno, &mut steps)?;
     }
-    if block != state.insert {
+    if blkno != state.insert {
         store.change(|change| {
             let handle = change.open(state_block)?;
             let mut state = lists::read(change.page(handle), state_index);
-            state.insert = block;
+            state.insert = blkno;
             lists::write(change.page_mut(handle), state_index, &state);
             Ok(())
         })?;
@@ -103,13 +103,13 @@ struct Insertion<'a, S: Store> {
 }
 
 impl<S: Store> Insertion<'_, S> {
-    /// Tries to write the row to the codes page `block`.
-    fn put(&self, block: u32) -> Result<Put> {
+    /// Tries to write the row to the codes page `blkno`.
+    fn put(&self, blkno: u32) -> Result<Put> {
         let layout = &self.directory.codes;
         self.store.change(|change| {
-            let codes = change.open(block)?;
+            let codes = change.open(blkno)?;
             let page = change.page(codes);
-            expect_owned(page, block, PageKind::Codes, self.code.list)?;
+            expect_owned(page, blkno, PageKind::Codes, self.code.list)?;
             let free = (0..layout.blocks()).find_map(|b| {
                 let free = layout.block(page, b).free();
                 (free != 0).then_some((b, free))
@@ -153,20 +153,20 @@ impl<S: Store> Insertion<'_, S> {
 
     /// Locks the summaries of the list, if there are any.
     fn open_summaries(&self, change: &mut dyn Change) -> Result<Option<Watched>> {
-        let Some((block, at)) = self.directory.summaries_position(self.code.list) else { return Ok(None) };
-        let handle = change.open(block)?;
+        let Some((blkno, at)) = self.directory.summaries_position(self.code.list) else { return Ok(None) };
+        let handle = change.open(blkno)?;
         let page = change.page(handle);
-        page.expect_kind(block, PageKind::Summaries)?;
+        page.expect_kind(blkno, PageKind::Summaries)?;
         let covered = cover(summaries(page, at), self.keys);
         Ok(Some(Watched { handle, at, watch: watch(&page.content()[at..]), covered }))
     }
 
     /// Makes the summaries of the list cover the row. A scan that has read them before has a snapshot that does not see it.
     fn widen_summaries(&self) -> Result<()> {
-        let Some((block, at)) = self.directory.summaries_position(self.code.list) else { return Ok(()) };
+        let Some((blkno, at)) = self.directory.summaries_position(self.code.list) else { return Ok(()) };
         self.store.change(|change| {
-            let handle = change.open(block)?;
-            change.page(handle).expect_kind(block, PageKind::Summaries)?;
+            let handle = change.open(blkno)?;
+            change.page(handle).expect_kind(blkno, PageKind::Summaries)?;
             let bytes = &mut change.page_mut(handle).content_mut()[at..];
             for (bytes, &key) in bytes.chunks_exact_mut(SUMMARY_SIZE).zip(self.keys) {
                 let mut summary = Summary::read(bytes);
@@ -185,19 +185,19 @@ impl<S: Store> Insertion<'_, S> {
         owned: Option<RecordRef>,
     ) -> Result<Option<(RecordRef, Option<PageHandle>)>> {
         let Some(layout) = self.directory.extended else { return Ok(Some((self.tid, None))) };
-        let block = owned.map_or(self.extended, |r| r.block);
-        if block == NO_BLOCK {
+        let blkno = owned.map_or(self.extended, |r| r.blkno);
+        if blkno == NO_BLOCK {
             return Ok(None);
         }
-        let handle = change.open(block)?;
+        let handle = change.open(blkno)?;
         let page = change.page(handle);
-        expect_owned(page, block, PageKind::Extended, self.code.list)?;
+        expect_owned(page, blkno, PageKind::Extended, self.code.list)?;
         let used = page.count();
         match owned {
             Some(reference) if u32::from(reference.offset) < used => Ok(Some((reference, Some(handle)))),
-            Some(_) => Err(Error::corrupted(block, "a slot refers to a record that does not exist")),
+            Some(_) => Err(Error::corrupted(blkno, "a slot refers to a record that does not exist")),
             None if used as usize >= layout.per_page() => Ok(None),
-            None => Ok(Some((RecordRef { block, offset: used as u16 }, Some(handle)))),
+            None => Ok(Some((RecordRef { blkno, offset: used as u16 }, Some(handle)))),
         }
     }
 
@@ -225,13 +225,13 @@ impl<S: Store> Insertion<'_, S> {
             let mut more = Vec::with_capacity(layout.more());
             for _ in 0..layout.more() {
                 // Nothing points to these pages until the last step; a crash leaves them unused.
-                let (block, handle) = change.extend()?;
+                let (blkno, handle) = change.extend()?;
                 change.page_mut(handle).init(PageKind::CodesMore, list);
                 change.flush(handle)?;
-                more.push(block);
+                more.push(blkno);
             }
-            let (block, handle) = change.extend()?;
-            if block == NO_BLOCK {
+            let (blkno, handle) = change.extend()?;
+            if blkno == NO_BLOCK {
                 return Err(Error::new(Kind::LimitExceeded, "the index is full"));
             }
             let page = change.page_mut(handle);
@@ -239,8 +239,8 @@ impl<S: Store> Insertion<'_, S> {
             if layout.more() > 0 {
                 layout.block_mut(page, 0).set_more(&more);
             }
-            change.page_mut(tail_handle).set_next(block);
-            Ok(block)
+            change.page_mut(tail_handle).set_next(blkno);
+            Ok(blkno)
         })
     }
 
@@ -263,23 +263,23 @@ impl<S: Store> Insertion<'_, S> {
                     return Ok(full);
                 }
             }
-            let (block, handle) = change.extend()?;
+            let (blkno, handle) = change.extend()?;
             let page = change.page_mut(handle);
             page.init(PageKind::Extended, list);
             page.set_next(full);
-            state.extended = block;
+            state.extended = blkno;
             lists::write(change.page_mut(state_handle), state_index, &state);
-            Ok(block)
+            Ok(blkno)
         })?;
         Ok(())
     }
 }
 
 /// Fails unless the page is of `kind` and belongs to `list`.
-pub fn expect_owned(page: &Page, block: u32, kind: PageKind, list: u32) -> Result<()> {
-    page.expect_kind(block, kind)?;
+pub fn expect_owned(page: &Page, blkno: u32, kind: PageKind, list: u32) -> Result<()> {
+    page.expect_kind(blkno, kind)?;
     if page.owner() == list {
         return Ok(());
     }
-    Err(Error::corrupted(block, format_args!("the page belongs to list {}, not {list}", page.owner())))
+    Err(Error::corrupted(blkno, format_args!("the page belongs to list {}, not {list}", page.owner())))
 }

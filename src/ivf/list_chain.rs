@@ -13,27 +13,27 @@ pub fn codes_pages<S: Store>(
     list: u32,
     mut f: impl FnMut(u32, &Page) -> Result<()>,
 ) -> Result<()> {
-    let (mut block, contiguous) = directory.head(list);
-    store.prefetch(block, contiguous);
+    let (mut blkno, contiguous) = directory.head(list);
+    store.prefetch(blkno, contiguous);
     let mut copy = Page::zeroed();
     let mut steps = 0u32;
-    while block != NO_BLOCK {
-        copy.clone_from(&*store.read(block)?);
-        expect_owned(&copy, block, PageKind::Codes, list)?;
-        f(block, &copy)?;
-        guard_circle(store, block, &mut steps)?;
-        block = copy.next();
+    while blkno != NO_BLOCK {
+        copy.clone_from(&*store.read(blkno)?);
+        expect_owned(&copy, blkno, PageKind::Codes, list)?;
+        f(blkno, &copy)?;
+        guard_circle(store, blkno, &mut steps)?;
+        blkno = copy.next();
     }
     store.settle();
     Ok(())
 }
 
 /// Counts a step along a chain; fails when there were more steps than the index has pages.
-pub fn guard_circle<S: Store>(store: &S, block: u32, steps: &mut u32) -> Result<()> {
+pub fn guard_circle<S: Store>(store: &S, blkno: u32, steps: &mut u32) -> Result<()> {
     *steps += 1;
     // Asking for the size costs a system call: only now and then.
-    if steps.is_multiple_of(1024) && *steps > store.blocks()? {
-        return Err(Error::corrupted(block, "the pages of a list form a circle"));
+    if steps.is_multiple_of(1024) && *steps > store.nblocks()? {
+        return Err(Error::corrupted(blkno, "the pages of a list form a circle"));
     }
     Ok(())
 }
@@ -42,19 +42,19 @@ pub fn guard_circle<S: Store>(store: &S, block: u32, steps: &mut u32) -> Result<
 pub struct Addresses<'a, S: Store> {
     store: &'a S,
     directory: &'a Directory,
-    block: u32,
+    blkno: u32,
     page: Page,
 }
 
 impl<'a, S: Store> Addresses<'a, S> {
     /// A reader of the index's addresses.
     pub fn new(store: &'a S, directory: &'a Directory) -> Self {
-        Self { store, directory, block: NO_BLOCK, page: Page::zeroed() }
+        Self { store, directory, blkno: NO_BLOCK, page: Page::zeroed() }
     }
 
     /// Forgets the page, so that later changes to it are seen.
     pub fn forget(&mut self) {
-        self.block = NO_BLOCK;
+        self.blkno = NO_BLOCK;
     }
 
     /// The heap row of a slot of `list` with this reference.
@@ -65,15 +65,15 @@ impl<'a, S: Store> Addresses<'a, S> {
     /// The heap row of such a slot, and its factors and further bits.
     pub fn record(&mut self, list: u32, reference: RecordRef) -> Result<(Tid, &[u8])> {
         let Some(layout) = self.directory.extended else { return Ok((reference, &[])) };
-        if self.block != reference.block {
-            self.page.clone_from(&*self.store.read(reference.block)?);
-            expect_owned(&self.page, reference.block, PageKind::Extended, list)?;
-            self.block = reference.block;
+        if self.blkno != reference.blkno {
+            self.page.clone_from(&*self.store.read(reference.blkno)?);
+            expect_owned(&self.page, reference.blkno, PageKind::Extended, list)?;
+            self.blkno = reference.blkno;
         }
         if u32::from(reference.offset) >= self.page.count()
             || usize::from(reference.offset) >= layout.per_page()
         {
-            return Err(Error::corrupted(reference.block, "a slot refers to a record that does not exist"));
+            return Err(Error::corrupted(reference.blkno, "a slot refers to a record that does not exist"));
         }
         Ok(layout.record(&self.page, usize::from(reference.offset)))
     }

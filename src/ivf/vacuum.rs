@@ -37,7 +37,7 @@ pub fn bulk_delete<S: Store>(
     for list in 0..directory.lists() {
         clean_list(store, &directory, list, dead, tick, &mut result)?;
     }
-    result.pages = store.blocks()?;
+    result.pages = store.nblocks()?;
     Ok(result)
 }
 
@@ -60,7 +60,7 @@ pub fn count<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Vacuu
         note(store, &directory, list, rows, None)?;
         narrow_summaries(store, &directory, list, false, tick)?;
     }
-    result.pages = store.blocks()?;
+    result.pages = store.nblocks()?;
     Ok(result)
 }
 
@@ -76,7 +76,7 @@ fn clean_list<S: Store>(
     let mut addresses = Addresses::new(store, directory);
     let (mut rows, mut removed) = (0u64, 0u64);
     let mut first_free = None;
-    list_chain::codes_pages(store, directory, list, |block, page| {
+    list_chain::codes_pages(store, directory, list, |blkno, page| {
         tick()?;
         addresses.forget();
         let mut gone = vec![0u32; layout.blocks()];
@@ -93,14 +93,14 @@ fn clean_list<S: Store>(
             free |= view.free() | *gone != 0;
         }
         if free {
-            first_free.get_or_insert(block);
+            first_free.get_or_insert(blkno);
         }
         if gone.iter().all(|&g| g == 0) {
             return Ok(());
         }
         // Live slots are cleared by vacuum alone, of which there is one at a time: they are as they were.
         store.change(|change| {
-            let handle = change.open(block)?;
+            let handle = change.open(blkno)?;
             let page = change.page_mut(handle);
             for (index, gone) in gone.iter().enumerate().filter(|(_, g)| **g != 0) {
                 let mut block = layout.block_mut(page, index);
@@ -124,10 +124,10 @@ fn narrow_summaries<S: Store>(
     lost: bool,
     tick: &dyn Fn() -> Result<()>,
 ) -> Result<()> {
-    let Some((block, at)) = directory.summaries_position(list) else { return Ok(()) };
+    let Some((blkno, at)) = directory.summaries_position(list) else { return Ok(()) };
     let watched = {
-        let page = store.read(block)?;
-        page.expect_kind(block, PageKind::Summaries)?;
+        let page = store.read(blkno)?;
+        page.expect_kind(blkno, PageKind::Summaries)?;
         watch(&page.content()[at..]) > 0
     };
     if !lost && !watched {
@@ -135,7 +135,7 @@ fn narrow_summaries<S: Store>(
     }
     let set = |from: &dyn Fn(&mut [u8])| {
         store.change(|change| {
-            let handle = change.open(block)?;
+            let handle = change.open(blkno)?;
             from(&mut change.page_mut(handle).content_mut()[at..]);
             Ok(())
         })
@@ -164,18 +164,18 @@ fn narrow_summaries<S: Store>(
 
 /// Notes a list's rows, and its first page with a free slot if that is new.
 fn note<S: Store>(store: &S, directory: &Directory, list: u32, rows: u64, free: Option<u32>) -> Result<()> {
-    let (block, index) = directory.state_position(list);
+    let (blkno, index) = directory.state_position(list);
     let rows = u32::try_from(rows).unwrap_or(u32::MAX);
     let known = {
-        let page = store.read(block)?;
-        page.expect_kind(block, PageKind::Lists)?;
+        let page = store.read(blkno)?;
+        page.expect_kind(blkno, PageKind::Lists)?;
         lists::read(&page, index).rows
     };
     if known == rows && free.is_none() {
         return Ok(());
     }
     store.change(|change| {
-        let handle = change.open(block)?;
+        let handle = change.open(blkno)?;
         let mut state = lists::read(change.page(handle), index);
         state.rows = rows;
         state.insert = free.unwrap_or(state.insert);

@@ -335,10 +335,10 @@ impl BlockMut<'_> {
     }
 
     /// Notes the further pages; the unused numbers are [`NO_BLOCK`].
-    pub fn set_more(&mut self, blocks: &[u32]) {
+    pub fn set_more(&mut self, pages: &[u32]) {
         for i in 0..MAX_MORE {
-            let block = blocks.get(i).copied().unwrap_or(NO_BLOCK);
-            self.bytes[HEAD_SIZE + 4 * i..][..4].copy_from_slice(&block.to_le_bytes());
+            let blkno = pages.get(i).copied().unwrap_or(NO_BLOCK);
+            self.bytes[HEAD_SIZE + 4 * i..][..4].copy_from_slice(&blkno.to_le_bytes());
         }
     }
 }

@@ -196,7 +196,7 @@ impl Meta {
             efforts: std::array::from_fn(|_| std::array::from_fn(|_| f32::from_le_bytes(at.take()))),
             summaries_first: match u32::from_le_bytes(at.take()) {
                 0 => NO_BLOCK,
-                block => block,
+                blkno => blkno,
             },
         };
         if (meta.summaries_first != NO_BLOCK) != (version == VERSION) {

@@ -20,13 +20,13 @@ pub trait Store {
         Self: 'a;
 
     /// Number of pages.
-    fn blocks(&self) -> Result<u32>;
+    fn nblocks(&self) -> Result<u32>;
 
     /// Reads one page. At most one page may be held for reading at a time by one caller, and none while
     /// a change is under way.
-    fn read(&self, block: u32) -> Result<Self::Read<'_>>;
+    fn read(&self, blkno: u32) -> Result<Self::Read<'_>>;
 
-    /// Says that `count` pages from `block` on will be read next or, after another such call, after the pages of that.
+    /// Says that `count` pages from `blkno` on will be read next or, after another such call, after the pages of that.
     /// Other pages may be read in between. [`Store::settle`] ends it.
     fn prefetch(&self, _block: u32, _count: u32) {}
 
@@ -56,7 +56,7 @@ pub trait Change {
     ///
     /// # Errors
     /// [`opened_twice`]: the index refers to the page where another belongs.
-    fn open(&mut self, block: u32) -> Result<PageHandle>;
+    fn open(&mut self, blkno: u32) -> Result<PageHandle>;
 
     /// Adds a page at the end of the store (all zero) and opens it.
     fn extend(&mut self) -> Result<(u32, PageHandle)>;
@@ -82,6 +82,6 @@ pub fn assert_alone(written: impl Iterator<Item = bool>, handle: PageHandle) {
 }
 
 /// What [`Change::open`] says of a page that the change has open already.
-pub fn opened_twice(block: u32) -> Error {
-    Error::corrupted(block, "two references that must differ lead to this page")
+pub fn opened_twice(blkno: u32) -> Error {
+    Error::corrupted(blkno, "two references that must differ lead to this page")
 }

@@ -22,7 +22,7 @@ const TRIES: u32 = 64;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Position {
     /// The page.
-    pub block: u32,
+    pub blkno: u32,
     /// How much of the page's rows lies before it, from 0 to 1.
     pub part: f32,
 }
@@ -66,11 +66,11 @@ impl ToastLocator {
     pub fn from(&self, (other, position): (u32, Position), number: u32) -> Option<Position> {
         let rows = f64::from(number) - f64::from(other);
         let step = if rows == 0.0 { 0.0 } else { self.step? };
-        let at = f64::from(position.block) + f64::from(position.part) + rows * f64::from(step);
+        let at = f64::from(position.blkno) + f64::from(position.part) + rows * f64::from(step);
         // Where a row begins a page, sums of fractions may be a little less.
-        let block = (at + 1e-3).floor();
-        (block >= 0.0 && block < f64::from(u32::MAX))
-            .then_some(Position { block: block as u32, part: (at - block).max(0.0) as f32 })
+        let blkno = (at + 1e-3).floor();
+        (blkno >= 0.0 && blkno < f64::from(u32::MAX))
+            .then_some(Position { blkno: blkno as u32, part: (at - blkno).max(0.0) as f32 })
     }
 
     /// A row was found.
@@ -79,7 +79,7 @@ impl ToastLocator {
             && number.abs_diff(other) >= APART
         {
             let rows = f64::from(number) - f64::from(other);
-            let pages = f64::from(position.block) - f64::from(at.block) + f64::from(position.part - at.part);
+            let pages = f64::from(position.blkno) - f64::from(at.blkno) + f64::from(position.part - at.part);
             let step = (pages / rows) as f32;
             if (0.0..MOST_PAGES).contains(&step) {
                 self.step = Some(self.step.map_or(step, |mean| mean + (step - mean) / 8.0));
@@ -105,7 +105,7 @@ mod tests {
     /// Row `number` of a table with so many rows a page, appended from 1000 on.
     fn position(number: u32, per_page: u32) -> Position {
         let row = number - 1000;
-        Position { block: row / per_page, part: (row % per_page) as f32 / per_page as f32 }
+        Position { blkno: row / per_page, part: (row % per_page) as f32 / per_page as f32 }
     }
 
     #[test]
@@ -118,7 +118,7 @@ mod tests {
             }
             for number in (4864..5120).step_by(7) {
                 let guess = locator.guess(number).unwrap();
-                assert_eq!(guess.block, position(number, per_page).block, "{number} {per_page}");
+                assert_eq!(guess.blkno, position(number, per_page).blkno, "{number} {per_page}");
                 locator.found(number, position(number, per_page));
             }
             assert_eq!(locator.guess(40_000), None, "of another group nothing is known");
@@ -131,8 +131,8 @@ mod tests {
         for number in [2050, 2150] {
             locator.found(number, position(number, 2));
         }
-        let seen = (9000, Position { block: 7, part: 0.5 });
-        assert_eq!(locator.from(seen, 9011), Some(Position { block: 13, part: 0.0 }));
+        let seen = (9000, Position { blkno: 7, part: 0.5 });
+        assert_eq!(locator.from(seen, 9011), Some(Position { blkno: 13, part: 0.0 }));
         assert_eq!(locator.from(seen, 8000), None, "before the first page");
     }
 

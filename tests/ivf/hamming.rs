@@ -74,9 +74,9 @@ fn a_random_history_keeps_index_and_table_equal() {
         }
         if step % 3 == 2 {
             let third = random.below(3) as u64;
-            let before = world.store.blocks().unwrap();
+            let before = world.store.nblocks().unwrap();
             assert!(world.delete(|n| n % 3 == third).removed > 0);
-            assert_eq!(world.store.blocks().unwrap(), before, "vacuum adds no page");
+            assert_eq!(world.store.nblocks().unwrap(), before, "vacuum adds no page");
         }
         world.check();
         let query = patterns.draw();
@@ -89,7 +89,7 @@ fn a_random_history_keeps_index_and_table_equal() {
 fn space_of_dead_rows_is_reused() {
     let mut patterns = Patterns::new(768, 4, 0.7, 4);
     let world = World::build(patterns.table(2000), &of_bits(768));
-    let blocks = world.store.blocks().unwrap();
+    let nblocks = world.store.nblocks().unwrap();
     for round in 1..6u64 {
         world.delete(|n| n % 2 == round % 2);
         let missing = 2000 - world.table.borrow().len() as u64;
@@ -97,7 +97,7 @@ fn space_of_dead_rows_is_reused() {
             world.insert(10_000 * round + 2 * i + (round + 1) % 2, patterns.draw());
         }
         world.check();
-        assert_eq!(world.store.blocks().unwrap(), blocks, "round {round}");
+        assert_eq!(world.store.nblocks().unwrap(), nblocks, "round {round}");
     }
 }
 
@@ -122,7 +122,7 @@ fn filters_are_conditions_of_a_sequential_scan() {
             let mut heap = world.heap(&query);
             let found: Vec<_> =
                 std::iter::from_fn(|| search.next(&world.store, &mut heap).unwrap()).collect();
-            let number = |t: vector_search::page::Tid| u64::from(t.block) * 100 + u64::from(t.offset) - 1;
+            let number = |t: vector_search::page::Tid| u64::from(t.blkno) * 100 + u64::from(t.offset) - 1;
             let fits = |n: u64| keys(n)[0].is_some_and(|key| low <= key && key <= high);
             let truth: Vec<_> = all.iter().filter(|(t, _)| fits(number(*t))).copied().collect();
             assert_same(&found, &truth, &format!("{dims} bits, keys from {low} to {high}"));
@@ -275,11 +275,11 @@ fn damage_is_noticed() {
     assert_eq!(codes, table.iter().map(|(n, v)| (tid(*n), bits(v))).collect::<Vec<(_, Vec<u8>)>>());
 
     let mut random = Random(19);
-    let blocks = world.store.blocks().unwrap();
+    let nblocks = world.store.nblocks().unwrap();
     for round in 0..300 {
         let store = world.store.snapshot();
         let (at, byte) = (random.below(8192), random.next() as u8);
-        store.damage(random.below(blocks as usize) as u32, |page| match round % 3 {
+        store.damage(random.below(nblocks as usize) as u32, |page| match round % 3 {
             0 => page.bytes_mut()[at] = byte,
             1 => page.bytes_mut()[8176 + at % 16] = byte,
             _ => page.bytes_mut()[24 + at % 400] = byte,

@@ -113,7 +113,7 @@ fn a_random_history_keeps_index_and_table_equal() {
 impl World {
     fn store_blocks(&self) -> u32 {
         use vector_search::page::Store;
-        self.store.blocks().unwrap()
+        self.store.nblocks().unwrap()
     }
 }
 
@@ -275,7 +275,7 @@ fn bounds_enclose_the_exact_values() {
             assert_eq!(all.0.len(), 3000);
             let table = world.table.borrow();
             for (list, c) in all.0 {
-                let n = u64::from(c.tid.block) * 100 + u64::from(c.tid.offset) - 1;
+                let n = u64::from(c.tid.blkno) * 100 + u64::from(c.tid.offset) - 1;
                 let value = distance(metric, &query, &table[&n]);
                 let key = scale
                     * scale

@@ -27,12 +27,12 @@ impl Store for Raced<'_> {
     where
         Self: 'a;
 
-    fn blocks(&self) -> Result<u32> {
-        self.store.blocks()
+    fn nblocks(&self) -> Result<u32> {
+        self.store.nblocks()
     }
 
-    fn read(&self, block: u32) -> Result<Rc<Page>> {
-        self.store.read(block)
+    fn read(&self, blkno: u32) -> Result<Rc<Page>> {
+        self.store.read(blkno)
     }
 
     fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R> {

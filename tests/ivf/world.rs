@@ -40,7 +40,7 @@ impl Mixture {
 }
 
 pub fn tid(n: u64) -> Tid {
-    Tid { block: (n / 100) as u32, offset: (n % 100 + 1) as u16 }
+    Tid { blkno: (n / 100) as u32, offset: (n % 100 + 1) as u16 }
 }
 
 pub fn pool() -> ThreadPool {
@@ -273,7 +273,7 @@ impl Rows for Heap<'_> {
         if let Some(named) = self.named.pop_front() {
             assert_eq!(named, (tid, known), "rows are fetched as they were named");
         }
-        let n = u64::from(tid.block) * 100 + u64::from(tid.offset) - 1;
+        let n = u64::from(tid.blkno) * 100 + u64::from(tid.offset) - 1;
         if self.filter.is_some_and(|f| !f(n)) {
             return Ok(None);
         }

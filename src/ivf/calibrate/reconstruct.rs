@@ -133,9 +133,9 @@ impl<'a, S: Store> Reader<'a, S> {
 pub fn counted<S: Store>(store: &S, directory: &Directory) -> Result<Vec<lists::ListState>> {
     let mut states = memory::with_capacity(directory.lists() as usize)?;
     for list in 0..directory.lists() {
-        let (block, index) = directory.state_position(list);
-        let page = store.read(block)?;
-        page.expect_kind(block, PageKind::Lists)?;
+        let (blkno, index) = directory.state_position(list);
+        let page = store.read(blkno)?;
+        page.expect_kind(blkno, PageKind::Lists)?;
         states.push(lists::read(&page, index));
     }
     Ok(states)

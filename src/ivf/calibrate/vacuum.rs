@@ -68,10 +68,10 @@ pub fn store_calibration<S: Store>(store: &S, directory: &Directory, meta: &Meta
     })?;
     let lists = directory.lists();
     for first in (0..lists).step_by(lists::LISTS_PER_PAGE as usize) {
-        let (block, _) = directory.state_position(first);
+        let (blkno, _) = directory.state_position(first);
         store.change(|change| {
-            let handle = change.open(block)?;
-            change.page(handle).expect_kind(block, PageKind::Lists)?;
+            let handle = change.open(blkno)?;
+            change.page(handle).expect_kind(blkno, PageKind::Lists)?;
             for index in 0..(lists - first).min(lists::LISTS_PER_PAGE) as usize {
                 let mut state = lists::read(change.page(handle), index);
                 state.calibrated = if keep { KEPT } else { state.rows.saturating_add(1).min(KEPT - 1) };

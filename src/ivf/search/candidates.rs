@@ -22,7 +22,7 @@ pub struct Mark {
 impl Mark {
     /// All rows with bounds up to `lower`.
     pub const fn whole(lower: f32) -> Self {
-        Self { lower: TotalF32(lower), tid: Tid { block: u32::MAX, offset: u16::MAX } }
+        Self { lower: TotalF32(lower), tid: Tid { blkno: u32::MAX, offset: u16::MAX } }
     }
 
     /// Whether rows of all bounds are dealt with.
@@ -69,11 +69,11 @@ impl PartialOrd for ByLower {
 }
 
 /// Bytes of a candidate and of its upper bound.
-pub const CANDIDATE: usize = size_of::<ByLower>() + size_of::<i32>();
+pub const CANDIDATE_SIZE: usize = size_of::<ByLower>() + size_of::<i32>();
 /// Room that is taken at first.
 const FIRST_ROOM: usize = 64;
 
-/// What a round asks of a [`Pool`].
+/// What a round asks of a [`Candidates`].
 #[derive(Clone, Copy, Debug)]
 pub struct Want {
     /// Rows that are enough.
@@ -91,7 +91,7 @@ pub struct Want {
 /// Gathers the rows of a round that may be among its `window` nearest, or as many of these as there is room
 /// for.
 #[derive(Default)]
-pub struct Pool {
+pub struct Candidates {
     window: usize,
     ceiling: f32,
     late: f64,
@@ -120,7 +120,7 @@ pub struct Pool {
     kept: usize,
 }
 
-impl Pool {
+impl Candidates {
     /// Forgets everything, keeps the memory.
     pub fn clear(&mut self) {
         self.clear_uppers();
@@ -305,7 +305,7 @@ impl Pool {
     }
 }
 
-impl Sink for Pool {
+impl Sink for Candidates {
     fn threshold(&self) -> f32 {
         self.farthest.min(self.most)
     }

@@ -11,7 +11,7 @@ use crate::ivf::list_chain::{self, Addresses, bits, guard_circle};
 use crate::page::{NO_BLOCK, Page, PageKind, Store, Tid};
 
 /// A scan of all lists.
-pub struct Everything {
+pub struct FullScan {
     /// Whether all rows have been measured since the last that was let go.
     measured: Option<bool>,
     /// List and codes page that come next, unless all have been read.
@@ -20,7 +20,7 @@ pub struct Everything {
     page: Vec<Tid>,
 }
 
-impl Everything {
+impl FullScan {
     /// Rows in no order; their values are NaN and the heap is left to the consumer.
     pub fn unordered() -> Self {
         Self { measured: None, position: Some((0, NO_BLOCK)), steps: 0, page: Vec::new() }
@@ -74,12 +74,12 @@ impl Everything {
     }
 
     fn read_page<S: Store>(&mut self, store: &S, directory: &Directory, filter: &Filter) -> Result<bool> {
-        let Some((list, block)) = self.position else { return Ok(false) };
-        let block = if block == NO_BLOCK { directory.head(list).0 } else { block };
-        let page = Page::clone(&*store.read(block)?);
-        expect_owned(&page, block, PageKind::Codes, list)?;
+        let Some((list, blkno)) = self.position else { return Ok(false) };
+        let blkno = if blkno == NO_BLOCK { directory.head(list).0 } else { blkno };
+        let page = Page::clone(&*store.read(blkno)?);
+        expect_owned(&page, blkno, PageKind::Codes, list)?;
         live_rows(store, directory, filter, (list, &page), &mut self.page)?;
-        guard_circle(store, block, &mut self.steps)?;
+        guard_circle(store, blkno, &mut self.steps)?;
         self.position = match page.next() {
             NO_BLOCK if list + 1 < directory.lists() => Some((list + 1, NO_BLOCK)),
             NO_BLOCK => None,

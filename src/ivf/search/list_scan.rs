@@ -105,13 +105,13 @@ impl Scanner {
             let terms = terms();
             (terms, query.stage1(terms, width))
         };
-        let (mut block, _) = directory.head(list);
+        let (mut blkno, _) = directory.head(list);
         let mut steps = 0;
         self.stats.lists += 1;
-        while block != NO_BLOCK {
+        while blkno != NO_BLOCK {
             let next = {
-                let page = store.read(block)?;
-                expect_owned(&page, block, PageKind::Codes, list)?;
+                let page = store.read(blkno)?;
+                expect_owned(&page, blkno, PageKind::Codes, list)?;
                 let next = page.next();
                 let next_page = NextPage::new(store, if next == NO_BLOCK { self.after } else { Some(next) });
                 for b in 0..layout.blocks() {
@@ -158,7 +158,7 @@ impl Scanner {
                             let reference = view.reference(slot);
                             if let Some(layout) = directory.extended {
                                 store.prefetch_bytes(
-                                    reference.block,
+                                    reference.blkno,
                                     layout.range(usize::from(reference.offset)),
                                 );
                             }
@@ -176,8 +176,8 @@ impl Scanner {
                 let (terms, _) = prepared.get_or_init(prepare);
                 self.refine(store, directory, query, (list, *terms, width), sink)?;
             }
-            guard_circle(store, block, &mut steps)?;
-            block = next;
+            guard_circle(store, blkno, &mut steps)?;
+            blkno = next;
         }
         Ok(())
     }
@@ -193,9 +193,9 @@ impl Scanner {
     ) -> Result<()> {
         let layout = &directory.codes;
         for mut split in self.split.drain(..) {
-            for (i, &block) in split.more.iter().enumerate() {
-                let page = store.read(block)?;
-                expect_owned(&page, block, PageKind::CodesMore, list)?;
+            for (i, &blkno) in split.more.iter().enumerate() {
+                let page = store.read(blkno)?;
+                expect_owned(&page, blkno, PageKind::CodesMore, list)?;
                 let (first, end) = layout.more_groups(i);
                 let codes = layout.more_codes(&page, i);
                 let distance = NextPage::new(store, split.more.get(i + 1).copied()).distance(&page);
@@ -235,20 +235,20 @@ impl Scanner {
             if s.bound >= sink.threshold() {
                 continue;
             }
-            let block = s.reference.block;
+            let blkno = s.reference.blkno;
             let page = match held.take() {
-                Some((at, page)) if at == block => page,
+                Some((at, page)) if at == blkno => page,
                 other => {
                     drop(other);
-                    let page = store.read(block)?;
-                    expect_owned(&page, block, PageKind::Extended, list)?;
+                    let page = store.read(blkno)?;
+                    expect_owned(&page, blkno, PageKind::Extended, list)?;
                     page
                 }
             };
-            let (_, page) = held.insert((block, page));
+            let (_, page) = held.insert((blkno, page));
             let index = usize::from(s.reference.offset);
             if index >= layout.per_page() || index as u32 >= page.count() {
-                return Err(Error::corrupted(block, "a slot refers to a record that does not exist"));
+                return Err(Error::corrupted(blkno, "a slot refers to a record that does not exist"));
             }
             let (tid, record) = layout.record(page, index);
             self.stats.extended += 1;

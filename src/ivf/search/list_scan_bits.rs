@@ -27,13 +27,13 @@ impl Scanner {
         sink: &mut impl Sink,
     ) -> Result<()> {
         let layout = &directory.codes;
-        let (mut block, _) = directory.head(list);
+        let (mut blkno, _) = directory.head(list);
         let mut steps = 0;
         self.stats.lists += 1;
-        while block != NO_BLOCK {
+        while blkno != NO_BLOCK {
             let next = {
-                let page = store.read(block)?;
-                expect_owned(&page, block, PageKind::Codes, list)?;
+                let page = store.read(blkno)?;
+                expect_owned(&page, blkno, PageKind::Codes, list)?;
                 let next = page.next();
                 let next_page = NextPage::new(store, if next == NO_BLOCK { self.after } else { Some(next) });
                 for b in 0..layout.blocks() {
@@ -50,8 +50,8 @@ impl Scanner {
                 }
                 next
             };
-            guard_circle(store, block, &mut steps)?;
-            block = next;
+            guard_circle(store, blkno, &mut steps)?;
+            blkno = next;
         }
         Ok(())
     }

@@ -23,10 +23,10 @@ mod stages;
 use std::rc::Rc;
 
 pub use self::candidates::NearestKeys;
-use self::candidates::{CANDIDATE, Mark, Pool};
+use self::candidates::{CANDIDATE_SIZE, Candidates, Mark};
 pub use self::effort::{lists, width};
 use self::filter::Filter;
-use self::full_scan::Everything;
+use self::full_scan::FullScan;
 pub use self::list_scan::{Candidate, Scanner, Sink, Stats};
 use self::output::{Output, Ready};
 use self::rounds::{Filtered, Floors, Round};
@@ -86,7 +86,7 @@ impl Room {
     /// One half for candidates, the other for rows; of these a list is made of the certain ones when all are.
     fn of(memory: usize) -> Self {
         let half = memory.max(LEAST_MEMORY) / 2;
-        Self { candidates: half / CANDIDATE, rows: half / (2 * size_of::<Ready>()) }
+        Self { candidates: half / CANDIDATE_SIZE, rows: half / (2 * size_of::<Ready>()) }
     }
 }
 
@@ -111,14 +111,14 @@ pub trait Rows {
 
 /// Whether a row can be there.
 fn is_address(tid: Tid) -> bool {
-    tid.offset != 0 && tid.block != NO_BLOCK
+    tid.offset != 0 && tid.blkno != NO_BLOCK
 }
 
 /// The value of a row, if its address can be one: the server must not be asked for others, for to it the
 /// block that none is means a new one.
 fn value_of(rows: &mut dyn Rows, tid: Tid, known: Option<f64>) -> Result<Option<f64>> {
     if !is_address(tid) {
-        let what = format!("({},{}) is no address of a row", tid.block, tid.offset);
+        let what = format!("({},{}) is no address of a row", tid.blkno, tid.offset);
         return Err(Error::corrupted(0, what));
     }
     rows.distance(tid, known)
@@ -137,7 +137,7 @@ enum Mode {
     /// By their codes, in order.
     Codes,
     /// All of them are looked at.
-    Everything(Everything),
+    FullScan(FullScan),
     /// No row can pass.
     Nothing,
 }
@@ -161,7 +161,7 @@ pub struct Search {
     scanner: Scanner,
     /// The lists of which no row passes the filter, once that is known.
     barren: Option<Vec<bool>>,
-    pool: Pool,
+    candidates: Candidates,
     output: Output,
     round: Round,
     floors: Floors,
@@ -195,7 +195,7 @@ impl Search {
             planned: Vec::new(),
             scanner: Scanner::default(),
             barren: None,
-            pool: Pool::default(),
+            candidates: Candidates::default(),
             output: Output::default(),
             round: Round::none(),
             floors: Floors::default(),
@@ -224,7 +224,7 @@ impl Search {
         self.room = Room::of(settings.memory);
         self.ceiling = self.key_of_ceiling(settings.ceiling);
         self.barren = None;
-        self.pool.clear();
+        self.candidates.clear();
         self.output.start(settings.order, self.directory.codec.is_exact());
         self.output.set_room(self.room.rows);
         self.round = Round::none();
@@ -241,14 +241,14 @@ impl Search {
     fn mode_for(&mut self, query: Option<&[f32]>) -> Mode {
         let mut point = |q: &[f32]| to_point(&self.directory, q, &mut self.unit, &mut self.rotated);
         if !query.is_some_and(&mut point) {
-            return Mode::Everything(Everything::unordered());
+            return Mode::FullScan(FullScan::unordered());
         }
         let norm = crate::kernel::inner_product(&self.rotated, &self.rotated);
         if !norm.is_finite() {
             // Codes say nothing about such a query: every row is measured exactly.
             self.output.start(Order::Strict, false);
             self.output.set_room(self.room.rows);
-            return Mode::Everything(Everything::ordered());
+            return Mode::FullScan(FullScan::ordered());
         }
         self.query.set(&self.directory.codec, &self.rotated);
         self.dither = effort::dither(&self.rotated);
@@ -276,7 +276,7 @@ impl Search {
     }
 
     fn kept_at_most(&self) -> u64 {
-        self.kept.max((self.pool.most() + self.output.most()) as u64)
+        self.kept.max((self.candidates.most() + self.output.most()) as u64)
     }
 
     /// The next row and its value (NaN where the order is none).
@@ -286,9 +286,9 @@ impl Search {
     pub fn next<S: Store>(&mut self, store: &S, rows: &mut dyn Rows) -> Result<Option<(Tid, f64)>> {
         let next = match &mut self.mode {
             Mode::Nothing => Ok(None),
-            Mode::Everything(everything) => {
+            Mode::FullScan(full_scan) => {
                 let index = (store, &*self.directory);
-                everything.next(index, &self.scanner.filter, &mut self.output, rows)
+                full_scan.next(index, &self.scanner.filter, &mut self.output, rows)
             }
             Mode::Codes => self.next_by_codes(store, rows),
         }?;
@@ -326,7 +326,7 @@ impl Search {
         let most = self.settings.limit.map_or(0, |limit| limit.min(MOST_PREFETCHED) as usize);
         let directory = &self.directory;
         let ahead: Vec<_> = self
-            .pool
+            .candidates
             .line_up(most)
             .filter(|candidate| is_address(candidate.tid))
             .map(|candidate| (candidate.tid, known_value(directory, candidate)))
@@ -336,7 +336,7 @@ impl Search {
 
     /// Up to where the rows of the lists read are in the output.
     fn dealt_with(&self) -> Mark {
-        self.pool.next_mark().map_or(self.round.mark, |next| next.min(self.round.mark))
+        self.candidates.next_mark().map_or(self.round.mark, |next| next.min(self.round.mark))
     }
 
     /// Whether rows that are certain leave. If the limit is known they are held back until there are as many
@@ -353,10 +353,10 @@ impl Search {
     /// Fetches the next candidate. False if the round has none that is of use.
     fn fetch_next(&mut self, rows: &mut dyn Rows) -> Result<bool> {
         let useful = |next: Mark| f64::from(next.lower.0) <= self.output.useful();
-        if !self.pool.next_mark().is_some_and(useful) {
+        if !self.candidates.next_mark().is_some_and(useful) {
             return Ok(false);
         }
-        let Some(candidate) = self.pool.pop() else { return Ok(false) };
+        let Some(candidate) = self.candidates.pop() else { return Ok(false) };
         if f64::from(candidate.upper) < self.output.late() {
             // Given out already, or found too late to be given out in order.
             return Ok(true);

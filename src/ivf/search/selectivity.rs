@@ -19,7 +19,7 @@ const LOSS: f64 = 1.5;
 
 /// What the lists read so far have shown.
 #[derive(Default)]
-pub struct Passing {
+pub struct Selectivity {
     /// Lists, with those that were left out.
     lists: f64,
     read: f64,
@@ -30,7 +30,7 @@ pub struct Passing {
     company: f64,
 }
 
-impl Passing {
+impl Selectivity {
     /// Counts a list by the counters before and after it was read.
     pub fn add(&mut self, before: Stats, after: Stats) {
         let passed = (after.codes - before.codes) as f64;
@@ -89,8 +89,8 @@ mod tests {
 
     /// What is known when of twenty lists eighteen were left out or, where `read`, had no row that passes, and all rows
     /// of two pass.
-    fn one_in_ten(read: bool) -> Passing {
-        let mut passing = Passing::default();
+    fn one_in_ten(read: bool) -> Selectivity {
+        let mut passing = Selectivity::default();
         let mut stats = Stats::default();
         for list in 0..20 {
             let before = stats;
@@ -118,7 +118,7 @@ mod tests {
                 assert_eq!(passing.is_enough(window, (0.0, 80), &needed), enough, "{window} {read}");
             }
         }
-        let mut none = Passing::default();
+        let mut none = Selectivity::default();
         none.skip();
         assert!(!none.is_enough(10, (0.0, 80), &needed), "no row has passed");
     }

@@ -32,7 +32,7 @@ pub unsafe extern "C-unwind" fn ambuild(
     let options = build_options(index).or_raise();
     let mut table = TableSource::new(heap, index, info, options.dims, options.seed);
     let store = IndexStore::new(index, Logging::AtTheEnd);
-    let built = if table.blocks() == 0 {
+    let built = if table.nblocks() == 0 {
         build_empty(&store, &options).map(|()| Built { rows: 0 })
     } else {
         let pool = pool();

@@ -28,7 +28,7 @@ pub struct TableSource {
     info: *mut pg_sys::IndexInfo,
     /// Kind and dimensions of the values.
     values: (Indexed, usize),
-    blocks: u32,
+    nblocks: u32,
     /// All blocks in random order, or a random part of them if the table is large.
     order: Vec<u32>,
     rows: u64,
@@ -67,23 +67,23 @@ impl TableSource {
         seed: u64,
     ) -> Self {
         // SAFETY: ambuild passes an open table.
-        let blocks =
+        let nblocks =
             unsafe { pg_sys::RelationGetNumberOfBlocksInFork(heap, pg_sys::ForkNumber::MAIN_FORKNUM) };
-        let order = shuffled(blocks, seed);
+        let order = shuffled(nblocks, seed);
         let values = (indexed(index).or_raise().0, dims);
-        let mut table = Self { heap, index, info, values, blocks, order, rows: 0, seen: 0.0 };
+        let mut table = Self { heap, index, info, values, nblocks, order, rows: 0, seen: 0.0 };
         let probed = table.order.len().min(DENSITY_BLOCKS);
         let mut count = 0u64;
-        for &block in &table.order[..probed] {
-            count += table.count_block(block);
+        for &blkno in &table.order[..probed] {
+            count += table.count_block(blkno);
         }
         let per_block = count as f64 / probed.max(1) as f64;
-        table.rows = (per_block * f64::from(blocks)).ceil() as u64;
+        table.rows = (per_block * f64::from(nblocks)).ceil() as u64;
         table
     }
 
     /// Rows of one block.
-    fn count_block(&self, block: u32) -> u64 {
+    fn count_block(&self, blkno: u32) -> u64 {
         #[pg_guard]
         unsafe extern "C-unwind" fn count(
             _index: pg_sys::Relation,
@@ -97,7 +97,7 @@ impl TableSource {
             unsafe { *state.cast::<u64>() += u64::from(!*isnull) };
         }
         let mut rows = 0u64;
-        self.scan_blocks(block, 1, Some(count), (&raw mut rows).cast());
+        self.scan_blocks(blkno, 1, Some(count), (&raw mut rows).cast());
         rows
     }
 
@@ -287,7 +287,7 @@ impl TableSource {
         if chosen.len() < want / 2 {
             // The rows are in few of the blocks, as those of a partial index may be.
             let mut rows = Reservoir::new(want, 0);
-            self.offer(0, self.blocks, &mut rows);
+            self.offer(0, self.nblocks, &mut rows);
             chosen = rows.kept;
         }
         chosen.iter().for_each(|(tid, vector)| sink(*tid, vector));
@@ -306,17 +306,17 @@ impl TableSource {
     }
 
     /// Blocks of the table.
-    pub fn blocks(&self) -> u32 {
-        self.blocks
+    pub fn nblocks(&self) -> u32 {
+        self.nblocks
     }
 }
 
 /// Random blocks in random order: all of them, or 2²⁰ of a larger table (k-means never needs more).
-fn shuffled(blocks: u32, seed: u64) -> Vec<u32> {
+fn shuffled(nblocks: u32, seed: u64) -> Vec<u32> {
     const MOST: u32 = 1 << 20;
     let mut random = SplitMix64(seed);
-    let kept = blocks.min(MOST);
-    let stride = f64::from(blocks) / f64::from(kept.max(1));
+    let kept = nblocks.min(MOST);
+    let stride = f64::from(nblocks) / f64::from(kept.max(1));
     let mut order = memory::collected((0..kept as usize).map(|i| (i as f64 * stride) as u32)).or_raise();
     for i in (1..order.len()).rev() {
         order.swap(i, random.below(i + 1));

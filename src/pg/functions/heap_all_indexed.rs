@@ -35,7 +35,7 @@ struct Entry {
 }
 
 fn number(row: Tid) -> u64 {
-    u64::from(row.block) << 16 | u64::from(row.offset)
+    u64::from(row.blkno) << 16 | u64::from(row.offset)
 }
 
 fn hash<T: Hash + ?Sized>(value: &T) -> u32 {
@@ -61,17 +61,17 @@ impl<'a> AllRows<'a> {
     /// Nothing is counted yet.
     pub(super) fn of(opened: &'a Opened) -> Self {
         // SAFETY: the table is open.
-        let blocks = unsafe {
+        let nblocks = unsafe {
             let main = pg_sys::ForkNumber::MAIN_FORKNUM;
             pg_sys::RelationGetNumberOfBlocksInFork(opened.table.as_ptr(), main)
         };
-        let group = blocks.div_ceil(GROUPS as u32).max(1);
+        let group = nblocks.div_ceil(GROUPS as u32).max(1);
         Self { opened, group, counts: vec![0; GROUPS] }
     }
 
     /// Counts a row of the index.
     pub(super) fn count(&mut self, row: Tid) -> Result<()> {
-        self.counts[((row.block / self.group) as usize).min(GROUPS - 1)] += 1;
+        self.counts[((row.blkno / self.group) as usize).min(GROUPS - 1)] += 1;
         Ok(())
     }
 
@@ -156,7 +156,7 @@ impl<'a> AllRows<'a> {
 /// What the index says of the rows in a range of blocks, about `rows` of them, in order.
 fn entries(store: &IndexStore, blocks: Range<u32>, rows: usize) -> Result<Vec<Entry>> {
     let mut entries = memory::with_capacity(rows)?;
-    let mut visit = |row: Tid, keys: &[Key], code: Option<&[u8]>| match blocks.contains(&row.block) {
+    let mut visit = |row: Tid, keys: &[Key], code: Option<&[u8]>| match blocks.contains(&row.blkno) {
         true => entries.try_push(Entry { row: number(row), keys: hash(keys), code: code.map_or(0, hash) }),
         false => Ok(()),
     };

@@ -170,10 +170,10 @@ impl TableRows {
         for (row, _) in rows {
             // SAFETY: the table is open; a block beyond its end is an error now or when it is read. The others are settings.
             unsafe {
-                let known = hints.prefetch(row.block, 0..0);
+                let known = hints.prefetch(row.blkno, 0..0);
                 let temporary = (*(*self.table).rd_rel).relpersistence == pg_sys::RELPERSISTENCE_TEMP as i8;
                 if !known && !temporary && pg_sys::effective_io_concurrency > 0 {
-                    pg_sys::PrefetchBuffer(self.table, pg_sys::ForkNumber::MAIN_FORKNUM, row.block);
+                    pg_sys::PrefetchBuffer(self.table, pg_sys::ForkNumber::MAIN_FORKNUM, row.blkno);
                 }
             }
         }
@@ -213,7 +213,7 @@ impl TableRows {
             };
             // As `heapam_index_fetch_tuple` (heapam_handler.c), but that its page is found where it lay last, and is not
             // pruned: the executor does that where it fetches the rows that it gets.
-            let buffer = hints.pin(self.table, tid.block);
+            let buffer = hints.pin(self.table, tid.blkno);
             lock_buffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
             let tuple = &raw mut (*self.slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tupdata;
             let found = pg_sys::heap_hot_search_buffer(

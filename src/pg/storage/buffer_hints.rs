@@ -76,49 +76,49 @@ impl BufferHints {
 
     /// The entry of a page, and its tag.
     #[inline]
-    fn hint(&self, block: u32) -> Option<(&'static Cell<Hint>, u32)> {
-        let at = block.wrapping_add(self.first) as usize & self.hints.len().wrapping_sub(1);
-        let tag = self.tag ^ (block >> self.bits).wrapping_mul(0x85EB_CA6B);
+    fn hint(&self, blkno: u32) -> Option<(&'static Cell<Hint>, u32)> {
+        let at = blkno.wrapping_add(self.first) as usize & self.hints.len().wrapping_sub(1);
+        let tag = self.tag ^ (blkno >> self.bits).wrapping_mul(0x85EB_CA6B);
         Some((self.hints.get(at)?, tag))
     }
 
     #[inline]
-    fn guess(&self, block: u32) -> Option<pg_sys::Buffer> {
-        let (hint, tag) = self.hint(block)?;
+    fn guess(&self, blkno: u32) -> Option<pg_sys::Buffer> {
+        let (hint, tag) = self.hint(blkno)?;
         let hint = hint.get();
         (hint.tag == tag && hint.buffer > 0).then_some(hint.buffer)
     }
 
     /// Pins a page that exists.
-    pub fn pin(&self, relation: pg_sys::Relation, block: u32) -> pg_sys::Buffer {
+    pub fn pin(&self, relation: pg_sys::Relation, blkno: u32) -> pg_sys::Buffer {
         // SAFETY: the relation is open and the caller vouches for the block; a guess is the number of some
         // shared buffer, and their number never changes.
         unsafe {
-            if let Some(buffer) = self.guess(block)
-                && read_recent_buffer(relation, block, buffer)
+            if let Some(buffer) = self.guess(blkno)
+                && read_recent_buffer(relation, blkno, buffer)
             {
                 count_buffer_hit(relation);
                 charge_buffer_hit();
                 use_once_more(buffer);
                 return buffer;
             }
-            let buffer = pg_sys::ReadBuffer(relation, block);
-            self.remember(block, buffer);
+            let buffer = pg_sys::ReadBuffer(relation, blkno);
+            self.remember(blkno, buffer);
             buffer
         }
     }
 
     /// Remembers where a page was found.
-    pub fn remember(&self, block: u32, buffer: pg_sys::Buffer) {
-        if let Some((hint, tag)) = self.hint(block) {
+    pub fn remember(&self, blkno: u32, buffer: pg_sys::Buffer) {
+        if let Some((hint, tag)) = self.hint(blkno) {
             hint.set(Hint { tag, buffer });
         }
     }
 
     /// Asks the processor for bytes of a page, its header, its special area and its descriptor. False if nothing is
     /// known of the page.
-    pub fn prefetch(&self, block: u32, bytes: Range<usize>) -> bool {
-        let Some(buffer) = self.guess(block) else { return false };
+    pub fn prefetch(&self, blkno: u32, bytes: Range<usize>) -> bool {
+        let Some(buffer) = self.guess(blkno) else { return false };
         // SAFETY: a global of the server; the address is computed, not read.
         let descriptor = unsafe { pg_sys::BufferDescriptors.wrapping_add(buffer as usize - 1).cast::<u8>() };
         let page = address(buffer);
@@ -130,8 +130,8 @@ impl BufferHints {
     }
 
     /// Where a page likely lies.
-    pub fn address(&self, block: u32) -> Option<*const u8> {
-        self.guess(block).map(address)
+    pub fn address(&self, blkno: u32) -> Option<*const u8> {
+        self.guess(blkno).map(address)
     }
 }
 

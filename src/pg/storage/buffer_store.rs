@@ -38,7 +38,7 @@ pub struct IndexStore {
     #[cfg(any(feature = "pg15", feature = "pg16"))]
     snapshot: Cell<pg_sys::Snapshot>,
     /// Pages known to exist.
-    blocks: Cell<u32>,
+    nblocks: Cell<u32>,
     read_ahead: ReadAhead,
 }
 
@@ -59,7 +59,7 @@ impl IndexStore {
             ring,
             #[cfg(any(feature = "pg15", feature = "pg16"))]
             snapshot: Cell::new(std::ptr::null_mut()),
-            blocks: Cell::new(0),
+            nblocks: Cell::new(0),
             read_ahead,
         }
     }
@@ -72,13 +72,13 @@ impl IndexStore {
     }
 
     /// Pins a page that exists, where it lay last or through the ring.
-    unsafe fn pin(&self, block: u32) -> pg_sys::Buffer {
+    unsafe fn pin(&self, blkno: u32) -> pg_sys::Buffer {
         if self.ring.is_null() {
-            return self.hints.pin(self.relation, block);
+            return self.hints.pin(self.relation, blkno);
         }
         let (fork, mode) = (pg_sys::ForkNumber::MAIN_FORKNUM, pg_sys::ReadBufferMode::RBM_NORMAL);
         // SAFETY: the relation is open, the block exists, the ring lives as long as the store is used.
-        unsafe { pg_sys::ReadBufferExtended(self.relation, fork, block, mode, self.ring) }
+        unsafe { pg_sys::ReadBufferExtended(self.relation, fork, blkno, mode, self.ring) }
     }
 
     /// The relation.
@@ -92,9 +92,9 @@ impl IndexStore {
         self.snapshot.set(_snapshot);
     }
 
-    fn exists(&self, block: u32) -> Result<()> {
-        if block >= self.blocks.get() && block >= self.blocks()? {
-            return Err(Error::corrupted(block, "the page lies beyond the end of the index"));
+    fn exists(&self, blkno: u32) -> Result<()> {
+        if blkno >= self.nblocks.get() && blkno >= self.nblocks()? {
+            return Err(Error::corrupted(blkno, "the page lies beyond the end of the index"));
         }
         Ok(())
     }
@@ -178,26 +178,26 @@ impl Deref for ReadPage {
 impl Store for IndexStore {
     type Read<'a> = ReadPage;
 
-    fn blocks(&self) -> Result<u32> {
+    fn nblocks(&self) -> Result<u32> {
         // SAFETY: the relation is open.
-        let blocks = unsafe {
+        let nblocks = unsafe {
             pg_sys::RelationGetNumberOfBlocksInFork(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM)
         };
-        self.blocks.set(blocks);
-        Ok(blocks)
+        self.nblocks.set(nblocks);
+        Ok(nblocks)
     }
 
-    fn read(&self, block: u32) -> Result<ReadPage> {
+    fn read(&self, blkno: u32) -> Result<ReadPage> {
         // No page is held here (the contract of `read`), so a cancel may end the work at this point.
         pgrx::check_for_interrupts!();
         allocator::check();
-        self.exists(block)?;
+        self.exists(blkno)?;
         // SAFETY: the relation is open, the block exists, and so do those planned.
         unsafe {
-            let pin = || self.pin(block);
-            let (buffer, pinned) = self.read_ahead.take(self.relation, block, pin);
+            let pin = || self.pin(blkno);
+            let (buffer, pinned) = self.read_ahead.take(self.relation, blkno, pin);
             if !pinned && self.ring.is_null() {
-                self.hints.remember(block, buffer);
+                self.hints.remember(blkno, buffer);
             }
             lock_buffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
             let page = ReadPage(Locked(buffer));
@@ -207,26 +207,26 @@ impl Store for IndexStore {
         }
     }
 
-    fn prefetch(&self, block: u32, count: u32) {
-        let end = block.saturating_add(count);
+    fn prefetch(&self, blkno: u32, count: u32) {
+        let end = blkno.saturating_add(count);
         // Beyond the end of a damaged index there is nothing to ask for.
-        let known = match end <= self.blocks.get() {
+        let known = match end <= self.nblocks.get() {
             true => end,
-            false => self.blocks().map_or(block, |blocks| end.min(blocks)),
+            false => self.nblocks().map_or(blkno, |nblocks| end.min(nblocks)),
         };
-        self.read_ahead.prefetch(block..known.max(block));
+        self.read_ahead.prefetch(blkno..known.max(blkno));
     }
 
     fn settle(&self) {
         self.read_ahead.end();
     }
 
-    fn prefetch_bytes(&self, block: u32, bytes: Range<usize>) {
-        self.hints.prefetch(block, bytes);
+    fn prefetch_bytes(&self, blkno: u32, bytes: Range<usize>) {
+        self.hints.prefetch(blkno, bytes);
     }
 
-    fn address(&self, block: u32) -> Option<*const u8> {
-        self.hints.address(block)
+    fn address(&self, blkno: u32) -> Option<*const u8> {
+        self.hints.address(blkno)
     }
 
     fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R> {
@@ -243,7 +243,7 @@ impl Store for IndexStore {
 }
 
 struct Opened {
-    block: u32,
+    blkno: u32,
     buffer: Locked,
     /// What is written to: the copy in the record under way, or the page itself.
     image: Option<NonNull<Page>>,
@@ -291,32 +291,32 @@ impl BufferChange<'_> {
 }
 
 impl Change for BufferChange<'_> {
-    fn open(&mut self, block: u32) -> Result<PageHandle> {
-        if self.opened.iter().any(|o| o.block == block) {
-            return Err(opened_twice(block));
+    fn open(&mut self, blkno: u32) -> Result<PageHandle> {
+        if self.opened.iter().any(|o| o.blkno == blkno) {
+            return Err(opened_twice(blkno));
         }
-        self.store.exists(block)?;
+        self.store.exists(blkno)?;
         // SAFETY: the relation is open and the block exists.
         let buffer = unsafe {
-            let buffer = self.store.pin(block);
+            let buffer = self.store.pin(blkno);
             pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
             Locked(buffer)
         };
-        Ok(self.push(Opened { block, buffer, image: None, new: false, flushed: false }))
+        Ok(self.push(Opened { blkno, buffer, image: None, new: false, flushed: false }))
     }
 
     fn extend(&mut self) -> Result<(u32, PageHandle)> {
         const P_NEW: u32 = pg_sys::InvalidBlockNumber;
         let relation = self.store.relation;
         // SAFETY: the extension lock makes the new block ours alone (hio.c, bloom's BloomNewBuffer).
-        let (buffer, block) = unsafe {
+        let (buffer, blkno) = unsafe {
             pg_sys::LockRelationForExtension(relation, pg_sys::ExclusiveLock as i32);
             let buffer = pg_sys::ReadBuffer(relation, P_NEW);
             pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
             pg_sys::UnlockRelationForExtension(relation, pg_sys::ExclusiveLock as i32);
             (Locked(buffer), pg_sys::BufferGetBlockNumber(buffer))
         };
-        Ok((block, self.push(Opened { block, buffer, image: None, new: true, flushed: false })))
+        Ok((blkno, self.push(Opened { blkno, buffer, image: None, new: true, flushed: false })))
     }
 
     fn page(&self, handle: PageHandle) -> &Page {
@@ -329,8 +329,8 @@ impl Change for BufferChange<'_> {
     }
 
     fn page_mut(&mut self, handle: PageHandle) -> &mut Page {
-        let Opened { block, buffer, image, flushed, new } = &mut self.opened[handle.0];
-        assert!(!*flushed, "block {block} written after its flush");
+        let Opened { blkno, buffer, image, flushed, new } = &mut self.opened[handle.0];
+        assert!(!*flushed, "block {blkno} written after its flush");
         // SAFETY: the buffer is pinned and exclusively locked; a record takes as many buffers as a change has pages,
         // and its images are whole pages, aligned, that are nobody else's until it ends. An error that is raised
         // before leaves the record's memory to its context.
@@ -366,8 +366,8 @@ impl Change for BufferChange<'_> {
 /// Writes the pages of `source` to the init fork of an unlogged index (`ambuildempty`).
 pub fn write_init_fork(relation: pg_sys::Relation, source: &crate::page::memory::MemoryStore) -> Result<()> {
     const P_NEW: u32 = pg_sys::InvalidBlockNumber;
-    for block in 0..source.blocks()? {
-        let image = source.read(block)?;
+    for blkno in 0..source.nblocks()? {
+        let image = source.read(blkno)?;
         // SAFETY: ambuildempty has the relation to itself; the critical section covers change and log, as
         // in btbuildempty (nbtree.c). The init fork is always logged.
         unsafe {

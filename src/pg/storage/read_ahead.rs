@@ -52,19 +52,19 @@ impl Queue {
     fn at(&self, cursor: Cursor) -> Option<(u32, Cursor)> {
         let runs = self.runs.borrow();
         let run = runs.get(cursor.run)?;
-        let block = run.start + cursor.offset;
-        let next = match block + 1 < run.end {
+        let blkno = run.start + cursor.offset;
+        let next = match blkno + 1 < run.end {
             true => Cursor { offset: cursor.offset + 1, ..cursor },
             false => Cursor { run: cursor.run + 1, offset: 0 },
         };
-        Some((block, next))
+        Some((blkno, next))
     }
 
     /// The next block to ask for.
     fn issue(&self) -> Option<u32> {
-        let (block, next) = self.at(self.issued.get())?;
+        let (blkno, next) = self.at(self.issued.get())?;
         self.issued.set(next);
-        Some(block)
+        Some(blkno)
     }
 }
 
@@ -101,17 +101,17 @@ impl ReadAhead {
     pub unsafe fn take(
         &self,
         relation: pg_sys::Relation,
-        block: u32,
+        blkno: u32,
         pin: impl FnOnce() -> pg_sys::Buffer,
     ) -> (pg_sys::Buffer, bool) {
         self.begun.set(true);
         let next = match self.queue.at(self.queue.taken.get()) {
-            Some((expected, next)) if expected == block => next,
+            Some((expected, next)) if expected == blkno => next,
             _ => return (pin(), true),
         };
         self.queue.taken.set(next);
         // SAFETY: the caller vouches for relation and pages.
-        let ahead = if self.cold.get() { unsafe { self.advance(relation, block) } } else { None };
+        let ahead = if self.cold.get() { unsafe { self.advance(relation, blkno) } } else { None };
         let pinned = ahead.is_none();
         let buffer = ahead.unwrap_or_else(|| {
             let read = pages_read();
@@ -148,7 +148,7 @@ impl ReadAhead {
         self.queue.clear();
     }
 
-    unsafe fn advance(&self, relation: pg_sys::Relation, block: u32) -> Option<pg_sys::Buffer> {
+    unsafe fn advance(&self, relation: pg_sys::Relation, blkno: u32) -> Option<pg_sys::Buffer> {
         // SAFETY: the plan lives at its address as long as the stream, and has blocks of the relation only.
         unsafe {
             if self.stream.get().is_null() {
@@ -167,7 +167,7 @@ impl ReadAhead {
             let buffer = pg_sys::read_stream_next_buffer(self.stream.get(), std::ptr::null_mut());
             // The stream gives what the plan has, in its order.
             assert!(
-                buffer != 0 && pg_sys::BufferGetBlockNumber(buffer) == block,
+                buffer != 0 && pg_sys::BufferGetBlockNumber(buffer) == blkno,
                 "the read stream lost its place"
             );
             Some(buffer)
@@ -206,9 +206,9 @@ impl ReadAhead {
             }
             let window = pg_sys::effective_io_concurrency.max(WINDOW) as usize;
             while self.ahead() < window
-                && let Some(block) = self.queue.issue()
+                && let Some(blkno) = self.queue.issue()
             {
-                pg_sys::PrefetchBuffer(relation, pg_sys::ForkNumber::MAIN_FORKNUM, block);
+                pg_sys::PrefetchBuffer(relation, pg_sys::ForkNumber::MAIN_FORKNUM, blkno);
             }
         }
         None

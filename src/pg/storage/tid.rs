@@ -6,14 +6,14 @@ use crate::page::Tid;
 
 /// The address of a heap row in our form.
 pub fn tid(pointer: &pg_sys::ItemPointerData) -> Tid {
-    let block = u32::from(pointer.ip_blkid.bi_hi) << 16 | u32::from(pointer.ip_blkid.bi_lo);
-    Tid { block, offset: pointer.ip_posid }
+    let blkno = u32::from(pointer.ip_blkid.bi_hi) << 16 | u32::from(pointer.ip_blkid.bi_lo);
+    Tid { blkno, offset: pointer.ip_posid }
 }
 
 /// The address of a heap row in PostgreSQL's form.
 pub fn item_pointer(tid: Tid) -> pg_sys::ItemPointerData {
     pg_sys::ItemPointerData {
-        ip_blkid: pg_sys::BlockIdData { bi_hi: (tid.block >> 16) as u16, bi_lo: tid.block as u16 },
+        ip_blkid: pg_sys::BlockIdData { bi_hi: (tid.blkno >> 16) as u16, bi_lo: tid.blkno as u16 },
         ip_posid: tid.offset,
     }
 }

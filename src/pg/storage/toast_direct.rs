@@ -35,7 +35,7 @@ pub struct DirectReader {
     hints: BufferHints,
     locator: Rc<RefCell<ToastLocator>>,
     /// Pages of the table when it was opened: it cannot shrink while it is.
-    blocks: u32,
+    nblocks: u32,
 }
 
 /// A page, pinned and locked for reading.
@@ -59,7 +59,7 @@ impl DirectReader {
     /// The table stays open and locked while this lives.
     pub unsafe fn of(table: pg_sys::Relation) -> Self {
         // SAFETY: the caller vouches for the table.
-        let (id, blocks) = unsafe {
+        let (id, nblocks) = unsafe {
             let main = pg_sys::ForkNumber::MAIN_FORKNUM;
             ((*table).rd_id, pg_sys::RelationGetNumberOfBlocksInFork(table, main))
         };
@@ -72,7 +72,7 @@ impl DirectReader {
             }
             Rc::clone(&kept[0].1)
         });
-        Self { table, hints: BufferHints::of(table), locator, blocks }
+        Self { table, hints: BufferHints::of(table), locator, nblocks }
     }
 
     /// Fills `room` with a value's bytes, if it lies where it is likely to and the snapshot sees it.
@@ -88,10 +88,10 @@ impl DirectReader {
         let mut locator = self.locator.borrow_mut();
         let Some(mut guess) = locator.guess(value) else { return false };
         for _ in 0..LOOKS {
-            if guess.block >= self.blocks {
+            if guess.blkno >= self.nblocks {
                 break;
             }
-            let page = self.page(guess.block);
+            let page = self.page(guess.blkno);
             let last = page.last();
             let likely = (guess.part * f32::from(last)).round() as u16 + 1;
             let begins = |offset: u16| page.chunk(offset).is_some_and(|c| c.value == value && c.number == 0);
@@ -100,8 +100,8 @@ impl DirectReader {
                 false => (1..=last).find(|&offset| begins(offset)),
             };
             if let Some(offset) = found {
-                let position = position(Tid { block: guess.block, offset }, last);
-                let complete = self.take(page, Tid { block: guess.block, offset }, (value, snapshot), room);
+                let position = position(Tid { blkno: guess.blkno, offset }, last);
+                let complete = self.take(page, Tid { blkno: guess.blkno, offset }, (value, snapshot), room);
                 locator.judge(complete);
                 if complete {
                     locator.found(value, position);
@@ -112,16 +112,16 @@ impl DirectReader {
             let seen = (1..=last).find_map(|offset| Some((offset, page.chunk(offset)?.value)));
             drop(page);
             let Some((offset, other)) = seen else { break };
-            let here = guess.block;
-            let position = position(Tid { block: here, offset }, last);
+            let here = guess.blkno;
+            let position = position(Tid { blkno: here, offset }, last);
             let next = if other == value {
                 // Its further chunks: it begins on the page before.
-                here.checked_sub(1).map(|block| Position { block, part: 1.0 })
+                here.checked_sub(1).map(|blkno| Position { blkno, part: 1.0 })
             } else {
                 locator.from((other, position), value)
             };
             match next {
-                Some(next) if next.block != here => guess = next,
+                Some(next) if next.blkno != here => guess = next,
                 _ => break,
             }
         }
@@ -132,7 +132,7 @@ impl DirectReader {
     /// Asks the processor for the begin of the page where a value likely lies.
     pub fn prefetch(&self, value: pg_sys::Oid) {
         if let Some(guess) = self.locator.borrow().likely(value.to_u32()) {
-            self.hints.prefetch(guess.block, 0..0);
+            self.hints.prefetch(guess.blkno, 0..0);
         }
     }
 
@@ -154,21 +154,21 @@ impl DirectReader {
         (value, snapshot): (u32, pg_sys::Snapshot),
         mut room: &mut [u8],
     ) -> bool {
-        let Tid { mut block, mut offset } = first;
+        let Tid { mut blkno, mut offset } = first;
         let mut number = 0;
         while !room.is_empty() {
             if offset > page.last() {
                 drop(page);
-                block += 1;
-                if number == 0 || block >= self.blocks {
+                blkno += 1;
+                if number == 0 || blkno >= self.nblocks {
                     return false;
                 }
-                (page, offset) = (self.page(block), 1);
+                (page, offset) = (self.page(blkno), 1);
             }
             let Some(chunk) = page.chunk(offset).filter(|c| c.value == value && c.number == number) else {
                 return false;
             };
-            if !self.is_visible(&page, &chunk, Tid { block, offset }, snapshot) {
+            if !self.is_visible(&page, &chunk, Tid { blkno, offset }, snapshot) {
                 return false;
             }
             let Some((here, rest)) = room.split_at_mut_checked(chunk.length) else { return false };
@@ -181,8 +181,8 @@ impl DirectReader {
         true
     }
 
-    fn page(&self, block: u32) -> SharedPage {
-        let buffer = self.hints.pin(self.table, block);
+    fn page(&self, blkno: u32) -> SharedPage {
+        let buffer = self.hints.pin(self.table, blkno);
         // SAFETY: the page was just pinned.
         unsafe { lock_buffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32) };
         SharedPage(Locked(buffer))
@@ -256,7 +256,7 @@ impl SharedPage {
 /// Where a row is, on a page with so many line pointers.
 fn position(tid: Tid, last: u16) -> Position {
     let part = f32::from(tid.offset.saturating_sub(1)) / f32::from(last.max(1));
-    Position { block: tid.block, part }
+    Position { blkno: tid.blkno, part }
 }
 
 /// Whether a chunk's bytes lie in it as they are.
