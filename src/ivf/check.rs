@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::directory::{Directory, read_meta};
-use super::insert::{cover, expect_owned, summaries};
+use super::insert::{cover, summaries};
 use super::list_chain;
 use crate::error::{Error, Result};
 use crate::kernel::BLOCK_ROWS;
@@ -210,7 +210,7 @@ impl<S: Store> Check<'_, S> {
             for i in 0..layout.more() {
                 let more = view.more(i);
                 self.mark(more)?;
-                expect_owned(&*self.store.read(more)?, more, PageKind::CodesMore, list)?;
+                self.store.read(more)?.expect_owned(more, PageKind::CodesMore, list)?;
             }
         }
         Ok(())
@@ -281,7 +281,7 @@ impl<S: Store> Check<'_, S> {
         while blkno != NO_BLOCK {
             self.mark(blkno)?;
             let page = self.store.read(blkno)?;
-            expect_owned(&page, blkno, PageKind::Extended, list)?;
+            page.expect_owned(blkno, PageKind::Extended, list)?;
             pages.try_push(blkno)?;
             blkno = page.next();
         }

@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use super::within::Profile;
+use super::spread::Profile;
 use crate::error::{Error, Kind, Result};
 use crate::kernel;
 use crate::memory::{self, Grow};

@@ -109,7 +109,7 @@ impl<S: Store> Insertion<'_, S> {
         self.store.change(|change| {
             let codes = change.open(blkno)?;
             let page = change.page(codes);
-            expect_owned(page, blkno, PageKind::Codes, self.code.list)?;
+            page.expect_owned(blkno, PageKind::Codes, self.code.list)?;
             let free = (0..layout.blocks()).find_map(|b| {
                 let free = layout.block(page, b).free();
                 (free != 0).then_some((b, free))
@@ -125,7 +125,7 @@ impl<S: Store> Insertion<'_, S> {
             let Some((reference, record)) = self.place(change, owned)? else { return Ok(Put::NoRecord) };
             for (i, &more_block) in more.iter().enumerate() {
                 let handle = change.open(more_block)?;
-                expect_owned(change.page(handle), more_block, PageKind::CodesMore, self.code.list)?;
+                change.page(handle).expect_owned(more_block, PageKind::CodesMore, self.code.list)?;
                 let (group, _) = layout.more_groups(i);
                 let out = layout.more_codes_mut(change.page_mut(handle), i);
                 write_code(self.directory, out, group, slot, &self.code.signs);
@@ -191,7 +191,7 @@ impl<S: Store> Insertion<'_, S> {
         }
         let handle = change.open(blkno)?;
         let page = change.page(handle);
-        expect_owned(page, blkno, PageKind::Extended, self.code.list)?;
+        page.expect_owned(blkno, PageKind::Extended, self.code.list)?;
         let used = page.count();
         match owned {
             Some(reference) if u32::from(reference.offset) < used => Ok(Some((reference, Some(handle)))),
@@ -217,7 +217,7 @@ impl<S: Store> Insertion<'_, S> {
         let list = self.code.list;
         self.store.change(|change| {
             let tail_handle = change.open(tail)?;
-            expect_owned(change.page(tail_handle), tail, PageKind::Codes, list)?;
+            change.page(tail_handle).expect_owned(tail, PageKind::Codes, list)?;
             let next = change.page(tail_handle).next();
             if next != NO_BLOCK {
                 return Ok(next);
@@ -258,7 +258,7 @@ impl<S: Store> Insertion<'_, S> {
             }
             if full != NO_BLOCK {
                 let handle = change.open(full)?;
-                expect_owned(change.page(handle), full, PageKind::Extended, list)?;
+                change.page(handle).expect_owned(full, PageKind::Extended, list)?;
                 if (change.page(handle).count() as usize) < layout.per_page() {
                     return Ok(full);
                 }
@@ -273,13 +273,4 @@ impl<S: Store> Insertion<'_, S> {
         })?;
         Ok(())
     }
-}
-
-/// Fails unless the page is of `kind` and belongs to `list`.
-pub fn expect_owned(page: &Page, blkno: u32, kind: PageKind, list: u32) -> Result<()> {
-    page.expect_kind(blkno, kind)?;
-    if page.owner() == list {
-        return Ok(());
-    }
-    Err(Error::corrupted(blkno, format_args!("the page belongs to list {}, not {list}", page.owner())))
 }

@@ -1,7 +1,6 @@
 //! Walking the pages of a list, with the checks that keep a damaged chain from being followed for ever.
 
 use super::directory::Directory;
-use super::insert::expect_owned;
 use crate::error::{Error, Result};
 use crate::page::{NO_BLOCK, Page, PageKind, RecordRef, Store, Tid};
 
@@ -19,7 +18,7 @@ pub fn codes_pages<S: Store>(
     let mut steps = 0u32;
     while blkno != NO_BLOCK {
         copy.clone_from(&*store.read(blkno)?);
-        expect_owned(&copy, blkno, PageKind::Codes, list)?;
+        copy.expect_owned(blkno, PageKind::Codes, list)?;
         f(blkno, &copy)?;
         guard_circle(store, blkno, &mut steps)?;
         blkno = copy.next();
@@ -67,7 +66,7 @@ impl<'a, S: Store> Addresses<'a, S> {
         let Some(layout) = self.directory.extended else { return Ok((reference, &[])) };
         if self.blkno != reference.blkno {
             self.page.clone_from(&*self.store.read(reference.blkno)?);
-            expect_owned(&self.page, reference.blkno, PageKind::Extended, list)?;
+            self.page.expect_owned(reference.blkno, PageKind::Extended, list)?;
             self.blkno = reference.blkno;
         }
         if u32::from(reference.offset) >= self.page.count()

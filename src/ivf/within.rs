@@ -7,6 +7,7 @@
 
 use super::code::to_point;
 use super::directory::{Bytes, Directory};
+use super::spread::{Profile, Spread};
 use crate::kernel;
 use crate::value::Metric;
 
@@ -26,7 +27,7 @@ pub fn share(directory: &Directory, query: Option<&[f32]>, value: f64) -> f64 {
     if key == f64::INFINITY {
         return 1.0;
     }
-    let profile = directory.profile(Profile::new);
+    let profile = directory.profile(profile);
     let mut share = 0.0;
     match query.and_then(|query| transformed(directory, query)) {
         Some(query) => query.spreads(directory, profile.directions, |spread, weight| {
@@ -51,35 +52,6 @@ fn key(directory: &Directory, value: f64) -> Option<f64> {
         Metric::Cosine => Some(2.0 * value * scale * scale),
         Metric::Hamming => Some(value),
     }
-}
-
-/// Values of a list's rows: their mean and variance.
-#[derive(Clone, Copy, Debug)]
-struct Spread {
-    mean: f32,
-    variance: f32,
-}
-
-impl Spread {
-    /// The share of values up to `key`.
-    fn below(self, metric: Metric, key: f64) -> f64 {
-        let (mean, variance) = (f64::from(self.mean), f64::from(self.variance));
-        if variance <= 0.0 || !variance.is_finite() {
-            return f64::from(u8::from(key >= mean));
-        }
-        if metric == Metric::InnerProduct {
-            return normal((key - mean) / variance.sqrt());
-        }
-        // Squared distances have a longer tail above than below: their cubic roots are about normal (Wilson,
-        // Hilferty).
-        let v = variance / (9.0 * mean * mean);
-        normal(((key / mean).cbrt() - (1.0 - v)) / v.sqrt())
-    }
-}
-
-/// The normal distribution, within a ten-thousandth.
-fn normal(z: f64) -> f64 {
-    1.0 / (1.0 + (-z * (1.5976 + 0.070_56 * z * z)).exp())
 }
 
 /// What is known of a query beside its products with the centroids.
@@ -150,38 +122,29 @@ fn rows(directory: &Directory, list: u32) -> f64 {
     f64::from(directory.built_rows(list)) + 1.0
 }
 
-/// What a directory says of queries that are like its rows; made once.
-pub struct Profile {
-    /// Directions that the rows differ in.
-    directions: f32,
-    /// Spreads of lists' values, and their weights.
-    spreads: Vec<(Spread, f32)>,
-}
-
-impl Profile {
-    fn new(directory: &Directory) -> Self {
-        let lists: Vec<u32> = sample(directory, LISTS).collect();
-        let queries: Vec<u32> = lists.iter().copied().step_by(lists.len().div_ceil(QUERIES).max(1)).collect();
-        let products: Vec<(u32, u32, f32)> = queries
-            .iter()
-            .flat_map(|query| lists.iter().map(|list| (*query, *list, product(directory, *query, *list))))
-            .collect();
-        let directions = directions(directory, &products);
-        let mut spreads = Vec::with_capacity(products.len());
-        for of_query in products.chunk_by(|a, b| a.0 == b.0) {
-            let query = of_query[0].0;
-            let known = like_a_row(directory, query);
-            // Of a sample of lists its own has more than its share.
-            let others: f64 = lists.iter().filter(|l| **l != query).map(|l| rows(directory, *l)).sum();
-            let own = if others > 0.0 { 1.0 / f64::from(directory.lists()) } else { 1.0 };
-            for &(_, list, dot) in of_query {
-                let weight = if list == query { own } else { (1.0 - own) * rows(directory, list) / others };
-                let spread = known.spread(directory, list, dot, directions);
-                spreads.push((spread, (weight / queries.len() as f64) as f32));
-            }
+/// What a directory says of queries that are like its rows.
+fn profile(directory: &Directory) -> Profile {
+    let lists: Vec<u32> = sample(directory, LISTS).collect();
+    let queries: Vec<u32> = lists.iter().copied().step_by(lists.len().div_ceil(QUERIES).max(1)).collect();
+    let products: Vec<(u32, u32, f32)> = queries
+        .iter()
+        .flat_map(|query| lists.iter().map(|list| (*query, *list, product(directory, *query, *list))))
+        .collect();
+    let directions = directions(directory, &products);
+    let mut spreads = Vec::with_capacity(products.len());
+    for of_query in products.chunk_by(|a, b| a.0 == b.0) {
+        let query = of_query[0].0;
+        let known = like_a_row(directory, query);
+        // Of a sample of lists its own has more than its share.
+        let others: f64 = lists.iter().filter(|l| **l != query).map(|l| rows(directory, *l)).sum();
+        let own = if others > 0.0 { 1.0 / f64::from(directory.lists()) } else { 1.0 };
+        for &(_, list, dot) in of_query {
+            let weight = if list == query { own } else { (1.0 - own) * rows(directory, list) / others };
+            let spread = known.spread(directory, list, dot, directions);
+            spreads.push((spread, (weight / queries.len() as f64) as f32));
         }
-        Self { directions, spreads }
     }
+    Profile { directions, spreads }
 }
 
 /// A query that lies in a list as its rows do.

@@ -60,7 +60,7 @@ pub fn sum_few(pairs: impl Iterator<Item = (f32, f32)>, term: impl Fn(f32, f32) 
 #[inline(always)]
 pub fn cosine_few(pairs: impl Iterator<Item = (f32, f32)>) -> f64 {
     let sums = pairs.fold((0.0, 0.0, 0.0), |(xy, xx, yy), (x, y)| (xy + x * y, xx + x * x, yy + y * y));
-    super::cosine_of_sums(sums.0, sums.1, sums.2)
+    cosine_of_sums(sums.0, sums.1, sums.2)
 }
 
 /// Squared Euclidean norm, summed in f64.
@@ -130,4 +130,11 @@ mod sse2 {
             _mm_cvtsi128_si64(_mm_packs_epi32(signed, signed)).cast_unsigned()
         }
     }
+}
+
+/// The cosine distance from `<a, b>`, `|a|^2` and `|b|^2`. (A kernel that returned the three would do so in memory.)
+#[inline(always)]
+pub fn cosine_of_sums(product: f32, a2: f32, b2: f32) -> f64 {
+    let similarity = f64::from(product) / (f64::from(a2) * f64::from(b2)).sqrt();
+    1.0 - similarity.clamp(-1.0, 1.0)
 }

@@ -20,7 +20,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
-pub use self::inline::{FEW, cosine_few, narrow_few, norm_squared_few, sum_few, widen_few};
+pub use self::inline::{FEW, cosine_few, cosine_of_sums, narrow_few, norm_squared_few, sum_few, widen_few};
 use half::f16;
 use std::sync::LazyLock;
 
@@ -126,13 +126,6 @@ pub fn cosine_distance(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.cosine_distance)(a, b) }
-}
-
-/// The cosine distance from `<a, b>`, `|a|^2` and `|b|^2`. (A kernel that returned the three would do so in memory.)
-#[inline(always)]
-pub fn cosine_of_sums(product: f32, a2: f32, b2: f32) -> f64 {
-    let similarity = f64::from(product) / (f64::from(a2) * f64::from(b2)).sqrt();
-    1.0 - similarity.clamp(-1.0, 1.0)
 }
 
 /// Sum of absolute differences of two vectors of one length.

@@ -2,7 +2,7 @@
 //! they hold most of what tells these apart; the best few are then compared exactly.
 
 use super::gemm::{CHUNK_ROWS, PackedPanels, Rows, Work};
-use super::lloyd::half_norms;
+use super::members::half_norms;
 use super::pca;
 use super::train::{center, span};
 use super::{Step, bits};

@@ -2,7 +2,7 @@
 //! coordinates at a time, some twenty times as fast as multiplied out.
 
 use super::gemm::{CHUNK_ROWS, Rows, Work};
-use super::lloyd::Assignment;
+use super::members::Assignment;
 use crate::error::Result;
 use crate::kernel;
 
@@ -62,7 +62,7 @@ impl Tables {
                 }
             }
         }
-        let offsets = super::lloyd::half_norms(centroids, dims).iter().map(|x| x * STEPS).collect();
+        let offsets = super::members::half_norms(centroids, dims).iter().map(|x| x * STEPS).collect();
         Some(Self { tables, offsets, size })
     }
 

@@ -3,52 +3,13 @@
 
 use super::bits;
 use super::gemm::{CHUNK_ROWS, PackedPanels, Rows, Work};
+use super::members::{Assignment, Members, half_norms};
 use super::repair::repair;
 use crate::error::Result;
 use crate::random::SplitMix64;
 
 /// Share of rows that move, or of the inertia that is gained, below which the iterations stop.
 const SETTLED: f64 = 0.005;
-
-/// Where a row belongs: the nearest list and the next one, and the squared distances to their centroids.
-#[derive(Clone, Copy)]
-pub(super) struct Assignment {
-    pub(super) list: u32,
-    pub(super) next: u32,
-    pub(super) moved: bool,
-    pub(super) best: f32,
-    pub(super) second: f32,
-}
-
-/// The rows of every list, in order.
-pub(super) struct Members {
-    order: Vec<usize>,
-    starts: Vec<usize>,
-}
-
-impl Members {
-    /// Sorts the rows by list (stable counting sort).
-    pub(super) fn new(near: &[Assignment], k: usize) -> Self {
-        let mut starts = vec![0; k + 1];
-        near.iter().for_each(|x| starts[x.list as usize + 1] += 1);
-        for i in 0..k {
-            starts[i + 1] += starts[i];
-        }
-        let mut next = starts.clone();
-        let mut order = vec![0; near.len()];
-        for (i, x) in near.iter().enumerate() {
-            let slot = &mut next[x.list as usize];
-            order[*slot] = i;
-            *slot += 1;
-        }
-        Self { order, starts }
-    }
-
-    /// The rows of list `list`.
-    pub(super) fn of(&self, list: usize) -> &[usize] {
-        &self.order[self.starts[list]..self.starts[list + 1]]
-    }
-}
 
 /// Clusters `rows` into `k` lists (`k` ≤ number of rows) in at most `iterations` rounds; `work` is the
 /// share of one round. Returns the list of every row; some lists may be empty. `binary` are the same rows where
@@ -135,14 +96,6 @@ fn assign(rows: &Rows, norms: &[f32], centroids: &[f32], near: &mut [Assignment]
             *near = Assignment { list, next, moved, best: distance(best), second: distance(second) };
         }
     })
-}
-
-/// Half the squared length of every vector: `‖c‖²/2 − x·c` orders centroids like the distance from x.
-pub(super) fn half_norms(vectors: &[f32], dims: usize) -> Vec<f32> {
-    vectors
-        .chunks_exact(dims)
-        .map(|c| (c.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>() / 2.0) as f32)
-        .collect()
 }
 
 /// Replaces the centroid of every list that has rows by their mean, summed in f64 in row order.

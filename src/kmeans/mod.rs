@@ -8,6 +8,7 @@ mod assign;
 mod bits;
 mod gemm;
 mod lloyd;
+mod members;
 pub mod parallel;
 mod pca;
 mod repair;

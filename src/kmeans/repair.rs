@@ -2,7 +2,7 @@
 //! into lists that gain more from a second one. Plain Lloyd's iterations never leave such a state.
 
 use super::gemm::{Rows, Work};
-use super::lloyd::{Assignment, Members};
+use super::members::{Assignment, Members};
 use crate::error::Result;
 use crate::random::SplitMix64;
 

@@ -1,7 +1,8 @@
 //! Training: choice of rows, working space, Lloyd's iterations there, means in full dimensions.
 
 use super::gemm::{CHUNK_ROWS, PackedPanels, Rows, Work};
-use super::lloyd::{Assignment, Members, lloyd, means};
+use super::lloyd::{lloyd, means};
+use super::members::{Assignment, Members};
 use super::pca;
 use super::{Step, bits};
 use crate::error::Result;

@@ -106,6 +106,15 @@ impl Page {
         }
     }
 
+    /// Fails unless the page is of `kind` and belongs to `list`.
+    pub fn expect_owned(&self, blkno: u32, kind: PageKind, list: u32) -> Result<()> {
+        self.expect_kind(blkno, kind)?;
+        if self.owner() == list {
+            return Ok(());
+        }
+        Err(Error::corrupted(blkno, format_args!("the page belongs to list {}, not {list}", self.owner())))
+    }
+
     /// The next page of the chain, or [`NO_BLOCK`].
     pub fn next(&self) -> u32 {
         self.u32_at(SPECIAL)

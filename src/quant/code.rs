@@ -7,7 +7,7 @@
 
 use half::f16;
 
-use super::estimate::{ERROR_1, ERROR_4, float_error};
+use super::errors::{ERROR_1, ERROR_4, float_error};
 use super::rotate::padded_dims;
 use crate::error::{Error, Kind, Result};
 use crate::kernel;
@@ -17,7 +17,7 @@ const STEP_16: f32 = 0.3352;
 /// Magnitude levels of the 8-bit code.
 const LEVELS_8: f32 = 127.0;
 
-/// Rows with a larger error of their 4-bit code (see `estimate::ERROR_4`) are never excluded by it.
+/// Rows with a larger error of their 4-bit code (see `errors::ERROR_4`) are never excluded by it.
 const ERROR_4_MOST: f32 = 1.4 * ERROR_4;
 /// The same of the first stage: with its signs alone such a row is always looked at.
 const ERROR_1_MOST: f32 = 1.33 * ERROR_1;

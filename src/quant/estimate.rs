@@ -5,14 +5,10 @@ use std::cell::OnceCell;
 use half::f16;
 
 use super::code::Codec;
+use super::errors::{ERROR_1, ERROR_4, float_error};
 use super::pack;
 use crate::kernel;
 
-/// Standard deviation of the one-bit error per `|rescale| * gap`: the residual's sine to its code is nearly
-/// constant, so that it need not be stored (reference algorithms 1.2).
-pub(super) const ERROR_1: f32 = 0.3014;
-/// The same for four bits: sine of the 16-level normal quantizer (mean square error 0.01154) by its step.
-pub(super) const ERROR_4: f32 = 0.3205;
 /// Largest relative rounding error of half precision, to the nearest.
 const HALF_ROUNDING: f32 = 1.0 / 2048.0;
 /// Spacing of the smallest numbers of half precision.
@@ -57,16 +53,6 @@ impl Width {
     pub fn sound(deviations: f32) -> Self {
         Self { deviations, sound: true }
     }
-}
-
-/// Relative error of sums, rotations and the operator's own value in single precision: the most that it can be, or
-/// (several times) what it usually is.
-pub(super) fn float_error(padded: usize, sound: bool) -> f32 {
-    let rounding = 0.5 * f32::EPSILON;
-    let terms = padded as f32 / 16.0;
-    // A level of the transform rounds each coordinate once.
-    let levels = 4.0 * (padded.ilog2() + 4) as f32;
-    rounding * if sound { 7.0 * (terms + 8.0) + 6.0 * levels } else { 2.0 * (terms.sqrt() + 4.0) + levels }
 }
 
 /// Arguments of `kernel::lower_bounds` for a list.

@@ -166,6 +166,13 @@ pub(super) fn write_float(to: &mut [u8; SPACE], x: f32) -> usize {
     }
 }
 
+/// A finite number as PostgreSQL prints a `real`.
+pub(super) fn float_text(x: f32) -> String {
+    let mut text = [0; SPACE];
+    let length = write_float(&mut text, x);
+    String::from_utf8_lossy(&text[..length]).into_owned()
+}
+
 /// Writes an integer at the start of `to` and returns its length, at most 10; what follows it in `to` is overwritten.
 pub(super) fn write_integer(to: &mut [u8; SPACE], n: u32) -> usize {
     if n >= 10_000 {

@@ -1,9 +1,9 @@
 //! The text form of a sparse vector: `{1:1.5,3:2}/5`, indices from 1 on. The grammar is pgvector's.
 
-use super::limits::{check_finite, check_typmod};
+use super::limits::{check_finite, check_typmod, out_of_range};
 use super::shortest::{MAX_PRINTED, SPACE, write_float, write_integer};
 use super::sparse::{MAX_ELEMENTS, Sparse, SparseBuf, TYPE, check_count, check_dims, check_indices};
-use super::text::{malformed, out_of_range, read_float, skip_space};
+use super::text::{malformed, read_float, skip_space};
 use crate::error::Result;
 
 /// Digits of an index or of the dimensions.

@@ -1,9 +1,10 @@
 //! Indexes over bit strings: the values are exact, so that every order is that of a sort, ties by address included.
 
 use vector_search::error::Kind;
-use vector_search::ivf::build::{Options, Silent};
+use vector_search::ivf::build::Options;
 use vector_search::ivf::calibrate::{Queries, recalibrate};
 use vector_search::ivf::directory::Directory;
+use vector_search::ivf::progress::Silent;
 use vector_search::ivf::search::filter::{Accept, Condition, Filter};
 use vector_search::ivf::search::{Order, Search, Settings};
 use vector_search::ivf::{check, info};

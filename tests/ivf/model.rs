@@ -1,7 +1,7 @@
 //! Results against brute force, through builds, inserts, deletes and vacuums.
 
-use vector_search::ivf::build::Silent;
 use vector_search::ivf::calibrate::{Queries, recalibrate};
+use vector_search::ivf::progress::Silent;
 use vector_search::ivf::search::{Candidate, Order, Router, Scanner, Search, Settings, Sink};
 use vector_search::page::meta::META_BLOCK;
 use vector_search::page::{Meta, Store};

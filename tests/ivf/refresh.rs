@@ -1,9 +1,10 @@
 //! An index whose rows have changed much is calibrated anew by VACUUM, from its own codes.
 
-use vector_search::ivf::build::{Options, Silent};
+use vector_search::ivf::build::Options;
 use vector_search::ivf::calibrate::reconstruct;
 use vector_search::ivf::calibrate::vacuum::refresh;
 use vector_search::ivf::calibrate::{Queries, recalibrate};
+use vector_search::ivf::progress::Silent;
 use vector_search::ivf::vacuum::count;
 use vector_search::kernel;
 use vector_search::value::Metric;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use rayon::ThreadPool;
 
-use super::{Options, Phase, Progress, Source};
+use super::input::{Options, Source};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::calibrate::QUERIES;
 use crate::ivf::code::normalize;
 use crate::ivf::directory::{Directory, Entry};
+use crate::ivf::progress::{Phase, Progress};
 use crate::kernel;
 use crate::kmeans::{self, Assigner};
 use crate::memory::{self, Grow};

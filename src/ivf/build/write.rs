@@ -1,12 +1,13 @@
 //! Writing a built index: meta, origin, directory, list states, summaries of filter columns, then list by list its codes
 //! and its extended records, every page in order of blocks, and once but for the summaries, which are known after their lists.
 
+use super::input::{Options, Spool};
 use super::model::Model;
 use super::runs::{Record, Runs, Sorted};
-use super::{Options, Progress, Spool};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::code::write_code;
 use crate::ivf::directory::{Directory, Entry, entry_size};
+use crate::ivf::progress::Progress;
 use crate::kernel::BLOCK_ROWS;
 use crate::memory;
 use crate::page::lists::{self, LISTS_PER_PAGE, ListState};

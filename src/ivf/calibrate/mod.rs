@@ -11,15 +11,15 @@ pub mod vacuum;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use self::vacuum::store_calibration;
 use crate::error::{Error, Kind, Result};
-use crate::ivf::build::Progress;
 use crate::ivf::code::to_point;
 use crate::ivf::directory::Directory;
+use crate::ivf::progress::Progress;
 use crate::ivf::search::{Candidate, Router, Scanner, Sink};
 use crate::memory::{self, Grow};
-use crate::page::meta::{LEVELS, TARGETS};
-use crate::page::{Meta, Store};
+use crate::page::lists::{self, KEPT};
+use crate::page::meta::{LEVELS, META_BLOCK, TARGETS};
+use crate::page::{Meta, PageKind, Store};
 use crate::quant::{QueryCode, Width};
 use crate::value::TotalF32;
 
@@ -318,6 +318,33 @@ impl Query {
             }
         }
     }
+}
+
+/// Writes what a calibration has found, and what it was made for; `keep` if no other is to take its place by itself.
+///
+/// # Errors
+/// Damage, and the store's errors.
+pub fn store_calibration<S: Store>(store: &S, directory: &Directory, meta: &Meta, keep: bool) -> Result<()> {
+    store.change(|change| {
+        let handle = change.open(META_BLOCK)?;
+        meta.write(change.page_mut(handle));
+        Ok(())
+    })?;
+    let lists = directory.lists();
+    for first in (0..lists).step_by(lists::LISTS_PER_PAGE as usize) {
+        let (blkno, _) = directory.state_position(first);
+        store.change(|change| {
+            let handle = change.open(blkno)?;
+            change.page(handle).expect_kind(blkno, PageKind::Lists)?;
+            for index in 0..(lists - first).min(lists::LISTS_PER_PAGE) as usize {
+                let mut state = lists::read(change.page(handle), index);
+                state.calibrated = if keep { KEPT } else { state.rows.saturating_add(1).min(KEPT - 1) };
+                lists::write(change.page_mut(handle), index, &state);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 /// A row by its estimated value, with its list. Bounds of far lists are wider: ordered by upper bounds, neighbours seemed to

@@ -3,7 +3,6 @@
 use crate::error::Result;
 use crate::ivf::code::to_point;
 use crate::ivf::directory::Directory;
-use crate::ivf::insert::expect_owned;
 use crate::ivf::list_chain::{self, Addresses, bits};
 use crate::memory::{self, Grow};
 use crate::page::codes::BlockRef;
@@ -118,7 +117,7 @@ impl<'a, S: Store> Reader<'a, S> {
         for i in 0..layout.more() {
             let number = block.more(i);
             let page = self.store.read(number)?;
-            expect_owned(&page, number, PageKind::CodesMore, list)?;
+            page.expect_owned(number, PageKind::CodesMore, list)?;
             let (first, _) = layout.more_groups(i);
             pack::read_signs(layout.more_codes(&page, i), first, slot, &mut self.signs);
         }

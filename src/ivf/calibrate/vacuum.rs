@@ -2,13 +2,12 @@
 //! another number of lists for the same recall.
 
 use super::reconstruct;
-use super::{LEAST_QUERIES, QUERIES, Queries, calibrate};
+use super::{LEAST_QUERIES, QUERIES, Queries, calibrate, store_calibration};
 use crate::error::Result;
-use crate::ivf::build::Progress;
 use crate::ivf::directory::Directory;
-use crate::page::lists::{self, KEPT, ListState};
-use crate::page::meta::META_BLOCK;
-use crate::page::{Meta, PageKind, Store};
+use crate::ivf::progress::Progress;
+use crate::page::Store;
+use crate::page::lists::{KEPT, ListState};
 
 /// Share of the rows that changed since, beyond which an index is calibrated anew.
 const CHANGED: f64 = 0.2;
@@ -54,31 +53,4 @@ fn has_changed(states: &[ListState]) -> bool {
     let before: u64 = states.iter().map(|s| u64::from(s.calibrated - 1)).sum();
     let changed: u64 = states.iter().map(|s| u64::from((s.calibrated - 1).abs_diff(s.rows))).sum();
     changed as f64 > CHANGED * before as f64
-}
-
-/// Writes what a calibration has found, and what it was made for; `keep` if no other is to take its place by itself.
-///
-/// # Errors
-/// Damage, and the store's errors.
-pub fn store_calibration<S: Store>(store: &S, directory: &Directory, meta: &Meta, keep: bool) -> Result<()> {
-    store.change(|change| {
-        let handle = change.open(META_BLOCK)?;
-        meta.write(change.page_mut(handle));
-        Ok(())
-    })?;
-    let lists = directory.lists();
-    for first in (0..lists).step_by(lists::LISTS_PER_PAGE as usize) {
-        let (blkno, _) = directory.state_position(first);
-        store.change(|change| {
-            let handle = change.open(blkno)?;
-            change.page(handle).expect_kind(blkno, PageKind::Lists)?;
-            for index in 0..(lists - first).min(lists::LISTS_PER_PAGE) as usize {
-                let mut state = lists::read(change.page(handle), index);
-                state.calibrated = if keep { KEPT } else { state.rows.saturating_add(1).min(KEPT - 1) };
-                lists::write(change.page_mut(handle), index, &state);
-            }
-            Ok(())
-        })?;
-    }
-    Ok(())
 }

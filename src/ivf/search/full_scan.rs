@@ -3,10 +3,9 @@
 
 use super::filter::Filter;
 use super::output::{Output, Ready};
-use super::{Rows, value_of};
+use super::rows::{Rows, value_of};
 use crate::error::Result;
 use crate::ivf::directory::Directory;
-use crate::ivf::insert::expect_owned;
 use crate::ivf::list_chain::{self, Addresses, bits, guard_circle};
 use crate::page::{NO_BLOCK, Page, PageKind, Store, Tid};
 
@@ -77,7 +76,7 @@ impl FullScan {
         let Some((list, blkno)) = self.position else { return Ok(false) };
         let blkno = if blkno == NO_BLOCK { directory.head(list).0 } else { blkno };
         let page = Page::clone(&*store.read(blkno)?);
-        expect_owned(&page, blkno, PageKind::Codes, list)?;
+        page.expect_owned(blkno, PageKind::Codes, list)?;
         live_rows(store, directory, filter, (list, &page), &mut self.page)?;
         guard_circle(store, blkno, &mut self.steps)?;
         self.position = match page.next() {

@@ -5,7 +5,6 @@ use std::cell::OnceCell;
 use super::filter::Filter;
 use crate::error::{Error, Result};
 use crate::ivf::directory::Directory;
-use crate::ivf::insert::expect_owned;
 use crate::ivf::list_chain::{bits, guard_circle};
 use crate::kernel;
 use crate::kernel::BLOCK_ROWS;
@@ -111,7 +110,7 @@ impl Scanner {
         while blkno != NO_BLOCK {
             let next = {
                 let page = store.read(blkno)?;
-                expect_owned(&page, blkno, PageKind::Codes, list)?;
+                page.expect_owned(blkno, PageKind::Codes, list)?;
                 let next = page.next();
                 let next_page = NextPage::new(store, if next == NO_BLOCK { self.after } else { Some(next) });
                 for b in 0..layout.blocks() {
@@ -195,7 +194,7 @@ impl Scanner {
         for mut split in self.split.drain(..) {
             for (i, &blkno) in split.more.iter().enumerate() {
                 let page = store.read(blkno)?;
-                expect_owned(&page, blkno, PageKind::CodesMore, list)?;
+                page.expect_owned(blkno, PageKind::CodesMore, list)?;
                 let (first, end) = layout.more_groups(i);
                 let codes = layout.more_codes(&page, i);
                 let distance = NextPage::new(store, split.more.get(i + 1).copied()).distance(&page);
@@ -241,7 +240,7 @@ impl Scanner {
                 other => {
                     drop(other);
                     let page = store.read(blkno)?;
-                    expect_owned(&page, blkno, PageKind::Extended, list)?;
+                    page.expect_owned(blkno, PageKind::Extended, list)?;
                     page
                 }
             };

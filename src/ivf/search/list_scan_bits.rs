@@ -3,7 +3,6 @@
 use super::list_scan::{Candidate, NextPage, Scanner, Sink};
 use crate::error::Result;
 use crate::ivf::directory::Directory;
-use crate::ivf::insert::expect_owned;
 use crate::ivf::list_chain::{bits, guard_circle};
 use crate::kernel;
 use crate::kernel::BLOCK_ROWS;
@@ -33,7 +32,7 @@ impl Scanner {
         while blkno != NO_BLOCK {
             let next = {
                 let page = store.read(blkno)?;
-                expect_owned(&page, blkno, PageKind::Codes, list)?;
+                page.expect_owned(blkno, PageKind::Codes, list)?;
                 let next = page.next();
                 let next_page = NextPage::new(store, if next == NO_BLOCK { self.after } else { Some(next) });
                 for b in 0..layout.blocks() {

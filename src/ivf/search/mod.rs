@@ -17,7 +17,9 @@ mod list_scan_bits;
 mod output;
 mod rounds;
 mod route;
+mod rows;
 mod selectivity;
+mod settings;
 mod stages;
 
 use std::rc::Rc;
@@ -31,46 +33,16 @@ pub use self::list_scan::{Candidate, Scanner, Sink, Stats};
 use self::output::{Output, Ready};
 use self::rounds::{Filtered, Floors, Round};
 pub use self::route::Router;
+pub use self::rows::Rows;
+use self::rows::{is_address, value_of};
+pub use self::settings::{Order, Settings};
 use self::stages::Stage;
 use super::code::to_point;
 use super::directory::Directory;
-use crate::error::{Error, Result};
-use crate::page::{NO_BLOCK, Store, Tid};
+use crate::error::Result;
+use crate::page::{Store, Tid};
 use crate::quant::QueryCode;
 use crate::value::Metric;
-
-/// What happens when a scan's first effort does not yield enough rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Go on through further lists; rows that would be out of order are left out.
-    Strict,
-    /// Go on through further lists; rows found late come late.
-    Relaxed,
-    /// End with the lists of the first effort.
-    Off,
-}
-
-/// What the consumer asks for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Settings {
-    /// Lists to probe at first; 0 to follow the recall target.
-    pub probes: u32,
-    /// Lists to probe at least where the recall target says how many.
-    pub least_probes: u32,
-    /// Share of the true nearest rows to find.
-    pub recall_target: f32,
-    /// What to do after the first effort.
-    pub order: Order,
-    /// Rows that the consumer takes at a time, if it is known: what the scan gives depends on this, but not
-    /// on how many of them it skips before.
-    pub limit: Option<u64>,
-    /// Values above this are not wanted.
-    pub ceiling: f64,
-    /// Share of the rows that [`Rows::distance`] is expected to let pass; 1 without a filter.
-    pub passing: f32,
-    /// Bytes that a scan may keep, unless the limit needs more.
-    pub memory: usize,
-}
 
 /// The least memory that a scan takes.
 const LEAST_MEMORY: usize = 64 << 10;
@@ -88,40 +60,6 @@ impl Room {
         let half = memory.max(LEAST_MEMORY) / 2;
         Self { candidates: half / CANDIDATE_SIZE, rows: half / (2 * size_of::<Ready>()) }
     }
-}
-
-/// The heap as the scan sees it.
-pub trait Rows {
-    /// These rows will be asked for next, in this order and most likely all of them; with the values where
-    /// the index has them.
-    ///
-    /// # Errors
-    /// As for [`Rows::distance`].
-    fn prefetch(&mut self, _rows: &[(Tid, Option<f64>)]) -> Result<()> {
-        Ok(())
-    }
-
-    /// The operator's value for a row, or `None` if the scan may not return it. `known` is the value where
-    /// the index has it.
-    ///
-    /// # Errors
-    /// Whatever the evaluation raises.
-    fn distance(&mut self, tid: Tid, known: Option<f64>) -> Result<Option<f64>>;
-}
-
-/// Whether a row can be there.
-fn is_address(tid: Tid) -> bool {
-    tid.offset != 0 && tid.blkno != NO_BLOCK
-}
-
-/// The value of a row, if its address can be one: the server must not be asked for others, for to it the
-/// block that none is means a new one.
-fn value_of(rows: &mut dyn Rows, tid: Tid, known: Option<f64>) -> Result<Option<f64>> {
-    if !is_address(tid) {
-        let what = format!("({},{}) is no address of a row", tid.blkno, tid.offset);
-        return Err(Error::corrupted(0, what));
-    }
-    rows.distance(tid, known)
 }
 
 /// The value of a row, where the codes are the rows.

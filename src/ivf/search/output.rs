@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 
-use super::Order;
 use super::candidates::Mark;
+use super::settings::Order;
 use crate::error::Result;
 use crate::memory::out_of_memory;
 use crate::page::Tid;

@@ -5,7 +5,8 @@
 //! stage is for n rows, as without an offset, and each further stage for twice as many rows as the one
 //! before.
 
-use super::{Order, Settings, effort};
+use super::effort;
+use super::settings::{Order, Settings};
 use crate::ivf::directory::Directory;
 
 /// Rows in a first window when the consumer's wish is unknown.

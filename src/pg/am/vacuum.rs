@@ -5,8 +5,8 @@ use pgrx::prelude::*;
 
 use super::build::random_seed;
 use crate::error::Result;
-use crate::ivf::build::Progress;
 use crate::ivf::calibrate::vacuum::refresh;
+use crate::ivf::progress::Progress;
 use crate::ivf::vacuum::{Vacuumed, bulk_delete, count};
 use crate::pg::allocator;
 use crate::pg::compat::vacuum_delay_point;

@@ -9,7 +9,7 @@ use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 
 use super::min_max;
-use super::offset::{self, Page};
+use super::query_page::{self, Page};
 use super::support::distance_cost;
 use super::threshold::{self, Threshold, bounds};
 use crate::ivf::cost::{CODES_PER_OPERATOR, Shown, Work, estimate, lists_read};
@@ -74,6 +74,16 @@ type Estimate = unsafe extern "C-unwind" fn(
 /// The one address of `amcostestimate`, by which the planner's descriptions of our indexes are known.
 pub static ESTIMATE: Estimate = amcostestimate;
 
+/// Whether an index is of this access method.
+///
+/// # Safety
+/// The planner's structure.
+pub unsafe fn is_ours(index: *mut pg_sys::IndexOptInfo) -> bool {
+    // SAFETY: the planner's structure, which has the access method's functions.
+    let estimate = unsafe { (*index).amcostestimate };
+    estimate.is_some_and(|f| std::ptr::fn_addr_eq(f, ESTIMATE))
+}
+
 /// Estimates a scan.
 #[pg_guard]
 #[allow(clippy::too_many_arguments)]
@@ -106,7 +116,7 @@ unsafe extern "C-unwind" fn amcostestimate(
             *total_cost = f64::INFINITY;
             return;
         }
-        offset::costed(root);
+        query_page::costed(root);
         let index = Index::open(info);
         let Index { directory, settings, indexed } = &index;
         let Expected { with_vector, rows, passing, within, share } = Expected::of(root, path, &index);

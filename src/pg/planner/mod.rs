@@ -5,6 +5,7 @@ pub mod min_max;
 mod monotone;
 mod offset;
 mod partial_index;
+mod query_page;
 mod row_estimates;
 mod similarity_order;
 pub mod support;

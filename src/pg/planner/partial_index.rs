@@ -7,7 +7,7 @@
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 
-use super::similarity_order::is_ours;
+use super::cost::is_ours;
 use crate::pg::compat::is_not_null;
 
 static mut NEXT_HOOK: pg_sys::get_relation_info_hook_type = None;

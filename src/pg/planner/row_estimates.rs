@@ -4,7 +4,7 @@
 
 use pgrx::{PgList, pg_sys};
 
-use super::cost::{ESTIMATE, share_within};
+use super::cost::{is_ours, share_within};
 use super::threshold::bounds;
 
 /// Corrects the rows of a table and its paths, if one is by the order of a distance that the query bounds.
@@ -43,7 +43,7 @@ unsafe fn ordered(path: *mut pg_sys::Path) -> Option<(*mut pg_sys::IndexOptInfo,
     unsafe {
         let scan = (*path).type_ == pg_sys::NodeTag::T_IndexPath;
         let scan = scan.then(|| &*path.cast::<pg_sys::IndexPath>())?;
-        let ours = (*scan.indexinfo).amcostestimate.is_some_and(|f| std::ptr::fn_addr_eq(f, ESTIMATE));
+        let ours = is_ours(scan.indexinfo);
         let order = PgList::<pg_sys::Node>::from_pg(scan.indexorderbys).get_ptr(0)?;
         ours.then_some((scan.indexinfo, order))
     }

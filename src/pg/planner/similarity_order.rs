@@ -9,9 +9,9 @@
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 
-use super::cost::ESTIMATE;
+use super::cost::is_ours;
 use super::monotone::step;
-use super::offset::Page;
+use super::query_page::Page;
 use super::row_estimates;
 use crate::pg::compat;
 
@@ -78,16 +78,6 @@ unsafe extern "C-unwind" fn add_paths(
         }
         row_estimates::correct(root, table);
     }
-}
-
-/// Whether an index is of this access method.
-///
-/// # Safety
-/// The planner's structure.
-pub unsafe fn is_ours(index: *mut pg_sys::IndexOptInfo) -> bool {
-    // SAFETY: the planner's structure, which has the access method's functions.
-    let estimate = unsafe { (*index).amcostestimate };
-    estimate.is_some_and(|f| std::ptr::fn_addr_eq(f, ESTIMATE))
 }
 
 /// The distance of this table's rows that an order follows, if it does and is not by the distance itself.

@@ -5,12 +5,13 @@ pub mod distance_memo;
 #[cfg(feature = "pg18")]
 mod explain;
 mod plan_limit;
+mod plan_walk;
 pub mod stats;
 pub mod table_rows;
 
 /// Set-up at library load.
 pub fn init() {
-    plan_limit::install_hook();
+    plan_walk::install_hook();
     #[cfg(feature = "pg18")]
     explain::install_hook();
 }

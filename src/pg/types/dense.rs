@@ -12,7 +12,7 @@ use crate::pg::datum::sparse::SparseVector;
 use crate::pg::datum::value::Value;
 use crate::pg::error::{OrRaise, raise, soft};
 use crate::value::limits::check_typmod;
-use crate::value::{Element, sparse, text, vector};
+use crate::value::{Element, limits, sparse, text, vector};
 
 /// What a parser returns, or `None` where the caller collects errors.
 pub fn parsed<T>(result: Result<T>, fcinfo: pg_sys::FunctionCallInfo) -> Option<T> {
@@ -112,7 +112,7 @@ pub fn concat<E: Element>(a: &[E], b: &[E]) -> Value<Dense<E>> {
 }
 
 pub fn from_array<E: Element>(mut array: Array, typmod: i32) -> Value<Dense<E>> {
-    let dims = array.check_numbers(vector::check_dims::<E>, typmod).or_raise();
+    let dims = array.check_numbers(limits::check_dims::<E>, typmod).or_raise();
     Value::<Dense<E>>::filled(dims, |out| array.put_numbers(out)).or_raise()
 }
 
