@@ -1,5 +1,5 @@
-//! Rules about the documentation: links and anchors lead somewhere, every chapter is in the table of contents of
-//! the site, the README stays short, and every option, setting and function is described.
+//! Rules about the documentation: links and anchors lead somewhere, every chapter is in the table of contents
+//! of the site, the README stays short, and every option, setting and function is described.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::{BTreeMap, BTreeSet};

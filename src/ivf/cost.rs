@@ -23,8 +23,8 @@ pub struct Work {
 /// Expected work to return the `wanted` nearest of `rows` indexed rows. Never falls when `probes`,
 /// `target`, `rows` or `wanted` grow. `probes` 0 follows the recall target.
 ///
-/// `passing` is the share of the rows that the filter columns let pass; `wanted` counts only these. `read` is the share of
-/// the lists that are not left out by their summaries, none where these are not read.
+/// `passing` is the share of the rows that the filter columns let pass; `wanted` counts only these. `read` is
+/// the share of the lists that are not left out by their summaries, none where these are not read.
 pub fn estimate(
     directory: &Directory,
     rows: f64,
@@ -79,8 +79,8 @@ pub enum Shown {
     ByMarks(f64),
 }
 
-/// The share of the lists of so many rows that a condition which lets a share of them pass does not leave out, where the rows
-/// that pass lie anywhere.
+/// The share of the lists of so many rows that a condition which lets a share of them pass does not leave
+/// out, where the rows that pass lie anywhere.
 pub fn lists_read(shown: Shown, passing: f64, rows: f64) -> f64 {
     let passes = 1.0 - (1.0 - passing.clamp(0.0, 1.0)).powf(rows.max(1.0));
     match shown {

@@ -171,8 +171,8 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Room for the lists that the meta page promises, and for what routing needs of each beside: a scan that has the directory
-    /// can be sure of it.
+    /// Room for the lists that the meta page promises, and for what routing needs of each beside: a scan that
+    /// has the directory can be sure of it.
     fn reserve(&mut self) -> Result<()> {
         let lists = self.meta.lists as usize;
         self.centroids.grow(lists.saturating_mul(self.padded))?;
@@ -266,8 +266,8 @@ impl Directory {
         Some((first.saturating_add(page), at))
     }
 
-    /// Rotates, scales and centres `vector` (already normalised for cosine) into `out`. Bits stay as they are: as
-    /// coordinates 0 and 1 they are exact in bytes.
+    /// Rotates, scales and centres `vector` (already normalised for cosine) into `out`. Bits stay as they
+    /// are: as coordinates 0 and 1 they are exact in bytes.
     pub fn transform(&self, vector: &[f32], out: &mut [f32]) {
         let Some(rotation) = &self.rotation else {
             out[..vector.len()].copy_from_slice(vector);
@@ -286,8 +286,8 @@ impl Directory {
         (&self.centroids[at..at + self.padded], self.scales[list as usize])
     }
 
-    /// Of each list: its centroid's product with a query of bytes (without the query's scale), the centroid's squared norm, the
-    /// radius, and the product of centroid and origin. `dots` is memory.
+    /// Of each list: its centroid's product with a query of bytes (without the query's scale), the centroid's
+    /// squared norm, the radius, and the product of centroid and origin. `dots` is memory.
     pub fn products<'a>(
         &'a self,
         query: &[i8],

@@ -1,8 +1,9 @@
 //! Adding one row: route, code, and put it into a free slot of its list.
 //!
-//! Steps, each one atomic change: widen the list's summaries of filter columns if they do not cover the row; make the list
-//! longer if its pages are full; give it an extended page if a record needs one; write the row. A crash between them leaves
-//! empty pages that the list owns. Locks are taken in the order list state, codes, extended, summaries, new pages.
+//! Steps, each one atomic change: widen the list's summaries of filter columns if they do not cover the row;
+//! make the list longer if its pages are full; give it an extended page if a record needs one; write the row.
+//! A crash between them leaves empty pages that the list owns. Locks are taken in the order list state,
+//! codes, extended, summaries, new pages.
 
 use super::code::{RowCode, write_code};
 use super::directory::Directory;
@@ -13,8 +14,8 @@ use crate::page::summary::{SUMMARY_SIZE, set_watch, watch};
 use crate::page::tid::RecordRef;
 use crate::page::{Change, Key, NO_BLOCK, Page, PageHandle, PageKind, Store, Summary, TID_SIZE, Tid, lists};
 
-/// Inserts a row with its keys in the filter columns. False if it is not to be indexed (a zero vector under cosine).
-/// `code` is memory made for this directory.
+/// Inserts a row with its keys in the filter columns. False if it is not to be indexed (a zero vector under
+/// cosine). `code` is memory made for this directory.
 ///
 /// # Errors
 /// Damage in the pages of the list, or the store's errors.
@@ -131,7 +132,8 @@ impl<S: Store> Insertion<'_, S> {
                 write_code(self.directory, out, group, slot, &self.code.signs);
                 change.flush(handle)?;
             }
-            // Locked until the row is written: a vacuum narrows them either before, or sees that a row has come.
+            // Locked until the row is written: a vacuum narrows them either before, or sees that a row has
+            // come.
             let watched = self.open_summaries(change)?;
             if watched.is_some_and(|watched| !watched.covered) {
                 return Ok(Put::Uncovered);
@@ -161,7 +163,8 @@ impl<S: Store> Insertion<'_, S> {
         Ok(Some(Watched { handle, at, watch: watch(&page.content()[at..]), covered }))
     }
 
-    /// Makes the summaries of the list cover the row. A scan that has read them before has a snapshot that does not see it.
+    /// Makes the summaries of the list cover the row. A scan that has read them before has a snapshot that
+    /// does not see it.
     fn widen_summaries(&self) -> Result<()> {
         let Some((blkno, at)) = self.directory.summaries_position(self.code.list) else { return Ok(()) };
         self.store.change(|change| {
@@ -210,8 +213,9 @@ impl<S: Store> Insertion<'_, S> {
         page.set_count(used);
     }
 
-    /// Adds an empty codes page behind `tail` and returns it, or the one that somebody else has added. All under the lock of
-    /// the tail: of inserters that find the list full together one adds pages, and no page is lost but by a crash.
+    /// Adds an empty codes page behind `tail` and returns it, or the one that somebody else has added. All
+    /// under the lock of the tail: of inserters that find the list full together one adds pages, and no page
+    /// is lost but by a crash.
     fn grow(&self, tail: u32) -> Result<u32> {
         let layout = &self.directory.codes;
         let list = self.code.list;

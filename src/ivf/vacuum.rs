@@ -2,9 +2,10 @@
 //!
 //! Rows never move, so a scan that runs beside a vacuum sees every live row exactly once.
 //!
-//! The summaries of a list that lost rows are made anew from the rows that are left. Inserts go on meanwhile, so the list is
-//! put under watch first: an insert notes in the change that writes its row that it came, and then the summaries stay as they
-//! are. An insert that was on its way finds them either as they were, with the watch, or narrowed, and widens them again.
+//! The summaries of a list that lost rows are made anew from the rows that are left. Inserts go on meanwhile,
+//! so the list is put under watch first: an insert notes in the change that writes its row that it came, and
+//! then the summaries stay as they are. An insert that was on its way finds them either as they were, with
+//! the watch, or narrowed, and widens them again.
 
 use super::directory::Directory;
 use super::list_chain::{self, Addresses};
@@ -116,7 +117,8 @@ fn clean_list<S: Store>(
     narrow_summaries(store, directory, list, removed > 0, tick)
 }
 
-/// Makes the summaries of a list anew if it has `lost` rows, or if a vacuum before was interrupted when it did so.
+/// Makes the summaries of a list anew if it has `lost` rows, or if a vacuum before was interrupted when it
+/// did so.
 fn narrow_summaries<S: Store>(
     store: &S,
     directory: &Directory,

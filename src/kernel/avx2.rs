@@ -180,7 +180,8 @@ fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
 ///
 /// A 16-bit element holds two codes' bytes. Adding elements whole keeps the sum of the low bytes plus
 /// 256 times that of the high ones, modulo 2^16; the high ones are also summed alone, which gives both.
-/// Four sums take one addition each a step, whose latency is a cycle: more of them would only leave the registers.
+/// Four sums take one addition each a step, whose latency is a cycle: more of them would only leave the
+/// registers.
 #[target_feature(enable = "avx2,fma,f16c")]
 fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK_ROWS]) {
     let nibble = _mm256_set1_epi8(15);
@@ -260,7 +261,8 @@ fn lower_bounds(sums: &[u32; BLOCK_ROWS], factors: &Factors, bounds: &mut [f32; 
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn subset_sums(terms: &[u16], base: u16, lut: &mut [u8]) {
-    // Word `i` of a register is for entry `i`: it takes term `t` of four where bit `t` of `i` is set, else zero.
+    // Word `i` of a register is for entry `i`: it takes term `t` of four where bit `t` of `i` is set, else
+    // zero.
     let base = _mm256_set1_epi16(base.cast_signed());
     let places: [__m256i; 4] = std::array::from_fn(|t| {
         let place = |i: usize| if ((i / 2) >> t) & 1 == 1 { (2 * t + i % 2) as u8 } else { 0x80 };
@@ -346,8 +348,8 @@ fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 fn dots_i8(query: &[i8], rows: &[i8], dots: &mut [i32]) {
-    // The instruction multiplies unsigned with signed: magnitudes with the other's values, the signs moved there. Two
-    // products of 127 and 127 fit its 16 bits.
+    // The instruction multiplies unsigned with signed: magnitudes with the other's values, the signs moved
+    // there. Two products of 127 and 127 fit its 16 bits.
     let ones = _mm256_set1_epi16(1);
     for (row, dot) in rows.chunks_exact(query.len()).zip(dots) {
         *dot = total_i32(fold(query, row, _mm256_setzero_si256(), |s, a: &[i8; 32], b| {

@@ -49,8 +49,9 @@ pub(super) static KERNELS: Kernels = Kernels {
     grid_code4,
 };
 
-/// The same for Zen 4, which makes two steps of each that is 512 bits wide: the distances of floats and halves take the AVX2
-/// row's time there or up to 1.4 times as long (`cargo bench --bench kernel`), the others less.
+/// The same for Zen 4, which makes two steps of each that is 512 bits wide: the distances of floats and
+/// halves take the AVX2 row's time there or up to 1.4 times as long (`cargo bench --bench kernel`), the
+/// others less.
 pub(super) static ZEN4: Kernels = Kernels {
     name: "zen4",
     supported: || (KERNELS.supported)() && (avx2::KERNELS.supported)() && is_zen4(),
@@ -454,7 +455,8 @@ fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
     _mm512_reduce_add_epi32(_mm512_add_epi32(s0, s1))
 }
 
-/// The instruction multiplies unsigned with signed: `row + 128` with the query, less 128 times the sum of that.
+/// The instruction multiplies unsigned with signed: `row + 128` with the query, less 128 times the sum of
+/// that.
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn dots_i8(query: &[i8], rows: &[i8], dots: &mut [i32]) {
     let (zero, sign) = (_mm512_setzero_si512(), _mm512_set1_epi8(-128));

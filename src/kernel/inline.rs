@@ -1,5 +1,6 @@
-//! Up to four elements, computed with in line by what every processor of an architecture has: for so few, the call of a kernel
-//! takes longer. Floats and halves share the sums, so that the same numbers have the same distances in both.
+//! Up to four elements, computed with in line by what every processor of an architecture has: for so few, the
+//! call of a kernel takes longer. Floats and halves share the sums, so that the same numbers have the same
+//! distances in both.
 
 use half::f16;
 
@@ -33,7 +34,8 @@ pub fn widen_few(halves: &[f16]) -> [f32; FEW] {
     }
 }
 
-/// The nearest halves of as many of the numbers as there are in `out`: ties to even, infinite beyond the range.
+/// The nearest halves of as many of the numbers as there are in `out`: ties to even, infinite beyond the
+/// range.
 #[inline(always)]
 pub fn narrow_few(numbers: [f32; FEW], out: &mut [f16]) {
     #[cfg(target_arch = "x86_64")]
@@ -113,7 +115,8 @@ mod sse2 {
             let half = _mm_set1_ps(0.5);
             let sum = _mm_castps_si128(_mm_add_ps(_mm_castsi128_ps(magnitude), half));
             let small = _mm_sub_epi32(sum, _mm_castps_si128(half));
-            // Just less than half of the last place kept is added, or half if that is odd; the carry may go up to infinity.
+            // Just less than half of the last place kept is added, or half if that is odd; the carry may go
+            // up to infinity.
             let odd = _mm_and_si128(_mm_srli_epi32::<13>(magnitude), all(1));
             let rounded = _mm_add_epi32(_mm_add_epi32(magnitude, all(0xfff - (112 << 23))), odd);
             let normal = _mm_srli_epi32::<13>(rounded);
@@ -132,7 +135,8 @@ mod sse2 {
     }
 }
 
-/// The cosine distance from `<a, b>`, `|a|^2` and `|b|^2`. (A kernel that returned the three would do so in memory.)
+/// The cosine distance from `<a, b>`, `|a|^2` and `|b|^2`. (A kernel that returned the three would do so in
+/// memory.)
 #[inline(always)]
 pub fn cosine_of_sums(product: f32, a2: f32, b2: f32) -> f64 {
     let similarity = f64::from(product) / (f64::from(a2) * f64::from(b2)).sqrt();

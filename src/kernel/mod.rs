@@ -120,7 +120,8 @@ pub fn inner_product(a: &[f32], b: &[f32]) -> f32 {
     unsafe { (ACTIVE.inner_product)(a, b) }
 }
 
-/// One minus the cosine of the angle of two vectors of one length, in one pass; NaN where a norm is zero or overflows.
+/// One minus the cosine of the angle of two vectors of one length, in one pass; NaN where a norm is zero or
+/// overflows.
 #[inline]
 pub fn cosine_distance(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len());
@@ -206,8 +207,8 @@ pub fn hamming(a: &[u8], b: &[u8]) -> u64 {
     unsafe { (ACTIVE.hamming)(a, b) }
 }
 
-/// Numbers of bits that differ between a bit string and each of up to 32 of its length, one after the other in
-/// `rows`. The further `counts` stay as they are.
+/// Numbers of bits that differ between a bit string and each of up to 32 of its length, one after the other
+/// in `rows`. The further `counts` stay as they are.
 pub fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK_ROWS]) {
     assert!(
         !query.is_empty() && rows.len() <= BLOCK_ROWS * query.len() && rows.len().is_multiple_of(query.len())
@@ -224,8 +225,9 @@ pub fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
     unsafe { (ACTIVE.common_bits)(a, b) }
 }
 
-/// The table of a query for [`scan_block`], from four terms per sub-quantizer, in 256ths: entry `i` of a sub-quantizer is the
-/// upper byte of `base` and those of its terms whose bits are set in `i`, added modulo 2^16.
+/// The table of a query for [`scan_block`], from four terms per sub-quantizer, in 256ths: entry `i` of a
+/// sub-quantizer is the upper byte of `base` and those of its terms whose bits are set in `i`, added modulo
+/// 2^16.
 pub fn subset_sums(terms: &[u16], base: u16, lut: &mut [u8]) {
     assert!(terms.len().is_multiple_of(4) && lut.len() == 4 * terms.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -239,9 +241,9 @@ pub fn subset_sums(terms: &[u16], base: u16, lut: &mut [u8]) {
 /// `P = [0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15]`: so arranged, the even bytes of a
 /// register widen to codes 0..8 in order and the odd ones to 8..16.
 ///
-/// As many bytes that will be needed next lie `ahead` bytes (modulo the addresses) after the codes: the processor is
-/// asked for them while it computes, a line at a time (all at once they would keep it from computing). Advice: any
-/// number will do, nothing is read there; 0 if it is not known.
+/// As many bytes that will be needed next lie `ahead` bytes (modulo the addresses) after the codes: the
+/// processor is asked for them while it computes, a line at a time (all at once they would keep it from
+/// computing). Advice: any number will do, nothing is read there; 0 if it is not known.
 pub fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK_ROWS]) {
     assert!(lut.len() == codes.len() && codes.len().is_multiple_of(16));
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -330,25 +332,25 @@ pub fn hadamard(x: &mut [f32]) {
     unsafe { (ACTIVE.hadamard)(x) }
 }
 
-/// The inner products of four vectors with sixteen, both interleaved: `a[i]` and `b[i]` are all the components number
-/// `i`.
+/// The inner products of four vectors with sixteen, both interleaved: `a[i]` and `b[i]` are all the
+/// components number `i`.
 pub fn tile(a: &[[f32; 4]], b: &[[f32; 16]]) -> [[f32; 16]; 4] {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.tile)(a, b) }
 }
 
-/// Writes the signs of `a`, one bit each and a set one for what is above zero, least significant first. Returns the inner
-/// products of `a` and `b` with what they stand for, one half or minus one half.
+/// Writes the signs of `a`, one bit each and a set one for what is above zero, least significant first.
+/// Returns the inner products of `a` and `b` with what they stand for, one half or minus one half.
 pub fn sign_code(a: &[f32], b: &[f32], out: &mut [u8]) -> [f32; 2] {
     assert!(a.len() == b.len() && a.len() == 8 * out.len() && a.len().is_multiple_of(16));
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.sign_code)(a, b, out) }
 }
 
-/// Writes the low three bits of the 4-bit code of `a` (on a grid of `1 / steps`), 24 bytes for each 64 dimensions as
-/// [`dot_extended3`] reads them: they grow with the value. Returns the inner products of `a`, of `b` and of itself with the
-/// grid vector of the code.
+/// Writes the low three bits of the 4-bit code of `a` (on a grid of `1 / steps`), 24 bytes for each 64
+/// dimensions as [`dot_extended3`] reads them: they grow with the value. Returns the inner products of `a`,
+/// of `b` and of itself with the grid vector of the code.
 pub fn grid_code4(a: &[f32], b: &[f32], steps: f32, out: &mut [u8]) -> [f32; 3] {
     assert!(a.len() == b.len() && a.len().is_multiple_of(64) && out.len() == a.len() / 64 * 24);
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -370,7 +372,8 @@ pub fn prefetch(at: *const u8, bytes: usize) {
         // SAFETY: as above.
         #[cfg(target_arch = "aarch64")]
         unsafe {
-            std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) line, options(nostack, readonly, preserves_flags));
+            std::arch::asm!("prfm pldl1keep, \
+                [{0}]", in(reg) line, options(nostack, readonly, preserves_flags));
         }
         #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         let _ = line;

@@ -286,7 +286,8 @@ fn gather(bytes: &[u8; 8]) -> u8 {
     ((u64::from_le_bytes(*bytes) & LOWEST).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
 }
 
-/// Sums in sixteen interleaved parts, as in [`sum`]; the rows of other instruction sets compile this for theirs.
+/// Sums in sixteen interleaved parts, as in [`sum`]; the rows of other instruction sets compile this for
+/// theirs.
 #[inline(always)]
 pub(super) fn sign_code(a: &[f32], b: &[f32], out: &mut [u8]) -> [f32; 2] {
     let mut sums = [[0f32; 16]; 2];

@@ -9,8 +9,8 @@ use crate::kernel;
 /// Coordinates that one lookup takes, and bytes of a group: of the nibbles of 32 rows, or of a table.
 const LOOKUP: usize = 4;
 const GROUP: usize = 16;
-/// Steps of a table per unit: four coordinates of at most one fit a byte. Rounding errors are about 0.005 for each
-/// lookup, with either sign: of 768 coordinates 0.06, where distances differ by tens.
+/// Steps of a table per unit: four coordinates of at most one fit a byte. Rounding errors are about 0.005 for
+/// each lookup, with either sign: of 768 coordinates 0.06, where distances differ by tens.
 const STEPS: f32 = 63.75;
 
 /// Whether every component of a row is zero or one.
@@ -66,8 +66,8 @@ impl Tables {
         Some(Self { tables, offsets, size })
     }
 
-    /// The two nearest centroids of up to 128 packed rows, as list and half the squared distance less half the
-    /// row's own squared length.
+    /// The two nearest centroids of up to 128 packed rows, as list and half the squared distance less half
+    /// the row's own squared length.
     pub(super) fn nearest(&self, packed: &[u8], out: &mut [[(u32, f32); 2]]) {
         out.fill([(0, f32::INFINITY); 2]);
         for (list, (table, offset)) in self.tables.chunks_exact(self.size).zip(&self.offsets).enumerate() {

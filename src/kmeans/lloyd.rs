@@ -12,8 +12,8 @@ use crate::random::SplitMix64;
 const SETTLED: f64 = 0.005;
 
 /// Clusters `rows` into `k` lists (`k` ≤ number of rows) in at most `iterations` rounds; `work` is the
-/// share of one round. Returns the list of every row; some lists may be empty. `binary` are the same rows where
-/// these are of zeros and ones.
+/// share of one round. Returns the list of every row; some lists may be empty. `binary` are the same rows
+/// where these are of zeros and ones.
 pub(super) fn lloyd(
     rows: &Rows,
     binary: Option<&bits::PackedBits>,

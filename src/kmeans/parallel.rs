@@ -1,5 +1,5 @@
-//! How other rooms use threads without knowing them: tasks in a given pool, beside the caller's thread, and work
-//! over equal records inside a task.
+//! How other rooms use threads without knowing them: tasks in a given pool, beside the caller's thread, and
+//! work over equal records inside a task.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -38,8 +38,8 @@ pub struct Task<T> {
     wanted: Arc<AtomicBool>,
 }
 
-/// Starts work in a pool and returns at once. The work owns all that it uses, so that it does no harm when the
-/// caller fails, or unwinds, before its end.
+/// Starts work in a pool and returns at once. The work owns all that it uses, so that it does no harm when
+/// the caller fails, or unwinds, before its end.
 pub fn start<T: Send + 'static>(
     pool: &ThreadPool,
     work: impl FnOnce(&StopSignal) -> Result<T> + Send + 'static,
@@ -81,7 +81,8 @@ impl<T> Drop for Task<T> {
 }
 
 /// Calls `f(scratch, i, record i)` for every record of `stride` bytes in `out`, in parallel; each thread
-/// makes its own scratch memory. For tasks: runs in the pool that this thread is of, and returns when all are done.
+/// makes its own scratch memory. For tasks: runs in the pool that this thread is of, and returns when all are
+/// done.
 pub fn for_each_record<W>(
     out: &mut [u8],
     stride: usize,

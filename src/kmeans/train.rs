@@ -23,11 +23,12 @@ const ENERGY: f64 = 0.7;
 /// Units of progress per round.
 const UNIT: u64 = 100;
 
-/// Bytes that training on `n` rows takes at most, the rows aside. It is made in many pieces, so whether they can be had is
-/// asked once, before.
+/// Bytes that training on `n` rows takes at most, the rows aside. It is made in many pieces, so whether they
+/// can be had is asked once, before.
 fn needed(n: usize, dims: usize, k: usize, threads: usize) -> usize {
-    // Of a row: whether it is usable, its number, norm, nearest centroids and place among the members, twice each where a copy
-    // is made; in the reduced space 128 floats, or of bits half a byte a dimension times four.
+    // Of a row: whether it is usable, its number, norm, nearest centroids and place among the members, twice
+    // each where a copy is made; in the reduced space 128 floats, or of bits half a byte a dimension times
+    // four.
     let of_row = 64 + (4 * 128).max(2 * dims);
     // Of a coordinate of a centroid: three copies and the packed one.
     let of_coordinate = 4 * 4;
@@ -46,7 +47,8 @@ fn needed(n: usize, dims: usize, k: usize, threads: usize) -> usize {
 /// thread; its error ends the work.
 ///
 /// Method: S. Lloyd, "Least squares quantization in PCM", IEEE Trans. Inf. Theory 28(2), 1982; on the
-/// principal directions of the rows where these hold most of the energy. Rows of zeros and ones are compared by bits.
+/// principal directions of the rows where these hold most of the energy. Rows of zeros and ones are compared
+/// by bits.
 pub fn train(
     samples: &[f32],
     dims: usize,

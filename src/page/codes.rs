@@ -1,13 +1,15 @@
 //! Codes pages: blocks of 32 one-bit codes, with what the first stage of a scan needs beside them.
 //!
-//! A block is `live: u32, owned: u32, add: [f16; 32], rescale: [f16; 32], refs: [6 bytes; 32], columns, codes`,
-//! where `columns` are the filter columns (`columns.rs`) and `codes` are `padded / 4` groups of 16 bytes (`quant::pack`). Small blocks share a page; a block larger
-//! than a page keeps its first groups on its own page, after the numbers of the pages with the others.
-//! A slot is *live* when its row is in the index, *owned* once it has been given an extended record, which
-//! it keeps for ever: a dead slot is reused together with its record.
+//! A block is `live: u32, owned: u32, add: [f16; 32], rescale: [f16; 32], refs: [6 bytes; 32], columns,
+//! codes`, where `columns` are the filter columns (`columns.rs`) and `codes` are `padded / 4` groups of 16
+//! bytes (`quant::pack`). Small blocks share a page; a block larger than a page keeps its first groups on its
+//! own page, after the numbers of the pages with the others. A slot is *live* when its row is in the index,
+//! *owned* once it has been given an extended record, which it keeps for ever: a dead slot is reused together
+//! with its record.
 //!
-//! Codes that are strings of bits are not interleaved, and need no factors: a block of them is `live, owned, columns,
-//! refs, codes`, the codes one after the other. The last block of a page has as many slots as the page has room for.
+//! Codes that are strings of bits are not interleaved, and need no factors: a block of them is `live, owned,
+//! columns, refs, codes`, the codes one after the other. The last block of a page has as many slots as the
+//! page has room for.
 
 use std::ops::Range;
 
@@ -316,7 +318,8 @@ impl BlockMut<'_> {
         self.bytes[LIVE..LIVE + 4].copy_from_slice(&mask.to_le_bytes());
     }
 
-    /// Gives a slot its factors (f16 bits), where blocks have such, and reference and marks it owned and live.
+    /// Gives a slot its factors (f16 bits), where blocks have such, and reference and marks it owned and
+    /// live.
     pub fn put(&mut self, slot: usize, add: u16, rescale: u16, reference: RecordRef) {
         if self.at.factors {
             self.bytes[ADD + 2 * slot..][..2].copy_from_slice(&add.to_le_bytes());

@@ -1,8 +1,9 @@
 //! Filter columns: what a block of codes keeps of the other indexed columns of its rows.
 //!
-//! A row has a *key* in each column, or none where the value is NULL. Keys are unsigned integers whose order is
-//! that of the values (or hashes, where only equality counts). A block keeps them column by column, so that one
-//! comparison tests 32 rows: a mask of the slots without a key, then 32 keys of 4 or 8 bytes, little-endian.
+//! A row has a *key* in each column, or none where the value is NULL. Keys are unsigned integers whose order
+//! is that of the values (or hashes, where only equality counts). A block keeps them column by column, so
+//! that one comparison tests 32 rows: a mask of the slots without a key, then 32 keys of 4 or 8 bytes,
+//! little-endian.
 
 use crate::error::{Error, Kind, Result};
 use crate::kernel::BLOCK_ROWS;

@@ -7,12 +7,13 @@ use crate::value::Metric;
 
 /// First four bytes of the contents of block 0.
 pub const MAGIC: u32 = 0x3146_5649;
-/// The newest format this code writes: that of an index with filter columns, whose lists have summaries of them.
+/// The newest format this code writes: that of an index with filter columns, whose lists have summaries of
+/// them.
 pub const VERSION: u16 = 4;
 /// The format of an index over strings of bits without filter columns: its codes are the strings themselves.
 const BITS_VERSION: u16 = 3;
-/// The format of an index over vectors with filter columns and without summaries, as version 0.1.0 made it. One without
-/// columns is of the oldest, which is the same but for them.
+/// The format of an index over vectors with filter columns and without summaries, as version 0.1.0 made it.
+/// One without columns is of the oldest, which is the same but for them.
 const COLUMNS_VERSION: u16 = 2;
 /// The oldest format this code reads.
 pub const MIN_VERSION: u16 = 1;
@@ -56,8 +57,8 @@ pub struct Meta {
     pub lists_first: u32,
     /// Rows coded by the build.
     pub built_rows: u64,
-    /// Lists to probe for each of [`TARGETS`], whole ones, as versions before the tables of efforts read them; all zero: probe
-    /// every list.
+    /// Lists to probe for each of [`TARGETS`], whole ones, as versions before the tables of efforts read
+    /// them; all zero: probe every list.
     pub probes: [u32; TARGETS.len()],
     /// The columns beside the vector.
     pub columns: Columns,
@@ -149,7 +150,8 @@ impl Meta {
             return Err(Error::new(
                 Kind::NotSupported,
                 format!(
-                    "the index has format {version}, this version of vector_search reads {MIN_VERSION} to {VERSION}"
+                    "the index has format {version}, this version of vector_search reads {MIN_VERSION} to \
+                     {VERSION}"
                 ),
             )
             .with_hint("Rebuild the index with REINDEX."));

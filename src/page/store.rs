@@ -26,15 +26,15 @@ pub trait Store {
     /// a change is under way.
     fn read(&self, blkno: u32) -> Result<Self::Read<'_>>;
 
-    /// Says that `count` pages from `blkno` on will be read next or, after another such call, after the pages of that.
-    /// Other pages may be read in between. [`Store::settle`] ends it.
+    /// Says that `count` pages from `blkno` on will be read next or, after another such call, after the pages
+    /// of that. Other pages may be read in between. [`Store::settle`] ends it.
     fn prefetch(&self, _block: u32, _count: u32) {}
 
     /// Says that pages named to [`Store::prefetch`] that were not read yet will not be read now.
     fn settle(&self) {}
 
-    /// Says that these bytes of a page (its special area always included) will be looked at very soon: a store
-    /// that knows where in memory they lie asks the processor for them.
+    /// Says that these bytes of a page (its special area always included) will be looked at very soon: a
+    /// store that knows where in memory they lie asks the processor for them.
     fn prefetch_bytes(&self, _block: u32, _bytes: Range<usize>) {}
 
     /// Where in memory a page likely lies: an address to ask the processor for, not to read from.
@@ -69,13 +69,13 @@ pub trait Change {
 
     /// Applies what was written to this page so far as a step (WAL record) of its own, before the change
     /// ends, and keeps the page locked until it does. For values that span more pages than one change may
-    /// write: the pages that nothing points to yet go first, before any other page is written. A flushed page no
-    /// longer counts towards [`MAX_CHANGE_PAGES`] and is not written again in this change.
+    /// write: the pages that nothing points to yet go first, before any other page is written. A flushed page
+    /// no longer counts towards [`MAX_CHANGE_PAGES`] and is not written again in this change.
     fn flush(&mut self, handle: PageHandle) -> Result<()>;
 }
 
-/// Holds the callers of [`Change::flush`] to its rule. `written` says which of the pages opened are written and
-/// not flushed.
+/// Holds the callers of [`Change::flush`] to its rule. `written` says which of the pages opened are written
+/// and not flushed.
 pub fn assert_alone(written: impl Iterator<Item = bool>, handle: PageHandle) {
     let others = written.enumerate().filter(|&(i, written)| written && i != handle.0).count();
     assert!(others == 0, "a page is flushed after {others} others were written");

@@ -1,7 +1,9 @@
-//! Where in a table the row with a number likely lies, when rows were mostly appended in the order of their numbers.
+//! Where in a table the row with a number likely lies, when rows were mostly appended in the order of their
+//! numbers.
 //!
-//! So it is with a TOAST table, whose values are numbered by a counter: a search reads a dozen values of it, and to
-//! descend its index for each of them was a tenth of a warm query. A guess may be wrong: the page tells who lies there.
+//! So it is with a TOAST table, whose values are numbered by a counter: a search reads a dozen values of it,
+//! and to descend its index for each of them was a tenth of a warm query. A guess may be wrong: the page
+//! tells who lies there.
 
 /// Numbers of one group share what is remembered of them.
 const GROUP: u32 = 256;

@@ -131,8 +131,8 @@ impl Codec {
         self.half_factors(form, squared, code_residual, code_centre)
     }
 
-    /// About the residual that a code was made from: the grid vector as long as the estimator takes it. False for a row
-    /// whose factors say nothing, and where a sign is all there is of a coordinate.
+    /// About the residual that a code was made from: the grid vector as long as the estimator takes it. False
+    /// for a row whose factors say nothing, and where a sign is all there is of a coordinate.
     pub fn decode(&self, inner_product: bool, signs: &[u8], extended: &[u8], out: &mut [f32]) -> bool {
         assert_eq!((signs.len(), extended.len()), (self.sign_bytes(), self.extended_size()));
         let rescale = match self.bits {
@@ -179,8 +179,8 @@ impl Codec {
 
     /// The factors in half precision, `add` downwards; what does not fit excludes nothing.
     ///
-    /// `add` is made with the rescale as it is stored: its rounding then counts by the distance of query and centroid,
-    /// not by the query's length.
+    /// `add` is made with the rescale as it is stored: its rounding then counts by the distance of query and
+    /// centroid, not by the query's length.
     fn half_factors(&self, form: Form, squared: f32, code_residual: f32, code_centre: f32) -> Factors {
         let (_, exact) = factors(form, squared, code_residual, code_centre);
         let rescale = f16::from_f32(exact);

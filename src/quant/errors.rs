@@ -6,8 +6,8 @@ pub(super) const ERROR_1: f32 = 0.3014;
 /// The same for four bits: sine of the 16-level normal quantizer (mean square error 0.01154) by its step.
 pub(super) const ERROR_4: f32 = 0.3205;
 
-/// Relative error of sums, rotations and the operator's own value in single precision: the most that it can be, or
-/// (several times) what it usually is.
+/// Relative error of sums, rotations and the operator's own value in single precision: the most that it can
+/// be, or (several times) what it usually is.
 pub(super) fn float_error(padded: usize, sound: bool) -> f32 {
     let rounding = 0.5 * f32::EPSILON;
     let terms = padded as f32 / 16.0;

@@ -38,8 +38,8 @@ pub struct ListTerms {
 pub struct Width {
     /// Standard deviations of what the random rotation makes random.
     pub deviations: f32,
-    /// Whether errors that are the query's own, and so the same for all rows that resemble each other, count by the
-    /// most that they can be. Else by their standard deviation too.
+    /// Whether errors that are the query's own, and so the same for all rows that resemble each other, count
+    /// by the most that they can be. Else by their standard deviation too.
     pub sound: bool,
 }
 
@@ -66,7 +66,8 @@ pub struct Stage1 {
     pub base: f32,
 }
 
-/// A query, rotated and made into tables; or where codes are strings of bits, such a string. Shared by all lists.
+/// A query, rotated and made into tables; or where codes are strings of bits, such a string. Shared by all
+/// lists.
 pub struct QueryCode {
     groups: usize,
     /// Sum of the coordinates.
@@ -153,12 +154,14 @@ impl QueryCode {
             low = low.min((q[0].min(0.0) + q[1].min(0.0)) + (q[2].min(0.0) + q[3].min(0.0)));
             high = high.max((q[0].max(0.0) + q[1].max(0.0)) + (q[2].max(0.0) + q[3].max(0.0)));
         }
-        // The sum of no coordinate is a whole number of steps: it is exact, and so no error that all rows share.
+        // The sum of no coordinate is a whole number of steps: it is exact, and so no error that all rows
+        // share.
         self.delta = (high - low) / 254.0;
         let below = if self.delta > 0.0 { (-low / self.delta).ceil().min(254.0) } else { 0.0 };
         self.low = -below * self.delta;
-        // Sums of 256ths of a step, of which the byte is the upper half. Single terms and partial sums may wrap: the
-        // whole is between 0 and 255 steps and the half that rounds, which is more than its terms' errors.
+        // Sums of 256ths of a step, of which the byte is the upper half. Single terms and partial sums may
+        // wrap: the whole is between 0 and 255 steps and the half that rounds, which is more than its terms'
+        // errors.
         let inverse = if self.delta > 0.0 { 256.0 / self.delta } else { 0.0 };
         for (term, x) in self.terms.iter_mut().zip(query) {
             *term = fixed(x * inverse);
@@ -207,8 +210,8 @@ impl QueryCode {
     pub fn stage1(&self, terms: ListTerms, width: Width) -> Stage1 {
         let random = ERROR_1 * self.scatter * terms.gap;
         let half_root = 0.5 * self.root;
-        // The rounding of `rescale` counts by |<y, q>|, six deviations of which are 3 |q|; for rows that were coded when
-        // `add` did not make up for it.
+        // The rounding of `rescale` counts by |<y, q>|, six deviations of which are 3 |q|; for rows that were
+        // coded when `add` did not make up for it.
         let (table, rounding) = if width.sound {
             (self.table_most(), half_root * HALF_ROUNDING * self.norm)
         } else {
@@ -224,8 +227,8 @@ impl QueryCode {
         }
     }
 
-    /// The estimate by an extended record (factors and codes) and the most that it errs, by `width`. `sum` is the
-    /// table sum of the same row. Infinite or NaN when the row's factors did not fit.
+    /// The estimate by an extended record (factors and codes) and the most that it errs, by `width`. `sum` is
+    /// the table sum of the same row. Infinite or NaN when the row's factors did not fit.
     pub fn extended(
         &self,
         codec: &Codec,
@@ -249,8 +252,9 @@ impl QueryCode {
         let number = |i: usize| f32::from_le_bytes([record[i], record[i + 1], record[i + 2], record[i + 3]]);
         let (add, rescale, error) = (number(0), number(4), number(8));
         let (codes, fine) = (&record[12..], self.fine());
-        // A query is rounded as its neighbours and their centroid are: the first bytes' error is no accident, and large
-        // where the row is near its centroid. The second bytes' error is small enough to be taken at its most.
+        // A query is rounded as its neighbours and their centroid are: the first bytes' error is no accident,
+        // and large where the row is near its centroid. The second bytes' error is small enough to be taken
+        // at its most.
         let product = |bytes: &[i8], total: i32| {
             (2 * i64::from(kernel::dot_u8_i8(codes, bytes)) - 255 * i64::from(total)) as f32 * 0.5
         };

@@ -175,7 +175,8 @@ fn equal_start(a: Sparse, b: Sparse) -> usize {
     equal_parts(&a.indices[..values], &b.indices[..values], |i, j| i == j)
 }
 
-/// The length of the whole parts at the start that are equal: they are compared without a branch for each element.
+/// The length of the whole parts at the start that are equal: they are compared without a branch for each
+/// element.
 fn equal_parts<T: Copy>(a: &[T], b: &[T], equal: impl Fn(T, T) -> bool) -> usize {
     const PART: usize = 16;
     let all =
@@ -266,7 +267,8 @@ pub fn gather<E: Element>(numbers: &[E], indices: &mut [i32], values: &mut [f32]
     }
     let (mut to, mut start) = (0, 0);
     E::each_part(numbers, |part| {
-        // Each number is put where the next one belongs, over the zero before it: whether it is zero is no branch.
+        // Each number is put where the next one belongs, over the zero before it: whether it is zero is no
+        // branch.
         for (index, x) in (start..).zip(part) {
             if let (Some(i), Some(value)) = (indices.get_mut(to), values.get_mut(to)) {
                 (*i, *value) = (index, *x);

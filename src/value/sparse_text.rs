@@ -14,7 +14,8 @@ pub const fn printed_space(elements: usize) -> usize {
     elements * (MAX_DIGITS + MAX_PRINTED + 2) + 3 + SPACE
 }
 
-/// Writes the text of a vector to `text`, which holds `printed_space` bytes, and returns its length, which is less.
+/// Writes the text of a vector to `text`, which holds `printed_space` bytes, and returns its length, which is
+/// less.
 pub fn print_into(a: Sparse, text: &mut [u8]) -> usize {
     text[0] = b'{';
     let mut at = 1;
@@ -108,7 +109,8 @@ fn mantissa(token: &[u8]) -> &[u8] {
     &token[first.min(end)..end]
 }
 
-/// The decimal integer that C's `strtol` would read at `at`, clamped to the range of `i32` but its least, and its end.
+/// The decimal integer that C's `strtol` would read at `at`, clamped to the range of `i32` but its least, and
+/// its end.
 fn read_integer(text: &[u8], at: usize) -> Option<(i32, usize)> {
     let mut at = skip_space(text, at);
     let negative = text.get(at) == Some(&b'-');

@@ -244,7 +244,8 @@ fn lists_of_which_no_row_passes_are_not_read() {
     // Beyond all keys: nothing is read.
     let none = filter(&[(0, Accept::Within(256, u64::from(u32::MAX)))]);
     assert_eq!(all_and_skipped(&world, &query, &none), (Vec::new(), lists));
-    // Rows that come later are found by the keys that were nobody's before, in the slots of rows that have gone too.
+    // Rows that come later are found by the keys that were nobody's before, in the slots of rows that have
+    // gone too.
     world.delete(|n| n % 3 == 0);
     for n in (20_001..20_400).filter(|n: &u64| !n.is_multiple_of(11)) {
         assert!(all_and_skipped(&world, &query, &one(n)).0.is_empty());

@@ -1,4 +1,5 @@
-//! Values from the heap come in the order of `float8` on any processor: −0 equals 0, NaN of either sign is last.
+//! Values from the heap come in the order of `float8` on any processor: −0 equals 0, NaN of either sign is
+//! last.
 
 use std::collections::BTreeMap;
 
@@ -22,8 +23,8 @@ impl Rows for Values {
 const VALUES: [f64; 9] =
     [f64::NAN, 0.0, f64::INFINITY, -0.0, -f64::NAN, f64::NEG_INFINITY, 1e-300, -1e-300, f64::MAX];
 
-/// A world with rows so far from all lists that no bound says anything of them, and their values. The rows that it was
-/// built of no snapshot sees.
+/// A world with rows so far from all lists that no bound says anything of them, and their values. The rows
+/// that it was built of no snapshot sees.
 fn world(metric: Metric) -> (World, BTreeMap<Tid, f64>) {
     let rows: Table = (1000..1040).map(|n| (n, vec![0.1, 0.2, n as f32 / 1e4])).collect();
     let world = World::build(rows, &Options { lists: 2, ..options(3, metric) });

@@ -14,12 +14,15 @@ fn a_build_reacts_to_cancel_within_a_second() {
     for step in 1..8u32 {
         let after = whole * step / 8;
         let mut build = server.start_sql(
-            "SET application_name = 'builder'; CREATE INDEX i ON items USING ivf (embedding) WITH (lists = 400)",
+            "SET application_name = 'builder'; CREATE INDEX i ON items USING ivf (embedding) \
+             WITH (lists = 400)",
         );
         std::thread::sleep(after);
         let asked = Instant::now();
-        let cancelled =
-            server.sql("SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE application_name = 'builder' AND state = 'active'");
+        let cancelled = server.sql(
+            "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity \
+             WHERE application_name = 'builder' AND state = 'active'",
+        );
         let _ = build.wait();
         let took = asked.elapsed();
         let exists = server.sql("SELECT count(*) FROM pg_class WHERE relname = 'i'");

@@ -1,39 +1,52 @@
-//! What the catalogs say of pgvector's objects, they say of ours: functions, aggregates, operators, types, casts and operator
-//! classes with all their properties. Skipped where the server has no pgvector.
+//! What the catalogs say of pgvector's objects, they say of ours: functions, aggregates, operators, types,
+//! casts and operator classes with all their properties. Skipped where the server has no pgvector.
 
 use crate::compat;
 use crate::harness::Server;
 use crate::pgvector::has_pgvector;
 use std::collections::BTreeSet;
 
-/// A line for each object of the extensions `ours` and `theirs`, by names instead of numbers and without the schemas.
+/// A line for each object of the extensions `ours` and `theirs`, by names instead of numbers and without the
+/// schemas.
 const LINES: &str = r"
 CREATE VIEW public.lines AS
-WITH member AS (SELECT nspname, classid, objid FROM pg_depend d JOIN pg_extension x ON refobjid = x.oid JOIN pg_namespace n ON n.oid = extnamespace
+WITH member AS (SELECT nspname, classid, objid FROM pg_depend d JOIN pg_extension x ON refobjid = x.oid
+    JOIN pg_namespace n ON n.oid = extnamespace
     WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'),
 line AS (
-SELECT nspname, concat_ws(' ', 'function', proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', pg_get_function_result(p.oid),
-    prokind, provolatile, proisstrict, proparallel, proleakproof, prosecdef, proretset, procost, prorows, proconfig,
+SELECT nspname, concat_ws(' ', 'function', proname || '(' || pg_get_function_identity_arguments(p.oid) ||
+    ')', pg_get_function_result(p.oid),
+    prokind, provolatile, proisstrict, proparallel, proleakproof, prosecdef, proretset, procost, prorows,
+    proconfig,
     obj_description(p.oid, 'pg_proc')) AS text
     FROM pg_proc p JOIN member ON classid = 'pg_proc'::regclass AND objid = p.oid
-UNION ALL SELECT nspname, concat_ws(' ', 'aggregate', aggfnoid::regprocedure, aggkind, aggtransfn::regprocedure, aggfinalfn::regprocedure,
+UNION ALL SELECT nspname, concat_ws(' ', 'aggregate', aggfnoid::regprocedure, aggkind,
+    aggtransfn::regprocedure, aggfinalfn::regprocedure,
     aggcombinefn::regprocedure, aggserialfn, aggtranstype::regtype, agginitval, aggfinalmodify, aggfinalextra)
     FROM pg_aggregate JOIN member ON classid = 'pg_proc'::regclass AND objid = aggfnoid
-UNION ALL SELECT nspname, concat_ws(' ', 'operator', oprname, oprleft::regtype, oprright::regtype, oprresult::regtype, oprcode::regprocedure,
+UNION ALL SELECT nspname, concat_ws(' ', 'operator', oprname, oprleft::regtype, oprright::regtype,
+    oprresult::regtype, oprcode::regprocedure,
     oprcom::regoperator, oprnegate::regoperator, oprrest, oprjoin, obj_description(o.oid, 'pg_operator'))
     FROM pg_operator o JOIN member ON classid = 'pg_operator'::regclass AND objid = o.oid
-UNION ALL SELECT nspname, concat_ws(' ', 'type', typname, typlen, typbyval, typtype, typcategory, typispreferred, typdelim, typinput, typoutput,
-    typreceive, typsend, typmodin, typmodout, typalign, typstorage, typsubscript, typdefault, typarray::regtype, obj_description(t.oid, 'pg_type'))
+UNION ALL SELECT nspname, concat_ws(' ', 'type', typname, typlen, typbyval, typtype, typcategory,
+    typispreferred, typdelim, typinput, typoutput,
+    typreceive, typsend, typmodin, typmodout, typalign, typstorage, typsubscript, typdefault,
+    typarray::regtype, obj_description(t.oid, 'pg_type'))
     FROM pg_type t JOIN member ON classid = 'pg_type'::regclass AND objid = t.oid
-UNION ALL SELECT nspname, concat_ws(' ', 'cast', castsource::regtype, casttarget::regtype, castfunc::regprocedure, castcontext, castmethod)
+UNION ALL SELECT nspname, concat_ws(' ', 'cast', castsource::regtype, casttarget::regtype,
+    castfunc::regprocedure, castcontext, castmethod)
     FROM pg_cast c JOIN member ON classid = 'pg_cast'::regclass AND objid = c.oid
-UNION ALL SELECT nspname, concat_ws(' ', 'class', amname, opcname, opcintype::regtype, opcdefault, opckeytype::regtype)
-    FROM pg_opclass c JOIN pg_am a ON a.oid = opcmethod JOIN member ON classid = 'pg_opclass'::regclass AND objid = c.oid
-UNION ALL SELECT nspname, concat_ws(' ', 'strategy', amname, opfname, amoplefttype::regtype, amoprighttype::regtype, amopstrategy, amoppurpose,
+UNION ALL SELECT nspname, concat_ws(' ', 'class', amname, opcname, opcintype::regtype, opcdefault,
+    opckeytype::regtype)
+    FROM pg_opclass c JOIN pg_am a ON a.oid = opcmethod JOIN member ON classid = 'pg_opclass'::regclass
+    AND objid = c.oid
+UNION ALL SELECT nspname, concat_ws(' ', 'strategy', amname, opfname, amoplefttype::regtype,
+    amoprighttype::regtype, amopstrategy, amoppurpose,
     amopopr::regoperator, (SELECT s.opfname FROM pg_opfamily s WHERE s.oid = amopsortfamily))
     FROM pg_amop JOIN pg_opfamily f ON f.oid = amopfamily JOIN pg_am a ON a.oid = opfmethod
     JOIN member ON classid = 'pg_opfamily'::regclass AND objid = f.oid
-UNION ALL SELECT nspname, concat_ws(' ', 'method', amname, amtype) FROM pg_am a JOIN member ON classid = 'pg_am'::regclass AND objid = a.oid)
+UNION ALL SELECT nspname, concat_ws(' ', 'method', amname, amtype) FROM pg_am a JOIN member
+    ON classid = 'pg_am'::regclass AND objid = a.oid)
 SELECT nspname, replace(text, nspname || '.', '') AS text FROM line;
 ";
 
@@ -52,7 +65,10 @@ fn every_object_of_pgvectors_is_there() {
     if !has_pgvector(&server) {
         return;
     }
-    server.sql("CREATE SCHEMA ours; CREATE SCHEMA theirs; ALTER EXTENSION vector_search SET SCHEMA ours; CREATE EXTENSION vector SCHEMA theirs");
+    server.sql(
+        "CREATE SCHEMA ours; CREATE SCHEMA theirs; ALTER EXTENSION vector_search SET SCHEMA ours; \
+         CREATE EXTENSION vector SCHEMA theirs",
+    );
     server.sql(LINES);
     let theirs = lines(&server, "'theirs'");
     assert!(theirs.len() > 250, "{}", theirs.len());
@@ -82,7 +98,8 @@ fn every_object_of_pgvectors_is_there() {
     let ours = lines(&server, "'ours'");
     let missing: Vec<&String> = expected.difference(&ours).collect();
     assert!(missing.is_empty(), "{} missing: {missing:#?}", missing.len());
-    // What is ours alone: all of it has a name that pgvector does not use, or belongs to our access method and to hashing.
+    // What is ours alone: all of it has a name that pgvector does not use, or belongs to our access method
+    // and to hashing.
     let more: Vec<&String> = ours.difference(&expected).collect();
     let known = ["ivf", "hash", "_ops", "typanalyze", "distance_support"];
     let unknown: Vec<_> = more.iter().filter(|line| !known.iter().any(|word| line.contains(word))).collect();
@@ -133,7 +150,8 @@ const STATEMENTS: [&str; 32] = [
 fn outcomes(server: &Server) -> Vec<String> {
     server.sql(
         "CREATE FUNCTION outcome(statement text) RETURNS text LANGUAGE plpgsql AS $$
-         BEGIN EXECUTE statement; RETURN 'done'; EXCEPTION WHEN OTHERS THEN RETURN SQLSTATE || ' ' || SQLERRM; END $$;
+         BEGIN EXECUTE statement; RETURN 'done'; EXCEPTION WHEN OTHERS THEN RETURN SQLSTATE || ' ' || \
+         SQLERRM; END $$;
          CREATE TABLE t (v vector(3), n vector, h halfvec(3), s sparsevec(3), b bit(3));
          INSERT INTO t VALUES ('[1,2,3]', '[1,2,3]', '[1,2,3]', '{}/3', '101');
          CREATE INDEX fine ON t USING hnsw (v vector_l2_ops); SET client_min_messages = warning",

@@ -48,7 +48,8 @@ const ITEMS: &str = "
 CREATE TABLE items (id bigserial PRIMARY KEY, embedding vector(32), half halfvec(32), bits bit(64));
 INSERT INTO items (embedding, half, bits)
     SELECT v, v, (hashint8(i)::bit(32) || hashint8(i + 1)::bit(32))::bit(64) FROM (
-    SELECT i, (SELECT array_agg(sin(i * 0.37 + j * (i % 17 + 1)) + 0.5 * random()) FROM generate_series(1, 32) j)::vector(32) v
+    SELECT i, (SELECT array_agg(sin(i * 0.37 + j * (i % 17 + 1)) + 0.5 * random()) \
+    FROM generate_series(1, 32) j)::vector(32) v
     FROM generate_series(1, 15000) i) x;
 ";
 
@@ -76,7 +77,8 @@ fn pgvectors_indexes_are_served() {
     server.sql(ITEMS);
     // The forms that frameworks emit, in either case of the names.
     for index in [
-        "CREATE INDEX hnsw_l2 ON items USING hnsw (embedding vector_l2_ops) WITH (m = 16, ef_construction = 64)",
+        "CREATE INDEX hnsw_l2 ON items USING hnsw (embedding vector_l2_ops) \
+         WITH (m = 16, ef_construction = 64)",
         "CREATE INDEX CONCURRENTLY hnsw_cosine ON items USING HNSW (embedding vector_cosine_ops)",
         "CREATE INDEX hnsw_ip ON items USING hnsw (embedding vector_ip_ops)",
         "CREATE INDEX hnsw_half ON items USING hnsw (half halfvec_cosine_ops)",
@@ -86,16 +88,29 @@ fn pgvectors_indexes_are_served() {
         "CREATE INDEX flat_ip ON items USING ivfflat (embedding vector_ip_ops) WITH (lists = '100')",
         "CREATE INDEX flat_cosine ON items USING ivfflat (embedding vector_cosine_ops)",
         "CREATE INDEX flat_half ON items USING ivfflat (half halfvec_l2_ops)",
-        "CREATE INDEX flat_bits ON items USING ivfflat ((binary_quantize(embedding)::bit(32)) bit_hamming_ops)",
+        "CREATE INDEX flat_bits ON items USING ivfflat ((binary_quantize(embedding)::bit(32)) \
+         bit_hamming_ops)",
     ] {
         server.sql(index);
     }
-    assert_eq!(server.sql("SELECT count(ivf_check(i.indexrelid, true)) FROM pg_index i WHERE indrelid = 'items'::regclass AND NOT indisprimary"), "11");
+    assert_eq!(
+        server.sql(
+            "SELECT count(ivf_check(i.indexrelid, true)) FROM pg_index i \
+             WHERE indrelid = 'items'::regclass AND NOT indisprimary"
+        ),
+        "11"
+    );
     assert_eq!(
         server.sql("SELECT reloptions FROM pg_class WHERE relname = 'hnsw_l2'"),
         "{m=16,ef_construction=64}"
     );
-    assert_eq!(server.sql("SELECT bool_and(amvalidate(oid)) FROM pg_opclass WHERE opcmethod IN (SELECT oid FROM pg_am WHERE amname IN ('hnsw', 'ivfflat')) AND opcname !~ 'l1|jaccard|sparse'"), "t");
+    assert_eq!(
+        server.sql(
+            "SELECT bool_and(amvalidate(oid)) FROM pg_opclass WHERE opcmethod IN (SELECT oid \
+             FROM pg_am WHERE amname IN ('hnsw', 'ivfflat')) AND opcname !~ 'l1|jaccard|sparse'"
+        ),
+        "t"
+    );
     for (order, index) in [
         ("embedding <=> (SELECT embedding FROM items WHERE id = 7)", "cosine"),
         ("bits <~> (SELECT bits FROM items WHERE id = 7)", "hnsw_bits"),
@@ -104,7 +119,10 @@ fn pgvectors_indexes_are_served() {
             .sql(&format!("SET enable_seqscan = off; EXPLAIN SELECT id FROM items ORDER BY {order} LIMIT 5"));
         assert!(plan.contains("Index Scan using") && plan.contains(index), "{plan}");
     }
-    let recall = server.sql("SELECT min((ivf_recall(c) ->> 'recall')::float) FROM unnest('{hnsw_l2,hnsw_half,flat_cosine}'::regclass[]) c");
+    let recall = server.sql(
+        "SELECT min((ivf_recall(c) ->> 'recall')::float) \
+         FROM unnest('{hnsw_l2,hnsw_half,flat_cosine}'::regclass[]) c",
+    );
     assert!(recall.parse::<f64>().unwrap() > 0.9, "{recall}");
 }
 
@@ -154,7 +172,10 @@ fn pgvectors_settings_raise_the_effort() {
 #[test]
 fn what_cannot_be_served_is_said() {
     let server = server("compat-errors");
-    server.sql("CREATE TABLE t (v vector(3), h halfvec(3), s sparsevec(3), b bit(3), n vector, w bit(64001), x varbit(8))");
+    server.sql(
+        "CREATE TABLE t (v vector(3), h halfvec(3), s sparsevec(3), b bit(3), n vector, w bit(64001), \
+         x varbit(8))",
+    );
     for (index, what) in [
         (
             "hnsw (v vector_l1_ops)",
@@ -207,12 +228,14 @@ fn frameworks_find_what_they_ask_for() {
     for (query, answer) in [
         ("SELECT pg_advisory_xact_lock(1573678846307946496);CREATE EXTENSION IF NOT EXISTS vector;", ""),
         (
-            "DO $$ BEGIN IF NOT EXISTS (SELECT 1 FROM pg_extension WHERE extname='vector') THEN RAISE 'none'; END IF; END $$",
+            "DO $$ BEGIN IF NOT EXISTS (SELECT 1 FROM pg_extension WHERE extname='vector') \
+             THEN RAISE 'none'; END IF; END $$",
             "",
         ),
         ("SELECT 1 FROM pg_extension WHERE extname='vector'", "1"),
         (
-            "select split_part(installed_version, '.', 2)::int >= 5 from pg_available_extensions where name = 'vector'",
+            "select split_part(installed_version, '.', 2)::int >= 5 from pg_available_extensions where name \
+             = 'vector'",
             "t",
         ),
         (
@@ -220,11 +243,13 @@ fn frameworks_find_what_they_ask_for() {
             "32",
         ),
         (
-            "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'items'::regclass AND attname = 'half'",
+            "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'items'::regclass \
+             AND attname = 'half'",
             "halfvec(32)",
         ),
         (
-            "SELECT string_agg(typname, ' ' ORDER BY typname) FROM pg_type WHERE typname IN ('vector', 'halfvec', 'sparsevec', '_vector')",
+            "SELECT string_agg(typname, ' ' ORDER BY typname) FROM pg_type \
+             WHERE typname IN ('vector', 'halfvec', 'sparsevec', '_vector')",
             "_vector halfvec sparsevec vector",
         ),
         ("SELECT to_regtype('vector') IS NOT NULL AND to_regtype('_vector') IS NOT NULL", "t"),
@@ -233,22 +258,29 @@ fn frameworks_find_what_they_ask_for() {
     }
     // LlamaIndex, LangChain.js, SQLAlchemy, Spring AI, Open WebUI; twice where they say so
     for index in [
-        "CREATE INDEX IF NOT EXISTS a ON items USING hnsw (embedding vector_cosine_ops) WITH (m = 16, ef_construction = 64)",
-        "CREATE INDEX IF NOT EXISTS a ON items USING hnsw (embedding vector_cosine_ops) WITH (m = 16, ef_construction = 64)",
-        "CREATE INDEX IF NOT EXISTS b ON public.items USING hnsw ((embedding::vector(32)) vector_cosine_ops) WITH (m=16, ef_construction=64)",
+        "CREATE INDEX IF NOT EXISTS a ON items USING hnsw (embedding vector_cosine_ops) \
+         WITH (m = 16, ef_construction = 64)",
+        "CREATE INDEX IF NOT EXISTS a ON items USING hnsw (embedding vector_cosine_ops) \
+         WITH (m = 16, ef_construction = 64)",
+        "CREATE INDEX IF NOT EXISTS b ON public.items USING hnsw ((embedding::vector(32)) vector_cosine_ops) \
+         WITH (m=16, ef_construction=64)",
         "CREATE INDEX c ON items USING hnsw ((CAST(embedding AS HALFVEC(32))) halfvec_l2_ops)",
         "CREATE INDEX d ON items USING hnsw ((CAST(binary_quantize(embedding) AS BIT(32))) bit_hamming_ops)",
-        "CREATE INDEX IF NOT EXISTS e ON items USING IVFFLAT (embedding vector_cosine_ops) WITH (lists = 100)",
-        "CREATE INDEX CONCURRENTLY IF NOT EXISTS f ON items USING hnsw (half halfvec_cosine_ops) WHERE (id > 10)",
+        "CREATE INDEX IF NOT EXISTS e ON items USING IVFFLAT (embedding vector_cosine_ops) \
+         WITH (lists = 100)",
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS f ON items USING hnsw (half halfvec_cosine_ops) \
+         WHERE (id > 10)",
     ] {
         server.sql(index);
     }
     assert_eq!(
         server.sql("SELECT indexdef FROM pg_indexes WHERE indexname = 'a'"),
-        "CREATE INDEX a ON public.items USING hnsw (embedding vector_cosine_ops) WITH (m='16', ef_construction='64')"
+        "CREATE INDEX a ON public.items USING hnsw (embedding vector_cosine_ops) \
+         WITH (m='16', ef_construction='64')"
     );
     // drizzle-kit
-    let described = "SELECT amname, opcname, reloptions FROM pg_index i JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam \
+    let described = "SELECT amname, opcname, reloptions FROM pg_index i JOIN pg_class c \
+        ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam \
         JOIN pg_opclass o ON o.oid = i.indclass[0] WHERE relname = 'e'";
     assert_eq!(server.sql(described), "ivfflat|vector_cosine_ops|{lists=100}");
     // Queries: PGVector, Spring AI, LangChain.js with a schema, Supabase's function
@@ -258,13 +290,16 @@ fn frameworks_find_what_they_ask_for() {
     for query in [
         format!("SELECT id, embedding <=> {one} AS distance FROM items ORDER BY distance ASC LIMIT 1"),
         format!(
-            "SELECT id, embedding <=> {one} AS distance FROM items WHERE embedding <=> {one} < 0.8 ORDER BY distance LIMIT 1"
+            "SELECT id, embedding <=> {one} AS distance FROM items WHERE embedding <=> {one} < 0.8 \
+             ORDER BY distance LIMIT 1"
         ),
         format!(
-            "SELECT id, embedding OPERATOR(public.<=>) {one}::\"public\".\"vector\" AS d FROM items ORDER BY d LIMIT 1"
+            "SELECT id, embedding OPERATOR(public.<=>) {one}::\"public\".\"vector\" AS d FROM items \
+             ORDER BY d LIMIT 1"
         ),
         format!(
-            "SELECT id, 1 - (embedding <=> {one}) AS similarity FROM items WHERE 1 - (embedding <=> {one}) > 0.5 ORDER BY similarity DESC LIMIT 1"
+            "SELECT id, 1 - (embedding <=> {one}) AS similarity FROM items \
+             WHERE 1 - (embedding <=> {one}) > 0.5 ORDER BY similarity DESC LIMIT 1"
         ),
     ] {
         let found = server.sql(&format!("BEGIN; {set} SET LOCAL enable_seqscan = off; {query}; COMMIT"));
@@ -283,8 +318,10 @@ fn a_user_with_rights_in_the_database_creates_both() {
     let error = server.try_sql("\\c apps app\nCREATE EXTENSION vector").unwrap_err();
     assert!(error.contains("required extension \"vector_search\" is not installed"), "{error}");
     server.sql(
-        "\\c apps app\nCREATE EXTENSION IF NOT EXISTS vector CASCADE; CREATE TABLE t (v vector(2)); INSERT INTO t VALUES ('[1,2]');
-         CREATE INDEX ON t USING hnsw (v vector_l2_ops); SELECT v FROM t ORDER BY v <-> '[1,1]' LIMIT 1; DROP EXTENSION vector CASCADE",
+        "\\c apps app\nCREATE EXTENSION IF NOT EXISTS vector CASCADE; CREATE TABLE t (v vector(2)); \
+         INSERT INTO t VALUES ('[1,2]');
+         CREATE INDEX ON t USING hnsw (v vector_l2_ops); SELECT v FROM t ORDER BY v <-> '[1,1]' LIMIT 1; \
+         DROP EXTENSION vector CASCADE",
     );
 }
 
@@ -293,13 +330,16 @@ const DUMP: &str = r#"
 SELECT pg_catalog.set_config('search_path', '', false);
 CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA public;
 COMMENT ON EXTENSION vector IS 'vector data type and ivfflat and hnsw access methods';
-CREATE TABLE public.docs (id bigint NOT NULL, embedding public.vector(3), half public.halfvec(3), sparse public.sparsevec(5), bits bit(3),
-    many public.vector(3)[], CONSTRAINT near CHECK (((embedding OPERATOR(public.<->) '[0,0,0]'::public.vector) < (10)::double precision)));
+CREATE TABLE public.docs (id bigint NOT NULL, embedding public.vector(3), half public.halfvec(3),
+    sparse public.sparsevec(5), bits bit(3),
+    many public.vector(3)[], CONSTRAINT near
+    CHECK (((embedding OPERATOR(public.<->) '[0,0,0]'::public.vector) < (10)::double precision)));
 COPY public.docs (id, embedding, half, sparse, bits, many) FROM stdin;
 1	[1,2,3]	[1,2,3]	{1:1,5:2}/5	101	{"[1,2,3]","[4,5,6]"}
 2	[4,5,6]	\N	\N	\N	\N
 \.
-CREATE INDEX docs_embedding_idx ON public.docs USING hnsw (embedding public.vector_cosine_ops) WITH (m='16', ef_construction='64');
+CREATE INDEX docs_embedding_idx ON public.docs USING hnsw (embedding public.vector_cosine_ops)
+    WITH (m='16', ef_construction='64');
 CREATE INDEX docs_half_idx ON public.docs USING ivfflat (half public.halfvec_l2_ops) WITH (lists='10');
 CREATE INDEX docs_bits_idx ON public.docs USING hnsw (bits public.bit_hamming_ops);
 CREATE INDEX docs_order_idx ON public.docs USING btree (embedding);
@@ -315,8 +355,17 @@ fn a_dump_of_pgvectors_is_restored() {
     let error = server.try_sql("INSERT INTO docs VALUES (3, '[90,0,0]')").unwrap_err();
     assert!(error.contains("near"), "{error}");
     // Both extensions move, together with what uses them.
-    server.sql("CREATE SCHEMA extensions; ALTER EXTENSION vector SET SCHEMA extensions; ALTER EXTENSION vector_search SET SCHEMA extensions");
-    assert_eq!(server.sql("SET search_path = public, extensions; SELECT id FROM docs ORDER BY embedding <=> '[4,5,6]' LIMIT 1"), "2");
+    server.sql(
+        "CREATE SCHEMA extensions; ALTER EXTENSION vector SET SCHEMA extensions; \
+         ALTER EXTENSION vector_search SET SCHEMA extensions",
+    );
+    assert_eq!(
+        server.sql(
+            "SET search_path = public, extensions; SELECT id FROM docs \
+             ORDER BY embedding <=> '[4,5,6]' LIMIT 1"
+        ),
+        "2"
+    );
     server.sql("REINDEX TABLE docs; INSERT INTO docs VALUES (4, '[1,1,1]'); VACUUM docs");
 }
 
@@ -412,12 +461,14 @@ fn statements() -> Vec<String> {
     for statement in [
         "SET ROLE app",
         "ALTER ROLE app SET hnsw.ef_search = 100",
-        "CREATE FUNCTION f() RETURNS text LANGUAGE sql SET hnsw.ef_search = 77 AS $$ SELECT current_setting('hnsw.ef_search') $$",
+        "CREATE FUNCTION f() RETURNS text LANGUAGE sql SET hnsw.ef_search = 77 AS $$ \
+         SELECT current_setting('hnsw.ef_search') $$",
         "SELECT f()",
         "ALTER FUNCTION f SET hnsw.ef_search = 0",
         "ALTER FUNCTION f SET ivfflat.probes = 5",
         "RESET ROLE",
-        "SELECT string_agg(concat_ws(' ', name, setting, context, source, boot_val, reset_val), ',' ORDER BY name) FROM pg_settings WHERE name ~ '^(hnsw|ivfflat)'",
+        "SELECT string_agg(concat_ws(' ', name, setting, context, source, boot_val, reset_val), ',' \
+         ORDER BY name) FROM pg_settings WHERE name ~ '^(hnsw|ivfflat)'",
     ] {
         all.push(statement.into());
     }
@@ -452,11 +503,14 @@ fn settings_answer_as_pgvectors() {
     assert!(answers[1].matches("is outside the valid range").count() > 100, "errors were seen");
     // Settings that come before the library: what is right is taken over at any depth, the rest is warned of.
     for script in [
-        "SET hnsw.ef_search = 0; SET hnsw.iterative_scan = bad; SET ivfflat.probes = 7; SET hnsw.scan_mem_multiplier = 2.50; SET hnsw.nonsense = 1;",
+        "SET hnsw.ef_search = 0; SET hnsw.iterative_scan = bad; SET ivfflat.probes = 7; \
+         SET hnsw.scan_mem_multiplier = 2.50; SET hnsw.nonsense = 1;",
         "SET hnsw.ef_search = 90; BEGIN; SET LOCAL hnsw.ef_search = 91; SAVEPOINT a; SET ivfflat.probes = 8;",
-        "BEGIN; SET hnsw.ef_search = 1e2; SAVEPOINT a; SET LOCAL hnsw.ef_search = 0; SET HNSW.iterative_scan = STRICT_ORDER;",
+        "BEGIN; SET hnsw.ef_search = 1e2; SAVEPOINT a; SET LOCAL hnsw.ef_search = 0; \
+         SET HNSW.iterative_scan = STRICT_ORDER;",
     ] {
-        let ask = "SELECT concat_ws(' ', current_setting('hnsw.ef_search'), current_setting('hnsw.iterative_scan'), current_setting('ivfflat.probes'), \
+        let ask = "SELECT concat_ws(' ', current_setting('hnsw.ef_search'), \
+            current_setting('hnsw.iterative_scan'), current_setting('ivfflat.probes'), \
             current_setting('hnsw.scan_mem_multiplier'), current_setting('hnsw.nonsense', true));";
         let whole = format!("{script} {first} \\g /dev/null\n{ask} ROLLBACK TO a; {ask} COMMIT; {ask}");
         let whole = if script.contains("SAVEPOINT") { whole } else { whole.replace("ROLLBACK TO a;", "") };
@@ -464,7 +518,9 @@ fn settings_answer_as_pgvectors() {
     }
     // Where there is no extension of that name the names are anybody's.
     ours.sql("CREATE DATABASE other");
-    let script = "\\c other\nCREATE EXTENSION vector_search; SELECT '[1]'::vector \\g /dev/null\nSET hnsw.ef_search = 'abc'; SET hnsw.nonsense = 1; SHOW hnsw.ef_search";
+    let script = "\\c other\nCREATE EXTENSION vector_search; \
+        SELECT '[1]'::vector \\g /dev/null\nSET hnsw.ef_search = 'abc'; SET hnsw.nonsense = 1; \
+        SHOW hnsw.ef_search";
     assert_eq!(ours.sql(script), "abc");
 }
 
@@ -476,8 +532,10 @@ fn pgvectors_library_takes_its_settings_over() {
         eprintln!("skipped: this server has no pgvector");
         return;
     }
-    let ours = "SELECT count(*) FROM items \\g /dev/null\nSHOW hnsw.ef_search; SET hnsw.ef_search = 100; BEGIN; SET LOCAL ivfflat.probes = 5;";
-    let ask = "SELECT setting, vartype, min_val FROM pg_settings WHERE name IN ('hnsw.ef_search', 'ivfflat.probes') ORDER BY name;";
+    let ours = "SELECT count(*) FROM items \\g /dev/null\nSHOW hnsw.ef_search; SET hnsw.ef_search = 100; \
+        BEGIN; SET LOCAL ivfflat.probes = 5;";
+    let ask = "SELECT setting, vartype, min_val FROM pg_settings WHERE name IN ('hnsw.ef_search', \
+        'ivfflat.probes') ORDER BY name;";
     let found =
         server.sql(&format!("{ours} LOAD 'vector'; {ask} COMMIT; {ask} RESET ALL; SHOW hnsw.ef_search"));
     assert_eq!(found, "40\n100|integer|1\n5|integer|1\n100|integer|1\n1|integer|1\n40");
@@ -503,7 +561,8 @@ fn the_types_are_where_the_extension_is() {
          create extension if not exists vector with schema extensions;
          CREATE TABLE docs (id int, embedding extensions.vector(3));
          INSERT INTO docs SELECT i, ARRAY[i, 1, 2]::extensions.vector FROM generate_series(1, 1000) i;
-         CREATE INDEX docs_hnsw ON docs USING hnsw (embedding extensions.vector_cosine_ops) WITH (m = 16, ef_construction = 64);
+         CREATE INDEX docs_hnsw ON docs USING hnsw (embedding extensions.vector_cosine_ops) \
+         WITH (m = 16, ef_construction = 64);
          CREATE INDEX docs_flat ON docs USING ivfflat (embedding extensions.vector_l2_ops) WITH (lists = 10);"
     ));
     for (path, order) in [
@@ -524,13 +583,15 @@ fn the_types_are_where_the_extension_is() {
     let definition = "SELECT indexdef FROM pg_indexes WHERE indexname = 'docs_hnsw'";
     assert_eq!(
         server.sql(&format!("{at} {definition}")),
-        "CREATE INDEX docs_hnsw ON public.docs USING hnsw (embedding extensions.vector_cosine_ops) WITH (m='16', ef_construction='64')"
+        "CREATE INDEX docs_hnsw ON public.docs USING hnsw (embedding extensions.vector_cosine_ops) \
+         WITH (m='16', ef_construction='64')"
     );
     // A dump of it names vector_search before vector.
     server.dump_and_restore("supabase", "restored");
     assert_eq!(
         server.sql(&format!("\\c restored\n{definition}; SELECT count(*) FROM docs")),
-        "CREATE INDEX docs_hnsw ON public.docs USING hnsw (embedding extensions.vector_cosine_ops) WITH (m='16', ef_construction='64')\n1000"
+        "CREATE INDEX docs_hnsw ON public.docs USING hnsw (embedding extensions.vector_cosine_ops) \
+         WITH (m='16', ef_construction='64')\n1000"
     );
     server.sql(&format!("{at} DROP TABLE docs; DROP EXTENSION vector; SELECT '[1,2]'::extensions.vector"));
     // Elsewhere it says at once what to do.
@@ -538,7 +599,8 @@ fn the_types_are_where_the_extension_is() {
         (
             "extensions",
             "CREATE EXTENSION vector",
-            "Use CREATE EXTENSION vector SCHEMA extensions, or move the types first: ALTER EXTENSION vector_search SET SCHEMA public.",
+            "Use CREATE EXTENSION vector SCHEMA extensions, or move the types first: ALTER \
+             EXTENSION vector_search SET SCHEMA public.",
         ),
         (
             "public",
@@ -560,5 +622,8 @@ fn the_types_are_where_the_extension_is() {
             "{error}"
         );
     }
-    server.sql(&format!("{at} DROP EXTENSION vector_search; CREATE EXTENSION vector WITH SCHEMA extensions CASCADE; SELECT '[1]'::extensions.vector"));
+    server.sql(&format!(
+        "{at} DROP EXTENSION vector_search; CREATE EXTENSION vector \
+         WITH SCHEMA extensions CASCADE; SELECT '[1]'::extensions.vector"
+    ));
 }

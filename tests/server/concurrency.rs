@@ -41,7 +41,8 @@ fn eight_connections_for_a_minute() {
     let count = server.sql("SELECT count(*) FROM items");
     let scanned = server.sql(
         "SET enable_seqscan = off; SET ivf.recall_target = 1;
-         SELECT count(*) FROM (SELECT id FROM items ORDER BY embedding <-> (SELECT embedding FROM items LIMIT 1)) s",
+         SELECT count(*) FROM (SELECT id FROM items ORDER BY embedding <-> (SELECT embedding FROM items \
+         LIMIT 1)) s",
     );
     assert_eq!(scanned, count, "an exhaustive scan finds every committed row");
 }

@@ -53,13 +53,15 @@ fn query(random: &mut Random) -> Query {
             let (a, b) = (random.below(9000), random.below(9000));
             let each = ordered("a.embedding");
             let sql = format!(
-                "SELECT n.d FROM (SELECT * FROM items WHERE id IN ({a}, {b})) a, LATERAL ({each}) n ORDER BY d"
+                "SELECT n.d FROM (SELECT * FROM items WHERE id IN ({a}, {b})) a, LATERAL ({each}) n \
+                 ORDER BY d"
             );
             Query { sql, whole: true }
         }
         2 => {
             let sql = format!(
-                "SELECT t.embedding {operator} {target} AS d FROM {table} t JOIN categories k ON k.id = t.category
+                "SELECT t.embedding {operator} {target} AS d FROM {table} t JOIN categories k \
+                 ON k.id = t.category
                  WHERE k.weight < 5 {filter} ORDER BY t.embedding {operator} {target} {limit}"
             );
             Query { sql, whole: false }
@@ -73,7 +75,8 @@ fn random_queries_agree_with_sequential_scans() {
     let server = Server::new("differential", &["fsync = off", "autovacuum = off", "jit = off"]);
     server.fill("items", 8, 0..12_000);
     server.sql(
-        "UPDATE items SET category = id % 21; INSERT INTO items SELECT i, NULL, NULL FROM generate_series(20001, 20050) i;
+        "UPDATE items SET category = id % 21; INSERT INTO items SELECT i, NULL, NULL \
+         FROM generate_series(20001, 20050) i;
          CREATE INDEX ON items USING ivf (embedding, category);
          CREATE INDEX ON items USING ivf (embedding vector_cosine_ops, id, category) WITH (lists = 30);
          CREATE INDEX ON items USING ivf (embedding vector_ip_ops) WITH (lists = 17, bits = 8);
@@ -82,7 +85,8 @@ fn random_queries_agree_with_sequential_scans() {
          CREATE TABLE parts_1 PARTITION OF parts FOR VALUES WITH (MODULUS 3, REMAINDER 1);
          CREATE TABLE parts_2 PARTITION OF parts FOR VALUES WITH (MODULUS 3, REMAINDER 2);
          INSERT INTO parts SELECT * FROM items; CREATE INDEX ON parts USING ivf (embedding, category);
-         CREATE TABLE categories AS SELECT i AS id, i * 3 % 7 AS weight FROM generate_series(0, 20) i; ANALYZE",
+         CREATE TABLE categories AS SELECT i AS id, i * 3 % 7 AS weight FROM generate_series(0, 20) i; \
+         ANALYZE",
     );
     let without = "SET enable_indexscan = off; SET enable_bitmapscan = off";
     let with = "SET enable_seqscan = off; SET enable_sort = off; SET enable_mergejoin = off";

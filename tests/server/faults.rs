@@ -51,7 +51,8 @@ fn binary_that_is_no_vector() {
             "SELECT lo_unlink(4711) FROM pg_largeobject_metadata WHERE oid = 4711;
              SELECT lo_from_bytea(4711, '\\x{bytes}');
              SELECT lo_export(4711, current_setting('data_directory') || '/bad.bin');
-             SELECT format('COPY items FROM %L (FORMAT binary)', current_setting('data_directory') || '/bad.bin') \\gexec\n"
+             SELECT format('COPY items FROM %L (FORMAT binary)', current_setting('data_directory') \
+             || '/bad.bin') \\gexec\n"
         )
     };
     server.sql(&copy("000200003f80000040200000"));
@@ -79,13 +80,16 @@ fn odd_queries_and_odd_tables() {
         "CREATE TABLE empty (id int, e vector(3)); CREATE INDEX ON empty USING ivf (e);
          CREATE TABLE one (id int, e vector(3)); INSERT INTO one VALUES (1, '[1,2,3]'), (2, NULL);
          CREATE INDEX ON one USING ivf (e vector_cosine_ops);
-         CREATE TABLE same (id int, e vector(3)); INSERT INTO same SELECT i, '[1,2,3]' FROM generate_series(1, 50000) i;
+         CREATE TABLE same (id int, e vector(3)); INSERT INTO same SELECT i, '[1,2,3]' \
+         FROM generate_series(1, 50000) i;
          CREATE INDEX same_index ON same USING ivf (e) WITH (lists = 40);
          CREATE TABLE huge (id int, e vector(3));
-         INSERT INTO huge SELECT i, format('[%s,%s,1]', i || 'e34', -i || 'e35')::vector FROM generate_series(1, 500) i;
+         INSERT INTO huge SELECT i, format('[%s,%s,1]', i || 'e34', -i || 'e35')::vector \
+         FROM generate_series(1, 500) i;
          INSERT INTO huge VALUES (0, '[1e38,1e38,1e38]'), (501, '[-3e38,3e38,-3e38]'), (502, '[1e-40,0,0]');
          CREATE INDEX ON huge USING ivf (e);
-         CREATE TABLE few (id int, e vector(3)); INSERT INTO few SELECT i, format('[%s,1,1]', i)::vector FROM generate_series(1, 20) i;
+         CREATE TABLE few (id int, e vector(3)); INSERT INTO few SELECT i, format('[%s,1,1]', i)::vector \
+         FROM generate_series(1, 20) i;
          CREATE INDEX ON few USING ivf (e) WITH (lists = 1000);",
     );
     let count = |table: &str, query: &str, operator: &str| {
@@ -107,7 +111,8 @@ fn odd_queries_and_odd_tables() {
         let rows = |setting: &str| {
             server.sql(&format!(
                 "SET enable_seqscan = off; SET ivf.recall_target = 1; {setting};
-                 SELECT string_agg(d::text, ' ') FROM (SELECT e <-> {query} AS d FROM huge ORDER BY e <-> {query}) s"
+                 SELECT string_agg(d::text, ' ') FROM (SELECT e <-> {query} AS d FROM huge \
+                 ORDER BY e <-> {query}) s"
             ))
         };
         assert_eq!(rows("SET enable_sort = on"), rows("SET enable_indexscan = off"), "{query}");
@@ -142,7 +147,10 @@ fn little_memory_and_many_lists() {
          CREATE INDEX items_index ON items USING ivf (embedding) WITH (lists = 32768)",
     );
     server.check("items_index");
-    server.sql("DROP INDEX items_index; SET maintenance_work_mem = '2047GB'; CREATE INDEX items_index ON items USING ivf (embedding)");
+    server.sql(
+        "DROP INDEX items_index; SET maintenance_work_mem = '2047GB'; \
+         CREATE INDEX items_index ON items USING ivf (embedding)",
+    );
     server.check("items_index");
 }
 
@@ -180,7 +188,8 @@ fn a_concurrent_build_that_fails_leaves_an_invalid_index() {
     fails(
         &server,
         "22012",
-        "CREATE INDEX CONCURRENTLY broken ON items USING ivf (((embedding + (embedding - embedding))::vector(16)))
+        "CREATE INDEX CONCURRENTLY broken ON items USING ivf (((embedding + (embedding - \
+         embedding))::vector(16)))
          WHERE 1 / (id - 1999) < 100",
     );
     assert_eq!(server.sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'broken'::regclass"), "f");

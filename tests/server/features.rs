@@ -1,4 +1,5 @@
-//! What the server does with types and operators: replication, foreign tables, parallel plans, rights, upgrades.
+//! What the server does with types and operators: replication, foreign tables, parallel plans, rights,
+//! upgrades.
 
 use crate::harness::Server;
 use std::time::Duration;
@@ -20,7 +21,8 @@ fn logical_replication_carries_the_types() {
         );
         let from = publisher.conninfo();
         subscriber.sql(&format!(
-            "CREATE SUBSCRIPTION s{binary} CONNECTION '{from}' PUBLICATION all_tables WITH (binary = {binary})"
+            "CREATE SUBSCRIPTION s{binary} CONNECTION '{from}' PUBLICATION all_tables \
+             WITH (binary = {binary})"
         ));
         publisher
             .sql("UPDATE items SET v = v + '[1,1,1]' WHERE id % 10 = 0; DELETE FROM items WHERE id % 7 = 0");
@@ -32,7 +34,10 @@ fn logical_replication_carries_the_types() {
             assert!(attempt < 200, "binary {binary}: {} is not {wanted}", subscriber.sql(SUM));
             std::thread::sleep(Duration::from_millis(100));
         }
-        subscriber.sql("SELECT ivf_check(indexrelid, true) FROM pg_index JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam WHERE amname = 'ivf'");
+        subscriber.sql(
+            "SELECT ivf_check(indexrelid, true) FROM pg_index JOIN pg_class c \
+             ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam WHERE amname = 'ivf'",
+        );
         assert_eq!(
             subscriber.sql("SELECT id FROM items ORDER BY v <-> '[500,0,1]' LIMIT 1"),
             publisher.sql("SELECT id FROM items ORDER BY v <-> '[500,0,1]' LIMIT 1")
@@ -49,15 +54,20 @@ fn foreign_tables_order_remotely() {
         return;
     }
     server.sql(&format!("{TABLE}; {FILL}"));
-    server.sql("INSERT INTO items SELECT id + n * 2000, v + ARRAY[n, n, n]::vector, h, s FROM items, generate_series(1, 14) n");
+    server.sql(
+        "INSERT INTO items SELECT id + n * 2000, v + ARRAY[n, n, n]::vector, h, s \
+         FROM items, generate_series(1, 14) n",
+    );
     server.sql("CREATE INDEX ON items USING ivf (v); VACUUM ANALYZE items");
     let socket = server.conninfo();
     let host = socket.split_whitespace().find_map(|part| part.strip_prefix("host=")).unwrap();
     server.sql(&format!(
         "CREATE EXTENSION postgres_fdw;
-         CREATE SERVER there FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '{host}', port '5432', dbname 'postgres', extensions 'vector_search', use_remote_estimate 'true');
+         CREATE SERVER there FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '{host}', port '5432', \
+         dbname 'postgres', extensions 'vector_search', use_remote_estimate 'true');
          CREATE USER MAPPING FOR postgres SERVER there OPTIONS (user 'postgres', password_required 'false');
-         CREATE FOREIGN TABLE far (id int, v vector(3), h halfvec(3), s sparsevec(3)) SERVER there OPTIONS (table_name 'items')"
+         CREATE FOREIGN TABLE far (id int, v vector(3), h halfvec(3), s sparsevec(3)) \
+         SERVER there OPTIONS (table_name 'items')"
     ));
     let query =
         "SELECT id FROM far WHERE v <> '[1,1,1]' AND h <-> '[1,1,1]' > 2 ORDER BY v <-> '[500,0,1]' LIMIT 5";
@@ -76,7 +86,8 @@ fn aggregates_run_in_parallel() {
     server.sql(FILL);
     let query =
         "SELECT avg(v), sum(v), avg(h), sum(subvector(h, 2, 1)), avg(v) FILTER (WHERE id < 0) FROM items";
-    let force = "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET max_parallel_workers_per_gather = 2;";
+    let force = "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; \
+        SET min_parallel_table_scan_size = 0; SET max_parallel_workers_per_gather = 2;";
     let plan = server.sql(&format!("{force} EXPLAIN (COSTS OFF) {query}"));
     assert!(plan.contains("Partial Aggregate") && plan.contains("Gather"), "{plan}");
     let parallel = server.sql(&format!("{force} {query}"));
@@ -99,7 +110,8 @@ fn a_filter_by_text_knows_what_its_collation_calls_equal() {
     server.sql(
         "CREATE TABLE items (id int, s text COLLATE loose, t text, tags text[] COLLATE loose, v vector(3));
          INSERT INTO items SELECT i, w, w, ARRAY[w, 'x'], ARRAY[i, sin(i), 1]::vector(3)
-             FROM (SELECT i, (ARRAY['Straße', 'STRAßE', 'straße', 'weg', 'Weg'])[i % 5 + 1] FROM generate_series(1, 2000) i) x (i, w);
+             FROM (SELECT i, (ARRAY['Straße', 'STRAßE', 'straße', 'weg', 'Weg'])[i % 5 + 1] \
+         FROM generate_series(1, 2000) i) x (i, w);
          CREATE INDEX items_index ON items USING ivf (v, s, t, tags); ANALYZE items",
     );
     server.check("items_index");
@@ -117,7 +129,8 @@ fn a_filter_by_text_knows_what_its_collation_calls_equal() {
     ];
     for (condition, rows) in equal {
         let query = format!(
-            "SELECT count(*) FROM (SELECT id FROM items WHERE {condition} ORDER BY v <-> '[1,2,3]' LIMIT 2000) q"
+            "SELECT count(*) FROM (SELECT id FROM items WHERE {condition} ORDER BY v <-> '[1,2,3]' \
+             LIMIT 2000) q"
         );
         for forced in ["enable_seqscan", "enable_indexscan"] {
             let found = server.sql(&format!(
@@ -150,7 +163,10 @@ fn columns_change_their_type() {
     server.sql(
         "DROP INDEX by_v; ALTER TABLE items ALTER COLUMN h TYPE vector(3), ALTER COLUMN s TYPE halfvec(3)",
     );
-    server.sql("CREATE TABLE arrays (a real[]); INSERT INTO arrays VALUES ('{1,2}'); ALTER TABLE arrays ALTER COLUMN a TYPE vector(2)");
+    server.sql(
+        "CREATE TABLE arrays (a real[]); INSERT INTO arrays VALUES ('{1,2}'); \
+         ALTER TABLE arrays ALTER COLUMN a TYPE vector(2)",
+    );
     assert_eq!(server.sql("SELECT a || a FROM arrays"), "[1,2,1,2]");
 }
 
@@ -159,9 +175,11 @@ fn a_user_with_rights_in_the_database_creates_it() {
     let server = Server::new("trusted", &["fsync = off"]);
     server.sql("DROP EXTENSION vector_search; CREATE ROLE app LOGIN; CREATE DATABASE apps OWNER app");
     server.sql(
-        "\\c apps app\nCREATE SCHEMA search; CREATE EXTENSION vector_search SCHEMA search; SET search_path = search, public;
+        "\\c apps app\nCREATE SCHEMA search; CREATE EXTENSION vector_search SCHEMA search; \
+         SET search_path = search, public;
          CREATE SCHEMA mine; CREATE TABLE mine.t (v vector(2)); CREATE INDEX ON mine.t USING ivf (v);
-         INSERT INTO mine.t VALUES ('[1,2]'); SELECT v FROM mine.t ORDER BY v <-> '[1,1]' LIMIT 1; DROP EXTENSION vector_search CASCADE",
+         INSERT INTO mine.t VALUES ('[1,2]'); SELECT v FROM mine.t ORDER BY v <-> '[1,1]' LIMIT 1; \
+         DROP EXTENSION vector_search CASCADE",
     );
     server.sql("CREATE ROLE stranger LOGIN");
     let error = server.try_sql("\\c apps stranger\nCREATE EXTENSION vector_search").unwrap_err();

@@ -79,8 +79,8 @@ impl Drop for Session {
     }
 }
 
-/// What this extension does, a statement a line; what follows is run without a limit. Builds are not among them: the C
-/// library ends a process that cannot have the thread-local data of a new thread.
+/// What this extension does, a statement a line; what follows is run without a limit. Builds are not among
+/// them: the C library ends a process that cannot have the thread-local data of a new thread.
 const WORK: &[(&str, &str)] = &[
     ("SELECT id FROM items ORDER BY embedding <-> (SELECT embedding FROM items WHERE id = 5) LIMIT 10", ""),
     ("INSERT INTO more SELECT id, embedding FROM items LIMIT 3000", "TRUNCATE more"),
@@ -155,7 +155,7 @@ fn memory_that_cannot_be_had_is_an_error() {
             );
             session.run(after);
             let nearest = "SELECT count(*) FROM (SELECT id FROM items ORDER BY embedding <-> \
-                 (SELECT embedding FROM items WHERE id = 7) LIMIT 10) s";
+                (SELECT embedding FROM items WHERE id = 7) LIMIT 10) s";
             assert_eq!(session.run(nearest), "10", "{statement}, {megabytes} MB: it goes on");
         }
     }
@@ -173,7 +173,8 @@ fn a_backend_keeps_a_bounded_amount_of_many_indexes() {
          DO $$ BEGIN FOR p IN 1..500 LOOP
              EXECUTE format('CREATE TABLE part_%s PARTITION OF parts FOR VALUES IN (%s)', p, p);
          END LOOP; END $$;
-         INSERT INTO parts SELECT i, 1 + i % 500, format('[%s]', repeat((i % 13)::text || ',', 31) || i)::vector
+         INSERT INTO parts SELECT i, 1 + i % 500, format('[%s]', repeat((i % 13)::text || ',', 31) \
+         || i)::vector
              FROM generate_series(1, 5000) i;
          DO $$ BEGIN FOR p IN 1..500 LOOP
              EXECUTE format('CREATE INDEX part_%s_index ON part_%s USING ivf (embedding)', p, p);

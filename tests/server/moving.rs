@@ -1,5 +1,5 @@
-//! From pgvector to this extension and back, as docs/moving-from-pgvector.md says. Skipped where the server has no
-//! pgvector.
+//! From pgvector to this extension and back, as docs/moving-from-pgvector.md says. Skipped where the server
+//! has no pgvector.
 
 use crate::harness::Server;
 use crate::pgvector::has_pgvector;
@@ -7,9 +7,11 @@ use crate::readme::sql_blocks;
 
 const TABLES: &str = r#"
 SET search_path = public;
-CREATE TABLE docs (id serial PRIMARY KEY, embedding vector(8) NOT NULL, half halfvec(4), sparse sparsevec(100), free vector);
+CREATE TABLE docs (id serial PRIMARY KEY, embedding vector(8) NOT NULL, half halfvec(4),
+    sparse sparsevec(100), free vector);
 INSERT INTO docs (embedding, half, sparse, free)
-    SELECT v, subvector(v, 1, 4), (SELECT format('{%s:1,%s:-2.5}/100', i % 50 + 1, i % 50 + 51))::sparsevec, v FROM (
+    SELECT v, subvector(v, 1, 4), (SELECT format('{%s:1,%s:-2.5}/100', i % 50 + 1,
+    i % 50 + 51))::sparsevec, v FROM (
     SELECT i, (SELECT array_agg(sin(i * 0.37 + j * (i % 17 + 1))) FROM generate_series(1, 8) j)::vector(8) v
     FROM generate_series(1, 3000) i) x;
 CREATE INDEX by_cosine ON docs USING hnsw (embedding vector_cosine_ops) WITH (m = 8, ef_construction = 32);
@@ -24,14 +26,21 @@ INSERT INTO parts SELECT i % 10, ARRAY[i, 1]::vector FROM generate_series(1, 100
 /// What the tables hold, whoever's types they are of.
 const CONTENT: &str = "SELECT md5(string_agg(x::text, '' ORDER BY x::text)) FROM (SELECT * FROM docs) x \
     UNION ALL SELECT md5(string_agg(x::text, '' ORDER BY x::text)) FROM parts x \
-    UNION ALL SELECT md5(string_agg(pg_column_size(embedding)::text || ' ' || pg_column_size(sparse), '')) FROM docs";
+    UNION ALL SELECT md5(string_agg(pg_column_size(embedding)::text || ' ' || pg_column_size(sparse), '')) \
+    FROM docs";
 
 fn types(server: &Server) -> String {
-    server.sql("SELECT string_agg(DISTINCT format_type(atttypid, atttypmod), ' ') FROM pg_attribute WHERE attrelid IN ('docs'::regclass, 'parts1'::regclass) AND attname !~ '^(id|k)$' AND attnum > 0")
+    server.sql(
+        "SELECT string_agg(DISTINCT format_type(atttypid, atttypmod), ' ') FROM pg_attribute \
+         WHERE attrelid IN ('docs'::regclass, 'parts1'::regclass) AND attname !~ '^(id|k)$' AND attnum > 0",
+    )
 }
 
 fn methods(server: &Server) -> String {
-    server.sql("SELECT string_agg(DISTINCT amname, ' ' ORDER BY amname) FROM pg_class c JOIN pg_am a ON a.oid = relam JOIN pg_index i ON indexrelid = c.oid WHERE indrelid = 'docs'::regclass")
+    server.sql(
+        "SELECT string_agg(DISTINCT amname, ' ' ORDER BY amname) FROM pg_class c JOIN pg_am a \
+         ON a.oid = relam JOIN pg_index i ON indexrelid = c.oid WHERE indrelid = 'docs'::regclass",
+    )
 }
 
 #[test]
@@ -56,7 +65,8 @@ fn a_database_moves_in_place_and_back() {
     assert_eq!(server.sql(CONTENT), before);
     assert_eq!(
         types(&server),
-        "vector_search.halfvec(4) vector_search.sparsevec(100) vector_search.vector vector_search.vector(2) vector_search.vector(8)"
+        "vector_search.halfvec(4) vector_search.sparsevec(100) vector_search.vector vector_search.vector(2) \
+         vector_search.vector(8)"
     );
     assert_eq!(methods(&server), "btree ivf");
     let path =
@@ -64,7 +74,10 @@ fn a_database_moves_in_place_and_back() {
     assert_eq!(server.sql(&format!("{path}{nearest}")), found);
     let plan = server.sql(&format!("{path} EXPLAIN {nearest}"));
     assert!(plan.contains("by_cosine"), "{plan}");
-    server.sql("SELECT vector_search.ivf_check(indexrelid, true) FROM pg_index i JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam WHERE amname = 'ivf'");
+    server.sql(
+        "SELECT vector_search.ivf_check(indexrelid, true) FROM pg_index i JOIN pg_class c \
+         ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam WHERE amname = 'ivf'",
+    );
     // The other extension may go, and come back.
     server.sql("DROP EXTENSION vector CASCADE");
     server.sql("ALTER EXTENSION vector_search SET SCHEMA public");
@@ -88,13 +101,17 @@ fn binary_copies_are_read_by_both() {
     if !has_pgvector(&server) {
         return;
     }
-    server.sql("CREATE SCHEMA ours; ALTER EXTENSION vector_search SET SCHEMA ours; CREATE SCHEMA theirs; CREATE EXTENSION vector SCHEMA theirs");
+    server.sql(
+        "CREATE SCHEMA ours; ALTER EXTENSION vector_search SET SCHEMA ours; CREATE SCHEMA theirs; \
+         CREATE EXTENSION vector SCHEMA theirs",
+    );
     for (from, to) in [("ours", "theirs"), ("theirs", "ours")] {
         server.sql(&format!(
             "CREATE TABLE a (v {from}.vector(3), h {from}.halfvec(3), s {from}.sparsevec(3));
              CREATE TABLE b (v {to}.vector(3), h {to}.halfvec(3), s {to}.sparsevec(3));
              SET search_path = public, {from};
-             INSERT INTO a SELECT v, v, v FROM (SELECT ARRAY[i, 1.5 / i, 0]::vector(3) FROM generate_series(1, 1000) i) x (v);
+             INSERT INTO a SELECT v, v, v FROM (SELECT ARRAY[i, 1.5 / i, 0]::vector(3) \
+             FROM generate_series(1, 1000) i) x (v);
              INSERT INTO a VALUES (NULL, NULL, NULL);
              COPY a TO PROGRAM 'cat > /tmp/vs-copy-$PPID' (FORMAT binary);
              COPY b FROM PROGRAM 'cat /tmp/vs-copy-$PPID; rm /tmp/vs-copy-$PPID' (FORMAT binary);"

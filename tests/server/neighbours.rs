@@ -43,7 +43,8 @@ fn inserters_that_race_lose_no_page() {
             scope.spawn(move || {
                 server.sql(&format!(
                     "DO $$ BEGIN FOR i IN 1..120 LOOP
-                         INSERT INTO items SELECT {worker} * 1000 + i, array_agg(sin(x * i + {worker}))::vector
+                         INSERT INTO items SELECT {worker} * 1000 + i, \
+                     array_agg(sin(x * i + {worker}))::vector
                              FROM generate_series(1, 4000) x;
                          COMMIT;
                      END LOOP; END $$"

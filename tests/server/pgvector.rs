@@ -1,5 +1,5 @@
-//! The types beside pgvector's, in one server and one backend: the same value, or the same SQLSTATE and message,
-//! for every function, operator, cast and way in or out. Skipped where the server has no pgvector.
+//! The types beside pgvector's, in one server and one backend: the same value, or the same SQLSTATE and
+//! message, for every function, operator, cast and way in or out. Skipped where the server has no pgvector.
 //!
 //! What differs on purpose is in `pgvector_differences.txt`: a part of the expression, a tab, the reason.
 
@@ -267,7 +267,8 @@ fn exact(inputs: &mut Inputs) -> Vec<String> {
             [("{0}", "[1,2]"), ("[0:2]={0,1,2}", "[1,2]"), ("{3}", "[1]"), ("{0,5}", "[1,2]")]
         {
             all.push(format!(
-                "(SELECT {name}_accum({name}_accum('{initial}', x), x) FROM (VALUES ('{value}'::{name})) t (x))"
+                "(SELECT {name}_accum({name}_accum('{initial}', x), x) \
+                 FROM (VALUES ('{value}'::{name})) t (x))"
             ));
         }
         for aggregate in ["avg", "sum"] {
@@ -434,7 +435,8 @@ CREATE FUNCTION public.copied(place text, column_type text, hex text) RETURNS te
 DECLARE result text; file text := current_setting('data_directory') || '/copied';
 BEGIN
     PERFORM set_config('search_path', place, true);
-    EXECUTE format('COPY (SELECT %L) TO PROGRAM %L', hex, 'perl -ne ''chomp; print pack(qq(H*), $_)'' > ' || file);
+    EXECUTE format('COPY (SELECT %L) TO PROGRAM %L', hex, 'perl -ne ''chomp; print pack(qq(H*), $_)'' > '
+    || file);
     EXECUTE format('CREATE TEMP TABLE t (x %s)', column_type);
     EXECUTE format('COPY pg_temp.t FROM %L (FORMAT binary)', file);
     EXECUTE 'SELECT x::text FROM pg_temp.t' INTO result;
@@ -481,7 +483,10 @@ fn compare(server: &Server, expressions: &[String], same: fn(&str, &str) -> bool
     for (id, expression) in expressions.iter().enumerate() {
         writeln!(copy, "{id}\t{}", expression.replace('\\', "\\\\")).unwrap();
     }
-    copy.push_str("\\.\nSELECT id, public.answer('ours', expression), public.answer('theirs', expression) FROM public.asked ORDER BY id;\n");
+    copy.push_str(
+        "\\.\nSELECT id, public.answer('ours', expression), public.answer('theirs', expression) \
+         FROM public.asked ORDER BY id;\n",
+    );
     let answers = server.sql(&format!("\\pset fieldsep '\\t'\n\\pset recordsep '\\x01'\n{copy}"));
     let known = differences();
     let mut seen = 0;
@@ -534,7 +539,8 @@ fn types_answer_as_pgvectors() {
         writeln!(
             script,
             // A message both too short and wrong: which is said first does not matter.
-            "SELECT '{column} {hex}', ours, theirs FROM (SELECT public.copied('ours', '{column}', '{hex}') ours, \
+            "SELECT '{column} {hex}', ours, theirs FROM (SELECT public.copied('ours', '{column}', '{hex}') \
+             ours, \
              public.copied('theirs', '{column}', '{hex}') theirs) t WHERE ours IS DISTINCT FROM theirs \
              AND NOT (ours LIKE '08P01%' AND theirs LIKE '22000%');"
         )

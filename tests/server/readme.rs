@@ -1,4 +1,5 @@
-//! Every SQL block of the README and of the chapters under `docs/` runs, in order, each file on a fresh database.
+//! Every SQL block of the README and of the chapters under `docs/` runs, in order, each file on a fresh
+//! database.
 
 use std::path::Path;
 

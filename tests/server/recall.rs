@@ -12,7 +12,8 @@ fn the_default_finds_the_nearest_and_an_exhaustive_scan_everything() {
     server.fill("queries", 64, 900_000..900_200);
     for (operator, class) in OPERATORS {
         server.sql(&format!(
-            "DROP INDEX IF EXISTS items_index; CREATE INDEX items_index ON items USING ivf (embedding {class})"
+            "DROP INDEX IF EXISTS items_index; CREATE INDEX items_index ON items \
+             USING ivf (embedding {class})"
         ));
         let nearest = |settings: &str| {
             format!(
@@ -24,7 +25,8 @@ fn the_default_finds_the_nearest_and_an_exhaustive_scan_everything() {
         };
         let counts = server.sql(&format!(
             "BEGIN; CREATE TEMP TABLE found (query int, row int, exact bool) ON COMMIT DROP; {} {}
-             SELECT count(*) FILTER (WHERE exact), count(*) FILTER (WHERE NOT exact), count(*) - count(DISTINCT (query, row))
+             SELECT count(*) FILTER (WHERE exact), count(*) FILTER (WHERE NOT exact), count(*) \
+             - count(DISTINCT (query, row))
              FROM found; COMMIT",
             nearest("on"),
             nearest("off")
@@ -37,9 +39,11 @@ fn the_default_finds_the_nearest_and_an_exhaustive_scan_everything() {
         let query = literal(&vector(5, 64));
         // Equal values come in any order: the values as they come, and the rows by value and number.
         let all = format!(
-            "SELECT md5(string_agg(d::text, ',' ORDER BY n)), md5(string_agg(id || ':' || d, ',' ORDER BY d, id))
+            "SELECT md5(string_agg(d::text, ',' ORDER BY n)), md5(string_agg(id || ':' || d, ',' \
+             ORDER BY d, id))
              FROM (SELECT row_number() OVER () AS n, * FROM
-             (SELECT id, embedding {operator} '{query}' AS d FROM items ORDER BY embedding {operator} '{query}') s) s"
+             (SELECT id, embedding {operator} '{query}' AS d FROM items \
+             ORDER BY embedding {operator} '{query}') s) s"
         );
         let by_index = server.sql(&format!("SET enable_seqscan = off; SET ivf.recall_target = 1; {all}"));
         let by_sort = server.sql(&format!("SET enable_indexscan = off; {all}"));
@@ -71,7 +75,8 @@ fn a_filtered_limit_is_always_filled_in_order() {
             }
         }
         let joined = server.sql(&format!(
-            "SET enable_seqscan = off; SET enable_sort = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+            "SET enable_seqscan = off; SET enable_sort = off; SET enable_hashjoin = off; \
+             SET enable_mergejoin = off;
              SELECT items.id FROM items JOIN categories c ON c.id = items.category WHERE c.name = 'c3'
              ORDER BY embedding <=> '{query}' LIMIT 10"
         ));
@@ -92,7 +97,8 @@ fn partitions_expressions_and_other_shapes() {
         "CREATE INDEX ON items USING ivf (embedding);
          CREATE INDEX few ON items_1 USING ivf (embedding vector_ip_ops) WHERE category = 3;
          CREATE INDEX part ON items_2 USING ivf ((subvector(embedding, 1, 8)::vector(8)) vector_cosine_ops);
-         CREATE TEMP TABLE temporary AS SELECT * FROM items; CREATE INDEX temp ON temporary USING ivf (embedding);
+         CREATE TEMP TABLE temporary AS SELECT * FROM items; CREATE INDEX temp ON temporary \
+         USING ivf (embedding);
          SELECT ivf_check('temp', true); ANALYZE",
     );
     server.check("few");
@@ -118,7 +124,10 @@ fn partitions_expressions_and_other_shapes() {
             server.sql(&format!("SET enable_indexscan = off; {search}"))
         );
     }
-    server.sql("REINDEX TABLE items; REINDEX INDEX CONCURRENTLY part; ALTER TABLE items_2 SET UNLOGGED; ALTER TABLE items_2 SET LOGGED");
+    server.sql(
+        "REINDEX TABLE items; REINDEX INDEX CONCURRENTLY part; ALTER TABLE items_2 SET UNLOGGED; \
+         ALTER TABLE items_2 SET LOGGED",
+    );
     server.check("part");
 }
 
@@ -133,7 +142,8 @@ fn rescans_keep_memory_flat() {
                 "SET enable_seqscan = off; SET enable_sort = off; SET jit = off;
                  CREATE TEMP TABLE r AS SELECT b.id FROM (SELECT * FROM items WHERE id < {rows}) a,
                      LATERAL (SELECT id FROM items ORDER BY embedding <-> a.embedding LIMIT 3) b;
-                 SELECT split_part(substring(pg_read_file('/proc/self/status') FROM 'VmHWM:\\s+(\\d+)'), ' ', 1)"
+                 SELECT split_part(substring(pg_read_file('/proc/self/status') \
+                 FROM 'VmHWM:\\s+(\\d+)'), ' ', 1)"
             ))
             .lines()
             .last()

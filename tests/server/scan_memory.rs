@@ -4,12 +4,14 @@ use crate::harness::Server;
 
 const TABLE: &str = "
     CREATE TABLE t (id int, emb vector(3));
-    INSERT INTO t SELECT i, format('[%s,%s,%s]', i % 17 + random(), i % 5 + random(), i % 7 + random())::vector
+    INSERT INTO t SELECT i, format('[%s,%s,%s]', i % 17 + random(), i % 5 + random(), \
+    i % 7 + random())::vector
         FROM generate_series(1, 400000) i;
     CREATE INDEX ON t USING ivf (emb);
     ANALYZE t;
     CREATE FUNCTION peak() RETURNS int LANGUAGE sql AS $$
-        SELECT substring(pg_read_file('/proc/' || pg_backend_pid() || '/status') FROM 'VmPeak:\\s*(\\d+) kB')::int $$";
+        SELECT substring(pg_read_file('/proc/' || pg_backend_pid() || '/status') \
+        FROM 'VmPeak:\\s*(\\d+) kB')::int $$";
 
 /// How many MB a backend's address space grows by a query, which gives this.
 fn growth(server: &Server, query: &str) -> (i64, String) {
@@ -31,7 +33,8 @@ fn a_scan_keeps_no_more_than_its_memory() {
     server.sql(TABLE);
     for (query, answer) in [
         (
-            "SELECT count(*) FROM (SELECT id FROM t WHERE length(md5(id::text)) = 5 ORDER BY emb <-> '[1,2,3]' LIMIT 10) s",
+            "SELECT count(*) FROM (SELECT id FROM t WHERE length(md5(id::text)) = 5 \
+             ORDER BY emb <-> '[1,2,3]' LIMIT 10) s",
             "0",
         ),
         ("SELECT count(*) FROM (SELECT id FROM t ORDER BY emb <-> '[1,2,3]') s", "400000"),

@@ -1,4 +1,5 @@
-//! What needs two sessions: a temporary table of another one, and locks that a caller without rights must not wait for.
+//! What needs two sessions: a temporary table of another one, and locks that a caller without rights must not
+//! wait for.
 
 use std::time::Duration;
 
@@ -43,11 +44,17 @@ fn a_temporary_table_of_another_session_is_refused() {
         let error = server.try_sql(&call).unwrap_err();
         assert!(error.contains("cannot access temporary tables of other sessions"), "{call}: {error}");
     }
-    let table = server.sql("SELECT format('%I.t', nspname) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relname = 't'");
+    let table = server.sql(
+        "SELECT format('%I.t', nspname) FROM pg_class c JOIN pg_namespace n \
+         ON n.oid = relnamespace WHERE relname = 't'",
+    );
     let query = format!("SET enable_seqscan = off; SELECT e FROM {table} ORDER BY e <-> '[1,2]' LIMIT 1");
     let error = server.try_sql(&query).unwrap_err();
     assert!(error.contains("cannot access temporary tables of other sessions"), "{query}: {error}");
-    server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ 'pg_sleep' AND pid <> pg_backend_pid()");
+    server.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ 'pg_sleep' \
+         AND pid <> pg_backend_pid()",
+    );
     let _ = other.wait();
 }
 
@@ -73,6 +80,9 @@ fn who_lacks_the_right_waits_for_no_lock() {
         let error = server.try_sql(&format!("SET lock_timeout = '5s'; {call}")).unwrap_err();
         assert!(error.contains("is not an ivf index"), "{call}: {error}");
     }
-    server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ 'pg_sleep' AND pid <> pg_backend_pid()");
+    server.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ 'pg_sleep' \
+         AND pid <> pg_backend_pid()",
+    );
     let _ = other.wait();
 }

@@ -27,7 +27,8 @@ fn a_standby_gives_the_same_answers() {
     primary.sql("CREATE INDEX items_index ON items USING ivf (embedding vector_cosine_ops)");
     let query = literal(&vector(5, 64));
     let search = format!(
-        "SET enable_seqscan = off; SELECT id, embedding <=> '{query}' FROM items ORDER BY embedding <=> '{query}' LIMIT 50"
+        "SET enable_seqscan = off; SELECT id, embedding <=> '{query}' FROM items \
+         ORDER BY embedding <=> '{query}' LIMIT 50"
     );
     for round in 0..4u32 {
         primary.sql(&format!("DELETE FROM items WHERE id % 11 = {round}"));

@@ -1,12 +1,14 @@
-//! Vectors out of line: a backend that remembers where they lay reads the right ones whatever becomes of the table.
+//! Vectors out of line: a backend that remembers where they lay reads the right ones whatever becomes of the
+//! table.
 
 use crate::harness::Server;
 
-/// A table of vectors of two chunks each beside one with three, and a function that raises unless scans by the index, which
-/// read vectors where they likely lie, give the distances that sequential scans give.
+/// A table of vectors of two chunks each beside one with three, and a function that raises unless scans by
+/// the index, which read vectors where they likely lie, give the distances that sequential scans give.
 const TABLES: &str = "
 CREATE FUNCTION random_vector(dims int, seed int) RETURNS vector IMMUTABLE LANGUAGE sql AS
-    $$ SELECT array_agg(sin(seed * 0.7 + i * (1 + seed % 13)) + cos(seed * i))::vector FROM generate_series(1, dims) i $$;
+    $$ SELECT array_agg(sin(seed * 0.7 + i * (1 + seed % 13)) + cos(seed * i))::vector \
+    FROM generate_series(1, dims) i $$;
 CREATE TABLE items (id int PRIMARY KEY, embedding vector(600));
 CREATE TABLE large (id int PRIMARY KEY, embedding vector(1300));
 ALTER TABLE items ALTER embedding SET STORAGE EXTERNAL;
@@ -21,7 +23,8 @@ BEGIN
     FOR name, dims IN VALUES ('items', 600), ('large', 1300) LOOP
         FOR i IN 1..25 LOOP
             query := format('embedding <-> %L', random_vector(dims, i * 101));
-            sql := format('SELECT array_agg(d) FROM (SELECT %s d FROM %I ORDER BY %s LIMIT 15) s', query, name, query);
+            sql := format('SELECT array_agg(d) FROM (SELECT %s d FROM %I ORDER BY %s \
+            LIMIT 15) s', query, name, query);
             PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_indexscan', 'on', true),
                 set_config('ivf.recall_target', '1', true);
             EXECUTE sql INTO by_index;
@@ -42,8 +45,9 @@ CREATE FUNCTION descents() RETURNS bigint LANGUAGE sql AS $$
 fn values_are_found_wherever_they_lie() {
     let server = Server::new("toast", &["fsync = off", "autovacuum = off"]);
     server.sql(TABLES);
-    // All in one backend, which goes on remembering. The second time it needs the TOAST tables' indexes for the
-    // sequential scans alone: fifty of them read 2500 and 600 rows, besides 750 rows of scans by the index.
+    // All in one backend, which goes on remembering. The second time it needs the TOAST tables' indexes for
+    // the sequential scans alone: fifty of them read 2500 and 600 rows, besides 750 rows of scans by the
+    // index.
     let descents = server.sql(
         "SELECT agree('the build');
          SELECT pg_stat_force_next_flush(); SELECT descents() AS before \\gset
@@ -82,7 +86,8 @@ fn values_are_found_wherever_they_lie() {
     );
     // Pages of a temporary table are the backend's own.
     server.sql(
-        "CREATE TEMP TABLE own AS SELECT * FROM items; ALTER TABLE items RENAME TO others; ALTER TABLE own RENAME TO items;
+        "CREATE TEMP TABLE own AS SELECT * FROM items; ALTER TABLE items RENAME TO others; \
+         ALTER TABLE own RENAME TO items;
          CREATE INDEX ON items USING ivf (embedding); SELECT agree('a copy'), agree('the same')",
     );
     server.sql("ALTER TABLE IF EXISTS others RENAME TO items");

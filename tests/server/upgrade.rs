@@ -1,4 +1,5 @@
-//! `ALTER EXTENSION … UPDATE`: from every version that was released, the catalog becomes that of a fresh install.
+//! `ALTER EXTENSION … UPDATE`: from every version that was released, the catalog becomes that of a fresh
+//! install.
 
 use crate::harness::{Server, major};
 use std::fs;
@@ -13,20 +14,28 @@ WITH member AS (SELECT classid, objid, pg_describe_object(classid, objid, 0) AS 
 SELECT name FROM member
 UNION ALL SELECT pg_get_functiondef(oid) || coalesce(obj_description(oid), '') || coalesce(proacl::text, '')
     FROM pg_proc JOIN member ON objid = oid WHERE prokind = 'f'
-UNION ALL SELECT concat_ws(' ', aggfnoid::regprocedure, aggtransfn, aggfinalfn, aggcombinefn, aggtranstype::regtype, agginitval, proparallel)
+UNION ALL SELECT concat_ws(' ', aggfnoid::regprocedure, aggtransfn, aggfinalfn, aggcombinefn,
+    aggtranstype::regtype, agginitval, proparallel)
     FROM pg_aggregate JOIN member ON objid = aggfnoid JOIN pg_proc p ON p.oid = aggfnoid
-UNION ALL SELECT concat_ws(' ', o.oid::regoperator, oprcode, oprcom::regoperator, oprnegate::regoperator, oprrest, oprjoin, oprcanhash, oprcanmerge)
+UNION ALL SELECT concat_ws(' ', o.oid::regoperator, oprcode, oprcom::regoperator, oprnegate::regoperator,
+    oprrest, oprjoin, oprcanhash, oprcanmerge)
     FROM pg_operator o JOIN member ON objid = o.oid
-UNION ALL SELECT concat_ws(' ', typname, typlen, typinput, typoutput, typreceive, typsend, typmodin, typanalyze, typstorage, typalign, typcategory)
+UNION ALL SELECT concat_ws(' ', typname, typlen, typinput, typoutput, typreceive, typsend, typmodin,
+    typanalyze, typstorage, typalign, typcategory)
     FROM pg_type t JOIN member ON objid = t.oid
-UNION ALL SELECT concat_ws(' ', castsource::regtype, casttarget::regtype, castfunc::regprocedure, castcontext, castmethod)
+UNION ALL SELECT concat_ws(' ', castsource::regtype, casttarget::regtype, castfunc::regprocedure,
+    castcontext, castmethod)
     FROM pg_cast c JOIN member ON objid = c.oid
 UNION ALL SELECT concat_ws(' ', amname, opcname, opcintype::regtype, opcdefault, opckeytype::regtype)
     FROM pg_opclass c JOIN pg_am a ON a.oid = opcmethod JOIN member ON objid = c.oid
-UNION ALL SELECT concat_ws(' ', amname, opfname, amoplefttype::regtype, amoprighttype::regtype, amopstrategy, amoppurpose, amopopr::regoperator)
-    FROM pg_amop JOIN pg_opfamily f ON f.oid = amopfamily JOIN pg_am a ON a.oid = opfmethod JOIN member ON objid = f.oid
-UNION ALL SELECT concat_ws(' ', amname, opfname, amproclefttype::regtype, amprocrighttype::regtype, amprocnum, amproc::regprocedure)
-    FROM pg_amproc JOIN pg_opfamily f ON f.oid = amprocfamily JOIN pg_am a ON a.oid = opfmethod JOIN member ON objid = f.oid
+UNION ALL SELECT concat_ws(' ', amname, opfname, amoplefttype::regtype, amoprighttype::regtype,
+    amopstrategy, amoppurpose, amopopr::regoperator)
+    FROM pg_amop JOIN pg_opfamily f ON f.oid = amopfamily JOIN pg_am a ON a.oid = opfmethod JOIN member
+    ON objid = f.oid
+UNION ALL SELECT concat_ws(' ', amname, opfname, amproclefttype::regtype, amprocrighttype::regtype,
+    amprocnum, amproc::regprocedure)
+    FROM pg_amproc JOIN pg_opfamily f ON f.oid = amprocfamily JOIN pg_am a ON a.oid = opfmethod JOIN member
+    ON objid = f.oid
 ORDER BY 1";
 
 fn released() -> PathBuf {

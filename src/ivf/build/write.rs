@@ -1,5 +1,6 @@
-//! Writing a built index: meta, origin, directory, list states, summaries of filter columns, then list by list its codes
-//! and its extended records, every page in order of blocks, and once but for the summaries, which are known after their lists.
+//! Writing a built index: meta, origin, directory, list states, summaries of filter columns, then list by
+//! list its codes and its extended records, every page in order of blocks, and once but for the summaries,
+//! which are known after their lists.
 
 use super::input::{Options, Spool};
 use super::model::Model;

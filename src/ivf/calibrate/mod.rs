@@ -2,8 +2,8 @@
 //!
 //! Sampled rows serve as queries (themselves excluded). For each, a scan of all lists by the stored codes
 //! gives its nearest rows; the rank of their lists in routing order is what a scan would have had to
-//! reach. The share of ranks below P is the recall of P probes. Each of [`LEVELS`] has its own table: the hundred
-//! nearest rows take 1.4 to 1.7 times as many lists as the ten nearest, more so at low targets.
+//! reach. The share of ranks below P is the recall of P probes. Each of [`LEVELS`] has its own table: the
+//! hundred nearest rows take 1.4 to 1.7 times as many lists as the ten nearest, more so at low targets.
 
 pub mod reconstruct;
 pub mod vacuum;
@@ -25,10 +25,11 @@ use crate::value::TotalF32;
 
 /// Fewer queries say too little: every list is probed then.
 pub const LEAST_QUERIES: usize = 50;
-/// Queries of a build where its sample has as many: recall then keeps within a hundredth of what was asked for.
+/// Queries of a build where its sample has as many: recall then keeps within a hundredth of what was asked
+/// for.
 pub const QUERIES: std::ops::RangeInclusive<usize> = 500..=1200;
-/// Queries that look for as many neighbours as each of [`LEVELS`], at least: the share of a hundred neighbours is less a
-/// matter of chance than that of ten, and takes longer to find.
+/// Queries that look for as many neighbours as each of [`LEVELS`], at least: the share of a hundred
+/// neighbours is less a matter of chance than that of ten, and takes longer to find.
 const QUERIES_OF_LEVEL: [usize; LEVELS.len()] = [usize::MAX, 400, 100];
 /// Queries that read the lists together.
 const TOGETHER: usize = 16;
@@ -37,7 +38,8 @@ const THOROUGH: usize = 6 * TOGETHER;
 /// The others leave out those beyond so many times what has this share of the neighbours.
 const NEARLY_ALL: f32 = 0.999;
 const MARGIN: f32 = 1.25;
-/// Bytes that a query keeps of each list: its parts and products, its place in the order, its score, and whether it is left.
+/// Bytes that a query keeps of each list: its parts and products, its place in the order, its score, and
+/// whether it is left.
 const LIST_BYTES: usize = 32;
 /// And of each coordinate: the point, its codes and tables.
 const COORDINATE_BYTES: usize = 16;
@@ -204,8 +206,8 @@ fn with_reserve(target: f32) -> f32 {
     target + ((1.0 - target) * RESERVE).min(MOST_RESERVE)
 }
 
-/// Lists to read on average so that `share` of the neighbours are found: a fraction is the share of queries that read one
-/// more. All lists where no neighbours were counted.
+/// Lists to read on average so that `share` of the neighbours are found: a fraction is the share of queries
+/// that read one more. All lists where no neighbours were counted.
 fn average_lists(ranks: &[u32], share: f32) -> f32 {
     let all: u64 = ranks.iter().map(|&n| u64::from(n)).sum();
     let wanted = f64::from(share) * all as f64;
@@ -320,7 +322,8 @@ impl Query {
     }
 }
 
-/// Writes what a calibration has found, and what it was made for; `keep` if no other is to take its place by itself.
+/// Writes what a calibration has found, and what it was made for; `keep` if no other is to take its place by
+/// itself.
 ///
 /// # Errors
 /// Damage, and the store's errors.
@@ -347,8 +350,8 @@ pub fn store_calibration<S: Store>(store: &S, directory: &Directory, meta: &Meta
     Ok(())
 }
 
-/// A row by its estimated value, with its list. Bounds of far lists are wider: ordered by upper bounds, neighbours seemed to
-/// lie in nearer lists than they do.
+/// A row by its estimated value, with its list. Bounds of far lists are wider: ordered by upper bounds,
+/// neighbours seemed to lie in nearer lists than they do.
 #[derive(Clone, Copy)]
 struct Neighbour {
     value: f32,

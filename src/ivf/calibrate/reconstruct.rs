@@ -12,8 +12,8 @@ use crate::random::SplitMix64;
 use crate::value::Metric;
 use crate::value::bits::Bits;
 
-/// About `want` rows from anywhere in the index, as points (`padded` coordinates each, one after the other): less where
-/// a row's code says nothing of it. `rows` are those of each list.
+/// About `want` rows from anywhere in the index, as points (`padded` coordinates each, one after the other):
+/// less where a row's code says nothing of it. `rows` are those of each list.
 ///
 /// # Errors
 /// Damage, and the store's and `tick`'s errors.

@@ -1,5 +1,5 @@
-//! VACUUM's own calibration: an index whose rows have moved between its lists, or have become many more or fewer, needs
-//! another number of lists for the same recall.
+//! VACUUM's own calibration: an index whose rows have moved between its lists, or have become many more or
+//! fewer, needs another number of lists for the same recall.
 
 use super::reconstruct;
 use super::{LEAST_QUERIES, QUERIES, Queries, calibrate, store_calibration};
@@ -12,10 +12,10 @@ use crate::page::lists::{KEPT, ListState};
 /// Share of the rows that changed since, beyond which an index is calibrated anew.
 const CHANGED: f64 = 0.2;
 
-/// Calibrates an index that has changed enough since it was calibrated last. Its rows are the queries, made again from
-/// their codes: the table is not read. Not where codes have one bit for each dimension, which say too little; nor where
-/// users have calibrated with queries of their own, or where it is not `wanted`. To be called when a vacuum has counted the
-/// rows. Whether it did.
+/// Calibrates an index that has changed enough since it was calibrated last. Its rows are the queries, made
+/// again from their codes: the table is not read. Not where codes have one bit for each dimension, which say
+/// too little; nor where users have calibrated with queries of their own, or where it is not `wanted`. To be
+/// called when a vacuum has counted the rows. Whether it did.
 ///
 /// # Errors
 /// Damage, the store's errors and [`Progress::tick`]'s.
@@ -44,8 +44,8 @@ pub fn refresh<S: Store>(store: &S, wanted: bool, seed: u64, progress: &dyn Prog
     Ok(true)
 }
 
-/// Whether the lists have changed by more than [`CHANGED`] of what they held. Rows that came where others went leave
-/// the lists as they were, and what was measured of them.
+/// Whether the lists have changed by more than [`CHANGED`] of what they held. Rows that came where others
+/// went leave the lists as they were, and what was measured of them.
 fn has_changed(states: &[ListState]) -> bool {
     if states.iter().any(|s| s.calibrated == KEPT) {
         return false;

@@ -59,8 +59,8 @@ pub fn lists(directory: &Directory, target: f32, rows: f64) -> f64 {
     (low * (rows / from).max(1.0).powf(GROWTH)).clamp(1.0, all)
 }
 
-/// A whole number of lists that is `lists` on average over queries, by the query's `dither`: a step from one number to
-/// the next may be worth several hundredths of recall.
+/// A whole number of lists that is `lists` on average over queries, by the query's `dither`: a step from one
+/// number to the next may be worth several hundredths of recall.
 pub fn whole(lists: f64, dither: f64) -> u32 {
     (lists - dither).ceil().max(1.0) as u32
 }

@@ -7,7 +7,8 @@ use crate::page::codes::{BlockRef, Layout};
 
 /// Up to so many wanted keys each is compared with all 32; more are searched for.
 const COMPARED: usize = 16;
-/// Up to so many are looked for in a list's summary; of more it is asked whether it has any between the first and the last.
+/// Up to so many are looked for in a list's summary; of more it is asked whether it has any between the first
+/// and the last.
 const LOOKED_UP: usize = 64;
 
 /// Which keys of a column fit. NULL fits nothing but [`Accept::Null`].

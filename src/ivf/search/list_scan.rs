@@ -264,8 +264,9 @@ impl Scanner {
     }
 }
 
-/// Where the page to be read next lies in memory: the processor is asked for its bytes while it works at the same
-/// place of the page at hand. All at once, they would keep it from that work until most of them are there.
+/// Where the page to be read next lies in memory: the processor is asked for its bytes while it works at the
+/// same place of the page at hand. All at once, they would keep it from that work until most of them are
+/// there.
 pub(super) struct NextPage(Option<*const u8>);
 
 impl NextPage {

@@ -10,7 +10,8 @@ use crate::page::codes::BlockRef;
 use crate::page::{NO_BLOCK, PageKind, Store};
 use crate::quant::QueryCode;
 
-/// Half the least difference of two values: added to a value it makes a threshold that rows of this value are below.
+/// Half the least difference of two values: added to a value it makes a threshold that rows of this value are
+/// below.
 const HALF: f32 = 0.5;
 /// Fewer rows of a block than this are compared one by one.
 const FEW: u32 = 8;

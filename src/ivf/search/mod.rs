@@ -1,11 +1,11 @@
 //! Searching: rows come out one by one in the exact order of the operator's value.
 //!
 //! A scan works in *rounds* (`rounds.rs`). A round reads the best lists, keeps the rows that may be among the
-//! nearest `window` ones by their bounds (`candidates.rs`), and fetches exact values from the heap, best bound
-//! first. Rows whose exact value is within the round's reach (the window's threshold) are certain and leave
-//! in order (`output.rs`). When the consumer wants more, the next round goes on where this one ended, with a
-//! wider window and more lists. For how many rows, the *stages* say (`stages.rs`). What is kept is bounded by
-//! [`Settings::memory`] or by what the limit needs.
+//! nearest `window` ones by their bounds (`candidates.rs`), and fetches exact values from the heap, best
+//! bound first. Rows whose exact value is within the round's reach (the window's threshold) are certain and
+//! leave in order (`output.rs`). When the consumer wants more, the next round goes on where this one ended,
+//! with a wider window and more lists. For how many rows, the *stages* say (`stages.rs`). What is kept is
+//! bounded by [`Settings::memory`] or by what the limit needs.
 
 mod barren;
 mod candidates;

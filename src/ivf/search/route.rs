@@ -1,8 +1,9 @@
 //! Which lists to read, best first.
 //!
 //! The score is optimistic (reference algorithms 5.6): a list's best member matters, not its mean, so a
-//! list with a large radius comes earlier than its centroid's distance says. But the list of the nearest centroid comes
-//! first, where a row that equals the query was put: whoever asks for a stored vector expects to find it.
+//! list with a large radius comes earlier than its centroid's distance says. But the list of the nearest
+//! centroid comes first, where a row that equals the query was put: whoever asks for a stored vector expects
+//! to find it.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -52,8 +53,8 @@ impl Router {
         self.origin_length = squared.sqrt();
     }
 
-    /// What the lists' scores are made of whatever the weight of the radius. The list of the nearest centroid has the best
-    /// score with any.
+    /// What the lists' scores are made of whatever the weight of the radius. The list of the nearest centroid
+    /// has the best score with any.
     pub fn parts(&self) -> &[Parts] {
         &self.parts
     }
@@ -114,8 +115,8 @@ impl Router {
 /// A list's score without the weight of its radius.
 #[derive(Clone, Copy)]
 pub struct Parts {
-    /// Squared distance of the centroid; infinite for inner products, for which a row that equals the query is none of
-    /// the nearest.
+    /// Squared distance of the centroid; infinite for inner products, for which a row that equals the query
+    /// is none of the nearest.
     centroid: f32,
     /// Of a list that is a point.
     far: f32,

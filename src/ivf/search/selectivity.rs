@@ -1,13 +1,15 @@
 //! How many lists a filtered scan needs, by what the filter columns have let pass so far.
 //!
-//! Among rows of which one in ten passes, the ten nearest that pass are as far as the hundred nearest of all, and lie
-//! in as many lists. Where passing rows lie together, lists without them say nothing about how near the others are:
-//! a list counts by the share of its rows that pass, beside the share in lists where rows do pass. And what passes
-//! there is the farther part of what lies within its distance, of which the calibrated number of lists finds less than
-//! of all: the loss allowed shrinks a little more than as much. Measured on 30,000 glosses (384 dimensions) with a filter on their
-//! first principal component that passes the half without the query, the loss shrunk by the evenness: recall .910 of .9, .948 of .95,
-//! .992 of .99; by its square .968 of .95; lists counted by the root of their evenness .917 of .95. On 116,659 of 768 the half
-//! came out at .945 to .949 by the evenness itself, by its power of 1.25 at .945, .953 and .957 in three builds, at .953 as it is.
+//! Among rows of which one in ten passes, the ten nearest that pass are as far as the hundred nearest of all,
+//! and lie in as many lists. Where passing rows lie together, lists without them say nothing about how near
+//! the others are: a list counts by the share of its rows that pass, beside the share in lists where rows do
+//! pass. And what passes there is the farther part of what lies within its distance, of which the calibrated
+//! number of lists finds less than of all: the loss allowed shrinks a little more than as much. Measured on
+//! 30,000 glosses (384 dimensions) with a filter on their first principal component that passes the half
+//! without the query, the loss shrunk by the evenness: recall .910 of .9, .948 of .95, .992 of .99; by its
+//! square .968 of .95; lists counted by the root of their evenness .917 of .95. On 116,659 of 768 the half
+//! came out at .945 to .949 by the evenness itself, by its power of 1.25 at .945, .953 and .957 in three
+//! builds, at .953 as it is.
 
 use super::effort::whole;
 use super::list_scan::Stats;
@@ -60,9 +62,9 @@ impl Selectivity {
         share / share.max(self.company / self.passed)
     }
 
-    /// Whether the lists read, of `all`, each counted by how many of its rows pass, are as many as a window of
-    /// passing rows takes, where `needed` says how many so many of all rows take when the allowed loss is multiplied by its
-    /// second argument.
+    /// Whether the lists read, of `all`, each counted by how many of its rows pass, are as many as a window
+    /// of passing rows takes, where `needed` says how many so many of all rows take when the allowed loss is
+    /// multiplied by its second argument.
     pub fn is_enough(
         &self,
         window: u64,
@@ -87,8 +89,8 @@ impl Selectivity {
 mod tests {
     use super::*;
 
-    /// What is known when of twenty lists eighteen were left out or, where `read`, had no row that passes, and all rows
-    /// of two pass.
+    /// What is known when of twenty lists eighteen were left out or, where `read`, had no row that passes,
+    /// and all rows of two pass.
     fn one_in_ten(read: bool) -> Selectivity {
         let mut passing = Selectivity::default();
         let mut stats = Stats::default();

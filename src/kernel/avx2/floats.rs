@@ -1,5 +1,5 @@
-//! The AVX2 row's distances and conversions of floats and halves. A tail is loaded into zeros without a copy, which
-//! would take longer than a short vector's sum.
+//! The AVX2 row's distances and conversions of floats and halves. A tail is loaded into zeros without a copy,
+//! which would take longer than a short vector's sum.
 
 use super::fold_parts;
 use crate::kernel::inline::word;
@@ -104,8 +104,9 @@ fn l1_step(s: __m256, x: __m256, y: __m256) -> __m256 {
     _mm256_add_ps(s, _mm256_andnot_ps(_mm256_set1_ps(-0.0), _mm256_sub_ps(x, y)))
 }
 
-/// Ones, of which the compiler does not know that they are: with them an addition can be done where a processor multiplies and
-/// adds. AMD's add and convert halves in the same units, which halves alone keep busy.
+/// Ones, of which the compiler does not know that they are: with them an addition can be done where a
+/// processor multiplies and adds. AMD's add and convert halves in the same units, which halves alone keep
+/// busy.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn ones() -> __m256 {

@@ -105,8 +105,8 @@ pub fn random_seed() -> Result<u64> {
     Err(Error::new(Kind::Internal, "could not generate a random seed"))
 }
 
-/// Threads as `max_parallel_maintenance_workers` allows, this one's share included; fewer where there is no memory for
-/// their stacks.
+/// Threads as `max_parallel_maintenance_workers` allows, this one's share included; fewer where there is no
+/// memory for their stacks.
 fn pool() -> Result<ThreadPool> {
     // SAFETY: reading a setting.
     let workers = unsafe { pg_sys::max_parallel_maintenance_workers }.max(0) as usize;
@@ -117,8 +117,9 @@ fn pool() -> Result<ThreadPool> {
 
 fn start(threads: usize) -> Result<ThreadPool> {
     const STACK: usize = 2 << 20;
-    // What a thread asks of the system and the C library, which end the process where they fail: its stack's guard,
-    // its arena, its thread-local variables. Far more than they take, because others ask for memory meanwhile.
+    // What a thread asks of the system and the C library, which end the process where they fail: its stack's
+    // guard, its arena, its thread-local variables. Far more than they take, because others ask for memory
+    // meanwhile.
     const BESIDE: usize = 8 << 20;
     memory::room(threads * (STACK + BESIDE))?;
     let builder = ThreadPoolBuilder::new()

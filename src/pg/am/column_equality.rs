@@ -42,7 +42,8 @@ pub unsafe fn check(index: pg_sys::Relation, column: usize, labels: bool, hashed
             ),
             true => (
                 format!(
-                    "Values of type {own_type} are compared by its own operators, which the class does not have."
+                    "Values of type {own_type} are compared by its own operators, which the class does not \
+                     have."
                 ),
                 format!(
                     "Index an expression with a cast to {class_type}, and write it in conditions; or have a \

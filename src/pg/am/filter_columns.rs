@@ -15,8 +15,8 @@ use crate::pg::settings::reloptions::method_name;
 use crate::pg::types::array::elements;
 use crate::value::key::{self, Comparison, Range};
 
-/// The last strategy, arrays that share an element; the one before is arrays that contain another, those before
-/// are a B-tree's.
+/// The last strategy, arrays that share an element; the one before is arrays that contain another, those
+/// before are a B-tree's.
 pub const OVERLAPS: u16 = 7;
 
 /// How the values of an operator class become keys: what its support function 1 returns.
@@ -140,8 +140,8 @@ pub struct FilterColumns {
 }
 
 impl FilterColumns {
-    /// The columns of an open index after its first, which must be a vector. What they need lives in the current memory
-    /// context, and as long.
+    /// The columns of an open index after its first, which must be a vector. What they need lives in the
+    /// current memory context, and as long.
     ///
     /// # Errors
     /// Columns that an index cannot have, or not at this place.

@@ -19,8 +19,8 @@ use crate::pg::storage::buffer_store::{IndexStore, Logging};
 use crate::pg::storage::tid::tid;
 use crate::value::limits::check_typmod;
 
-/// What inserts of one statement into one index share. The lock on the index, which the statement holds, keeps away all
-/// that would change it.
+/// What inserts of one statement into one index share. The lock on the index, which the statement holds,
+/// keeps away all that would change it.
 struct Statement {
     store: IndexStore,
     directory: Rc<Directory>,
@@ -65,8 +65,8 @@ pub unsafe extern "C-unwind" fn aminsert(
         return false;
     }
     let named = |e| in_index(index, e);
-    // SAFETY: Postgres passes the row's address and the statement's information about the index, with a cache that is
-    // ours, in memory that lives as long.
+    // SAFETY: Postgres passes the row's address and the statement's information about the index, with a cache
+    // that is ours, in memory that lives as long.
     let (heap_tid, statement) = unsafe {
         if (*info).ii_AmCache.is_null() {
             let mut memory = PgMemoryContexts::For((*info).ii_Context);

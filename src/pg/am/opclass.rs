@@ -73,10 +73,11 @@ fn ivf_unsupported_metric() -> i16 {
     UNSUPPORTED
 }
 
-/// What support function 1 of a column's operator class returns: the metric, or the form of a filter column's keys.
+/// What support function 1 of a column's operator class returns: the metric, or the form of a filter column's
+/// keys.
 pub fn support_number(index: pg_sys::Relation, column: usize) -> Result<i16> {
-    // SAFETY: the relation is an open index of ours with that many columns; the function takes no argument and
-    // returns int2.
+    // SAFETY: the relation is an open index of ours with that many columns; the function takes no argument
+    // and returns int2.
     unsafe {
         let function = pg_sys::index_getprocid(index, column as i16 + 1, METRIC_PROC);
         if function == pg_sys::InvalidOid {
@@ -110,7 +111,8 @@ pub fn indexed(index: pg_sys::Relation) -> Result<(Indexed, Metric)> {
         let message =
             format!("operator class \"{name}\" is not supported by {method} indexes of vector_search");
         return Err(Error::new(Kind::NotSupported, message).with_hint(
-            "Queries by this distance work without an index; l2, inner product and cosine of vector and halfvec, \
+            "Queries by this distance work without an index; l2, inner product and cosine of vector and \
+             halfvec, \
              and Hamming distance of bit, can be indexed.",
         ));
     }
@@ -144,7 +146,8 @@ pub fn dimensions(index: pg_sys::Relation) -> Result<usize> {
     }
     if typmod < 0 {
         return Err(Error::new(Kind::InvalidParameter, "column does not have dimensions").with_hint(
-            "Give the column a type with dimensions, such as vector(384), or index an expression with a cast, \
+            "Give the column a type with dimensions, such as vector(384), or index an expression with a \
+             cast, \
              such as ((embedding::vector(384))).",
         ));
     }

@@ -234,7 +234,8 @@ pub unsafe fn each_row_of(
     unsafe {
         let info = concurrent(index);
         let scan = pg_sys::table_beginscan_strat(heap, snapshot, 0, std::ptr::null_mut(), true, false);
-        // Not synchronized with other scans: then the limits hold for a scan that is given too (heapam_handler.c).
+        // Not synchronized with other scans: then the limits hold for a scan that is given too
+        // (heapam_handler.c).
         pg_sys::table_index_build_range_scan(
             heap,
             index,

@@ -29,8 +29,8 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
     let store = IndexStore::through(index, Logging::EachChange, ring);
     let mut dead = |tid| {
         let mut pointer = item_pointer(tid);
-        // SAFETY: the callback takes a heap address and its own state. It may raise: that of a concurrent build sorts what it is
-        // given (validate_index_callback in catalog/index.c), to disk too.
+        // SAFETY: the callback takes a heap address and its own state. It may raise: that of a concurrent
+        // build sorts what it is given (validate_index_callback in catalog/index.c), to disk too.
         unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| callback(&raw mut pointer, callback_state)) }
     };
     let result = bulk_delete(&store, &mut dead, &|| Delayed.tick());

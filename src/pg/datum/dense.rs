@@ -39,12 +39,12 @@ unsafe impl<E: Element> Layout for Dense<E> {
 
     #[inline(always)]
     unsafe fn is_plain(value: *const u8) -> bool {
-        // SAFETY: no stored form of a value of the type has less than the six bytes that are read; what is read of a damaged
-        // one that has lies in the same shared or allocated memory.
+        // SAFETY: no stored form of a value of the type has less than the six bytes that are read; what is
+        // read of a damaged one that has lies in the same shared or allocated memory.
         let (header, dims) =
             unsafe { (value.cast::<u32>().read_unaligned(), value.add(4).cast::<i16>().read_unaligned()) };
-        // The size that goes with the dimensions, as a header of four bytes has it (varatt.h): that of another form would be odd
-        // or smaller.
+        // The size that goes with the dimensions, as a header of four bytes has it (varatt.h): that of
+        // another form would be odd or smaller.
         let size = size_of::<DenseHeader>() as i32 + size_of::<E>() as i32 * i32::from(dims);
         dims >= 1 && header == plain_header(size as u32)
     }
@@ -92,7 +92,8 @@ impl<E: Element> Value<Dense<E>> {
 
     /// A new value in the current memory context, whose elements, at first zeros, `fill` writes.
     pub fn filled(dims: usize, fill: impl FnOnce(&mut [E]) -> error::Result<()>) -> error::Result<Self> {
-        // SAFETY: the elements follow the header, and all zeros are an element; the memory is nobody else's yet.
+        // SAFETY: the elements follow the header, and all zeros are an element; the memory is nobody else's
+        // yet.
         unsafe {
             let value = Self::with_dims(dims, Self::zeroed);
             let first = value.start.add(size_of::<DenseHeader>()).cast::<E>();

@@ -21,7 +21,8 @@ pub enum Indexed {
 }
 
 impl Indexed {
-    /// Calls `with` with the coordinates of a datum that is not null; `buffer` is memory for them where needed.
+    /// Calls `with` with the coordinates of a datum that is not null; `buffer` is memory for them where
+    /// needed.
     ///
     /// # Safety
     /// The datum is of this kind.

@@ -1,13 +1,13 @@
-//! Where values with a 1-byte header are copied to, so that they have one of four bytes and are aligned. Memory of the caller:
-//! a call of the server's allocator would take longer than all else.
+//! Where values with a 1-byte header are copied to, so that they have one of four bytes and are aligned.
+//! Memory of the caller: a call of the server's allocator would take longer than all else.
 
 use std::mem::MaybeUninit;
 
 /// Where the address of the stored value is.
 const ORIGIN: usize = 136;
 
-/// Memory for a value that has a 1-byte header: four bytes of another header, and up to 126 after it; then the address of the
-/// value itself.
+/// Memory for a value that has a 1-byte header: four bytes of another header, and up to 126 after it; then
+/// the address of the value itself.
 #[repr(align(16))]
 pub struct AlignedCopy(MaybeUninit<[u8; ORIGIN + size_of::<*mut u8>()]>);
 
@@ -25,7 +25,8 @@ impl AlignedCopy {
     #[inline(always)]
     pub unsafe fn copy(&mut self, stored: *mut u8) -> *mut u8 {
         let start = self.0.as_mut_ptr().cast::<u8>();
-        // SAFETY: such a value is as long as its header says, 127 bytes at most with it, which this has room for.
+        // SAFETY: such a value is as long as its header says, 127 bytes at most with it, which this has room
+        // for.
         unsafe {
             let size = pgrx::varsize_1b(stored.cast()) - 1;
             pgrx::set_varsize_4b(start.cast(), size as i32 + 4);
@@ -45,11 +46,12 @@ impl AlignedCopy {
     }
 }
 
-/// Copies up to 126 bytes, up to 16 of them without a call of the C library's function: that takes longer than the copy of so few,
-/// but its wide stores of more are what wide loads right after do not have to wait for.
+/// Copies up to 126 bytes, up to 16 of them without a call of the C library's function: that takes longer
+/// than the copy of so few, but its wide stores of more are what wide loads right after do not have to wait
+/// for.
 ///
-/// Few bytes are stored in parts that do not overlap, zeros after the last: what is loaded right after and was stored twice would
-/// have to wait until both stores have reached the cache.
+/// Few bytes are stored in parts that do not overlap, zeros after the last: what is loaded right after and
+/// was stored twice would have to wait until both stores have reached the cache.
 ///
 /// # Safety
 /// So many bytes can be read there, and 16 or as many written; the places do not overlap.

@@ -26,7 +26,8 @@ pub unsafe trait Layout {
     /// The pointer is a varlena with a 4-byte header, aligned for int4, of that size.
     unsafe fn fits(value: *const u8, size: usize) -> bool;
 
-    /// Whether a stored value has a 4-byte header, is neither compressed nor out of line, and is what its header says.
+    /// Whether a stored value has a 4-byte header, is neither compressed nor out of line, and is what its
+    /// header says.
     ///
     /// # Safety
     /// The pointer is a varlena of the type.
@@ -88,7 +89,8 @@ impl<L: Layout> Value<L> {
     /// As for [`Value::from_raw`]; the memory outlives the value, and nothing else is put into it.
     #[inline(always)]
     pub unsafe fn from_raw_in(memory: &mut AlignedCopy, datum: pg_sys::Datum) -> Self {
-        // The server's code is called for values that need it only, for such a call costs more than many distances.
+        // The server's code is called for values that need it only, for such a call costs more than many
+        // distances.
         let made_plain = |stored: *mut u8| {
             // SAFETY: the caller passes a varlena.
             unsafe {
@@ -106,8 +108,8 @@ impl<L: Layout> Value<L> {
     #[inline(always)]
     unsafe fn checked(datum: pg_sys::Datum, made_plain: impl FnOnce(*mut u8) -> Self) -> Self {
         let start = datum.cast_mut_ptr::<u8>();
-        // SAFETY: the caller passes a varlena. In its plain form, or made plain, it has a 4-byte header and is aligned for
-        // int4.
+        // SAFETY: the caller passes a varlena. In its plain form, or made plain, it has a 4-byte header and
+        // is aligned for int4.
         unsafe {
             let value = match pgrx::varatt_is_4b_u(start.cast()) {
                 true => Self::in_place(datum),

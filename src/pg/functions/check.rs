@@ -13,7 +13,8 @@ use crate::pg::relation::relation_name;
 use crate::pg::storage::buffer_store::IndexStore;
 
 /// Verifies every page of an index; with `heap_all_indexed` also that each row of the table that the
-/// statement's snapshot sees is in the index, with its keys in the filter columns, and that no row is in it twice.
+/// statement's snapshot sees is in the index, with its keys in the filter columns, and that no row is in it
+/// twice.
 #[pg_extern(sql = false)]
 fn ivf_check(index: pg_sys::Oid, heap_all_indexed: bool) -> JsonB {
     json(&with_index(index, READING, Right::Execute, |opened| verify(opened, heap_all_indexed)))
@@ -43,8 +44,9 @@ fn verify(opened: &Opened, heap_all_indexed: bool) -> Report {
     }
 }
 
-/// Raises if the snapshot of the transaction may see versions of rows that the build of the index left out, because newer
-/// ones took their place without a new address (`indcheckxmin`; amcheck's `bt_check_every_level` and README.HOT).
+/// Raises if the snapshot of the transaction may see versions of rows that the build of the index left out,
+/// because newer ones took their place without a new address (`indcheckxmin`; amcheck's
+/// `bt_check_every_level` and README.HOT).
 ///
 /// # Safety
 /// The index is open, the snapshot valid.
@@ -57,7 +59,8 @@ pub(super) unsafe fn expect_built_before(index: pg_sys::Relation, snapshot: pg_s
             bits if bits == frozen => pg_sys::FrozenTransactionId,
             _ => (*header).t_choice.t_heap.t_xmin,
         };
-        // In other transactions each statement has a snapshot of its own, which is newer than the index that it opened.
+        // In other transactions each statement has a snapshot of its own, which is newer than the index that
+        // it opened.
         pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32
             && (*(*index).rd_index).indcheckxmin
             && !pg_sys::TransactionIdPrecedes(made, (*snapshot).xmin)

@@ -1,7 +1,9 @@
-//! `ivf_check(…, true)`: whether an index and its table have the same rows, in as much memory as maintenance may take.
+//! `ivf_check(…, true)`: whether an index and its table have the same rows, in as much memory as maintenance
+//! may take.
 //!
-//! Rows are compared by ranges of the table's blocks. What the index says of the rows of one range is collected in one walk over
-//! the index and sorted; then the range of the table is read. There are as many ranges as the memory makes necessary: one, mostly.
+//! Rows are compared by ranges of the table's blocks. What the index says of the rows of one range is
+//! collected in one walk over the index and sorted; then the range of the table is read. There are as many
+//! ranges as the memory makes necessary: one, mostly.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
@@ -25,8 +27,8 @@ use crate::value::Metric;
 /// Groups of the table's blocks whose rows are counted.
 const GROUPS: usize = 4096;
 
-/// What an index says of a row: where it is, and hashes of its keys in the filter columns and of its code, if the code is the
-/// row's value.
+/// What an index says of a row: where it is, and hashes of its keys in the filter columns and of its code, if
+/// the code is the row's value.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     row: u64,

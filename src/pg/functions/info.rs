@@ -20,7 +20,8 @@ fn ivf_index_info(index: pg_sys::Oid) -> JsonB {
     json(&info)
 }
 
-/// What the last ivf scan of this session did, if it ran as the current user or a role that this one may act as.
+/// What the last ivf scan of this session did, if it ran as the current user or a role that this one may act
+/// as.
 #[pg_extern(sql = false)]
 fn ivf_last_scan() -> JsonB {
     let last = stats::get().filter(|last| {
@@ -29,6 +30,11 @@ fn ivf_last_scan() -> JsonB {
     });
     let stats = last.map(|last| last.stats).unwrap_or_default();
     JsonB(serde_json::json!({
-        "lists": stats.lists, "skipped": stats.skipped, "codes": stats.codes, "excluded": stats.excluded, "refined": stats.extended, "heap_rows": stats.rows,
+        "lists": stats.lists,
+        "skipped": stats.skipped,
+        "codes": stats.codes,
+        "excluded": stats.excluded,
+        "refined": stats.extended,
+        "heap_rows": stats.rows,
     }))
 }

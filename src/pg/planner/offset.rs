@@ -12,8 +12,8 @@ use super::cost::is_ours;
 use super::query_page::{Page, limit, was_costed};
 use crate::pg::compat;
 
-/// Rows of a large page, and what they take beside those of an unknown limit at most; what a single row takes at
-/// least.
+/// Rows of a large page, and what they take beside those of an unknown limit at most; what a single row takes
+/// at least.
 const MANY: f64 = 1000.0;
 const MORE: f64 = 8.0;
 const LESS: f64 = 0.25;

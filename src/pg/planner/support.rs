@@ -1,8 +1,8 @@
 //! Planner support for the distance functions (`nodes/supportnodes.h`): what a call costs, and that a call by
 //! name is its operator.
 //!
-//! Without the first a distance costs the planner as much as an integer comparison, and sorting a table's vectors,
-//! each of which is put together from TOAST, looks cheaper than an index scan. Without the second
+//! Without the first a distance costs the planner as much as an integer comparison, and sorting a table's
+//! vectors, each of which is put together from TOAST, looks cheaper than an index scan. Without the second
 //! `ORDER BY l2_distance(embedding, $1)` could not use an index, which orders by operators only.
 
 use std::ffi::CStr;
@@ -18,7 +18,8 @@ const USUAL_DIMS: usize = 384;
 const DIMS_PER_OPERATOR: f64 = 32.0;
 /// Values larger than this are stored out of line (`TOAST_TUPLE_TARGET`).
 const INLINE_BYTES: usize = 2000;
-/// Fetching such a value, in operator calls: 2 us measured, in which a scan of a table in memory reads two pages.
+/// Fetching such a value, in operator calls: 2 us measured, in which a scan of a table in memory reads two
+/// pages.
 const FETCH: f64 = 400.0;
 
 /// The price of the distance to a stored value of so many dimensions and bytes.

@@ -1,12 +1,13 @@
 //! The distances that the scans at hand have measured, for who asks for them again.
 //!
-//! The executor evaluates the ORDER BY expression of every row that a scan returns, for the plan's target list has
-//! it, if only to drop it. The operator would read a vector that is out of line a second time, which is a tenth of a
-//! warm query. So the scan notes the distances of the rows that it has fetched, and the operator looks here first.
+//! The executor evaluates the ORDER BY expression of every row that a scan returns, for the plan's target
+//! list has it, if only to drop it. The operator would read a vector that is out of line a second time, which
+//! is a tenth of a warm query. So the scan notes the distances of the rows that it has fetched, and the
+//! operator looks here first.
 //!
-//! A value is recognised by the pointer that its row has to it. While the scan lives, its snapshot keeps what it has
-//! seen from being removed, and so the number of a value out of line from being given to another; the notes are gone
-//! when the scan ends or begins anew.
+//! A value is recognised by the pointer that its row has to it. While the scan lives, its snapshot keeps what
+//! it has seen from being removed, and so the number of a value out of line from being given to another; the
+//! notes are gone when the scan ends or begins anew.
 
 use std::cell::RefCell;
 
@@ -17,7 +18,8 @@ use crate::pg::datum::short_header::AlignedCopy;
 use crate::pg::storage::toast::{ToastPointer, toast_pointer};
 use crate::value::Metric;
 
-/// Distances kept of each scan, the last ones: while a limit is being filled, all rows are fetched before the first leaves.
+/// Distances kept of each scan, the last ones: while a limit is being filled, all rows are fetched before the
+/// first leaves.
 const MOST: usize = 256;
 /// Scans that keep notes at once, the last ones: those of a partitioned table give their rows in turn.
 const MOST_SCANS: usize = 16;

@@ -1,4 +1,5 @@
-//! The rows of the table behind a scan, as its snapshot sees them: fetched, passed by the filter above, measured.
+//! The rows of the table behind a scan, as its snapshot sees them: fetched, passed by the filter above,
+//! measured.
 
 use std::collections::VecDeque;
 
@@ -69,8 +70,8 @@ enum Column {
 impl Column {
     /// The first column of an index.
     unsafe fn of(index: pg_sys::Relation) -> Result<Self> {
-        // SAFETY: the caller passes an open index, whose pg_index row has a number for each column. Its expressions are those
-        // of the columns numbered 0, in order (`FormIndexDatum`, index.c).
+        // SAFETY: the caller passes an open index, whose pg_index row has a number for each column. Its
+        // expressions are those of the columns numbered 0, in order (`FormIndexDatum`, index.c).
         unsafe {
             let attribute = (*(*index).rd_index).indkey.values.as_ptr().read();
             if attribute != 0 {
@@ -85,14 +86,15 @@ impl Column {
     }
 }
 
-/// The value of an expression for the row in a slot, which stays until the next is evaluated; `None` if it is NULL.
+/// The value of an expression for the row in a slot, which stays until the next is evaluated; `None` if it is
+/// NULL.
 unsafe fn evaluate(
     expression: *mut pg_sys::ExprState,
     executor: *mut pg_sys::EState,
     slot: *mut pg_sys::TupleTableSlot,
 ) -> Option<pg_sys::Datum> {
-    // SAFETY: as `ExecEvalExprSwitchContext` does (executor.h): the expression was compiled by this executor, for rows of the
-    // table.
+    // SAFETY: as `ExecEvalExprSwitchContext` does (executor.h): the expression was compiled by this executor,
+    // for rows of the table.
     unsafe {
         let context = match (*executor).es_per_tuple_exprcontext {
             existing if !existing.is_null() => existing,
@@ -163,12 +165,14 @@ impl TableRows {
         }
     }
 
-    /// Asks for the pages of rows that will be fetched: the processor for those that this backend knows, the disk for others,
-    /// all at once, though they may be in memory. (What has left memory since it was read here is read one by one.)
+    /// Asks for the pages of rows that will be fetched: the processor for those that this backend knows, the
+    /// disk for others, all at once, though they may be in memory. (What has left memory since it was read
+    /// here is read one by one.)
     fn prefetch_pages(&self, rows: &[(Tid, Option<f64>)]) {
         let Some(hints) = &self.hints else { return };
         for (row, _) in rows {
-            // SAFETY: the table is open; a block beyond its end is an error now or when it is read. The others are settings.
+            // SAFETY: the table is open; a block beyond its end is an error now or when it is read. The
+            // others are settings.
             unsafe {
                 let known = hints.prefetch(row.blkno, 0..0);
                 let temporary = (*(*self.table).rd_rel).relpersistence == pg_sys::RELPERSISTENCE_TEMP as i8;
@@ -196,9 +200,9 @@ impl TableRows {
     unsafe fn fetch(&mut self, tid: Tid) -> bool {
         let mut pointer = item_pointer(tid);
         let all_dead = std::ptr::null_mut();
-        // SAFETY: fetch, snapshot and slot belong to the running scan, and the table is locked; what is not asked for may be
-        // null. The slot of a heap is a `BufferHeapTupleTableSlot`; the page is pinned and locked while its row is looked for,
-        // and the pin goes to the slot or back.
+        // SAFETY: fetch, snapshot and slot belong to the running scan, and the table is locked; what is not
+        // asked for may be null. The slot of a heap is a `BufferHeapTupleTableSlot`; the page is pinned and
+        // locked while its row is looked for, and the pin goes to the slot or back.
         unsafe {
             let Some(hints) = &self.hints else {
                 let mut again = false;
@@ -211,8 +215,8 @@ impl TableRows {
                     all_dead,
                 );
             };
-            // As `heapam_index_fetch_tuple` (heapam_handler.c), but that its page is found where it lay last, and is not
-            // pruned: the executor does that where it fetches the rows that it gets.
+            // As `heapam_index_fetch_tuple` (heapam_handler.c), but that its page is found where it lay last,
+            // and is not pruned: the executor does that where it fetches the rows that it gets.
             let buffer = hints.pin(self.table, tid.blkno);
             lock_buffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
             let tuple = &raw mut (*self.slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tupdata;

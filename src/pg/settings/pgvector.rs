@@ -1,8 +1,9 @@
-//! Indexes under pgvector's names, `ivfflat` and `hnsw` (extension `vector`, sql/compat): what their options and
-//! settings ask for in terms of ours.
+//! Indexes under pgvector's names, `ivfflat` and `hnsw` (extension `vector`, sql/compat): what their options
+//! and settings ask for in terms of ours.
 //!
 //! The settings are pgvector's. They are read where a session has set them and never defined here, so that
-//! pgvector's library can be loaded beside this one (`pgvector_placeholders.rs` says what stands in for them).
+//! pgvector's library can be loaded beside this one (`pgvector_placeholders.rs` says what stands in for
+//! them).
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -61,7 +62,8 @@ fn setting(name: &CStr, default: f64, most: f64) -> Option<f64> {
         let value = pg_sys::GetConfigOption(name.as_ptr(), true, false);
         (!value.is_null()).then(|| CStr::from_ptr(value))?.to_str().ok()?
     };
-    // Other texts can be here where the check of `pgvector_placeholders.rs` has not seen them: in a parallel worker.
+    // Other texts can be here where the check of `pgvector_placeholders.rs` has not seen them: in a parallel
+    // worker.
     text.trim().parse().ok().filter(|number| (1.0..=most).contains(number) && *number != default)
 }
 
@@ -80,7 +82,8 @@ pub fn check_options(foreign: Option<Foreign>) -> Result<()> {
     if !SAID.replace(true) {
         let name = foreign.method_name();
         pgrx::notice!(
-            "access method \"{name}\" is served by vector_search's ivf, which chooses lists by the number of rows \
+            "access method \"{name}\" is served by vector_search's ivf, which chooses lists by the number of \
+             rows \
              and searches for ivf.recall_target; pgvector's settings can only raise the effort"
         );
     }

@@ -8,8 +8,8 @@
 //!
 //! They are made when an index under one of these names is first touched in a session, when the first
 //! statement after this library was loaded is parsed in a database that has these access methods, or when a
-//! later command names one of the settings (`pgvector_commands.rs`); never in parallel mode, in which settings cannot
-//! change.
+//! later command names one of the settings (`pgvector_commands.rs`); never in parallel mode, in which
+//! settings cannot change.
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};

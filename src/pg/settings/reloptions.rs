@@ -1,4 +1,5 @@
-//! Options of an index: `WITH (lists, bits, probes, recall_target, recalibrate)`, and those of pgvector's access methods.
+//! Options of an index: `WITH (lists, bits, probes, recall_target, recalibrate)`, and those of pgvector's
+//! access methods.
 
 use std::sync::OnceLock;
 
@@ -243,8 +244,8 @@ impl IndexOptions {
     pub fn of(relation: pg_sys::Relation) -> Self {
         let mut options =
             Self { lists: 0, bits: None, probes: 0, recall_target: 0.0, recalibrate: true, foreign: None };
-        // SAFETY: an open index has its access method's table; rd_options is null or what that one's `amoptions`
-        // returned.
+        // SAFETY: an open index has its access method's table; rd_options is null or what that one's
+        // `amoptions` returned.
         unsafe {
             let parser = (*(*relation).rd_indam).amoptions;
             let is = |one: AmOptions| parser.is_some_and(|f| std::ptr::fn_addr_eq(f, one));

@@ -28,8 +28,8 @@ impl Default for ScanRequest {
 
 /// What holds for a scan of an index with these options. A setting of the session wins over the index's
 /// option where the session changed it from its default.
-/// `lists` is how many the index has. Where everything is wanted, a strict scan leaves out no row, because one found
-/// late could not be given out in order.
+/// `lists` is how many the index has. Where everything is wanted, a strict scan leaves out no row, because
+/// one found late could not be given out in order.
 pub fn settings(options: &IndexOptions, lists: u32, request: ScanRequest) -> Settings {
     let ScanRequest { limit, passing, ceiling, everything, exact } = request;
     // SAFETY: reading a setting (kB), on the only thread.

@@ -3,8 +3,8 @@
 //! To find a page by its number costs several cache misses in the table of buffers, which was a sixth of a
 //! warm scan. `ReadRecentBuffer` (storage/buffer/bufmgr.c) takes a guess instead, verifies it and pins the
 //! page; a wrong guess costs nothing but the ordinary way. So nothing here needs to be invalidated: not when
-//! pages are evicted, nor when a relation is rebuilt or dropped. All relations share one table of a fixed size: a page takes
-//! the place of another one whose number or relation it happens to share it with.
+//! pages are evicted, nor when a relation is rebuilt or dropped. All relations share one table of a fixed
+//! size: a page takes the place of another one whose number or relation it happens to share it with.
 
 use std::alloc::{Layout, alloc_zeroed};
 use std::cell::{Cell, OnceCell};
@@ -46,8 +46,8 @@ thread_local! {
     static HINTS: OnceCell<&'static [Cell<Hint>]> = const { OnceCell::new() };
 }
 
-/// The table of this backend: twice as many hints as there are shared buffers, for no more guesses can be right. It is
-/// made once and kept.
+/// The table of this backend: twice as many hints as there are shared buffers, for no more guesses can be
+/// right. It is made once and kept.
 fn table() -> &'static [Cell<Hint>] {
     // SAFETY: the number of buffers is fixed when the server starts.
     let buffers = unsafe { pg_sys::NBuffers.max(1) } as usize;
@@ -115,8 +115,8 @@ impl BufferHints {
         }
     }
 
-    /// Asks the processor for bytes of a page, its header, its special area and its descriptor. False if nothing is
-    /// known of the page.
+    /// Asks the processor for bytes of a page, its header, its special area and its descriptor. False if
+    /// nothing is known of the page.
     pub fn prefetch(&self, blkno: u32, bytes: Range<usize>) -> bool {
         let Some(buffer) = self.guess(blkno) else { return false };
         // SAFETY: a global of the server; the address is computed, not read.
@@ -135,13 +135,14 @@ impl BufferHints {
     }
 }
 
-/// Tells the clock sweep that a page is in use, as `PinBuffer` does at a first pin and `ReadRecentBuffer` does not (bufmgr.c).
+/// Tells the clock sweep that a page is in use, as `PinBuffer` does at a first pin and `ReadRecentBuffer`
+/// does not (bufmgr.c).
 ///
 /// # Safety
 /// The buffer is a shared one that this backend has pinned.
 unsafe fn use_once_more(buffer: pg_sys::Buffer) {
-    // SAFETY: there are as many descriptors as buffers; the state of one that is pinned is changed by compare-and-swap
-    // while its header is not locked, by everybody.
+    // SAFETY: there are as many descriptors as buffers; the state of one that is pinned is changed by
+    // compare-and-swap while its header is not locked, by everybody.
     unsafe {
         let descriptor = pg_sys::BufferDescriptors.add(buffer as usize - 1);
         let state = AtomicU32::from_ptr(&raw mut (*descriptor).bufferdesc.state.value);

@@ -1,8 +1,9 @@
-//! The page store on PostgreSQL's shared buffers, with generic WAL (`access/transam/README`, `generic_xlog.c`).
+//! The page store on PostgreSQL's shared buffers, with generic WAL (`access/transam/README`,
+//! `generic_xlog.c`).
 //!
-//! A change edits the record's own copies of its pages, which replace the pages when it is written, so an error
-//! on the way leaves nothing behind. Guards release nothing while an error unwinds: by then `errfinish` has
-//! reset `InterruptHoldoffCount`, and the abort of the transaction releases locks and pins itself.
+//! A change edits the record's own copies of its pages, which replace the pages when it is written, so an
+//! error on the way leaves nothing behind. Guards release nothing while an error unwinds: by then `errfinish`
+//! has reset `InterruptHoldoffCount`, and the abort of the transaction releases locks and pins itself.
 
 use std::cell::Cell;
 use std::ops::{Deref, Range};
@@ -48,8 +49,8 @@ impl IndexStore {
         Self::through(relation, logging, std::ptr::null_mut())
     }
 
-    /// The same, read through a ring of buffers: what passes over a whole index takes no more of them, and does not make its
-    /// pages seem in use to whom else needs buffers.
+    /// The same, read through a ring of buffers: what passes over a whole index takes no more of them, and
+    /// does not make its pages seem in use to whom else needs buffers.
     pub fn through(relation: pg_sys::Relation, logging: Logging, ring: pg_sys::BufferAccessStrategy) -> Self {
         let (hints, read_ahead) = (BufferHints::of(relation), ReadAhead::new(ring));
         Self {
@@ -331,9 +332,9 @@ impl Change for BufferChange<'_> {
     fn page_mut(&mut self, handle: PageHandle) -> &mut Page {
         let Opened { blkno, buffer, image, flushed, new } = &mut self.opened[handle.0];
         assert!(!*flushed, "block {blkno} written after its flush");
-        // SAFETY: the buffer is pinned and exclusively locked; a record takes as many buffers as a change has pages,
-        // and its images are whole pages, aligned, that are nobody else's until it ends. An error that is raised
-        // before leaves the record's memory to its context.
+        // SAFETY: the buffer is pinned and exclusively locked; a record takes as many buffers as a change has
+        // pages, and its images are whole pages, aligned, that are nobody else's until it ends. An error that
+        // is raised before leaves the record's memory to its context.
         unsafe {
             let image = match image {
                 Some(image) => image,

@@ -1,9 +1,9 @@
 //! Pages that will be read soon, in order: asked of the disk before they are needed.
 //!
-//! From PostgreSQL 17 on by a read stream (storage/aio/read_stream.c), which joins neighbours to one read; before, by
-//! `PrefetchBuffer`. Both are for pages that are not in shared buffers: a page that is there is found faster by where
-//! it lay last (`buffer_hints.rs`). So nothing is done before one of the planned pages had to be read from the disk: then those
-//! after it are likely to be missing too.
+//! From PostgreSQL 17 on by a read stream (storage/aio/read_stream.c), which joins neighbours to one read;
+//! before, by `PrefetchBuffer`. Both are for pages that are not in shared buffers: a page that is there is
+//! found faster by where it lay last (`buffer_hints.rs`). So nothing is done before one of the planned pages
+//! had to be read from the disk: then those after it are likely to be missing too.
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
@@ -94,7 +94,8 @@ impl ReadAhead {
         }
     }
 
-    /// Pins a page: as part of the plan if that has it next and pages were missing, else by `pin`. Also whether `pin` did.
+    /// Pins a page: as part of the plan if that has it next and pages were missing, else by `pin`. Also
+    /// whether `pin` did.
     ///
     /// # Safety
     /// The relation is open and has the planned pages. No other is passed before [`ReadAhead::end`].

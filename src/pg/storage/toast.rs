@@ -1,8 +1,8 @@
 //! Values out of line, read where they likely lie, or by one scan of the TOAST table's index that stays open.
 //!
-//! The server opens the table, its index and a scan for each value and closes them again (detoast.c, `toast_fetch_datum`;
-//! heaptoast.c, `heap_fetch_toast_slice`). A search reads about a dozen values of one table. Whatever is not as
-//! expected here is left to the server, which knows what is wrong with it.
+//! The server opens the table, its index and a scan for each value and closes them again (detoast.c,
+//! `toast_fetch_datum`; heaptoast.c, `heap_fetch_toast_slice`). A search reads about a dozen values of one
+//! table. Whatever is not as expected here is left to the server, which knows what is wrong with it.
 
 use pgrx::pg_sys;
 
@@ -34,7 +34,8 @@ pub type ToastPointer = [u8; POINTER];
 #[inline]
 pub unsafe fn toast_pointer(datum: pg_sys::Datum) -> Option<ToastPointer> {
     let start = datum.cast_mut_ptr::<pg_sys::varlena>();
-    // SAFETY: the caller vouches for the datum; one with the tag of a value on disk is as long as such a pointer.
+    // SAFETY: the caller vouches for the datum; one with the tag of a value on disk is as long as such a
+    // pointer.
     unsafe {
         let external = pgrx::varatt_is_1b_e(start)
             && pgrx::vartag_external(start) == pg_sys::vartag_external::VARTAG_ONDISK as u8;
@@ -88,12 +89,12 @@ struct OpenIndex {
 }
 
 impl ToastReader {
-    /// The value that a pointer leads to, with a usual header, until the next one is read; `None` if it is not simply
-    /// out of line. `snapshot` is the one under which its row was seen.
+    /// The value that a pointer leads to, with a usual header, until the next one is read; `None` if it is
+    /// not simply out of line. `snapshot` is the one under which its row was seen.
     ///
     /// # Safety
-    /// The pointer is that of a row that is visible. What this opens lives in `context` and belongs to the resource
-    /// owner of the running scan.
+    /// The pointer is that of a row that is visible. What this opens lives in `context` and belongs to the
+    /// resource owner of the running scan.
     pub unsafe fn fetch(
         &mut self,
         pointer: &ToastPointer,
@@ -102,7 +103,8 @@ impl ToastReader {
     ) -> Option<pg_sys::Datum> {
         let External { table, value, size } = External::of(pointer)?;
         self.value.resize((size + HEADER).div_ceil(size_of::<u64>()), 0);
-        // SAFETY: the caller vouches for pointer, snapshot and context; the value has room for its header and its bytes.
+        // SAFETY: the caller vouches for pointer, snapshot and context; the value has room for its header and
+        // its bytes.
         unsafe {
             let bytes = self.value.as_mut_ptr().cast::<u8>();
             // What the index scan allocates on its way it frees at its end.
@@ -117,7 +119,8 @@ impl ToastReader {
         }
     }
 
-    /// Asks the processor for the page where a value likely lies. Whether the value may be read by [`ToastReader::fetch`].
+    /// Asks the processor for the page where a value likely lies. Whether the value may be read by
+    /// [`ToastReader::fetch`].
     ///
     /// # Safety
     /// As for that.
@@ -252,7 +255,8 @@ fn take(room: &mut &mut [u8], bytes: &[u8]) -> bool {
     true
 }
 
-/// The index of a TOAST table that is valid: while it is rebuilt concurrently there is another (`toast_open_indexes`).
+/// The index of a TOAST table that is valid: while it is rebuilt concurrently there is another
+/// (`toast_open_indexes`).
 unsafe fn valid_index(table: pg_sys::Relation) -> Option<pg_sys::Relation> {
     // SAFETY: the table is open; the list is a copy of our own.
     unsafe {

@@ -1,9 +1,9 @@
 //! Values out of line, read from the pages of a TOAST table where they likely lie, without its index.
 //!
-//! The chunks of a value are found by its number and theirs, which no other chunk has that the TOAST table's index leads to
-//! (`GetNewOidWithIndex` in catalog.c). A number may be given out again while a dead chunk with it lies about that has lost
-//! its entry there, or never had one: so a chunk must be visible to the scan's own snapshot, as its row is. What is not
-//! found, or not visible, is left to the index.
+//! The chunks of a value are found by its number and theirs, which no other chunk has that the TOAST table's
+//! index leads to (`GetNewOidWithIndex` in catalog.c). A number may be given out again while a dead chunk
+//! with it lies about that has lost its entry there, or never had one: so a chunk must be visible to the
+//! scan's own snapshot, as its row is. What is not found, or not visible, is left to the index.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -21,7 +21,8 @@ use crate::pg::compat::lock_buffer;
 const MOST_TABLES: usize = 16;
 /// Pages that are looked at for the begin of a value.
 const LOOKS: u32 = 3;
-/// The columns of a TOAST table, none of which is NULL (toasting.c): the value's number, the chunk's, its bytes.
+/// The columns of a TOAST table, none of which is NULL (toasting.c): the value's number, the chunk's, its
+/// bytes.
 const NUMBERS: usize = 8;
 
 thread_local! {
@@ -146,7 +147,8 @@ impl DirectReader {
         self.locator.borrow_mut().found(value.to_u32(), position(tid, last));
     }
 
-    /// Copies the chunks of a value, the first of which is at `first`; they follow each other there and on the next page.
+    /// Copies the chunks of a value, the first of which is at `first`; they follow each other there and on
+    /// the next page.
     fn take(
         &self,
         mut page: SharedPage,
@@ -214,8 +216,8 @@ impl SharedPage {
         unsafe { last_offset(self.start()) }
     }
 
-    /// The chunk that a line pointer leads to, if it leads to one. A row on which others work is not touched but for its
-    /// columns, which never change.
+    /// The chunk that a line pointer leads to, if it leads to one. A row on which others work is not touched
+    /// but for its columns, which never change.
     fn chunk(&self, offset: u16) -> Option<Chunk> {
         if offset == 0 || offset > self.last() {
             return None;

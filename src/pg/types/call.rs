@@ -1,8 +1,9 @@
 //! How SQL calls the functions that run once for each row.
 //!
-//! `#[pg_extern]` takes 40 ns to unpack arguments and to hand back an answer, more than most distances take. What is
-//! called that often is declared by [`sql_functions!`] instead: strict functions of plain types, under the names that
-//! `#[pg_extern]` would give them (fmgr.h, version-1 calling convention). [`guarded`] is `#[pg_guard]` for them.
+//! `#[pg_extern]` takes 40 ns to unpack arguments and to hand back an answer, more than most distances take.
+//! What is called that often is declared by [`sql_functions!`] instead: strict functions of plain types,
+//! under the names that `#[pg_extern]` would give them (fmgr.h, version-1 calling convention). [`guarded`] is
+//! `#[pg_guard]` for them.
 
 use std::any::Any;
 use std::ffi::CStr;
@@ -44,8 +45,8 @@ pub trait Argument {
     /// The value of the argument at a place, from 0 on; `memory` is for it alone and outlives it.
     ///
     /// # Safety
-    /// The call has such an argument, which is not null, of the type that the function is declared with. The value is
-    /// used during the call only.
+    /// The call has such an argument, which is not null, of the type that the function is declared with. The
+    /// value is used during the call only.
     unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, memory: &mut AlignedCopy) -> Self;
 
     /// Whether [`Argument::take_plain`] does for it.
@@ -57,7 +58,8 @@ pub trait Argument {
         true
     }
 
-    /// As [`Argument::take`], of a plain argument. What is not always plain, and may use the memory, has its own.
+    /// As [`Argument::take`], of a plain argument. What is not always plain, and may use the memory, has its
+    /// own.
     ///
     /// # Safety
     /// As for [`Argument::take`]; the argument is plain.
@@ -216,18 +218,22 @@ impl Answer for bool {
     }
 }
 
-/// Functions that SQL calls as `MODULE_PATHNAME`, `name_wrapper`. They are declared in sql/ as STRICT, with the
-/// types that `tests/architecture.rs` compares. A distance that is `known` by a metric is one that a scan may have noted
-/// (`distance_memo.rs`).
+/// Functions that SQL calls as `MODULE_PATHNAME`, `name_wrapper`. They are declared in sql/ as STRICT, with
+/// the types that `tests/architecture.rs` compares. A distance that is `known` by a metric is one that a scan
+/// may have noted (`distance_memo.rs`).
 macro_rules! sql_functions {
-    ($($(#[known($metric:expr)])? fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $answer:ty $body:block)*) => {$(
+    ($(
+        $(#[known($metric:expr)])?
+        fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $answer:ty $body:block
+    )*) => {$(
         const _: () = {
             use $crate::pg::types::call::{Answer, Argument};
 
             #[inline(always)]
             fn $name($($argument: $type),*) -> $answer $body
 
-            /// For values that are to be made plain first. A function of its own, lest the others keep registers for it.
+            /// For values that are to be made plain first. A function of its own, lest the others keep
+            /// registers for it.
             #[inline(never)]
             unsafe fn made_plain(info: pgrx::pg_sys::FunctionCallInfo) -> pgrx::pg_sys::Datum {
                 let mut places = 0usize..;
@@ -242,12 +248,14 @@ macro_rules! sql_functions {
 
             #[unsafe(export_name = concat!(stringify!($name), "_wrapper"))]
             unsafe extern "C-unwind" fn call(info: pgrx::pg_sys::FunctionCallInfo) -> pgrx::pg_sys::Datum {
-                // SAFETY: called by the server. It passes as many arguments as the function is declared with, of those
-                // types, none of them null.
+                // SAFETY: called by the server. It passes as many arguments as the function is declared with,
+                // of those types, none of them null.
                 unsafe {
                     $crate::pg::types::call::guarded(|| {
                         $(
-                            if let Some(distance) = $crate::pg::scan::distance_memo::distance((*info).args.as_slice(2), $metric) {
+                            let arguments = (*info).args.as_slice(2);
+                            let known = $crate::pg::scan::distance_memo::distance(arguments, $metric);
+                            if let Some(distance) = known {
                                 return Answer::give(distance);
                             }
                         )?

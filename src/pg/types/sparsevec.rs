@@ -24,7 +24,8 @@ sql_functions! {
         typmod: i32,
         fcinfo: pg_sys::FunctionCallInfo,
     ) -> Option<SparseVector> {
-        parsed(sparse_text::parse(literal.to_bytes(), typmod), fcinfo).map(|vector| SparseVector::new(&vector))
+        let vector = parsed(sparse_text::parse(literal.to_bytes(), typmod), fcinfo)?;
+        Some(SparseVector::new(&vector))
     }
 
     fn sparsevec_out(a: SparseVector) -> Text {
