@@ -2,7 +2,8 @@
 
 mod floats;
 
-use super::{BLOCK_ROWS, Factors, Kernels, scalar};
+use super::scalar;
+use super::table::{BLOCK_ROWS, Factors, Kernels};
 use floats::{load, total};
 use std::arch::x86_64::*;
 

@@ -3,7 +3,8 @@
 
 mod bits;
 
-use super::{BLOCK_ROWS, Factors, Kernels, avx2, scalar};
+use super::table::{BLOCK_ROWS, Factors, Kernels};
+use super::{avx2, scalar};
 use half::f16;
 use std::arch::x86_64::*;
 
@@ -201,7 +202,7 @@ fn cosine<A>(a: &[A], b: &[A], step: impl Fn([__m512; 3], &[A], &[A]) -> [__m512
             [total([p0, p1, p2, p3]), total([a0, a1, a2, a3]), total([b0, b1, b2, b3])]
         }
     };
-    super::cosine_of_sums(xy, xx, yy)
+    super::inline::cosine_of_sums(xy, xx, yy)
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]

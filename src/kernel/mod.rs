@@ -16,67 +16,18 @@ mod avx512;
 mod inline;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod prefetch;
 mod scalar;
+mod table;
 #[cfg(test)]
 mod tests;
 
 pub use self::inline::{FEW, cosine_few, cosine_of_sums, narrow_few, norm_squared_few, sum_few, widen_few};
+pub use self::prefetch::prefetch;
+pub use self::table::BLOCK_ROWS;
+use self::table::{Factors, Kernels};
 use half::f16;
 use std::sync::LazyLock;
-
-/// Rows in a block: their codes are compared together, and lie together on a page.
-pub const BLOCK_ROWS: usize = 32;
-
-type Distance<T> = unsafe fn(&[T], &[T]) -> f32;
-type Tile = unsafe fn(&[[f32; 4]], &[[f32; 16]]) -> [[f32; 16]; 4];
-type SignCode = unsafe fn(&[f32], &[f32], &mut [u8]) -> [f32; 2];
-type GridCode = unsafe fn(&[f32], &[f32], f32, &mut [u8]) -> [f32; 3];
-type Cosine<T> = unsafe fn(&[T], &[T]) -> f64;
-
-/// One instruction set's kernels. Slices of a pair have equal lengths, which the entry points check.
-struct Kernels {
-    name: &'static str,
-    /// Whether this machine can run the others.
-    supported: fn() -> bool,
-    l2_squared: Distance<f32>,
-    inner_product: Distance<f32>,
-    cosine_distance: Cosine<f32>,
-    l1: Distance<f32>,
-    norm_squared: unsafe fn(&[f32]) -> f64,
-    norm_squared_f16: unsafe fn(&[f16]) -> f64,
-    l2_squared_f16: Distance<f16>,
-    inner_product_f16: Distance<f16>,
-    cosine_distance_f16: Cosine<f16>,
-    l1_f16: Distance<f16>,
-    widen: unsafe fn(&[f16], &mut [f32]),
-    narrow: unsafe fn(&[f32], &mut [f16]),
-    hamming: unsafe fn(&[u8], &[u8]) -> u64,
-    hamming_rows: unsafe fn(&[u8], &[u8], &mut [u32; BLOCK_ROWS]),
-    common_bits: unsafe fn(&[u8], &[u8]) -> (u64, u64),
-    subset_sums: unsafe fn(&[u16], u16, &mut [u8]),
-    scan_block: unsafe fn(&[u8], &[u8], usize, &mut [u32; BLOCK_ROWS]),
-    lower_bounds: unsafe fn(&[u32; BLOCK_ROWS], &Factors, &mut [f32; BLOCK_ROWS]) -> u32,
-    within_u32: unsafe fn(&[u8; 4 * BLOCK_ROWS], u32, u32) -> u32,
-    within_u64: unsafe fn(&[u8; 8 * BLOCK_ROWS], u64, u64) -> u32,
-    dot_extended3: unsafe fn(&[u8], &[i8]) -> i32,
-    dot_u8_i8: unsafe fn(&[u8], &[i8]) -> i32,
-    dots_i8: unsafe fn(&[i8], &[i8], &mut [i32]),
-    dot_f32_i8: unsafe fn(&[f32], &[i8]) -> f32,
-    hadamard: unsafe fn(&mut [f32]),
-    tile: Tile,
-    sign_code: SignCode,
-    grid_code4: GridCode,
-}
-
-/// What turns the sums of a block into bounds; see [`lower_bounds`].
-struct Factors<'a> {
-    add: &'a [u8; 2 * BLOCK_ROWS],
-    rescale: &'a [u8; 2 * BLOCK_ROWS],
-    scale: f32,
-    shift: f32,
-    base: f32,
-    threshold: f32,
-}
 
 /// Every row of this architecture, best first.
 #[cfg(target_arch = "x86_64")]
@@ -355,27 +306,4 @@ pub fn grid_code4(a: &[f32], b: &[f32], steps: f32, out: &mut [u8]) -> [f32; 3] 
     assert!(a.len() == b.len() && a.len().is_multiple_of(64) && out.len() == a.len() / 64 * 24);
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.grid_code4)(a, b, steps, out) }
-}
-
-/// Asks the processor to load `bytes` bytes from `at` on. Advice: any address will do, none is read.
-#[inline]
-pub fn prefetch(at: *const u8, bytes: usize) {
-    const LINE: usize = 64;
-    let first = at.map_addr(|a| a & !(LINE - 1));
-    for line in (0..bytes + at.addr() % LINE).step_by(LINE) {
-        let line = first.wrapping_add(line);
-        // SAFETY: a prefetch neither faults nor changes what the program sees, whatever the address.
-        #[cfg(target_arch = "x86_64")]
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.cast());
-        }
-        // SAFETY: as above.
-        #[cfg(target_arch = "aarch64")]
-        unsafe {
-            std::arch::asm!("prfm pldl1keep, \
-                [{0}]", in(reg) line, options(nostack, readonly, preserves_flags));
-        }
-        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-        let _ = line;
-    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Byte sums wrap as vector registers do, so that rows agree even where a sum overflows.
 
-use super::{BLOCK_ROWS, Factors, Kernels};
+use super::table::{BLOCK_ROWS, Factors, Kernels};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
@@ -66,7 +66,7 @@ fn inner_product(a: &[f32], b: &[f32]) -> f32 {
 }
 
 fn cosine_distance(a: &[f32], b: &[f32]) -> f64 {
-    super::cosine_of_sums(inner_product(a, b), inner_product(a, a), inner_product(b, b))
+    super::inline::cosine_of_sums(inner_product(a, b), inner_product(a, a), inner_product(b, b))
 }
 
 fn l1(a: &[f32], b: &[f32]) -> f32 {
@@ -90,7 +90,7 @@ fn inner_product_f16(a: &[f16], b: &[f16]) -> f32 {
 }
 
 fn cosine_distance_f16(a: &[f16], b: &[f16]) -> f64 {
-    super::cosine_of_sums(inner_product_f16(a, b), inner_product_f16(a, a), inner_product_f16(b, b))
+    super::inline::cosine_of_sums(inner_product_f16(a, b), inner_product_f16(a, a), inner_product_f16(b, b))
 }
 
 fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
@@ -141,7 +141,7 @@ pub(super) fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
 }
 
 fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK_ROWS]) {
-    super::prefetch(codes.as_ptr().wrapping_add(ahead), codes.len());
+    super::prefetch::prefetch(codes.as_ptr().wrapping_add(ahead), codes.len());
     for (table, group) in lut.as_chunks::<16>().0.iter().zip(codes.as_chunks::<16>().0) {
         for (byte, slot) in group.iter().zip(PERMUTED) {
             let (low, high) = (table[usize::from(byte & 15)], table[usize::from(byte >> 4)]);

@@ -3,6 +3,7 @@
 
 mod integers;
 
+use super::table::{Cosine, Distance};
 use super::*;
 use crate::random::SplitMix64;
 

@@ -1,11 +1,12 @@
 //! The nearest centroid of every row. The search runs on the principal directions of the centroids where
 //! they hold most of what tells these apart; the best few are then compared exactly.
 
+use super::bits;
 use super::gemm::{CHUNK_ROWS, PackedPanels, Rows, Work};
 use super::members::half_norms;
+use super::parallel::Step;
 use super::pca;
 use super::train::{center, span};
-use super::{Step, bits};
 use crate::error::Result;
 use crate::kernel::{self, l2_squared};
 use crate::memory;

@@ -4,7 +4,7 @@
 //! Every output row depends on its own input row only, with sums in a fixed order: results are the same
 //! for any number of threads.
 
-use super::Step;
+use super::parallel::Step;
 use crate::error::Result;
 use crate::kernel;
 use crate::memory;

@@ -17,10 +17,5 @@ mod tests;
 mod train;
 
 pub use assign::Assigner;
+pub use parallel::Step;
 pub use train::train;
-
-use crate::error::Result;
-
-/// The caller's callback for progress (units done, units in all) and cancellation: called on the calling
-/// thread only, at least every 100 ms or so; an error ends the work at once and is returned.
-pub type Step<'a> = &'a dyn Fn(u64, u64) -> Result<()>;

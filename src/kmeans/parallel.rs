@@ -16,6 +16,10 @@ use crate::error::{Error, Kind, Result};
 /// How often a waiting thread looks up.
 const INTERVAL: Duration = Duration::from_millis(20);
 
+/// The caller's callback for progress (units done, units in all) and cancellation: called on the calling
+/// thread only, at least every 100 ms or so; an error ends the work at once and is returned.
+pub type Step<'a> = &'a dyn Fn(u64, u64) -> Result<()>;
+
 /// Says whether a task is still wanted.
 pub struct StopSignal(Arc<AtomicBool>);
 

@@ -1,10 +1,11 @@
 //! Training: choice of rows, working space, Lloyd's iterations there, means in full dimensions.
 
+use super::bits;
 use super::gemm::{CHUNK_ROWS, PackedPanels, Rows, Work};
 use super::lloyd::{lloyd, means};
 use super::members::{Assignment, Members};
+use super::parallel::Step;
 use super::pca;
-use super::{Step, bits};
 use crate::error::Result;
 use crate::memory;
 use crate::random::SplitMix64;
@@ -103,10 +104,8 @@ pub fn train(
     let (mean, scale) = centered(&plain, &work)?;
     let rows = Rows { mean: &mean, scale, ..plain };
     let basis = if n < MIN_REDUCED { None } else { pca::directions(&rows, ENERGY, &work)? };
-    let reduced = match &basis {
-        Some(basis) => Some(work.products(&rows, &PackedPanels::new(basis, dims))?),
-        None => None,
-    };
+    let products = |basis: &Vec<f32>| work.products(&rows, &PackedPanels::new(basis, dims));
+    let reduced = basis.as_ref().map(products).transpose()?;
     (work.base, work.unit) = (UNIT, UNIT);
     let near = match &reduced {
         Some(data) => {

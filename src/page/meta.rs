@@ -147,14 +147,10 @@ impl Meta {
         }
         let version = u16::from_le_bytes(at.take());
         if !(MIN_VERSION..=VERSION).contains(&version) {
-            return Err(Error::new(
-                Kind::NotSupported,
-                format!(
-                    "the index has format {version}, this version of vector_search reads {MIN_VERSION} to \
-                     {VERSION}"
-                ),
-            )
-            .with_hint("Rebuild the index with REINDEX."));
+            let read = format!("{MIN_VERSION} to {VERSION}");
+            let message =
+                format!("the index has format {version}, this version of vector_search reads {read}");
+            return Err(Error::new(Kind::NotSupported, message).with_hint("Rebuild the index with REINDEX."));
         }
         let [ready, metric, bits, columns, _, _] = at.take();
         let metric = Metric::from_number(metric)?;

@@ -138,7 +138,7 @@ impl QueryCode {
         let inverse = if self.step > 0.0 { 1.0 / self.step } else { 0.0 };
         let mut total = 0;
         for (b, x) in self.bytes.iter_mut().zip(query) {
-            *b = super::round_to_byte(x * inverse);
+            *b = super::round::round_to_byte(x * inverse);
             total += i32::from(*b);
         }
         self.bytes_sum = total;
@@ -306,7 +306,7 @@ impl Fine {
         let max = folded(&left, 0.0, |max, x| max.max(x.abs())).into_iter().fold(0.0, f32::max);
         let fine = max / 127.0;
         let inverse = if fine > 0.0 { 1.0 / fine } else { 0.0 };
-        let bytes: Vec<i8> = left.iter().map(|x| super::round_to_byte(x * inverse)).collect();
+        let bytes: Vec<i8> = left.iter().map(|x| super::round::round_to_byte(x * inverse)).collect();
         // Of all that is left, the rounding of the differences themselves included.
         let squares = left.iter().zip(&bytes).map(|(x, b)| (x - fine * f32::from(*b)).powi(2));
         let floats = f32::EPSILON * kernel::inner_product(query, query).sqrt();
@@ -315,9 +315,9 @@ impl Fine {
     }
 }
 
-/// The nearest whole number modulo 2¹⁶, for numbers below 2²² (see [`super::round_to_byte`]).
+/// The nearest whole number modulo 2¹⁶, for numbers below 2²² (see [`super::round::round_to_byte`]).
 fn fixed(x: f32) -> u16 {
-    (x + super::WHOLE).to_bits() as u16
+    (x + super::round::WHOLE).to_bits() as u16
 }
 
 /// Folds into eight lanes, so that no step waits for the one before.

@@ -1,6 +1,7 @@
 //! The metrics: what an operator returns and what the index compares.
 
-use super::{MAX_DIMS, vector};
+use super::limits::MAX_DIMS;
+use super::vector;
 use crate::error::{Error, Result};
 
 /// A distance the index can order by. Numbers are on disk: never renumber.

@@ -7,9 +7,9 @@ use vector_search::ivf::calibrate::{Queries, recalibrate};
 use vector_search::ivf::directory::Directory;
 use vector_search::ivf::progress::Silent;
 use vector_search::ivf::search::filter::{Accept, Condition, Filter};
-use vector_search::ivf::search::{Order, Search, Settings};
+use vector_search::ivf::search::{Order, Rows, Search, Settings};
 use vector_search::ivf::{check, info};
-use vector_search::page::{Columns, Key, Store};
+use vector_search::page::{Columns, Key, Store, Tid};
 use vector_search::value::Metric;
 
 use crate::random::Random;
@@ -245,6 +245,15 @@ fn bits_beyond_the_length_are_noticed() {
     assert!(error.message.contains("beyond its length"), "{error}");
 }
 
+/// Rows whose values are those that the index knows.
+struct Known;
+
+impl Rows for Known {
+    fn distance(&mut self, _: Tid, known: Option<f64>) -> vector_search::error::Result<Option<f64>> {
+        Ok(Some(known.unwrap_or(0.0)))
+    }
+}
+
 #[test]
 fn damage_is_noticed() {
     let mut patterns = Patterns::new(768, 5, 0.7, 18);
@@ -296,16 +305,6 @@ fn damage_is_noticed() {
         }
         let mut search = Search::new(directory.into(), DEFAULT);
         search.start(DEFAULT, Some(&query));
-        struct Known;
-        impl vector_search::ivf::search::Rows for Known {
-            fn distance(
-                &mut self,
-                _: vector_search::page::Tid,
-                known: Option<f64>,
-            ) -> vector_search::error::Result<Option<f64>> {
-                Ok(Some(known.unwrap_or(0.0)))
-            }
-        }
         for _ in 0..30 {
             match search.next(&store, &mut Known) {
                 Ok(Some(_)) => {}

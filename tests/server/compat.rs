@@ -283,7 +283,11 @@ fn frameworks_find_what_they_ask_for() {
         ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam \
         JOIN pg_opclass o ON o.oid = i.indclass[0] WHERE relname = 'e'";
     assert_eq!(server.sql(described), "ivfflat|vector_cosine_ops|{lists=100}");
-    // Queries: PGVector, Spring AI, LangChain.js with a schema, Supabase's function
+    frameworks_queries_use_the_index(&server);
+}
+
+/// PGVector, Spring AI, LangChain.js with a schema, Supabase's function.
+fn frameworks_queries_use_the_index(server: &Server) {
     let one = "(SELECT embedding FROM items WHERE id = 7)";
     let set =
         "SET LOCAL ivfflat.probes = 10; SET LOCAL hnsw.ef_search = 40; SET LOCAL enable_bitmapscan = off;";
@@ -594,7 +598,10 @@ fn the_types_are_where_the_extension_is() {
          WITH (m='16', ef_construction='64')\n1000"
     );
     server.sql(&format!("{at} DROP TABLE docs; DROP EXTENSION vector; SELECT '[1,2]'::extensions.vector"));
-    // Elsewhere it says at once what to do.
+    elsewhere_it_says_what_to_do(&server, at);
+}
+
+fn elsewhere_it_says_what_to_do(server: &Server, at: &str) {
     for (types, command, hint) in [
         (
             "extensions",

@@ -171,125 +171,162 @@ const TYPES: [&str; 3] = ["vector", "halfvec", "sparsevec"];
 fn exact(inputs: &mut Inputs) -> Vec<String> {
     let mut all = Vec::new();
     for name in TYPES {
-        for _ in 0..1500 {
-            let literal = inputs.odd(name);
-            let typmod = *inputs.pick(&["", "", "", "(3)", "(1)"]);
-            all.push(format!("E'{literal}'::{name}{typmod}"));
-            all.push(format!("encode({name}_send(E'{literal}'::{name}), 'hex')"));
-        }
-        for typmod in ["(0)", "(-1)", "(16001)", "(16000)", "(1000000001)", "(3,3)", "('x')", "(99999999999)"]
-        {
-            all.push(format!("'[1,2,3]'::{name}{typmod}"));
-            all.push(format!("format_type('{name}'::regtype, {name}_typmod_in('{{3}}'))"));
-        }
-        for count in [15_999, 16_000, 16_001] {
-            all.push(format!("length(('[' || repeat('0,', {count} - 1) || '0]')::{name}::text)"));
-            all.push(format!("length(array_fill(1, ARRAY[{count}])::{name}::text)"));
-            all.push(format!("length(('{{1:1}}/{count}')::sparsevec::{name}::text)"));
-            all.push(format!("l2_norm(array_fill(1, ARRAY[{count}])::sparsevec)"));
-        }
-        for operator in ["<", "<=", "=", "<>", ">=", ">"] {
-            for _ in 0..150 {
-                let (a, b) = (1 + inputs.0.below(3), 1 + inputs.0.below(3));
-                all.push(format!("{} {operator} {}", inputs.value(name, a), inputs.value(name, b)));
-            }
-        }
-        for _ in 0..100 {
-            let (a, b) = (1 + inputs.0.below(3), 1 + inputs.0.below(3));
-            all.push(format!("{name}_cmp({}, {})", inputs.value(name, a), inputs.value(name, b)));
-        }
-        for to in [
-            "vector",
-            "halfvec",
-            "sparsevec",
-            "vector(2)",
-            "halfvec(2)",
-            "sparsevec(2)",
-            "real[]",
-            "float8[]",
-            "text",
-        ] {
-            for _ in 0..60 {
-                let dims = 1 + inputs.0.below(3);
-                all.push(format!("{}::{to}", inputs.value(name, dims)));
-                let literal = inputs.odd(name);
-                all.push(format!("E'{literal}'::{name}::{to}"));
-            }
-        }
-        for element in ["int4", "float4", "float8", "numeric", "int8", "text"] {
-            for _ in 0..60 {
-                let pool =
-                    ["1", "0", "-2", "70000", "1e39", "NaN", "Infinity", "NULL", "0.5", "1e-50", "65519"];
-                let count = 1 + inputs.0.below(3);
-                let body = inputs.numbers(&pool, count).join(",");
-                let typmod = *inputs.pick(&["", "", "(2)"]);
-                all.push(format!("'{{{body}}}'::{element}[]::{name}{typmod}"));
-            }
-            for array in ["{}", "{{1,2},{3,4}}", "[0:1]={1,2}", "{NULL}"] {
-                all.push(format!("'{array}'::{element}[]::{name}"));
-            }
-        }
+        texts_and_orders(name, inputs, &mut all);
+        conversions(name, inputs, &mut all);
     }
     for name in ["vector", "halfvec"] {
-        for operator in ["+", "-", "*", "||"] {
-            for _ in 0..150 {
-                let (a, b) = (1 + inputs.0.below(3), 1 + inputs.0.below(3));
-                all.push(format!("{} {operator} {}", inputs.value(name, a), inputs.value(name, b)));
-                let (a, b) = (inputs.odd(name), inputs.odd(name));
-                all.push(format!("E'{a}'::{name} {operator} E'{b}'::{name}"));
-            }
-        }
+        arithmetic(name, inputs, &mut all);
+        states(name, &mut all);
+        aggregates(name, inputs, &mut all);
+    }
+    bits(inputs, &mut all);
+    for pair in [
+        "'[1]'::vector = '{1}'::real[]",
+        "ARRAY[1,2,3] = ARRAY[1,2,3]",
+        "'[1]'::vector <-> '[1]'::halfvec",
+        "'[1]'::halfvec <-> '{1:1}/1'::sparsevec",
+        "'[1]'::vector + '[1]'::halfvec",
+        "'[1]'::vector = '[1]'::halfvec",
+    ] {
+        all.push(pair.into());
+    }
+    all
+}
+
+/// Text and binary forms, type modifiers, sizes, comparisons.
+fn texts_and_orders(name: &str, inputs: &mut Inputs, all: &mut Vec<String>) {
+    for _ in 0..1500 {
+        let literal = inputs.odd(name);
+        let typmod = *inputs.pick(&["", "", "", "(3)", "(1)"]);
+        all.push(format!("E'{literal}'::{name}{typmod}"));
+        all.push(format!("encode({name}_send(E'{literal}'::{name}), 'hex')"));
+    }
+    for typmod in ["(0)", "(-1)", "(16001)", "(16000)", "(1000000001)", "(3,3)", "('x')", "(99999999999)"] {
+        all.push(format!("'[1,2,3]'::{name}{typmod}"));
+        all.push(format!("format_type('{name}'::regtype, {name}_typmod_in('{{3}}'))"));
+    }
+    for count in [15_999, 16_000, 16_001] {
+        all.push(format!("length(('[' || repeat('0,', {count} - 1) || '0]')::{name}::text)"));
+        all.push(format!("length(array_fill(1, ARRAY[{count}])::{name}::text)"));
+        all.push(format!("length(('{{1:1}}/{count}')::sparsevec::{name}::text)"));
+        all.push(format!("l2_norm(array_fill(1, ARRAY[{count}])::sparsevec)"));
+    }
+    for operator in ["<", "<=", "=", "<>", ">=", ">"] {
         for _ in 0..150 {
-            let dims = 1 + inputs.0.below(20);
-            let value = inputs.value(name, dims);
-            let bounds = ["0", "1", "2", "3", "-1", "-2147483648", "2147483647", "25"];
-            let (start, count) = (*inputs.pick(&bounds), *inputs.pick(&bounds));
-            all.push(format!("subvector({value}, {start}, {count})"));
-            all.push(format!("binary_quantize({value})"));
-            all.push(format!("vector_dims({value})"));
-        }
-        for size in [8000, 8001] {
-            let long = format!("array_fill(1, ARRAY[{size}])::{name}");
-            all.push(format!("vector_dims({long} || {long})"));
-        }
-        let long = |count| format!("array_fill(1::float8, ARRAY[{count}])");
-        for state in STATES.map(|state| format!("'{state}'")).into_iter().chain([long(16_001), long(16_002)])
-        {
-            all.push(format!("{name}_avg({state})"));
-            for value in ["[1,2]", "[1]", "[1,2,3]"] {
-                all.push(format!("{name}_accum({state}, '{value}')"));
-            }
-            for other in STATES.map(|other| format!("'{other}'")).into_iter().chain([long(16_002)]) {
-                all.push(format!("{name}_combine({state}, {other})"));
-            }
-        }
-        for (initial, value) in
-            [("{0}", "[1,2]"), ("[0:2]={0,1,2}", "[1,2]"), ("{3}", "[1]"), ("{0,5}", "[1,2]")]
-        {
-            all.push(format!(
-                "(SELECT {name}_accum({name}_accum('{initial}', x), x) \
-                 FROM (VALUES ('{value}'::{name})) t (x))"
-            ));
-        }
-        for aggregate in ["avg", "sum"] {
-            for _ in 0..60 {
-                let rows: Vec<String> = (0..1 + inputs.0.below(4))
-                    .map(|_| {
-                        let dims = *inputs.pick(&[2, 2, 2, 2, 3]);
-                        if inputs.0.below(6) == 0 {
-                            format!("(NULL::{name})")
-                        } else {
-                            format!("({})", inputs.value(name, dims))
-                        }
-                    })
-                    .collect();
-                all.push(format!("(SELECT {aggregate}(x) FROM (VALUES {}) t (x))", rows.join(",")));
-            }
-            all.push(format!("(SELECT {aggregate}(x) FROM (SELECT NULL::{name} WHERE false) t (x))"));
-            let large = if name == "vector" { "[3e38]" } else { "[60000]" };
-            all.push(format!("(SELECT {aggregate}(x) FROM (VALUES ('{large}'::{name}), ('{large}')) t (x))"));
+            let (a, b) = (1 + inputs.0.below(3), 1 + inputs.0.below(3));
+            all.push(format!("{} {operator} {}", inputs.value(name, a), inputs.value(name, b)));
         }
     }
+    for _ in 0..100 {
+        let (a, b) = (1 + inputs.0.below(3), 1 + inputs.0.below(3));
+        all.push(format!("{name}_cmp({}, {})", inputs.value(name, a), inputs.value(name, b)));
+    }
+}
+
+/// Casts to other types and from arrays.
+fn conversions(name: &str, inputs: &mut Inputs, all: &mut Vec<String>) {
+    for to in [
+        "vector",
+        "halfvec",
+        "sparsevec",
+        "vector(2)",
+        "halfvec(2)",
+        "sparsevec(2)",
+        "real[]",
+        "float8[]",
+        "text",
+    ] {
+        for _ in 0..60 {
+            let dims = 1 + inputs.0.below(3);
+            all.push(format!("{}::{to}", inputs.value(name, dims)));
+            let literal = inputs.odd(name);
+            all.push(format!("E'{literal}'::{name}::{to}"));
+        }
+    }
+    for element in ["int4", "float4", "float8", "numeric", "int8", "text"] {
+        for _ in 0..60 {
+            let pool = ["1", "0", "-2", "70000", "1e39", "NaN", "Infinity", "NULL", "0.5", "1e-50", "65519"];
+            let count = 1 + inputs.0.below(3);
+            let body = inputs.numbers(&pool, count).join(",");
+            let typmod = *inputs.pick(&["", "", "(2)"]);
+            all.push(format!("'{{{body}}}'::{element}[]::{name}{typmod}"));
+        }
+        for array in ["{}", "{{1,2},{3,4}}", "[0:1]={1,2}", "{NULL}"] {
+            all.push(format!("'{array}'::{element}[]::{name}"));
+        }
+    }
+}
+
+/// Operators and functions of dense types.
+fn arithmetic(name: &str, inputs: &mut Inputs, all: &mut Vec<String>) {
+    for operator in ["+", "-", "*", "||"] {
+        for _ in 0..150 {
+            let (a, b) = (1 + inputs.0.below(3), 1 + inputs.0.below(3));
+            all.push(format!("{} {operator} {}", inputs.value(name, a), inputs.value(name, b)));
+            let (a, b) = (inputs.odd(name), inputs.odd(name));
+            all.push(format!("E'{a}'::{name} {operator} E'{b}'::{name}"));
+        }
+    }
+    for _ in 0..150 {
+        let dims = 1 + inputs.0.below(20);
+        let value = inputs.value(name, dims);
+        let bounds = ["0", "1", "2", "3", "-1", "-2147483648", "2147483647", "25"];
+        let (start, count) = (*inputs.pick(&bounds), *inputs.pick(&bounds));
+        all.push(format!("subvector({value}, {start}, {count})"));
+        all.push(format!("binary_quantize({value})"));
+        all.push(format!("vector_dims({value})"));
+    }
+    for size in [8000, 8001] {
+        let long = format!("array_fill(1, ARRAY[{size}])::{name}");
+        all.push(format!("vector_dims({long} || {long})"));
+    }
+}
+
+/// Aggregates' states, also of other forms than their own.
+fn states(name: &str, all: &mut Vec<String>) {
+    let long = |count| format!("array_fill(1::float8, ARRAY[{count}])");
+    for state in STATES.map(|state| format!("'{state}'")).into_iter().chain([long(16_001), long(16_002)]) {
+        all.push(format!("{name}_avg({state})"));
+        for value in ["[1,2]", "[1]", "[1,2,3]"] {
+            all.push(format!("{name}_accum({state}, '{value}')"));
+        }
+        for other in STATES.map(|other| format!("'{other}'")).into_iter().chain([long(16_002)]) {
+            all.push(format!("{name}_combine({state}, {other})"));
+        }
+    }
+    for (initial, value) in [("{0}", "[1,2]"), ("[0:2]={0,1,2}", "[1,2]"), ("{3}", "[1]"), ("{0,5}", "[1,2]")]
+    {
+        all.push(format!(
+            "(SELECT {name}_accum({name}_accum('{initial}', x), x) \
+             FROM (VALUES ('{value}'::{name})) t (x))"
+        ));
+    }
+}
+
+/// Averages and sums.
+fn aggregates(name: &str, inputs: &mut Inputs, all: &mut Vec<String>) {
+    for aggregate in ["avg", "sum"] {
+        for _ in 0..60 {
+            let rows: Vec<String> = (0..1 + inputs.0.below(4))
+                .map(|_| {
+                    let dims = *inputs.pick(&[2, 2, 2, 2, 3]);
+                    if inputs.0.below(6) == 0 {
+                        format!("(NULL::{name})")
+                    } else {
+                        format!("({})", inputs.value(name, dims))
+                    }
+                })
+                .collect();
+            all.push(format!("(SELECT {aggregate}(x) FROM (VALUES {}) t (x))", rows.join(",")));
+        }
+        all.push(format!("(SELECT {aggregate}(x) FROM (SELECT NULL::{name} WHERE false) t (x))"));
+        let large = if name == "vector" { "[3e38]" } else { "[60000]" };
+        all.push(format!("(SELECT {aggregate}(x) FROM (VALUES ('{large}'::{name}), ('{large}')) t (x))"));
+    }
+}
+
+/// Distances of bit strings.
+fn bits(inputs: &mut Inputs, all: &mut Vec<String>) {
     for function in ["hamming_distance", "jaccard_distance"] {
         for _ in 0..200 {
             let bits = |inputs: &mut Inputs| {
@@ -302,17 +339,6 @@ fn exact(inputs: &mut Inputs) -> Vec<String> {
             all.push(format!("B'{a}' {operator} B'{b}'"));
         }
     }
-    for pair in [
-        "'[1]'::vector = '{1}'::real[]",
-        "ARRAY[1,2,3] = ARRAY[1,2,3]",
-        "'[1]'::vector <-> '[1]'::halfvec",
-        "'[1]'::halfvec <-> '{1:1}/1'::sparsevec",
-        "'[1]'::vector + '[1]'::halfvec",
-        "'[1]'::vector = '[1]'::halfvec",
-    ] {
-        all.push(pair.into());
-    }
-    all
 }
 
 /// Expressions whose numbers are sums: the order of summation may show in the last digits.

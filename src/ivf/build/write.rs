@@ -92,24 +92,13 @@ pub fn index<S: Store>(
     let directory = &model.directory;
     let count = model.entries.len();
     let mut meta = directory.meta.clone();
-    let padded = directory.padded();
     let origin: Vec<u8> = directory.origin.iter().flat_map(|x| x.to_le_bytes()).collect();
-    let mut blkno = META_BLOCK + 1;
-    if directory.origin.iter().any(|&x| x != 0.0) {
-        meta.origin_first = blkno;
-        blkno += tape::pages(origin.len());
-    }
-    meta.directory_first = blkno;
-    let size = entry_size(padded).checked_mul(count).ok_or_else(too_large)?;
-    blkno = blkno.checked_add(tape::pages(size)).ok_or_else(too_large)?;
-    meta.lists_first = blkno;
-    blkno = blkno.checked_add((count as u32).div_ceil(LISTS_PER_PAGE)).ok_or_else(too_large)?;
+    let size = entry_size(directory.padded()).checked_mul(count).ok_or_else(too_large)?;
     let columns = meta.columns.widths().len();
     let summary_pages = if columns == 0 { 0 } else { summary::pages(count as u32, columns) };
-    if columns > 0 {
-        meta.summaries_first = blkno;
-        blkno = blkno.checked_add(summary_pages).ok_or_else(too_large)?;
-    }
+    let has_origin = directory.origin.iter().any(|&x| x != 0.0);
+    let origin_size = has_origin.then_some(origin.len());
+    let blkno = place(&mut meta, (origin_size, size, summary_pages), count as u32)?;
     let plans = plan(directory, &mut model.entries, &runs, blkno)?;
     meta.built_rows = (0..count).map(|l| u64::from(runs.count(l))).sum();
 
@@ -158,6 +147,28 @@ pub fn index<S: Store>(
     }
     pages.flush()?;
     Ok(meta)
+}
+
+/// Gives origin, directory, list states and summaries their blocks; returns the first one after them.
+fn place(
+    meta: &mut Meta,
+    (origin, directory, summaries): (Option<usize>, usize, u32),
+    count: u32,
+) -> Result<u32> {
+    let mut blkno = META_BLOCK + 1;
+    if let Some(origin) = origin {
+        meta.origin_first = blkno;
+        blkno += tape::pages(origin);
+    }
+    meta.directory_first = blkno;
+    blkno = blkno.checked_add(tape::pages(directory)).ok_or_else(too_large)?;
+    meta.lists_first = blkno;
+    blkno = blkno.checked_add(count.div_ceil(LISTS_PER_PAGE)).ok_or_else(too_large)?;
+    if summaries > 0 {
+        meta.summaries_first = blkno;
+        blkno = blkno.checked_add(summaries).ok_or_else(too_large)?;
+    }
+    Ok(blkno)
 }
 
 fn summaries_page() -> Page {

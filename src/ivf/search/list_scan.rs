@@ -8,6 +8,7 @@ use crate::ivf::directory::Directory;
 use crate::ivf::list_chain::{bits, guard_circle};
 use crate::kernel;
 use crate::kernel::BLOCK_ROWS;
+use crate::page::codes::{BlockRef, Layout};
 use crate::page::{NO_BLOCK, Page, PageKind, RecordRef, Store, Tid};
 use crate::quant::{ListTerms, QueryCode, Stage1, Width};
 
@@ -83,6 +84,20 @@ struct Split {
     more: Vec<u32>,
 }
 
+impl Split {
+    /// A block whose sums so far are those of its first page.
+    fn of(layout: &Layout, view: BlockRef<'_>, live: u32, sums: [u32; BLOCK_ROWS]) -> Self {
+        Self {
+            live,
+            add: *view.add(),
+            rescale: *view.rescale(),
+            sums,
+            references: std::array::from_fn(|s| view.reference(s)),
+            more: (0..layout.more()).map(|i| view.more(i)).collect(),
+        }
+    }
+}
+
 impl Scanner {
     /// Reads a list and gives `sink` what may be of interest.
     pub fn list<S: Store>(
@@ -115,10 +130,7 @@ impl Scanner {
                 let next_page = NextPage::new(store, if next == NO_BLOCK { self.after } else { Some(next) });
                 for b in 0..layout.blocks() {
                     let view = layout.block(&page, b);
-                    next_page.prefetch(&page, view.factors());
-                    if filtered {
-                        next_page.prefetch(&page, layout.all_keys(view));
-                    }
+                    next_page.prefetch_block(&page, layout, view, filtered);
                     let all = view.live();
                     let live = self.filter.passing(layout, view, all);
                     self.stats.excluded += u64::from((all & !live).count_ones());
@@ -128,42 +140,20 @@ impl Scanner {
                     self.stats.codes += u64::from(live.count_ones());
                     let mut sums = [0; BLOCK_ROWS];
                     let codes = view.codes();
-                    kernel::scan_block(
-                        &query.lut()[..codes.len()],
-                        codes,
-                        next_page.distance(&page),
-                        &mut sums,
-                    );
+                    let distance = next_page.distance(&page);
+                    kernel::scan_block(&query.lut()[..codes.len()], codes, distance, &mut sums);
                     if layout.more() > 0 {
-                        self.split.push(Split {
-                            live,
-                            add: *view.add(),
-                            rescale: *view.rescale(),
-                            sums,
-                            references: std::array::from_fn(|s| view.reference(s)),
-                            more: (0..layout.more()).map(|i| view.more(i)).collect(),
-                        });
+                        self.split.push(Split::of(layout, view, live, sums));
                         continue;
                     }
                     let (_, stage) = prepared.get_or_init(prepare);
                     let survivors = &mut self.survivors;
-                    keep(
-                        stage,
-                        live,
-                        (view.add(), view.rescale()),
-                        &sums,
-                        sink.threshold(),
-                        |slot, bound| {
-                            let reference = view.reference(slot);
-                            if let Some(layout) = directory.extended {
-                                store.prefetch_bytes(
-                                    reference.blkno,
-                                    layout.range(usize::from(reference.offset)),
-                                );
-                            }
-                            survivors.push(Survivor { bound, sum: sums[slot], reference });
-                        },
-                    );
+                    let factors = (view.add(), view.rescale());
+                    keep(stage, live, factors, &sums, sink.threshold(), |slot, bound| {
+                        let reference = view.reference(slot);
+                        prefetch_record(store, directory, reference);
+                        survivors.push(Survivor { bound, sum: sums[slot], reference });
+                    });
                 }
                 next
             };
@@ -282,11 +272,28 @@ impl NextPage {
         self.0.map_or(0, |at| at.addr().wrapping_sub(std::ptr::from_ref(page).addr()))
     }
 
+    /// Prefetches what lies there where a block of `page` begins, and where its keys are if they are tested.
+    #[inline(always)]
+    fn prefetch_block(&self, page: &Page, layout: &Layout, block: BlockRef<'_>, keys: bool) {
+        self.prefetch(page, block.factors());
+        if keys {
+            self.prefetch(page, layout.all_keys(block));
+        }
+    }
+
     /// Asks for what lies there where these bytes lie on `page`.
     pub(super) fn prefetch(&self, page: &Page, bytes: &[u8]) {
         if self.0.is_some() {
             kernel::prefetch(bytes.as_ptr().wrapping_add(self.distance(page)), bytes.len());
         }
+    }
+}
+
+/// Asks the processor for a survivor's extended record, if there are such.
+#[inline(always)]
+fn prefetch_record<S: Store>(store: &S, directory: &Directory, reference: RecordRef) {
+    if let Some(layout) = directory.extended {
+        store.prefetch_bytes(reference.blkno, layout.range(usize::from(reference.offset)));
     }
 }
 

@@ -162,7 +162,11 @@ fn cosine<T>(a: &[T], b: &[T], step: impl Fn([__m256; 3], &[T], &[T]) -> [__m256
     let s = _mm_add_ps(s, _mm_movehl_ps(s, s));
     let t = _mm_add_ps(xy, _mm_movehl_ps(xy, xy));
     let t = _mm_add_ss(t, _mm_movehdup_ps(t));
-    crate::kernel::cosine_of_sums(_mm_cvtss_f32(t), _mm_cvtss_f32(s), _mm_cvtss_f32(_mm_movehdup_ps(s)))
+    crate::kernel::inline::cosine_of_sums(
+        _mm_cvtss_f32(t),
+        _mm_cvtss_f32(s),
+        _mm_cvtss_f32(_mm_movehdup_ps(s)),
+    )
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

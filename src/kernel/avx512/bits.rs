@@ -1,6 +1,7 @@
 //! Strings of bits, whose differences are counted by AVX512_VPOPCNTDQ.
 
-use crate::kernel::{BLOCK_ROWS, scalar};
+use crate::kernel::scalar;
+use crate::kernel::table::BLOCK_ROWS;
 use std::arch::x86_64::*;
 
 #[target_feature(enable = "avx512vl,avx512vpopcntdq,popcnt")]
