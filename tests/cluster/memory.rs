@@ -180,6 +180,8 @@ fn memory_that_a_build_cannot_have_is_an_error() {
     session.run("SET enable_seqscan = off");
     session.run("SET client_min_messages = error");
     session.run("SET maintenance_work_mem = '256MB'");
+    // Loads the library, which is not what shall fail.
+    assert_eq!(session.run(NEAREST), "10");
     let (mut failed, mut worked) = (0, 0);
     for (workers, statement, after) in BUILDS {
         session.run(&format!("SET max_parallel_maintenance_workers = {workers}"));
