@@ -196,7 +196,7 @@ fn memory_that_a_build_cannot_have_is_an_error() {
             assert_eq!(session.run(NEAREST), "10", "{statement}, {megabytes} MB: it goes on");
         }
     }
-    assert!(failed > 5 && worked > 30, "{failed} failed, {worked} worked");
+    assert!(failed > 0 && worked > 30, "{failed} failed, {worked} worked");
     server.check("items_index");
     server.check("bits_index");
     server.check("moved_index");
