@@ -2,6 +2,9 @@
 //!
 //! Indexes on disk keep the seeds of their rotations: the sequence must never change.
 
+use crate::error::Result;
+use crate::memory;
+
 /// A seeded generator; the field is the state.
 pub struct SplitMix64(pub u64);
 
@@ -30,13 +33,16 @@ impl SplitMix64 {
     }
 
     /// `k` distinct numbers below `n` in random order (`k` ≤ `n`).
-    pub fn choose(&mut self, n: usize, k: usize) -> Vec<usize> {
-        let mut all: Vec<usize> = (0..n).collect();
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn choose(&mut self, n: usize, k: usize) -> Result<Vec<usize>> {
+        let mut all = memory::collected(0..n)?;
         for i in 0..k {
             all.swap(i, i + self.below(n - i));
         }
         all.truncate(k);
-        all
+        Ok(all)
     }
 }
 

@@ -5,6 +5,7 @@ use super::bits;
 use super::gemm::{BLOCK, Packed, Rows, Work};
 use super::repair::repair;
 use crate::error::Result;
+use crate::memory;
 use crate::random::SplitMix64;
 
 /// Share of rows that move, or of the inertia that is gained, below which the iterations stop.
@@ -28,20 +29,23 @@ pub(super) struct Members {
 
 impl Members {
     /// Sorts the rows by list (stable counting sort).
-    pub(super) fn new(near: &[Near], k: usize) -> Self {
-        let mut starts = vec![0; k + 1];
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub(super) fn new(near: &[Near], k: usize) -> Result<Self> {
+        let mut starts = memory::filled(0, k + 1)?;
         near.iter().for_each(|x| starts[x.list as usize + 1] += 1);
         for i in 0..k {
             starts[i + 1] += starts[i];
         }
-        let mut next = starts.clone();
-        let mut order = vec![0; near.len()];
+        let mut next = memory::collected(starts.iter().copied())?;
+        let mut order = memory::filled(0, near.len())?;
         for (i, x) in near.iter().enumerate() {
             let slot = &mut next[x.list as usize];
             order[*slot] = i;
             *slot += 1;
         }
-        Self { order, starts }
+        Ok(Self { order, starts })
     }
 
     /// The rows of list `list`.
@@ -62,27 +66,29 @@ pub(super) fn lloyd(
     mut work: Work,
 ) -> Result<Vec<Near>> {
     let n = rows.len();
-    let mut centroids = vec![0.0; k * rows.dims];
-    for (seed, out) in random.choose(n, k).into_iter().zip(centroids.chunks_exact_mut(rows.dims)) {
+    let mut centroids = memory::filled(0.0, k * rows.dims)?;
+    for (seed, out) in random.choose(n, k)?.into_iter().zip(centroids.chunks_exact_mut(rows.dims)) {
         rows.copy(seed, out);
     }
-    let mut norms = vec![0.0f32; n];
+    let mut norms = memory::filled(0.0f32, n)?;
     let quiet = Work { unit: 0, ..work };
     quiet.run(
         &mut norms,
         BLOCK,
         BLOCK * rows.dims,
-        || (),
+        || Ok(()),
         |(), block, out| {
             for (i, norm) in out.iter_mut().enumerate() {
                 *norm = rows.row(block * BLOCK + i).map(|x| x * x).sum();
             }
         },
     )?;
-    let mut near = vec![Near { list: u32::MAX, next: 0, moved: true, best: 0.0, second: 0.0 }; n];
+    let far = Near { list: u32::MAX, next: 0, moved: true, best: 0.0, second: 0.0 };
+    let mut near = memory::filled(far, n)?;
     let mut last = f64::INFINITY;
     for round in 0.. {
-        match binary.zip(bits::Tables::new(&centroids, rows.dims)) {
+        let tables = if binary.is_some() { bits::Tables::new(&centroids, rows.dims)? } else { None };
+        match binary.zip(tables) {
             Some((binary, tables)) => binary.assign(&norms, &tables, &mut near, &work)?,
             None => assign(rows, &norms, &centroids, &mut near, &work)?,
         }
@@ -93,7 +99,7 @@ pub(super) fn lloyd(
         if round >= iterations {
             break;
         }
-        let members = Members::new(&near, k);
+        let members = Members::new(&near, k)?;
         let quiet = Work { unit: 0, ..work };
         means(rows, &members, &mut centroids, &quiet)?;
         let repaired = repair(rows, &near, &members, &mut centroids, random, &quiet)?;
@@ -108,10 +114,10 @@ pub(super) fn lloyd(
 
 /// Finds the two nearest centroids of every row.
 fn assign(rows: &Rows, norms: &[f32], centroids: &[f32], near: &mut [Near], work: &Work) -> Result<()> {
-    let fixed = Packed::new(centroids, rows.dims);
-    let offsets = half_norms(centroids, rows.dims);
+    let fixed = Packed::new(centroids, rows.dims)?;
+    let offsets = half_norms(centroids, rows.dims)?;
     let cost = BLOCK * fixed.stride() * rows.dims;
-    let scratch = || (Vec::new(), vec![0.0; BLOCK * fixed.stride()]);
+    let scratch = || Ok((fixed.scratch()?, memory::filled(0.0, BLOCK * fixed.stride())?));
     work.run(near, BLOCK, cost, scratch, |(pack, scores), block, near| {
         let scores = &mut scores[..near.len() * fixed.stride()];
         fixed.product(rows, block * BLOCK, scores, pack);
@@ -138,18 +144,19 @@ fn assign(rows: &Rows, norms: &[f32], centroids: &[f32], near: &mut [Near], work
 }
 
 /// Half the squared length of every vector: `‖c‖²/2 − x·c` orders centroids like the distance from x.
-pub(super) fn half_norms(vectors: &[f32], dims: usize) -> Vec<f32> {
-    vectors
-        .chunks_exact(dims)
-        .map(|c| (c.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>() / 2.0) as f32)
-        .collect()
+///
+/// # Errors
+/// Out of memory.
+pub(super) fn half_norms(vectors: &[f32], dims: usize) -> Result<Vec<f32>> {
+    let half = |c: &[f32]| (c.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>() / 2.0) as f32;
+    memory::collected(vectors.chunks_exact(dims).map(half))
 }
 
 /// Replaces the centroid of every list that has rows by their mean, summed in f64 in row order.
 pub(super) fn means(rows: &Rows, members: &Members, centroids: &mut [f32], work: &Work) -> Result<()> {
     let dims = rows.dims;
     let cost = rows.len() * dims / (centroids.len() / dims).max(1);
-    let scratch = || vec![0.0f64; dims];
+    let scratch = || memory::filled(0.0f64, dims);
     work.run(centroids, dims, cost, scratch, |sums, list, centroid| {
         let members = members.of(list);
         if members.is_empty() {

@@ -34,9 +34,7 @@ const THOROUGH: usize = 6 * TOGETHER;
 /// The others leave out those beyond so many times what has this share of the neighbours.
 const NEARLY_ALL: f32 = 0.999;
 const MARGIN: f32 = 1.25;
-/// Bytes that a query keeps of each list: its parts and products, its place in the order, its score, and whether it is left.
-const LIST_BYTES: usize = 32;
-/// And of each coordinate: the point, its codes and tables.
+/// Bytes that a query keeps of each coordinate: the point, its codes and tables.
 const COORDINATE_BYTES: usize = 16;
 /// Lists that each reads before, the best first.
 const FIRST: u32 = 16;
@@ -109,11 +107,9 @@ pub fn calibrate<S: Store>(
         return Ok(directory.meta);
     }
     progress.total(count as u64);
-    // The tables, and what the queries of a batch keep of every list and coordinate.
-    let of_query = LIST_BYTES * all as usize + COORDINATE_BYTES * padded;
-    let tables = WEIGHTS.len() * LEVELS.len() * 4 * all as usize;
-    memory::room(tables.saturating_add(TOGETHER * of_query))?;
-    let mut tables = Tables::new(&directory);
+    // What the queries of a batch keep of every coordinate: it is made in small pieces, by this thread alone.
+    memory::room(TOGETHER * COORDINATE_BYTES * padded)?;
+    let mut tables = Tables::new(&directory)?;
     let itself = usize::from(queries == Queries::Rows);
     let mut scanner = Scanner::default();
     let mut batch: Vec<Query> = Vec::new();
@@ -163,9 +159,12 @@ fn level_of(i: usize, count: usize) -> usize {
 struct Tables([[Vec<u32>; LEVELS.len()]; WEIGHTS.len()]);
 
 impl Tables {
-    fn new(directory: &Directory) -> Self {
-        let ranks = || vec![0; directory.lists() as usize];
-        Self(std::array::from_fn(|_| std::array::from_fn(|_| ranks())))
+    fn new(directory: &Directory) -> Result<Self> {
+        let mut tables = Self(Default::default());
+        for ranks in tables.0.as_flattened_mut() {
+            *ranks = memory::filled(0, directory.lists() as usize)?;
+        }
+        Ok(tables)
     }
 
     /// The weight with which the usual target takes the fewest lists.
@@ -259,13 +258,14 @@ impl Query {
         worth: u32,
     ) -> Result<()> {
         self.code.set(&reader.directory.codec, point);
-        self.router.start(reader.directory, point);
+        self.router.start(reader.directory, point)?;
         self.point.clear();
-        self.point.extend_from_slice(point);
+        self.point.try_extend(point)?;
         self.nearest.wanted = neighbours;
         self.nearest.rows.clear();
         self.left.clear();
-        self.left.resize(reader.directory.lists() as usize, false);
+        self.left.try_resize(reader.directory.lists() as usize, false)?;
+        self.scores.grow((reader.directory.lists() as usize).saturating_sub(self.scores.len()))?;
         for rank in 0..worth {
             let Some(list) = self.router.next_list() else { break };
             if rank < FIRST {

@@ -43,12 +43,16 @@ pub fn entry_size(padded: usize) -> usize {
 
 impl Entry {
     /// A list at `centroid` (rotated, relative to the origin), rounded to bytes.
-    pub fn new(centroid: &[f32]) -> Self {
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn new(centroid: &[f32]) -> Result<Self> {
         let max = centroid.iter().fold(0.0f32, |m, x| if x.is_finite() { m.max(x.abs()) } else { m });
         let scale = if max > 0.0 { max / 127.0 } else { 0.0 };
         let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-        let codes = centroid.iter().map(|x| (x * inverse).round().clamp(-127.0, 127.0) as i8).collect();
-        Self { head: NO_BLOCK, contiguous: 0, radius: 0.0, scale, rows: 0, codes }
+        let codes = centroid.iter().map(|x| (x * inverse).round().clamp(-127.0, 127.0) as i8);
+        let codes = memory::collected(codes)?;
+        Ok(Self { head: NO_BLOCK, contiguous: 0, radius: 0.0, scale, rows: 0, codes })
     }
 
     /// The centroid that coding and search both use.

@@ -6,6 +6,7 @@ use super::calibrate::{LEAST_QUERIES, QUERIES, Queries, calibrate};
 use super::directory::Directory;
 use super::sample;
 use crate::error::Result;
+use crate::memory;
 use crate::page::lists::{self, KEPT, ListState};
 use crate::page::meta::META_BLOCK;
 use crate::page::{Meta, PageKind, Store};
@@ -35,7 +36,7 @@ pub fn refresh<S: Store>(store: &S, wanted: bool, seed: u64, progress: &dyn Prog
     if !wanted || !has_changed(&states) {
         return Ok(false);
     }
-    let rows: Vec<u32> = states.iter().map(|s| s.rows).collect();
+    let rows = memory::collected(states.iter().map(|s| s.rows))?;
     let points = sample::points(store, &directory, &rows, (*QUERIES.end(), seed), &|| progress.tick())?;
     if points.len() / directory.padded() < LEAST_QUERIES {
         return Ok(false);

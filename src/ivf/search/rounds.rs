@@ -236,7 +236,7 @@ impl Search {
             self.barren = Some(barren::lists(store, &self.directory, &self.scanner.filter)?);
         }
         self.pool.start(self.want());
-        self.router.start(&self.directory, &self.rotated);
+        self.router.start(&self.directory, &self.rotated)?;
         let is_filtered = !self.scanner.filter.is_empty() && self.settings.probes == 0;
         self.filtered =
             is_filtered.then(|| Filtered { passing: Passing::default(), before: self.scanner.stats });

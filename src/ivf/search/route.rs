@@ -7,8 +7,10 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use crate::error::Result;
 use crate::ivf::directory::{Bytes, Directory};
 use crate::kernel;
+use crate::memory::Grow;
 use crate::quant::ListTerms;
 use crate::value::{Metric, TotalF32};
 
@@ -30,17 +32,34 @@ pub struct Router {
 
 impl Router {
     /// Scores all lists for the transformed query.
-    pub fn start(&mut self, directory: &Directory, query: &[f32]) {
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn start(&mut self, directory: &Directory, query: &[f32]) -> Result<()> {
+        self.reserve(directory)?;
         self.prepare(directory, query);
         self.measure(directory);
         let mut order = std::mem::take(&mut self.order).into_vec();
         order.clear();
+        order.grow(self.parts.len())?;
         let weight = directory.meta.radius_weight;
         let key = |(list, parts): (usize, &Parts)| {
             Reverse(u64::from(sortable(parts.score(weight))) << 32 | list as u64)
         };
         order.extend(self.parts.iter().enumerate().map(key));
         self.order = BinaryHeap::from(order);
+        Ok(())
+    }
+
+    /// Room for what [`Router::start`] keeps of the lists and the query.
+    fn reserve(&mut self, directory: &Directory) -> Result<()> {
+        let lists = directory.lists() as usize;
+        self.bytes.codes.clear();
+        self.bytes.codes.grow(directory.padded())?;
+        self.parts.clear();
+        self.parts.grow(lists)?;
+        self.dots.clear();
+        self.dots.grow(lists)
     }
 
     fn prepare(&mut self, directory: &Directory, query: &[f32]) {
