@@ -11,6 +11,7 @@ use std::collections::BinaryHeap;
 use super::build::Progress;
 use super::code::to_point;
 use super::directory::Directory;
+use super::farther;
 use super::refresh::store_calibration;
 use super::search::{Candidate, Router, Scanner, Sink};
 use crate::error::{Error, Kind, Result};
@@ -109,10 +110,8 @@ pub fn calibrate<S: Store>(
         return Ok(directory.meta);
     }
     progress.total(count as u64);
-    // The tables, and what the queries of a batch keep of every list and coordinate.
-    let of_query = LIST_BYTES * all as usize + COORDINATE_BYTES * padded;
     let tables = WEIGHTS.len() * LEVELS.len() * 4 * all as usize;
-    memory::room(tables.saturating_add(TOGETHER * of_query))?;
+    memory::room(tables.saturating_add(TOGETHER * of_query(&directory)))?;
     let mut tables = Tables::new(&directory);
     let itself = usize::from(queries == Queries::Rows);
     let mut scanner = Scanner::default();
@@ -150,7 +149,10 @@ pub fn calibrate<S: Store>(
     meta.radius_weight = WEIGHTS[best];
     meta.efforts = tables.efforts(best);
     meta.probes = meta.efforts[0].map(|lists| lists.ceil() as u32);
-    Ok(meta)
+    directory.meta = meta;
+    let farther = farther::measure(store, &directory, points, progress)?;
+    store.settle();
+    Ok(Meta { farther, ..directory.meta })
 }
 
 /// Which of [`LEVELS`] the `i`-th of `count` queries is for.
@@ -197,7 +199,7 @@ impl Tables {
 }
 
 /// The share of neighbours to aim at so that `target` of them are found.
-fn with_reserve(target: f32) -> f32 {
+pub(super) fn with_reserve(target: f32) -> f32 {
     target + ((1.0 - target) * RESERVE).min(MOST_RESERVE)
 }
 
@@ -215,6 +217,58 @@ fn average_lists(ranks: &[u32], share: f32) -> f32 {
         found += n;
     }
     ranks.len() as f32
+}
+
+/// Queries that read all lists together.
+pub(super) struct Batch<'a, S> {
+    store: &'a S,
+    directory: &'a Directory,
+    scanner: Scanner,
+    queries: Vec<Query>,
+}
+
+impl<'a, S: Store> Batch<'a, S> {
+    /// Has read nothing so far.
+    pub(super) fn new(store: &'a S, directory: &'a Directory) -> Result<Self> {
+        memory::room(TOGETHER * of_query(directory))?;
+        Ok(Self { store, directory, scanner: Scanner::default(), queries: Vec::new() })
+    }
+
+    /// Looks for so many neighbours of each of the points in all lists, and gives `found` the lists that hold them.
+    pub(super) fn read(
+        &mut self,
+        points: &[f32],
+        neighbours: usize,
+        progress: &dyn Progress,
+        found: &mut dyn FnMut(&Router, &mut dyn Iterator<Item = u32>) -> Result<()>,
+    ) -> Result<()> {
+        let Self { store, directory, scanner, queries } = self;
+        let (padded, all) = (directory.padded(), directory.lists());
+        let mut reader = Reader { store: *store, directory, scanner };
+        for points in points.chunks(TOGETHER * padded) {
+            let points = points.chunks_exact(padded);
+            queries.resize_with(points.len(), || Query::new(directory));
+            for (query, point) in queries.iter_mut().zip(points) {
+                query.start(&mut reader, point, neighbours, all)?;
+            }
+            for list in 0..all {
+                for query in &mut *queries {
+                    query.rest(&mut reader, list)?;
+                }
+                progress.tick()?;
+            }
+            for query in &mut *queries {
+                let mut lists = query.nearest.rows.drain().map(|row| row.list);
+                found(&query.router, &mut lists)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes that a query of a batch keeps of every list and coordinate.
+fn of_query(directory: &Directory) -> usize {
+    LIST_BYTES * directory.lists() as usize + COORDINATE_BYTES * directory.padded()
 }
 
 /// The index, and the memory for reading it.

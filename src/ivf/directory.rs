@@ -104,6 +104,7 @@ pub struct Directory {
     origin_products: Vec<f32>,
     heads: Vec<(u32, u32)>,
     rows: Vec<u32>,
+    mean_radius: f32,
     profile: OnceLock<Profile>,
 }
 
@@ -161,6 +162,7 @@ impl Directory {
             origin_products: Vec::new(),
             heads: Vec::new(),
             rows: Vec::new(),
+            mean_radius: 0.0,
             profile: OnceLock::new(),
             meta,
         };
@@ -168,6 +170,7 @@ impl Directory {
         for entry in entries {
             directory.push(&entry)?;
         }
+        directory.mean_radius = directory.measure_radius();
         Ok(directory)
     }
 
@@ -182,6 +185,12 @@ impl Directory {
         self.origin_products.grow(lists)?;
         self.heads.grow(lists)?;
         memory::room(lists.saturating_mul(ROUTING))
+    }
+
+    fn measure_radius(&self) -> f32 {
+        let weighted = self.radii.iter().zip(&self.rows).map(|(radius, rows)| (f64::from(*radius), f64::from(*rows)));
+        let (sum, rows) = weighted.fold((0.0, 0.0), |(sum, all), (r, rows)| (sum + r * r * rows, all + rows));
+        (sum / rows.max(1.0)).sqrt() as f32
     }
 
     fn push(&mut self, entry: &Entry) -> Result<()> {
@@ -246,6 +255,11 @@ impl Directory {
     /// Root mean square distance of a list's rows from its centroid.
     pub fn radius(&self, list: u32) -> f32 {
         self.radii[list as usize]
+    }
+
+    /// Root mean square distance of the rows from their centroids, as the build found it.
+    pub fn mean_radius(&self) -> f32 {
+        self.mean_radius
     }
 
     /// What `make` makes of this directory, the first time that it is asked for.

@@ -155,6 +155,8 @@ pub struct Search {
     ceiling: f32,
     /// Decides between two whole numbers of lists.
     dither: f64,
+    /// How many times as many lists the query takes as others do.
+    times: f64,
     router: Router,
     /// The lists that the round at hand reads in any case, best first.
     planned: Vec<u32>,
@@ -189,6 +191,7 @@ impl Search {
             mode: Mode::Nothing,
             ceiling: f32::INFINITY,
             dither: 0.0,
+            times: 1.0,
             router: Router::default(),
             planned: Vec::new(),
             scanner: Scanner::default(),
@@ -248,6 +251,8 @@ impl Search {
         }
         self.query.set(&self.directory.codec, &self.rotated);
         self.dither = effort::dither(&self.rotated);
+        self.router.set(&self.directory, &self.rotated);
+        self.times = effort::times(&self.directory, self.settings.recall_target, &self.router);
         Mode::Codes
     }
 

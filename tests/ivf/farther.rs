@@ -1,0 +1,146 @@
+//! Queries that are unlike the rows: they lie farther from them than rows lie from each other.
+
+use vector_search::ivf::search::{Search, Settings};
+use vector_search::page::meta::{Farther, META_BLOCK};
+use vector_search::page::{Meta, Store};
+use vector_search::value::Metric;
+
+use crate::world::*;
+
+type Vectors = Vec<Vec<f32>>;
+
+/// An index, queries like its rows, and others.
+struct Case {
+    name: String,
+    world: World,
+    ordinary: Vectors,
+    far: Vectors,
+}
+
+const QUERIES: usize = 250;
+const TARGETS: [f32; 5] = [0.8, 0.9, 0.95, 0.98, 0.99];
+
+/// Evenly from the box that the rows lie in.
+fn from_box(rows: &Table, random: &mut Random) -> Vec<f32> {
+    let dims = rows[&0].len();
+    let range = |d: usize| {
+        let values = rows.values().map(|row| row[d]);
+        (values.clone().fold(f32::INFINITY, f32::min), values.fold(f32::NEG_INFINITY, f32::max))
+    };
+    (0..dims).map(|d| range(d)).map(|(low, high)| low + (high - low) * random.unit()).collect()
+}
+
+fn uniform(dims: usize, random: &mut Random) -> Vec<f32> {
+    (0..dims).map(|_| random.unit()).collect()
+}
+
+/// Rows as the product of two uniform vectors; uniform queries.
+fn products() -> Case {
+    let mut random = Random(1);
+    let mut product = |random: &mut Random| -> Vec<f32> {
+        uniform(3, random).iter().zip(uniform(3, random)).map(|(a, b)| a * b).collect()
+    };
+    let rows: Table = (0..10_000).map(|n| (n, product(&mut random))).collect();
+    let ordinary = (0..QUERIES).map(|_| product(&mut random)).collect();
+    let far = (0..QUERIES).map(|_| uniform(3, &mut random)).collect();
+    Case { name: "products".into(), world: World::build(rows, &options(3, Metric::L2)), ordinary, far }
+}
+
+/// Rows in clusters; queries evenly from their box.
+fn clusters(dims: usize, metric: Metric) -> Case {
+    let mut mixture = Mixture::new(dims, 60, 0.3, dims as u64);
+    let rows = table(&mut mixture, 15_000);
+    let ordinary = (0..QUERIES).map(|_| mixture.draw()).collect();
+    let mut random = Random(9);
+    let far = (0..QUERIES).map(|_| from_box(&rows, &mut random)).collect();
+    let name = format!("{dims} dimensions, {metric:?}");
+    Case { name, world: World::build(rows, &options(dims, metric)), ordinary, far }
+}
+
+/// Rows in a narrow part of the space, queries in random directions: as another model's vectors are.
+fn directions(metric: Metric) -> Case {
+    let dims = 96;
+    let mut mixture = Mixture::new(dims, 300, 0.5, 4);
+    let mut draw = || -> Vec<f32> {
+        mixture.draw().iter().enumerate().map(|(d, x)| x / (1.0 + d as f32 / 8.0) + 0.1).collect()
+    };
+    let rows: Table = (0..12_000).map(|n| (n, draw())).collect();
+    let ordinary = (0..QUERIES).map(|_| draw()).collect();
+    let mut random = Random(3);
+    let far = (0..QUERIES).map(|_| (0..dims).map(|_| 0.4 * random.normal()).collect()).collect();
+    let name = format!("directions, {metric:?}");
+    Case { name, world: World::build(rows, &options(dims, metric)), ordinary, far }
+}
+
+/// Recall of the ten nearest rows and codes compared.
+fn measure(world: &World, queries: &[Vec<f32>], settings: Settings) -> (f64, f64) {
+    let mut search = Search::new(world.directory(), settings);
+    let mut found = 0;
+    for query in queries {
+        let farthest = world.truth(query, 10, None)[9].1;
+        search.start(settings, Some(query));
+        let mut heap = world.heap(query);
+        let rows = std::iter::from_fn(|| search.next(&world.store, &mut heap).unwrap()).take(10);
+        found += rows.filter(|row| row.1 <= farthest).count();
+    }
+    let queries = queries.len() as f64;
+    (found as f64 / (10.0 * queries), search.stats().codes as f64 / queries)
+}
+
+/// The index as a version that knows of no far queries has it.
+fn forget(world: &World) {
+    let old = Meta { farther: Farther::default(), ..world.directory().meta.clone() };
+    let written = world.store.change(|change| {
+        let handle = change.open(META_BLOCK)?;
+        old.write(change.page_mut(handle));
+        Ok(())
+    });
+    written.unwrap();
+}
+
+fn hold(case: &Case) {
+    let Case { name, world, ordinary, far } = case;
+    let known = world.directory().meta.farther;
+    assert!(known.is_known(), "{name}");
+    let with: Vec<_> = TARGETS
+        .iter()
+        .map(|&recall_target| Settings { recall_target, ..DEFAULT })
+        .map(|settings| (measure(world, ordinary, settings), measure(world, far, settings)))
+        .collect();
+    forget(world);
+    for (target, (new, new_far)) in TARGETS.into_iter().zip(with) {
+        let settings = Settings { recall_target: target, ..DEFAULT };
+        let (old, old_far) = (measure(world, ordinary, settings), measure(world, far, settings));
+        println!("{name} {target}: ordinary {old:.3?} -> {new:.3?}, far {old_far:.3?} -> {new_far:.3?}");
+        assert!(new_far.0 >= f64::from(target) - 0.02, "{name}: recall {} of {target}", new_far.0);
+        assert!(new.1 <= 1.03 * old.1, "{name}: {} codes of ordinary queries, {} before", new.1, old.1);
+        assert!(new.0 >= old.0, "{name}: recall {} of ordinary queries, {} before", new.0, old.0);
+    }
+}
+
+#[test]
+fn uniform_queries_over_products() {
+    hold(&products());
+}
+
+#[test]
+fn uniform_queries_over_clusters() {
+    for dims in [3, 8, 32] {
+        hold(&clusters(dims, Metric::L2));
+    }
+}
+
+#[test]
+fn uniform_queries_over_clusters_by_other_metrics() {
+    for metric in [Metric::Cosine, Metric::InnerProduct] {
+        hold(&clusters(8, metric));
+        hold(&clusters(32, metric));
+    }
+}
+
+#[test]
+fn random_directions() {
+    for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct] {
+        hold(&directions(metric));
+    }
+}
