@@ -199,7 +199,7 @@ impl Tables {
 }
 
 /// The share of neighbours to aim at so that `target` of them are found.
-pub(super) fn with_reserve(target: f32) -> f32 {
+fn with_reserve(target: f32) -> f32 {
     target + ((1.0 - target) * RESERVE).min(MOST_RESERVE)
 }
 

@@ -9,7 +9,7 @@
 //! takes most says how far the excess goes. Few of the calibration's own queries may be taken for such: their share falls
 //! until all of them together read hardly more lists than before.
 
-use super::calibrate::{Batch, LEAST_QUERIES, QUERIES, with_reserve};
+use super::calibrate::{Batch, LEAST_QUERIES, QUERIES};
 use super::directory::Directory;
 use super::search::{self, Router};
 use crate::error::Result;
@@ -22,9 +22,11 @@ use crate::random::SplitMix64;
 use crate::value::{Metric, TotalF32};
 
 /// Share of the calibration's queries that are not far, at least.
-const ORDINARY: f64 = 0.95;
+const ORDINARY: f64 = 0.92;
 /// Lists that its far queries add to what all of its queries read, at most.
-const EXTRA: f64 = 0.02;
+const EXTRA: f64 = 0.015;
+/// Share of the allowed loss that the displaced queries may have: others are unlike them.
+const LOSS: f64 = 0.75;
 /// Displaced queries of each kind.
 const DISPLACED: usize = 80;
 /// Fewer far queries of a kind say nothing about it.
@@ -52,45 +54,59 @@ pub fn measure<S: Store>(
     points: &[f32],
     progress: &dyn Progress,
 ) -> Result<Farther> {
-    let padded = directory.padded();
-    let all = points.len() / padded;
-    let unknown = Farther::default();
+    let all = points.len() / directory.padded();
     // Between strings of bits there are none, and where rows equal their centroids there is no unit.
     if directory.metric() == Metric::Hamming || all < LEAST_QUERIES || directory.mean_radius() <= 0.0 {
-        return Ok(unknown);
+        return Ok(Farther::default());
     }
-    let mut ordinary = Ordinary::new(directory, points)?;
-    let beyond = ordinary.quantile(ORDINARY);
-    let mut excesses = [0.0f32; TARGETS.len()];
-    for kind in [Kind::Between, Kind::Beside, Kind::Anywhere] {
-        let far = far_queries(directory, points, kind, beyond)?;
+    let ordinary = Ordinary::new(directory, points)?;
+    let nearest = ordinary.farthest.last().map_or(f32::INFINITY, |query| query.distance);
+    let mut kinds = [const { Vec::new() }; 3];
+    for (kind, found) in [Kind::Between, Kind::Beside, Kind::Anywhere].into_iter().zip(&mut kinds) {
+        let far = far_queries(directory, points, kind, nearest)?;
         progress.tick()?;
-        if far.len() / padded < LEAST_FAR {
-            continue;
-        }
-        let mut found = excesses_of(store, directory, &far, progress)?;
-        found.sort_unstable_by(f32::total_cmp);
-        for (excess, target) in excesses.iter_mut().zip(TARGETS) {
-            *excess = excess.max(quantile(&found, f64::from(with_reserve(target))));
-        }
+        *found = neighbours(store, directory, &far, progress)?;
+        found.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        eprintln!("DBG kind {} {} {:?}", kind as u8, found.len(), [0.02, 0.2, 0.5, 0.8].map(|q| found.get((q * found.len() as f64) as usize)));
     }
-    let beyond = ordinary.raise(directory, points, &excesses);
-    let measured = Farther { beyond, excesses };
-    let is_valid = beyond.is_finite() && excesses.iter().all(|e| e.is_finite());
-    Ok(if is_valid && measured.is_known() { measured } else { unknown })
+    let mut measured = Farther::default();
+    for (i, target) in TARGETS.into_iter().enumerate() {
+        let planned = search::lists(directory, target, f64::from(LEVELS[0]));
+        let share = 1.0 - LOSS * f64::from(1.0 - target);
+        let Some((beyond, excess)) = ordinary.choose(planned, &|beyond| excess_beyond(&kinds, beyond, share)) else {
+            return Ok(Farther::default());
+        };
+        eprintln!("DBG {target} planned {planned} beyond {beyond} excess {excess} share {}", ordinary.farthest.iter().filter(|q| q.distance > beyond).count());
+        (measured.beyond[i], measured.excesses[i]) = (beyond, excess);
+    }
+    Ok(measured)
 }
 
-/// The value below which `share` of the ascending `values` are.
-fn quantile(values: &[f32], share: f64) -> f32 {
-    let at = (values.len() as f64 * share).ceil() as usize;
-    values.get(at.clamp(1, values.len().max(1)) - 1).copied().unwrap_or(0.0)
+/// The excess up to which the lists of `share` of the neighbours of far queries go, by the kind that takes most; if there
+/// are enough of any kind. For each kind a query's distance and a neighbour's excess, by distance.
+fn excess_beyond(kinds: &[Vec<(f32, f32)>], beyond: f32, share: f64) -> Option<f32> {
+    let far = kinds.iter().map(|found| &found[found.partition_point(|(distance, _)| *distance <= beyond)..]);
+    let enough = far.filter(|far| far.len() >= LEAST_FAR * LEVELS[0] as usize);
+    let excesses = enough.map(|far| {
+        let mut excesses: Vec<f32> = far.iter().map(|(_, excess)| excess.max(0.0)).collect();
+        let at = ((excesses.len() as f64 * share).ceil() as usize).clamp(1, excesses.len()) - 1;
+        *excesses.select_nth_unstable_by(at, f32::total_cmp).1
+    });
+    excesses.reduce(f32::max)
+}
+
+/// One of the calibration's own queries.
+struct Own {
+    distance: f32,
+    /// The excess of all lists, ascending.
+    excesses: Vec<f32>,
 }
 
 /// The calibration's own queries.
 struct Ordinary {
-    router: Router,
-    /// Distance and number of each, the farthest first.
-    distances: Vec<(f32, usize)>,
+    count: f64,
+    /// Those that may be far, the farthest first.
+    farthest: Vec<Own>,
 }
 
 impl Ordinary {
@@ -105,31 +121,31 @@ impl Ordinary {
             distances.try_push((router.distance(directory), i))?;
         }
         distances.sort_unstable_by_key(|&(distance, i)| (std::cmp::Reverse(TotalF32(distance)), i));
-        Ok(Self { router, distances })
-    }
-
-    fn quantile(&self, share: f64) -> f32 {
-        let at = ((1.0 - share) * self.distances.len() as f64) as usize;
-        self.distances.get(at).map_or(f32::INFINITY, |&(distance, _)| distance)
-    }
-
-    /// The least distance, above that of [`ORDINARY`] queries, beyond which far ones add no more than [`EXTRA`] lists.
-    fn raise(&mut self, directory: &Directory, points: &[f32], excesses: &[f32; TARGETS.len()]) -> f32 {
-        let (padded, count) = (directory.padded(), self.distances.len() as f64);
-        let most = ((1.0 - ORDINARY) * count) as usize;
-        let planned = TARGETS.map(|target| search::lists(directory, target, f64::from(LEVELS[0])));
-        let mut extra = [0.0; TARGETS.len()];
-        for &(distance, i) in self.distances.iter().take(most) {
-            self.router.set(directory, &points[i * padded..][..padded]);
-            for ((extra, excess), planned) in extra.iter_mut().zip(excesses).zip(planned) {
-                let lists = self.router.count_within(directory, *excess) as f64;
-                *extra += (lists - planned).max(0.0) / planned;
-            }
-            if extra.iter().any(|extra| *extra > EXTRA * count) {
-                return distance;
-            }
+        let count = distances.len() as f64;
+        let mut farthest = Vec::new();
+        for &(distance, i) in distances.iter().take(1 + ((1.0 - ORDINARY) * count) as usize) {
+            router.set(directory, &points[i * padded..][..padded]);
+            let mut excesses = memory::with_capacity(directory.lists() as usize)?;
+            excesses.extend((0..directory.lists()).map(|list| router.excess(directory, list)));
+            excesses.sort_unstable_by(f32::total_cmp);
+            farthest.try_push(Own { distance, excesses })?;
         }
-        self.quantile(ORDINARY)
+        Ok(Self { count, farthest })
+    }
+
+    /// The least distance beyond which far queries add no more than [`EXTRA`] lists to the `planned` ones, and the excess that
+    /// queries beyond it take, as `excess` tells.
+    fn choose(&self, planned: f64, excess: &dyn Fn(f32) -> Option<f32>) -> Option<(f32, f32)> {
+        let fits = |(i, own): (usize, &Own)| {
+            let excess = excess(own.distance)?;
+            let extra = |own: &Own| {
+                let lists = own.excesses.partition_point(|e| *e <= excess);
+                (lists as f64 - planned).max(0.0)
+            };
+            let extra: f64 = self.farthest[..i].iter().map(extra).sum();
+            (extra <= EXTRA * self.count * planned).then_some((own.distance, excess))
+        };
+        self.farthest.iter().enumerate().rev().find_map(fits)
     }
 }
 
@@ -144,22 +160,24 @@ fn far_queries(directory: &Directory, points: &[f32], kind: Kind, beyond: f32) -
     for _ in 0..DISPLACED {
         let mut row = || &points[random.below(points.len() / padded) * padded..][..padded];
         match kind {
-            Kind::Between => add(&mut query, [row(), row()]),
-            Kind::Beside => add(&mut query, [row(), row(), row(), row()]),
+            Kind::Between => half_of(&mut query, [row(), row()]),
+            Kind::Beside => half_of(&mut query, [row(), row(), row(), row()]),
             Kind::Anywhere => {
                 let row = row();
                 let length = kernel::inner_product(row, row).sqrt();
                 noise.fill_with(|| normal(&mut random));
                 directory.transform(&noise, &mut query);
-                query.iter_mut().zip(&directory.origin).for_each(|(q, g)| *q += g);
-                stretch(&mut query, length);
+                if directory.metric() == Metric::L2 {
+                    add(&mut query, &directory.origin, 1.0);
+                    stretch(&mut query, length);
+                }
             }
         }
         if directory.metric() == Metric::Cosine {
             // Of length one, as all are before the origin is taken from them.
-            query.iter_mut().zip(&directory.origin).for_each(|(q, g)| *q += g);
+            add(&mut query, &directory.origin, 1.0);
             stretch(&mut query, 1.0);
-            query.iter_mut().zip(&directory.origin).for_each(|(q, g)| *q -= g);
+            add(&mut query, &directory.origin, -1.0);
         }
         router.set(directory, &query);
         if router.distance(directory) > beyond && query.iter().all(|x| x.is_finite()) {
@@ -171,11 +189,13 @@ fn far_queries(directory: &Directory, points: &[f32], kind: Kind, beyond: f32) -
 
 /// Half of the sum: of two rows what is half way between them, of four a sum about as long as each of them is where they
 /// have nothing in common.
-fn add<const N: usize>(query: &mut [f32], rows: [&[f32]; N]) {
+fn half_of<const N: usize>(query: &mut [f32], rows: [&[f32]; N]) {
     query.fill(0.0);
-    for row in rows {
-        query.iter_mut().zip(row).for_each(|(q, x)| *q += 0.5 * x);
-    }
+    rows.iter().for_each(|row| add(query, row, 0.5));
+}
+
+fn add(query: &mut [f32], vector: &[f32], times: f32) {
+    query.iter_mut().zip(vector).for_each(|(q, x)| *q += times * x);
 }
 
 fn stretch(query: &mut [f32], length: f32) {
@@ -188,18 +208,19 @@ fn normal(random: &mut SplitMix64) -> f32 {
     ((0..12).map(|_| random.unit()).sum::<f64>() - 6.0) as f32
 }
 
-/// The excess of the list of each neighbour of the queries.
-fn excesses_of<S: Store>(
+/// For each neighbour of the queries the query's distance, and the excess of the neighbour's list.
+fn neighbours<S: Store>(
     store: &S,
     directory: &Directory,
     queries: &[f32],
     progress: &dyn Progress,
-) -> Result<Vec<f32>> {
+) -> Result<Vec<(f32, f32)>> {
     let mut found = Vec::new();
     let mut batch = Batch::new(store, directory)?;
     batch.read(queries, LEVELS[0] as usize, progress, &mut |router, lists| {
+        let distance = router.distance(directory);
         for list in lists {
-            found.try_push(router.excess(directory, list))?;
+            found.try_push((distance, router.excess(directory, list)))?;
         }
         Ok(())
     })?;

@@ -28,10 +28,10 @@ pub const LEVELS: [u32; 3] = [10, 100, 1000];
 /// What queries take that lie farther from the rows than the calibration's do; see `ivf/farther.rs`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Farther {
-    /// Such a query's distance from the rows is greater than this; see `Router::distance`.
-    pub beyond: f32,
-    /// For each of [`TARGETS`], the excess up to which it reads lists (see `Router::count_within`); all zero where it was
-    /// not measured, as in every index of an earlier version.
+    /// For each of [`TARGETS`], such a query's distance from the rows is greater than this; see `Router::distance`.
+    pub beyond: [f32; TARGETS.len()],
+    /// And the excess up to which it reads lists (see `Router::count_within`); all zero where it was not measured, as in
+    /// every index of an earlier version.
     pub excesses: [f32; TARGETS.len()],
 }
 
@@ -42,7 +42,7 @@ impl Farther {
     }
 
     fn numbers(&self) -> impl Iterator<Item = f32> {
-        std::iter::once(self.beyond).chain(self.excesses)
+        self.beyond.into_iter().chain(self.excesses)
     }
 }
 
@@ -226,7 +226,7 @@ impl Meta {
                 block => block,
             },
             farther: Farther {
-                beyond: f32::from_le_bytes(at.take()),
+                beyond: std::array::from_fn(|_| f32::from_le_bytes(at.take())),
                 excesses: std::array::from_fn(|_| f32::from_le_bytes(at.take())),
             },
         };
@@ -255,7 +255,7 @@ impl Meta {
             return wrong("the calibration is not valid");
         }
         let far = self.farther;
-        if !far.beyond.is_finite() || !far.excesses.iter().all(|e| *e >= 0.0 && e.is_finite()) {
+        if !far.numbers().all(f32::is_finite) || !far.excesses.iter().all(|e| *e >= 0.0) {
             return wrong("what far queries take is not valid");
         }
         if self.ready && (self.lists == 0 || self.directory_first == NO_BLOCK || self.lists_first == NO_BLOCK)

@@ -17,7 +17,8 @@ struct Case {
     far: Vectors,
 }
 
-const QUERIES: usize = 250;
+const ORDINARY: usize = 1000;
+const QUERIES: usize = 300;
 const TARGETS: [f32; 5] = [0.8, 0.9, 0.95, 0.98, 0.99];
 
 /// Evenly from the box that the rows lie in.
@@ -37,11 +38,11 @@ fn uniform(dims: usize, random: &mut Random) -> Vec<f32> {
 /// Rows as the product of two uniform vectors; uniform queries.
 fn products() -> Case {
     let mut random = Random(1);
-    let mut product = |random: &mut Random| -> Vec<f32> {
+    let product = |random: &mut Random| -> Vec<f32> {
         uniform(3, random).iter().zip(uniform(3, random)).map(|(a, b)| a * b).collect()
     };
     let rows: Table = (0..10_000).map(|n| (n, product(&mut random))).collect();
-    let ordinary = (0..QUERIES).map(|_| product(&mut random)).collect();
+    let ordinary = (0..ORDINARY).map(|_| product(&mut random)).collect();
     let far = (0..QUERIES).map(|_| uniform(3, &mut random)).collect();
     Case { name: "products".into(), world: World::build(rows, &options(3, Metric::L2)), ordinary, far }
 }
@@ -50,7 +51,7 @@ fn products() -> Case {
 fn clusters(dims: usize, metric: Metric) -> Case {
     let mut mixture = Mixture::new(dims, 60, 0.3, dims as u64);
     let rows = table(&mut mixture, 15_000);
-    let ordinary = (0..QUERIES).map(|_| mixture.draw()).collect();
+    let ordinary = (0..ORDINARY).map(|_| mixture.draw()).collect();
     let mut random = Random(9);
     let far = (0..QUERIES).map(|_| from_box(&rows, &mut random)).collect();
     let name = format!("{dims} dimensions, {metric:?}");
@@ -65,23 +66,30 @@ fn directions(metric: Metric) -> Case {
         mixture.draw().iter().enumerate().map(|(d, x)| x / (1.0 + d as f32 / 8.0) + 0.1).collect()
     };
     let rows: Table = (0..12_000).map(|n| (n, draw())).collect();
-    let ordinary = (0..QUERIES).map(|_| draw()).collect();
+    let ordinary = (0..ORDINARY).map(|_| draw()).collect();
     let mut random = Random(3);
     let far = (0..QUERIES).map(|_| (0..dims).map(|_| 0.4 * random.normal()).collect()).collect();
     let name = format!("directions, {metric:?}");
     Case { name, world: World::build(rows, &options(dims, metric)), ordinary, far }
 }
 
+/// Queries with the distance of their tenth neighbour.
+type Asked<'a> = Vec<(&'a [f32], f64)>;
+
+fn asked<'a>(world: &World, queries: &'a [Vec<f32>]) -> Asked<'a> {
+    queries.iter().map(|query| (&query[..], world.truth(query, 10, None)[9].1)).collect()
+}
+
 /// Recall of the ten nearest rows and codes compared.
-fn measure(world: &World, queries: &[Vec<f32>], settings: Settings) -> (f64, f64) {
+fn measure(world: &World, queries: &Asked<'_>, settings: Settings) -> (f64, f64) {
     let mut search = Search::new(world.directory(), settings);
     let mut found = 0;
-    for query in queries {
-        let farthest = world.truth(query, 10, None)[9].1;
+    for (query, farthest) in queries {
         search.start(settings, Some(query));
+        if std::env::var("DBG").is_ok() { eprintln!("DBGX {} {}", search.farness().0, search.farness().1); }
         let mut heap = world.heap(query);
         let rows = std::iter::from_fn(|| search.next(&world.store, &mut heap).unwrap()).take(10);
-        found += rows.filter(|row| row.1 <= farthest).count();
+        found += rows.filter(|row| row.1 <= *farthest).count();
     }
     let queries = queries.len() as f64;
     (found as f64 / (10.0 * queries), search.stats().codes as f64 / queries)
@@ -100,6 +108,7 @@ fn forget(world: &World) {
 
 fn hold(case: &Case) {
     let Case { name, world, ordinary, far } = case;
+    let (ordinary, far) = (&asked(world, ordinary), &asked(world, far));
     let known = world.directory().meta.farther;
     assert!(known.is_known(), "{name}");
     let with: Vec<_> = TARGETS
@@ -108,14 +117,17 @@ fn hold(case: &Case) {
         .map(|settings| (measure(world, ordinary, settings), measure(world, far, settings)))
         .collect();
     forget(world);
+    let mut wrong = Vec::new();
     for (target, (new, new_far)) in TARGETS.into_iter().zip(with) {
         let settings = Settings { recall_target: target, ..DEFAULT };
         let (old, old_far) = (measure(world, ordinary, settings), measure(world, far, settings));
         println!("{name} {target}: ordinary {old:.3?} -> {new:.3?}, far {old_far:.3?} -> {new_far:.3?}");
-        assert!(new_far.0 >= f64::from(target) - 0.02, "{name}: recall {} of {target}", new_far.0);
-        assert!(new.1 <= 1.03 * old.1, "{name}: {} codes of ordinary queries, {} before", new.1, old.1);
-        assert!(new.0 >= old.0, "{name}: recall {} of ordinary queries, {} before", new.0, old.0);
+        let far_enough = new_far.0 >= f64::from(target) - 0.02;
+        if !far_enough || new.1 > 1.03 * old.1 || new.0 < old.0 {
+            wrong.push(target);
+        }
     }
+    assert!(wrong.is_empty(), "{name}: wrong for {wrong:?}");
 }
 
 #[test]

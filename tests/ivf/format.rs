@@ -28,7 +28,10 @@ fn meta(columns: Columns) -> Meta {
         columns,
         efforts: std::array::from_fn(|level| std::array::from_fn(|i| (100 * level + i) as f32 + 0.5)),
         summaries_first: NO_BLOCK,
-        farther: Farther { beyond: 1.5, excesses: std::array::from_fn(|i| i as f32 + 0.25) },
+        farther: Farther {
+            beyond: std::array::from_fn(|i| i as f32 - 1.5),
+            excesses: std::array::from_fn(|i| i as f32 + 0.25),
+        },
     }
 }
 
@@ -50,7 +53,7 @@ fn meta_bytes(version: u16, widths: &[u8], summaries: u32) -> Vec<u8> {
         bytes.extend(effort.to_le_bytes());
     }
     bytes.extend(summaries.to_le_bytes());
-    for number in std::iter::once(1.5).chain((0..TARGETS.len()).map(|i| i as f32 + 0.25)) {
+    for number in [-1.5, 0.25].iter().flat_map(|from| (0..TARGETS.len()).map(move |i| i as f32 + from)) {
         bytes.extend(number.to_le_bytes());
     }
     bytes
@@ -73,7 +76,7 @@ fn meta_pages_are_as_documented() {
     old.write(&mut page);
     assert_eq!(Meta::read(&page).unwrap(), old);
     // Numbers of lists, and what far queries take.
-    for at in [147, 295, 299] {
+    for at in [147, 295, 343] {
         let mut page = Page::zeroed();
         meta(Columns::default()).write(&mut page);
         page.content_mut()[at..][..4].copy_from_slice(&f32::NAN.to_le_bytes());

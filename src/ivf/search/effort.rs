@@ -64,7 +64,11 @@ pub fn lists(directory: &Directory, target: f32, rows: f64) -> f64 {
 /// calibration's are. The router has measured it.
 pub fn times(directory: &Directory, target: f32, router: &Router) -> f64 {
     let far = &directory.meta.farther;
-    if target >= 1.0 || !far.is_known() || router.distance(directory) <= far.beyond {
+    if target >= 1.0 || !far.is_known() {
+        return 1.0;
+    }
+    let beyond = interpolate(&far.beyond.map(f64::from), target);
+    if f64::from(router.distance(directory)) <= beyond {
         return 1.0;
     }
     let excess = interpolate(&far.excesses.map(f64::from), target).max(0.0);
