@@ -188,7 +188,8 @@ impl Directory {
     }
 
     fn measure_radius(&self) -> f32 {
-        let weighted = self.radii.iter().zip(&self.rows).map(|(radius, rows)| (f64::from(*radius), f64::from(*rows)));
+        let weighted =
+            self.radii.iter().zip(&self.rows).map(|(radius, rows)| (f64::from(*radius), f64::from(*rows)));
         let (sum, rows) = weighted.fold((0.0, 0.0), |(sum, all), (r, rows)| (sum + r * r * rows, all + rows));
         (sum / rows.max(1.0)).sqrt() as f32
     }

@@ -59,27 +59,26 @@ pub fn measure<S: Store>(
     if directory.metric() == Metric::Hamming || all < LEAST_QUERIES || directory.mean_radius() <= 0.0 {
         return Ok(Farther::default());
     }
-    let ordinary = Ordinary::new(directory, points)?;
+    let ordinary = Ordinary::new(directory, points, progress)?;
     let nearest = ordinary.farthest.last().map_or(f32::INFINITY, |query| query.distance);
     let mut kinds = [const { Vec::new() }; 3];
     for (kind, found) in [Kind::Between, Kind::Beside, Kind::Anywhere].into_iter().zip(&mut kinds) {
         let far = far_queries(directory, points, kind, nearest)?;
-        progress.tick()?;
         *found = neighbours(store, directory, &far, progress)?;
         found.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        eprintln!("DBG kind {} {} {:?}", kind as u8, found.len(), [0.02, 0.2, 0.5, 0.8].map(|q| found.get((q * found.len() as f64) as usize)));
     }
     let mut measured = Farther::default();
     for (i, target) in TARGETS.into_iter().enumerate() {
         let planned = search::lists(directory, target, f64::from(LEVELS[0]));
         let share = 1.0 - LOSS * f64::from(1.0 - target);
-        let Some((beyond, excess)) = ordinary.choose(planned, &|beyond| excess_beyond(&kinds, beyond, share)) else {
+        let Some((beyond, excess)) = ordinary.choose(planned, &|beyond| excess_beyond(&kinds, beyond, share))
+        else {
             return Ok(Farther::default());
         };
-        eprintln!("DBG {target} planned {planned} beyond {beyond} excess {excess} share {}", ordinary.farthest.iter().filter(|q| q.distance > beyond).count());
         (measured.beyond[i], measured.excesses[i]) = (beyond, excess);
     }
-    Ok(measured)
+    let is_valid = measured.beyond.iter().chain(&measured.excesses).all(|x| x.is_finite());
+    Ok(if is_valid { measured } else { Farther::default() })
 }
 
 /// The excess up to which the lists of `share` of the neighbours of far queries go, by the kind that takes most; if there
@@ -110,7 +109,7 @@ struct Ordinary {
 }
 
 impl Ordinary {
-    fn new(directory: &Directory, points: &[f32]) -> Result<Self> {
+    fn new(directory: &Directory, points: &[f32], progress: &dyn Progress) -> Result<Self> {
         let (padded, mut router) = (directory.padded(), Router::default());
         let all = points.len() / padded;
         // Users may have given any number of them.
@@ -119,6 +118,7 @@ impl Ordinary {
         for (i, point) in points.chunks_exact(padded).enumerate().step_by(step) {
             router.set(directory, point);
             distances.try_push((router.distance(directory), i))?;
+            progress.tick()?;
         }
         distances.sort_unstable_by_key(|&(distance, i)| (std::cmp::Reverse(TotalF32(distance)), i));
         let count = distances.len() as f64;

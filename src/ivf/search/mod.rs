@@ -256,9 +256,6 @@ impl Search {
         Mode::Codes
     }
 
-    /// DBG
-    pub fn farness(&self) -> (f32, f64) { (self.router.distance(&self.directory), self.times) }
-
     /// Whether this search was made for the given directory.
     pub fn reads(&self, directory: &Rc<Directory>) -> bool {
         Rc::ptr_eq(&self.directory, directory)

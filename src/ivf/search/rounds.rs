@@ -88,7 +88,12 @@ pub(super) struct Filtered {
 
 impl Search {
     fn effort(&self) -> Effort<'_> {
-        Effort { directory: &self.directory, settings: &self.settings, dither: self.dither, times: self.times }
+        Effort {
+            directory: &self.directory,
+            settings: &self.settings,
+            dither: self.dither,
+            times: self.times,
+        }
     }
 
     /// Goes for further rows, once those of the stage at hand have been given out.

@@ -193,7 +193,8 @@ impl Parts {
 
 /// Gives the list with the nearest centroid, of those of an index, the best score. Which it is, and what it was.
 fn bring_nearest_forward(parts: &mut [Parts]) -> Option<(usize, Parts)> {
-    let nearest = parts.iter_mut().enumerate().min_by(|a, b| TotalF32(a.1.centroid).cmp(&TotalF32(b.1.centroid)));
+    let nearest =
+        parts.iter_mut().enumerate().min_by(|a, b| TotalF32(a.1.centroid).cmp(&TotalF32(b.1.centroid)));
     let (at, nearest) = nearest.filter(|(_, nearest)| nearest.centroid.is_finite())?;
     let before = *nearest;
     nearest.far = f32::NEG_INFINITY;
