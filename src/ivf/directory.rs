@@ -105,6 +105,7 @@ pub struct Directory {
     heads: Vec<(u32, u32)>,
     rows: Vec<u32>,
     mean_radius: f32,
+    mean_length: f32,
     profile: OnceLock<Profile>,
 }
 
@@ -163,6 +164,7 @@ impl Directory {
             heads: Vec::new(),
             rows: Vec::new(),
             mean_radius: 0.0,
+            mean_length: 0.0,
             profile: OnceLock::new(),
             meta,
         };
@@ -170,7 +172,10 @@ impl Directory {
         for entry in entries {
             directory.push(&entry)?;
         }
-        directory.mean_radius = directory.measure_radius();
+        directory.mean_radius = directory.mean(|_| 0.0);
+        let origin = kernel::inner_product(&directory.origin, &directory.origin);
+        let squared = |list| directory.norm(list) + 2.0 * directory.origin_product(list) + origin;
+        directory.mean_length = directory.mean(squared);
         Ok(directory)
     }
 
@@ -187,11 +192,14 @@ impl Directory {
         memory::room(lists.saturating_mul(ROUTING))
     }
 
-    fn measure_radius(&self) -> f32 {
-        let weighted =
-            self.radii.iter().zip(&self.rows).map(|(radius, rows)| (f64::from(*radius), f64::from(*rows)));
-        let (sum, rows) = weighted.fold((0.0, 0.0), |(sum, all), (r, rows)| (sum + r * r * rows, all + rows));
-        (sum / rows.max(1.0)).sqrt() as f32
+    /// The root of the mean over all rows of what `squared` gives for their list and the square of its radius.
+    fn mean(&self, squared: impl Fn(u32) -> f32) -> f32 {
+        let (mut sum, mut all) = (0.0, 0.0);
+        for ((list, radius), rows) in (0..).zip(&self.radii).zip(&self.rows) {
+            sum += f64::from(radius * radius + squared(list).max(0.0)) * f64::from(*rows);
+            all += f64::from(*rows);
+        }
+        (sum / f64::max(all, 1.0)).sqrt() as f32
     }
 
     fn push(&mut self, entry: &Entry) -> Result<()> {
@@ -261,6 +269,11 @@ impl Directory {
     /// Root mean square distance of the rows from their centroids, as the build found it.
     pub fn mean_radius(&self) -> f32 {
         self.mean_radius
+    }
+
+    /// Root mean square length of the rows, not relative to the origin.
+    pub fn mean_length(&self) -> f32 {
+        self.mean_length
     }
 
     /// What `make` makes of this directory, the first time that it is asked for.

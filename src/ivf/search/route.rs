@@ -95,12 +95,24 @@ impl Router {
     }
 
     /// How far the query is from the rows: the distance of the nearest centroid. For inner products, of which the query's
-    /// length tells nothing, how little the best list's score is for a query of length one.
+    /// length tells nothing, that of a query as long as the rows are on average.
     pub fn distance(&self, directory: &Directory) -> f32 {
         match self.nearest {
             Some((_, nearest)) => nearest.centroid.sqrt(),
-            None => self.least_score(directory) / self.length(),
+            None => self.distance_of_direction(directory),
         }
+    }
+
+    fn distance_of_direction(&self, directory: &Directory) -> f32 {
+        let length = directory.mean_length();
+        let factor = 2.0 * length / self.length();
+        let squared = |(list, dot): (u32, &i32)| {
+            let origin = directory.origin_product(list);
+            let product = self.bytes.scale * directory.centroid(list).1 * *dot as f32 + origin + self.origin;
+            directory.norm(list) + 2.0 * origin - factor * product
+        };
+        let least = (0..).zip(&self.dots).map(squared).fold(f32::INFINITY, f32::min);
+        (least + length * length + self.origin_length * self.origin_length).max(0.0).sqrt()
     }
 
     /// Lists whose *excess* is at most `excess`: their score less the least one, in units of what the score of a list
