@@ -29,7 +29,7 @@ fn from_box(rows: &Table, random: &mut Random) -> Vec<f32> {
         let values = rows.values().map(|row| row[d]);
         (values.clone().fold(f32::INFINITY, f32::min), values.fold(f32::NEG_INFINITY, f32::max))
     };
-    (0..dims).map(|d| range(d)).map(|(low, high)| low + (high - low) * random.unit()).collect()
+    (0..dims).map(range).map(|(low, high)| low + (high - low) * random.unit()).collect()
 }
 
 fn uniform(dims: usize, random: &mut Random) -> Vec<f32> {
