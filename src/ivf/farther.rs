@@ -1,13 +1,14 @@
 //! What queries take that lie farther from the rows than the calibration's own do.
 //!
-//! A row's neighbours lie in the lists around it. A query between the clusters, or beside all of them, has its neighbours
-//! in lists whose scores hardly differ, and the calibrated number of lists finds too few. What tells such a query is its
-//! distance from the nearest centroid. What it takes is measured as the *excess* of the lists that hold its neighbours:
-//! their score less the least, in units that are alike for near and far queries. It reads all lists up to that.
+//! A row's neighbours lie in the lists around it. A query between the clusters, or beside all of them, has
+//! its neighbours in lists whose scores hardly differ, and the calibrated number of lists finds too few. What
+//! tells such a query is its distance from the nearest centroid. What it takes is measured as the *excess* of
+//! the lists that hold its neighbours: their score less the least, in units that are alike for near and far
+//! queries. It reads all lists up to that.
 //!
-//! Nobody knows what will be asked, so queries are made that are displaced from the rows in three ways, and the way that
-//! takes most says how far the excess goes. Few of the calibration's own queries may be taken for such: their share falls
-//! until all of them together read hardly more lists than before.
+//! Nobody knows what will be asked, so queries are made that are displaced from the rows in three ways, and
+//! the way that takes most says how far the excess goes. Few of the calibration's own queries may be taken
+//! for such: their share falls until all of them together read hardly more lists than before.
 
 use super::calibrate::{Batch, LEAST_QUERIES, QUERIES};
 use super::directory::Directory;
@@ -81,8 +82,9 @@ pub fn measure<S: Store>(
     Ok(if is_valid { measured } else { Farther::default() })
 }
 
-/// The excess up to which the lists of `share` of the neighbours of far queries go, by the kind that takes most; if there
-/// are enough of any kind. For each kind a query's distance and a neighbour's excess, by distance.
+/// The excess up to which the lists of `share` of the neighbours of far queries go, by the kind that takes
+/// most; if there are enough of any kind. For each kind a query's distance and a neighbour's excess, by
+/// distance.
 fn excess_beyond(kinds: &[Vec<(f32, f32)>], beyond: f32, share: f64) -> Option<f32> {
     let far = kinds.iter().map(|found| &found[found.partition_point(|(distance, _)| *distance <= beyond)..]);
     let enough = far.filter(|far| far.len() >= LEAST_FAR * LEVELS[0] as usize);
@@ -126,15 +128,15 @@ impl Ordinary {
         for &(distance, i) in distances.iter().take(1 + ((1.0 - ORDINARY) * count) as usize) {
             router.set(directory, &points[i * padded..][..padded]);
             let mut excesses = memory::with_capacity(directory.lists() as usize)?;
-            excesses.extend((0..directory.lists()).map(|list| router.excess(directory, list)));
+            excesses.extend((0..directory.lists()).map(router.excesses(directory)));
             excesses.sort_unstable_by(f32::total_cmp);
             farthest.try_push(Own { distance, excesses })?;
         }
         Ok(Self { count, farthest })
     }
 
-    /// The least distance beyond which far queries add no more than [`EXTRA`] lists to the `planned` ones, and the excess that
-    /// queries beyond it take, as `excess` tells.
+    /// The least distance beyond which far queries add no more than [`EXTRA`] lists to the `planned` ones, and
+    /// the excess that queries beyond it take, as `excess` tells.
     fn choose(&self, planned: f64, excess: &dyn Fn(f32) -> Option<f32>) -> Option<(f32, f32)> {
         let fits = |(i, own): (usize, &Own)| {
             let excess = excess(own.distance)?;
@@ -145,7 +147,12 @@ impl Ordinary {
             let extra: f64 = self.farthest[..i].iter().map(extra).sum();
             (extra <= EXTRA * self.count * planned).then_some((own.distance, excess))
         };
-        self.farthest.iter().enumerate().rev().find_map(fits)
+        let farthest = || {
+            // Beyond all of them, what is known of those that are nearer.
+            let (first, last) = (self.farthest.first()?, self.farthest.last()?);
+            Some((first.distance, excess(last.distance)?))
+        };
+        self.farthest.iter().enumerate().rev().find_map(fits).or_else(farthest)
     }
 }
 
@@ -187,8 +194,8 @@ fn far_queries(directory: &Directory, points: &[f32], kind: Kind, beyond: f32) -
     Ok(far)
 }
 
-/// Half of the sum: of two rows what is half way between them, of four a sum about as long as each of them is where they
-/// have nothing in common.
+/// Half of the sum: of two rows what is half way between them, of four a sum about as long as each of them is
+/// where they have nothing in common.
 fn half_of<const N: usize>(query: &mut [f32], rows: [&[f32]; N]) {
     query.fill(0.0);
     rows.iter().for_each(|row| add(query, row, 0.5));
@@ -218,9 +225,9 @@ fn neighbours<S: Store>(
     let mut found = Vec::new();
     let mut batch = Batch::new(store, directory)?;
     batch.read(queries, LEVELS[0] as usize, progress, &mut |router, lists| {
-        let distance = router.distance(directory);
+        let (distance, excess) = (router.distance(directory), router.excesses(directory));
         for list in lists {
-            found.try_push((distance, router.excess(directory, list)))?;
+            found.try_push((distance, excess(list)))?;
         }
         Ok(())
     })?;

@@ -123,10 +123,11 @@ impl Router {
         self.parts.iter().filter(|parts| parts.score(weight) <= limit).count()
     }
 
-    /// The excess of a list; that of the nearest centroid's, which comes first, is less than any.
-    pub fn excess(&self, directory: &Directory, list: u32) -> f32 {
-        let score = self.parts[list as usize].score(directory.meta.radius_weight);
-        (score - self.least_score(directory)) / self.unit(directory)
+    /// The excess of each list; that of the nearest centroid's, which comes first, is less than any.
+    pub fn excesses(&self, directory: &Directory) -> impl Fn(u32) -> f32 {
+        let (least, unit) = (self.least_score(directory), self.unit(directory));
+        let weight = directory.meta.radius_weight;
+        move |list| (self.parts[list as usize].score(weight) - least) / unit
     }
 
     fn least_score(&self, directory: &Directory) -> f32 {
