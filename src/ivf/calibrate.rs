@@ -11,6 +11,7 @@ use std::collections::BinaryHeap;
 use super::build::Progress;
 use super::code::to_point;
 use super::directory::Directory;
+use super::farther;
 use super::refresh::store_calibration;
 use super::search::{Candidate, Router, Scanner, Sink};
 use crate::error::{Error, Kind, Result};
@@ -108,7 +109,7 @@ pub fn calibrate<S: Store>(
     }
     progress.total(count as u64);
     // What the queries of a batch keep of every coordinate: it is made in small pieces, by this thread alone.
-    memory::room(TOGETHER * COORDINATE_BYTES * padded)?;
+    memory::room(TOGETHER * of_query(&directory))?;
     let mut tables = Tables::new(&directory)?;
     let itself = usize::from(queries == Queries::Rows);
     let mut scanner = Scanner::default();
@@ -146,7 +147,10 @@ pub fn calibrate<S: Store>(
     meta.radius_weight = WEIGHTS[best];
     meta.efforts = tables.efforts(best);
     meta.probes = meta.efforts[0].map(|lists| lists.ceil() as u32);
-    Ok(meta)
+    directory.meta = meta;
+    let farther = farther::measure(store, &directory, points, progress)?;
+    store.settle();
+    Ok(Meta { farther, ..directory.meta })
 }
 
 /// Which of [`LEVELS`] the `i`-th of `count` queries is for.
@@ -214,6 +218,58 @@ fn average_lists(ranks: &[u32], share: f32) -> f32 {
         found += n;
     }
     ranks.len() as f32
+}
+
+/// Queries that read all lists together.
+pub(super) struct Batch<'a, S> {
+    store: &'a S,
+    directory: &'a Directory,
+    scanner: Scanner,
+    queries: Vec<Query>,
+}
+
+impl<'a, S: Store> Batch<'a, S> {
+    /// Has read nothing so far.
+    pub(super) fn new(store: &'a S, directory: &'a Directory) -> Result<Self> {
+        memory::room(TOGETHER * of_query(directory))?;
+        Ok(Self { store, directory, scanner: Scanner::default(), queries: Vec::new() })
+    }
+
+    /// Looks for so many neighbours of each of the points in all lists, and gives `found` the lists that hold them.
+    pub(super) fn read(
+        &mut self,
+        points: &[f32],
+        neighbours: usize,
+        progress: &dyn Progress,
+        found: &mut dyn FnMut(&Router, &mut dyn Iterator<Item = u32>) -> Result<()>,
+    ) -> Result<()> {
+        let Self { store, directory, scanner, queries } = self;
+        let (padded, all) = (directory.padded(), directory.lists());
+        let mut reader = Reader { store: *store, directory, scanner };
+        for points in points.chunks(TOGETHER * padded) {
+            let points = points.chunks_exact(padded);
+            queries.resize_with(points.len(), || Query::new(directory));
+            for (query, point) in queries.iter_mut().zip(points) {
+                query.start(&mut reader, point, neighbours, all)?;
+            }
+            for list in 0..all {
+                for query in &mut *queries {
+                    query.rest(&mut reader, list)?;
+                }
+                progress.tick()?;
+            }
+            for query in &mut *queries {
+                let mut lists = query.nearest.rows.drain().map(|row| row.list);
+                found(&query.router, &mut lists)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes that a query of a batch keeps of the coordinates.
+fn of_query(directory: &Directory) -> usize {
+    COORDINATE_BYTES * directory.padded()
 }
 
 /// The index, and the memory for reading it.

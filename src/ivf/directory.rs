@@ -108,6 +108,8 @@ pub struct Directory {
     origin_products: Vec<f32>,
     heads: Vec<(u32, u32)>,
     rows: Vec<u32>,
+    mean_radius: f32,
+    mean_length: f32,
     profile: OnceLock<Profile>,
 }
 
@@ -165,6 +167,8 @@ impl Directory {
             origin_products: Vec::new(),
             heads: Vec::new(),
             rows: Vec::new(),
+            mean_radius: 0.0,
+            mean_length: 0.0,
             profile: OnceLock::new(),
             meta,
         };
@@ -172,6 +176,10 @@ impl Directory {
         for entry in entries {
             directory.push(&entry)?;
         }
+        directory.mean_radius = directory.mean(|_| 0.0);
+        let origin = kernel::inner_product(&directory.origin, &directory.origin);
+        let squared = |list| directory.norm(list) + 2.0 * directory.origin_product(list) + origin;
+        directory.mean_length = directory.mean(squared);
         Ok(directory)
     }
 
@@ -186,6 +194,16 @@ impl Directory {
         self.origin_products.grow(lists)?;
         self.heads.grow(lists)?;
         memory::room(lists.saturating_mul(ROUTING))
+    }
+
+    /// The root of the mean over all rows of what `squared` gives for their list and the square of its radius.
+    fn mean(&self, squared: impl Fn(u32) -> f32) -> f32 {
+        let (mut sum, mut all) = (0.0, 0.0);
+        for ((list, radius), rows) in (0..).zip(&self.radii).zip(&self.rows) {
+            sum += f64::from(radius * radius + squared(list).max(0.0)) * f64::from(*rows);
+            all += f64::from(*rows);
+        }
+        (sum / f64::max(all, 1.0)).sqrt() as f32
     }
 
     fn push(&mut self, entry: &Entry) -> Result<()> {
@@ -250,6 +268,16 @@ impl Directory {
     /// Root mean square distance of a list's rows from its centroid.
     pub fn radius(&self, list: u32) -> f32 {
         self.radii[list as usize]
+    }
+
+    /// Root mean square distance of the rows from their centroids, as the build found it.
+    pub fn mean_radius(&self) -> f32 {
+        self.mean_radius
+    }
+
+    /// Root mean square length of the rows, not relative to the origin.
+    pub fn mean_length(&self) -> f32 {
+        self.mean_length
     }
 
     /// What `make` makes of this directory, the first time that it is asked for.

@@ -7,6 +7,7 @@ pub mod check;
 pub mod code;
 pub mod cost;
 pub mod directory;
+pub mod farther;
 pub mod info;
 pub mod insert;
 pub mod refresh;

@@ -54,8 +54,9 @@ fn pages_are_slices_of_one_sequence() {
     assert!(world.directory().lists() > 20);
     let within = Filter { conditions: vec![Condition { column: 0, accept: Accept::Within(0, 60) }] };
     let (none, odd): (_, fn(u64) -> bool) = (Filter::default(), |n| n % 9 == 1);
-    for _ in 0..3 {
-        let query = mixture.draw();
+    // The third is far from the rows.
+    let far = (0..32).map(|i| [2.0, -1.0, 0.5][i % 3]).collect();
+    for query in [mixture.draw(), mixture.draw(), far] {
         for order in [Order::Strict, Order::Relaxed, Order::Off] {
             for (size, probes, least_probes) in [(1, 0, 0), (7, 0, 0), (10, 3, 0), (10, 0, 5), (100, 0, 0)] {
                 for filters in [(&none, None), (&none, Some(odd)), (&within, None), (&within, Some(odd))] {

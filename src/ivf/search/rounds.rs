@@ -88,7 +88,12 @@ pub(super) struct Filtered {
 
 impl Search {
     fn effort(&self) -> Effort<'_> {
-        Effort { directory: &self.directory, settings: &self.settings, dither: self.dither }
+        Effort {
+            directory: &self.directory,
+            settings: &self.settings,
+            dither: self.dither,
+            times: self.times.unwrap_or(1.0),
+        }
     }
 
     /// Goes for further rows, once those of the stage at hand have been given out.
@@ -236,7 +241,7 @@ impl Search {
             self.barren = Some(barren::lists(store, &self.directory, &self.scanner.filter)?);
         }
         self.pool.start(self.want());
-        self.router.start(&self.directory, &self.rotated)?;
+        self.router.restart(&self.directory)?;
         let is_filtered = !self.scanner.filter.is_empty() && self.settings.probes == 0;
         self.filtered =
             is_filtered.then(|| Filtered { passing: Passing::default(), before: self.scanner.stats });
@@ -355,8 +360,8 @@ impl Search {
     /// Whether the lists read are as many as the window takes by what the filter columns let pass.
     fn is_enough(&self) -> bool {
         let Some(filtered) = &self.filtered else { return true };
-        let allowed = f64::from(1.0 - self.settings.recall_target) * self.stage.map_or(1.0, |s| s.loss);
-        let needed = |rows, loss: f64| effort::lists(&self.directory, 1.0 - (allowed * loss) as f32, rows);
+        let (effort, allowed) = (self.effort(), self.stage.map_or(1.0, |s| s.loss));
+        let needed = |rows, loss: f64| effort.average(rows, allowed * loss);
         let all = self.directory.lists();
         filtered.passing.is_enough(self.round.window, (self.dither, all), &needed)
     }
