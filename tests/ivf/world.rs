@@ -196,7 +196,7 @@ impl World {
     pub fn insert(&self, n: u64, vector: Vec<f32>) {
         let directory = self.directory();
         let keys = &keys(n)[..directory.meta.columns.widths().len()];
-        insert::insert(&self.store, &directory, &mut RowCode::new(&directory), tid(n), &vector, keys)
+        insert::insert(&self.store, &directory, &mut RowCode::new(&directory).unwrap(), tid(n), &vector, keys)
             .unwrap();
         self.table.borrow_mut().insert(n, vector);
     }
