@@ -74,11 +74,20 @@ pub struct Wanted {
     pub everything: bool,
     /// Whether no row may be missing whatever the settings say.
     pub exact: bool,
+    /// Whether only the order within a page counts.
+    pub paged: bool,
 }
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { limit: None, passing: 1.0, ceiling: f64::INFINITY, everything: false, exact: false }
+        Self {
+            limit: None,
+            passing: 1.0,
+            ceiling: f64::INFINITY,
+            everything: false,
+            exact: false,
+            paged: false,
+        }
     }
 }
 
@@ -87,7 +96,7 @@ impl Default for Wanted {
 /// `lists` is how many the index has. Where everything is wanted, a strict scan leaves out no row, because one found
 /// late could not be given out in order.
 pub fn settings(options: &IndexOptions, lists: u32, wanted: Wanted) -> Settings {
-    let Wanted { limit, passing, ceiling, everything, exact } = wanted;
+    let Wanted { limit, passing, ceiling, everything, exact, paged } = wanted;
     // SAFETY: reading a setting (kB), on the only thread.
     let memory = unsafe { pgrx::pg_sys::work_mem }.max(0) as usize * 1024;
     let probes = match PROBES.get() {
@@ -118,6 +127,7 @@ pub fn settings(options: &IndexOptions, lists: u32, wanted: Wanted) -> Settings 
             ceiling,
             passing,
             memory,
+            paged,
         };
     }
     // A target that the session asks for is not undone by the index's number of probes.
@@ -132,5 +142,6 @@ pub fn settings(options: &IndexOptions, lists: u32, wanted: Wanted) -> Settings 
         ceiling,
         passing,
         memory,
+        paged,
     }
 }

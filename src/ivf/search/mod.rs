@@ -25,7 +25,7 @@ use std::rc::Rc;
 pub use self::effort::{lists, width};
 use self::everything::Everything;
 use self::filter::Filter;
-use self::output::{Output, Ready};
+use self::output::{Late, Output, Ready};
 pub use self::pool::Nearest;
 use self::pool::{CANDIDATE, Mark, Pool};
 use self::rounds::{Filtered, Floors, Round};
@@ -70,6 +70,8 @@ pub struct Settings {
     pub passing: f32,
     /// Bytes that a scan may keep, unless the limit needs more.
     pub memory: usize,
+    /// Whether only the order within so many rows as the limit has counts, from the first on.
+    pub paged: bool,
 }
 
 /// The least memory that a scan takes.
@@ -165,6 +167,7 @@ pub struct Search {
     barren: Option<Vec<bool>>,
     pool: Pool,
     output: Output,
+    late: Late,
     round: Round,
     floors: Floors,
     /// What filter columns let pass in the lists of the round at hand.
@@ -200,6 +203,7 @@ impl Search {
             barren: None,
             pool: Pool::default(),
             output: Output::default(),
+            late: Late::default(),
             round: Round::none(),
             floors: Floors::default(),
             filtered: None,
@@ -230,6 +234,11 @@ impl Search {
         self.pool.clear();
         self.output.start(settings.order, self.directory.codec.is_exact());
         self.output.set_room(self.room.rows);
+        self.late.start(if settings.paged && settings.order == Order::Strict {
+            self.room.rows / 4
+        } else {
+            0
+        });
         self.round = Round::none();
         self.floors.clear();
         self.stage = None;
@@ -247,7 +256,7 @@ impl Search {
             return Mode::Everything(Everything::unordered());
         }
         let norm = crate::kernel::inner_product(&self.rotated, &self.rotated);
-        if !norm.is_finite() {
+        if !norm.is_finite() || query.is_some_and(|query| self.may_overflow(query)) {
             // Codes say nothing about such a query: every row is measured exactly.
             self.output.start(Order::Strict, false);
             self.output.set_room(self.room.rows);
@@ -257,6 +266,22 @@ impl Search {
         self.dither = effort::dither(&self.rotated);
         self.times = None;
         Mode::Codes
+    }
+
+    /// Whether the inner product of a query and a row may be infinite as the operator sums it. No bound holds for
+    /// such a value: it comes first, or last, wherever the row is.
+    fn may_overflow(&self, query: &[f32]) -> bool {
+        let directory = &self.directory;
+        if directory.metric() != Metric::InnerProduct {
+            return false;
+        }
+        let length = |squared: f64| squared.sqrt();
+        let origin = length(f64::from(crate::kernel::inner_product(&directory.origin, &directory.origin)));
+        let centroids = (0..directory.lists()).map(|list| f64::from(directory.norm(list)));
+        let row = origin + length(centroids.fold(0.0, f64::max)) + self.directory.codec.longest();
+        let query = length(query.iter().map(|x| f64::from(*x) * f64::from(*x)).sum());
+        // Half of it for what the sums of floats err by.
+        !(query * row / f64::from(directory.meta.scale) < 0.5 * f64::from(f32::MAX))
     }
 
     /// Whether this search was made for the given directory.
@@ -362,26 +387,51 @@ impl Search {
     fn fetch_next(&mut self, rows: &mut dyn Rows) -> Result<bool> {
         let useful = |next: Mark| f64::from(next.lower.0) <= self.output.useful();
         if !self.pool.next_mark().is_some_and(useful) {
-            return Ok(false);
+            return self.fetch_late(rows);
         }
         let Some(candidate) = self.pool.pop() else { return Ok(false) };
         if f64::from(candidate.upper) < self.output.late() {
             // Given out already, or found too late to be given out in order.
+            self.late.push(candidate.tid);
             return Ok(true);
         }
-        let tid = candidate.tid;
-        self.rows_asked += 1;
         self.round.fetched += 1;
         self.seen.0 += 1;
-        // NaN comes last, as PostgreSQL sorts it, whatever its sign.
-        let value = value_of(rows, tid, known_value(&self.directory, candidate))?;
-        let value = value.map(|value| if value.is_nan() { f64::NAN } else { value });
-        if let Some(value) = value.filter(|value| value.is_nan() || *value <= self.settings.ceiling) {
+        if let Some(row) = self.fetch(rows, candidate.tid, known_value(&self.directory, candidate))? {
             self.round.passed += 1;
             self.seen.1 += 1;
-            self.output.push(Ready { key: self.key(value), value, tid })?;
+            if !self.output.push(row)? {
+                self.late.push(row.tid);
+            }
         }
         Ok(true)
+    }
+
+    /// Fetches the rows that were found too late, once there are no others. False if there are none.
+    ///
+    /// Such rows are nearer than some that were given out, but on pages before this one: where only the order
+    /// within a page counts they come now, or the last pages would be short of them.
+    fn fetch_late(&mut self, rows: &mut dyn Rows) -> Result<bool> {
+        let is_end = self.is_exhausted() && !self.round.exhausted && self.output.has_all();
+        if self.late.is_empty() || !is_end {
+            return Ok(false);
+        }
+        self.output.unsettle()?;
+        while let Some(tid) = self.late.pop() {
+            if let Some(row) = self.fetch(rows, tid, None)? {
+                self.output.push_late(row)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// A row with its value, if it passes.
+    fn fetch(&mut self, rows: &mut dyn Rows, tid: Tid, known: Option<f64>) -> Result<Option<Ready>> {
+        self.rows_asked += 1;
+        // NaN comes last, as PostgreSQL sorts it, whatever its sign.
+        let value = value_of(rows, tid, known)?.map(|value| if value.is_nan() { f64::NAN } else { value });
+        let value = value.filter(|value| value.is_nan() || *value <= self.settings.ceiling);
+        Ok(value.map(|value| Ready { key: self.key(value), value, tid }))
     }
 
     /// The operator's value in the units of the bounds.

@@ -111,20 +111,34 @@ impl Output {
         after_last && self.dropped.is_none_or(|dropped| *row > dropped)
     }
 
-    /// A row that was found.
+    /// A row that was found. False if it is not kept.
     ///
     /// # Errors
     /// Out of memory.
-    pub fn push(&mut self, row: Ready) -> Result<()> {
+    pub fn push(&mut self, row: Ready) -> Result<bool> {
         if !self.is_wanted(&row) {
-            return Ok(());
+            return Ok(false);
         }
         if self.found.len() + self.certain.len() >= self.room {
             self.make_room()?;
             if !self.is_wanted(&row) {
-                return Ok(());
+                return Ok(false);
             }
         }
+        self.keep(row)?;
+        Ok(true)
+    }
+
+    /// A row that was found too late, when no list will be read any more.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn push_late(&mut self, row: Ready) -> Result<()> {
+        self.last = None;
+        self.keep(row)
+    }
+
+    fn keep(&mut self, row: Ready) -> Result<()> {
         if self.found.len() == self.found.capacity() {
             let more = self.found.len().max(64).min(self.room);
             reserved(self.found.try_reserve_exact(more), more)?;
@@ -208,6 +222,11 @@ impl Output {
         self.forced > 0
     }
 
+    /// Whether no row was let go.
+    pub fn has_all(&self) -> bool {
+        self.dropped.is_none()
+    }
+
     /// Whether nothing is left but what was let go.
     pub fn is_spent(&self) -> bool {
         self.dropped.is_some() && self.found.is_empty()
@@ -229,6 +248,44 @@ impl Output {
                 return Some(row);
             }
         }
+    }
+}
+
+/// Rows that were found too late for the order, as long as it is known that none of them was given out.
+#[derive(Default)]
+pub struct Late {
+    tids: Vec<Tid>,
+    room: usize,
+}
+
+impl Late {
+    /// Begins a scan, with room for so many.
+    pub fn start(&mut self, room: usize) {
+        self.tids.clear();
+        self.room = room;
+    }
+
+    /// A further row; without room there will be none at all.
+    pub fn push(&mut self, tid: Tid) {
+        if self.tids.len() >= self.room || self.tids.try_reserve(1).is_err() {
+            return self.start(0);
+        }
+        self.tids.push(tid);
+    }
+
+    /// Whether further rows can be kept.
+    pub fn has_room(&self) -> bool {
+        self.tids.len() < self.room
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.tids.is_empty()
+    }
+
+    /// One of them.
+    pub fn pop(&mut self) -> Option<Tid> {
+        self.tids.pop()
     }
 }
 

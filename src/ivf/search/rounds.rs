@@ -126,7 +126,7 @@ impl Search {
     }
 
     /// Whether the lists that may be read have nothing else.
-    fn is_exhausted(&self) -> bool {
+    pub(super) fn is_exhausted(&self) -> bool {
         let round = &self.round;
         let all_read = match self.settings.order {
             Order::Off => self.stage.is_none_or(|stage| round.probes >= stage.probes),
@@ -140,6 +140,7 @@ impl Search {
         if self.output.is_spent() {
             // Rows were let go: all lists again, for what comes after the last row given out.
             self.output.restart();
+            self.late.start(0);
             self.floors.clear();
             self.round.exhausted = false;
             self.give_room();
@@ -194,6 +195,7 @@ impl Search {
             self.round.width = width;
             self.floors.clear();
             self.output.restart();
+            self.late.start(0);
         }
     }
 
@@ -231,6 +233,7 @@ impl Search {
             window: self.round.window.saturating_mul(self.round.ahead),
             ceiling: self.ceiling,
             late: self.output.late(),
+            keeps_late: self.late.has_room(),
             beyond: self.floors.highest(),
             room: self.room.candidates.max(self.wanted().saturating_mul(2)),
         }
@@ -268,8 +271,7 @@ impl Search {
             return Ok(());
         }
         self.output.unsettle()?;
-        let room = self.want().room;
-        self.pool.extend(mark, self.output.late(), room);
+        self.pool.extend(mark, self.want());
         self.round.probes = probes;
         self.read_from(store, from)?;
         let reached = self.pool.finish_extension(mark)?;

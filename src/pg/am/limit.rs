@@ -28,8 +28,8 @@ enum Above {
     Whole,
     /// Nobody knows: there is a LIMIT above nodes that drop or add rows.
     Unknown { limit: *mut pg_sys::LimitState },
-    /// What a LIMIT takes, and one more row if `tied`.
-    Limit { limit: *mut pg_sys::LimitState, tied: bool },
+    /// What a LIMIT takes, and one more row if `tied`. Its rows may be `merged` with those of other scans.
+    Limit { limit: *mut pg_sys::LimitState, tied: bool, merged: bool },
 }
 
 impl Above {
@@ -39,18 +39,21 @@ impl Above {
         // SAFETY: a live node of a started plan; its tag tells its type.
         unsafe {
             match (*node).type_ {
-                NodeTag::T_LimitState => Self::Limit { limit: node.cast(), tied: false },
+                NodeTag::T_LimitState => Self::Limit { limit: node.cast(), tied: false, merged: false },
                 NodeTag::T_ResultState | NodeTag::T_SubqueryScanState if !(*node).qual.is_null() => {
                     self.vague()
                 }
                 NodeTag::T_ResultState
                 | NodeTag::T_SubqueryScanState
                 | NodeTag::T_LockRowsState
-                | NodeTag::T_AppendState
-                | NodeTag::T_MergeAppendState => self,
+                | NodeTag::T_AppendState => self,
+                NodeTag::T_MergeAppendState => match self {
+                    Self::Limit { limit, tied, .. } => Self::Limit { limit, tied, merged: true },
+                    other => other,
+                },
                 // It reads until the distance changes.
                 NodeTag::T_IncrementalSortState => match self {
-                    Self::Limit { limit, .. } => Self::Limit { limit, tied: true },
+                    Self::Limit { limit, merged, .. } => Self::Limit { limit, tied: true, merged },
                     other => other,
                 },
                 NodeTag::T_ProjectSetState
@@ -279,12 +282,12 @@ pub unsafe fn wish(scan: pg_sys::IndexScanDesc, recheck: bool) -> Wish {
     // SAFETY: as above; ExecLimit evaluates its counts before it asks its child for a row.
     unsafe {
         let ceiling = evaluate(&thresholds, (*node).ss.ps.ps_ExprContext);
-        let (limit, beyond) = match above {
-            Above::Limit { limit, tied } if !(*limit).noCount => {
-                let tied = tied || (*limit).limitOption == pg_sys::LimitOption::LIMIT_OPTION_WITH_TIES;
-                (limit, i64::from(tied))
+        let (limit, tied, merged) = match above {
+            Above::Limit { limit, tied, merged } if !(*limit).noCount => {
+                let with_ties = (*limit).limitOption == pg_sys::LimitOption::LIMIT_OPTION_WITH_TIES;
+                (limit, tied || with_ties, merged)
             }
-            Above::Unknown { limit } if !(*limit).noCount => (limit, 0),
+            Above::Unknown { limit } if !(*limit).noCount => (limit, false, true),
             _ => return Wish { wanted: everything(ceiling), ..Wish::default() },
         };
         let few = matches!(above, Above::Unknown { .. }) && (*limit).count <= FEW;
@@ -301,9 +304,17 @@ pub unsafe fn wish(scan: pg_sys::IndexScanDesc, recheck: bool) -> Wish {
         // scan learns it.
         let filters = !state.qual.is_null() && (*scan).numberOfKeys == 0 && thresholds.is_empty();
         let passing = if filters && expected > 0.0 { expected.min(1.0) as f32 } else { 1.0 };
-        let rows = (*limit).count.saturating_add(beyond);
+        let rows = (*limit).count.saturating_add(i64::from(tied));
+        let paged = !tied && !merged;
         Wish {
-            wanted: Wanted { limit: Some(rows.max(1) as u64), passing, ceiling, everything: false, exact },
+            wanted: Wanted {
+                limit: Some(rows.max(1) as u64),
+                passing,
+                ceiling,
+                everything: false,
+                exact,
+                paged,
+            },
             qual: state.qual,
             recheck: if recheck { (*node).indexqualorig } else { std::ptr::null_mut() },
             context: state.ps_ExprContext,
