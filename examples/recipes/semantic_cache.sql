@@ -130,8 +130,9 @@ CREATE TABLE cache.labelled (
     same boolean NOT NULL
 );
 
--- The largest threshold at which at most `false_hits` of all labelled lookups get a wrong answer, with the share of
--- lookups that it answers rightly. The rows of one distance are taken or left together.
+-- The largest threshold at which at most `false_hits` of all lookups get a wrong answer, with 95 % confidence
+-- (Wilson's upper bound: a rate seen on few lookups proves little), and the shares seen among the labelled ones. The
+-- rows of one distance are taken or left together.
 CREATE FUNCTION cache.choose_threshold(false_hits double precision)
 RETURNS TABLE (threshold double precision, hits double precision, false_hit_rate double precision)
 LANGUAGE sql STABLE BEGIN ATOMIC
@@ -141,5 +142,8 @@ LANGUAGE sql STABLE BEGIN ATOMIC
         FROM cache.labelled l WINDOW below AS (ORDER BY l.distance)
     )
     SELECT a.distance, a.right_answers::float8 / a.lookups, a.wrong_answers::float8 / a.lookups
-    FROM at_distance a WHERE a.wrong_answers <= false_hits * a.lookups ORDER BY a.distance DESC LIMIT 1;
+    FROM at_distance a
+    WHERE (a.wrong_answers + 1.353 + 1.645 * sqrt(a.wrong_answers * (a.lookups - a.wrong_answers)::float8 / a.lookups
+        + 0.676)) / (a.lookups + 2.706) <= false_hits
+    ORDER BY a.distance DESC LIMIT 1;
 END;
