@@ -2,11 +2,12 @@
 
 import time
 from copy import copy
+from dataclasses import dataclass
 
 import numpy as np
 
 import data as datasets
-from contender import Contender, build, connect, create_index, nearest
+from contender import OPERATOR, Contender, build, connect, create_index, nearest, order
 from timing import Statement, encoded
 
 FORCED = {
@@ -19,10 +20,23 @@ LIMITS = (10, 100, 1000)
 # So many rounds of what takes less than so long.
 ROUNDS, SLOW_MS = 5, 20.0
 SHARES = (None, 0.5, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0)
+# Shares of the rows within a threshold, and of those that a filter passes.
+WITHIN = (0.0005, 0.01, 0.1, 0.5)
+FILTERED = (0.3, 0.1, 0.01, 0.001)
+
+
+@dataclass
+class Question:
+    """A query and what it is called."""
+
+    name: str
+    sql: str
+    # How many queries ask it: few where the parameter makes no difference.
+    queries: int = 9
 
 
 def plans(contender: Contender, data: datasets.Data) -> list[dict]:
-    """The plan that the planner chooses beside every other, by size, share of the rows that pass, and LIMIT."""
+    """The plan that the planner chooses beside every other, by the table's size and the question."""
     out = []
     for size in sorted({1000, 10_000, len(data.rows)}):
         part = datasets.part(data, data.rows[:size])
@@ -31,17 +45,90 @@ def plans(contender: Contender, data: datasets.Data) -> list[dict]:
         build(one, part)
         connection = connect(one.schema)
         connection.execute(f"DROP INDEX {one.schema}.plan_items_index")
+        connection.execute(f"CREATE TABLE {one.schema}.plan_kinds AS SELECT i AS bucket, i % 10 AS kind FROM generate_series(0, 999) i")
         create_index(connection, one, part, "plan_index", ", bucket")
         connection.execute(f"VACUUM ANALYZE {one.table}")
-        for limit in LIMITS:
-            for share in SHARES:
-                where = "" if share is None else f"WHERE bucket < {int(share * 1000)}"
-                medians = _medians(one.schema, nearest(one, part, where, limit), part.queries[:9])
-                out.append({"rows": size, "limit": limit, "share": share, "ms": medians,
-                            "ratio": medians["chosen"] / min(medians.values())})
-        connection.execute(f"DROP TABLE {one.table}")
+        connection.execute(f"VACUUM ANALYZE {one.schema}.plan_kinds")
+        out += _cells(one, part, [*_filters(one, part), *_thresholds(connection, one, part), *_joins(one, part), *_pages(one, part)])
+        # Values in a document, as a column of the index and not.
+        connection.execute(f"DROP INDEX {one.schema}.plan_index")
+        connection.execute(f"ALTER TABLE {one.table} ADD meta jsonb")
+        connection.execute(f"UPDATE {one.table} SET meta = jsonb_build_object('bucket', bucket, 'tag', bucket / 10)")
+        connection.execute(f"VACUUM FULL {one.table}")
+        create_index(connection, one, part, "plan_index", ", ((meta ->> 'tag'))")
+        # Without these the planner takes a third of the rows to pass, whatever the number.
+        connection.execute(f"CREATE STATISTICS {one.schema}.plan_numbers ON ((meta ->> 'bucket')::int) FROM {one.table}")
+        connection.execute(f"VACUUM ANALYZE {one.table}")
+        out += _cells(one, part, _expressions(one, part))
+        connection.execute(f"DROP TABLE {one.table}, {one.schema}.plan_kinds")
     good = sum(cell["ratio"] <= 1.5 for cell in out)
     print(f"  {good} of {len(out)} cells within 1.5 times the best plan", flush=True)
+    return out
+
+
+def _cells(one: Contender, part: datasets.Data, questions: list[Question]) -> list[dict]:
+    out = []
+    for question in questions:
+        medians = _medians(one.schema, question.sql, part.queries[: question.queries])
+        out.append({"rows": len(part.rows), "question": question.name, "ms": medians,
+                    "ratio": medians["chosen"] / min(medians.values())})
+    return out
+
+
+def _filters(one: Contender, part: datasets.Data) -> list[Question]:
+    """A column of the index, which has a B-tree too."""
+    return [Question(f"{'all' if share is None else f'{share:.1%}'} pass, LIMIT {limit}",
+                     nearest(one, part, "" if share is None else f"WHERE bucket < {int(share * 1000)}", limit))
+            for limit in LIMITS for share in SHARES]
+
+
+def _thresholds(connection, one: Contender, part: datasets.Data) -> list[Question]:
+    """Those that as many rows are within, for the median query; also of each of three rows."""
+    distance = order(part)
+    out = []
+    for share in WITHIN:
+        # The client binds a vector by its text here.
+        sql = f"SELECT percentile_disc({share}) WITHIN GROUP (ORDER BY {distance.replace('%b', '%s::vector')}) FROM {one.table}"
+        texts = [f"[{','.join(map(str, query))}]" for query in part.queries[:5]]
+        radius = float(np.median([connection.execute(sql, [text]).fetchone()[0] for text in texts]))
+        within = f"SELECT id FROM {one.table} WHERE {distance} < {radius} ORDER BY {distance}"
+        out += [Question(f"{share:.2%} within{limit}", within + limit) for limit in ("", " LIMIT 10", " LIMIT 100")]
+        if share <= 0.1:
+            to_row = f"e {OPERATOR[part.metric]} a.v"
+            out.append(Question(f"{share:.2%} within of each of three rows",
+                                f"SELECT n.id FROM (SELECT e AS v FROM {one.table} WHERE id < 3) a, LATERAL (SELECT id FROM {one.table} "
+                                f"WHERE {to_row} < {radius} ORDER BY {to_row}) n WHERE %b IS NOT NULL", 4))
+    return out
+
+
+def _joins(one: Contender, part: datasets.Data) -> list[Question]:
+    """The nearest rows of a join that keeps all, or a tenth; the nearest of each of three rows."""
+    joined = f"SELECT t.id FROM {one.table} t JOIN {one.schema}.plan_kinds k ON k.bucket = t.bucket"
+    out = [Question(f"join, {name}, LIMIT {limit}", f"{joined} {where} ORDER BY t.{order(part)} LIMIT {limit}")
+           for name, where in (("all rows", ""), ("a tenth of the rows", "WHERE k.kind = 3")) for limit in (10, 100)]
+    to_row = f"e {OPERATOR[part.metric]} a.v"
+    return out + [Question(f"LIMIT {limit} of each of three rows",
+                           f"SELECT n.id FROM (SELECT e AS v FROM {one.table} WHERE id < 3) a, LATERAL (SELECT id FROM {one.table} "
+                           f"ORDER BY {to_row} LIMIT {limit}) n WHERE %b IS NOT NULL", 4) for limit in (1, 10)]
+
+
+def _pages(one: Contender, part: datasets.Data) -> list[Question]:
+    """All pages come by one plan, which is that of the first: far ones may take longer than they could."""
+    return [Question(f"LIMIT {size} OFFSET {offset}", f"{nearest(one, part, '', size)} OFFSET {offset}")
+            for size, offset in ((10, 10), (10, 90), (10, 300), (100, 300))]
+
+
+def _expressions(one: Contender, part: datasets.Data) -> list[Question]:
+    """Filters by expressions: a column of the index, one of which nothing is known, and both."""
+    out = []
+    for share in FILTERED:
+        number = int(share * 1000)
+        out.append(Question(f"document's number, {share:.1%} pass, LIMIT 10",
+                            nearest(one, part, f"WHERE (meta ->> 'bucket')::int < {number}")))
+    out += [Question(f"document's tag, 1% pass, LIMIT {limit}", nearest(one, part, "WHERE meta ->> 'tag' = '42'", limit))
+            for limit in (10, 100)]
+    out.append(Question("document's tag and number, 0.5% pass, LIMIT 10",
+                        nearest(one, part, "WHERE meta ->> 'tag' = '42' AND (meta ->> 'bucket')::int % 10 < 5")))
     return out
 
 

@@ -125,14 +125,13 @@ def plans(cells: list[dict]) -> str:
     good = sum(c["ratio"] <= 1.5 for c in cells)
     names = list(cells[0]["ms"])
     lines = ["# The planner's choice", "",
-             "Median milliseconds of `WHERE bucket < n ORDER BY e <-> $1 LIMIT k`, by the plan that the planner chose and by "
-             "the others, forced; an index `USING ivf (e, bucket)` and a B-tree on `bucket`. The last column is the "
+             "Median milliseconds of a query, by the plan that the planner chose and by the others, forced. Indexes: "
+             "`USING ivf (e, bucket)` and a B-tree on `bucket`; for documents `ivf (e, (meta ->> 'tag'))`. The last column is the "
              f"chosen one by the best. {good} of {len(cells)} are within 1.5.", "",
-             "| rows | LIMIT | pass | " + " | ".join(names) + " | ratio |", "|" + " --- |" * (len(names) + 4)]
+             "| rows | question | " + " | ".join(names) + " | ratio |", "|" + " --- |" * (len(names) + 3)]
     for c in cells:
-        share = "all" if c["share"] is None else f"{c['share']:.1%}"
         ms = " | ".join(f"{c['ms'][n]:.2f}" for n in names)
-        lines.append(f"| {c['rows']} | {c['limit']} | {share} | {ms} | {c['ratio']:.2f} |")
+        lines.append(f"| {c['rows']} | {c['question']} | {ms} | {c['ratio']:.2f} |")
     return "\n".join([*lines, ""])
 
 

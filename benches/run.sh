@@ -15,7 +15,7 @@
 #   CONNECTIONS=n  besides one (default 2)                      BUILD_MEMORY=x   maintenance_work_mem (default 1GB)
 #   STEPS=list     of build,memory,exact,cold,floor,search,filter,insert,vacuum (default these) and, of our index
 #                  alone, column_cost (of a filter column), join (many queries in one statement beside single ones) and plans (the
-#                  planner's choice in 72 cases); types (the types' functions beside pgvector's); scaling (see below); FULL=1 also VACUUM of a large HNSW index
+#                  planner's choice in 168 cases); types (the types' functions beside pgvector's); scaling (see below); FULL=1 also VACUUM of a large HNSW index
 #   SKIP=list     of hnsw,ivfflat: not measured (what a report has of them stays)
 #   LARGEST=n      scaling: from 10,000 rows to so many (default all; beyond the data's they are mixtures)
 #   PEER=n         scaling: pgvector's indexes too, up to so many rows (default 0: none)

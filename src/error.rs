@@ -18,10 +18,16 @@ pub enum Kind {
     InvalidParameter,
     /// More dimensions, memory or pages than a limit allows (54000).
     LimitExceeded,
+    /// Memory that cannot be had (53200).
+    OutOfMemory,
     /// Something this build does not do (0A000).
     NotSupported,
     /// Something that is not in the state that the operation needs (55000).
     NotReady,
+    /// An object of another kind than the operation takes (42809).
+    WrongObject,
+    /// A relation that does not exist (42P01).
+    NoObject,
     /// Stored bytes that contradict the file format (XX002).
     Corrupted,
     /// A bug or a broken calling convention (XX000).

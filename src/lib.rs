@@ -7,6 +7,7 @@
 
 pub mod error;
 pub mod kernel;
+pub mod memory;
 pub mod random;
 
 pub mod cluster;

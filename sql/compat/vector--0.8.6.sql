@@ -1,6 +1,24 @@
 -- Extension vector: pgvector's access methods and operator classes, served by vector_search. The types, functions
 -- and operators are those of vector_search. Installed only by `make install-compat`, for pgvector owns these names.
 
+-- Apps look for the types where they put this extension, and the types are vector_search's.
+DO $check$
+DECLARE
+    here pg_catalog.name := (pg_catalog.current_schemas(false))[1];
+    there pg_catalog.name := (SELECT n.nspname FROM pg_catalog.pg_extension e
+        JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace
+        WHERE e.extname OPERATOR(pg_catalog.=) 'vector_search');
+BEGIN
+    IF here OPERATOR(pg_catalog.<>) there THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = pg_catalog.format('extension "vector" cannot be in schema "%s", because "vector_search", '
+                'whose types it is for, is in schema "%s"', here, there),
+            HINT = pg_catalog.format('Use CREATE EXTENSION vector SCHEMA %I, or move the types first: '
+                'ALTER EXTENSION vector_search SET SCHEMA %I.', there, here);
+    END IF;
+END $check$;
+
 CREATE FUNCTION ivfflathandler(internal) RETURNS index_am_handler
     AS 'MODULE_PATHNAME', 'ivfflathandler_wrapper' LANGUAGE C;
 

@@ -8,6 +8,7 @@ use super::train::{center, span};
 use super::{Step, bits};
 use crate::error::Result;
 use crate::kernel::{self, l2_squared};
+use crate::memory;
 use rayon::ThreadPool;
 use std::sync::OnceLock;
 
@@ -53,17 +54,20 @@ struct Scratch {
 
 impl Assigner {
     /// Takes `centroids` of `dims` finite floats each, at least one.
-    pub fn new(centroids: &[f32], dims: usize) -> Self {
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn new(centroids: &[f32], dims: usize) -> Result<Self> {
         let dims = dims.max(1);
         let (mean, scale) = center(centroids, dims);
-        Self {
-            centroids: centroids.to_vec(),
+        Ok(Self {
+            centroids: memory::collected(centroids.iter().copied())?,
             dims,
             mean,
             scale,
             plan: OnceLock::new(),
             tables: OnceLock::new(),
-        }
+        })
     }
 
     /// Writes the number of the nearest centroid of each of `rows` (`dims` floats each) to `out`. Where
@@ -87,6 +91,9 @@ impl Assigner {
             return Ok(());
         }
         let work = Work { pool, step, base: 0, unit: n as u64, total: n as u64 };
+        if self.plan.get().is_none() && self.tables.get().is_none() {
+            memory::room(self.needed(work.threads()))?;
+        }
         if self.plan.get().is_none() && n * self.centroids.len() <= DIRECT {
             return work.run(
                 out,
@@ -139,6 +146,18 @@ impl Assigner {
     }
 
     /// [`Assigner::assign`] for rows of zeros and ones.
+    /// Bytes that the plan, or the tables of bits, and the threads' scratch memory take at most.
+    fn needed(&self, threads: usize) -> usize {
+        let k = self.centroids.len() / self.dims;
+        let plan = self
+            .centroids
+            .len()
+            .saturating_mul(3 * 4)
+            .saturating_add(pca::needed(self.dims, k) + 4 * 128 * k);
+        let scratch = 4 * BLOCK * (k + 2 * self.dims);
+        plan.saturating_add(threads.saturating_mul(scratch))
+    }
+
     fn assign_bits(
         tables: &bits::Tables,
         rows: &[f32],

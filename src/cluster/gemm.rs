@@ -7,6 +7,7 @@
 use super::Step;
 use crate::error::Result;
 use crate::kernel;
+use crate::memory;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
@@ -139,6 +140,11 @@ pub(super) struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// Threads that share the work.
+    pub(super) fn threads(&self) -> usize {
+        self.pool.map_or_else(rayon::current_num_threads, ThreadPool::current_num_threads).max(1)
+    }
+
     /// Tells the caller that we are alive.
     pub(super) fn tick(&self) -> Result<()> {
         (self.step)(self.base, self.total)
@@ -154,8 +160,7 @@ impl Work<'_> {
         scratch: impl Fn() -> W + Sync,
         f: impl Fn(&mut W, usize, &mut [T]) + Sync,
     ) -> Result<()> {
-        let threads =
-            self.pool.map_or_else(rayon::current_num_threads, ThreadPool::current_num_threads).max(1);
+        let threads = self.threads();
         let chunks = (SLICE / (cost as u64).max(1)).clamp(1, 1 << 16) as usize * threads;
         let all = out.len().div_ceil(size).max(1) as u64;
         for (slice, part) in out.chunks_mut(chunks * size).enumerate() {
@@ -176,7 +181,7 @@ impl Work<'_> {
 
     /// All products of `rows` with `fixed`, `fixed.stride()` floats a row.
     pub(super) fn products(&self, rows: &Rows, fixed: &Packed) -> Result<Vec<f32>> {
-        let mut out = vec![0.0; rows.len() * fixed.stride()];
+        let mut out = memory::filled(0.0, rows.len() * fixed.stride())?;
         let cost = BLOCK * fixed.stride() * fixed.depth;
         self.run(&mut out, BLOCK * fixed.stride(), cost, Vec::new, |pack, block, out| {
             fixed.product(rows, block * BLOCK, out, pack);

@@ -44,6 +44,14 @@ pub(super) fn directions(rows: &Rows, least: f64, work: &Work) -> Result<Option<
     Ok((kept >= least * energy && energy > 0.0).then_some(basis))
 }
 
+/// Bytes that [`directions`] of `n` rows takes at most.
+pub(super) fn needed(dims: usize, n: usize) -> usize {
+    const TARGET: usize = 128;
+    let m = n.min(ROWS).min((FLOATS / dims).max(2 * TARGET));
+    // The sample and its transpose; two of each thin matrix beside its packed form.
+    4 * (2 * m * dims + 4 * TARGET * (m + dims + 2 * TARGET))
+}
+
 fn energy(x: &[f32]) -> f64 {
     x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum()
 }

@@ -91,7 +91,7 @@ fn inertia_is_that_of_plain_lloyd() {
 /// Share of rows whose assignment is the true nearest centroid.
 fn agreement(rows: &[f32], dims: usize, centroids: &[f32]) -> f64 {
     let mut lists = vec![0; rows.len() / dims];
-    Assigner::new(centroids, dims).assign(rows, &mut lists, &pool(2), &free).unwrap();
+    Assigner::new(centroids, dims).unwrap().assign(rows, &mut lists, &pool(2), &free).unwrap();
     let right = |(row, list): (&[f32], &u32)| brute(row, centroids).0 == *list;
     rows.chunks_exact(dims).zip(&lists).filter(|x| right((x.0, x.1))).count() as f64 / lists.len() as f64
 }
@@ -144,7 +144,7 @@ fn edge_cases() {
         let means = train(&rows, 16_000, 4, 3, 1, &pool, &free).unwrap();
         assert!(means.len() == 64_000 && means.iter().all(|x| x.is_finite()));
         let mut lists = vec![9; 60];
-        Assigner::new(&means, 16_000).assign(&rows, &mut lists, &pool, &free).unwrap();
+        Assigner::new(&means, 16_000).unwrap().assign(&rows, &mut lists, &pool, &free).unwrap();
         assert!(lists.iter().all(|list| *list < 4));
     }
 }
@@ -153,7 +153,7 @@ fn edge_cases() {
 fn bad_rows_do_not_disturb_others() {
     let (mut rows, centers) = mixture(1200, 40, 100, 5.0, 2);
     let mut want = vec![0; 1200];
-    let assigner = Assigner::new(&centers, 40);
+    let assigner = Assigner::new(&centers, 40).unwrap();
     assigner.assign(&rows, &mut want, &pool(1), &free).unwrap();
     for (i, x) in [(3, f32::NAN), (400, f32::INFINITY), (801, -f32::MAX)] {
         rows[i * 40 + 7] = x;
@@ -187,7 +187,7 @@ fn step_is_called_and_cancels() {
     };
     let means = train(&rows, 64, 40, 5, 1, &pool(2), &watch).unwrap();
     let mut lists = vec![0; 3000];
-    Assigner::new(&means, 64).assign(&rows, &mut lists, &pool(2), &watch).unwrap();
+    Assigner::new(&means, 64).unwrap().assign(&rows, &mut lists, &pool(2), &watch).unwrap();
     assert!(calls.get() > 20 && longest.get() < Duration::from_secs(2), "{calls:?} {longest:?}");
     // An error at any call ends the work there.
     for at in [0, 1, 5, calls.get() / 2] {
@@ -200,7 +200,7 @@ fn step_is_called_and_cancels() {
         assert!(error.message == "stop" && calls.get() == at + 1);
     }
     let stop = |_, _| Err(Error::new(Kind::Internal, "stop"));
-    assert!(Assigner::new(&means, 64).assign(&rows, &mut lists, &pool(2), &stop).is_err());
+    assert!(Assigner::new(&means, 64).unwrap().assign(&rows, &mut lists, &pool(2), &stop).is_err());
 }
 
 /// Times on real data: `CLUSTER_NPY` names an int8 matrix of 768 columns in .npy form (128-byte header).
@@ -232,7 +232,7 @@ fn times() {
     let trained = start.elapsed();
     let mut lists = vec![0; n];
     let start = Instant::now();
-    Assigner::new(&means, DIMS).assign(&rows, &mut lists, &pool, &step).unwrap();
+    Assigner::new(&means, DIMS).unwrap().assign(&rows, &mut lists, &pool, &step).unwrap();
     let assigned = start.elapsed();
     let share = agreement(&rows[..4000 * DIMS], DIMS, &means);
     let mean = inertia(&rows[..4000 * DIMS], DIMS, &means) / 4000.0;
@@ -261,7 +261,7 @@ fn bits_are_assigned_as_by_distances() {
         let (rows, _) = binary_rows(&mut random, dims, 20, 301);
         let centroids: Vec<f32> = (0..40 * dims).map(|_| random.unit() as f32).collect();
         let mut lists = vec![0; 301];
-        let assigner = Assigner::new(&centroids, dims);
+        let assigner = Assigner::new(&centroids, dims).unwrap();
         // Large enough for tables, however few dimensions: the direct way is for less work than that.
         let many = rows.repeat(400usize.div_ceil(dims));
         let mut all = vec![0; many.len() / dims];
@@ -282,7 +282,7 @@ fn groups_of_bits_are_found() {
     let (rows, of) = binary_rows(&mut random, 200, 30, 3000);
     let centroids = train(&rows, 200, 30, 10, 7, &pool(2), &free).unwrap();
     let mut lists = vec![0; 3000];
-    Assigner::new(&centroids, 200).assign(&rows, &mut lists, &pool(2), &free).unwrap();
+    Assigner::new(&centroids, 200).unwrap().assign(&rows, &mut lists, &pool(2), &free).unwrap();
     // A list is of one pattern, and nearly every pattern has a list.
     let mut pattern = [None; 30];
     let mut strangers = 0;

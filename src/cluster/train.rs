@@ -5,6 +5,7 @@ use super::lloyd::{Members, Near, lloyd, means};
 use super::pca;
 use super::{Step, bits};
 use crate::error::Result;
+use crate::memory;
 use crate::random::SplitMix64;
 use rayon::ThreadPool;
 
@@ -20,6 +21,22 @@ const MIN_REDUCED: usize = 1024;
 const ENERGY: f64 = 0.7;
 /// Units of progress per round.
 const UNIT: u64 = 100;
+
+/// Bytes that training on `n` rows takes at most, the rows aside. It is made in many pieces, so whether they can be had is
+/// asked once, before.
+fn needed(n: usize, dims: usize, k: usize, threads: usize) -> usize {
+    // Of a row: whether it is usable, its number, norm, nearest centroids and place among the members, twice each where a copy
+    // is made; in the reduced space 128 floats, or of bits half a byte a dimension times four.
+    let of_row = 64 + (4 * 128).max(2 * dims);
+    // Of a coordinate of a centroid: three copies and the packed one.
+    let of_coordinate = 4 * 4;
+    // Of a thread: the scores of a block, and sums.
+    let of_thread = 4 * BLOCK * (k + dims) + 8 * dims;
+    (n.saturating_mul(of_row))
+        .saturating_add(k.saturating_mul(dims).saturating_mul(of_coordinate))
+        .saturating_add(threads.saturating_mul(of_thread))
+        .saturating_add(pca::needed(dims, n))
+}
 
 /// Trains `k` centroids (`k · dims` finite floats) on `samples` (rows of `dims` floats) by at most
 /// `iterations` rounds of k-means (squared L2); the same `seed` gives the same result for any number of
@@ -38,7 +55,8 @@ pub fn train(
     pool: &ThreadPool,
     step: Step,
 ) -> Result<Vec<f32>> {
-    let mut centroids = vec![0.0; k * dims];
+    memory::room(needed(samples.len() / dims.max(1), dims.max(1), k, pool.current_num_threads()))?;
+    let mut centroids = memory::filled(0.0, k * dims)?;
     if centroids.is_empty() {
         return Ok(centroids);
     }

@@ -14,9 +14,11 @@ use super::directory::Directory;
 use super::refresh::store_calibration;
 use super::search::{Candidate, Router, Scanner, Sink};
 use crate::error::{Error, Kind, Result};
+use crate::memory::{self, Grow};
 use crate::page::meta::{LEVELS, TARGETS};
 use crate::page::{Meta, Store};
-use crate::quant::QueryCode;
+use crate::quant::{QueryCode, Width};
+use crate::value::TotalF32;
 
 /// Fewer queries say too little: every list is probed then.
 pub const LEAST_QUERIES: usize = 50;
@@ -32,12 +34,16 @@ const THOROUGH: usize = 6 * TOGETHER;
 /// The others leave out those beyond so many times what has this share of the neighbours.
 const NEARLY_ALL: f32 = 0.999;
 const MARGIN: f32 = 1.25;
+/// Bytes that a query keeps of each list: its parts and products, its place in the order, its score, and whether it is left.
+const LIST_BYTES: usize = 32;
+/// And of each coordinate: the point, its codes and tables.
+const COORDINATE_BYTES: usize = 16;
 /// Lists that each reads before, the best first.
 const FIRST: u32 = 16;
 /// Candidates for the weight of a list's radius in its routing score.
 const WEIGHTS: [f32; 5] = [0.0, 0.3, 0.6, 0.9, 1.2];
 /// Width of the bounds while calibrating, in standard deviations.
-const WIDTH: f32 = 2.0;
+const WIDTH: Width = Width { deviations: 2.0, sound: false };
 /// Share of the allowed loss that is kept for what the ranks do not show: rows lost by bounds, queries that
 /// are unlike stored rows, and the chance of the sample.
 const RESERVE: f32 = 0.1;
@@ -66,10 +72,10 @@ pub fn recalibrate<S: Store>(
     let directory = Directory::load(store)?;
     let (dims, padded) = (directory.dims(), directory.padded());
     let mut unit = vec![0.0; dims];
-    let mut points = Vec::with_capacity(vectors.len() / dims * padded);
+    let mut points = memory::with_capacity(vectors.len() / dims * padded)?;
     for vector in vectors.chunks_exact(dims) {
         let at = points.len();
-        points.resize(at + padded, 0.0);
+        points.try_resize(at + padded, 0.0)?;
         let point = &mut points[at..];
         if !to_point(&directory, vector, &mut unit, point) || point.iter().any(|x| !x.is_finite()) {
             points.truncate(at);
@@ -77,7 +83,7 @@ pub fn recalibrate<S: Store>(
     }
     let count = points.len() / padded;
     if directory.lists() > 1 && count < LEAST_QUERIES {
-        let message = format!("{LEAST_QUERIES} vectors are needed to calibrate an ivf index, not {count}");
+        let message = format!("{LEAST_QUERIES} vectors are needed to calibrate an index, not {count}");
         return Err(Error::new(Kind::InvalidParameter, message));
     }
     let meta = calibrate(store, directory.meta.clone(), &points, queries, progress)?;
@@ -103,6 +109,10 @@ pub fn calibrate<S: Store>(
         return Ok(directory.meta);
     }
     progress.total(count as u64);
+    // The tables, and what the queries of a batch keep of every list and coordinate.
+    let of_query = LIST_BYTES * all as usize + COORDINATE_BYTES * padded;
+    let tables = WEIGHTS.len() * LEVELS.len() * 4 * all as usize;
+    memory::room(tables.saturating_add(TOGETHER * of_query))?;
     let mut tables = Tables::new(&directory);
     let itself = usize::from(queries == Queries::Rows);
     let mut scanner = Scanner::default();
@@ -317,7 +327,7 @@ struct Near {
 
 impl Ord for Near {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.value.total_cmp(&other.value).then(self.list.cmp(&other.list))
+        TotalF32(self.value).cmp(&TotalF32(other.value)).then(self.list.cmp(&other.list))
     }
 }
 

@@ -6,6 +6,7 @@ use super::directory::{Directory, read_meta};
 use super::insert::{cover, expect_owned, summaries};
 use super::walk;
 use crate::error::{Error, Result};
+use crate::memory::Grow;
 use crate::page::codes::{BLOCK, BlockRef};
 use crate::page::meta::META_BLOCK;
 use crate::page::{Key, NO_BLOCK, PAGE_SIZE, Page, PageKind, Store, Summary, Tid, lists, summary, tape};
@@ -47,18 +48,15 @@ pub fn check<S: Store>(
 
 /// Takes what an index says of a row: its heap address, its keys in the filter columns, and its code where codes are the
 /// rows' strings of bits.
-pub type Visit<'a> = dyn FnMut(Tid, &[Key], Option<&[u8]>) + 'a;
+pub type Visit<'a> = dyn FnMut(Tid, &[Key], Option<&[u8]>) -> Result<()> + 'a;
 
-/// Calls `visit` with what can be compared with the table, of every row; never if an index has nothing of the kind.
+/// Calls `visit` with every row and what can be compared with the table.
 ///
 /// # Errors
 /// Damage, and the store's and `tick`'s errors.
 pub fn contents<S: Store>(store: &S, visit: &mut Visit<'_>, tick: &dyn Fn() -> Result<()>) -> Result<()> {
     let directory = Directory::load(store)?;
     let (exact, layout) = (directory.codec.is_exact(), &directory.codes);
-    if !exact && directory.meta.columns.is_empty() {
-        return Ok(());
-    }
     let size = directory.codec.sign_bytes();
     let mut keys = Vec::new();
     let mut addresses = walk::Addresses::new(store, &directory);
@@ -72,7 +70,7 @@ pub fn contents<S: Store>(store: &S, visit: &mut Visit<'_>, tick: &dyn Fn() -> R
                 for slot in walk::bits(block.live()) {
                     layout.keys(block, slot, &mut keys);
                     let code = exact.then(|| &block.codes()[slot * size..][..size]);
-                    visit(addresses.get(list, block.reference(slot))?, &keys, code);
+                    visit(addresses.get(list, block.reference(slot))?, &keys, code)?;
                 }
             }
             Ok(())
@@ -106,7 +104,7 @@ impl<S: Store> Check<'_, S> {
             if block >= blocks {
                 return Err(Error::corrupted(block, "the page lies beyond the end of the index"));
             }
-            self.seen.resize(blocks as usize, false);
+            self.seen.try_resize(blocks as usize, false)?;
         }
         if std::mem::replace(&mut self.seen[at], true) {
             return Err(Error::corrupted(block, "the page is referred to twice"));
@@ -161,7 +159,7 @@ impl<S: Store> Check<'_, S> {
             for &(reference, live) in &slots {
                 let tid = addresses.get(list, reference)?;
                 if directory.extended.is_some() {
-                    self.records.push((reference.block, reference.offset));
+                    self.records.try_push((reference.block, reference.offset))?;
                 }
                 if live {
                     if tid.offset == 0 || tid.block == NO_BLOCK {
@@ -283,7 +281,7 @@ impl<S: Store> Check<'_, S> {
             self.mark(block)?;
             let page = self.store.read(block)?;
             expect_owned(&page, block, PageKind::Extended, list)?;
-            pages.push(block);
+            pages.try_push(block)?;
             block = page.next();
         }
         pages.sort_unstable();

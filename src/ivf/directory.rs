@@ -1,16 +1,23 @@
 //! The decoded directory: what a backend keeps of an index between scans. Immutable; validated by the meta
 //! page's instance and generation.
 
+use std::sync::OnceLock;
+
+use super::within::Profile;
 use crate::error::{Error, Kind, Result};
 use crate::kernel;
+use crate::memory::{self, Grow};
 use crate::page::meta::META_BLOCK;
 use crate::page::{Meta, NO_BLOCK, PageKind, Store, codes, extended, lists, summary, tape};
 use crate::quant::{Codec, Rotation, padded_dims, round_to_byte};
-use crate::value::Metric;
+use crate::value::{Metric, TotalF32};
 
 /// Fixed bytes of a directory entry before the centroid's codes: head block, contiguous pages, radius,
 /// scale, rows at build, reserved.
 const ENTRY_HEAD: usize = 24;
+
+/// Bytes that routing a query takes for each list: its score, its key, a product.
+const ROUTING: usize = 24;
 
 /// One list as the directory stores it.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,6 +103,8 @@ pub struct Directory {
     radii: Vec<f32>,
     origin_products: Vec<f32>,
     heads: Vec<(u32, u32)>,
+    rows: Vec<u32>,
+    profile: OnceLock<Profile>,
 }
 
 impl Directory {
@@ -103,7 +112,7 @@ impl Directory {
     pub fn load<S: Store>(store: &S) -> Result<Self> {
         let meta = read_meta(store)?;
         if !meta.ready {
-            return Err(Error::new(Kind::Corrupted, "the ivf index was not built to its end")
+            return Err(Error::new(Kind::Corrupted, "the index was not built to its end")
                 .with_hint("Rebuild the index with REINDEX."));
         }
         Self::with_meta(store, meta)
@@ -151,12 +160,28 @@ impl Directory {
             radii: Vec::new(),
             origin_products: Vec::new(),
             heads: Vec::new(),
+            rows: Vec::new(),
+            profile: OnceLock::new(),
             meta,
         };
+        directory.reserve()?;
         for entry in entries {
             directory.push(&entry)?;
         }
         Ok(directory)
+    }
+
+    /// Room for the lists that the meta page promises, and for what routing needs of each beside: a scan that has the directory
+    /// can be sure of it.
+    fn reserve(&mut self) -> Result<()> {
+        let lists = self.meta.lists as usize;
+        self.centroids.grow(lists.saturating_mul(self.padded))?;
+        self.scales.grow(lists)?;
+        self.norms.grow(lists)?;
+        self.radii.grow(lists)?;
+        self.origin_products.grow(lists)?;
+        self.heads.grow(lists)?;
+        memory::room(lists.saturating_mul(ROUTING))
     }
 
     fn push(&mut self, entry: &Entry) -> Result<()> {
@@ -167,12 +192,13 @@ impl Directory {
                 format_args!("the directory entry of list {list} is not valid"),
             ));
         }
-        self.centroids.extend_from_slice(&entry.codes);
+        self.centroids.try_extend(&entry.codes)?;
         self.norms.push(kernel::dot_i8(&entry.codes, &entry.codes) as f32 * entry.scale * entry.scale);
         self.origin_products.push(kernel::dot_f32_i8(&self.origin, &entry.codes) * entry.scale);
         self.scales.push(entry.scale);
         self.radii.push(entry.radius);
         self.heads.push((entry.head, entry.contiguous));
+        self.rows.push(entry.rows);
         Ok(())
     }
 
@@ -184,7 +210,7 @@ impl Directory {
 
     /// Bytes this takes.
     pub fn memory(&self) -> usize {
-        self.centroids.len() + self.heads.len() * 24 + self.origin.len() * 8
+        self.centroids.len() + self.heads.len() * 28 + self.origin.len() * 8
     }
 
     /// Dimensions of the indexed vectors.
@@ -210,6 +236,21 @@ impl Directory {
     /// First codes page of a list and how many consecutive ones the build wrote.
     pub fn head(&self, list: u32) -> (u32, u32) {
         self.heads[list as usize]
+    }
+
+    /// Rows that the build put into a list.
+    pub fn built_rows(&self, list: u32) -> u32 {
+        self.rows[list as usize]
+    }
+
+    /// Root mean square distance of a list's rows from its centroid.
+    pub fn radius(&self, list: u32) -> f32 {
+        self.radii[list as usize]
+    }
+
+    /// What `make` makes of this directory, the first time that it is asked for.
+    pub fn profile(&self, make: impl FnOnce(&Self) -> Profile) -> &Profile {
+        self.profile.get_or_init(|| make(self))
     }
 
     /// The page and index of a list's state.
@@ -289,7 +330,7 @@ impl Directory {
         best.iter()
             .filter(|b| b.0.is_finite())
             .map(|&(_, list)| (exact(list), list))
-            .min_by(|a, b| a.0.total_cmp(&b.0))
+            .min_by(|a, b| TotalF32(a.0).cmp(&TotalF32(b.0)))
             .map_or(0, |(_, list)| list)
     }
 }

@@ -210,19 +210,11 @@ impl<S: Store> Insertion<'_, S> {
         page.set_count(used);
     }
 
-    /// Adds an empty codes page behind `tail` and returns it, or the one that somebody else has added.
+    /// Adds an empty codes page behind `tail` and returns it, or the one that somebody else has added. All under the lock of
+    /// the tail: of inserters that find the list full together one adds pages, and no page is lost but by a crash.
     fn grow(&self, tail: u32) -> Result<u32> {
         let layout = &self.directory.codes;
         let list = self.code.list;
-        let mut more = Vec::with_capacity(layout.more());
-        for _ in 0..layout.more() {
-            // Nothing points to these pages until the last step; a crash leaves them unused.
-            more.push(self.store.change(|change| {
-                let (block, handle) = change.extend()?;
-                change.page_mut(handle).init(PageKind::CodesMore, list);
-                Ok(block)
-            })?);
-        }
         self.store.change(|change| {
             let tail_handle = change.open(tail)?;
             expect_owned(change.page(tail_handle), tail, PageKind::Codes, list)?;
@@ -230,9 +222,17 @@ impl<S: Store> Insertion<'_, S> {
             if next != NO_BLOCK {
                 return Ok(next);
             }
+            let mut more = Vec::with_capacity(layout.more());
+            for _ in 0..layout.more() {
+                // Nothing points to these pages until the last step; a crash leaves them unused.
+                let (block, handle) = change.extend()?;
+                change.page_mut(handle).init(PageKind::CodesMore, list);
+                change.flush(handle)?;
+                more.push(block);
+            }
             let (block, handle) = change.extend()?;
             if block == NO_BLOCK {
-                return Err(Error::new(Kind::LimitExceeded, "the ivf index is full"));
+                return Err(Error::new(Kind::LimitExceeded, "the index is full"));
             }
             let page = change.page_mut(handle);
             page.init(PageKind::Codes, list);

@@ -1,5 +1,6 @@
 #![doc = include_str!("README.md")]
 
+pub mod bound;
 pub mod build;
 pub mod calibrate;
 pub mod check;
@@ -13,3 +14,4 @@ pub mod sample;
 pub mod search;
 pub mod vacuum;
 mod walk;
+pub mod within;

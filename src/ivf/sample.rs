@@ -5,6 +5,7 @@ use super::directory::Directory;
 use super::insert::expect_owned;
 use super::walk::{self, Addresses, bits};
 use crate::error::Result;
+use crate::memory::{self, Grow};
 use crate::page::codes::BlockRef;
 use crate::page::{PageKind, Store, lists};
 use crate::quant::pack;
@@ -86,7 +87,7 @@ impl<'a, S: Store> Reader<'a, S> {
     fn read(&mut self, list: u32, block: BlockRef<'_>, slot: usize) -> Result<()> {
         let codec = &self.directory.codec;
         let before = self.points.len();
-        self.points.resize(before + self.directory.padded(), 0.0);
+        self.points.try_resize(before + self.directory.padded(), 0.0)?;
         let known = if codec.is_exact() {
             let bytes = &block.codes()[slot * codec.sign_bytes()..][..codec.sign_bytes()];
             let string = Bits { length: self.directory.dims(), bytes };
@@ -130,12 +131,12 @@ impl<'a, S: Store> Reader<'a, S> {
 /// # Errors
 /// Damage, and the store's errors.
 pub fn counted<S: Store>(store: &S, directory: &Directory) -> Result<Vec<lists::ListState>> {
-    (0..directory.lists())
-        .map(|list| {
-            let (block, index) = directory.state_position(list);
-            let page = store.read(block)?;
-            page.expect_kind(block, PageKind::Lists)?;
-            Ok(lists::read(&page, index))
-        })
-        .collect()
+    let mut states = memory::with_capacity(directory.lists() as usize)?;
+    for list in 0..directory.lists() {
+        let (block, index) = directory.state_position(list);
+        let page = store.read(block)?;
+        page.expect_kind(block, PageKind::Lists)?;
+        states.push(lists::read(&page, index));
+    }
+    Ok(states)
 }

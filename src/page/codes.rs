@@ -227,7 +227,7 @@ impl Layout {
 }
 
 fn too_many_columns() -> Error {
-    let message = "the columns of the ivf index are too many to lie on one page";
+    let message = "the columns of the index are too many to lie on one page";
     Error::new(Kind::LimitExceeded, message).with_hint("Index fewer columns.")
 }
 

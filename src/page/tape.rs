@@ -3,6 +3,7 @@
 use super::page::{CONTENT_SIZE, Page, PageKind};
 use super::store::Store;
 use crate::error::Result;
+use crate::memory::Grow;
 
 /// Pages that `bytes` bytes take.
 pub fn pages(bytes: usize) -> u32 {
@@ -29,7 +30,7 @@ pub fn read<S: Store>(store: &S, first: u32, kind: PageKind, len: usize) -> Resu
     for block in first..first.saturating_add(count) {
         let page = store.read(block)?;
         page.expect_kind(block, kind)?;
-        out.extend_from_slice(&page.content()[..CONTENT_SIZE.min(len - out.len())]);
+        out.try_extend(&page.content()[..CONTENT_SIZE.min(len - out.len())])?;
     }
     store.settle();
     Ok(out)

@@ -7,10 +7,10 @@
 use std::cell::Cell;
 use std::ops::{Deref, Range};
 use std::ptr::NonNull;
-use std::rc::Rc;
 
 use pgrx::pg_sys;
 
+use super::allocator;
 use super::compat::{lock_buffer, unlock_release_buffer};
 use super::recent::Recent;
 use super::stream::Upcoming;
@@ -31,7 +31,12 @@ pub enum Logging {
 pub struct IndexStore {
     relation: pg_sys::Relation,
     logging: Logging,
-    recent: Rc<Recent>,
+    recent: Recent,
+    /// The ring of buffers that maintenance reads through; null for scans.
+    ring: pg_sys::BufferAccessStrategy,
+    /// That of the scan, if it is one: for `old_snapshot_threshold`.
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    snapshot: Cell<pg_sys::Snapshot>,
     /// Pages known to exist.
     blocks: Cell<u32>,
     upcoming: Upcoming,
@@ -40,13 +45,51 @@ pub struct IndexStore {
 impl IndexStore {
     /// The store of an open relation, which must stay open while the store lives.
     pub fn new(relation: pg_sys::Relation, logging: Logging) -> Self {
-        let recent = Recent::of(relation);
-        Self { relation, logging, recent, blocks: Cell::new(0), upcoming: Upcoming::new() }
+        Self::through(relation, logging, std::ptr::null_mut())
+    }
+
+    /// The same, read through a ring of buffers: what passes over a whole index takes no more of them, and does not make its
+    /// pages seem in use to whom else needs buffers.
+    pub fn through(relation: pg_sys::Relation, logging: Logging, ring: pg_sys::BufferAccessStrategy) -> Self {
+        let (recent, upcoming) = (Recent::of(relation), Upcoming::new(ring));
+        Self {
+            relation,
+            logging,
+            recent,
+            ring,
+            #[cfg(any(feature = "pg15", feature = "pg16"))]
+            snapshot: Cell::new(std::ptr::null_mut()),
+            blocks: Cell::new(0),
+            upcoming,
+        }
+    }
+
+    /// A store for one pass over a whole index, by a ring that lives in the current memory context.
+    pub fn in_bulk(relation: pg_sys::Relation) -> Self {
+        // SAFETY: allocates the ring in the current context.
+        let ring = unsafe { pg_sys::GetAccessStrategy(pg_sys::BufferAccessStrategyType::BAS_BULKREAD) };
+        Self::through(relation, Logging::EachChange, ring)
+    }
+
+    /// Pins a page that exists, where it lay last or through the ring.
+    unsafe fn pin(&self, block: u32) -> pg_sys::Buffer {
+        if self.ring.is_null() {
+            return self.recent.pin(self.relation, block);
+        }
+        let (fork, mode) = (pg_sys::ForkNumber::MAIN_FORKNUM, pg_sys::ReadBufferMode::RBM_NORMAL);
+        // SAFETY: the relation is open, the block exists, the ring lives as long as the store is used.
+        unsafe { pg_sys::ReadBufferExtended(self.relation, fork, block, mode, self.ring) }
     }
 
     /// The relation.
     pub fn relation(&self) -> pg_sys::Relation {
         self.relation
+    }
+
+    /// Reads from here on are those of a scan with this snapshot, which lives as long.
+    pub fn seen_by(&self, _snapshot: pg_sys::Snapshot) {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        self.snapshot.set(_snapshot);
     }
 
     fn exists(&self, block: u32) -> Result<()> {
@@ -147,16 +190,20 @@ impl Store for IndexStore {
     fn read(&self, block: u32) -> Result<ReadPage> {
         // No page is held here (the contract of `read`), so a cancel may end the work at this point.
         pgrx::check_for_interrupts!();
+        allocator::check();
         self.exists(block)?;
         // SAFETY: the relation is open, the block exists, and so do those planned.
         unsafe {
-            let pin = || self.recent.pin(self.relation, block);
+            let pin = || self.pin(block);
             let (buffer, pinned) = self.upcoming.take(self.relation, block, pin);
-            if !pinned {
+            if !pinned && self.ring.is_null() {
                 self.recent.remember(block, buffer);
             }
             lock_buffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
-            Ok(ReadPage(Locked(buffer)))
+            let page = ReadPage(Locked(buffer));
+            #[cfg(any(feature = "pg15", feature = "pg16"))]
+            super::compat::test_for_old_snapshot(self.snapshot.get(), self.relation, &page);
+            Ok(page)
         }
     }
 
@@ -251,7 +298,7 @@ impl Change for BufferChange<'_> {
         self.store.exists(block)?;
         // SAFETY: the relation is open and the block exists.
         let buffer = unsafe {
-            let buffer = pg_sys::ReadBuffer(self.store.relation, block);
+            let buffer = self.store.pin(block);
             pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
             Locked(buffer)
         };

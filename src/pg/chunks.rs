@@ -32,7 +32,7 @@ thread_local! {
 /// A TOAST table whose pages are read directly.
 pub struct Chunks {
     table: pg_sys::Relation,
-    recent: Rc<Recent>,
+    recent: Recent,
     places: Rc<RefCell<Places>>,
     /// Pages of the table when it was opened: it cannot shrink while it is.
     blocks: u32,

@@ -1,5 +1,7 @@
 //! Differences between the majors, except for what a single struct field needs.
 
+use std::ffi::{CStr, c_char};
+
 use pgrx::pg_sys;
 
 /// Where a long maintenance command waits its cost-based delay and reacts to cancel.
@@ -25,7 +27,7 @@ pub unsafe fn planstate_children(
     // SAFETY: the caller vouches for the node.
     unsafe {
         #[cfg(feature = "pg15")]
-        return planstate_tree_walker(state, walker, context);
+        return pg_sys::ffi::pg_guard_ffi_boundary(|| planstate_tree_walker(state, walker, context));
         #[cfg(not(feature = "pg15"))]
         pg_sys::planstate_tree_walker_impl(state, Some(walker), context)
     }
@@ -39,6 +41,45 @@ unsafe extern "C-unwind" {
         walker: unsafe extern "C-unwind" fn(*mut pg_sys::PlanState, *mut std::ffi::c_void) -> bool,
         context: *mut std::ffi::c_void,
     ) -> bool;
+}
+
+/// The record of a setting (guc_tables.h), null if there is none of this name.
+pub fn find_setting(name: &CStr) -> *mut pg_sys::config_generic {
+    #[cfg(not(feature = "pg15"))]
+    // SAFETY: a lookup by name that does not mind if there is none.
+    unsafe {
+        pg_sys::find_option(name.as_ptr(), false, true, pg_sys::LOG as i32)
+    }
+    #[cfg(feature = "pg15")]
+    // SAFETY: the server's table of as many records as it counts, each with a name.
+    unsafe {
+        let count = pg_sys::GetNumConfigOptions().max(0) as usize;
+        let all = std::slice::from_raw_parts(pg_sys::get_guc_variables(), count);
+        let is = |record: &&*mut pg_sys::config_generic| {
+            CStr::from_ptr((***record).name).to_bytes().eq_ignore_ascii_case(name.to_bytes())
+        };
+        all.iter().find(is).map_or(std::ptr::null_mut(), |record| *record)
+    }
+}
+
+/// Puts a text in the place of the one that a check hook was given (guc.h). Null where memory is out.
+///
+/// # Safety
+/// The place is the one that the hook was given.
+pub unsafe fn replace_setting_text(place: *mut *mut c_char, text: &CStr) {
+    // SAFETY: the caller vouches for the place, whose text is of the server's allocator for settings.
+    unsafe {
+        #[cfg(not(feature = "pg15"))]
+        {
+            pg_sys::guc_free((*place).cast());
+            *place = pg_sys::guc_strdup(pg_sys::LOG as i32, text.as_ptr());
+        }
+        #[cfg(feature = "pg15")]
+        {
+            libc::free((*place).cast());
+            *place = libc::strdup(text.as_ptr());
+        }
+    }
 }
 
 /// The type modifier of a column.
@@ -66,6 +107,22 @@ pub unsafe fn attribute_type(descriptor: pg_sys::TupleDesc, attribute: usize) ->
         return (*pg_sys::TupleDescAttr(descriptor, attribute as i32)).atttypid;
         #[cfg(not(feature = "pg18"))]
         (*(*descriptor).attrs.as_ptr().add(attribute)).atttypid
+    }
+}
+
+/// The name of a column.
+///
+/// # Safety
+/// The descriptor has that many attributes.
+pub unsafe fn attribute_name(descriptor: pg_sys::TupleDesc, attribute: usize) -> String {
+    // SAFETY: the caller vouches for the descriptor; a name ends with a NUL.
+    unsafe {
+        #[cfg(feature = "pg18")]
+        let name = &raw const (*pg_sys::TupleDescAttr(descriptor, attribute as i32)).attname;
+        #[cfg(not(feature = "pg18"))]
+        let name = &raw const (*(*descriptor).attrs.as_ptr().add(attribute)).attname;
+        let text = std::ffi::CStr::from_ptr((&raw const (*name).data).cast());
+        text.to_string_lossy().into_owned()
     }
 }
 
@@ -204,6 +261,36 @@ pub fn charge_buffer_hit() {
     }
 }
 
+/// Raises if what a snapshot sees may have been removed from a page, under `old_snapshot_threshold`, which 17 has no more
+/// (`TestForOldSnapshot`, bufmgr.h).
+///
+/// # Safety
+/// The snapshot is null or valid; the relation is open.
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+#[inline]
+pub unsafe fn test_for_old_snapshot(
+    snapshot: pg_sys::Snapshot,
+    relation: pg_sys::Relation,
+    page: &crate::page::Page,
+) {
+    // SAFETY: a setting of the server's start; the caller vouches for the rest.
+    unsafe {
+        if pg_sys::old_snapshot_threshold < 0 || snapshot.is_null() {
+            return;
+        }
+        // A page begins with its LSN, the high half first (bufpage.h).
+        let bytes = page.bytes();
+        let half = |at: usize| {
+            u64::from(u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]))
+        };
+        let lsn = half(0) << 32 | half(4);
+        let mvcc = (*snapshot).snapshot_type == pg_sys::SnapshotType::SNAPSHOT_MVCC;
+        if mvcc && (*snapshot).lsn != 0 && lsn > (*snapshot).lsn {
+            pg_sys::TestForOldSnapshot_impl(snapshot, relation);
+        }
+    }
+}
+
 /// Whether the current user owns a relation.
 pub fn owns_relation(relation: pg_sys::Oid) -> bool {
     // SAFETY: looks up a catalog row; a missing relation raises.
@@ -212,6 +299,27 @@ pub fn owns_relation(relation: pg_sys::Oid) -> bool {
         return pg_sys::pg_class_ownercheck(relation, pg_sys::GetUserId());
         #[cfg(not(feature = "pg15"))]
         pg_sys::object_ownercheck(pg_sys::RelationRelationId, relation, pg_sys::GetUserId())
+    }
+}
+
+/// Sets `search_path`, at the level of settings at hand, to what maintenance may rely on.
+pub fn restrict_search_path() {
+    // SAFETY: settings of this backend; the strings are constants.
+    unsafe {
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        pg_sys::RestrictSearchPath();
+        // What that does (guc.c).
+        #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+        pg_sys::set_config_option(
+            c"search_path".as_ptr(),
+            c"pg_catalog, pg_temp".as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
     }
 }
 
@@ -274,6 +382,37 @@ pub unsafe fn expression_pathkeys(
     }
 }
 
+/// Whether the planner may rely on it that a column of a table has no NULL.
+///
+/// # Safety
+/// The planner's table of this OID, with its own rows, and one of its columns.
+pub unsafe fn is_not_null(
+    table: *mut pg_sys::RelOptInfo,
+    oid: pg_sys::Oid,
+    column: pg_sys::AttrNumber,
+) -> bool {
+    // SAFETY: the caller vouches for the table; the entry is released after its last use.
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        {
+            let _ = table;
+            let cache = pg_sys::SysCacheIdentifier::ATTNUM as i32;
+            let entry = pg_sys::SearchSysCache2(cache, oid.into(), column.into());
+            if entry.is_null() {
+                return false;
+            }
+            let found = (*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_attribute>(entry)).attnotnull;
+            pg_sys::ReleaseSysCache(entry);
+            found
+        }
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        {
+            let _ = oid;
+            pg_sys::bms_is_member(column.into(), (*table).notnullattnums)
+        }
+    }
+}
+
 /// Whether a column is among those of `find_nonnullable_vars`.
 ///
 /// # Safety
@@ -309,4 +448,46 @@ pub unsafe fn estimate_array_length(root: *mut pg_sys::PlannerInfo, array: *mut 
         #[cfg(not(any(feature = "pg15", feature = "pg16")))]
         pg_sys::estimate_array_length(root, array)
     }
+}
+
+/// What it costs to begin to give out the first `rows` of a sort, all its input included.
+///
+/// # Safety
+/// Both are the planner's.
+pub unsafe fn sort_startup_cost(
+    root: *mut pg_sys::PlannerInfo,
+    sort: *mut pg_sys::SortPath,
+    rows: f64,
+) -> f64 {
+    // SAFETY: the caller vouches for both; the costs go into a path of our own.
+    unsafe {
+        let mut again = pg_sys::Path::default();
+        let input = (*sort).subpath;
+        pg_sys::cost_sort(
+            &raw mut again,
+            root,
+            (*sort).path.pathkeys,
+            #[cfg(feature = "pg18")]
+            (*input).disabled_nodes,
+            (*input).total_cost,
+            (*input).rows,
+            (*(*input).pathtarget).width,
+            0.0,
+            pg_sys::work_mem,
+            rows,
+        );
+        again.startup_cost
+    }
+}
+
+/// How many nodes of a path a setting discourages; before 18 its cost says it.
+///
+/// # Safety
+/// A path of the planner's.
+pub unsafe fn disabled_nodes(_path: *mut pg_sys::Path) -> i32 {
+    #[cfg(feature = "pg18")]
+    // SAFETY: the caller vouches for the path.
+    return unsafe { (*_path).disabled_nodes };
+    #[cfg(not(feature = "pg18"))]
+    0
 }

@@ -18,8 +18,11 @@ fn sqlstate(kind: Kind) -> PgSqlErrorCode {
         Kind::NullNotAllowed => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
         Kind::InvalidParameter => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
         Kind::LimitExceeded => PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+        Kind::OutOfMemory => PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
         Kind::NotSupported => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
         Kind::NotReady => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        Kind::WrongObject => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+        Kind::NoObject => PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
         Kind::Corrupted => PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED,
         Kind::Internal => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
     }

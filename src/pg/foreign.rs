@@ -2,7 +2,7 @@
 //! settings ask for in terms of ours.
 //!
 //! The settings are pgvector's. They are read where a session has set them and never defined here, so that
-//! pgvector's library can be loaded beside this one.
+//! pgvector's library can be loaded beside this one (`foreign_settings.rs` says what stands in for them).
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -24,6 +24,9 @@ pub struct Asked {
 /// A candidate list of this length is taken for a recall of .95 with the usual number of connections.
 const USUAL_EF: f64 = 40.0;
 const USUAL_M: f64 = 16.0;
+const MOST_EF: f64 = 1000.0;
+const DEFAULT_PROBES: f64 = 1.0;
+const MOST_PROBES: f64 = 32_768.0;
 /// The highest recall that a length of the candidate list stands for: pgvector's is never certain.
 const HIGHEST: f64 = 0.999;
 
@@ -33,11 +36,12 @@ pub fn effort(foreign: Option<Foreign>, lists: u32) -> Asked {
         None => Asked::default(),
         Some(Foreign::IvfFlat { lists: theirs }) => {
             // The same share of the rows, in more and smaller lists.
-            let share = setting(c"ivfflat.probes").map_or(0.0, |probes| probes / f64::from(theirs));
+            let probes = setting(c"ivfflat.probes", DEFAULT_PROBES, MOST_PROBES);
+            let share = probes.map_or(0.0, |probes| probes / f64::from(theirs));
             Asked { least_probes: (share.min(1.0) * f64::from(lists)).ceil() as u32, ..Asked::default() }
         }
         Some(Foreign::Hnsw { m, .. }) => {
-            let Some(ef) = setting(c"hnsw.ef_search") else { return Asked::default() };
+            let Some(ef) = setting(c"hnsw.ef_search", USUAL_EF, MOST_EF) else { return Asked::default() };
             // What is missed falls as the candidate list and the number of connections grow.
             let missed = 0.05 * USUAL_EF * USUAL_M / (ef * f64::from(m).max(USUAL_M));
             Asked { recall_target: (1.0 - missed).clamp(0.0, HIGHEST), ..Asked::default() }
@@ -45,14 +49,15 @@ pub fn effort(foreign: Option<Foreign>, lists: u32) -> Asked {
     }
 }
 
-/// A positive number that a setting has, if anybody has set it.
-fn setting(name: &CStr) -> Option<f64> {
+/// What a setting asks for: a number up to `most` that is not pgvector's default.
+fn setting(name: &CStr, default: f64, most: f64) -> Option<f64> {
     // SAFETY: a lookup by name that does not mind if there is none; the text is copied at once.
     let text = unsafe {
         let value = pg_sys::GetConfigOption(name.as_ptr(), true, false);
         (!value.is_null()).then(|| CStr::from_ptr(value))?.to_str().ok()?
     };
-    text.trim().parse().ok().filter(|number| *number > 0.0)
+    // Other texts can be here where the check of `foreign_settings.rs` has not seen them: in a parallel worker.
+    text.trim().parse().ok().filter(|number| (1.0..=most).contains(number) && *number != default)
 }
 
 /// Checks the options of an index about to be built, and says once in a session what becomes of them.
@@ -68,10 +73,7 @@ pub fn announce(foreign: Option<Foreign>) -> Result<()> {
         return Err(Error::new(Kind::InvalidParameter, message));
     }
     if !SAID.replace(true) {
-        let name = match foreign {
-            Foreign::IvfFlat { .. } => "ivfflat",
-            Foreign::Hnsw { .. } => "hnsw",
-        };
+        let name = foreign.method_name();
         pgrx::notice!(
             "access method \"{name}\" is served by vector_search's ivf, which chooses lists by the number of rows \
              and searches for ivf.recall_target; pgvector's settings can only raise the effort"

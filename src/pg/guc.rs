@@ -64,7 +64,7 @@ pub fn define() {
 /// What is wanted of a scan.
 #[derive(Clone, Copy)]
 pub struct Wanted {
-    /// Rows that will be taken, if known.
+    /// Rows of a page, if known: those that are taken after what an OFFSET skips.
     pub limit: Option<u64>,
     /// Share of the rows that are expected to pass the filter.
     pub passing: f32,
@@ -72,11 +72,13 @@ pub struct Wanted {
     pub ceiling: f64,
     /// Whether the consumer will not stop before the last row.
     pub everything: bool,
+    /// Whether no row may be missing whatever the settings say.
+    pub exact: bool,
 }
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { limit: None, passing: 1.0, ceiling: f64::INFINITY, everything: false }
+        Self { limit: None, passing: 1.0, ceiling: f64::INFINITY, everything: false, exact: false }
     }
 }
 
@@ -85,7 +87,9 @@ impl Default for Wanted {
 /// `lists` is how many the index has. Where everything is wanted, a strict scan leaves out no row, because one found
 /// late could not be given out in order.
 pub fn settings(options: &IndexOptions, lists: u32, wanted: Wanted) -> Settings {
-    let Wanted { limit, passing, ceiling, everything } = wanted;
+    let Wanted { limit, passing, ceiling, everything, exact } = wanted;
+    // SAFETY: reading a setting (kB), on the only thread.
+    let memory = unsafe { pgrx::pg_sys::work_mem }.max(0) as usize * 1024;
     let probes = match PROBES.get() {
         0 => options.probes,
         n => n,
@@ -103,8 +107,18 @@ pub fn settings(options: &IndexOptions, lists: u32, wanted: Wanted) -> Settings 
         IterativeScan::RelaxedOrder => Order::Relaxed,
         IterativeScan::Off => Order::Off,
     };
-    if everything && order == Order::Strict {
-        return Settings { probes: 0, least_probes: 0, recall_target: 1.0, order, limit, ceiling, passing };
+    if exact || everything && order == Order::Strict {
+        let order = Order::Strict;
+        return Settings {
+            probes: 0,
+            least_probes: 0,
+            recall_target: 1.0,
+            order,
+            limit,
+            ceiling,
+            passing,
+            memory,
+        };
     }
     // A target that the session asks for is not undone by the index's number of probes.
     let probes = if PROBES.get() == 0 && session != DEFAULT_RECALL_TARGET { 0 } else { probes.max(0) };
@@ -117,5 +131,6 @@ pub fn settings(options: &IndexOptions, lists: u32, wanted: Wanted) -> Settings 
         limit,
         ceiling,
         passing,
+        memory,
     }
 }

@@ -14,8 +14,8 @@ unsafe extern "C-unwind" {
 
 /// Memory of the current context, maxaligned.
 ///
-/// Told to return null in place of raising an error, the server's allocator jumps over no frame of ours, so that no
-/// jump buffer has to be set up: it takes longer than the allocation.
+/// Told to return null in place of raising an error, the server's allocator jumps over no frame of ours, so
+/// that no jump buffer has to be set up: it takes longer than the allocation.
 pub fn allocate(size: usize) -> *mut u8 {
     let memory = match size <= LARGEST {
         // SAFETY: nothing is raised with this flag for such a size (palloc.h).
@@ -27,4 +27,43 @@ pub fn allocate(size: usize) -> *mut u8 {
         return unsafe { pg_sys::palloc(size) }.cast();
     }
     memory.cast()
+}
+
+/// A memory context for what is needed for a moment, many times over; or none, where nothing will be
+/// allocated.
+pub struct Scratch(pg_sys::MemoryContext);
+
+impl Scratch {
+    /// A context that lives as long as the current one.
+    pub fn new(needed: bool) -> Self {
+        if !needed {
+            return Self(std::ptr::null_mut());
+        }
+        // SAFETY: a child of the current context, which is freed with it.
+        Self(unsafe {
+            pg_sys::AllocSetContextCreateInternal(
+                pg_sys::CurrentMemoryContext,
+                c"ivf filter columns".as_ptr(),
+                pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
+                pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
+                pg_sys::ALLOCSET_SMALL_MAXSIZE as usize,
+            )
+        })
+    }
+
+    /// Does `work` in the context and empties it. The result must not lie in it.
+    pub fn within<R>(&self, work: impl FnOnce() -> R) -> R {
+        if self.0.is_null() {
+            return work();
+        }
+        // SAFETY: the context lives as long as this. An ERROR that unwinds leaves the current context to who
+        // handles it.
+        unsafe {
+            let before = pg_sys::MemoryContextSwitchTo(self.0);
+            let result = work();
+            pg_sys::MemoryContextSwitchTo(before);
+            pg_sys::MemoryContextReset(self.0);
+            result
+        }
+    }
 }

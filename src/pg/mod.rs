@@ -4,22 +4,26 @@
 #![allow(unsafe_code)]
 
 mod aligned;
+mod allocator;
 mod am;
 mod buffer;
 mod chunks;
 mod compat;
 pub mod error;
 mod foreign;
+mod foreign_settings;
 mod guc;
 mod known;
 mod memory;
 mod options;
+mod owner;
 mod pointer;
 mod recent;
 mod stats;
 mod stream;
 mod toast;
 mod types;
+mod utility;
 pub mod varlena;
 
 use std::ffi::CStr;
@@ -43,6 +47,7 @@ pub extern "C-unwind" fn _PG_init() {
     guc::define();
     options::define();
     am::init();
+    utility::install_hooks();
 }
 
 /// A relation's name.

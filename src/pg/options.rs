@@ -220,6 +220,24 @@ pub static IVFFLAT: AmOptions = ivfflat_amoptions;
 /// As [`IVFFLAT`].
 pub static HNSW: AmOptions = hnsw_amoptions;
 
+/// The name of an open index's access method, one of the three that are served here.
+pub fn method_name(index: pg_sys::Relation) -> &'static str {
+    match IndexOptions::of(index).foreign {
+        None => "ivf",
+        Some(foreign) => foreign.method_name(),
+    }
+}
+
+impl Foreign {
+    /// The name of the access method.
+    pub fn method_name(self) -> &'static str {
+        match self {
+            Self::IvfFlat { .. } => "ivfflat",
+            Self::Hnsw { .. } => "hnsw",
+        }
+    }
+}
+
 impl IndexOptions {
     /// The options of an open index.
     pub fn of(relation: pg_sys::Relation) -> Self {

@@ -3,11 +3,12 @@
 //! To find a page by its number costs several cache misses in the table of buffers, which was a sixth of a
 //! warm scan. `ReadRecentBuffer` (storage/buffer/bufmgr.c) takes a guess instead, verifies it and pins the
 //! page; a wrong guess costs nothing but the ordinary way. So nothing here needs to be invalidated: not when
-//! pages are evicted, nor when a relation is rebuilt or dropped.
+//! pages are evicted, nor when a relation is rebuilt or dropped. All relations share one table of a fixed size: a page takes
+//! the place of another one whose number or relation it happens to share it with.
 
-use std::cell::RefCell;
+use std::alloc::{Layout, alloc_zeroed};
+use std::cell::{Cell, OnceCell};
 use std::ops::Range;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use pgrx::pg_sys;
@@ -16,42 +17,76 @@ use super::compat::{charge_buffer_hit, count_buffer_hit, read_recent_buffer};
 use crate::kernel;
 use crate::page::PAGE_SIZE;
 
-/// Relations remembered, at most: a scan reads three, its index, its table and that's TOAST.
-const MOST_RELATIONS: usize = 192;
+/// Pages remembered at most, of all relations together: 4 MB, of which only what is used takes memory.
+const MOST: usize = 1 << 19;
 
-/// What is remembered of a relation.
+/// Where a page was found.
+#[derive(Clone, Copy)]
+struct Place {
+    /// Whose page it is, and the bits of its number that do not tell the place in the table.
+    tag: u32,
+    /// 0 (`InvalidBuffer`) for what is not known.
+    buffer: pg_sys::Buffer,
+}
+
+/// What is remembered of a relation: its part of the one table that a backend has.
+#[derive(Clone, Copy)]
 pub struct Recent {
-    relation: pg_sys::Oid,
-    /// The bits of a block's number by which it is remembered: no more blocks can be right than there are shared buffers.
-    mask: u32,
-    /// By these bits; 0 (`InvalidBuffer`) for what is not known.
-    buffers: RefCell<Vec<pg_sys::Buffer>>,
+    /// As many as a power of two, or none. Neighbours lie side by side.
+    places: &'static [Cell<Place>],
+    /// Where block 0 would be.
+    first: u32,
+    /// The relation's part of the tags.
+    tag: u32,
+    /// Bits of a block's number that tell its place.
+    bits: u32,
 }
 
 thread_local! {
-    static KEPT: RefCell<Vec<Rc<Recent>>> = RefCell::default();
+    static PLACES: OnceCell<&'static [Cell<Place>]> = const { OnceCell::new() };
+}
+
+/// The table of this backend: twice as many places as there are shared buffers, for no more guesses can be right. It is
+/// made once and kept.
+fn table() -> &'static [Cell<Place>] {
+    // SAFETY: the number of buffers is fixed when the server starts.
+    let buffers = unsafe { pg_sys::NBuffers.max(1) } as usize;
+    let count = (2 * buffers).next_power_of_two().min(MOST);
+    let Ok(layout) = Layout::array::<Cell<Place>>(count) else { return &[] };
+    // SAFETY: the layout is not empty; zeros are valid places, which nobody else has and nobody frees.
+    unsafe {
+        let memory = alloc_zeroed(layout).cast::<Cell<Place>>();
+        match memory.is_null() {
+            // Nothing is remembered then.
+            true => &[],
+            false => std::slice::from_raw_parts(memory, count),
+        }
+    }
 }
 
 impl Recent {
     /// What this backend remembers of an open relation.
-    pub fn of(relation: pg_sys::Relation) -> Rc<Self> {
-        // SAFETY: the relation is open; the number of buffers is fixed when the server starts.
-        let (relation, most) = unsafe { ((*relation).rd_id, pg_sys::NBuffers.max(1)) };
-        let mask = (most as u32).next_power_of_two() - 1;
-        KEPT.with_borrow_mut(|kept| {
-            if let Some(at) = kept.iter().position(|r| r.relation == relation) {
-                // The one used last comes first.
-                kept[..=at].rotate_right(1);
-            } else {
-                kept.truncate(MOST_RELATIONS - 1);
-                kept.insert(0, Rc::new(Self { relation, mask, buffers: RefCell::default() }));
-            }
-            Rc::clone(&kept[0])
-        })
+    pub fn of(relation: pg_sys::Relation) -> Self {
+        // SAFETY: the relation is open.
+        let relation = unsafe { (*relation).rd_id }.to_u32();
+        let places = PLACES.with(|places| *places.get_or_init(table));
+        let first = relation.wrapping_mul(0x9E37_79B1) >> 7;
+        Self { places, first, tag: relation, bits: places.len().checked_ilog2().unwrap_or(0) }
     }
 
+    /// The place of a block and its tag.
+    #[inline]
+    fn place(&self, block: u32) -> Option<(&'static Cell<Place>, u32)> {
+        let at = block.wrapping_add(self.first) as usize & self.places.len().wrapping_sub(1);
+        let tag = self.tag ^ (block >> self.bits).wrapping_mul(0x85EB_CA6B);
+        Some((self.places.get(at)?, tag))
+    }
+
+    #[inline]
     fn guess(&self, block: u32) -> Option<pg_sys::Buffer> {
-        self.buffers.borrow().get((block & self.mask) as usize).copied().filter(|&buffer| buffer > 0)
+        let (place, tag) = self.place(block)?;
+        let place = place.get();
+        (place.tag == tag && place.buffer > 0).then_some(place.buffer)
     }
 
     /// Pins a page that exists.
@@ -75,12 +110,9 @@ impl Recent {
 
     /// Remembers where a page was found.
     pub fn remember(&self, block: u32, buffer: pg_sys::Buffer) {
-        let mut buffers = self.buffers.borrow_mut();
-        let at = (block & self.mask) as usize;
-        if buffers.len() <= at {
-            buffers.resize(at + 1, 0);
+        if let Some((place, tag)) = self.place(block) {
+            place.set(Place { tag, buffer });
         }
-        buffers[at] = buffer;
     }
 
     /// Asks the processor for bytes of a page, its header, its special area and its descriptor. False if nothing is

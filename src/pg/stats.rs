@@ -2,18 +2,29 @@
 
 use std::cell::Cell;
 
+use pgrx::pg_sys;
+
 use crate::ivf::search::Stats;
 
+/// A scan's counters, and whose they are.
+#[derive(Clone, Copy)]
+pub struct Last {
+    /// The user that it ran as, who may be another than the session's.
+    pub user: pg_sys::Oid,
+    /// What it has done so far.
+    pub stats: Stats,
+}
+
 thread_local! {
-    static LAST: Cell<Stats> = const { Cell::new(Stats { lists: 0, skipped: 0, codes: 0, excluded: 0, extended: 0, rows: 0 }) };
+    static LAST: Cell<Option<Last>> = const { Cell::new(None) };
 }
 
 /// Remembers what a scan has done so far.
-pub fn set(stats: Stats) {
-    LAST.set(stats);
+pub fn set(last: Last) {
+    LAST.set(Some(last));
 }
 
 /// What the last scan did.
-pub fn get() -> Stats {
+pub fn get() -> Option<Last> {
     LAST.get()
 }

@@ -16,6 +16,8 @@ use pgrx::prelude::*;
 pub struct Upcoming {
     /// At an address of its own: the stream's callback has it.
     plan: Box<Plan>,
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    ring: pg_sys::BufferAccessStrategy,
     /// Null while there is none.
     #[cfg(any(feature = "pg17", feature = "pg18"))]
     stream: Cell<*mut pg_sys::ReadStream>,
@@ -67,9 +69,13 @@ impl Plan {
 }
 
 impl Upcoming {
-    /// Nothing yet.
-    pub fn new() -> Self {
+    /// Nothing yet. What is read from disk goes through the ring, if there is one.
+    pub fn new(ring: pg_sys::BufferAccessStrategy) -> Self {
+        #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+        let _ = ring;
         Self {
+            #[cfg(any(feature = "pg17", feature = "pg18"))]
+            ring,
             plan: Box::default(),
             #[cfg(any(feature = "pg17", feature = "pg18"))]
             stream: Cell::new(std::ptr::null_mut()),
@@ -148,10 +154,9 @@ impl Upcoming {
             if self.stream.get().is_null() {
                 let (fork, plan) = (pg_sys::ForkNumber::MAIN_FORKNUM, (&raw const *self.plan).cast_mut());
                 let flags = pg_sys::READ_STREAM_FULL as i32;
-                let none = std::ptr::null_mut();
                 self.stream.set(pg_sys::read_stream_begin_relation(
                     flags,
-                    none,
+                    self.ring,
                     relation,
                     fork,
                     Some(next_block),

@@ -7,7 +7,7 @@
 
 use half::f16;
 
-use super::estimate::ERROR_4;
+use super::estimate::{ERROR_1, ERROR_4, float_error};
 use super::rotate::padded_dims;
 use crate::error::{Error, Kind, Result};
 use crate::kernel;
@@ -19,6 +19,8 @@ const LEVELS_8: f32 = 127.0;
 
 /// Rows with a larger error of their 4-bit code (see `estimate::ERROR_4`) are never excluded by it.
 const ERROR_4_MOST: f32 = 1.4 * ERROR_4;
+/// The same of the first stage: with its signs alone such a row is always looked at.
+const ERROR_1_MOST: f32 = 1.33 * ERROR_1;
 
 /// What the index compares.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -120,11 +122,13 @@ impl Codec {
         let [code_residual, code_centre] = kernel::sign_code(residual, centre, signs);
         match self.bits {
             4 => self.encode_4(residual, centre, squared, form, extended),
-            8 => self.encode_8(residual, centre, squared, form, extended),
+            8 => self.encode_8(residual, centre, form, extended),
             _ => {}
         }
-        let (add, rescale) = factors(form, squared, code_residual, code_centre);
-        half_factors(add, rescale)
+        if self.error(squared, code_residual, 0.25 * self.padded as f32) > ERROR_1_MOST {
+            return EVERYTHING;
+        }
+        self.half_factors(form, squared, code_residual, code_centre)
     }
 
     /// About the residual that a code was made from: the grid vector as long as the estimator takes it. False for a row
@@ -156,8 +160,7 @@ impl Codec {
         let steps = finite(self.steps / squared.sqrt());
         let (head, codes) = out.split_at_mut(4);
         let [code_residual, code_centre, code_squared] = kernel::grid_code4(residual, centre, steps, codes);
-        let (add, rescale) = factors(form, squared, code_residual, code_centre);
-        let mut factors = half_factors(add, rescale);
+        let mut factors = self.half_factors(form, squared, code_residual, code_centre);
         // The estimator takes every row's error to be the usual one. A row with a coordinate far outside the
         // grid has a larger one: its bounds must not exclude it.
         if self.error(squared, code_residual, code_squared) > ERROR_4_MOST {
@@ -174,21 +177,51 @@ impl Codec {
         ((code_squared - aligned).max(0.0) / (self.padded - 1) as f32).sqrt()
     }
 
-    fn encode_8(&self, residual: &[f32], centre: &[f32], squared: f32, form: Form, out: &mut [u8]) {
+    /// The factors in half precision, `add` downwards; what does not fit excludes nothing.
+    ///
+    /// `add` is made with the rescale as it is stored: its rounding then counts by the distance of query and centroid,
+    /// not by the query's length.
+    fn half_factors(&self, form: Form, squared: f32, code_residual: f32, code_centre: f32) -> Factors {
+        let (_, exact) = factors(form, squared, code_residual, code_centre);
+        let rescale = f16::from_f32(exact);
+        if exact != 0.0 && !rescale.is_normal() {
+            return EVERYTHING;
+        }
+        let along = -rescale.to_f32() * code_centre;
+        let add = match form {
+            Form::L2 => squared * (1.0 - float_error(self.padded, true)) + along,
+            Form::InnerProduct { residual_dot_centre } => along - residual_dot_centre,
+        };
+        let mut half_add = f16::from_f32(add);
+        if !half_add.is_finite() {
+            return EVERYTHING;
+        }
+        if half_add.to_f32() > add {
+            half_add = next_down(half_add);
+        }
+        Factors { add: half_add, rescale }
+    }
+
+    fn encode_8(&self, residual: &[f32], centre: &[f32], form: Form, out: &mut [u8]) {
         let max = residual.iter().fold(0.0f32, |m, x| m.max(x.abs()));
         let steps = finite((LEVELS_8 + 0.99) / max);
-        let (mut code_residual, mut code_centre, mut code_squared) = (0.0f32, 0.0f32, 0.0f32);
+        // In double precision: the error is a small difference of large sums.
+        let (mut squared, mut code_residual, mut code_centre, mut code_squared) = (0f64, 0f64, 0f64, 0f64);
         let (head, codes) = out.split_at_mut(12);
         for ((o, c), out) in residual.iter().zip(centre).zip(codes) {
             let level = (o.abs() * steps).min(LEVELS_8) as u8;
             let (low, grid) = grid(*o, level, 127);
             *out = if *o > 0.0 { 128 | low } else { low };
+            let (o, c, grid) = (f64::from(*o), f64::from(*c), f64::from(grid));
+            squared += o * o;
             code_residual += grid * o;
             code_centre += grid * c;
             code_squared += grid * grid;
         }
-        let (add, rescale) = factors(form, squared, code_residual, code_centre);
-        let error = rescale.abs() * self.error(squared, code_residual, code_squared);
+        let (add, rescale) = factors(form, squared as f32, code_residual as f32, code_centre as f32);
+        let aligned = if squared > 0.0 { code_residual * code_residual / squared } else { code_squared };
+        let across = ((code_squared - aligned).max(0.0) / (self.padded - 1) as f64).sqrt();
+        let error = rescale.abs() * across as f32;
         for (out, value) in head.chunks_exact_mut(4).zip([add, rescale, error]) {
             out.copy_from_slice(&value.to_le_bytes());
         }
@@ -217,20 +250,6 @@ fn factors(form: Form, squared: f32, code_residual: f32, code_centre: f32) -> (f
 
 /// Factors whose bounds exclude nothing.
 const EVERYTHING: Factors = Factors { add: f16::NEG_INFINITY, rescale: f16::ZERO };
-
-/// Rounds to half precision, `add` downwards; what does not fit excludes nothing.
-fn half_factors(add: f32, rescale: f32) -> Factors {
-    let half_rescale = f16::from_f32(rescale);
-    let mut half_add = f16::from_f32(add);
-    let representable = rescale == 0.0 || half_rescale.is_normal();
-    if !half_add.is_finite() || !representable {
-        return EVERYTHING;
-    }
-    if half_add.to_f32() > add {
-        half_add = next_down(half_add);
-    }
-    Factors { add: half_add, rescale: half_rescale }
-}
 
 fn next_down(x: f16) -> f16 {
     let bits = x.to_bits();

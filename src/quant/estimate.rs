@@ -1,5 +1,7 @@
 //! From codes to distances: the query's tables, bounds of the first stage, estimates of the second.
 
+use std::cell::OnceCell;
+
 use half::f16;
 
 use super::code::Codec;
@@ -8,14 +10,18 @@ use crate::kernel;
 
 /// Standard deviation of the one-bit error per `|rescale| * gap`: the residual's sine to its code is nearly
 /// constant, so that it need not be stored (reference algorithms 1.2).
-const ERROR_1: f32 = 0.3014;
+pub(super) const ERROR_1: f32 = 0.3014;
 /// The same for four bits: sine of the 16-level normal quantizer (mean square error 0.01154) by its step.
 pub(super) const ERROR_4: f32 = 0.3205;
-/// Relative rounding error of half precision.
-const HALF_ROUNDING: f32 = 1.0 / 4096.0;
-/// Root mean square of centred 8-bit codes, generously.
-const CODE_RMS_8: f32 = 36.0;
-/// The same of the low three bits of 4-bit codes, centred at 3.5: sqrt((8² - 1) / 12).
+/// Largest relative rounding error of half precision, to the nearest.
+const HALF_ROUNDING: f32 = 1.0 / 2048.0;
+/// Spacing of the smallest numbers of half precision.
+const HALF_SMALLEST: f32 = 6e-8;
+/// Largest magnitude of a coordinate of a code, by its number of bits.
+const MOST_8: f32 = 127.5;
+const MOST_4: f32 = 7.5;
+const MOST_LOW_3: f32 = 3.5;
+/// Root mean square of the low three bits of 4-bit codes, centred at 3.5: sqrt((8² - 1) / 12).
 const CODE_RMS_3: f32 = 2.2913;
 
 /// A list as the estimator sees it.
@@ -25,6 +31,42 @@ pub struct ListTerms {
     pub base: f32,
     /// Distance of query and centroid.
     pub gap: f32,
+    /// Sum of the lengths of query, centroid and origin: what sums of floats err by is in proportion to them.
+    pub lengths: f32,
+    /// Absolute error of the operator's value for products too small for floats.
+    pub noise: f32,
+}
+
+/// How wide bounds are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Width {
+    /// Standard deviations of what the random rotation makes random.
+    pub deviations: f32,
+    /// Whether errors that are the query's own, and so the same for all rows that resemble each other, count by the
+    /// most that they can be. Else by their standard deviation too.
+    pub sound: bool,
+}
+
+impl Width {
+    /// Bounds of so many standard deviations.
+    pub fn of(deviations: f32) -> Self {
+        Self { deviations, sound: false }
+    }
+
+    /// Bounds that exclude only what they may, up to the chance of so many standard deviations.
+    pub fn sound(deviations: f32) -> Self {
+        Self { deviations, sound: true }
+    }
+}
+
+/// Relative error of sums, rotations and the operator's own value in single precision: the most that it can be, or
+/// (several times) what it usually is.
+pub(super) fn float_error(padded: usize, sound: bool) -> f32 {
+    let rounding = 0.5 * f32::EPSILON;
+    let terms = padded as f32 / 16.0;
+    // A level of the transform rounds each coordinate once.
+    let levels = 4.0 * (padded.ilog2() + 4) as f32;
+    rounding * if sound { 7.0 * (terms + 8.0) + 6.0 * levels } else { 2.0 * (terms.sqrt() + 4.0) + levels }
 }
 
 /// Arguments of `kernel::lower_bounds` for a list.
@@ -49,7 +91,13 @@ pub struct QueryCode {
     delta: f32,
     bytes: Vec<i8>,
     step: f32,
-    bytes_sum: f32,
+    bytes_sum: i32,
+    /// What the bytes leave of the coordinates, in bytes again.
+    fine: OnceCell<Fine>,
+    /// The most that a table sum can err.
+    table_most: OnceCell<f32>,
+    /// The coordinates.
+    query: Vec<f32>,
     /// Factor on the nominal error for the scatter of a residual's sine at low dimensions.
     scatter: f32,
     /// Room for the table's terms.
@@ -71,7 +119,10 @@ impl QueryCode {
             delta: 0.0,
             bytes: vec![0; padded],
             step: 0.0,
-            bytes_sum: 0.0,
+            bytes_sum: 0,
+            fine: OnceCell::new(),
+            table_most: OnceCell::new(),
+            query: vec![0.0; padded],
             scatter: 1.0 + 1.0 / (padded as f32).sqrt(),
             terms: vec![0; padded],
             bits: vec![0; bits],
@@ -97,7 +148,9 @@ impl QueryCode {
             *b = super::round_to_byte(x * inverse);
             total += i32::from(*b);
         }
-        self.bytes_sum = total as f32;
+        self.bytes_sum = total;
+        self.query.copy_from_slice(query);
+        (self.fine, self.table_most) = (OnceCell::new(), OnceCell::new());
     }
 
     /// Subset sums of every four coordinates, rounded to bytes over their common range.
@@ -108,15 +161,17 @@ impl QueryCode {
             low = low.min((q[0].min(0.0) + q[1].min(0.0)) + (q[2].min(0.0) + q[3].min(0.0)));
             high = high.max((q[0].max(0.0) + q[1].max(0.0)) + (q[2].max(0.0) + q[3].max(0.0)));
         }
-        self.low = low;
-        self.delta = (high - low) / 255.0;
+        // The sum of no coordinate is a whole number of steps: it is exact, and so no error that all rows share.
+        self.delta = (high - low) / 254.0;
+        let below = if self.delta > 0.0 { (-low / self.delta).ceil().min(254.0) } else { 0.0 };
+        self.low = -below * self.delta;
         // Sums of 256ths of a step, of which the byte is the upper half. Single terms and partial sums may wrap: the
         // whole is between 0 and 255 steps and the half that rounds, which is more than its terms' errors.
         let inverse = if self.delta > 0.0 { 256.0 / self.delta } else { 0.0 };
         for (term, x) in self.terms.iter_mut().zip(query) {
             *term = fixed(x * inverse);
         }
-        kernel::subset_sums(&self.terms, fixed(-low * inverse).wrapping_add(128), &mut self.lut);
+        kernel::subset_sums(&self.terms, fixed(256.0 * below).wrapping_add(128), &mut self.lut);
     }
 
     /// The table: 16 bytes per four dimensions.
@@ -134,42 +189,133 @@ impl QueryCode {
         self.delta * (self.groups as f32 / 12.0).sqrt()
     }
 
+    /// The most that a table sum of any code can err, in units of the query.
+    fn table_most(&self) -> f32 {
+        *self.table_most.get_or_init(|| {
+            let (mut low, mut high) = (0.0, 0.0);
+            for (quad, entries) in self.query.as_chunks::<4>().0.iter().zip(self.lut.as_chunks::<16>().0) {
+                let (mut least, mut most) = (0.0f32, 0.0f32);
+                for (code, entry) in entries.iter().enumerate() {
+                    let of = |i: usize| if code >> i & 1 == 1 { quad[i] } else { 0.0 };
+                    let error = f32::from(*entry) * self.delta + self.low - (of(0) + of(1) + of(2) + of(3));
+                    (least, most) = (least.min(error), most.max(error));
+                }
+                (low, high) = (low - least, high + most);
+            }
+            low.max(high)
+        })
+    }
+
+    /// The second eight bits of the coordinates.
+    fn fine(&self) -> &Fine {
+        self.fine.get_or_init(|| Fine::new(&self.query, &self.bytes, self.step))
+    }
+
     /// The first stage for a list: bounds that `width` standard deviations of error do not cross.
-    pub fn stage1(&self, terms: ListTerms, width: f32) -> Stage1 {
-        let error = ERROR_1 * self.scatter * terms.gap + self.table_error();
-        // The rounding of `rescale` counts by |<y, q>|, six deviations of which are 3 |q|.
-        let rounding = 3.0 * HALF_ROUNDING * self.norm;
+    pub fn stage1(&self, terms: ListTerms, width: Width) -> Stage1 {
+        let random = ERROR_1 * self.scatter * terms.gap;
+        let half_root = 0.5 * (self.bytes.len() as f32).sqrt();
+        // The rounding of `rescale` counts by |<y, q>|, six deviations of which are 3 |q|; for rows that were coded when
+        // `add` did not make up for it.
+        let (table, rounding) = if width.sound {
+            (self.table_most(), half_root * HALF_ROUNDING * self.norm)
+        } else {
+            (width.deviations * self.table_error(), 1.5 * HALF_ROUNDING * self.norm)
+        };
+        let floats = float_error(self.bytes.len(), width.sound) * terms.lengths;
+        // The residual is at most as long as the code times its factor.
+        let error = width.deviations * random + table + rounding + floats * half_root;
         Stage1 {
             scale: self.delta,
-            shift: self.groups as f32 * self.low - 0.5 * self.sum + width * error + rounding,
-            base: terms.base,
+            shift: self.groups as f32 * self.low - 0.5 * self.sum + error,
+            base: terms.base - (floats * terms.lengths + terms.noise),
         }
     }
 
-    /// The estimate by an extended record (factors and codes) and its standard deviation. `sum` is the
+    /// The estimate by an extended record (factors and codes) and the most that it errs, by `width`. `sum` is the
     /// table sum of the same row. Infinite or NaN when the row's factors did not fit.
-    pub fn extended(&self, codec: &Codec, record: &[u8], sum: u32, terms: ListTerms) -> (f32, f32) {
-        let dims = self.bytes.len() as f32;
-        if codec.bits() == 8 {
-            let number =
-                |i: usize| f32::from_le_bytes([record[i], record[i + 1], record[i + 2], record[i + 3]]);
-            let (add, rescale, error) = (number(0), number(4), number(8));
-            let dot = kernel::dot_u8_i8(&record[12..], &self.bytes) as f32;
-            let product = self.step * (dot - 127.5 * self.bytes_sum);
-            let estimate = add + terms.base + rescale * product;
-            let rounding = self.step * CODE_RMS_8 * (dims / 12.0).sqrt();
-            return (estimate, self.scatter * error * terms.gap + rescale.abs() * rounding);
-        }
+    pub fn extended(
+        &self,
+        codec: &Codec,
+        record: &[u8],
+        sum: u32,
+        terms: ListTerms,
+        width: Width,
+    ) -> (f32, f32) {
+        let (estimate, error, add, length) = if codec.bits() == 8 {
+            self.extended_8(record, terms, width)
+        } else {
+            self.extended_4(record, sum, terms, width)
+        };
+        let floats = float_error(self.bytes.len(), width.sound);
+        let lengths = terms.lengths * (terms.lengths + length) + add.abs();
+        (estimate, error + floats * lengths + terms.noise)
+    }
+
+    /// Estimate, error, `add`, and what the residual's length is not above.
+    fn extended_8(&self, record: &[u8], terms: ListTerms, width: Width) -> (f32, f32, f32, f32) {
+        let number = |i: usize| f32::from_le_bytes([record[i], record[i + 1], record[i + 2], record[i + 3]]);
+        let (add, rescale, error) = (number(0), number(4), number(8));
+        let (codes, fine) = (&record[12..], self.fine());
+        // A query is rounded as its neighbours and their centroid are: the first bytes' error is no accident, and large
+        // where the row is near its centroid. The second bytes' error is small enough to be taken at its most.
+        let product = |bytes: &[i8], total: i32| {
+            (2 * i64::from(kernel::dot_u8_i8(codes, bytes)) - 255 * i64::from(total)) as f32 * 0.5
+        };
+        let product =
+            self.step * product(&self.bytes, self.bytes_sum) + fine.step * product(&fine.bytes, fine.sum);
+        let longest = rescale.abs() * MOST_8 * (self.bytes.len() as f32).sqrt();
+        let random = width.deviations * self.scatter * error * terms.gap;
+        (add + terms.base + rescale * product, random + longest * fine.error, add, longest)
+    }
+
+    fn extended_4(&self, record: &[u8], sum: u32, terms: ListTerms, width: Width) -> (f32, f32, f32, f32) {
         let add = f16::from_le_bytes([record[0], record[1]]).to_f32();
         let rescale = f16::from_le_bytes([record[2], record[3]]).to_f32();
         let signs = self.delta * sum as f32 + self.groups as f32 * self.low;
         let dot = kernel::dot_extended3(&record[4..], &self.bytes) as f32;
-        let low = self.step * (dot - 3.5 * self.bytes_sum) + 3.5 * self.sum;
+        let mut low = self.step * (dot - 3.5 * self.bytes_sum as f32) + 3.5 * self.sum;
+        let root = (self.bytes.len() as f32).sqrt();
+        let rounding = if width.sound {
+            let fine = self.fine();
+            low +=
+                fine.step * (kernel::dot_extended3(&record[4..], &fine.bytes) as f32 - 3.5 * fine.sum as f32);
+            8.0 * self.table_most() + MOST_LOW_3 * root * fine.error
+        } else {
+            width.deviations * (8.0 * self.table_error() + self.step * CODE_RMS_3 * root / 12f32.sqrt())
+        };
         let product = 8.0 * signs + low - 7.5 * self.sum;
-        let estimate = add + terms.base + rescale * product;
-        let rounding = 8.0 * self.table_error() + self.step * CODE_RMS_3 * (dims / 12.0).sqrt();
-        let error = rescale.abs() * (ERROR_4 * self.scatter * terms.gap + rounding);
-        (estimate, error + HALF_ROUNDING * (2.0 * add.abs() + (rescale * product).abs()))
+        let random = width.deviations * ERROR_4 * self.scatter * terms.gap;
+        // `add` was rounded down, by up to twice the rounding to the nearest.
+        let halves = HALF_ROUNDING * (2.0 * add.abs() + (rescale * product).abs()) + HALF_SMALLEST;
+        let error = rescale.abs() * (random + rounding) + halves;
+        (add + terms.base + rescale * product, error, add, rescale.abs() * MOST_4 * root)
+    }
+}
+
+/// The second bytes of a query's coordinates.
+#[derive(Clone)]
+struct Fine {
+    bytes: Vec<i8>,
+    step: f32,
+    sum: i32,
+    /// Length of what both bytes leave.
+    error: f32,
+}
+
+impl Fine {
+    fn new(query: &[f32], bytes: &[i8], step: f32) -> Self {
+        let rest = |(x, b): (&f32, &i8)| x - step * f32::from(*b);
+        let left: Vec<f32> = query.iter().zip(bytes).map(rest).collect();
+        let max = folded(&left, 0.0, |max, x| max.max(x.abs())).into_iter().fold(0.0, f32::max);
+        let fine = max / 127.0;
+        let inverse = if fine > 0.0 { 1.0 / fine } else { 0.0 };
+        let bytes: Vec<i8> = left.iter().map(|x| super::round_to_byte(x * inverse)).collect();
+        // Of all that is left, the rounding of the differences themselves included.
+        let squares = left.iter().zip(&bytes).map(|(x, b)| (x - fine * f32::from(*b)).powi(2));
+        let floats = f32::EPSILON * kernel::inner_product(query, query).sqrt();
+        let error = 1.01 * squares.sum::<f32>().sqrt() + floats;
+        Self { sum: bytes.iter().map(|b| i32::from(*b)).sum(), bytes, step: fine, error }
     }
 }
 

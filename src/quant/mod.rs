@@ -3,15 +3,19 @@
 //! Sources: RaBitQ (arXiv 2405.12497), extended RaBitQ (arXiv 2409.09913); the constants are those of the
 //! optimal uniform quantizer of a normal variable, which rotated coordinates are close to.
 
+#[cfg(test)]
+mod bounds_tests;
 mod code;
 mod estimate;
+#[cfg(test)]
+mod hostile;
 pub mod pack;
 mod rotate;
 #[cfg(test)]
 mod tests;
 
 pub use code::{Codec, Factors, Form};
-pub use estimate::{ListTerms, QueryCode, Stage1};
+pub use estimate::{ListTerms, QueryCode, Stage1, Width};
 pub use rotate::{Rotation, padded_dims};
 
 /// 1.5 × 2²³, whose last bits are zero: what is added to it is rounded to a whole number (halves to even), which the last

@@ -82,17 +82,19 @@ fn scores(dims: usize, bits: u8, inner_product: bool) -> (Scores, Scores) {
             } else {
                 (gap * gap, kernel::l2_squared(q, &row))
             };
-            let terms = ListTerms { base, gap };
+            let terms = ListTerms { base, gap, lengths: 0.0, noise: 0.0 };
             let mut sums = [0; 32];
             kernel::scan_block(query.lut(), &block, 0, &mut sums);
-            let stage = query.stage1(terms, 0.0);
+            let stage = query.stage1(terms, Width::of(0.0));
             let product = stage.scale * sums[5] as f32 + stage.shift;
             let estimate = factors.add.to_f32() + stage.base + factors.rescale.to_f32() * product;
-            let width = query.stage1(terms, 1.0).shift - stage.shift;
+            let width = query.stage1(terms, Width::of(1.0)).shift - stage.shift;
             let sigma = -factors.rescale.to_f32() * width;
             first.z.push(f64::from((estimate - truth) / sigma));
             if bits > 1 {
-                let (estimate, sigma) = query.extended(&codec, &extended, sums[5], terms);
+                let errors = [1.0, 2.0]
+                    .map(|width| query.extended(&codec, &extended, sums[5], terms, Width::of(width)));
+                let (estimate, sigma) = (errors[0].0, errors[1].1 - errors[0].1);
                 // Rows whose error is unusual exclude nothing (see `encode_4`); they are few.
                 if estimate.is_finite() {
                     second.z.push(f64::from((estimate - truth) / sigma));
@@ -187,8 +189,8 @@ fn extreme_values_exclude_nothing() {
             let query: Vec<f32> = (0..64).map(|i| (i % 5) as f32 * 0.2).collect();
             let code = QueryCode::new(&codec, &query);
             let gap = kernel::l2_squared(&query, &centre).sqrt();
-            let terms = ListTerms { base: gap * gap, gap };
-            let stage = code.stage1(terms, 6.0);
+            let terms = ListTerms { base: gap * gap, gap, lengths: 0.0, noise: 0.0 };
+            let stage = code.stage1(terms, Width::of(6.0));
             let mut block = vec![0u8; 256];
             pack::write_signs(&mut block, 0, 0, &signs);
             let mut sums = [0; 32];

@@ -11,8 +11,10 @@ mod shortest;
 pub mod sparse;
 pub mod sparse_text;
 pub mod text;
+mod total;
 pub mod vector;
 
 pub use element::Element;
 pub use limits::MAX_DIMS;
 pub use metric::Metric;
+pub use total::{TotalF32, TotalF64};

@@ -8,6 +8,7 @@ use super::limits::{MAX_DIMS, check_typmod};
 use super::shortest::{MAX_PRINTED, SPACE, write_float};
 use super::vector::{check_dims, check_element};
 use crate::error::{Error, Kind, Result};
+use crate::memory;
 
 /// Powers of ten that are exact in `f64`.
 static EXACT: [f64; 23] = [
@@ -76,6 +77,11 @@ pub fn parse<E: Element>(literal: &[u8], typmod: i32) -> Result<Vec<E>> {
 
 /// A literal that is none of the type.
 pub(super) fn malformed(name: &str, literal: &[u8]) -> Error {
+    // The text may be as long as a value can be, and is copied on its way to the client.
+    const COPIES: usize = 4;
+    if let Err(error) = memory::room(COPIES * literal.len()) {
+        return error;
+    }
     let literal = String::from_utf8_lossy(literal);
     Error::new(Kind::InvalidText, format!("invalid input syntax for type {name}: \"{literal}\""))
 }

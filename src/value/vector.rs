@@ -291,21 +291,38 @@ pub fn accumulate<E: Element>(state: &mut [f64], x: &[E]) -> Result<()> {
     if finite { Ok(()) } else { Err(overflow()) }
 }
 
+/// The state with a row more, which is not put into the one before it.
+pub fn accumulated<E: Element>(state: &[f64], x: &[E]) -> Result<Vec<f64>> {
+    // A state may be as long as an array, and is copied only if it is of this row's dimensions.
+    check_typmod(state_dims(state) as i32, x.len())?;
+    let mut state = state.to_vec();
+    accumulate(&mut state, x)?;
+    Ok(state)
+}
+
 /// The state after the first row, given the one before it.
 pub fn first_row<E: Element>(state: &[f64], x: &[E]) -> Vec<f64> {
     let rows = state.first().unwrap_or(&0.0) + 1.0;
     std::iter::once(rows).chain(x.iter().map(|x| f64::from(x.widen()))).collect()
 }
 
-/// The state of the rows of both.
+/// The state of the rows of both. One without rows is as if it were not there, whatever its sums.
 pub fn combine(a: &[f64], b: &[f64]) -> Result<Vec<f64>> {
-    match (a.first(), b.first()) {
-        (Some(0.0) | None, _) => return Ok(b.to_vec()),
-        (_, Some(0.0) | None) => return Ok(a.to_vec()),
-        _ => check_typmod(state_dims(a) as i32, state_dims(b))?,
+    let rows = |state: &[f64]| state.first().copied().unwrap_or(0.0);
+    let (rows_a, rows_b) = (rows(a), rows(b));
+    if rows_a == 0.0 && rows_b == 0.0 && a.len().max(b.len()) == 1 {
+        // Two workers of one query found no row. The only states without sums that can be combined.
+        return Ok(vec![0.0]);
     }
+    let kept = if rows_a == 0.0 { b } else { a };
+    check_dims::<f32>(state_dims(kept))?;
+    if rows_a == 0.0 || rows_b == 0.0 {
+        return Ok(kept.to_vec());
+    }
+    check_typmod(state_dims(a) as i32, state_dims(b))?;
     let sums: Vec<f64> = a.iter().zip(b).map(|(x, y)| x + y).collect();
-    if sums.iter().any(|x| x.is_infinite()) { Err(overflow()) } else { Ok(sums) }
+    // The number of rows is not checked.
+    if sums.iter().skip(1).any(|x| x.is_infinite()) { Err(overflow()) } else { Ok(sums) }
 }
 
 /// The average; none without rows.

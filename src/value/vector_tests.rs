@@ -187,6 +187,35 @@ fn averages() {
     assert_eq!(combine(&[1.0, 2.0], &[2.0, 4.0]), Ok(vec![3.0, 6.0]));
     assert_eq!(message(combine(&[1.0, 2.0], &[2.0, 4.0, 5.0])).1, "expected 1 dimensions, not 2");
     assert_eq!(message(combine(&[1.0, 1e308], &[1.0, 1e308])).1, "value out of range: overflow");
+    assert_eq!(
+        combine(&[f64::INFINITY, 1.0], &[1.0, 2.0]),
+        Ok(vec![f64::INFINITY, 3.0]),
+        "rows are not checked"
+    );
+    assert_eq!(
+        combine(&[0.0, 5.0], &[2.0, 1.0, 1.0]),
+        Ok(vec![2.0, 1.0, 1.0]),
+        "sums of no rows are no sums"
+    );
+    assert_eq!(combine(&[2.0, 1.0, 1.0], &[-0.0, 5.0]), Ok(vec![2.0, 1.0, 1.0]));
+    assert_eq!(combine(&[0.0, 5.0], &[0.0, 7.0]), Ok(vec![0.0, 7.0]));
+    for (a, b) in [
+        (&[1.0][..], &[1.0, 2.0][..]),
+        (&[1.0], &[2.0]),
+        (&[1.0], &[0.0]),
+        (&[0.0], &[1.0]),
+        (&[0.0, 5.0], &[0.0]),
+        (&[f64::NAN], &[1.0, 2.0]),
+    ] {
+        assert_eq!(message(combine(a, b)).1, "vector must have at least 1 dimension", "{a:?} {b:?}");
+    }
+    let long = vec![1.0; 16_002];
+    for (a, b) in [(&long[..], &long[..]), (&[0.0], &long), (&long, &[0.0]), (&long, &[1.0, 2.0])] {
+        assert_eq!(message(combine(a, b)).1, "vector cannot have more than 16000 dimensions");
+    }
+    assert_eq!(message(accumulated(&long, &[1.0])).1, "expected 16001 dimensions, not 1");
+    assert_eq!(accumulated(&[2.0, 1.0], &[3.0]), Ok(vec![3.0, 4.0]));
+    assert_eq!(accumulated(&[f64::NAN, -1.0], &[3.0]).map(|state| state[1]), Ok(2.0));
     assert_eq!(message(average::<f32>(&[1.0, 1e300])).1, "infinite value not allowed in vector");
     assert_eq!(message(average::<f32>(&[1.0])).1, "vector must have at least 1 dimension");
 }

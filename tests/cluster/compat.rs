@@ -1,6 +1,7 @@
 //! The extension `vector` over `vector_search`: pgvector's index DDL, settings and dumps, as apps use them.
 
 use crate::harness::{Server, major};
+use crate::pgvector::has_pgvector;
 use std::process::Command;
 
 /// A server and where it finds the extension.
@@ -118,9 +119,17 @@ fn pgvectors_settings_raise_the_effort() {
     let usual = lists(&server, "", "graph", l2);
     assert_eq!(lists(&server, "SET hnsw.ef_search = 10;", "graph", l2), usual, "less is not asked for");
     assert!(lists(&server, "SET hnsw.ef_search = 400;", "graph", l2) > usual);
+    // What no scan takes is an error, and before this session has touched anything a warning.
     assert_eq!(
         lists(&server, "SET hnsw.ef_search = 'many'; SET hnsw.iterative_scan = strict_order;", "graph", l2),
         usual
+    );
+    for odd in ["0", "-1", "'NaN'", "'inf'", "1e9", "''", "40"] {
+        assert_eq!(lists(&server, &format!("SET hnsw.ef_search = {odd};"), "graph", l2), usual, "{odd}");
+    }
+    assert_eq!(
+        lists(&server, "SET hnsw.ef_search = '4e2';", "graph", l2),
+        lists(&server, "SELECT count(*) FROM items \\g /dev/null\nSET hnsw.ef_search = 400;", "graph", l2)
     );
     assert!(lists(&server, "", "flat", half) < 0.5);
     let share = lists(
@@ -145,9 +154,12 @@ fn pgvectors_settings_raise_the_effort() {
 #[test]
 fn what_cannot_be_served_is_said() {
     let server = server("compat-errors");
-    server.sql("CREATE TABLE t (v vector(3), h halfvec(3), s sparsevec(3), b bit(3), n vector)");
+    server.sql("CREATE TABLE t (v vector(3), h halfvec(3), s sparsevec(3), b bit(3), n vector, w bit(64001), x varbit(8))");
     for (index, what) in [
-        ("hnsw (v vector_l1_ops)", "0A000: operator class \"vector_l1_ops\" is not supported by ivf indexes"),
+        (
+            "hnsw (v vector_l1_ops)",
+            "0A000: operator class \"vector_l1_ops\" is not supported by hnsw indexes",
+        ),
         ("hnsw (h halfvec_l1_ops)", "0A000: operator class \"halfvec_l1_ops\""),
         ("hnsw (b bit_jaccard_ops)", "0A000: operator class \"bit_jaccard_ops\""),
         ("hnsw (s sparsevec_l2_ops)", "0A000: operator class \"sparsevec_l2_ops\""),
@@ -161,6 +173,18 @@ fn what_cannot_be_served_is_said() {
         ("hnsw (v vector_l2_ops) WITH (lists = 1)", "unrecognized parameter \"lists\""),
         ("ivfflat (v) WITH (lists = 0)", "value 0 out of bounds for option \"lists\""),
         ("ivfflat (v) WITH (bits = 4)", "unrecognized parameter \"bits\""),
+        ("hnsw (v vector_l2_ops) WITH (m = 200)", "value 200 out of bounds for option \"m\""),
+        (
+            "hnsw (v vector_l2_ops, n vector_l2_ops)",
+            "access method \"hnsw\" does not support multicolumn indexes",
+        ),
+        ("hnsw (w bit_hamming_ops)", "54000: column cannot have more than 64000 dimensions for hnsw index"),
+        (
+            "ivfflat (w bit_hamming_ops)",
+            "54000: column cannot have more than 64000 dimensions for ivfflat index",
+        ),
+        ("hnsw (x bit_hamming_ops)", "0A000: type not supported for hnsw index"),
+        ("ivfflat (x bit_hamming_ops)", "0A000: type not supported for ivfflat index"),
     ] {
         let error = server.try_sql(&format!("CREATE INDEX ON t USING {index}")).unwrap_err();
         assert!(error.contains(what), "{index}: {error}");
@@ -294,4 +318,247 @@ fn a_dump_of_pgvectors_is_restored() {
     server.sql("CREATE SCHEMA extensions; ALTER EXTENSION vector SET SCHEMA extensions; ALTER EXTENSION vector_search SET SCHEMA extensions");
     assert_eq!(server.sql("SET search_path = public, extensions; SELECT id FROM docs ORDER BY embedding <=> '[4,5,6]' LIMIT 1"), "2");
     server.sql("REINDEX TABLE docs; INSERT INTO docs VALUES (4, '[1,1,1]'); VACUUM docs");
+}
+
+/// Runs a statement and returns what it answers, or all of its error.
+const ANSWER: &str = "
+CREATE FUNCTION answer(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE result text; detail text; hint text;
+BEGIN
+    IF statement ~* '^(show|select)' THEN EXECUTE statement INTO result; ELSE EXECUTE statement; END IF;
+    RETURN coalesce(result, 'done');
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+    RETURN concat_ws(' ', SQLSTATE, SQLERRM, detail, hint);
+END $$;
+CREATE TABLE plain (v vector(3)); INSERT INTO plain VALUES ('[1,2,3]');
+CREATE ROLE app; GRANT ALL ON SCHEMA public TO app;
+";
+
+/// Values as users and enemies write them.
+const VALUES: [&str; 30] = [
+    "0",
+    "1",
+    "40",
+    "-1",
+    "1000",
+    "1001",
+    "32768",
+    "32769",
+    "2147483647",
+    "2147483648",
+    "99999999999",
+    "40.5",
+    "1e2",
+    "'0x28'",
+    "' 50 '",
+    "'50kB'",
+    "'1e400'",
+    "1.23456789",
+    "0.0000012345678",
+    "'NaN'",
+    "'inf'",
+    "'-Infinity'",
+    "'abc'",
+    "''",
+    "true",
+    "on",
+    "OFF",
+    "strict_order",
+    "'Relaxed_Order'",
+    "1, 2",
+];
+
+const NAMES: [&str; 9] = [
+    "hnsw.ef_search",
+    "HNSW.Iterative_Scan",
+    "hnsw.max_scan_tuples",
+    "hnsw.scan_mem_multiplier",
+    "ivfflat.probes",
+    "ivfflat.iterative_scan",
+    "ivfflat.max_probes",
+    "hnsw.nonsense",
+    "ivfflat.nonsense",
+];
+
+/// What a session is asked about the settings.
+fn statements() -> Vec<String> {
+    let mut all = Vec::new();
+    for name in NAMES {
+        all.push(format!("SHOW {name}"));
+        for value in VALUES {
+            all.push(format!("SET {name} = {value}"));
+            all.push(format!("SHOW {name}"));
+            if !value.contains(',') {
+                let text = value.trim_matches('\'');
+                all.push(format!("SELECT set_config('{name}', '{text}', true)"));
+                all.push(format!("ALTER ROLE app SET {name} = {value}"));
+                all.push(format!("ALTER DATABASE postgres SET {name} = {value}"));
+                all.push(format!(
+                    "CREATE FUNCTION f() RETURNS int LANGUAGE sql SET {name} = {value} AS 'SELECT 1'"
+                ));
+                all.push("DROP FUNCTION IF EXISTS f".into());
+            }
+        }
+        all.push(format!("SET LOCAL {name} = 7"));
+        all.push(format!("SELECT current_setting('{name}')"));
+        all.push(format!("SELECT current_setting('{name}', true)"));
+        all.push(format!("SET {name} TO DEFAULT"));
+        all.push(format!("RESET {name}"));
+        all.push(format!("SHOW {name}"));
+        all.push(format!("ALTER ROLE app RESET {name}"));
+        all.push(format!("ALTER DATABASE postgres RESET {name}"));
+    }
+    for statement in [
+        "SET ROLE app",
+        "ALTER ROLE app SET hnsw.ef_search = 100",
+        "CREATE FUNCTION f() RETURNS text LANGUAGE sql SET hnsw.ef_search = 77 AS $$ SELECT current_setting('hnsw.ef_search') $$",
+        "SELECT f()",
+        "ALTER FUNCTION f SET hnsw.ef_search = 0",
+        "ALTER FUNCTION f SET ivfflat.probes = 5",
+        "RESET ROLE",
+        "SELECT string_agg(concat_ws(' ', name, setting, context, source, boot_val, reset_val), ',' ORDER BY name) FROM pg_settings WHERE name ~ '^(hnsw|ivfflat)'",
+    ] {
+        all.push(statement.into());
+    }
+    all
+}
+
+/// Both servers' answers, one after the other where they differ.
+fn compare(ours: &str, theirs: &str, statements: &[String]) -> String {
+    assert_eq!(ours.lines().count(), theirs.lines().count());
+    let pairs = ours.lines().zip(theirs.lines()).zip(statements);
+    let differ = pairs.filter(|((ours, theirs), _)| ours != theirs);
+    differ.map(|((ours, theirs), what)| format!("{what}\n  {ours}\n  {theirs}\n")).collect()
+}
+
+#[test]
+fn settings_answer_as_pgvectors() {
+    let theirs = Server::new("settings-pgvector", &["fsync = off"]);
+    if !has_pgvector(&theirs) {
+        return;
+    }
+    theirs.sql("DROP EXTENSION vector_search; CREATE EXTENSION vector");
+    let ours = server("compat-settings-beside");
+    let statements = statements();
+    let calls: String = statements.iter().map(|s| format!("SELECT answer($answer${s}$answer$);\n")).collect();
+    // The library is loaded by a value that is read, by one that is written, or by an index.
+    let first = "SELECT v FROM plain";
+    let answers = [&theirs, &*ours].map(|server| {
+        server.sql(ANSWER);
+        server.sql(&format!("{first} \\g /dev/null\n{calls}"))
+    });
+    assert_eq!(compare(&answers[1], &answers[0], &statements), "");
+    assert!(answers[1].matches("is outside the valid range").count() > 100, "errors were seen");
+    // Settings that come before the library: what is right is taken over at any depth, the rest is warned of.
+    for script in [
+        "SET hnsw.ef_search = 0; SET hnsw.iterative_scan = bad; SET ivfflat.probes = 7; SET hnsw.scan_mem_multiplier = 2.50; SET hnsw.nonsense = 1;",
+        "SET hnsw.ef_search = 90; BEGIN; SET LOCAL hnsw.ef_search = 91; SAVEPOINT a; SET ivfflat.probes = 8;",
+        "BEGIN; SET hnsw.ef_search = 1e2; SAVEPOINT a; SET LOCAL hnsw.ef_search = 0; SET HNSW.iterative_scan = STRICT_ORDER;",
+    ] {
+        let ask = "SELECT concat_ws(' ', current_setting('hnsw.ef_search'), current_setting('hnsw.iterative_scan'), current_setting('ivfflat.probes'), \
+            current_setting('hnsw.scan_mem_multiplier'), current_setting('hnsw.nonsense', true));";
+        let whole = format!("{script} {first} \\g /dev/null\n{ask} ROLLBACK TO a; {ask} COMMIT; {ask}");
+        let whole = if script.contains("SAVEPOINT") { whole } else { whole.replace("ROLLBACK TO a;", "") };
+        assert_eq!(ours.sql(&whole), theirs.sql(&whole), "{script}");
+    }
+    // Where there is no extension of that name the names are anybody's.
+    ours.sql("CREATE DATABASE other");
+    let script = "\\c other\nCREATE EXTENSION vector_search; SELECT '[1]'::vector \\g /dev/null\nSET hnsw.ef_search = 'abc'; SET hnsw.nonsense = 1; SHOW hnsw.ef_search";
+    assert_eq!(ours.sql(script), "abc");
+}
+
+#[test]
+fn pgvectors_library_takes_its_settings_over() {
+    let server = server("compat-library");
+    server.sql("CREATE TABLE items (v vector(3)); CREATE INDEX ON items USING hnsw (v vector_l2_ops)");
+    if server.try_sql("LOAD 'vector'").is_err() {
+        eprintln!("skipped: this server has no pgvector");
+        return;
+    }
+    let ours = "SELECT count(*) FROM items \\g /dev/null\nSHOW hnsw.ef_search; SET hnsw.ef_search = 100; BEGIN; SET LOCAL ivfflat.probes = 5;";
+    let ask = "SELECT setting, vartype, min_val FROM pg_settings WHERE name IN ('hnsw.ef_search', 'ivfflat.probes') ORDER BY name;";
+    let found =
+        server.sql(&format!("{ours} LOAD 'vector'; {ask} COMMIT; {ask} RESET ALL; SHOW hnsw.ef_search"));
+    assert_eq!(found, "40\n100|integer|1\n5|integer|1\n100|integer|1\n1|integer|1\n40");
+    let found = server.sql(&format!(
+        "LOAD 'vector'; SET hnsw.ef_search = 200; SELECT count(*) FROM items \\g /dev/null\n{ask}"
+    ));
+    assert_eq!(found, "200|integer|1\n1|integer|1");
+    let error = server.try_sql(&format!("{ours} LOAD 'vector'; SET hnsw.ef_search = 0")).unwrap_err();
+    assert!(
+        error.contains("0 is outside the valid range for parameter \"hnsw.ef_search\" (1 .. 1000)"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_types_are_where_the_extension_is() {
+    let server = server("compat-schema");
+    // As Supabase does it.
+    let at = "\\c supabase\n";
+    server.sql("CREATE DATABASE supabase");
+    server.sql(&format!(
+        "{at} CREATE SCHEMA extensions; CREATE EXTENSION vector_search SCHEMA extensions;
+         create extension if not exists vector with schema extensions;
+         CREATE TABLE docs (id int, embedding extensions.vector(3));
+         INSERT INTO docs SELECT i, ARRAY[i, 1, 2]::extensions.vector FROM generate_series(1, 1000) i;
+         CREATE INDEX docs_hnsw ON docs USING hnsw (embedding extensions.vector_cosine_ops) WITH (m = 16, ef_construction = 64);
+         CREATE INDEX docs_flat ON docs USING ivfflat (embedding extensions.vector_l2_ops) WITH (lists = 10);"
+    ));
+    for (path, order) in [
+        ("public", "embedding OPERATOR(extensions.<=>) '[7,1,2]'::extensions.vector"),
+        ("public", "embedding OPERATOR(extensions.<->) '[7,1,2]'"),
+        ("public, extensions", "embedding <=> '[7,1,2]'::vector"),
+        ("public, extensions", "embedding <-> '[7,1,2]'"),
+    ] {
+        let query = format!("SELECT id FROM docs ORDER BY {order} LIMIT 1");
+        let found = server.sql(&format!(
+            "{at} SET search_path = {path}; SET enable_seqscan = off; {query}; EXPLAIN (COSTS OFF) {query}"
+        ));
+        assert!(
+            found.starts_with("7\n") && found.contains("Index Scan using docs_"),
+            "{path} {order}: {found}"
+        );
+    }
+    let definition = "SELECT indexdef FROM pg_indexes WHERE indexname = 'docs_hnsw'";
+    assert_eq!(
+        server.sql(&format!("{at} {definition}")),
+        "CREATE INDEX docs_hnsw ON public.docs USING hnsw (embedding extensions.vector_cosine_ops) WITH (m='16', ef_construction='64')"
+    );
+    // A dump of it names vector_search before vector.
+    server.dump_and_restore("supabase", "restored");
+    assert_eq!(
+        server.sql(&format!("\\c restored\n{definition}; SELECT count(*) FROM docs")),
+        "CREATE INDEX docs_hnsw ON public.docs USING hnsw (embedding extensions.vector_cosine_ops) WITH (m='16', ef_construction='64')\n1000"
+    );
+    server.sql(&format!("{at} DROP TABLE docs; DROP EXTENSION vector; SELECT '[1,2]'::extensions.vector"));
+    // Elsewhere it says at once what to do.
+    for (types, command, hint) in [
+        (
+            "extensions",
+            "CREATE EXTENSION vector",
+            "Use CREATE EXTENSION vector SCHEMA extensions, or move the types first: ALTER EXTENSION vector_search SET SCHEMA public.",
+        ),
+        (
+            "public",
+            "CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA extensions CASCADE",
+            "ALTER EXTENSION vector_search SET SCHEMA extensions.",
+        ),
+        (
+            "\"Odd one\"",
+            "CREATE EXTENSION vector SCHEMA public",
+            "Use CREATE EXTENSION vector SCHEMA \"Odd one\",",
+        ),
+    ] {
+        server.sql(&format!(
+            "{at} CREATE SCHEMA IF NOT EXISTS {types}; ALTER EXTENSION vector_search SET SCHEMA {types}"
+        ));
+        let error = server.try_sql(&format!("{at} {command}")).unwrap_err();
+        assert!(
+            error.contains("55000: extension \"vector\" cannot be in schema") && error.contains(hint),
+            "{error}"
+        );
+    }
+    server.sql(&format!("{at} DROP EXTENSION vector_search; CREATE EXTENSION vector WITH SCHEMA extensions CASCADE; SELECT '[1]'::extensions.vector"));
 }

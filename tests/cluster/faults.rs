@@ -168,8 +168,8 @@ fn settings_and_options_out_of_range() {
     fails(&server, "0A000", "CREATE UNIQUE INDEX ON t USING ivf (e)");
     server.sql("CREATE INDEX i ON t USING ivf (e); ALTER INDEX i SET (probes = 3, recall_target = 0.99)");
     fails(&server, "22023", "ALTER INDEX i SET (probes = -3)");
-    fails(&server, "22023", "SELECT ivf_check('t')");
-    fails(&server, "22023", "SELECT ivf_index_info('pg_class_oid_index')");
+    fails(&server, "42809", "SELECT ivf_check('t')");
+    fails(&server, "42809", "SELECT ivf_index_info('pg_class_oid_index')");
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn a_concurrent_build_that_fails_leaves_an_invalid_index() {
          WHERE 1 / (id - 1999) < 100",
     );
     assert_eq!(server.sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'broken'::regclass"), "f");
-    fails(&server, "22023", "SELECT ivf_check('broken')");
+    fails(&server, "55000", "SELECT ivf_check('broken')");
     server.sql("DELETE FROM items WHERE id = 1999; REINDEX INDEX CONCURRENTLY broken");
     server.check("broken");
     server.sql("DROP INDEX broken; CREATE INDEX CONCURRENTLY whole ON items USING ivf (embedding)");

@@ -156,12 +156,32 @@ impl Server {
         child
     }
 
+    /// Begins a `psql` that reads statements as they come.
+    pub fn interactive(&self) -> Child {
+        let mut command = Command::new("sh");
+        command.envs(self.env.iter().map(|(k, v)| (k, v)));
+        // One stream, so that messages come where they belong.
+        command.args(["-c", "exec \"$0\" -X -q -A -t 2>&1", &self.psql]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
     /// Runs a script that must succeed.
     pub fn sql(&self, script: &str) -> String {
         match self.try_sql(script) {
             Ok(rows) => rows,
             Err(message) => panic!("{}\n{message}", &script[..script.len().min(400)]),
         }
+    }
+
+    /// Dumps a database and restores it into a new one, as `pg_dump old | psql new` does.
+    pub fn dump_and_restore(&self, old: &str, new: &str) {
+        self.sql(&format!("CREATE DATABASE {new}"));
+        let dump = PathBuf::from(&self.psql).with_file_name("pg_dump");
+        let mut dump = Command::new(dump);
+        dump.envs(self.env.iter().map(|(k, v)| (k, v)));
+        let output = dump.arg(old).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        self.sql(&format!("\\c {new}\n{}", String::from_utf8(output.stdout).unwrap()));
     }
 
     /// A table `name (id int, category int, embedding vector(dims))` with rows `first..last`.

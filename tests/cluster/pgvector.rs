@@ -132,6 +132,38 @@ impl Inputs {
     }
 }
 
+/// States of averages, of which an aggregate makes the first three.
+const STATES: [&str; 28] = [
+    "{0}",
+    "{1,2,3}",
+    "{2,1,1}",
+    "{}",
+    "{1,NULL}",
+    "{NULL,1}",
+    "{{1},{2}}",
+    "{{1,2}}",
+    "{0,5}",
+    "{0,5,6}",
+    "{-0,5}",
+    "{1}",
+    "{1,1e308}",
+    "{1,-1e308}",
+    "{3,1e39}",
+    "{1,7e4}",
+    "{NaN,1}",
+    "{1,NaN}",
+    "{NaN}",
+    "{-1,2,3}",
+    "{Infinity,1}",
+    "{-Infinity,1}",
+    "{1,Infinity}",
+    "{1e-320,1}",
+    "[0:0]={0}",
+    "[0:2]={1,2,3}",
+    "[-5:-4]={2,4}",
+    "[2:2]={1}",
+];
+
 const TYPES: [&str; 3] = ["vector", "halfvec", "sparsevec"];
 
 /// Expressions whose results must be the same to the letter.
@@ -219,27 +251,23 @@ fn exact(inputs: &mut Inputs) -> Vec<String> {
             let long = format!("array_fill(1, ARRAY[{size}])::{name}");
             all.push(format!("vector_dims({long} || {long})"));
         }
-        for state in [
-            "{0}",
-            "{1,2,3}",
-            "{2,1,1}",
-            "{}",
-            "{1,NULL}",
-            "{{1},{2}}",
-            "{0,5}",
-            "{1}",
-            "{1,1e308}",
-            "{3,1e39}",
-            "{1,7e4}",
-            "{NaN,1}",
-        ] {
-            all.push(format!("{name}_avg('{state}')"));
+        let long = |count| format!("array_fill(1::float8, ARRAY[{count}])");
+        for state in STATES.map(|state| format!("'{state}'")).into_iter().chain([long(16_001), long(16_002)])
+        {
+            all.push(format!("{name}_avg({state})"));
             for value in ["[1,2]", "[1]", "[1,2,3]"] {
-                all.push(format!("{name}_accum('{state}', '{value}')"));
+                all.push(format!("{name}_accum({state}, '{value}')"));
             }
-            for other in ["{0}", "{1,2,3}", "{2,1e308}", "{1,2}", "{}"] {
-                all.push(format!("{name}_combine('{state}', '{other}')"));
+            for other in STATES.map(|other| format!("'{other}'")).into_iter().chain([long(16_002)]) {
+                all.push(format!("{name}_combine({state}, {other})"));
             }
+        }
+        for (initial, value) in
+            [("{0}", "[1,2]"), ("[0:2]={0,1,2}", "[1,2]"), ("{3}", "[1]"), ("{0,5}", "[1,2]")]
+        {
+            all.push(format!(
+                "(SELECT {name}_accum({name}_accum('{initial}', x), x) FROM (VALUES ('{value}'::{name})) t (x))"
+            ));
         }
         for aggregate in ["avg", "sum"] {
             for _ in 0..60 {

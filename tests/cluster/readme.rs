@@ -60,7 +60,12 @@ fn the_documentation_runs_as_it_stands() {
         run.push((file.as_str(), blocks.len()));
     }
     // That no block is found, because fences are written in another way, is no success.
-    for (file, least) in [("README.md", 2), ("docs/reference.md", 4), ("docs/queries.md", 5), ("docs/recipes/semantic-cache.md", 3)] {
+    for (file, least) in [
+        ("README.md", 2),
+        ("docs/reference.md", 4),
+        ("docs/queries.md", 5),
+        ("docs/recipes/semantic-cache.md", 3),
+    ] {
         assert!(run.iter().any(|&(f, blocks)| f == file && blocks >= least), "{file} in {run:?}");
     }
 }

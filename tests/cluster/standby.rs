@@ -38,5 +38,21 @@ fn a_standby_gives_the_same_answers() {
         assert_eq!(standby.sql(&search), primary.sql(&search), "round {round}");
         standby.check("items_index");
     }
-    assert_eq!(standby.sql("SELECT pg_is_in_recovery()"), "t");
+    assert_eq!(standby.sql("SELECT pg_is_in_recovery()"), "t"); // What cannot be done there says so.
+    primary.sql("CREATE UNLOGGED TABLE fleeting AS SELECT * FROM items LIMIT 100");
+    primary.sql("CREATE INDEX fleeting_index ON fleeting USING ivf (embedding)");
+    caught_up(&primary, &standby);
+    for call in [
+        "ivf_index_info('fleeting_index')",
+        "ivf_check('fleeting_index', true)",
+        "ivf_recall('fleeting_index')",
+    ] {
+        let error = standby.try_sql(&format!("SELECT {call}")).unwrap_err();
+        assert!(error.contains("unlogged relations during recovery"), "{call}: {error}");
+    }
+    for call in ["ivf_recalibrate('items_index')", "ivf_recalibrate('items_index', ARRAY[]::vector[])"] {
+        // A server in recovery has no transactions but read-only ones.
+        let error = standby.try_sql(&format!("SELECT {call}")).unwrap_err();
+        assert!(error.contains("cannot execute ivf_recalibrate()"), "{call}: {error}");
+    }
 }

@@ -7,7 +7,7 @@ use vector_search::ivf::directory::Directory;
 use vector_search::ivf::search::filter::{Accept, Condition, Filter};
 use vector_search::ivf::search::{Order, Search, Settings};
 use vector_search::ivf::{check, info};
-use vector_search::page::{Columns, Store};
+use vector_search::page::{Columns, Key, Store};
 use vector_search::value::Metric;
 
 use crate::world::*;
@@ -263,8 +263,11 @@ fn damage_is_noticed() {
     assert_same(&found, &world.truth(&query, usize::MAX, None), "slots that do not exist are not read");
 
     let mut codes = Vec::new();
-    check::contents(&world.store, &mut |t, _, code| codes.push((t, code.unwrap().to_vec())), &|| Ok(()))
-        .unwrap();
+    let mut visit = |t, _: &[Key], code: Option<&[u8]>| {
+        codes.push((t, code.unwrap().to_vec()));
+        Ok(())
+    };
+    check::contents(&world.store, &mut visit, &|| Ok(())).unwrap();
     codes.sort();
     let table = world.table.borrow();
     let bits = |v: &Vec<f32>| v.chunks(8).map(|c| c.iter().fold(0, |b, x| b << 1 | *x as u8)).collect();

@@ -1,11 +1,19 @@
 //! Is the index right? The whole index on the in-memory page store, against brute force.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod bounds;
 mod crash;
 mod filter;
 mod format;
 mod hamming;
+#[path = "../../src/quant/hostile.rs"]
+mod hostile;
+mod memory;
 mod model;
+mod order;
+mod pages;
+mod racing;
 mod refresh;
 mod shapes;
+mod within;
 mod world;

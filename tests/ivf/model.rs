@@ -5,7 +5,7 @@ use vector_search::ivf::calibrate::{Queries, recalibrate};
 use vector_search::ivf::search::{Candidate, Order, Router, Scanner, Search, Settings, Sink};
 use vector_search::page::meta::META_BLOCK;
 use vector_search::page::{Meta, Store};
-use vector_search::quant::QueryCode;
+use vector_search::quant::{QueryCode, Width};
 use vector_search::value::Metric;
 
 use crate::world::*;
@@ -267,7 +267,9 @@ fn bounds_enclose_the_exact_values() {
             let mut all = All(Vec::new());
             while let Some(list) = router.next_list() {
                 let terms = router.terms(&directory, list, &point);
-                scanner.list(&world.store, &directory, &code, (list, &|| terms, 6.0), &mut all).unwrap();
+                scanner
+                    .list(&world.store, &directory, &code, (list, &|| terms, Width::of(6.0)), &mut all)
+                    .unwrap();
             }
             assert_eq!(all.0.len(), 3000);
             let table = world.table.borrow();

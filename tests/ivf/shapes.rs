@@ -6,7 +6,7 @@ use vector_search::ivf::directory::Directory;
 use vector_search::ivf::search::{Search, Settings};
 use vector_search::ivf::{check, info};
 use vector_search::page::memory::MemoryStore;
-use vector_search::value::Metric;
+use vector_search::value::{Metric, TotalF64};
 
 use crate::world::*;
 
@@ -109,7 +109,7 @@ fn huge_and_tiny_values_keep_their_order() {
                 let found = world.search(&query, EXACT, usize::MAX);
                 let truth = world.truth(&query, usize::MAX, None);
                 let values = |rows: &[(vector_search::page::Tid, f64)]| {
-                    rows.iter().map(|r| r.1.to_bits()).collect::<Vec<_>>()
+                    rows.iter().map(|r| TotalF64(r.1)).collect::<Vec<_>>()
                 };
                 let (found, truth) = (values(&found), values(&truth));
                 let at = found.iter().zip(&truth).position(|(a, b)| a != b);

@@ -15,7 +15,7 @@ use vector_search::ivf::{check, insert, vacuum};
 use vector_search::kernel;
 use vector_search::page::memory::MemoryStore;
 use vector_search::page::{Columns, Key, Tid};
-use vector_search::value::Metric;
+use vector_search::value::{Metric, TotalF64};
 
 /// Seeded random numbers (SplitMix64).
 pub struct Random(pub u64);
@@ -169,6 +169,7 @@ pub const EXACT: Settings = Settings {
     limit: None,
     ceiling: f64::INFINITY,
     passing: 1.0,
+    memory: 4 << 20,
 };
 pub const DEFAULT: Settings = Settings {
     probes: 0,
@@ -178,6 +179,7 @@ pub const DEFAULT: Settings = Settings {
     limit: Some(10),
     ceiling: f64::INFINITY,
     passing: 1.0,
+    memory: 4 << 20,
 };
 
 impl World {
@@ -261,7 +263,8 @@ impl World {
             .filter(|(_, v)| self.metric != Metric::Cosine || v.iter().any(|&x| x != 0.0))
             .map(|(n, v)| (tid(*n), distance(self.metric, query, v)))
             .collect();
-        rows.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+        // In the order of float8, whatever a NaN's sign.
+        rows.sort_by_key(|row| (TotalF64(row.1), row.0));
         rows.truncate(n);
         rows
     }

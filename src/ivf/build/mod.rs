@@ -21,6 +21,7 @@ use super::directory::Directory;
 use crate::cluster::parallel::{Task, Wanted};
 use crate::cluster::{Assigner, parallel};
 use crate::error::Result;
+use crate::memory::{self, Grow};
 use crate::page::{Columns, Key, Store, Tid};
 use crate::value::Metric;
 
@@ -130,7 +131,7 @@ pub fn build<S: Store>(
     let mut model = model::train(options, source, pool, progress)?;
     progress.phase(Phase::Assigning);
     progress.total(source.rows_hint());
-    let mut coder = Coder::new(&model, options, pool, spool, progress);
+    let mut coder = Coder::new(&model, options, pool, spool, progress)?;
     source.scan(&mut |tid, vector, keys| coder.push(tid, vector, keys))?;
     let (runs, rows, radii) = coder.finish()?;
     for (entry, radius) in model.entries.iter_mut().zip(radii) {
@@ -151,7 +152,7 @@ pub fn build<S: Store>(
 pub fn build_empty<S: Store>(store: &S, options: &Options) -> Result<()> {
     write::reserve_meta(store, options)?;
     let mut model = model::untrained(options)?;
-    let meta = write::index(store, &mut model, Runs::empty(1), &mut NoSpool, &Silent)?;
+    let meta = write::index(store, &mut model, Runs::empty(1)?, &mut NoSpool, &Silent)?;
     write::finish(store, &meta)
 }
 
@@ -198,13 +199,13 @@ impl Batch {
         let Encoder { assigner, directory } = encoder;
         let dims = directory.dims();
         self.lists.clear();
-        self.lists.resize(self.tids.len(), 0);
+        self.lists.try_resize(self.tids.len(), 0)?;
         if let Some(assigner) = assigner {
             assigner.assign_here(&self.vectors, &mut self.lists, &|_, _| wanted.check())?;
         }
         let size = Record::size(directory);
         self.records.clear();
-        self.records.resize(self.tids.len() * size, 0);
+        self.records.try_resize(self.tids.len() * size, 0)?;
         let Self { tids, vectors, keys, lists, records } = self;
         let columns = directory.meta.columns.widths().len();
         parallel::for_each_record(
@@ -252,13 +253,13 @@ impl<'a> Coder<'a> {
         pool: &'a ThreadPool,
         spool: &'a mut dyn Spool,
         progress: &'a dyn Progress,
-    ) -> Self {
+    ) -> Result<Self> {
         const BATCH_BYTES: usize = 8 << 20;
         let lists = model.entries.len();
         let directory = Arc::clone(&model.directory);
-        let assigner = (lists > 1).then(|| Assigner::new(&model.means, options.dims));
-        Self {
-            runs: Runs::new(lists, Record::size(&directory), options.memory / 2),
+        let assigner = (lists > 1).then(|| Assigner::new(&model.means, options.dims)).transpose()?;
+        Ok(Self {
+            runs: Runs::new(lists, Record::size(&directory), options.memory / 2)?,
             encoder: Arc::new(Encoder { assigner, directory }),
             pool,
             spool,
@@ -268,10 +269,10 @@ impl<'a> Coder<'a> {
             coding: None,
             spare: Batch::default(),
             unit: vec![0.0; options.dims],
-            radii: vec![(0.0, 0); lists],
+            radii: memory::filled((0.0, 0), lists)?,
             rows: 0,
             seen: 0,
-        }
+        })
     }
 
     fn push(&mut self, tid: Tid, vector: &[f32], keys: &[Key]) -> Result<()> {
@@ -281,12 +282,12 @@ impl<'a> Coder<'a> {
             if !super::code::normalize(vector, &mut self.unit) {
                 return Ok(());
             }
-            batch.vectors.extend_from_slice(&self.unit);
+            batch.vectors.try_extend(&self.unit)?;
         } else {
-            batch.vectors.extend_from_slice(vector);
+            batch.vectors.try_extend(vector)?;
         }
-        batch.keys.extend_from_slice(keys);
-        batch.tids.push(tid);
+        batch.keys.try_extend(keys)?;
+        batch.tids.try_push(tid)?;
         if batch.tids.len() >= self.full { self.flush() } else { Ok(()) }
     }
 

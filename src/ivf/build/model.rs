@@ -11,6 +11,7 @@ use crate::ivf::calibrate::QUERIES;
 use crate::ivf::code::normalize;
 use crate::ivf::directory::{Directory, Entry};
 use crate::kernel;
+use crate::memory::{self, Grow};
 use crate::page::{Meta, extended};
 use crate::quant::{Codec, padded_dims};
 use crate::value::Metric;
@@ -56,10 +57,10 @@ pub fn train(
     source.sample(want, &mut |vector| {
         if options.metric == Metric::Cosine {
             if normalize(vector, &mut unit) {
-                sample.extend_from_slice(&unit);
+                sample.try_extend(&unit)?;
             }
         } else {
-            sample.extend_from_slice(vector);
+            sample.try_extend(vector)?;
         }
         if (sample.len() / dims).is_multiple_of(256) {
             progress.done((sample.len() / dims) as u64);
@@ -112,6 +113,8 @@ fn model(meta: Meta, origin: &[f32], means: Vec<f32>, queries: &[f32]) -> Result
     flat.transform(origin, &mut rotated);
     let flat = Directory::new(flat.meta, rotated, std::iter::empty())?;
     let mut point = vec![0.0; padded];
+    // The entries, and the copy of each that the directory takes at its making.
+    memory::room((means.len() / dims).saturating_mul(padded + 2 * size_of::<Entry>()))?;
     let entries: Vec<Entry> = means
         .chunks_exact(dims)
         .map(|mean| {
@@ -119,7 +122,7 @@ fn model(meta: Meta, origin: &[f32], means: Vec<f32>, queries: &[f32]) -> Result
             Entry::new(&point)
         })
         .collect();
-    let mut points = vec![0.0; queries.len() / dims * padded];
+    let mut points = memory::filled(0.0, queries.len() / dims * padded)?;
     for (vector, out) in queries.chunks_exact(dims).zip(points.chunks_exact_mut(padded)) {
         flat.transform(vector, out);
     }
@@ -134,7 +137,14 @@ trait RetainChunks {
 
 impl RetainChunks for Vec<f32> {
     fn retain_chunks(&mut self, size: usize, keep: impl Fn(&[f32]) -> bool) {
-        *self = self.chunks_exact(size).filter(|c| keep(c)).flatten().copied().collect();
+        let mut kept = 0;
+        for at in (0..self.len() - self.len() % size).step_by(size) {
+            if keep(&self[at..at + size]) {
+                self.copy_within(at..at + size, kept);
+                kept += size;
+            }
+        }
+        self.truncate(kept);
     }
 }
 
@@ -224,7 +234,7 @@ fn scale(
 ) -> Result<f32> {
     let rows = &sample[..sample.len().min(1000 * dims)];
     let mut lists = vec![0; rows.len() / dims];
-    Assigner::new(means, dims).assign(rows, &mut lists, pool, &|_, _| progress.tick())?;
+    Assigner::new(means, dims)?.assign(rows, &mut lists, pool, &|_, _| progress.tick())?;
     let (mut sum, mut count) = (0.0f64, 0u32);
     for (row, &list) in rows.chunks_exact(dims).zip(&lists) {
         let d = f64::from(kernel::l2_squared(row, &means[list as usize * dims..][..dims]));

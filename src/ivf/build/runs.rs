@@ -4,6 +4,7 @@ use super::Spool;
 use crate::error::Result;
 use crate::ivf::code::RowCode;
 use crate::ivf::directory::Directory;
+use crate::memory::{self, Grow};
 use crate::page::{Key, TID_SIZE, Tid};
 
 /// A coded row as bytes: list, squared residual, two factors, address, signs, extended part, keys.
@@ -93,12 +94,13 @@ struct Spilled {
 
 impl Runs {
     /// Rows of `size` bytes for `lists` lists; more than `limit` bytes go to the spool.
-    pub fn new(lists: usize, size: usize, limit: usize) -> Self {
-        Self { lists, size, limit, memory: Vec::new(), spilled: Vec::new(), counts: vec![0; lists] }
+    pub fn new(lists: usize, size: usize, limit: usize) -> Result<Self> {
+        let counts = memory::filled(0, lists)?;
+        Ok(Self { lists, size, limit, memory: Vec::new(), spilled: Vec::new(), counts })
     }
 
     /// No rows.
-    pub fn empty(lists: usize) -> Self {
+    pub fn empty(lists: usize) -> Result<Self> {
         Self::new(lists, 1, 0)
     }
 
@@ -112,33 +114,33 @@ impl Runs {
         for record in records.chunks_exact(self.size) {
             self.counts[Record::list(record).0 as usize] += 1;
         }
-        self.memory.extend_from_slice(records);
+        self.memory.try_extend(records)?;
         // Doubling and the sort's order array need room beside the run itself.
         if self.memory.len() + records.len() > self.limit / 2 { self.spill(spool) } else { Ok(()) }
     }
 
     /// Record numbers of the run in memory by list, and where each list begins among them.
-    fn order(&self) -> (Vec<u32>, Vec<u32>) {
-        let mut starts = vec![0u32; self.lists + 1];
+    fn order(&self) -> Result<(Vec<u32>, Vec<u32>)> {
+        let mut starts = memory::filled(0u32, self.lists + 1)?;
         for record in self.memory.chunks_exact(self.size) {
             starts[Record::list(record).0 as usize + 1] += 1;
         }
         for i in 1..starts.len() {
             starts[i] += starts[i - 1];
         }
-        let mut next = starts.clone();
-        let mut order = vec![0u32; self.memory.len() / self.size];
+        let mut next = memory::collected(starts.iter().copied())?;
+        let mut order = memory::filled(0u32, self.memory.len() / self.size)?;
         for (i, record) in self.memory.chunks_exact(self.size).enumerate() {
             let at = &mut next[Record::list(record).0 as usize];
             order[*at as usize] = i as u32;
             *at += 1;
         }
-        (order, starts)
+        Ok((order, starts))
     }
 
     fn spill(&mut self, spool: &mut dyn Spool) -> Result<()> {
         const CHUNK: usize = 1 << 18;
-        let (order, starts) = self.order();
+        let (order, starts) = self.order()?;
         let mut offset = None;
         let mut chunk = Vec::with_capacity(CHUNK + self.size);
         for i in order {
@@ -156,9 +158,9 @@ impl Runs {
     }
 
     /// Puts the run in memory in order; call once, before [`Runs::each`].
-    pub fn sort(self) -> Sorted {
-        let (order, starts) = self.order();
-        Sorted { runs: self, order, starts }
+    pub fn sort(self) -> Result<Sorted> {
+        let (order, starts) = self.order()?;
+        Ok(Sorted { runs: self, order, starts })
     }
 }
 

@@ -7,6 +7,7 @@ use super::{Options, Progress, Spool};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::code::write_code;
 use crate::ivf::directory::{Directory, Entry, entry_size};
+use crate::memory;
 use crate::page::lists::{self, LISTS_PER_PAGE, ListState};
 use crate::page::meta::META_BLOCK;
 use crate::page::summary::{self, SUMMARY_SIZE};
@@ -20,7 +21,7 @@ pub fn reserve_meta<S: Store>(store: &S, options: &Options) -> Result<()> {
     store.change(|change| {
         let (block, handle) = change.extend()?;
         if block != META_BLOCK {
-            return Err(Error::new(Kind::Internal, "an ivf index is built in an empty file"));
+            return Err(Error::new(Kind::Internal, "an index is built in an empty file"));
         }
         meta.write(change.page_mut(handle));
         Ok(())
@@ -66,7 +67,7 @@ impl<S: Store> Pages<'_, S> {
                 if at != block {
                     return Err(Error::new(
                         Kind::Internal,
-                        format!("block {at} was given out for block {block} while an ivf index was built"),
+                        format!("block {at} was given out for block {block} while an index was built"),
                     ));
                 }
                 *change.page_mut(handle) = page;
@@ -84,7 +85,7 @@ pub fn index<S: Store>(
     spool: &mut dyn Spool,
     progress: &dyn Progress,
 ) -> Result<Meta> {
-    let runs = runs.sort();
+    let runs = runs.sort()?;
     let directory = &model.directory;
     let count = model.entries.len();
     let mut meta = directory.meta.clone();
@@ -113,7 +114,7 @@ pub fn index<S: Store>(
     if meta.origin_first != NO_BLOCK {
         tape::write(PageKind::Origin, &origin, |page| pages.push(page).map(drop))?;
     }
-    let mut bytes = Vec::with_capacity(size);
+    let mut bytes = memory::with_capacity(size)?;
     model.entries.iter().for_each(|entry| entry.write(&mut bytes));
     tape::write(PageKind::Directory, &bytes, |page| pages.push(page).map(drop))?;
     for states in plans.chunks(LISTS_PER_PAGE as usize) {
@@ -170,7 +171,7 @@ struct Plan {
 /// Gives every list its blocks: codes (each block's further pages behind it), then extended records.
 fn plan(directory: &Directory, entries: &mut [Entry], runs: &Sorted, first: u32) -> Result<Vec<Plan>> {
     let mut block = u64::from(first);
-    let mut plans = Vec::with_capacity(entries.len());
+    let mut plans = memory::with_capacity(entries.len())?;
     for (list, entry) in entries.iter_mut().enumerate() {
         let rows = runs.count(list);
         let step = 1 + directory.codes.more() as u64;
@@ -300,5 +301,5 @@ fn write_extended<S: Store>(
 }
 
 fn too_large() -> Error {
-    Error::new(Kind::LimitExceeded, "the ivf index would have more blocks than a relation can")
+    Error::new(Kind::LimitExceeded, "the index would have more blocks than a relation can")
 }

@@ -2,6 +2,7 @@
 
 use crate::ivf::directory::Directory;
 use crate::page::meta::{LEVELS, TARGETS};
+use crate::quant::Width;
 use crate::random::SplitMix64;
 
 /// How the number of lists grows with the number of rows wanted beyond what was measured.
@@ -10,10 +11,11 @@ const GROWTH: f64 = 0.35;
 /// one row in 10⁹ exceeds.
 const EXACT: f32 = 8.0;
 
-/// Width of the bounds, in standard deviations.
-pub fn width(directory: &Directory, target: f32, probes: u32) -> f32 {
+/// Width of the bounds. Where no row may be lost they are sound but for the chance of `EXACT` deviations.
+pub fn width(directory: &Directory, target: f32, probes: u32) -> Width {
     let lists = directory.lists();
-    let width = if target >= 1.0 || (probes >= lists && lists > 1) {
+    let sound = target >= 1.0 || (probes >= lists && lists > 1);
+    let width = if sound {
         EXACT
     } else if lists == 1 {
         // No row is lost by routing: a small index is nearly exact at little cost.
@@ -28,7 +30,8 @@ pub fn width(directory: &Directory, target: f32, probes: u32) -> f32 {
         }
     };
     // The error is a cosine times sqrt(D - 1) deviations: it cannot be larger than that.
-    width.min(((directory.padded() - 1) as f32).sqrt())
+    let deviations = width.min(((directory.padded() - 1) as f32).sqrt());
+    Width { deviations, sound }
 }
 
 /// Lists that `rows` nearest rows take on average, so that they are found with the recall asked for.

@@ -1,7 +1,8 @@
-//! Every row that passes the filter columns, for queries that codes cannot order: NULL and zero queries, and values beyond f32's squares.
+//! Every row that passes the filter columns, for queries that codes cannot order: NULL and zero queries, and
+//! values beyond f32's squares.
 
 use super::filter::Filter;
-use super::pool::Ready;
+use super::output::{Output, Ready};
 use super::{Rows, value_of};
 use crate::error::Result;
 use crate::ivf::directory::Directory;
@@ -11,39 +12,57 @@ use crate::page::{NO_BLOCK, Page, PageKind, Store, Tid};
 
 /// A scan of all lists.
 pub struct Everything {
-    ordered: bool,
+    /// Whether all rows have been measured since the last that was let go.
+    measured: Option<bool>,
     /// List and codes page that come next, unless all have been read.
     position: Option<(u32, u32)>,
     steps: u32,
     page: Vec<Tid>,
-    sorted: Option<Vec<Ready>>,
 }
 
 impl Everything {
     /// Rows in no order; their values are NaN and the heap is left to the consumer.
     pub fn unordered() -> Self {
-        Self { ordered: false, position: Some((0, NO_BLOCK)), steps: 0, page: Vec::new(), sorted: None }
+        Self { measured: None, position: Some((0, NO_BLOCK)), steps: 0, page: Vec::new() }
     }
 
-    /// Rows in exact order, all measured before the first comes.
+    /// Rows in exact order: all are measured, and the nearest that the output has room for come; then anew
+    /// for the rows behind them.
     pub fn ordered() -> Self {
-        Self { ordered: true, ..Self::unordered() }
+        Self { measured: Some(false), ..Self::unordered() }
     }
 
     /// The next row.
     pub fn next<S: Store>(
         &mut self,
+        (store, directory): (&S, &Directory),
+        filter: &Filter,
+        output: &mut Output,
+        rows: &mut dyn Rows,
+    ) -> Result<Option<(Tid, f64)>> {
+        let Some(measured) = self.measured else { return self.next_unordered(store, directory, filter) };
+        if !measured {
+            measure((store, directory), filter, output, rows)?;
+            self.measured = Some(true);
+        }
+        loop {
+            if let Some(row) = output.take() {
+                return Ok(Some((row.tid, row.value)));
+            }
+            if !output.is_spent() {
+                return Ok(None);
+            }
+            output.restart();
+            measure((store, directory), filter, output, rows)?;
+        }
+    }
+
+    fn next_unordered<S: Store>(
+        &mut self,
         store: &S,
         directory: &Directory,
         filter: &Filter,
-        rows: &mut dyn Rows,
     ) -> Result<Option<(Tid, f64)>> {
-        if self.ordered {
-            if self.sorted.is_none() {
-                self.sorted = Some(measure(store, directory, filter, rows)?);
-            }
-            return Ok(self.sorted.as_mut().and_then(Vec::pop).map(|r| (r.tid, r.value)));
-        }
         loop {
             if let Some(tid) = self.page.pop() {
                 return Ok(Some((tid, f64::NAN)));
@@ -87,14 +106,13 @@ fn live_rows<S: Store>(
     Ok(())
 }
 
-/// All rows, the nearest last.
+/// Puts out all rows as far as there is room.
 fn measure<S: Store>(
-    store: &S,
-    directory: &Directory,
+    (store, directory): (&S, &Directory),
     filter: &Filter,
+    output: &mut Output,
     rows: &mut dyn Rows,
-) -> Result<Vec<Ready>> {
-    let mut out = Vec::new();
+) -> Result<()> {
     let mut page_rows = Vec::new();
     for list in 0..directory.lists() {
         walk::codes_pages(store, directory, list, |_, page| {
@@ -102,12 +120,11 @@ fn measure<S: Store>(
             for tid in page_rows.drain(..) {
                 if let Some(value) = value_of(rows, tid, None)? {
                     let value = if value.is_nan() { f64::NAN } else { value };
-                    out.push(Ready { key: value, value, tid });
+                    output.push(Ready { key: value, value, tid })?;
                 }
             }
             Ok(())
         })?;
     }
-    out.sort_unstable();
-    Ok(out)
+    output.settle_all()
 }

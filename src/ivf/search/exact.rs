@@ -76,7 +76,7 @@ fn compare(query: &[u8], block: BlockRef<'_>, live: u32, list: u32, sink: &mut i
         // The threshold has come down since.
         if value < sink.threshold() {
             let tid = block.reference(slot);
-            sink.push(list, Candidate { lower: value, upper: value + HALF, tid });
+            sink.push(list, Candidate { lower: value, upper: value + HALF, place: value, tid });
         }
     }
 }

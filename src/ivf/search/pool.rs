@@ -4,40 +4,52 @@ use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 
 use super::scan::{Candidate, Sink};
+use crate::error::Result;
+use crate::memory::out_of_memory;
 use crate::page::Tid;
+use crate::value::{TotalF32, TotalF64};
 
-/// A row with its exact value.
-#[derive(Clone, Copy, Debug)]
-pub struct Ready {
-    /// The value in the units of the bounds.
-    pub key: f64,
-    /// The operator's value.
-    pub value: f64,
-    /// The row.
+/// How far a scan has come: rows whose lower bound and address, in this order, are up to here are dealt with.
+/// Rows of one bound may be more than fit into memory, and no two rows have one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    /// The lower bound.
+    pub lower: TotalF32,
+    /// The address.
     pub tid: Tid,
 }
 
-// The nearest row is the greatest: `BinaryHeap` gives the greatest first. NaN is farther than infinity, as
-// PostgreSQL sorts it; equal values come in heap order, so that results do not depend on the lists.
-impl Ord for Ready {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.value.total_cmp(&self.value).then(other.tid.cmp(&self.tid))
+impl Mark {
+    /// All rows with bounds up to `lower`.
+    pub const fn whole(lower: f32) -> Self {
+        Self { lower: TotalF32(lower), tid: Tid { block: u32::MAX, offset: u16::MAX } }
+    }
+
+    /// Whether rows of all bounds are dealt with.
+    pub fn is_end(self) -> bool {
+        self >= Self::whole(f32::INFINITY)
+    }
+
+    /// Whether all rows that come before a row of this key are dealt with. Where the keys are the bounds
+    /// (`exact`), rows of one key come in the order of their addresses.
+    pub fn is_past(self, key: f64, tid: Tid, exact: bool) -> bool {
+        let lower = f64::from(self.lower.0);
+        key < lower
+            || (key == lower && (if exact { self.tid >= tid } else { self >= Self::whole(self.lower.0) }))
     }
 }
 
-impl PartialOrd for Ready {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
+impl Candidate {
+    /// Where the row comes.
+    fn mark(&self) -> Mark {
+        Mark { lower: TotalF32(self.lower), tid: self.tid }
+    }
+
+    /// Where it is dealt with: a round whose threshold is below one of the bounds does not get to the row.
+    fn place(&self) -> Mark {
+        Mark { lower: TotalF32(self.place), tid: self.tid }
     }
 }
-
-impl PartialEq for Ready {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Ready {}
 
 #[derive(Clone, Copy, PartialEq)]
 struct ByLower(Candidate);
@@ -46,8 +58,7 @@ impl Eq for ByLower {}
 
 impl Ord for ByLower {
     fn cmp(&self, other: &Self) -> Ordering {
-        // Exact values are equal now and then: then rows come in heap order.
-        other.0.lower.total_cmp(&self.0.lower).then(other.0.tid.cmp(&self.0.tid))
+        other.0.mark().cmp(&self.0.mark())
     }
 }
 
@@ -57,51 +68,116 @@ impl PartialOrd for ByLower {
     }
 }
 
-#[derive(Clone, Copy, PartialEq)]
-struct Upper(f32);
+/// Bytes of a candidate and of its upper bound.
+pub const CANDIDATE: usize = size_of::<ByLower>() + size_of::<TotalF32>();
+/// Room that is taken at first.
+const FIRST_ROOM: usize = 64;
 
-impl Eq for Upper {}
-
-impl Ord for Upper {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.total_cmp(&other.0)
-    }
+/// What a round asks of a [`Pool`].
+#[derive(Clone, Copy, Debug)]
+pub struct Want {
+    /// Rows that are enough.
+    pub window: u64,
+    /// Keys above this are not wanted, however few rows there are.
+    pub ceiling: f32,
+    /// Rows whose upper bounds are below this are not wanted.
+    pub late: f64,
+    /// Rows whose upper bounds are up to this are no part of the window.
+    pub beyond: f32,
+    /// Candidates that may be kept.
+    pub room: usize,
 }
 
-impl PartialOrd for Upper {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// Gathers the rows of a round that may be among its `window` nearest.
+/// Gathers the rows of a round that may be among its `window` nearest, or as many of these as there is room
+/// for.
 #[derive(Default)]
 pub struct Pool {
     window: usize,
-    /// Keys above this are not wanted, however few rows there are.
     ceiling: f32,
+    late: f64,
+    beyond: f32,
+    room: usize,
+    /// Rows of the list at hand up to here are dealt with.
+    floor: Option<Mark>,
+    /// The last row kept when there was no room for all.
+    cut: Option<Mark>,
+    /// The threshold that ceiling and cut set.
+    most: f32,
     /// The smallest upper bounds; the greatest of them is the threshold once there are `window`.
-    uppers: BinaryHeap<Upper>,
-    gathered: Vec<Candidate>,
+    uppers: BinaryHeap<TotalF32>,
+    gathered: Vec<ByLower>,
+    /// So many candidates need no further look at the memory.
+    free_up_to: usize,
     queue: BinaryHeap<ByLower>,
     /// The first of the queue, taken out of it.
     line: VecDeque<Candidate>,
+    /// Bytes that could not be had.
+    missing: Option<usize>,
+    /// Candidates kept at once, at most.
+    kept: usize,
 }
 
 impl Pool {
     /// Forgets everything, keeps the memory.
     pub fn clear(&mut self) {
         self.uppers.clear();
-        self.gathered.clear();
+        let mut gathered = match self.gathered.capacity() {
+            0 => std::mem::take(&mut self.queue).into_vec(),
+            _ => std::mem::take(&mut self.gathered),
+        };
+        gathered.clear();
+        self.gathered = gathered;
         self.queue.clear();
         self.line.clear();
     }
 
-    /// Begins a round for the `window` nearest rows with keys up to `ceiling`.
-    pub fn start(&mut self, window: usize, ceiling: f32) {
+    /// Begins a round.
+    pub fn start(&mut self, want: Want) {
         self.clear();
-        self.window = window.max(1);
-        self.ceiling = ceiling;
+        self.room = want.room.max(4);
+        self.window = usize::try_from(want.window).unwrap_or(usize::MAX).clamp(1, self.room);
+        self.ceiling = want.ceiling;
+        self.late = want.late;
+        self.beyond = want.beyond;
+        self.floor = None;
+        self.cut = None;
+        self.most = want.ceiling;
+        self.free_up_to = self.gathered.capacity().min(self.room);
+        self.missing = None;
+    }
+
+    /// Goes on with further lists, whose rows up to `mark` join the candidates.
+    pub fn extend(&mut self, mark: Mark, late: f64, room: usize) {
+        self.gathered.clear();
+        self.room = room.saturating_sub(self.queue.len() + self.line.len()).max(4);
+        self.late = late;
+        // No row is part of a window.
+        self.beyond = f32::INFINITY;
+        self.uppers.clear();
+        self.floor = None;
+        self.cut = Some(mark);
+        self.most = self.ceiling.min(mark.lower.0.next_up());
+        self.free_up_to = self.gathered.capacity().min(self.room);
+    }
+
+    /// Ends that. The rows of the further lists are candidates up to the mark returned.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn finish_extension(&mut self, mark: Mark) -> Result<Mark> {
+        let mark = self.cut.unwrap_or(mark);
+        let more = self.gathered.len();
+        let bytes = (self.queue.len() + more).saturating_mul(size_of::<ByLower>());
+        self.queue.try_reserve_exact(more).map_err(|_| out_of_memory(bytes))?;
+        self.queue.extend(self.gathered.drain(..).filter(|c| c.0.place() <= mark));
+        self.gathered = Vec::new();
+        self.kept = self.kept.max(self.queue.len() + self.line.len() + more);
+        Ok(mark)
+    }
+
+    /// Begins a list, whose rows up to `floor` are dealt with.
+    pub fn start_list(&mut self, floor: Option<Mark>) {
+        self.floor = floor;
     }
 
     /// The key that the window's farthest row has at most, if the window is full.
@@ -112,22 +188,43 @@ impl Pool {
         self.uppers.peek().map_or(f32::INFINITY, |u| u.0)
     }
 
-    /// Whether there are as many rows as the window wants.
-    pub fn is_full(&self) -> bool {
-        self.uppers.len() >= self.window
+    /// Whether there are so many rows, or as many as the window wants.
+    pub fn has(&self, rows: u64) -> bool {
+        self.uppers.len() >= self.window || self.uppers.len() as u64 >= rows
     }
 
-    /// Ends the gathering. Every row of the lists read whose key is at most the returned reach is a
-    /// candidate (as far as bounds hold); infinite when the lists have no other rows.
-    pub fn finish(&mut self) -> f64 {
+    /// Candidates kept at once, at most.
+    pub fn most(&self) -> usize {
+        self.kept
+    }
+
+    /// Whether all candidates could be kept, so far.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn check(&self) -> Result<()> {
+        self.missing.map_or(Ok(()), |bytes| Err(out_of_memory(bytes)))
+    }
+
+    /// Ends the gathering. Every row of the lists read up to the mark returned is a candidate (as far as
+    /// bounds hold) or had been dealt with; it is the end when the lists have no other rows. Also whether it
+    /// is short of what the window wants.
+    pub fn finish(&mut self) -> (Mark, bool) {
         // Beyond the ceiling nothing is wanted: then the lists have no other rows.
         let farthest = self.farthest();
-        let reach = if farthest > self.ceiling { f32::INFINITY } else { farthest };
-        let mut queue = std::mem::take(&mut self.queue).into_vec();
-        queue.clear();
-        queue.extend(self.gathered.drain(..).filter(|c| c.lower <= reach).map(ByLower));
-        self.queue = BinaryHeap::from(queue);
-        f64::from(reach)
+        let reach = match farthest {
+            farthest if farthest > self.ceiling || farthest == f32::INFINITY => f32::INFINITY,
+            // Rows at the threshold were no candidates.
+            farthest => farthest.next_down(),
+        };
+        let reach = Mark::whole(reach);
+        let cut = self.cut.filter(|cut| *cut < reach);
+        let mark = cut.unwrap_or(reach);
+        let mut gathered = std::mem::take(&mut self.gathered);
+        self.kept = self.kept.max(gathered.len());
+        gathered.retain(|c| c.0.place() <= mark);
+        self.queue = BinaryHeap::from(gathered);
+        (mark, cut.is_some())
     }
 
     /// The first candidates, up to so many, in the order in which they will be popped.
@@ -140,31 +237,86 @@ impl Pool {
         self.line.iter().copied()
     }
 
-    /// The least lower bound of the candidates left.
-    pub fn next_lower(&self) -> Option<f32> {
-        self.line.front().or(self.queue.peek().map(|c| &c.0)).map(|c| c.lower)
+    /// Where the next candidate is.
+    pub fn next_mark(&self) -> Option<Mark> {
+        self.line.front().or(self.queue.peek().map(|c| &c.0)).map(Candidate::mark)
     }
 
     /// The candidate with the least lower bound.
     pub fn pop(&mut self) -> Option<Candidate> {
         self.line.pop_front().or_else(|| self.queue.pop().map(|c| c.0))
     }
+
+    fn is_wanted(&self, candidate: &Candidate) -> bool {
+        f64::from(candidate.upper) >= self.late
+            && self.floor.is_none_or(|floor| candidate.place() > floor)
+            && self.cut.is_none_or(|cut| candidate.place() < cut)
+    }
+
+    fn count(&mut self, upper: f32) {
+        if upper <= self.beyond {
+            return;
+        }
+        if self.uppers.len() < self.window {
+            if self.uppers.len() == self.uppers.capacity() {
+                let more = self.uppers.len().clamp(FIRST_ROOM, self.window.max(FIRST_ROOM));
+                if self.uppers.try_reserve_exact(more).is_err() {
+                    self.missing = Some(more * size_of::<TotalF32>());
+                    return;
+                }
+            }
+            self.uppers.push(TotalF32(upper));
+        } else if let Some(mut greatest) = self.uppers.peek_mut()
+            && upper < greatest.0
+        {
+            *greatest = TotalF32(upper);
+        }
+    }
+
+    /// Makes room for a candidate: more memory, or fewer candidates.
+    #[cold]
+    fn make_room(&mut self) {
+        if self.gathered.len() < self.room {
+            let more = self.gathered.len().max(FIRST_ROOM).min(self.room - self.gathered.len());
+            if self.gathered.try_reserve_exact(more).is_err() {
+                self.missing = Some((self.gathered.len() + more) * size_of::<ByLower>());
+                return;
+            }
+        } else {
+            self.kept = self.kept.max(self.gathered.len());
+            let reach = self.farthest().min(self.ceiling);
+            self.gathered.retain(|c| c.0.place <= reach);
+            if self.gathered.len() > self.room - self.room / 4 {
+                let last = self.room / 2 - 1;
+                let (_, kept, _) = self.gathered.select_nth_unstable_by_key(last, |c| c.0.place());
+                let cut = kept.0.place();
+                self.gathered.truncate(last + 1);
+                self.cut = Some(cut);
+                // Rows of the same bound may come before the cut.
+                self.most = self.ceiling.min(cut.lower.0.next_up());
+            }
+        }
+        self.free_up_to = self.gathered.capacity().min(self.room);
+    }
 }
 
 impl Sink for Pool {
     fn threshold(&self) -> f32 {
-        self.farthest().min(self.ceiling)
+        self.farthest().min(self.most)
     }
 
     fn push(&mut self, _list: u32, candidate: Candidate) {
-        if self.uppers.len() < self.window {
-            self.uppers.push(Upper(candidate.upper));
-        } else if let Some(mut greatest) = self.uppers.peek_mut()
-            && candidate.upper < greatest.0
-        {
-            *greatest = Upper(candidate.upper);
+        if !self.is_wanted(&candidate) {
+            return;
         }
-        self.gathered.push(candidate);
+        self.count(candidate.upper);
+        if self.gathered.len() >= self.free_up_to {
+            self.make_room();
+            if self.missing.is_some() || !self.is_wanted(&candidate) {
+                return;
+            }
+        }
+        self.gathered.push(ByLower(candidate));
     }
 }
 
@@ -172,24 +324,7 @@ impl Sink for Pool {
 #[derive(Default)]
 pub struct Nearest {
     wanted: usize,
-    keys: BinaryHeap<Key>,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-struct Key(f64);
-
-impl Eq for Key {}
-
-impl Ord for Key {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.total_cmp(&other.0)
-    }
-}
-
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
+    keys: BinaryHeap<TotalF64>,
 }
 
 impl Nearest {
@@ -202,11 +337,11 @@ impl Nearest {
     /// A further row.
     pub fn push(&mut self, key: f64) {
         if self.keys.len() < self.wanted {
-            self.keys.push(Key(key));
+            self.keys.push(TotalF64(key));
         } else if let Some(mut greatest) = self.keys.peek_mut()
-            && key < greatest.0
+            && TotalF64(key) < *greatest
         {
-            *greatest = Key(key);
+            *greatest = TotalF64(key);
         }
     }
 
@@ -227,6 +362,6 @@ impl Nearest {
 
     /// Whether there are as many rows as wanted with keys up to `complete`.
     pub fn complete(&self, complete: f64) -> bool {
-        self.keys.len() >= self.wanted && self.keys.peek().is_none_or(|k| k.0 <= complete)
+        self.keys.len() >= self.wanted && self.keys.peek().is_none_or(|k| *k <= TotalF64(complete))
     }
 }

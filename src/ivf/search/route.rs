@@ -10,7 +10,7 @@ use std::collections::BinaryHeap;
 use crate::ivf::directory::{Bytes, Directory};
 use crate::kernel;
 use crate::quant::ListTerms;
-use crate::value::Metric;
+use crate::value::{Metric, TotalF32};
 
 /// The query's relation to the lists.
 #[derive(Default)]
@@ -20,6 +20,8 @@ pub struct Router {
     norm: f32,
     /// `<q', g> + <g, g>`: what inner products owe to the origin.
     origin: f32,
+    /// Length of the origin.
+    origin_length: f32,
     order: BinaryHeap<Reverse<u64>>,
     parts: Vec<Parts>,
     /// Memory for the products with the centroids.
@@ -45,7 +47,9 @@ impl Router {
         self.bytes.set(query);
         self.norm = kernel::inner_product(query, query);
         let g = &directory.origin;
-        self.origin = kernel::inner_product(query, g) + kernel::inner_product(g, g);
+        let squared = kernel::inner_product(g, g);
+        self.origin = kernel::inner_product(query, g) + squared;
+        self.origin_length = squared.sqrt();
     }
 
     /// What the lists' scores are made of whatever the weight of the radius. The list of the nearest centroid has the best
@@ -88,19 +92,22 @@ impl Router {
     }
 
     /// The exact terms of a list for the estimator.
-    pub fn terms(&self, directory: &Directory, list: u32, query: &[f32]) -> Terms {
+    pub fn terms(&self, directory: &Directory, list: u32, query: &[f32]) -> ListTerms {
         let (codes, scale) = directory.centroid(list);
         let dot = scale * kernel::dot_f32_i8(query, codes);
         let norm = directory.norm(list);
         let squared = (self.norm + norm - 2.0 * dot).max(0.0);
-        // Rounding of the f32 sums above: bounds are widened by it, which matters where they are tight
-        // (equal vectors, a query on a centroid).
-        let slack = 2e-6 * (self.norm + norm) + 1e-6 * self.origin.abs();
         let base = match directory.metric() {
             Metric::L2 | Metric::Cosine | Metric::Hamming => squared,
             Metric::InnerProduct => -(dot + directory.origin_product(list) + self.origin),
         };
-        Terms { estimator: ListTerms { base, gap: squared.sqrt() }, slack }
+        // Where query and centroid are close, their distance is a difference of large numbers.
+        let floats = f32::EPSILON * (1.0 + 0.25 * (query.len() as f32).sqrt());
+        let gap = (squared + floats * (self.norm + norm)).sqrt();
+        // The least products that the operator and the codes lose, in units of the index.
+        let noise = 1e-44 * query.len() as f32 * (1.0 + directory.meta.scale * directory.meta.scale);
+        let lengths = self.norm.sqrt() + norm.sqrt() + self.origin_length;
+        ListTerms { base, gap, lengths, noise: noise.max(1e-36) }
     }
 }
 
@@ -125,19 +132,10 @@ impl Parts {
 
 /// Gives the list with the nearest centroid, of those of an index, the best score.
 fn bring_nearest_forward(parts: &mut [Parts]) {
-    let nearest = parts.iter_mut().min_by(|a, b| a.centroid.total_cmp(&b.centroid));
+    let nearest = parts.iter_mut().min_by(|a, b| TotalF32(a.centroid).cmp(&TotalF32(b.centroid)));
     if let Some(nearest) = nearest.filter(|nearest| nearest.centroid.is_finite()) {
         nearest.far = f32::NEG_INFINITY;
     }
-}
-
-/// What the estimator needs to know of a list.
-#[derive(Clone, Copy)]
-pub struct Terms {
-    /// For the estimator.
-    pub estimator: ListTerms,
-    /// Rounding error of `base`.
-    pub slack: f32,
 }
 
 /// A number that orders as the float does; NaN is last.
@@ -145,9 +143,10 @@ fn sortable(x: f32) -> u32 {
     let bits = x.to_bits();
     if x.is_nan() {
         u32::MAX
-    } else if bits >> 31 == 1 {
+    } else if bits >> 31 == 1 && x != 0.0 {
         !bits
     } else {
+        // −0 as 0.
         bits | 1 << 31
     }
 }

@@ -3,7 +3,6 @@
 use std::cell::OnceCell;
 
 use super::filter::Filter;
-use super::route::Terms;
 use crate::error::{Error, Result};
 use crate::ivf::directory::Directory;
 use crate::ivf::insert::expect_owned;
@@ -11,7 +10,7 @@ use crate::ivf::walk::{bits, guard_circle};
 use crate::kernel;
 use crate::page::codes::BLOCK;
 use crate::page::{NO_BLOCK, Page, PageKind, RecordRef, Store, Tid};
-use crate::quant::{QueryCode, Stage1};
+use crate::quant::{ListTerms, QueryCode, Stage1, Width};
 
 /// A row that may be among the nearest.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,6 +19,8 @@ pub struct Candidate {
     pub lower: f32,
     /// The row is hardly farther than this.
     pub upper: f32,
+    /// The least threshold by which the row is no candidate: of its lower bounds, the greatest.
+    pub place: f32,
     /// Its heap address.
     pub tid: Tid,
 }
@@ -47,6 +48,8 @@ pub struct Stats {
     pub extended: u64,
     /// Rows asked of the heap.
     pub rows: u64,
+    /// Candidates and rows kept at once, at most.
+    pub kept: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -86,7 +89,7 @@ impl Scanner {
         store: &S,
         directory: &Directory,
         query: &QueryCode,
-        (list, terms, width): (u32, &dyn Fn() -> Terms, f32),
+        (list, terms, width): (u32, &dyn Fn() -> ListTerms, Width),
         sink: &mut impl Sink,
     ) -> Result<()> {
         if directory.codec.is_exact() {
@@ -98,9 +101,7 @@ impl Scanner {
         let prepared = OnceCell::new();
         let prepare = || {
             let terms = terms();
-            let mut stage = query.stage1(terms.estimator, width);
-            stage.base -= terms.slack;
-            (terms, stage)
+            (terms, query.stage1(terms, width))
         };
         let (mut block, _) = directory.head(list);
         let mut steps = 0;
@@ -205,13 +206,14 @@ impl Scanner {
         store: &S,
         directory: &Directory,
         query: &QueryCode,
-        (list, terms, width): (u32, Terms, f32),
+        (list, terms, width): (u32, ListTerms, Width),
         sink: &mut impl Sink,
     ) -> Result<()> {
         let Some(layout) = directory.extended else {
             for s in self.survivors.drain(..) {
                 // One bit has no better estimate: the bound's mirror image is the upper bound.
-                let candidate = Candidate { lower: s.bound, upper: f32::INFINITY, tid: s.reference };
+                let candidate =
+                    Candidate { lower: s.bound, upper: f32::INFINITY, place: s.bound, tid: s.reference };
                 sink.push(list, candidate);
             }
             return Ok(());
@@ -240,14 +242,13 @@ impl Scanner {
             }
             let (tid, record) = layout.record(page, index);
             self.stats.extended += 1;
-            let (estimate, sigma) = query.extended(&directory.codec, record, s.sum, terms.estimator);
-            let margin = width * sigma + terms.slack;
+            let (estimate, margin) = query.extended(&directory.codec, record, s.sum, terms, width);
             let (mut lower, mut upper) = (estimate - margin, estimate + margin);
             if !lower.is_finite() || !upper.is_finite() {
                 (lower, upper) = (f32::NEG_INFINITY, f32::INFINITY);
             }
             if lower < sink.threshold() {
-                sink.push(list, Candidate { lower, upper, tid });
+                sink.push(list, Candidate { lower, upper, place: lower.max(s.bound), tid });
             }
         }
         Ok(())

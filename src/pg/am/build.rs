@@ -13,7 +13,9 @@ use super::heap::Table;
 use super::opclass;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::build::{Built, Options, Phase, Progress, Spool, build, build_empty};
+use crate::memory;
 use crate::page::memory::MemoryStore;
+use crate::pg::allocator;
 use crate::pg::buffer::{IndexStore, Logging, write_init_fork};
 use crate::pg::error::OrRaise;
 use crate::pg::foreign::announce;
@@ -70,7 +72,9 @@ fn build_options(index: pg_sys::Relation) -> Result<Options> {
     let options = IndexOptions::of(index);
     announce(options.foreign)?;
     // First, for its errors say what is wrong with the columns.
-    let columns = FilterColumns::of(index)?.layout()?;
+    let columns = FilterColumns::of(index)?;
+    columns.check(index)?;
+    let columns = columns.layout()?;
     // SAFETY: reading a setting (kB).
     let memory = unsafe { pg_sys::maintenance_work_mem } as usize * 1024;
     let metric = opclass::indexed(index)?.1;
@@ -100,13 +104,25 @@ pub(super) fn random_seed() -> Result<u64> {
     Err(Error::new(Kind::Internal, "could not generate a random seed"))
 }
 
-/// Threads as `max_parallel_maintenance_workers` allows, this one's share included.
+/// Threads as `max_parallel_maintenance_workers` allows, this one's share included; fewer where there is no memory for
+/// their stacks.
 fn pool() -> Result<ThreadPool> {
     // SAFETY: reading a setting.
     let workers = unsafe { pg_sys::max_parallel_maintenance_workers }.max(0) as usize;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = (workers + 1).min(cores);
+    start(threads).or_else(|_| start(1))
+}
+
+fn start(threads: usize) -> Result<ThreadPool> {
+    const STACK: usize = 2 << 20;
+    // What a thread asks of the system and the C library, which end the process where they fail: its stack's guard,
+    // its arena, its thread-local variables. Far more than they take, because others ask for memory meanwhile.
+    const BESIDE: usize = 8 << 20;
+    memory::room(threads * (STACK + BESIDE))?;
     let builder = ThreadPoolBuilder::new()
-        .num_threads((workers + 1).min(cores))
+        .num_threads(threads)
+        .stack_size(STACK)
         .thread_name(|i| format!("ivf build {i}"));
     // Threads inherit the mask: signals must reach the backend's own thread, whose handlers use its state.
     // SAFETY: sigset_t is plain data that sigfillset initialises; the old mask is restored.
@@ -118,7 +134,13 @@ fn pool() -> Result<ThreadPool> {
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const old, std::ptr::null_mut());
         built
     };
-    built.map_err(|e| Error::new(Kind::Internal, format!("could not start threads to build the index: {e}")))
+    let pool = built.map_err(|e| {
+        let message = format!("could not start threads to build the index: {e}");
+        Error::new(Kind::OutOfMemory, message)
+    })?;
+    // All are there, with what the system gives a thread when it first runs, before others take the memory.
+    pool.broadcast(|_| ());
+    Ok(pool)
 }
 
 /// Progress in `pg_stat_progress_create_index`, at most ten times a second.
@@ -159,6 +181,7 @@ impl Progress for Shown {
 
     fn tick(&self) -> Result<()> {
         pgrx::check_for_interrupts!();
+        allocator::check();
         Ok(())
     }
 }

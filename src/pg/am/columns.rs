@@ -3,11 +3,15 @@
 use pgrx::prelude::*;
 use pgrx::{direct_function_call, pg_sys};
 
+use super::fitting;
 use super::opclass::support_number;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::search::filter::{Accept, Condition, Filter};
+use crate::memory::Grow;
 use crate::page::{Columns, Key};
 use crate::pg::compat::{attribute_type, key_columns};
+use crate::pg::memory::Scratch;
+use crate::pg::options::method_name;
 use crate::pg::types::array::elements;
 use crate::value::key::{self, Comparison, Range};
 
@@ -131,10 +135,13 @@ struct Column {
 /// The filter columns of an index.
 pub struct FilterColumns {
     columns: Vec<Column>,
+    /// What the server's functions leave behind when values become keys; emptied after each row.
+    memory: Scratch,
 }
 
 impl FilterColumns {
-    /// The columns of an open index after its first, which must be a vector.
+    /// The columns of an open index after its first, which must be a vector. What they need lives in the current memory
+    /// context, and as long.
     ///
     /// # Errors
     /// Columns that an index cannot have, or not at this place.
@@ -144,7 +151,10 @@ impl FilterColumns {
         };
         if is_filter_class(support_number(index, 0)?) {
             let hint = "Name the vector column first, then the columns to filter by.";
-            return refused("the first column of an ivf index must be a vector".into(), hint);
+            return refused(
+                format!("the first column of an {} index must be a vector", method_name(index)),
+                hint,
+            );
         }
         let mut columns = Vec::new();
         for column in 1..key_columns(index) {
@@ -155,7 +165,19 @@ impl FilterColumns {
             // SAFETY: the index has that many columns and collations.
             columns.push(unsafe { Column::of(index, column, form)? });
         }
-        Ok(Self { columns })
+        let memory = Scratch::new(columns.iter().any(Column::may_allocate));
+        Ok(Self { columns, memory })
+    }
+
+    /// Raises unless an index that is being built can have these columns.
+    ///
+    /// # Errors
+    /// A column whose type is not compared as its operator class compares.
+    pub fn check(&self, index: pg_sys::Relation) -> Result<()> {
+        (1..).zip(&self.columns).try_for_each(|(number, column)| {
+            // SAFETY: an open index, and its columns.
+            unsafe { fitting::check(index, number, column.form == Labels, column.hashed) }
+        })
     }
 
     /// What the pages keep of them.
@@ -172,13 +194,15 @@ impl FilterColumns {
     /// `values` and `nulls` are those of the index's columns, the vector first.
     pub unsafe fn keys(&self, values: *const pg_sys::Datum, nulls: *const bool, keys: &mut Vec<Key>) {
         keys.clear();
-        // SAFETY: the caller vouches for as many values and flags as columns.
-        keys.extend(
-            self.columns
-                .iter()
-                .enumerate()
-                .map(|(i, column)| unsafe { (!*nulls.add(i + 1)).then(|| column.key(*values.add(i + 1))) }),
-        );
+        // SAFETY: the caller vouches for as many values and flags as columns. Keys are numbers.
+        self.memory.within(|| unsafe {
+            keys.extend(
+                self.columns
+                    .iter()
+                    .enumerate()
+                    .map(|(i, column)| (!*nulls.add(i + 1)).then(|| column.key(*values.add(i + 1)))),
+            );
+        });
     }
 
     /// The conditions of a scan, and whether what they let pass must be rechecked.
@@ -189,19 +213,24 @@ impl FilterColumns {
     /// # Errors
     /// A condition that the index cannot answer.
     pub unsafe fn filter(&self, keys: &[pg_sys::ScanKeyData]) -> Result<(Filter, bool)> {
+        // SAFETY: as the caller says. What comes out are numbers.
+        self.memory.within(|| unsafe { self.conditions(keys) })
+    }
+
+    unsafe fn conditions(&self, keys: &[pg_sys::ScanKeyData]) -> Result<(Filter, bool)> {
         let mut filter = Filter::default();
         let mut recheck = false;
         for key in keys {
             let flags = key.sk_flags.cast_unsigned();
             let Some(column) = (key.sk_attno as usize).checked_sub(2) else {
                 if flags & pg_sys::SK_SEARCHNULL != 0 {
-                    let message = "an ivf index has no rows whose vector is NULL";
+                    let message = "an index has no rows whose vector is NULL";
                     return Err(Error::new(Kind::NotSupported, message));
                 }
                 continue;
             };
             let Some(found) = self.columns.get(column) else {
-                return Err(Error::new(Kind::Internal, "a scan key of an ivf index is for no column"));
+                return Err(Error::new(Kind::Internal, "a scan key is for no column of the index"));
             };
             // SAFETY: as the caller says.
             let accept = unsafe { found.accept(key)? };
@@ -226,10 +255,15 @@ impl Column {
             let entry = pg_sys::lookup_type_cache(hashed, pg_sys::TYPECACHE_HASH_PROC_FINFO as i32);
             if (*entry).hash_proc == pg_sys::InvalidOid {
                 let message = format!("the values of column {} of an ivf index cannot be hashed", column + 1);
-                return Err(Error::new(Kind::NotSupported, message));
+                return Err(Error::new(Kind::NotSupported, message).with_hint(fitting::LEAVE_OUT));
             }
             Ok(Self { form, collation, hashed, hash: &raw mut (*entry).hash_proc_finfo })
         }
+    }
+
+    /// Whether the server's functions that make a key may allocate memory.
+    fn may_allocate(&self) -> bool {
+        matches!(self.form, Numeric | Hash | Labels)
     }
 
     /// The key of a value of the column.
@@ -254,17 +288,11 @@ impl Column {
 
     /// One bit for each element of an array.
     unsafe fn signature(&self, datum: pg_sys::Datum) -> u64 {
-        // SAFETY: the datum is an array of this column's elements; the copy that detoasting may have made is not
-        // used after.
+        // SAFETY: the datum is an array of this column's elements.
         unsafe {
-            let stored = datum.cast_mut_ptr::<pg_sys::varlena>();
-            let array = pg_sys::pg_detoast_datum(stored);
+            let array = pg_sys::pg_detoast_datum(datum.cast_mut_ptr());
             let elements = elements(array.cast(), self.hashed).into_iter().flatten();
-            let bits = elements.fold(0, |bits, element| bits | 1 << (self.hash(element) % 64));
-            if array != stored {
-                pg_sys::pfree(array.cast());
-            }
-            bits
+            elements.fold(0, |bits, element| bits | 1 << (self.hash(element) % 64))
         }
     }
 
@@ -302,11 +330,14 @@ impl Column {
                 let (low, high) = range(argument);
                 return Ok(Accept::Within(low, high));
             }
-            // A copy stays until the scan's memory goes: by-reference elements lie in it.
+            // By-reference elements lie in the copy, which goes with all that is left behind here.
             let array = pg_sys::pg_detoast_datum(argument.cast_mut_ptr());
             let ranges = elements(array.cast(), own).into_iter().flatten().map(range).filter(|r| r.0 <= r.1);
             if comparison == Comparison::Equal {
-                let mut keys: Vec<u64> = ranges.map(|r| r.0).collect();
+                let mut keys = Vec::new();
+                for (low, _) in ranges {
+                    keys.try_push(low)?;
+                }
                 keys.sort_unstable();
                 keys.dedup();
                 return Ok(Accept::OneOf(keys));

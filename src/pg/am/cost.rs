@@ -3,13 +3,18 @@
 //! The planner is told the cost until the rows of the LIMIT are out as start-up cost (the first row comes
 //! when they are certain), and that of a scan to the end as total cost.
 
+use std::rc::Rc;
+
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 
-use super::threshold::first_bound;
-use super::{directory, opclass};
+use super::pages::{self, Page};
+use super::threshold::{self, Threshold, bounds};
+use super::{directory, exact, opclass};
 use crate::ivf::cost::{CODES_PER_OPERATOR, Shown, Work, estimate, lists_read};
-use crate::ivf::search::lists;
+use crate::ivf::directory::Directory;
+use crate::ivf::search::{Settings, lists};
+use crate::ivf::within;
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::compat::estimate_array_length;
 use crate::pg::error::{OrRaise, in_index};
@@ -18,11 +23,8 @@ use crate::pg::options::IndexOptions;
 use crate::pg::types::support::distance_cost;
 use crate::pg::varlena::Indexed;
 
-/// Rows assumed to be taken when there is no LIMIT in sight (a cursor, a join above).
-const UNKNOWN_ROWS: f64 = 40.0;
-
-/// Share of the rows taken to lie within a distance threshold, of which nothing is known. The planner takes a third:
-/// then nobody would ask for a threshold.
+/// Share of the rows taken to lie within a distance threshold, of which nothing is known. The planner takes a
+/// third: then nobody would ask for a threshold.
 const WITHIN: f64 = 0.01;
 
 struct Prices {
@@ -33,6 +35,27 @@ struct Prices {
     start: f64,
     /// Of an exact distance, its vector's way out of the table included; zero where the index knows it.
     distance: f64,
+}
+
+impl Prices {
+    unsafe fn of(info: &pg_sys::IndexOptInfo, index: &Index) -> Self {
+        let (directory, (mut random_page, mut sequential_page)) = (&index.directory, (0.0, 0.0));
+        // SAFETY: settings, and the prices of a tablespace that the planner knows.
+        unsafe {
+            let (random, sequential) = (&raw mut random_page, &raw mut sequential_page);
+            pg_sys::get_tablespace_page_costs(info.reltablespace, random, sequential);
+            Self {
+                random_page,
+                sequential_page,
+                operator: pg_sys::cpu_operator_cost,
+                start: pg_sys::cpu_operator_cost * (START + START_LIST * f64::from(directory.lists())),
+                distance: match directory.codec.is_exact() {
+                    true => 0.0,
+                    false => distance_cost(directory.dims(), index.indexed.size(directory.dims())),
+                },
+            }
+        }
+    }
 }
 
 type Estimate = unsafe extern "C-unwind" fn(
@@ -60,7 +83,7 @@ unsafe extern "C-unwind" fn amcostestimate(
     total_cost: *mut pg_sys::Cost,
     selectivity: *mut pg_sys::Selectivity,
     correlation: *mut f64,
-    pages: *mut f64,
+    index_pages: *mut f64,
 ) {
     // SAFETY: the planner passes live structures and places for the five results.
     unsafe {
@@ -68,11 +91,11 @@ unsafe extern "C-unwind" fn amcostestimate(
         *selectivity = 1.0;
         // Rows come in the order of distance, which says nothing about where they lie.
         *correlation = 0.0;
-        *pages = f64::from(info.pages);
+        *index_pages = f64::from(info.pages);
         if (*path).indexorderbys.is_null() || wants_null_vector(path) {
-            // Without an order, or for rows that it does not have, there is nothing this index could do. Where the
-            // planner counts disabled nodes (PostgreSQL 18), an infinite cost alone would beat a disabled
-            // sequential scan.
+            // Without an order, or for rows that it does not have, there is nothing this index could do.
+            // Where the planner counts disabled nodes (PostgreSQL 18), an infinite cost alone would beat a
+            // disabled sequential scan.
             #[cfg(feature = "pg18")]
             {
                 (*path).path.disabled_nodes = 2;
@@ -81,60 +104,170 @@ unsafe extern "C-unwind" fn amcostestimate(
             *total_cost = f64::INFINITY;
             return;
         }
-        let relation = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
-        let store = IndexStore::new(relation, Logging::EachChange);
-        let directory = directory(&store).map_err(|e| in_index(relation, e)).or_raise();
-        let settings = guc::settings(&IndexOptions::of(relation), directory.lists(), Wanted::default());
-        let (indexed, _) = opclass::indexed(relation).or_raise();
-        pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
-
-        let mut prices = Prices {
-            random_page: 0.0,
-            sequential_page: 0.0,
-            operator: pg_sys::cpu_operator_cost,
-            start: pg_sys::cpu_operator_cost * (START + START_LIST * f64::from(directory.lists())),
-            distance: if directory.codec.is_exact() {
-                0.0
-            } else {
-                distance_cost(directory.dims(), indexed.size(directory.dims()))
-            },
-        };
-        pg_sys::get_tablespace_page_costs(
-            info.reltablespace,
-            &raw mut prices.random_page,
-            &raw mut prices.sequential_page,
-        );
-        // Rows without a vector are not in the index: who asks for the others asks for all it has.
-        let with_vector = passing(root, path, |column| column == 0);
-        let rows = (info.tuples * with_vector).max(1.0);
-        let passing = passing(root, path, |column| column > 0).clamp(1.0 / rows, 1.0);
-        *selectivity = with_vector * passing;
-        let table = &*info.rel;
-        // Of the rows that leave the index, as many pass the filter as the planner expects of the table.
-        let share = (table.rows / (rows * passing)).clamp(1.0 / rows, 1.0);
-        let limit = (*root).limit_tuples;
-        let wanted = if limit > 0.0 { limit / share } else { UNKNOWN_ROWS }.clamp(1.0, rows);
+        pages::costed(root);
+        let index = Index::open(info);
+        let Index { directory, settings, indexed } = &index;
+        let Expected { with_vector, rows, passing, within, share } = Expected::of(root, path, &index);
+        *selectivity = with_vector * passing * within;
+        let near = (rows * passing * within).clamp(1.0, rows);
+        let wanted = (Page::of(root).rows() / share).clamp(1.0, near);
+        // A limit that is not reached is known to be so when everything has been read; so is a least
+        // distance.
+        let whole = exact::mark(root) || (wanted >= near && within < 1.0);
         let target = settings.recall_target;
         let effort = match settings.least_probes {
+            _ if whole => (directory.lists(), 1.0),
             0 => (settings.probes, target),
-            least => ((lists(&directory, target, wanted / passing).ceil() as u32).max(least), target),
+            least => ((lists(directory, target, wanted / passing).ceil() as u32).max(least), target),
         };
         let read = match directory.summaries_position(0) {
             Some(_) if passing < 1.0 => Some(read(root, path, rows / f64::from(directory.lists()))),
             _ => None,
         };
-        let first = estimate(&directory, rows, effort, wanted, (passing, read));
-        let order = PgList::<pg_sys::Node>::from_pg((*path).indexorderbys).get_ptr(0);
-        let within = order.and_then(|order| first_bound(table.baserestrictinfo, order));
-        let most = if within.is_some() { (rows * WITHIN).max(wanted) } else { rows };
-        let all = estimate(&directory, rows, (directory.lists(), 1.0), most, (passing, read));
-        // The planner adds for each row that leaves the scan its way out of the table and the distance, which the plan's target
-        // list has too. Both are paid for by then: the page is at hand, and the distance is noted (`known.rs`).
-        let leaving = |of: f64| if indexed == Indexed::Vector { of * share } else { 0.0 };
+        let first = estimate(directory, rows, effort, wanted, (passing, read));
+        let most = if within < 1.0 { near } else { rows };
+        let all = estimate(directory, rows, (directory.lists(), 1.0), most, (passing, read));
+        // The planner adds for each row that leaves the scan its way out of the table and the distance, which
+        // the plan's target list has too. Both are paid for by then: the page is at hand, and the distance is
+        // noted (`known.rs`).
+        let leaving = |of: f64| if *indexed == Indexed::Vector { of * share } else { 0.0 };
+        let (prices, table) = (Prices::of(info, &index), &*info.rel);
         let heap = (table.pages.into(), table.tuples);
         *startup_cost = price(&first, &prices, heap, leaving(wanted));
-        *total_cost = price(&all, &prices, heap, leaving(most)).max(*startup_cost);
-        *pages = all.pages.max(1.0);
+        // Within a threshold each row comes at random, and takes as long as two of a sequential scan.
+        let paid = if within < 1.0 { 0.0 } else { leaving(most) };
+        *total_cost = price(&all, &prices, heap, paid).max(*startup_cost);
+        *index_pages = all.pages.max(1.0);
+    }
+}
+
+/// What an index says of itself.
+struct Index {
+    directory: Rc<Directory>,
+    settings: Settings,
+    indexed: Indexed,
+}
+
+impl Index {
+    unsafe fn open(info: &pg_sys::IndexOptInfo) -> Self {
+        // SAFETY: the planner has locked the index.
+        unsafe {
+            let relation = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
+            let store = IndexStore::new(relation, Logging::EachChange);
+            let directory = directory(&store).map_err(|e| in_index(relation, e)).or_raise();
+            let settings = guc::settings(&IndexOptions::of(relation), directory.lists(), Wanted::default());
+            let (indexed, _) = opclass::indexed(relation).or_raise();
+            pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
+            Self { directory, settings, indexed }
+        }
+    }
+}
+
+/// What is expected of the rows in an index, for a query.
+struct Expected {
+    /// The share of the table's that have a vector.
+    with_vector: f64,
+    /// Those.
+    rows: f64,
+    /// The share of them that conditions on filter columns let pass.
+    passing: f64,
+    /// The share of them within distance thresholds.
+    within: f64,
+    /// The share of what leaves the index that the filter above lets pass, but for thresholds.
+    share: f64,
+}
+
+impl Expected {
+    unsafe fn of(root: *mut pg_sys::PlannerInfo, path: *mut pg_sys::IndexPath, index: &Index) -> Self {
+        // SAFETY: the caller passes the planner's structures.
+        unsafe {
+            let info = &*(*path).indexinfo;
+            // Rows without a vector are not in the index: who asks for the others asks for all it has.
+            let with_vector = passing(root, path, |column| column == 0);
+            let rows = (info.tuples * with_vector).max(1.0);
+            let passing = passing(root, path, |column| column > 0).clamp(1.0 / rows, 1.0);
+            let table = &*info.rel;
+            let order = PgList::<pg_sys::Node>::from_pg((*path).indexorderbys).get_ptr(0);
+            let thresholds = order.map(|order| bounds(table.baserestrictinfo, order)).unwrap_or_default();
+            let by_planner = by_planner(root, table.relid as i32, &thresholds);
+            let within = match (order, threshold::expected(root, &thresholds)) {
+                (Some(order), Some(value)) => within(root, order, value, index),
+                _ if thresholds.is_empty() => 1.0,
+                _ => WITHIN,
+            };
+            // Of the rows that leave the index, as many pass the filter as the planner expects of the table;
+            // all pass the thresholds.
+            let share = (table.rows / (rows * passing * by_planner)).clamp(1.0 / rows, 1.0);
+            Self { with_vector, rows, passing, within, share }
+        }
+    }
+}
+
+/// The share of the rows that distance thresholds let pass, by the index and by the planner; `None` without
+/// one, or if the index cannot tell.
+///
+/// # Safety
+/// The planner's structures; the thresholds are clauses of the table, and bound `order`, which the index has.
+pub unsafe fn share_within(
+    root: *mut pg_sys::PlannerInfo,
+    index: *mut pg_sys::IndexOptInfo,
+    order: *mut pg_sys::Node,
+    thresholds: &[(*mut pg_sys::Node, Threshold)],
+) -> Option<(f64, f64)> {
+    // SAFETY: the caller vouches for the structures; the planner has locked the index.
+    unsafe {
+        let value = threshold::expected(root, thresholds)?;
+        let share = within(root, order, value, &Index::open(&*index));
+        let relid = (*(*index).rel).relid as i32;
+        Some((share.max(1.0 / (*index).tuples.max(1.0)), by_planner(root, relid, thresholds)))
+    }
+}
+
+/// The share of the rows that the planner takes to pass thresholds.
+unsafe fn by_planner(
+    root: *mut pg_sys::PlannerInfo,
+    relid: i32,
+    thresholds: &[(*mut pg_sys::Node, Threshold)],
+) -> f64 {
+    let selectivity = |(clause, _): &(*mut pg_sys::Node, _)| {
+        let inner = pg_sys::JoinType::JOIN_INNER;
+        // SAFETY: the caller passes the planner's structures.
+        unsafe { pg_sys::clause_selectivity(root, *clause, relid, inner, std::ptr::null_mut()) }
+    };
+    thresholds.iter().map(selectivity).product::<f64>().max(f64::MIN_POSITIVE)
+}
+
+/// The share of the rows within `value` of what an order compares the column with, if the planner knows that,
+/// else of what is like a row.
+unsafe fn within(
+    root: *mut pg_sys::PlannerInfo,
+    order: *mut pg_sys::Node,
+    value: f64,
+    Index { directory, indexed, .. }: &Index,
+) -> f64 {
+    // SAFETY: the caller passes the planner's structures; the order's operands are of the indexed type.
+    unsafe {
+        match query(root, order) {
+            Some(query) => indexed
+                .coordinates(query, &mut Vec::new(), |query| within::share(directory, Some(query), value)),
+            None => within::share(directory, None, value),
+        }
+    }
+}
+
+/// The value that an order compares the column with, if the planner knows it.
+unsafe fn query(root: *mut pg_sys::PlannerInfo, order: *mut pg_sys::Node) -> Option<pg_sys::Datum> {
+    // SAFETY: the planner's structures; a node's tag tells its type.
+    unsafe {
+        if (*order).type_ != pg_sys::NodeTag::T_OpExpr {
+            return None;
+        }
+        let operands = PgList::<pg_sys::Node>::from_pg((*order.cast::<pg_sys::OpExpr>()).args);
+        let constant = |operand| pg_sys::estimate_expression_value(root, operand).cast::<pg_sys::Const>();
+        let known = |constant: &*mut pg_sys::Const| {
+            (**constant).xpr.type_ == pg_sys::NodeTag::T_Const && !(**constant).constisnull
+        };
+        operands.iter_ptr().map(constant).find(known).map(|constant| (*constant).constvalue)
     }
 }
 
@@ -163,11 +296,13 @@ unsafe fn passing(
     }
 }
 
-/// The share of the lists, of so many rows, that the conditions on filter columns do not leave out. Rows that pass are taken to
-/// lie anywhere; a condition says as much as it would alone, and that which says most counts.
+/// The share of the lists, of so many rows, that the conditions on filter columns do not leave out. Rows that
+/// pass are taken to lie anywhere; a condition says as much as it would alone, and that which says most
+/// counts.
 unsafe fn read(root: *mut pg_sys::PlannerInfo, path: *mut pg_sys::IndexPath, rows: f64) -> f64 {
-    // SAFETY: the planner's structures: the clauses are a list of IndexClause nodes, each of RestrictInfo nodes whose clause
-    // has an operator of the column's family, or is a test for NULL (match_clause_to_indexcol, indxpath.c).
+    // SAFETY: the planner's structures: the clauses are a list of IndexClause nodes, each of RestrictInfo
+    // nodes whose clause has an operator of the column's family, or is a test for NULL
+    // (match_clause_to_indexcol, indxpath.c).
     unsafe {
         let info = &*(*path).indexinfo;
         let relation = (*info.rel).relid as i32;
@@ -223,16 +358,18 @@ unsafe fn wants_null_vector(path: *mut pg_sys::IndexPath) -> bool {
     }
 }
 
-/// The price of a list's page beside that of a table's: every query reads lists, so that they are in memory where
-/// rows of the table may not be. Measured beside a B-tree with a sort, in memory: those take about 1 us for a unit
-/// of cost, a page of codes in which few rows pass 0.2 us.
+/// The price of a list's page beside that of a table's: every query reads lists, so that they are in memory
+/// where rows of the table may not be. Measured beside a B-tree with a sort, in memory: those take about 1 us
+/// for a unit of cost, a page of codes in which few rows pass 0.2 us.
 const LIST_PAGE: f64 = 0.25;
 
-/// A query's tables, and what a list takes to be scored and its summary to be read, in operator calls: about 5 us and .03 us.
+/// A query's tables, and what a list takes to be scored and its summary to be read, in operator calls: about
+/// 5 us and .03 us.
 const START: f64 = 2000.0;
 const START_LIST: f64 = 12.0;
 
-/// The cost of some work: list pages in runs, records and rows at random, distances. So many rows are paid for elsewhere.
+/// The cost of some work: list pages in runs, records and rows at random, distances. So many rows are paid
+/// for elsewhere.
 fn price(work: &Work, prices: &Prices, (heap_pages, heap_rows): (f64, f64), paid: f64) -> f64 {
     // Each list starts somewhere else; its further pages follow.
     let steps = work.lists * (prices.random_page - prices.sequential_page).max(0.0);

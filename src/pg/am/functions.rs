@@ -1,52 +1,18 @@
 //! SQL functions about indexes: `ivf_check`, `ivf_index_info`, `ivf_last_scan`.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use pgrx::prelude::*;
-use pgrx::{JsonB, PgRelation, pg_sys};
+use pgrx::{JsonB, pg_sys};
 
-use super::columns::FilterColumns;
-use super::{directory, heap, opclass};
+use super::access::{Opened, READING, Right, with_index};
+use super::all_rows::AllRows;
+use super::directory;
 use crate::error::{Error, Kind, Result};
-use crate::ivf::code::is_indexed;
-use crate::ivf::{check, info};
-use crate::page::{Key, Tid};
+use crate::ivf::check::{self, Report};
+use crate::ivf::info;
+use crate::pg::allocator;
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::error::{OrRaise, in_index, raise};
 use crate::pg::{relation_name, stats};
-use crate::quant::pack::write_bits;
-
-pub(super) const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
-
-/// An ivf index and its table, open under a lock until dropped (or the transaction's end).
-pub(super) struct Opened {
-    pub(super) index: PgRelation,
-    pub(super) table: PgRelation,
-}
-
-/// Opens a valid ivf index and its table. The table's lock comes first, as in every command that locks both.
-pub(super) fn open(index: pg_sys::Oid, lock: pg_sys::LOCKMODE) -> Opened {
-    // SAFETY: a lookup; opening by OID with a lock raises for a missing relation.
-    let (table, index) = unsafe {
-        let table = pg_sys::IndexGetRelation(index, true);
-        let table = (table != pg_sys::InvalidOid).then(|| PgRelation::with_lock(table, lock));
-        (table, PgRelation::with_lock(index, lock))
-    };
-    let name = relation_name(index.as_ptr());
-    // SAFETY: the relation is open; an index has its access method's table.
-    let ours =
-        unsafe { (*index.rd_rel).relkind == pg_sys::RELKIND_INDEX as i8 && super::is_ivf(index.as_ptr()) };
-    let Some(table) = table.filter(|_| ours) else {
-        raise(Error::new(Kind::InvalidParameter, format!("\"{name}\" is not an ivf index")));
-    };
-    // SAFETY: an index has its pg_index row.
-    if unsafe { !(*index.rd_index).indisvalid } {
-        let hint = "Drop it, or rebuild it with REINDEX.";
-        raise(Error::new(Kind::InvalidParameter, format!("index \"{name}\" is not valid")).with_hint(hint));
-    }
-    Opened { index, table }
-}
 
 /// Dimensions of the rows in an index. Its column may have lost its own by ALTER TABLE.
 pub(super) fn dimensions(index: pg_sys::Relation) -> Result<usize> {
@@ -56,6 +22,7 @@ pub(super) fn dimensions(index: pg_sys::Relation) -> Result<usize> {
 
 fn tick() -> Result<()> {
     pgrx::check_for_interrupts!();
+    allocator::check();
     Ok(())
 }
 
@@ -69,16 +36,21 @@ pub(super) fn json(value: &impl serde::Serialize) -> JsonB {
 /// Describes an index; reads all of its list pages.
 #[pg_extern(sql = false)]
 fn ivf_index_info(index: pg_sys::Oid) -> JsonB {
-    let opened = open(index, LOCK);
-    let store = IndexStore::new(opened.index.as_ptr(), Logging::EachChange);
-    let info = info::info(&store, &tick).map_err(|e| in_index(opened.index.as_ptr(), e)).or_raise();
+    let info = with_index(index, READING, Right::Count, |opened| {
+        let store = IndexStore::in_bulk(opened.index.as_ptr());
+        info::info(&store, &tick).map_err(|e| in_index(opened.index.as_ptr(), e)).or_raise()
+    });
     json(&info)
 }
 
-/// What the last ivf scan of this session did.
+/// What the last ivf scan of this session did, if it ran as the current user or a role that this one may act as.
 #[pg_extern(sql = false)]
 fn ivf_last_scan() -> JsonB {
-    let stats = stats::get();
+    let last = stats::get().filter(|last| {
+        // SAFETY: catalog lookups.
+        unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), last.user) }
+    });
+    let stats = last.map(|last| last.stats).unwrap_or_default();
     JsonB(serde_json::json!({
         "lists": stats.lists, "skipped": stats.skipped, "codes": stats.codes, "excluded": stats.excluded, "refined": stats.extended, "heap_rows": stats.rows,
     }))
@@ -88,7 +60,10 @@ fn ivf_last_scan() -> JsonB {
 /// statement's snapshot sees is in the index, with its keys in the filter columns, and that no row is in it twice.
 #[pg_extern(sql = false)]
 fn ivf_check(index: pg_sys::Oid, heap_all_indexed: bool) -> JsonB {
-    let opened = open(index, LOCK);
+    json(&with_index(index, READING, Right::Execute, |opened| verify(opened, heap_all_indexed)))
+}
+
+fn verify(opened: &Opened, heap_all_indexed: bool) -> Report {
     let named = |e| in_index(opened.index.as_ptr(), e);
     // The snapshot comes first: what it sees was indexed before the index is read below.
     // SAFETY: a registered snapshot is valid until it is unregistered.
@@ -98,24 +73,18 @@ fn ivf_check(index: pg_sys::Oid, heap_all_indexed: bool) -> JsonB {
         // SAFETY: the index is open and the snapshot registered.
         unsafe { expect_built_before(opened.index.as_ptr(), snapshot) };
     }
-    let store = IndexStore::new(opened.index.as_ptr(), Logging::EachChange);
-    let mut rows: HashSet<Tid> = HashSet::new();
-    let mut visit = |row: Tid| {
-        if heap_all_indexed && !rows.insert(row) {
-            let what = format!("the heap row ({},{}) is in the index twice", row.block, row.offset);
-            return Err(Error::corrupted(0, what));
-        }
-        Ok(())
+    let store = IndexStore::in_bulk(opened.index.as_ptr());
+    let Some(snapshot) = snapshot else {
+        return check::check(&store, &mut |_| Ok(()), &tick).map_err(named).or_raise();
     };
-    let report = check::check(&store, &mut visit, &tick).map_err(named).or_raise();
-    if let Some(snapshot) = snapshot {
-        // SAFETY: the index is open and the snapshot registered.
-        unsafe {
-            compare(&opened, snapshot, &rows, &contents(&store).map_err(named).or_raise());
-            pg_sys::UnregisterSnapshot(snapshot);
-        }
+    // SAFETY: the index is open and the snapshot registered.
+    unsafe {
+        let mut all = AllRows::of(opened);
+        let report = check::check(&store, &mut |row| all.count(row), &tick).map_err(named).or_raise();
+        all.compare(&store, snapshot).map_err(named).or_raise();
+        pg_sys::UnregisterSnapshot(snapshot);
+        report
     }
-    json(&report)
 }
 
 /// Raises if the snapshot of the transaction may see versions of rows that the build of the index left out, because newer
@@ -143,71 +112,5 @@ pub(super) unsafe fn expect_built_before(index: pg_sys::Relation, snapshot: pg_s
             format!("index \"{name}\" cannot be compared with what this transaction's snapshot sees");
         let hint = "The index was built after the snapshot was taken: check it in another transaction.";
         raise(Error::new(Kind::NotReady, message).with_hint(hint));
-    }
-}
-
-/// Hashes of what an index says of a row: of its keys in the filter columns, and of its code where it is the row's value.
-struct Content {
-    keys: u32,
-    code: Option<u32>,
-}
-
-fn contents(store: &IndexStore) -> Result<HashMap<Tid, Content>> {
-    let mut contents = HashMap::new();
-    let mut visit = |row, keys: &[Key], code: Option<&[u8]>| {
-        contents.insert(row, Content { keys: hash(keys), code: code.map(hash) });
-    };
-    check::contents(store, &mut visit, &tick)?;
-    Ok(contents)
-}
-
-fn hash<T: Hash + ?Sized>(value: &T) -> u32 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish() as u32
-}
-
-/// Raises if a row that `snapshot` sees is not among `rows`, or is not as `contents` say.
-unsafe fn compare(
-    opened: &Opened,
-    snapshot: pg_sys::Snapshot,
-    rows: &HashSet<Tid>,
-    contents: &HashMap<Tid, Content>,
-) {
-    let index = opened.index.as_ptr();
-    let (_, metric) = opclass::indexed(index).or_raise();
-    let dims = dimensions(index).or_raise();
-    let columns = FilterColumns::of(index).or_raise();
-    let (mut missing, mut different, mut misfiled) = (None, None, None);
-    let mut bits = vec![0; dims.div_ceil(8)];
-    let mut look = |row: Tid, vector: &[f32], keys: &[Key]| {
-        if !rows.contains(&row) && is_indexed(metric, vector) {
-            missing.get_or_insert(row);
-        }
-        if let Some(content) = contents.get(&row) {
-            if content.keys != hash(keys) {
-                misfiled.get_or_insert(row);
-            }
-            if let Some(code) = content.code {
-                write_bits(vector, &mut bits);
-                if code != hash(bits.as_slice()) {
-                    different.get_or_insert(row);
-                }
-            }
-        }
-        Ok(())
-    };
-    // SAFETY: both relations are open; the caller registered the snapshot.
-    unsafe { heap::each_row(opened.table.as_ptr(), index, dims, snapshot, Some(&columns), &mut look) };
-    let wrong = [
-        (missing, "is not in the index"),
-        (different, "has another value in the index"),
-        (misfiled, "has other values of filter columns in the index"),
-    ];
-    for (row, what) in wrong {
-        if let Some(row) = row {
-            let what = format!("the heap row ({},{}) {what}", row.block, row.offset);
-            raise(in_index(index, Error::corrupted(0, what)));
-        }
     }
 }

@@ -9,7 +9,9 @@ use super::columns::FilterColumns;
 use super::opclass::indexed;
 use crate::error::Result;
 use crate::ivf::build::{RowSink, Source};
+use crate::memory;
 use crate::page::{Key, Tid};
+use crate::pg::allocator;
 use crate::pg::error::OrRaise;
 use crate::pg::pointer::tid;
 use crate::pg::varlena::Indexed;
@@ -101,6 +103,7 @@ impl Table {
 
     fn scan_blocks(&self, first: u32, count: u32, callback: pg_sys::IndexBuildCallback, state: *mut c_void) {
         pgrx::check_for_interrupts!();
+        allocator::check();
         // SAFETY: relations and index information are those of the running ambuild. A scan of a range
         // must not be synchronized with others (heapam_handler.c).
         unsafe {
@@ -136,6 +139,7 @@ unsafe extern "C-unwind" fn visit(
         if *isnull {
             return;
         }
+        allocator::check();
         let visit = &mut *state.cast::<Visit>();
         if let Some(columns) = visit.columns {
             columns.keys(values, isnull, &mut visit.keys);
@@ -206,6 +210,23 @@ pub unsafe fn each_row(
     columns: Option<&FilterColumns>,
     sink: &mut RowSink<'_>,
 ) {
+    let all = (0, pg_sys::InvalidBlockNumber);
+    // SAFETY: the caller vouches for the arguments.
+    unsafe { each_row_of(heap, index, dims, snapshot, (columns, all), sink) }
+}
+
+/// The same of so many blocks from a first one on.
+///
+/// # Safety
+/// As for [`each_row`].
+pub unsafe fn each_row_of(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    dims: usize,
+    snapshot: pg_sys::Snapshot,
+    (columns, (first, count)): (Option<&FilterColumns>, (u32, u32)),
+    sink: &mut RowSink<'_>,
+) {
     let values = (indexed(index).or_raise().0, dims);
     let mut state = Visit::new(values, columns, sink);
     let state = (&raw mut state).cast();
@@ -213,7 +234,20 @@ pub unsafe fn each_row(
     unsafe {
         let info = concurrent(index);
         let scan = pg_sys::table_beginscan_strat(heap, snapshot, 0, std::ptr::null_mut(), true, false);
-        pg_sys::table_index_build_scan(heap, index, info, false, false, Some(visit), state, scan);
+        // Not synchronized with other scans: then the limits hold for a scan that is given too (heapam_handler.c).
+        pg_sys::table_index_build_range_scan(
+            heap,
+            index,
+            info,
+            false,
+            false,
+            false,
+            first,
+            count,
+            Some(visit),
+            state,
+            scan,
+        );
     }
 }
 
@@ -283,7 +317,7 @@ fn shuffled(blocks: u32, seed: u64) -> Vec<u32> {
     let mut random = SplitMix64(seed);
     let kept = blocks.min(MOST);
     let stride = f64::from(blocks) / f64::from(kept.max(1));
-    let mut order: Vec<u32> = (0..kept).map(|i| (f64::from(i) * stride) as u32).collect();
+    let mut order = memory::collected((0..kept as usize).map(|i| (i as f64 * stride) as u32)).or_raise();
     for i in (1..order.len()).rev() {
         order.swap(i, random.below(i + 1));
     }

@@ -68,8 +68,8 @@ pub unsafe extern "C-unwind" fn aminsert(
     // ours, in memory that lives as long.
     let (heap_tid, statement) = unsafe {
         if (*info).ii_AmCache.is_null() {
-            let statement = Statement::begin(index).map_err(named).or_raise();
             let mut memory = PgMemoryContexts::For((*info).ii_Context);
+            let statement = memory.switch_to(|_| Statement::begin(index)).map_err(named).or_raise();
             (*info).ii_AmCache = memory.leak_and_drop_on_delete(statement).cast();
         }
         (tid(&*heap_tid), &mut *(*info).ii_AmCache.cast::<Statement>())

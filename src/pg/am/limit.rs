@@ -1,35 +1,99 @@
-//! What the plan above a scan wants: its LIMIT, its filter, its distance threshold.
+//! What the plan above a scan wants: its LIMIT, its filter, its distance thresholds.
 //!
 //! An access method is not told how many rows will be taken, nor which of them the filter above it drops.
 //! Both matter here: with them the scan can hold rows back until the wanted number is certain, so that a
-//! filtered `LIMIT k` gets its k rows in exact order. A hook at the start of execution remembers, for each
-//! ordered index scan right below a LIMIT, the two nodes; the scan finds its own by its descriptor.
+//! filtered `LIMIT k` gets its k rows in exact order. A hook at the start of execution walks through the plan
+//! and remembers every ordered scan, with what is [`Above`] it; the scan finds its own by its descriptor.
+//!
+//! Who asks for the nearest rows by a LIMIT accepts that one is missing. An aggregate does not, nor does a
+//! join's inner side or a subquery in an expression: only nodes that hand on each row as it comes carry a
+//! LIMIT down to a scan.
 
 use std::cell::RefCell;
 use std::ffi::c_void;
+use std::rc::Rc;
 
 use pgrx::prelude::*;
 use pgrx::{PgList, PgMemoryContexts, pg_sys};
 
-use super::threshold::{evaluate, first_bound};
+use super::exact::is_exact;
+use super::threshold::{Ready, bounds, evaluate};
 use crate::pg::compat::planstate_children;
 use crate::pg::guc::Wanted;
 
-/// An index scan right below a LIMIT, or below none.
+/// How much of a scan is taken by what is above it.
 #[derive(Clone, Copy)]
+enum Above {
+    /// All of it.
+    Whole,
+    /// Nobody knows: there is a LIMIT above nodes that drop or add rows.
+    Unknown { limit: *mut pg_sys::LimitState },
+    /// What a LIMIT takes, and one more row if `tied`.
+    Limit { limit: *mut pg_sys::LimitState, tied: bool },
+}
+
+impl Above {
+    /// What is above the child whose rows `node`, below `self`, hands on as they come.
+    unsafe fn below(self, node: *mut pg_sys::PlanState) -> Self {
+        use pg_sys::NodeTag;
+        // SAFETY: a live node of a started plan; its tag tells its type.
+        unsafe {
+            match (*node).type_ {
+                NodeTag::T_LimitState => Self::Limit { limit: node.cast(), tied: false },
+                NodeTag::T_ResultState | NodeTag::T_SubqueryScanState if !(*node).qual.is_null() => {
+                    self.vague()
+                }
+                NodeTag::T_ResultState
+                | NodeTag::T_SubqueryScanState
+                | NodeTag::T_LockRowsState
+                | NodeTag::T_AppendState
+                | NodeTag::T_MergeAppendState => self,
+                // It reads until the distance changes.
+                NodeTag::T_IncrementalSortState => match self {
+                    Self::Limit { limit, .. } => Self::Limit { limit, tied: true },
+                    other => other,
+                },
+                NodeTag::T_ProjectSetState
+                | NodeTag::T_MaterialState
+                | NodeTag::T_NestLoopState
+                | NodeTag::T_MergeJoinState
+                | NodeTag::T_HashJoinState => self.vague(),
+                // Aggregates, sorts, hashes, set operations, windows, and what is not known here.
+                _ => Self::Whole,
+            }
+        }
+    }
+
+    /// The same where rows are dropped or added on the way.
+    fn vague(self) -> Self {
+        match self {
+            Self::Limit { limit, .. } => Self::Unknown { limit },
+            other => other,
+        }
+    }
+}
+
+/// Of a LIMIT above nodes that drop or add rows, so many rows are no more than a scan without a limit looks
+/// for at first. Of a larger one that many are looked for; not those of its OFFSET, so that all pages are of
+/// the same rows.
+const FEW: i64 = 40;
+
+/// An ordered scan of ours in a running plan.
+#[derive(Clone)]
 struct Limited {
     executor: *mut pg_sys::EState,
     scan: *mut pg_sys::IndexScanState,
-    /// Null if no LIMIT is anywhere above.
-    limit: *mut pg_sys::LimitState,
-    /// The bound of a distance threshold; null without one.
-    threshold: *mut pg_sys::ExprState,
+    above: Above,
+    thresholds: Rc<[Ready]>,
 }
 
 /// Where the walk through a plan is.
 struct Walk {
     executor: *mut pg_sys::EState,
-    below_limit: bool,
+    /// Null at the top.
+    parent: *mut pg_sys::PlanState,
+    /// What is above the children whose rows the parent hands on.
+    above: Above,
 }
 
 thread_local! {
@@ -56,76 +120,63 @@ unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, flags:
             None => pg_sys::standard_ExecutorStart(query, flags),
         }
         if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as i32 == 0 && !(*query).planstate.is_null() {
-            let mut walk = Walk { executor: (*query).estate, below_limit: false };
-            find_limits((*query).planstate, (&raw mut walk).cast());
+            let parent = std::ptr::null_mut();
+            let mut walk = Walk { executor: (*query).estate, parent, above: Above::Whole };
+            visit((*query).planstate, (&raw mut walk).cast());
         }
     }
 }
 
-/// Looks for LIMIT nodes in a tree of plan states.
+/// Remembers the ordered scans of ours in a tree of plan states.
 #[pg_guard]
-unsafe extern "C-unwind" fn find_limits(state: *mut pg_sys::PlanState, walk: *mut c_void) -> bool {
+unsafe extern "C-unwind" fn visit(state: *mut pg_sys::PlanState, walk: *mut c_void) -> bool {
     if state.is_null() {
         return false;
     }
-    // SAFETY: the walker passes live nodes and the state given to it; a node's tag tells its type.
+    // SAFETY: the walker passes live nodes and the walk given to it; a node's tag tells its type.
     unsafe {
-        let Walk { executor, below_limit } = *walk.cast::<Walk>();
-        match (*state).type_ {
-            pg_sys::NodeTag::T_LimitState => {
-                descend((*state).lefttree, state.cast(), executor);
-                let mut below = Walk { executor, below_limit: true };
-                return planstate_children(state, find_limits, (&raw mut below).cast());
+        let Walk { executor, parent, above } = *walk.cast::<Walk>();
+        let above = if parent.is_null() || hands_on(parent, state) { above } else { Above::Whole };
+        if (*state).type_ == pg_sys::NodeTag::T_IndexScanState {
+            let scan = state.cast::<pg_sys::IndexScanState>();
+            let index = (*scan).iss_RelationDesc;
+            if (*scan).iss_NumOrderByKeys > 0 && !index.is_null() && super::is_ivf(index) {
+                remember(Limited { executor, scan, above, thresholds: thresholds(scan) });
             }
-            pg_sys::NodeTag::T_IndexScanState if !below_limit => {
-                descend(state, std::ptr::null_mut(), executor);
-            }
-            _ => {}
         }
-        planstate_children(state, find_limits, walk)
+        let mut below = Walk { executor, parent: state, above: above.below(state) };
+        planstate_children(state, visit, (&raw mut below).cast())
     }
 }
 
-/// Goes down from a LIMIT through nodes that neither drop nor add rows.
-unsafe fn descend(
-    state: *mut pg_sys::PlanState,
-    limit: *mut pg_sys::LimitState,
-    executor: *mut pg_sys::EState,
-) {
-    use pg_sys::NodeTag;
-    if state.is_null() {
-        return;
-    }
+/// Whether a node's rows come from this child as they are asked for. The others are inner sides of joins and
+/// plans of subqueries.
+unsafe fn hands_on(parent: *mut pg_sys::PlanState, child: *mut pg_sys::PlanState) -> bool {
+    let among = |plans: *mut *mut pg_sys::PlanState, n: std::ffi::c_int| {
+        // SAFETY: the node has that many.
+        (0..n.max(0) as usize).any(|i| unsafe { *plans.add(i) } == child)
+    };
     // SAFETY: live nodes of a started plan; a node's tag tells its type.
     unsafe {
-        match (*state).type_ {
-            NodeTag::T_IndexScanState => {
-                let scan = state.cast::<pg_sys::IndexScanState>();
-                let index = (*scan).iss_RelationDesc;
-                if (*scan).iss_NumOrderByKeys > 0 && !index.is_null() && super::is_ivf(index) {
-                    remember(Limited { executor, scan, limit, threshold: find_threshold(scan) });
-                }
+        match (*parent).type_ {
+            pg_sys::NodeTag::T_SubqueryScanState => {
+                (*parent.cast::<pg_sys::SubqueryScanState>()).subplan == child
             }
-            NodeTag::T_LockRowsState => descend((*state).lefttree, limit, executor),
-            NodeTag::T_ResultState if (*state).qual.is_null() => {
-                descend((*state).lefttree, limit, executor);
+            pg_sys::NodeTag::T_AppendState => {
+                let append = &*parent.cast::<pg_sys::AppendState>();
+                among(append.appendplans, append.as_nplans)
             }
-            NodeTag::T_SubqueryScanState if (*state).qual.is_null() => {
-                descend((*state.cast::<pg_sys::SubqueryScanState>()).subplan, limit, executor);
+            pg_sys::NodeTag::T_MergeAppendState => {
+                let append = &*parent.cast::<pg_sys::MergeAppendState>();
+                among(append.mergeplans, append.ms_nplans)
             }
-            NodeTag::T_MergeAppendState => {
-                let append = &*state.cast::<pg_sys::MergeAppendState>();
-                for i in 0..append.ms_nplans.max(0) as usize {
-                    descend(*append.mergeplans.add(i), limit, executor);
-                }
-            }
-            _ => {}
+            _ => (*parent).lefttree == child,
         }
     }
 }
 
-/// The bound of a distance threshold in a scan's filter, ready to be evaluated.
-unsafe fn find_threshold(scan: *mut pg_sys::IndexScanState) -> *mut pg_sys::ExprState {
+/// The distance thresholds in a scan's filter, ready to be evaluated.
+unsafe fn thresholds(scan: *mut pg_sys::IndexScanState) -> Rc<[Ready]> {
     // SAFETY: a live node of a started plan; what is made for it lives as long as its query.
     unsafe {
         let state = &raw mut (*scan).ss.ps;
@@ -133,8 +184,9 @@ unsafe fn find_threshold(scan: *mut pg_sys::IndexScanState) -> *mut pg_sys::Expr
         let orders = PgList::<pg_sys::Node>::from_pg((*plan).indexorderbyorig);
         let mut memory = PgMemoryContexts::For((*(*state).state).es_query_cxt);
         memory.switch_to(|_| {
-            let bound = orders.get_ptr(0).and_then(|order| first_bound((*plan).scan.plan.qual, order));
-            bound.map_or(std::ptr::null_mut(), |bound| pg_sys::ExecInitExpr(bound.cast(), state))
+            let found = orders.get_ptr(0).map(|order| bounds((*plan).scan.plan.qual, order));
+            let ready = |leaf: &*mut pg_sys::Node| pg_sys::ExecInitExpr(leaf.cast(), state);
+            found.into_iter().flatten().map(|(_, bound)| bound.map(ready)).collect()
         })
     }
 }
@@ -217,34 +269,41 @@ impl Wish {
 pub unsafe fn wish(scan: pg_sys::IndexScanDesc, recheck: bool) -> Wish {
     let found = LIMITED.with_borrow(|all| {
         // SAFETY: entries are removed before their nodes are freed.
-        all.iter().find(|l| unsafe { (*l.scan).iss_ScanDesc } == scan).copied()
+        all.iter().find(|l| unsafe { (*l.scan).iss_ScanDesc } == scan).cloned()
     });
-    let Some(Limited { scan: node, limit, threshold, .. }) = found else { return Wish::default() };
+    let everything = |ceiling| Wanted { everything: true, ceiling, ..Wanted::default() };
+    let Some(Limited { scan: node, above, thresholds, .. }) = found else {
+        // Rows that changed are looked at again by plans that no hook sees (EvalPlanQual).
+        return Wish { wanted: everything(f64::INFINITY), ..Wish::default() };
+    };
     // SAFETY: as above; ExecLimit evaluates its counts before it asks its child for a row.
     unsafe {
-        let ceiling = match threshold.is_null() {
-            true => f64::INFINITY,
-            false => evaluate(threshold, (*node).ss.ps.ps_ExprContext),
+        let ceiling = evaluate(&thresholds, (*node).ss.ps.ps_ExprContext);
+        let (limit, beyond) = match above {
+            Above::Limit { limit, tied } if !(*limit).noCount => {
+                let tied = tied || (*limit).limitOption == pg_sys::LimitOption::LIMIT_OPTION_WITH_TIES;
+                (limit, i64::from(tied))
+            }
+            Above::Unknown { limit } if !(*limit).noCount => (limit, 0),
+            _ => return Wish { wanted: everything(ceiling), ..Wish::default() },
         };
-        if limit.is_null() || (*limit).noCount {
-            let wanted = Wanted { everything: true, ceiling, ..Wanted::default() };
-            return Wish { wanted, ..Wish::default() };
-        }
+        let few = matches!(above, Above::Unknown { .. }) && (*limit).count <= FEW;
+        let exact = is_exact(limit);
         let state = &(*node).ss.ps;
-        if !state.qual.is_null() && pg_sys::contain_volatile_functions((*state.plan).qual.cast()) {
-            // The executor must be the only one to evaluate it.
-            let wanted = Wanted { ceiling, ..Wanted::default() };
+        if few || !state.qual.is_null() && pg_sys::contain_volatile_functions((*state.plan).qual.cast()) {
+            // The executor must be the only one to evaluate a volatile filter.
+            let wanted = Wanted { ceiling, exact, ..Wanted::default() };
             return Wish { wanted, ..Wish::default() };
         }
         let table = f64::from((*(*(*scan).heapRelation).rd_rel).reltuples);
         let expected = (*state.plan).plan_rows / table;
-        // Of a plan with index conditions it is not known how many rows each part excludes: the scan learns it.
-        let known = !state.qual.is_null() && expected > 0.0 && (*scan).numberOfKeys == 0;
-        let passing = if known { expected.min(1.0) as f32 } else { 1.0 };
-        let ties = i64::from((*limit).limitOption == pg_sys::LimitOption::LIMIT_OPTION_WITH_TIES);
-        let rows = (*limit).count.saturating_add((*limit).offset).saturating_add(ties);
+        // Of a plan with index conditions or thresholds it is not known how many rows each part excludes: the
+        // scan learns it.
+        let filters = !state.qual.is_null() && (*scan).numberOfKeys == 0 && thresholds.is_empty();
+        let passing = if filters && expected > 0.0 { expected.min(1.0) as f32 } else { 1.0 };
+        let rows = (*limit).count.saturating_add(beyond);
         Wish {
-            wanted: Wanted { limit: Some(rows.max(1) as u64), passing, ceiling, everything: false },
+            wanted: Wanted { limit: Some(rows.max(1) as u64), passing, ceiling, everything: false, exact },
             qual: state.qual,
             recheck: if recheck { (*node).indexqualorig } else { std::ptr::null_mut() },
             context: state.ps_ExprContext,

@@ -1,15 +1,22 @@
 //! The access method: one file per family of callbacks; this one is the table (`access/amapi.h`).
 
+mod access;
+mod all_rows;
 mod build;
 mod columns;
 mod cost;
+mod exact;
+mod fitting;
 mod functions;
 mod heap;
 mod insert;
 mod limit;
 mod monotone;
+mod narrow;
 mod opclass;
 mod order;
+mod pages;
+mod partial;
 mod recalibrate;
 mod recall;
 mod rows;
@@ -25,6 +32,7 @@ use pgrx::prelude::*;
 use pgrx::{Internal, pg_sys};
 
 use super::buffer::IndexStore;
+use super::foreign_settings;
 use crate::error::Result;
 use crate::ivf::directory::Directory;
 
@@ -32,6 +40,8 @@ use crate::ivf::directory::Directory;
 pub fn init() {
     limit::install_hook();
     order::install_hook();
+    partial::install_hook();
+    pages::install_hook();
 }
 
 /// The one strategy of the classes for vectors: ordering by distance.
@@ -48,12 +58,14 @@ fn ivfhandler(_fcinfo: pg_sys::FunctionCallInfo) -> Internal {
 /// Returns the table of callbacks of pgvector's `ivfflat` as served here.
 #[pg_extern(sql = false)]
 fn ivfflathandler(_fcinfo: pg_sys::FunctionCallInfo) -> Internal {
+    foreign_settings::make();
     routine(super::options::IVFFLAT, false)
 }
 
 /// Returns the table of callbacks of pgvector's `hnsw` as served here.
 #[pg_extern(sql = false)]
 fn hnswhandler(_fcinfo: pg_sys::FunctionCallInfo) -> Internal {
+    foreign_settings::make();
     routine(super::options::HNSW, false)
 }
 

@@ -1,17 +1,20 @@
-//! Expressions of float8 that grow or fall with a distance: its negative, and its sums, differences, products and quotients
-//! with what is the same for all rows.
+//! Expressions of float8 that grow or fall with a distance: its negative, and its sums, differences, products
+//! and quotients with what is the same for all rows.
 
 use pgrx::{FromDatum, PgList, pg_sys};
 
-/// Operators of float8 (pg_operator.dat).
-const NEGATIVE: u32 = 585;
-const PLUS: u32 = 591;
-const MINUS: u32 = 592;
-const DIVIDED: u32 = 593;
-const TIMES: u32 = 594;
+use crate::ivf::bound::Undo;
 
-/// Constants so large or small are not computed with: rounding would no longer be negligible.
-const MODERATE: std::ops::RangeInclusive<f64> = 1e-3..=1e3;
+/// Operators of float8 (pg_operator.dat).
+pub const NEGATIVE: u32 = 585;
+/// `+`
+pub const PLUS: u32 = 591;
+/// `-`
+pub const MINUS: u32 = 592;
+/// `/`
+pub const DIVIDED: u32 = 593;
+/// `*`
+pub const TIMES: u32 = 594;
 
 /// An operation, all of whose operands but one are fixed.
 pub struct Step {
@@ -83,35 +86,22 @@ unsafe fn constant(node: *mut pg_sys::Node) -> Option<f64> {
 }
 
 impl Step {
-    /// The expression of what the operand is where the result is `result`, but for rounding.
+    /// How a bound of the result becomes one of the operand. `None` where the fixed operand is no constant.
     ///
     /// # Safety
-    /// As for [`step`]; new nodes are in the current memory context.
-    pub unsafe fn undone(&self, result: *mut pg_sys::Node) -> Option<*mut pg_sys::Node> {
-        // SAFETY: the operands are of this step.
-        unsafe {
-            if self.operator == NEGATIVE {
-                return Some(operation(NEGATIVE, result, std::ptr::null_mut()));
-            }
-            constant(self.fixed).filter(|c| *c == 0.0 || MODERATE.contains(&c.abs()))?;
-            Some(match self.operator {
-                PLUS => operation(MINUS, result, self.fixed),
-                MINUS if self.fixed_first => operation(MINUS, self.fixed, result),
-                MINUS => operation(PLUS, result, self.fixed),
-                TIMES => operation(DIVIDED, result, self.fixed),
-                _ => operation(TIMES, result, self.fixed),
-            })
+    /// As for [`step`].
+    pub unsafe fn undo(&self) -> Option<Undo> {
+        if self.operator == NEGATIVE {
+            return Some(Undo::Negative);
         }
-    }
-}
-
-unsafe fn operation(operator: u32, left: *mut pg_sys::Node, right: *mut pg_sys::Node) -> *mut pg_sys::Node {
-    // SAFETY: the operator takes and returns float8.
-    unsafe {
-        let none = pg_sys::InvalidOid;
-        let (left, right) = (left.cast(), right.cast());
-        let made = pg_sys::make_opclause(operator.into(), pg_sys::FLOAT8OID, false, left, right, none, none);
-        pg_sys::set_opfuncid(made.cast());
-        made.cast()
+        // SAFETY: the operand is of this step.
+        let c = unsafe { constant(self.fixed) }.filter(|c| c.is_finite())?;
+        Some(match self.operator {
+            PLUS => Undo::Plus(c),
+            MINUS if self.fixed_first => Undo::From(c),
+            MINUS => Undo::Minus(c),
+            TIMES => Undo::Times(c),
+            _ => Undo::Divided(c),
+        })
     }
 }

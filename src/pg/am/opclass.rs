@@ -8,6 +8,7 @@ use pgrx::prelude::*;
 use super::METRIC_PROC;
 use crate::error::{Error, Kind, Result};
 use crate::pg::compat;
+use crate::pg::options::method_name;
 use crate::pg::varlena::Indexed;
 use crate::value::Metric;
 
@@ -101,8 +102,9 @@ fn family_name(index: pg_sys::Relation) -> String {
 pub fn indexed(index: pg_sys::Relation) -> Result<(Indexed, Metric)> {
     let number = support_number(index, 0)?;
     if number == UNSUPPORTED {
-        let name = family_name(index);
-        let message = format!("operator class \"{name}\" is not supported by ivf indexes");
+        let (name, method) = (family_name(index), method_name(index));
+        let message =
+            format!("operator class \"{name}\" is not supported by {method} indexes of vector_search");
         return Err(Error::new(Kind::NotSupported, message).with_hint(
             "Queries by this distance work without an index; l2, inner product and cosine of vector and halfvec, \
              and Hamming distance of bit, can be indexed.",
@@ -120,15 +122,21 @@ pub fn indexed(index: pg_sys::Relation) -> Result<(Indexed, Metric)> {
 
 /// The dimensions of the indexed column, from its type modifier.
 pub fn dimensions(index: pg_sys::Relation) -> Result<usize> {
+    // A domain has the modifier that its columns lack.
     // SAFETY: an open index has a descriptor with at least one attribute.
     let (typmod, of_type) = unsafe {
         let attributes = (*index).rd_att;
-        (compat::typmod(attributes, 0), compat::attribute_type(attributes, 0))
+        let mut typmod = compat::typmod(attributes, 0);
+        let of_type = pg_sys::getBaseTypeAndTypmod(compat::attribute_type(attributes, 0), &raw mut typmod);
+        (typmod, of_type)
     };
     if of_type == pg_sys::VARBITOID {
         // Its modifier is no more than an upper limit.
-        return Err(Error::new(Kind::NotSupported, "type not supported for ivf index")
-            .with_hint("Use bit(n), or index an expression with a cast, such as ((column::bit(64)))."));
+        return Err(Error::new(
+            Kind::NotSupported,
+            format!("type not supported for {} index", method_name(index)),
+        )
+        .with_hint("Use bit(n), or index an expression with a cast, such as ((column::bit(64)))."));
     }
     if typmod < 0 {
         return Err(Error::new(Kind::InvalidParameter, "column does not have dimensions").with_hint(
@@ -141,7 +149,7 @@ pub fn dimensions(index: pg_sys::Relation) -> Result<usize> {
     if dims > most {
         return Err(Error::new(
             Kind::LimitExceeded,
-            format!("column cannot have more than {most} dimensions for ivf index"),
+            format!("column cannot have more than {most} dimensions for {} index", method_name(index)),
         ));
     }
     Ok(dims)

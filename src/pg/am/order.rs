@@ -1,20 +1,25 @@
-//! Orders that follow the distance: `ORDER BY 1 - (embedding <=> $1) DESC`, `ORDER BY (embedding <#> $1) * -1 DESC`.
+//! Orders that follow the distance: `ORDER BY 1 - (embedding <=> $1) DESC`, `ORDER BY (embedding <#> $1) * -1
+//! DESC`.
 //!
-//! The planner matches an index with `ORDER BY embedding <=> $1` only. Where an order is by a sum, difference, product or
-//! negative of a distance and constants, rows in the order of the distance are in that order too: a hook asks the planner
-//! for the paths of the distance and offers them under the name of the order (optimizer/README, "PathKeys").
+//! The planner matches an index with `ORDER BY embedding <=> $1` only. Where an order is by a sum,
+//! difference, product or negative of a distance and constants, rows in the order of the distance are in that
+//! order too: a hook asks the planner for the paths of the distance and offers them under the name of the
+//! order (optimizer/README, "PathKeys").
 
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 
 use super::cost::ESTIMATE;
 use super::monotone::step;
+use super::narrow;
+use super::pages::Page;
 use crate::pg::compat;
 
 /// `<` of float8 (pg_operator.dat).
 const LESS: u32 = 672;
 
-/// Numbers of a B-tree's ascending and descending order, up to PostgreSQL 17 as strategies, then as comparisons.
+/// Numbers of a B-tree's ascending and descending order, up to PostgreSQL 17 as strategies, then as
+/// comparisons.
 const ASCENDING: u32 = 1;
 const DESCENDING: u32 = 5;
 
@@ -42,6 +47,14 @@ unsafe extern "C-unwind" fn add_paths(
         if let Some(next) = NEXT_HOOK {
             pg_sys::ffi::pg_guard_ffi_boundary(|| next(root, table, number, entry));
         }
+        if (*entry).rtekind == pg_sys::RTEKind::RTE_RELATION
+            && (*entry).inh
+            && let Some(path) = PgList::<pg_sys::Path>::from_pg((*table).pathlist).get_ptr(0)
+            && (*path).param_info.is_null()
+        {
+            // Its partitions' rows may have been corrected.
+            (*table).rows = (*path).rows;
+        }
         let plain = (*entry).rtekind == pg_sys::RTEKind::RTE_RELATION && !(*entry).inh;
         let indexes = PgList::<pg_sys::IndexOptInfo>::from_pg((*table).indexlist);
         if !plain
@@ -51,17 +64,27 @@ unsafe extern "C-unwind" fn add_paths(
         {
             return;
         }
+        if let Page::Rows(rows) = Page::of(root)
+            && (*root).limit_tuples > rows
+        {
+            // What sorts of partitions cost must not depend on the page either.
+            (*root).limit_tuples = rows;
+        }
         let wanted = PgList::<pg_sys::PathKey>::from_pg((*root).query_pathkeys);
         if let Some(order) = wanted.get_ptr(0)
             && let Some(distance) = followed(order, root, table)
         {
             offer(root, table, order, distance);
         }
+        narrow::correct(root, table);
     }
 }
 
 /// Whether an index is of this access method.
-unsafe fn is_ours(index: *mut pg_sys::IndexOptInfo) -> bool {
+///
+/// # Safety
+/// The planner's structure.
+pub unsafe fn is_ours(index: *mut pg_sys::IndexOptInfo) -> bool {
     // SAFETY: the planner's structure, which has the access method's functions.
     let estimate = unsafe { (*index).amcostestimate };
     estimate.is_some_and(|f| std::ptr::fn_addr_eq(f, ESTIMATE))

@@ -1,14 +1,14 @@
 //! `ivf_recall`: what the scans of an index find, beside an exact pass over its table.
 
-use std::ffi::CString;
 use std::time::Instant;
 
 use pgrx::prelude::pg_extern;
-use pgrx::{JsonB, PgRelation, pg_sys};
+use pgrx::{JsonB, pg_sys};
 use serde::Serialize;
 
+use super::access::{Opened, READING, Right, with_index};
 use super::build::random_seed;
-use super::functions::{LOCK, Opened, dimensions, expect_built_before, json, open};
+use super::functions::{dimensions, expect_built_before, json};
 use super::heap::{Table, each_row};
 use super::rows::{Heap, Measured};
 use super::{directory, opclass};
@@ -20,8 +20,7 @@ use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::error::{OrRaise, in_index, raise};
 use crate::pg::guc::{self, Wanted};
 use crate::pg::options::IndexOptions;
-use crate::pg::relation_name;
-use crate::value::Metric;
+use crate::value::{Metric, TotalF64};
 
 const MOST_QUERIES: i32 = 10_000;
 const MOST_NEIGHBOURS: i32 = 1000;
@@ -56,24 +55,25 @@ struct Report {
 fn ivf_recall(index: pg_sys::Oid, sample_size: i32, k: i32) -> JsonB {
     between("sample_size", sample_size, MOST_QUERIES);
     between("k", k, MOST_NEIGHBOURS);
-    let opened = open(index, LOCK);
+    json(&with_index(index, READING, Right::Read, |opened| measure(opened, sample_size as usize, k)))
+}
+
+fn measure(opened: &Opened, sample_size: usize, k: i32) -> Report {
     let index = opened.index.as_ptr();
     let dims = dimensions(index).or_raise();
     let (indexed, metric) = opclass::indexed(index).or_raise();
-    fits(sample_size as usize, dims, k as usize);
+    fits(sample_size, dims, k as usize);
     // SAFETY: the relations stay open to the end; the snapshot is the statement's.
-    let report = unsafe {
-        readable(&opened.table);
+    unsafe {
         let snapshot = pg_sys::GetActiveSnapshot();
         expect_built_before(index, snapshot);
-        let mut queries = sample(&opened, dims, metric, (sample_size as usize, k as usize));
-        exact(&opened, (dims, metric), snapshot, &mut queries);
-        let mut heap = Heap::open(opened.table.as_ptr(), index, snapshot, (indexed, metric));
+        let mut queries = sample(opened, dims, metric, (sample_size, k as usize));
+        exact(opened, (dims, metric), snapshot, &mut queries);
+        let mut heap = Heap::open(opened.table.as_ptr(), index, snapshot, (indexed, metric)).or_raise();
         let report = approximate(index, &mut heap, &queries, k).map_err(|e| in_index(index, e)).or_raise();
         heap.close();
         report
-    };
-    json(&report)
+    }
 }
 
 fn between(name: &str, value: i32, most: i32) {
@@ -93,28 +93,6 @@ fn fits(queries: usize, dims: usize, k: usize) {
             format!("{queries} queries need {needed} kB, more than maintenance_work_mem ({limit} kB)");
         let hint = "Ask for a smaller sample, or raise maintenance_work_mem.";
         raise(Error::new(Kind::LimitExceeded, message).with_hint(hint));
-    }
-}
-
-/// Raises unless the user may read all rows of the table.
-unsafe fn readable(table: &PgRelation) {
-    let oid = table.oid();
-    // SAFETY: the relation is open; aclcheck_error raises.
-    unsafe {
-        let user = pg_sys::GetUserId();
-        let may = pg_sys::pg_class_aclcheck(oid, user, pg_sys::AclMode::from(pg_sys::ACL_SELECT));
-        if may != pg_sys::AclResult::ACLCHECK_OK {
-            let name = CString::new(relation_name(table.as_ptr())).unwrap_or_default();
-            pg_sys::aclcheck_error(may, pg_sys::ObjectType::OBJECT_TABLE, name.as_ptr());
-        }
-        if pg_sys::check_enable_rls(oid, pg_sys::InvalidOid, true)
-            == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
-        {
-            let name = relation_name(table.as_ptr());
-            let message = format!("row-level security hides rows of table \"{name}\" from this role");
-            let hint = "Use a role that the policies do not apply to.";
-            raise(Error::new(Kind::NotSupported, message).with_hint(hint));
-        }
     }
 }
 
@@ -177,7 +155,7 @@ fn approximate(index: pg_sys::Relation, heap: &mut Heap, queries: &[Query], k: i
             let Some((row, value)) = search.next(&store, &mut rows)? else { break };
             if row != query.row {
                 others += 1;
-                hits += usize::from(query.nearest.farthest().is_some_and(|f| value.total_cmp(&f).is_le()));
+                hits += usize::from(query.nearest.farthest().is_some_and(|f| TotalF64(value) <= TotalF64(f)));
             }
         }
         times.push(start.elapsed().as_secs_f64() * 1e3);

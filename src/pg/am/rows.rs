@@ -1,12 +1,11 @@
 //! The rows of the table behind a scan, as its snapshot sees them: fetched, passed by the filter above, measured.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
 
-use pgrx::pg_sys;
+use pgrx::{PgList, pg_sys};
 
 use super::limit::Wish;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::ivf::search::Rows;
 use crate::page::Tid;
 use crate::pg::compat::{is_heap, lock_buffer};
@@ -34,7 +33,7 @@ pub struct Heap {
     /// The scan that notes distances; null if none does.
     notes: *const u8,
     /// Where pages lay, if the table is a heap.
-    recent: Option<Rc<Recent>>,
+    recent: Option<Recent>,
     /// Rows that will be asked for next, as far as they have been seen.
     ahead: VecDeque<(Tid, Seen)>,
 }
@@ -60,7 +59,54 @@ impl Drop for Heap {
 #[derive(Clone, Copy)]
 enum Column {
     Attribute(i32),
-    Expression { info: *mut pg_sys::IndexInfo, executor: *mut pg_sys::EState },
+    /// Compiled by itself: the index's other expressions are nothing that the query has named.
+    Expression {
+        state: *mut pg_sys::ExprState,
+        executor: *mut pg_sys::EState,
+    },
+}
+
+impl Column {
+    /// The first column of an index.
+    unsafe fn of(index: pg_sys::Relation) -> Result<Self> {
+        // SAFETY: the caller passes an open index, whose pg_index row has a number for each column. Its expressions are those
+        // of the columns numbered 0, in order (`FormIndexDatum`, index.c).
+        unsafe {
+            let attribute = (*(*index).rd_index).indkey.values.as_ptr().read();
+            if attribute != 0 {
+                return Ok(Self::Attribute(i32::from(attribute)));
+            }
+            let all = PgList::<pg_sys::Expr>::from_pg(pg_sys::RelationGetIndexExpressions(index));
+            let missing = || Error::new(Kind::Internal, "an index lacks the expression of its first column");
+            let expression = all.get_ptr(0).ok_or_else(missing)?;
+            let executor = pg_sys::CreateExecutorState();
+            Ok(Self::Expression { state: pg_sys::ExecPrepareExpr(expression, executor), executor })
+        }
+    }
+}
+
+/// The value of an expression for the row in a slot, which stays until the next is evaluated; `None` if it is NULL.
+unsafe fn evaluate(
+    expression: *mut pg_sys::ExprState,
+    executor: *mut pg_sys::EState,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> Option<pg_sys::Datum> {
+    // SAFETY: as `ExecEvalExprSwitchContext` does (executor.h): the expression was compiled by this executor, for rows of the
+    // table.
+    unsafe {
+        let context = match (*executor).es_per_tuple_exprcontext {
+            existing if !existing.is_null() => existing,
+            _ => pg_sys::MakePerTupleExprContext(executor),
+        };
+        let evaluate = (*expression).evalfunc?;
+        pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
+        (*context).ecxt_scantuple = slot;
+        let mut null = false;
+        let before = pg_sys::MemoryContextSwitchTo((*context).ecxt_per_tuple_memory);
+        let datum = pg_sys::ffi::pg_guard_ffi_boundary(|| evaluate(expression, context, &raw mut null));
+        pg_sys::MemoryContextSwitchTo(before);
+        (!null).then_some(datum)
+    }
 }
 
 impl Heap {
@@ -74,17 +120,11 @@ impl Heap {
         index: pg_sys::Relation,
         snapshot: pg_sys::Snapshot,
         indexed: (Indexed, Metric),
-    ) -> Self {
+    ) -> Result<Self> {
         // SAFETY: the caller vouches for the relations.
         unsafe {
-            let info = pg_sys::BuildIndexInfo(index);
-            let attribute = (*info).ii_IndexAttrNumbers[0];
-            let column = if attribute != 0 {
-                Column::Attribute(i32::from(attribute))
-            } else {
-                Column::Expression { info, executor: pg_sys::CreateExecutorState() }
-            };
-            Self {
+            let column = Column::of(index)?;
+            Ok(Self {
                 table,
                 fetch: pg_sys::table_index_fetch_begin(table),
                 slot: pg_sys::table_slot_create(table, std::ptr::null_mut()),
@@ -98,7 +138,7 @@ impl Heap {
                 notes: std::ptr::null(),
                 recent: is_heap(table).then(|| Recent::of(table)),
                 ahead: VecDeque::new(),
-            }
+            })
         }
     }
 
@@ -206,19 +246,7 @@ impl Heap {
                     let datum = pg_sys::slot_getattr(self.slot, number, &raw mut null);
                     (!null).then_some(datum)
                 }
-                Column::Expression { info, executor } => {
-                    let context = match (*executor).es_per_tuple_exprcontext {
-                        existing if !existing.is_null() => existing,
-                        _ => pg_sys::MakePerTupleExprContext(executor),
-                    };
-                    pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
-                    (*context).ecxt_scantuple = self.slot;
-                    let mut values = [pg_sys::Datum::null(); pg_sys::INDEX_MAX_KEYS as usize];
-                    let mut nulls = [false; pg_sys::INDEX_MAX_KEYS as usize];
-                    let (to, flags) = (values.as_mut_ptr(), nulls.as_mut_ptr());
-                    pg_sys::FormIndexDatum(info, self.slot, executor, to, flags);
-                    (!nulls[0]).then_some(values[0])
-                }
+                Column::Expression { state, executor } => evaluate(state, executor, self.slot),
             }
         }
     }

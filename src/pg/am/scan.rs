@@ -16,10 +16,11 @@ use crate::ivf::search::filter::Filter;
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::compat::count_index_scan;
 use crate::pg::error::{OrRaise, in_index};
-use crate::pg::options::IndexOptions;
+use crate::pg::options::{IndexOptions, method_name};
 use crate::pg::pointer::item_pointer;
+use crate::pg::stats::{self, Last};
 use crate::pg::varlena::Indexed;
-use crate::pg::{guc, known, stats};
+use crate::pg::{guc, known};
 use crate::value::Metric;
 
 /// A scan. Its heap memory is freed with the memory context it was begun in, or at `amendscan`.
@@ -38,6 +39,8 @@ struct Scan {
     /// Whether the conditions on filter columns may let pass what they should not.
     recheck: bool,
     started: bool,
+    /// Whom it runs as.
+    user: pg_sys::Oid,
 }
 
 /// Begins a scan.
@@ -62,6 +65,7 @@ pub unsafe extern "C-unwind" fn ambeginscan(
             columns: None,
             recheck: false,
             started: false,
+            user: pg_sys::InvalidOid,
         });
         (*scan).opaque = state.cast();
         scan
@@ -123,7 +127,7 @@ pub unsafe extern "C-unwind" fn amgettuple(
         let (Some(search), Some(heap)) = (&mut state.search, &mut state.heap) else { return false };
         let mut rows = Measured { heap, query: state.query.as_deref() };
         let next = search.next(&state.store, &mut rows).map_err(|e| in_index(index, e)).or_raise();
-        stats::set(search.stats());
+        stats::set(Last { user: state.user, stats: search.stats() });
         let Some((tid, _)) = next else { return false };
         (*scan).xs_heaptid = item_pointer(tid);
         (*scan).xs_recheck = state.recheck;
@@ -153,15 +157,19 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
     // SAFETY: the caller passes a live scan.
     unsafe {
         if (*scan).numberOfOrderBys != 1 {
-            return Err(Error::new(Kind::Internal, "cannot scan ivf index without order"));
+            let method = method_name((*scan).indexRelation);
+            return Err(Error::new(Kind::Internal, format!("cannot scan {method} index without order")));
         }
         let snapshot = (*scan).xs_snapshot;
         let kind = (*snapshot).snapshot_type;
         if kind != pg_sys::SnapshotType::SNAPSHOT_MVCC && kind != pg_sys::SnapshotType::SNAPSHOT_HISTORIC_MVCC
         {
-            return Err(Error::new(Kind::Internal, "non-MVCC snapshots are not supported with ivf"));
+            let method = method_name((*scan).indexRelation);
+            let message = format!("non-MVCC snapshots are not supported with {method}");
+            return Err(Error::new(Kind::Internal, message));
         }
         count_index_scan(scan);
+        state.store.seen_by(snapshot);
         let directory = directory(&state.store)?;
         if let Some(query) = &state.query
             && query.len() != directory.dims()
@@ -174,7 +182,10 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
             let keys = std::slice::from_raw_parts((*scan).keyData, (*scan).numberOfKeys as usize);
             let columns = match &state.columns {
                 Some(columns) => columns,
-                None => state.columns.insert(FilterColumns::of((*scan).indexRelation)?),
+                None => {
+                    let of = |_: &mut _| FilterColumns::of((*scan).indexRelation);
+                    state.columns.insert(PgMemoryContexts::For(state.context).switch_to(of)?)
+                }
             };
             (filter, state.recheck) = columns.filter(keys)?;
         }
@@ -183,7 +194,7 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
             let indexed = state.indexed;
             let (table, index) = ((*scan).heapRelation, (*scan).indexRelation);
             let open = |_: &mut _| Heap::open(table, index, snapshot, indexed);
-            state.heap = Some(PgMemoryContexts::For(state.context).switch_to(open));
+            state.heap = Some(PgMemoryContexts::For(state.context).switch_to(open)?);
         }
         if let Some(heap) = &mut state.heap {
             heap.begin(snapshot, wish);
@@ -199,6 +210,7 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
             _ => Search::new(directory, settings),
         };
         state.search.insert(search).start_filtered(settings, state.query.as_deref(), filter);
+        state.user = pg_sys::GetUserId();
         state.started = true;
         Ok(())
     }

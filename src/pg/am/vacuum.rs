@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::ivf::build::Progress;
 use crate::ivf::refresh::refresh;
 use crate::ivf::vacuum::{Vacuumed, bulk_delete, count};
+use crate::pg::allocator;
 use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::compat::vacuum_delay_point;
 use crate::pg::error::{OrRaise, in_index};
@@ -24,12 +25,13 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
 ) -> *mut pg_sys::IndexBulkDeleteResult {
     let Some(callback) = callback else { return stats };
     // SAFETY: Postgres passes a live structure.
-    let index = unsafe { (*info).index };
-    let store = IndexStore::new(index, Logging::EachChange);
+    let (index, ring) = unsafe { ((*info).index, (*info).strategy) };
+    let store = IndexStore::through(index, Logging::EachChange, ring);
     let mut dead = |tid| {
         let mut pointer = item_pointer(tid);
-        // SAFETY: the callback takes a heap address and its own state.
-        unsafe { callback(&mut pointer, callback_state) }
+        // SAFETY: the callback takes a heap address and its own state. It may raise: that of a concurrent build sorts what it is
+        // given (validate_index_callback in catalog/index.c), to disk too.
+        unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| callback(&raw mut pointer, callback_state)) }
     };
     let result = bulk_delete(&store, &mut dead, &|| Delayed.tick());
     report(stats, result.map_err(|e| in_index(index, e)).or_raise())
@@ -42,11 +44,11 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
     stats: *mut pg_sys::IndexBulkDeleteResult,
 ) -> *mut pg_sys::IndexBulkDeleteResult {
     // SAFETY: Postgres passes a live structure.
-    let (index, analyze_only) = unsafe { ((*info).index, (*info).analyze_only) };
+    let (index, ring, analyze_only) = unsafe { ((*info).index, (*info).strategy, (*info).analyze_only) };
     if analyze_only {
         return stats;
     }
-    let store = IndexStore::new(index, Logging::EachChange);
+    let store = IndexStore::through(index, Logging::EachChange, ring);
     let stats = if stats.is_null() {
         let counted = count(&store, &|| Delayed.tick());
         report(stats, counted.map_err(|e| in_index(index, e)).or_raise())
@@ -60,7 +62,7 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
         let name = unsafe { pgrx::PgRelation::from_pg(index) }.name().to_owned();
         // SAFETY: Postgres passes a live structure.
         let level = PgLogLevel::from(unsafe { (*info).message_level } as isize);
-        let message = format!("calibrated ivf index \"{name}\" anew: its rows have changed much");
+        let message = format!("calibrated index \"{name}\" anew: its rows have changed much");
         ereport!(level, PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message);
     }
     stats
@@ -72,6 +74,7 @@ struct Delayed;
 impl Progress for Delayed {
     fn tick(&self) -> Result<()> {
         vacuum_delay_point();
+        allocator::check();
         Ok(())
     }
 }

@@ -22,6 +22,7 @@ pub unsafe extern "C-unwind" fn amvalidate(opclass: pg_sys::Oid) -> bool {
         }
         let class = pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_opclass>(entry);
         let (family, input) = ((*class).opcfamily, (*class).opcintype);
+        let method = access_method((*class).opcmethod);
         let name = CStr::from_ptr((*class).opcname.data.as_ptr()).to_string_lossy().into_owned();
         pg_sys::ReleaseSysCache(entry);
         let found = functions(family).into_iter().chain(operators(family)).collect::<Vec<_>>();
@@ -39,9 +40,18 @@ pub unsafe extern "C-unwind" fn amvalidate(opclass: pg_sys::Oid) -> bool {
             });
         }
         for what in &wrong {
-            pgrx::info!("operator class \"{name}\" of access method ivf {what}");
+            pgrx::info!("operator class \"{name}\" of access method {method} {what}");
         }
         wrong.is_empty()
+    }
+}
+
+/// The name of an access method.
+unsafe fn access_method(oid: pg_sys::Oid) -> String {
+    // SAFETY: a catalog lookup by OID; null or a NUL-terminated copy.
+    unsafe {
+        let name = pg_sys::get_am_name(oid);
+        if name.is_null() { String::new() } else { CStr::from_ptr(name).to_string_lossy().into_owned() }
     }
 }
 

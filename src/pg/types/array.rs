@@ -7,7 +7,8 @@ use pgrx::datum::Datum;
 use pgrx::{FromDatum, pg_sys};
 
 use crate::error::{self, Error, Kind};
-use crate::pg::error::raise;
+use crate::memory as fallible;
+use crate::pg::error::{OrRaise, raise};
 use crate::pg::memory::allocate;
 use crate::pg::varlena::Vector;
 use crate::value::limits::check_typmod;
@@ -69,7 +70,8 @@ pub unsafe fn elements(array: *mut pg_sys::ArrayType, of: pg_sys::Oid) -> Vec<Op
         let to = (&raw mut datums, &raw mut nulls, &raw mut count);
         pg_sys::deconstruct_array(array, of, i32::from(length), by_value, align, to.0, to.1, to.2);
         let count = usize::try_from(count).unwrap_or(0);
-        let elements = (0..count).map(|i| (!*nulls.add(i)).then(|| *datums.add(i))).collect();
+        let elements =
+            fallible::collected((0..count).map(|i| (!*nulls.add(i)).then(|| *datums.add(i)))).or_raise();
         if count > 0 {
             pg_sys::pfree(datums.cast());
             pg_sys::pfree(nulls.cast());
@@ -131,7 +133,7 @@ impl Array {
             Some(datum) => unsafe { Vector::from_raw(datum) },
             None => raise(Error::new(Kind::NullNotAllowed, "array must not contain nulls")),
         };
-        elements.into_iter().map(vector).collect()
+        fallible::collected(elements.into_iter().map(vector)).or_raise()
     }
 
     /// Number of dimensions; 0 for an empty array.
@@ -210,7 +212,7 @@ impl Array {
         }
         // SAFETY: deconstruct_array made `count` datums.
         let datums = unsafe { std::slice::from_raw_parts(datums, count as usize) };
-        let mut numbers = vec![0.0; datums.len()];
+        let mut numbers = fallible::filled(0.0, datums.len()).or_raise();
         // One jump buffer for all calls, each of which may raise an error.
         // SAFETY: numeric_float4 takes one numeric and returns a float4; nothing in the closure is to be dropped.
         unsafe {
@@ -284,6 +286,12 @@ impl Array {
             return Err(Error::new(Kind::NullNotAllowed, "array must not contain nulls"));
         }
         Ok(())
+    }
+
+    /// Whether it has one dimension with the usual lower bound, which a new array would have.
+    pub fn starts_at_one(&self) -> bool {
+        // SAFETY: the lower bounds follow the dimensions, which follow the header.
+        self.dimensions() == 1 && unsafe { (*self.header.add(1).cast::<[i32; 2]>())[1] } == 1
     }
 
     /// The elements as the state of an average, which `caller` was given.

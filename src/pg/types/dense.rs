@@ -75,19 +75,18 @@ pub fn accumulate<E: Element>(
     caller: &str,
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Array {
+    let plain = state.starts_at_one();
     let sums = state.state(caller).or_raise();
     if sums.len() == 1 {
         return Array::new(&vector::first_row(sums, a));
     }
     // SAFETY: fcinfo is this call's; the aggregate's context is not asked for.
-    if unsafe { pg_sys::AggCheckCallContext(fcinfo, std::ptr::null_mut()) } != 0 {
+    if plain && unsafe { pg_sys::AggCheckCallContext(fcinfo, std::ptr::null_mut()) } != 0 {
         // The state belongs to the aggregate: it may be changed in place, as float8_accum does.
         vector::accumulate(sums, a).or_raise();
         return state;
     }
-    let mut sums = sums.to_vec();
-    vector::accumulate(&mut sums, a).or_raise();
-    Array::new(&sums)
+    Array::new(&vector::accumulated(sums, a).or_raise())
 }
 
 /// The vector with norm 1.

@@ -66,3 +66,59 @@ PREPARE by_name2(vector) AS SELECT id FROM items ORDER BY l2_distance($1, e) LIM
 EXPLAIN (COSTS OFF) EXECUTE by_name2(:'q');
 DROP FUNCTION same;
 DROP TABLE items;
+
+-- A threshold that the index cannot solve is none: it raises no error that the filter does not, and excludes no row that it passes
+CREATE TABLE u (id int, kind int, e vector(3));
+INSERT INTO u SELECT i, i % 5, format('[%s,%s,%s]', i, i % 7, i % 5)::vector FROM generate_series(1, 3000) i;
+CREATE INDEX ON u USING ivf (e vector_cosine_ops) WITH (lists = 10);
+CREATE TABLE nothing (e vector(3));
+CREATE INDEX ON nothing USING ivf (e vector_cosine_ops);
+ANALYZE u;
+SET ivf.recall_target = 1;
+CREATE FUNCTION answer(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE answer text;
+BEGIN
+	EXECUTE format('SELECT count(*) || '' '' || coalesce(round(max(d)::numeric, 6), -1) FROM (%s) x', query) INTO answer;
+	RETURN answer;
+EXCEPTION WHEN OTHERS THEN RETURN SQLERRM;
+END $$;
+CREATE TABLE bounds (filter text);
+INSERT INTO bounds VALUES ('D / 1000 < 1.7e308'), ('D * 0.001 < 1.7e308'), ('D / 1000 <= ''Infinity'''), ('-D / 1e300 > -1e300'),
+	('1e308 - D > -1.7e308'), ('D - 1.7e308 < 1.7e308'), ('D * 1e-320 < 1e-321'), ('D / 1e200 / 1e100 < 1e10'), ('D * -1e-5 > -1e305'),
+	('D + 1e17 < 1e17'), ('D + 1e17 <= 1e17'), ('(D * 1e-9 + 1000) < 1000.0000000003'), ('(D + 1e9) - 1e9 < 0.3'), ('D * 3 / 3 <= 0.2'),
+	('D < ''NaN'''), ('D <= ''NaN'''), ('1 - D > ''NaN'''), ('D < ''-Infinity'''), ('D * -1 < ''Infinity'''), ('D < -0.0'), ('D <= 0.0'),
+	('-D >= -0.0'), ('0.0 - D > -0.2'), ('D - ''Infinity'' < 0'), ('D * ''Infinity'' < 1'), ('D < 0.2::real'), ('0.2::real >= D'),
+	('D < NULL'), ('D < 0.9 and D < 0.2 and D < 0.7'), ('D < 1e308 * A'), ('D < A / (A - 1)'), ('D < -(A - 1.2)'), ('D * 2 < A / 4'),
+	('D < sqrt(A - 2)'), ('D < exp(A * 1000)'), ('D < A::text::float8'), ('D < A::numeric'), ('D < A::int'), ('D < (SELECT A / 5)');
+SELECT filter, indexed, CASE WHEN indexed IS DISTINCT FROM plain THEN plain END AS but_without
+FROM bounds, LATERAL (SELECT replace(replace(filter, 'D', '(e <=> ''[1,2,3]'')'), 'A', '$1') AS f) x,
+	LATERAL (SELECT set_config('enable_seqscan', 'off', false), set_config('enable_indexscan', 'on', false)) i,
+	LATERAL (SELECT answer(replace(format('SELECT e <=> ''[1,2,3]'' AS d FROM u WHERE %s ORDER BY e <=> ''[1,2,3]''', f), '$1', '1.0::float8')) AS indexed OFFSET 0) a,
+	LATERAL (SELECT set_config('enable_seqscan', 'on', false), set_config('enable_indexscan', 'off', false)) s,
+	LATERAL (SELECT answer(replace(format('SELECT e <=> ''[1,2,3]'' AS d FROM u WHERE %s ORDER BY e <=> ''[1,2,3]''', f), '$1', '1.0::float8')) AS plain OFFSET 0) b;
+RESET enable_indexscan;
+
+-- Of parameters; also on a table without rows, where nobody evaluates the filter
+CREATE FUNCTION by_parameter(name text, filter text, value float8, with_index bool) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE answer text;
+BEGIN
+	PERFORM set_config('enable_seqscan', CASE WHEN with_index THEN 'off' ELSE 'on' END, true),
+		set_config('enable_indexscan', CASE WHEN with_index THEN 'on' ELSE 'off' END, true),
+		set_config('plan_cache_mode', 'force_generic_plan', true);
+	EXECUTE format('PREPARE p(float8) AS SELECT count(*) || '' '' || coalesce(round(max(d)::numeric, 6), -1) FROM (SELECT e <=> ''[1,2,3]'' AS d FROM %s WHERE %s ORDER BY e <=> ''[1,2,3]'') x',
+		name, replace(replace(filter, 'D', '(e <=> ''[1,2,3]'')'), 'A', '$1'));
+	BEGIN
+		EXECUTE format('EXECUTE p(%L)', value) INTO answer;
+	EXCEPTION WHEN OTHERS THEN answer := SQLERRM;
+	END;
+	DEALLOCATE p;
+	RETURN answer;
+END $$;
+SELECT name, count(*), count(*) FILTER (WHERE indexed <> plain) AS different, count(*) FILTER (WHERE plain !~ '^\d') AS errors,
+	string_agg(filter || ' ' || value || ': ' || indexed || ', not ' || plain, '; ') FILTER (WHERE indexed <> plain) AS which
+FROM (SELECT name, filter, value, by_parameter(name, filter, value, true) AS indexed, by_parameter(name, filter, value, false) AS plain
+	FROM bounds, (VALUES ('u'), ('nothing')) t (name), (VALUES (1.0::float8), (0), (-1.5), (1e308), ('Infinity'), ('NaN'), (NULL)) v (value)
+	WHERE filter LIKE '%A%' AND NOT filter LIKE '%SELECT%') x GROUP BY name ORDER BY name;
+RESET ivf.recall_target;
+DROP TABLE u, nothing, bounds;
+DROP FUNCTION answer, by_parameter;

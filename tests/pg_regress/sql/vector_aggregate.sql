@@ -31,12 +31,30 @@ SELECT vector_combine('{1,2}', '{2,4}');
 SELECT vector_combine('{1,2}', '{2,4,5}');
 SELECT vector_combine('{1,1.7976931348623157e308}', '{1,1.7976931348623157e308}');
 SELECT vector_combine('{}', '{1,2}');
+SELECT vector_combine('{0}', '{0}');
+SELECT vector_combine('{0}', '{1}');
+SELECT vector_combine('{1}', '{2}');
+SELECT vector_combine('{0,5}', '{2,1,1}');
+SELECT vector_combine('{2,1,1}', '{0,5}');
+SELECT vector_combine('{Infinity,1}', '[0:1]={1,2}');
+SELECT vector_combine('{1,2}', '{3,NULL}');
+SELECT vector_combine('{1,2}', '{{3,4}}');
+SELECT vector_combine('{0}', array_agg(n)) FROM generate_series(1, 16002) n;
+SELECT vector_combine(array_agg(n), '{0}') FROM generate_series(1, 16002) n;
+SELECT vector_combine(array_agg(n), array_agg(n)) FROM generate_series(1, 16002) n;
+SELECT vector_accum(array_agg(n), '[1]') FROM generate_series(1, 16002) n;
+SELECT vector_accum('[0:2]={1,1,2}', '[1,2]');
 SELECT vector_avg('{0}');
 SELECT vector_avg('{2,3,7}');
 SELECT vector_avg('{1}');
 SELECT vector_avg('{1,1e300}');
 SELECT vector_avg('{1,NaN}');
 SELECT vector_avg('{}');
+
+-- A state with another lower bound is not changed in place
+CREATE AGGREGATE state_of(vector) (SFUNC = vector_accum, STYPE = double precision[], INITCOND = '[0:2]={0,0,0}');
+SELECT state_of(v) FROM unnest(ARRAY['[1,2]'::vector, '[3,5]']) v;
+DROP AGGREGATE state_of(vector);
 
 -- Parallel plans combine states
 CREATE TABLE t (v vector(2));

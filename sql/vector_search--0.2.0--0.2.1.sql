@@ -1,0 +1,2 @@
+-- From 0.2.0 to 0.2.1: the library alone has changed (whose rights functions in indexes have). No object is added, altered
+-- or removed.

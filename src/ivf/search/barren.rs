@@ -1,0 +1,33 @@
+//! Lists of which the summaries exclude that one of their rows passes the filter columns.
+
+use super::filter::Filter;
+use crate::error::Result;
+use crate::ivf::directory::Directory;
+use crate::memory::out_of_memory;
+use crate::page::summary::{self, SUMMARY_SIZE};
+use crate::page::{PageKind, Store, Summary};
+
+/// Of each list, whether its summaries exclude that one of its rows passes; nothing where there is no filter,
+/// or no summary. Read once for a scan: what other transactions insert later its snapshot does not see.
+pub(super) fn lists<S: Store>(store: &S, directory: &Directory, filter: &Filter) -> Result<Vec<bool>> {
+    let (lists, columns) = (directory.lists(), directory.meta.columns.widths().len());
+    let mut barren = Vec::new();
+    if filter.is_empty() || directory.summaries_position(0).is_none() {
+        return Ok(barren);
+    }
+    barren.try_reserve_exact(lists as usize).map_err(|_| out_of_memory(lists as usize))?;
+    store.prefetch(directory.meta.summaries_first, summary::pages(lists, columns));
+    while barren.len() < lists as usize
+        && let Some((block, _)) = directory.summaries_position(barren.len() as u32)
+    {
+        let page = store.read(block)?;
+        page.expect_kind(block, PageKind::Summaries)?;
+        let left = lists as usize - barren.len();
+        for of_list in page.content().chunks_exact(SUMMARY_SIZE * columns).take(left) {
+            let summary = |column| Summary::read(&of_list[column * SUMMARY_SIZE..]);
+            barren.push(!filter.may_pass(summary));
+        }
+    }
+    store.settle();
+    Ok(barren)
+}

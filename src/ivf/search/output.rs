@@ -1,0 +1,237 @@
+//! Rows with exact values: those that are certain to be next, and those that are not yet.
+
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, VecDeque};
+
+use super::Order;
+use super::pool::Mark;
+use crate::error::Result;
+use crate::memory::out_of_memory;
+use crate::page::Tid;
+use crate::value::TotalF64;
+
+/// A row with its exact value.
+#[derive(Clone, Copy, Debug)]
+pub struct Ready {
+    /// The value in the units of the bounds.
+    pub key: f64,
+    /// The operator's value.
+    pub value: f64,
+    /// The row.
+    pub tid: Tid,
+}
+
+// The nearest row is the greatest: `BinaryHeap` gives the greatest first. NaN is farther than infinity, as
+// PostgreSQL sorts it; equal values come in heap order, so that results do not depend on the lists.
+impl Ord for Ready {
+    fn cmp(&self, other: &Self) -> Ordering {
+        TotalF64(other.value).cmp(&TotalF64(self.value)).then(other.tid.cmp(&self.tid))
+    }
+}
+
+impl PartialOrd for Ready {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Ready {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Ready {}
+
+/// Rows on their way out.
+///
+/// Unless the order is relaxed, rows leave in the order of value and address, so that a row that is not after
+/// the last one given out has been given out or comes too late: no row is remembered. When there is no room,
+/// the farthest rows are let go, and those that are left are all that may leave before the lists are read
+/// anew. In relaxed order a row comes but once, so that none is let go: the nearest leave before they are
+/// certain.
+#[derive(Default)]
+pub struct Output {
+    relaxed: bool,
+    /// Whether the bounds of rows are their keys.
+    exact: bool,
+    room: usize,
+    found: BinaryHeap<Ready>,
+    certain: VecDeque<Ready>,
+    /// Of the certain ones, how many leave whatever is wanted.
+    forced: usize,
+    last: Option<Ready>,
+    /// The nearest row that was let go.
+    dropped: Option<Ready>,
+    most: usize,
+}
+
+impl Output {
+    /// Begins a scan.
+    pub fn start(&mut self, order: Order, exact: bool) {
+        self.relaxed = order == Order::Relaxed;
+        self.exact = exact;
+        self.room = 0;
+        self.last = None;
+        self.most = 0;
+        self.restart();
+    }
+
+    /// Forgets rows that have not been given out.
+    pub fn restart(&mut self) {
+        self.found.clear();
+        self.certain.clear();
+        self.forced = 0;
+        self.dropped = None;
+    }
+
+    /// From here on there is room for so many rows.
+    pub fn set_room(&mut self, rows: usize) {
+        self.room = rows.max(4);
+    }
+
+    /// Rows with keys below this are of no use any more.
+    pub fn late(&self) -> f64 {
+        match self.last {
+            Some(last) if !self.relaxed && !last.key.is_nan() => last.key,
+            _ => f64::NEG_INFINITY,
+        }
+    }
+
+    /// No row with a greater key is of use before the lists are read anew.
+    pub fn useful(&self) -> f64 {
+        self.dropped
+            .map_or(f64::INFINITY, |dropped| if dropped.key.is_nan() { f64::INFINITY } else { dropped.key })
+    }
+
+    /// Whether a row is to be kept.
+    fn is_wanted(&self, row: &Ready) -> bool {
+        // Nearer is greater.
+        let after_last = self.relaxed || self.last.is_none_or(|last| *row < last);
+        after_last && self.dropped.is_none_or(|dropped| *row > dropped)
+    }
+
+    /// A row that was found.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn push(&mut self, row: Ready) -> Result<()> {
+        if !self.is_wanted(&row) {
+            return Ok(());
+        }
+        if self.found.len() + self.certain.len() >= self.room {
+            self.make_room()?;
+            if !self.is_wanted(&row) {
+                return Ok(());
+            }
+        }
+        if self.found.len() == self.found.capacity() {
+            let more = self.found.len().max(64).min(self.room);
+            reserved(self.found.try_reserve_exact(more), more)?;
+        }
+        self.found.push(row);
+        self.most = self.most.max(self.found.len() + self.certain.len());
+        Ok(())
+    }
+
+    fn make_room(&mut self) -> Result<()> {
+        if self.relaxed {
+            for _ in 0..self.found.len().div_ceil(2) {
+                self.settle_next()?;
+            }
+            self.forced = self.certain.len();
+            return Ok(());
+        }
+        let keep = (self.room - self.room / 4).saturating_sub(self.certain.len());
+        let mut found = std::mem::take(&mut self.found).into_vec();
+        if keep < found.len() {
+            let (_, dropped, _) = found.select_nth_unstable_by(keep, |a, b| b.cmp(a));
+            self.dropped = Some(*dropped);
+            found.truncate(keep);
+        }
+        self.found = BinaryHeap::from(found);
+        Ok(())
+    }
+
+    /// Has the nearest row leave next after those that are certain.
+    fn settle_next(&mut self) -> Result<()> {
+        reserved(self.certain.try_reserve(1), 1)?;
+        self.certain.extend(self.found.pop());
+        Ok(())
+    }
+
+    /// Rows are certain before which none comes but those dealt with.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn settle(&mut self, mark: Mark) -> Result<()> {
+        while self.found.peek().is_some_and(|row| mark.is_past(row.key, row.tid, self.exact)) {
+            self.settle_next()?;
+        }
+        Ok(())
+    }
+
+    /// Every row is certain.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn settle_all(&mut self) -> Result<()> {
+        let mut found = std::mem::take(&mut self.found).into_vec();
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        if self.certain.is_empty() {
+            self.certain = VecDeque::from(found);
+            return Ok(());
+        }
+        reserved(self.certain.try_reserve(found.len()), found.len())?;
+        self.certain.extend(found);
+        Ok(())
+    }
+
+    /// No row is certain any more, for further lists are read.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn unsettle(&mut self) -> Result<()> {
+        reserved(self.found.try_reserve(self.certain.len()), self.certain.len())?;
+        self.found.extend(self.certain.drain(..));
+        self.forced = 0;
+        Ok(())
+    }
+
+    /// How many rows are certain.
+    pub fn certain(&self) -> u64 {
+        self.certain.len() as u64
+    }
+
+    /// Whether rows leave for want of room.
+    pub fn is_forced(&self) -> bool {
+        self.forced > 0
+    }
+
+    /// Whether nothing is left but what was let go.
+    pub fn is_spent(&self) -> bool {
+        self.dropped.is_some() && self.found.is_empty()
+    }
+
+    /// Rows kept at once, at most.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
+    /// The next row that is certain.
+    pub fn take(&mut self) -> Option<Ready> {
+        loop {
+            let row = self.certain.pop_front()?;
+            self.forced = self.forced.saturating_sub(1);
+            // A damaged index may name a row twice.
+            if self.is_wanted(&row) {
+                self.last = Some(row);
+                return Some(row);
+            }
+        }
+    }
+}
+
+fn reserved(result: std::result::Result<(), impl Sized>, rows: usize) -> Result<()> {
+    result.map_err(|_| out_of_memory(rows.saturating_mul(size_of::<Ready>())))
+}

@@ -1,0 +1,362 @@
+//! A round: which lists are read, for how many rows, and what of them is known already.
+
+use std::rc::Rc;
+
+use super::passing::Passing;
+use super::pool::{Mark, Want};
+use super::stages::{self, Effort};
+use super::{Order, Search, Stats, barren, effort};
+use crate::error::Result;
+use crate::page::Store;
+use crate::quant::Width;
+
+/// How much wider a round's window is at least than the one before: rounds that read everything are few.
+const WIDER: u64 = 16;
+
+/// The round at hand.
+#[derive(Clone, Copy)]
+pub(super) struct Round {
+    pub number: u32,
+    /// Rows that the lists are for.
+    pub window: u64,
+    /// Candidates are kept for so many windows.
+    pub ahead: u64,
+    /// The goal up to which stages find all rows of these lists among the candidates.
+    pub serves: u64,
+    /// Lists that were read.
+    pub probes: u32,
+    pub width: Width,
+    /// Rows of these lists are candidates up to here, or dealt with.
+    pub mark: Mark,
+    /// Whether there was no room for all that the window wants.
+    pub cut: bool,
+    pub fetched: u64,
+    pub passed: u64,
+    /// Whether all that the lists have is in the output.
+    pub exhausted: bool,
+}
+
+impl Round {
+    pub fn none() -> Self {
+        Self {
+            number: 0,
+            window: 0,
+            ahead: 1,
+            serves: 0,
+            probes: 0,
+            width: Width::of(0.0),
+            mark: Mark::whole(f32::NEG_INFINITY),
+            cut: false,
+            fetched: 0,
+            passed: 0,
+            exhausted: false,
+        }
+    }
+}
+
+/// Up to where the rows of lists are dealt with: of the first lists, in routing order, up to the first mark,
+/// of those that follow up to the second, and so on. A row's bounds are the same in all rounds of one width,
+/// so that no later round looks at it again.
+#[derive(Default)]
+pub(super) struct Floors(Vec<(u32, Mark)>);
+
+impl Floors {
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    fn of(&self, position: u32) -> Option<Mark> {
+        self.0.iter().find(|(lists, _)| position < *lists).map(|(_, mark)| *mark)
+    }
+
+    fn highest(&self) -> f32 {
+        self.0.first().map_or(f32::NEG_INFINITY, |(_, mark)| mark.lower.0)
+    }
+
+    /// The first `lists` lists are dealt with up to `mark`.
+    fn raise(&mut self, lists: u32, mark: Mark) {
+        self.0.retain(|(_, floor)| *floor > mark);
+        self.0.push((lists, mark));
+    }
+}
+
+/// What of a filtered round is known so far.
+pub(super) struct Filtered {
+    passing: Passing,
+    before: Stats,
+}
+
+impl Search {
+    fn effort(&self) -> Effort<'_> {
+        Effort { directory: &self.directory, settings: &self.settings, dither: self.dither }
+    }
+
+    /// Goes for further rows, once those of the stage at hand have been given out.
+    pub(super) fn begin_stage(&mut self) {
+        let Some(page) = self.settings.limit else { return };
+        let stage = match &self.stage {
+            None => stages::Stage::first(page, self.effort()),
+            Some(stage) if stage.goal <= self.returned => {
+                stage.next(self.room.rows as u64 / 2, self.seen, self.effort())
+            }
+            Some(_) => return,
+        };
+        if stage.probes > self.round.probes {
+            self.round.exhausted = false;
+        }
+        self.stage = Some(stage);
+        self.give_room();
+    }
+
+    /// Room for what is wanted at once, if that is more than usual.
+    fn give_room(&mut self) {
+        let wanted = self.wanted();
+        self.output.set_room(self.room.rows.max(wanted.saturating_mul(2)));
+    }
+
+    /// Rows of the stage that are still to come.
+    fn wanted(&self) -> usize {
+        let wanted = self.stage.map_or(0, |stage| stage.goal.saturating_sub(self.returned));
+        usize::try_from(wanted).unwrap_or(usize::MAX)
+    }
+
+    /// Whether the lists that may be read have nothing else.
+    fn is_exhausted(&self) -> bool {
+        let round = &self.round;
+        let all_read = match self.settings.order {
+            Order::Off => self.stage.is_none_or(|stage| round.probes >= stage.probes),
+            Order::Strict | Order::Relaxed => round.probes >= self.directory.lists(),
+        };
+        round.number > 0 && round.mark.is_end() && all_read
+    }
+
+    /// Runs the next round. False if the scan is at its end.
+    pub(super) fn advance<S: Store>(&mut self, store: &S) -> Result<bool> {
+        if self.output.is_spent() {
+            // Rows were let go: all lists again, for what comes after the last row given out.
+            self.output.restart();
+            self.floors.clear();
+            self.round.exhausted = false;
+            self.give_room();
+            if self.stage.is_some_and(|stage| stage.is_new) {
+                self.plan_round();
+            }
+        } else if !self.is_exhausted() {
+            if self.round.number > 0 {
+                self.floors.raise(self.round.probes, self.round.mark);
+                self.output.unsettle()?;
+            }
+            self.plan_round();
+        } else if self.round.exhausted {
+            return Ok(false);
+        } else {
+            self.round.exhausted = true;
+            self.output.settle_all()?;
+            return Ok(true);
+        }
+        self.round.number += 1;
+        self.round.fetched = 0;
+        self.round.passed = 0;
+        self.read_lists(store)?;
+        Ok(true)
+    }
+
+    /// The next round's window, lists and width.
+    fn plan_round(&mut self) {
+        match &mut self.stage {
+            Some(stage) if stage.is_new => {
+                stage.is_new = false;
+                self.round.window = stage.window;
+                let ahead = stage.ahead.min((self.room.candidates as u64 / 2 / stage.window).max(1));
+                self.round.serves = stage.goal.saturating_mul(ahead);
+                self.round.ahead = ahead;
+                self.round.probes = self.round.probes.max(stage.probes);
+            }
+            None if self.round.number == 0 => {
+                self.round.window = stages::unlimited(&self.settings);
+                self.round.probes = self.effort().first(0.0, 1.0);
+            }
+            // The same again, behind what there was room for.
+            _ if self.round.cut => {}
+            _ => self.widen(),
+        }
+        let width = effort::width(&self.directory, self.settings.recall_target, self.round.probes);
+        let without_end = self.stage.is_none() && self.settings.order == Order::Strict;
+        if self.round.number == 0 {
+            self.round.width = width;
+        } else if without_end && width != self.round.width {
+            // From here on no row is lost by its bounds. Those known so far are others.
+            self.round.width = width;
+            self.floors.clear();
+            self.output.restart();
+        }
+    }
+
+    /// A wider window, and more lists, for rows that the round at hand did not find.
+    fn widen(&mut self) {
+        let round = &self.round;
+        // Rows that are wanted at the share of rows that passed so far, and half as many again.
+        let needed =
+            (self.wanted() as u64).saturating_mul(3 * round.fetched.max(1)) / (2 * round.passed.max(1));
+        let least = round.window.saturating_mul(WIDER);
+        let window = needed.clamp(least, least.saturating_mul(16));
+        let lists = self.directory.lists();
+        let probes = if self.settings.order == Order::Off {
+            round.probes
+        } else if self.stage.is_none() {
+            // Who reads on and on wants all there is: from here on no row is lost.
+            lists
+        } else {
+            // The lists read hold no more: twice as many.
+            let further = round.probes.saturating_mul(if round.mark.is_end() { 2 } else { 1 });
+            let automatic = match self.settings.probes {
+                0 => self.effort().lists(window as f64, 1.0),
+                _ => 0,
+            };
+            automatic.max(further).min(lists)
+        };
+        self.round.window = window;
+        self.round.ahead = 1;
+        self.round.serves = 0;
+        self.round.probes = probes;
+    }
+
+    fn want(&self) -> Want {
+        Want {
+            window: self.round.window.saturating_mul(self.round.ahead),
+            ceiling: self.ceiling,
+            late: self.output.late(),
+            beyond: self.floors.highest(),
+            room: self.room.candidates.max(self.wanted().saturating_mul(2)),
+        }
+    }
+
+    fn read_lists<S: Store>(&mut self, store: &S) -> Result<()> {
+        if self.barren.is_none() {
+            self.barren = Some(barren::lists(store, &self.directory, &self.scanner.filter)?);
+        }
+        self.pool.start(self.want());
+        self.router.start(&self.directory, &self.rotated);
+        let is_filtered = !self.scanner.filter.is_empty() && self.settings.probes == 0;
+        self.filtered =
+            is_filtered.then(|| Filtered { passing: Passing::default(), before: self.scanner.stats });
+        self.read_from(store, 0)?;
+        (self.round.mark, self.round.cut) = self.pool.finish();
+        Ok(())
+    }
+
+    /// Whether the stage at hand needs no rows of the lists read but those that are candidates or found.
+    pub(super) fn is_served(&self) -> bool {
+        let round = &self.round;
+        let served = |goal| goal <= round.serves || (round.mark.is_end() && !round.cut);
+        round.number > 0 && self.stage.is_some_and(|stage| stage.is_new && served(stage.goal))
+    }
+
+    /// Reads the further lists of the stage at hand.
+    pub(super) fn extend<S: Store>(&mut self, store: &S) -> Result<()> {
+        let Some(stage) = &mut self.stage else { return Ok(()) };
+        stage.is_new = false;
+        self.round.window = stage.window;
+        let (from, mark) = (self.round.probes, self.round.mark);
+        let probes = stage.probes.max(from);
+        if probes == from && self.filtered.is_none() {
+            return Ok(());
+        }
+        self.output.unsettle()?;
+        let room = self.want().room;
+        self.pool.extend(mark, self.output.late(), room);
+        self.round.probes = probes;
+        self.read_from(store, from)?;
+        let reached = self.pool.finish_extension(mark)?;
+        if reached < mark {
+            self.floors.raise(from, mark);
+            self.round.cut = true;
+            self.round.mark = reached;
+        }
+        Ok(())
+    }
+
+    /// Reads lists from a position of the routing order on.
+    fn read_from<S: Store>(&mut self, store: &S, from: u32) -> Result<()> {
+        self.planned.clear();
+        for _ in from..self.round.probes {
+            let Some(list) = self.router.next_list() else { break };
+            self.announce(store, list);
+            self.planned.push(list);
+        }
+        let mut read = from;
+        // Lists that hold fewer rows than the window say nothing about the rows beyond: then more are read,
+        // or far rows would leave before nearer ones of the next list.
+        let fills = from == 0 && self.settings.order != Order::Off;
+        let mut enough = from > 0 && self.is_enough();
+        while read < self.round.probes || !enough || (fills && !self.pool.has(self.round.window)) {
+            let at = (read - from) as usize;
+            let Some(list) = self.list_at(store, at) else { break };
+            self.pool.start_list(self.floors.of(read));
+            if self.is_barren(list) {
+                self.scanner.stats.skipped += 1;
+            } else {
+                self.read_list(store, list, at)?;
+            }
+            read += 1;
+            self.count(list);
+            enough = read < self.round.probes || self.is_enough();
+        }
+        store.settle();
+        self.round.probes = read;
+        Ok(())
+    }
+
+    fn is_barren(&self, list: u32) -> bool {
+        self.barren.as_ref().and_then(|barren| barren.get(list as usize)).copied().unwrap_or_default()
+    }
+
+    fn announce<S: Store>(&self, store: &S, list: u32) {
+        if !self.is_barren(list) {
+            let (head, pages) = self.directory.head(list);
+            store.prefetch(head, pages);
+        }
+    }
+
+    /// The list at a position among those planned, or the next one.
+    fn list_at<S: Store>(&mut self, store: &S, position: usize) -> Option<u32> {
+        if let Some(list) = self.planned.get(position) {
+            return Some(*list);
+        }
+        let list = self.router.next_list()?;
+        self.announce(store, list);
+        Some(list)
+    }
+
+    fn read_list<S: Store>(&mut self, store: &S, list: u32, position: usize) -> Result<()> {
+        let directory = Rc::clone(&self.directory);
+        let planned = self.planned.get(position + 1..).unwrap_or_default();
+        let after = planned.iter().copied().chain(self.router.peek()).find(|&list| !self.is_barren(list));
+        self.scanner.after = after.map(|next| directory.head(next).0);
+        let terms = || self.router.terms(&directory, list, &self.rotated);
+        let list = (list, &terms as &dyn Fn() -> _, self.round.width);
+        self.scanner.list(store, &directory, &self.query, list, &mut self.pool)?;
+        self.pool.check()
+    }
+
+    /// Counts a list that was read, or left out, for what the filter lets pass.
+    fn count(&mut self, list: u32) {
+        let is_barren = self.is_barren(list);
+        let Some(filtered) = &mut self.filtered else { return };
+        if is_barren {
+            filtered.passing.skip();
+        } else {
+            filtered.passing.add(filtered.before, self.scanner.stats);
+        }
+        filtered.before = self.scanner.stats;
+    }
+
+    /// Whether the lists read are as many as the window takes by what the filter columns let pass.
+    fn is_enough(&self) -> bool {
+        let Some(filtered) = &self.filtered else { return true };
+        let allowed = f64::from(1.0 - self.settings.recall_target) * self.stage.map_or(1.0, |s| s.loss);
+        let needed = |rows, loss: f64| effort::lists(&self.directory, 1.0 - (allowed * loss) as f32, rows);
+        let all = self.directory.lists();
+        filtered.passing.is_enough(self.round.window, (self.dither, all), &needed)
+    }
+}

@@ -1,0 +1,221 @@
+//! How many rows lie within a distance: a guess from the lists' centroids and radii, which a directory has at
+//! hand.
+//!
+//! A list's rows are taken to lie around its centroid, at the list's radius, in as many directions as the
+//! centroids differ in. That says whether a hundredth of the rows lies within a threshold or half of them,
+//! which is what the planner needs to know. Where the query is not known it is taken to be like a row.
+
+use super::code::to_point;
+use super::directory::{Bytes, Directory};
+use crate::kernel;
+use crate::value::Metric;
+
+/// Bytes of centroids that are compared with a query at most, 50 us of work; of a larger index every n-th
+/// list.
+const MOST_BYTES: usize = 1 << 20;
+/// Lists whose rows stand for a query that is not known, and lists that they are compared with.
+const QUERIES: usize = 8;
+const LISTS: usize = 256;
+/// Directions that rows differ in, where the index has too few lists to tell: fewer pairs of them than these.
+const LEAST_PAIRS: f64 = 30.0;
+const USUAL_DIRECTIONS: f32 = 16.0;
+
+/// The expected share of the rows whose distance from `query` is at most `value`, in the operator's units.
+pub fn share(directory: &Directory, query: Option<&[f32]>, value: f64) -> f64 {
+    let Some(key) = key(directory, value) else { return 0.0 };
+    if key == f64::INFINITY {
+        return 1.0;
+    }
+    let profile = directory.profile(Profile::new);
+    let mut share = 0.0;
+    match query.and_then(|query| transformed(directory, query)) {
+        Some(query) => query.spreads(directory, profile.directions, |spread, weight| {
+            share += weight * spread.below(directory.metric(), key);
+        }),
+        None => {
+            for (spread, weight) in &profile.spreads {
+                share += f64::from(*weight) * spread.below(directory.metric(), key);
+            }
+        }
+    }
+    share.clamp(0.0, 1.0)
+}
+
+/// A value in the units of the lists' distances: squared, scaled. `None` below all distances.
+fn key(directory: &Directory, value: f64) -> Option<f64> {
+    let scale = f64::from(directory.meta.scale);
+    match directory.metric() {
+        Metric::InnerProduct => Some(value * scale * scale),
+        _ if value < 0.0 => None,
+        Metric::L2 => Some(value * scale * value * scale),
+        Metric::Cosine => Some(2.0 * value * scale * scale),
+        Metric::Hamming => Some(value),
+    }
+}
+
+/// Values of a list's rows: their mean and variance.
+#[derive(Clone, Copy, Debug)]
+struct Spread {
+    mean: f32,
+    variance: f32,
+}
+
+impl Spread {
+    /// The share of values up to `key`.
+    fn below(self, metric: Metric, key: f64) -> f64 {
+        let (mean, variance) = (f64::from(self.mean), f64::from(self.variance));
+        if variance <= 0.0 || !variance.is_finite() {
+            return f64::from(u8::from(key >= mean));
+        }
+        if metric == Metric::InnerProduct {
+            return normal((key - mean) / variance.sqrt());
+        }
+        // Squared distances have a longer tail above than below: their cubic roots are about normal (Wilson,
+        // Hilferty).
+        let v = variance / (9.0 * mean * mean);
+        normal(((key / mean).cbrt() - (1.0 - v)) / v.sqrt())
+    }
+}
+
+/// The normal distribution, within a ten-thousandth.
+fn normal(z: f64) -> f64 {
+    1.0 / (1.0 + (-z * (1.5976 + 0.070_56 * z * z)).exp())
+}
+
+/// What is known of a query beside its products with the centroids.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    /// Its squared norm relative to the origin, and in all.
+    norm: f32,
+    full: f32,
+    /// What inner products owe to the origin.
+    origin: f32,
+}
+
+impl Known {
+    fn spread(self, directory: &Directory, list: u32, dot: f32, directions: f32) -> Spread {
+        let radius = directory.radius(list) * directory.radius(list);
+        match directory.metric() {
+            Metric::InnerProduct => Spread {
+                mean: -(dot + directory.origin_product(list) + self.origin),
+                variance: self.full * radius / directions,
+            },
+            _ => {
+                let gap = (self.norm + directory.norm(list) - 2.0 * dot).max(0.0);
+                Spread { mean: gap + radius, variance: radius * (4.0 * gap + 2.0 * radius) / directions }
+            }
+        }
+    }
+}
+
+/// A query in the index's coordinates.
+struct Query {
+    bytes: Bytes,
+    known: Known,
+}
+
+fn transformed(directory: &Directory, query: &[f32]) -> Option<Query> {
+    let mut point = vec![0.0; directory.padded()];
+    if query.len() != directory.dims() || !to_point(directory, query, &mut vec![0.0; query.len()], &mut point)
+    {
+        return None;
+    }
+    let (norm, g) = (kernel::inner_product(&point, &point), &directory.origin);
+    let (product, origin) = (kernel::inner_product(&point, g), kernel::inner_product(g, g));
+    let known = Known { norm, full: norm + 2.0 * product + origin, origin: product + origin };
+    norm.is_finite().then(|| Query { bytes: Bytes::new(&point), known })
+}
+
+impl Query {
+    /// The lists' spreads and their shares of the rows.
+    fn spreads(&self, directory: &Directory, directions: f32, mut each: impl FnMut(Spread, f64)) {
+        let lists = sample(directory, MOST_BYTES / directory.padded().max(1));
+        let all: f64 = lists.clone().map(|list| rows(directory, list)).sum();
+        for list in lists {
+            let (codes, scale) = directory.centroid(list);
+            let dot = kernel::dot_i8(&self.bytes.codes, codes) as f32 * scale * self.bytes.scale;
+            each(self.known.spread(directory, list, dot, directions), rows(directory, list) / all);
+        }
+    }
+}
+
+/// So many lists at most, evenly from all.
+fn sample(directory: &Directory, most: usize) -> impl Iterator<Item = u32> + Clone {
+    let all = directory.lists();
+    (0..all).step_by((all as usize).div_ceil(most.max(1)).max(1))
+}
+
+/// A list's rows as far as the directory knows.
+fn rows(directory: &Directory, list: u32) -> f64 {
+    f64::from(directory.built_rows(list)) + 1.0
+}
+
+/// What a directory says of queries that are like its rows; made once.
+pub struct Profile {
+    /// Directions that the rows differ in.
+    directions: f32,
+    /// Spreads of lists' values, and their weights.
+    spreads: Vec<(Spread, f32)>,
+}
+
+impl Profile {
+    fn new(directory: &Directory) -> Self {
+        let lists: Vec<u32> = sample(directory, LISTS).collect();
+        let queries: Vec<u32> = lists.iter().copied().step_by(lists.len().div_ceil(QUERIES).max(1)).collect();
+        let products: Vec<(u32, u32, f32)> = queries
+            .iter()
+            .flat_map(|query| lists.iter().map(|list| (*query, *list, product(directory, *query, *list))))
+            .collect();
+        let directions = directions(directory, &products);
+        let mut spreads = Vec::with_capacity(products.len());
+        for of_query in products.chunk_by(|a, b| a.0 == b.0) {
+            let query = of_query[0].0;
+            let known = like_a_row(directory, query);
+            // Of a sample of lists its own has more than its share.
+            let others: f64 = lists.iter().filter(|l| **l != query).map(|l| rows(directory, *l)).sum();
+            let own = if others > 0.0 { 1.0 / f64::from(directory.lists()) } else { 1.0 };
+            for &(_, list, dot) in of_query {
+                let weight = if list == query { own } else { (1.0 - own) * rows(directory, list) / others };
+                let spread = known.spread(directory, list, dot, directions);
+                spreads.push((spread, (weight / queries.len() as f64) as f32));
+            }
+        }
+        Self { directions, spreads }
+    }
+}
+
+/// A query that lies in a list as its rows do.
+fn like_a_row(directory: &Directory, list: u32) -> Known {
+    let radius = directory.radius(list) * directory.radius(list);
+    let g = kernel::inner_product(&directory.origin, &directory.origin);
+    let (norm, product) = (directory.norm(list) + radius, directory.origin_product(list));
+    Known { norm, full: norm + 2.0 * product + g, origin: product + g }
+}
+
+fn product(directory: &Directory, a: u32, b: u32) -> f32 {
+    let ((a, x), (b, y)) = (directory.centroid(a), directory.centroid(b));
+    kernel::dot_i8(a, b) as f32 * x * y
+}
+
+/// In how many directions rows differ, by the larger of two guesses. Squared distances of points with so many
+/// independent coordinates, as the centroids may be, have a variance of two squared means by that number. And
+/// so many lists of rows that fill so many directions evenly leave this share of the variance within the
+/// lists: lists^(-2 / directions).
+fn directions(directory: &Directory, products: &[(u32, u32, f32)]) -> f32 {
+    let most = (directory.dims() as f32).max(1.0);
+    let gap = |&(a, b, dot): &(u32, u32, f32)| f64::from(directory.norm(a) + directory.norm(b) - 2.0 * dot);
+    let gaps = || products.iter().filter(|(a, b, _)| a != b).map(gap);
+    let n = gaps().count() as f64;
+    if n < LEAST_PAIRS {
+        return USUAL_DIRECTIONS.min(most);
+    }
+    let mean = gaps().sum::<f64>() / n;
+    let variance = gaps().map(|gap| (gap - mean) * (gap - mean)).sum::<f64>() / n;
+    let radii =
+        || products.iter().filter(|(a, b, _)| a != b).map(|(_, b, _)| f64::from(directory.radius(*b)));
+    let within = radii().map(|radius| radius * radius).sum::<f64>() / n;
+    let of_centroids = 2.0 * mean * mean / variance;
+    let of_lists = 2.0 * f64::from(directory.lists()).ln() / ((mean / 2.0 + within) / within).ln();
+    // NaN, of rows that are all one, is the other.
+    of_centroids.max(of_lists).max(1.0).min(f64::from(most)) as f32
+}

@@ -1,0 +1,126 @@
+//! No bound excludes what it may not, of vectors of any kind.
+
+use super::hostile;
+use super::*;
+use crate::kernel;
+use crate::random::SplitMix64;
+
+/// As the directory has a centroid: of bytes.
+fn rounded(centre: &[f32]) -> Vec<f32> {
+    let step = centre.iter().fold(0f32, |m, x| m.max(x.abs())) / 127.0;
+    let inverse = if step > 0.0 { 1.0 / step } else { 0.0 };
+    centre.iter().map(|x| (x * inverse).round() * step).collect()
+}
+
+fn norm(x: &[f32]) -> f32 {
+    kernel::inner_product(x, x).sqrt()
+}
+
+struct Case {
+    rotation: Rotation,
+    codec: Codec,
+    inner_product: bool,
+}
+
+impl Case {
+    fn rotate(&self, x: &[f32]) -> Vec<f32> {
+        let mut out = vec![0.0; self.rotation.padded()];
+        self.rotation.apply(x, &mut out);
+        out
+    }
+
+    /// Codes `rows` around `centre` and holds their bounds against the operator's values. Returns how many of them say
+    /// something.
+    fn check(&self, rows: &[Vec<f32>], queries: &[Vec<f32>], centre: &[f32], what: &str) -> usize {
+        let (codec, padded) = (&self.codec, self.rotation.padded());
+        let (mut signs, mut extended) = (vec![0; codec.sign_bytes()], vec![0; codec.extended_size()]);
+        let width = Width::sound(8f32.min((padded as f32 - 1.0).sqrt()));
+        let points: Vec<_> = queries.iter().map(|q| self.rotate(q)).collect();
+        let codes: Vec<_> = points.iter().map(|q| QueryCode::new(codec, q)).collect();
+        let (mut finite, mut block) = (0, vec![0u8; 4 * padded]);
+        for row in rows {
+            let residual: Vec<f32> = self.rotate(row).iter().zip(centre).map(|(x, c)| x - c).collect();
+            let residual_dot_centre = kernel::inner_product(&residual, centre);
+            let form = if self.inner_product { Form::InnerProduct { residual_dot_centre } } else { Form::L2 };
+            let factors = codec.encode(&residual, centre, form, &mut signs, &mut extended);
+            pack::write_signs(&mut block, 0, 3, &signs);
+            for ((query, point), code) in queries.iter().zip(&points).zip(&codes) {
+                let truth = if self.inner_product {
+                    -kernel::inner_product(query, row)
+                } else {
+                    kernel::l2_squared(query, row)
+                };
+                let (q, c) = (kernel::inner_product(point, point), kernel::inner_product(centre, centre));
+                let dot = kernel::inner_product(point, centre);
+                let squared = (q + c - 2.0 * dot).max(0.0);
+                let base = if self.inner_product { -dot } else { squared };
+                let gap = (squared + 2e-6 * (q + c)).sqrt();
+                let lengths = norm(point) + norm(centre);
+                let terms = ListTerms { base, gap, lengths, noise: 1e-36 };
+                let mut sums = [0; 32];
+                kernel::scan_block(code.lut(), &block, 0, &mut sums);
+                let stage = code.stage1(terms, width);
+                let product = stage.scale * sums[3] as f32 + stage.shift;
+                let bound = factors.add.to_f32() + stage.base + factors.rescale.to_f32() * product;
+                let what = format!("{what}: {truth}");
+                assert!(bound.is_nan() || bound <= truth, "{what}, first bound {bound}");
+                if codec.bits() > 1 {
+                    let (estimate, error) = code.extended(codec, &extended, sums[3], terms, width);
+                    let (lower, upper) = (estimate - error, estimate + error);
+                    if lower.is_finite() && upper.is_finite() {
+                        finite += 1;
+                        assert!(lower <= truth && truth <= upper, "{what}, bounds {lower} to {upper}");
+                    }
+                } else {
+                    finite += usize::from(bound.is_finite());
+                }
+            }
+        }
+        finite
+    }
+}
+
+fn hostile_sets(dims: usize, rows: usize, seed: u64) {
+    let mut random = SplitMix64(seed);
+    let mut unit = || (random.bits() >> 40) as f32 / (1u32 << 24) as f32;
+    for hostile::Set { name, rows } in hostile::sets(dims, rows, &mut unit) {
+        let queries = hostile::queries(&rows, &mut unit);
+        for bits in [1, 4, 8] {
+            let rotation = Rotation::new(dims, seed);
+            let codec = Codec::new(rotation.padded(), bits).unwrap();
+            let mut case = Case { rotation, codec, inner_product: false };
+            for inner_product in [false, true] {
+                case.inner_product = inner_product;
+                let what = format!("{name}, {dims} dimensions, {bits} bits, {inner_product}, seed {seed}");
+                // A row of the first cluster stands for a centroid.
+                let centre = rounded(&case.rotate(&rows[0]));
+                let finite = case.check(&rows, &queries, &centre, &what);
+                // Rows whose factors say nothing are few where the numbers are ordinary.
+                let ordinary = rows.len() >= 12 && (name == "noise 0.1" || name == "integers");
+                assert!(!ordinary || finite * 10 > rows.len() * queries.len() * 9, "{what}: {finite}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_bound_excludes_what_it_may_not() {
+    for (dims, rows) in [(1, 30), (2, 30), (3, 30), (17, 30), (64, 30), (100, 30), (300, 20), (768, 12)] {
+        hostile_sets(dims, rows, dims as u64);
+    }
+    hostile_sets(16_000, 3, 1);
+}
+
+/// With `VECTOR_SEARCH_FUZZ_SECONDS` of other seeds; a failure names its seed.
+#[test]
+fn no_bound_excludes_what_it_may_not_by_any_seed() {
+    let seconds = std::env::var("VECTOR_SEARCH_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok());
+    let limit = std::time::Duration::from_secs(seconds.unwrap_or(1));
+    let start = std::time::Instant::now();
+    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let mut random = SplitMix64(clock.as_nanos() as u64);
+    while start.elapsed() < limit {
+        let dims = [1, 2, 5, 33, 64, 65, 128, 200, 500][random.below(9)];
+        hostile_sets(dims, 8, random.bits());
+    }
+}

@@ -1,0 +1,133 @@
+//! Pages of a query, `LIMIT n OFFSET m`, are slices of one sequence.
+
+use std::collections::HashSet;
+
+use vector_search::ivf::build::Options;
+use vector_search::ivf::search::filter::{Accept, Condition, Filter};
+use vector_search::ivf::search::{Order, Search, Settings};
+use vector_search::page::{Columns, Tid};
+use vector_search::value::Metric;
+
+use crate::world::*;
+
+type Found = Vec<(Tid, f64)>;
+/// Conditions on filter columns, and a filter that the index does not know.
+type Filters<'a> = (&'a Filter, Option<fn(u64) -> bool>);
+
+/// The page behind `offset` rows, by a scan of its own.
+fn page(world: &World, query: &[f32], settings: Settings, filters: Filters<'_>, offset: usize) -> Found {
+    let mut search = Search::new(world.directory(), settings);
+    search.start_filtered(settings, Some(query), filters.0.clone());
+    let mut heap = world.heap(query);
+    heap.filter = filters.1;
+    let size = settings.limit.unwrap() as usize;
+    std::iter::from_fn(|| search.next(&world.store, &mut heap).unwrap()).skip(offset).take(size).collect()
+}
+
+/// What one scan gives, no row twice; pages read by themselves are slices of it: each of the first, fewer later.
+fn sequence(world: &World, query: &[f32], settings: Settings, filters: Filters<'_>, rows: usize) -> Found {
+    let size = settings.limit.unwrap() as usize;
+    let mut search = Search::new(world.directory(), settings);
+    search.start_filtered(settings, Some(query), filters.0.clone());
+    let mut heap = world.heap(query);
+    heap.filter = filters.1;
+    let all: Found =
+        std::iter::from_fn(|| search.next(&world.store, &mut heap).unwrap()).take(rows).collect();
+    let different: HashSet<Tid> = all.iter().map(|r| r.0).collect();
+    assert_eq!(different.len(), all.len(), "no row comes twice");
+    let mut offset = 0;
+    while offset < all.len() {
+        let shown = page(world, query, settings, filters, offset);
+        assert_eq!(shown, all[offset..(offset + size).min(all.len())], "page of {size} at {offset}");
+        offset += size * (1 + offset / (8 * size));
+    }
+    all
+}
+
+#[test]
+fn pages_are_slices_of_one_sequence() {
+    let mut mixture = Mixture::new(32, 60, 0.8, 41);
+    let columns = Columns::new(&[4, 8]).unwrap();
+    let rows = table(&mut mixture, 12_000);
+    let options = Options { columns, ..options(32, Metric::Cosine) };
+    let world = World::build(rows, &options);
+    assert!(world.directory().lists() > 20);
+    let within = Filter { conditions: vec![Condition { column: 0, accept: Accept::Within(0, 60) }] };
+    let (none, odd): (_, fn(u64) -> bool) = (Filter::default(), |n| n % 9 == 1);
+    for _ in 0..3 {
+        let query = mixture.draw();
+        for order in [Order::Strict, Order::Relaxed, Order::Off] {
+            for (size, probes, least_probes) in [(1, 0, 0), (7, 0, 0), (10, 3, 0), (10, 0, 5), (100, 0, 0)] {
+                for filters in [(&none, None), (&none, Some(odd)), (&within, None), (&within, Some(odd))] {
+                    let settings = Settings { limit: Some(size), order, probes, least_probes, ..DEFAULT };
+                    let found = sequence(&world, &query, settings, filters, 400);
+                    if order != Order::Relaxed {
+                        assert!(found.windows(2).all(|w| w[0].1 <= w[1].1), "rows are in order");
+                    }
+                    // Of few lists that were asked for, some rows are found too late.
+                    let least = if probes == 0 || order == Order::Relaxed { 230 } else { 100 };
+                    let many = order == Order::Off || found.len() > least;
+                    assert!(many, "{order:?} {size}: {} rows", found.len());
+                }
+            }
+        }
+        let ceiling = world.truth(&query, 200, None)[199].1;
+        let found = sequence(&world, &query, Settings { ceiling, ..DEFAULT }, (&none, None), 400);
+        assert!(found.len() > 150 && found.len() <= 200, "{} rows", found.len());
+        let little = Settings { memory: 0, ..DEFAULT };
+        sequence(&world, &query, little, (&none, None), 3000);
+    }
+}
+
+#[test]
+fn pages_of_bit_strings_are_slices_of_one_sequence() {
+    let mut random = Random(42);
+    let rows: Table = (0..6000).map(|n| (n, (0..16).map(|_| (random.next() & 1) as f32).collect())).collect();
+    let world = World::build(rows, &Options { lists: 30, bits: 1, ..options(16, Metric::Hamming) });
+    for target in [0.8, 0.95, 1.0] {
+        let query: Vec<f32> = (0..16).map(|_| (random.next() & 1) as f32).collect();
+        for order in [Order::Strict, Order::Relaxed] {
+            let settings = Settings { recall_target: target, order, ..DEFAULT };
+            let found = sequence(&world, &query, settings, (&Filter::default(), None), 1000);
+            assert_eq!(found.len(), 1000);
+            if target == 1.0 {
+                assert_same(&found, &world.truth(&query, 1000, None), "all lists");
+            }
+        }
+    }
+}
+
+/// What the first pages together have of the nearest rows, for targets and sizes of pages.
+#[test]
+fn the_first_pages_together_keep_the_recall() {
+    let mut mixture = Mixture::new(24, 30, 3.0, 2);
+    let world = World::build(table(&mut mixture, 20_000), &options(24, Metric::L2));
+    let queries: Vec<_> = (0..40).map(|_| mixture.draw()).collect();
+    let truths: Vec<_> = queries.iter().map(|query| world.truth(query, 1000, None)).collect();
+    for target in [0.8, 0.95, 0.99] {
+        for size in [1, 10, 100] {
+            let settings = Settings { recall_target: target, limit: Some(size), ..DEFAULT };
+            let found: Vec<_> = queries.iter().map(|query| world.search(query, settings, 1000)).collect();
+            let recall = |rows: usize| {
+                let hits = |(found, truth): (&Found, &Found)| {
+                    let farthest = truth[rows - 1].1;
+                    found[..rows].iter().filter(|r| r.1 <= farthest).count()
+                };
+                found.iter().zip(&truths).map(hits).sum::<usize>() as f64 / (rows * queries.len()) as f64
+            };
+            let mut shown = Vec::new();
+            let mut rows = size as usize;
+            while rows <= 1000 {
+                shown.push((rows, (recall(rows) * 1e3).round() / 1e3));
+                rows *= 2;
+            }
+            // The first page is what it is without an offset.
+            for (rows, recall) in shown.into_iter().filter(|(rows, _)| *rows >= 10) {
+                assert!(
+                    recall >= f64::from(target) - 0.02,
+                    "{target} of pages of {size}: {recall} of {rows} rows"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Inserts of two sessions that come between each other's changes: no row and no page is lost.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use vector_search::error::Result;
+use vector_search::ivf::code::RowCode;
+use vector_search::ivf::directory::Directory;
+use vector_search::ivf::{check, insert};
+use vector_search::page::memory::MemoryStore;
+use vector_search::page::{Change, Page, Store};
+use vector_search::value::Metric;
+
+use crate::world::*;
+
+/// A store in which somebody else comes just before one of the changes.
+struct Raced<'a> {
+    store: &'a MemoryStore,
+    changes: Cell<usize>,
+    before: usize,
+    other: RefCell<Option<&'a dyn Fn()>>,
+}
+
+impl Store for Raced<'_> {
+    type Read<'a>
+        = Rc<Page>
+    where
+        Self: 'a;
+
+    fn blocks(&self) -> Result<u32> {
+        self.store.blocks()
+    }
+
+    fn read(&self, block: u32) -> Result<Rc<Page>> {
+        self.store.read(block)
+    }
+
+    fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R> {
+        let number = self.changes.replace(self.changes.get() + 1);
+        if number == self.before
+            && let Some(other) = self.other.take()
+        {
+            other();
+        }
+        self.store.change(f)
+    }
+}
+
+/// Adds row `n`.
+fn add(store: &impl Store, directory: &Directory, n: u64, vector: &[f32]) {
+    let mut code = RowCode::new(directory);
+    assert!(insert::insert(store, directory, &mut code, tid(n), vector, &[]).unwrap());
+}
+
+/// Two inserts at once into a list of so many rows, the second between any two changes of the first: how many it makes.
+fn race(dims: usize, rows: u64) -> usize {
+    let mut mixture = Mixture::new(dims, 1, 0.5, 3);
+    let options = vector_search::ivf::build::Options { lists: 1, ..options(dims, Metric::L2) };
+    let world = World::build(table(&mut mixture, rows), &options);
+    let directory = world.directory();
+    let (first, second) = (mixture.draw(), mixture.draw());
+    let mut before = 0;
+    loop {
+        let store = world.store.snapshot();
+        let other = || add(&store, &directory, rows + 1, &second);
+        let other: &dyn Fn() = &other;
+        let raced = Raced { store: &store, changes: Cell::new(0), before, other: RefCell::new(Some(other)) };
+        add(&raced, &directory, rows, &first);
+        if raced.other.borrow().is_some() {
+            return before;
+        }
+        let report = check::check(&store, &mut |_| Ok(()), &|| Ok(())).unwrap();
+        assert_eq!(
+            (report.live, report.unused_pages),
+            (rows + 2, 0),
+            "{dims} dimensions, before change {before}"
+        );
+        before += 1;
+    }
+}
+
+#[test]
+fn who_loses_the_race_for_a_lists_end_leaves_no_page() {
+    // Blocks of many rows, of one page, and of a page and further ones; the last page of the list is full.
+    for (dims, rows) in [(16, 32 * 40), (1500, 32), (4000, 32), (16_000, 32)] {
+        let mut changes = 0;
+        for rows in rows - 1..=rows {
+            changes = changes.max(race(dims, rows));
+        }
+        assert!(dims < 1500 || changes > 2, "the list was made longer");
+    }
+}

@@ -1,0 +1,226 @@
+-- Whose rights the functions in an index have, and who learns what.
+-- An owner whose functions note who runs them, and a guest.
+CREATE ROLE ivf_owner;
+CREATE ROLE ivf_guest;
+CREATE SCHEMA trap AUTHORIZATION ivf_owner;
+GRANT USAGE ON SCHEMA trap TO PUBLIC;
+SET SESSION AUTHORIZATION ivf_owner;
+CREATE TABLE trap.t (id int PRIMARY KEY, e public.vector(3));
+CREATE TABLE trap.seen (entry text, what text, who name, path text, UNIQUE (entry, what, who, path));
+GRANT SELECT, INSERT ON trap.seen TO PUBLIC;
+-- What a note tries when it is told to, and what comes of it
+CREATE FUNCTION trap.try(command text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN EXECUTE command; RETURN 'done'; EXCEPTION WHEN OTHERS THEN RETURN SQLERRM; END $$;
+CREATE FUNCTION trap.note(what text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE entry text := current_setting('trap.entry', true); command text;
+BEGIN
+    IF entry = 'error' THEN RAISE EXCEPTION 'an error of the owner''s'; END IF;
+    INSERT INTO trap.seen VALUES (entry, what, current_user, current_setting('search_path')) ON CONFLICT DO NOTHING;
+    IF entry = 'escape' AND NOT EXISTS (SELECT FROM trap.seen s WHERE s.what = 'ALTER ROLE ivf_owner SUPERUSER') THEN
+        FOREACH command IN ARRAY ARRAY['SET ROLE ivf_guest', 'SET ROLE postgres', 'RESET ROLE', 'SET SESSION AUTHORIZATION postgres',
+            'RESET SESSION AUTHORIZATION', 'SET LOCAL search_path = trap', 'SET search_path = trap', 'SET ivf.probes = 7',
+            'CREATE TEMP TABLE x (i int)', 'DECLARE x CURSOR WITH HOLD FOR SELECT 1', 'PREPARE x AS SELECT 1', 'LISTEN x',
+            'DROP INDEX trap.t_all', 'ALTER ROLE ivf_owner SUPERUSER']
+        LOOP INSERT INTO trap.seen VALUES (entry, command, current_user, trap.try(command)); END LOOP;
+    END IF;
+END $$;
+CREATE FUNCTION trap.vec(e public.vector) RETURNS public.vector IMMUTABLE LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM trap.note('vector'); RETURN e; END $$;
+CREATE FUNCTION trap.key(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM trap.note('filter column'); RETURN i; END $$;
+CREATE FUNCTION trap.holds(i int) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM trap.note('predicate'); RETURN i > 0; END $$;
+INSERT INTO trap.t SELECT i, format('[%s,%s,%s]', i % 17, i % 5, i % 7)::vector FROM generate_series(1, 300) i;
+RESET SESSION AUTHORIZATION;
+
+-- Who ran what at each entry since the last look; the path where it is for the extension to set
+CREATE FUNCTION seen() RETURNS SETOF text LANGUAGE sql AS $$
+    WITH gone AS (DELETE FROM trap.seen RETURNING *)
+    SELECT DISTINCT concat_ws(', ', entry, what, who, CASE WHEN entry ~ '^ivf_' THEN path END) FROM gone ORDER BY 1 $$;
+
+-- Builds: as the owner, whoever asks for them
+SET trap.entry = 'CREATE INDEX';
+CREATE INDEX t_all ON trap.t USING ivf ((trap.vec(e)::vector(3)), (trap.key(id))) WHERE trap.holds(id);
+CREATE INDEX t_plain ON trap.t USING ivf (e, (trap.key(id)));
+SET trap.entry = 'CREATE INDEX CONCURRENTLY';
+CREATE INDEX CONCURRENTLY t_lists ON trap.t USING ivf (e, (trap.key(id))) WITH (lists = 10) WHERE trap.holds(id);
+SET trap.entry = 'REINDEX';
+REINDEX INDEX trap.t_all;
+SET trap.entry = 'REINDEX CONCURRENTLY';
+REINDEX INDEX CONCURRENTLY trap.t_all;
+SELECT seen();
+
+-- A query: as the caller, and nothing that it does not name
+SET enable_seqscan = off;
+SET trap.entry = 'plain query';
+SELECT id FROM trap.t ORDER BY e <-> '[0.9,2,3]' LIMIT 2;
+SET trap.entry = 'query';
+EXPLAIN (COSTS OFF) SELECT id FROM trap.t WHERE trap.holds(id) ORDER BY trap.vec(e)::vector(3) <-> '[0.9,2,3]' LIMIT 2;
+SELECT id FROM trap.t WHERE trap.holds(id) ORDER BY trap.vec(e)::vector(3) <-> '[0.9,2,3]' LIMIT 2;
+SELECT seen();
+SET trap.entry = 'query that names the filter column';
+SELECT id FROM trap.t WHERE trap.key(id) = 5 ORDER BY e <-> '[0.9,2,3]' LIMIT 2;
+SELECT seen();
+
+-- Functions about indexes: as the owner, with a path of their own
+SET search_path = public, trap;
+SET trap.entry = 'ivf_check';
+SELECT ivf_check(i, true) -> 'live' AS live FROM unnest('{trap.t_all,trap.t_plain,trap.t_lists}'::regclass[]) i;
+SET trap.entry = 'ivf_recall';
+SELECT ivf_recall(i, 5, 5) -> 'queries' AS queries FROM unnest('{trap.t_all,trap.t_plain,trap.t_lists}'::regclass[]) i;
+SET trap.entry = 'ivf_recalibrate';
+SELECT ivf_recalibrate(i) -> 'queries' AS queries FROM unnest('{trap.t_all,trap.t_plain,trap.t_lists}'::regclass[]) i;
+SELECT seen();
+SET trap.entry = 'ivf_recalibrate for queries';
+SELECT ivf_recalibrate('trap.t_lists', (SELECT array_agg(e) FROM trap.t)) -> 'queries' AS queries;
+SET trap.entry = 'ivf_index_info';
+SELECT ivf_index_info('trap.t_all') -> 'live_rows' AS live_rows;
+SELECT seen();
+SELECT current_user = session_user AS user, current_setting('search_path') AS path;
+RESET search_path;
+
+-- What the functions cannot do there
+SET trap.entry = 'escape';
+SELECT ivf_check('trap.t_all', true) -> 'live' AS live;
+SELECT what, who, path = 'done' AS done FROM trap.seen WHERE what ~ '[A-Z]' ORDER BY what;
+SELECT current_user = session_user AS user, current_setting('search_path') AS path, current_setting('ivf.probes') AS probes;
+SELECT rolsuper FROM pg_roles WHERE rolname = 'ivf_owner';
+TRUNCATE trap.seen;
+SELECT ivf_recall('trap.t_all', 5, 5) -> 'queries' AS queries;
+SELECT who, path = 'done' AS done, count(*) FROM trap.seen WHERE what ~ '[A-Z]' GROUP BY 1, 2 ORDER BY 2;
+TRUNCATE trap.seen;
+SELECT ivf_recalibrate('trap.t_all') -> 'queries' AS queries;
+SELECT who, path = 'done' AS done, count(*) FROM trap.seen WHERE what ~ '[A-Z]' GROUP BY 1, 2 ORDER BY 2;
+SELECT current_user = session_user AS user, current_setting('search_path') AS path;
+SELECT count(*) > 0 AS seen FROM seen();
+
+-- An error there leaves the caller as it was
+SET trap.entry = 'error';
+DO $$
+DECLARE command text; before text := concat(current_user, current_setting('search_path'));
+BEGIN
+    FOREACH command IN ARRAY ARRAY['ivf_check(''trap.t_all'', true)', 'ivf_recall(''trap.t_all'')', 'ivf_recalibrate(''trap.t_all'')'] LOOP
+        BEGIN
+            EXECUTE 'SELECT ' || command;
+            RAISE EXCEPTION '% has run no function', command;
+        EXCEPTION WHEN raise_exception THEN
+            RAISE NOTICE '%: %, %', command, SQLERRM, before = concat(current_user, current_setting('search_path'));
+        END;
+    END LOOP;
+END $$;
+SELECT ivf_check('trap.t_all', true);
+SELECT current_user = session_user AS user, current_setting('search_path') AS path;
+-- A build that fails leaves an index that is not valid
+CREATE INDEX CONCURRENTLY t_invalid ON trap.t USING ivf (e, (trap.key(id)));
+SET trap.entry = 'ivf_check';
+SELECT ivf_check('trap.t_invalid');
+SELECT ivf_index_info('trap.t_invalid');
+SELECT ivf_recall('trap.t_invalid');
+SELECT ivf_recalibrate('trap.t_invalid');
+DROP INDEX trap.t_invalid;
+
+-- Inserts: as who inserts. VACUUM's calibration evaluates nothing.
+GRANT INSERT ON trap.t TO ivf_guest;
+SET ROLE ivf_guest;
+SET trap.entry = 'INSERT';
+INSERT INTO trap.t SELECT i, format('[%s,%s,%s]', i % 3, i % 2, i)::vector FROM generate_series(301, 600) i;
+SET trap.entry = 'COPY';
+COPY trap.t FROM stdin;
+601	[1,2,3]
+\.
+RESET ROLE;
+SELECT seen();
+SET trap.entry = 'VACUUM';
+REINDEX INDEX trap.t_lists;
+INSERT INTO trap.t SELECT i, format('[%s,%s,%s]', i % 3, i % 2, i)::vector FROM generate_series(602, 1500) i;
+CREATE TEMP TABLE before AS SELECT ivf_index_info('trap.t_lists') -> 'calibration' AS calibration;
+SELECT count(*) > 0 AS seen FROM seen();
+VACUUM trap.t;
+SELECT calibration <> ivf_index_info('trap.t_lists') -> 'calibration' AS calibrated FROM before;
+SELECT seen();
+DROP TABLE before;
+
+-- Who may
+SET trap.entry = 'ivf_guest';
+SET ROLE ivf_guest;
+SELECT ivf_index_info('trap.t_all');
+SELECT ivf_recall('trap.t_all');
+SELECT ivf_recalibrate('trap.t_all');
+SELECT ivf_recalibrate('trap.t_all', ARRAY['[1,2,3]'::vector]);
+SELECT ivf_check('trap.t_all');
+RESET ROLE;
+-- Some columns are enough where the index has no others
+CREATE INDEX t_e ON trap.t USING ivf (e);
+CREATE INDEX t_part ON trap.t USING ivf (e) WHERE id > 5;
+GRANT SELECT (e) ON trap.t TO ivf_guest;
+SET ROLE ivf_guest;
+SELECT ivf_index_info('trap.t_e') -> 'live_rows' AS live_rows, ivf_recall('trap.t_e', 5, 5) -> 'queries' AS queries;
+SELECT ivf_index_info('trap.t_part');
+SELECT ivf_recall('trap.t_all');
+RESET ROLE;
+GRANT SELECT ON trap.t TO ivf_guest;
+SET ROLE ivf_guest;
+SELECT ivf_index_info('trap.t_all') -> 'live_rows' AS live_rows, ivf_recall('trap.t_all', 5, 5) -> 'queries' AS queries;
+SELECT ivf_recalibrate('trap.t_all');
+RESET ROLE;
+SELECT seen();
+-- Row-level security: what hides rows hides their number. The owner may know it, and is measured as it queries.
+ALTER TABLE trap.t ENABLE ROW LEVEL SECURITY;
+SET ROLE ivf_guest;
+SELECT ivf_index_info('trap.t_all');
+SELECT ivf_recall('trap.t_all');
+SET ROLE ivf_owner;
+SELECT ivf_index_info('trap.t_all') -> 'live_rows' AS live_rows, ivf_recall('trap.t_all', 5, 5) -> 'queries' AS queries;
+ALTER TABLE trap.t FORCE ROW LEVEL SECURITY;
+SELECT ivf_index_info('trap.t_all') -> 'live_rows' AS live_rows;
+SELECT ivf_recall('trap.t_all', 5, 5);
+SELECT (ivf_recalibrate('trap.t_all') ->> 'queries')::int > 300 AS queries;
+RESET ROLE;
+SELECT ivf_recall('trap.t_all', 5, 5) -> 'queries' AS queries;
+ALTER TABLE trap.t NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE trap.t DISABLE ROW LEVEL SECURITY;
+REVOKE ALL ON trap.t FROM ivf_guest;
+-- Roles that watch, and to whom the verifier was given
+GRANT pg_stat_scan_tables TO ivf_guest;
+GRANT EXECUTE ON FUNCTION ivf_check TO ivf_guest;
+SET ROLE ivf_guest;
+SELECT ivf_index_info('trap.t_all') -> 'live_rows' AS live_rows, ivf_check('trap.t_all', true) -> 'live' AS live;
+SELECT ivf_recall('trap.t_all');
+RESET ROLE;
+REVOKE pg_stat_scan_tables FROM ivf_guest;
+REVOKE EXECUTE ON FUNCTION ivf_check FROM ivf_guest;
+SELECT seen();
+
+-- What a scan read is told to who may act as the role that it ran as
+SELECT count(*) FROM (SELECT id FROM trap.t ORDER BY e <-> '[1,2,3]' LIMIT 5) s;
+SELECT (ivf_last_scan() ->> 'codes')::int > 0 AS told;
+SET ROLE ivf_guest;
+SELECT (ivf_last_scan() ->> 'codes')::int > 0 AS told;
+RESET ROLE;
+
+-- Calibration writes
+BEGIN READ ONLY;
+SELECT ivf_recalibrate('trap.t_all');
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT ivf_recalibrate('trap.t_all', ARRAY['[1,2,3]'::vector]);
+ROLLBACK;
+
+-- What is no index of rows
+CREATE TABLE trap.parts (e vector(3)) PARTITION BY LIST (vector_dims(e));
+CREATE INDEX parts_e ON trap.parts USING ivf (e);
+CREATE FUNCTION complaint(call text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE hint text; BEGIN EXECUTE 'SELECT ' || call; RETURN 'done'; EXCEPTION WHEN OTHERS THEN GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+    RETURN concat_ws(' ', SQLSTATE, SQLERRM || '.', hint); END $$;
+SELECT f, complaint(format('%s(%L::regclass)', f, o)) FROM unnest('{ivf_index_info,ivf_check,ivf_recall,ivf_recalibrate}'::text[]) f,
+    unnest('{trap.t,trap.t_pkey,trap.parts_e,trap.parts,2147483647}'::text[]) o;
+-- Nobody waits for a lock on what is not theirs
+SET ROLE ivf_guest;
+SELECT f, complaint(format('%s(%L::regclass)', f, o)) FROM unnest('{ivf_index_info,ivf_recall,ivf_recalibrate}'::text[]) f,
+    unnest('{trap.t,trap.t_pkey,trap.parts_e}'::text[]) o;
+RESET ROLE;
+
+SET client_min_messages = warning;
+DROP SCHEMA trap CASCADE;
+DROP FUNCTION seen, complaint;
+DROP ROLE ivf_owner, ivf_guest;
