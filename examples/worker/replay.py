@@ -1,145 +1,281 @@
-"""Replays chat messages with duplicates, edits and deletes into a watched table, kills the worker at random, and
-checks that no text is lost and none is embedded twice. Its model is a stub of an OpenAI-compatible endpoint on
-loopback, which counts what it embeds.
+"""Replays chat messages with duplicates, edits and deletes into a watched table, and checks that no text is lost and
+none is embedded twice; then once more while workers and the server are killed. The model is stub.py.
 
-    replay.py [MESSAGES [KILLS]]"""
+    replay.py SERVER PG_CONFIG [MESSAGES [KILLS]]
 
-import hashlib
-import json
+SERVER is the directory of the server (scripts/server.sh), which PG* variables name too."""
+
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Callable
 
+import numpy as np
 import psycopg
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "recipes"))
 import corpora
+from stub import DIMENSIONS, KEY, POISON, Stub, vector
 
-DIMENSIONS = 16
 BATCH = 64
-POISON = "this text always fails"
-embedded: Counter[tuple[str, str]] = Counter()
+CHUNK = 100
 
 
-class Stub(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if POISON in asked["input"]:
-            self.send_error(400, "refused")
-            return
-        data = []
-        for i, text in enumerate(asked["input"]):
-            embedded[asked["model"], text] += 1
-            digest = hashlib.sha256((asked["model"] + text).encode()).digest()
-            data.append({"index": i, "embedding": [byte / 255 - 0.5 for byte in digest[:DIMENSIONS]]})
-        body = json.dumps({"data": data}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
+def check(right: bool, what: str) -> None:
+    if not right:
+        raise SystemExit(f"error: {what}")
+
+
+def connect() -> psycopg.Connection:
+    """Waits for a server that is being started again."""
+    while True:
         try:
-            self.wfile.write(body)
-        except OSError:
-            pass  # the worker was killed meanwhile
-
-    def log_message(self, *_: object) -> None:
-        pass
+            return psycopg.connect(autocommit=True)
+        except psycopg.OperationalError:
+            time.sleep(0.1)
 
 
-def worker(url: str, model: str, *more: str) -> subprocess.Popen:
-    environment = os.environ | {"EMBED_URL": url, "EMBED_KEY": "none"}
-    return subprocess.Popen([sys.executable, HERE / "worker.py", model, *more], env=environment)
+def ask(sql: str, *values: object) -> list[tuple]:
+    with connect() as db:
+        return db.execute(sql, values).fetchall()
 
 
-def replay(messages: list[str], chance: random.Random) -> None:
-    """Inserts, of which a tenth repeats an earlier text; then edits and deletes of earlier rows."""
-    with psycopg.connect(autocommit=True) as db:
-        for start in range(0, len(messages), 100):
-            with db.transaction(), db.cursor() as cursor:
-                texts = [chance.choice(messages) if chance.random() < 0.1 else each
-                         for each in messages[start:start + 100]]
-                cursor.executemany("INSERT INTO chat (body) VALUES (%s)", [(each,) for each in texts])
-                last = cursor.execute("SELECT max(id) FROM chat").fetchone()[0]
-                cursor.executemany("UPDATE chat SET body = body || ' (edited)' WHERE id = %s",
-                                   [(chance.randint(1, last),) for _ in range(5)])
-                cursor.executemany("DELETE FROM chat WHERE id = %s", [(chance.randint(1, last),) for _ in range(5)])
+class Workers:
+    """Processes of worker.py, by model."""
+
+    def __init__(self, url: str, *names: str) -> None:
+        self.environment = os.environ | {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": KEY}
+        self.all = [(name, self.start(name)) for name in names]
+
+    def start(self, name: str, *more: str) -> subprocess.Popen:
+        command = [sys.executable, HERE / "worker.py", name, "--batch", str(BATCH), "--attempts", "3", *more]
+        return subprocess.Popen(command, env=self.environment, stderr=subprocess.DEVNULL)
+
+    def replace(self, place: int, how: signal.Signals) -> None:
+        name, process = self.all[place]
+        check(process.poll() is None, f"a worker of {name} ended by itself")
+        process.send_signal(how)
+        process.wait()
+        self.all[place] = (name, self.start(name))
+
+    def end(self) -> None:
+        for name, process in self.all:
+            process.terminate()
+        for name, process in self.all:
+            check(process.wait() == 0, f"a worker of {name} ended with {process.returncode}")
 
 
-def finished(db: psycopg.Connection, model: str) -> None:
-    while db.execute("SELECT 1 FROM embed.queue WHERE model = %s LIMIT 1", (model,)).fetchone():
+def write_chunk(db: psycopg.Connection, number: int, texts: list[str]) -> None:
+    """One transaction: inserts, of which a tenth repeats an earlier text; then edits and deletes of earlier rows."""
+    chance = random.Random(number)
+    texts = [chance.choice(texts) if chance.random() < 0.1 else each for each in texts]
+    with db.transaction(), db.cursor() as cursor:
+        cursor.execute("INSERT INTO written VALUES (%s)", (number,))
+        cursor.executemany("INSERT INTO chat (body) VALUES (%s)", [(each,) for each in texts])
+        (last,) = cursor.execute("SELECT max(id) FROM chat").fetchone()
+        chosen = [(chance.randint(4, last),) for _ in range(10)]  # not the first rows, which main() checks
+        cursor.executemany("UPDATE chat SET body = body || ' (edited)' WHERE id = %s", chosen[:5])
+        cursor.executemany("DELETE FROM chat WHERE id = %s", chosen[5:])
+
+
+def write(messages: list[str], numbers: range, pause: float = 0) -> None:
+    """A chunk whose connection is lost is written again if its transaction is not there."""
+    db = connect()
+    for number in numbers:
+        while True:
+            try:
+                if not db.execute("SELECT 1 FROM written WHERE chunk = %s", (number,)).fetchone():
+                    write_chunk(db, number, messages[number * CHUNK:(number + 1) * CHUNK])
+                break
+            except psycopg.OperationalError:
+                db.close()
+                db = connect()
+        time.sleep(pause)
+    db.close()
+
+
+def finished(model: str) -> None:
+    while ask("SELECT 1 FROM embed.queue WHERE model = %s LIMIT 1", model):
         time.sleep(0.2)
 
 
-def verify(db: psycopg.Connection, model: str, kills: int) -> None:
-    lost = db.execute("SELECT count(*) FROM chat c WHERE btrim(body) <> '' AND body <> %s AND NOT EXISTS (SELECT FROM "
-                      "embed.store s WHERE s.model = %s AND s.hash = embed.hash(c.body))", (POISON, model)).fetchone()[0]
-    stale = db.execute("SELECT count(*) FROM embed.texts t FULL JOIN (SELECT * FROM chat WHERE btrim(body) <> '') c "
-                       "ON t.key = c.id::text WHERE t.body IS DISTINCT FROM c.body").fetchone()[0]
-    stored = db.execute("SELECT count(*) FROM embed.store WHERE model = %s", (model,)).fetchone()[0]
-    dead = db.execute("SELECT body FROM embed.dead WHERE model = %s", (model,)).fetchall()
-    computed = sum(count for (name, _), count in embedded.items() if name == model)
-    print(f"{model}: {stored:,} texts stored, {computed:,} computed, {lost} lost, {stale} stale, {kills} kills")
-    # A killed worker's batch was computed and not stored; nothing else is ever computed again.
-    if lost or stale or dead != [(POISON,)] or computed - stored > kills * BATCH or stored > computed:
-        raise SystemExit(f"lost {lost}, stale {stale}, dead {dead}, computed {computed} of {stored}")
+def verify(stub: Stub, model: str, repeated: int) -> None:
+    """Every row has its embedding, each embedding is that of its text, and the stub has computed none twice, but for
+    `repeated` at most."""
+    (lost,) = ask("SELECT count(*) FROM chat c WHERE NOT embed.blank(body) AND body <> %s AND NOT EXISTS (SELECT FROM "
+                  "embed.store s WHERE s.model = %s AND s.hash = embed.hash(c.body))", POISON, model)[0]
+    (stale,) = ask("SELECT count(*) FROM embed.texts t FULL JOIN (SELECT * FROM chat WHERE NOT embed.blank(body)) c "
+                   "ON t.key = c.id::text WHERE t.body IS DISTINCT FROM c.body")[0]
+    rows = ask("SELECT t.body, s.embedding::text FROM embed.store s JOIN embed.texts t ON t.hash = s.hash "
+               "WHERE s.model = %s", model)
+    wrong = sum(1 for text, stored in rows
+                if not np.allclose(np.fromstring(stored[1:-1], sep=","), vector(model, text), atol=1e-6))
+    ((stored,),) = ask("SELECT count(*) FROM embed.store WHERE model = %s", model)
+    count = [times for (name, _), times in stub.count.items() if name == model]
+    twice = sum(count) - len(count)
+    print(f"| {model} | {stored:,} | {len(count):,} | {twice} | {lost} |", flush=True)
+    check(lost == stale == wrong == 0, f"{lost} texts lost, {stale} stale, {wrong} wrong")
+    check(twice <= repeated, f"{twice} texts were embedded twice, at most {repeated} expected")
+    check(stored == len(count), f"{len(count)} texts computed, {stored} stored")
+    check(ask("SELECT body FROM embed.dead WHERE model = %s", model) == [(POISON,)], "dead letters")
+
+
+def measure(messages: list[str], workers: Workers) -> None:
+    """All messages as fast as they can be written, while workers are restarted; then some at a steady pace."""
+    chunks = len(messages) // CHUNK
+    paced = max(1, min(50, chunks // 10))
+    begun = time.monotonic()
+    writer = threading.Thread(target=write, args=(messages, range(chunks - paced)))
+    writer.start()
+    for i in range(4):
+        time.sleep(0.7)
+        workers.replace(i % 2, signal.SIGTERM)
+    writer.join()
+    written = time.monotonic() - begun
+    while ask("SELECT 1 FROM embed.queue WHERE attempts = 0 LIMIT 1"):
+        time.sleep(0.1)
+    total, rows = time.monotonic() - begun, (chunks - paced) * CHUNK
+    ((stored,),) = ask("SELECT count(*) FROM embed.store")
+    print(f"{rows:,} messages written at {rows / written:,.0f}/s; {stored:,} texts embedded at {stored / total:,.0f}/s",
+          flush=True)
+    ((last,),) = ask("SELECT max(id) FROM chat")
+    begun = time.monotonic()
+    write(messages, range(chunks - paced, chunks), 0.2)
+    rate = paced * CHUNK / (time.monotonic() - begun)
+    finished("first")
+    lag = ask("SELECT percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY extract(epoch FROM s.made_at - c.at)) "
+              "FROM chat c JOIN embed.store s ON s.hash = embed.hash(c.body) WHERE c.id > %s AND s.made_at > c.at", last)
+    print(f"lag at {rate:,.0f} messages/s, from INSERT to the stored embedding: median {lag[0][0][0] * 1000:.0f} ms, "
+          f"99 % {lag[0][0][1] * 1000:.0f} ms", flush=True)
+
+
+def kill_server(server: str, pg_config: str) -> None:
+    ((data,),) = ask("SHOW data_directory")
+    os.kill(int(Path(data, "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    start = [str(corpora.ROOT / "scripts" / "server.sh"), "start", server, pg_config, "5432", "fsync = off"]
+    while subprocess.run(start, stderr=subprocess.DEVNULL).returncode != 0:
+        time.sleep(0.2)  # its children are still ending
+
+
+def killed(messages: list[str], workers: Workers, kills: int, kill: Callable[[], None]) -> None:
+    """Every second kill is the server's, the others are those of the two workers of the second model."""
+    chance = random.Random(2)
+    chunks = len(messages) // CHUNK
+    writer = threading.Thread(target=write, args=(messages, range(chunks, 2 * chunks)))
+    writer.start()
+    for i in range(kills):
+        time.sleep(chance.uniform(0.1, 1.5))
+        if i % 2:
+            kill()
+        else:
+            workers.replace(1 + i // 2 % 2, signal.SIGKILL)
+    writer.join()
+    for name in ("first", "second"):
+        finished(name)
+
+
+def triggers() -> None:
+    """Of changes of keys, of other columns, and of whole tables."""
+    with connect() as db:
+        db.execute("CREATE TABLE notes (at timestamptz PRIMARY KEY, content text, read boolean DEFAULT false)")
+        db.execute("INSERT INTO notes SELECT timestamptz '2026-01-01' + n * interval '1 day', 'note ' || n "
+                   "FROM generate_series(1, 3) n")
+        db.execute("SELECT embed.watch('notes', 'at', 'content')")
+        for change in ("UPDATE notes SET at = at + interval '1 day'", "UPDATE notes SET at = at - interval '1 day'",
+                       "UPDATE notes SET read = true", "UPDATE notes SET content = ' ' WHERE content = 'note 2'",
+                       "UPDATE notes SET content = upper(content), at = at + interval '1 day'",
+                       "DELETE FROM notes WHERE content = 'NOTE 1'"):
+            db.execute(change)
+            differ = db.execute("SELECT count(*) FROM (SELECT * FROM embed.texts WHERE source = 'notes'::regclass) t "
+                                "FULL JOIN (SELECT * FROM notes WHERE NOT embed.blank(content)) n "
+                                "ON t.key::timestamptz = n.at WHERE t.body IS DISTINCT FROM n.content").fetchone()
+            check(differ == (0,), f"texts differ after {change}")
+        db.execute("TRUNCATE notes")
+        check(not db.execute("SELECT 1 FROM embed.texts WHERE source = 'notes'::regclass").fetchone(), "TRUNCATE")
+        db.execute("SELECT embed.unwatch('notes')")
+        db.execute("DROP TABLE notes")
+        for sql, words in (("CREATE TABLE t (a int, b text); SELECT embed.watch('t', 'a', 'b')", "does not identify"),
+                           ("SELECT embed.switch_model('none')", "there is no model"),
+                           ("SELECT embed.drop_model('first')", "is active")):
+            try:
+                db.execute(sql)
+                check(False, f"not refused: {sql}")
+            except psycopg.errors.RaiseException as error:
+                check(words in str(error), f"{sql}: {error}")
+
+
+def copied(stub: Stub, workers: Workers) -> None:
+    """Texts of another table, of deleted and of repeated rows are never embedded again."""
+    before = sum(stub.count.values())
+    with connect() as db:
+        db.execute("CREATE TABLE copies (name text PRIMARY KEY, content text)")
+        db.execute("SELECT embed.watch('copies', 'name', 'content')")
+        db.execute("INSERT INTO copies SELECT id, body FROM chat")
+        db.execute("DELETE FROM copies")
+        db.execute("INSERT INTO copies SELECT 'again ' || id, body FROM chat")
+        db.execute("TRUNCATE copies")
+    workers.start("first", "--once").wait()
+    check(sum(stub.count.values()) == before, "texts of another table were embedded again")
+
+
+def switch() -> None:
+    """The new model finds what the old one found."""
+    with connect() as db:
+        (text,) = db.execute("SELECT body FROM chat WHERE NOT embed.blank(body) AND body <> %s LIMIT 1", (POISON,)).fetchone()
+        counts = []
+        for model in ("first", "second"):
+            db.execute("REINDEX TABLE embed.store")
+            db.execute("SELECT embed.switch_model(%s)", (model,))
+            found = db.execute("SELECT body, distance FROM embed.nearest(%s::vector, 3)", (str(vector(model, text)),)).fetchall()
+            check(found[0][0] == text and found[0][1] < 1e-6, f"{model} does not find a text by its own embedding")
+            counts.append(db.execute("SELECT count(*) FROM embed.current").fetchone())
+        check(counts[0] == counts[1], "rows lost their embeddings with the change of model")
+        db.execute("SELECT embed.drop_model('first')")
+        check(not db.execute("SELECT 1 FROM embed.store WHERE model = 'first' LIMIT 1").fetchone(), "drop_model")
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 3000
-    kills = int(sys.argv[2]) if len(sys.argv) > 2 else 4
-    chance = random.Random(1)
-    stub = ThreadingHTTPServer(("127.0.0.1", 0), Stub)
-    threading.Thread(target=stub.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{stub.server_port}/v1"
-    db = psycopg.connect(autocommit=True)
-    db.execute("CREATE TABLE chat (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text NOT NULL)")
-    db.execute("SELECT embed.add_model('first', %s)", (DIMENSIONS,))
-    db.execute("SELECT embed.watch('chat', 'id', 'body')")
-    db.execute("INSERT INTO chat (body) VALUES (%s), ('')", (POISON,))
-    writer = threading.Thread(target=replay, args=(corpora.messages(count), chance))
-    begun = time.monotonic()
-    writer.start()
-    workers = [worker(url, "first"), worker(url, "first")]
-    for i in range(kills):
-        time.sleep(random.uniform(0.1, 0.7))
-        workers[i % 2].kill()
-        workers[i % 2].wait()
-        workers[i % 2] = worker(url, "first")
-    writer.join()
-    finished(db, "first")
-    print(f"{count:,} messages in {time.monotonic() - begun:.1f} s, with the retries of the text that fails")
-    for each in workers:
-        each.terminate()
-        each.wait()
-    verify(db, "first", kills)
-    before = sum(embedded.values())
-    db.execute("CREATE TABLE copies (name text PRIMARY KEY, content text)")
-    db.execute("SELECT embed.watch('copies', 'name', 'content')")
-    db.execute("INSERT INTO copies SELECT id, body FROM chat")
-    db.execute("DELETE FROM copies")
-    db.execute("TRUNCATE copies")
-    worker(url, "first", "--once").wait()
-    if sum(embedded.values()) != before:
-        raise SystemExit("texts of another table were embedded again")
-    # Another model, filled while the first one serves.
-    db.execute("SELECT embed.add_model('second', %s)", (DIMENSIONS,))
-    try:
-        db.execute("SELECT embed.switch_model('second')")
-        raise SystemExit("a model with waiting texts was made active")
-    except psycopg.errors.RaiseException:
-        pass
-    worker(url, "second", "--once").wait()
-    verify(db, "second", 0)
-    rows = db.execute("SELECT count(*) FROM embed.current").fetchone()
-    db.execute("SELECT embed.switch_model('second')")
-    if db.execute("SELECT count(*) FROM embed.current").fetchone() != rows:
-        raise SystemExit("rows lost their embeddings with the change of model")
+    server, pg_config = sys.argv[1:3]
+    count = int(sys.argv[3]) if len(sys.argv) > 3 else 3000
+    kills = int(sys.argv[4]) if len(sys.argv) > 4 else 4
+    messages = corpora.messages(2 * count)
+    stub = Stub(0.005)
+    with connect() as db:
+        db.execute("SET client_min_messages = warning")
+        db.execute("CREATE TABLE written (chunk integer PRIMARY KEY)")
+        db.execute("CREATE TABLE chat (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text NOT NULL, "
+                   "at timestamptz NOT NULL DEFAULT clock_timestamp())")
+        db.execute("SELECT embed.add_model('first', %s)", (DIMENSIONS,))
+        db.execute("SELECT embed.watch('chat', 'id', 'body')")
+        db.execute("INSERT INTO chat (body) VALUES (%s), (''), (E' \\n')", (POISON,))
+    workers = Workers(stub.url, "first", "first")
+    measure(messages[:count], workers)
+    workers.end()
+    print("| model | texts stored | texts embedded | embedded twice | lost |\n|---|---:|---:|---:|---:|")
+    verify(stub, "first", 0)
+    copied(stub, workers)
+    with connect() as db:
+        db.execute("SELECT embed.add_model('second', %s)", (DIMENSIONS,))
+        try:
+            db.execute("SELECT embed.switch_model('second')")
+            check(False, "a model that lacks texts was made active")
+        except psycopg.errors.RaiseException:
+            pass
+    workers = Workers(stub.url, "first", "second", "second")
+    killed(messages, workers, kills, lambda: kill_server(server, pg_config))
+    workers.end()
+    # The model with one worker that is never killed: a server that is killed costs it nothing.
+    verify(stub, "first", 0)
+    verify(stub, "second", kills * BATCH)
+    triggers()
+    switch()
 
 
 if __name__ == "__main__":
