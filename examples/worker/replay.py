@@ -1,9 +1,9 @@
 """Replays chat messages with duplicates, edits and deletes into a watched table, and checks that no text is lost and
 none is embedded twice; then once more while workers and the server are killed. The model is stub.py.
 
-    replay.py SERVER PG_CONFIG [MESSAGES [KILLS]]
+    replay.py MESSAGES KILLS COMMAND...
 
-SERVER is the directory of the server (scripts/server.sh), which PG* variables name too."""
+COMMAND starts the server, which PG* variables name, after it was killed."""
 
 import os
 import random
@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Callable
 
@@ -156,10 +155,9 @@ def measure(messages: list[str], workers: Workers) -> None:
           f"99 % {lag[0][0][1] * 1000:.0f} ms", flush=True)
 
 
-def kill_server(server: str, pg_config: str) -> None:
+def kill_server(start: list[str]) -> None:
     ((data,),) = ask("SHOW data_directory")
     os.kill(int(Path(data, "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
-    start = [str(corpora.ROOT / "scripts" / "server.sh"), "start", server, pg_config, "5432", "fsync = off"]
     while subprocess.run(start, stderr=subprocess.DEVNULL).returncode != 0:
         time.sleep(0.2)  # its children are still ending
 
@@ -188,10 +186,10 @@ def triggers() -> None:
         db.execute("INSERT INTO notes SELECT timestamptz '2026-01-01' + n * interval '1 day', 'note ' || n "
                    "FROM generate_series(1, 3) n")
         db.execute("SELECT embed.watch('notes', 'at', 'content')")
-        for change in ("UPDATE notes SET at = at + interval '1 day'", "UPDATE notes SET at = at - interval '1 day'",
-                       "UPDATE notes SET read = true", "UPDATE notes SET content = ' ' WHERE content = 'note 2'",
-                       "UPDATE notes SET content = upper(content), at = at + interval '1 day'",
-                       "DELETE FROM notes WHERE content = 'NOTE 1'"):
+        for change in ("UPDATE notes SET at = at - interval '1 day'", "UPDATE notes SET read = true",
+                       "UPDATE notes SET content = ' ', at = at - interval '10 days' WHERE content = 'note 2'",
+                       "UPDATE notes SET content = upper(content), at = at - interval '1 day'",
+                       "DELETE FROM notes WHERE content = 'NOTE 1'", "UPDATE notes SET content = 'note'"):
             db.execute(change)
             differ = db.execute("SELECT count(*) FROM (SELECT * FROM embed.texts WHERE source = 'notes'::regclass) t "
                                 "FULL JOIN (SELECT * FROM notes WHERE NOT embed.blank(content)) n "
@@ -241,10 +239,35 @@ def switch() -> None:
         check(not db.execute("SELECT 1 FROM embed.store WHERE model = 'first' LIMIT 1").fetchone(), "drop_model")
 
 
+def minilm() -> None:
+    """The packaged model, on a table of its own."""
+    with connect() as db:
+        db.execute("CREATE TABLE said (id int PRIMARY KEY, content text)")
+        db.execute("INSERT INTO said VALUES (1, 'Interest rates rise again.'), (2, 'The cat sleeps on the mat.')")
+        db.execute("SELECT embed.watch('said', 'id', 'content')")
+        db.execute("SELECT embed.add_model('minilm', 384)")
+        check(subprocess.run([sys.executable, HERE / "worker.py", "minilm", "--once"]).returncode == 0, "minilm")
+        found = db.execute("SELECT n.key FROM embed.store s, embed.nearest(s.embedding, 1, 'minilm') n WHERE s.model = "
+                           "'minilm' AND s.hash = embed.hash('The cat sleeps on the mat.')").fetchall()
+        check(found == [("2",)], f"minilm finds {found}")
+        db.execute("SELECT embed.unwatch('said')")
+        db.execute("SELECT embed.drop_model('minilm')")
+        db.execute("DELETE FROM embed.queue")
+
+
+def static(workers: Workers) -> None:
+    """The packaged static model, on all messages."""
+    ask("SELECT embed.add_model('wordllama', 256)")
+    begun = time.monotonic()
+    check(workers.start("wordllama", "--once").wait() == 0, "wordllama")
+    seconds = time.monotonic() - begun
+    ((stored,),) = ask("SELECT count(*) FROM embed.store WHERE model = 'wordllama'")
+    print(f"one worker with wordllama (256 dimensions): {stored:,} texts at {stored / seconds:,.0f}/s")
+    ask("SELECT embed.switch_model('wordllama')")
+
+
 def main() -> None:
-    server, pg_config = sys.argv[1:3]
-    count = int(sys.argv[3]) if len(sys.argv) > 3 else 3000
-    kills = int(sys.argv[4]) if len(sys.argv) > 4 else 4
+    count, kills, start = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
     messages = corpora.messages(2 * count)
     stub = Stub(0.005)
     with connect() as db:
@@ -253,6 +276,9 @@ def main() -> None:
         db.execute("CREATE TABLE chat (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text NOT NULL, "
                    "at timestamptz NOT NULL DEFAULT clock_timestamp())")
         db.execute("SELECT embed.add_model('first', %s)", (DIMENSIONS,))
+    triggers()
+    minilm()
+    with connect() as db:
         db.execute("SELECT embed.watch('chat', 'id', 'body')")
         db.execute("INSERT INTO chat (body) VALUES (%s), (''), (E' \\n')", (POISON,))
     workers = Workers(stub.url, "first", "first")
@@ -269,13 +295,13 @@ def main() -> None:
         except psycopg.errors.RaiseException:
             pass
     workers = Workers(stub.url, "first", "second", "second")
-    killed(messages, workers, kills, lambda: kill_server(server, pg_config))
+    killed(messages, workers, kills, lambda: kill_server(start))
     workers.end()
     # The model with one worker that is never killed: a server that is killed costs it nothing.
     verify(stub, "first", 0)
     verify(stub, "second", kills * BATCH)
-    triggers()
     switch()
+    static(workers)
 
 
 if __name__ == "__main__":
