@@ -5,6 +5,7 @@ none is embedded twice; then once more while workers and the server are killed. 
 
 COMMAND starts the server, which PG* variables name, after it was killed."""
 
+import logging
 import os
 import random
 import signal
@@ -23,6 +24,7 @@ sys.path.append(str(HERE.parent / "recipes"))
 import corpora
 from stub import DIMENSIONS, KEY, POISON, Stub, vector
 
+logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # of pipelines that ended with the server
 BATCH = 64
 CHUNK = 100
 
@@ -163,13 +165,16 @@ def kill_server(start: list[str]) -> None:
 
 
 def killed(messages: list[str], workers: Workers, kills: int, kill: Callable[[], None]) -> None:
-    """Every second kill is the server's, the others are those of the two workers of the second model."""
+    """Writes the second half of the messages. Every second kill is the server's, the others are those of the two
+    workers of the second model."""
     chance = random.Random(2)
-    chunks = len(messages) // CHUNK
-    writer = threading.Thread(target=write, args=(messages, range(chunks, 2 * chunks)))
+    half = len(messages) // CHUNK // 2
+    writer = threading.Thread(target=write, args=(messages, range(half, 2 * half)))
     writer.start()
-    for i in range(kills):
-        time.sleep(chance.uniform(0.1, 1.5))
+    for i, chunk in enumerate(sorted(chance.sample(range(half, 2 * half - 1), kills))):
+        while ask("SELECT coalesce(max(chunk), 0) FROM written")[0][0] < chunk:
+            time.sleep(0.02)
+        time.sleep(chance.uniform(0, 0.1))
         if i % 2:
             kill()
         else:
@@ -177,6 +182,7 @@ def killed(messages: list[str], workers: Workers, kills: int, kill: Callable[[],
     writer.join()
     for name in ("first", "second"):
         finished(name)
+    check(ask("SELECT count(*) FROM written") == [(2 * half,)], "not all was written")
 
 
 def triggers() -> None:
