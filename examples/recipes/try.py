@@ -2,7 +2,7 @@
 
     try.py [--full]
 
-Small: chapters of docs/, chat messages, 1,000 questions of WordNet. Full: 1,500 articles of FOLDOC, more messages,
+Small: chapters of docs/, chat messages, 1,000 questions of WordNet. Full: 300 articles of FOLDOC, more messages,
 100,000 questions. The embeddings are MiniLM's. scripts/test_recipes.sh runs it on a server of its own."""
 
 import re
@@ -16,7 +16,11 @@ import numpy as np
 import psycopg
 from client import register_vector
 
-PHRASES = ["define {}", "What is the meaning of {}?", "Can you explain the word {} to me?", "Please tell me what {} means"]
+PHRASES = ["define {}", "What is the meaning of {}?", "Can you explain the word {} to me?",
+           "Please tell me what {} means"]
+
+
+NEVER = datetime(2100, 1, 1, tzinfo=timezone.utc)
 
 
 class Size(NamedTuple):
@@ -27,7 +31,7 @@ class Size(NamedTuple):
     lookups: int
 
 
-SMALL, FULL = Size(0, 100, 25, 1_000, 800), Size(1_500, 1_000, 400, 100_000, 8_000)
+SMALL, FULL = Size(0, 100, 25, 1_000, 800), Size(300, 500, 150, 100_000, 4_000)
 
 
 def heading(title: str, *columns: str) -> None:
@@ -35,7 +39,8 @@ def heading(title: str, *columns: str) -> None:
 
 
 def row(*cells: object) -> None:
-    print("| " + " | ".join(f"{each:.3f}" if isinstance(each, float) else str(each) for each in cells) + " |", flush=True)
+    shown = (f"{each:.3f}" if isinstance(each, float) else str(each) for each in cells)
+    print(f"| {' | '.join(shown)} |", flush=True)
 
 
 def check(right: bool, what: str) -> None:
@@ -84,10 +89,11 @@ def questions(db: psycopg.Connection, size: Size) -> None:
     found = dict.fromkeys(ways, 0)
     for (passage, body), vector in zip(asked, vectors):
         for way, meaning in ways.items():
-            hits = db.execute("SELECT passage FROM qa.search(%s, %s, 5, meaning => %s)", (keywords(body), vector, meaning),
-                              prepare=False).fetchall()
+            hits = db.execute("SELECT passage FROM qa.search(%s, %s, 5, meaning => %s)",
+                              (keywords(body), vector, meaning), prepare=False).fetchall()
             found[way] += (passage,) in hits
-        answer = db.execute("SELECT sentence FROM qa.answer(%s, %s, 5)", (keywords(body), vector), prepare=False).fetchall()
+        answer = db.execute("SELECT sentence FROM qa.answer(%s, %s, 5)", (keywords(body), vector),
+                            prepare=False).fetchall()
         answered += (body,) in answer
     total = db.execute("SELECT count(*) FROM qa.passages").fetchone()[0]
     heading(f"Question answering: {len(asked)} questions, {total:,} passages, {len(sentences):,} sentences",
@@ -96,7 +102,8 @@ def questions(db: psycopg.Connection, size: Size) -> None:
         row(f"the passage, by {way}", found[way] / len(asked))
     row("the sentence, in `qa.answer`", answered / len(asked))
     row("by chance: the passage, the sentence", f"{5 / total:.4f}, {5 / len(sentences):.4f}")
-    check(found["both"] >= 0.8 * len(asked) and answered >= 0.7 * len(asked), "too few passages or sentences were found")
+    check(found["both"] >= 0.8 * len(asked), "too few passages were found")
+    check(answered >= 0.7 * len(asked), "too few sentences were found")
     check(found["both"] >= found["meaning alone"], "words do not help")
 
 
@@ -118,7 +125,8 @@ def summaries(db: psycopg.Connection) -> None:
         each = []
         for document, _ in long:
             chosen = [position for (position,) in db.execute(sql, (document, value)).fetchall()]
-            each.append(db.execute("SELECT * FROM summary.quality(%s, %s::integer[])", (document, chosen)).fetchone())
+            each.append(db.execute("SELECT * FROM summary.quality(%s, %s::integer[])",
+                                   (document, chosen)).fetchone())
         quality[way] = np.mean(each, axis=0)
         row(way, *map(float, quality[way]))
     ours, first = quality["`of_document`, relevance 0.6"], quality["the first five"]
@@ -139,20 +147,21 @@ def fill_cache(db: psycopg.Connection, words: list[str]) -> None:
                                             "FROM STDIN (FORMAT BINARY)") as copy:
         copy.set_types(["text", "text", "timestamptz", "vector", "float8"])
         for word, text, vector in zip(words, texts, vectors):
-            copy.write_row((text, word, datetime(2100, 1, 1, tzinfo=timezone.utc), vector, 800.0))
+            copy.write_row((text, word, NEVER, vector, 800.0))
     db.execute("REINDEX INDEX cache.entries_near")
     db.execute("VACUUM ANALYZE cache.entries")
 
 
 def look_up(db: psycopg.Connection, size: Size) -> list[Lookup]:
-    """Half of the words are in the cache, of the others some have a synonym there. All are asked for in other phrases.
-    An answer is right if it is that of a word with a meaning in common."""
+    """Half of the words are in the cache, of the others some have a synonym there. All are asked for in other
+    phrases. An answer is right if it is that of a word with a meaning in common."""
     meanings = corpora.synsets()
     words = corpora.shuffled(list(meanings))
     cached, others = words[:size.entries], words[size.entries:]
     fill_cache(db, cached)
     there = set().union(*(meanings[word] for word in cached))
-    asked = [word for pair in zip(evenly(cached, size.lookups // 2), evenly(others, size.lookups // 2)) for word in pair]
+    half = size.lookups // 2
+    asked = [word for pair in zip(evenly(cached, half), evenly(others, half)) for word in pair]
     vectors = corpora.embed("lookups", [PHRASES[i // 2 % len(PHRASES)].format(word) for i, word in enumerate(asked)])
     lookups = []
     for word, vector in zip(asked, vectors):
@@ -167,8 +176,9 @@ def semantic_cache(db: psycopg.Connection, size: Size) -> None:
     # Both halves have all phrases, and words that are in the cache as well as others.
     chosen, held = ([each for i, each in enumerate(lookups) if i // 8 % 2 == half] for half in (0, 1))
     with db.cursor() as cursor:
-        cursor.executemany("INSERT INTO cache.labelled (distance, same) VALUES (%s, %s)", [each[:2] for each in chosen])
-    heading(f"Semantic cache: {size.entries:,} entries, threshold chosen on {len(chosen):,} lookups, tried on {len(held):,}",
+        cursor.executemany("INSERT INTO cache.labelled (distance, same) VALUES (%s, %s)",
+                           [each[:2] for each in chosen])
+    heading(f"Semantic cache: {size.entries:,} entries, chosen on {len(chosen):,} lookups, tried on {len(held):,}",
             "false hits wanted", "threshold", "false hits", "hits", "of those whose answer is there")
     answerable = sum(each.answerable for each in held)
     for rate in (0.005, 0.01, 0.02, 0.05):
@@ -177,9 +187,10 @@ def semantic_cache(db: psycopg.Connection, size: Size) -> None:
             row(f"{rate:.1%}", "none", "", "", "")
             continue
         hits = [each.right for each in held if each.distance <= found[0]]
-        wrong, right = 1 - sum(hits) / max(1, len(hits)), sum(hits)
+        right = sum(hits)
         wrong = (len(hits) - right) / len(held)
-        row(f"{rate:.1%}", f"{found[0]:.4f}", f"{wrong:.2%}", f"{right / len(held):.1%}", f"{right / answerable:.1%}")
+        row(f"{rate:.1%}", f"{found[0]:.4f}", f"{wrong:.2%}", f"{right / len(held):.1%}",
+            f"{right / answerable:.1%}")
         check(wrong <= rate, f"{wrong:.2%} false hits on held-out lookups, {rate:.1%} wanted")
         if rate == 0.01:
             check(right >= 0.2 * answerable, "the threshold for 1 % lets too few hits pass")
@@ -190,7 +201,7 @@ def semantic_cache(db: psycopg.Connection, size: Size) -> None:
 def latency(db: psycopg.Connection, size: Size, held: list[Lookup]) -> None:
     """At the threshold for 1 %."""
     (threshold,) = db.execute("SELECT threshold FROM cache.settings").fetchone()
-    texts = [text for (text,) in db.execute("SELECT upper(question) FROM cache.entries ORDER BY md5(question) LIMIT 1000")]
+    texts = [text for (text,) in db.execute("SELECT upper(question) FROM cache.entries ORDER BY id LIMIT 1000")]
     near = [each.vector for each in held if each.distance <= threshold][:1000]
     far = [each.vector for each in held if each.distance > threshold][:1000]
     heading(f"Semantic cache: times at the client, {size.entries:,} entries", "lookup", "median", "95 %")
@@ -203,9 +214,11 @@ def latency(db: psycopg.Connection, size: Size, held: list[Lookup]) -> None:
             hits += db.execute(sql, (value,)).fetchone()[0] is not None
             times.append((time.perf_counter() - begun) * 1000)
         row(name, f"{np.median(times):.2f} ms", f"{np.percentile(times, 95):.2f} ms")
-        check(hits >= least * len(values) and (least > 0 or hits <= 0.01 * len(values)), f"{hits} of {len(values)}: {name}")
+        right = hits >= least * len(values) if least else hits <= 0.01 * len(values)
+        check(right, f"{hits} hits of {len(values)} lookups: {name}")
     counted = dict(db.execute("SELECT outcome, lookups FROM cache.statistics").fetchall())
-    check(sum(counted.values()) == len(texts) + len(near) + len(far) and counted["exact"] == len(texts), "counters")
+    check(sum(counted.values()) == len(texts) + len(near) + len(far), f"the counters say {counted}")
+    check(counted["exact"] == len(texts), f"the counters say {counted}")
 
 
 def memory(db: psycopg.Connection, size: Size) -> None:
@@ -236,8 +249,8 @@ def memory(db: psycopg.Connection, size: Size) -> None:
         recalled, same = recalled + len(hits), same + sum(hit[2] == number for hit in hits)
         foreign += sum(hit[1] != f"user {number % 6}" for hit in hits)
     db.execute("RESET ROLE")
-    heading(f"Dialogue memory: {len(rows):,} messages of {len(talks)} conversations, {len(asked)} questions", "measured",
-            "recall", "the last five messages")
+    heading(f"Dialogue memory: {len(rows):,} messages of {len(talks)} conversations, {len(asked)} questions",
+            "measured", "recall", "the last five messages")
     row("the message among five", found / len(asked), among_last / len(asked))
     row("of the five, from this conversation", same / recalled, "")
     row("of the five, another user's", foreign, 0)

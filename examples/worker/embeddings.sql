@@ -220,7 +220,8 @@ CREATE VIEW embed.current AS
 CREATE FUNCTION embed.nearest(question vector, most integer DEFAULT 10, by_model text DEFAULT NULL)
 RETURNS TABLE (source regclass, key text, body text, distance double precision) LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    used embed.models := m FROM embed.models m WHERE CASE WHEN by_model IS NULL THEN m.active ELSE m.name = by_model END;
+    used embed.models := m FROM embed.models m
+        WHERE CASE WHEN by_model IS NULL THEN m.active ELSE m.name = by_model END;
 BEGIN
     RETURN QUERY EXECUTE format('SELECT t.source, t.key, t.body, s.embedding::vector(%1$s) <=> $1 '
         'FROM embed.store s JOIN embed.texts t ON t.hash = s.hash WHERE s.model = %2$L '

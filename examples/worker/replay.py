@@ -144,15 +144,16 @@ def measure(messages: list[str], workers: Workers) -> None:
         time.sleep(0.1)
     total, rows = time.monotonic() - begun, (chunks - paced) * CHUNK
     ((stored,),) = ask("SELECT count(*) FROM embed.store")
-    print(f"{rows:,} messages written at {rows / written:,.0f}/s; {stored:,} texts embedded at {stored / total:,.0f}/s",
-          flush=True)
+    print(f"{rows:,} messages written at {rows / written:,.0f}/s; {stored:,} texts embedded at "
+          f"{stored / total:,.0f}/s", flush=True)
     ((last,),) = ask("SELECT max(id) FROM chat")
     begun = time.monotonic()
     write(messages, range(chunks - paced, chunks), 0.2)
     rate = paced * CHUNK / (time.monotonic() - begun)
     finished("first")
     lag = ask("SELECT percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY extract(epoch FROM s.made_at - c.at)) "
-              "FROM chat c JOIN embed.store s ON s.hash = embed.hash(c.body) WHERE c.id > %s AND s.made_at > c.at", last)
+              "FROM chat c JOIN embed.store s ON s.hash = embed.hash(c.body) WHERE c.id > %s AND s.made_at > c.at",
+              last)
     print(f"lag at {rate:,.0f} messages/s, from INSERT to the stored embedding: median {lag[0][0][0] * 1000:.0f} ms, "
           f"99 % {lag[0][0][1] * 1000:.0f} ms", flush=True)
 
@@ -232,12 +233,14 @@ def copied(stub: Stub, workers: Workers) -> None:
 def switch() -> None:
     """The new model finds what the old one found."""
     with connect() as db:
-        (text,) = db.execute("SELECT body FROM chat WHERE NOT embed.blank(body) AND body <> %s LIMIT 1", (POISON,)).fetchone()
+        (text,) = db.execute("SELECT body FROM chat WHERE NOT embed.blank(body) AND body <> %s LIMIT 1",
+                             (POISON,)).fetchone()
         counts = []
         for model in ("first", "second"):
             db.execute("REINDEX TABLE embed.store")
             db.execute("SELECT embed.switch_model(%s)", (model,))
-            found = db.execute("SELECT body, distance FROM embed.nearest(%s::vector, 3)", (str(vector(model, text)),)).fetchall()
+            found = db.execute("SELECT body, distance FROM embed.nearest(%s::vector, 3)",
+                               (str(vector(model, text)),)).fetchall()
             check(found[0][0] == text and found[0][1] < 1e-6, f"{model} does not find a text by its own embedding")
             counts.append(db.execute("SELECT count(*) FROM embed.current").fetchone())
         check(counts[0] == counts[1], "rows lost their embeddings with the change of model")

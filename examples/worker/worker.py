@@ -2,8 +2,9 @@
 
     worker.py MODEL [--once] [--batch 64] [--attempts 8]
 
-MODEL is `minilm` or `wordllama` (packaged), or a model of the OpenAI-compatible endpoint that OPENAI_BASE_URL (such as
-http://127.0.0.1:8080/v1) and OPENAI_API_KEY name. --once: ends when the queue is empty. SIGTERM: ends after the batch."""
+MODEL is `minilm` or `wordllama` (packaged), or a model of the OpenAI-compatible endpoint that OPENAI_BASE_URL
+(http://127.0.0.1:8080/v1) and OPENAI_API_KEY name. --once: ends when the queue is empty. SIGTERM: ends after the
+batch in hand."""
 
 import argparse
 import hashlib
@@ -137,7 +138,7 @@ class Worker:
         return int.from_bytes(hashlib.sha256(self.model.encode() + key).digest()[:8], signed=True)
 
     def compute(self, texts: dict[bytes, str]) -> dict[bytes, str]:
-        """Adds to `computed`; returns the errors. A batch that fails is halved, so that one bad text delays no other."""
+        """Adds to `computed`; returns the errors. A batch that fails is halved: one bad text delays no other."""
         keys = [key for key in texts if key not in self.computed]
         if not keys:
             return {}
