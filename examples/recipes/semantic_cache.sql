@@ -59,12 +59,15 @@ LANGUAGE sql STABLE BEGIN ATOMIC
         AND cache.normalised(e.question) = cache.normalised(asked) AND e.expires_at > now();
 END;
 
--- The distance in WHERE ends the scan at the threshold; scope and expires_at are tested inside the index.
+-- The nearest entry, if it is near enough; scope and expires_at are tested inside the index. The threshold is outside
+-- of the ordered scan: within, it would make the scan look for more until every list is known to be farther away.
 CREATE FUNCTION cache.find_near(asked vector, within double precision, in_scope text DEFAULT '')
 RETURNS SETOF cache.entries LANGUAGE sql STABLE BEGIN ATOMIC
-    SELECT e.* FROM cache.entries e
-    WHERE e.scope = in_scope AND e.expires_at > now() AND e.embedding <=> asked <= within
-    ORDER BY e.embedding <=> asked LIMIT 1;
+    SELECT (n.entry).* FROM (
+        SELECT e AS entry, e.embedding <=> asked AS distance FROM cache.entries e
+        WHERE e.scope = in_scope AND e.expires_at > now()
+        ORDER BY e.embedding <=> asked LIMIT 1) n
+    WHERE n.distance <= within;
 END;
 
 -- Step 1: needs no embedding. NULL: go on to step 2.

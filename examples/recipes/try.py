@@ -2,7 +2,7 @@
 
     try.py [--full]
 
-Small: chapters of docs/, chat messages, 1,000 questions of WordNet. Full: 300 articles of FOLDOC, more messages,
+Small: chapters of docs/, chat messages, 1,000 questions of WordNet. Full: 100 articles of FOLDOC, more messages,
 100,000 questions. The embeddings are MiniLM's. scripts/test_recipes.sh runs it on a server of its own."""
 
 import re
@@ -20,6 +20,7 @@ PHRASES = ["define {}", "What is the meaning of {}?", "Can you explain the word 
            "Please tell me what {} means"]
 
 
+ROUNDS = 3
 NEVER = datetime(2100, 1, 1, tzinfo=timezone.utc)
 
 
@@ -31,7 +32,7 @@ class Size(NamedTuple):
     lookups: int
 
 
-SMALL, FULL = Size(0, 100, 25, 1_000, 800), Size(300, 500, 150, 100_000, 4_000)
+SMALL, FULL = Size(0, 100, 25, 1_000, 800), Size(100, 300, 150, 100_000, 4_000)
 
 
 def heading(title: str, *columns: str) -> None:
@@ -120,7 +121,8 @@ def summaries(db: psycopg.Connection) -> None:
             for r in (0.4, 0.6, 0.8)}
     ways["the first five"] = ("SELECT position FROM summary.sentences WHERE document = %s AND position <= %s", 5)
     quality = {}
-    heading(f"Summaries: five sentences of {len(long)} texts of 20 sentences or more", "sentences", "coverage", "redundancy")
+    heading(f"Summaries: five sentences of {len(long)} texts of 20 sentences or more", "sentences", "coverage",
+            "redundancy")
     for way, (sql, value) in ways.items():
         each = []
         for document, _ in long:
@@ -199,7 +201,7 @@ def semantic_cache(db: psycopg.Connection, size: Size) -> None:
 
 
 def latency(db: psycopg.Connection, size: Size, held: list[Lookup]) -> None:
-    """At the threshold for 1 %."""
+    """At the threshold for 1 %. Each lookup counts with the fastest of three rounds: other programs run beside."""
     (threshold,) = db.execute("SELECT threshold FROM cache.settings").fetchone()
     texts = [text for (text,) in db.execute("SELECT upper(question) FROM cache.entries ORDER BY id LIMIT 1000")]
     near = [each.vector for each in held if each.distance <= threshold][:1000]
@@ -208,17 +210,18 @@ def latency(db: psycopg.Connection, size: Size, held: list[Lookup]) -> None:
     for name, sql, values, least in [("exact hit", "SELECT cache.get_exact(%s)", texts, 1.0),
                                      ("semantic hit", "SELECT cache.get_near(%s)", near, 0.99),
                                      ("miss", "SELECT cache.get_near(%s)", far, 0.0)]:
-        times, hits = [], 0
-        for value in values:
+        times, hits = np.full(len(values), np.inf), 0
+        for place, value in list(enumerate(values)) * ROUNDS:
             begun = time.perf_counter()
             hits += db.execute(sql, (value,)).fetchone()[0] is not None
-            times.append((time.perf_counter() - begun) * 1000)
+            times[place] = min(times[place], (time.perf_counter() - begun) * 1000)
         row(name, f"{np.median(times):.2f} ms", f"{np.percentile(times, 95):.2f} ms")
+        hits /= ROUNDS
         right = hits >= least * len(values) if least else hits <= 0.01 * len(values)
         check(right, f"{hits} hits of {len(values)} lookups: {name}")
     counted = dict(db.execute("SELECT outcome, lookups FROM cache.statistics").fetchall())
-    check(sum(counted.values()) == len(texts) + len(near) + len(far), f"the counters say {counted}")
-    check(counted["exact"] == len(texts), f"the counters say {counted}")
+    check(sum(counted.values()) == ROUNDS * (len(texts) + len(near) + len(far)), f"the counters say {counted}")
+    check(counted["exact"] == ROUNDS * len(texts), f"the counters say {counted}")
 
 
 def memory(db: psycopg.Connection, size: Size) -> None:
