@@ -225,16 +225,41 @@ def latency(db: psycopg.Connection, size: Size, held: list[Lookup]) -> None:
     check(counted["exact"] == ROUNDS * len(texts), f"the counters say {counted}")
 
 
+def quality(vectors: np.ndarray, chosen: list[int]) -> tuple[float, float]:
+    """Coverage and redundancy, as summary.quality has them."""
+    similar = vectors @ vectors[chosen].T
+    among = similar[chosen] - 2 * np.eye(len(chosen))
+    return similar.max(axis=1).mean(), among.max(axis=1).mean()
+
+
+def remember(db: psycopg.Connection, talks: list[list[dict]]) -> None:
+    """Writes the conversations of six users, ten messages at a time, and keeps a running summary of each."""
+    vectors = corpora.embed("messages", [said["text"] for talk in talks for said in talk])
+    running, last, begin = [], [], 0
+    for number, talk in enumerate(talks):
+        db.execute("SELECT set_config('memory.owner', %s, false)", (f"user {number % 6}",))
+        own, ids, begin = vectors[begin:begin + len(talk)], [], begin + len(talk)
+        for place, said in enumerate(talk):
+            ids += db.execute("INSERT INTO memory.messages (conversation, sender, sent_at, body, embedding) "
+                              "VALUES (%s, %s, %s, %s, %s) RETURNING id",
+                              (number, said["sender"], said["timestamp"], said["text"], own[place])).fetchone()
+            if place % 10 == 9 or place == len(talk) - 1:
+                (chosen,) = db.execute("SELECT memory.update_summary(%s)", (number,)).fetchone()
+        running.append(quality(own, [ids.index(each) for each in chosen]))
+        last.append(quality(own, list(range(len(talk) - 5, len(talk)))))
+    heading("Dialogue memory: five messages that stand for a conversation", "messages", "coverage", "redundancy")
+    row("the running summary", *map(float, np.mean(running, axis=0)))
+    row("the last five", *map(float, np.mean(last, axis=0)))
+    check(np.mean(running, axis=0)[0] > np.mean(last, axis=0)[0], "the last messages cover a conversation as well")
+
+
 def memory(db: psycopg.Connection, size: Size) -> None:
-    """Six users share the conversations. Each conversation is asked for one of its early messages, by its words, at
-    the time of the last message."""
+    """Six users share the conversations. Each conversation is asked for two of its early messages, by their words,
+    at the time of the last message."""
     talks = evenly([each for each in corpora.talks() if 20 <= len(each) <= 60], size.conversations)
-    rows = [(f"user {number % 6}", number, said["sender"], said["timestamp"], said["text"])
-            for number, talk in enumerate(talks) for said in talk]
-    vectors = corpora.embed("messages", [text for *_, text in rows])
-    with db.cursor() as cursor:
-        cursor.executemany("INSERT INTO memory.messages (owner, conversation, sender, sent_at, body, embedding) "
-                           "VALUES (%s, %s, %s, %s, %s, %s)", [(*each, vector) for each, vector in zip(rows, vectors)])
+    db.execute("SET ROLE memory_app")
+    remember(db, talks)
+    db.execute("RESET ROLE")
     db.execute("REINDEX SCHEMA memory")
     db.execute("ANALYZE memory.messages")
     db.execute("SET ROLE memory_app")
@@ -253,7 +278,8 @@ def memory(db: psycopg.Connection, size: Size) -> None:
         recalled, same = recalled + len(hits), same + sum(hit[2] == number for hit in hits)
         foreign += sum(hit[1] != f"user {number % 6}" for hit in hits)
     db.execute("RESET ROLE")
-    heading(f"Dialogue memory: {len(rows):,} messages of {len(talks)} conversations, {len(asked)} questions",
+    total = sum(map(len, talks))
+    heading(f"Dialogue memory: {total:,} messages of {len(talks)} conversations, {len(asked)} questions",
             "measured", "recall", "the last five messages")
     row("the message among five", found / len(asked), among_last / len(asked))
     row("of the five, from this conversation", same / recalled, "")
