@@ -15,6 +15,8 @@ case ${RECIPES:-small} in
     *) die "RECIPES=$RECIPES: it is small or full" ;;
 esac
 python_packages
+"$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+    -r examples/worker/requirements.txt
 server="$BUILD/test/recipes"
 scripts/server.sh remove "$server"
 scripts/server.sh start "$server" "$1" 5432 "${settings[@]}"

@@ -2,7 +2,7 @@
 
     try.py [--full]
 
-Small: chapters of docs/, chat messages, 1,000 questions of WordNet. Full: 100 articles of FOLDOC, more messages,
+Small: chapters of docs/, chat messages, 600 questions of WordNet. Full: 100 articles of FOLDOC, more messages,
 100,000 questions. The embeddings are MiniLM's. scripts/test_recipes.sh runs it on a server of its own."""
 
 import re
@@ -32,7 +32,7 @@ class Size(NamedTuple):
     lookups: int
 
 
-SMALL, FULL = Size(0, 100, 25, 1_000, 800), Size(100, 300, 150, 100_000, 4_000)
+SMALL, FULL = Size(0, 80, 15, 600, 600), Size(100, 300, 150, 100_000, 4_000)
 
 
 def heading(title: str, *columns: str) -> None:
