@@ -2,9 +2,6 @@
 //!
 //! Indexes on disk keep the seeds of their rotations: the sequence must never change.
 
-use crate::error::Result;
-use crate::memory;
-
 /// A seeded generator; the field is the state.
 pub struct SplitMix64(pub u64);
 
@@ -32,17 +29,12 @@ impl SplitMix64 {
         if self.bits() >> 63 == 0 { 1.0 } else { -1.0 }
     }
 
-    /// `k` distinct numbers below `n` in random order (`k` ≤ `n`).
-    ///
-    /// # Errors
-    /// Out of memory.
-    pub fn choose(&mut self, n: usize, k: usize) -> Result<Vec<usize>> {
-        let mut all = memory::collected(0..n)?;
+    /// Brings `k` of the numbers to the front, each as likely, in random order (`k` ≤ their count).
+    pub fn choose(&mut self, all: &mut [usize], k: usize) {
         for i in 0..k {
-            all.swap(i, i + self.below(n - i));
+            let at = i + self.below(all.len() - i);
+            all.swap(i, at);
         }
-        all.truncate(k);
-        Ok(all)
     }
 }
 

@@ -67,7 +67,9 @@ pub(super) fn lloyd(
 ) -> Result<Vec<Near>> {
     let n = rows.len();
     let mut centroids = memory::filled(0.0, k * rows.dims)?;
-    for (seed, out) in random.choose(n, k)?.into_iter().zip(centroids.chunks_exact_mut(rows.dims)) {
+    let mut seeds = memory::collected(0..n)?;
+    random.choose(&mut seeds, k);
+    for (seed, out) in seeds.into_iter().zip(centroids.chunks_exact_mut(rows.dims)) {
         rows.copy(seed, out);
     }
     let mut norms = memory::filled(0.0f32, n)?;

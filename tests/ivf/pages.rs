@@ -140,3 +140,36 @@ fn the_first_pages_together_keep_the_recall() {
         }
     }
 }
+
+/// A filter that the index does not know may leave out a query's whole neighbourhood.
+#[test]
+fn pages_keep_the_recall_where_a_filter_goes_with_the_vectors() {
+    let mut random = Random(5);
+    let mut centre = || -> Vec<f32> { (0..16).map(|_| random.normal() * 1.5).collect() };
+    let centres: Vec<_> = (0..50).map(|_| centre()).collect();
+    let mut near = |n: u64| -> Vec<f32> {
+        centres[(n % 50) as usize].iter().map(|x| x + 0.7 * random.normal()).collect()
+    };
+    let rows: Table = (0..15_000).map(|n| (n, near(n))).collect();
+    let queries: Vec<_> = (0..20).map(|i| near(i * 7)).collect();
+    for (bits, lists, least) in [(4, 0, 0.9), (1, 200, 0.8)] {
+        let world = World::build(rows.clone(), &Options { bits, lists, ..options(16, Metric::L2) });
+        let passes: fn(u64) -> bool = |n| matches!(n % 50, 1 | 20 | 30 | 41 | 7);
+        for size in [10, 50] {
+            let settings = Settings { limit: Some(size), passing: 0.1, ..DEFAULT };
+            let mut hits = [0.0f64; 5];
+            let rows = [1, 2, 5, 8, 30].map(|pages| pages * size as usize);
+            for query in &queries {
+                let found = sequence(&world, query, settings, (&Filter::default(), Some(passes)), 1500);
+                assert_eq!(found.len(), 1500, "all rows come");
+                let truth = world.truth(query, 1500, Some(passes));
+                for (hits, rows) in hits.iter_mut().zip(rows) {
+                    let farthest = truth[rows - 1].1;
+                    let right = found[..rows].iter().filter(|row| row.1 <= farthest).count();
+                    *hits += right as f64 / (rows * queries.len()) as f64;
+                }
+            }
+            assert!(hits.iter().all(|hits| *hits >= least), "{bits} bits, pages of {size}: {hits:.3?}");
+        }
+    }
+}

@@ -25,7 +25,7 @@ use std::rc::Rc;
 pub use self::effort::{lists, width};
 use self::everything::Everything;
 use self::filter::Filter;
-use self::output::{Late, Output, Ready};
+use self::output::{Output, Ready};
 pub use self::pool::Nearest;
 use self::pool::{CANDIDATE, Mark, Pool};
 use self::rounds::{Filtered, Floors, Round};
@@ -167,7 +167,6 @@ pub struct Search {
     barren: Option<Vec<bool>>,
     pool: Pool,
     output: Output,
-    late: Late,
     round: Round,
     floors: Floors,
     /// What filter columns let pass in the lists of the round at hand.
@@ -203,7 +202,6 @@ impl Search {
             barren: None,
             pool: Pool::default(),
             output: Output::default(),
-            late: Late::default(),
             round: Round::none(),
             floors: Floors::default(),
             filtered: None,
@@ -234,11 +232,8 @@ impl Search {
         self.pool.clear();
         self.output.start(settings.order, self.directory.codec.is_exact());
         self.output.set_room(self.room.rows);
-        self.late.start(if settings.paged && settings.order == Order::Strict {
-            self.room.rows / 4
-        } else {
-            0
-        });
+        let keeps_late = settings.paged && settings.order == Order::Strict;
+        self.output.start_late(if keeps_late { self.room.rows / 4 } else { 0 });
         self.round = Round::none();
         self.floors.clear();
         self.stage = None;
@@ -392,7 +387,7 @@ impl Search {
         let Some(candidate) = self.pool.pop() else { return Ok(false) };
         if f64::from(candidate.upper) < self.output.late() {
             // Given out already, or found too late to be given out in order.
-            self.late.push(candidate.tid);
+            self.output.note_late(candidate.tid);
             return Ok(true);
         }
         self.round.fetched += 1;
@@ -400,9 +395,7 @@ impl Search {
         if let Some(row) = self.fetch(rows, candidate.tid, known_value(&self.directory, candidate))? {
             self.round.passed += 1;
             self.seen.1 += 1;
-            if !self.output.push(row)? {
-                self.late.push(row.tid);
-            }
+            self.output.push(row)?;
         }
         Ok(true)
     }
@@ -412,12 +405,11 @@ impl Search {
     /// Such rows are nearer than some that were given out, but on pages before this one: where only the order
     /// within a page counts they come now, or the last pages would be short of them.
     fn fetch_late(&mut self, rows: &mut dyn Rows) -> Result<bool> {
-        let is_end = self.is_exhausted() && !self.round.exhausted && self.output.has_all();
-        if self.late.is_empty() || !is_end {
+        if !self.output.has_late() || !self.is_exhausted() || self.round.exhausted {
             return Ok(false);
         }
         self.output.unsettle()?;
-        while let Some(tid) = self.late.pop() {
+        while let Some(tid) = self.output.pop_late() {
             if let Some(row) = self.fetch(rows, tid, None)? {
                 self.output.push_late(row)?;
             }

@@ -140,7 +140,7 @@ impl Search {
         if self.output.is_spent() {
             // Rows were let go: all lists again, for what comes after the last row given out.
             self.output.restart();
-            self.late.start(0);
+            self.output.start_late(0);
             self.floors.clear();
             self.round.exhausted = false;
             self.give_room();
@@ -195,7 +195,7 @@ impl Search {
             self.round.width = width;
             self.floors.clear();
             self.output.restart();
-            self.late.start(0);
+            self.output.start_late(0);
         }
     }
 
@@ -233,7 +233,7 @@ impl Search {
             window: self.round.window.saturating_mul(self.round.ahead),
             ceiling: self.ceiling,
             late: self.output.late(),
-            keeps_late: self.late.has_room(),
+            keeps_late: self.output.keeps_late(),
             beyond: self.floors.highest(),
             room: self.room.candidates.max(self.wanted().saturating_mul(2)),
         }
