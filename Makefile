@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ask test test-pure test-server test-clients lint docs bench bench-kernel install install-compat package stop clean
+.PHONY: help setup demo ask test test-pure test-server test-clients recipes lint docs bench bench-kernel install install-compat package stop clean
 
 help: ## Shows the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -27,6 +27,10 @@ test-pure: ## Runs the tests that need no PostgreSQL
 
 test-server: ## Runs the SQL and server tests only
 	@scripts/test.sh server
+
+recipes: ## Tries the recipes on real text, and the worker: RECIPES=full for the tables of docs/recipes
+	@scripts/setup.sh
+	@pg_config="$${PG_CONFIG:-$$(scripts/embedded.sh)}"; scripts/install.sh "$$pg_config" && scripts/test_recipes.sh "$$pg_config"
 
 test-clients: ## Runs pgvector's clients and their own tests against the extension
 	@scripts/test_clients.sh

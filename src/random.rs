@@ -44,14 +44,12 @@ impl SplitMix64 {
         if self.bits() >> 63 == 0 { 1.0 } else { -1.0 }
     }
 
-    /// `k` distinct numbers below `n` in random order (`k` ≤ `n`).
-    pub fn choose(&mut self, n: usize, k: usize) -> Vec<usize> {
-        let mut all: Vec<usize> = (0..n).collect();
+    /// Brings `k` of the numbers to the front, each as likely, in random order (`k` ≤ their count).
+    pub fn choose(&mut self, all: &mut [usize], k: usize) {
         for i in 0..k {
-            all.swap(i, i + self.below(n - i));
+            let at = i + self.below(all.len() - i);
+            all.swap(i, at);
         }
-        all.truncate(k);
-        all
     }
 }
 

@@ -217,8 +217,14 @@ fn pages() {
         {
             let keys = keys(9000);
             if let Some(keys) = keys.get(..directory.meta.columns.widths().len()) {
-                let _ =
-                    insert::insert(store, &directory, &mut RowCode::new(&directory), tid(9000), query, keys);
+                let _ = insert::insert(
+                    store,
+                    &directory,
+                    &mut RowCode::new(&directory).unwrap(),
+                    tid(9000),
+                    query,
+                    keys,
+                );
             }
         }
         let _ = vacuum::bulk_delete(store, &mut |row| row.offset % 2 == 0, &|| Ok(()));

@@ -16,8 +16,8 @@ CREATE TABLE dedup.items (
 -- id is a filter column: `id < other.id` is tested inside the index.
 CREATE INDEX items_by_meaning ON dedup.items USING ivf (embedding vector_cosine_ops, id);
 
--- Pairs within a distance: one index scan for each item, which ends at the threshold, not n² comparisons. first and
--- last limit the newer item of a pair, so that only new rows need a search. At most `most` pairs for each item.
+-- Pairs within a distance: one search for each item, not n² comparisons. first and last limit the newer item of a
+-- pair, so that only new rows need a search. At most `most` pairs for each item.
 CREATE FUNCTION dedup.near_duplicates(within double precision, first bigint DEFAULT NULL, last bigint DEFAULT NULL,
     most integer DEFAULT 10)
 RETURNS TABLE (id bigint, duplicate_of bigint, distance double precision)
@@ -25,9 +25,9 @@ LANGUAGE sql STABLE BEGIN ATOMIC
     SELECT i.id, n.id, n.distance
     FROM dedup.items i, LATERAL (
         SELECT o.id, o.embedding <=> i.embedding AS distance FROM dedup.items o
-        WHERE o.id < i.id AND o.embedding <=> i.embedding <= within
+        WHERE o.id < i.id
         ORDER BY o.embedding <=> i.embedding LIMIT most) n
-    WHERE i.id >= coalesce(first, i.id) AND i.id <= coalesce(last, i.id);
+    WHERE i.id >= coalesce(first, i.id) AND i.id <= coalesce(last, i.id) AND n.distance <= within;
 END;
 
 -- Groups of items that are linked by pairs; the oldest item stands for its group. Links are transitive: choose a

@@ -77,25 +77,37 @@ CREATE FUNCTION memory.forget(older_than interval) RETURNS bigint LANGUAGE sql B
     SELECT count(*) FROM gone;
 END;
 
--- Brings the running summary up to date: of the old summary and of what was said since, the messages nearest to
--- their mean. The cost depends on what is new, not on the length of the conversation. Store a language model's
--- summary as one more message with `kept`, if you have one.
-CREATE FUNCTION memory.update_summary(talk bigint, most integer DEFAULT 5) RETURNS bigint[]
-LANGUAGE sql BEGIN ATOMIC
-    WITH old AS (
+-- Brings the running summary up to date: of the old summary and of what was said since, the messages that stand for
+-- them without repeating each other (maximal marginal relevance, as in summaries.sql). The cost depends on what is
+-- new, not on the length of the conversation. Store a language model's summary as one more message with `kept`, if
+-- you have one.
+CREATE FUNCTION memory.update_summary(talk bigint, most integer DEFAULT 5, relevance double precision DEFAULT 0.4)
+RETURNS bigint[] LANGUAGE sql BEGIN ATOMIC
+    WITH RECURSIVE old AS (
         SELECT s.messages, s.up_to FROM memory.summaries s WHERE s.owner = memory.me() AND s.conversation = talk
-    ), candidates AS (
+    ), candidates AS MATERIALIZED (
         SELECT m.id, m.sent_at, m.embedding FROM memory.messages m
         WHERE m.conversation = talk AND m.embedding IS NOT NULL
             AND (m.id = ANY (coalesce((SELECT o.messages FROM old o), '{}'))
                  OR m.sent_at > coalesce((SELECT o.up_to FROM old o), '-infinity'))
-    ), chosen AS (
-        SELECT c.id, c.sent_at FROM candidates c
-        ORDER BY c.embedding <=> (SELECT avg(l2_normalize(a.embedding)) FROM candidates a), c.id LIMIT most
+    ), weighed AS MATERIALIZED (
+        SELECT c.id, c.sent_at, c.embedding,
+            1 - (c.embedding <=> (SELECT avg(l2_normalize(a.embedding)) FROM candidates a)) AS similarity
+        FROM candidates c
+    ), taken AS (
+        SELECT ARRAY(SELECT w.id FROM weighed w ORDER BY w.similarity DESC, w.id LIMIT least(most, 1)) AS ids
+        UNION ALL
+        SELECT t.ids || n.id FROM taken t, LATERAL (
+            SELECT w.id FROM weighed w
+            WHERE w.id <> ALL (t.ids)
+            ORDER BY relevance * w.similarity - (1 - relevance) * (
+                SELECT max(1 - (w.embedding <=> d.embedding)) FROM weighed d WHERE d.id = ANY (t.ids)
+            ) DESC, w.id LIMIT 1) n
+        WHERE cardinality(t.ids) BETWEEN 1 AND most - 1
     )
     INSERT INTO memory.summaries (conversation, messages, up_to)
-    SELECT talk, array_agg(c.id ORDER BY c.sent_at, c.id), (SELECT max(a.sent_at) FROM candidates a)
-    FROM chosen c HAVING count(*) > 0
+    SELECT talk, array_agg(w.id ORDER BY w.sent_at, w.id), (SELECT max(a.sent_at) FROM candidates a)
+    FROM weighed w WHERE w.id = ANY (ARRAY(SELECT unnest(t.ids) FROM taken t)) HAVING count(*) > 0
     ON CONFLICT (owner, conversation) DO UPDATE SET messages = EXCLUDED.messages, up_to = EXCLUDED.up_to
     RETURNING messages;
 END;

@@ -38,18 +38,17 @@ CREATE INDEX entries_near ON cache.entries USING ivf (embedding vector_cosine_op
 CREATE INDEX entries_sources ON cache.entries USING gin (sources);
 CREATE INDEX entries_expiry ON cache.entries (expires_at);
 
--- Sixteen rows for each outcome, so that lookups of different sessions rarely wait for each other.
-CREATE TABLE cache.counters (
+-- Sixteen rows for each outcome, so that lookups of different sessions rarely wait for each other. Unlogged: a lookup
+-- waits for no disk. After a crash of the server the counters begin at 0.
+CREATE UNLOGGED TABLE cache.counters (
     slot integer, outcome text CHECK (outcome IN ('exact', 'near', 'miss')),
     lookups bigint NOT NULL DEFAULT 0, saved_ms double precision NOT NULL DEFAULT 0,
     PRIMARY KEY (slot, outcome)
-);
-INSERT INTO cache.counters SELECT slot, outcome FROM generate_series(0, 15) slot,
-    unnest(ARRAY['exact', 'near', 'miss']) outcome;
+) WITH (fillfactor = 50);
 
 CREATE FUNCTION cache.count(outcome_counted text, ms double precision) RETURNS void LANGUAGE sql BEGIN ATOMIC
-    UPDATE cache.counters c SET lookups = c.lookups + 1, saved_ms = c.saved_ms + ms
-    WHERE c.slot = pg_backend_pid() % 16 AND c.outcome = outcome_counted;
+    INSERT INTO cache.counters AS c VALUES (pg_backend_pid() % 16, outcome_counted, 1, ms)
+    ON CONFLICT (slot, outcome) DO UPDATE SET lookups = c.lookups + 1, saved_ms = c.saved_ms + EXCLUDED.saved_ms;
 END;
 
 -- Without counting: for reports, and for read-only standbys.
@@ -60,12 +59,15 @@ LANGUAGE sql STABLE BEGIN ATOMIC
         AND cache.normalised(e.question) = cache.normalised(asked) AND e.expires_at > now();
 END;
 
--- The distance in WHERE ends the scan at the threshold; scope and expires_at are tested inside the index.
+-- The nearest entry, if it is near enough; scope and expires_at are tested inside the index. The threshold is outside
+-- of the ordered scan: within, it would make the scan look for more until every list is known to be farther away.
 CREATE FUNCTION cache.find_near(asked vector, within double precision, in_scope text DEFAULT '')
 RETURNS SETOF cache.entries LANGUAGE sql STABLE BEGIN ATOMIC
-    SELECT e.* FROM cache.entries e
-    WHERE e.scope = in_scope AND e.expires_at > now() AND e.embedding <=> asked <= within
-    ORDER BY e.embedding <=> asked LIMIT 1;
+    SELECT (n.entry).* FROM (
+        SELECT e AS entry, e.embedding <=> asked AS distance FROM cache.entries e
+        WHERE e.scope = in_scope AND e.expires_at > now()
+        ORDER BY e.embedding <=> asked LIMIT 1) n
+    WHERE n.distance <= within;
 END;
 
 -- Step 1: needs no embedding. NULL: go on to step 2.
@@ -121,7 +123,9 @@ CREATE FUNCTION cache.remove_expired() RETURNS bigint LANGUAGE sql BEGIN ATOMIC
 END;
 
 CREATE VIEW cache.statistics AS
-    SELECT outcome, sum(lookups)::bigint AS lookups, sum(saved_ms) AS saved_ms FROM cache.counters GROUP BY outcome;
+    SELECT o.outcome, coalesce(sum(c.lookups), 0)::bigint AS lookups, coalesce(sum(c.saved_ms), 0) AS saved_ms
+    FROM unnest(ARRAY['exact', 'near', 'miss']) o(outcome) LEFT JOIN cache.counters c USING (outcome)
+    GROUP BY o.outcome;
 
 -- Labelled lookups: a question, the nearest question in the cache at the time, and whether its answer was right.
 CREATE TABLE cache.labelled (
@@ -130,8 +134,9 @@ CREATE TABLE cache.labelled (
     same boolean NOT NULL
 );
 
--- The largest threshold at which at most `false_hits` of all labelled lookups get a wrong answer, with the share of
--- lookups that it answers rightly. The rows of one distance are taken or left together.
+-- The largest threshold at which at most `false_hits` of all lookups get a wrong answer, with 95 % confidence
+-- (Wilson's upper bound: a rate seen on few lookups proves little), and the shares seen among the labelled ones. The
+-- rows of one distance are taken or left together.
 CREATE FUNCTION cache.choose_threshold(false_hits double precision)
 RETURNS TABLE (threshold double precision, hits double precision, false_hit_rate double precision)
 LANGUAGE sql STABLE BEGIN ATOMIC
@@ -141,5 +146,8 @@ LANGUAGE sql STABLE BEGIN ATOMIC
         FROM cache.labelled l WINDOW below AS (ORDER BY l.distance)
     )
     SELECT a.distance, a.right_answers::float8 / a.lookups, a.wrong_answers::float8 / a.lookups
-    FROM at_distance a WHERE a.wrong_answers <= false_hits * a.lookups ORDER BY a.distance DESC LIMIT 1;
+    FROM at_distance a
+    WHERE (a.wrong_answers + 1.353 + 1.645 * sqrt(a.wrong_answers * (a.lookups - a.wrong_answers)::float8 / a.lookups
+        + 0.676)) / (a.lookups + 2.706) <= false_hits
+    ORDER BY a.distance DESC LIMIT 1;
 END;

@@ -1,7 +1,9 @@
 //! From a vector to the bytes that the index stores for it.
 
 use super::directory::Directory;
+use crate::error::Result;
 use crate::kernel;
+use crate::memory;
 use crate::quant::{Factors, Form, pack};
 use crate::value::Metric;
 
@@ -24,18 +26,21 @@ pub struct RowCode {
 
 impl RowCode {
     /// Memory for rows of an index.
-    pub fn new(directory: &Directory) -> Self {
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn new(directory: &Directory) -> Result<Self> {
         let padded = directory.padded();
-        Self {
+        Ok(Self {
             list: 0,
-            signs: vec![0; directory.codec.sign_bytes()],
+            signs: memory::filled(0, directory.codec.sign_bytes())?,
             factors: Factors::default(),
-            extended: vec![0; directory.codec.extended_size()],
+            extended: memory::filled(0, directory.codec.extended_size())?,
             residual: 0.0,
-            unit: vec![0.0; directory.dims()],
-            point: vec![0.0; padded],
-            centroid: vec![0.0; padded],
-        }
+            unit: memory::filled(0.0, directory.dims())?,
+            point: memory::filled(0.0, padded)?,
+            centroid: memory::filled(0.0, padded)?,
+        })
     }
 
     /// Codes `vector` for the nearest list. False if the row is not to be indexed (a zero vector under

@@ -43,12 +43,16 @@ pub fn entry_size(padded: usize) -> usize {
 
 impl Entry {
     /// A list at `centroid` (rotated, relative to the origin), rounded to bytes.
-    pub fn new(centroid: &[f32]) -> Self {
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn new(centroid: &[f32]) -> Result<Self> {
         let max = centroid.iter().fold(0.0f32, |m, x| if x.is_finite() { m.max(x.abs()) } else { m });
         let scale = if max > 0.0 { max / 127.0 } else { 0.0 };
         let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-        let codes = centroid.iter().map(|x| (x * inverse).round().clamp(-127.0, 127.0) as i8).collect();
-        Self { head: NO_BLOCK, contiguous: 0, radius: 0.0, scale, rows: 0, codes }
+        let codes = centroid.iter().map(|x| (x * inverse).round().clamp(-127.0, 127.0) as i8);
+        let codes = memory::collected(codes)?;
+        Ok(Self { head: NO_BLOCK, contiguous: 0, radius: 0.0, scale, rows: 0, codes })
     }
 
     /// The centroid that coding and search both use.
@@ -104,6 +108,8 @@ pub struct Directory {
     origin_products: Vec<f32>,
     heads: Vec<(u32, u32)>,
     rows: Vec<u32>,
+    mean_radius: f32,
+    mean_length: f32,
     profile: OnceLock<Profile>,
 }
 
@@ -161,6 +167,8 @@ impl Directory {
             origin_products: Vec::new(),
             heads: Vec::new(),
             rows: Vec::new(),
+            mean_radius: 0.0,
+            mean_length: 0.0,
             profile: OnceLock::new(),
             meta,
         };
@@ -168,6 +176,10 @@ impl Directory {
         for entry in entries {
             directory.push(&entry)?;
         }
+        directory.mean_radius = directory.mean(|_| 0.0);
+        let origin = kernel::inner_product(&directory.origin, &directory.origin);
+        let squared = |list| directory.norm(list) + 2.0 * directory.origin_product(list) + origin;
+        directory.mean_length = directory.mean(squared);
         Ok(directory)
     }
 
@@ -182,6 +194,17 @@ impl Directory {
         self.origin_products.grow(lists)?;
         self.heads.grow(lists)?;
         memory::room(lists.saturating_mul(ROUTING))
+    }
+
+    /// The root of the mean over all rows of what `squared` gives for their list and the square of its
+    /// radius.
+    fn mean(&self, squared: impl Fn(u32) -> f32) -> f32 {
+        let (mut sum, mut all) = (0.0, 0.0);
+        for ((list, radius), rows) in (0..).zip(&self.radii).zip(&self.rows) {
+            sum += f64::from(radius * radius + squared(list).max(0.0)) * f64::from(*rows);
+            all += f64::from(*rows);
+        }
+        (sum / f64::max(all, 1.0)).sqrt() as f32
     }
 
     fn push(&mut self, entry: &Entry) -> Result<()> {
@@ -246,6 +269,16 @@ impl Directory {
     /// Root mean square distance of a list's rows from its centroid.
     pub fn radius(&self, list: u32) -> f32 {
         self.radii[list as usize]
+    }
+
+    /// Root mean square distance of the rows from their centroids, as the build found it.
+    pub fn mean_radius(&self) -> f32 {
+        self.mean_radius
+    }
+
+    /// Root mean square length of the rows, not relative to the origin.
+    pub fn mean_length(&self) -> f32 {
+        self.mean_length
     }
 
     /// What `make` makes of this directory, the first time that it is asked for.

@@ -46,7 +46,20 @@ struct Plan {
     offsets: Vec<f32>,
 }
 
-#[derive(Default)]
+impl Plan {
+    /// A thread's memory for a block of rows.
+    fn scratch(&self) -> Result<Scratch> {
+        let first = self.directions.as_ref().unwrap_or(&self.centroids);
+        let pack = if first.depth() > self.centroids.depth() { first } else { &self.centroids }.scratch()?;
+        let reduced = self.directions.as_ref().map_or(0, PackedPanels::stride);
+        Ok(Scratch {
+            pack,
+            reduced: memory::with_capacity(CHUNK_ROWS * reduced)?,
+            scores: memory::with_capacity(CHUNK_ROWS * self.centroids.stride())?,
+        })
+    }
+}
+
 struct Scratch {
     pack: Vec<[f32; 4]>,
     reduced: Vec<f32>,
@@ -60,7 +73,7 @@ impl Assigner {
     /// Out of memory.
     pub fn new(centroids: &[f32], dims: usize) -> Result<Self> {
         let dims = dims.max(1);
-        let (mean, scale) = center(centroids, dims);
+        let (mean, scale) = center(centroids, dims)?;
         Ok(Self {
             centroids: memory::collected(centroids.iter().copied())?,
             dims,
@@ -92,22 +105,19 @@ impl Assigner {
             return Ok(());
         }
         let work = Work { pool, step, base: 0, unit: n as u64, total: n as u64 };
-        if self.plan.get().is_none() && self.tables.get().is_none() {
-            memory::room(self.needed(work.threads()))?;
-        }
         if self.plan.get().is_none() && n * self.centroids.len() <= DIRECT {
             return work.run(
                 out,
                 1,
                 self.centroids.len(),
-                || (),
+                || Ok(()),
                 |(), i, out| {
                     out[0] = self.nearest(&rows[i * dims..][..dims], 0..(self.centroids.len() / dims) as u32);
                 },
             );
         }
         if rows[..n * dims].chunks_exact(dims).all(bits::is_binary)
-            && let Some(tables) = self.tables.get_or_init(|| bits::Tables::new(&self.centroids, dims))
+            && let Some(tables) = self.tables()?
         {
             return Self::assign_bits(tables, &rows[..n * dims], dims, out, &work);
         }
@@ -121,44 +131,47 @@ impl Assigner {
         let rows = Rows { data: rows, dims, index: None, mean: &self.mean, scale: self.scale };
         let count = if self.centroids.len() / dims < MANY { BEST } else { MOST };
         let reduced_dims = plan.directions.as_ref().map_or(0, PackedPanels::cols);
-        let zero = vec![0.0; reduced_dims];
+        let zero = memory::filled(0.0, reduced_dims)?;
         let search = plan.centroids.stride() * if reduced_dims > 0 { reduced_dims } else { dims };
         let cost = CHUNK_ROWS * (dims * (reduced_dims + count) + search);
-        work.run(out, CHUNK_ROWS, cost, Scratch::default, |scratch, block, out| {
-            let Scratch { pack, reduced, scores } = scratch;
-            scores.resize(out.len() * plan.centroids.stride(), 0.0);
-            match &plan.directions {
-                None => plan.centroids.product(&rows, block * CHUNK_ROWS, scores, pack),
-                Some(directions) => {
-                    reduced.resize(out.len() * directions.stride(), 0.0);
-                    directions.product(&rows, block * CHUNK_ROWS, reduced, pack);
-                    let reduced =
-                        Rows { data: reduced, dims: reduced_dims, index: None, mean: &zero, scale: 1.0 };
-                    plan.centroids.product(&reduced, 0, scores, pack);
+        work.run(
+            out,
+            CHUNK_ROWS,
+            cost,
+            || plan.scratch(),
+            |scratch, block, out| {
+                let Scratch { pack, reduced, scores } = scratch;
+                scores.resize(out.len() * plan.centroids.stride(), 0.0);
+                match &plan.directions {
+                    None => plan.centroids.product(&rows, block * CHUNK_ROWS, scores, pack),
+                    Some(directions) => {
+                        reduced.resize(out.len() * directions.stride(), 0.0);
+                        directions.product(&rows, block * CHUNK_ROWS, reduced, pack);
+                        let reduced =
+                            Rows { data: reduced, dims: reduced_dims, index: None, mean: &zero, scale: 1.0 };
+                        plan.centroids.product(&reduced, 0, scores, pack);
+                    }
                 }
-            }
-            for ((i, out), scores) in
-                out.iter_mut().enumerate().zip(scores.chunks_exact(plan.centroids.stride()))
-            {
-                let best = best(scores, &plan.offsets, count).into_iter().take(count);
-                *out = self.nearest(rows.raw(block * CHUNK_ROWS + i), best);
-            }
-        })
+                for ((i, out), scores) in
+                    out.iter_mut().enumerate().zip(scores.chunks_exact(plan.centroids.stride()))
+                {
+                    let best = best(scores, &plan.offsets, count).into_iter().take(count);
+                    *out = self.nearest(rows.raw(block * CHUNK_ROWS + i), best);
+                }
+            },
+        )
+    }
+
+    /// The tables of bits, made at the first call.
+    fn tables(&self) -> Result<Option<&bits::Tables>> {
+        if let Some(tables) = self.tables.get() {
+            return Ok(tables.as_ref());
+        }
+        let tables = bits::Tables::new(&self.centroids, self.dims)?;
+        Ok(self.tables.get_or_init(|| tables).as_ref())
     }
 
     /// [`Assigner::assign`] for rows of zeros and ones.
-    /// Bytes that the plan, or the tables of bits, and the threads' scratch memory take at most.
-    fn needed(&self, threads: usize) -> usize {
-        let k = self.centroids.len() / self.dims;
-        let plan = self
-            .centroids
-            .len()
-            .saturating_mul(3 * 4)
-            .saturating_add(pca::needed(self.dims, k) + 4 * 128 * k);
-        let scratch = 4 * CHUNK_ROWS * (k + 2 * self.dims);
-        plan.saturating_add(threads.saturating_mul(scratch))
-    }
-
     fn assign_bits(
         tables: &bits::Tables,
         rows: &[f32],
@@ -166,7 +179,8 @@ impl Assigner {
         out: &mut [u32],
         work: &Work,
     ) -> Result<()> {
-        let scratch = || (Vec::new(), [[(0, 0.0); 2]; CHUNK_ROWS]);
+        let size = CHUNK_ROWS.div_ceil(kernel::BLOCK_ROWS) * bits::packed_size(dims);
+        let scratch = || Ok((memory::with_capacity(size)?, [[(0, 0.0); 2]; CHUNK_ROWS]));
         work.run(
             out,
             CHUNK_ROWS,
@@ -201,17 +215,22 @@ impl Assigner {
         let all = Rows { data: &self.centroids, dims, index: None, mean: &self.mean, scale: self.scale };
         let mut directions = None;
         if k >= MIN_REDUCED {
-            let index: Vec<usize> = span(k, k.min(MAX_SAMPLE)).collect();
+            let index = memory::collected(span(k, k.min(MAX_SAMPLE)))?;
             let sample = Rows { index: Some(&index), ..all };
-            directions = pca::directions(&sample, ENERGY, work)?.map(|x| PackedPanels::new(&x, dims));
+            let basis = pca::directions(&sample, ENERGY, work)?;
+            directions = basis.map(|x| PackedPanels::new(&x, dims)).transpose()?;
         }
         let points = match &directions {
             Some(directions) => work.products(&all, directions)?,
-            None => (0..k).flat_map(|i| all.row(i)).collect(),
+            None => {
+                let mut points = memory::filled(0.0, k * dims)?;
+                points.chunks_exact_mut(dims).enumerate().for_each(|(i, out)| all.copy(i, out));
+                points
+            }
         };
         let depth = directions.as_ref().map_or(dims, PackedPanels::cols);
-        let offsets = half_norms(&points, depth);
-        Ok(Plan { directions, centroids: PackedPanels::new(&points, depth), offsets })
+        let offsets = half_norms(&points, depth)?;
+        Ok(Plan { directions, centroids: PackedPanels::new(&points, depth)?, offsets })
     }
 }
 

@@ -5,6 +5,7 @@ use super::gemm::{CHUNK_ROWS, Rows, Work};
 use super::members::Assignment;
 use crate::error::Result;
 use crate::kernel;
+use crate::memory;
 
 /// Coordinates that one lookup takes, and bytes of a group: of the nibbles of 32 rows, or of a table.
 const LOOKUP: usize = 4;
@@ -21,6 +22,11 @@ pub(super) fn is_binary(row: &[f32]) -> bool {
 
 fn groups(dims: usize) -> usize {
     dims.div_ceil(LOOKUP)
+}
+
+/// Bytes that [`pack`] appends.
+pub(super) fn packed_size(dims: usize) -> usize {
+    groups(dims) * GROUP
 }
 
 /// Appends up to 32 binary rows in the layout that `kernel::scan_block` reads, where missing ones are zero.
@@ -46,12 +52,15 @@ pub(super) struct Tables {
 
 impl Tables {
     /// The tables of `centroids` (rows of `dims` floats), if all components are from zero to one.
-    pub(super) fn new(centroids: &[f32], dims: usize) -> Option<Self> {
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub(super) fn new(centroids: &[f32], dims: usize) -> Result<Option<Self>> {
         if !centroids.iter().all(|x| (0.0..=1.0).contains(x)) {
-            return None;
+            return Ok(None);
         }
         let size = groups(dims) * GROUP;
-        let mut tables = vec![0; centroids.len() / dims * size];
+        let mut tables = memory::filled(0, centroids.len() / dims * size)?;
         for (centroid, table) in centroids.chunks_exact(dims).zip(tables.chunks_exact_mut(size)) {
             for (four, group) in centroid.chunks(LOOKUP).zip(table.chunks_exact_mut(GROUP)) {
                 let x: [f32; LOOKUP] = std::array::from_fn(|j| four.get(j).map_or(0.0, |x| x * STEPS));
@@ -62,8 +71,9 @@ impl Tables {
                 }
             }
         }
-        let offsets = super::members::half_norms(centroids, dims).iter().map(|x| x * STEPS).collect();
-        Some(Self { tables, offsets, size })
+        let mut offsets = super::members::half_norms(centroids, dims)?;
+        offsets.iter_mut().for_each(|x| *x *= STEPS);
+        Ok(Some(Self { tables, offsets, size }))
     }
 
     /// The two nearest centroids of up to 128 packed rows, as list and half the squared distance less half
@@ -106,13 +116,13 @@ impl PackedBits {
     /// Packs the rows if they are all binary.
     pub(super) fn new(rows: &Rows, work: &Work) -> Result<Option<Self>> {
         let n = rows.len();
-        let mut binary = vec![false; n];
+        let mut binary = memory::filled(false, n)?;
         let cost = CHUNK_ROWS * rows.dims;
         work.run(
             &mut binary,
             CHUNK_ROWS,
             cost,
-            || (),
+            || Ok(()),
             |(), block, binary| {
                 for (i, binary) in binary.iter_mut().enumerate() {
                     *binary = is_binary(rows.raw(block * CHUNK_ROWS + i));
@@ -123,8 +133,9 @@ impl PackedBits {
             return Ok(None);
         }
         let size = groups(rows.dims) * GROUP;
-        let mut blocks = vec![0; n.div_ceil(kernel::BLOCK_ROWS) * size];
-        work.run(&mut blocks, size, kernel::BLOCK_ROWS * rows.dims, Vec::new, |packed, block, out| {
+        let mut blocks = memory::filled(0, n.div_ceil(kernel::BLOCK_ROWS) * size)?;
+        let scratch = || memory::with_capacity(size);
+        work.run(&mut blocks, size, kernel::BLOCK_ROWS * rows.dims, scratch, |packed, block, out| {
             packed.clear();
             let first = block * kernel::BLOCK_ROWS;
             pack((first..n.min(first + kernel::BLOCK_ROWS)).map(|i| rows.raw(i)), rows.dims, packed);
@@ -141,7 +152,7 @@ impl PackedBits {
         near: &mut [Assignment],
         work: &Work,
     ) -> Result<()> {
-        let scratch = || [[(0, 0.0); 2]; CHUNK_ROWS];
+        let scratch = || Ok([[(0, 0.0); 2]; CHUNK_ROWS]);
         work.run(near, CHUNK_ROWS, tables.cost(), scratch, |found, block, near| {
             let found = &mut found[..near.len()];
             let packed = &self.blocks[block * CHUNK_ROWS / kernel::BLOCK_ROWS * self.size..];

@@ -1,8 +1,8 @@
 //! Matrix products of vectors with a fixed set of vectors (by packed tiles, `kernel::tile`), and the slicing
 //! of long work so that it can be cancelled.
 //!
-//! Every output row depends on its own input row only, with sums in a fixed order: results are the same
-//! for any number of threads.
+//! Every output row depends on its own input row only, with sums in a fixed order: results are the same for
+//! any number of threads.
 
 use super::parallel::Step;
 use crate::error::Result;
@@ -64,15 +64,18 @@ pub(super) struct PackedPanels {
 
 impl PackedPanels {
     /// Packs `vectors` (consecutive, `depth` floats each).
-    pub(super) fn new(vectors: &[f32], depth: usize) -> Self {
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub(super) fn new(vectors: &[f32], depth: usize) -> Result<Self> {
         let cols = vectors.len() / depth;
-        let mut panels = vec![[0.0; NR]; cols.div_ceil(NR) * depth];
+        let mut panels = memory::filled([0.0; NR], cols.div_ceil(NR) * depth)?;
         for (panel, group) in panels.chunks_exact_mut(depth).zip(vectors.chunks(depth * NR)) {
             for (j, vector) in group.chunks_exact(depth).enumerate() {
                 panel.iter_mut().zip(vector).for_each(|(p, x)| p[j] = *x);
             }
         }
-        Self { panels, depth, cols }
+        Ok(Self { panels, depth, cols })
     }
 
     /// Number of vectors.
@@ -80,13 +83,26 @@ impl PackedPanels {
         self.cols
     }
 
+    /// Floats of a vector.
+    pub(super) fn depth(&self) -> usize {
+        self.depth
+    }
+
     /// Floats of a row of products: `cols` rounded up to whole panels.
     pub(super) fn stride(&self) -> usize {
         self.cols.next_multiple_of(NR)
     }
 
+    /// Scratch memory for [`Packed::product`] of up to [`CHUNK_ROWS`] rows.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub(super) fn scratch(&self) -> Result<Vec<[f32; MR]>> {
+        memory::with_capacity(CHUNK_ROWS.div_ceil(MR) * self.depth.min(DEPTH))
+    }
+
     /// Inner products of the rows from `first` on with all vectors into `out`, `stride` floats a row; the
-    /// length of `out` says how many rows. `pack` is scratch memory.
+    /// length of `out` says how many rows, up to [`CHUNK_ROWS`]. `pack` is [scratch memory](Packed::scratch).
     pub(super) fn product(&self, rows: &Rows, first: usize, out: &mut [f32], pack: &mut Vec<[f32; MR]>) {
         let stride = self.stride();
         out.fill(0.0);
@@ -151,13 +167,14 @@ impl Work<'_> {
     }
 
     /// Calls `f(scratch, i, chunk i)` for all chunks of `size` items of `out` in parallel, in slices of
-    /// bounded `cost` (multiply-adds of a chunk) with the caller's step in between.
+    /// bounded `cost` (multiply-adds of a chunk) with the caller's step in between. `f` has all its memory
+    /// from `scratch`: where a thread cannot have it, the work ends with that error.
     pub(super) fn run<T: Send, W: Send>(
         &self,
         out: &mut [T],
         size: usize,
         cost: usize,
-        scratch: impl Fn() -> W + Sync,
+        scratch: impl Fn() -> Result<W> + Sync,
         f: impl Fn(&mut W, usize, &mut [T]) + Sync,
     ) -> Result<()> {
         let threads = self.threads();
@@ -167,14 +184,16 @@ impl Work<'_> {
             let first = slice * chunks;
             (self.step)(self.base + self.unit * first as u64 / all, self.total)?;
             let mut run = || {
-                part.par_chunks_mut(size)
-                    .enumerate()
-                    .for_each_init(&scratch, |w, (i, chunk)| f(w, first + i, chunk));
+                part.par_chunks_mut(size).enumerate().try_for_each_init(&scratch, |w, (i, chunk)| {
+                    let w = w.as_mut().map_err(|error| error.clone())?;
+                    f(w, first + i, chunk);
+                    Ok(())
+                })
             };
             match self.pool {
                 Some(pool) => pool.install(run),
                 None => run(),
-            }
+            }?;
         }
         (self.step)(self.base + self.unit, self.total)
     }
@@ -183,9 +202,15 @@ impl Work<'_> {
     pub(super) fn products(&self, rows: &Rows, fixed: &PackedPanels) -> Result<Vec<f32>> {
         let mut out = memory::filled(0.0, rows.len() * fixed.stride())?;
         let cost = CHUNK_ROWS * fixed.stride() * fixed.depth;
-        self.run(&mut out, CHUNK_ROWS * fixed.stride(), cost, Vec::new, |pack, block, out| {
-            fixed.product(rows, block * CHUNK_ROWS, out, pack);
-        })?;
+        self.run(
+            &mut out,
+            CHUNK_ROWS * fixed.stride(),
+            cost,
+            || fixed.scratch(),
+            |pack, block, out| {
+                fixed.product(rows, block * CHUNK_ROWS, out, pack);
+            },
+        )?;
         Ok(out)
     }
 }

@@ -6,14 +6,15 @@ use super::gemm::{CHUNK_ROWS, PackedPanels, Rows, Work};
 use super::members::{Assignment, Members, half_norms};
 use super::repair::repair;
 use crate::error::Result;
+use crate::memory;
 use crate::random::SplitMix64;
 
 /// Share of rows that move, or of the inertia that is gained, below which the iterations stop.
 const SETTLED: f64 = 0.005;
 
-/// Clusters `rows` into `k` lists (`k` ≤ number of rows) in at most `iterations` rounds; `work` is the
-/// share of one round. Returns the list of every row; some lists may be empty. `binary` are the same rows
-/// where these are of zeros and ones.
+/// Clusters `rows` into `k` lists (`k` ≤ number of rows) in at most `iterations` rounds; `work` is the share
+/// of one round. Returns the list of every row; some lists may be empty. `binary` are the same rows where
+/// these are of zeros and ones.
 pub(super) fn lloyd(
     rows: &Rows,
     binary: Option<&bits::PackedBits>,
@@ -23,27 +24,31 @@ pub(super) fn lloyd(
     mut work: Work,
 ) -> Result<Vec<Assignment>> {
     let n = rows.len();
-    let mut centroids = vec![0.0; k * rows.dims];
-    for (seed, out) in random.choose(n, k).into_iter().zip(centroids.chunks_exact_mut(rows.dims)) {
+    let mut centroids = memory::filled(0.0, k * rows.dims)?;
+    let mut seeds = memory::collected(0..n)?;
+    random.choose(&mut seeds, k);
+    for (seed, out) in seeds.into_iter().zip(centroids.chunks_exact_mut(rows.dims)) {
         rows.copy(seed, out);
     }
-    let mut norms = vec![0.0f32; n];
+    let mut norms = memory::filled(0.0f32, n)?;
     let quiet = Work { unit: 0, ..work };
     quiet.run(
         &mut norms,
         CHUNK_ROWS,
         CHUNK_ROWS * rows.dims,
-        || (),
+        || Ok(()),
         |(), block, out| {
             for (i, norm) in out.iter_mut().enumerate() {
                 *norm = rows.row(block * CHUNK_ROWS + i).map(|x| x * x).sum();
             }
         },
     )?;
-    let mut near = vec![Assignment { list: u32::MAX, next: 0, moved: true, best: 0.0, second: 0.0 }; n];
+    let far = Assignment { list: u32::MAX, next: 0, moved: true, best: 0.0, second: 0.0 };
+    let mut near = memory::filled(far, n)?;
     let mut last = f64::INFINITY;
     for round in 0.. {
-        match binary.zip(bits::Tables::new(&centroids, rows.dims)) {
+        let tables = if binary.is_some() { bits::Tables::new(&centroids, rows.dims)? } else { None };
+        match binary.zip(tables) {
             Some((binary, tables)) => binary.assign(&norms, &tables, &mut near, &work)?,
             None => assign(rows, &norms, &centroids, &mut near, &work)?,
         }
@@ -54,7 +59,7 @@ pub(super) fn lloyd(
         if round >= iterations {
             break;
         }
-        let members = Members::new(&near, k);
+        let members = Members::new(&near, k)?;
         let quiet = Work { unit: 0, ..work };
         means(rows, &members, &mut centroids, &quiet)?;
         let repaired = repair(rows, &near, &members, &mut centroids, random, &quiet)?;
@@ -69,10 +74,10 @@ pub(super) fn lloyd(
 
 /// Finds the two nearest centroids of every row.
 fn assign(rows: &Rows, norms: &[f32], centroids: &[f32], near: &mut [Assignment], work: &Work) -> Result<()> {
-    let fixed = PackedPanels::new(centroids, rows.dims);
-    let offsets = half_norms(centroids, rows.dims);
+    let fixed = PackedPanels::new(centroids, rows.dims)?;
+    let offsets = half_norms(centroids, rows.dims)?;
     let cost = CHUNK_ROWS * fixed.stride() * rows.dims;
-    let scratch = || (Vec::new(), vec![0.0; CHUNK_ROWS * fixed.stride()]);
+    let scratch = || Ok((fixed.scratch()?, memory::filled(0.0, CHUNK_ROWS * fixed.stride())?));
     work.run(near, CHUNK_ROWS, cost, scratch, |(pack, scores), block, near| {
         let scores = &mut scores[..near.len() * fixed.stride()];
         fixed.product(rows, block * CHUNK_ROWS, scores, pack);
@@ -102,7 +107,7 @@ fn assign(rows: &Rows, norms: &[f32], centroids: &[f32], near: &mut [Assignment]
 pub(super) fn means(rows: &Rows, members: &Members, centroids: &mut [f32], work: &Work) -> Result<()> {
     let dims = rows.dims;
     let cost = rows.len() * dims / (centroids.len() / dims).max(1);
-    let scratch = || vec![0.0f64; dims];
+    let scratch = || memory::filled(0.0f64, dims);
     work.run(centroids, dims, cost, scratch, |sums, list, centroid| {
         let members = members.of(list);
         if members.is_empty() {

@@ -1,5 +1,8 @@
 //! Which list every row belongs to, and the rows of every list.
 
+use crate::error::Result;
+use crate::memory;
+
 /// Where a row belongs: the nearest list and the next one, and the squared distances to their centroids.
 #[derive(Clone, Copy)]
 pub(super) struct Assignment {
@@ -18,20 +21,23 @@ pub(super) struct Members {
 
 impl Members {
     /// Sorts the rows by list (stable counting sort).
-    pub(super) fn new(near: &[Assignment], k: usize) -> Self {
-        let mut starts = vec![0; k + 1];
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub(super) fn new(near: &[Assignment], k: usize) -> Result<Self> {
+        let mut starts = memory::filled(0, k + 1)?;
         near.iter().for_each(|x| starts[x.list as usize + 1] += 1);
         for i in 0..k {
             starts[i + 1] += starts[i];
         }
-        let mut next = starts.clone();
-        let mut order = vec![0; near.len()];
+        let mut next = memory::collected(starts.iter().copied())?;
+        let mut order = memory::filled(0, near.len())?;
         for (i, x) in near.iter().enumerate() {
             let slot = &mut next[x.list as usize];
             order[*slot] = i;
             *slot += 1;
         }
-        Self { order, starts }
+        Ok(Self { order, starts })
     }
 
     /// The rows of list `list`.
@@ -41,9 +47,10 @@ impl Members {
 }
 
 /// Half the squared length of every vector: `‖c‖²/2 − x·c` orders centroids like the distance from x.
-pub(super) fn half_norms(vectors: &[f32], dims: usize) -> Vec<f32> {
-    vectors
-        .chunks_exact(dims)
-        .map(|c| (c.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>() / 2.0) as f32)
-        .collect()
+///
+/// # Errors
+/// Out of memory.
+pub(super) fn half_norms(vectors: &[f32], dims: usize) -> Result<Vec<f32>> {
+    let half = |c: &[f32]| (c.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>() / 2.0) as f32;
+    memory::collected(vectors.chunks_exact(dims).map(half))
 }

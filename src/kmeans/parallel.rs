@@ -87,18 +87,23 @@ impl<T> Drop for Task<T> {
 /// Calls `f(scratch, i, record i)` for every record of `stride` bytes in `out`, in parallel; each thread
 /// makes its own scratch memory. For tasks: runs in the pool that this thread is of, and returns when all are
 /// done.
+///
+/// # Errors Those of `scratch`.
 pub fn for_each_record<W>(
     out: &mut [u8],
     stride: usize,
-    scratch: impl Fn() -> W + Sync,
+    scratch: impl Fn() -> Result<W> + Sync,
     f: impl Fn(&mut W, usize, &mut [u8]) + Sync,
-) where
+) -> Result<()>
+where
     W: Send,
 {
     const RUN: usize = 32;
-    out.par_chunks_mut(stride * RUN).enumerate().for_each_init(&scratch, |w, (run, records)| {
+    out.par_chunks_mut(stride * RUN).enumerate().try_for_each_init(&scratch, |w, (run, records)| {
+        let w = w.as_mut().map_err(|error| error.clone())?;
         for (i, record) in records.chunks_exact_mut(stride).enumerate() {
             f(w, run * RUN + i, record);
         }
-    });
+        Ok(())
+    })
 }

@@ -3,6 +3,7 @@
 
 use super::gemm::{PackedPanels, Rows, Work};
 use crate::error::Result;
+use crate::memory;
 use crate::random::SplitMix64;
 
 /// Below this many dimensions a reduction does not pay.
@@ -12,9 +13,9 @@ const ROWS: usize = 2048;
 const FLOATS: usize = 1 << 22;
 /// Power steps; the third changes the kept energy by less than a percent on embeddings.
 const STEPS: usize = 3;
-/// Up to 128 orthonormal directions (rows of `rows.dims` floats, a multiple of 16 of them, some perhaps
-/// zero) that keep at least the share `least` of the energy (sum of squares about the mean) of `rows`; none
-/// if there are no such.
+/// Up to 128 orthonormal directions (rows of `rows.dims` floats, a multiple of 16 of them, some perhaps zero)
+/// that keep at least the share `least` of the energy (sum of squares about the mean) of `rows`; none if
+/// there are no such.
 pub(super) fn directions(rows: &Rows, least: f64, work: &Work) -> Result<Option<Vec<f32>>> {
     let (dims, n) = (rows.dims, rows.len());
     let target = if dims <= 384 { 96 } else { 128 };
@@ -22,34 +23,26 @@ pub(super) fn directions(rows: &Rows, least: f64, work: &Work) -> Result<Option<
     if dims < MIN_DIMS || m < target {
         return Ok(None);
     }
-    let mut sample = vec![0.0; m * dims];
+    let mut sample = memory::filled(0.0, m * dims)?;
     for (i, out) in sample.chunks_exact_mut(dims).enumerate() {
         rows.copy(i * n / m, out);
     }
-    let flipped = transposed(&sample, dims);
-    let (zero, energy) = (vec![0.0; dims.max(m)], energy(&sample));
+    let flipped = transposed(&sample, dims)?;
+    let (zero, energy) = (memory::filled(0.0, dims.max(m))?, energy(&sample));
     let view = |data, dims| Rows { data, dims, index: None, mean: &zero[..dims], scale: 1.0 };
     let mut random = SplitMix64(0x5EED);
-    let mut mixed: Vec<f32> = (0..target * m).map(|_| random.sign()).collect();
+    let mut mixed: Vec<f32> = memory::collected((0..target * m).map(|_| random.sign()))?;
     let mut basis = Vec::new();
     let mut kept = 0.0;
     for _ in 0..STEPS {
-        let spread = work.products(&view(&flipped, m), &PackedPanels::new(&mixed, m))?;
-        basis = transposed(&spread, target);
+        let spread = work.products(&view(&flipped, m), &PackedPanels::new(&mixed, m)?)?;
+        basis = transposed(&spread, target)?;
         orthonormalize(&mut basis, dims, work)?;
-        let mapped = work.products(&view(&sample, dims), &PackedPanels::new(&basis, dims))?;
+        let mapped = work.products(&view(&sample, dims), &PackedPanels::new(&basis, dims)?)?;
         kept = self::energy(&mapped);
-        mixed = transposed(&mapped, target);
+        mixed = transposed(&mapped, target)?;
     }
     Ok((kept >= least * energy && energy > 0.0).then_some(basis))
-}
-
-/// Bytes that [`directions`] of `n` rows takes at most.
-pub(super) fn needed(dims: usize, n: usize) -> usize {
-    const TARGET: usize = 128;
-    let m = n.min(ROWS).min((FLOATS / dims).max(2 * TARGET));
-    // The sample and its transpose; two of each thin matrix beside its packed form.
-    4 * (2 * m * dims + 4 * TARGET * (m + dims + 2 * TARGET))
 }
 
 fn energy(x: &[f32]) -> f64 {
@@ -57,9 +50,9 @@ fn energy(x: &[f32]) -> f64 {
 }
 
 /// The transpose of a matrix with rows of `cols` floats.
-fn transposed(matrix: &[f32], cols: usize) -> Vec<f32> {
+fn transposed(matrix: &[f32], cols: usize) -> Result<Vec<f32>> {
     let rows = matrix.len() / cols;
-    let mut out = vec![0.0; matrix.len()];
+    let mut out = memory::filled(0.0, matrix.len())?;
     // Tiles keep both sides in the cache.
     for first in (0..rows).step_by(16) {
         for (j, out) in out.chunks_exact_mut(rows).enumerate() {
@@ -68,7 +61,7 @@ fn transposed(matrix: &[f32], cols: usize) -> Vec<f32> {
             }
         }
     }
-    out
+    Ok(out)
 }
 
 /// Gram-Schmidt, twice for stability; a row that depends on its predecessors becomes zero.

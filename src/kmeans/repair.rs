@@ -4,6 +4,7 @@
 use super::gemm::{Rows, Work};
 use super::members::{Assignment, Members};
 use crate::error::Result;
+use crate::memory;
 use crate::random::SplitMix64;
 
 /// One list in this many, those of the highest inertia, is looked at in a round besides one for every
@@ -23,25 +24,27 @@ pub(super) fn repair(
 ) -> Result<bool> {
     let dims = rows.dims;
     let k = centroids.len() / dims;
-    let sums = |f: fn(&Assignment) -> f32| -> Vec<f64> {
-        (0..k).map(|list| members.of(list).iter().map(|i| f64::from(f(&near[*i]))).sum()).collect()
+    let sums = |f: fn(&Assignment) -> f32| -> Result<Vec<f64>> {
+        let sum = |list| members.of(list).iter().map(|i| f64::from(f(&near[*i]))).sum();
+        memory::collected((0..k).map(sum))
     };
-    let inertia = sums(|x| x.best);
+    let inertia = sums(|x| x.best)?;
     // What it costs at most to do without a list: its rows go to their second-best centroid.
-    let loss = sums(|x| x.second - x.best);
+    let loss = sums(|x| x.second - x.best)?;
     let by = |keys: &[f64]| {
-        let mut lists: Vec<usize> = (0..k).collect();
-        lists.sort_by(|a, b| keys[*a].total_cmp(&keys[*b]));
-        lists
+        let mut lists = memory::collected(0..k)?;
+        // In place, for a stable sort needs memory.
+        lists.sort_unstable_by(|a, b| keys[*a].total_cmp(&keys[*b]).then(a.cmp(b)));
+        Ok(lists)
     };
-    let mut spare = by(&loss).into_iter().peekable();
+    let mut spare = by(&loss)?.into_iter().peekable();
     let empty = (0..k).filter(|list| members.of(*list).is_empty()).count();
     let limit = empty + (k / SHARE).max(4);
     let mut repaired = false;
     // Lists that must stay: they got a second centroid, or rows of a list that moved away.
-    let mut needed = vec![false; k];
-    let mut away = vec![false; k];
-    for donor in by(&inertia).into_iter().rev().take(limit) {
+    let mut needed = memory::filled(false, k)?;
+    let mut away = memory::filled(false, k)?;
+    for donor in by(&inertia)?.into_iter().rev().take(limit) {
         work.tick()?;
         while spare.next_if(|list| needed[*list]).is_some() {}
         let Some(&list) = spare.peek() else { break };
@@ -49,7 +52,7 @@ pub(super) fn repair(
         if away[donor] || list == donor || rows_of.len() < 2 {
             continue;
         }
-        let (best, gain) = second_centroid(rows, near, rows_of, inertia[donor], random);
+        let (best, gain) = second_centroid(rows, near, rows_of, inertia[donor], random)?;
         if gain > loss[list] {
             rows.copy(best, &mut centroids[list * dims..][..dims]);
             repaired = true;
@@ -74,8 +77,8 @@ fn second_centroid(
     members: &[usize],
     inertia: f64,
     random: &mut SplitMix64,
-) -> (usize, f64) {
-    let mut point = vec![0.0; rows.dims];
+) -> Result<(usize, f64)> {
+    let mut point = memory::filled(0.0, rows.dims)?;
     let mut found = (members[members.len() - 1], f64::NEG_INFINITY);
     for _ in 0..TRIES {
         let mut left = random.unit() * inertia;
@@ -95,7 +98,7 @@ fn second_centroid(
             found = (drawn, gain);
         }
     }
-    found
+    Ok(found)
 }
 
 /// Splits the centroid of `donor` into two a little apart, on the line to row `toward`.

@@ -69,7 +69,9 @@ fn inertia_is_that_of_plain_lloyd() {
         let (rows, _) = mixture(n, dims, 40, 1.0, 7);
         let mut random = SplitMix64(3);
         let mut plain = Vec::new();
-        random.choose(n, k).iter().for_each(|i| plain.extend_from_slice(&rows[i * dims..][..dims]));
+        let mut seeds: Vec<usize> = (0..n).collect();
+        random.choose(&mut seeds, k);
+        seeds[..k].iter().for_each(|i| plain.extend_from_slice(&rows[i * dims..][..dims]));
         for _ in 0..10 {
             let mut sums = vec![0.0f64; k * dims];
             let mut counts = vec![0.0f64; k];

@@ -24,23 +24,6 @@ const ENERGY: f64 = 0.7;
 /// Units of progress per round.
 const UNIT: u64 = 100;
 
-/// Bytes that training on `n` rows takes at most, the rows aside. It is made in many pieces, so whether they
-/// can be had is asked once, before.
-fn needed(n: usize, dims: usize, k: usize, threads: usize) -> usize {
-    // Of a row: whether it is usable, its number, norm, nearest centroids and place among the members, twice
-    // each where a copy is made; in the reduced space 128 floats, or of bits half a byte a dimension times
-    // four.
-    let of_row = 64 + (4 * 128).max(2 * dims);
-    // Of a coordinate of a centroid: three copies and the packed one.
-    let of_coordinate = 4 * 4;
-    // Of a thread: the scores of a block, and sums.
-    let of_thread = 4 * CHUNK_ROWS * (k + dims) + 8 * dims;
-    (n.saturating_mul(of_row))
-        .saturating_add(k.saturating_mul(dims).saturating_mul(of_coordinate))
-        .saturating_add(threads.saturating_mul(of_thread))
-        .saturating_add(pca::needed(dims, n))
-}
-
 /// Trains `k` centroids (`k · dims` finite floats) on `samples` (rows of `dims` floats) by at most
 /// `iterations` rounds of k-means (squared L2); the same `seed` gives the same result for any number of
 /// threads. Rows with a component that is not finite or beyond 10¹⁸ are ignored; without any row the
@@ -59,7 +42,6 @@ pub fn train(
     pool: &ThreadPool,
     step: Step,
 ) -> Result<Vec<f32>> {
-    memory::room(needed(samples.len() / dims.max(1), dims.max(1), k, pool.current_num_threads()))?;
     let mut centroids = memory::filled(0.0, k * dims)?;
     if centroids.is_empty() {
         return Ok(centroids);
@@ -67,24 +49,25 @@ pub fn train(
     let total = UNIT * (iterations as u64 + 3);
     let mut work = Work { pool: Some(pool), step, base: 0, unit: 0, total };
     work.tick()?;
-    let mut usable = vec![false; samples.len() / dims];
+    let mut usable = memory::filled(false, samples.len() / dims)?;
     work.run(
         &mut usable,
         CHUNK_ROWS,
         CHUNK_ROWS * dims,
-        || (),
+        || Ok(()),
         |(), block, usable| {
             for (row, usable) in samples[block * CHUNK_ROWS * dims..].chunks_exact(dims).zip(usable) {
                 *usable = row.iter().all(|x| x.abs() <= HUGE);
             }
         },
     )?;
-    let mut index: Vec<usize> = (0..usable.len()).filter(|i| usable[*i]).collect();
+    let mut index = memory::with_capacity(usable.len())?;
+    index.extend((0..usable.len()).filter(|i| usable[*i]));
     let cap = k.saturating_mul(ROWS_PER_LIST).max(MIN_CAP);
     if index.len() > cap {
-        index = span(index.len(), cap).map(|i| index[i]).collect();
+        index = memory::collected(span(index.len(), cap).map(|i| index[i]))?;
     }
-    let zero = vec![0.0; dims];
+    let zero = memory::filled(0.0, dims)?;
     let plain = Rows { data: samples, dims, index: Some(&index), mean: &zero, scale: 1.0 };
     let n = index.len();
     if n <= k {
@@ -104,7 +87,7 @@ pub fn train(
     let (mean, scale) = centered(&plain, &work)?;
     let rows = Rows { mean: &mean, scale, ..plain };
     let basis = if n < MIN_REDUCED { None } else { pca::directions(&rows, ENERGY, &work)? };
-    let products = |basis: &Vec<f32>| work.products(&rows, &PackedPanels::new(basis, dims));
+    let products = |basis: &Vec<f32>| work.products(&rows, &PackedPanels::new(basis, dims)?);
     let reduced = basis.as_ref().map(products).transpose()?;
     (work.base, work.unit) = (UNIT, UNIT);
     let near = match &reduced {
@@ -129,7 +112,7 @@ fn finish(
     work: &Work,
 ) -> Result<()> {
     let k = centroids.len() / rows.dims;
-    let members = Members::new(near, k);
+    let members = Members::new(near, k)?;
     means(rows, &members, centroids, work)?;
     let largest = (0..k).max_by_key(|list| members.of(*list).len()).unwrap_or(0);
     let donors = members.of(largest);
@@ -142,23 +125,23 @@ fn finish(
 }
 
 /// `count` numbers below `n`, evenly spread.
-pub(super) fn span(n: usize, count: usize) -> impl Iterator<Item = usize> {
+pub(super) fn span(n: usize, count: usize) -> impl ExactSizeIterator<Item = usize> {
     (0..count).map(move |i| (i as u128 * n as u128 / count as u128) as usize)
 }
 
 /// The mean of `vectors` and the factor that brings them, less the mean, into −1..1.
-pub(super) fn center(vectors: &[f32], dims: usize) -> (Vec<f32>, f32) {
-    let mut sums = vec![0.0f64; dims];
+pub(super) fn center(vectors: &[f32], dims: usize) -> Result<(Vec<f32>, f32)> {
+    let mut sums = memory::filled(0.0f64, dims)?;
     for vector in vectors.chunks_exact(dims) {
         sums.iter_mut().zip(vector).for_each(|(s, x)| *s += f64::from(*x));
     }
     let count = (vectors.len() / dims).max(1) as f64;
-    let mean: Vec<f32> = sums.iter().map(|s| (s / count) as f32).collect();
+    let mean = memory::collected(sums.iter().map(|s| (s / count) as f32))?;
     let far = vectors
         .chunks_exact(dims)
         .flat_map(|vector| vector.iter().zip(&mean))
         .fold(0.0f32, |far, (x, m)| far.max((x - m).abs()));
-    (mean, factor(far))
+    Ok((mean, factor(far)))
 }
 
 /// The same for rows, in parallel: sums of runs of rows, added in order.
@@ -166,27 +149,27 @@ fn centered(rows: &Rows, work: &Work) -> Result<(Vec<f32>, f32)> {
     const RUN: usize = 4096;
     let (dims, n) = (rows.dims, rows.len());
     let run = |i: usize| i * RUN..n.min((i + 1) * RUN);
-    let mut sums = vec![0.0f64; n.div_ceil(RUN) * dims];
+    let mut sums = memory::filled(0.0f64, n.div_ceil(RUN) * dims)?;
     work.run(
         &mut sums,
         dims,
         RUN * dims,
-        || (),
+        || Ok(()),
         |(), i, sums| {
             for i in run(i) {
                 sums.iter_mut().zip(rows.raw(i)).for_each(|(s, x)| *s += f64::from(*x));
             }
         },
     )?;
-    let mean: Vec<f32> =
-        (0..dims).map(|d| (sums.iter().skip(d).step_by(dims).sum::<f64>() / n as f64) as f32).collect();
+    let of_coordinate = |d| (sums.iter().skip(d).step_by(dims).sum::<f64>() / n as f64) as f32;
+    let mean = memory::collected((0..dims).map(of_coordinate))?;
     let shifted = Rows { mean: &mean, ..*rows };
-    let mut far = vec![0.0f32; n.div_ceil(RUN)];
+    let mut far = memory::filled(0.0f32, n.div_ceil(RUN))?;
     work.run(
         &mut far,
         1,
         RUN * dims,
-        || (),
+        || Ok(()),
         |(), i, far| {
             far[0] = run(i).flat_map(|i| shifted.row(i)).fold(0.0, |far, x| far.max(x.abs()));
         },

@@ -26,6 +26,28 @@ pub const TARGETS: [f32; 12] = [0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.
 /// Numbers of nearest rows for which the calibration says how many lists they take.
 pub const LEVELS: [u32; 3] = [10, 100, 1000];
 
+/// What queries take that lie farther from the rows than the calibration's do; see `ivf/farther.rs`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Farther {
+    /// For each of [`TARGETS`], such a query's distance from the rows is greater than this; see
+    /// `Router::distance`.
+    pub beyond: [f32; TARGETS.len()],
+    /// And the excess up to which it reads lists (see `Router::count_within`); all zero where it was not
+    /// measured, as in every index of an earlier version.
+    pub excesses: [f32; TARGETS.len()],
+}
+
+impl Farther {
+    /// Whether it was measured.
+    pub fn is_known(&self) -> bool {
+        self.excesses.iter().any(|&excess| excess > 0.0)
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = f32> {
+        self.beyond.into_iter().chain(self.excesses)
+    }
+}
+
 /// The decoded meta page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Meta {
@@ -67,6 +89,13 @@ pub struct Meta {
     pub efforts: [[f32; TARGETS.len()]; LEVELS.len()],
     /// First of the consecutive pages of the lists' summaries, or [`NO_BLOCK`] where there are none.
     pub summaries_first: u32,
+    /// What queries far from the rows take.
+    pub farther: Farther,
+}
+
+/// What is said of an index whose format this version does not read.
+fn not_read(message: String) -> Error {
+    Error::new(Kind::NotSupported, message).with_hint("Rebuild the index with REINDEX.")
 }
 
 impl Meta {
@@ -91,6 +120,7 @@ impl Meta {
             columns,
             efforts: [[0.0; TARGETS.len()]; LEVELS.len()],
             summaries_first: NO_BLOCK,
+            farther: Farther::default(),
         }
     }
 
@@ -107,7 +137,7 @@ impl Meta {
     /// Writes the meta page.
     pub fn write(&self, page: &mut Page) {
         page.init(PageKind::Meta, 0);
-        let mut out = Vec::with_capacity(256);
+        let mut out = Vec::with_capacity(512);
         out.extend_from_slice(&MAGIC.to_le_bytes());
         out.extend_from_slice(&self.version().to_le_bytes());
         let columns = self.columns.widths();
@@ -135,6 +165,9 @@ impl Meta {
         // Where earlier versions left zeros there are none.
         let summaries = if self.summaries_first == NO_BLOCK { 0 } else { self.summaries_first };
         out.extend_from_slice(&summaries.to_le_bytes());
+        for number in self.farther.numbers() {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
         page.content_mut()[..out.len()].copy_from_slice(&out);
     }
 
@@ -150,7 +183,7 @@ impl Meta {
             let read = format!("{MIN_VERSION} to {VERSION}");
             let message =
                 format!("the index has format {version}, this version of vector_search reads {read}");
-            return Err(Error::new(Kind::NotSupported, message).with_hint("Rebuild the index with REINDEX."));
+            return Err(not_read(message));
         }
         let [ready, metric, bits, columns, _, _] = at.take();
         let metric = Metric::from_number(metric)?;
@@ -158,9 +191,7 @@ impl Meta {
             (true, MIN_VERSION..BITS_VERSION) => {
                 let message =
                     format!("the index over bit strings has format {version}, which is not read any more");
-                return Err(
-                    Error::new(Kind::NotSupported, message).with_hint("Rebuild the index with REINDEX.")
-                );
+                return Err(not_read(message));
             }
             (false, BITS_VERSION) => {
                 return Err(Error::corrupted(
@@ -196,6 +227,10 @@ impl Meta {
                 0 => NO_BLOCK,
                 blkno => blkno,
             },
+            farther: Farther {
+                beyond: std::array::from_fn(|_| f32::from_le_bytes(at.take())),
+                excesses: std::array::from_fn(|_| f32::from_le_bytes(at.take())),
+            },
         };
         if (meta.summaries_first != NO_BLOCK) != (version == VERSION) {
             return Err(Error::corrupted(
@@ -220,6 +255,10 @@ impl Meta {
         }
         if !self.efforts.as_flattened().iter().all(|e| *e >= 0.0 && e.is_finite()) {
             return wrong("the calibration is not valid");
+        }
+        let far = self.farther;
+        if !far.numbers().all(f32::is_finite) || !far.excesses.iter().all(|e| *e >= 0.0) {
+            return wrong("what far queries take is not valid");
         }
         if self.ready && (self.lists == 0 || self.directory_first == NO_BLOCK || self.lists_first == NO_BLOCK)
         {

@@ -104,6 +104,12 @@ impl Codec {
         }
     }
 
+    /// No residual is longer whose factors fit into half precision: it is at most as long as its code times
+    /// its factor. The others are excluded by no one-bit code.
+    pub fn longest(&self) -> f64 {
+        f64::from(f16::MAX.to_f32()) * 0.5 * (self.padded as f64).sqrt()
+    }
+
     /// Codes a residual (rotated, relative to `centre`, which is relative to the origin). `signs` takes the
     /// sign bits, least significant first; `extended` the extended part.
     ///

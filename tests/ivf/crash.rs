@@ -58,7 +58,7 @@ fn inserts(dims: usize, rows: u64, widths: &[u8]) {
             let store = world.store.snapshot();
             store.stop_after(Some(stop));
             let directory = Directory::load(&store).unwrap();
-            let mut code = RowCode::new(&directory);
+            let mut code = RowCode::new(&directory).unwrap();
             if insert::insert(&store, &directory, &mut code, tid(n), &vector, keys).is_ok() {
                 break;
             }
@@ -70,7 +70,7 @@ fn inserts(dims: usize, rows: u64, widths: &[u8]) {
             store.stop_after(None);
             if after == before {
                 let directory = Directory::load(&store).unwrap();
-                let mut code = RowCode::new(&directory);
+                let mut code = RowCode::new(&directory).unwrap();
                 insert::insert(&store, &directory, &mut code, tid(n), &vector, keys).unwrap();
                 assert_eq!(tids(&store), with);
             }

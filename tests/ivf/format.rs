@@ -3,7 +3,7 @@
 use half::f16;
 use vector_search::error::Kind;
 use vector_search::page::codes::Layout;
-use vector_search::page::meta::TARGETS;
+use vector_search::page::meta::{Farther, TARGETS};
 use vector_search::page::summary::{SUMMARY_SIZE, Summary};
 use vector_search::page::{Columns, Meta, NO_BLOCK, Page, PageKind, RecordRef};
 use vector_search::value::Metric;
@@ -28,10 +28,14 @@ fn meta(columns: Columns) -> Meta {
         columns,
         efforts: std::array::from_fn(|level| std::array::from_fn(|i| (100 * level + i) as f32 + 0.5)),
         summaries_first: NO_BLOCK,
+        farther: Farther {
+            beyond: std::array::from_fn(|i| i as f32 - 1.5),
+            excesses: std::array::from_fn(|i| i as f32 + 0.25),
+        },
     }
 }
 
-fn meta_bytes(version: u16, widths: &[u8]) -> Vec<u8> {
+fn meta_bytes(version: u16, widths: &[u8], summaries: u32) -> Vec<u8> {
     let mut bytes = b"IVF1".to_vec();
     bytes.extend(version.to_le_bytes());
     bytes.extend([1, Metric::Cosine as u8, 4, widths.len() as u8, 0, 0]);
@@ -48,6 +52,10 @@ fn meta_bytes(version: u16, widths: &[u8]) -> Vec<u8> {
     for effort in (0..3).flat_map(|level| (0..TARGETS.len()).map(move |i| (100 * level + i) as f32 + 0.5)) {
         bytes.extend(effort.to_le_bytes());
     }
+    bytes.extend(summaries.to_le_bytes());
+    for number in [-1.5, 0.25].iter().flat_map(|from| (0..TARGETS.len()).map(move |i| i as f32 + from)) {
+        bytes.extend(number.to_le_bytes());
+    }
     bytes
 }
 
@@ -57,19 +65,23 @@ fn meta_pages_are_as_documented() {
         let meta = meta(Columns::new(widths).unwrap());
         let mut page = Page::zeroed();
         meta.write(&mut page);
-        let expected = meta_bytes(version, widths);
+        let expected = meta_bytes(version, widths, 0);
         assert_eq!(page.bytes()[24..][..expected.len()], expected, "version {version}");
         assert_eq!(page.bytes()[8188..], [PageKind::Meta as u8, 0, 0x49, 0xff]);
         assert_eq!(Meta::read(&page).unwrap(), meta);
     }
     let mut page = Page::zeroed();
     // As version 0.1.0 wrote it: nothing was measured for more rows.
-    let old = Meta { efforts: Default::default(), ..meta(Columns::default()) };
+    let old = Meta { efforts: Default::default(), farther: Default::default(), ..meta(Columns::default()) };
     old.write(&mut page);
     assert_eq!(Meta::read(&page).unwrap(), old);
-    let efforts = meta_bytes(1, &[]).len() - 4 * 3 * TARGETS.len();
-    page.content_mut()[efforts..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
-    assert!(Meta::read(&page).is_err(), "no number of lists");
+    // Numbers of lists, and what far queries take.
+    for at in [147, 295, 343] {
+        let mut page = Page::zeroed();
+        meta(Columns::default()).write(&mut page);
+        page.content_mut()[at..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
+        assert!(Meta::read(&page).is_err(), "no number at {at}");
+    }
     meta(Columns::default()).write(&mut page);
     page.content_mut()[4] = 5;
     assert!(Meta::read(&page).unwrap_err().message.contains("format 5"));
@@ -89,9 +101,8 @@ fn indexes_with_summaries_have_a_format_of_their_own() {
         let meta = Meta { metric, summaries_first: 0x0102_0304, ..meta(columns) };
         let mut page = Page::zeroed();
         meta.write(&mut page);
-        let mut expected = meta_bytes(4, &[4, 8, 4]);
+        let mut expected = meta_bytes(4, &[4, 8, 4], 0x0102_0304);
         expected[7] = metric as u8;
-        expected.extend([4, 3, 2, 1]);
         assert_eq!(page.bytes()[24..][..expected.len()], expected);
         assert_eq!(Meta::read(&page).unwrap(), meta);
         page.content_mut()[4] = 3;

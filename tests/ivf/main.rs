@@ -3,6 +3,7 @@
 
 mod bounds;
 mod crash;
+mod farther;
 mod filter;
 mod format;
 mod hamming;

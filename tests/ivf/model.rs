@@ -264,7 +264,7 @@ fn bounds_enclose_the_exact_values() {
             directory.transform(&unit, &mut point);
             let code = QueryCode::new(&directory.codec, &point);
             let (mut router, mut scanner) = (Router::default(), Scanner::default());
-            router.start(&directory, &point);
+            router.start(&directory, &point).unwrap();
             let mut all = All(Vec::new());
             while let Some(list) = router.next_list() {
                 let terms = router.terms(&directory, list, &point);

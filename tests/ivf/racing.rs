@@ -48,7 +48,7 @@ impl Store for Raced<'_> {
 
 /// Adds row `n`.
 fn add(store: &impl Store, directory: &Directory, n: u64, vector: &[f32]) {
-    let mut code = RowCode::new(directory);
+    let mut code = RowCode::new(directory).unwrap();
     assert!(insert::insert(store, directory, &mut code, tid(n), vector, &[]).unwrap());
 }
 

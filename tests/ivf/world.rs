@@ -146,6 +146,7 @@ pub const EXACT: Settings = Settings {
     ceiling: f64::INFINITY,
     passing: 1.0,
     memory: 4 << 20,
+    paged: true,
 };
 pub const DEFAULT: Settings = Settings {
     probes: 0,
@@ -156,6 +157,7 @@ pub const DEFAULT: Settings = Settings {
     ceiling: f64::INFINITY,
     passing: 1.0,
     memory: 4 << 20,
+    paged: true,
 };
 
 impl World {
@@ -172,8 +174,15 @@ impl World {
     pub fn insert(&self, n: u64, vector: Vec<f32>) {
         let directory = self.directory();
         let keys = &keys(n)[..directory.meta.columns.widths().len()];
-        insert::insert(&self.store, &directory, &mut RowCode::new(&directory), tid(n), &vector, keys)
-            .unwrap();
+        insert::insert(
+            &self.store,
+            &directory,
+            &mut RowCode::new(&directory).unwrap(),
+            tid(n),
+            &vector,
+            keys,
+        )
+        .unwrap();
         self.table.borrow_mut().insert(n, vector);
     }
 

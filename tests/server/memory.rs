@@ -79,8 +79,7 @@ impl Drop for Session {
     }
 }
 
-/// What this extension does, a statement a line; what follows is run without a limit. Builds are not among
-/// them: the C library ends a process that cannot have the thread-local data of a new thread.
+/// What this extension does, a statement a line; what follows is run without a limit.
 const WORK: &[(&str, &str)] = &[
     ("SELECT id FROM items ORDER BY embedding <-> (SELECT embedding FROM items WHERE id = 5) LIMIT 10", ""),
     ("INSERT INTO more SELECT id, embedding FROM items LIMIT 3000", "TRUNCATE more"),
@@ -120,6 +119,89 @@ fn server(name: &str) -> Server {
     server
 }
 
+const NEAREST: &str = "SELECT count(*) FROM (SELECT id FROM items ORDER BY embedding <-> \
+     (SELECT embedding FROM items WHERE id = 7) LIMIT 10) s";
+
+/// Runs a statement with so much more memory than the backend has; what it printed, and the state of its
+/// error. The backend lives on.
+fn attempt(
+    server: &Server,
+    session: &mut Session,
+    statement: &str,
+    megabytes: u64,
+) -> (String, Option<String>) {
+    let before = session.backend.clone();
+    session.limit(server, Some(session.status("VmSize") + (megabytes << 20)));
+    let answer = session.run(statement);
+    session.limit(server, None);
+    assert_eq!(
+        session.run("SELECT pg_backend_pid()"),
+        before,
+        "{statement}, {megabytes} MB: the backend has gone after {answer}"
+    );
+    let state = answer.lines().filter_map(|line| line.strip_prefix("ERROR ")).next_back();
+    let state = state.map(str::to_owned);
+    (answer, state)
+}
+
+/// Builds and calibrations: with how many workers, a statement, and what follows it without a limit.
+const BUILDS: &[(u32, &str, &str)] = &[
+    (0, "REINDEX INDEX items_index", ""),
+    (4, "REINDEX INDEX items_index", ""),
+    (
+        4,
+        "CREATE INDEX wide_index ON wide USING ivf (embedding) WITH (lists = 60)",
+        "DROP INDEX IF EXISTS wide_index",
+    ),
+    (4, "REINDEX INDEX bits_index", ""),
+    (4, "SELECT ivf_recalibrate('items_index')", ""),
+    // Half the rows go, or come back, before each vacuum: it calibrates anew.
+    (
+        4,
+        "VACUUM moved",
+        "WITH gone AS (DELETE FROM moved WHERE id >= 3000)
+         INSERT INTO moved SELECT id, embedding FROM items WHERE id BETWEEN 3000 AND 5999
+             AND NOT EXISTS (SELECT FROM moved WHERE id >= 3000)",
+    ),
+];
+
+#[test]
+fn memory_that_a_build_cannot_have_is_an_error() {
+    let server = server("build_memory");
+    server.sql(
+        "CREATE TABLE wide (embedding vector(384));
+         INSERT INTO wide SELECT (SELECT array_agg(random()) FROM generate_series(1, 384) WHERE i = i)::vector
+             FROM generate_series(1, 4000) i;
+         CREATE TABLE moved AS SELECT id, embedding FROM items WHERE id < 6000;
+         CREATE INDEX moved_index ON moved USING ivf ((embedding::vector(64))) WITH (lists = 40);
+         DELETE FROM moved WHERE id >= 3000;",
+    );
+    let mut session = Session::new(&server);
+    session.run("SET enable_seqscan = off");
+    session.run("SET client_min_messages = error");
+    session.run("SET maintenance_work_mem = '256MB'");
+    // Loads the library, which is not what shall fail.
+    assert_eq!(session.run(NEAREST), "10");
+    let (mut failed, mut worked) = (0, 0);
+    for (workers, statement, after) in BUILDS {
+        session.run(&format!("SET max_parallel_maintenance_workers = {workers}"));
+        for megabytes in [2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256] {
+            let (answer, state) = attempt(&server, &mut session, statement, megabytes);
+            match state.as_deref() {
+                None => worked += 1,
+                Some("53200") => failed += 1,
+                Some(_) => panic!("{statement}, {megabytes} MB: {answer}"),
+            }
+            session.run(after);
+            assert_eq!(session.run(NEAREST), "10", "{statement}, {megabytes} MB: it goes on");
+        }
+    }
+    assert!(failed > 0 && worked > 30, "{failed} failed, {worked} worked");
+    server.check("items_index");
+    server.check("bits_index");
+    server.check("moved_index");
+}
+
 #[test]
 fn memory_that_cannot_be_had_is_an_error() {
     let server = server("memory");
@@ -131,11 +213,7 @@ fn memory_that_cannot_be_had_is_an_error() {
     let (mut failed, mut worked) = (0, 0);
     for (statement, after) in WORK {
         for megabytes in [0, 1, 2, 3, 5, 8, 16, 40] {
-            let before = session.backend.clone();
-            session.limit(&server, Some(session.status("VmSize") + (megabytes << 20)));
-            let answer = session.run(statement);
-            session.limit(&server, None);
-            let state = answer.lines().filter_map(|line| line.strip_prefix("ERROR ")).next_back();
+            let (answer, state) = attempt(&server, &mut session, statement, megabytes);
             match state {
                 None => worked += 1,
                 Some(state) if state.starts_with("53") => failed += 1,
@@ -148,15 +226,8 @@ fn memory_that_cannot_be_had_is_an_error() {
                     );
                 }
             }
-            assert_eq!(
-                session.run("SELECT pg_backend_pid()"),
-                before,
-                "{statement}, {megabytes} MB: the backend has gone"
-            );
             session.run(after);
-            let nearest = "SELECT count(*) FROM (SELECT id FROM items ORDER BY embedding <-> \
-                (SELECT embedding FROM items WHERE id = 7) LIMIT 10) s";
-            assert_eq!(session.run(nearest), "10", "{statement}, {megabytes} MB: it goes on");
+            assert_eq!(session.run(NEAREST), "10", "{statement}, {megabytes} MB: it goes on");
         }
     }
     assert!(failed > 20 && worked > 20, "{failed} failed, {worked} worked");

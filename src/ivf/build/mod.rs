@@ -126,7 +126,7 @@ impl Batch {
                 code.encode_unit(directory, &vectors[i * dims..][..dims], lists[i]);
                 Record::write(out, directory, tids[i], code, &keys[i * columns..][..columns]);
             },
-        );
+        )?;
         wanted.check()
     }
 
@@ -247,7 +247,8 @@ impl<'a> Coder<'a> {
         self.flush()?;
         let last = self.coded()?;
         self.keep(last)?;
-        let radii = self.radii.iter().map(|&(sum, n)| (sum / n.max(1) as f64).sqrt() as f32).collect();
+        let radius = |&(sum, n): &(f64, u64)| (sum / n.max(1) as f64).sqrt() as f32;
+        let radii = memory::collected(self.radii.iter().map(radius))?;
         Ok((self.runs, self.rows, radii))
     }
 }

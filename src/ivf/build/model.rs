@@ -114,15 +114,11 @@ fn model(meta: Meta, origin: &[f32], means: Vec<f32>, queries: &[f32]) -> Result
     flat.transform(origin, &mut rotated);
     let flat = Directory::new(flat.meta, rotated, std::iter::empty())?;
     let mut point = vec![0.0; padded];
-    // The entries, and the copy of each that the directory takes at its making.
-    memory::room((means.len() / dims).saturating_mul(padded + 2 * size_of::<Entry>()))?;
-    let entries: Vec<Entry> = means
-        .chunks_exact(dims)
-        .map(|mean| {
-            flat.transform(mean, &mut point);
-            Entry::new(&point)
-        })
-        .collect();
+    let mut entries = memory::with_capacity(means.len() / dims)?;
+    for mean in means.chunks_exact(dims) {
+        flat.transform(mean, &mut point);
+        entries.push(Entry::new(&point)?);
+    }
     let mut points = memory::filled(0.0, queries.len() / dims * padded)?;
     for (vector, out) in queries.chunks_exact(dims).zip(points.chunks_exact_mut(padded)) {
         flat.transform(vector, out);

@@ -5,50 +5,33 @@
 //! reach. The share of ranks below P is the recall of P probes. Each of [`LEVELS`] has its own table: the
 //! hundred nearest rows take 1.4 to 1.7 times as many lists as the ten nearest, more so at low targets.
 
+mod batch;
+mod farther;
 pub mod reconstruct;
 pub mod vacuum;
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
-
+pub use self::batch::{LEAST_QUERIES, QUERIES};
+use self::batch::{Query, Reader, TOGETHER, of_query};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::code::to_point;
 use crate::ivf::directory::Directory;
 use crate::ivf::progress::Progress;
-use crate::ivf::search::{Candidate, Router, Scanner, Sink};
+use crate::ivf::search::Scanner;
 use crate::memory::{self, Grow};
 use crate::page::lists::{self, KEPT};
 use crate::page::meta::{LEVELS, META_BLOCK, TARGETS};
 use crate::page::{Meta, PageKind, Store};
-use crate::quant::{QueryCode, Width};
-use crate::value::TotalF32;
 
-/// Fewer queries say too little: every list is probed then.
-pub const LEAST_QUERIES: usize = 50;
-/// Queries of a build where its sample has as many: recall then keeps within a hundredth of what was asked
-/// for.
-pub const QUERIES: std::ops::RangeInclusive<usize> = 500..=1200;
 /// Queries that look for as many neighbours as each of [`LEVELS`], at least: the share of a hundred
 /// neighbours is less a matter of chance than that of ten, and takes longer to find.
 const QUERIES_OF_LEVEL: [usize; LEVELS.len()] = [usize::MAX, 400, 100];
-/// Queries that read the lists together.
-const TOGETHER: usize = 16;
 /// So many queries read all lists, and show how many lists are worth reading.
 const THOROUGH: usize = 6 * TOGETHER;
 /// The others leave out those beyond so many times what has this share of the neighbours.
 const NEARLY_ALL: f32 = 0.999;
 const MARGIN: f32 = 1.25;
-/// Bytes that a query keeps of each list: its parts and products, its place in the order, its score, and
-/// whether it is left.
-const LIST_BYTES: usize = 32;
-/// And of each coordinate: the point, its codes and tables.
-const COORDINATE_BYTES: usize = 16;
-/// Lists that each reads before, the best first.
-const FIRST: u32 = 16;
 /// Candidates for the weight of a list's radius in its routing score.
 const WEIGHTS: [f32; 5] = [0.0, 0.3, 0.6, 0.9, 1.2];
-/// Width of the bounds while calibrating, in standard deviations.
-const WIDTH: Width = Width { deviations: 2.0, sound: false };
 /// Share of the allowed loss that is kept for what the ranks do not show: rows lost by bounds, queries that
 /// are unlike stored rows, and the chance of the sample.
 const RESERVE: f32 = 0.1;
@@ -114,11 +97,9 @@ pub fn calibrate<S: Store>(
         return Ok(directory.meta);
     }
     progress.total(count as u64);
-    // The tables, and what the queries of a batch keep of every list and coordinate.
-    let of_query = LIST_BYTES * all as usize + COORDINATE_BYTES * padded;
-    let tables = WEIGHTS.len() * LEVELS.len() * 4 * all as usize;
-    memory::room(tables.saturating_add(TOGETHER * of_query))?;
-    let mut tables = Tables::new(&directory);
+    // What the queries of a batch keep of every coordinate: it is made in small pieces, by this thread alone.
+    memory::room(TOGETHER * of_query(&directory))?;
+    let mut tables = Tables::new(&directory)?;
     let itself = usize::from(queries == Queries::Rows);
     let mut scanner = Scanner::default();
     let mut batch: Vec<Query> = Vec::new();
@@ -145,7 +126,7 @@ pub fn calibrate<S: Store>(
             progress.tick()?;
         }
         for query in &mut batch {
-            query.count(itself, &mut tables);
+            count_ranks(query, itself, &mut tables);
         }
         progress.done(begun as u64);
     }
@@ -155,7 +136,10 @@ pub fn calibrate<S: Store>(
     meta.radius_weight = WEIGHTS[best];
     meta.efforts = tables.efforts(best);
     meta.probes = meta.efforts[0].map(|lists| lists.ceil() as u32);
-    Ok(meta)
+    directory.meta = meta;
+    let farther = farther::measure(store, &directory, points, progress)?;
+    store.settle();
+    Ok(Meta { farther, ..directory.meta })
 }
 
 /// Which of [`LEVELS`] the `i`-th of `count` queries is for.
@@ -168,9 +152,12 @@ fn level_of(i: usize, count: usize) -> usize {
 struct Tables([[Vec<u32>; LEVELS.len()]; WEIGHTS.len()]);
 
 impl Tables {
-    fn new(directory: &Directory) -> Self {
-        let ranks = || vec![0; directory.lists() as usize];
-        Self(std::array::from_fn(|_| std::array::from_fn(|_| ranks())))
+    fn new(directory: &Directory) -> Result<Self> {
+        let mut tables = Self(Default::default());
+        for ranks in tables.0.as_flattened_mut() {
+            *ranks = memory::filled(0, directory.lists() as usize)?;
+        }
+        Ok(tables)
     }
 
     /// The weight with which the usual target takes the fewest lists.
@@ -201,6 +188,32 @@ impl Tables {
     }
 }
 
+/// Counts the ranks of the lists of the nearest rows, less the query itself if it is a row.
+fn count_ranks(query: &mut Query, itself: usize, tables: &mut Tables) {
+    let rows = std::mem::take(&mut query.nearest.rows).into_sorted_vec();
+    let rows = rows.get(itself..).unwrap_or_default();
+    query.ranks.clear();
+    query.ranks.extend(rows.iter().map(|row| (row.list, 0)));
+    query.ranks.sort_unstable();
+    query.ranks.dedup();
+    for (weight, levels) in WEIGHTS.iter().zip(&mut tables.0) {
+        query.scores.clear();
+        query.scores.extend(query.router.parts().iter().map(|parts| parts.score(*weight)));
+        for (list, rank) in &mut query.ranks {
+            let score = query.scores[*list as usize];
+            *rank = query.scores.iter().map(|&s| u32::from(s < score)).sum();
+        }
+        for (table, level) in levels.iter_mut().zip(LEVELS) {
+            let Some(rows) = rows.get(..level as usize) else { break };
+            for row in rows {
+                if let Ok(at) = query.ranks.binary_search_by_key(&row.list, |&(list, _)| list) {
+                    table[query.ranks[at].1 as usize] += 1;
+                }
+            }
+        }
+    }
+}
+
 /// The share of neighbours to aim at so that `target` of them are found.
 fn with_reserve(target: f32) -> f32 {
     target + ((1.0 - target) * RESERVE).min(MOST_RESERVE)
@@ -220,106 +233,6 @@ fn average_lists(ranks: &[u32], share: f32) -> f32 {
         found += n;
     }
     ranks.len() as f32
-}
-
-/// The index, and the memory for reading it.
-struct Reader<'a, S> {
-    store: &'a S,
-    directory: &'a Directory,
-    scanner: &'a mut Scanner,
-}
-
-struct Query {
-    code: QueryCode,
-    router: Router,
-    point: Vec<f32>,
-    /// Whether each list is still to be read.
-    left: Vec<bool>,
-    nearest: NearestEstimates,
-    /// The scores of all lists for one weight.
-    scores: Vec<f32>,
-    /// The lists of the neighbours, each once, ascending, and where it comes in routing order.
-    ranks: Vec<(u32, u32)>,
-}
-
-impl Query {
-    fn new(directory: &Directory) -> Self {
-        Self {
-            code: QueryCode::new(&directory.codec, &vec![0.0; directory.padded()]),
-            router: Router::default(),
-            point: Vec::new(),
-            left: Vec::new(),
-            nearest: NearestEstimates { wanted: 0, rows: BinaryHeap::new() },
-            scores: Vec::new(),
-            ranks: Vec::new(),
-        }
-    }
-
-    /// Takes a query and reads its best lists, which leaves few rows of the others to be looked at closely.
-    fn start<S: Store>(
-        &mut self,
-        reader: &mut Reader<'_, S>,
-        point: &[f32],
-        neighbours: usize,
-        worth: u32,
-    ) -> Result<()> {
-        self.code.set(&reader.directory.codec, point);
-        self.router.start(reader.directory, point);
-        self.point.clear();
-        self.point.extend_from_slice(point);
-        self.nearest.wanted = neighbours;
-        self.nearest.rows.clear();
-        self.left.clear();
-        self.left.resize(reader.directory.lists() as usize, false);
-        for rank in 0..worth {
-            let Some(list) = self.router.next_list() else { break };
-            if rank < FIRST {
-                self.read(reader, list)?;
-            } else {
-                self.left[list as usize] = true;
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads a list if it is left.
-    fn rest<S: Store>(&mut self, reader: &mut Reader<'_, S>, list: u32) -> Result<()> {
-        if self.left[list as usize] { self.read(reader, list) } else { Ok(()) }
-    }
-
-    fn read<S: Store>(&mut self, reader: &mut Reader<'_, S>, list: u32) -> Result<()> {
-        let Reader { store, directory, scanner } = reader;
-        let (head, pages) = directory.head(list);
-        store.prefetch(head, pages);
-        let terms = || self.router.terms(directory, list, &self.point);
-        scanner.list(*store, directory, &self.code, (list, &terms, WIDTH), &mut self.nearest)
-    }
-
-    /// Counts the ranks of the lists of the nearest rows, less the query itself if it is a row.
-    fn count(&mut self, itself: usize, tables: &mut Tables) {
-        let rows = std::mem::take(&mut self.nearest.rows).into_sorted_vec();
-        let rows = rows.get(itself..).unwrap_or_default();
-        self.ranks.clear();
-        self.ranks.extend(rows.iter().map(|row| (row.list, 0)));
-        self.ranks.sort_unstable();
-        self.ranks.dedup();
-        for (weight, levels) in WEIGHTS.iter().zip(&mut tables.0) {
-            self.scores.clear();
-            self.scores.extend(self.router.parts().iter().map(|parts| parts.score(*weight)));
-            for (list, rank) in &mut self.ranks {
-                let score = self.scores[*list as usize];
-                *rank = self.scores.iter().map(|&s| u32::from(s < score)).sum();
-            }
-            for (table, level) in levels.iter_mut().zip(LEVELS) {
-                let Some(rows) = rows.get(..level as usize) else { break };
-                for row in rows {
-                    if let Ok(at) = self.ranks.binary_search_by_key(&row.list, |&(list, _)| list) {
-                        table[self.ranks[at].1 as usize] += 1;
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// Writes what a calibration has found, and what it was made for; `keep` if no other is to take its place by
@@ -348,64 +261,4 @@ pub fn store_calibration<S: Store>(store: &S, directory: &Directory, meta: &Meta
         })?;
     }
     Ok(())
-}
-
-/// A row by its estimated value, with its list. Bounds of far lists are wider: ordered by upper bounds,
-/// neighbours seemed to lie in nearer lists than they do.
-#[derive(Clone, Copy)]
-struct Neighbour {
-    value: f32,
-    list: u32,
-}
-
-impl Ord for Neighbour {
-    fn cmp(&self, other: &Self) -> Ordering {
-        TotalF32(self.value).cmp(&TotalF32(other.value)).then(self.list.cmp(&other.list))
-    }
-}
-
-impl PartialOrd for Neighbour {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Neighbour {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Neighbour {}
-
-/// The nearest rows by their estimates.
-struct NearestEstimates {
-    wanted: usize,
-    rows: BinaryHeap<Neighbour>,
-}
-
-impl Sink for NearestEstimates {
-    fn threshold(&self) -> f32 {
-        if self.rows.len() < self.wanted {
-            return f32::INFINITY;
-        }
-        self.rows.peek().map_or(f32::INFINITY, |r| r.value)
-    }
-
-    fn push(&mut self, list: u32, candidate: Candidate) {
-        // One bit gives a lower bound only; of what has no bounds nothing is known, and it comes last.
-        let value = match (candidate.lower, candidate.upper) {
-            (f32::NEG_INFINITY, _) => f32::INFINITY,
-            (lower, f32::INFINITY) => lower,
-            (lower, upper) => (lower + upper) / 2.0,
-        };
-        let row = Neighbour { value, list };
-        if self.rows.len() < self.wanted {
-            self.rows.push(row);
-        } else if let Some(mut farthest) = self.rows.peek_mut()
-            && row < *farthest
-        {
-            *farthest = row;
-        }
-    }
 }

@@ -26,7 +26,7 @@ pub fn points<S: Store>(
 ) -> Result<Vec<f32>> {
     let total = rows.iter().map(|&r| r as usize).sum();
     let mut random = SplitMix64(seed);
-    let mut picks: Vec<usize> = (0..want.min(total)).map(|_| random.below(total)).collect();
+    let mut picks = memory::collected((0..want.min(total)).map(|_| random.below(total)))?;
     picks.sort_unstable();
     picks.dedup();
     let mut picks = picks.into_iter().peekable();

@@ -6,6 +6,7 @@ use super::{LEAST_QUERIES, QUERIES, Queries, calibrate, store_calibration};
 use crate::error::Result;
 use crate::ivf::directory::Directory;
 use crate::ivf::progress::Progress;
+use crate::memory;
 use crate::page::Store;
 use crate::page::lists::{KEPT, ListState};
 
@@ -34,7 +35,7 @@ pub fn refresh<S: Store>(store: &S, wanted: bool, seed: u64, progress: &dyn Prog
     if !wanted || !has_changed(&states) {
         return Ok(false);
     }
-    let rows: Vec<u32> = states.iter().map(|s| s.rows).collect();
+    let rows = memory::collected(states.iter().map(|s| s.rows))?;
     let points = reconstruct::points(store, &directory, &rows, (*QUERIES.end(), seed), &|| progress.tick())?;
     if points.len() / directory.padded() < LEAST_QUERIES {
         return Ok(false);

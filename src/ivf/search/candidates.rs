@@ -80,8 +80,10 @@ pub struct Want {
     pub window: u64,
     /// Keys above this are not wanted, however few rows there are.
     pub ceiling: f32,
-    /// Rows whose upper bounds are below this are not wanted.
+    /// Rows whose upper bounds are below this are no part of the window,
     pub late: f64,
+    /// and are wanted only if this is so.
+    pub keeps_late: bool,
     /// Rows whose upper bounds are up to this are no part of the window.
     pub beyond: f32,
     /// Candidates that may be kept.
@@ -95,6 +97,7 @@ pub struct Candidates {
     window: usize,
     ceiling: f32,
     late: f64,
+    keeps_late: bool,
     beyond: f32,
     room: usize,
     /// Rows of the list at hand up to here are dealt with.
@@ -141,6 +144,7 @@ impl Candidates {
         self.window = usize::try_from(want.window).unwrap_or(usize::MAX).clamp(1, self.room);
         self.ceiling = want.ceiling;
         self.late = want.late;
+        self.keeps_late = want.keeps_late;
         self.beyond = want.beyond;
         self.floor = None;
         self.cut = None;
@@ -150,10 +154,11 @@ impl Candidates {
     }
 
     /// Goes on with further lists, whose rows up to `mark` join the candidates.
-    pub fn extend(&mut self, mark: Mark, late: f64, room: usize) {
+    pub fn extend(&mut self, mark: Mark, want: Want) {
         self.gathered.clear();
-        self.room = room.saturating_sub(self.queue.len() + self.line.len()).max(4);
-        self.late = late;
+        self.room = want.room.saturating_sub(self.queue.len() + self.line.len()).max(4);
+        self.late = want.late;
+        self.keeps_late = want.keeps_late;
         // No row is part of a window.
         self.beyond = f32::INFINITY;
         self.clear_uppers();
@@ -247,13 +252,13 @@ impl Candidates {
     }
 
     fn is_wanted(&self, candidate: &Candidate) -> bool {
-        f64::from(candidate.upper) >= self.late
+        (self.keeps_late || f64::from(candidate.upper) >= self.late)
             && self.floor.is_none_or(|floor| candidate.place() > floor)
             && self.cut.is_none_or(|cut| candidate.place() < cut)
     }
 
     fn count(&mut self, upper: f32) {
-        if upper <= self.beyond {
+        if upper <= self.beyond || f64::from(upper) < self.late {
             return;
         }
         if self.uppers.len() < self.window {

@@ -1,5 +1,6 @@
 //! How hard to search: lists to probe and width of the bounds for what was asked.
 
+use super::route::Router;
 use crate::ivf::directory::Directory;
 use crate::page::meta::{LEVELS, TARGETS};
 use crate::quant::Width;
@@ -47,9 +48,9 @@ pub fn lists(directory: &Directory, target: f32, rows: f64) -> f64 {
         0 => meta.probes.map(f64::from),
         _ => meta.efforts[0].map(f64::from),
     };
-    let (mut from, mut low) = (f64::from(LEVELS[0]), interpolate(&first, target));
+    let (mut from, mut low) = (f64::from(LEVELS[0]), interpolate(&first, target).max(1.0));
     for (level, table) in LEVELS.iter().zip(&meta.efforts).take(measured).skip(1) {
-        let (to, high) = (f64::from(*level), interpolate(&table.map(f64::from), target));
+        let (to, high) = (f64::from(*level), interpolate(&table.map(f64::from), target).max(1.0));
         if rows <= to {
             let share = (rows / from).ln().max(0.0) / (to / from).ln();
             return (low * (high / low).powf(share)).clamp(1.0, all);
@@ -57,6 +58,22 @@ pub fn lists(directory: &Directory, target: f32, rows: f64) -> f64 {
         (from, low) = (to, high);
     }
     (low * (rows / from).max(1.0).powf(GROWTH)).clamp(1.0, all)
+}
+
+/// How many times as many lists a query takes as others do: more than one if it is farther from the rows than
+/// the calibration's are. The router has measured it.
+pub fn times(directory: &Directory, target: f32, router: &Router) -> f64 {
+    let far = &directory.meta.farther;
+    if target >= 1.0 || !far.is_known() {
+        return 1.0;
+    }
+    let beyond = interpolate(&far.beyond.map(f64::from), target);
+    if f64::from(router.distance(directory)) <= beyond {
+        return 1.0;
+    }
+    let excess = interpolate(&far.excesses.map(f64::from), target).max(0.0);
+    let within = router.count_within(directory, excess as f32) as f64;
+    (within / lists(directory, target, f64::from(LEVELS[0]))).max(1.0)
 }
 
 /// A whole number of lists that is `lists` on average over queries, by the query's `dither`: a step from one
@@ -79,5 +96,5 @@ fn interpolate(table: &[f64; TARGETS.len()], target: f32) -> f64 {
     let at = TARGETS.iter().position(|&t| t >= target).unwrap_or(last).max(1);
     let (low, high) = (TARGETS[at - 1], TARGETS[at]);
     let share = (logit(target) - logit(low)) / (logit(high) - logit(low));
-    (table[at - 1] + share * (table[at] - table[at - 1])).max(1.0)
+    table[at - 1] + share * (table[at] - table[at - 1])
 }

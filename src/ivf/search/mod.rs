@@ -93,6 +93,8 @@ pub struct Search {
     ceiling: f32,
     /// Decides between two whole numbers of lists.
     dither: f64,
+    /// How many times as many lists the query takes as others do, once the lists are scored.
+    times: Option<f64>,
     router: Router,
     /// The lists that the round at hand reads in any case, best first.
     planned: Vec<u32>,
@@ -129,6 +131,7 @@ impl Search {
             mode: Mode::Nothing,
             ceiling: f32::INFINITY,
             dither: 0.0,
+            times: None,
             router: Router::default(),
             planned: Vec::new(),
             scanner: Scanner::default(),
@@ -165,6 +168,8 @@ impl Search {
         self.candidates.clear();
         self.output.start(settings.order, self.directory.codec.is_exact());
         self.output.set_room(self.room.rows);
+        let keeps_late = settings.paged && settings.order == Order::Strict;
+        self.output.start_late(if keeps_late { self.room.rows / 4 } else { 0 });
         self.round = Round::none();
         self.floors.clear();
         self.stage = None;
@@ -182,7 +187,7 @@ impl Search {
             return Mode::FullScan(FullScan::unordered());
         }
         let norm = crate::kernel::inner_product(&self.rotated, &self.rotated);
-        if !norm.is_finite() {
+        if !norm.is_finite() || query.is_some_and(|query| self.may_overflow(query)) {
             // Codes say nothing about such a query: every row is measured exactly.
             self.output.start(Order::Strict, false);
             self.output.set_room(self.room.rows);
@@ -190,7 +195,24 @@ impl Search {
         }
         self.query.set(&self.directory.codec, &self.rotated);
         self.dither = effort::dither(&self.rotated);
+        self.times = None;
         Mode::Codes
+    }
+
+    /// Whether the inner product of a query and a row may be infinite as the operator sums it. No bound holds
+    /// for such a value: it comes first, or last, wherever the row is.
+    fn may_overflow(&self, query: &[f32]) -> bool {
+        let directory = &self.directory;
+        if directory.metric() != Metric::InnerProduct {
+            return false;
+        }
+        let length = |squared: f64| squared.sqrt();
+        let origin = length(f64::from(crate::kernel::inner_product(&directory.origin, &directory.origin)));
+        let centroids = (0..directory.lists()).map(|list| f64::from(directory.norm(list)));
+        let row = origin + length(centroids.fold(0.0, f64::max)) + self.directory.codec.longest();
+        let query = length(query.iter().map(|x| f64::from(*x) * f64::from(*x)).sum());
+        // Half of it for what the sums of floats err by.
+        !(query * row / f64::from(directory.meta.scale) < 0.5 * f64::from(f32::MAX))
     }
 
     /// Whether this search was made for the given directory.
@@ -235,6 +257,10 @@ impl Search {
     }
 
     fn next_by_codes<S: Store>(&mut self, store: &S, rows: &mut dyn Rows) -> Result<Option<(Tid, f64)>> {
+        if self.times.is_none() {
+            self.router.set(&self.directory, &self.rotated)?;
+            self.times = Some(effort::times(&self.directory, self.settings.recall_target, &self.router));
+        }
         loop {
             self.begin_stage();
             if self.is_served() {
@@ -292,26 +318,48 @@ impl Search {
     fn fetch_next(&mut self, rows: &mut dyn Rows) -> Result<bool> {
         let useful = |next: Mark| f64::from(next.lower.0) <= self.output.useful();
         if !self.candidates.next_mark().is_some_and(useful) {
-            return Ok(false);
+            return self.fetch_late(rows);
         }
         let Some(candidate) = self.candidates.pop() else { return Ok(false) };
         if f64::from(candidate.upper) < self.output.late() {
             // Given out already, or found too late to be given out in order.
+            self.output.note_late(candidate.tid);
             return Ok(true);
         }
-        let tid = candidate.tid;
-        self.rows_asked += 1;
         self.round.fetched += 1;
         self.seen.0 += 1;
-        // NaN comes last, as PostgreSQL sorts it, whatever its sign.
-        let value = value_of(rows, tid, known_value(&self.directory, candidate))?;
-        let value = value.map(|value| if value.is_nan() { f64::NAN } else { value });
-        if let Some(value) = value.filter(|value| value.is_nan() || *value <= self.settings.ceiling) {
+        if let Some(row) = self.fetch(rows, candidate.tid, known_value(&self.directory, candidate))? {
             self.round.passed += 1;
             self.seen.1 += 1;
-            self.output.push(Ready { key: self.key(value), value, tid })?;
+            self.output.push(row)?;
         }
         Ok(true)
+    }
+
+    /// Fetches the rows that were found too late, once there are no others. False if there are none.
+    ///
+    /// Such rows are nearer than some that were given out, but on pages before this one: where only the order
+    /// within a page counts they come now, or the last pages would be short of them.
+    fn fetch_late(&mut self, rows: &mut dyn Rows) -> Result<bool> {
+        if !self.output.has_late() || !self.is_exhausted() || self.round.exhausted {
+            return Ok(false);
+        }
+        self.output.unsettle()?;
+        while let Some(tid) = self.output.pop_late() {
+            if let Some(row) = self.fetch(rows, tid, None)? {
+                self.output.push_late(row)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// A row with its value, if it passes.
+    fn fetch(&mut self, rows: &mut dyn Rows, tid: Tid, known: Option<f64>) -> Result<Option<Ready>> {
+        self.rows_asked += 1;
+        // NaN comes last, as PostgreSQL sorts it, whatever its sign.
+        let value = value_of(rows, tid, known)?.map(|value| if value.is_nan() { f64::NAN } else { value });
+        let value = value.filter(|value| value.is_nan() || *value <= self.settings.ceiling);
+        Ok(value.map(|value| Ready { key: self.key(value), value, tid }))
     }
 
     /// The operator's value in the units of the bounds.

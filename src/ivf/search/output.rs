@@ -63,6 +63,7 @@ pub struct Output {
     last: Option<Ready>,
     /// The nearest row that was let go.
     dropped: Option<Ready>,
+    late: Late,
     most: usize,
 }
 
@@ -117,6 +118,7 @@ impl Output {
     /// Out of memory.
     pub fn push(&mut self, row: Ready) -> Result<()> {
         if !self.is_wanted(&row) {
+            self.late.push(row.tid);
             return Ok(());
         }
         if self.found.len() + self.certain.len() >= self.room {
@@ -125,6 +127,19 @@ impl Output {
                 return Ok(());
             }
         }
+        self.keep(row)
+    }
+
+    /// A row that was found too late, when no list will be read any more.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn push_late(&mut self, row: Ready) -> Result<()> {
+        self.last = None;
+        self.keep(row)
+    }
+
+    fn keep(&mut self, row: Ready) -> Result<()> {
         if self.found.len() == self.found.capacity() {
             let more = self.found.len().max(64).min(self.room);
             reserved(self.found.try_reserve_exact(more), more)?;
@@ -153,10 +168,17 @@ impl Output {
         Ok(())
     }
 
-    /// Has the nearest row leave next after those that are certain.
+    /// Has the nearest row leave next after those that are certain; where the order is strict, before those
+    /// that are farther: a bound may have been wrong.
     fn settle_next(&mut self) -> Result<()> {
         reserved(self.certain.try_reserve(1), 1)?;
-        self.certain.extend(self.found.pop());
+        let Some(row) = self.found.pop() else { return Ok(()) };
+        if !self.relaxed && self.certain.back().is_some_and(|last| row > *last) {
+            let at = self.certain.partition_point(|certain| *certain > row);
+            self.certain.insert(at, row);
+        } else {
+            self.certain.push_back(row);
+        }
         Ok(())
     }
 
@@ -176,14 +198,12 @@ impl Output {
     /// # Errors
     /// Out of memory.
     pub fn settle_all(&mut self) -> Result<()> {
-        let mut found = std::mem::take(&mut self.found).into_vec();
-        found.sort_unstable_by(|a, b| b.cmp(a));
-        if self.certain.is_empty() {
-            self.certain = VecDeque::from(found);
-            return Ok(());
-        }
+        let found = std::mem::take(&mut self.found).into_vec();
         reserved(self.certain.try_reserve(found.len()), found.len())?;
         self.certain.extend(found);
+        if !self.relaxed || self.forced == 0 {
+            self.certain.make_contiguous().sort_unstable_by(|a, b| b.cmp(a));
+        }
         Ok(())
     }
 
@@ -208,6 +228,31 @@ impl Output {
         self.forced > 0
     }
 
+    /// From here on there is room for so many rows that were found too late; those known are forgotten.
+    pub fn start_late(&mut self, room: usize) {
+        self.late.start(room);
+    }
+
+    /// A row that was not fetched, for it would come too late.
+    pub fn note_late(&mut self, tid: Tid) {
+        self.late.push(tid);
+    }
+
+    /// Whether rows that were found too late are remembered.
+    pub fn keeps_late(&self) -> bool {
+        self.late.tids.len() < self.late.room
+    }
+
+    /// Whether there is one. Never while rows are let go, for these are found again.
+    pub fn has_late(&self) -> bool {
+        self.dropped.is_none() && !self.late.tids.is_empty()
+    }
+
+    /// One of those rows.
+    pub fn pop_late(&mut self) -> Option<Tid> {
+        self.late.tids.pop()
+    }
+
     /// Whether nothing is left but what was let go.
     pub fn is_spent(&self) -> bool {
         self.dropped.is_some() && self.found.is_empty()
@@ -228,7 +273,30 @@ impl Output {
                 self.last = Some(row);
                 return Some(row);
             }
+            self.late.push(row.tid);
         }
+    }
+}
+
+/// Rows that were found too late for the order, as long as it is known that none of them was given out.
+#[derive(Default)]
+struct Late {
+    tids: Vec<Tid>,
+    room: usize,
+}
+
+impl Late {
+    fn start(&mut self, room: usize) {
+        self.tids.clear();
+        self.room = room;
+    }
+
+    /// A further row; without room there will be none at all.
+    fn push(&mut self, tid: Tid) {
+        if self.tids.len() >= self.room || self.tids.try_reserve(1).is_err() {
+            return self.start(0);
+        }
+        self.tids.push(tid);
     }
 }
 

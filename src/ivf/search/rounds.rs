@@ -88,7 +88,12 @@ pub(super) struct Filtered {
 
 impl Search {
     fn effort(&self) -> Effort<'_> {
-        Effort { directory: &self.directory, settings: &self.settings, dither: self.dither }
+        Effort {
+            directory: &self.directory,
+            settings: &self.settings,
+            dither: self.dither,
+            times: self.times.unwrap_or(1.0),
+        }
     }
 
     /// Goes for further rows, once those of the stage at hand have been given out.
@@ -121,7 +126,7 @@ impl Search {
     }
 
     /// Whether the lists that may be read have nothing else.
-    fn is_exhausted(&self) -> bool {
+    pub(super) fn is_exhausted(&self) -> bool {
         let round = &self.round;
         let all_read = match self.settings.order {
             Order::Off => self.stage.is_none_or(|stage| round.probes >= stage.probes),
@@ -135,6 +140,7 @@ impl Search {
         if self.output.is_spent() {
             // Rows were let go: all lists again, for what comes after the last row given out.
             self.output.restart();
+            self.output.start_late(0);
             self.floors.clear();
             self.round.exhausted = false;
             self.give_room();
@@ -189,6 +195,7 @@ impl Search {
             self.round.width = width;
             self.floors.clear();
             self.output.restart();
+            self.output.start_late(0);
         }
     }
 
@@ -226,6 +233,7 @@ impl Search {
             window: self.round.window.saturating_mul(self.round.ahead),
             ceiling: self.ceiling,
             late: self.output.late(),
+            keeps_late: self.output.keeps_late(),
             beyond: self.floors.highest(),
             room: self.room.candidates.max(self.wanted().saturating_mul(2)),
         }
@@ -236,7 +244,7 @@ impl Search {
             self.barren = Some(barren::lists(store, &self.directory, &self.scanner.filter)?);
         }
         self.candidates.start(self.want());
-        self.router.start(&self.directory, &self.rotated);
+        self.router.restart(&self.directory)?;
         let is_filtered = !self.scanner.filter.is_empty() && self.settings.probes == 0;
         self.filtered =
             is_filtered.then(|| Filtered { selectivity: Selectivity::default(), before: self.scanner.stats });
@@ -263,8 +271,7 @@ impl Search {
             return Ok(());
         }
         self.output.unsettle()?;
-        let room = self.want().room;
-        self.candidates.extend(mark, self.output.late(), room);
+        self.candidates.extend(mark, self.want());
         self.round.probes = probes;
         self.read_from(store, from)?;
         let reached = self.candidates.finish_extension(mark)?;
@@ -355,8 +362,8 @@ impl Search {
     /// Whether the lists read are as many as the window takes by what the filter columns let pass.
     fn is_enough(&self) -> bool {
         let Some(filtered) = &self.filtered else { return true };
-        let allowed = f64::from(1.0 - self.settings.recall_target) * self.stage.map_or(1.0, |s| s.loss);
-        let needed = |rows, loss: f64| effort::lists(&self.directory, 1.0 - (allowed * loss) as f32, rows);
+        let (effort, allowed) = (self.effort(), self.stage.map_or(1.0, |s| s.loss));
+        let needed = |rows, loss: f64| effort.average(rows, allowed * loss);
         let all = self.directory.lists();
         filtered.selectivity.is_enough(self.round.window, (self.dither, all), &needed)
     }

@@ -8,8 +8,10 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use crate::error::Result;
 use crate::ivf::directory::{Bytes, Directory};
 use crate::kernel;
+use crate::memory::Grow;
 use crate::quant::ListTerms;
 use crate::value::{Metric, TotalF32};
 
@@ -25,23 +27,59 @@ pub struct Router {
     origin_length: f32,
     order: BinaryHeap<Reverse<u64>>,
     parts: Vec<Parts>,
+    /// The list of the nearest centroid, as it was before it was brought forward.
+    nearest: Option<(usize, Parts)>,
     /// Memory for the products with the centroids.
     dots: Vec<i32>,
 }
 
 impl Router {
     /// Scores all lists for the transformed query.
-    pub fn start(&mut self, directory: &Directory, query: &[f32]) {
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn set(&mut self, directory: &Directory, query: &[f32]) -> Result<()> {
+        self.reserve(directory)?;
         self.prepare(directory, query);
         self.measure(directory);
+        Ok(())
+    }
+
+    /// Scores all lists, to give them out.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn start(&mut self, directory: &Directory, query: &[f32]) -> Result<()> {
+        self.set(directory, query)?;
+        self.restart(directory)
+    }
+
+    /// Gives out all lists, from the best on.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn restart(&mut self, directory: &Directory) -> Result<()> {
         let mut order = std::mem::take(&mut self.order).into_vec();
         order.clear();
+        order.grow(self.parts.len())?;
         let weight = directory.meta.radius_weight;
         let key = |(list, parts): (usize, &Parts)| {
             Reverse(u64::from(sortable(parts.score(weight))) << 32 | list as u64)
         };
         order.extend(self.parts.iter().enumerate().map(key));
         self.order = BinaryHeap::from(order);
+        Ok(())
+    }
+
+    /// Room for what [`Router::start`] keeps of the lists and the query.
+    fn reserve(&mut self, directory: &Directory) -> Result<()> {
+        let lists = directory.lists() as usize;
+        self.bytes.codes.clear();
+        self.bytes.codes.grow(directory.padded())?;
+        self.parts.clear();
+        self.parts.grow(lists)?;
+        self.dots.clear();
+        self.dots.grow(lists)
     }
 
     fn prepare(&mut self, directory: &Directory, query: &[f32]) {
@@ -63,13 +101,14 @@ impl Router {
         let (norm, scale) = (self.norm, self.bytes.scale);
         let products = directory.products(&self.bytes.codes, &mut self.dots);
         self.parts.clear();
+        self.nearest = None;
         match directory.metric() {
             Metric::L2 | Metric::Cosine | Metric::Hamming => {
                 self.parts.extend(products.map(|(dot, centroid, radius, _)| {
                     let d = (norm + centroid - 2.0 * scale * dot).max(0.0);
                     Parts { centroid: d, far: d + radius * radius, spread: d.sqrt() * radius }
                 }));
-                bring_nearest_forward(&mut self.parts);
+                self.nearest = bring_nearest_forward(&mut self.parts);
             }
             Metric::InnerProduct => {
                 let spread = 0.5 * norm.sqrt();
@@ -80,6 +119,67 @@ impl Router {
                 }));
             }
         }
+    }
+
+    /// How far the query is from the rows: the distance of the nearest centroid. For inner products, of which
+    /// the query's length tells nothing, that of a query as long as the rows are on average.
+    pub fn distance(&self, directory: &Directory) -> f32 {
+        match self.nearest {
+            Some((_, nearest)) => nearest.centroid.sqrt(),
+            None => self.distance_of_direction(directory),
+        }
+    }
+
+    fn distance_of_direction(&self, directory: &Directory) -> f32 {
+        let length = directory.mean_length();
+        let factor = 2.0 * length / self.length();
+        let squared = |(list, dot): (u32, &i32)| {
+            let origin = directory.origin_product(list);
+            let product = self.bytes.scale * directory.centroid(list).1 * *dot as f32 + origin + self.origin;
+            directory.norm(list) + 2.0 * origin - factor * product
+        };
+        let least = (0..).zip(&self.dots).map(squared).fold(f32::INFINITY, f32::min);
+        (least + length * length + self.origin_length * self.origin_length).max(0.0).sqrt()
+    }
+
+    /// Lists whose *excess* is at most `excess`: their score less the least one, in units of what the score
+    /// of a list changes by when its centroid is a mean radius farther. It is a prefix of the routing order.
+    pub fn count_within(&self, directory: &Directory, excess: f32) -> usize {
+        let limit = self.least_score(directory) + excess * self.unit(directory);
+        let weight = directory.meta.radius_weight;
+        self.parts.iter().filter(|parts| parts.score(weight) <= limit).count()
+    }
+
+    /// The excess of each list; that of the nearest centroid's, which comes first, is less than any.
+    pub fn excesses(&self, directory: &Directory) -> impl Fn(u32) -> f32 {
+        let (least, unit) = (self.least_score(directory), self.unit(directory));
+        let weight = directory.meta.radius_weight;
+        move |list| (self.parts[list as usize].score(weight) - least) / unit
+    }
+
+    fn least_score(&self, directory: &Directory) -> f32 {
+        let weight = directory.meta.radius_weight;
+        let nearest = self.nearest.map(|(at, parts)| (at, parts.score(weight)));
+        let score = |(at, parts): (usize, &Parts)| match nearest {
+            Some((first, score)) if first == at => score,
+            _ => parts.score(weight),
+        };
+        self.parts.iter().enumerate().map(score).fold(f32::INFINITY, f32::min)
+    }
+
+    /// See [`Router::count_within`].
+    fn unit(&self, directory: &Directory) -> f32 {
+        let far = match self.nearest {
+            Some((_, nearest)) => nearest.centroid.sqrt(),
+            None => self.length(),
+        };
+        (far * directory.mean_radius()).max(f32::MIN_POSITIVE)
+    }
+
+    /// The length of the query in inner products, which are not relative to the origin.
+    fn length(&self) -> f32 {
+        let squared = self.origin_length * self.origin_length;
+        (self.norm + 2.0 * self.origin - squared).max(f32::MIN_POSITIVE).sqrt()
     }
 
     /// The best list not yet given out.
@@ -131,12 +231,15 @@ impl Parts {
     }
 }
 
-/// Gives the list with the nearest centroid, of those of an index, the best score.
-fn bring_nearest_forward(parts: &mut [Parts]) {
-    let nearest = parts.iter_mut().min_by(|a, b| TotalF32(a.centroid).cmp(&TotalF32(b.centroid)));
-    if let Some(nearest) = nearest.filter(|nearest| nearest.centroid.is_finite()) {
-        nearest.far = f32::NEG_INFINITY;
-    }
+/// Gives the list with the nearest centroid, of those of an index, the best score. Which it is, and what it
+/// was.
+fn bring_nearest_forward(parts: &mut [Parts]) -> Option<(usize, Parts)> {
+    let nearest =
+        parts.iter_mut().enumerate().min_by(|a, b| TotalF32(a.1.centroid).cmp(&TotalF32(b.1.centroid)));
+    let (at, nearest) = nearest.filter(|(_, nearest)| nearest.centroid.is_finite())?;
+    let before = *nearest;
+    nearest.far = f32::NEG_INFINITY;
+    Some((at, before))
 }
 
 /// A number that orders as the float does; NaN is last.

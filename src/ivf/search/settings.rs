@@ -31,4 +31,6 @@ pub struct Settings {
     pub passing: f32,
     /// Bytes that a scan may keep, unless the limit needs more.
     pub memory: usize,
+    /// Whether only the order within so many rows as the limit has counts, from the first on.
+    pub paged: bool,
 }

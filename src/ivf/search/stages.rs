@@ -55,13 +55,21 @@ pub struct Effort<'a> {
     pub settings: &'a Settings,
     /// Decides between two whole numbers of lists.
     pub dither: f64,
+    /// How many times as many lists the query takes as others do.
+    pub times: f64,
 }
 
 impl Effort<'_> {
+    /// Lists for the nearest `rows` on average, with this share of the loss allowed.
+    pub fn average(&self, rows: f64, loss: f64) -> f64 {
+        let target = 1.0 - (1.0 - self.settings.recall_target) * loss as f32;
+        let all = f64::from(self.directory.lists());
+        (self.times * effort::lists(self.directory, target, rows)).min(all)
+    }
+
     /// Lists for the nearest `rows` with this share of the loss allowed.
     pub fn lists(&self, rows: f64, loss: f64) -> u32 {
-        let target = 1.0 - (1.0 - self.settings.recall_target) * loss as f32;
-        effort::whole(effort::lists(self.directory, target, rows), self.dither)
+        effort::whole(self.average(rows, loss), self.dither)
     }
 
     /// Lists that are read in any case for the nearest `rows`.

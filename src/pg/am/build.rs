@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::ffi::{c_char, c_void};
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
@@ -105,8 +106,8 @@ pub fn random_seed() -> Result<u64> {
     Err(Error::new(Kind::Internal, "could not generate a random seed"))
 }
 
-/// Threads as `max_parallel_maintenance_workers` allows, this one's share included; fewer where there is no
-/// memory for their stacks.
+/// Threads as `max_parallel_maintenance_workers` allows, this one's share included; one where there is no
+/// memory for more stacks.
 fn pool() -> Result<ThreadPool> {
     // SAFETY: reading a setting.
     let workers = unsafe { pg_sys::max_parallel_maintenance_workers }.max(0) as usize;
@@ -117,11 +118,13 @@ fn pool() -> Result<ThreadPool> {
 
 fn start(threads: usize) -> Result<ThreadPool> {
     const STACK: usize = 2 << 20;
-    // What a thread asks of the system and the C library, which end the process where they fail: its stack's
-    // guard, its arena, its thread-local variables. Far more than they take, because others ask for memory
-    // meanwhile.
-    const BESIDE: usize = 8 << 20;
-    memory::room(threads * (STACK + BESIDE))?;
+    // What threads ask of the system and the C library, which ends the process where it cannot give
+    // thread-local variables: far more than they take, because others ask for memory meanwhile.
+    const OF_THREAD: usize = 1 << 20;
+    const OF_ALL: usize = 4 << 20;
+    one_arena();
+    memory::room(threads * (STACK + OF_THREAD) + OF_ALL)?;
+    rehearse();
     let builder = ThreadPoolBuilder::new()
         .num_threads(threads)
         .stack_size(STACK)
@@ -140,9 +143,31 @@ fn start(threads: usize) -> Result<ThreadPool> {
         let message = format!("could not start threads to build the index: {e}");
         Error::new(Kind::OutOfMemory, message)
     })?;
-    // All are there, with what the system gives a thread when it first runs, before others take the memory.
-    pool.broadcast(|_| ());
+    // All are there, with what a thread gets when it first runs, looks for work and gives a result, before
+    // others take the memory: its thread-local variables, and that they are to be dropped at its end.
+    pool.broadcast(|_| rehearse());
+    pool.install(|| ());
     Ok(pool)
+}
+
+/// Lets all threads allocate from one heap. The C library else sets 64 MB of addresses aside for each, and a
+/// thread for which there are none can use no memory that the others gave back. What they allocate is large
+/// and rare.
+fn one_arena() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: sets a number in the C library, before this process has other threads.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
+/// Uses all of the standard library's thread-local variables that waiting for a task does.
+fn rehearse() {
+    let (sender, receiver) = sync_channel::<()>(1);
+    std::hint::black_box(std::thread::current().id());
+    // Nobody sends, so that it waits.
+    let _ = receiver.recv_timeout(Duration::from_millis(1));
+    drop(sender);
 }
 
 /// Progress in `pg_stat_progress_create_index`, at most ten times a second.

@@ -38,7 +38,7 @@ impl Statement {
         Ok(Self {
             indexed: opclass::indexed(index)?.0,
             columns: FilterColumns::of(index)?,
-            code: RowCode::new(&directory),
+            code: RowCode::new(&directory)?,
             coordinates: Vec::new(),
             keys: Vec::new(),
             store,

@@ -203,7 +203,8 @@ impl Expected {
             let order = PgList::<pg_sys::Node>::from_pg((*path).indexorderbys).get_ptr(0);
             let thresholds = order.map(|order| bounds(table.baserestrictinfo, order)).unwrap_or_default();
             let by_planner = by_planner(root, table.relid as i32, &thresholds);
-            let within = match (order, threshold::expected(root, &thresholds)) {
+            let known = threshold::expected(root, &thresholds).filter(|_| !hides_rows(root, table.relid));
+            let within = match (order, known) {
                 (Some(order), Some(value)) => within(root, order, value, index),
                 _ if thresholds.is_empty() => 1.0,
                 _ => WITHIN,
@@ -229,11 +230,22 @@ pub unsafe fn share_within(
 ) -> Option<(f64, f64)> {
     // SAFETY: the caller vouches for the structures; the planner has locked the index.
     unsafe {
+        if hides_rows(root, (*(*index).rel).relid) {
+            return None;
+        }
         let value = threshold::expected(root, thresholds)?;
         let share = within(root, order, value, &Index::open(&*index));
         let relid = (*(*index).rel).relid as i32;
         Some((share.max(1.0 / (*index).tuples.max(1.0)), by_planner(root, relid, thresholds)))
     }
+}
+
+/// Whether a query must not learn of some of a table's rows (row-level security, security barriers): then
+/// EXPLAIN may not tell where rows are, as the server's own estimates don't (`statistic_proc_security_check`,
+/// selfuncs.c).
+unsafe fn hides_rows(root: *mut pg_sys::PlannerInfo, relid: pg_sys::Index) -> bool {
+    // SAFETY: the planner's structures; its array has an entry for each table.
+    unsafe { !(**(*root).simple_rte_array.add(relid as usize)).securityQuals.is_null() }
 }
 
 /// The share of the rows that the planner takes to pass thresholds.

@@ -27,8 +27,8 @@ pub enum Above {
     Whole,
     /// Nobody knows: there is a LIMIT above nodes that drop or add rows.
     Unknown { limit: *mut pg_sys::LimitState },
-    /// What a LIMIT takes, and one more row if `tied`.
-    Limit { limit: *mut pg_sys::LimitState, tied: bool },
+    /// What a LIMIT takes, and one more row if `tied`. Its rows may be `merged` with those of other scans.
+    Limit { limit: *mut pg_sys::LimitState, tied: bool, merged: bool },
 }
 
 /// Of a LIMIT above nodes that drop or add rows, so many rows are no more than a scan without a limit looks
@@ -141,12 +141,12 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, recheck: bool) -> PlanRe
     // SAFETY: as above; ExecLimit evaluates its counts before it asks its child for a row.
     unsafe {
         let ceiling = evaluate(&thresholds, (*node).ss.ps.ps_ExprContext);
-        let (limit, beyond) = match above {
-            Above::Limit { limit, tied } if !(*limit).noCount => {
-                let tied = tied || (*limit).limitOption == pg_sys::LimitOption::LIMIT_OPTION_WITH_TIES;
-                (limit, i64::from(tied))
+        let (limit, tied, merged) = match above {
+            Above::Limit { limit, tied, merged } if !(*limit).noCount => {
+                let with_ties = (*limit).limitOption == pg_sys::LimitOption::LIMIT_OPTION_WITH_TIES;
+                (limit, tied || with_ties, merged)
             }
-            Above::Unknown { limit } if !(*limit).noCount => (limit, 0),
+            Above::Unknown { limit } if !(*limit).noCount => (limit, false, true),
             _ => return PlanRequest { scan: everything(ceiling), ..PlanRequest::default() },
         };
         let few = matches!(above, Above::Unknown { .. }) && (*limit).count <= FEW;
@@ -163,9 +163,17 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, recheck: bool) -> PlanRe
         // scan learns it.
         let filters = !state.qual.is_null() && (*scan).numberOfKeys == 0 && thresholds.is_empty();
         let passing = if filters && expected > 0.0 { expected.min(1.0) as f32 } else { 1.0 };
-        let rows = (*limit).count.saturating_add(beyond);
+        let rows = (*limit).count.saturating_add(i64::from(tied));
+        let paged = !tied && !merged;
         PlanRequest {
-            scan: ScanRequest { limit: Some(rows.max(1) as u64), passing, ceiling, everything: false, exact },
+            scan: ScanRequest {
+                limit: Some(rows.max(1) as u64),
+                passing,
+                ceiling,
+                everything: false,
+                exact,
+                paged,
+            },
             qual: state.qual,
             recheck: if recheck { (*node).indexqualorig } else { std::ptr::null_mut() },
             context: state.ps_ExprContext,

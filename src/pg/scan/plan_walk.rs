@@ -18,18 +18,21 @@ impl Above {
         // SAFETY: a live node of a started plan; its tag tells its type.
         unsafe {
             match (*node).type_ {
-                NodeTag::T_LimitState => Self::Limit { limit: node.cast(), tied: false },
+                NodeTag::T_LimitState => Self::Limit { limit: node.cast(), tied: false, merged: false },
                 NodeTag::T_ResultState | NodeTag::T_SubqueryScanState if !(*node).qual.is_null() => {
                     self.vague()
                 }
                 NodeTag::T_ResultState
                 | NodeTag::T_SubqueryScanState
                 | NodeTag::T_LockRowsState
-                | NodeTag::T_AppendState
-                | NodeTag::T_MergeAppendState => self,
+                | NodeTag::T_AppendState => self,
+                NodeTag::T_MergeAppendState => match self {
+                    Self::Limit { limit, tied, .. } => Self::Limit { limit, tied, merged: true },
+                    other => other,
+                },
                 // It reads until the distance changes.
                 NodeTag::T_IncrementalSortState => match self {
-                    Self::Limit { limit, .. } => Self::Limit { limit, tied: true },
+                    Self::Limit { limit, merged, .. } => Self::Limit { limit, tied: true, merged },
                     other => other,
                 },
                 NodeTag::T_ProjectSetState

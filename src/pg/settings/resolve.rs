@@ -18,11 +18,20 @@ pub struct ScanRequest {
     pub everything: bool,
     /// Whether no row may be missing whatever the settings say.
     pub exact: bool,
+    /// Whether only the order within a page counts.
+    pub paged: bool,
 }
 
 impl Default for ScanRequest {
     fn default() -> Self {
-        Self { limit: None, passing: 1.0, ceiling: f64::INFINITY, everything: false, exact: false }
+        Self {
+            limit: None,
+            passing: 1.0,
+            ceiling: f64::INFINITY,
+            everything: false,
+            exact: false,
+            paged: false,
+        }
     }
 }
 
@@ -31,7 +40,7 @@ impl Default for ScanRequest {
 /// `lists` is how many the index has. Where everything is wanted, a strict scan leaves out no row, because
 /// one found late could not be given out in order.
 pub fn settings(options: &IndexOptions, lists: u32, request: ScanRequest) -> Settings {
-    let ScanRequest { limit, passing, ceiling, everything, exact } = request;
+    let ScanRequest { limit, passing, ceiling, everything, exact, paged } = request;
     // SAFETY: reading a setting (kB), on the only thread.
     let memory = unsafe { pgrx::pg_sys::work_mem }.max(0) as usize * 1024;
     let probes = match PROBES.get() {
@@ -62,6 +71,7 @@ pub fn settings(options: &IndexOptions, lists: u32, request: ScanRequest) -> Set
             ceiling,
             passing,
             memory,
+            paged,
         };
     }
     // A target that the session asks for is not undone by the index's number of probes.
@@ -76,5 +86,6 @@ pub fn settings(options: &IndexOptions, lists: u32, request: ScanRequest) -> Set
         ceiling,
         passing,
         memory,
+        paged,
     }
 }

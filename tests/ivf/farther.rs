@@ -1,0 +1,166 @@
+//! Queries that are unlike the rows: they lie farther from them than rows lie from each other.
+
+use vector_search::ivf::build::Options;
+use vector_search::ivf::search::{Search, Settings};
+use vector_search::page::meta::{Farther, META_BLOCK};
+use vector_search::page::{Meta, Store};
+use vector_search::value::Metric;
+
+use crate::random::Random;
+use crate::world::*;
+
+type Vectors = Vec<Vec<f32>>;
+
+/// An index, queries like its rows, and others.
+struct Case {
+    name: String,
+    world: World,
+    ordinary: Vectors,
+    far: Vectors,
+}
+
+const ORDINARY: usize = 1000;
+const QUERIES: usize = 300;
+const TARGETS: [f32; 5] = [0.8, 0.9, 0.95, 0.98, 0.99];
+
+/// Evenly from the box that the rows lie in.
+fn from_box(rows: &Table, random: &mut Random) -> Vec<f32> {
+    let dims = rows[&0].len();
+    let range = |d: usize| {
+        let values = rows.values().map(|row| row[d]);
+        (values.clone().fold(f32::INFINITY, f32::min), values.fold(f32::NEG_INFINITY, f32::max))
+    };
+    (0..dims).map(range).map(|(low, high)| low + (high - low) * random.unit()).collect()
+}
+
+fn uniform(dims: usize, random: &mut Random) -> Vec<f32> {
+    (0..dims).map(|_| random.unit()).collect()
+}
+
+/// Rows as the product of two uniform vectors; uniform queries.
+fn products() -> Case {
+    let mut random = Random(1);
+    let product = |random: &mut Random| -> Vec<f32> {
+        uniform(3, random).iter().zip(uniform(3, random)).map(|(a, b)| a * b).collect()
+    };
+    let rows: Table = (0..10_000).map(|n| (n, product(&mut random))).collect();
+    let ordinary = (0..ORDINARY).map(|_| product(&mut random)).collect();
+    let far = (0..QUERIES).map(|_| uniform(3, &mut random)).collect();
+    Case { name: "products".into(), world: World::build(rows, &options(3, Metric::L2)), ordinary, far }
+}
+
+/// Rows in clusters; queries evenly from their box.
+fn clusters(dims: usize, metric: Metric) -> Case {
+    let mut mixture = Mixture::new(dims, 60, 0.3, dims as u64);
+    let rows = table(&mut mixture, 15_000);
+    let ordinary = (0..ORDINARY).map(|_| mixture.draw()).collect();
+    let mut random = Random(9);
+    let far = (0..QUERIES).map(|_| from_box(&rows, &mut random)).collect();
+    let name = format!("{dims} dimensions, {metric:?}");
+    Case { name, world: World::build(rows, &options(dims, metric)), ordinary, far }
+}
+
+/// Rows in a narrow part of the space, queries in random directions: as another model's vectors are.
+fn directions(metric: Metric) -> Case {
+    let dims = 96;
+    let mut mixture = Mixture::new(dims, 300, 0.5, 4);
+    let mut draw = || -> Vec<f32> {
+        let row: Vec<f32> =
+            mixture.draw().iter().enumerate().map(|(d, x)| x / (1.0 + d as f32 / 8.0) + 0.1).collect();
+        let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+        // By inner product the longest rows would be everybody's neighbours.
+        row.iter().map(|x| x / if metric == Metric::InnerProduct { length } else { 1.0 }).collect()
+    };
+    let rows: Table = (0..12_000).map(|n| (n, draw())).collect();
+    let ordinary = (0..ORDINARY).map(|_| draw()).collect();
+    let mut random = Random(3);
+    let far = (0..QUERIES).map(|_| (0..dims).map(|_| 0.4 * random.normal()).collect()).collect();
+    let name = format!("directions, {metric:?}");
+    Case { name, world: World::build(rows, &options(dims, metric)), ordinary, far }
+}
+
+/// Queries with the distance of their tenth neighbour.
+type Asked<'a> = Vec<(&'a [f32], f64)>;
+
+fn asked<'a>(world: &World, queries: &'a [Vec<f32>]) -> Asked<'a> {
+    queries.iter().map(|query| (&query[..], world.truth(query, 10, None)[9].1)).collect()
+}
+
+/// Recall of the ten nearest rows and codes compared.
+fn measure(world: &World, queries: &Asked<'_>, settings: Settings) -> (f64, f64) {
+    let mut search = Search::new(world.directory(), settings);
+    let mut found = 0;
+    for (query, farthest) in queries {
+        search.start(settings, Some(query));
+        let mut heap = world.heap(query);
+        let rows = std::iter::from_fn(|| search.next(&world.store, &mut heap).unwrap()).take(10);
+        found += rows.filter(|row| row.1 <= *farthest).count();
+    }
+    let queries = queries.len() as f64;
+    (found as f64 / (10.0 * queries), search.stats().codes as f64 / queries)
+}
+
+/// The index as a version that knows of no far queries has it.
+fn forget(world: &World) {
+    let old = Meta { farther: Farther::default(), ..world.directory().meta.clone() };
+    let written = world.store.change(|change| {
+        let handle = change.open(META_BLOCK)?;
+        old.write(change.page_mut(handle));
+        Ok(())
+    });
+    written.unwrap();
+}
+
+/// The target holds for queries far from the rows, and others read hardly more than without.
+fn hold(case: &Case) {
+    let Case { name, world, ordinary, far } = case;
+    let (ordinary, far) = (&asked(world, ordinary), &asked(world, far));
+    assert!(world.directory().meta.farther.is_known(), "{name}");
+    let settings = TARGETS.map(|recall_target| Settings { recall_target, ..DEFAULT });
+    let with = settings.map(|settings| (measure(world, ordinary, settings), measure(world, far, settings)));
+    forget(world);
+    for (settings, (new, new_far)) in settings.into_iter().zip(with) {
+        let (target, old) = (settings.recall_target, measure(world, ordinary, settings));
+        println!("{name} {target}: ordinary {old:.3?} -> {new:.3?}, far {new_far:.3?}");
+        assert!(new_far.0 >= f64::from(target) - 0.02, "{name}: recall {} of {target}", new_far.0);
+        assert!(new.1 <= 1.03 * old.1, "{name}: {} codes of ordinary queries, {} before", new.1, old.1);
+        assert!(new.0 >= old.0, "{name}: recall {} of ordinary queries, {} before", new.0, old.0);
+    }
+}
+
+#[test]
+fn uniform_queries_over_products() {
+    hold(&products());
+}
+
+#[test]
+fn uniform_queries_over_clusters() {
+    for dims in [3, 8, 32] {
+        hold(&clusters(dims, Metric::L2));
+    }
+}
+
+#[test]
+fn uniform_queries_over_clusters_by_cosine() {
+    hold(&clusters(32, Metric::Cosine));
+}
+
+#[test]
+fn random_directions() {
+    for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct] {
+        hold(&directions(metric));
+    }
+}
+
+#[test]
+fn rows_of_few_values_and_strings_of_bits() {
+    let mut random = Random(6);
+    let equal = (0..2000).map(|n| (n, vec![(n % 4) as f32; 8])).collect();
+    let bits = (0..2000).map(|n| (n, (0..64).map(|_| (random.next() & 1) as f32).collect())).collect();
+    for (rows, dims, metric) in [(equal, 8, Metric::L2), (bits, 64, Metric::Hamming)] {
+        let world = World::build(rows, &Options { lists: 8, ..options(dims, metric) });
+        assert!(metric == Metric::L2 || !world.directory().meta.farther.is_known(), "strings of bits");
+        let far = vec![1.0; dims];
+        assert_same(&world.search(&far, EXACT, 100), &world.truth(&far, 100, None), "far");
+    }
+}
