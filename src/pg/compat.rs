@@ -211,14 +211,14 @@ pub unsafe fn toast_snapshot(_seen_by: pg_sys::Snapshot) -> pg_sys::SnapshotData
 ///
 /// # Safety
 /// The relation is open; `buffer` is the number of a shared buffer.
-pub unsafe fn read_recent_buffer(relation: pg_sys::Relation, block: u32, buffer: pg_sys::Buffer) -> bool {
+pub unsafe fn read_recent_buffer(relation: pg_sys::Relation, blkno: u32, buffer: pg_sys::Buffer) -> bool {
     // SAFETY: the caller vouches for both.
     unsafe {
         #[cfg(feature = "pg15")]
         let file = (*relation).rd_node;
         #[cfg(not(feature = "pg15"))]
         let file = (*relation).rd_locator;
-        pg_sys::ReadRecentBuffer(file, pg_sys::ForkNumber::MAIN_FORKNUM, block, buffer)
+        pg_sys::ReadRecentBuffer(file, pg_sys::ForkNumber::MAIN_FORKNUM, blkno, buffer)
     }
 }
 

@@ -212,7 +212,8 @@ impl Search {
         let row = origin + length(centroids.fold(0.0, f64::max)) + self.directory.codec.longest();
         let query = length(query.iter().map(|x| f64::from(*x) * f64::from(*x)).sum());
         // Half of it for what the sums of floats err by.
-        !(query * row / f64::from(directory.meta.scale) < 0.5 * f64::from(f32::MAX))
+        let product = query * row / f64::from(directory.meta.scale);
+        product.is_nan() || product >= 0.5 * f64::from(f32::MAX)
     }
 
     /// Whether this search was made for the given directory.
