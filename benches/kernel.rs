@@ -60,77 +60,98 @@ fn measure() -> Vec<(&'static str, [f64; 3])> {
                 times[column] = ns;
             }
         };
-        let wave = |i: usize, phase: f32| (i as f32 * 0.37 + phase).sin();
-        let a: Vec<f32> = (0..dims).map(|i| wave(i, 0.0)).collect();
-        let b: Vec<f32> = (0..dims).map(|i| wave(i, 1.0)).collect();
-        put("l2_squared", time(|| kernel::l2_squared(black_box(&a), black_box(&b))));
-        put("inner_product", time(|| kernel::inner_product(black_box(&a), black_box(&b))));
-        put("cosine_distance", time(|| kernel::cosine_distance(black_box(&a), black_box(&b))));
-        put("l1", time(|| kernel::l1(black_box(&a), black_box(&b))));
-        put("norm_squared", time(|| kernel::norm_squared(black_box(&a))));
-        let a16: Vec<f16> = a.iter().map(|x| f16::from_f32(*x)).collect();
-        let b16: Vec<f16> = b.iter().map(|x| f16::from_f32(*x)).collect();
-        put("l2_squared_f16", time(|| kernel::l2_squared_f16(black_box(&a16), black_box(&b16))));
-        put("inner_product_f16", time(|| kernel::inner_product_f16(black_box(&a16), black_box(&b16))));
-        put("cosine_distance_f16", time(|| kernel::cosine_distance_f16(black_box(&a16), black_box(&b16))));
-        put("l1_f16", time(|| kernel::l1_f16(black_box(&a16), black_box(&b16))));
-
-        let bytes: Vec<u8> = (0..4 * dims).map(|i| (i * 167 + i / 7) as u8).collect();
-        let lut: Vec<u8> = (0..4 * dims).map(|i| (i * 91 + i / 5) as u8).collect();
-        let scan = time(|| {
-            let mut sums = [0; kernel::BLOCK];
-            kernel::scan_block(black_box(&lut), black_box(&bytes), 0, &mut sums);
-            sums
-        });
-        put("scan_block/code", scan / kernel::BLOCK as f64);
-        // A list after the other, more than the first-level cache holds and less than the second.
-        let many: Vec<u8> =
-            bytes.iter().copied().cycle().take(L2_BYTES / bytes.len() * bytes.len()).collect();
-        let scan = time(|| {
-            let mut sums = [0; kernel::BLOCK];
-            for block in black_box(&many).chunks_exact(bytes.len()) {
-                kernel::scan_block(black_box(&lut), block, block.len(), &mut sums);
-            }
-            sums
-        });
-        put("scan_block/code,L2", scan * bytes.len() as f64 / (many.len() * kernel::BLOCK) as f64);
-        let sums = std::array::from_fn(|i| 100 * i as u32);
-        let halves = std::array::from_fn(|i| if i % 2 == 0 { 7 } else { 0x3c });
-        let bounds = time(|| {
-            let mut bounds = [0.0; kernel::BLOCK];
-            let sums = black_box(&sums);
-            kernel::lower_bounds(sums, &halves, &halves, 0.01, 1.0, 2.0, 20.0, &mut bounds)
-        });
-        put("lower_bounds/code", bounds / kernel::BLOCK as f64);
-        let (query, rows) = (&lut[..dims / 8], &bytes[..4 * dims]);
-        let count = time(|| {
-            let mut counts = [0; kernel::BLOCK];
-            kernel::hamming_rows(black_box(query), black_box(rows), &mut counts);
-            counts
-        });
-        put("hamming_rows/code", count / kernel::BLOCK as f64);
-        let keys = std::array::from_fn(|i| i as u8);
-        put("within_u32/code", time(|| kernel::within_u32(black_box(&keys), 7, 99)) / kernel::BLOCK as f64);
-
-        let signed: Vec<i8> = bytes[..dims].iter().map(|x| *x as i8).collect();
-        let other: Vec<i8> = lut[..dims].iter().map(|x| *x as i8).collect();
-        let extended = &bytes[..dims / 64 * 24];
-        put("dot_extended3", time(|| kernel::dot_extended3(black_box(extended), black_box(&signed))));
-        put("dot_u8_i8", time(|| kernel::dot_u8_i8(black_box(&bytes[..dims]), black_box(&signed))));
-        // Sixteen rows.
-        let (rows, mut dots) = (other.repeat(16), [0; 16]);
-        put("dots_i8/row", time(|| kernel::dots_i8(black_box(&signed), black_box(&rows), &mut dots)) / 16.0);
-        put("dot_f32_i8", time(|| kernel::dot_f32_i8(black_box(&a), black_box(&signed))));
-        // The largest power of two within the dimensions, as the rotation transforms. Zeros stay finite.
-        let mut x = vec![0.0; 1 << dims.ilog2()];
-        put("hadamard/2^k", time(|| kernel::hadamard(black_box(&mut x))));
-
-        let (rotation, mut rotated) = (Rotation::new(dims, 1), vec![0.0; dims]);
-        put("rotation", time(|| rotation.apply(black_box(&a), black_box(&mut rotated))));
-        if let Ok(codec) = Codec::new(dims, 4) {
-            let mut query = QueryCode::new(&codec, &rotated);
-            put("query_tables", time(|| query.set(&codec, black_box(&rotated))));
-        }
+        floats(dims, &mut put);
+        codes(dims, &mut put);
+        integers(dims, &mut put);
     }
     table
+}
+
+fn wave(dims: usize, phase: f32) -> Vec<f32> {
+    (0..dims).map(|i| (i as f32 * 0.37 + phase).sin()).collect()
+}
+
+/// Bytes of codes and of tables.
+fn tables(dims: usize) -> (Vec<u8>, Vec<u8>) {
+    let bytes: Vec<u8> = (0..4 * dims).map(|i| (i * 167 + i / 7) as u8).collect();
+    let lut: Vec<u8> = (0..4 * dims).map(|i| (i * 91 + i / 5) as u8).collect();
+    (bytes, lut)
+}
+
+/// Distances of floats and halves.
+fn floats(dims: usize, put: &mut impl FnMut(&'static str, f64)) {
+    let (a, b) = (wave(dims, 0.0), wave(dims, 1.0));
+    put("l2_squared", time(|| kernel::l2_squared(black_box(&a), black_box(&b))));
+    put("inner_product", time(|| kernel::inner_product(black_box(&a), black_box(&b))));
+    put("cosine_distance", time(|| kernel::cosine_distance(black_box(&a), black_box(&b))));
+    put("l1", time(|| kernel::l1(black_box(&a), black_box(&b))));
+    put("norm_squared", time(|| kernel::norm_squared(black_box(&a))));
+    let a16: Vec<f16> = a.iter().map(|x| f16::from_f32(*x)).collect();
+    let b16: Vec<f16> = b.iter().map(|x| f16::from_f32(*x)).collect();
+    put("l2_squared_f16", time(|| kernel::l2_squared_f16(black_box(&a16), black_box(&b16))));
+    put("inner_product_f16", time(|| kernel::inner_product_f16(black_box(&a16), black_box(&b16))));
+    put("cosine_distance_f16", time(|| kernel::cosine_distance_f16(black_box(&a16), black_box(&b16))));
+    put("l1_f16", time(|| kernel::l1_f16(black_box(&a16), black_box(&b16))));
+}
+
+/// Scans of codes, bounds, filters.
+fn codes(dims: usize, put: &mut impl FnMut(&'static str, f64)) {
+    let (bytes, lut) = tables(dims);
+    let scan = time(|| {
+        let mut sums = [0; kernel::BLOCK_ROWS];
+        kernel::scan_block(black_box(&lut), black_box(&bytes), 0, &mut sums);
+        sums
+    });
+    put("scan_block/code", scan / kernel::BLOCK_ROWS as f64);
+    // A list after the other, more than the first-level cache holds and less than the second.
+    let many: Vec<u8> = bytes.iter().copied().cycle().take(L2_BYTES / bytes.len() * bytes.len()).collect();
+    let scan = time(|| {
+        let mut sums = [0; kernel::BLOCK_ROWS];
+        for block in black_box(&many).chunks_exact(bytes.len()) {
+            kernel::scan_block(black_box(&lut), block, block.len(), &mut sums);
+        }
+        sums
+    });
+    put("scan_block/code,L2", scan * bytes.len() as f64 / (many.len() * kernel::BLOCK_ROWS) as f64);
+    let sums = std::array::from_fn(|i| 100 * i as u32);
+    let halves = std::array::from_fn(|i| if i % 2 == 0 { 7 } else { 0x3c });
+    let bounds = time(|| {
+        let mut bounds = [0.0; kernel::BLOCK_ROWS];
+        let sums = black_box(&sums);
+        kernel::lower_bounds(sums, &halves, &halves, 0.01, 1.0, 2.0, 20.0, &mut bounds)
+    });
+    put("lower_bounds/code", bounds / kernel::BLOCK_ROWS as f64);
+    let (query, rows) = (&lut[..dims / 8], &bytes[..4 * dims]);
+    let count = time(|| {
+        let mut counts = [0; kernel::BLOCK_ROWS];
+        kernel::hamming_rows(black_box(query), black_box(rows), &mut counts);
+        counts
+    });
+    put("hamming_rows/code", count / kernel::BLOCK_ROWS as f64);
+    let keys = std::array::from_fn(|i| i as u8);
+    put("within_u32/code", time(|| kernel::within_u32(black_box(&keys), 7, 99)) / kernel::BLOCK_ROWS as f64);
+}
+
+/// Products with codes, and the transforms of a query.
+fn integers(dims: usize, put: &mut impl FnMut(&'static str, f64)) {
+    let (a, (bytes, lut)) = (wave(dims, 0.0), tables(dims));
+    let signed: Vec<i8> = bytes[..dims].iter().map(|x| *x as i8).collect();
+    let other: Vec<i8> = lut[..dims].iter().map(|x| *x as i8).collect();
+    let extended = &bytes[..dims / 64 * 24];
+    put("dot_extended3", time(|| kernel::dot_extended3(black_box(extended), black_box(&signed))));
+    put("dot_u8_i8", time(|| kernel::dot_u8_i8(black_box(&bytes[..dims]), black_box(&signed))));
+    // Sixteen rows.
+    let (rows, mut dots) = (other.repeat(16), [0; 16]);
+    put("dots_i8/row", time(|| kernel::dots_i8(black_box(&signed), black_box(&rows), &mut dots)) / 16.0);
+    put("dot_f32_i8", time(|| kernel::dot_f32_i8(black_box(&a), black_box(&signed))));
+    // The largest power of two within the dimensions, as the rotation transforms. Zeros stay finite.
+    let mut x = vec![0.0; 1 << dims.ilog2()];
+    put("hadamard/2^k", time(|| kernel::hadamard(black_box(&mut x))));
+
+    let (rotation, mut rotated) = (Rotation::new(dims, 1), vec![0.0; dims]);
+    put("rotation", time(|| rotation.apply(black_box(&a), black_box(&mut rotated))));
+    if let Ok(codec) = Codec::new(dims, 4) {
+        let mut query = QueryCode::new(&codec, &rotated);
+        put("query_tables", time(|| query.set(&codec, black_box(&rotated))));
+    }
 }

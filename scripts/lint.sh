@@ -12,6 +12,6 @@ say "format and lints"
 cargo fmt --check
 cargo clippy --locked --no-default-features --all-targets -- -D warnings
 # `test = false` keeps the server tests out of all targets.
-cargo clippy --locked --no-default-features --test cluster -- -D warnings
+cargo clippy --locked --no-default-features --test server -- -D warnings
 cargo clippy --locked --no-default-features --features "pg$MAJOR" --lib -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-default-features --no-deps --quiet

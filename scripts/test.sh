@@ -32,7 +32,7 @@ for pg_config in "${configs[@]}"; do
     "$ROOT/scripts/regress.sh" "$pg_config"
     say "tests on real servers, $("$pg_config" --version)"
     VECTOR_SEARCH_PG_CONFIG="$pg_config" \
-        cargo test --locked --no-default-features --test cluster -- --test-threads 1
+        cargo test --locked --no-default-features --test server -- --test-threads 1
     if (exec 3<>/dev/tcp/localhost/5432) 2>/dev/null; then
         say "skipped: the clients' tests (something listens at localhost:5432, where they expect their server)"
     else

@@ -70,9 +70,9 @@ impl Error {
         self
     }
 
-    /// Damage found in `block`: `what` says what was expected and what was there.
-    pub fn corrupted(block: u32, what: impl fmt::Display) -> Self {
-        Self::new(Kind::Corrupted, format!("ivf index is damaged at block {block}: {what}"))
+    /// Damage found in `blkno`: `what` says what was expected and what was there.
+    pub fn corrupted(blkno: u32, what: impl fmt::Display) -> Self {
+        Self::new(Kind::Corrupted, format!("ivf index is damaged at block {blkno}: {what}"))
             .with_hint("Rebuild the index with REINDEX.")
     }
 }

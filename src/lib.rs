@@ -10,7 +10,7 @@ pub mod kernel;
 pub mod memory;
 pub mod random;
 
-pub mod cluster;
+pub mod kmeans;
 pub mod quant;
 pub mod value;
 

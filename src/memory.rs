@@ -1,8 +1,8 @@
 //! Allocation that can fail, for every size that grows with data, and the bookkeeping of a backend's reserve.
 //!
-//! Rust aborts the process when an ordinary allocation fails, and PostgreSQL then restarts every session. So vectors that
-//! grow with data are made here, where a failure is an [`Error`]; what is small is served by the reserve of
-//! `pg/allocator.rs` until the error can be raised.
+//! Rust aborts the process when an ordinary allocation fails, and PostgreSQL then restarts every session. So
+//! vectors that grow with data are made here, where a failure is an [`Error`]; what is small is served by the
+//! reserve of `pg/allocator.rs` until the error can be raised.
 
 use crate::error::{Error, Kind, Result};
 
@@ -50,7 +50,8 @@ pub fn collected<T>(items: impl ExactSizeIterator<Item = T>) -> Result<Vec<T>> {
 /// # Errors
 /// Out of memory.
 pub fn room(bytes: usize) -> Result<()> {
-    // In pieces, for address space need not be in one; beyond glibc's greatest threshold, so that they leave it as it is.
+    // In pieces, for address space need not be in one; beyond glibc's greatest threshold, so that they leave
+    // it as it is.
     const PIECE: usize = 64 << 20;
     let mut held = with_capacity::<Vec<u8>>(bytes.div_ceil(PIECE))?;
     let mut left = bytes;
@@ -141,8 +142,8 @@ pub const CHUNKS: usize = 64;
 /// The most that is given at once.
 pub const MOST: usize = CHUNK * CHUNKS / 2;
 
-/// Which parts of a reserve are in use. Small requests are cut off a chunk one after the other, and a chunk is whole
-/// again when the last of them is given back; a larger one takes as many chunks as it needs.
+/// Which parts of a reserve are in use. Small requests are cut off a chunk one after the other, and a chunk
+/// is whole again when the last of them is given back; a larger one takes as many chunks as it needs.
 pub struct Reserve {
     /// Bytes cut off each chunk.
     cut: [u32; CHUNKS],

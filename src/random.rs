@@ -24,6 +24,21 @@ impl SplitMix64 {
         (self.bits() >> 11) as f64 / (1u64 << 53) as f64
     }
 
+    /// A number in [0, 1) with 24 bits.
+    pub fn unit_f32(&mut self) -> f32 {
+        (self.bits() >> 40) as f32 / (1u32 << 24) as f32
+    }
+
+    /// A number in [−1, 1) with 24 bits.
+    pub fn signed_unit(&mut self) -> f32 {
+        (self.bits() >> 40) as f32 / (1u32 << 23) as f32 - 1.0
+    }
+
+    /// About normal.
+    pub fn normal(&mut self) -> f32 {
+        (0..12).map(|_| self.unit_f32()).sum::<f32>() - 6.0
+    }
+
     /// 1 or −1.
     pub fn sign(&mut self) -> f32 {
         if self.bits() >> 63 == 0 { 1.0 } else { -1.0 }

@@ -1,6 +1,10 @@
 //! Rules about the source that the compiler does not hold: the order of the rooms, where `unsafe` and
-//! threads may be, that callbacks are guarded, and that the SQL declares what the Rust functions take.
+//! threads may be, that callbacks are guarded, and that the SQL declares what the Rust functions take; that
+//! files, functions and lines stay short, and that files do not need each other in circles.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+
+#[path = "architecture/circles.rs"]
+mod circles;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,22 +12,27 @@ use std::path::{Path, PathBuf};
 
 /// The rooms in order; each may use itself and what comes before it.
 const ROOMS: [&str; 10] =
-    ["error", "memory", "random", "kernel", "value", "cluster", "quant", "page", "ivf", "pg"];
+    ["error", "memory", "random", "kernel", "value", "kmeans", "quant", "page", "ivf", "pg"];
 /// What a room may use of the rooms before it (`structure.md`, section 2).
 const MAY_USE: [(&str, &[&str]); 10] = [
     ("error", &[]),
     ("memory", &["error", "random"]),
     ("random", &[]),
-    ("kernel", &[]),
+    ("kernel", &["random"]),
     ("value", &["error", "memory", "kernel"]),
-    ("cluster", &["error", "memory", "random", "kernel"]),
+    ("kmeans", &["error", "memory", "random", "kernel"]),
     ("quant", &["error", "memory", "random", "kernel"]),
     ("page", &["error", "memory", "value", "kernel"]),
-    ("ivf", &["error", "memory", "random", "kernel", "value", "cluster", "quant", "page"]),
-    ("pg", &["error", "memory", "random", "kernel", "value", "cluster", "quant", "page", "ivf"]),
+    ("ivf", &["error", "memory", "random", "kernel", "value", "kmeans", "quant", "page"]),
+    ("pg", &["error", "memory", "random", "kernel", "value", "kmeans", "quant", "page", "ivf"]),
 ];
 
 fn sources() -> Vec<(PathBuf, String)> {
+    files("src")
+}
+
+/// The Rust files below a folder.
+fn files(folder: &str) -> Vec<(PathBuf, String)> {
     fn walk(dir: &Path, out: &mut Vec<(PathBuf, String)>) {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
@@ -36,8 +45,8 @@ fn sources() -> Vec<(PathBuf, String)> {
         }
     }
     let mut out = Vec::new();
-    walk(&root().join("src"), &mut out);
-    assert!(out.len() > 40, "the source is where it is looked for");
+    walk(&root().join(folder), &mut out);
+    assert!(!out.is_empty(), "{folder} is where it is looked for");
     out
 }
 
@@ -86,8 +95,8 @@ fn unsafe_threads_and_postgres_are_in_their_rooms() {
         if room != "pg" {
             assert!(!has("pgrx::"), "{file}: Postgres outside pg");
         }
-        if !["cluster", "pg", "ivf"].contains(&room.as_str()) {
-            assert!(!has("rayon::") && !has("std::thread::spawn"), "{file}: threads outside cluster");
+        if !["kmeans", "pg", "ivf"].contains(&room.as_str()) {
+            assert!(!has("rayon::") && !has("std::thread::spawn"), "{file}: threads outside kmeans");
         }
         assert!(!has("TODO") && !has("unimplemented!") && !has("todo!("), "{file}: unfinished");
     }
@@ -122,6 +131,40 @@ fn files_stay_short() {
         let lines = text.lines().count();
         assert!(lines <= 600, "{} has {lines} lines", path.display());
     }
+}
+
+/// Characters of a line, lines of a function.
+const WIDTH: usize = 110;
+const HEIGHT: usize = 70;
+
+#[test]
+fn lines_and_functions_stay_short() {
+    let mut functions = 0;
+    for (path, text) in ["src", "tests", "benches"].into_iter().flat_map(files) {
+        let lines: Vec<&str> = text.lines().collect();
+        for (i, line) in lines.iter().enumerate() {
+            let width = line.chars().count();
+            assert!(width <= WIDTH, "{}:{}: {width} characters", path.display(), i + 1);
+            // As rustfmt lays it out: a function ends with a brace below its first word.
+            let indent = line.len() - line.trim_start().len();
+            if declares_function(line) && !line.ends_with([';', '}']) {
+                let end = format!("{}}}", " ".repeat(indent));
+                let declared = format!("{})", " ".repeat(indent));
+                let is_end = |l: &&str| **l == end || l.starts_with(&declared) && l.ends_with(';');
+                let height = 1 + lines[i..].iter().position(is_end).unwrap_or(0);
+                assert!(height <= HEIGHT, "{}:{}: a function of {height} lines", path.display(), i + 1);
+                functions += 1;
+            }
+        }
+    }
+    assert!(functions > 1000, "functions were found");
+}
+
+fn declares_function(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    let before =
+        |w: &&str| w.starts_with("pub") || ["const", "unsafe", "extern"].contains(w) || w.starts_with('"');
+    words.find(|w| !before(w)) == Some("fn")
 }
 
 /// SQL types and the Rust types that may stand for them.

@@ -1,5 +1,5 @@
-//! Rules about the documentation: links and anchors lead somewhere, every chapter is in the table of contents of
-//! the site, the README stays short, and every option, setting and function is described.
+//! Rules about the documentation: links and anchors lead somewhere, every chapter is in the table of contents
+//! of the site, the README stays short, and every option, setting and function is described.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -182,7 +182,7 @@ fn names(file: &str, before: &str, after: &str) -> BTreeSet<String> {
 #[test]
 fn options_settings_and_functions_are_described() {
     let reference = fs::read_to_string(root().join("docs/reference.md")).unwrap();
-    let settings = names("src/pg/guc.rs", "c\"ivf.", "\"");
+    let settings = names("src/pg/settings/guc.rs", "c\"ivf.", "\"");
     let functions: BTreeSet<String> = names("sql/ivf.sql", "CREATE FUNCTION ", "(")
         .into_iter()
         .filter(|name| !name.ends_with("_metric") && name != "ivfhandler")
@@ -195,7 +195,7 @@ fn options_settings_and_functions_are_described() {
     for function in functions {
         assert!(reference.contains(&format!("`{function}(")), "docs/reference.md lacks {function}");
     }
-    for option in names("src/pg/options.rs", "element(c\"", "\"") {
+    for option in names("src/pg/settings/reloptions.rs", "element(c\"", "\"") {
         let described = reference.contains(&format!("`{option}`"))
             || fs::read_to_string(root().join("docs/pgvector.md")).unwrap().contains(&option);
         assert!(described, "docs/ lacks the option {option}");

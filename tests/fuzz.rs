@@ -1,8 +1,10 @@
-//! Nothing that arrives from outside makes the code panic or run on: text, binary messages, pages of a damaged
-//! file. Inputs are made by changing right ones. Each target runs for `VECTOR_SEARCH_FUZZ_SECONDS` (default 1) from a
-//! seed that a failure names and `VECTOR_SEARCH_FUZZ_SEED` repeats.
+//! Nothing that arrives from outside makes the code panic or run on: text, binary messages, pages of a
+//! damaged file. Inputs are made by changing right ones. Each target runs for `VECTOR_SEARCH_FUZZ_SECONDS`
+//! (default 1) from a seed that a failure names and `VECTOR_SEARCH_FUZZ_SEED` repeats.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
+#[path = "support/random.rs"]
+mod random;
 #[path = "ivf/world.rs"]
 #[allow(dead_code)]
 mod world;
@@ -80,7 +82,8 @@ fn dense_text<E: Element + std::fmt::Debug>(literal: &[u8]) {
 fn text_in() {
     let seeds: [&[u8]; 6] = [
         b"[1,2.5,-3e-05, 0x1.8p3 ,.5,+1.]",
-        b"[1e38,-1e-45,340282346638528859811704183484516925440,0.000000000000000000000000000000000000000000001]",
+        b"[1e38,-1e-45,340282346638528859811704183484516925440,\
+          0.000000000000000000000000000000000000000000001]",
         b"{1:1.5, 3 : -2e10 ,1000000000:7}/1000000000",
         b" [ nan , inf, -infinity, 123456789012345678901234567890 ] ",
         b"{}/3",
@@ -230,10 +233,10 @@ fn pages() {
 
 /// Changes some bytes of a page.
 fn damage(store: &MemoryStore, random: &mut SplitMix64) {
-    let blocks = store.blocks().unwrap() as usize;
+    let nblocks = store.nblocks().unwrap() as usize;
     // Half of the time the pages that everything starts from.
-    let block = if random.below(2) == 0 { random.below(blocks.min(4)) } else { random.below(blocks) };
-    store.damage(block as u32, |page| {
+    let blkno = if random.below(2) == 0 { random.below(nblocks.min(4)) } else { random.below(nblocks) };
+    store.damage(blkno as u32, |page| {
         let bytes = page.bytes_mut();
         for _ in 0..1 + random.below(4) {
             // Numbers lie at the beginning of a page, and at its end.

@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 use super::directory::{Directory, read_meta};
-use super::insert::{cover, expect_owned, summaries};
-use super::walk;
+use super::insert::{cover, summaries};
+use super::list_chain;
 use crate::error::{Error, Result};
+use crate::kernel::BLOCK_ROWS;
 use crate::memory::Grow;
-use crate::page::codes::{BLOCK, BlockRef};
+use crate::page::codes::BlockRef;
 use crate::page::meta::META_BLOCK;
 use crate::page::{Key, NO_BLOCK, PAGE_SIZE, Page, PageKind, Store, Summary, Tid, lists, summary, tape};
 use crate::quant::padded_dims;
@@ -46,8 +47,8 @@ pub fn check<S: Store>(
     Ok(check.report)
 }
 
-/// Takes what an index says of a row: its heap address, its keys in the filter columns, and its code where codes are the
-/// rows' strings of bits.
+/// Takes what an index says of a row: its heap address, its keys in the filter columns, and its code where
+/// codes are the rows' strings of bits.
 pub type Visit<'a> = dyn FnMut(Tid, &[Key], Option<&[u8]>) -> Result<()> + 'a;
 
 /// Calls `visit` with every row and what can be compared with the table.
@@ -59,15 +60,16 @@ pub fn contents<S: Store>(store: &S, visit: &mut Visit<'_>, tick: &dyn Fn() -> R
     let (exact, layout) = (directory.codec.is_exact(), &directory.codes);
     let size = directory.codec.sign_bytes();
     let mut keys = Vec::new();
-    let mut addresses = walk::Addresses::new(store, &directory);
+    let mut addresses = list_chain::Addresses::new(store, &directory);
     for list in 0..directory.lists() {
-        walk::codes_pages(store, &directory, list, |_, page| {
+        list_chain::codes_pages(store, &directory, list, |_, page| {
             tick()?;
-            // A slot that was freed and taken again since the page was read has a row that no older snapshot sees.
+            // A slot that was freed and taken again since the page was read has a row that no older snapshot
+            // sees.
             addresses.forget();
             for b in 0..layout.blocks() {
                 let block = layout.block(page, b);
-                for slot in walk::bits(block.live()) {
+                for slot in list_chain::bits(block.live()) {
                     layout.keys(block, slot, &mut keys);
                     let code = exact.then(|| &block.codes()[slot * size..][..size]);
                     visit(addresses.get(list, block.reference(slot))?, &keys, code)?;
@@ -83,7 +85,7 @@ pub fn contents<S: Store>(store: &S, visit: &mut Visit<'_>, tick: &dyn Fn() -> R
 fn end_in_zeros(directory: &Directory, block: BlockRef<'_>) -> bool {
     let size = directory.codec.sign_bytes();
     let beyond = 0xff_u16 >> ((directory.dims() - 1) % 8 + 1);
-    walk::bits(block.live()).all(|slot| u16::from(block.codes()[(slot + 1) * size - 1]) & beyond == 0)
+    list_chain::bits(block.live()).all(|slot| u16::from(block.codes()[(slot + 1) * size - 1]) & beyond == 0)
 }
 
 struct Check<'a, S: Store> {
@@ -97,17 +99,17 @@ struct Check<'a, S: Store> {
 }
 
 impl<S: Store> Check<'_, S> {
-    fn mark(&mut self, block: u32) -> Result<()> {
-        let at = block as usize;
+    fn mark(&mut self, blkno: u32) -> Result<()> {
+        let at = blkno as usize;
         if at >= self.seen.len() {
-            let blocks = self.store.blocks()?;
-            if block >= blocks {
-                return Err(Error::corrupted(block, "the page lies beyond the end of the index"));
+            let nblocks = self.store.nblocks()?;
+            if blkno >= nblocks {
+                return Err(Error::corrupted(blkno, "the page lies beyond the end of the index"));
             }
-            self.seen.try_resize(blocks as usize, false)?;
+            self.seen.try_resize(nblocks as usize, false)?;
         }
         if std::mem::replace(&mut self.seen[at], true) {
-            return Err(Error::corrupted(block, "the page is referred to twice"));
+            return Err(Error::corrupted(blkno, "the page is referred to twice"));
         }
         Ok(())
     }
@@ -122,15 +124,15 @@ impl<S: Store> Check<'_, S> {
         }
         let size = super::directory::entry_size(padded) * meta.lists as usize;
         (meta.directory_first..).take(tape::pages(size) as usize).try_for_each(|b| self.mark(b))?;
-        for block in (meta.lists_first..).take(meta.lists.div_ceil(lists::LISTS_PER_PAGE) as usize) {
-            self.mark(block)?;
-            self.store.read(block)?.expect_kind(block, PageKind::Lists)?;
+        for blkno in (meta.lists_first..).take(meta.lists.div_ceil(lists::LISTS_PER_PAGE) as usize) {
+            self.mark(blkno)?;
+            self.store.read(blkno)?.expect_kind(blkno, PageKind::Lists)?;
         }
         if meta.summaries_first != NO_BLOCK {
             let pages = summary::pages(meta.lists, meta.columns.widths().len());
-            for block in (meta.summaries_first..).take(pages as usize) {
-                self.mark(block)?;
-                self.store.read(block)?.expect_kind(block, PageKind::Summaries)?;
+            for blkno in (meta.summaries_first..).take(pages as usize) {
+                self.mark(blkno)?;
+                self.store.read(blkno)?.expect_kind(blkno, PageKind::Summaries)?;
             }
         }
         self.report.lists = meta.lists;
@@ -145,25 +147,25 @@ impl<S: Store> Check<'_, S> {
         }
         let mut slots = Vec::new();
         let mut insert_found = false;
-        let mut addresses = walk::Addresses::new(self.store, directory);
+        let mut addresses = list_chain::Addresses::new(self.store, directory);
         let store = self.store;
         self.records.clear();
-        walk::codes_pages(store, directory, list, |block, page| {
+        list_chain::codes_pages(store, directory, list, |blkno, page| {
             (self.tick)()?;
-            self.mark(block)?;
-            insert_found |= block == state.insert;
+            self.mark(blkno)?;
+            insert_found |= blkno == state.insert;
             slots.clear();
-            self.codes_page(directory, list, block, page, &mut slots)?;
-            self.summaries(directory, list, block, page)?;
+            self.codes_page(directory, list, blkno, page, &mut slots)?;
+            self.summaries(directory, list, blkno, page)?;
             addresses.forget();
             for &(reference, live) in &slots {
                 let tid = addresses.get(list, reference)?;
                 if directory.extended.is_some() {
-                    self.records.try_push((reference.block, reference.offset))?;
+                    self.records.try_push((reference.blkno, reference.offset))?;
                 }
                 if live {
-                    if tid.offset == 0 || tid.block == NO_BLOCK {
-                        return Err(Error::corrupted(block, "a live slot has no heap address"));
+                    if tid.offset == 0 || tid.blkno == NO_BLOCK {
+                        return Err(Error::corrupted(blkno, "a live slot has no heap address"));
                     }
                     (self.visit)(tid)?;
                 }
@@ -180,7 +182,7 @@ impl<S: Store> Check<'_, S> {
         &mut self,
         directory: &Directory,
         list: u32,
-        block: u32,
+        blkno: u32,
         page: &Page,
         slots: &mut Vec<(Tid, bool)>,
     ) -> Result<()> {
@@ -189,35 +191,35 @@ impl<S: Store> Check<'_, S> {
             let view = layout.block(page, b);
             let (live, owned) = (view.live(), view.owned());
             if view.is_overfull() {
-                return Err(Error::corrupted(block, "slots are in use that do not exist"));
+                return Err(Error::corrupted(blkno, "slots are in use that do not exist"));
             }
             if live & !owned != 0 {
-                return Err(Error::corrupted(block, "a live slot has no reference"));
+                return Err(Error::corrupted(blkno, "a live slot has no reference"));
             }
             if directory.codec.is_exact() && !end_in_zeros(directory, view) {
-                return Err(Error::corrupted(block, "a string has bits beyond its length"));
+                return Err(Error::corrupted(blkno, "a string has bits beyond its length"));
             }
             self.report.live += u64::from(live.count_ones());
             self.report.dead += u64::from((owned & !live).count_ones());
             // A dead slot of an index without records refers to a heap row that may be gone.
             let referring = if directory.extended.is_some() { owned } else { live };
             slots.extend(
-                (0..BLOCK)
+                (0..BLOCK_ROWS)
                     .filter(|s| referring >> s & 1 == 1)
                     .map(|s| (view.reference(s), live >> s & 1 == 1)),
             );
             for i in 0..layout.more() {
                 let more = view.more(i);
                 self.mark(more)?;
-                expect_owned(&*self.store.read(more)?, more, PageKind::CodesMore, list)?;
+                self.store.read(more)?.expect_owned(more, PageKind::CodesMore, list)?;
             }
         }
         Ok(())
     }
 
-    /// The list's summaries cover the rows of a page, which was read before: they are widened before a row is written, and
-    /// narrowed after one is removed.
-    fn summaries(&self, directory: &Directory, list: u32, block: u32, page: &Page) -> Result<()> {
+    /// The list's summaries cover the rows of a page, which was read before: they are widened before a row is
+    /// written, and narrowed after one is removed.
+    fn summaries(&self, directory: &Directory, list: u32, blkno: u32, page: &Page) -> Result<()> {
         let Some((place, at)) = directory.summaries_position(list) else { return Ok(()) };
         let columns = directory.meta.columns.widths().len();
         let read = || -> Result<Vec<Summary>> {
@@ -226,22 +228,23 @@ impl<S: Store> Check<'_, S> {
         let (layout, all, mut keys) = (&directory.codes, read()?, Vec::new());
         for b in 0..layout.blocks() {
             let view = layout.block(page, b);
-            for slot in walk::bits(view.live()) {
+            for slot in list_chain::bits(view.live()) {
                 layout.keys(view, slot, &mut keys);
                 if cover(all.iter().copied(), &keys) {
                     continue;
                 }
-                // The row may have been removed since, and another with its keys have come: so often that is none.
+                // The row may have been removed since, and another with its keys have come: so often that is
+                // none.
                 const TIMES: usize = 3;
                 let mut uncovered = 0;
                 while uncovered < TIMES
-                    && self.still_has(directory, block, (b, slot), &keys)?
+                    && self.still_has(directory, blkno, (b, slot), &keys)?
                     && !cover(read()?, &keys)
                 {
                     uncovered += 1;
                 }
                 if uncovered == TIMES {
-                    let what = format_args!("a row of block {block} is not covered by its list's summaries");
+                    let what = format_args!("a row of block {blkno} is not covered by its list's summaries");
                     return Err(Error::corrupted(place, what));
                 }
             }
@@ -253,11 +256,11 @@ impl<S: Store> Check<'_, S> {
     fn still_has(
         &self,
         directory: &Directory,
-        block: u32,
+        blkno: u32,
         (index, slot): (usize, usize),
         keys: &[Key],
     ) -> Result<bool> {
-        let page = self.store.read(block)?;
+        let page = self.store.read(blkno)?;
         let view = directory.codes.block(&page, index);
         let mut now = Vec::new();
         directory.codes.keys(view, slot, &mut now);
@@ -275,14 +278,14 @@ impl<S: Store> Check<'_, S> {
         }
         // Read after the slots: an insert may have added a page meanwhile, never removed one.
         let (state_block, index) = directory.state_position(list);
-        let mut block = lists::read(&*self.store.read(state_block)?, index).extended;
+        let mut blkno = lists::read(&*self.store.read(state_block)?, index).extended;
         let mut pages = Vec::new();
-        while block != NO_BLOCK {
-            self.mark(block)?;
-            let page = self.store.read(block)?;
-            expect_owned(&page, block, PageKind::Extended, list)?;
-            pages.try_push(block)?;
-            block = page.next();
+        while blkno != NO_BLOCK {
+            self.mark(blkno)?;
+            let page = self.store.read(blkno)?;
+            page.expect_owned(blkno, PageKind::Extended, list)?;
+            pages.try_push(blkno)?;
+            blkno = page.next();
         }
         pages.sort_unstable();
         match self.records.iter().find(|r| pages.binary_search(&r.0).is_err()) {
@@ -293,16 +296,16 @@ impl<S: Store> Check<'_, S> {
 
     /// Pages that nothing refers to must at least be pages.
     fn unreferenced(&mut self) -> Result<()> {
-        let blocks = self.store.blocks()?;
-        self.report.pages = blocks;
-        for block in 0..blocks {
-            if self.seen.get(block as usize) == Some(&true) {
+        let nblocks = self.store.nblocks()?;
+        self.report.pages = nblocks;
+        for blkno in 0..nblocks {
+            if self.seen.get(blkno as usize) == Some(&true) {
                 continue;
             }
             (self.tick)()?;
-            let page = self.store.read(block)?;
+            let page = self.store.read(blkno)?;
             if page.kind().is_none() && page.bytes() != &[0; PAGE_SIZE] {
-                return Err(Error::corrupted(block, "the page is neither empty nor an ivf page"));
+                return Err(Error::corrupted(blkno, "the page is neither empty nor an ivf page"));
             }
             self.report.unused_pages += 1;
         }

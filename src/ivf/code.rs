@@ -84,8 +84,8 @@ impl RowCode {
     }
 }
 
-/// Writes a row's code where its slot is among `groups`, those of a page from group `first` on; or among the strings of
-/// bits of a block.
+/// Writes a row's code where its slot is among `groups`, those of a page from group `first` on; or among the
+/// strings of bits of a block.
 pub fn write_code(directory: &Directory, groups: &mut [u8], first: usize, slot: usize, code: &[u8]) {
     if directory.codec.is_exact() {
         groups[slot * code.len()..][..code.len()].copy_from_slice(code);
@@ -97,8 +97,8 @@ pub fn write_code(directory: &Directory, groups: &mut [u8], first: usize, slot: 
 /// Squared norms between which the operator's f32 sums are exact enough to agree with codes.
 const TRUSTED: std::ops::Range<f64> = 1e-30..1e37;
 
-/// Brings a vector as the table has it into the index's coordinates (`point`); `unit` is memory of the vector's
-/// dimensions. False if such a vector is not in the index (a zero vector under cosine).
+/// Brings a vector as the table has it into the index's coordinates (`point`); `unit` is memory of the
+/// vector's dimensions. False if such a vector is not in the index (a zero vector under cosine).
 pub fn to_point(directory: &Directory, vector: &[f32], unit: &mut [f32], point: &mut [f32]) -> bool {
     if directory.metric() == Metric::Cosine {
         if !normalize(vector, unit) {

@@ -2,7 +2,8 @@
 
 use super::directory::Directory;
 use super::search;
-use crate::page::{codes, summary};
+use crate::kernel;
+use crate::page::summary;
 
 /// The work of a scan.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,8 +23,8 @@ pub struct Work {
 /// Expected work to return the `wanted` nearest of `rows` indexed rows. Never falls when `probes`,
 /// `target`, `rows` or `wanted` grow. `probes` 0 follows the recall target.
 ///
-/// `passing` is the share of the rows that the filter columns let pass; `wanted` counts only these. `read` is the share of
-/// the lists that are not left out by their summaries, none where these are not read.
+/// `passing` is the share of the rows that the filter columns let pass; `wanted` counts only these. `read` is
+/// the share of the lists that are not left out by their summaries, none where these are not read.
 pub fn estimate(
     directory: &Directory,
     rows: f64,
@@ -57,7 +58,7 @@ pub fn estimate(
         None => (pages, lists),
     };
     // Blocks without a passing row are skipped.
-    let codes = codes * (1.0 - (1.0 - passing).powf(codes::BLOCK as f64));
+    let codes = codes * (1.0 - (1.0 - passing).powf(kernel::BLOCK_ROWS as f64));
     let reached = rows * share * passing;
     // Measured: about 60 records beyond nine per row wanted survive the first stage (ten rows: 96-150).
     let extended = if directory.extended.is_some() { (60.0 + 9.0 * wanted).min(reached) } else { 0.0 };
@@ -78,8 +79,8 @@ pub enum Shown {
     ByMarks(f64),
 }
 
-/// The share of the lists of so many rows that a condition which lets a share of them pass does not leave out, where the rows
-/// that pass lie anywhere.
+/// The share of the lists of so many rows that a condition which lets a share of them pass does not leave
+/// out, where the rows that pass lie anywhere.
 pub fn lists_read(shown: Shown, passing: f64, rows: f64) -> f64 {
     let passes = 1.0 - (1.0 - passing.clamp(0.0, 1.0)).powf(rows.max(1.0));
     match shown {
@@ -94,7 +95,7 @@ pub fn lists_read(shown: Shown, passing: f64, rows: f64) -> f64 {
 
 /// Codes compared at the price of one operator call of the planner (`cpu_operator_cost`): a distance
 /// between two vectors of these dimensions takes about this many times as long as a code.
-pub const CODES_PER_OPERATOR: f64 = codes::BLOCK as f64;
+pub const CODES_PER_OPERATOR: f64 = kernel::BLOCK_ROWS as f64;
 
 #[cfg(test)]
 mod tests {

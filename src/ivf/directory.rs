@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use super::within::Profile;
+use super::spread::Profile;
 use crate::error::{Error, Kind, Result};
 use crate::kernel;
 use crate::memory::{self, Grow};
@@ -183,8 +183,8 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Room for the lists that the meta page promises, and for what routing needs of each beside: a scan that has the directory
-    /// can be sure of it.
+    /// Room for the lists that the meta page promises, and for what routing needs of each beside: a scan that
+    /// has the directory can be sure of it.
     fn reserve(&mut self) -> Result<()> {
         let lists = self.meta.lists as usize;
         self.centroids.grow(lists.saturating_mul(self.padded))?;
@@ -196,7 +196,8 @@ impl Directory {
         memory::room(lists.saturating_mul(ROUTING))
     }
 
-    /// The root of the mean over all rows of what `squared` gives for their list and the square of its radius.
+    /// The root of the mean over all rows of what `squared` gives for their list and the square of its
+    /// radius.
     fn mean(&self, squared: impl Fn(u32) -> f32) -> f32 {
         let (mut sum, mut all) = (0.0, 0.0);
         for ((list, radius), rows) in (0..).zip(&self.radii).zip(&self.rows) {
@@ -298,8 +299,8 @@ impl Directory {
         Some((first.saturating_add(page), at))
     }
 
-    /// Rotates, scales and centres `vector` (already normalised for cosine) into `out`. Bits stay as they are: as
-    /// coordinates 0 and 1 they are exact in bytes.
+    /// Rotates, scales and centres `vector` (already normalised for cosine) into `out`. Bits stay as they
+    /// are: as coordinates 0 and 1 they are exact in bytes.
     pub fn transform(&self, vector: &[f32], out: &mut [f32]) {
         let Some(rotation) = &self.rotation else {
             out[..vector.len()].copy_from_slice(vector);
@@ -318,8 +319,8 @@ impl Directory {
         (&self.centroids[at..at + self.padded], self.scales[list as usize])
     }
 
-    /// Of each list: its centroid's product with a query of bytes (without the query's scale), the centroid's squared norm, the
-    /// radius, and the product of centroid and origin. `dots` is memory.
+    /// Of each list: its centroid's product with a query of bytes (without the query's scale), the centroid's
+    /// squared norm, the radius, and the product of centroid and origin. `dots` is memory.
     pub fn products<'a>(
         &'a self,
         query: &[i8],

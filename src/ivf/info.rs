@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::directory::Directory;
-use super::walk;
+use super::list_chain;
 use crate::error::Result;
 use crate::page::meta::TARGETS;
 use crate::page::{Meta, PAGE_SIZE, Store};
@@ -68,7 +68,7 @@ pub fn info<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Info> 
     let (mut smallest, mut largest) = (u64::MAX, 0);
     for list in 0..directory.lists() {
         let mut rows = 0;
-        walk::codes_pages(store, &directory, list, |_, page| {
+        list_chain::codes_pages(store, &directory, list, |_, page| {
             for b in 0..directory.codes.blocks() {
                 let block = directory.codes.block(page, b);
                 rows += u64::from(block.live().count_ones());
@@ -80,7 +80,7 @@ pub fn info<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Info> 
         smallest = smallest.min(rows);
         largest = largest.max(rows);
     }
-    let pages = store.blocks()?;
+    let pages = store.nblocks()?;
     let size = u64::from(pages) * PAGE_SIZE as u64;
     Ok(Info {
         version: meta.version(),

@@ -1,20 +1,21 @@
 //! Adding one row: route, code, and put it into a free slot of its list.
 //!
-//! Steps, each one atomic change: widen the list's summaries of filter columns if they do not cover the row; make the list
-//! longer if its pages are full; give it an extended page if a record needs one; write the row. A crash between them leaves
-//! empty pages that the list owns. Locks are taken in the order list state, codes, extended, summaries, new pages.
+//! Steps, each one atomic change: widen the list's summaries of filter columns if they do not cover the row;
+//! make the list longer if its pages are full; give it an extended page if a record needs one; write the row.
+//! A crash between them leaves empty pages that the list owns. Locks are taken in the order list state,
+//! codes, extended, summaries, new pages.
 
 use super::code::{RowCode, write_code};
 use super::directory::Directory;
-use super::walk::guard_circle;
+use super::list_chain::guard_circle;
 use crate::error::{Error, Kind, Result};
-use crate::page::codes::BLOCK;
+use crate::kernel::BLOCK_ROWS;
 use crate::page::summary::{SUMMARY_SIZE, set_watch, watch};
 use crate::page::tid::RecordRef;
 use crate::page::{Change, Key, NO_BLOCK, Page, PageHandle, PageKind, Store, Summary, TID_SIZE, Tid, lists};
 
-/// Inserts a row with its keys in the filter columns. False if it is not to be indexed (a zero vector under cosine).
-/// `code` is memory made for this directory.
+/// Inserts a row with its keys in the filter columns. False if it is not to be indexed (a zero vector under
+/// cosine). `code` is memory made for this directory.
 ///
 /// # Errors
 /// Damage in the pages of the list, or the store's errors.
@@ -36,23 +37,23 @@ pub fn insert<S: Store>(
         lists::read(&page, state_index)
     };
     let mut insertion = Insertion { store, directory, code, tid, keys, extended: state.extended };
-    let mut block = state.insert;
+    let mut blkno = state.insert;
     let mut steps = 0u32;
     loop {
-        match insertion.put(block)? {
+        match insertion.put(blkno)? {
             Put::Done => break,
-            Put::Full(next) if next != NO_BLOCK => block = next,
-            Put::Full(_) => block = insertion.grow(block)?,
+            Put::Full(next) if next != NO_BLOCK => blkno = next,
+            Put::Full(_) => blkno = insertion.grow(blkno)?,
             Put::NoRecord => insertion.grow_extended()?,
             Put::Uncovered => insertion.widen_summaries()?,
         }
-        guard_circle(store, block, &mut steps)?;
+        guard_circle(store, blkno, &mut steps)?;
     }
-    if block != state.insert {
+    if blkno != state.insert {
         store.change(|change| {
             let handle = change.open(state_block)?;
             let mut state = lists::read(change.page(handle), state_index);
-            state.insert = block;
+            state.insert = blkno;
             lists::write(change.page_mut(handle), state_index, &state);
             Ok(())
         })?;
@@ -103,13 +104,13 @@ struct Insertion<'a, S: Store> {
 }
 
 impl<S: Store> Insertion<'_, S> {
-    /// Tries to write the row to the codes page `block`.
-    fn put(&self, block: u32) -> Result<Put> {
+    /// Tries to write the row to the codes page `blkno`.
+    fn put(&self, blkno: u32) -> Result<Put> {
         let layout = &self.directory.codes;
         self.store.change(|change| {
-            let codes = change.open(block)?;
+            let codes = change.open(blkno)?;
             let page = change.page(codes);
-            expect_owned(page, block, PageKind::Codes, self.code.list)?;
+            page.expect_owned(blkno, PageKind::Codes, self.code.list)?;
             let free = (0..layout.blocks()).find_map(|b| {
                 let free = layout.block(page, b).free();
                 (free != 0).then_some((b, free))
@@ -119,19 +120,20 @@ impl<S: Store> Insertion<'_, S> {
             // A slot that owns a record is taken first: it costs no new space.
             let reusable = free & view.owned();
             let slot = if reusable != 0 { reusable } else { free }.trailing_zeros() as usize;
-            debug_assert!(slot < BLOCK);
+            debug_assert!(slot < BLOCK_ROWS);
             let more: Vec<u32> = (0..layout.more()).map(|i| view.more(i)).collect();
             let owned = (reusable != 0).then(|| view.reference(slot));
             let Some((reference, record)) = self.place(change, owned)? else { return Ok(Put::NoRecord) };
             for (i, &more_block) in more.iter().enumerate() {
                 let handle = change.open(more_block)?;
-                expect_owned(change.page(handle), more_block, PageKind::CodesMore, self.code.list)?;
+                change.page(handle).expect_owned(more_block, PageKind::CodesMore, self.code.list)?;
                 let (group, _) = layout.more_groups(i);
                 let out = layout.more_codes_mut(change.page_mut(handle), i);
                 write_code(self.directory, out, group, slot, &self.code.signs);
                 change.flush(handle)?;
             }
-            // Locked until the row is written: a vacuum narrows them either before, or sees that a row has come.
+            // Locked until the row is written: a vacuum narrows them either before, or sees that a row has
+            // come.
             let watched = self.open_summaries(change)?;
             if watched.is_some_and(|watched| !watched.covered) {
                 return Ok(Put::Uncovered);
@@ -153,20 +155,21 @@ impl<S: Store> Insertion<'_, S> {
 
     /// Locks the summaries of the list, if there are any.
     fn open_summaries(&self, change: &mut dyn Change) -> Result<Option<Watched>> {
-        let Some((block, at)) = self.directory.summaries_position(self.code.list) else { return Ok(None) };
-        let handle = change.open(block)?;
+        let Some((blkno, at)) = self.directory.summaries_position(self.code.list) else { return Ok(None) };
+        let handle = change.open(blkno)?;
         let page = change.page(handle);
-        page.expect_kind(block, PageKind::Summaries)?;
+        page.expect_kind(blkno, PageKind::Summaries)?;
         let covered = cover(summaries(page, at), self.keys);
         Ok(Some(Watched { handle, at, watch: watch(&page.content()[at..]), covered }))
     }
 
-    /// Makes the summaries of the list cover the row. A scan that has read them before has a snapshot that does not see it.
+    /// Makes the summaries of the list cover the row. A scan that has read them before has a snapshot that
+    /// does not see it.
     fn widen_summaries(&self) -> Result<()> {
-        let Some((block, at)) = self.directory.summaries_position(self.code.list) else { return Ok(()) };
+        let Some((blkno, at)) = self.directory.summaries_position(self.code.list) else { return Ok(()) };
         self.store.change(|change| {
-            let handle = change.open(block)?;
-            change.page(handle).expect_kind(block, PageKind::Summaries)?;
+            let handle = change.open(blkno)?;
+            change.page(handle).expect_kind(blkno, PageKind::Summaries)?;
             let bytes = &mut change.page_mut(handle).content_mut()[at..];
             for (bytes, &key) in bytes.chunks_exact_mut(SUMMARY_SIZE).zip(self.keys) {
                 let mut summary = Summary::read(bytes);
@@ -185,19 +188,19 @@ impl<S: Store> Insertion<'_, S> {
         owned: Option<RecordRef>,
     ) -> Result<Option<(RecordRef, Option<PageHandle>)>> {
         let Some(layout) = self.directory.extended else { return Ok(Some((self.tid, None))) };
-        let block = owned.map_or(self.extended, |r| r.block);
-        if block == NO_BLOCK {
+        let blkno = owned.map_or(self.extended, |r| r.blkno);
+        if blkno == NO_BLOCK {
             return Ok(None);
         }
-        let handle = change.open(block)?;
+        let handle = change.open(blkno)?;
         let page = change.page(handle);
-        expect_owned(page, block, PageKind::Extended, self.code.list)?;
+        page.expect_owned(blkno, PageKind::Extended, self.code.list)?;
         let used = page.count();
         match owned {
             Some(reference) if u32::from(reference.offset) < used => Ok(Some((reference, Some(handle)))),
-            Some(_) => Err(Error::corrupted(block, "a slot refers to a record that does not exist")),
+            Some(_) => Err(Error::corrupted(blkno, "a slot refers to a record that does not exist")),
             None if used as usize >= layout.per_page() => Ok(None),
-            None => Ok(Some((RecordRef { block, offset: used as u16 }, Some(handle)))),
+            None => Ok(Some((RecordRef { blkno, offset: used as u16 }, Some(handle)))),
         }
     }
 
@@ -210,14 +213,15 @@ impl<S: Store> Insertion<'_, S> {
         page.set_count(used);
     }
 
-    /// Adds an empty codes page behind `tail` and returns it, or the one that somebody else has added. All under the lock of
-    /// the tail: of inserters that find the list full together one adds pages, and no page is lost but by a crash.
+    /// Adds an empty codes page behind `tail` and returns it, or the one that somebody else has added. All
+    /// under the lock of the tail: of inserters that find the list full together one adds pages, and no page
+    /// is lost but by a crash.
     fn grow(&self, tail: u32) -> Result<u32> {
         let layout = &self.directory.codes;
         let list = self.code.list;
         self.store.change(|change| {
             let tail_handle = change.open(tail)?;
-            expect_owned(change.page(tail_handle), tail, PageKind::Codes, list)?;
+            change.page(tail_handle).expect_owned(tail, PageKind::Codes, list)?;
             let next = change.page(tail_handle).next();
             if next != NO_BLOCK {
                 return Ok(next);
@@ -225,13 +229,13 @@ impl<S: Store> Insertion<'_, S> {
             let mut more = Vec::with_capacity(layout.more());
             for _ in 0..layout.more() {
                 // Nothing points to these pages until the last step; a crash leaves them unused.
-                let (block, handle) = change.extend()?;
+                let (blkno, handle) = change.extend()?;
                 change.page_mut(handle).init(PageKind::CodesMore, list);
                 change.flush(handle)?;
-                more.push(block);
+                more.push(blkno);
             }
-            let (block, handle) = change.extend()?;
-            if block == NO_BLOCK {
+            let (blkno, handle) = change.extend()?;
+            if blkno == NO_BLOCK {
                 return Err(Error::new(Kind::LimitExceeded, "the index is full"));
             }
             let page = change.page_mut(handle);
@@ -239,8 +243,8 @@ impl<S: Store> Insertion<'_, S> {
             if layout.more() > 0 {
                 layout.block_mut(page, 0).set_more(&more);
             }
-            change.page_mut(tail_handle).set_next(block);
-            Ok(block)
+            change.page_mut(tail_handle).set_next(blkno);
+            Ok(blkno)
         })
     }
 
@@ -258,28 +262,19 @@ impl<S: Store> Insertion<'_, S> {
             }
             if full != NO_BLOCK {
                 let handle = change.open(full)?;
-                expect_owned(change.page(handle), full, PageKind::Extended, list)?;
+                change.page(handle).expect_owned(full, PageKind::Extended, list)?;
                 if (change.page(handle).count() as usize) < layout.per_page() {
                     return Ok(full);
                 }
             }
-            let (block, handle) = change.extend()?;
+            let (blkno, handle) = change.extend()?;
             let page = change.page_mut(handle);
             page.init(PageKind::Extended, list);
             page.set_next(full);
-            state.extended = block;
+            state.extended = blkno;
             lists::write(change.page_mut(state_handle), state_index, &state);
-            Ok(block)
+            Ok(blkno)
         })?;
         Ok(())
     }
-}
-
-/// Fails unless the page is of `kind` and belongs to `list`.
-pub fn expect_owned(page: &Page, block: u32, kind: PageKind, list: u32) -> Result<()> {
-    page.expect_kind(block, kind)?;
-    if page.owner() == list {
-        return Ok(());
-    }
-    Err(Error::corrupted(block, format_args!("the page belongs to list {}, not {list}", page.owner())))
 }

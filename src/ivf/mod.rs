@@ -1,18 +1,17 @@
 #![doc = include_str!("README.md")]
 
-pub mod bound;
 pub mod build;
 pub mod calibrate;
 pub mod check;
 pub mod code;
 pub mod cost;
 pub mod directory;
-pub mod farther;
 pub mod info;
 pub mod insert;
-pub mod refresh;
-pub mod sample;
+mod list_chain;
+pub mod progress;
 pub mod search;
+pub mod spread;
+pub mod threshold;
 pub mod vacuum;
-mod walk;
 pub mod within;

@@ -2,12 +2,13 @@
 //!
 //! Rows never move, so a scan that runs beside a vacuum sees every live row exactly once.
 //!
-//! The summaries of a list that lost rows are made anew from the rows that are left. Inserts go on meanwhile, so the list is
-//! put under watch first: an insert notes in the change that writes its row that it came, and then the summaries stay as they
-//! are. An insert that was on its way finds them either as they were, with the watch, or narrowed, and widens them again.
+//! The summaries of a list that lost rows are made anew from the rows that are left. Inserts go on meanwhile,
+//! so the list is put under watch first: an insert notes in the change that writes its row that it came, and
+//! then the summaries stay as they are. An insert that was on its way finds them either as they were, with
+//! the watch, or narrowed, and widens them again.
 
 use super::directory::Directory;
-use super::walk::{self, Addresses};
+use super::list_chain::{self, Addresses};
 use crate::error::Result;
 use crate::page::summary::{SUMMARY_SIZE, set_watch, watch};
 use crate::page::{PageKind, Store, Summary, Tid, lists};
@@ -37,7 +38,7 @@ pub fn bulk_delete<S: Store>(
     for list in 0..directory.lists() {
         clean_list(store, &directory, list, dead, tick, &mut result)?;
     }
-    result.pages = store.blocks()?;
+    result.pages = store.nblocks()?;
     Ok(result)
 }
 
@@ -50,7 +51,7 @@ pub fn count<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Vacuu
     let mut result = Vacuumed::default();
     for list in 0..directory.lists() {
         let mut rows = 0;
-        walk::codes_pages(store, &directory, list, |_, page| {
+        list_chain::codes_pages(store, &directory, list, |_, page| {
             for b in 0..directory.codes.blocks() {
                 rows += u64::from(directory.codes.block(page, b).live().count_ones());
             }
@@ -60,7 +61,7 @@ pub fn count<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Vacuu
         note(store, &directory, list, rows, None)?;
         narrow_summaries(store, &directory, list, false, tick)?;
     }
-    result.pages = store.blocks()?;
+    result.pages = store.nblocks()?;
     Ok(result)
 }
 
@@ -76,14 +77,14 @@ fn clean_list<S: Store>(
     let mut addresses = Addresses::new(store, directory);
     let (mut rows, mut removed) = (0u64, 0u64);
     let mut first_free = None;
-    walk::codes_pages(store, directory, list, |block, page| {
+    list_chain::codes_pages(store, directory, list, |blkno, page| {
         tick()?;
         addresses.forget();
         let mut gone = vec![0u32; layout.blocks()];
         let mut free = false;
         for (index, gone) in gone.iter_mut().enumerate() {
             let view = layout.block(page, index);
-            for slot in walk::bits(view.live()) {
+            for slot in list_chain::bits(view.live()) {
                 if dead(addresses.get(list, view.reference(slot))?) {
                     *gone |= 1 << slot;
                 }
@@ -93,14 +94,14 @@ fn clean_list<S: Store>(
             free |= view.free() | *gone != 0;
         }
         if free {
-            first_free.get_or_insert(block);
+            first_free.get_or_insert(blkno);
         }
         if gone.iter().all(|&g| g == 0) {
             return Ok(());
         }
         // Live slots are cleared by vacuum alone, of which there is one at a time: they are as they were.
         store.change(|change| {
-            let handle = change.open(block)?;
+            let handle = change.open(blkno)?;
             let page = change.page_mut(handle);
             for (index, gone) in gone.iter().enumerate().filter(|(_, g)| **g != 0) {
                 let mut block = layout.block_mut(page, index);
@@ -116,7 +117,8 @@ fn clean_list<S: Store>(
     narrow_summaries(store, directory, list, removed > 0, tick)
 }
 
-/// Makes the summaries of a list anew if it has `lost` rows, or if a vacuum before was interrupted when it did so.
+/// Makes the summaries of a list anew if it has `lost` rows, or if a vacuum before was interrupted when it
+/// did so.
 fn narrow_summaries<S: Store>(
     store: &S,
     directory: &Directory,
@@ -124,10 +126,10 @@ fn narrow_summaries<S: Store>(
     lost: bool,
     tick: &dyn Fn() -> Result<()>,
 ) -> Result<()> {
-    let Some((block, at)) = directory.summaries_position(list) else { return Ok(()) };
+    let Some((blkno, at)) = directory.summaries_position(list) else { return Ok(()) };
     let watched = {
-        let page = store.read(block)?;
-        page.expect_kind(block, PageKind::Summaries)?;
+        let page = store.read(blkno)?;
+        page.expect_kind(blkno, PageKind::Summaries)?;
         watch(&page.content()[at..]) > 0
     };
     if !lost && !watched {
@@ -135,7 +137,7 @@ fn narrow_summaries<S: Store>(
     }
     let set = |from: &dyn Fn(&mut [u8])| {
         store.change(|change| {
-            let handle = change.open(block)?;
+            let handle = change.open(blkno)?;
             from(&mut change.page_mut(handle).content_mut()[at..]);
             Ok(())
         })
@@ -143,11 +145,11 @@ fn narrow_summaries<S: Store>(
     set(&|bytes| set_watch(bytes, 1))?;
     let mut left = vec![Summary::default(); directory.meta.columns.widths().len()];
     let mut keys = Vec::new();
-    walk::codes_pages(store, directory, list, |_, page| {
+    list_chain::codes_pages(store, directory, list, |_, page| {
         tick()?;
         for index in 0..directory.codes.blocks() {
             let view = directory.codes.block(page, index);
-            for slot in walk::bits(view.live()) {
+            for slot in list_chain::bits(view.live()) {
                 directory.codes.keys(view, slot, &mut keys);
                 left.iter_mut().zip(&keys).for_each(|(summary, &key)| summary.add(key));
             }
@@ -164,18 +166,18 @@ fn narrow_summaries<S: Store>(
 
 /// Notes a list's rows, and its first page with a free slot if that is new.
 fn note<S: Store>(store: &S, directory: &Directory, list: u32, rows: u64, free: Option<u32>) -> Result<()> {
-    let (block, index) = directory.state_position(list);
+    let (blkno, index) = directory.state_position(list);
     let rows = u32::try_from(rows).unwrap_or(u32::MAX);
     let known = {
-        let page = store.read(block)?;
-        page.expect_kind(block, PageKind::Lists)?;
+        let page = store.read(blkno)?;
+        page.expect_kind(blkno, PageKind::Lists)?;
         lists::read(&page, index).rows
     };
     if known == rows && free.is_none() {
         return Ok(());
     }
     store.change(|change| {
-        let handle = change.open(block)?;
+        let handle = change.open(blkno)?;
         let mut state = lists::read(change.page(handle), index);
         state.rows = rows;
         state.insert = free.unwrap_or(state.insert);

@@ -7,6 +7,7 @@
 
 use super::code::to_point;
 use super::directory::{Bytes, Directory};
+use super::spread::{Profile, Spread};
 use crate::kernel;
 use crate::value::Metric;
 
@@ -26,7 +27,7 @@ pub fn share(directory: &Directory, query: Option<&[f32]>, value: f64) -> f64 {
     if key == f64::INFINITY {
         return 1.0;
     }
-    let profile = directory.profile(Profile::new);
+    let profile = directory.profile(profile);
     let mut share = 0.0;
     match query.and_then(|query| transformed(directory, query)) {
         Some(query) => query.spreads(directory, profile.directions, |spread, weight| {
@@ -53,38 +54,9 @@ fn key(directory: &Directory, value: f64) -> Option<f64> {
     }
 }
 
-/// Values of a list's rows: their mean and variance.
-#[derive(Clone, Copy, Debug)]
-struct Spread {
-    mean: f32,
-    variance: f32,
-}
-
-impl Spread {
-    /// The share of values up to `key`.
-    fn below(self, metric: Metric, key: f64) -> f64 {
-        let (mean, variance) = (f64::from(self.mean), f64::from(self.variance));
-        if variance <= 0.0 || !variance.is_finite() {
-            return f64::from(u8::from(key >= mean));
-        }
-        if metric == Metric::InnerProduct {
-            return normal((key - mean) / variance.sqrt());
-        }
-        // Squared distances have a longer tail above than below: their cubic roots are about normal (Wilson,
-        // Hilferty).
-        let v = variance / (9.0 * mean * mean);
-        normal(((key / mean).cbrt() - (1.0 - v)) / v.sqrt())
-    }
-}
-
-/// The normal distribution, within a ten-thousandth.
-fn normal(z: f64) -> f64 {
-    1.0 / (1.0 + (-z * (1.5976 + 0.070_56 * z * z)).exp())
-}
-
 /// What is known of a query beside its products with the centroids.
 #[derive(Clone, Copy, Default)]
-struct Known {
+struct QueryNorms {
     /// Its squared norm relative to the origin, and in all.
     norm: f32,
     full: f32,
@@ -92,7 +64,7 @@ struct Known {
     origin: f32,
 }
 
-impl Known {
+impl QueryNorms {
     fn spread(self, directory: &Directory, list: u32, dot: f32, directions: f32) -> Spread {
         let radius = directory.radius(list) * directory.radius(list);
         match directory.metric() {
@@ -111,7 +83,7 @@ impl Known {
 /// A query in the index's coordinates.
 struct Query {
     bytes: Bytes,
-    known: Known,
+    known: QueryNorms,
 }
 
 fn transformed(directory: &Directory, query: &[f32]) -> Option<Query> {
@@ -122,7 +94,7 @@ fn transformed(directory: &Directory, query: &[f32]) -> Option<Query> {
     }
     let (norm, g) = (kernel::inner_product(&point, &point), &directory.origin);
     let (product, origin) = (kernel::inner_product(&point, g), kernel::inner_product(g, g));
-    let known = Known { norm, full: norm + 2.0 * product + origin, origin: product + origin };
+    let known = QueryNorms { norm, full: norm + 2.0 * product + origin, origin: product + origin };
     norm.is_finite().then(|| Query { bytes: Bytes::new(&point), known })
 }
 
@@ -150,46 +122,37 @@ fn rows(directory: &Directory, list: u32) -> f64 {
     f64::from(directory.built_rows(list)) + 1.0
 }
 
-/// What a directory says of queries that are like its rows; made once.
-pub struct Profile {
-    /// Directions that the rows differ in.
-    directions: f32,
-    /// Spreads of lists' values, and their weights.
-    spreads: Vec<(Spread, f32)>,
-}
-
-impl Profile {
-    fn new(directory: &Directory) -> Self {
-        let lists: Vec<u32> = sample(directory, LISTS).collect();
-        let queries: Vec<u32> = lists.iter().copied().step_by(lists.len().div_ceil(QUERIES).max(1)).collect();
-        let products: Vec<(u32, u32, f32)> = queries
-            .iter()
-            .flat_map(|query| lists.iter().map(|list| (*query, *list, product(directory, *query, *list))))
-            .collect();
-        let directions = directions(directory, &products);
-        let mut spreads = Vec::with_capacity(products.len());
-        for of_query in products.chunk_by(|a, b| a.0 == b.0) {
-            let query = of_query[0].0;
-            let known = like_a_row(directory, query);
-            // Of a sample of lists its own has more than its share.
-            let others: f64 = lists.iter().filter(|l| **l != query).map(|l| rows(directory, *l)).sum();
-            let own = if others > 0.0 { 1.0 / f64::from(directory.lists()) } else { 1.0 };
-            for &(_, list, dot) in of_query {
-                let weight = if list == query { own } else { (1.0 - own) * rows(directory, list) / others };
-                let spread = known.spread(directory, list, dot, directions);
-                spreads.push((spread, (weight / queries.len() as f64) as f32));
-            }
+/// What a directory says of queries that are like its rows.
+fn profile(directory: &Directory) -> Profile {
+    let lists: Vec<u32> = sample(directory, LISTS).collect();
+    let queries: Vec<u32> = lists.iter().copied().step_by(lists.len().div_ceil(QUERIES).max(1)).collect();
+    let products: Vec<(u32, u32, f32)> = queries
+        .iter()
+        .flat_map(|query| lists.iter().map(|list| (*query, *list, product(directory, *query, *list))))
+        .collect();
+    let directions = directions(directory, &products);
+    let mut spreads = Vec::with_capacity(products.len());
+    for of_query in products.chunk_by(|a, b| a.0 == b.0) {
+        let query = of_query[0].0;
+        let known = like_a_row(directory, query);
+        // Of a sample of lists its own has more than its share.
+        let others: f64 = lists.iter().filter(|l| **l != query).map(|l| rows(directory, *l)).sum();
+        let own = if others > 0.0 { 1.0 / f64::from(directory.lists()) } else { 1.0 };
+        for &(_, list, dot) in of_query {
+            let weight = if list == query { own } else { (1.0 - own) * rows(directory, list) / others };
+            let spread = known.spread(directory, list, dot, directions);
+            spreads.push((spread, (weight / queries.len() as f64) as f32));
         }
-        Self { directions, spreads }
     }
+    Profile { directions, spreads }
 }
 
 /// A query that lies in a list as its rows do.
-fn like_a_row(directory: &Directory, list: u32) -> Known {
+fn like_a_row(directory: &Directory, list: u32) -> QueryNorms {
     let radius = directory.radius(list) * directory.radius(list);
     let g = kernel::inner_product(&directory.origin, &directory.origin);
     let (norm, product) = (directory.norm(list) + radius, directory.origin_product(list));
-    Known { norm, full: norm + 2.0 * product + g, origin: product + g }
+    QueryNorms { norm, full: norm + 2.0 * product + g, origin: product + g }
 }
 
 fn product(directory: &Directory, a: u32, b: u32) -> f32 {

@@ -2,7 +2,8 @@
 
 mod floats;
 
-use super::{BLOCK, Factors, Kernels, scalar};
+use super::scalar;
+use super::table::{BLOCK_ROWS, Factors, Kernels};
 use floats::{load, total};
 use std::arch::x86_64::*;
 
@@ -143,7 +144,7 @@ fn hamming(a: &[u8], b: &[u8]) -> u64 {
 
 /// Bits are counted by lookup of nibbles (Muła, Kurz, Lemire, arXiv 1611.07612), 32 bytes at a time.
 #[target_feature(enable = "avx2,fma,f16c,popcnt")]
-fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK]) {
+fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK_ROWS]) {
     let nibble = _mm256_set1_epi8(15);
     let table = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
     let (wide, tail) = query.as_chunks::<32>();
@@ -180,9 +181,10 @@ fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
 ///
 /// A 16-bit element holds two codes' bytes. Adding elements whole keeps the sum of the low bytes plus
 /// 256 times that of the high ones, modulo 2^16; the high ones are also summed alone, which gives both.
-/// Four sums take one addition each a step, whose latency is a cycle: more of them would only leave the registers.
+/// Four sums take one addition each a step, whose latency is a cycle: more of them would only leave the
+/// registers.
 #[target_feature(enable = "avx2,fma,f16c")]
-fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK]) {
+fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK_ROWS]) {
     let nibble = _mm256_set1_epi8(15);
     let step = |s: [__m256i; 4], table: __m256i, codes: __m256i| {
         let low = _mm256_shuffle_epi8(table, _mm256_and_si256(codes, nibble));
@@ -230,7 +232,7 @@ fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK]) {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn lower_bounds(sums: &[u32; BLOCK], factors: &Factors, bounds: &mut [f32; BLOCK]) -> u32 {
+fn lower_bounds(sums: &[u32; BLOCK_ROWS], factors: &Factors, bounds: &mut [f32; BLOCK_ROWS]) -> u32 {
     let mut mask = 0;
     for part in 0..4 {
         // SAFETY: `part` is below 4, and `sums` is 128 bytes, `add` and `rescale` 64.
@@ -260,7 +262,8 @@ fn lower_bounds(sums: &[u32; BLOCK], factors: &Factors, bounds: &mut [f32; BLOCK
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn subset_sums(terms: &[u16], base: u16, lut: &mut [u8]) {
-    // Word `i` of a register is for entry `i`: it takes term `t` of four where bit `t` of `i` is set, else zero.
+    // Word `i` of a register is for entry `i`: it takes term `t` of four where bit `t` of `i` is set, else
+    // zero.
     let base = _mm256_set1_epi16(base.cast_signed());
     let places: [__m256i; 4] = std::array::from_fn(|t| {
         let place = |i: usize| if ((i / 2) >> t) & 1 == 1 { (2 * t + i % 2) as u8 } else { 0x80 };
@@ -281,7 +284,7 @@ pub(super) fn subset_sums(terms: &[u16], base: u16, lut: &mut [u8]) {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn within_u32(values: &[u8; 4 * BLOCK], low: u32, high: u32) -> u32 {
+fn within_u32(values: &[u8; 4 * BLOCK_ROWS], low: u32, high: u32) -> u32 {
     let (low, high) = (_mm256_set1_epi32(low.cast_signed()), _mm256_set1_epi32(high.cast_signed()));
     values.as_chunks::<32>().0.iter().enumerate().fold(0, |mask, (part, values)| {
         // SAFETY: the array is 32 bytes.
@@ -294,7 +297,7 @@ fn within_u32(values: &[u8; 4 * BLOCK], low: u32, high: u32) -> u32 {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn within_u64(values: &[u8; 8 * BLOCK], low: u64, high: u64) -> u32 {
+fn within_u64(values: &[u8; 8 * BLOCK_ROWS], low: u64, high: u64) -> u32 {
     // Comparison is of signed integers: all are shifted by half the range.
     let sign = _mm256_set1_epi64x(i64::MIN);
     let low = _mm256_xor_si256(_mm256_set1_epi64x(low.cast_signed()), sign);
@@ -346,8 +349,8 @@ fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 fn dots_i8(query: &[i8], rows: &[i8], dots: &mut [i32]) {
-    // The instruction multiplies unsigned with signed: magnitudes with the other's values, the signs moved there. Two
-    // products of 127 and 127 fit its 16 bits.
+    // The instruction multiplies unsigned with signed: magnitudes with the other's values, the signs moved
+    // there. Two products of 127 and 127 fit its 16 bits.
     let ones = _mm256_set1_epi16(1);
     for (row, dot) in rows.chunks_exact(query.len()).zip(dots) {
         *dot = total_i32(fold(query, row, _mm256_setzero_si256(), |s, a: &[i8; 32], b| {

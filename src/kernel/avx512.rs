@@ -3,7 +3,8 @@
 
 mod bits;
 
-use super::{BLOCK, Factors, Kernels, avx2, scalar};
+use super::table::{BLOCK_ROWS, Factors, Kernels};
+use super::{avx2, scalar};
 use half::f16;
 use std::arch::x86_64::*;
 
@@ -49,8 +50,9 @@ pub(super) static KERNELS: Kernels = Kernels {
     grid_code4,
 };
 
-/// The same for Zen 4, which makes two steps of each that is 512 bits wide: the distances of floats and halves take the AVX2
-/// row's time there or up to 1.4 times as long (`cargo bench --bench kernel`), the others less.
+/// The same for Zen 4, which makes two steps of each that is 512 bits wide: the distances of floats and
+/// halves take the AVX2 row's time there or up to 1.4 times as long (`cargo bench --bench kernel`), the
+/// others less.
 pub(super) static ZEN4: Kernels = Kernels {
     name: "zen4",
     supported: || (KERNELS.supported)() && (avx2::KERNELS.supported)() && is_zen4(),
@@ -200,7 +202,7 @@ fn cosine<A>(a: &[A], b: &[A], step: impl Fn([__m512; 3], &[A], &[A]) -> [__m512
             [total([p0, p1, p2, p3]), total([a0, a1, a2, a3]), total([b0, b1, b2, b3])]
         }
     };
-    super::cosine_of_sums(xy, xx, yy)
+    super::inline::cosine_of_sums(xy, xx, yy)
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
@@ -308,7 +310,7 @@ fn narrow(from: &[f32], to: &mut [f16]) {
 /// A 16-bit element holds two codes' bytes. Adding elements whole keeps the sum of the low bytes plus
 /// 256 times that of the high ones, modulo 2^16; the high ones are also summed alone, which gives both.
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK]) {
+fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK_ROWS]) {
     let nibble = _mm512_set1_epi8(15);
     // 64 steps of four lanes of bytes: 256 * 255 fits 16 bits, even with the lanes added together.
     for (lut, codes) in lut.chunks(64 * 64).zip(codes.chunks(64 * 64)) {
@@ -376,7 +378,7 @@ fn fold64<A: Byte, B: Byte, S: Copy>(a: &[A], b: &[B], zero: S, step: impl Fn(S,
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-fn lower_bounds(sums: &[u32; BLOCK], factors: &Factors, bounds: &mut [f32; BLOCK]) -> u32 {
+fn lower_bounds(sums: &[u32; BLOCK_ROWS], factors: &Factors, bounds: &mut [f32; BLOCK_ROWS]) -> u32 {
     let mut mask = 0;
     for half in 0..2 {
         // SAFETY: `half` is 0 or 1, and `sums` is 128 bytes, `add` and `rescale` 64.
@@ -401,7 +403,7 @@ fn lower_bounds(sums: &[u32; BLOCK], factors: &Factors, bounds: &mut [f32; BLOCK
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-fn within_u32(values: &[u8; 4 * BLOCK], low: u32, high: u32) -> u32 {
+fn within_u32(values: &[u8; 4 * BLOCK_ROWS], low: u32, high: u32) -> u32 {
     let (low, high) = (_mm512_set1_epi32(low.cast_signed()), _mm512_set1_epi32(high.cast_signed()));
     values.as_chunks::<64>().0.iter().enumerate().fold(0, |mask, (part, values)| {
         // SAFETY: the array is 64 bytes.
@@ -412,7 +414,7 @@ fn within_u32(values: &[u8; 4 * BLOCK], low: u32, high: u32) -> u32 {
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-fn within_u64(values: &[u8; 8 * BLOCK], low: u64, high: u64) -> u32 {
+fn within_u64(values: &[u8; 8 * BLOCK_ROWS], low: u64, high: u64) -> u32 {
     let (low, high) = (_mm512_set1_epi64(low.cast_signed()), _mm512_set1_epi64(high.cast_signed()));
     values.as_chunks::<64>().0.iter().enumerate().fold(0, |mask, (part, values)| {
         // SAFETY: the array is 64 bytes.
@@ -454,7 +456,8 @@ fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
     _mm512_reduce_add_epi32(_mm512_add_epi32(s0, s1))
 }
 
-/// The instruction multiplies unsigned with signed: `row + 128` with the query, less 128 times the sum of that.
+/// The instruction multiplies unsigned with signed: `row + 128` with the query, less 128 times the sum of
+/// that.
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn dots_i8(query: &[i8], rows: &[i8], dots: &mut [i32]) {
     let (zero, sign) = (_mm512_setzero_si512(), _mm512_set1_epi8(-128));

@@ -13,70 +13,21 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-mod few;
+mod inline;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod prefetch;
 mod scalar;
+mod table;
 #[cfg(test)]
 mod tests;
 
-pub use self::few::{FEW, cosine_few, narrow_few, norm_squared_few, sum_few, widen_few};
+pub use self::inline::{FEW, cosine_few, cosine_of_sums, narrow_few, norm_squared_few, sum_few, widen_few};
+pub use self::prefetch::prefetch;
+pub use self::table::BLOCK_ROWS;
+use self::table::{Factors, Kernels};
 use half::f16;
 use std::sync::LazyLock;
-
-/// Codes in a block of the table scan.
-pub const BLOCK: usize = 32;
-
-type Distance<T> = unsafe fn(&[T], &[T]) -> f32;
-type Tile = unsafe fn(&[[f32; 4]], &[[f32; 16]]) -> [[f32; 16]; 4];
-type SignCode = unsafe fn(&[f32], &[f32], &mut [u8]) -> [f32; 2];
-type GridCode = unsafe fn(&[f32], &[f32], f32, &mut [u8]) -> [f32; 3];
-type Cosine<T> = unsafe fn(&[T], &[T]) -> f64;
-
-/// One instruction set's kernels. Slices of a pair have equal lengths, which the entry points check.
-struct Kernels {
-    name: &'static str,
-    /// Whether this machine can run the others.
-    supported: fn() -> bool,
-    l2_squared: Distance<f32>,
-    inner_product: Distance<f32>,
-    cosine_distance: Cosine<f32>,
-    l1: Distance<f32>,
-    norm_squared: unsafe fn(&[f32]) -> f64,
-    norm_squared_f16: unsafe fn(&[f16]) -> f64,
-    l2_squared_f16: Distance<f16>,
-    inner_product_f16: Distance<f16>,
-    cosine_distance_f16: Cosine<f16>,
-    l1_f16: Distance<f16>,
-    widen: unsafe fn(&[f16], &mut [f32]),
-    narrow: unsafe fn(&[f32], &mut [f16]),
-    hamming: unsafe fn(&[u8], &[u8]) -> u64,
-    hamming_rows: unsafe fn(&[u8], &[u8], &mut [u32; BLOCK]),
-    common_bits: unsafe fn(&[u8], &[u8]) -> (u64, u64),
-    subset_sums: unsafe fn(&[u16], u16, &mut [u8]),
-    scan_block: unsafe fn(&[u8], &[u8], usize, &mut [u32; BLOCK]),
-    lower_bounds: unsafe fn(&[u32; BLOCK], &Factors, &mut [f32; BLOCK]) -> u32,
-    within_u32: unsafe fn(&[u8; 4 * BLOCK], u32, u32) -> u32,
-    within_u64: unsafe fn(&[u8; 8 * BLOCK], u64, u64) -> u32,
-    dot_extended3: unsafe fn(&[u8], &[i8]) -> i32,
-    dot_u8_i8: unsafe fn(&[u8], &[i8]) -> i32,
-    dots_i8: unsafe fn(&[i8], &[i8], &mut [i32]),
-    dot_f32_i8: unsafe fn(&[f32], &[i8]) -> f32,
-    hadamard: unsafe fn(&mut [f32]),
-    tile: Tile,
-    sign_code: SignCode,
-    grid_code4: GridCode,
-}
-
-/// What turns the sums of a block into bounds; see [`lower_bounds`].
-struct Factors<'a> {
-    add: &'a [u8; 2 * BLOCK],
-    rescale: &'a [u8; 2 * BLOCK],
-    scale: f32,
-    shift: f32,
-    base: f32,
-    threshold: f32,
-}
 
 /// Every row of this architecture, best first.
 #[cfg(target_arch = "x86_64")]
@@ -120,19 +71,13 @@ pub fn inner_product(a: &[f32], b: &[f32]) -> f32 {
     unsafe { (ACTIVE.inner_product)(a, b) }
 }
 
-/// One minus the cosine of the angle of two vectors of one length, in one pass; NaN where a norm is zero or overflows.
+/// One minus the cosine of the angle of two vectors of one length, in one pass; NaN where a norm is zero or
+/// overflows.
 #[inline]
 pub fn cosine_distance(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.cosine_distance)(a, b) }
-}
-
-/// The cosine distance from `<a, b>`, `|a|^2` and `|b|^2`. (A kernel that returned the three would do so in memory.)
-#[inline(always)]
-pub fn cosine_of_sums(product: f32, a2: f32, b2: f32) -> f64 {
-    let similarity = f64::from(product) / (f64::from(a2) * f64::from(b2)).sqrt();
-    1.0 - similarity.clamp(-1.0, 1.0)
 }
 
 /// Sum of absolute differences of two vectors of one length.
@@ -213,10 +158,12 @@ pub fn hamming(a: &[u8], b: &[u8]) -> u64 {
     unsafe { (ACTIVE.hamming)(a, b) }
 }
 
-/// Numbers of bits that differ between a bit string and each of up to 32 of its length, one after the other in
-/// `rows`. The further `counts` stay as they are.
-pub fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK]) {
-    assert!(!query.is_empty() && rows.len() <= BLOCK * query.len() && rows.len().is_multiple_of(query.len()));
+/// Numbers of bits that differ between a bit string and each of up to 32 of its length, one after the other
+/// in `rows`. The further `counts` stay as they are.
+pub fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK_ROWS]) {
+    assert!(
+        !query.is_empty() && rows.len() <= BLOCK_ROWS * query.len() && rows.len().is_multiple_of(query.len())
+    );
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.hamming_rows)(query, rows, counts) }
 }
@@ -229,8 +176,9 @@ pub fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
     unsafe { (ACTIVE.common_bits)(a, b) }
 }
 
-/// The table of a query for [`scan_block`], from four terms per sub-quantizer, in 256ths: entry `i` of a sub-quantizer is the
-/// upper byte of `base` and those of its terms whose bits are set in `i`, added modulo 2^16.
+/// The table of a query for [`scan_block`], from four terms per sub-quantizer, in 256ths: entry `i` of a
+/// sub-quantizer is the upper byte of `base` and those of its terms whose bits are set in `i`, added modulo
+/// 2^16.
 pub fn subset_sums(terms: &[u16], base: u16, lut: &mut [u8]) {
     assert!(terms.len().is_multiple_of(4) && lut.len() == 4 * terms.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -244,10 +192,10 @@ pub fn subset_sums(terms: &[u16], base: u16, lut: &mut [u8]) {
 /// `P = [0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15]`: so arranged, the even bytes of a
 /// register widen to codes 0..8 in order and the odd ones to 8..16.
 ///
-/// As many bytes that will be needed next lie `ahead` bytes (modulo the addresses) after the codes: the processor is
-/// asked for them while it computes, a line at a time (all at once they would keep it from computing). Advice: any
-/// number will do, nothing is read there; 0 if it is not known.
-pub fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK]) {
+/// As many bytes that will be needed next lie `ahead` bytes (modulo the addresses) after the codes: the
+/// processor is asked for them while it computes, a line at a time (all at once they would keep it from
+/// computing). Advice: any number will do, nothing is read there; 0 if it is not known.
+pub fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK_ROWS]) {
     assert!(lut.len() == codes.len() && codes.len().is_multiple_of(16));
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.scan_block)(lut, codes, ahead, sums) }
@@ -260,14 +208,14 @@ pub fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK
 /// `bounds[j] >= threshold`, so a NaN bound is kept.
 #[allow(clippy::too_many_arguments)]
 pub fn lower_bounds(
-    sums: &[u32; BLOCK],
-    add: &[u8; 2 * BLOCK],
-    rescale: &[u8; 2 * BLOCK],
+    sums: &[u32; BLOCK_ROWS],
+    add: &[u8; 2 * BLOCK_ROWS],
+    rescale: &[u8; 2 * BLOCK_ROWS],
     scale: f32,
     shift: f32,
     base: f32,
     threshold: f32,
-    bounds: &mut [f32; BLOCK],
+    bounds: &mut [f32; BLOCK_ROWS],
 ) -> u32 {
     let factors = Factors { add, rescale, scale, shift, base, threshold };
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -275,13 +223,13 @@ pub fn lower_bounds(
 }
 
 /// Bit `j` is set where value `j` of 32 little-endian ones is at least `low` and at most `high`.
-pub fn within_u32(values: &[u8; 4 * BLOCK], low: u32, high: u32) -> u32 {
+pub fn within_u32(values: &[u8; 4 * BLOCK_ROWS], low: u32, high: u32) -> u32 {
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.within_u32)(values, low, high) }
 }
 
 /// As [`within_u32`], of 64-bit values.
-pub fn within_u64(values: &[u8; 8 * BLOCK], low: u64, high: u64) -> u32 {
+pub fn within_u64(values: &[u8; 8 * BLOCK_ROWS], low: u64, high: u64) -> u32 {
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.within_u64)(values, low, high) }
 }
@@ -335,49 +283,27 @@ pub fn hadamard(x: &mut [f32]) {
     unsafe { (ACTIVE.hadamard)(x) }
 }
 
-/// The inner products of four vectors with sixteen, both interleaved: `a[i]` and `b[i]` are all the components number
-/// `i`.
+/// The inner products of four vectors with sixteen, both interleaved: `a[i]` and `b[i]` are all the
+/// components number `i`.
 pub fn tile(a: &[[f32; 4]], b: &[[f32; 16]]) -> [[f32; 16]; 4] {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.tile)(a, b) }
 }
 
-/// Writes the signs of `a`, one bit each and a set one for what is above zero, least significant first. Returns the inner
-/// products of `a` and `b` with what they stand for, one half or minus one half.
+/// Writes the signs of `a`, one bit each and a set one for what is above zero, least significant first.
+/// Returns the inner products of `a` and `b` with what they stand for, one half or minus one half.
 pub fn sign_code(a: &[f32], b: &[f32], out: &mut [u8]) -> [f32; 2] {
     assert!(a.len() == b.len() && a.len() == 8 * out.len() && a.len().is_multiple_of(16));
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.sign_code)(a, b, out) }
 }
 
-/// Writes the low three bits of the 4-bit code of `a` (on a grid of `1 / steps`), 24 bytes for each 64 dimensions as
-/// [`dot_extended3`] reads them: they grow with the value. Returns the inner products of `a`, of `b` and of itself with the
-/// grid vector of the code.
+/// Writes the low three bits of the 4-bit code of `a` (on a grid of `1 / steps`), 24 bytes for each 64
+/// dimensions as [`dot_extended3`] reads them: they grow with the value. Returns the inner products of `a`,
+/// of `b` and of itself with the grid vector of the code.
 pub fn grid_code4(a: &[f32], b: &[f32], steps: f32, out: &mut [u8]) -> [f32; 3] {
     assert!(a.len() == b.len() && a.len().is_multiple_of(64) && out.len() == a.len() / 64 * 24);
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.grid_code4)(a, b, steps, out) }
-}
-
-/// Asks the processor to load `bytes` bytes from `at` on. Advice: any address will do, none is read.
-#[inline]
-pub fn prefetch(at: *const u8, bytes: usize) {
-    const LINE: usize = 64;
-    let first = at.map_addr(|a| a & !(LINE - 1));
-    for line in (0..bytes + at.addr() % LINE).step_by(LINE) {
-        let line = first.wrapping_add(line);
-        // SAFETY: a prefetch neither faults nor changes what the program sees, whatever the address.
-        #[cfg(target_arch = "x86_64")]
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.cast());
-        }
-        // SAFETY: as above.
-        #[cfg(target_arch = "aarch64")]
-        unsafe {
-            std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) line, options(nostack, readonly, preserves_flags));
-        }
-        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-        let _ = line;
-    }
 }

@@ -1,6 +1,7 @@
 //! The NEON row of aarch64: 4 floats or 16 bytes at a time; a tail is copied into zeros.
 
-use super::{BLOCK, Factors, Kernels, scalar};
+use super::scalar;
+use super::table::{BLOCK_ROWS, Factors, Kernels};
 use half::f16;
 use std::arch::aarch64::*;
 
@@ -153,7 +154,7 @@ fn cosine_step([xy, xx, yy]: [float32x4_t; 3], x: float32x4_t, y: float32x4_t) -
 #[inline]
 #[target_feature(enable = "neon")]
 fn cosine_total([[p0, a0, b0], [p1, a1, b1], [p2, a2, b2], [p3, a3, b3]]: [[float32x4_t; 3]; 4]) -> f64 {
-    super::cosine_of_sums(total([p0, p1, p2, p3]), total([a0, a1, a2, a3]), total([b0, b1, b2, b3]))
+    super::inline::cosine_of_sums(total([p0, p1, p2, p3]), total([a0, a1, a2, a3]), total([b0, b1, b2, b3]))
 }
 
 #[target_feature(enable = "neon")]
@@ -222,8 +223,8 @@ fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
 /// A 16-bit element holds two codes' bytes. Adding elements whole keeps the sum of the low bytes plus
 /// 256 times that of the high ones, modulo 2^16; the high ones are also summed alone, which gives both.
 #[target_feature(enable = "neon")]
-fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK]) {
-    super::prefetch(codes.as_ptr().wrapping_add(ahead), codes.len());
+fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK_ROWS]) {
+    super::prefetch::prefetch(codes.as_ptr().wrapping_add(ahead), codes.len());
     // 256 steps: 256 * 255 fits 16 bits, even with the accumulators added together.
     for (lut, codes) in lut.chunks(16 * 256).zip(codes.chunks(16 * 256)) {
         let s = fold::<16, _, _, _>(lut, codes, [vdupq_n_u16(0); 4], |s, lut, codes| {
@@ -256,7 +257,7 @@ fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK]) {
 }
 
 #[target_feature(enable = "neon")]
-fn lower_bounds(sums: &[u32; BLOCK], factors: &Factors, bounds: &mut [f32; BLOCK]) -> u32 {
+fn lower_bounds(sums: &[u32; BLOCK_ROWS], factors: &Factors, bounds: &mut [f32; BLOCK_ROWS]) -> u32 {
     let bits = lane_bits();
     let mut mask = 0;
     for part in 0..8 {

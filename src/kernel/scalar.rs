@@ -2,7 +2,7 @@
 //!
 //! Byte sums wrap as vector registers do, so that rows agree even where a sum overflows.
 
-use super::{BLOCK, Factors, Kernels};
+use super::table::{BLOCK_ROWS, Factors, Kernels};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
@@ -66,7 +66,7 @@ fn inner_product(a: &[f32], b: &[f32]) -> f32 {
 }
 
 fn cosine_distance(a: &[f32], b: &[f32]) -> f64 {
-    super::cosine_of_sums(inner_product(a, b), inner_product(a, a), inner_product(b, b))
+    super::inline::cosine_of_sums(inner_product(a, b), inner_product(a, a), inner_product(b, b))
 }
 
 fn l1(a: &[f32], b: &[f32]) -> f32 {
@@ -90,7 +90,7 @@ fn inner_product_f16(a: &[f16], b: &[f16]) -> f32 {
 }
 
 fn cosine_distance_f16(a: &[f16], b: &[f16]) -> f64 {
-    super::cosine_of_sums(inner_product_f16(a, b), inner_product_f16(a, a), inner_product_f16(b, b))
+    super::inline::cosine_of_sums(inner_product_f16(a, b), inner_product_f16(a, a), inner_product_f16(b, b))
 }
 
 fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
@@ -126,7 +126,7 @@ pub(super) fn hamming(a: &[u8], b: &[u8]) -> u64 {
 
 /// Also the body of rows whose instruction set counts bits.
 #[inline(always)]
-pub(super) fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK]) {
+pub(super) fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK_ROWS]) {
     for (row, count) in rows.chunks_exact(query.len()).zip(counts) {
         *count = hamming(query, row) as u32;
     }
@@ -140,8 +140,8 @@ pub(super) fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
     })
 }
 
-fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK]) {
-    super::prefetch(codes.as_ptr().wrapping_add(ahead), codes.len());
+fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK_ROWS]) {
+    super::prefetch::prefetch(codes.as_ptr().wrapping_add(ahead), codes.len());
     for (table, group) in lut.as_chunks::<16>().0.iter().zip(codes.as_chunks::<16>().0) {
         for (byte, slot) in group.iter().zip(PERMUTED) {
             let (low, high) = (table[usize::from(byte & 15)], table[usize::from(byte >> 4)]);
@@ -153,7 +153,7 @@ fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK]) {
 
 // `!(bound >= threshold)` keeps a NaN, which `bound < threshold` would drop.
 #[allow(clippy::neg_cmp_op_on_partial_ord)]
-fn lower_bounds(sums: &[u32; BLOCK], factors: &Factors, bounds: &mut [f32; BLOCK]) -> u32 {
+fn lower_bounds(sums: &[u32; BLOCK_ROWS], factors: &Factors, bounds: &mut [f32; BLOCK_ROWS]) -> u32 {
     let (add, rescale) = (factors.add.as_chunks::<2>().0, factors.rescale.as_chunks::<2>().0);
     let mut mask = 0;
     for (j, bound) in bounds.iter_mut().enumerate() {
@@ -175,13 +175,13 @@ pub(super) fn subset_sums(terms: &[u16], base: u16, lut: &mut [u8]) {
     }
 }
 
-pub(super) fn within_u32(values: &[u8; 4 * BLOCK], low: u32, high: u32) -> u32 {
+pub(super) fn within_u32(values: &[u8; 4 * BLOCK_ROWS], low: u32, high: u32) -> u32 {
     let within = |x| low <= x && x <= high;
     let bits = values.as_chunks::<4>().0.iter().map(|x| u32::from(within(u32::from_le_bytes(*x))));
     bits.enumerate().fold(0, |mask, (j, bit)| mask | bit << j)
 }
 
-pub(super) fn within_u64(values: &[u8; 8 * BLOCK], low: u64, high: u64) -> u32 {
+pub(super) fn within_u64(values: &[u8; 8 * BLOCK_ROWS], low: u64, high: u64) -> u32 {
     let within = |x| low <= x && x <= high;
     let bits = values.as_chunks::<8>().0.iter().map(|x| u32::from(within(u64::from_le_bytes(*x))));
     bits.enumerate().fold(0, |mask, (j, bit)| mask | bit << j)
@@ -286,7 +286,8 @@ fn gather(bytes: &[u8; 8]) -> u8 {
     ((u64::from_le_bytes(*bytes) & LOWEST).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
 }
 
-/// Sums in sixteen interleaved parts, as in [`sum`]; the rows of other instruction sets compile this for theirs.
+/// Sums in sixteen interleaved parts, as in [`sum`]; the rows of other instruction sets compile this for
+/// theirs.
 #[inline(always)]
 pub(super) fn sign_code(a: &[f32], b: &[f32], out: &mut [u8]) -> [f32; 2] {
     let mut sums = [[0f32; 16]; 2];

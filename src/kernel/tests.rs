@@ -3,37 +3,33 @@
 
 mod integers;
 
+use super::table::{Cosine, Distance};
 use super::*;
+use crate::random::SplitMix64;
 
-/// SplitMix64.
-struct Random(u64);
+/// What the tests draw.
+trait Draw {
+    fn floats(&mut self, n: usize) -> Vec<f32>;
+    fn halves(&mut self, n: usize) -> Vec<f16>;
+    fn bytes(&mut self, n: usize) -> Vec<u8>;
+    fn signed(&mut self, n: usize) -> Vec<i8>;
+}
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn float(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
-    }
-
+impl Draw for SplitMix64 {
     fn floats(&mut self, n: usize) -> Vec<f32> {
-        (0..n).map(|_| self.float()).collect()
+        (0..n).map(|_| self.signed_unit()).collect()
     }
 
     fn halves(&mut self, n: usize) -> Vec<f16> {
-        (0..n).map(|_| f16::from_f32(self.float())).collect()
+        (0..n).map(|_| f16::from_f32(self.signed_unit())).collect()
     }
 
     fn bytes(&mut self, n: usize) -> Vec<u8> {
-        (0..n).map(|_| self.next() as u8).collect()
+        (0..n).map(|_| self.bits() as u8).collect()
     }
 
     fn signed(&mut self, n: usize) -> Vec<i8> {
-        (0..n).map(|_| self.next() as i8).collect()
+        (0..n).map(|_| self.bits() as i8).collect()
     }
 }
 
@@ -100,7 +96,7 @@ fn the_best_supported_row_is_active() {
 
 #[test]
 fn float_distances_are_near_f64() {
-    let mut random = Random(1);
+    let mut random = SplitMix64(1);
     for (n, skip) in lengths() {
         let (a, b) = (random.floats(n + skip), random.floats(n + skip));
         let (a, b) = (&a[skip..], &b[skip..]);
@@ -129,7 +125,7 @@ fn norms_do_not_overflow_f32() {
 
 #[test]
 fn half_distances_are_near_f64() {
-    let mut random = Random(2);
+    let mut random = SplitMix64(2);
     for (n, skip) in lengths() {
         let (a, b) = (random.halves(n + skip), random.halves(n + skip));
         let (a, b) = (&a[skip..], &b[skip..]);
@@ -147,7 +143,7 @@ fn half_distances_are_near_f64() {
 #[test]
 fn distances_of_halves_are_those_of_floats() {
     // An index measures halves as floats: its order must be that of the operators.
-    let mut random = Random(12);
+    let mut random = SplitMix64(12);
     for (n, skip) in lengths() {
         let (a, b) = (random.halves(n + skip), random.halves(n + skip));
         let wide = |v: &[f16]| v.iter().map(|x| x.to_f32()).collect::<Vec<f32>>();
@@ -174,10 +170,10 @@ fn halves_are_widened_and_narrowed() {
         between.chain([1e-8, -3e-8, 65_519.9, 65_520.0, 1e38, f32::MIN_POSITIVE]).collect();
     let narrow: Vec<f16> = numbers.iter().map(|x| f16::from_f32(*x)).collect();
     let same = |a: f32, b: f32| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
-    let mut random = Random(13);
+    let mut random = SplitMix64(13);
     for row in supported() {
         for n in (0..=40).chain([768, all.len()]) {
-            let at = random.next() as usize % (all.len() - n + 1);
+            let at = random.bits() as usize % (all.len() - n + 1);
             let (mut widened, mut narrowed) = (vec![7.0; n], vec![f16::ONE; n]);
             // SAFETY: the row is supported, and the lengths are equal.
             unsafe { (row.widen)(&all[at..at + n], &mut widened) };
@@ -196,7 +192,7 @@ fn halves_are_widened_and_narrowed() {
 
 #[test]
 fn bits_are_counted() {
-    let mut random = Random(11);
+    let mut random = SplitMix64(11);
     for n in 0..=200 {
         let (a, b) = (random.bytes(n), random.bytes(n));
         let count =
@@ -215,7 +211,7 @@ fn bits_are_counted() {
 
 #[test]
 fn bits_of_many_rows_are_counted() {
-    let mut random = Random(12);
+    let mut random = SplitMix64(12);
     // Of the long ones all bits differ: sums of bytes must not overflow.
     for n in (1..=200).chain([992, 993, 1024, 2000, 8000]) {
         for count in [0, 1, 5, 32] {
@@ -223,12 +219,12 @@ fn bits_of_many_rows_are_counted() {
                 ..=200 => (random.bytes(n), random.bytes(n * count)),
                 _ => (vec![0; n], vec![0xff; n * count]),
             };
-            let mut expected = [7; BLOCK];
+            let mut expected = [7; BLOCK_ROWS];
             for (row, e) in rows.chunks_exact(n).zip(&mut expected) {
                 *e = query.iter().zip(row).map(|(x, y)| (x ^ y).count_ones()).sum();
             }
             for row in supported() {
-                let mut counts = [7; BLOCK];
+                let mut counts = [7; BLOCK_ROWS];
                 // SAFETY: the row is supported; `rows` are of the query's length.
                 unsafe { (row.hamming_rows)(&query, &rows, &mut counts) };
                 assert_eq!(counts, expected, "{} {n} {count}", row.name);
@@ -275,11 +271,11 @@ fn infinities_and_nans_pass_through_distances() {
 
 #[test]
 fn scans_agree_and_add_to_the_sums() {
-    let mut random = Random(3);
+    let mut random = SplitMix64(3);
     for groups in (0..=200).chain([255, 256, 257, 511, 513]) {
         for skip in [0, 1] {
             let (lut, codes) = (random.bytes(16 * groups + skip), random.bytes(16 * groups + skip));
-            let start: [u32; BLOCK] = std::array::from_fn(|_| random.next() as u32 >> 8);
+            let start: [u32; BLOCK_ROWS] = std::array::from_fn(|_| random.bits() as u32 >> 8);
             let mut expected = start;
             scalar_scan(&lut[skip..], &codes[skip..], &mut expected);
             for row in supported() {
@@ -293,7 +289,7 @@ fn scans_agree_and_add_to_the_sums() {
 }
 
 /// The layout once more, from the code's side: code `j`'s nibble of group `g`.
-fn scalar_scan(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK]) {
+fn scalar_scan(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK_ROWS]) {
     for (j, sum) in sums.iter_mut().enumerate() {
         let byte = 2 * (j % 8) + j % 16 / 8;
         for g in 0..codes.len() / 16 {
@@ -305,21 +301,21 @@ fn scalar_scan(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK]) {
 
 #[test]
 fn scans_of_16_000_dimensions_do_not_overflow() {
-    let mut random = Random(4);
+    let mut random = SplitMix64(4);
     let (lut, codes) = (vec![255; 64_000], random.bytes(64_000));
     for row in supported() {
-        let mut sums = [7; BLOCK];
+        let mut sums = [7; BLOCK_ROWS];
         // SAFETY: the row is supported, and the lengths are equal multiples of 16.
         unsafe { (row.scan_block)(&lut, &codes, 0usize.wrapping_sub(4096), &mut sums) };
-        assert_eq!(sums, [7 + 255 * 4000; BLOCK], "{}", row.name);
+        assert_eq!(sums, [7 + 255 * 4000; BLOCK_ROWS], "{}", row.name);
     }
 }
 
 /// Compares masks and the bits of bounds, all NaNs being one.
 #[track_caller]
-fn assert_bounds(sums: &[u32; BLOCK], factors: &Factors) {
+fn assert_bounds(sums: &[u32; BLOCK_ROWS], factors: &Factors) {
     let run = |row: &Kernels| {
-        let mut bounds = [0.0; BLOCK];
+        let mut bounds = [0.0; BLOCK_ROWS];
         // SAFETY: the row is supported.
         let mask = unsafe { (row.lower_bounds)(sums, factors, &mut bounds) };
         (mask, bounds)
@@ -339,30 +335,30 @@ fn assert_bounds(sums: &[u32; BLOCK], factors: &Factors) {
 
 #[test]
 fn bounds_are_the_same_bits() {
-    let mut random = Random(5);
+    let mut random = SplitMix64(5);
     for round in 0..2000 {
         // Up to all 32 bits, where signed conversion or double rounding would show.
-        let sums = std::array::from_fn(|_| (random.next() >> (32 + round % 25)) as u32);
-        let halves = random.halves(2 * BLOCK);
+        let sums = std::array::from_fn(|_| (random.bits() >> (32 + round % 25)) as u32);
+        let halves = random.halves(2 * BLOCK_ROWS);
         let mut bytes = halves.iter().flat_map(|x| x.to_le_bytes());
-        let add: [u8; 2 * BLOCK] = std::array::from_fn(|_| bytes.next().unwrap());
-        let rescale: [u8; 2 * BLOCK] = std::array::from_fn(|_| bytes.next().unwrap());
-        let scale = random.float() / 64.0;
-        let [shift, base] = [random.float() * 8.0, random.float() * 8.0];
-        let threshold = random.float() * 8.0;
+        let add: [u8; 2 * BLOCK_ROWS] = std::array::from_fn(|_| bytes.next().unwrap());
+        let rescale: [u8; 2 * BLOCK_ROWS] = std::array::from_fn(|_| bytes.next().unwrap());
+        let scale = random.signed_unit() / 64.0;
+        let [shift, base] = [random.signed_unit() * 8.0, random.signed_unit() * 8.0];
+        let threshold = random.signed_unit() * 8.0;
         assert_bounds(&sums, &Factors { add: &add, rescale: &rescale, scale, shift, base, threshold });
     }
 }
 
 #[test]
 fn bounds_without_order_are_kept() {
-    let mut random = Random(6);
+    let mut random = SplitMix64(6);
     let specials = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, 0.0, -0.0, 1.5];
     for scale in specials {
         for base in specials {
             for threshold in specials {
                 // Random bits: every kind of half, subnormal and NaN included.
-                let mut random_bytes = || std::array::from_fn(|_| random.next() as u8);
+                let mut random_bytes = || std::array::from_fn(|_| random.bits() as u8);
                 let (add, rescale) = (random_bytes(), random_bytes());
                 let sums = std::array::from_fn(|j| 1000 * j as u32);
                 assert_bounds(
@@ -372,13 +368,13 @@ fn bounds_without_order_are_kept() {
             }
         }
     }
-    let (sums, zeros) = ([1; BLOCK], [0; 2 * BLOCK]);
+    let (sums, zeros) = ([1; BLOCK_ROWS], [0; 2 * BLOCK_ROWS]);
     for row in supported() {
         for base in [f32::NAN, f32::NEG_INFINITY] {
             let factors =
                 Factors { add: &zeros, rescale: &zeros, scale: 1.0, shift: 0.0, base, threshold: -1e30 };
             // SAFETY: the row is supported.
-            let mask = unsafe { (row.lower_bounds)(&sums, &factors, &mut [0.0; BLOCK]) };
+            let mask = unsafe { (row.lower_bounds)(&sums, &factors, &mut [0.0; BLOCK_ROWS]) };
             assert_eq!(mask, u32::MAX, "{}", row.name);
         }
     }
@@ -386,7 +382,7 @@ fn bounds_without_order_are_kept() {
 
 #[test]
 fn byte_dots_are_exact() {
-    let mut random = Random(8);
+    let mut random = SplitMix64(8);
     for (n, skip) in lengths().chain([(16_000, 0)]) {
         let m = n + skip;
         let cases = [
@@ -422,7 +418,7 @@ fn byte_dots_are_exact() {
 
 #[test]
 fn mixed_dots_are_near_f64() {
-    let mut random = Random(9);
+    let mut random = SplitMix64(9);
     for (n, skip) in lengths() {
         let (a, b) = (random.floats(n + skip), random.signed(n + skip));
         let (a, b) = (&a[skip..], &b[skip..]);
@@ -436,7 +432,7 @@ fn mixed_dots_are_near_f64() {
 
 #[test]
 fn transforms_are_the_same_bits() {
-    let mut random = Random(10);
+    let mut random = SplitMix64(10);
     for n in (0..=12).map(|log| 1usize << log) {
         for skip in [0, 1] {
             let x = random.floats(n + skip);
@@ -468,10 +464,10 @@ fn lengths_are_checked() {
 
 #[test]
 fn tiles_are_near_f64() {
-    let mut random = Random(11);
+    let mut random = SplitMix64(11);
     for depth in [0, 1, 2, 3, 17, 256] {
-        let a: Vec<[f32; 4]> = (0..depth).map(|_| std::array::from_fn(|_| random.float())).collect();
-        let b: Vec<[f32; 16]> = (0..depth).map(|_| std::array::from_fn(|_| random.float())).collect();
+        let a: Vec<[f32; 4]> = (0..depth).map(|_| std::array::from_fn(|_| random.signed_unit())).collect();
+        let b: Vec<[f32; 16]> = (0..depth).map(|_| std::array::from_fn(|_| random.signed_unit())).collect();
         for row in supported() {
             // SAFETY: the row is supported, and the lengths are equal.
             let got = unsafe { (row.tile)(&a, &b) };
@@ -487,7 +483,7 @@ fn tiles_are_near_f64() {
 
 #[test]
 fn codes_are_what_they_stand_for() {
-    let mut random = Random(12);
+    let mut random = SplitMix64(12);
     for n in [64, 128, 768] {
         let (mut a, b) = (random.floats(n), random.floats(n));
         // What no grid holds, and what has no sign.
@@ -542,13 +538,13 @@ fn few_halves_convert_as_many_do() {
     let same = |a: f16, b: f16| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
     let narrowed = |x: f32| {
         let mut out = [f16::ZERO; 4];
-        few::narrow_few([x, -x, 1.0, x], &mut out);
+        inline::narrow_few([x, -x, 1.0, x], &mut out);
         assert!(same(out[3], out[0]) && same(out[1], -out[0]) && out[2] == f16::ONE, "{x:e}");
         out[0]
     };
     for bits in 0..=u16::MAX {
         let half = f16::from_bits(bits);
-        let [wide, one, negative, zero] = few::widen_few(&[half, f16::ONE, -half]);
+        let [wide, one, negative, zero] = inline::widen_few(&[half, f16::ONE, -half]);
         let expected = half.to_f32();
         assert!(wide.to_bits() == expected.to_bits() || wide.is_nan() && expected.is_nan(), "{bits:x}");
         assert!(one == 1.0 && zero == 0.0 && (negative == -wide || wide.is_nan()), "{bits:x}");
@@ -566,8 +562,8 @@ fn few_halves_convert_as_many_do() {
     }
     for n in 0..=4 {
         let (mut out, numbers) = ([f16::ZERO; 4], [1.0, 2.0, 3.0, 4.0]);
-        few::narrow_few(numbers, &mut out[..n]);
-        let wide = few::widen_few(&out[..n]);
+        inline::narrow_few(numbers, &mut out[..n]);
+        let wide = inline::widen_few(&out[..n]);
         let expected = |i| if i < n { numbers[i] } else { 0.0 };
         assert_eq!(wide, std::array::from_fn(expected), "{n}");
     }

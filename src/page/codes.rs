@@ -1,13 +1,15 @@
 //! Codes pages: blocks of 32 one-bit codes, with what the first stage of a scan needs beside them.
 //!
-//! A block is `live: u32, owned: u32, add: [f16; 32], rescale: [f16; 32], refs: [6 bytes; 32], columns, codes`,
-//! where `columns` are the filter columns (`columns.rs`) and `codes` are `padded / 4` groups of 16 bytes (`quant::pack`). Small blocks share a page; a block larger
-//! than a page keeps its first groups on its own page, after the numbers of the pages with the others.
-//! A slot is *live* when its row is in the index, *owned* once it has been given an extended record, which
-//! it keeps for ever: a dead slot is reused together with its record.
+//! A block is `live: u32, owned: u32, add: [f16; 32], rescale: [f16; 32], refs: [6 bytes; 32], columns,
+//! codes`, where `columns` are the filter columns (`columns.rs`) and `codes` are `padded / 4` groups of 16
+//! bytes (`quant::pack`). Small blocks share a page; a block larger than a page keeps its first groups on its
+//! own page, after the numbers of the pages with the others. A slot is *live* when its row is in the index,
+//! *owned* once it has been given an extended record, which it keeps for ever: a dead slot is reused together
+//! with its record.
 //!
-//! Codes that are strings of bits are not interleaved, and need no factors: a block of them is `live, owned, columns,
-//! refs, codes`, the codes one after the other. The last block of a page has as many slots as the page has room for.
+//! Codes that are strings of bits are not interleaved, and need no factors: a block of them is `live, owned,
+//! columns, refs, codes`, the codes one after the other. The last block of a page has as many slots as the
+//! page has room for.
 
 use std::ops::Range;
 
@@ -15,9 +17,8 @@ use super::columns::{Columns, Key};
 use super::page::{CONTENT_SIZE, NO_BLOCK, Page};
 use super::tid::{RecordRef, TID_SIZE};
 use crate::error::{Error, Kind, Result};
+use crate::kernel::BLOCK_ROWS;
 
-/// Codes in a block.
-pub const BLOCK: usize = 32;
 /// Bytes of a code group: four dimensions of 32 vectors.
 pub const GROUP_SIZE: usize = 16;
 /// Further pages that one block may take (16,000 dimensions need seven).
@@ -28,7 +29,7 @@ const OWNED: usize = 4;
 const ADD: usize = 8;
 const RESCALE: usize = 72;
 const REFS: usize = 136;
-const HEAD_SIZE: usize = REFS + BLOCK * TID_SIZE;
+const HEAD_SIZE: usize = REFS + BLOCK_ROWS * TID_SIZE;
 /// Where blocks of strings of bits have their columns.
 const BITS_HEAD: usize = 8;
 const GROUPS_MORE: usize = CONTENT_SIZE / GROUP_SIZE;
@@ -62,7 +63,7 @@ impl Layout {
         if size <= CONTENT_SIZE {
             return Ok(Self {
                 bits: 0,
-                last_slots: BLOCK,
+                last_slots: BLOCK_ROWS,
                 refs_at: REFS,
                 groups,
                 first_groups: groups,
@@ -82,7 +83,7 @@ impl Layout {
         let first_groups = (CONTENT_SIZE - codes_at) / GROUP_SIZE;
         Ok(Self {
             bits: 0,
-            last_slots: BLOCK,
+            last_slots: BLOCK_ROWS,
             refs_at: REFS,
             groups,
             first_groups,
@@ -102,7 +103,7 @@ impl Layout {
     pub fn of_bits(bytes: usize, columns: Columns) -> Result<Self> {
         let refs_at = BITS_HEAD + columns.size();
         let slot = TID_SIZE + bytes;
-        let block_size = refs_at + BLOCK * slot;
+        let block_size = refs_at + BLOCK_ROWS * slot;
         let whole = CONTENT_SIZE / block_size;
         let last_slots = (CONTENT_SIZE % block_size).saturating_sub(refs_at) / slot;
         if whole + last_slots == 0 {
@@ -110,13 +111,13 @@ impl Layout {
         }
         Ok(Self {
             bits: bytes,
-            last_slots: if last_slots == 0 { BLOCK } else { last_slots },
+            last_slots: if last_slots == 0 { BLOCK_ROWS } else { last_slots },
             refs_at,
             groups: 0,
             first_groups: 0,
             columns,
             columns_at: BITS_HEAD,
-            codes_at: refs_at + BLOCK * TID_SIZE,
+            codes_at: refs_at + BLOCK_ROWS * TID_SIZE,
             block_size,
             blocks: whole + usize::from(last_slots > 0),
             more: 0,
@@ -162,27 +163,27 @@ impl Layout {
 
     /// Rows on a codes page.
     pub fn rows(&self) -> usize {
-        (self.blocks - 1) * BLOCK + self.last_slots
+        (self.blocks - 1) * BLOCK_ROWS + self.last_slots
     }
 
     /// Slots of the block number `index` of a page.
     pub fn slots(&self, index: usize) -> usize {
-        if index + 1 < self.blocks { BLOCK } else { self.last_slots }
+        if index + 1 < self.blocks { BLOCK_ROWS } else { self.last_slots }
     }
 
     /// Where the block number `index` lies on its page, and its slots.
-    fn place(&self, index: usize) -> (Range<usize>, Place) {
+    fn at(&self, index: usize) -> (Range<usize>, BlockOffsets) {
         let slots = self.slots(index);
-        let missing = BLOCK - slots;
+        let missing = BLOCK_ROWS - slots;
         let start = index * self.block_size;
         let end = start + self.block_size - missing * (TID_SIZE + self.bits);
-        let place = Place {
+        let at = BlockOffsets {
             slots: u32::MAX >> missing,
             factors: self.bits == 0,
             refs_at: self.refs_at,
             codes_at: self.codes_at - missing * TID_SIZE,
         };
-        (start..end, place)
+        (start..end, at)
     }
 
     /// Further pages of each block; zero unless a block is larger than a page.
@@ -203,14 +204,14 @@ impl Layout {
 
     /// The block number `index` of a page.
     pub fn block<'a>(&self, page: &'a Page, index: usize) -> BlockRef<'a> {
-        let (range, place) = self.place(index);
-        BlockRef { bytes: &page.content()[range], place }
+        let (range, at) = self.at(index);
+        BlockRef { bytes: &page.content()[range], at }
     }
 
     /// The block number `index` of a page, to write.
     pub fn block_mut<'a>(&self, page: &'a mut Page, index: usize) -> BlockMut<'a> {
-        let (range, place) = self.place(index);
-        BlockMut { bytes: &mut page.content_mut()[range], place }
+        let (range, at) = self.at(index);
+        BlockMut { bytes: &mut page.content_mut()[range], at }
     }
 
     /// The groups of a further page that holds `first..end`.
@@ -233,7 +234,7 @@ fn too_many_columns() -> Error {
 
 /// Where things are in a block.
 #[derive(Clone, Copy)]
-struct Place {
+struct BlockOffsets {
     /// The slots there are, as a mask.
     slots: u32,
     factors: bool,
@@ -245,28 +246,28 @@ struct Place {
 #[derive(Clone, Copy)]
 pub struct BlockRef<'a> {
     bytes: &'a [u8],
-    place: Place,
+    at: BlockOffsets,
 }
 
 impl<'a> BlockRef<'a> {
     /// Bit `i`: the row in slot `i` is in the index.
     pub fn live(&self) -> u32 {
-        word(self.bytes, LIVE) & self.place.slots
+        word(self.bytes, LIVE) & self.at.slots
     }
 
     /// Bit `i`: slot `i` can take a row.
     pub fn free(&self) -> u32 {
-        !word(self.bytes, LIVE) & self.place.slots
+        !word(self.bytes, LIVE) & self.at.slots
     }
 
     /// Whether slots are marked that do not exist.
     pub fn is_overfull(&self) -> bool {
-        (word(self.bytes, LIVE) | word(self.bytes, OWNED)) & !self.place.slots != 0
+        (word(self.bytes, LIVE) | word(self.bytes, OWNED)) & !self.at.slots != 0
     }
 
     /// Bit `i`: slot `i` has a reference.
     pub fn owned(&self) -> u32 {
-        word(self.bytes, OWNED) & self.place.slots
+        word(self.bytes, OWNED) & self.at.slots
     }
 
     /// The 32 additive factors, f16 little-endian.
@@ -281,17 +282,17 @@ impl<'a> BlockRef<'a> {
 
     /// What the block begins with, up to the references.
     pub fn factors(&self) -> &'a [u8] {
-        &self.bytes[..self.place.refs_at]
+        &self.bytes[..self.at.refs_at]
     }
 
     /// The reference of a slot.
     pub fn reference(&self, slot: usize) -> RecordRef {
-        RecordRef::from_bytes(array(&self.bytes[self.place.refs_at + slot * TID_SIZE..]))
+        RecordRef::from_bytes(array(&self.bytes[self.at.refs_at + slot * TID_SIZE..]))
     }
 
     /// The code groups on this page, or all strings of bits.
     pub fn codes(&self) -> &'a [u8] {
-        &self.bytes[self.place.codes_at..]
+        &self.bytes[self.at.codes_at..]
     }
 
     /// The further page number `index`.
@@ -303,13 +304,13 @@ impl<'a> BlockRef<'a> {
 /// A block, for writing.
 pub struct BlockMut<'a> {
     bytes: &'a mut [u8],
-    place: Place,
+    at: BlockOffsets,
 }
 
 impl BlockMut<'_> {
     /// The same block, for reading.
     pub fn as_ref(&self) -> BlockRef<'_> {
-        BlockRef { bytes: self.bytes, place: self.place }
+        BlockRef { bytes: self.bytes, at: self.at }
     }
 
     /// Sets the live mask.
@@ -317,13 +318,14 @@ impl BlockMut<'_> {
         self.bytes[LIVE..LIVE + 4].copy_from_slice(&mask.to_le_bytes());
     }
 
-    /// Gives a slot its factors (f16 bits), where blocks have such, and reference and marks it owned and live.
+    /// Gives a slot its factors (f16 bits), where blocks have such, and reference and marks it owned and
+    /// live.
     pub fn put(&mut self, slot: usize, add: u16, rescale: u16, reference: RecordRef) {
-        if self.place.factors {
+        if self.at.factors {
             self.bytes[ADD + 2 * slot..][..2].copy_from_slice(&add.to_le_bytes());
             self.bytes[RESCALE + 2 * slot..][..2].copy_from_slice(&rescale.to_le_bytes());
         }
-        let at = self.place.refs_at + slot * TID_SIZE;
+        let at = self.at.refs_at + slot * TID_SIZE;
         self.bytes[at..at + TID_SIZE].copy_from_slice(&reference.to_bytes());
         let owned = self.as_ref().owned() | 1 << slot;
         self.bytes[OWNED..OWNED + 4].copy_from_slice(&owned.to_le_bytes());
@@ -332,14 +334,14 @@ impl BlockMut<'_> {
 
     /// The code groups on this page, or all strings of bits.
     pub fn codes(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.place.codes_at..]
+        &mut self.bytes[self.at.codes_at..]
     }
 
     /// Notes the further pages; the unused numbers are [`NO_BLOCK`].
-    pub fn set_more(&mut self, blocks: &[u32]) {
+    pub fn set_more(&mut self, pages: &[u32]) {
         for i in 0..MAX_MORE {
-            let block = blocks.get(i).copied().unwrap_or(NO_BLOCK);
-            self.bytes[HEAD_SIZE + 4 * i..][..4].copy_from_slice(&block.to_le_bytes());
+            let blkno = pages.get(i).copied().unwrap_or(NO_BLOCK);
+            self.bytes[HEAD_SIZE + 4 * i..][..4].copy_from_slice(&blkno.to_le_bytes());
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Filter columns: what a block of codes keeps of the other indexed columns of its rows.
 //!
-//! A row has a *key* in each column, or none where the value is NULL. Keys are unsigned integers whose order is
-//! that of the values (or hashes, where only equality counts). A block keeps them column by column, so that one
-//! comparison tests 32 rows: a mask of the slots without a key, then 32 keys of 4 or 8 bytes, little-endian.
+//! A row has a *key* in each column, or none where the value is NULL. Keys are unsigned integers whose order
+//! is that of the values (or hashes, where only equality counts). A block keeps them column by column, so
+//! that one comparison tests 32 rows: a mask of the slots without a key, then 32 keys of 4 or 8 bytes,
+//! little-endian.
 
-use super::codes::BLOCK;
 use crate::error::{Error, Kind, Result};
+use crate::kernel::BLOCK_ROWS;
 
 /// As many as an index can have beside its vector (`INDEX_MAX_KEYS` less one).
 pub const MAX_COLUMNS: usize = 31;
@@ -50,7 +51,7 @@ impl Columns {
     }
 
     fn offset(&self, column: usize) -> usize {
-        self.widths[..column].iter().map(|w| 4 + BLOCK * usize::from(*w)).sum()
+        self.widths[..column].iter().map(|w| 4 + BLOCK_ROWS * usize::from(*w)).sum()
     }
 
     /// The mask of slots without a key, and the keys, of one column in the bytes of a block.
@@ -58,7 +59,7 @@ impl Columns {
         let bytes = &bytes[self.offset(column)..];
         let (nulls, keys) = bytes.split_at(4);
         let nulls = u32::from_le_bytes([nulls[0], nulls[1], nulls[2], nulls[3]]);
-        (nulls, &keys[..BLOCK * usize::from(self.widths[column])])
+        (nulls, &keys[..BLOCK_ROWS * usize::from(self.widths[column])])
     }
 
     /// Writes the keys of the row in `slot` into the bytes of a block.

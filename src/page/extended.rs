@@ -1,4 +1,5 @@
-//! Extended pages: records of `heap tid, factors, further bits`, reached only by survivors of the first stage.
+//! Extended pages: records of `heap tid, factors, further bits`, reached only by survivors of the first
+//! stage.
 //!
 //! Records have one size per index; a page's count (special area) says how many of its places are given out.
 //! A list's extended pages are chained backwards from the newest through `next`.

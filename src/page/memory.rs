@@ -40,9 +40,9 @@ impl MemoryStore {
     }
 
     /// Overwrites a page, to test what damage does.
-    pub fn damage(&self, block: u32, f: impl FnOnce(&mut Page)) {
+    pub fn damage(&self, blkno: u32, f: impl FnOnce(&mut Page)) {
         let mut pages = self.pages.borrow_mut();
-        f(Rc::make_mut(&mut pages[block as usize]));
+        f(Rc::make_mut(&mut pages[blkno as usize]));
     }
 }
 
@@ -57,7 +57,7 @@ impl MemoryStore {
         self.changes.set(self.changes.get() + 1);
         let mut pages = self.pages.borrow_mut();
         for o in opened.into_iter().filter(|o| o.state == State::Written) {
-            let at = o.block as usize;
+            let at = o.blkno as usize;
             if at >= pages.len() {
                 pages.resize_with(at + 1, || Rc::new(Page::zeroed()));
             }
@@ -70,13 +70,13 @@ impl MemoryStore {
 impl Store for MemoryStore {
     type Read<'a> = Rc<Page>;
 
-    fn blocks(&self) -> Result<u32> {
+    fn nblocks(&self) -> Result<u32> {
         u32::try_from(self.pages.borrow().len())
             .map_err(|_| Error::new(Kind::LimitExceeded, "the in-memory store is full"))
     }
 
-    fn read(&self, block: u32) -> Result<Rc<Page>> {
-        self.pages.borrow().get(block as usize).cloned().ok_or_else(|| beyond_end(block))
+    fn read(&self, blkno: u32) -> Result<Rc<Page>> {
+        self.pages.borrow().get(blkno as usize).cloned().ok_or_else(|| beyond_end(blkno))
     }
 
     fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R> {
@@ -97,7 +97,7 @@ enum State {
 
 #[derive(Clone)]
 struct Opened {
-    block: u32,
+    blkno: u32,
     page: Page,
     state: State,
 }
@@ -108,20 +108,20 @@ struct MemoryChange<'a> {
 }
 
 impl Change for MemoryChange<'_> {
-    fn open(&mut self, block: u32) -> Result<PageHandle> {
-        if self.opened.iter().any(|o| o.block == block) {
-            return Err(opened_twice(block));
+    fn open(&mut self, blkno: u32) -> Result<PageHandle> {
+        if self.opened.iter().any(|o| o.blkno == blkno) {
+            return Err(opened_twice(blkno));
         }
-        let page = (*self.store.read(block)?).clone();
-        Ok(self.push(Opened { block, page, state: State::Opened }))
+        let page = (*self.store.read(blkno)?).clone();
+        Ok(self.push(Opened { blkno, page, state: State::Opened }))
     }
 
     fn extend(&mut self) -> Result<(u32, PageHandle)> {
-        let mut block = self.store.blocks()?;
-        while self.opened.iter().any(|o| o.block == block) {
-            block += 1;
+        let mut blkno = self.store.nblocks()?;
+        while self.opened.iter().any(|o| o.blkno == blkno) {
+            blkno += 1;
         }
-        Ok((block, self.push(Opened { block, page: Page::zeroed(), state: State::Opened })))
+        Ok((blkno, self.push(Opened { blkno, page: Page::zeroed(), state: State::Opened })))
     }
 
     fn page(&self, handle: PageHandle) -> &Page {
@@ -130,7 +130,7 @@ impl Change for MemoryChange<'_> {
 
     fn page_mut(&mut self, handle: PageHandle) -> &mut Page {
         let opened = &mut self.opened[handle.0];
-        assert!(opened.state != State::Flushed, "block {} written after its flush", opened.block);
+        assert!(opened.state != State::Flushed, "block {} written after its flush", opened.blkno);
         opened.state = State::Written;
         &mut opened.page
     }
@@ -152,6 +152,6 @@ impl MemoryChange<'_> {
     }
 }
 
-fn beyond_end(block: u32) -> Error {
-    Error::corrupted(block, "the page lies beyond the end of the index")
+fn beyond_end(blkno: u32) -> Error {
+    Error::corrupted(blkno, "the page lies beyond the end of the index")
 }

@@ -7,19 +7,20 @@ use crate::value::Metric;
 
 /// First four bytes of the contents of block 0.
 pub const MAGIC: u32 = 0x3146_5649;
-/// The newest format this code writes: that of an index with filter columns, whose lists have summaries of them.
+/// The newest format this code writes: that of an index with filter columns, whose lists have summaries of
+/// them.
 pub const VERSION: u16 = 4;
 /// The format of an index over strings of bits without filter columns: its codes are the strings themselves.
 const BITS_VERSION: u16 = 3;
-/// The format of an index over vectors with filter columns and without summaries, as version 0.1.0 made it. One without
-/// columns is of the oldest, which is the same but for them.
+/// The format of an index over vectors with filter columns and without summaries, as version 0.1.0 made it.
+/// One without columns is of the oldest, which is the same but for them.
 const COLUMNS_VERSION: u16 = 2;
 /// The oldest format this code reads.
 pub const MIN_VERSION: u16 = 1;
 /// The block of the meta page.
 pub const META_BLOCK: u32 = 0;
 
-/// Recall targets of the calibration table, ascending; see `ivf/calibrate.rs`.
+/// Recall targets of the calibration table, ascending; see `ivf/calibrate/mod.rs`.
 pub const TARGETS: [f32; 12] = [0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995];
 
 /// Numbers of nearest rows for which the calibration says how many lists they take.
@@ -28,10 +29,11 @@ pub const LEVELS: [u32; 3] = [10, 100, 1000];
 /// What queries take that lie farther from the rows than the calibration's do; see `ivf/farther.rs`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Farther {
-    /// For each of [`TARGETS`], such a query's distance from the rows is greater than this; see `Router::distance`.
+    /// For each of [`TARGETS`], such a query's distance from the rows is greater than this; see
+    /// `Router::distance`.
     pub beyond: [f32; TARGETS.len()],
-    /// And the excess up to which it reads lists (see `Router::count_within`); all zero where it was not measured, as in
-    /// every index of an earlier version.
+    /// And the excess up to which it reads lists (see `Router::count_within`); all zero where it was not
+    /// measured, as in every index of an earlier version.
     pub excesses: [f32; TARGETS.len()],
 }
 
@@ -39,6 +41,11 @@ impl Farther {
     /// Whether it was measured.
     pub fn is_known(&self) -> bool {
         self.excesses.iter().any(|&excess| excess > 0.0)
+    }
+
+    fn read(mut next: impl FnMut() -> f32) -> Self {
+        let beyond = std::array::from_fn(|_| next());
+        Self { beyond, excesses: std::array::from_fn(|_| next()) }
     }
 
     fn numbers(&self) -> impl Iterator<Item = f32> {
@@ -77,8 +84,8 @@ pub struct Meta {
     pub lists_first: u32,
     /// Rows coded by the build.
     pub built_rows: u64,
-    /// Lists to probe for each of [`TARGETS`], whole ones, as versions before the tables of efforts read them; all zero: probe
-    /// every list.
+    /// Lists to probe for each of [`TARGETS`], whole ones, as versions before the tables of efforts read
+    /// them; all zero: probe every list.
     pub probes: [u32; TARGETS.len()],
     /// The columns beside the vector.
     pub columns: Columns,
@@ -173,13 +180,10 @@ impl Meta {
         }
         let version = u16::from_le_bytes(at.take());
         if !(MIN_VERSION..=VERSION).contains(&version) {
-            return Err(Error::new(
-                Kind::NotSupported,
-                format!(
-                    "the index has format {version}, this version of vector_search reads {MIN_VERSION} to {VERSION}"
-                ),
-            )
-            .with_hint("Rebuild the index with REINDEX."));
+            let read = format!("{MIN_VERSION} to {VERSION}");
+            let message =
+                format!("the index has format {version}, this version of vector_search reads {read}");
+            return Err(Error::new(Kind::NotSupported, message).with_hint("Rebuild the index with REINDEX."));
         }
         let [ready, metric, bits, columns, _, _] = at.take();
         let metric = Metric::from_number(metric)?;
@@ -223,12 +227,9 @@ impl Meta {
             efforts: std::array::from_fn(|_| std::array::from_fn(|_| f32::from_le_bytes(at.take()))),
             summaries_first: match u32::from_le_bytes(at.take()) {
                 0 => NO_BLOCK,
-                block => block,
+                blkno => blkno,
             },
-            farther: Farther {
-                beyond: std::array::from_fn(|_| f32::from_le_bytes(at.take())),
-                excesses: std::array::from_fn(|_| f32::from_le_bytes(at.take())),
-            },
+            farther: Farther::read(|| f32::from_le_bytes(at.take())),
         };
         if (meta.summaries_first != NO_BLOCK) != (version == VERSION) {
             return Err(Error::corrupted(

@@ -8,11 +8,11 @@ pub mod memory;
 pub mod meta;
 #[allow(clippy::module_inception)]
 pub mod page;
-pub mod places;
 pub mod store;
 pub mod summary;
 pub mod tape;
 pub mod tid;
+pub mod toast_locator;
 
 pub use columns::{Columns, Key};
 pub use meta::Meta;

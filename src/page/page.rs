@@ -97,13 +97,22 @@ impl Page {
         PageKind::from_number(self.u16_at(SPECIAL + 12))
     }
 
-    /// Fails unless the page is of `kind`; `block` is named in the error.
-    pub fn expect_kind(&self, block: u32, kind: PageKind) -> Result<()> {
+    /// Fails unless the page is of `kind`; `blkno` is named in the error.
+    pub fn expect_kind(&self, blkno: u32, kind: PageKind) -> Result<()> {
         match self.kind() {
             Some(k) if k == kind => Ok(()),
-            Some(k) => Err(Error::corrupted(block, format_args!("expected a {kind:?} page, found {k:?}"))),
-            None => Err(Error::corrupted(block, format_args!("expected a {kind:?} page, found no ivf page"))),
+            Some(k) => Err(Error::corrupted(blkno, format_args!("expected a {kind:?} page, found {k:?}"))),
+            None => Err(Error::corrupted(blkno, format_args!("expected a {kind:?} page, found no ivf page"))),
         }
+    }
+
+    /// Fails unless the page is of `kind` and belongs to `list`.
+    pub fn expect_owned(&self, blkno: u32, kind: PageKind, list: u32) -> Result<()> {
+        self.expect_kind(blkno, kind)?;
+        if self.owner() == list {
+            return Ok(());
+        }
+        Err(Error::corrupted(blkno, format_args!("the page belongs to list {}, not {list}", self.owner())))
     }
 
     /// The next page of the chain, or [`NO_BLOCK`].
@@ -112,8 +121,8 @@ impl Page {
     }
 
     /// Links the next page of the chain.
-    pub fn set_next(&mut self, block: u32) {
-        self.bytes[SPECIAL..SPECIAL + 4].copy_from_slice(&block.to_ne_bytes());
+    pub fn set_next(&mut self, blkno: u32) {
+        self.bytes[SPECIAL..SPECIAL + 4].copy_from_slice(&blkno.to_ne_bytes());
     }
 
     /// The list (or 0) the page belongs to.

@@ -20,22 +20,22 @@ pub trait Store {
         Self: 'a;
 
     /// Number of pages.
-    fn blocks(&self) -> Result<u32>;
+    fn nblocks(&self) -> Result<u32>;
 
     /// Reads one page. At most one page may be held for reading at a time by one caller, and none while
     /// a change is under way.
-    fn read(&self, block: u32) -> Result<Self::Read<'_>>;
+    fn read(&self, blkno: u32) -> Result<Self::Read<'_>>;
 
-    /// Says that `count` pages from `block` on will be read next or, after another such call, after the pages of that.
-    /// Other pages may be read in between. [`Store::settle`] ends it.
+    /// Says that `count` pages from `blkno` on will be read next or, after another such call, after the pages
+    /// of that. Other pages may be read in between. [`Store::settle`] ends it.
     fn prefetch(&self, _block: u32, _count: u32) {}
 
-    /// Says that pages announced by [`Store::prefetch`] that were not read yet will not be read now.
+    /// Says that pages named to [`Store::prefetch`] that were not read yet will not be read now.
     fn settle(&self) {}
 
-    /// Says that these bytes of a page (its special area always included) will be looked at very soon: a store
-    /// that knows where in memory they lie asks the processor for them.
-    fn touch(&self, _block: u32, _bytes: Range<usize>) {}
+    /// Says that these bytes of a page (its special area always included) will be looked at very soon: a
+    /// store that knows where in memory they lie asks the processor for them.
+    fn prefetch_bytes(&self, _block: u32, _bytes: Range<usize>) {}
 
     /// Where in memory a page likely lies: an address to ask the processor for, not to read from.
     fn address(&self, _block: u32) -> Option<*const u8> {
@@ -56,7 +56,7 @@ pub trait Change {
     ///
     /// # Errors
     /// [`opened_twice`]: the index refers to the page where another belongs.
-    fn open(&mut self, block: u32) -> Result<PageHandle>;
+    fn open(&mut self, blkno: u32) -> Result<PageHandle>;
 
     /// Adds a page at the end of the store (all zero) and opens it.
     fn extend(&mut self) -> Result<(u32, PageHandle)>;
@@ -69,19 +69,19 @@ pub trait Change {
 
     /// Applies what was written to this page so far as a step (WAL record) of its own, before the change
     /// ends, and keeps the page locked until it does. For values that span more pages than one change may
-    /// write: the pages that nothing points to yet go first, before any other page is written. A flushed page no
-    /// longer counts towards [`MAX_CHANGE_PAGES`] and is not written again in this change.
+    /// write: the pages that nothing points to yet go first, before any other page is written. A flushed page
+    /// no longer counts towards [`MAX_CHANGE_PAGES`] and is not written again in this change.
     fn flush(&mut self, handle: PageHandle) -> Result<()>;
 }
 
-/// Holds the callers of [`Change::flush`] to its rule. `written` says which of the pages opened are written and
-/// not flushed.
+/// Holds the callers of [`Change::flush`] to its rule. `written` says which of the pages opened are written
+/// and not flushed.
 pub fn assert_alone(written: impl Iterator<Item = bool>, handle: PageHandle) {
     let others = written.enumerate().filter(|&(i, written)| written && i != handle.0).count();
     assert!(others == 0, "a page is flushed after {others} others were written");
 }
 
 /// What [`Change::open`] says of a page that the change has open already.
-pub fn opened_twice(block: u32) -> Error {
-    Error::corrupted(block, "two references that must differ lead to this page")
+pub fn opened_twice(blkno: u32) -> Error {
+    Error::corrupted(blkno, "two references that must differ lead to this page")
 }

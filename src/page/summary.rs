@@ -1,9 +1,10 @@
-//! What the keys of a list's rows have in common, for each filter column: lists of which no row can pass are not read.
+//! What the keys of a list's rows have in common, for each filter column: lists of which no row can pass are
+//! not read.
 //!
-//! A summary covers every row that is in its list: an insert widens it before it writes its row, a vacuum that has removed rows
-//! makes it anew from those that are left. On disk, in 96 bytes: the least and the largest key, the union of the keys' bits,
-//! whether there are rows without a key, the list's watch (of the first column only), 512 marks. The summaries of a list lie
-//! side by side, and never across two pages.
+//! A summary covers every row that is in its list: an insert widens it before it writes its row, a vacuum
+//! that has removed rows makes it anew from those that are left. On disk, in 96 bytes: the least and the
+//! largest key, the union of the keys' bits, whether there are rows without a key, the list's watch (of the
+//! first column only), 512 marks. The summaries of a list lie side by side, and never across two pages.
 
 use super::columns::Key;
 use super::page::CONTENT_SIZE;
@@ -25,8 +26,8 @@ pub struct Summary {
     largest: u64,
     union: u64,
     nulls: bool,
-    /// A key has its mark by a hash: where that is missing, so is the key (a Bloom filter of one hash: with more, the
-    /// marks of some hundred different keys would be full).
+    /// A key has its mark by a hash: where that is missing, so is the key (a Bloom filter of one hash: with
+    /// more, the marks of some hundred different keys would be full).
     marks: [u64; WORDS],
 }
 
@@ -37,8 +38,8 @@ impl Default for Summary {
     }
 }
 
-/// The word and the bit of a key's mark: by the highest nine bits of its product with the golden ratio, which spreads keys
-/// that follow each other evenly (Knuth, volume 3, section 6.4).
+/// The word and the bit of a key's mark: by the highest nine bits of its product with the golden ratio, which
+/// spreads keys that follow each other evenly (Knuth, volume 3, section 6.4).
 fn mark(key: u64) -> (usize, u64) {
     let number = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 55;
     ((number >> 6) as usize, 1 << (number & 63))
@@ -58,8 +59,8 @@ impl Summary {
         self.marks[word] |= bit;
     }
 
-    /// Takes in the key of a row that is inserted, with room for more of its kind: otherwise keys that only grow (dates, numbers
-    /// in sequence) would change a summary with each row.
+    /// Takes in the key of a row that is inserted, with room for more of its kind: otherwise keys that only
+    /// grow (dates, numbers in sequence) would change a summary with each row.
     pub fn widen(&mut self, key: Key) {
         if self.covers(key) {
             return;
@@ -135,8 +136,8 @@ impl Summary {
 /// Where the watch is in the first summary of a list: a `u32`.
 const WATCH: std::ops::Range<usize> = 28..32;
 
-/// The watch of a list, of whose summaries the bytes begin with the first: 0, or while a vacuum reads the list's rows to make
-/// its summaries anew, one more than the rows that were written to it since.
+/// The watch of a list, of whose summaries the bytes begin with the first: 0, or while a vacuum reads the
+/// list's rows to make its summaries anew, one more than the rows that were written to it since.
 pub fn watch(bytes: &[u8]) -> u32 {
     bytes.get(WATCH).and_then(|b| b.first_chunk()).map_or(0, |b| u32::from_le_bytes(*b))
 }

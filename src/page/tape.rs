@@ -27,9 +27,9 @@ pub fn read<S: Store>(store: &S, first: u32, kind: PageKind, len: usize) -> Resu
     store.prefetch(first, count);
     // Grown page by page: a damaged length ends at the end of the file, not in a huge allocation.
     let mut out = Vec::new();
-    for block in first..first.saturating_add(count) {
-        let page = store.read(block)?;
-        page.expect_kind(block, kind)?;
+    for blkno in first..first.saturating_add(count) {
+        let page = store.read(blkno)?;
+        page.expect_kind(blkno, kind)?;
         out.try_extend(&page.content()[..CONTENT_SIZE.min(len - out.len())])?;
     }
     store.settle();

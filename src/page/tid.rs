@@ -7,7 +7,7 @@ pub const TID_SIZE: usize = 6;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tid {
     /// Heap block.
-    pub block: u32,
+    pub blkno: u32,
     /// Line pointer number, from 1; 0 is never a row.
     pub offset: u16,
 }
@@ -15,19 +15,19 @@ pub struct Tid {
 impl Tid {
     /// The six stored bytes.
     pub fn to_bytes(self) -> [u8; TID_SIZE] {
-        let b = self.block.to_le_bytes();
+        let b = self.blkno.to_le_bytes();
         let o = self.offset.to_le_bytes();
         [b[0], b[1], b[2], b[3], o[0], o[1]]
     }
 
     /// Reads six stored bytes.
     pub fn from_bytes(b: &[u8; TID_SIZE]) -> Self {
-        Self { block: u32::from_le_bytes([b[0], b[1], b[2], b[3]]), offset: u16::from_le_bytes([b[4], b[5]]) }
+        Self { blkno: u32::from_le_bytes([b[0], b[1], b[2], b[3]]), offset: u16::from_le_bytes([b[4], b[5]]) }
     }
 
     /// One number that orders as the heap does.
     pub fn as_u64(self) -> u64 {
-        u64::from(self.block) << 16 | u64::from(self.offset)
+        u64::from(self.blkno) << 16 | u64::from(self.offset)
     }
 }
 

@@ -1,19 +1,20 @@
 //! The allocator of this library, with a reserve for when there is no memory left.
 //!
-//! Rust aborts the process if an allocation fails, unless it was made by `try_reserve`, as all are that grow with
-//! data (`memory.rs`). An allocator may neither unwind nor jump. So the small ones that are left (texts of errors,
-//! boxes, short vectors, the unwinding itself) are then served from a reserve that every backend has from the start, and
-//! [`check`] raises the error at the next place where that can be done.
+//! Rust aborts the process if an allocation fails, unless it was made by `try_reserve`, as all are that grow
+//! with data (`memory.rs`). An allocator may neither unwind nor jump. So the small ones that are left (texts
+//! of errors, boxes, short vectors, the unwinding itself) are then served from a reserve that every backend
+//! has from the start, and [`check`] raises the error at the next place where that can be done.
 //!
-//! The reserve is a part of the library's own zeroed data: it takes address space, but no memory before it is used.
+//! The reserve is a part of the library's own zeroed data: it takes address space, but no memory before it is
+//! used.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::error::raise;
 use crate::error::{Error, Kind};
 use crate::memory::{CHUNK, CHUNKS, Reserve};
+use crate::pg::error::raise;
 
 /// Alignments up to that of the reserve.
 const ALIGN: usize = 64;
@@ -85,8 +86,9 @@ struct Reserving;
 #[global_allocator]
 static ALLOCATOR: Reserving = Reserving;
 
-// SAFETY: what the system gives is passed on, and given back to it; what is from the reserve is told by its address, has the
-// size and alignment asked for, and belongs to one owner until it is given back. Nothing here unwinds.
+// SAFETY: what the system gives is passed on, and given back to it; what is from the reserve is told by its
+// address, has the size and alignment asked for, and belongs to one owner until it is given back. Nothing
+// here unwinds.
 unsafe impl GlobalAlloc for Reserving {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller vouches for the layout.
@@ -124,7 +126,8 @@ unsafe impl GlobalAlloc for Reserving {
                 return larger;
             }
         }
-        // SAFETY: the new layout is a valid one, as the caller says of its size; both have the bytes that are copied.
+        // SAFETY: the new layout is a valid one, as the caller says of its size; both have the bytes that are
+        // copied.
         unsafe {
             let larger = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
             if !larger.is_null() {
@@ -136,8 +139,8 @@ unsafe impl GlobalAlloc for Reserving {
     }
 }
 
-/// Raises an error if the reserve was needed and still is. Called where an error may be raised and often enough: at every page
-/// read, every row of a table and every tick of longer work.
+/// Raises an error if the reserve was needed and still is. Called where an error may be raised and often
+/// enough: at every page read, every row of a table and every tick of longer work.
 #[inline]
 pub fn check() {
     if SHORT.load(Ordering::Relaxed) {

@@ -156,13 +156,13 @@ pub unsafe fn count_index_scan(scan: pg_sys::IndexScanDesc) {
     }
 }
 
-// pgrx saves the registers at each call of the server, so that an ERROR becomes a panic: a tenth of the time to visit a
-// page. These raise none when they are given what they ask for (bufmgr.c, lwlock.c): nothing is allocated, and the errors
-// are those of a number that is no buffer's, a mode that is none, a lock or a pin that is not held, and two hundred locks
-// held at once.
+// pgrx saves the registers at each call of the server, so that an ERROR becomes a panic: a tenth of the time
+// to visit a page. These raise none when they are given what they ask for (bufmgr.c, lwlock.c): nothing is
+// allocated, and the errors are those of a number that is no buffer's, a mode that is none, a lock or a pin
+// that is not held, and two hundred locks held at once.
 unsafe extern "C-unwind" {
-    /// `LockBuffer`, of a buffer that this backend has pinned: in one of the two modes if it has not locked it, else to unlock
-    /// it.
+    /// `LockBuffer`, of a buffer that this backend has pinned: in one of the two modes if it has not locked
+    /// it, else to unlock it.
     #[link_name = "LockBuffer"]
     pub fn lock_buffer(buffer: pg_sys::Buffer, mode: i32);
     /// `UnlockReleaseBuffer`, of a buffer that this backend has pinned and locked.
@@ -250,8 +250,8 @@ pub unsafe fn count_buffer_hit(relation: pg_sys::Relation) {
     }
 }
 
-/// Adds a page found in shared buffers to what VACUUM has cost so far, if this backend runs a VACUUM that is to wait now
-/// and then: `ReadRecentBuffer` leaves that to its caller, as it does the statistics.
+/// Adds a page found in shared buffers to what VACUUM has cost so far, if this backend runs a VACUUM that is
+/// to wait now and then: `ReadRecentBuffer` leaves that to its caller, as it does the statistics.
 pub fn charge_buffer_hit() {
     // SAFETY: settings and counters of this backend.
     unsafe {
@@ -261,8 +261,8 @@ pub fn charge_buffer_hit() {
     }
 }
 
-/// Raises if what a snapshot sees may have been removed from a page, under `old_snapshot_threshold`, which 17 has no more
-/// (`TestForOldSnapshot`, bufmgr.h).
+/// Raises if what a snapshot sees may have been removed from a page, under `old_snapshot_threshold`, which 17
+/// has no more (`TestForOldSnapshot`, bufmgr.h).
 ///
 /// # Safety
 /// The snapshot is null or valid; the relation is open.
@@ -323,7 +323,8 @@ pub fn restrict_search_path() {
     }
 }
 
-/// The order of a pathkey as its strategy in a B-tree, or what PostgreSQL 18 has in its place with the same numbers.
+/// The order of a pathkey as its strategy in a B-tree, or what PostgreSQL 18 has in its place with the same
+/// numbers.
 ///
 /// # Safety
 /// A pathkey of the planner's.

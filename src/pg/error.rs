@@ -60,7 +60,7 @@ pub fn in_index(relation: pg_sys::Relation, error: Error) -> Error {
     if error.kind != Kind::Corrupted {
         return error;
     }
-    let name = super::relation_name(relation);
+    let name = crate::pg::relation::relation_name(relation);
     let message = error.message.replacen("ivf index is damaged", &format!("index \"{name}\" is damaged"), 1);
     Error { message, ..error }
 }

@@ -29,8 +29,8 @@ impl Case {
         out
     }
 
-    /// Codes `rows` around `centre` and holds their bounds against the operator's values. Returns how many of them say
-    /// something.
+    /// Codes `rows` around `centre` and holds their bounds against the operator's values. Returns how many of
+    /// them say something.
     fn check(&self, rows: &[Vec<f32>], queries: &[Vec<f32>], centre: &[f32], what: &str) -> usize {
         let (codec, padded) = (&self.codec, self.rotation.padded());
         let (mut signs, mut extended) = (vec![0; codec.sign_bytes()], vec![0; codec.extended_size()]);

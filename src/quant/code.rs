@@ -7,7 +7,7 @@
 
 use half::f16;
 
-use super::estimate::{ERROR_1, ERROR_4, float_error};
+use super::errors::{ERROR_1, ERROR_4, float_error};
 use super::rotate::padded_dims;
 use crate::error::{Error, Kind, Result};
 use crate::kernel;
@@ -17,7 +17,7 @@ const STEP_16: f32 = 0.3352;
 /// Magnitude levels of the 8-bit code.
 const LEVELS_8: f32 = 127.0;
 
-/// Rows with a larger error of their 4-bit code (see `estimate::ERROR_4`) are never excluded by it.
+/// Rows with a larger error of their 4-bit code (see `errors::ERROR_4`) are never excluded by it.
 const ERROR_4_MOST: f32 = 1.4 * ERROR_4;
 /// The same of the first stage: with its signs alone such a row is always looked at.
 const ERROR_1_MOST: f32 = 1.33 * ERROR_1;
@@ -104,8 +104,8 @@ impl Codec {
         }
     }
 
-    /// No residual is longer whose factors fit into half precision: it is at most as long as its code times its
-    /// factor. The others are excluded by no one-bit code.
+    /// No residual is longer whose factors fit into half precision: it is at most as long as its code times
+    /// its factor. The others are excluded by no one-bit code.
     pub fn longest(&self) -> f64 {
         f64::from(f16::MAX.to_f32()) * 0.5 * (self.padded as f64).sqrt()
     }
@@ -137,8 +137,8 @@ impl Codec {
         self.half_factors(form, squared, code_residual, code_centre)
     }
 
-    /// About the residual that a code was made from: the grid vector as long as the estimator takes it. False for a row
-    /// whose factors say nothing, and where a sign is all there is of a coordinate.
+    /// About the residual that a code was made from: the grid vector as long as the estimator takes it. False
+    /// for a row whose factors say nothing, and where a sign is all there is of a coordinate.
     pub fn decode(&self, inner_product: bool, signs: &[u8], extended: &[u8], out: &mut [f32]) -> bool {
         assert_eq!((signs.len(), extended.len()), (self.sign_bytes(), self.extended_size()));
         let rescale = match self.bits {
@@ -185,8 +185,8 @@ impl Codec {
 
     /// The factors in half precision, `add` downwards; what does not fit excludes nothing.
     ///
-    /// `add` is made with the rescale as it is stored: its rounding then counts by the distance of query and centroid,
-    /// not by the query's length.
+    /// `add` is made with the rescale as it is stored: its rounding then counts by the distance of query and
+    /// centroid, not by the query's length.
     fn half_factors(&self, form: Form, squared: f32, code_residual: f32, code_centre: f32) -> Factors {
         let (_, exact) = factors(form, squared, code_residual, code_centre);
         let rescale = f16::from_f32(exact);

@@ -5,14 +5,10 @@ use std::cell::OnceCell;
 use half::f16;
 
 use super::code::Codec;
+use super::errors::{ERROR_1, ERROR_4, float_error};
 use super::pack;
 use crate::kernel;
 
-/// Standard deviation of the one-bit error per `|rescale| * gap`: the residual's sine to its code is nearly
-/// constant, so that it need not be stored (reference algorithms 1.2).
-pub(super) const ERROR_1: f32 = 0.3014;
-/// The same for four bits: sine of the 16-level normal quantizer (mean square error 0.01154) by its step.
-pub(super) const ERROR_4: f32 = 0.3205;
 /// Largest relative rounding error of half precision, to the nearest.
 const HALF_ROUNDING: f32 = 1.0 / 2048.0;
 /// Spacing of the smallest numbers of half precision.
@@ -42,8 +38,8 @@ pub struct ListTerms {
 pub struct Width {
     /// Standard deviations of what the random rotation makes random.
     pub deviations: f32,
-    /// Whether errors that are the query's own, and so the same for all rows that resemble each other, count by the
-    /// most that they can be. Else by their standard deviation too.
+    /// Whether errors that are the query's own, and so the same for all rows that resemble each other, count
+    /// by the most that they can be. Else by their standard deviation too.
     pub sound: bool,
 }
 
@@ -59,16 +55,6 @@ impl Width {
     }
 }
 
-/// Relative error of sums, rotations and the operator's own value in single precision: the most that it can be, or
-/// (several times) what it usually is.
-pub(super) fn float_error(padded: usize, sound: bool) -> f32 {
-    let rounding = 0.5 * f32::EPSILON;
-    let terms = padded as f32 / 16.0;
-    // A level of the transform rounds each coordinate once.
-    let levels = 4.0 * (padded.ilog2() + 4) as f32;
-    rounding * if sound { 7.0 * (terms + 8.0) + 6.0 * levels } else { 2.0 * (terms.sqrt() + 4.0) + levels }
-}
-
 /// Arguments of `kernel::lower_bounds` for a list.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stage1 {
@@ -80,7 +66,8 @@ pub struct Stage1 {
     pub base: f32,
 }
 
-/// A query, rotated and made into tables; or where codes are strings of bits, such a string. Shared by all lists.
+/// A query, rotated and made into tables; or where codes are strings of bits, such a string. Shared by all
+/// lists.
 pub struct QueryCode {
     groups: usize,
     /// Sum of the coordinates.
@@ -102,6 +89,8 @@ pub struct QueryCode {
     scatter: f32,
     /// Square root of the dimensions.
     root: f32,
+    /// See [`Codec::longest`].
+    longest: f32,
     /// `float_error` of bounds that are not sound, and of those that are.
     float_errors: [f32; 2],
     /// Room for the table's terms.
@@ -129,6 +118,7 @@ impl QueryCode {
             query: vec![0.0; padded],
             scatter: 1.0 + 1.0 / (padded as f32).sqrt(),
             root: (padded as f32).sqrt(),
+            longest: codec.longest() as f32,
             float_errors: [false, true].map(|sound| float_error(padded.max(1), sound)),
             terms: vec![0; padded],
             bits: vec![0; bits],
@@ -151,7 +141,7 @@ impl QueryCode {
         let inverse = if self.step > 0.0 { 1.0 / self.step } else { 0.0 };
         let mut total = 0;
         for (b, x) in self.bytes.iter_mut().zip(query) {
-            *b = super::round_to_byte(x * inverse);
+            *b = super::round::round_to_byte(x * inverse);
             total += i32::from(*b);
         }
         self.bytes_sum = total;
@@ -167,12 +157,14 @@ impl QueryCode {
             low = low.min((q[0].min(0.0) + q[1].min(0.0)) + (q[2].min(0.0) + q[3].min(0.0)));
             high = high.max((q[0].max(0.0) + q[1].max(0.0)) + (q[2].max(0.0) + q[3].max(0.0)));
         }
-        // The sum of no coordinate is a whole number of steps: it is exact, and so no error that all rows share.
+        // The sum of no coordinate is a whole number of steps: it is exact, and so no error that all rows
+        // share.
         self.delta = (high - low) / 254.0;
         let below = if self.delta > 0.0 { (-low / self.delta).ceil().min(254.0) } else { 0.0 };
         self.low = -below * self.delta;
-        // Sums of 256ths of a step, of which the byte is the upper half. Single terms and partial sums may wrap: the
-        // whole is between 0 and 255 steps and the half that rounds, which is more than its terms' errors.
+        // Sums of 256ths of a step, of which the byte is the upper half. Single terms and partial sums may
+        // wrap: the whole is between 0 and 255 steps and the half that rounds, which is more than its terms'
+        // errors.
         let inverse = if self.delta > 0.0 { 256.0 / self.delta } else { 0.0 };
         for (term, x) in self.terms.iter_mut().zip(query) {
             *term = fixed(x * inverse);
@@ -221,8 +213,8 @@ impl QueryCode {
     pub fn stage1(&self, terms: ListTerms, width: Width) -> Stage1 {
         let random = ERROR_1 * self.scatter * terms.gap;
         let half_root = 0.5 * self.root;
-        // The rounding of `rescale` counts by |<y, q>|, six deviations of which are 3 |q|; for rows that were coded when
-        // `add` did not make up for it.
+        // The rounding of `rescale` counts by |<y, q>|, six deviations of which are 3 |q|; for rows that were
+        // coded when `add` did not make up for it.
         let (table, rounding) = if width.sound {
             (self.table_most(), half_root * HALF_ROUNDING * self.norm)
         } else {
@@ -238,8 +230,8 @@ impl QueryCode {
         }
     }
 
-    /// The estimate by an extended record (factors and codes) and the most that it errs, by `width`. `sum` is the
-    /// table sum of the same row. Infinite or NaN when the row's factors did not fit.
+    /// The estimate by an extended record (factors and codes) and the most that it errs, by `width`. `sum` is
+    /// the table sum of the same row. Infinite or NaN when the row's factors did not fit.
     pub fn extended(
         &self,
         codec: &Codec,
@@ -263,8 +255,9 @@ impl QueryCode {
         let number = |i: usize| f32::from_le_bytes([record[i], record[i + 1], record[i + 2], record[i + 3]]);
         let (add, rescale, error) = (number(0), number(4), number(8));
         let (codes, fine) = (&record[12..], self.fine());
-        // A query is rounded as its neighbours and their centroid are: the first bytes' error is no accident, and large
-        // where the row is near its centroid. The second bytes' error is small enough to be taken at its most.
+        // A query is rounded as its neighbours and their centroid are: the first bytes' error is no accident,
+        // and large where the row is near its centroid. The second bytes' error is small enough to be taken
+        // at its most.
         let product = |bytes: &[i8], total: i32| {
             (2 * i64::from(kernel::dot_u8_i8(codes, bytes)) - 255 * i64::from(total)) as f32 * 0.5
         };
@@ -272,7 +265,9 @@ impl QueryCode {
             self.step * product(&self.bytes, self.bytes_sum) + fine.step * product(&fine.bytes, fine.sum);
         let longest = rescale.abs() * MOST_8 * self.root;
         let random = width.deviations * self.scatter * error * terms.gap;
-        (add + terms.base + rescale * product, random + longest * fine.error, add, longest)
+        // As for one bit: products with longer residuals may be infinite as the operator sums them.
+        let base = if longest > self.longest { f32::NAN } else { terms.base };
+        (add + base + rescale * product, random + longest * fine.error, add, longest)
     }
 
     fn extended_4(&self, record: &[u8], sum: u32, terms: ListTerms, width: Width) -> (f32, f32, f32, f32) {
@@ -316,7 +311,7 @@ impl Fine {
         let max = folded(&left, 0.0, |max, x| max.max(x.abs())).into_iter().fold(0.0, f32::max);
         let fine = max / 127.0;
         let inverse = if fine > 0.0 { 1.0 / fine } else { 0.0 };
-        let bytes: Vec<i8> = left.iter().map(|x| super::round_to_byte(x * inverse)).collect();
+        let bytes: Vec<i8> = left.iter().map(|x| super::round::round_to_byte(x * inverse)).collect();
         // Of all that is left, the rounding of the differences themselves included.
         let squares = left.iter().zip(&bytes).map(|(x, b)| (x - fine * f32::from(*b)).powi(2));
         let floats = f32::EPSILON * kernel::inner_product(query, query).sqrt();
@@ -325,9 +320,9 @@ impl Fine {
     }
 }
 
-/// The nearest whole number modulo 2¹⁶, for numbers below 2²² (see [`super::round_to_byte`]).
+/// The nearest whole number modulo 2¹⁶, for numbers below 2²² (see [`super::round::round_to_byte`]).
 fn fixed(x: f32) -> u16 {
-    (x + super::WHOLE).to_bits() as u16
+    (x + super::round::WHOLE).to_bits() as u16
 }
 
 /// Folds into eight lanes, so that no step waits for the one before.

@@ -94,7 +94,8 @@ pub fn normals(dims: usize, unit: &mut dyn FnMut() -> f32) -> Vec<f32> {
     (0..dims).map(|_| (0..12).map(|_| unit()).sum::<f32>() - 6.0).collect()
 }
 
-/// Queries for a set: some rows, one nearly a row, its mean, its opposite, another point, and a row of another length.
+/// Queries for a set: some rows, one nearly a row, its mean, its opposite, another point, and a row of
+/// another length.
 pub fn queries(rows: &[Vec<f32>], unit: &mut dyn FnMut() -> f32) -> Vec<Vec<f32>> {
     let dims = rows[0].len();
     let mut pick = |n: usize| rows[(unit() * 1e4) as usize * n % rows.len()].clone();

@@ -29,8 +29,8 @@ pub fn read_signs(groups: &[u8], first_group: usize, slot: usize, signs: &mut [u
     }
 }
 
-/// Packs coordinates 0 and 1 as PostgreSQL's bit strings are: the first is the highest bit of the first byte. Those
-/// beyond the last byte are left out.
+/// Packs coordinates 0 and 1 as PostgreSQL's bit strings are: the first is the highest bit of the first byte.
+/// Those beyond the last byte are left out.
 pub fn write_bits(coordinates: &[f32], bits: &mut [u8]) {
     for (byte, eight) in bits.iter_mut().zip(coordinates.chunks(8)) {
         let bit = |(i, x): (usize, &f32)| u8::from(*x > 0.5) << (7 - i);

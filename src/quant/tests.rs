@@ -2,28 +2,13 @@
 
 use super::*;
 use crate::kernel;
+use crate::random::SplitMix64;
 
-struct Random(u64);
-
-impl Random {
-    fn unit(&mut self) -> f32 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 40) as f32 / (1u32 << 24) as f32
-    }
-
-    fn normal(&mut self) -> f32 {
-        (0..12).map(|_| self.unit()).sum::<f32>() - 6.0
-    }
-
-    /// A vector whose coordinates have very different scales and a mean.
-    fn skewed(&mut self, dims: usize) -> Vec<f32> {
-        (0..dims)
-            .map(|i| self.normal() / (1.0 + i as f32).sqrt() + if i % 7 == 0 { 0.3 } else { 0.0 })
-            .collect()
-    }
+/// A vector whose coordinates have very different scales and a mean.
+fn skewed(random: &mut SplitMix64, dims: usize) -> Vec<f32> {
+    (0..dims)
+        .map(|i| random.normal() / (1.0 + i as f32).sqrt() + if i % 7 == 0 { 0.3 } else { 0.0 })
+        .collect()
 }
 
 /// Share of estimates within one deviation, within 1.9, mean z, and root mean square z, by stage.
@@ -47,7 +32,7 @@ impl Scores {
 
 /// Codes 200 rows against 40 queries and returns the scores of both stages.
 fn scores(dims: usize, bits: u8, inner_product: bool) -> (Scores, Scores) {
-    let mut random = Random(dims as u64 * 31 + u64::from(bits));
+    let mut random = SplitMix64(dims as u64 * 31 + u64::from(bits));
     let rotation = Rotation::new(dims, 7);
     let padded = rotation.padded();
     let codec = Codec::new(padded, bits).unwrap();
@@ -56,15 +41,15 @@ fn scores(dims: usize, bits: u8, inner_product: bool) -> (Scores, Scores) {
         rotation.apply(x, &mut out);
         out
     };
-    let centre = rotate(&random.skewed(dims));
+    let centre = rotate(&skewed(&mut random, dims));
     let queries: Vec<QueryCode> = Vec::new();
     drop(queries);
-    let queries: Vec<Vec<f32>> = (0..40).map(|_| rotate(&random.skewed(dims))).collect();
+    let queries: Vec<Vec<f32>> = (0..40).map(|_| rotate(&skewed(&mut random, dims))).collect();
     let mut query = QueryCode::new(&codec, &queries[0]);
     let (mut signs, mut extended) = (vec![0; codec.sign_bytes()], vec![0; codec.extended_size()]);
     let (mut first, mut second) = (Scores { z: Vec::new() }, Scores { z: Vec::new() });
     for _ in 0..200 {
-        let row = rotate(&random.skewed(dims));
+        let row = rotate(&skewed(&mut random, dims));
         let residual: Vec<f32> = row.iter().zip(&centre).map(|(x, c)| x - c).collect();
         let form = if inner_product {
             Form::InnerProduct { residual_dot_centre: kernel::inner_product(&residual, &centre) }
@@ -130,10 +115,10 @@ fn errors_are_unbiased_and_as_wide_as_said() {
 
 #[test]
 fn rotations_keep_lengths_and_angles() {
-    let mut random = Random(3);
+    let mut random = SplitMix64(3);
     for dims in [1, 2, 3, 63, 64, 65, 100, 128, 769, 1000, 1536] {
         let rotation = Rotation::new(dims, 99);
-        let (a, b) = (random.skewed(dims), random.skewed(dims));
+        let (a, b) = (skewed(&mut random, dims), skewed(&mut random, dims));
         let (mut x, mut y) = (vec![0.0; rotation.padded()], vec![0.0; rotation.padded()]);
         rotation.apply(&a, &mut x);
         rotation.apply(&b, &mut y);
@@ -146,11 +131,11 @@ fn rotations_keep_lengths_and_angles() {
 
 #[test]
 fn signs_come_back_from_a_block() {
-    let mut random = Random(4);
+    let mut random = SplitMix64(4);
     let padded = 192;
     let mut block = vec![0xAA; 4 * padded];
     let rows: Vec<Vec<u8>> =
-        (0..32).map(|_| (0..padded / 8).map(|_| (random.unit() * 256.0) as u8).collect()).collect();
+        (0..32).map(|_| (0..padded / 8).map(|_| (random.unit_f32() * 256.0) as u8).collect()).collect();
     for (slot, signs) in rows.iter().enumerate() {
         // In two parts, as a block that is split over pages.
         let (low, high) = block.split_at_mut(16 * 20);
@@ -207,7 +192,7 @@ fn extreme_values_exclude_nothing() {
 
 #[test]
 fn codes_give_their_rows_back() {
-    let mut random = Random(9);
+    let mut random = SplitMix64(9);
     for (bits, least) in [(4, 0.99), (8, 0.9999)] {
         for padded in [64, 192, 768] {
             let codec = Codec::new(padded, bits).unwrap();

@@ -2,7 +2,6 @@
 
 use half::f16;
 
-use super::vector::check_put;
 use crate::error::Result;
 use crate::kernel;
 
@@ -44,7 +43,11 @@ pub trait Element: Copy + Default + PartialOrd + 'static {
     ///
     /// # Errors
     /// A number outside the element's range.
-    fn each_narrow_part(numbers: &[f32], f: impl FnMut(&[Self])) -> Result<()>;
+    fn each_narrow_part(
+        numbers: &[f32],
+        check: impl Fn(&[f32], &[Self]) -> Result<()>,
+        f: impl FnMut(&[Self]),
+    ) -> Result<()>;
     /// From as many big-endian bytes as the element has.
     fn from_be_bytes(bytes: &[u8]) -> Self;
     /// To as many big-endian bytes as the element has.
@@ -179,7 +182,11 @@ impl Element for f32 {
     }
 
     #[inline]
-    fn each_narrow_part(numbers: &[f32], mut f: impl FnMut(&[Self])) -> Result<()> {
+    fn each_narrow_part(
+        numbers: &[f32],
+        _check: impl Fn(&[f32], &[Self]) -> Result<()>,
+        mut f: impl FnMut(&[Self]),
+    ) -> Result<()> {
         f(numbers);
         Ok(())
     }
@@ -324,12 +331,16 @@ impl Element for f16 {
     }
 
     #[inline]
-    fn each_narrow_part(numbers: &[f32], mut f: impl FnMut(&[Self])) -> Result<()> {
+    fn each_narrow_part(
+        numbers: &[f32],
+        check: impl Fn(&[f32], &[Self]) -> Result<()>,
+        mut f: impl FnMut(&[Self]),
+    ) -> Result<()> {
         let mut elements = [Self::ZERO; PART];
         for numbers in numbers.chunks(PART) {
             let part = &mut elements[..numbers.len()];
             kernel::narrow(numbers, part);
-            check_put(numbers, part)?;
+            check(numbers, part)?;
             f(part);
         }
         Ok(())

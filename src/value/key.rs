@@ -1,5 +1,5 @@
-//! Keys of filter columns: unsigned integers that order as the values of a type do, and the ranges of keys that a
-//! comparison accepts.
+//! Keys of filter columns: unsigned integers that order as the values of a type do, and the ranges of keys
+//! that a comparison accepts.
 
 /// The comparisons of a B-tree, by their strategy numbers (`access/stratnum.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

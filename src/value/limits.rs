@@ -1,5 +1,7 @@
 //! What all types check alike, with the type's name in the message.
 
+use super::element::Element;
+use super::shortest::float_text;
 use crate::error::{Error, Kind, Result};
 
 /// Dimensions that a `vector` or `halfvec` may have.
@@ -72,4 +74,62 @@ pub fn typmod_in(name: &str, most: usize, modifiers: &[i32]) -> Result<i32> {
         [n] => Ok(n),
         _ => invalid("invalid type modifier".into()),
     }
+}
+
+/// A vector has 1 to `MAX_DIMS` dimensions.
+#[inline]
+pub fn check_dims<E: Element>(dims: usize) -> Result<()> {
+    check_within(E::TYPE, MAX_DIMS, dims)
+}
+
+/// An element is finite.
+#[inline]
+pub fn check_element<E: Element>(x: E) -> Result<()> {
+    check_finite(E::TYPE, x.widen())
+}
+
+/// Neither NaN nor infinite, all of them.
+#[inline]
+pub(super) fn all_finite<E: Element>(elements: &[E]) -> bool {
+    // Without a branch in the loop.
+    elements.iter().fold(true, |all, x| all & x.is_finite())
+}
+
+pub(super) fn check_elements<E: Element>(elements: &[E]) -> Result<()> {
+    if all_finite(elements) {
+        return Ok(());
+    }
+    elements.iter().try_for_each(|x| check_element(*x))
+}
+
+/// The numbers have all become finite elements.
+#[inline]
+pub(super) fn check_put<E: Element>(numbers: &[f32], elements: &[E]) -> Result<()> {
+    if all_finite(elements) { Ok(()) } else { check_numbers(numbers.iter().copied(), elements) }
+}
+
+/// Finds what is wrong with numbers that not all have become finite elements.
+#[cold]
+pub(super) fn check_numbers<E: Element>(numbers: impl Iterator<Item = f32>, elements: &[E]) -> Result<()> {
+    for (x, element) in numbers.zip(elements) {
+        check_range(x, *element)?;
+    }
+    check_elements(elements)
+}
+
+/// A finite number has a finite nearest element.
+#[inline]
+fn check_range<E: Element>(x: f32, element: E) -> Result<()> {
+    if x.is_finite() && !element.is_finite() { Err(beyond::<E>(x)) } else { Ok(()) }
+}
+
+#[cold]
+fn beyond<E: Element>(x: f32) -> Error {
+    out_of_range(E::TYPE, float_text(x).as_bytes())
+}
+
+/// A number in a literal that the type cannot hold.
+pub(super) fn out_of_range(name: &str, token: &[u8]) -> Error {
+    let token = String::from_utf8_lossy(token);
+    Error::new(Kind::NumericRange, format!("\"{token}\" is out of range for type {name}"))
 }

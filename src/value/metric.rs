@@ -1,6 +1,7 @@
 //! The metrics: what an operator returns and what the index compares.
 
-use super::{MAX_DIMS, vector};
+use super::limits::MAX_DIMS;
+use super::vector;
 use crate::error::{Error, Result};
 
 /// A distance the index can order by. Numbers are on disk: never renumber.
@@ -29,7 +30,8 @@ impl Metric {
         }
     }
 
-    /// Dimensions that an index can have. A string of bits is as long as pgvector's indexes take, and fits a page.
+    /// Dimensions that an index can have. A string of bits is as long as pgvector's indexes take, and fits a
+    /// page.
     pub fn most_dims(self) -> usize {
         match self {
             Self::Hamming => 64_000,

@@ -12,8 +12,8 @@ const SHORT_NEGATIVE: u16 = 0x2000;
 /// A seven-bit number in two's complement.
 const SHORT_WEIGHT: u16 = 0x007f;
 
-/// The nearest float of a number, the bytes after its length: what a cast to `real` gives. None where that is not found
-/// at once: a number of many digits, very large or small, NaN or an infinity.
+/// The nearest float of a number, the bytes after its length: what a cast to `real` gives. None where that is
+/// not found at once: a number of many digits, very large or small, NaN or an infinity.
 pub fn to_real(bytes: &[u8]) -> Option<f32> {
     let (words, _) = bytes.as_chunks::<2>();
     let (&header, rest) = words.split_first()?;

@@ -1,6 +1,7 @@
-//! How two sparse vectors are walked together. Which of two indices is next is as good as random, and a branch that
-//! is mispredicted takes longer than all else that an element needs: there is none here. Nor is there an order in which elements
-//! must be taken, where there are some: one of the vectors is made dense for a moment.
+//! How two sparse vectors are walked together. Which of two indices is next is as good as random, and a
+//! branch that is mispredicted takes longer than all else that an element needs: there is none here. Nor is
+//! there an order in which elements must be taken, where there are some: one of the vectors is made dense for
+//! a moment.
 
 use std::cell::RefCell;
 use std::hint::select_unpredictable;
@@ -29,8 +30,8 @@ fn where_true(condition: bool, x: f32) -> f32 {
 fn each_pair(a: Sparse, b: Sparse, mut visit: impl FnMut(f32, f32)) {
     let (a_values, b_values) = (&a.values[..a.indices.len()], &b.values[..b.indices.len()]);
     let (mut i, mut j) = (0, 0);
-    // The two indices in turn are kept, and the next ones loaded before it is known which of them follows: a load
-    // takes as long as all else of a step.
+    // The two indices in turn are kept, and the next ones loaded before it is known which of them follows: a
+    // load takes as long as all else of a step.
     if let (Some(&first), Some(&other_first)) = (a.indices.first(), b.indices.first()) {
         let (mut at, mut other) = (first, other_first);
         while i + 1 < a.indices.len() && j + 1 < b.indices.len() {
@@ -53,8 +54,8 @@ fn each_pair(a: Sparse, b: Sparse, mut visit: impl FnMut(f32, f32)) {
     b_values[j..].iter().for_each(|y| visit(0.0, *y));
 }
 
-/// Calls `with` with a dense vector of zeros, which it leaves as it was; or with none for vectors that are walked in the order of
-/// their indices.
+/// Calls `with` with a dense vector of zeros, which it leaves as it was; or with none for vectors that are
+/// walked in the order of their indices.
 #[inline(always)]
 fn spread<R>(a: Sparse, b: Sparse, with: impl FnOnce(Option<&mut [f32]>) -> R) -> R {
     if a.indices.len() + b.indices.len() < MIN_SPREAD || a.dims.max(b.dims) > MAX_SPREAD {
@@ -68,7 +69,8 @@ fn spread<R>(a: Sparse, b: Sparse, with: impl FnOnce(Option<&mut [f32]>) -> R) -
     })
 }
 
-/// The sum of `term`, the same of two values either way and zero of zeros, of both values at each index that at least one has.
+/// The sum of `term`, the same of two values either way and zero of zeros, of both values at each index that
+/// at least one has.
 #[inline(never)]
 pub(super) fn sum(a: Sparse, b: Sparse, term: impl Fn(f32, f32) -> f32) -> f32 {
     spread(a, b, |dense| match dense {
@@ -85,7 +87,8 @@ pub(super) fn sum(a: Sparse, b: Sparse, term: impl Fn(f32, f32) -> f32) -> f32 {
     })
 }
 
-/// Puts the values to their places. An index outside, which a damaged value may have, is passed over: nothing may stay behind.
+/// Puts the values to their places. An index outside, which a damaged value may have, is passed over: nothing
+/// may stay behind.
 #[inline(always)]
 fn scatter(a: Sparse, dense: &mut [f32]) {
     for (index, x) in a.indices.iter().zip(a.values) {

@@ -100,7 +100,8 @@ static TENS: [u32; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_0
 
 /// The eight decimal digits of `n`, which is below 10^8, in ASCII; the first is the lowest byte.
 fn eight_digits(n: u32) -> u64 {
-    // Halves to fours, fours to pairs, pairs to digits, all at a time; the factors are reciprocals that suffice.
+    // Halves to fours, fours to pairs, pairs to digits, all at a time; the factors are reciprocals that
+    // suffice.
     let fours = u64::from(n / 10_000) | u64::from(n % 10_000) << 32;
     let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
     let pairs = hundreds | (fours - 100 * hundreds) << 16;
@@ -166,7 +167,15 @@ pub(super) fn write_float(to: &mut [u8; SPACE], x: f32) -> usize {
     }
 }
 
-/// Writes an integer at the start of `to` and returns its length, at most 10; what follows it in `to` is overwritten.
+/// A finite number as PostgreSQL prints a `real`.
+pub(super) fn float_text(x: f32) -> String {
+    let mut text = [0; SPACE];
+    let length = write_float(&mut text, x);
+    String::from_utf8_lossy(&text[..length]).into_owned()
+}
+
+/// Writes an integer at the start of `to` and returns its length, at most 10; what follows it in `to` is
+/// overwritten.
 pub(super) fn write_integer(to: &mut [u8; SPACE], n: u32) -> usize {
     if n >= 10_000 {
         let at = write_integer(to, n / 10_000);

@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 
 use super::element::Element;
-use super::limits::{check_finite, check_same, check_typmod, check_within, data};
+use super::limits::{self, check_finite, check_same, check_typmod, check_within, data};
 use super::overlap::{self, product, sum};
 use super::vector;
 use crate::error::{Error, Kind, Result};
@@ -175,7 +175,8 @@ fn equal_start(a: Sparse, b: Sparse) -> usize {
     equal_parts(&a.indices[..values], &b.indices[..values], |i, j| i == j)
 }
 
-/// The length of the whole parts at the start that are equal: they are compared without a branch for each element.
+/// The length of the whole parts at the start that are equal: they are compared without a branch for each
+/// element.
 fn equal_parts<T: Copy>(a: &[T], b: &[T], equal: impl Fn(T, T) -> bool) -> usize {
     const PART: usize = 16;
     let all =
@@ -266,7 +267,8 @@ pub fn gather<E: Element>(numbers: &[E], indices: &mut [i32], values: &mut [f32]
     }
     let (mut to, mut start) = (0, 0);
     E::each_part(numbers, |part| {
-        // Each number is put where the next one belongs, over the zero before it: whether it is zero is no branch.
+        // Each number is put where the next one belongs, over the zero before it: whether it is zero is no
+        // branch.
         for (index, x) in (start..).zip(part) {
             if let (Some(i), Some(value)) = (indices.get_mut(to), values.get_mut(to)) {
                 (*i, *value) = (index, *x);
@@ -281,7 +283,7 @@ pub fn gather<E: Element>(numbers: &[E], indices: &mut [i32], values: &mut [f32]
 pub fn check_numbers(numbers: &[f32]) -> Result<usize> {
     let count = count(numbers);
     check_count(count, numbers.len())?;
-    if !vector::all_finite(numbers) {
+    if !limits::all_finite(numbers) {
         numbers.iter().try_for_each(|x| check_finite(TYPE, *x))?;
     }
     Ok(count)
@@ -289,7 +291,7 @@ pub fn check_numbers(numbers: &[f32]) -> Result<usize> {
 
 /// The dimensions of the dense vector.
 pub fn dense_dims<E: Element>(a: Sparse, typmod: i32) -> Result<usize> {
-    vector::check_dims::<E>(a.dims)?;
+    limits::check_dims::<E>(a.dims)?;
     check_typmod(typmod, a.dims)?;
     Ok(a.dims)
 }
@@ -297,7 +299,7 @@ pub fn dense_dims<E: Element>(a: Sparse, typmod: i32) -> Result<usize> {
 /// Puts all elements, those that are zero too, into `out`: as many zeros as there are dimensions.
 pub fn to_dense<E: Element>(a: Sparse, out: &mut [E]) -> Result<()> {
     let mut indices = a.indices;
-    E::each_narrow_part(a.values, |part| {
+    E::each_narrow_part(a.values, limits::check_put, |part| {
         let (of_part, rest) = indices.split_at(part.len());
         for (element, index) in part.iter().zip(of_part) {
             out[*index as usize] = *element;

@@ -1,9 +1,9 @@
 //! The text form of a sparse vector: `{1:1.5,3:2}/5`, indices from 1 on. The grammar is pgvector's.
 
-use super::limits::{check_finite, check_typmod};
+use super::limits::{check_finite, check_typmod, out_of_range};
 use super::shortest::{MAX_PRINTED, SPACE, write_float, write_integer};
 use super::sparse::{MAX_ELEMENTS, Sparse, SparseBuf, TYPE, check_count, check_dims, check_indices};
-use super::text::{malformed, out_of_range, read_float, skip_space};
+use super::text::{malformed, read_float, skip_space};
 use crate::error::Result;
 
 /// Digits of an index or of the dimensions.
@@ -14,7 +14,8 @@ pub const fn printed_space(elements: usize) -> usize {
     elements * (MAX_DIGITS + MAX_PRINTED + 2) + 3 + SPACE
 }
 
-/// Writes the text of a vector to `text`, which holds `printed_space` bytes, and returns its length, which is less.
+/// Writes the text of a vector to `text`, which holds `printed_space` bytes, and returns its length, which is
+/// less.
 pub fn print_into(a: Sparse, text: &mut [u8]) -> usize {
     text[0] = b'{';
     let mut at = 1;
@@ -108,7 +109,8 @@ fn mantissa(token: &[u8]) -> &[u8] {
     &token[first.min(end)..end]
 }
 
-/// The decimal integer that C's `strtol` would read at `at`, clamped to the range of `i32` but its least, and its end.
+/// The decimal integer that C's `strtol` would read at `at`, clamped to the range of `i32` but its least, and
+/// its end.
 fn read_integer(text: &[u8], at: usize) -> Option<(i32, usize)> {
     let mut at = skip_space(text, at);
     let negative = text.get(at) == Some(&b'-');

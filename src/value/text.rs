@@ -4,9 +4,8 @@
 //! `strtof` reads. Elements are correctly rounded; the common ones take a path without big numbers.
 
 use super::element::Element;
-use super::limits::{MAX_DIMS, check_typmod};
+use super::limits::{MAX_DIMS, check_dims, check_element, check_typmod, out_of_range};
 use super::shortest::{MAX_PRINTED, SPACE, write_float};
-use super::vector::{check_dims, check_element};
 use crate::error::{Error, Kind, Result};
 use crate::memory;
 
@@ -84,19 +83,6 @@ pub(super) fn malformed(name: &str, literal: &[u8]) -> Error {
     }
     let literal = String::from_utf8_lossy(literal);
     Error::new(Kind::InvalidText, format!("invalid input syntax for type {name}: \"{literal}\""))
-}
-
-/// A number in a literal that the type cannot hold.
-pub(super) fn out_of_range(name: &str, token: &[u8]) -> Error {
-    let token = String::from_utf8_lossy(token);
-    Error::new(Kind::NumericRange, format!("\"{token}\" is out of range for type {name}"))
-}
-
-/// A finite number as PostgreSQL prints a `real`.
-pub(super) fn float_text(x: f32) -> String {
-    let mut text = [0; SPACE];
-    let length = write_float(&mut text, x);
-    String::from_utf8_lossy(&text[..length]).into_owned()
 }
 
 /// The first place from `at` that is not white space.

@@ -2,11 +2,12 @@
 
 use std::cmp::Ordering;
 
-/// Floats as PostgreSQL sorts them: −0 equals 0, and NaN, whatever its sign, equals NaN and is greater than infinity.
-/// `total_cmp` orders by bits, in which the sign of a computed NaN differs between processors.
+/// Floats as PostgreSQL sorts them: −0 equals 0, and NaN, whatever its sign, equals NaN and is greater than
+/// infinity. `total_cmp` orders by bits, in which the sign of a computed NaN differs between processors.
 macro_rules! total {
     ($name:ident, $float:ty) => {
-        #[doc = concat!("An `", stringify!($float), "` in PostgreSQL's order: −0 equals 0, every NaN is last.")]
+        #[doc = concat!("An `", stringify!($float), "` in PostgreSQL's order: −0 equals 0, every NaN is \
+            last.")]
         #[derive(Clone, Copy, Debug, Default)]
         pub struct $name(pub $float);
 

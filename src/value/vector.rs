@@ -4,42 +4,18 @@
 use std::cmp::Ordering;
 
 use super::element::Element;
-use super::limits::{MAX_DIMS, check_same, check_typmod, check_within, data, overflow};
-use super::text::{float_text, out_of_range};
+use super::limits::{
+    all_finite, check_dims, check_elements, check_numbers, check_put, check_same, check_typmod, data,
+    overflow,
+};
 use crate::error::{Error, Kind, Result};
 
 // Limits
-
-/// A vector has 1 to `MAX_DIMS` dimensions.
-#[inline]
-pub fn check_dims<E: Element>(dims: usize) -> Result<()> {
-    check_within(E::TYPE, MAX_DIMS, dims)
-}
 
 /// The operands of most operators have the same dimensions.
 #[inline]
 pub fn check_same_dims<E: Element>(a: &[E], b: &[E]) -> Result<()> {
     check_same(E::TYPE, a.len(), b.len())
-}
-
-/// An element is finite.
-#[inline]
-pub fn check_element<E: Element>(x: E) -> Result<()> {
-    super::limits::check_finite(E::TYPE, x.widen())
-}
-
-/// Neither NaN nor infinite, all of them.
-#[inline]
-pub(super) fn all_finite<E: Element>(elements: &[E]) -> bool {
-    // Without a branch in the loop.
-    elements.iter().fold(true, |all, x| all & x.is_finite())
-}
-
-fn check_elements<E: Element>(elements: &[E]) -> Result<()> {
-    if all_finite(elements) {
-        return Ok(());
-    }
-    elements.iter().try_for_each(|x| check_element(*x))
 }
 
 /// Puts numbers that came from elsewhere, an array or another type, into as many elements.
@@ -57,32 +33,6 @@ pub fn put_numbers<E: Element>(numbers: impl Iterator<Item = f32> + Clone, out: 
 pub fn put_slice<E: Element>(numbers: &[f32], out: &mut [E]) -> Result<()> {
     E::put_slice(numbers, out);
     check_put(numbers, out)
-}
-
-/// The numbers have all become finite elements.
-#[inline]
-pub(super) fn check_put<E: Element>(numbers: &[f32], elements: &[E]) -> Result<()> {
-    if all_finite(elements) { Ok(()) } else { check_numbers(numbers.iter().copied(), elements) }
-}
-
-/// Finds what is wrong with numbers that not all have become finite elements.
-#[cold]
-fn check_numbers<E: Element>(numbers: impl Iterator<Item = f32>, elements: &[E]) -> Result<()> {
-    for (x, element) in numbers.zip(elements) {
-        check_range(x, *element)?;
-    }
-    check_elements(elements)
-}
-
-/// A finite number has a finite nearest element.
-#[inline]
-fn check_range<E: Element>(x: f32, element: E) -> Result<()> {
-    if x.is_finite() && !element.is_finite() { Err(beyond::<E>(x)) } else { Ok(()) }
-}
-
-#[cold]
-fn beyond<E: Element>(x: f32) -> Error {
-    out_of_range(E::TYPE, float_text(x).as_bytes())
 }
 
 // Binary form: dims i16 | unused i16 = 0 | dims elements, all big-endian

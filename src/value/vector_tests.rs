@@ -1,5 +1,5 @@
 use super::*;
-use crate::value::limits::typmod_in;
+use crate::value::limits::{MAX_DIMS, typmod_in};
 use half::f16;
 
 fn message<T: std::fmt::Debug>(result: Result<T>) -> (Kind, String) {

@@ -6,6 +6,7 @@ use vector_search::page::Tid;
 use vector_search::value::{Metric, TotalF64};
 
 use crate::hostile;
+use crate::random::Random;
 use crate::world::*;
 
 const METRICS: [Metric; 3] = [Metric::L2, Metric::Cosine, Metric::InnerProduct];
@@ -49,7 +50,8 @@ fn exact(dims: usize, count: usize, seed: u64) {
                     assert_values(&found, &truth[..truth.len().min(10)], &what);
                     assert_values(&world.search(query, EXACT, usize::MAX), &truth, &what);
                     let ceiling = truth.get(truth.len() / 2).map_or(0.0, |row| row.1);
-                    // Scans that codes say nothing of measure all rows, and leave the ceiling to the consumer.
+                    // Scans that codes say nothing of measure all rows, and leave the ceiling to the
+                    // consumer.
                     let within = |rows: Vec<(Tid, f64)>| -> Vec<_> {
                         rows.into_iter().filter(|row| TotalF64(row.1) <= TotalF64(ceiling)).collect()
                     };
@@ -83,8 +85,8 @@ fn at_target_1_tables_of_any_seed_are_searched_exactly() {
     }
 }
 
-/// The tables of `shared/cases/near_duplicates.py`: most of a list's rows are near its centroid, which is rounded as a
-/// query there is.
+/// The tables of `shared/cases/near_duplicates.py`: most of a list's rows are near its centroid, which is
+/// rounded as a query there is.
 #[test]
 fn near_duplicates_are_found_with_any_number_of_bits() {
     let mut random = Random(5);

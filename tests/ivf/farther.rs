@@ -6,6 +6,7 @@ use vector_search::page::meta::{Farther, META_BLOCK};
 use vector_search::page::{Meta, Store};
 use vector_search::value::Metric;
 
+use crate::random::Random;
 use crate::world::*;
 
 type Vectors = Vec<Vec<f32>>;

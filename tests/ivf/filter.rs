@@ -64,7 +64,7 @@ fn found_and_skipped(
 
 fn truth(world: &World, query: &[f32], filter: &Filter, n: usize) -> Vec<(Tid, f64)> {
     let all = world.truth(query, usize::MAX, None);
-    let number = |t: Tid| u64::from(t.block) * 100 + u64::from(t.offset) - 1;
+    let number = |t: Tid| u64::from(t.blkno) * 100 + u64::from(t.offset) - 1;
     all.into_iter().filter(|(t, _)| passes(filter, number(*t))).take(n).collect()
 }
 
@@ -244,7 +244,8 @@ fn lists_of_which_no_row_passes_are_not_read() {
     // Beyond all keys: nothing is read.
     let none = filter(&[(0, Accept::Within(256, u64::from(u32::MAX)))]);
     assert_eq!(all_and_skipped(&world, &query, &none), (Vec::new(), lists));
-    // Rows that come later are found by the keys that were nobody's before, in the slots of rows that have gone too.
+    // Rows that come later are found by the keys that were nobody's before, in the slots of rows that have
+    // gone too.
     world.delete(|n| n % 3 == 0);
     for n in (20_001..20_400).filter(|n: &u64| !n.is_multiple_of(11)) {
         assert!(all_and_skipped(&world, &query, &one(n)).0.is_empty());
@@ -264,8 +265,8 @@ fn left_out(world: &World, filter: &Filter) -> (u64, bool) {
 /// Whether a list is under watch.
 fn is_watched(world: &World) -> bool {
     let directory = world.directory();
-    (0..directory.lists()).filter_map(|list| directory.summaries_position(list)).any(|(block, at)| {
-        let page = world.store.read(block).unwrap();
+    (0..directory.lists()).filter_map(|list| directory.summaries_position(list)).any(|(blkno, at)| {
+        let page = world.store.read(blkno).unwrap();
         summary::watch(&page.content()[at..]) > 0
     })
 }
@@ -337,16 +338,16 @@ impl Store for Meddled<'_> {
     where
         Self: 'a;
 
-    fn blocks(&self) -> Result<u32> {
-        self.store.blocks()
+    fn nblocks(&self) -> Result<u32> {
+        self.store.nblocks()
     }
 
-    fn read(&self, block: u32) -> Result<Rc<Page>> {
-        let event = self.events.borrow_mut().pop_if(|(at, _)| *at == block);
+    fn read(&self, blkno: u32) -> Result<Rc<Page>> {
+        let event = self.events.borrow_mut().pop_if(|(at, _)| *at == blkno);
         if let Some((_, event)) = event {
             event();
         }
-        self.store.read(block)
+        self.store.read(blkno)
     }
 
     fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R> {
@@ -367,7 +368,7 @@ fn a_row_that_goes_and_comes_while_it_is_verified_is_no_damage() {
     };
     let comes = || world.insert(5, vector.clone());
     // Each page is read once before: for its kind, or as what is verified.
-    let first = |block| -> Event<'_> { (block, Box::new(|| ())) };
+    let first = |blkno| -> Event<'_> { (blkno, Box::new(|| ())) };
     let events: Vec<Event<'_>> =
         vec![(codes, Box::new(comes)), (summaries, Box::new(goes)), first(codes), first(summaries)];
     let store = Meddled { store: &world.store, events: RefCell::new(events) };
@@ -439,12 +440,12 @@ fn a_row_that_its_summaries_do_not_cover_is_damage() {
     let mut mixture = Mixture::new(16, 5, 0.7, 3);
     let world = World::build(table(&mut mixture, 500), &with_columns(16, Metric::L2));
     world.check();
-    let block = world.directory().meta.summaries_first;
+    let blkno = world.directory().meta.summaries_first;
     let damage = |at: usize, byte: u8| {
         world
             .store
             .change(|change| {
-                let handle = change.open(block)?;
+                let handle = change.open(blkno)?;
                 change.page_mut(handle).content_mut()[at] = byte;
                 Ok(())
             })
@@ -453,7 +454,7 @@ fn a_row_that_its_summaries_do_not_cover_is_damage() {
     let checked = || check::check(&world.store, &mut |_| Ok(()), &|| Ok(()));
     // A greatest key that is less; no rows without a key; a mark too few.
     for at in [8, 24, 40] {
-        let before = world.store.read(block).unwrap().content()[at];
+        let before = world.store.read(blkno).unwrap().content()[at];
         assert_ne!(before, 0);
         damage(at, 0);
         let error = checked().unwrap_err();

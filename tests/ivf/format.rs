@@ -160,7 +160,7 @@ fn blocks_of_bits_are_as_documented() {
     let mut page = Page::zeroed();
     page.init(PageKind::Codes, 7);
     let mut block = layout.block_mut(&mut page, 2);
-    block.put(3, 0xffff, 0xffff, RecordRef { block: 0x0102_0304, offset: 0x0506 });
+    block.put(3, 0xffff, 0xffff, RecordRef { blkno: 0x0102_0304, offset: 0x0506 });
     layout.put_keys(&mut block, 3, &[Some(0x0a0b_0c0d)]);
     assert_eq!(block.codes().len(), slots * 96);
     block.codes()[3 * 96] = 0x77;
@@ -186,7 +186,7 @@ fn blocks_of_codes_are_as_documented() {
     page.init(PageKind::Codes, 7);
     let (add, rescale) = (f16::from_f32(1.5), f16::from_f32(-2.0));
     let mut block = layout.block_mut(&mut page, 1);
-    block.put(3, add.to_bits(), rescale.to_bits(), RecordRef { block: 0x0102_0304, offset: 0x0506 });
+    block.put(3, add.to_bits(), rescale.to_bits(), RecordRef { blkno: 0x0102_0304, offset: 0x0506 });
     layout.put_keys(&mut block, 3, &[Some(0x0a0b_0c0d), None]);
     block.codes()[0] = 0x77;
     // live, owned, factors, references; of each column nulls and keys; sixteen groups of codes.

@@ -1,15 +1,18 @@
-//! Indexes over bit strings: the values are exact, so that every order is that of a sort, ties by address included.
+//! Indexes over bit strings: the values are exact, so that every order is that of a sort, ties by address
+//! included.
 
 use vector_search::error::Kind;
-use vector_search::ivf::build::{Options, Silent};
+use vector_search::ivf::build::Options;
 use vector_search::ivf::calibrate::{Queries, recalibrate};
 use vector_search::ivf::directory::Directory;
+use vector_search::ivf::progress::Silent;
 use vector_search::ivf::search::filter::{Accept, Condition, Filter};
-use vector_search::ivf::search::{Order, Search, Settings};
+use vector_search::ivf::search::{Order, Rows, Search, Settings};
 use vector_search::ivf::{check, info};
-use vector_search::page::{Columns, Key, Store};
+use vector_search::page::{Columns, Key, Store, Tid};
 use vector_search::value::Metric;
 
+use crate::random::Random;
 use crate::world::*;
 
 /// Bit strings around some patterns.
@@ -73,9 +76,9 @@ fn a_random_history_keeps_index_and_table_equal() {
         }
         if step % 3 == 2 {
             let third = random.below(3) as u64;
-            let before = world.store.blocks().unwrap();
+            let before = world.store.nblocks().unwrap();
             assert!(world.delete(|n| n % 3 == third).removed > 0);
-            assert_eq!(world.store.blocks().unwrap(), before, "vacuum adds no page");
+            assert_eq!(world.store.nblocks().unwrap(), before, "vacuum adds no page");
         }
         world.check();
         let query = patterns.draw();
@@ -88,7 +91,7 @@ fn a_random_history_keeps_index_and_table_equal() {
 fn space_of_dead_rows_is_reused() {
     let mut patterns = Patterns::new(768, 4, 0.7, 4);
     let world = World::build(patterns.table(2000), &of_bits(768));
-    let blocks = world.store.blocks().unwrap();
+    let nblocks = world.store.nblocks().unwrap();
     for round in 1..6u64 {
         world.delete(|n| n % 2 == round % 2);
         let missing = 2000 - world.table.borrow().len() as u64;
@@ -96,7 +99,7 @@ fn space_of_dead_rows_is_reused() {
             world.insert(10_000 * round + 2 * i + (round + 1) % 2, patterns.draw());
         }
         world.check();
-        assert_eq!(world.store.blocks().unwrap(), blocks, "round {round}");
+        assert_eq!(world.store.nblocks().unwrap(), nblocks, "round {round}");
     }
 }
 
@@ -121,7 +124,7 @@ fn filters_are_conditions_of_a_sequential_scan() {
             let mut heap = world.heap(&query);
             let found: Vec<_> =
                 std::iter::from_fn(|| search.next(&world.store, &mut heap).unwrap()).collect();
-            let number = |t: vector_search::page::Tid| u64::from(t.block) * 100 + u64::from(t.offset) - 1;
+            let number = |t: vector_search::page::Tid| u64::from(t.blkno) * 100 + u64::from(t.offset) - 1;
             let fits = |n: u64| keys(n)[0].is_some_and(|key| low <= key && key <= high);
             let truth: Vec<_> = all.iter().filter(|(t, _)| fits(number(*t))).copied().collect();
             assert_same(&found, &truth, &format!("{dims} bits, keys from {low} to {high}"));
@@ -242,6 +245,15 @@ fn bits_beyond_the_length_are_noticed() {
     assert!(error.message.contains("beyond its length"), "{error}");
 }
 
+/// Rows whose values are those that the index knows.
+struct Known;
+
+impl Rows for Known {
+    fn distance(&mut self, _: Tid, known: Option<f64>) -> vector_search::error::Result<Option<f64>> {
+        Ok(Some(known.unwrap_or(0.0)))
+    }
+}
+
 #[test]
 fn damage_is_noticed() {
     let mut patterns = Patterns::new(768, 5, 0.7, 18);
@@ -274,11 +286,11 @@ fn damage_is_noticed() {
     assert_eq!(codes, table.iter().map(|(n, v)| (tid(*n), bits(v))).collect::<Vec<(_, Vec<u8>)>>());
 
     let mut random = Random(19);
-    let blocks = world.store.blocks().unwrap();
+    let nblocks = world.store.nblocks().unwrap();
     for round in 0..300 {
         let store = world.store.snapshot();
         let (at, byte) = (random.below(8192), random.next() as u8);
-        store.damage(random.below(blocks as usize) as u32, |page| match round % 3 {
+        store.damage(random.below(nblocks as usize) as u32, |page| match round % 3 {
             0 => page.bytes_mut()[at] = byte,
             1 => page.bytes_mut()[8176 + at % 16] = byte,
             _ => page.bytes_mut()[24 + at % 400] = byte,
@@ -293,16 +305,6 @@ fn damage_is_noticed() {
         }
         let mut search = Search::new(directory.into(), DEFAULT);
         search.start(DEFAULT, Some(&query));
-        struct Known;
-        impl vector_search::ivf::search::Rows for Known {
-            fn distance(
-                &mut self,
-                _: vector_search::page::Tid,
-                known: Option<f64>,
-            ) -> vector_search::error::Result<Option<f64>> {
-                Ok(Some(known.unwrap_or(0.0)))
-            }
-        }
         for _ in 0..30 {
             match search.next(&store, &mut Known) {
                 Ok(Some(_)) => {}

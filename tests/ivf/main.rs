@@ -14,6 +14,8 @@ mod model;
 mod order;
 mod pages;
 mod racing;
+#[path = "../support/random.rs"]
+mod random;
 mod refresh;
 mod shapes;
 mod within;

@@ -6,6 +6,7 @@ use vector_search::ivf::search::{Order, Search, Settings, Stats};
 use vector_search::page::{Columns, Tid};
 use vector_search::value::Metric;
 
+use crate::random::Random;
 use crate::world::*;
 
 /// The least memory that a search takes: about 1,600 candidates and 680 rows.

@@ -1,13 +1,14 @@
 //! Results against brute force, through builds, inserts, deletes and vacuums.
 
-use vector_search::ivf::build::Silent;
 use vector_search::ivf::calibrate::{Queries, recalibrate};
+use vector_search::ivf::progress::Silent;
 use vector_search::ivf::search::{Candidate, Order, Router, Scanner, Search, Settings, Sink};
 use vector_search::page::meta::META_BLOCK;
 use vector_search::page::{Meta, Store};
 use vector_search::quant::{QueryCode, Width};
 use vector_search::value::Metric;
 
+use crate::random::Random;
 use crate::world::*;
 
 const METRICS: [Metric; 3] = [Metric::L2, Metric::Cosine, Metric::InnerProduct];
@@ -112,7 +113,7 @@ fn a_random_history_keeps_index_and_table_equal() {
 impl World {
     fn store_blocks(&self) -> u32 {
         use vector_search::page::Store;
-        self.store.blocks().unwrap()
+        self.store.nblocks().unwrap()
     }
 }
 
@@ -274,7 +275,7 @@ fn bounds_enclose_the_exact_values() {
             assert_eq!(all.0.len(), 3000);
             let table = world.table.borrow();
             for (list, c) in all.0 {
-                let n = u64::from(c.tid.block) * 100 + u64::from(c.tid.offset) - 1;
+                let n = u64::from(c.tid.blkno) * 100 + u64::from(c.tid.offset) - 1;
                 let value = distance(metric, &query, &table[&n]);
                 let key = scale
                     * scale

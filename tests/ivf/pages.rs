@@ -8,6 +8,7 @@ use vector_search::ivf::search::{Order, Search, Settings};
 use vector_search::page::{Columns, Tid};
 use vector_search::value::Metric;
 
+use crate::random::Random;
 use crate::world::*;
 
 type Found = Vec<(Tid, f64)>;
@@ -24,7 +25,8 @@ fn page(world: &World, query: &[f32], settings: Settings, filters: Filters<'_>, 
     std::iter::from_fn(|| search.next(&world.store, &mut heap).unwrap()).skip(offset).take(size).collect()
 }
 
-/// What one scan gives, no row twice; pages read by themselves are slices of it: each of the first, fewer later.
+/// What one scan gives, no row twice; pages read by themselves are slices of it: each of the first, fewer
+/// later.
 fn sequence(world: &World, query: &[f32], settings: Settings, filters: Filters<'_>, rows: usize) -> Found {
     let size = settings.limit.unwrap() as usize;
     let mut search = Search::new(world.directory(), settings);

@@ -27,12 +27,12 @@ impl Store for Raced<'_> {
     where
         Self: 'a;
 
-    fn blocks(&self) -> Result<u32> {
-        self.store.blocks()
+    fn nblocks(&self) -> Result<u32> {
+        self.store.nblocks()
     }
 
-    fn read(&self, block: u32) -> Result<Rc<Page>> {
-        self.store.read(block)
+    fn read(&self, blkno: u32) -> Result<Rc<Page>> {
+        self.store.read(blkno)
     }
 
     fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R> {
@@ -52,7 +52,8 @@ fn add(store: &impl Store, directory: &Directory, n: u64, vector: &[f32]) {
     assert!(insert::insert(store, directory, &mut code, tid(n), vector, &[]).unwrap());
 }
 
-/// Two inserts at once into a list of so many rows, the second between any two changes of the first: how many it makes.
+/// Two inserts at once into a list of so many rows, the second between any two changes of the first: how many
+/// it makes.
 fn race(dims: usize, rows: u64) -> usize {
     let mut mixture = Mixture::new(dims, 1, 0.5, 3);
     let options = vector_search::ivf::build::Options { lists: 1, ..options(dims, Metric::L2) };

@@ -1,9 +1,10 @@
 //! An index whose rows have changed much is calibrated anew by VACUUM, from its own codes.
 
-use vector_search::ivf::build::{Options, Silent};
+use vector_search::ivf::build::Options;
+use vector_search::ivf::calibrate::reconstruct;
+use vector_search::ivf::calibrate::vacuum::refresh;
 use vector_search::ivf::calibrate::{Queries, recalibrate};
-use vector_search::ivf::refresh::refresh;
-use vector_search::ivf::sample;
+use vector_search::ivf::progress::Silent;
 use vector_search::ivf::vacuum::count;
 use vector_search::kernel;
 use vector_search::value::Metric;
@@ -106,9 +107,10 @@ fn rows_are_made_again_from_their_codes() {
                 World::build(table(&mut mixture, rows), &Options { bits, lists: 8, ..options(dims, metric) });
             let directory = world.directory();
             let counts: Vec<u32> =
-                sample::counted(&world.store, &directory).unwrap().iter().map(|s| s.rows).collect();
+                reconstruct::counted(&world.store, &directory).unwrap().iter().map(|s| s.rows).collect();
             assert_eq!(counts.iter().sum::<u32>() as u64, rows);
-            let points = sample::points(&world.store, &directory, &counts, (100, 1), &|| Ok(())).unwrap();
+            let points =
+                reconstruct::points(&world.store, &directory, &counts, (100, 1), &|| Ok(())).unwrap();
             let padded = directory.padded();
             assert!((80..=100).contains(&(points.len() / padded)), "{} points", points.len() / padded);
             let transformed: Vec<Vec<f32>> = world

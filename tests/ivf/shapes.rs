@@ -8,6 +8,7 @@ use vector_search::ivf::{check, info};
 use vector_search::page::memory::MemoryStore;
 use vector_search::value::{Metric, TotalF64};
 
+use crate::random::Random;
 use crate::world::*;
 
 #[test]
@@ -185,14 +186,14 @@ fn damage_is_an_error_and_never_a_panic() {
     let mut random = Random(19);
     let blocks = {
         use vector_search::page::Store;
-        world.store.blocks().unwrap()
+        world.store.nblocks().unwrap()
     };
     let mut noticed = 0;
     for round in 0..400 {
         let store = world.store.snapshot();
-        let block = random.below(blocks as usize) as u32;
+        let blkno = random.below(blocks as usize) as u32;
         let (at, byte) = (random.below(8192), random.next() as u8);
-        store.damage(block, |page| match round % 4 {
+        store.damage(blkno, |page| match round % 4 {
             0 => page.bytes_mut()[at] = byte,
             1 => page.bytes_mut()[8176 + at % 16] = byte,
             2 => page.bytes_mut().fill(0),

@@ -3,44 +3,20 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use vector_search::random::SplitMix64;
 
+use crate::random::Random;
 use rayon::ThreadPool;
 use vector_search::error::Result;
-use vector_search::ivf::build::{self, Options, Silent, Source, Spool};
+use vector_search::ivf::build::{self, Options, Source, Spool};
 use vector_search::ivf::code::RowCode;
 use vector_search::ivf::directory::Directory;
+use vector_search::ivf::progress::Silent;
 use vector_search::ivf::search::{Order, Rows, Search, Settings};
 use vector_search::ivf::{check, insert, vacuum};
 use vector_search::kernel;
 use vector_search::page::memory::MemoryStore;
 use vector_search::page::{Columns, Key, Tid};
 use vector_search::value::{Metric, TotalF64};
-
-/// Seeded random numbers (SplitMix64).
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        let mut random = SplitMix64(self.0);
-        let next = random.bits();
-        self.0 = random.0;
-        next
-    }
-
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    pub fn unit(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u32 << 24) as f32
-    }
-
-    /// About normal.
-    pub fn normal(&mut self) -> f32 {
-        (0..12).map(|_| self.unit()).sum::<f32>() - 6.0
-    }
-}
 
 /// Clustered vectors: `clusters` centres, spread around them.
 pub struct Mixture {
@@ -65,7 +41,7 @@ impl Mixture {
 }
 
 pub fn tid(n: u64) -> Tid {
-    Tid { block: (n / 100) as u32, offset: (n % 100 + 1) as u16 }
+    Tid { blkno: (n / 100) as u32, offset: (n % 100 + 1) as u16 }
 }
 
 pub fn pool() -> ThreadPool {
@@ -294,7 +270,7 @@ pub struct Heap<'a> {
 }
 
 impl Rows for Heap<'_> {
-    fn look_ahead(&mut self, rows: &[(Tid, Option<f64>)]) -> Result<()> {
+    fn prefetch(&mut self, rows: &[(Tid, Option<f64>)]) -> Result<()> {
         assert!(self.named.is_empty(), "rows are named before the others are fetched");
         if !self.damaged {
             self.named.extend(rows);
@@ -307,7 +283,7 @@ impl Rows for Heap<'_> {
         if let Some(named) = self.named.pop_front() {
             assert_eq!(named, (tid, known), "rows are fetched as they were named");
         }
-        let n = u64::from(tid.block) * 100 + u64::from(tid.offset) - 1;
+        let n = u64::from(tid.blkno) * 100 + u64::from(tid.offset) - 1;
         if self.filter.is_some_and(|f| !f(n)) {
             return Ok(None);
         }

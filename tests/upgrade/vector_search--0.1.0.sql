@@ -1,4 +1,4 @@
--- The extension as version 0.1.0 installed it: what upgrade scripts start from (tests/cluster/upgrade.rs). Never changed.
+-- The extension as version 0.1.0 installed it: what upgrade scripts start from (tests/server/upgrade.rs). Never changed.
 
 -- The vector type: input and output, functions, operators, aggregates, btree order.
 -- Names, signatures, strictness, volatility and operator properties are pgvector's.

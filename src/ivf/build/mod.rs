@@ -4,109 +4,28 @@
 //! are. Memory is bounded by
 //! [`Options::memory`]: the sample shrinks to fit, and coded rows go to the spool when they do not.
 
+mod input;
 mod model;
 mod runs;
 mod write;
 
-use std::ffi::CStr;
 use std::sync::Arc;
 
 use rayon::ThreadPool;
 
+pub use self::input::{Options, RowSink, Source, Spool};
 use self::model::Model;
 use self::runs::{Record, Runs};
 use super::calibrate::{self, Queries};
 use super::code::RowCode;
 use super::directory::Directory;
-use crate::cluster::parallel::{Task, Wanted};
-use crate::cluster::{Assigner, parallel};
+use super::progress::{Phase, Progress, Silent};
 use crate::error::Result;
+use crate::kmeans::parallel::{StopSignal, Task};
+use crate::kmeans::{Assigner, parallel};
 use crate::memory::{self, Grow};
-use crate::page::{Columns, Key, Store, Tid};
+use crate::page::{Key, Store, Tid};
 use crate::value::Metric;
-
-/// What to build.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Dimensions of every vector.
-    pub dims: usize,
-    /// What the index orders by.
-    pub metric: Metric,
-    /// Number of lists, or 0 to choose by the number of rows.
-    pub lists: u32,
-    /// Bits per dimension: 1, 4 or 8.
-    pub bits: u8,
-    /// Seed of every random choice.
-    pub seed: u64,
-    /// Bytes to stay within.
-    pub memory: usize,
-    /// The columns beside the vector.
-    pub columns: Columns,
-}
-
-/// Takes rows: address, vector, and the keys in the filter columns.
-pub type RowSink<'a> = dyn FnMut(Tid, &[f32], &[Key]) -> Result<()> + 'a;
-
-/// Where the rows come from.
-pub trait Source {
-    /// About how many rows there are.
-    fn rows_hint(&self) -> u64;
-    /// Gives up to `want` random rows in random order.
-    fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()>;
-    /// Gives every row with its keys in the filter columns.
-    fn scan(&mut self, sink: &mut RowSink<'_>) -> Result<()>;
-}
-
-/// A temporary file.
-pub trait Spool {
-    /// Appends and returns where.
-    fn write(&mut self, bytes: &[u8]) -> Result<u64>;
-    /// Reads back.
-    fn read(&mut self, offset: u64, out: &mut [u8]) -> Result<()>;
-}
-
-/// A step of the build as users see it. The numbers are those of `pg_stat_progress_create_index`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Phase {
-    /// Reading a sample of the table.
-    Sampling = 2,
-    /// k-means on the sample.
-    Training = 3,
-    /// Reading the table; assigning and coding rows.
-    Assigning = 4,
-    /// Writing the lists.
-    Writing = 5,
-    /// Measuring how many lists a recall target needs.
-    Calibrating = 6,
-}
-
-impl Phase {
-    /// The phase's name by number.
-    pub fn name(number: i64) -> Option<&'static CStr> {
-        Some(match number {
-            1 => c"initializing",
-            2 => c"sampling table",
-            3 => c"performing k-means",
-            4 => c"assigning tuples",
-            5 => c"writing lists",
-            6 => c"calibrating recall",
-            _ => return None,
-        })
-    }
-}
-
-/// How the build tells where it is, and how it is stopped.
-pub trait Progress {
-    /// A phase begins.
-    fn phase(&self, _phase: Phase) {}
-    /// Units of work of the phase.
-    fn total(&self, _total: u64) {}
-    /// Units done.
-    fn done(&self, _done: u64) {}
-    /// Called often; an error or unwinding ends the build.
-    fn tick(&self) -> Result<()>;
-}
 
 /// What was built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,15 +86,6 @@ impl Spool for NoSpool {
     }
 }
 
-/// Progress that nobody watches.
-pub struct Silent;
-
-impl Progress for Silent {
-    fn tick(&self) -> Result<()> {
-        Ok(())
-    }
-}
-
 /// What the pool needs to assign and code rows.
 struct Encoder {
     assigner: Option<Assigner>,
@@ -195,7 +105,7 @@ struct Batch {
 
 impl Batch {
     /// Makes the records.
-    fn encode(&mut self, encoder: &Encoder, wanted: &Wanted) -> Result<()> {
+    fn encode(&mut self, encoder: &Encoder, wanted: &StopSignal) -> Result<()> {
         let Encoder { assigner, directory } = encoder;
         let dims = directory.dims();
         self.lists.clear();

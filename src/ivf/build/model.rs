@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use rayon::ThreadPool;
 
-use super::{Options, Phase, Progress, Source};
-use crate::cluster::{self, Assigner};
+use super::input::{Options, Source};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::calibrate::QUERIES;
 use crate::ivf::code::normalize;
 use crate::ivf::directory::{Directory, Entry};
+use crate::ivf::progress::{Phase, Progress};
 use crate::kernel;
+use crate::kmeans::{self, Assigner};
 use crate::memory::{self, Grow};
 use crate::page::{Meta, extended};
 use crate::quant::{Codec, padded_dims};
@@ -84,7 +85,7 @@ pub fn train(
         progress.tick()
     };
     let seed = options.seed;
-    let means = cluster::train(training, dims, lists, ITERATIONS, seed, pool, &step)?;
+    let means = kmeans::train(training, dims, lists, ITERATIONS, seed, pool, &step)?;
     let lists = means.len() / dims;
     let (origin, scale) = match options.metric {
         // Bits are exact as they are.

@@ -1,6 +1,6 @@
 //! Coded rows on their way from table order to list order: runs in memory, then on the spool, merged by list.
 
-use super::Spool;
+use super::input::Spool;
 use crate::error::Result;
 use crate::ivf::code::RowCode;
 use crate::ivf::directory::Directory;

@@ -1,26 +1,29 @@
-//! Writing a built index: meta, origin, directory, list states, summaries of filter columns, then list by list its codes
-//! and its extended records, every page in order of blocks, and once but for the summaries, which are known after their lists.
+//! Writing a built index: meta, origin, directory, list states, summaries of filter columns, then list by
+//! list its codes and its extended records, every page in order of blocks, and once but for the summaries,
+//! which are known after their lists.
 
+use super::input::{Options, Spool};
 use super::model::Model;
 use super::runs::{Record, Runs, Sorted};
-use super::{Options, Progress, Spool};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::code::write_code;
 use crate::ivf::directory::{Directory, Entry, entry_size};
+use crate::ivf::progress::Progress;
+use crate::kernel::BLOCK_ROWS;
 use crate::memory;
 use crate::page::lists::{self, LISTS_PER_PAGE, ListState};
 use crate::page::meta::META_BLOCK;
 use crate::page::summary::{self, SUMMARY_SIZE};
 use crate::page::tid::RecordRef;
-use crate::page::{MAX_CHANGE_PAGES, Meta, NO_BLOCK, Page, PageKind, Store, Summary, codes::BLOCK, tape};
+use crate::page::{MAX_CHANGE_PAGES, Meta, NO_BLOCK, Page, PageKind, Store, Summary, tape};
 
 /// Writes block 0 as that of an unfinished build.
 pub fn reserve_meta<S: Store>(store: &S, options: &Options) -> Result<()> {
     let meta =
         Meta::unbuilt(options.metric, options.bits, options.dims as u32, options.seed, options.columns);
     store.change(|change| {
-        let (block, handle) = change.extend()?;
-        if block != META_BLOCK {
+        let (blkno, handle) = change.extend()?;
+        if blkno != META_BLOCK {
             return Err(Error::new(Kind::Internal, "an index is built in an empty file"));
         }
         meta.write(change.page_mut(handle));
@@ -46,13 +49,13 @@ struct Pages<'a, S: Store> {
 
 impl<S: Store> Pages<'_, S> {
     fn push(&mut self, page: Page) -> Result<u32> {
-        let block = self.next;
-        self.next = block.checked_add(1).filter(|&b| b != NO_BLOCK).ok_or_else(too_large)?;
+        let blkno = self.next;
+        self.next = blkno.checked_add(1).filter(|&b| b != NO_BLOCK).ok_or_else(too_large)?;
         self.waiting.push(page);
         if self.waiting.len() == MAX_CHANGE_PAGES {
             self.flush()?;
         }
-        Ok(block)
+        Ok(blkno)
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -62,12 +65,12 @@ impl<S: Store> Pages<'_, S> {
         let first = self.next - self.waiting.len() as u32;
         let waiting = &mut self.waiting;
         self.store.change(|change| {
-            for (block, page) in (first..).zip(waiting.drain(..)) {
+            for (blkno, page) in (first..).zip(waiting.drain(..)) {
                 let (at, handle) = change.extend()?;
-                if at != block {
+                if at != blkno {
                     return Err(Error::new(
                         Kind::Internal,
-                        format!("block {at} was given out for block {block} while an index was built"),
+                        format!("block {at} was given out for block {blkno} while an index was built"),
                     ));
                 }
                 *change.page_mut(handle) = page;
@@ -89,25 +92,14 @@ pub fn index<S: Store>(
     let directory = &model.directory;
     let count = model.entries.len();
     let mut meta = directory.meta.clone();
-    let padded = directory.padded();
     let origin: Vec<u8> = directory.origin.iter().flat_map(|x| x.to_le_bytes()).collect();
-    let mut block = META_BLOCK + 1;
-    if directory.origin.iter().any(|&x| x != 0.0) {
-        meta.origin_first = block;
-        block += tape::pages(origin.len());
-    }
-    meta.directory_first = block;
-    let size = entry_size(padded).checked_mul(count).ok_or_else(too_large)?;
-    block = block.checked_add(tape::pages(size)).ok_or_else(too_large)?;
-    meta.lists_first = block;
-    block = block.checked_add((count as u32).div_ceil(LISTS_PER_PAGE)).ok_or_else(too_large)?;
+    let size = entry_size(directory.padded()).checked_mul(count).ok_or_else(too_large)?;
     let columns = meta.columns.widths().len();
     let summary_pages = if columns == 0 { 0 } else { summary::pages(count as u32, columns) };
-    if columns > 0 {
-        meta.summaries_first = block;
-        block = block.checked_add(summary_pages).ok_or_else(too_large)?;
-    }
-    let plans = plan(directory, &mut model.entries, &runs, block)?;
+    let has_origin = directory.origin.iter().any(|&x| x != 0.0);
+    let origin_size = has_origin.then_some(origin.len());
+    let blkno = place(&mut meta, (origin_size, size, summary_pages), count as u32)?;
+    let plans = plan(directory, &mut model.entries, &runs, blkno)?;
     meta.built_rows = (0..count).map(|l| u64::from(runs.count(l))).sum();
 
     let mut pages = Pages { store, next: META_BLOCK + 1, waiting: Vec::new() };
@@ -157,6 +149,28 @@ pub fn index<S: Store>(
     Ok(meta)
 }
 
+/// Gives origin, directory, list states and summaries their blocks; returns the first one after them.
+fn place(
+    meta: &mut Meta,
+    (origin, directory, summaries): (Option<usize>, usize, u32),
+    count: u32,
+) -> Result<u32> {
+    let mut blkno = META_BLOCK + 1;
+    if let Some(origin) = origin {
+        meta.origin_first = blkno;
+        blkno += tape::pages(origin);
+    }
+    meta.directory_first = blkno;
+    blkno = blkno.checked_add(tape::pages(directory)).ok_or_else(too_large)?;
+    meta.lists_first = blkno;
+    blkno = blkno.checked_add(count.div_ceil(LISTS_PER_PAGE)).ok_or_else(too_large)?;
+    if summaries > 0 {
+        meta.summaries_first = blkno;
+        blkno = blkno.checked_add(summaries).ok_or_else(too_large)?;
+    }
+    Ok(blkno)
+}
+
 fn summaries_page() -> Page {
     let mut page = Page::zeroed();
     page.init(PageKind::Summaries, 0);
@@ -170,7 +184,7 @@ struct Plan {
 
 /// Gives every list its blocks: codes (each block's further pages behind it), then extended records.
 fn plan(directory: &Directory, entries: &mut [Entry], runs: &Sorted, first: u32) -> Result<Vec<Plan>> {
-    let mut block = u64::from(first);
+    let mut blkno = u64::from(first);
     let mut plans = memory::with_capacity(entries.len())?;
     for (list, entry) in entries.iter_mut().enumerate() {
         let rows = runs.count(list);
@@ -178,10 +192,10 @@ fn plan(directory: &Directory, entries: &mut [Entry], runs: &Sorted, first: u32)
         let codes = u64::from(rows).div_ceil(directory.codes.rows() as u64).max(1);
         let extended = directory.extended.map_or(0, |l| u64::from(rows).div_ceil(l.per_page() as u64));
         let narrow = |b: u64| u32::try_from(b).ok().filter(|&b| b != NO_BLOCK).ok_or_else(too_large);
-        let head = narrow(block)?;
-        let extended_first = narrow(block + codes * step)?;
-        block += codes * step + extended;
-        let end = narrow(block)?;
+        let head = narrow(blkno)?;
+        let extended_first = narrow(blkno + codes * step)?;
+        blkno += codes * step + extended;
+        let end = narrow(blkno)?;
         entry.head = head;
         entry.rows = rows;
         entry.contiguous = extended_first - head;
@@ -225,12 +239,12 @@ fn write_codes<S: Store>(
         let coded = Record::read(record, directory);
         let reference = match directory.extended {
             Some(layout) => RecordRef {
-                block: plan.extended_first + (row / layout.per_page()) as u32,
+                blkno: plan.extended_first + (row / layout.per_page()) as u32,
                 offset: (row % layout.per_page()) as u16,
             },
             None => coded.tid,
         };
-        let (index, slot) = (row % per_page / BLOCK, row % per_page % BLOCK);
+        let (index, slot) = (row % per_page / BLOCK_ROWS, row % per_page % BLOCK_ROWS);
         let (first, more) = open.split_at_mut(1);
         let mut block = layout.block_mut(&mut first[0], index);
         block.put(slot, coded.add, coded.rescale, reference);
@@ -248,13 +262,13 @@ fn write_codes<S: Store>(
     open.into_iter().try_for_each(|page| pages.push(page).map(drop))
 }
 
-/// An empty codes page for `block`, and the further pages that follow it.
-fn new_codes(directory: &Directory, list: usize, block: u32) -> Vec<Page> {
+/// An empty codes page for `blkno`, and the further pages that follow it.
+fn new_codes(directory: &Directory, list: usize, blkno: u32) -> Vec<Page> {
     let layout = &directory.codes;
     let mut pages = vec![Page::zeroed(); 1 + layout.more()];
     pages[0].init(PageKind::Codes, list as u32);
     if layout.more() > 0 {
-        let more: Vec<u32> = (block + 1..).take(layout.more()).collect();
+        let more: Vec<u32> = (blkno + 1..).take(layout.more()).collect();
         layout.block_mut(&mut pages[0], 0).set_more(&more);
         pages[1..].iter_mut().for_each(|p| p.init(PageKind::CodesMore, list as u32));
     }

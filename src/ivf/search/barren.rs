@@ -18,10 +18,10 @@ pub(super) fn lists<S: Store>(store: &S, directory: &Directory, filter: &Filter)
     barren.try_reserve_exact(lists as usize).map_err(|_| out_of_memory(lists as usize))?;
     store.prefetch(directory.meta.summaries_first, summary::pages(lists, columns));
     while barren.len() < lists as usize
-        && let Some((block, _)) = directory.summaries_position(barren.len() as u32)
+        && let Some((blkno, _)) = directory.summaries_position(barren.len() as u32)
     {
-        let page = store.read(block)?;
-        page.expect_kind(block, PageKind::Summaries)?;
+        let page = store.read(blkno)?;
+        page.expect_kind(blkno, PageKind::Summaries)?;
         let left = lists as usize - barren.len();
         for of_list in page.content().chunks_exact(SUMMARY_SIZE * columns).take(left) {
             let summary = |column| Summary::read(&of_list[column * SUMMARY_SIZE..]);

@@ -60,8 +60,8 @@ pub fn lists(directory: &Directory, target: f32, rows: f64) -> f64 {
     (low * (rows / from).max(1.0).powf(GROWTH)).clamp(1.0, all)
 }
 
-/// How many times as many lists a query takes as others do: more than one if it is farther from the rows than the
-/// calibration's are. The router has measured it.
+/// How many times as many lists a query takes as others do: more than one if it is farther from the rows than
+/// the calibration's are. The router has measured it.
 pub fn times(directory: &Directory, target: f32, router: &Router) -> f64 {
     let far = &directory.meta.farther;
     if target >= 1.0 || !far.is_known() {
@@ -76,8 +76,8 @@ pub fn times(directory: &Directory, target: f32, router: &Router) -> f64 {
     (within / lists(directory, target, f64::from(LEVELS[0]))).max(1.0)
 }
 
-/// A whole number of lists that is `lists` on average over queries, by the query's `dither`: a step from one number to
-/// the next may be worth several hundredths of recall.
+/// A whole number of lists that is `lists` on average over queries, by the query's `dither`: a step from one
+/// number to the next may be worth several hundredths of recall.
 pub fn whole(lists: f64, dither: f64) -> u32 {
     (lists - dither).ceil().max(1.0) as u32
 }

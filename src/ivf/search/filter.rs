@@ -1,12 +1,14 @@
 //! Conditions on the filter columns, tested for the 32 rows of a block at once.
 
 use crate::kernel;
+use crate::kernel::BLOCK_ROWS;
 use crate::page::Summary;
-use crate::page::codes::{BLOCK, BlockRef, Layout};
+use crate::page::codes::{BlockRef, Layout};
 
 /// Up to so many wanted keys each is compared with all 32; more are searched for.
 const COMPARED: usize = 16;
-/// Up to so many are looked for in a list's summary; of more it is asked whether it has any between the first and the last.
+/// Up to so many are looked for in a list's summary; of more it is asked whether it has any between the first
+/// and the last.
 const LOOKED_UP: usize = 64;
 
 /// Which keys of a column fit. NULL fits nothing but [`Accept::Null`].
@@ -107,16 +109,16 @@ impl Filter {
 }
 
 fn within(keys: &[u8], low: u64, high: u64) -> u32 {
-    if let Ok(keys) = <&[u8; 8 * BLOCK]>::try_from(keys) {
+    if let Ok(keys) = <&[u8; 8 * BLOCK_ROWS]>::try_from(keys) {
         return kernel::within_u64(keys, low, high);
     }
     // Keys of four bytes: what lies beyond them is never reached.
-    let (Ok(keys), Ok(low)) = (<&[u8; 4 * BLOCK]>::try_from(keys), u32::try_from(low)) else { return 0 };
+    let (Ok(keys), Ok(low)) = (<&[u8; 4 * BLOCK_ROWS]>::try_from(keys), u32::try_from(low)) else { return 0 };
     kernel::within_u32(keys, low, u32::try_from(high).unwrap_or(u32::MAX))
 }
 
 fn each(keys: &[u8], fits: impl Fn(u64) -> bool) -> u32 {
-    let width = keys.len() / BLOCK;
+    let width = keys.len() / BLOCK_ROWS;
     let key = |bytes: &[u8]| bytes.iter().rev().fold(0, |key, b| key << 8 | u64::from(*b));
     let keys = keys.chunks_exact(width).enumerate();
     keys.fold(0, |mask, (slot, bytes)| mask | u32::from(fits(key(bytes))) << slot)

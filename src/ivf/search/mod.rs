@@ -1,78 +1,48 @@
 //! Searching: rows come out one by one in the exact order of the operator's value.
 //!
 //! A scan works in *rounds* (`rounds.rs`). A round reads the best lists, keeps the rows that may be among the
-//! nearest `window` ones by their bounds (`pool.rs`), and fetches exact values from the heap, best bound
-//! first. Rows whose exact value is within the round's reach (the window's threshold) are certain and leave
-//! in order (`output.rs`). When the consumer wants more, the next round goes on where this one ended, with a
-//! wider window and more lists. For how many rows, the *stages* say (`stages.rs`). What is kept is bounded by
-//! [`Settings::memory`] or by what the limit needs.
+//! nearest `window` ones by their bounds (`candidates.rs`), and fetches exact values from the heap, best
+//! bound first. Rows whose exact value is within the round's reach (the window's threshold) are certain and
+//! leave in order (`output.rs`). When the consumer wants more, the next round goes on where this one ended,
+//! with a wider window and more lists. For how many rows, the *stages* say (`stages.rs`). What is kept is
+//! bounded by [`Settings::memory`] or by what the limit needs.
 
 mod barren;
+mod candidates;
 mod effort;
-mod everything;
-mod exact;
 pub mod filter;
+mod full_scan;
+mod list_scan;
+mod list_scan_bits;
 mod output;
-mod passing;
-mod pool;
 mod rounds;
 mod route;
-mod scan;
+mod rows;
+mod selectivity;
+mod settings;
 mod stages;
 
 use std::rc::Rc;
 
+pub use self::candidates::NearestKeys;
+use self::candidates::{CANDIDATE_SIZE, Candidates, Mark};
 pub use self::effort::{lists, width};
-use self::everything::Everything;
 use self::filter::Filter;
+use self::full_scan::FullScan;
+pub use self::list_scan::{Candidate, Scanner, Sink, Stats};
 use self::output::{Output, Ready};
-pub use self::pool::Nearest;
-use self::pool::{CANDIDATE, Mark, Pool};
 use self::rounds::{Filtered, Floors, Round};
 pub use self::route::Router;
-pub use self::scan::{Candidate, Scanner, Sink, Stats};
+pub use self::rows::Rows;
+use self::rows::{is_address, value_of};
+pub use self::settings::{Order, Settings};
 use self::stages::Stage;
 use super::code::to_point;
 use super::directory::Directory;
-use crate::error::{Error, Result};
-use crate::page::{NO_BLOCK, Store, Tid};
+use crate::error::Result;
+use crate::page::{Store, Tid};
 use crate::quant::QueryCode;
 use crate::value::Metric;
-
-/// What happens when a scan's first effort does not yield enough rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Go on through further lists; rows that would be out of order are left out.
-    Strict,
-    /// Go on through further lists; rows found late come late.
-    Relaxed,
-    /// End with the lists of the first effort.
-    Off,
-}
-
-/// What the consumer asks for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Settings {
-    /// Lists to probe at first; 0 to follow the recall target.
-    pub probes: u32,
-    /// Lists to probe at least where the recall target says how many.
-    pub least_probes: u32,
-    /// Share of the true nearest rows to find.
-    pub recall_target: f32,
-    /// What to do after the first effort.
-    pub order: Order,
-    /// Rows that the consumer takes at a time, if it is known: what the scan gives depends on this, but not
-    /// on how many of them it skips before.
-    pub limit: Option<u64>,
-    /// Values above this are not wanted.
-    pub ceiling: f64,
-    /// Share of the rows that [`Rows::distance`] is expected to let pass; 1 without a filter.
-    pub passing: f32,
-    /// Bytes that a scan may keep, unless the limit needs more.
-    pub memory: usize,
-    /// Whether only the order within so many rows as the limit has counts, from the first on.
-    pub paged: bool,
-}
 
 /// The least memory that a scan takes.
 const LEAST_MEMORY: usize = 64 << 10;
@@ -88,42 +58,8 @@ impl Room {
     /// One half for candidates, the other for rows; of these a list is made of the certain ones when all are.
     fn of(memory: usize) -> Self {
         let half = memory.max(LEAST_MEMORY) / 2;
-        Self { candidates: half / CANDIDATE, rows: half / (2 * size_of::<Ready>()) }
+        Self { candidates: half / CANDIDATE_SIZE, rows: half / (2 * size_of::<Ready>()) }
     }
-}
-
-/// The heap as the scan sees it.
-pub trait Rows {
-    /// These rows will be asked for next, in this order and most likely all of them; with the values where
-    /// the index has them.
-    ///
-    /// # Errors
-    /// As for [`Rows::distance`].
-    fn look_ahead(&mut self, _rows: &[(Tid, Option<f64>)]) -> Result<()> {
-        Ok(())
-    }
-
-    /// The operator's value for a row, or `None` if the scan may not return it. `known` is the value where
-    /// the index has it.
-    ///
-    /// # Errors
-    /// Whatever the evaluation raises.
-    fn distance(&mut self, tid: Tid, known: Option<f64>) -> Result<Option<f64>>;
-}
-
-/// Whether a row can be there.
-fn is_address(tid: Tid) -> bool {
-    tid.offset != 0 && tid.block != NO_BLOCK
-}
-
-/// The value of a row, if its address can be one: the server must not be asked for others, for to it the
-/// block that none is means a new one.
-fn value_of(rows: &mut dyn Rows, tid: Tid, known: Option<f64>) -> Result<Option<f64>> {
-    if !is_address(tid) {
-        let what = format!("({},{}) is no address of a row", tid.block, tid.offset);
-        return Err(Error::corrupted(0, what));
-    }
-    rows.distance(tid, known)
 }
 
 /// The value of a row, where the codes are the rows.
@@ -132,14 +68,14 @@ fn known_value(directory: &Directory, candidate: Candidate) -> Option<f64> {
 }
 
 /// Rows named to the heap before they are fetched, at most.
-const MOST_AHEAD: u64 = 64;
+const MOST_PREFETCHED: u64 = 64;
 
 /// How rows are found.
 enum Mode {
     /// By their codes, in order.
     Codes,
     /// All of them are looked at.
-    Everything(Everything),
+    FullScan(FullScan),
     /// No row can pass.
     Nothing,
 }
@@ -165,7 +101,7 @@ pub struct Search {
     scanner: Scanner,
     /// The lists of which no row passes the filter, once that is known.
     barren: Option<Vec<bool>>,
-    pool: Pool,
+    candidates: Candidates,
     output: Output,
     round: Round,
     floors: Floors,
@@ -200,7 +136,7 @@ impl Search {
             planned: Vec::new(),
             scanner: Scanner::default(),
             barren: None,
-            pool: Pool::default(),
+            candidates: Candidates::default(),
             output: Output::default(),
             round: Round::none(),
             floors: Floors::default(),
@@ -229,7 +165,7 @@ impl Search {
         self.room = Room::of(settings.memory);
         self.ceiling = self.key_of_ceiling(settings.ceiling);
         self.barren = None;
-        self.pool.clear();
+        self.candidates.clear();
         self.output.start(settings.order, self.directory.codec.is_exact());
         self.output.set_room(self.room.rows);
         let keeps_late = settings.paged && settings.order == Order::Strict;
@@ -248,14 +184,14 @@ impl Search {
     fn mode_for(&mut self, query: Option<&[f32]>) -> Mode {
         let mut point = |q: &[f32]| to_point(&self.directory, q, &mut self.unit, &mut self.rotated);
         if !query.is_some_and(&mut point) {
-            return Mode::Everything(Everything::unordered());
+            return Mode::FullScan(FullScan::unordered());
         }
         let norm = crate::kernel::inner_product(&self.rotated, &self.rotated);
         if !norm.is_finite() || query.is_some_and(|query| self.may_overflow(query)) {
             // Codes say nothing about such a query: every row is measured exactly.
             self.output.start(Order::Strict, false);
             self.output.set_room(self.room.rows);
-            return Mode::Everything(Everything::ordered());
+            return Mode::FullScan(FullScan::ordered());
         }
         self.query.set(&self.directory.codec, &self.rotated);
         self.dither = effort::dither(&self.rotated);
@@ -263,8 +199,8 @@ impl Search {
         Mode::Codes
     }
 
-    /// Whether the inner product of a query and a row may be infinite as the operator sums it. No bound holds for
-    /// such a value: it comes first, or last, wherever the row is.
+    /// Whether the inner product of a query and a row may be infinite as the operator sums it. No bound holds
+    /// for such a value: it comes first, or last, wherever the row is.
     fn may_overflow(&self, query: &[f32]) -> bool {
         let directory = &self.directory;
         if directory.metric() != Metric::InnerProduct {
@@ -275,8 +211,9 @@ impl Search {
         let centroids = (0..directory.lists()).map(|list| f64::from(directory.norm(list)));
         let row = origin + length(centroids.fold(0.0, f64::max)) + self.directory.codec.longest();
         let query = length(query.iter().map(|x| f64::from(*x) * f64::from(*x)).sum());
+        let most = query * row / f64::from(directory.meta.scale);
         // Half of it for what the sums of floats err by.
-        !(query * row / f64::from(directory.meta.scale) < 0.5 * f64::from(f32::MAX))
+        most.is_nan() || most >= 0.5 * f64::from(f32::MAX)
     }
 
     /// Whether this search was made for the given directory.
@@ -300,7 +237,7 @@ impl Search {
     }
 
     fn kept_at_most(&self) -> u64 {
-        self.kept.max((self.pool.most() + self.output.most()) as u64)
+        self.kept.max((self.candidates.most() + self.output.most()) as u64)
     }
 
     /// The next row and its value (NaN where the order is none).
@@ -310,9 +247,9 @@ impl Search {
     pub fn next<S: Store>(&mut self, store: &S, rows: &mut dyn Rows) -> Result<Option<(Tid, f64)>> {
         let next = match &mut self.mode {
             Mode::Nothing => Ok(None),
-            Mode::Everything(everything) => {
+            Mode::FullScan(full_scan) => {
                 let index = (store, &*self.directory);
-                everything.next(index, &self.scanner.filter, &mut self.output, rows)
+                full_scan.next(index, &self.scanner.filter, &mut self.output, rows)
             }
             Mode::Codes => self.next_by_codes(store, rows),
         }?;
@@ -344,27 +281,27 @@ impl Search {
                 return Ok(None);
             }
             if self.round.number == 1 && !self.round.exhausted {
-                self.look_ahead(rows)?;
+                self.prefetch_rows(rows)?;
             }
         }
     }
 
     /// Names the rows that will be fetched in any case.
-    fn look_ahead(&mut self, rows: &mut dyn Rows) -> Result<()> {
-        let most = self.settings.limit.map_or(0, |limit| limit.min(MOST_AHEAD) as usize);
+    fn prefetch_rows(&mut self, rows: &mut dyn Rows) -> Result<()> {
+        let most = self.settings.limit.map_or(0, |limit| limit.min(MOST_PREFETCHED) as usize);
         let directory = &self.directory;
         let ahead: Vec<_> = self
-            .pool
+            .candidates
             .line_up(most)
             .filter(|candidate| is_address(candidate.tid))
             .map(|candidate| (candidate.tid, known_value(directory, candidate)))
             .collect();
-        rows.look_ahead(&ahead)
+        rows.prefetch(&ahead)
     }
 
     /// Up to where the rows of the lists read are in the output.
     fn dealt_with(&self) -> Mark {
-        self.pool.next_mark().map_or(self.round.mark, |next| next.min(self.round.mark))
+        self.candidates.next_mark().map_or(self.round.mark, |next| next.min(self.round.mark))
     }
 
     /// Whether rows that are certain leave. If the limit is known they are held back until there are as many
@@ -381,10 +318,10 @@ impl Search {
     /// Fetches the next candidate. False if the round has none that is of use.
     fn fetch_next(&mut self, rows: &mut dyn Rows) -> Result<bool> {
         let useful = |next: Mark| f64::from(next.lower.0) <= self.output.useful();
-        if !self.pool.next_mark().is_some_and(useful) {
+        if !self.candidates.next_mark().is_some_and(useful) {
             return self.fetch_late(rows);
         }
-        let Some(candidate) = self.pool.pop() else { return Ok(false) };
+        let Some(candidate) = self.candidates.pop() else { return Ok(false) };
         if f64::from(candidate.upper) < self.output.late() {
             // Given out already, or found too late to be given out in order.
             self.output.note_late(candidate.tid);

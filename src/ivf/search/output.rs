@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 
-use super::Order;
-use super::pool::Mark;
+use super::candidates::Mark;
+use super::settings::Order;
 use crate::error::Result;
 use crate::memory::out_of_memory;
 use crate::page::Tid;
@@ -168,8 +168,8 @@ impl Output {
         Ok(())
     }
 
-    /// Has the nearest row leave next after those that are certain; where the order is strict, before those that
-    /// are farther: a bound may have been wrong.
+    /// Has the nearest row leave next after those that are certain; where the order is strict, before those
+    /// that are farther: a bound may have been wrong.
     fn settle_next(&mut self) -> Result<()> {
         reserved(self.certain.try_reserve(1), 1)?;
         let Some(row) = self.found.pop() else { return Ok(()) };

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use super::passing::Passing;
-use super::pool::{Mark, Want};
+use super::candidates::{Mark, Want};
+use super::selectivity::Selectivity;
 use super::stages::{self, Effort};
 use super::{Order, Search, Stats, barren, effort};
 use crate::error::Result;
@@ -82,7 +82,7 @@ impl Floors {
 
 /// What of a filtered round is known so far.
 pub(super) struct Filtered {
-    passing: Passing,
+    selectivity: Selectivity,
     before: Stats,
 }
 
@@ -243,13 +243,13 @@ impl Search {
         if self.barren.is_none() {
             self.barren = Some(barren::lists(store, &self.directory, &self.scanner.filter)?);
         }
-        self.pool.start(self.want());
+        self.candidates.start(self.want());
         self.router.restart(&self.directory)?;
         let is_filtered = !self.scanner.filter.is_empty() && self.settings.probes == 0;
         self.filtered =
-            is_filtered.then(|| Filtered { passing: Passing::default(), before: self.scanner.stats });
+            is_filtered.then(|| Filtered { selectivity: Selectivity::default(), before: self.scanner.stats });
         self.read_from(store, 0)?;
-        (self.round.mark, self.round.cut) = self.pool.finish();
+        (self.round.mark, self.round.cut) = self.candidates.finish();
         Ok(())
     }
 
@@ -271,10 +271,10 @@ impl Search {
             return Ok(());
         }
         self.output.unsettle()?;
-        self.pool.extend(mark, self.want());
+        self.candidates.extend(mark, self.want());
         self.round.probes = probes;
         self.read_from(store, from)?;
-        let reached = self.pool.finish_extension(mark)?;
+        let reached = self.candidates.finish_extension(mark)?;
         if reached < mark {
             self.floors.raise(from, mark);
             self.round.cut = true;
@@ -289,7 +289,7 @@ impl Search {
         self.planned.clear();
         for _ in from..self.round.probes {
             let Some(list) = self.router.next_list() else { break };
-            self.announce(store, list);
+            self.prefetch_list(store, list);
             self.planned.push(list);
         }
         let mut read = from;
@@ -297,10 +297,10 @@ impl Search {
         // or far rows would leave before nearer ones of the next list.
         let fills = from == 0 && self.settings.order != Order::Off;
         let mut enough = from > 0 && self.is_enough();
-        while read < self.round.probes || !enough || (fills && !self.pool.has(self.round.window)) {
+        while read < self.round.probes || !enough || (fills && !self.candidates.has(self.round.window)) {
             let at = (read - from) as usize;
             let Some(list) = self.list_at(store, at) else { break };
-            self.pool.start_list(self.floors.of(read));
+            self.candidates.start_list(self.floors.of(read));
             if self.is_barren(list) {
                 self.scanner.stats.skipped += 1;
             } else {
@@ -319,7 +319,7 @@ impl Search {
         self.barren.as_ref().and_then(|barren| barren.get(list as usize)).copied().unwrap_or_default()
     }
 
-    fn announce<S: Store>(&self, store: &S, list: u32) {
+    fn prefetch_list<S: Store>(&self, store: &S, list: u32) {
         if !self.is_barren(list) {
             let (head, pages) = self.directory.head(list);
             store.prefetch(head, pages);
@@ -332,7 +332,7 @@ impl Search {
             return Some(*list);
         }
         let list = self.router.next_list()?;
-        self.announce(store, list);
+        self.prefetch_list(store, list);
         Some(list)
     }
 
@@ -343,8 +343,8 @@ impl Search {
         self.scanner.after = after.map(|next| directory.head(next).0);
         let terms = || self.router.terms(&directory, list, &self.rotated);
         let list = (list, &terms as &dyn Fn() -> _, self.round.width);
-        self.scanner.list(store, &directory, &self.query, list, &mut self.pool)?;
-        self.pool.check()
+        self.scanner.list(store, &directory, &self.query, list, &mut self.candidates)?;
+        self.candidates.check()
     }
 
     /// Counts a list that was read, or left out, for what the filter lets pass.
@@ -352,9 +352,9 @@ impl Search {
         let is_barren = self.is_barren(list);
         let Some(filtered) = &mut self.filtered else { return };
         if is_barren {
-            filtered.passing.skip();
+            filtered.selectivity.skip();
         } else {
-            filtered.passing.add(filtered.before, self.scanner.stats);
+            filtered.selectivity.add(filtered.before, self.scanner.stats);
         }
         filtered.before = self.scanner.stats;
     }
@@ -365,6 +365,6 @@ impl Search {
         let (effort, allowed) = (self.effort(), self.stage.map_or(1.0, |s| s.loss));
         let needed = |rows, loss: f64| effort.average(rows, allowed * loss);
         let all = self.directory.lists();
-        filtered.passing.is_enough(self.round.window, (self.dither, all), &needed)
+        filtered.selectivity.is_enough(self.round.window, (self.dither, all), &needed)
     }
 }

@@ -1,8 +1,9 @@
 //! Which lists to read, best first.
 //!
 //! The score is optimistic (reference algorithms 5.6): a list's best member matters, not its mean, so a
-//! list with a large radius comes earlier than its centroid's distance says. But the list of the nearest centroid comes
-//! first, where a row that equals the query was put: whoever asks for a stored vector expects to find it.
+//! list with a large radius comes earlier than its centroid's distance says. But the list of the nearest
+//! centroid comes first, where a row that equals the query was put: whoever asks for a stored vector expects
+//! to find it.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -90,8 +91,8 @@ impl Router {
         self.origin_length = squared.sqrt();
     }
 
-    /// What the lists' scores are made of whatever the weight of the radius. The list of the nearest centroid has the best
-    /// score with any.
+    /// What the lists' scores are made of whatever the weight of the radius. The list of the nearest centroid
+    /// has the best score with any.
     pub fn parts(&self) -> &[Parts] {
         &self.parts
     }
@@ -120,8 +121,8 @@ impl Router {
         }
     }
 
-    /// How far the query is from the rows: the distance of the nearest centroid. For inner products, of which the query's
-    /// length tells nothing, that of a query as long as the rows are on average.
+    /// How far the query is from the rows: the distance of the nearest centroid. For inner products, of which
+    /// the query's length tells nothing, that of a query as long as the rows are on average.
     pub fn distance(&self, directory: &Directory) -> f32 {
         match self.nearest {
             Some((_, nearest)) => nearest.centroid.sqrt(),
@@ -141,8 +142,8 @@ impl Router {
         (least + length * length + self.origin_length * self.origin_length).max(0.0).sqrt()
     }
 
-    /// Lists whose *excess* is at most `excess`: their score less the least one, in units of what the score of a list
-    /// changes by when its centroid is a mean radius farther. It is a prefix of the routing order.
+    /// Lists whose *excess* is at most `excess`: their score less the least one, in units of what the score
+    /// of a list changes by when its centroid is a mean radius farther. It is a prefix of the routing order.
     pub fn count_within(&self, directory: &Directory, excess: f32) -> usize {
         let limit = self.least_score(directory) + excess * self.unit(directory);
         let weight = directory.meta.radius_weight;
@@ -214,8 +215,8 @@ impl Router {
 /// A list's score without the weight of its radius.
 #[derive(Clone, Copy)]
 pub struct Parts {
-    /// Squared distance of the centroid; infinite for inner products, for which a row that equals the query is none of
-    /// the nearest.
+    /// Squared distance of the centroid; infinite for inner products, for which a row that equals the query
+    /// is none of the nearest.
     centroid: f32,
     /// Of a list that is a point.
     far: f32,
@@ -230,7 +231,8 @@ impl Parts {
     }
 }
 
-/// Gives the list with the nearest centroid, of those of an index, the best score. Which it is, and what it was.
+/// Gives the list with the nearest centroid, of those of an index, the best score. Which it is, and what it
+/// was.
 fn bring_nearest_forward(parts: &mut [Parts]) -> Option<(usize, Parts)> {
     let nearest =
         parts.iter_mut().enumerate().min_by(|a, b| TotalF32(a.1.centroid).cmp(&TotalF32(b.1.centroid)));

@@ -5,7 +5,8 @@
 //! stage is for n rows, as without an offset, and each further stage for twice as many rows as the one
 //! before.
 
-use super::{Order, Settings, effort};
+use super::effort;
+use super::settings::{Order, Settings};
 use crate::ivf::directory::Directory;
 
 /// Rows in a first window when the consumer's wish is unknown.
@@ -119,8 +120,8 @@ impl Stage {
         let share = passed.max(1) as f64 / fetched.max(1) as f64;
         let window = window(goal, if share < FILTERED { share } else { 1.0 });
         let loss = if effort.settings.order == Order::Relaxed { 1.0 } else { LATER_LOSS };
-        // Lists that were asked for are those of a page. Its rows would be all if the next were looked for in the
-        // same lists: what lies nearer in others would come too late for the order.
+        // Lists that were asked for are those of a page. Its rows would be all if the next were looked for in
+        // the same lists: what lies nearer in others would come too late for the order.
         let pages = u32::try_from(goal.div_ceil(self.page)).unwrap_or(u32::MAX);
         let asked = if effort.settings.order == Order::Off { 0 } else { effort.settings.probes };
         let asked = asked.saturating_mul(pages).min(effort.directory.lists());

@@ -1,8 +1,8 @@
-//! The AVX2 row's distances and conversions of floats and halves. A tail is loaded into zeros without a copy, which
-//! would take longer than a short vector's sum.
+//! The AVX2 row's distances and conversions of floats and halves. A tail is loaded into zeros without a copy,
+//! which would take longer than a short vector's sum.
 
 use super::fold_parts;
-use crate::kernel::few::word;
+use crate::kernel::inline::word;
 use half::f16;
 use std::arch::x86_64::*;
 
@@ -104,8 +104,9 @@ fn l1_step(s: __m256, x: __m256, y: __m256) -> __m256 {
     _mm256_add_ps(s, _mm256_andnot_ps(_mm256_set1_ps(-0.0), _mm256_sub_ps(x, y)))
 }
 
-/// Ones, of which the compiler does not know that they are: with them an addition can be done where a processor multiplies and
-/// adds. AMD's add and convert halves in the same units, which halves alone keep busy.
+/// Ones, of which the compiler does not know that they are: with them an addition can be done where a
+/// processor multiplies and adds. AMD's add and convert halves in the same units, which halves alone keep
+/// busy.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn ones() -> __m256 {
@@ -161,7 +162,11 @@ fn cosine<T>(a: &[T], b: &[T], step: impl Fn([__m256; 3], &[T], &[T]) -> [__m256
     let s = _mm_add_ps(s, _mm_movehl_ps(s, s));
     let t = _mm_add_ps(xy, _mm_movehl_ps(xy, xy));
     let t = _mm_add_ss(t, _mm_movehdup_ps(t));
-    crate::kernel::cosine_of_sums(_mm_cvtss_f32(t), _mm_cvtss_f32(s), _mm_cvtss_f32(_mm_movehdup_ps(s)))
+    crate::kernel::inline::cosine_of_sums(
+        _mm_cvtss_f32(t),
+        _mm_cvtss_f32(s),
+        _mm_cvtss_f32(_mm_movehdup_ps(s)),
+    )
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

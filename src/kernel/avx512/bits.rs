@@ -1,6 +1,7 @@
 //! Strings of bits, whose differences are counted by AVX512_VPOPCNTDQ.
 
-use crate::kernel::{BLOCK, scalar};
+use crate::kernel::scalar;
+use crate::kernel::table::BLOCK_ROWS;
 use std::arch::x86_64::*;
 
 #[target_feature(enable = "avx512vl,avx512vpopcntdq,popcnt")]
@@ -31,7 +32,7 @@ fn load_few_bytes(s: &[u8]) -> __m256i {
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx512vpopcntdq")]
-pub(in crate::kernel) fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK]) {
+pub(in crate::kernel) fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK_ROWS]) {
     match query.len() {
         // Kept in a register.
         0..=32 => {
@@ -47,7 +48,12 @@ pub(in crate::kernel) fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u
 /// The sums of the four parts that `differing` gives for each row; those of four rows are added side by side.
 #[inline]
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx512vpopcntdq")]
-fn count_rows(size: usize, rows: &[u8], counts: &mut [u32; BLOCK], differing: impl Fn(&[u8]) -> __m256i) {
+fn count_rows(
+    size: usize,
+    rows: &[u8],
+    counts: &mut [u32; BLOCK_ROWS],
+    differing: impl Fn(&[u8]) -> __m256i,
+) {
     let whole = rows.len() / (4 * size);
     for (rows, counts) in rows.chunks_exact(4 * size).zip(counts.as_chunks_mut::<4>().0) {
         let (low, high) = rows.split_at(2 * size);

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn ranges_agree() {
-    let mut random = Random(11);
+    let mut random = SplitMix64(11);
     for round in 0..2000 {
         // Few distinct values, so that bounds are often hit; extremes of every size.
         let value = |r: u64| match r % 7 {
@@ -14,18 +14,18 @@ fn ranges_agree() {
             3 => (1 << 63) - 1,
             _ => r >> 61,
         };
-        let values: [u64; BLOCK] = std::array::from_fn(|_| value(random.next()));
-        let (low, high) = (value(random.next()), value(random.next()));
+        let values: [u64; BLOCK_ROWS] = std::array::from_fn(|_| value(random.bits()));
+        let (low, high) = (value(random.bits()), value(random.bits()));
         let (low, high) = if round % 5 == 0 { (low, high) } else { (low.min(high), low.max(high)) };
         let expected64 =
-            (0..BLOCK).filter(|&j| low <= values[j] && values[j] <= high).fold(0, |m, j| m | 1 << j);
+            (0..BLOCK_ROWS).filter(|&j| low <= values[j] && values[j] <= high).fold(0, |m, j| m | 1 << j);
         let (low32, high32) = ((low >> 32) as u32 | low as u32, (high >> 32) as u32 | high as u32);
         let narrow = values.map(|v| (v >> 32) as u32 | v as u32);
         let expected32 =
-            (0..BLOCK).filter(|&j| low32 <= narrow[j] && narrow[j] <= high32).fold(0, |m, j| m | 1 << j);
-        let mut wide = [0; 8 * BLOCK];
+            (0..BLOCK_ROWS).filter(|&j| low32 <= narrow[j] && narrow[j] <= high32).fold(0, |m, j| m | 1 << j);
+        let mut wide = [0; 8 * BLOCK_ROWS];
         wide.as_chunks_mut::<8>().0.iter_mut().zip(values).for_each(|(to, v)| *to = v.to_le_bytes());
-        let mut small = [0; 4 * BLOCK];
+        let mut small = [0; 4 * BLOCK_ROWS];
         small.as_chunks_mut::<4>().0.iter_mut().zip(narrow).for_each(|(to, v)| *to = v.to_le_bytes());
         for row in supported() {
             // SAFETY: the row is supported.
@@ -39,7 +39,7 @@ fn ranges_agree() {
 
 #[test]
 fn subset_sums_agree() {
-    let mut random = Random(8);
+    let mut random = SplitMix64(8);
     for groups in [0, 1, 2, 3, 16, 192, 4000] {
         let bytes = random.bytes(8 * groups);
         let terms: Vec<u16> = bytes.as_chunks::<2>().0.iter().map(|b| u16::from_le_bytes(*b)).collect();
@@ -61,7 +61,7 @@ fn subset_sums_agree() {
 
 #[test]
 fn extended_dots_agree() {
-    let mut random = Random(7);
+    let mut random = SplitMix64(7);
     for groups in (0..=20).chain([250]) {
         for skip in [0, 1] {
             let (codes, query) = (random.bytes(24 * groups + skip), random.signed(64 * groups + skip));

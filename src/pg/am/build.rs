@@ -9,18 +9,19 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::columns::FilterColumns;
-use super::heap::Table;
+use super::filter_columns::FilterColumns;
 use super::opclass;
+use super::table_source::TableSource;
 use crate::error::{Error, Kind, Result};
-use crate::ivf::build::{Built, Options, Phase, Progress, Spool, build, build_empty};
+use crate::ivf::build::{Built, Options, Spool, build, build_empty};
+use crate::ivf::progress::{Phase, Progress};
 use crate::memory;
 use crate::page::memory::MemoryStore;
 use crate::pg::allocator;
-use crate::pg::buffer::{IndexStore, Logging, write_init_fork};
 use crate::pg::error::OrRaise;
-use crate::pg::foreign::announce;
-use crate::pg::options::{DEFAULT_BITS, IndexOptions};
+use crate::pg::settings::pgvector;
+use crate::pg::settings::reloptions::{DEFAULT_BITS, IndexOptions};
+use crate::pg::storage::buffer_store::{IndexStore, Logging, write_init_fork};
 use crate::value::Metric;
 
 /// Builds an index from the rows of its table.
@@ -31,9 +32,9 @@ pub unsafe extern "C-unwind" fn ambuild(
     info: *mut pg_sys::IndexInfo,
 ) -> *mut pg_sys::IndexBuildResult {
     let options = build_options(index).or_raise();
-    let mut table = Table::new(heap, index, info, options.dims, options.seed);
+    let mut table = TableSource::new(heap, index, info, options.dims, options.seed);
     let store = IndexStore::new(index, Logging::AtTheEnd);
-    let built = if table.blocks() == 0 {
+    let built = if table.nblocks() == 0 {
         build_empty(&store, &options).map(|()| Built { rows: 0 })
     } else {
         let pool = pool();
@@ -71,7 +72,7 @@ pub unsafe extern "C-unwind" fn ambuildphasename(number: i64) -> *mut c_char {
 
 fn build_options(index: pg_sys::Relation) -> Result<Options> {
     let options = IndexOptions::of(index);
-    announce(options.foreign)?;
+    pgvector::check_options(options.foreign)?;
     // First, for its errors say what is wrong with the columns.
     let columns = FilterColumns::of(index)?;
     columns.check(index)?;
@@ -96,7 +97,7 @@ fn build_options(index: pg_sys::Relation) -> Result<Options> {
 }
 
 /// A seed that nobody can guess.
-pub(super) fn random_seed() -> Result<u64> {
+pub fn random_seed() -> Result<u64> {
     let mut seed = 0u64;
     // SAFETY: pg_strong_random fills the eight bytes.
     if unsafe { pg_sys::pg_strong_random((&raw mut seed).cast::<c_void>(), size_of::<u64>()) } {
@@ -105,8 +106,8 @@ pub(super) fn random_seed() -> Result<u64> {
     Err(Error::new(Kind::Internal, "could not generate a random seed"))
 }
 
-/// Threads as `max_parallel_maintenance_workers` allows, this one's share included; one where there is no memory for
-/// more stacks.
+/// Threads as `max_parallel_maintenance_workers` allows, this one's share included; one where there is no
+/// memory for more stacks.
 fn pool() -> Result<ThreadPool> {
     // SAFETY: reading a setting.
     let workers = unsafe { pg_sys::max_parallel_maintenance_workers }.max(0) as usize;
@@ -117,8 +118,8 @@ fn pool() -> Result<ThreadPool> {
 
 fn start(threads: usize) -> Result<ThreadPool> {
     const STACK: usize = 2 << 20;
-    // What threads ask of the system and the C library, which ends the process where it cannot give thread-local
-    // variables: far more than they take, because others ask for memory meanwhile.
+    // What threads ask of the system and the C library, which ends the process where it cannot give
+    // thread-local variables: far more than they take, because others ask for memory meanwhile.
     const OF_THREAD: usize = 1 << 20;
     const OF_ALL: usize = 4 << 20;
     one_arena();
@@ -142,15 +143,16 @@ fn start(threads: usize) -> Result<ThreadPool> {
         let message = format!("could not start threads to build the index: {e}");
         Error::new(Kind::OutOfMemory, message)
     })?;
-    // All are there, with what a thread gets when it first runs, looks for work and gives a result, before others take
-    // the memory: its thread-local variables, and that they are to be dropped at its end.
+    // All are there, with what a thread gets when it first runs, looks for work and gives a result, before
+    // others take the memory: its thread-local variables, and that they are to be dropped at its end.
     pool.broadcast(|_| rehearse());
     pool.install(|| ());
     Ok(pool)
 }
 
-/// Lets all threads allocate from one heap. The C library else sets 64 MB of addresses aside for each, and a thread for
-/// which there are none can use no memory that the others gave back. What they allocate is large and rare.
+/// Lets all threads allocate from one heap. The C library else sets 64 MB of addresses aside for each, and a
+/// thread for which there are none can use no memory that the others gave back. What they allocate is large
+/// and rare.
 fn one_arena() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: sets a number in the C library, before this process has other threads.

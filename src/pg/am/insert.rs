@@ -5,21 +5,22 @@ use std::rc::Rc;
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, pg_sys};
 
-use super::columns::FilterColumns;
-use super::{directory, opclass};
+use super::directory_cache::directory;
+use super::filter_columns::FilterColumns;
+use super::opclass;
 use crate::error::Result;
 use crate::ivf::code::RowCode;
 use crate::ivf::directory::Directory;
 use crate::ivf::insert::insert;
 use crate::page::Key;
-use crate::pg::buffer::{IndexStore, Logging};
+use crate::pg::datum::indexed::Indexed;
 use crate::pg::error::{OrRaise, in_index};
-use crate::pg::pointer::tid;
-use crate::pg::varlena::Indexed;
+use crate::pg::storage::buffer_store::{IndexStore, Logging};
+use crate::pg::storage::tid::tid;
 use crate::value::limits::check_typmod;
 
-/// What inserts of one statement into one index share. The lock on the index, which the statement holds, keeps away all
-/// that would change it.
+/// What inserts of one statement into one index share. The lock on the index, which the statement holds,
+/// keeps away all that would change it.
 struct Statement {
     store: IndexStore,
     directory: Rc<Directory>,
@@ -64,8 +65,8 @@ pub unsafe extern "C-unwind" fn aminsert(
         return false;
     }
     let named = |e| in_index(index, e);
-    // SAFETY: Postgres passes the row's address and the statement's information about the index, with a cache that is
-    // ours, in memory that lives as long.
+    // SAFETY: Postgres passes the row's address and the statement's information about the index, with a cache
+    // that is ours, in memory that lives as long.
     let (heap_tid, statement) = unsafe {
         if (*info).ii_AmCache.is_null() {
             let mut memory = PgMemoryContexts::For((*info).ii_Context);

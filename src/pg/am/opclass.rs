@@ -5,14 +5,18 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::METRIC_PROC;
 use crate::error::{Error, Kind, Result};
 use crate::pg::compat;
-use crate::pg::options::method_name;
-use crate::pg::varlena::Indexed;
+use crate::pg::datum::indexed::Indexed;
+use crate::pg::settings::reloptions::method_name;
 use crate::value::Metric;
 
 // The support functions return the metric, and above it the kind of value.
+
+/// The one strategy of the classes for vectors: ordering by distance.
+pub const ORDER_STRATEGY: u16 = 1;
+/// The support function that names the metric, or the form of a filter column's keys.
+pub const METRIC_PROC: u16 = 1;
 
 /// The number of classes that no index can be made of.
 const UNSUPPORTED: i16 = -1;
@@ -69,10 +73,11 @@ fn ivf_unsupported_metric() -> i16 {
     UNSUPPORTED
 }
 
-/// What support function 1 of a column's operator class returns: the metric, or the form of a filter column's keys.
+/// What support function 1 of a column's operator class returns: the metric, or the form of a filter column's
+/// keys.
 pub fn support_number(index: pg_sys::Relation, column: usize) -> Result<i16> {
-    // SAFETY: the relation is an open index of ours with that many columns; the function takes no argument and
-    // returns int2.
+    // SAFETY: the relation is an open index of ours with that many columns; the function takes no argument
+    // and returns int2.
     unsafe {
         let function = pg_sys::index_getprocid(index, column as i16 + 1, METRIC_PROC);
         if function == pg_sys::InvalidOid {
@@ -106,7 +111,8 @@ pub fn indexed(index: pg_sys::Relation) -> Result<(Indexed, Metric)> {
         let message =
             format!("operator class \"{name}\" is not supported by {method} indexes of vector_search");
         return Err(Error::new(Kind::NotSupported, message).with_hint(
-            "Queries by this distance work without an index; l2, inner product and cosine of vector and halfvec, \
+            "Queries by this distance work without an index; l2, inner product and cosine of vector and \
+             halfvec, \
              and Hamming distance of bit, can be indexed.",
         ));
     }
@@ -140,7 +146,8 @@ pub fn dimensions(index: pg_sys::Relation) -> Result<usize> {
     }
     if typmod < 0 {
         return Err(Error::new(Kind::InvalidParameter, "column does not have dimensions").with_hint(
-            "Give the column a type with dimensions, such as vector(384), or index an expression with a cast, \
+            "Give the column a type with dimensions, such as vector(384), or index an expression with a \
+             cast, \
              such as ((embedding::vector(384))).",
         ));
     }

@@ -5,15 +5,15 @@ use pgrx::prelude::*;
 
 use super::build::random_seed;
 use crate::error::Result;
-use crate::ivf::build::Progress;
-use crate::ivf::refresh::refresh;
+use crate::ivf::calibrate::vacuum::refresh;
+use crate::ivf::progress::Progress;
 use crate::ivf::vacuum::{Vacuumed, bulk_delete, count};
 use crate::pg::allocator;
-use crate::pg::buffer::{IndexStore, Logging};
 use crate::pg::compat::vacuum_delay_point;
 use crate::pg::error::{OrRaise, in_index};
-use crate::pg::options::IndexOptions;
-use crate::pg::pointer::item_pointer;
+use crate::pg::settings::reloptions::IndexOptions;
+use crate::pg::storage::buffer_store::{IndexStore, Logging};
+use crate::pg::storage::tid::item_pointer;
 
 /// Removes the rows that the callback names.
 #[pg_guard]
@@ -29,8 +29,8 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
     let store = IndexStore::through(index, Logging::EachChange, ring);
     let mut dead = |tid| {
         let mut pointer = item_pointer(tid);
-        // SAFETY: the callback takes a heap address and its own state. It may raise: that of a concurrent build sorts what it is
-        // given (validate_index_callback in catalog/index.c), to disk too.
+        // SAFETY: the callback takes a heap address and its own state. It may raise: that of a concurrent
+        // build sorts what it is given (validate_index_callback in catalog/index.c), to disk too.
         unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| callback(&raw mut pointer, callback_state)) }
     };
     let result = bulk_delete(&store, &mut dead, &|| Delayed.tick());

@@ -5,8 +5,8 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::columns::{OVERLAPS, is_filter_class};
-use super::{METRIC_PROC, ORDER_STRATEGY};
+use super::filter_columns::{OVERLAPS, is_filter_class};
+use super::opclass::{METRIC_PROC, ORDER_STRATEGY};
 use crate::error::{Error, Kind};
 use crate::pg::error::raise;
 

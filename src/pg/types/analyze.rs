@@ -38,7 +38,8 @@ unsafe extern "C-unwind" fn compute(
     let Some(fetch) = fetch else { return };
     let (mut nulls, mut width) = (0, 0);
     for row in 0..rows {
-        // SAFETY: ANALYZE passes the function that fetches the sampled rows; a value that is not null is a varlena.
+        // SAFETY: ANALYZE passes the function that fetches the sampled rows; a value that is not null is a
+        // varlena.
         unsafe {
             crate::pg::compat::vacuum_delay_point();
             let mut null = false;

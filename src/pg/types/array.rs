@@ -8,9 +8,9 @@ use pgrx::{FromDatum, pg_sys};
 
 use crate::error::{self, Error, Kind};
 use crate::memory as fallible;
+use crate::pg::datum::alloc::allocate;
+use crate::pg::datum::dense::Vector;
 use crate::pg::error::{OrRaise, raise};
-use crate::pg::memory::allocate;
-use crate::pg::varlena::Vector;
 use crate::value::limits::check_typmod;
 use crate::value::vector::{put_numbers, put_slice};
 use crate::value::{Element, numeric};
@@ -64,7 +64,8 @@ unsafe impl Plain for f64 {
 pub unsafe fn elements(array: *mut pg_sys::ArrayType, of: pg_sys::Oid) -> Vec<Option<pg_sys::Datum>> {
     let (mut datums, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
     let (mut length, mut by_value, mut align) = (0i16, false, 0 as std::ffi::c_char);
-    // SAFETY: the caller vouches for the array; the server allocates and fills as many datums and flags as it counts.
+    // SAFETY: the caller vouches for the array; the server allocates and fills as many datums and flags as it
+    // counts.
     unsafe {
         pg_sys::get_typlenbyvalalign(of, &raw mut length, &raw mut by_value, &raw mut align);
         let to = (&raw mut datums, &raw mut nulls, &raw mut count);
@@ -111,7 +112,8 @@ impl Array {
     pub fn filled<T: Plain>(count: usize, fill: impl FnOnce(&mut [T])) -> Self {
         let size = HEADER + count * size_of::<T>();
         let memory = allocate(size);
-        // SAFETY: the memory is maxaligned and nobody else's yet; the elements follow the header and may be zeros.
+        // SAFETY: the memory is maxaligned and nobody else's yet; the elements follow the header and may be
+        // zeros.
         unsafe {
             memory.write_bytes(0, size);
             let header = memory.cast::<pg_sys::ArrayType>();
@@ -180,8 +182,8 @@ impl Array {
         if self.dimensions() == 0 {
             return &mut [];
         }
-        // SAFETY: the elements, aligned for their type, start at the data offset (ARR_DATA_PTR); without nulls
-        // none is left out.
+        // SAFETY: the elements, aligned for their type, start at the data offset (ARR_DATA_PTR); without
+        // nulls none is left out.
         unsafe {
             let offset = match (*self.header).dataoffset {
                 0 => size_of::<pg_sys::ArrayType>() + 2 * size_of::<i32>() * self.dimensions() as usize,
@@ -214,7 +216,8 @@ impl Array {
         let datums = unsafe { std::slice::from_raw_parts(datums, count as usize) };
         let mut numbers = fallible::filled(0.0, datums.len()).or_raise();
         // One jump buffer for all calls, each of which may raise an error.
-        // SAFETY: numeric_float4 takes one numeric and returns a float4; nothing in the closure is to be dropped.
+        // SAFETY: numeric_float4 takes one numeric and returns a float4; nothing in the closure is to be
+        // dropped.
         unsafe {
             pg_sys::ffi::pg_guard_ffi_boundary(|| {
                 for (to, number) in numbers.iter_mut().zip(datums) {

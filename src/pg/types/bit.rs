@@ -1,8 +1,8 @@
 //! The functions over core's type `bit` (sql/bit.sql).
 
 use super::call::sql_functions;
+use crate::pg::datum::bit::BitString;
 use crate::pg::error::OrRaise;
-use crate::pg::varlena::BitString;
 use crate::value::bits;
 
 sql_functions! {

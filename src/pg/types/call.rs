@@ -1,8 +1,9 @@
 //! How SQL calls the functions that run once for each row.
 //!
-//! `#[pg_extern]` takes 40 ns to unpack arguments and to hand back an answer, more than most distances take. What is
-//! called that often is declared by [`sql_functions!`] instead: strict functions of plain types, under the names that
-//! `#[pg_extern]` would give them (fmgr.h, version-1 calling convention). [`guarded`] is `#[pg_guard]` for them.
+//! `#[pg_extern]` takes 40 ns to unpack arguments and to hand back an answer, more than most distances take.
+//! What is called that often is declared by [`sql_functions!`] instead: strict functions of plain types,
+//! under the names that `#[pg_extern]` would give them (fmgr.h, version-1 calling convention). [`guarded`] is
+//! `#[pg_guard]` for them.
 
 use std::any::Any;
 use std::ffi::CStr;
@@ -36,17 +37,17 @@ unsafe fn raise(panic: Box<dyn Any + Send>) -> pg_sys::Datum {
 
 use super::array::Array;
 use super::text::Text;
-use crate::pg::aligned::Aligned;
-use crate::pg::varlena::{Layout, Value};
+use crate::pg::datum::short_header::AlignedCopy;
+use crate::pg::datum::value::{Layout, Value};
 
 /// An argument of a strict function.
 pub trait Argument {
     /// The value of the argument at a place, from 0 on; `memory` is for it alone and outlives it.
     ///
     /// # Safety
-    /// The call has such an argument, which is not null, of the type that the function is declared with. The value is
-    /// used during the call only.
-    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, memory: &mut Aligned) -> Self;
+    /// The call has such an argument, which is not null, of the type that the function is declared with. The
+    /// value is used during the call only.
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, memory: &mut AlignedCopy) -> Self;
 
     /// Whether [`Argument::take_plain`] does for it.
     ///
@@ -57,7 +58,8 @@ pub trait Argument {
         true
     }
 
-    /// As [`Argument::take`], of a plain argument. What is not always plain, and may use the memory, has its own.
+    /// As [`Argument::take`], of a plain argument. What is not always plain, and may use the memory, has its
+    /// own.
     ///
     /// # Safety
     /// As for [`Argument::take`]; the argument is plain.
@@ -67,7 +69,7 @@ pub trait Argument {
         Self: Sized,
     {
         // SAFETY: the caller vouches for the argument; what is always plain needs no memory.
-        unsafe { Self::take(call, place, &mut Aligned::new()) }
+        unsafe { Self::take(call, place, &mut AlignedCopy::new()) }
     }
 }
 
@@ -80,14 +82,14 @@ unsafe fn datum(call: pg_sys::FunctionCallInfo, place: usize) -> pg_sys::Datum {
 /// The call itself, after all arguments of SQL.
 impl Argument for pg_sys::FunctionCallInfo {
     #[inline]
-    unsafe fn take(call: pg_sys::FunctionCallInfo, _: usize, _: &mut Aligned) -> Self {
+    unsafe fn take(call: pg_sys::FunctionCallInfo, _: usize, _: &mut AlignedCopy) -> Self {
         call
     }
 }
 
 impl Argument for &CStr {
     #[inline]
-    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut Aligned) -> Self {
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut AlignedCopy) -> Self {
         // SAFETY: the caller vouches for the argument; a cstring points at a NUL-terminated string.
         unsafe { CStr::from_ptr(datum(call, place).cast_mut_ptr()) }
     }
@@ -95,7 +97,7 @@ impl Argument for &CStr {
 
 impl Argument for pg_sys::Oid {
     #[inline]
-    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut Aligned) -> Self {
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut AlignedCopy) -> Self {
         // SAFETY: the caller vouches for the argument.
         unsafe { Self::from(datum(call, place).value() as u32) }
     }
@@ -103,7 +105,7 @@ impl Argument for pg_sys::Oid {
 
 impl<L: Layout> Argument for Value<L> {
     #[inline]
-    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, memory: &mut Aligned) -> Self {
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, memory: &mut AlignedCopy) -> Self {
         // SAFETY: the caller vouches for the argument and the memory.
         unsafe { Self::from_raw_in(memory, datum(call, place)) }
     }
@@ -123,7 +125,7 @@ impl<L: Layout> Argument for Value<L> {
 
 impl Argument for Array {
     #[inline]
-    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut Aligned) -> Self {
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut AlignedCopy) -> Self {
         // SAFETY: the caller vouches for the argument.
         unsafe { Self::from_raw(datum(call, place)) }
     }
@@ -131,7 +133,7 @@ impl Argument for Array {
 
 impl Argument for i32 {
     #[inline]
-    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut Aligned) -> Self {
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut AlignedCopy) -> Self {
         // SAFETY: the caller vouches for the argument.
         unsafe { datum(call, place).value() as Self }
     }
@@ -139,7 +141,7 @@ impl Argument for i32 {
 
 impl Argument for i64 {
     #[inline]
-    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut Aligned) -> Self {
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut AlignedCopy) -> Self {
         // SAFETY: the caller vouches for the argument.
         unsafe { datum(call, place).value() as Self }
     }
@@ -147,7 +149,7 @@ impl Argument for i64 {
 
 impl Argument for bool {
     #[inline]
-    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut Aligned) -> Self {
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut AlignedCopy) -> Self {
         // SAFETY: the caller vouches for the argument.
         unsafe { datum(call, place).value() & 0xff != 0 }
     }
@@ -216,23 +218,27 @@ impl Answer for bool {
     }
 }
 
-/// Functions that SQL calls as `MODULE_PATHNAME`, `name_wrapper`. They are declared in sql/ as STRICT, with the
-/// types that `tests/architecture.rs` compares. A distance that is `known` by a metric is one that a scan may have noted
-/// (`known.rs`).
+/// Functions that SQL calls as `MODULE_PATHNAME`, `name_wrapper`. They are declared in sql/ as STRICT, with
+/// the types that `tests/architecture.rs` compares. A distance that is `known` by a metric is one that a scan
+/// may have noted (`distance_memo.rs`).
 macro_rules! sql_functions {
-    ($($(#[known($metric:expr)])? fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $answer:ty $body:block)*) => {$(
+    ($(
+        $(#[known($metric:expr)])?
+        fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $answer:ty $body:block
+    )*) => {$(
         const _: () = {
             use $crate::pg::types::call::{Answer, Argument};
 
             #[inline(always)]
             fn $name($($argument: $type),*) -> $answer $body
 
-            /// For values that are to be made plain first. A function of its own, lest the others keep registers for it.
+            /// For values that are to be made plain first. A function of its own, lest the others keep
+            /// registers for it.
             #[inline(never)]
             unsafe fn made_plain(info: pgrx::pg_sys::FunctionCallInfo) -> pgrx::pg_sys::Datum {
                 let mut places = 0usize..;
                 $(
-                    let memory = &mut $crate::pg::aligned::Aligned::new();
+                    let memory = &mut $crate::pg::datum::short_header::AlignedCopy::new();
                     let place = places.next().unwrap_or_default();
                     // SAFETY: as below. The memory is dropped after the argument, and is no other's.
                     let $argument = unsafe { <$type as Argument>::take(info, place, memory) };
@@ -242,12 +248,14 @@ macro_rules! sql_functions {
 
             #[unsafe(export_name = concat!(stringify!($name), "_wrapper"))]
             unsafe extern "C-unwind" fn call(info: pgrx::pg_sys::FunctionCallInfo) -> pgrx::pg_sys::Datum {
-                // SAFETY: called by the server. It passes as many arguments as the function is declared with, of those
-                // types, none of them null.
+                // SAFETY: called by the server. It passes as many arguments as the function is declared with,
+                // of those types, none of them null.
                 unsafe {
                     $crate::pg::types::call::guarded(|| {
                         $(
-                            if let Some(distance) = $crate::pg::known::distance((*info).args.as_slice(2), $metric) {
+                            let arguments = (*info).args.as_slice(2);
+                            let known = $crate::pg::scan::distance_memo::distance(arguments, $metric);
+                            if let Some(distance) = known {
                                 return Answer::give(distance);
                             }
                         )?

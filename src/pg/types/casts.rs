@@ -5,8 +5,9 @@ use half::f16;
 use super::array::Array;
 use super::call::sql_functions;
 use super::dense;
+use crate::pg::datum::dense::{HalfVector, Vector};
+use crate::pg::datum::sparse::SparseVector;
 use crate::pg::error::OrRaise;
-use crate::pg::varlena::{HalfVector, SparseVector, Vector};
 use crate::value::limits::check_typmod;
 use crate::value::{Element, sparse};
 

@@ -7,10 +7,12 @@ use pgrx::{Internal, pg_sys};
 use super::array::Array;
 use super::text::Text;
 use crate::error::{Error, Kind, Result};
+use crate::pg::datum::dense::Dense;
+use crate::pg::datum::sparse::SparseVector;
+use crate::pg::datum::value::Value;
 use crate::pg::error::{OrRaise, raise, soft};
-use crate::pg::varlena::{Dense, SparseVector, Value};
 use crate::value::limits::check_typmod;
-use crate::value::{Element, sparse, text, vector};
+use crate::value::{Element, limits, sparse, text, vector};
 
 /// What a parser returns, or `None` where the caller collects errors.
 pub fn parsed<T>(result: Result<T>, fcinfo: pg_sys::FunctionCallInfo) -> Option<T> {
@@ -110,7 +112,7 @@ pub fn concat<E: Element>(a: &[E], b: &[E]) -> Value<Dense<E>> {
 }
 
 pub fn from_array<E: Element>(mut array: Array, typmod: i32) -> Value<Dense<E>> {
-    let dims = array.check_numbers(vector::check_dims::<E>, typmod).or_raise();
+    let dims = array.check_numbers(limits::check_dims::<E>, typmod).or_raise();
     Value::<Dense<E>>::filled(dims, |out| array.put_numbers(out)).or_raise()
 }
 

@@ -10,8 +10,10 @@ use super::array::Array;
 use super::call::sql_functions;
 use super::dense;
 use super::text::Text;
+use crate::pg::datum::bit::BitString;
+use crate::pg::datum::bytea::Bytes;
+use crate::pg::datum::dense::HalfVector;
 use crate::pg::error::OrRaise;
-use crate::pg::varlena::{BitString, Bytes, HalfVector};
 use crate::value::{Element, MAX_DIMS, limits, vector};
 
 // Input and output

@@ -1,10 +1,12 @@
-//! Hashes of values (`access/hash/README`): equal values have equal hashes. They are stored by hash indexes and
-//! decide the partitions of rows: never change them.
+//! Hashes of values (`access/hash/README`): equal values have equal hashes. They are stored by hash indexes
+//! and decide the partitions of rows: never change them.
 
 use std::ffi::c_int;
 
 use super::call::sql_functions;
-use crate::pg::varlena::{Dense, HalfVector, SparseVector, Value, Vector};
+use crate::pg::datum::dense::{Dense, HalfVector, Vector};
+use crate::pg::datum::sparse::SparseVector;
+use crate::pg::datum::value::Value;
 use crate::value::Element;
 
 /// Calls `with` with bytes that are equal for equal vectors: -0 equals 0.

@@ -9,6 +9,5 @@ mod dense;
 mod halfvec;
 mod hash;
 mod sparsevec;
-pub mod support;
 mod text;
 mod vector;

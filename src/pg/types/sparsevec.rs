@@ -9,8 +9,9 @@ use super::array::Array;
 use super::call::sql_functions;
 use super::dense::{Message, parsed};
 use super::text::Text;
+use crate::pg::datum::bytea::Bytes;
+use crate::pg::datum::sparse::SparseVector;
 use crate::pg::error::OrRaise;
-use crate::pg::varlena::{Bytes, SparseVector};
 use crate::value::sparse::{self, SparseBuf};
 use crate::value::{limits, sparse_text};
 
@@ -23,7 +24,8 @@ sql_functions! {
         typmod: i32,
         fcinfo: pg_sys::FunctionCallInfo,
     ) -> Option<SparseVector> {
-        parsed(sparse_text::parse(literal.to_bytes(), typmod), fcinfo).map(|vector| SparseVector::new(&vector))
+        let vector = parsed(sparse_text::parse(literal.to_bytes(), typmod), fcinfo)?;
+        Some(SparseVector::new(&vector))
     }
 
     fn sparsevec_out(a: SparseVector) -> Text {

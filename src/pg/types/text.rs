@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use pgrx::pg_sys;
 
-use crate::pg::memory::allocate;
+use crate::pg::datum::alloc::allocate;
 
 /// A NUL-terminated string in the current memory context.
 pub struct Text {
@@ -19,7 +19,8 @@ thread_local! {
 /// More than this is not kept for the next text.
 const KEPT: usize = 1 << 20;
 
-/// Texts that need no more are written where they stay. With the zero after them they fill what the allocator gives out.
+/// Texts that need no more are written where they stay. With the zero after them they fill what the allocator
+/// gives out.
 const SHORT: usize = 127;
 
 impl Text {

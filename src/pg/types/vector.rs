@@ -9,8 +9,10 @@ use super::array::Array;
 use super::call::sql_functions;
 use super::dense;
 use super::text::Text;
+use crate::pg::datum::bit::BitString;
+use crate::pg::datum::bytea::Bytes;
+use crate::pg::datum::dense::Vector;
 use crate::pg::error::OrRaise;
-use crate::pg::varlena::{BitString, Bytes, Vector};
 use crate::value::{Element, MAX_DIMS, Metric, limits, vector};
 
 // Input and output

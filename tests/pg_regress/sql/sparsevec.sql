@@ -1,4 +1,4 @@
--- The main cases; all else is compared with pgvector by tests/cluster/pgvector.rs.
+-- The main cases; all else is compared with pgvector by tests/server/pgvector.rs.
 SELECT '{1:1.5,3:2}/5'::sparsevec, ' { 3 : 2 , 1 : 1.5 } / 5 '::sparsevec, '{}/3'::sparsevec, '{1:0}/3'::sparsevec;
 SELECT '{1:1}/2'::sparsevec(3);
 SELECT '{3:1}/2'::sparsevec;

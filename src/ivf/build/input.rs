@@ -1,0 +1,45 @@
+//! What a build is given: options, the rows, and room for those that do not fit in memory.
+
+use crate::error::Result;
+use crate::page::{Columns, Key, Tid};
+use crate::value::Metric;
+
+/// What to build.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Dimensions of every vector.
+    pub dims: usize,
+    /// What the index orders by.
+    pub metric: Metric,
+    /// Number of lists, or 0 to choose by the number of rows.
+    pub lists: u32,
+    /// Bits per dimension: 1, 4 or 8.
+    pub bits: u8,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Bytes to stay within.
+    pub memory: usize,
+    /// The columns beside the vector.
+    pub columns: Columns,
+}
+
+/// Takes rows: address, vector, and the keys in the filter columns.
+pub type RowSink<'a> = dyn FnMut(Tid, &[f32], &[Key]) -> Result<()> + 'a;
+
+/// Where the rows come from.
+pub trait Source {
+    /// About how many rows there are.
+    fn rows_hint(&self) -> u64;
+    /// Gives up to `want` random rows in random order.
+    fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()>;
+    /// Gives every row with its keys in the filter columns.
+    fn scan(&mut self, sink: &mut RowSink<'_>) -> Result<()>;
+}
+
+/// A temporary file.
+pub trait Spool {
+    /// Appends and returns where.
+    fn write(&mut self, bytes: &[u8]) -> Result<u64>;
+    /// Reads back.
+    fn read(&mut self, offset: u64, out: &mut [u8]) -> Result<()>;
+}

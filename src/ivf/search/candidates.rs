@@ -1,0 +1,377 @@
+//! The candidates of a round, and the threshold below which a row must come to be one.
+
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, VecDeque};
+
+use super::list_scan::{Candidate, Sink};
+use crate::error::Result;
+use crate::memory::out_of_memory;
+use crate::page::Tid;
+use crate::value::{TotalF32, TotalF64};
+
+/// How far a scan has come: rows whose lower bound and address, in this order, are up to here are dealt with.
+/// Rows of one bound may be more than fit into memory, and no two rows have one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    /// The lower bound.
+    pub lower: TotalF32,
+    /// The address.
+    pub tid: Tid,
+}
+
+impl Mark {
+    /// All rows with bounds up to `lower`.
+    pub const fn whole(lower: f32) -> Self {
+        Self { lower: TotalF32(lower), tid: Tid { blkno: u32::MAX, offset: u16::MAX } }
+    }
+
+    /// Whether rows of all bounds are dealt with.
+    pub fn is_end(self) -> bool {
+        self >= Self::whole(f32::INFINITY)
+    }
+
+    /// Whether all rows that come before a row of this key are dealt with. Where the keys are the bounds
+    /// (`exact`), rows of one key come in the order of their addresses.
+    pub fn is_past(self, key: f64, tid: Tid, exact: bool) -> bool {
+        let lower = f64::from(self.lower.0);
+        key < lower
+            || (key == lower && (if exact { self.tid >= tid } else { self >= Self::whole(self.lower.0) }))
+    }
+}
+
+impl Candidate {
+    /// Where the row comes.
+    fn mark(&self) -> Mark {
+        Mark { lower: TotalF32(self.lower), tid: self.tid }
+    }
+
+    /// Where it is dealt with: a round whose threshold is below one of the bounds does not get to the row.
+    fn place(&self) -> Mark {
+        Mark { lower: TotalF32(self.place), tid: self.tid }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+struct ByLower(Candidate);
+
+impl Eq for ByLower {}
+
+impl Ord for ByLower {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.0.mark().cmp(&self.0.mark())
+    }
+}
+
+impl PartialOrd for ByLower {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Bytes of a candidate and of its upper bound.
+pub const CANDIDATE_SIZE: usize = size_of::<ByLower>() + size_of::<i32>();
+/// Room that is taken at first.
+const FIRST_ROOM: usize = 64;
+
+/// What a round asks of a [`Candidates`].
+#[derive(Clone, Copy, Debug)]
+pub struct Want {
+    /// Rows that are enough.
+    pub window: u64,
+    /// Keys above this are not wanted, however few rows there are.
+    pub ceiling: f32,
+    /// Rows whose upper bounds are below this are no part of the window,
+    pub late: f64,
+    /// and are wanted only if this is so.
+    pub keeps_late: bool,
+    /// Rows whose upper bounds are up to this are no part of the window.
+    pub beyond: f32,
+    /// Candidates that may be kept.
+    pub room: usize,
+}
+
+/// Gathers the rows of a round that may be among its `window` nearest, or as many of these as there is room
+/// for.
+#[derive(Default)]
+pub struct Candidates {
+    window: usize,
+    ceiling: f32,
+    late: f64,
+    keeps_late: bool,
+    beyond: f32,
+    room: usize,
+    /// Rows of the list at hand up to here are dealt with.
+    floor: Option<Mark>,
+    /// The last row kept when there was no room for all.
+    cut: Option<Mark>,
+    /// The threshold that ceiling and cut set.
+    most: f32,
+    /// The smallest upper bounds, as ordered integers; the greatest of them is the threshold once there are
+    /// `window`.
+    uppers: BinaryHeap<i32>,
+    /// That threshold.
+    farthest: f32,
+    gathered: Vec<ByLower>,
+    /// So many candidates need no further look at the memory.
+    free_up_to: usize,
+    queue: BinaryHeap<ByLower>,
+    /// The first of the queue, taken out of it.
+    line: VecDeque<Candidate>,
+    /// Bytes that could not be had.
+    missing: Option<usize>,
+    /// Candidates kept at once, at most.
+    kept: usize,
+}
+
+impl Candidates {
+    /// Forgets everything, keeps the memory.
+    pub fn clear(&mut self) {
+        self.clear_uppers();
+        let mut gathered = match self.gathered.capacity() {
+            0 => std::mem::take(&mut self.queue).into_vec(),
+            _ => std::mem::take(&mut self.gathered),
+        };
+        gathered.clear();
+        self.gathered = gathered;
+        self.queue.clear();
+        self.line.clear();
+    }
+
+    /// Begins a round.
+    pub fn start(&mut self, want: Want) {
+        self.clear();
+        self.room = want.room.max(4);
+        self.window = usize::try_from(want.window).unwrap_or(usize::MAX).clamp(1, self.room);
+        self.ceiling = want.ceiling;
+        self.late = want.late;
+        self.keeps_late = want.keeps_late;
+        self.beyond = want.beyond;
+        self.floor = None;
+        self.cut = None;
+        self.most = want.ceiling;
+        self.free_up_to = self.gathered.capacity().min(self.room);
+        self.missing = None;
+    }
+
+    /// Goes on with further lists, whose rows up to `mark` join the candidates.
+    pub fn extend(&mut self, mark: Mark, want: Want) {
+        self.gathered.clear();
+        self.room = want.room.saturating_sub(self.queue.len() + self.line.len()).max(4);
+        self.late = want.late;
+        self.keeps_late = want.keeps_late;
+        // No row is part of a window.
+        self.beyond = f32::INFINITY;
+        self.clear_uppers();
+        self.floor = None;
+        self.cut = Some(mark);
+        self.most = self.ceiling.min(mark.lower.0.next_up());
+        self.free_up_to = self.gathered.capacity().min(self.room);
+    }
+
+    /// Ends that. The rows of the further lists are candidates up to the mark returned.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn finish_extension(&mut self, mark: Mark) -> Result<Mark> {
+        let mark = self.cut.unwrap_or(mark);
+        let more = self.gathered.len();
+        let bytes = (self.queue.len() + more).saturating_mul(size_of::<ByLower>());
+        self.queue.try_reserve_exact(more).map_err(|_| out_of_memory(bytes))?;
+        self.queue.extend(self.gathered.drain(..).filter(|c| c.0.place() <= mark));
+        self.gathered = Vec::new();
+        self.kept = self.kept.max(self.queue.len() + self.line.len() + more);
+        Ok(mark)
+    }
+
+    /// Begins a list, whose rows up to `floor` are dealt with.
+    pub fn start_list(&mut self, floor: Option<Mark>) {
+        self.floor = floor;
+    }
+
+    fn clear_uppers(&mut self) {
+        self.uppers.clear();
+        self.farthest = f32::INFINITY;
+    }
+
+    /// Whether there are so many rows, or as many as the window wants.
+    pub fn has(&self, rows: u64) -> bool {
+        self.uppers.len() >= self.window || self.uppers.len() as u64 >= rows
+    }
+
+    /// Candidates kept at once, at most.
+    pub fn most(&self) -> usize {
+        self.kept
+    }
+
+    /// Whether all candidates could be kept, so far.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn check(&self) -> Result<()> {
+        self.missing.map_or(Ok(()), |bytes| Err(out_of_memory(bytes)))
+    }
+
+    /// Ends the gathering. Every row of the lists read up to the mark returned is a candidate (as far as
+    /// bounds hold) or had been dealt with; it is the end when the lists have no other rows. Also whether it
+    /// is short of what the window wants.
+    pub fn finish(&mut self) -> (Mark, bool) {
+        // Beyond the ceiling nothing is wanted: then the lists have no other rows.
+        let reach = match self.farthest {
+            farthest if farthest > self.ceiling || farthest == f32::INFINITY => f32::INFINITY,
+            // Rows at the threshold were no candidates.
+            farthest => farthest.next_down(),
+        };
+        let reach = Mark::whole(reach);
+        let cut = self.cut.filter(|cut| *cut < reach);
+        let mark = cut.unwrap_or(reach);
+        let mut gathered = std::mem::take(&mut self.gathered);
+        self.kept = self.kept.max(gathered.len());
+        gathered.retain(|c| c.0.place() <= mark);
+        self.queue = BinaryHeap::from(gathered);
+        (mark, cut.is_some())
+    }
+
+    /// The first candidates, up to so many, in the order in which they will be popped.
+    pub fn line_up(&mut self, most: usize) -> impl Iterator<Item = Candidate> {
+        while self.line.len() < most
+            && let Some(next) = self.queue.pop()
+        {
+            self.line.push_back(next.0);
+        }
+        self.line.iter().copied()
+    }
+
+    /// Where the next candidate is.
+    pub fn next_mark(&self) -> Option<Mark> {
+        self.line.front().or(self.queue.peek().map(|c| &c.0)).map(Candidate::mark)
+    }
+
+    /// The candidate with the least lower bound.
+    pub fn pop(&mut self) -> Option<Candidate> {
+        self.line.pop_front().or_else(|| self.queue.pop().map(|c| c.0))
+    }
+
+    fn is_wanted(&self, candidate: &Candidate) -> bool {
+        (self.keeps_late || f64::from(candidate.upper) >= self.late)
+            && self.floor.is_none_or(|floor| candidate.place() > floor)
+            && self.cut.is_none_or(|cut| candidate.place() < cut)
+    }
+
+    fn count(&mut self, upper: f32) {
+        if upper <= self.beyond || f64::from(upper) < self.late {
+            return;
+        }
+        if self.uppers.len() < self.window {
+            if self.uppers.len() == self.uppers.capacity() {
+                let more = self.uppers.len().clamp(FIRST_ROOM, self.window.max(FIRST_ROOM));
+                if self.uppers.try_reserve_exact(more).is_err() {
+                    self.missing = Some(more * size_of::<i32>());
+                    return;
+                }
+            }
+            self.uppers.push(TotalF32(upper).to_ordered());
+            if self.uppers.len() < self.window {
+                return;
+            }
+        } else if upper < self.farthest
+            && let Some(mut greatest) = self.uppers.peek_mut()
+        {
+            *greatest = TotalF32(upper).to_ordered();
+        } else {
+            return;
+        }
+        self.farthest = self.uppers.peek().map_or(f32::INFINITY, |u| TotalF32::from_ordered(*u).0);
+    }
+
+    /// Makes room for a candidate: more memory, or fewer candidates.
+    #[cold]
+    fn make_room(&mut self) {
+        if self.gathered.len() < self.room {
+            let more = self.gathered.len().max(FIRST_ROOM).min(self.room - self.gathered.len());
+            if self.gathered.try_reserve_exact(more).is_err() {
+                self.missing = Some((self.gathered.len() + more) * size_of::<ByLower>());
+                return;
+            }
+        } else {
+            self.kept = self.kept.max(self.gathered.len());
+            let reach = self.farthest.min(self.ceiling);
+            self.gathered.retain(|c| c.0.place <= reach);
+            if self.gathered.len() > self.room - self.room / 4 {
+                let last = self.room / 2 - 1;
+                let (_, kept, _) = self.gathered.select_nth_unstable_by_key(last, |c| c.0.place());
+                let cut = kept.0.place();
+                self.gathered.truncate(last + 1);
+                self.cut = Some(cut);
+                // Rows of the same bound may come before the cut.
+                self.most = self.ceiling.min(cut.lower.0.next_up());
+            }
+        }
+        self.free_up_to = self.gathered.capacity().min(self.room);
+    }
+}
+
+impl Sink for Candidates {
+    fn threshold(&self) -> f32 {
+        self.farthest.min(self.most)
+    }
+
+    fn push(&mut self, _list: u32, candidate: Candidate) {
+        if !self.is_wanted(&candidate) {
+            return;
+        }
+        self.count(candidate.upper);
+        if self.gathered.len() >= self.free_up_to {
+            self.make_room();
+            if self.missing.is_some() || !self.is_wanted(&candidate) {
+                return;
+            }
+        }
+        self.gathered.push(ByLower(candidate));
+    }
+}
+
+/// The keys of the `wanted` nearest rows so far.
+#[derive(Default)]
+pub struct NearestKeys {
+    wanted: usize,
+    keys: BinaryHeap<TotalF64>,
+}
+
+impl NearestKeys {
+    /// Begins anew.
+    pub fn start(&mut self, wanted: usize) {
+        self.wanted = wanted;
+        self.keys.clear();
+    }
+
+    /// A further row.
+    pub fn push(&mut self, key: f64) {
+        if self.keys.len() < self.wanted {
+            self.keys.push(TotalF64(key));
+        } else if let Some(mut greatest) = self.keys.peek_mut()
+            && TotalF64(key) < *greatest
+        {
+            *greatest = TotalF64(key);
+        }
+    }
+
+    /// How many rows there are, as many as wanted at most.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The greatest key of the rows wanted.
+    pub fn farthest(&self) -> Option<f64> {
+        self.keys.peek().map(|k| k.0)
+    }
+
+    /// Whether there are as many rows as wanted with keys up to `complete`.
+    pub fn complete(&self, complete: f64) -> bool {
+        self.keys.len() >= self.wanted && self.keys.peek().is_none_or(|k| *k <= TotalF64(complete))
+    }
+}

@@ -1,0 +1,324 @@
+//! Reading one list: one-bit bounds for every code, further bits for what survives.
+
+use std::cell::OnceCell;
+
+use super::filter::Filter;
+use crate::error::{Error, Result};
+use crate::ivf::directory::Directory;
+use crate::ivf::list_chain::{bits, guard_circle};
+use crate::kernel;
+use crate::kernel::BLOCK_ROWS;
+use crate::page::codes::{BlockRef, Layout};
+use crate::page::{NO_BLOCK, Page, PageKind, RecordRef, Store, Tid};
+use crate::quant::{ListTerms, QueryCode, Stage1, Width};
+
+/// A row that may be among the nearest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate {
+    /// The row is hardly nearer than this.
+    pub lower: f32,
+    /// The row is hardly farther than this.
+    pub upper: f32,
+    /// The least threshold by which the row is no candidate: of its lower bounds, the greatest.
+    pub place: f32,
+    /// Its heap address.
+    pub tid: Tid,
+}
+
+/// Takes candidates and says from where on they are of no interest.
+pub trait Sink {
+    /// Rows whose lower bound is not below this are not wanted.
+    fn threshold(&self) -> f32;
+    /// A row of `list` that may be wanted.
+    fn push(&mut self, list: u32, candidate: Candidate);
+}
+
+/// Counters of a search.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Lists read (again in every round).
+    pub lists: u64,
+    /// Lists left out, for by their summaries no row passes.
+    pub skipped: u64,
+    /// One-bit codes compared.
+    pub codes: u64,
+    /// Rows that the filter columns excluded before.
+    pub excluded: u64,
+    /// Extended records evaluated.
+    pub extended: u64,
+    /// Rows asked of the heap.
+    pub rows: u64,
+    /// Candidates and rows kept at once, at most.
+    pub kept: u64,
+    /// Rounds of reading lists.
+    pub rounds: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Survivor {
+    bound: f32,
+    sum: u32,
+    reference: RecordRef,
+}
+
+/// Memory for reading lists.
+#[derive(Default)]
+pub struct Scanner {
+    survivors: Vec<Survivor>,
+    /// What is kept of a block whose codes continue on further pages.
+    split: Vec<Split>,
+    /// Conditions on the filter columns.
+    pub filter: Filter,
+    /// The page that will be read after the next list, if it is known.
+    pub after: Option<u32>,
+    /// Counters.
+    pub stats: Stats,
+}
+
+struct Split {
+    live: u32,
+    add: [u8; 64],
+    rescale: [u8; 64],
+    sums: [u32; BLOCK_ROWS],
+    references: [RecordRef; BLOCK_ROWS],
+    more: Vec<u32>,
+}
+
+impl Split {
+    /// A block whose sums so far are those of its first page.
+    fn of(layout: &Layout, view: BlockRef<'_>, live: u32, sums: [u32; BLOCK_ROWS]) -> Self {
+        Self {
+            live,
+            add: *view.add(),
+            rescale: *view.rescale(),
+            sums,
+            references: std::array::from_fn(|s| view.reference(s)),
+            more: (0..layout.more()).map(|i| view.more(i)).collect(),
+        }
+    }
+}
+
+impl Scanner {
+    /// Reads a list and gives `sink` what may be of interest.
+    pub fn list<S: Store>(
+        &mut self,
+        store: &S,
+        directory: &Directory,
+        query: &QueryCode,
+        (list, terms, width): (u32, &dyn Fn() -> ListTerms, Width),
+        sink: &mut impl Sink,
+    ) -> Result<()> {
+        if directory.codec.is_exact() {
+            return self.list_of_bits(store, directory, query, list, sink);
+        }
+        let layout = &directory.codes;
+        let filtered = !self.filter.is_empty();
+        // Of lists without a row that passes they are not needed.
+        let prepared = OnceCell::new();
+        let prepare = || {
+            let terms = terms();
+            (terms, query.stage1(terms, width))
+        };
+        let (mut blkno, _) = directory.head(list);
+        let mut steps = 0;
+        self.stats.lists += 1;
+        while blkno != NO_BLOCK {
+            let next = {
+                let page = store.read(blkno)?;
+                page.expect_owned(blkno, PageKind::Codes, list)?;
+                let next = page.next();
+                let next_page = NextPage::new(store, if next == NO_BLOCK { self.after } else { Some(next) });
+                for b in 0..layout.blocks() {
+                    let view = layout.block(&page, b);
+                    next_page.prefetch_block(&page, layout, view, filtered);
+                    let all = view.live();
+                    let live = self.filter.passing(layout, view, all);
+                    self.stats.excluded += u64::from((all & !live).count_ones());
+                    if live == 0 {
+                        continue;
+                    }
+                    self.stats.codes += u64::from(live.count_ones());
+                    let mut sums = [0; BLOCK_ROWS];
+                    let codes = view.codes();
+                    let distance = next_page.distance(&page);
+                    kernel::scan_block(&query.lut()[..codes.len()], codes, distance, &mut sums);
+                    if layout.more() > 0 {
+                        self.split.push(Split::of(layout, view, live, sums));
+                        continue;
+                    }
+                    let (_, stage) = prepared.get_or_init(prepare);
+                    let survivors = &mut self.survivors;
+                    let factors = (view.add(), view.rescale());
+                    keep(stage, live, factors, &sums, sink.threshold(), |slot, bound| {
+                        let reference = view.reference(slot);
+                        prefetch_record(store, directory, reference);
+                        survivors.push(Survivor { bound, sum: sums[slot], reference });
+                    });
+                }
+                next
+            };
+            if !self.split.is_empty() {
+                let (_, stage) = prepared.get_or_init(prepare);
+                self.finish_split(store, directory, query, (list, stage), sink)?;
+            }
+            if !self.survivors.is_empty() {
+                let (terms, _) = prepared.get_or_init(prepare);
+                self.refine(store, directory, query, (list, *terms, width), sink)?;
+            }
+            guard_circle(store, blkno, &mut steps)?;
+            blkno = next;
+        }
+        Ok(())
+    }
+
+    /// Adds the sums of the further pages of a large block.
+    fn finish_split<S: Store>(
+        &mut self,
+        store: &S,
+        directory: &Directory,
+        query: &QueryCode,
+        (list, stage): (u32, &Stage1),
+        sink: &impl Sink,
+    ) -> Result<()> {
+        let layout = &directory.codes;
+        for mut split in self.split.drain(..) {
+            for (i, &blkno) in split.more.iter().enumerate() {
+                let page = store.read(blkno)?;
+                page.expect_owned(blkno, PageKind::CodesMore, list)?;
+                let (first, end) = layout.more_groups(i);
+                let codes = layout.more_codes(&page, i);
+                let distance = NextPage::new(store, split.more.get(i + 1).copied()).distance(&page);
+                kernel::scan_block(&query.lut()[16 * first..16 * end], codes, distance, &mut split.sums);
+            }
+            let survivors = &mut self.survivors;
+            let factors = (&split.add, &split.rescale);
+            keep(stage, split.live, factors, &split.sums, sink.threshold(), |slot, bound| {
+                survivors.push(Survivor { bound, sum: split.sums[slot], reference: split.references[slot] });
+            });
+        }
+        Ok(())
+    }
+
+    /// Evaluates the extended records of the survivors of a page.
+    fn refine<S: Store>(
+        &mut self,
+        store: &S,
+        directory: &Directory,
+        query: &QueryCode,
+        (list, terms, width): (u32, ListTerms, Width),
+        sink: &mut impl Sink,
+    ) -> Result<()> {
+        let Some(layout) = directory.extended else {
+            for s in self.survivors.drain(..) {
+                // One bit has no better estimate: the bound's mirror image is the upper bound.
+                let candidate =
+                    Candidate { lower: s.bound, upper: f32::INFINITY, place: s.bound, tid: s.reference };
+                sink.push(list, candidate);
+            }
+            return Ok(());
+        };
+        // Records are written in the order of the slots: neighbours share a page, which is read once.
+        let mut held: Option<(u32, S::Read<'_>)> = None;
+        for s in self.survivors.drain(..) {
+            // The threshold has come down since the block was compared.
+            if s.bound >= sink.threshold() {
+                continue;
+            }
+            let blkno = s.reference.blkno;
+            let page = match held.take() {
+                Some((at, page)) if at == blkno => page,
+                other => {
+                    drop(other);
+                    let page = store.read(blkno)?;
+                    page.expect_owned(blkno, PageKind::Extended, list)?;
+                    page
+                }
+            };
+            let (_, page) = held.insert((blkno, page));
+            let index = usize::from(s.reference.offset);
+            if index >= layout.per_page() || index as u32 >= page.count() {
+                return Err(Error::corrupted(blkno, "a slot refers to a record that does not exist"));
+            }
+            let (tid, record) = layout.record(page, index);
+            self.stats.extended += 1;
+            let (estimate, margin) = query.extended(&directory.codec, record, s.sum, terms, width);
+            let (mut lower, mut upper) = (estimate - margin, estimate + margin);
+            if !lower.is_finite() || !upper.is_finite() {
+                (lower, upper) = (f32::NEG_INFINITY, f32::INFINITY);
+            }
+            if lower < sink.threshold() {
+                sink.push(list, Candidate { lower, upper, place: lower.max(s.bound), tid });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the page to be read next lies in memory: the processor is asked for its bytes while it works at the
+/// same place of the page at hand. All at once, they would keep it from that work until most of them are
+/// there.
+pub(super) struct NextPage(Option<*const u8>);
+
+impl NextPage {
+    pub(super) fn new<S: Store>(store: &S, next: Option<u32>) -> Self {
+        Self(next.and_then(|next| {
+            store.prefetch_bytes(next, 0..0);
+            store.address(next)
+        }))
+    }
+
+    /// How far after `page` it lies, modulo the addresses; 0 if it is not known.
+    fn distance(&self, page: &Page) -> usize {
+        self.0.map_or(0, |at| at.addr().wrapping_sub(std::ptr::from_ref(page).addr()))
+    }
+
+    /// Prefetches what lies there where a block of `page` begins, and where its keys are if they are tested.
+    #[inline(always)]
+    fn prefetch_block(&self, page: &Page, layout: &Layout, block: BlockRef<'_>, keys: bool) {
+        self.prefetch(page, block.factors());
+        if keys {
+            self.prefetch(page, layout.all_keys(block));
+        }
+    }
+
+    /// Asks for what lies there where these bytes lie on `page`.
+    pub(super) fn prefetch(&self, page: &Page, bytes: &[u8]) {
+        if self.0.is_some() {
+            kernel::prefetch(bytes.as_ptr().wrapping_add(self.distance(page)), bytes.len());
+        }
+    }
+}
+
+/// Asks the processor for a survivor's extended record, if there are such.
+#[inline(always)]
+fn prefetch_record<S: Store>(store: &S, directory: &Directory, reference: RecordRef) {
+    if let Some(layout) = directory.extended {
+        store.prefetch_bytes(reference.blkno, layout.range(usize::from(reference.offset)));
+    }
+}
+
+fn keep(
+    stage: &Stage1,
+    live: u32,
+    (add, rescale): (&[u8; 64], &[u8; 64]),
+    sums: &[u32; BLOCK_ROWS],
+    threshold: f32,
+    mut survivor: impl FnMut(usize, f32),
+) {
+    let mut bounds = [0.0; BLOCK_ROWS];
+    let mask = kernel::lower_bounds(
+        sums,
+        add,
+        rescale,
+        stage.scale,
+        stage.shift,
+        stage.base,
+        threshold,
+        &mut bounds,
+    );
+    for slot in bits(mask & live) {
+        // NaN comes of values too large for the factors: such a row is always examined.
+        let bound = if bounds[slot].is_nan() { f32::NEG_INFINITY } else { bounds[slot] };
+        survivor(slot, bound);
+    }
+}

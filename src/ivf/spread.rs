@@ -1,0 +1,42 @@
+//! How the values of a list's rows spread: what a guess of the rows within a distance rests on.
+
+use crate::value::Metric;
+
+/// Values of a list's rows: their mean and variance.
+#[derive(Clone, Copy, Debug)]
+pub struct Spread {
+    /// Their mean.
+    pub mean: f32,
+    /// Their variance.
+    pub variance: f32,
+}
+
+impl Spread {
+    /// The share of values up to `key`.
+    pub fn below(self, metric: Metric, key: f64) -> f64 {
+        let (mean, variance) = (f64::from(self.mean), f64::from(self.variance));
+        if variance <= 0.0 || !variance.is_finite() {
+            return f64::from(u8::from(key >= mean));
+        }
+        if metric == Metric::InnerProduct {
+            return normal((key - mean) / variance.sqrt());
+        }
+        // Squared distances have a longer tail above than below: their cubic roots are about normal (Wilson,
+        // Hilferty).
+        let v = variance / (9.0 * mean * mean);
+        normal(((key / mean).cbrt() - (1.0 - v)) / v.sqrt())
+    }
+}
+
+/// The normal distribution, within a ten-thousandth.
+fn normal(z: f64) -> f64 {
+    1.0 / (1.0 + (-z * (1.5976 + 0.070_56 * z * z)).exp())
+}
+
+/// What a directory says of queries that are like its rows; made once.
+pub struct Profile {
+    /// Directions that the rows differ in.
+    pub directions: f32,
+    /// Spreads of lists' values, and their weights.
+    pub spreads: Vec<(Spread, f32)>,
+}

@@ -1,0 +1,123 @@
+//! Lloyd's iterations in the working space: assignment by blocked products, means in a fixed order,
+//! repair of wasted centroids.
+
+use super::bits;
+use super::gemm::{CHUNK_ROWS, PackedPanels, Rows, Work};
+use super::members::{Assignment, Members, half_norms};
+use super::repair::repair;
+use crate::error::Result;
+use crate::memory;
+use crate::random::SplitMix64;
+
+/// Share of rows that move, or of the inertia that is gained, below which the iterations stop.
+const SETTLED: f64 = 0.005;
+
+/// Clusters `rows` into `k` lists (`k` ≤ number of rows) in at most `iterations` rounds; `work` is the
+/// share of one round. Returns the list of every row; some lists may be empty. `binary` are the same rows
+/// where these are of zeros and ones.
+pub(super) fn lloyd(
+    rows: &Rows,
+    binary: Option<&bits::PackedBits>,
+    k: usize,
+    iterations: usize,
+    random: &mut SplitMix64,
+    mut work: Work,
+) -> Result<Vec<Assignment>> {
+    let n = rows.len();
+    let mut centroids = memory::filled(0.0, k * rows.dims)?;
+    let mut seeds = memory::collected(0..n)?;
+    random.choose(&mut seeds, k);
+    for (seed, out) in seeds.into_iter().zip(centroids.chunks_exact_mut(rows.dims)) {
+        rows.copy(seed, out);
+    }
+    let mut norms = memory::filled(0.0f32, n)?;
+    let quiet = Work { unit: 0, ..work };
+    quiet.run(
+        &mut norms,
+        CHUNK_ROWS,
+        CHUNK_ROWS * rows.dims,
+        || Ok(()),
+        |(), block, out| {
+            for (i, norm) in out.iter_mut().enumerate() {
+                *norm = rows.row(block * CHUNK_ROWS + i).map(|x| x * x).sum();
+            }
+        },
+    )?;
+    let far = Assignment { list: u32::MAX, next: 0, moved: true, best: 0.0, second: 0.0 };
+    let mut near = memory::filled(far, n)?;
+    let mut last = f64::INFINITY;
+    for round in 0.. {
+        let tables = if binary.is_some() { bits::Tables::new(&centroids, rows.dims)? } else { None };
+        match binary.zip(tables) {
+            Some((binary, tables)) => binary.assign(&norms, &tables, &mut near, &work)?,
+            None => assign(rows, &norms, &centroids, &mut near, &work)?,
+        }
+        work.base += work.unit;
+        let inertia: f64 = near.iter().map(|x| f64::from(x.best)).sum();
+        let moved = near.iter().filter(|x| x.moved).count() as f64;
+        let settled = moved < SETTLED * n as f64 || last - inertia < SETTLED * inertia;
+        if round >= iterations {
+            break;
+        }
+        let members = Members::new(&near, k)?;
+        let quiet = Work { unit: 0, ..work };
+        means(rows, &members, &mut centroids, &quiet)?;
+        let repaired = repair(rows, &near, &members, &mut centroids, random, &quiet)?;
+        // A repair makes the inertia jump: then the old value says nothing about convergence.
+        if settled && !repaired {
+            break;
+        }
+        last = if repaired { f64::INFINITY } else { inertia };
+    }
+    Ok(near)
+}
+
+/// Finds the two nearest centroids of every row.
+fn assign(rows: &Rows, norms: &[f32], centroids: &[f32], near: &mut [Assignment], work: &Work) -> Result<()> {
+    let fixed = PackedPanels::new(centroids, rows.dims)?;
+    let offsets = half_norms(centroids, rows.dims)?;
+    let cost = CHUNK_ROWS * fixed.stride() * rows.dims;
+    let scratch = || Ok((fixed.scratch()?, memory::filled(0.0, CHUNK_ROWS * fixed.stride())?));
+    work.run(near, CHUNK_ROWS, cost, scratch, |(pack, scores), block, near| {
+        let scores = &mut scores[..near.len() * fixed.stride()];
+        fixed.product(rows, block * CHUNK_ROWS, scores, pack);
+        for ((i, near), scores) in near.iter_mut().enumerate().zip(scores.chunks_exact(fixed.stride())) {
+            let norm = norms[block * CHUNK_ROWS + i];
+            let (mut list, mut next) = (0, 0);
+            let (mut best, mut second) = (f32::INFINITY, f32::INFINITY);
+            for (c, (dot, offset)) in scores.iter().zip(&offsets).enumerate() {
+                let score = offset - dot;
+                if score < second {
+                    if score < best {
+                        (next, second) = (list, best);
+                        (list, best) = (c as u32, score);
+                    } else {
+                        (next, second) = (c as u32, score);
+                    }
+                }
+            }
+            let distance = |score: f32| (2.0 * score + norm).max(0.0);
+            let moved = near.list != list;
+            *near = Assignment { list, next, moved, best: distance(best), second: distance(second) };
+        }
+    })
+}
+
+/// Replaces the centroid of every list that has rows by their mean, summed in f64 in row order.
+pub(super) fn means(rows: &Rows, members: &Members, centroids: &mut [f32], work: &Work) -> Result<()> {
+    let dims = rows.dims;
+    let cost = rows.len() * dims / (centroids.len() / dims).max(1);
+    let scratch = || memory::filled(0.0f64, dims);
+    work.run(centroids, dims, cost, scratch, |sums, list, centroid| {
+        let members = members.of(list);
+        if members.is_empty() {
+            return;
+        }
+        sums.fill(0.0);
+        for i in members {
+            sums.iter_mut().zip(rows.row(*i)).for_each(|(s, x)| *s += f64::from(x));
+        }
+        let count = members.len() as f64;
+        centroid.iter_mut().zip(sums).for_each(|(c, s)| *c = (*s / count) as f32);
+    })
+}

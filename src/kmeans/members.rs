@@ -1,0 +1,56 @@
+//! Which list every row belongs to, and the rows of every list.
+
+use crate::error::Result;
+use crate::memory;
+
+/// Where a row belongs: the nearest list and the next one, and the squared distances to their centroids.
+#[derive(Clone, Copy)]
+pub(super) struct Assignment {
+    pub(super) list: u32,
+    pub(super) next: u32,
+    pub(super) moved: bool,
+    pub(super) best: f32,
+    pub(super) second: f32,
+}
+
+/// The rows of every list, in order.
+pub(super) struct Members {
+    order: Vec<usize>,
+    starts: Vec<usize>,
+}
+
+impl Members {
+    /// Sorts the rows by list (stable counting sort).
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub(super) fn new(near: &[Assignment], k: usize) -> Result<Self> {
+        let mut starts = memory::filled(0, k + 1)?;
+        near.iter().for_each(|x| starts[x.list as usize + 1] += 1);
+        for i in 0..k {
+            starts[i + 1] += starts[i];
+        }
+        let mut next = memory::collected(starts.iter().copied())?;
+        let mut order = memory::filled(0, near.len())?;
+        for (i, x) in near.iter().enumerate() {
+            let slot = &mut next[x.list as usize];
+            order[*slot] = i;
+            *slot += 1;
+        }
+        Ok(Self { order, starts })
+    }
+
+    /// The rows of list `list`.
+    pub(super) fn of(&self, list: usize) -> &[usize] {
+        &self.order[self.starts[list]..self.starts[list + 1]]
+    }
+}
+
+/// Half the squared length of every vector: `‖c‖²/2 − x·c` orders centroids like the distance from x.
+///
+/// # Errors
+/// Out of memory.
+pub(super) fn half_norms(vectors: &[f32], dims: usize) -> Result<Vec<f32>> {
+    let half = |c: &[f32]| (c.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>() / 2.0) as f32;
+    memory::collected(vectors.chunks_exact(dims).map(half))
+}

@@ -1,0 +1,353 @@
+//! The table behind an index: sampled by blocks, and read whole.
+
+use std::ffi::c_void;
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::filter_columns::FilterColumns;
+use super::opclass::indexed;
+use crate::error::Result;
+use crate::ivf::build::{RowSink, Source};
+use crate::memory;
+use crate::page::{Key, Tid};
+use crate::pg::allocator;
+use crate::pg::datum::indexed::Indexed;
+use crate::pg::error::OrRaise;
+use crate::pg::storage::tid::tid;
+use crate::random::SplitMix64;
+use crate::value::limits::check_typmod;
+
+/// Blocks read to learn how many rows a block holds.
+const DENSITY_BLOCKS: usize = 64;
+
+/// A table being indexed.
+pub struct TableSource {
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    info: *mut pg_sys::IndexInfo,
+    /// Kind and dimensions of the values.
+    values: (Indexed, usize),
+    nblocks: u32,
+    /// All blocks in random order, or a random part of them if the table is large.
+    order: Vec<u32>,
+    rows: u64,
+    /// Rows of the table seen by the scan, indexed or not.
+    pub seen: f64,
+}
+
+/// What the callback of a heap scan does with a row.
+struct Visit<'a> {
+    indexed: Indexed,
+    dims: usize,
+    buffer: Vec<f32>,
+    columns: Option<&'a FilterColumns>,
+    keys: Vec<Key>,
+    sink: &'a mut RowSink<'a>,
+}
+
+impl<'a> Visit<'a> {
+    /// Without `columns` rows come without keys.
+    fn new(
+        (indexed, dims): (Indexed, usize),
+        columns: Option<&'a FilterColumns>,
+        sink: &'a mut RowSink<'a>,
+    ) -> Self {
+        Self { indexed, dims, buffer: Vec::new(), columns, keys: Vec::new(), sink }
+    }
+}
+
+impl TableSource {
+    /// The table of an index being built. Reads a few blocks.
+    pub fn new(
+        heap: pg_sys::Relation,
+        index: pg_sys::Relation,
+        info: *mut pg_sys::IndexInfo,
+        dims: usize,
+        seed: u64,
+    ) -> Self {
+        // SAFETY: ambuild passes an open table.
+        let nblocks =
+            unsafe { pg_sys::RelationGetNumberOfBlocksInFork(heap, pg_sys::ForkNumber::MAIN_FORKNUM) };
+        let order = shuffled(nblocks, seed);
+        let values = (indexed(index).or_raise().0, dims);
+        let mut table = Self { heap, index, info, values, nblocks, order, rows: 0, seen: 0.0 };
+        let probed = table.order.len().min(DENSITY_BLOCKS);
+        let mut count = 0u64;
+        for &blkno in &table.order[..probed] {
+            count += table.count_block(blkno);
+        }
+        let per_block = count as f64 / probed.max(1) as f64;
+        table.rows = (per_block * f64::from(nblocks)).ceil() as u64;
+        table
+    }
+
+    /// Rows of one block.
+    fn count_block(&self, blkno: u32) -> u64 {
+        #[pg_guard]
+        unsafe extern "C-unwind" fn count(
+            _index: pg_sys::Relation,
+            _row: pg_sys::ItemPointer,
+            _values: *mut pg_sys::Datum,
+            isnull: *mut bool,
+            _alive: bool,
+            state: *mut c_void,
+        ) {
+            // SAFETY: the state is the counter passed below, and an index has at least one column.
+            unsafe { *state.cast::<u64>() += u64::from(!*isnull) };
+        }
+        let mut rows = 0u64;
+        self.scan_blocks(blkno, 1, Some(count), (&raw mut rows).cast());
+        rows
+    }
+
+    fn scan_blocks(&self, first: u32, count: u32, callback: pg_sys::IndexBuildCallback, state: *mut c_void) {
+        pgrx::check_for_interrupts!();
+        allocator::check();
+        // SAFETY: relations and index information are those of the running ambuild. A scan of a range
+        // must not be synchronized with others (heapam_handler.c).
+        unsafe {
+            pg_sys::table_index_build_range_scan(
+                self.heap,
+                self.index,
+                self.info,
+                false,
+                !(*self.info).ii_Concurrent,
+                false,
+                first,
+                count,
+                callback,
+                state,
+                std::ptr::null_mut(),
+            );
+        }
+    }
+}
+
+/// The callback of heap scans: hands the row to the sink. An error is raised from here, through the scan.
+#[pg_guard]
+unsafe extern "C-unwind" fn visit(
+    _index: pg_sys::Relation,
+    row: pg_sys::ItemPointer,
+    values: *mut pg_sys::Datum,
+    isnull: *mut bool,
+    _alive: bool,
+    state: *mut c_void,
+) {
+    // SAFETY: the state is the `Visit` of the call below; values and flags are those of the row.
+    unsafe {
+        if *isnull {
+            return;
+        }
+        allocator::check();
+        let visit = &mut *state.cast::<Visit>();
+        if let Some(columns) = visit.columns {
+            columns.keys(values, isnull, &mut visit.keys);
+        }
+        let Visit { dims, keys, sink, .. } = visit;
+        let take = |vector: &[f32]| {
+            check_typmod(*dims as i32, vector.len())?;
+            sink(tid(&*row), vector, keys)
+        };
+        visit.indexed.coordinates(*values, &mut visit.buffer, take).or_raise();
+    }
+}
+
+impl Source for TableSource {
+    fn rows_hint(&self) -> u64 {
+        self.rows
+    }
+
+    fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
+        let mut rows = 0usize;
+        for i in 0..self.order.len() {
+            if rows >= want {
+                break;
+            }
+            let mut take = |_: Tid, vector: &[f32], _: &[Key]| {
+                if rows < want {
+                    rows += 1;
+                    sink(vector)?;
+                }
+                Ok(())
+            };
+            let mut state = Visit::new(self.values, None, &mut take);
+            self.scan_blocks(self.order[i], 1, Some(visit), (&raw mut state).cast());
+        }
+        Ok(())
+    }
+
+    fn scan(&mut self, sink: &mut RowSink<'_>) -> Result<()> {
+        let columns = FilterColumns::of(self.index)?;
+        let mut state = Visit::new(self.values, Some(&columns), sink);
+        // SAFETY: relations and index information are those of the running ambuild.
+        self.seen = unsafe {
+            pg_sys::table_index_build_scan(
+                self.heap,
+                self.index,
+                self.info,
+                true,
+                true,
+                Some(visit),
+                (&raw mut state).cast(),
+                std::ptr::null_mut(),
+            )
+        };
+        Ok(())
+    }
+}
+
+/// Gives every row of the index's table that `snapshot` sees, as the index has it (as amcheck's
+/// `bt_check_every_level` does); without `columns` rows come without keys.
+///
+/// # Safety
+/// The relations are open and belong together; the snapshot is registered or active.
+pub unsafe fn each_row(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    dims: usize,
+    snapshot: pg_sys::Snapshot,
+    columns: Option<&FilterColumns>,
+    sink: &mut RowSink<'_>,
+) {
+    let all = (0, pg_sys::InvalidBlockNumber);
+    // SAFETY: the caller vouches for the arguments.
+    unsafe { each_row_of(heap, index, dims, snapshot, (columns, all), sink) }
+}
+
+/// The same of so many blocks from a first one on.
+///
+/// # Safety
+/// As for [`each_row`].
+pub unsafe fn each_row_of(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    dims: usize,
+    snapshot: pg_sys::Snapshot,
+    (columns, (first, count)): (Option<&FilterColumns>, (u32, u32)),
+    sink: &mut RowSink<'_>,
+) {
+    let values = (indexed(index).or_raise().0, dims);
+    let mut state = Visit::new(values, columns, sink);
+    let state = (&raw mut state).cast();
+    // SAFETY: the caller vouches for the arguments; the scan ends with the build scan (heapam_handler.c).
+    unsafe {
+        let info = concurrent(index);
+        let scan = pg_sys::table_beginscan_strat(heap, snapshot, 0, std::ptr::null_mut(), true, false);
+        // Not synchronized with other scans: then the limits hold for a scan that is given too
+        // (heapam_handler.c).
+        pg_sys::table_index_build_range_scan(
+            heap,
+            index,
+            info,
+            false,
+            false,
+            false,
+            first,
+            count,
+            Some(visit),
+            state,
+            scan,
+        );
+    }
+}
+
+/// What to read a table for an index with while others may write it: rows as a snapshot sees them.
+///
+/// # Safety
+/// The index is open.
+unsafe fn concurrent(index: pg_sys::Relation) -> *mut pg_sys::IndexInfo {
+    // SAFETY: the caller passes an open index.
+    unsafe {
+        let info = pg_sys::BuildIndexInfo(index);
+        (*info).ii_Concurrent = true;
+        (*info).ii_Unique = false;
+        info
+    }
+}
+
+impl TableSource {
+    /// The table of a finished index, which others may read and write.
+    ///
+    /// # Safety
+    /// The relations are open and belong together.
+    pub unsafe fn of_index(heap: pg_sys::Relation, index: pg_sys::Relation, dims: usize, seed: u64) -> Self {
+        // SAFETY: the caller vouches for the index.
+        Self::new(heap, index, unsafe { concurrent(index) }, dims, seed)
+    }
+
+    /// Gives about `want` rows from all over the table: a few from each of many blocks.
+    pub fn scattered(&mut self, want: usize, sink: &mut dyn FnMut(Tid, &[f32])) {
+        let each = want.div_ceil(self.order.len().max(1));
+        let mut chosen: Vec<(Tid, Vec<f32>)> = Vec::new();
+        for i in 0..self.order.len() {
+            let mut rows = Reservoir::new(each.min(want - chosen.len()), u64::from(self.order[i]));
+            self.offer(self.order[i], 1, &mut rows);
+            chosen.append(&mut rows.kept);
+        }
+        if chosen.len() < want / 2 {
+            // The rows are in few of the blocks, as those of a partial index may be.
+            let mut rows = Reservoir::new(want, 0);
+            self.offer(0, self.nblocks, &mut rows);
+            chosen = rows.kept;
+        }
+        chosen.iter().for_each(|(tid, vector)| sink(*tid, vector));
+    }
+
+    fn offer(&self, first: u32, count: u32, rows: &mut Reservoir) {
+        if rows.size == 0 {
+            return;
+        }
+        let mut offer = |tid: Tid, vector: &[f32], _: &[Key]| {
+            rows.offer(tid, vector);
+            Ok(())
+        };
+        let mut state = Visit::new(self.values, None, &mut offer);
+        self.scan_blocks(first, count, Some(visit), (&raw mut state).cast());
+    }
+
+    /// Blocks of the table.
+    pub fn nblocks(&self) -> u32 {
+        self.nblocks
+    }
+}
+
+/// Random blocks in random order: all of them, or 2²⁰ of a larger table (k-means never needs more).
+fn shuffled(nblocks: u32, seed: u64) -> Vec<u32> {
+    const MOST: u32 = 1 << 20;
+    let mut random = SplitMix64(seed);
+    let kept = nblocks.min(MOST);
+    let stride = f64::from(nblocks) / f64::from(kept.max(1));
+    let mut order = memory::collected((0..kept as usize).map(|i| (i as f64 * stride) as u32)).or_raise();
+    for i in (1..order.len()).rev() {
+        order.swap(i, random.below(i + 1));
+    }
+    order
+}
+
+/// A uniform sample of the rows that it is offered (Vitter's algorithm R).
+struct Reservoir {
+    size: usize,
+    kept: Vec<(Tid, Vec<f32>)>,
+    offered: usize,
+    random: SplitMix64,
+}
+
+impl Reservoir {
+    fn new(size: usize, seed: u64) -> Self {
+        Self { size, kept: Vec::new(), offered: 0, random: SplitMix64(seed) }
+    }
+
+    fn offer(&mut self, tid: Tid, vector: &[f32]) {
+        self.offered += 1;
+        if self.kept.len() < self.size {
+            self.kept.push((tid, vector.to_vec()));
+            return;
+        }
+        let at = self.random.below(self.offered);
+        if at < self.size {
+            self.kept[at].0 = tid;
+            self.kept[at].1.copy_from_slice(vector);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! `ivf_check(…, true)`: whether an index and its table have the same rows, in as much memory as maintenance
+//! may take.
+//!
+//! Rows are compared by ranges of the table's blocks. What the index says of the rows of one range is
+//! collected in one walk over the index and sorted; then the range of the table is read. There are as many
+//! ranges as the memory makes necessary: one, mostly.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
+
+use pgrx::pg_sys;
+
+use super::access::Opened;
+use crate::error::{Error, Result};
+use crate::ivf::check;
+use crate::ivf::code::is_indexed;
+use crate::memory::{self, Grow};
+use crate::page::{Key, Tid};
+use crate::pg::allocator;
+use crate::pg::am::directory_cache::dimensions;
+use crate::pg::am::filter_columns::FilterColumns;
+use crate::pg::am::{opclass, table_source};
+use crate::pg::storage::buffer_store::IndexStore;
+use crate::quant::pack::write_bits;
+use crate::value::Metric;
+
+/// Groups of the table's blocks whose rows are counted.
+const GROUPS: usize = 4096;
+
+/// What an index says of a row: where it is, and hashes of its keys in the filter columns and of its code, if
+/// the code is the row's value.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    row: u64,
+    keys: u32,
+    code: u32,
+}
+
+fn number(row: Tid) -> u64 {
+    u64::from(row.blkno) << 16 | u64::from(row.offset)
+}
+
+fn hash<T: Hash + ?Sized>(value: &T) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish() as u32
+}
+
+fn damaged(row: u64, what: &str) -> Error {
+    Error::corrupted(0, format!("the heap row ({},{}) {what}", row >> 16, row & 0xffff))
+}
+
+/// A table and an index that shall agree.
+pub(super) struct AllRows<'a> {
+    opened: &'a Opened,
+    /// Blocks of each group.
+    group: u32,
+    /// Rows of the index in each group; those beyond the table's end are in the last.
+    counts: Vec<u64>,
+}
+
+impl<'a> AllRows<'a> {
+    /// Nothing is counted yet.
+    pub(super) fn of(opened: &'a Opened) -> Self {
+        // SAFETY: the table is open.
+        let nblocks = unsafe {
+            let main = pg_sys::ForkNumber::MAIN_FORKNUM;
+            pg_sys::RelationGetNumberOfBlocksInFork(opened.table.as_ptr(), main)
+        };
+        let group = nblocks.div_ceil(GROUPS as u32).max(1);
+        Self { opened, group, counts: vec![0; GROUPS] }
+    }
+
+    /// Counts a row of the index.
+    pub(super) fn count(&mut self, row: Tid) -> Result<()> {
+        self.counts[((row.blkno / self.group) as usize).min(GROUPS - 1)] += 1;
+        Ok(())
+    }
+
+    /// Fails if a row that the snapshot sees is not in the index, or twice, or differs.
+    ///
+    /// # Safety
+    /// The snapshot is registered, and was before rows were counted.
+    pub(super) unsafe fn compare(&self, store: &IndexStore, snapshot: pg_sys::Snapshot) -> Result<()> {
+        // SAFETY: reading a setting (kB).
+        let memory = unsafe { pg_sys::maintenance_work_mem } as u64 * 1024;
+        let most = memory / size_of::<Entry>() as u64;
+        let mut first = 0;
+        while first < GROUPS {
+            let mut rows = self.counts[first];
+            let more = self.counts[first + 1..].iter().take_while(|&&count| {
+                rows += count;
+                rows <= most
+            });
+            let end = first + 1 + more.count();
+            let from = first as u32 * self.group;
+            let to = if end == GROUPS { pg_sys::InvalidBlockNumber } else { end as u32 * self.group };
+            let rows = self.counts[first..end].iter().sum::<u64>() as usize;
+            let entries = entries(store, from..to, rows)?;
+            // SAFETY: the caller vouches for the snapshot.
+            unsafe { self.compare_range(&entries, from..to, snapshot)? };
+            first = end;
+        }
+        Ok(())
+    }
+
+    unsafe fn compare_range(
+        &self,
+        entries: &[Entry],
+        blocks: Range<u32>,
+        snapshot: pg_sys::Snapshot,
+    ) -> Result<()> {
+        let (table, index) = (self.opened.table.as_ptr(), self.opened.index.as_ptr());
+        let metric = opclass::indexed(index)?.1;
+        let dims = dimensions(index)?;
+        let columns = FilterColumns::of(index)?;
+        let mut bits = vec![0; dims.div_ceil(8)];
+        let mut wrong = [
+            (None, "is not in the index"),
+            (None, "has another value in the index"),
+            (None, "has other values of filter columns in the index"),
+        ];
+        let mut look = |row: Tid, vector: &[f32], keys: &[Key]| {
+            let row = number(row);
+            match entries.binary_search_by_key(&row, |entry| entry.row) {
+                Err(_) if is_indexed(metric, vector) => {
+                    wrong[0].0.get_or_insert(row);
+                }
+                Ok(at) => {
+                    if metric == Metric::Hamming {
+                        write_bits(vector, &mut bits);
+                        if entries[at].code != hash(bits.as_slice()) {
+                            wrong[1].0.get_or_insert(row);
+                        }
+                    }
+                    if entries[at].keys != hash(keys) {
+                        wrong[2].0.get_or_insert(row);
+                    }
+                }
+                Err(_) => {}
+            }
+            Ok(())
+        };
+        let count = match blocks.end {
+            pg_sys::InvalidBlockNumber => pg_sys::InvalidBlockNumber,
+            end => end - blocks.start,
+        };
+        let range = (Some(&columns), (blocks.start, count));
+        // SAFETY: both relations are open; the caller vouches for the snapshot.
+        unsafe { table_source::each_row_of(table, index, dims, snapshot, range, &mut look) };
+        match wrong.into_iter().find_map(|(row, what)| row.map(|row| damaged(row, what))) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What the index says of the rows in a range of blocks, about `rows` of them, in order.
+fn entries(store: &IndexStore, blocks: Range<u32>, rows: usize) -> Result<Vec<Entry>> {
+    let mut entries = memory::with_capacity(rows)?;
+    let mut visit = |row: Tid, keys: &[Key], code: Option<&[u8]>| match blocks.contains(&row.blkno) {
+        true => entries.try_push(Entry { row: number(row), keys: hash(keys), code: code.map_or(0, hash) }),
+        false => Ok(()),
+    };
+    let tick = || {
+        pgrx::check_for_interrupts!();
+        allocator::check();
+        Ok(())
+    };
+    check::contents(store, &mut visit, &tick)?;
+    entries.sort_unstable();
+    match entries.windows(2).find(|pair| pair[0].row == pair[1].row) {
+        Some(pair) => Err(damaged(pair[0].row, "is in the index twice")),
+        None => Ok(entries),
+    }
+}

@@ -1,0 +1,88 @@
+//! `ivf_recalibrate`: measuring anew how many lists a recall target needs.
+
+use pgrx::prelude::pg_extern;
+use pgrx::{JsonB, pg_sys};
+use serde::Serialize;
+
+use super::access::{MAINTENANCE, Opened, Right, with_index};
+use super::json;
+use crate::error::{Error, Kind, Result};
+use crate::ivf::calibrate::{QUERIES, Queries, recalibrate};
+use crate::ivf::info::{Calibrated, calibration};
+use crate::ivf::progress::Progress;
+use crate::memory::Grow;
+use crate::pg::allocator;
+use crate::pg::am::build::random_seed;
+use crate::pg::am::directory_cache::dimensions;
+use crate::pg::am::table_source::TableSource;
+use crate::pg::error::{OrRaise, in_index, raise};
+use crate::pg::storage::buffer_store::IndexStore;
+use crate::pg::types::array::Array;
+
+/// The answer of `ivf_recalibrate`.
+#[derive(Serialize)]
+struct Recalibrated {
+    queries: usize,
+    calibration: Vec<Calibrated>,
+}
+
+struct Interruptible;
+
+impl Progress for Interruptible {
+    fn tick(&self) -> Result<()> {
+        pgrx::check_for_interrupts!();
+        allocator::check();
+        Ok(())
+    }
+}
+
+/// Calibrates an index with rows of its table as queries.
+#[pg_extern(sql = false)]
+fn ivf_recalibrate(index: pg_sys::Oid) -> JsonB {
+    renew(index, |opened, dims| {
+        let seed = random_seed().or_raise();
+        // SAFETY: both relations are open.
+        let mut rows =
+            unsafe { TableSource::of_index(opened.table.as_ptr(), opened.index.as_ptr(), dims, seed) };
+        let want = *QUERIES.end();
+        let mut vectors = Vec::new();
+        rows.scattered(want, &mut |_, vector| vectors.try_extend(vector).or_raise());
+        (vectors, Queries::Rows)
+    })
+}
+
+/// Calibrates an index with queries as its users ask them.
+#[pg_extern(sql = false)]
+fn ivf_recalibrate_for(index: pg_sys::Oid, queries: Array) -> JsonB {
+    renew(index, |_, dims| {
+        let mut vectors = Vec::new();
+        for vector in queries.vectors() {
+            if vector.len() != dims {
+                let message = format!("expected {dims} dimensions, not {}", vector.len());
+                raise(Error::new(Kind::Data, message));
+            }
+            vectors.try_extend(&vector).or_raise();
+        }
+        (vectors, Queries::Asked)
+    })
+}
+
+/// Calibrates an index of the user's own with what `queries` gives, and reports.
+fn renew(index: pg_sys::Oid, queries: impl FnOnce(&Opened, usize) -> (Vec<f32>, Queries)) -> JsonB {
+    // SAFETY: these raise, or do nothing.
+    unsafe {
+        let name = c"ivf_recalibrate()".as_ptr();
+        pg_sys::PreventCommandIfReadOnly(name);
+        pg_sys::PreventCommandIfParallelMode(name);
+        pg_sys::PreventCommandDuringRecovery(name);
+    }
+    json(&with_index(index, MAINTENANCE, Right::Own, |opened| {
+        let index = opened.index.as_ptr();
+        let dims = dimensions(index).or_raise();
+        let (vectors, queries) = queries(opened, dims);
+        let store = IndexStore::in_bulk(index);
+        let meta =
+            recalibrate(&store, &vectors, queries, &Interruptible).map_err(|e| in_index(index, e)).or_raise();
+        Recalibrated { queries: vectors.len() / dims, calibration: calibration(&meta) }
+    }))
+}

@@ -1,0 +1,411 @@
+//! `amcostestimate`: what an ordered scan is expected to cost.
+//!
+//! The planner is told the cost until the rows of the LIMIT are out as start-up cost (the first row comes
+//! when they are certain), and that of a scan to the end as total cost.
+
+use std::rc::Rc;
+
+use pgrx::prelude::*;
+use pgrx::{PgList, pg_sys};
+
+use super::min_max;
+use super::query_page::{self, Page};
+use super::support::distance_cost;
+use super::threshold::{self, Threshold, bounds};
+use crate::ivf::cost::{CODES_PER_OPERATOR, Shown, Work, estimate, lists_read};
+use crate::ivf::directory::Directory;
+use crate::ivf::search::{Settings, lists};
+use crate::ivf::within;
+use crate::pg::am::directory_cache::directory;
+use crate::pg::am::opclass;
+use crate::pg::compat::estimate_array_length;
+use crate::pg::datum::indexed::Indexed;
+use crate::pg::error::{OrRaise, in_index};
+use crate::pg::settings::reloptions::IndexOptions;
+use crate::pg::settings::resolve::{self, ScanRequest};
+use crate::pg::storage::buffer_store::{IndexStore, Logging};
+
+/// Share of the rows taken to lie within a distance threshold, of which nothing is known. The planner takes a
+/// third: then nobody would ask for a threshold.
+const WITHIN: f64 = 0.01;
+
+struct Prices {
+    random_page: f64,
+    sequential_page: f64,
+    operator: f64,
+    /// Before the first page is read.
+    start: f64,
+    /// Of an exact distance, its vector's way out of the table included; zero where the index knows it.
+    distance: f64,
+}
+
+impl Prices {
+    unsafe fn of(info: &pg_sys::IndexOptInfo, index: &Index) -> Self {
+        let (directory, (mut random_page, mut sequential_page)) = (&index.directory, (0.0, 0.0));
+        // SAFETY: settings, and the prices of a tablespace that the planner knows.
+        unsafe {
+            let (random, sequential) = (&raw mut random_page, &raw mut sequential_page);
+            pg_sys::get_tablespace_page_costs(info.reltablespace, random, sequential);
+            Self {
+                random_page,
+                sequential_page,
+                operator: pg_sys::cpu_operator_cost,
+                start: pg_sys::cpu_operator_cost * (START + START_LIST * f64::from(directory.lists())),
+                distance: match directory.codec.is_exact() {
+                    true => 0.0,
+                    false => distance_cost(directory.dims(), index.indexed.size(directory.dims())),
+                },
+            }
+        }
+    }
+}
+
+type Estimate = unsafe extern "C-unwind" fn(
+    *mut pg_sys::PlannerInfo,
+    *mut pg_sys::IndexPath,
+    f64,
+    *mut pg_sys::Cost,
+    *mut pg_sys::Cost,
+    *mut pg_sys::Selectivity,
+    *mut f64,
+    *mut f64,
+);
+
+/// The one address of `amcostestimate`, by which the planner's descriptions of our indexes are known.
+pub static ESTIMATE: Estimate = amcostestimate;
+
+/// Whether an index is of this access method.
+///
+/// # Safety
+/// The planner's structure.
+pub unsafe fn is_ours(index: *mut pg_sys::IndexOptInfo) -> bool {
+    // SAFETY: the planner's structure, which has the access method's functions.
+    let estimate = unsafe { (*index).amcostestimate };
+    estimate.is_some_and(|f| std::ptr::fn_addr_eq(f, ESTIMATE))
+}
+
+/// Estimates a scan.
+#[pg_guard]
+#[allow(clippy::too_many_arguments)]
+unsafe extern "C-unwind" fn amcostestimate(
+    root: *mut pg_sys::PlannerInfo,
+    path: *mut pg_sys::IndexPath,
+    _loop_count: f64,
+    startup_cost: *mut pg_sys::Cost,
+    total_cost: *mut pg_sys::Cost,
+    selectivity: *mut pg_sys::Selectivity,
+    correlation: *mut f64,
+    index_pages: *mut f64,
+) {
+    // SAFETY: the planner passes live structures and places for the five results.
+    unsafe {
+        let info = &*(*path).indexinfo;
+        *selectivity = 1.0;
+        // Rows come in the order of distance, which says nothing about where they lie.
+        *correlation = 0.0;
+        *index_pages = f64::from(info.pages);
+        if (*path).indexorderbys.is_null() || wants_null_vector(path) {
+            // Without an order, or for rows that it does not have, there is nothing this index could do.
+            // Where the planner counts disabled nodes (PostgreSQL 18), an infinite cost alone would beat a
+            // disabled sequential scan.
+            #[cfg(feature = "pg18")]
+            {
+                (*path).path.disabled_nodes = 2;
+            }
+            *startup_cost = f64::INFINITY;
+            *total_cost = f64::INFINITY;
+            return;
+        }
+        query_page::costed(root);
+        let index = Index::open(info);
+        let Index { directory, settings, indexed } = &index;
+        let Expected { with_vector, rows, passing, within, share } = Expected::of(root, path, &index);
+        *selectivity = with_vector * passing * within;
+        let near = (rows * passing * within).clamp(1.0, rows);
+        let wanted = (Page::of(root).rows() / share).clamp(1.0, near);
+        // A limit that is not reached is known to be so when everything has been read; so is a least
+        // distance.
+        let whole = min_max::mark(root) || (wanted >= near && within < 1.0);
+        let target = settings.recall_target;
+        let effort = match settings.least_probes {
+            _ if whole => (directory.lists(), 1.0),
+            0 => (settings.probes, target),
+            least => ((lists(directory, target, wanted / passing).ceil() as u32).max(least), target),
+        };
+        let read = match directory.summaries_position(0) {
+            Some(_) if passing < 1.0 => Some(read(root, path, rows / f64::from(directory.lists()))),
+            _ => None,
+        };
+        let first = estimate(directory, rows, effort, wanted, (passing, read));
+        let most = if within < 1.0 { near } else { rows };
+        let all = estimate(directory, rows, (directory.lists(), 1.0), most, (passing, read));
+        // The planner adds for each row that leaves the scan its way out of the table and the distance, which
+        // the plan's target list has too. Both are paid for by then: the page is at hand, and the distance is
+        // noted (`distance_memo.rs`).
+        let leaving = |of: f64| if *indexed == Indexed::Vector { of * share } else { 0.0 };
+        let (prices, table) = (Prices::of(info, &index), &*info.rel);
+        let heap = (table.pages.into(), table.tuples);
+        *startup_cost = price(&first, &prices, heap, leaving(wanted));
+        // Within a threshold each row comes at random, and takes as long as two of a sequential scan.
+        let paid = if within < 1.0 { 0.0 } else { leaving(most) };
+        *total_cost = price(&all, &prices, heap, paid).max(*startup_cost);
+        *index_pages = all.pages.max(1.0);
+    }
+}
+
+/// What an index says of itself.
+struct Index {
+    directory: Rc<Directory>,
+    settings: Settings,
+    indexed: Indexed,
+}
+
+impl Index {
+    unsafe fn open(info: &pg_sys::IndexOptInfo) -> Self {
+        // SAFETY: the planner has locked the index.
+        unsafe {
+            let relation = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
+            let store = IndexStore::new(relation, Logging::EachChange);
+            let directory = directory(&store).map_err(|e| in_index(relation, e)).or_raise();
+            let settings =
+                resolve::settings(&IndexOptions::of(relation), directory.lists(), ScanRequest::default());
+            let (indexed, _) = opclass::indexed(relation).or_raise();
+            pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
+            Self { directory, settings, indexed }
+        }
+    }
+}
+
+/// What is expected of the rows in an index, for a query.
+struct Expected {
+    /// The share of the table's that have a vector.
+    with_vector: f64,
+    /// Those.
+    rows: f64,
+    /// The share of them that conditions on filter columns let pass.
+    passing: f64,
+    /// The share of them within distance thresholds.
+    within: f64,
+    /// The share of what leaves the index that the filter above lets pass, but for thresholds.
+    share: f64,
+}
+
+impl Expected {
+    unsafe fn of(root: *mut pg_sys::PlannerInfo, path: *mut pg_sys::IndexPath, index: &Index) -> Self {
+        // SAFETY: the caller passes the planner's structures.
+        unsafe {
+            let info = &*(*path).indexinfo;
+            // Rows without a vector are not in the index: who asks for the others asks for all it has.
+            let with_vector = passing(root, path, |column| column == 0);
+            let rows = (info.tuples * with_vector).max(1.0);
+            let passing = passing(root, path, |column| column > 0).clamp(1.0 / rows, 1.0);
+            let table = &*info.rel;
+            let order = PgList::<pg_sys::Node>::from_pg((*path).indexorderbys).get_ptr(0);
+            let thresholds = order.map(|order| bounds(table.baserestrictinfo, order)).unwrap_or_default();
+            let by_planner = by_planner(root, table.relid as i32, &thresholds);
+            let known = threshold::expected(root, &thresholds).filter(|_| !hides_rows(root, table.relid));
+            let within = match (order, known) {
+                (Some(order), Some(value)) => within(root, order, value, index),
+                _ if thresholds.is_empty() => 1.0,
+                _ => WITHIN,
+            };
+            // Of the rows that leave the index, as many pass the filter as the planner expects of the table;
+            // all pass the thresholds.
+            let share = (table.rows / (rows * passing * by_planner)).clamp(1.0 / rows, 1.0);
+            Self { with_vector, rows, passing, within, share }
+        }
+    }
+}
+
+/// The share of the rows that distance thresholds let pass, by the index and by the planner; `None` without
+/// one, or if the index cannot tell.
+///
+/// # Safety
+/// The planner's structures; the thresholds are clauses of the table, and bound `order`, which the index has.
+pub unsafe fn share_within(
+    root: *mut pg_sys::PlannerInfo,
+    index: *mut pg_sys::IndexOptInfo,
+    order: *mut pg_sys::Node,
+    thresholds: &[(*mut pg_sys::Node, Threshold)],
+) -> Option<(f64, f64)> {
+    // SAFETY: the caller vouches for the structures; the planner has locked the index.
+    unsafe {
+        if hides_rows(root, (*(*index).rel).relid) {
+            return None;
+        }
+        let value = threshold::expected(root, thresholds)?;
+        let share = within(root, order, value, &Index::open(&*index));
+        let relid = (*(*index).rel).relid as i32;
+        Some((share.max(1.0 / (*index).tuples.max(1.0)), by_planner(root, relid, thresholds)))
+    }
+}
+
+/// Whether a query must not learn of some of a table's rows (row-level security, security barriers): then
+/// EXPLAIN may not tell where rows are, as the server's own estimates don't (`statistic_proc_security_check`,
+/// selfuncs.c).
+unsafe fn hides_rows(root: *mut pg_sys::PlannerInfo, relid: pg_sys::Index) -> bool {
+    // SAFETY: the planner's structures; its array has an entry for each table.
+    unsafe { !(**(*root).simple_rte_array.add(relid as usize)).securityQuals.is_null() }
+}
+
+/// The share of the rows that the planner takes to pass thresholds.
+unsafe fn by_planner(
+    root: *mut pg_sys::PlannerInfo,
+    relid: i32,
+    thresholds: &[(*mut pg_sys::Node, Threshold)],
+) -> f64 {
+    let selectivity = |(clause, _): &(*mut pg_sys::Node, _)| {
+        let inner = pg_sys::JoinType::JOIN_INNER;
+        // SAFETY: the caller passes the planner's structures.
+        unsafe { pg_sys::clause_selectivity(root, *clause, relid, inner, std::ptr::null_mut()) }
+    };
+    thresholds.iter().map(selectivity).product::<f64>().max(f64::MIN_POSITIVE)
+}
+
+/// The share of the rows within `value` of what an order compares the column with, if the planner knows that,
+/// else of what is like a row.
+unsafe fn within(
+    root: *mut pg_sys::PlannerInfo,
+    order: *mut pg_sys::Node,
+    value: f64,
+    Index { directory, indexed, .. }: &Index,
+) -> f64 {
+    // SAFETY: the caller passes the planner's structures; the order's operands are of the indexed type.
+    unsafe {
+        match query(root, order) {
+            Some(query) => indexed
+                .coordinates(query, &mut Vec::new(), |query| within::share(directory, Some(query), value)),
+            None => within::share(directory, None, value),
+        }
+    }
+}
+
+/// The value that an order compares the column with, if the planner knows it.
+unsafe fn query(root: *mut pg_sys::PlannerInfo, order: *mut pg_sys::Node) -> Option<pg_sys::Datum> {
+    // SAFETY: the planner's structures; a node's tag tells its type.
+    unsafe {
+        if (*order).type_ != pg_sys::NodeTag::T_OpExpr {
+            return None;
+        }
+        let operands = PgList::<pg_sys::Node>::from_pg((*order.cast::<pg_sys::OpExpr>()).args);
+        let constant = |operand| pg_sys::estimate_expression_value(root, operand).cast::<pg_sys::Const>();
+        let known = |constant: &*mut pg_sys::Const| {
+            (**constant).xpr.type_ == pg_sys::NodeTag::T_Const && !(**constant).constisnull
+        };
+        operands.iter_ptr().map(constant).find(known).map(|constant| (*constant).constvalue)
+    }
+}
+
+/// The share of the rows that the conditions on the columns `of` the index (0: the vector) let pass.
+unsafe fn passing(
+    root: *mut pg_sys::PlannerInfo,
+    path: *mut pg_sys::IndexPath,
+    of: impl Fn(i16) -> bool,
+) -> f64 {
+    // SAFETY: the planner's structures, as `genericcostestimate` uses them (selfuncs.c).
+    unsafe {
+        let info = (*path).indexinfo;
+        let mut clauses = PgList::<pg_sys::IndexClause>::new();
+        for clause in PgList::<pg_sys::IndexClause>::from_pg((*path).indexclauses).iter_ptr() {
+            if of((*clause).indexcol) {
+                clauses.push(clause);
+            }
+        }
+        if clauses.is_empty() {
+            return 1.0;
+        }
+        let quals = pg_sys::get_quals_from_indexclauses(clauses.into_pg());
+        let inner = pg_sys::JoinType::JOIN_INNER;
+        let relation = (*(*info).rel).relid as i32;
+        pg_sys::clauselist_selectivity(root, quals, relation, inner, std::ptr::null_mut())
+    }
+}
+
+/// The share of the lists, of so many rows, that the conditions on filter columns do not leave out. Rows that
+/// pass are taken to lie anywhere; a condition says as much as it would alone, and that which says most
+/// counts.
+unsafe fn read(root: *mut pg_sys::PlannerInfo, path: *mut pg_sys::IndexPath, rows: f64) -> f64 {
+    // SAFETY: the planner's structures: the clauses are a list of IndexClause nodes, each of RestrictInfo
+    // nodes whose clause has an operator of the column's family, or is a test for NULL
+    // (match_clause_to_indexcol, indxpath.c).
+    unsafe {
+        let info = &*(*path).indexinfo;
+        let relation = (*info.rel).relid as i32;
+        let mut least: f64 = 1.0;
+        let clauses = PgList::<pg_sys::IndexClause>::from_pg((*path).indexclauses);
+        for clause in clauses.iter_ptr().filter(|clause| (**clause).indexcol > 0) {
+            let family = *info.opfamily.add((*clause).indexcol as usize);
+            for condition in PgList::<pg_sys::RestrictInfo>::from_pg((*clause).indexquals).iter_ptr() {
+                let node = (*condition).clause.cast::<pg_sys::Node>();
+                let strategy = |operator| pg_sys::get_op_opfamily_strategy(operator, family) as u32;
+                let shown = match (*node).type_ {
+                    pg_sys::NodeTag::T_OpExpr => shown(strategy((*node.cast::<pg_sys::OpExpr>()).opno), 1.0),
+                    pg_sys::NodeTag::T_ScalarArrayOpExpr => {
+                        let any = &*node.cast::<pg_sys::ScalarArrayOpExpr>();
+                        let array = PgList::<pg_sys::Node>::from_pg(any.args).get_ptr(1);
+                        let keys = array.map_or(1.0, |array| estimate_array_length(root, array));
+                        shown(strategy(any.opno), keys)
+                    }
+                    pg_sys::NodeTag::T_NullTest => Some(Shown::Surely),
+                    _ => None,
+                };
+                let Some(shown) = shown else { continue };
+                let inner = pg_sys::JoinType::JOIN_INNER;
+                let passing =
+                    pg_sys::clause_selectivity(root, condition.cast(), relation, inner, std::ptr::null_mut());
+                least = least.min(lists_read(shown, passing, rows));
+            }
+        }
+        least
+    }
+}
+
+/// What conditions by an operator of this strategy, with one of so many keys, let summaries show.
+fn shown(strategy: u32, keys: f64) -> Option<Shown> {
+    match strategy {
+        pg_sys::BTEqualStrategyNumber => Some(Shown::ByMarks(keys)),
+        pg_sys::BTLessStrategyNumber..=pg_sys::BTGreaterStrategyNumber => Some(Shown::Surely),
+        // Of labels the union of all bits says little.
+        _ => None,
+    }
+}
+
+/// Whether a condition asks for rows whose vector is NULL, which are not in the index.
+unsafe fn wants_null_vector(path: *mut pg_sys::IndexPath) -> bool {
+    // SAFETY: the clauses are a list of IndexClause nodes of this path.
+    unsafe {
+        PgList::<pg_sys::IndexClause>::from_pg((*path).indexclauses).iter_ptr().any(|clause| {
+            let test = (*(*clause).rinfo).clause.cast::<pg_sys::NullTest>();
+            (*clause).indexcol == 0
+                && (*test.cast::<pg_sys::Node>()).type_ == pg_sys::NodeTag::T_NullTest
+                && (*test).nulltesttype == pg_sys::NullTestType::IS_NULL
+        })
+    }
+}
+
+/// The price of a list's page beside that of a table's: every query reads lists, so that they are in memory
+/// where rows of the table may not be. Measured beside a B-tree with a sort, in memory: those take about 1 us
+/// for a unit of cost, a page of codes in which few rows pass 0.2 us.
+const LIST_PAGE: f64 = 0.25;
+
+/// A query's tables, and what a list takes to be scored and its summary to be read, in operator calls: about
+/// 5 us and .03 us.
+const START: f64 = 2000.0;
+const START_LIST: f64 = 12.0;
+
+/// The cost of some work: list pages in runs, records and rows at random, distances. So many rows are paid
+/// for elsewhere.
+fn price(work: &Work, prices: &Prices, (heap_pages, heap_rows): (f64, f64), paid: f64) -> f64 {
+    // Each list starts somewhere else; its further pages follow.
+    let steps = work.lists * (prices.random_page - prices.sequential_page).max(0.0);
+    let lists = LIST_PAGE * (work.pages * prices.sequential_page + steps / 2.0);
+    // Records of survivors lie in the lists just read, mostly on pages in memory: a tuple's price each.
+    let records = work.extended * prices.operator * 4.0;
+    let codes = work.codes * prices.operator / CODES_PER_OPERATOR;
+    // Exact rows: never more pages than the table has, in the limit read in sequence.
+    let rows = (work.rows - paid).max(0.0);
+    let random = rows.min(heap_pages.max(1.0)) * prices.random_page;
+    let all = heap_pages * prices.sequential_page * (rows / heap_rows.max(1.0)).max(1.0);
+    let heap = if rows >= heap_rows { all.max(random) } else { random };
+    prices.start + lists + records + codes + heap + rows * prices.distance
+}

@@ -1,0 +1,19 @@
+//! What the planner is told: costs, row estimates, and which orders, limits and predicates an index serves.
+
+pub mod cost;
+pub mod min_max;
+mod monotone;
+mod offset;
+mod partial_index;
+mod query_page;
+mod row_estimates;
+mod similarity_order;
+pub mod support;
+pub mod threshold;
+
+/// Set-up at library load.
+pub fn init() {
+    similarity_order::install_hook();
+    partial_index::install_hook();
+    offset::install_hook();
+}

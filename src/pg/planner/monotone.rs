@@ -1,0 +1,107 @@
+//! Expressions of float8 that grow or fall with a distance: its negative, and its sums, differences, products
+//! and quotients with what is the same for all rows.
+
+use pgrx::{FromDatum, PgList, pg_sys};
+
+use crate::ivf::threshold::Undo;
+
+/// Operators of float8 (pg_operator.dat).
+pub const NEGATIVE: u32 = 585;
+/// `+`
+pub const PLUS: u32 = 591;
+/// `-`
+pub const MINUS: u32 = 592;
+/// `/`
+pub const DIVIDED: u32 = 593;
+/// `*`
+pub const TIMES: u32 = 594;
+
+/// An operation, all of whose operands but one are fixed.
+pub struct Step {
+    /// The operand that is not.
+    pub varies: *mut pg_sys::Node,
+    /// Whether the result falls as that one grows.
+    pub falls: bool,
+    operator: u32,
+    /// The other one; null of a negative.
+    fixed: *mut pg_sys::Node,
+    fixed_first: bool,
+}
+
+/// The outermost operation of an expression, if it is such a one.
+///
+/// # Safety
+/// An expression of the planner's or of a plan.
+pub unsafe fn step(expression: *mut pg_sys::Node) -> Option<Step> {
+    // SAFETY: a node's tag tells its type.
+    unsafe {
+        if (*expression).type_ != pg_sys::NodeTag::T_OpExpr {
+            return None;
+        }
+        let operation = expression.cast::<pg_sys::OpExpr>();
+        let arguments = PgList::<pg_sys::Node>::from_pg((*operation).args);
+        let left = arguments.get_ptr(0)?;
+        let operator = (*operation).opno.to_u32();
+        if operator == NEGATIVE {
+            let fixed = std::ptr::null_mut();
+            return Some(Step { varies: left, falls: true, operator, fixed, fixed_first: false });
+        }
+        if ![PLUS, MINUS, TIMES, DIVIDED].contains(&operator) {
+            return None;
+        }
+        let right = arguments.get_ptr(1)?;
+        let (varies, fixed, fixed_first) = match (is_fixed(left), is_fixed(right)) {
+            (true, false) if operator != DIVIDED => (right, left, true),
+            (false, true) => (left, right, false),
+            _ => return None,
+        };
+        let falls = match operator {
+            PLUS => false,
+            MINUS => fixed_first,
+            _ => constant(fixed).filter(|factor| factor.is_finite() && *factor != 0.0)? < 0.0,
+        };
+        Some(Step { varies, falls, operator, fixed, fixed_first })
+    }
+}
+
+/// Whether an expression is the same for all rows of a scan.
+///
+/// # Safety
+/// As for [`step`].
+pub unsafe fn is_fixed(expression: *mut pg_sys::Node) -> bool {
+    // SAFETY: the caller passes an expression.
+    unsafe { !pg_sys::contain_var_clause(expression) && !pg_sys::contain_volatile_functions(expression) }
+}
+
+/// The value of a constant that is not NULL.
+unsafe fn constant(node: *mut pg_sys::Node) -> Option<f64> {
+    // SAFETY: a node's tag tells its type.
+    unsafe {
+        let constant = node.cast::<pg_sys::Const>();
+        if (*node).type_ != pg_sys::NodeTag::T_Const || (*constant).consttype != pg_sys::FLOAT8OID {
+            return None;
+        }
+        f64::from_datum((*constant).constvalue, (*constant).constisnull)
+    }
+}
+
+impl Step {
+    /// How a bound of the result becomes one of the operand. `None` where the fixed operand is no constant.
+    ///
+    /// # Safety
+    /// As for [`step`].
+    pub unsafe fn undo(&self) -> Option<Undo> {
+        if self.operator == NEGATIVE {
+            return Some(Undo::Negative);
+        }
+        // SAFETY: the operand is of this step.
+        let c = unsafe { constant(self.fixed) }.filter(|c| c.is_finite())?;
+        Some(match self.operator {
+            PLUS => Undo::Plus(c),
+            MINUS if self.fixed_first => Undo::From(c),
+            MINUS => Undo::Minus(c),
+            TIMES => Undo::Times(c),
+            _ => Undo::Divided(c),
+        })
+    }
+}

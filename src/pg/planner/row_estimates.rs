@@ -1,0 +1,50 @@
+//! Row estimates of distance thresholds: the planner takes a third of the rows to pass any comparison that it
+//! knows nothing about, and chooses joins and sorts for so many. Where an index can tell better, the table's
+//! paths get its estimate.
+
+use pgrx::{PgList, pg_sys};
+
+use super::cost::{is_ours, share_within};
+use super::threshold::bounds;
+
+/// Corrects the rows of a table and its paths, if one is by the order of a distance that the query bounds.
+///
+/// # Safety
+/// The planner's structures, from its hook for the paths of a table.
+pub unsafe fn correct(root: *mut pg_sys::PlannerInfo, table: *mut pg_sys::RelOptInfo) {
+    // SAFETY: the planner's structures; a node's tag tells its type.
+    unsafe {
+        let paths = PgList::<pg_sys::Path>::from_pg((*table).pathlist);
+        let Some((index, order)) = paths.iter_ptr().find_map(|path| ordered(path)) else { return };
+        let thresholds = bounds((*table).baserestrictinfo, order);
+        let Some((share, by_planner)) = share_within(root, index, order, &thresholds) else { return };
+        // The planner keeps what it finds out about a clause there.
+        for ((clause, _), share) in thresholds.iter().zip([share].into_iter().chain(std::iter::repeat(1.0))) {
+            (*clause.cast::<pg_sys::RestrictInfo>()).norm_selec = share;
+        }
+        let corrected = |rows: f64| pg_sys::clamp_row_est(rows * share / by_planner);
+        (*table).rows = corrected((*table).rows);
+        let partial = PgList::<pg_sys::Path>::from_pg((*table).partial_pathlist);
+        let mut parameters: Vec<*mut pg_sys::ParamPathInfo> = Vec::new();
+        for path in paths.iter_ptr().chain(partial.iter_ptr()) {
+            (*path).rows = corrected((*path).rows);
+            let of = (*path).param_info;
+            if !of.is_null() && !parameters.contains(&of) {
+                (*of).ppi_rows = corrected((*of).ppi_rows);
+                parameters.push(of);
+            }
+        }
+    }
+}
+
+/// The index and the distance that a path's order is by, if the index is ours.
+unsafe fn ordered(path: *mut pg_sys::Path) -> Option<(*mut pg_sys::IndexOptInfo, *mut pg_sys::Node)> {
+    // SAFETY: the planner's structure; a node's tag tells its type.
+    unsafe {
+        let scan = (*path).type_ == pg_sys::NodeTag::T_IndexPath;
+        let scan = scan.then(|| &*path.cast::<pg_sys::IndexPath>())?;
+        let ours = is_ours(scan.indexinfo);
+        let order = PgList::<pg_sys::Node>::from_pg(scan.indexorderbys).get_ptr(0)?;
+        ours.then_some((scan.indexinfo, order))
+    }
+}

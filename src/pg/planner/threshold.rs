@@ -1,0 +1,206 @@
+//! Distance thresholds: a filter `embedding <-> $1 < r` above a scan in the order of `embedding <-> $1` says
+//! where the scan may end, and so does `1 - (embedding <=> $1) > r`.
+//!
+//! `r` is evaluated when the scan starts, where the executor would evaluate it for the first row. So that the
+//! index raises no error that a sequential scan does not, arithmetic is done here (`ivf::bound`), and an
+//! expression that may raise one is no threshold. A subquery is: the server evaluates those of index
+//! conditions at the start, too.
+
+use pgrx::{FromDatum, PgList, pg_sys};
+
+use super::monotone::{self, is_fixed, step};
+use crate::ivf::threshold::{Arithmetic, Bound, Fixed};
+
+/// `<` and `<=` of float8 and float4, the first operand float8 or not, and their commutators
+/// (pg_operator.dat).
+const LESS: [u32; 6] = [672, 673, 1122, 1124, 1132, 1134];
+const GREATER: [u32; 6] = [674, 675, 1123, 1125, 1133, 1135];
+
+/// The cast of numeric to float8: it fails only where the number is too large or small for one.
+const FROM_NUMERIC: u32 = 1746;
+
+/// A threshold of the planner's: its leaves are expressions.
+pub type Threshold = Bound<*mut pg_sys::Node>;
+
+/// A threshold whose expressions are ready to be evaluated.
+pub type Ready = Bound<*mut pg_sys::ExprState>;
+
+/// The bound that a clause puts on `order`, the one expression that a scan is ordered by: the clause compares
+/// the distance, or what grows or falls with it, with what is the same for all rows. `None` for other
+/// clauses.
+///
+/// # Safety
+/// Both are expressions of one scan, of the planner's or of the plan.
+pub unsafe fn bound(clause: *mut pg_sys::Node, order: *mut pg_sys::Node) -> Option<Threshold> {
+    // SAFETY: a node's tag tells its type.
+    unsafe {
+        let clause = operation(clause)?;
+        let (left, right) = arguments(clause)?;
+        let operator = (*clause).opno.to_u32();
+        let (less, greater) = match operator {
+            _ if LESS.contains(&operator) => (left, right),
+            _ if GREATER.contains(&operator) => (right, left),
+            _ => return None,
+        };
+        // Which side has the distance; is it bounded from above?
+        let (mut side, bound, above) = match (is_fixed(greater), is_fixed(less)) {
+            (true, _) => (less, greater, true),
+            (_, true) => (greater, less, false),
+            _ => return None,
+        };
+        let mut undo = Vec::new();
+        while !is_same(side, order) {
+            let step = step(side)?;
+            undo.push(step.undo()?);
+            side = step.varies;
+        }
+        Bound::new(fixed(bound)?, above, undo)
+    }
+}
+
+/// The clauses of a list that bound `order`, and their bounds.
+///
+/// # Safety
+/// As for [`bound`]; the clauses are expressions or the planner's nodes around them.
+pub unsafe fn bounds(
+    clauses: *mut pg_sys::List,
+    order: *mut pg_sys::Node,
+) -> Vec<(*mut pg_sys::Node, Threshold)> {
+    // SAFETY: a node's tag tells its type.
+    unsafe {
+        let clauses = PgList::<pg_sys::Node>::from_pg(clauses);
+        let bounding = clauses.iter_ptr().filter_map(|clause| {
+            let expression = match (*clause).type_ {
+                pg_sys::NodeTag::T_RestrictInfo => (*clause.cast::<pg_sys::RestrictInfo>()).clause.cast(),
+                _ => clause,
+            };
+            Some((clause, bound(expression, order)?))
+        });
+        bounding.collect()
+    }
+}
+
+/// What is the same for all rows, as arithmetic of expressions that raise no error.
+unsafe fn fixed(node: *mut pg_sys::Node) -> Option<Fixed<*mut pg_sys::Node>> {
+    // SAFETY: a node's tag tells its type.
+    unsafe {
+        let operation = match operation(node) {
+            Some(operation) => operation,
+            None => return is_harmless(node).then_some(Fixed::Leaf(node)),
+        };
+        let operands = PgList::<pg_sys::Node>::from_pg((*operation).args);
+        let operand = |i| Some(Box::new(fixed(operands.get_ptr(i)?)?));
+        let arithmetic = match (*operation).opno.to_u32() {
+            monotone::NEGATIVE => return Some(Fixed::Negative(operand(0)?)),
+            monotone::PLUS => Arithmetic::Plus,
+            monotone::MINUS => Arithmetic::Minus,
+            monotone::TIMES => Arithmetic::Times,
+            monotone::DIVIDED => Arithmetic::Divided,
+            _ => return is_harmless(node).then_some(Fixed::Leaf(node)),
+        };
+        Some(Fixed::Operation(arithmetic, operand(0)?, operand(1)?))
+    }
+}
+
+/// Whether an expression's functions raise no error whatever their arguments: they are leakproof.
+unsafe fn is_harmless(node: *mut pg_sys::Node) -> bool {
+    // SAFETY: null or a node, whose tag tells its type.
+    unsafe {
+        let Some(tag) = node.as_ref().map(|node| node.type_) else { return false };
+        let all = |list| PgList::<pg_sys::Node>::from_pg(list).iter_ptr().all(|node| is_harmless(node));
+        match tag {
+            pg_sys::NodeTag::T_Const | pg_sys::NodeTag::T_Param | pg_sys::NodeTag::T_SubPlan => true,
+            pg_sys::NodeTag::T_RelabelType => is_harmless((*node.cast::<pg_sys::RelabelType>()).arg.cast()),
+            pg_sys::NodeTag::T_FuncExpr => {
+                let call = &*node.cast::<pg_sys::FuncExpr>();
+                let harmless =
+                    call.funcid.to_u32() == FROM_NUMERIC || pg_sys::get_func_leakproof(call.funcid);
+                harmless && all(call.args)
+            }
+            pg_sys::NodeTag::T_OpExpr => {
+                let call = &*node.cast::<pg_sys::OpExpr>();
+                pg_sys::get_func_leakproof(pg_sys::get_opcode(call.opno)) && all(call.args)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The least value of thresholds as of now; infinite without one.
+///
+/// # Safety
+/// The expressions were initialised for the node that the context belongs to.
+pub unsafe fn evaluate(thresholds: &[Ready], context: *mut pg_sys::ExprContext) -> f64 {
+    let value = |bound: &Ready| {
+        bound.value(|state| {
+            let mut null = false;
+            // SAFETY: as ExecEvalExpr does (executor.h).
+            unsafe {
+                let evaluate = (**state).evalfunc?;
+                let datum = pg_sys::ffi::pg_guard_ffi_boundary(|| evaluate(*state, context, &raw mut null));
+                number(datum, null, pg_sys::exprType((**state).expr.cast()))
+            }
+        })
+    };
+    thresholds.iter().map(value).fold(f64::INFINITY, f64::min)
+}
+
+/// A value of one of the types that the operators compare; `None` for NULL.
+unsafe fn number(datum: pg_sys::Datum, null: bool, of: pg_sys::Oid) -> Option<f64> {
+    // SAFETY: the caller says what the datum is of; both types are passed by value.
+    unsafe {
+        match of {
+            pg_sys::FLOAT8OID => f64::from_datum(datum, null),
+            pg_sys::FLOAT4OID => f32::from_datum(datum, null).map(f64::from),
+            _ => None,
+        }
+    }
+}
+
+/// The least value of thresholds as far as the planner knows it; `None` if it knows none.
+///
+/// # Safety
+/// The planner's structures.
+pub unsafe fn expected(
+    root: *mut pg_sys::PlannerInfo,
+    thresholds: &[(*mut pg_sys::Node, Threshold)],
+) -> Option<f64> {
+    let value = |(_, bound): &(_, Threshold)| {
+        bound.value(|leaf| {
+            // SAFETY: the caller vouches for the planner's structures; a node's tag tells its type.
+            unsafe {
+                let constant = pg_sys::estimate_expression_value(root, *leaf).cast::<pg_sys::Const>();
+                if (*constant).xpr.type_ != pg_sys::NodeTag::T_Const {
+                    return None;
+                }
+                number((*constant).constvalue, (*constant).constisnull, (*constant).consttype)
+            }
+        })
+    };
+    thresholds.iter().map(value).filter(|value| value.is_finite()).reduce(f64::min)
+}
+
+unsafe fn operation(node: *mut pg_sys::Node) -> Option<*mut pg_sys::OpExpr> {
+    // SAFETY: null or a node, whose tag tells its type.
+    unsafe { (node.as_ref()?.type_ == pg_sys::NodeTag::T_OpExpr).then_some(node.cast()) }
+}
+
+unsafe fn arguments(operation: *mut pg_sys::OpExpr) -> Option<(*mut pg_sys::Node, *mut pg_sys::Node)> {
+    // SAFETY: the caller passes an operation.
+    let arguments = unsafe { PgList::<pg_sys::Node>::from_pg((*operation).args) };
+    Some((arguments.get_ptr(0)?, arguments.get_ptr(1)?))
+}
+
+/// Whether two expressions are one operation of the same arguments, in either order: distances commute.
+unsafe fn is_same(a: *mut pg_sys::Node, b: *mut pg_sys::Node) -> bool {
+    let equal = |a: *mut pg_sys::Node, b: *mut pg_sys::Node| {
+        // SAFETY: both are expressions.
+        unsafe { pg_sys::equal(a.cast(), b.cast()) }
+    };
+    // SAFETY: the caller passes expressions.
+    unsafe {
+        let (Some(x), Some(y)) = (operation(a), operation(b)) else { return false };
+        let (Some((a, b)), Some((c, d))) = (arguments(x), arguments(y)) else { return false };
+        (*x).opno == (*y).opno && (equal(a, c) && equal(b, d) || equal(a, d) && equal(b, c))
+    }
+}

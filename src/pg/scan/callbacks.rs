@@ -1,0 +1,259 @@
+//! `ambeginscan`, `amrescan`, `amgettuple`, `amendscan`: an ordered scan by `ivf::search`.
+//!
+//! The heap is read inside the access method, under the scan's snapshot, for exact values; what leaves the
+//! scan is in final order. Only conditions on filter columns whose keys are lossy are rechecked above.
+
+use pgrx::prelude::*;
+use pgrx::{PgMemoryContexts, pg_sys};
+
+use super::distance_memo;
+use super::plan_limit::plan_request;
+use super::stats::{self, Last};
+use super::table_rows::{Measured, TableRows};
+use crate::error::{Error, Kind, Result};
+use crate::ivf::search::Search;
+use crate::ivf::search::filter::Filter;
+use crate::pg::am::directory_cache::directory;
+use crate::pg::am::filter_columns::FilterColumns;
+use crate::pg::am::opclass;
+use crate::pg::compat::count_index_scan;
+use crate::pg::datum::indexed::Indexed;
+use crate::pg::error::{OrRaise, in_index};
+use crate::pg::settings::reloptions::{IndexOptions, method_name};
+use crate::pg::settings::resolve;
+use crate::pg::storage::buffer_store::{IndexStore, Logging};
+use crate::pg::storage::tid::item_pointer;
+use crate::value::Metric;
+
+/// A scan. Its heap memory is freed with the memory context it was begun in, or at `amendscan`.
+struct Scan {
+    /// The context the scan was begun in: lives until its end.
+    context: pg_sys::MemoryContext,
+    store: IndexStore,
+    /// What the index is over, and its metric.
+    indexed: (Indexed, Metric),
+    /// The query of the rescan at hand; `None` for SQL NULL.
+    query: Option<Vec<f32>>,
+    search: Option<Search>,
+    table_rows: Option<TableRows>,
+    /// The filter columns, once a scan has conditions on them.
+    columns: Option<FilterColumns>,
+    /// Whether the conditions on filter columns may let pass what they should not.
+    recheck: bool,
+    started: bool,
+    /// Whom it runs as.
+    user: pg_sys::Oid,
+}
+
+/// Begins a scan.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn ambeginscan(
+    index: pg_sys::Relation,
+    keys: std::ffi::c_int,
+    orderbys: std::ffi::c_int,
+) -> pg_sys::IndexScanDesc {
+    let indexed = opclass::indexed(index).or_raise();
+    // SAFETY: Postgres passes an open index; the state is dropped with the current context at the latest.
+    unsafe {
+        let scan = pg_sys::RelationGetIndexScan(index, keys, orderbys);
+        let context = pg_sys::CurrentMemoryContext;
+        let state = PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(Scan {
+            context,
+            store: IndexStore::new(index, Logging::EachChange),
+            indexed,
+            query: None,
+            search: None,
+            table_rows: None,
+            columns: None,
+            recheck: false,
+            started: false,
+            user: pg_sys::InvalidOid,
+        });
+        (*scan).opaque = state.cast();
+        scan
+    }
+}
+
+/// Takes the query of the next scan.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amrescan(
+    scan: pg_sys::IndexScanDesc,
+    keys: pg_sys::ScanKey,
+    nkeys: std::ffi::c_int,
+    orderbys: pg_sys::ScanKey,
+    norderbys: std::ffi::c_int,
+) {
+    // SAFETY: Postgres passes a scan of ours and as many keys as it says.
+    unsafe {
+        let state = &mut *(*scan).opaque.cast::<Scan>();
+        state.started = false;
+        if let Some(table_rows) = &mut state.table_rows {
+            table_rows.reset();
+        }
+        if nkeys > 0 && !keys.is_null() {
+            (*scan).keyData.copy_from(keys, nkeys as usize);
+        }
+        if norderbys > 0 && !orderbys.is_null() {
+            (*scan).orderByData.copy_from(orderbys, norderbys as usize);
+        }
+        if (*scan).numberOfOrderBys != 1 {
+            return;
+        }
+        let key = &*(*scan).orderByData;
+        if key.sk_flags & pg_sys::SK_ISNULL as i32 != 0 {
+            state.query = None;
+        } else {
+            let query = state.query.get_or_insert_with(Vec::new);
+            let take = |vector: &[f32]| {
+                query.clear();
+                query.extend_from_slice(vector);
+            };
+            state.indexed.0.coordinates(key.sk_argument, &mut Vec::new(), take);
+        }
+    }
+}
+
+/// The next row in order.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amgettuple(
+    scan: pg_sys::IndexScanDesc,
+    _direction: pg_sys::ScanDirection::Type,
+) -> bool {
+    // SAFETY: Postgres passes a scan of ours that was rescanned.
+    unsafe {
+        let state = &mut *(*scan).opaque.cast::<Scan>();
+        let index = (*scan).indexRelation;
+        if !state.started {
+            start(scan, state).map_err(|e| in_index(index, e)).or_raise();
+        }
+        let (Some(search), Some(table_rows)) = (&mut state.search, &mut state.table_rows) else {
+            return false;
+        };
+        let mut rows = Measured { rows: table_rows, query: state.query.as_deref() };
+        let next = search.next(&state.store, &mut rows).map_err(|e| in_index(index, e)).or_raise();
+        stats::set(Last { user: state.user, stats: search.stats() });
+        let Some((tid, _)) = next else { return false };
+        (*scan).xs_heaptid = item_pointer(tid);
+        (*scan).xs_recheck = state.recheck;
+        (*scan).xs_recheckorderby = false;
+        true
+    }
+}
+
+/// Ends a scan.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
+    // SAFETY: Postgres passes a scan of ours; the state itself goes with its memory context.
+    unsafe {
+        let state = &mut *(*scan).opaque.cast::<Scan>();
+        state.search = None;
+        state.query = None;
+        state.columns = None;
+        distance_memo::end(scan.cast());
+        if let Some(table_rows) = state.table_rows.take() {
+            table_rows.close();
+        }
+    }
+}
+
+/// What a scan has done, all its rescans together.
+#[cfg(feature = "pg18")]
+pub struct Done {
+    pub stats: crate::ivf::search::Stats,
+    /// Lists of the index.
+    pub lists: u32,
+    /// Whether the last of them ended at its distance threshold, if it had one.
+    pub threshold: Option<bool>,
+}
+
+/// What a scan has done, if it was started.
+///
+/// # Safety
+/// A scan of ours that has not ended.
+#[cfg(feature = "pg18")]
+pub unsafe fn done(scan: pg_sys::IndexScanDesc) -> Option<Done> {
+    // SAFETY: the caller passes a scan of ours.
+    let search = unsafe { (*(*scan).opaque.cast::<Scan>()).search.as_ref()? };
+    Some(Done { stats: search.stats(), lists: search.lists(), threshold: search.threshold_reached() })
+}
+
+/// What needs the snapshot and the table, which Postgres sets after `ambeginscan`.
+unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
+    // SAFETY: the caller passes a live scan.
+    unsafe {
+        if (*scan).numberOfOrderBys != 1 {
+            let method = method_name((*scan).indexRelation);
+            return Err(Error::new(Kind::Internal, format!("cannot scan {method} index without order")));
+        }
+        let snapshot = (*scan).xs_snapshot;
+        let kind = (*snapshot).snapshot_type;
+        if kind != pg_sys::SnapshotType::SNAPSHOT_MVCC && kind != pg_sys::SnapshotType::SNAPSHOT_HISTORIC_MVCC
+        {
+            let method = method_name((*scan).indexRelation);
+            let message = format!("non-MVCC snapshots are not supported with {method}");
+            return Err(Error::new(Kind::Internal, message));
+        }
+        count_index_scan(scan);
+        state.store.seen_by(snapshot);
+        let directory = directory(&state.store)?;
+        if let Some(query) = &state.query
+            && query.len() != directory.dims()
+        {
+            return Err(state.indexed.0.different(directory.dims(), query.len()));
+        }
+        let mut filter = Filter::default();
+        state.recheck = false;
+        if (*scan).numberOfKeys > 0 {
+            let keys = std::slice::from_raw_parts((*scan).keyData, (*scan).numberOfKeys as usize);
+            let columns = match &state.columns {
+                Some(columns) => columns,
+                None => {
+                    let of = |_: &mut _| FilterColumns::of((*scan).indexRelation);
+                    state.columns.insert(PgMemoryContexts::For(state.context).switch_to(of)?)
+                }
+            };
+            (filter, state.recheck) = columns.filter(keys)?;
+        }
+        let request = plan_request(scan, state.recheck);
+        if state.table_rows.is_none() {
+            let indexed = state.indexed;
+            let (table, index) = ((*scan).heapRelation, (*scan).indexRelation);
+            let open = |_: &mut _| TableRows::open(table, index, snapshot, indexed);
+            state.table_rows = Some(PgMemoryContexts::For(state.context).switch_to(open)?);
+        }
+        if let Some(table_rows) = &mut state.table_rows {
+            table_rows.begin(snapshot, request);
+            if let (Indexed::Vector, metric, Some(query)) = (state.indexed.0, state.indexed.1, &state.query) {
+                table_rows.note_for(scan.cast());
+                distance_memo::begin(scan.cast(), metric, query);
+            }
+        }
+        let options = IndexOptions::of((*scan).indexRelation);
+        let settings = resolve::settings(&options, directory.lists(), request.scan);
+        let search = match state.search.take() {
+            Some(search) if search.reads(&directory) => search,
+            _ => Search::new(directory, settings),
+        };
+        state.search.insert(search).start_filtered(settings, state.query.as_deref(), filter);
+        state.user = pg_sys::GetUserId();
+        state.started = true;
+        Ok(())
+    }
+}
+
+/// `amgettuple` (access/amapi.h).
+pub type GetTuple = unsafe extern "C-unwind" fn(pg_sys::IndexScanDesc, pg_sys::ScanDirection::Type) -> bool;
+
+/// The one address of our `amgettuple`, by which an index is known to be ours.
+pub static GETTUPLE: GetTuple = amgettuple;
+
+/// Whether an open index is of this access method.
+///
+/// # Safety
+/// The relation is an open index.
+pub unsafe fn is_ivf(index: pg_sys::Relation) -> bool {
+    // SAFETY: an open index has its access method's table.
+    let routine = unsafe { (*index).rd_indam };
+    // SAFETY: as above, or null where the access method is gone.
+    !routine.is_null() && unsafe { (*routine).amgettuple }.is_some_and(|f| std::ptr::fn_addr_eq(f, GETTUPLE))
+}

@@ -1,0 +1,156 @@
+//! The walk through a plan when it starts: which of its scans are ours, and what is above each.
+
+use std::ffi::c_void;
+use std::rc::Rc;
+
+use pgrx::prelude::*;
+use pgrx::{PgList, PgMemoryContexts, pg_sys};
+
+use super::callbacks::is_ivf;
+use super::plan_limit::{Above, Limited, remember};
+use crate::pg::compat::planstate_children;
+use crate::pg::planner::threshold::{Ready, bounds};
+
+impl Above {
+    /// What is above the child whose rows `node`, below `self`, hands on as they come.
+    unsafe fn below(self, node: *mut pg_sys::PlanState) -> Self {
+        use pg_sys::NodeTag;
+        // SAFETY: a live node of a started plan; its tag tells its type.
+        unsafe {
+            match (*node).type_ {
+                NodeTag::T_LimitState => Self::Limit { limit: node.cast(), tied: false, merged: false },
+                NodeTag::T_ResultState | NodeTag::T_SubqueryScanState if !(*node).qual.is_null() => {
+                    self.vague()
+                }
+                NodeTag::T_ResultState
+                | NodeTag::T_SubqueryScanState
+                | NodeTag::T_LockRowsState
+                | NodeTag::T_AppendState => self,
+                NodeTag::T_MergeAppendState => match self {
+                    Self::Limit { limit, tied, .. } => Self::Limit { limit, tied, merged: true },
+                    other => other,
+                },
+                // It reads until the distance changes.
+                NodeTag::T_IncrementalSortState => match self {
+                    Self::Limit { limit, merged, .. } => Self::Limit { limit, tied: true, merged },
+                    other => other,
+                },
+                NodeTag::T_ProjectSetState
+                | NodeTag::T_MaterialState
+                | NodeTag::T_NestLoopState
+                | NodeTag::T_MergeJoinState
+                | NodeTag::T_HashJoinState => self.vague(),
+                // Aggregates, sorts, hashes, set operations, windows, and what is not known here.
+                _ => Self::Whole,
+            }
+        }
+    }
+
+    /// The same where rows are dropped or added on the way.
+    fn vague(self) -> Self {
+        match self {
+            Self::Limit { limit, .. } => Self::Unknown { limit },
+            other => other,
+        }
+    }
+}
+
+/// Where the walk through a plan is.
+struct Walk {
+    executor: *mut pg_sys::EState,
+    /// Null at the top.
+    parent: *mut pg_sys::PlanState,
+    /// What is above the children whose rows the parent hands on.
+    above: Above,
+}
+
+static mut NEXT_HOOK: pg_sys::ExecutorStart_hook_type = None;
+
+/// Installs the hook; called once per process.
+pub fn install_hook() {
+    // SAFETY: at library load, on the only thread.
+    unsafe {
+        NEXT_HOOK = pg_sys::ExecutorStart_hook;
+        pg_sys::ExecutorStart_hook = Some(executor_start);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, flags: std::ffi::c_int) {
+    // SAFETY: Postgres passes a live query; hooks are chained as all extensions do.
+    unsafe {
+        match NEXT_HOOK {
+            Some(next) => pg_sys::ffi::pg_guard_ffi_boundary(|| next(query, flags)),
+            None => pg_sys::standard_ExecutorStart(query, flags),
+        }
+        if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as i32 == 0 && !(*query).planstate.is_null() {
+            let parent = std::ptr::null_mut();
+            let mut walk = Walk { executor: (*query).estate, parent, above: Above::Whole };
+            visit((*query).planstate, (&raw mut walk).cast());
+        }
+    }
+}
+
+/// Remembers the ordered scans of ours in a tree of plan states.
+#[pg_guard]
+unsafe extern "C-unwind" fn visit(state: *mut pg_sys::PlanState, walk: *mut c_void) -> bool {
+    if state.is_null() {
+        return false;
+    }
+    // SAFETY: the walker passes live nodes and the walk given to it; a node's tag tells its type.
+    unsafe {
+        let Walk { executor, parent, above } = *walk.cast::<Walk>();
+        let above = if parent.is_null() || hands_on(parent, state) { above } else { Above::Whole };
+        if (*state).type_ == pg_sys::NodeTag::T_IndexScanState {
+            let scan = state.cast::<pg_sys::IndexScanState>();
+            let index = (*scan).iss_RelationDesc;
+            if (*scan).iss_NumOrderByKeys > 0 && !index.is_null() && is_ivf(index) {
+                remember(Limited { executor, scan, above, thresholds: thresholds(scan) });
+            }
+        }
+        let mut below = Walk { executor, parent: state, above: above.below(state) };
+        planstate_children(state, visit, (&raw mut below).cast())
+    }
+}
+
+/// Whether a node's rows come from this child as they are asked for. The others are inner sides of joins and
+/// plans of subqueries.
+unsafe fn hands_on(parent: *mut pg_sys::PlanState, child: *mut pg_sys::PlanState) -> bool {
+    let among = |plans: *mut *mut pg_sys::PlanState, n: std::ffi::c_int| {
+        // SAFETY: the node has that many.
+        (0..n.max(0) as usize).any(|i| unsafe { *plans.add(i) } == child)
+    };
+    // SAFETY: live nodes of a started plan; a node's tag tells its type.
+    unsafe {
+        match (*parent).type_ {
+            pg_sys::NodeTag::T_SubqueryScanState => {
+                (*parent.cast::<pg_sys::SubqueryScanState>()).subplan == child
+            }
+            pg_sys::NodeTag::T_AppendState => {
+                let append = &*parent.cast::<pg_sys::AppendState>();
+                among(append.appendplans, append.as_nplans)
+            }
+            pg_sys::NodeTag::T_MergeAppendState => {
+                let append = &*parent.cast::<pg_sys::MergeAppendState>();
+                among(append.mergeplans, append.ms_nplans)
+            }
+            _ => (*parent).lefttree == child,
+        }
+    }
+}
+
+/// The distance thresholds in a scan's filter, ready to be evaluated.
+unsafe fn thresholds(scan: *mut pg_sys::IndexScanState) -> Rc<[Ready]> {
+    // SAFETY: a live node of a started plan; what is made for it lives as long as its query.
+    unsafe {
+        let state = &raw mut (*scan).ss.ps;
+        let plan = (*state).plan.cast::<pg_sys::IndexScan>();
+        let orders = PgList::<pg_sys::Node>::from_pg((*plan).indexorderbyorig);
+        let mut memory = PgMemoryContexts::For((*(*state).state).es_query_cxt);
+        memory.switch_to(|_| {
+            let found = orders.get_ptr(0).map(|order| bounds((*plan).scan.plan.qual, order));
+            let ready = |leaf: &*mut pg_sys::Node| pg_sys::ExecInitExpr(leaf.cast(), state);
+            found.into_iter().flatten().map(|(_, bound)| bound.map(ready)).collect()
+        })
+    }
+}

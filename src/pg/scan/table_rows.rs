@@ -1,0 +1,382 @@
+//! The rows of the table behind a scan, as its snapshot sees them: fetched, passed by the filter above,
+//! measured.
+
+use std::collections::VecDeque;
+
+use pgrx::{PgList, pg_sys};
+
+use super::distance_memo;
+use super::plan_limit::PlanRequest;
+use crate::error::{Error, Kind, Result};
+use crate::ivf::search::Rows;
+use crate::page::Tid;
+use crate::pg::compat::{is_heap, lock_buffer};
+use crate::pg::datum::indexed::Indexed;
+use crate::pg::storage::buffer_hints::BufferHints;
+use crate::pg::storage::tid::item_pointer;
+use crate::pg::storage::toast::{ToastPointer, ToastReader, toast_pointer};
+use crate::value::Metric;
+
+/// The table behind a scan.
+pub struct TableRows {
+    table: pg_sys::Relation,
+    fetch: *mut pg_sys::IndexFetchTableData,
+    slot: *mut pg_sys::TupleTableSlot,
+    snapshot: pg_sys::Snapshot,
+    column: Column,
+    indexed: (Indexed, Metric),
+    /// Memory for the coordinates of a value.
+    buffer: Vec<f32>,
+    toast: ToastReader,
+    /// Where all of this lives.
+    context: pg_sys::MemoryContext,
+    request: PlanRequest,
+    /// The scan that notes distances; null if none does.
+    notes: *const u8,
+    /// Where pages lay, if the table is a heap.
+    hints: Option<BufferHints>,
+    /// Rows that will be asked for next, as far as they have been seen.
+    prefetched: VecDeque<(Tid, Seen)>,
+}
+
+/// What is known of a row that was prefetched.
+#[derive(Clone, Copy)]
+enum Seen {
+    /// The scan does not return it.
+    Hidden,
+    /// Its distance.
+    Measured(f64),
+    /// It has a pointer to its vector, whose pages are asked for.
+    OutOfLine(ToastPointer),
+}
+
+impl Drop for TableRows {
+    fn drop(&mut self) {
+        distance_memo::end(self.notes);
+    }
+}
+
+/// Where the vector of a heap row comes from.
+#[derive(Clone, Copy)]
+enum Column {
+    Attribute(i32),
+    /// Compiled by itself: the index's other expressions are nothing that the query has named.
+    Expression {
+        state: *mut pg_sys::ExprState,
+        executor: *mut pg_sys::EState,
+    },
+}
+
+impl Column {
+    /// The first column of an index.
+    unsafe fn of(index: pg_sys::Relation) -> Result<Self> {
+        // SAFETY: the caller passes an open index, whose pg_index row has a number for each column. Its
+        // expressions are those of the columns numbered 0, in order (`FormIndexDatum`, index.c).
+        unsafe {
+            let attribute = (*(*index).rd_index).indkey.values.as_ptr().read();
+            if attribute != 0 {
+                return Ok(Self::Attribute(i32::from(attribute)));
+            }
+            let all = PgList::<pg_sys::Expr>::from_pg(pg_sys::RelationGetIndexExpressions(index));
+            let missing = || Error::new(Kind::Internal, "an index lacks the expression of its first column");
+            let expression = all.get_ptr(0).ok_or_else(missing)?;
+            let executor = pg_sys::CreateExecutorState();
+            Ok(Self::Expression { state: pg_sys::ExecPrepareExpr(expression, executor), executor })
+        }
+    }
+}
+
+/// The value of an expression for the row in a slot, which stays until the next is evaluated; `None` if it is
+/// NULL.
+unsafe fn evaluate(
+    expression: *mut pg_sys::ExprState,
+    executor: *mut pg_sys::EState,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> Option<pg_sys::Datum> {
+    // SAFETY: as `ExecEvalExprSwitchContext` does (executor.h): the expression was compiled by this executor,
+    // for rows of the table.
+    unsafe {
+        let context = match (*executor).es_per_tuple_exprcontext {
+            existing if !existing.is_null() => existing,
+            _ => pg_sys::MakePerTupleExprContext(executor),
+        };
+        let evaluate = (*expression).evalfunc?;
+        pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
+        (*context).ecxt_scantuple = slot;
+        let mut null = false;
+        let before = pg_sys::MemoryContextSwitchTo((*context).ecxt_per_tuple_memory);
+        let datum = pg_sys::ffi::pg_guard_ffi_boundary(|| evaluate(expression, context, &raw mut null));
+        pg_sys::MemoryContextSwitchTo(before);
+        (!null).then_some(datum)
+    }
+}
+
+impl TableRows {
+    /// The table of an index as `snapshot` sees it.
+    ///
+    /// # Safety
+    /// The relations are open and belong together; they and the snapshot outlive this, which lives in the
+    /// current memory context.
+    pub unsafe fn open(
+        table: pg_sys::Relation,
+        index: pg_sys::Relation,
+        snapshot: pg_sys::Snapshot,
+        indexed: (Indexed, Metric),
+    ) -> Result<Self> {
+        // SAFETY: the caller vouches for the relations.
+        unsafe {
+            let column = Column::of(index)?;
+            Ok(Self {
+                table,
+                fetch: pg_sys::table_index_fetch_begin(table),
+                slot: pg_sys::table_slot_create(table, std::ptr::null_mut()),
+                snapshot,
+                column,
+                indexed,
+                buffer: Vec::new(),
+                toast: ToastReader::default(),
+                context: pg_sys::CurrentMemoryContext,
+                request: PlanRequest::default(),
+                notes: std::ptr::null(),
+                hints: is_heap(table).then(|| BufferHints::of(table)),
+                prefetched: VecDeque::new(),
+            })
+        }
+    }
+
+    /// Begins a scan under a snapshot.
+    pub fn begin(&mut self, snapshot: pg_sys::Snapshot, request: PlanRequest) {
+        self.snapshot = snapshot;
+        self.request = request;
+    }
+
+    /// Has the distances noted for a scan.
+    pub fn note_for(&mut self, scan: *const u8) {
+        self.notes = scan;
+    }
+
+    /// Gives back the page at hand, and forgets rows that were prefetched.
+    pub fn reset(&mut self) {
+        self.prefetched.clear();
+        // SAFETY: fetch and slot were made by `open`.
+        unsafe {
+            pg_sys::ExecClearTuple(self.slot);
+            pg_sys::table_index_fetch_reset(self.fetch);
+        }
+    }
+
+    /// Asks for the pages of rows that will be fetched: the processor for those that this backend knows, the
+    /// disk for others, all at once, though they may be in memory. (What has left memory since it was read
+    /// here is read one by one.)
+    fn prefetch_pages(&self, rows: &[(Tid, Option<f64>)]) {
+        let Some(hints) = &self.hints else { return };
+        for (row, _) in rows {
+            // SAFETY: the table is open; a block beyond its end is an error now or when it is read. The
+            // others are settings.
+            unsafe {
+                let known = hints.prefetch(row.blkno, 0..0);
+                let temporary = (*(*self.table).rd_rel).relpersistence == pg_sys::RELPERSISTENCE_TEMP as i8;
+                if !known && !temporary && pg_sys::effective_io_concurrency > 0 {
+                    pg_sys::PrefetchBuffer(self.table, pg_sys::ForkNumber::MAIN_FORKNUM, row.blkno);
+                }
+            }
+        }
+    }
+
+    /// Gives back what `open` took.
+    pub fn close(mut self) {
+        self.toast.close();
+        // SAFETY: all of them were made by `open` and are given back once.
+        unsafe {
+            pg_sys::table_index_fetch_end(self.fetch);
+            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+            if let Column::Expression { executor, .. } = self.column {
+                pg_sys::FreeExecutorState(executor);
+            }
+        }
+    }
+
+    /// Puts the version of a row that the snapshot sees into the slot, if there is one.
+    unsafe fn fetch(&mut self, tid: Tid) -> bool {
+        let mut pointer = item_pointer(tid);
+        let all_dead = std::ptr::null_mut();
+        // SAFETY: fetch, snapshot and slot belong to the running scan, and the table is locked; what is not
+        // asked for may be null. The slot of a heap is a `BufferHeapTupleTableSlot`; the page is pinned and
+        // locked while its row is looked for, and the pin goes to the slot or back.
+        unsafe {
+            let Some(hints) = &self.hints else {
+                let mut again = false;
+                return pg_sys::table_index_fetch_tuple(
+                    self.fetch,
+                    &raw mut pointer,
+                    self.snapshot,
+                    self.slot,
+                    &raw mut again,
+                    all_dead,
+                );
+            };
+            // As `heapam_index_fetch_tuple` (heapam_handler.c), but that its page is found where it lay last,
+            // and is not pruned: the executor does that where it fetches the rows that it gets.
+            let buffer = hints.pin(self.table, tid.blkno);
+            lock_buffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            let tuple = &raw mut (*self.slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tupdata;
+            let found = pg_sys::heap_hot_search_buffer(
+                &raw mut pointer,
+                self.table,
+                buffer,
+                self.snapshot,
+                tuple,
+                all_dead,
+                true,
+            );
+            lock_buffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+            if found {
+                pg_sys::ExecStorePinnedBufferHeapTuple(tuple, self.slot, buffer);
+                (*self.slot).tts_tableOid = (*self.table).rd_id;
+            } else {
+                pg_sys::ReleaseBuffer(buffer);
+            }
+            found
+        }
+    }
+
+    /// The indexed value of the row in the slot; `None` if it is NULL.
+    unsafe fn datum(&mut self) -> Option<pg_sys::Datum> {
+        // SAFETY: the slot holds a row of the table.
+        unsafe {
+            let mut null = false;
+            match self.column {
+                Column::Attribute(number) => {
+                    let datum = pg_sys::slot_getattr(self.slot, number, &raw mut null);
+                    (!null).then_some(datum)
+                }
+                Column::Expression { state, executor } => evaluate(state, executor, self.slot),
+            }
+        }
+    }
+
+    /// Notes a distance for who asks for it again.
+    fn note(&self, pointer: &ToastPointer, distance: f64) {
+        if !self.notes.is_null() {
+            distance_memo::note(self.notes, pointer, distance);
+        }
+    }
+
+    /// What was seen of a prefetched row.
+    fn seen(&mut self, tid: Tid) -> Option<Seen> {
+        while let Some((next, seen)) = self.prefetched.pop_front() {
+            if next == tid {
+                return Some(seen);
+            }
+        }
+        None
+    }
+}
+
+/// The heap, with the query it is measured against.
+pub struct Measured<'a> {
+    /// The rows.
+    pub rows: &'a mut TableRows,
+    /// `None` is SQL's NULL.
+    pub query: Option<&'a [f32]>,
+}
+
+impl Measured<'_> {
+    /// The distance of a vector out of line, if it can be read here.
+    unsafe fn out_of_line(&mut self, pointer: &ToastPointer) -> Result<Option<f64>> {
+        let (rows, Some(query)) = (&mut *self.rows, self.query) else { return Ok(None) };
+        let (indexed, metric) = rows.indexed;
+        // SAFETY: a visible row points to the value, which stays until the next one is read.
+        unsafe {
+            let Some(value) = rows.toast.fetch(pointer, rows.snapshot, rows.context) else { return Ok(None) };
+            let distance = indexed.coordinates(value, &mut rows.buffer, |v| metric.distance(v, query))?;
+            rows.note(pointer, distance);
+            Ok(Some(distance))
+        }
+    }
+
+    /// The distance of the row in the slot.
+    unsafe fn of_slot(&mut self) -> Result<Option<f64>> {
+        // SAFETY: the slot keeps the row while the vector is read.
+        unsafe {
+            let Some(datum) = self.rows.datum() else { return Ok(None) };
+            let Some(query) = self.query else { return Ok(Some(f64::NAN)) };
+            let pointer = toast_pointer(datum);
+            if let Some(pointer) = &pointer
+                && let distance @ Some(_) = self.out_of_line(pointer)?
+            {
+                return Ok(distance);
+            }
+            let rows = &mut *self.rows;
+            let (indexed, metric) = rows.indexed;
+            let distance = indexed.coordinates(datum, &mut rows.buffer, |v| metric.distance(v, query))?;
+            if let Some(pointer) = &pointer {
+                rows.note(pointer, distance);
+            }
+            Ok(Some(distance))
+        }
+    }
+
+    /// What there is to know of a row before a vector out of line is read.
+    unsafe fn see(&mut self, (tid, known): (Tid, Option<f64>)) -> Result<Seen> {
+        // SAFETY: the scan is running.
+        unsafe {
+            let rows = &mut *self.rows;
+            if !rows.fetch(tid) || !rows.request.passes(rows.slot) {
+                return Ok(Seen::Hidden);
+            }
+            if let Some(known) = known {
+                return Ok(Seen::Measured(known));
+            }
+            if let Column::Attribute(_) = rows.column
+                && let Some(pointer) = rows.datum().and_then(|datum| toast_pointer(datum))
+                && rows.toast.prefetch(&pointer, rows.snapshot, rows.context)
+            {
+                return Ok(Seen::OutOfLine(pointer));
+            }
+            Ok(self.of_slot()?.map_or(Seen::Hidden, Seen::Measured))
+        }
+    }
+}
+
+impl Rows for Measured<'_> {
+    fn prefetch(&mut self, rows: &[(Tid, Option<f64>)]) -> Result<()> {
+        self.rows.prefetch_pages(rows);
+        for &row in rows {
+            pgrx::check_for_interrupts!();
+            // SAFETY: the scan is running.
+            let seen = unsafe { self.see(row)? };
+            self.rows.prefetched.push_back((row.0, seen));
+        }
+        Ok(())
+    }
+
+    fn distance(&mut self, tid: Tid, known: Option<f64>) -> Result<Option<f64>> {
+        pgrx::check_for_interrupts!();
+        // SAFETY: the scan is running.
+        unsafe {
+            match self.rows.seen(tid) {
+                Some(Seen::Hidden) => return Ok(None),
+                Some(Seen::Measured(distance)) => return Ok(Some(distance)),
+                Some(Seen::OutOfLine(pointer)) => {
+                    if let distance @ Some(_) = self.out_of_line(&pointer)? {
+                        return Ok(distance);
+                    }
+                    // The server reads it, by its row.
+                    if !self.rows.fetch(tid) {
+                        return Ok(None);
+                    }
+                }
+                None => {
+                    if !self.rows.fetch(tid) || !self.rows.request.passes(self.rows.slot) {
+                        return Ok(None);
+                    }
+                    if known.is_some() {
+                        return Ok(known);
+                    }
+                }
+            }
+            self.of_slot()
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! The page store on PostgreSQL's shared buffers, with generic WAL (`access/transam/README`,
+//! `generic_xlog.c`).
+//!
+//! A change edits the record's own copies of its pages, which replace the pages when it is written, so an
+//! error on the way leaves nothing behind. Guards release nothing while an error unwinds: by then `errfinish`
+//! has reset `InterruptHoldoffCount`, and the abort of the transaction releases locks and pins itself.
+
+use std::cell::Cell;
+use std::ops::{Deref, Range};
+use std::ptr::NonNull;
+
+use pgrx::pg_sys;
+
+use super::buffer_hints::BufferHints;
+use super::read_ahead::ReadAhead;
+use crate::error::{Error, Result};
+use crate::page::store::{Change, MAX_CHANGE_PAGES, PageHandle, assert_alone, opened_twice};
+use crate::page::{Page, Store};
+use crate::pg::allocator;
+use crate::pg::compat::{lock_buffer, unlock_release_buffer};
+
+/// How changes reach the log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Logging {
+    /// Each change is a WAL record (if the relation is logged at all).
+    EachChange,
+    /// Pages are only marked dirty: the index is new and is logged as a whole when it is complete.
+    AtTheEnd,
+}
+
+/// An open index relation as a page store.
+pub struct IndexStore {
+    relation: pg_sys::Relation,
+    logging: Logging,
+    hints: BufferHints,
+    /// The ring of buffers that maintenance reads through; null for scans.
+    ring: pg_sys::BufferAccessStrategy,
+    /// That of the scan, if it is one: for `old_snapshot_threshold`.
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    snapshot: Cell<pg_sys::Snapshot>,
+    /// Pages known to exist.
+    nblocks: Cell<u32>,
+    read_ahead: ReadAhead,
+}
+
+impl IndexStore {
+    /// The store of an open relation, which must stay open while the store lives.
+    pub fn new(relation: pg_sys::Relation, logging: Logging) -> Self {
+        Self::through(relation, logging, std::ptr::null_mut())
+    }
+
+    /// The same, read through a ring of buffers: what passes over a whole index takes no more of them, and
+    /// does not make its pages seem in use to whom else needs buffers.
+    pub fn through(relation: pg_sys::Relation, logging: Logging, ring: pg_sys::BufferAccessStrategy) -> Self {
+        let (hints, read_ahead) = (BufferHints::of(relation), ReadAhead::new(ring));
+        Self {
+            relation,
+            logging,
+            hints,
+            ring,
+            #[cfg(any(feature = "pg15", feature = "pg16"))]
+            snapshot: Cell::new(std::ptr::null_mut()),
+            nblocks: Cell::new(0),
+            read_ahead,
+        }
+    }
+
+    /// A store for one pass over a whole index, by a ring that lives in the current memory context.
+    pub fn in_bulk(relation: pg_sys::Relation) -> Self {
+        // SAFETY: allocates the ring in the current context.
+        let ring = unsafe { pg_sys::GetAccessStrategy(pg_sys::BufferAccessStrategyType::BAS_BULKREAD) };
+        Self::through(relation, Logging::EachChange, ring)
+    }
+
+    /// Pins a page that exists, where it lay last or through the ring.
+    unsafe fn pin(&self, blkno: u32) -> pg_sys::Buffer {
+        if self.ring.is_null() {
+            return self.hints.pin(self.relation, blkno);
+        }
+        let (fork, mode) = (pg_sys::ForkNumber::MAIN_FORKNUM, pg_sys::ReadBufferMode::RBM_NORMAL);
+        // SAFETY: the relation is open, the block exists, the ring lives as long as the store is used.
+        unsafe { pg_sys::ReadBufferExtended(self.relation, fork, blkno, mode, self.ring) }
+    }
+
+    /// The relation.
+    pub fn relation(&self) -> pg_sys::Relation {
+        self.relation
+    }
+
+    /// Reads from here on are those of a scan with this snapshot, which lives as long.
+    pub fn seen_by(&self, _snapshot: pg_sys::Snapshot) {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        self.snapshot.set(_snapshot);
+    }
+
+    fn exists(&self, blkno: u32) -> Result<()> {
+        if blkno >= self.nblocks.get() && blkno >= self.nblocks()? {
+            return Err(Error::corrupted(blkno, "the page lies beyond the end of the index"));
+        }
+        Ok(())
+    }
+
+    /// Writes every page to the log: the end of a build under [`Logging::AtTheEnd`].
+    pub fn log_all(&self) {
+        // SAFETY: the relation is open and exclusively ours; log_newpage_range locks each page itself.
+        unsafe {
+            if relation_needs_wal(self.relation) {
+                let end =
+                    pg_sys::RelationGetNumberOfBlocksInFork(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM);
+                let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
+                pg_sys::log_newpage_range(self.relation, fork, 0, end, true);
+            }
+        }
+    }
+}
+
+/// `RelationNeedsWAL` (utils/rel.h).
+unsafe fn relation_needs_wal(relation: pg_sys::Relation) -> bool {
+    const WAL_LEVEL_REPLICA: i32 = pg_sys::WalLevel::WAL_LEVEL_REPLICA as i32;
+    // SAFETY: the caller passes an open relation.
+    unsafe {
+        (*(*relation).rd_rel).relpersistence == pg_sys::RELPERSISTENCE_PERMANENT as i8
+            && (pg_sys::wal_level >= WAL_LEVEL_REPLICA
+                || (is_invalid((*relation).rd_createSubid) && is_invalid(first_file(relation))))
+    }
+}
+
+#[cfg(feature = "pg15")]
+unsafe fn first_file(relation: pg_sys::Relation) -> pg_sys::SubTransactionId {
+    // SAFETY: the caller passes an open relation.
+    unsafe { (*relation).rd_firstRelfilenodeSubid }
+}
+
+#[cfg(not(feature = "pg15"))]
+unsafe fn first_file(relation: pg_sys::Relation) -> pg_sys::SubTransactionId {
+    // SAFETY: the caller passes an open relation.
+    unsafe { (*relation).rd_firstRelfilelocatorSubid }
+}
+
+/// `InvalidSubTransactionId` is 0 (c.h).
+fn is_invalid(subtransaction: pg_sys::SubTransactionId) -> bool {
+    subtransaction == 0
+}
+
+/// A locked and pinned buffer.
+pub(super) struct Locked(pub(super) pg_sys::Buffer);
+
+impl Locked {
+    fn page(&self) -> &Page {
+        // SAFETY: the buffer is pinned and locked while the guard lives; its page is 8 KiB, maxaligned.
+        unsafe { &*pg_sys::BufferGetPage(self.0).cast::<Page>() }
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // The lock of a shared buffer holds interrupts; buffers of temporary tables have no locks.
+        // SAFETY: reading a global of this backend.
+        let reset = self.0 > 0 && unsafe { pg_sys::InterruptHoldoffCount } == 0;
+        let unwinding = reset || std::thread::panicking();
+        if !unwinding {
+            // SAFETY: the guard took this lock and pin and gives them back once.
+            unsafe { unlock_release_buffer(self.0) };
+        }
+    }
+}
+
+/// A page held for reading.
+pub struct ReadPage(Locked);
+
+impl Deref for ReadPage {
+    type Target = Page;
+
+    fn deref(&self) -> &Page {
+        self.0.page()
+    }
+}
+
+impl Store for IndexStore {
+    type Read<'a> = ReadPage;
+
+    fn nblocks(&self) -> Result<u32> {
+        // SAFETY: the relation is open.
+        let nblocks = unsafe {
+            pg_sys::RelationGetNumberOfBlocksInFork(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM)
+        };
+        self.nblocks.set(nblocks);
+        Ok(nblocks)
+    }
+
+    fn read(&self, blkno: u32) -> Result<ReadPage> {
+        // No page is held here (the contract of `read`), so a cancel may end the work at this point.
+        pgrx::check_for_interrupts!();
+        allocator::check();
+        self.exists(blkno)?;
+        // SAFETY: the relation is open, the block exists, and so do those planned.
+        unsafe {
+            let pin = || self.pin(blkno);
+            let (buffer, pinned) = self.read_ahead.take(self.relation, blkno, pin);
+            if !pinned && self.ring.is_null() {
+                self.hints.remember(blkno, buffer);
+            }
+            lock_buffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            let page = ReadPage(Locked(buffer));
+            #[cfg(any(feature = "pg15", feature = "pg16"))]
+            crate::pg::compat::test_for_old_snapshot(self.snapshot.get(), self.relation, &page);
+            Ok(page)
+        }
+    }
+
+    fn prefetch(&self, blkno: u32, count: u32) {
+        let end = blkno.saturating_add(count);
+        // Beyond the end of a damaged index there is nothing to ask for.
+        let known = match end <= self.nblocks.get() {
+            true => end,
+            false => self.nblocks().map_or(blkno, |nblocks| end.min(nblocks)),
+        };
+        self.read_ahead.prefetch(blkno..known.max(blkno));
+    }
+
+    fn settle(&self) {
+        self.read_ahead.end();
+    }
+
+    fn prefetch_bytes(&self, blkno: u32, bytes: Range<usize>) {
+        self.hints.prefetch(blkno, bytes);
+    }
+
+    fn address(&self, blkno: u32) -> Option<*const u8> {
+        self.hints.address(blkno)
+    }
+
+    fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R> {
+        let opened = Vec::with_capacity(MAX_CHANGE_PAGES);
+        let mut change = BufferChange { store: self, opened, record: std::ptr::null_mut() };
+        let result = f(&mut change);
+        if result.is_ok() {
+            change.apply();
+        } else {
+            change.abort();
+        }
+        result
+    }
+}
+
+struct Opened {
+    blkno: u32,
+    buffer: Locked,
+    /// What is written to: the copy in the record under way, or the page itself.
+    image: Option<NonNull<Page>>,
+    new: bool,
+    flushed: bool,
+}
+
+struct BufferChange<'a> {
+    store: &'a IndexStore,
+    opened: Vec<Opened>,
+    /// The record under way; null before the first page is written.
+    record: *mut pg_sys::GenericXLogState,
+}
+
+impl BufferChange<'_> {
+    fn push(&mut self, opened: Opened) -> PageHandle {
+        let held = self.opened.iter().filter(|o| !o.flushed).count();
+        assert!(held < MAX_CHANGE_PAGES, "a change touches more than {MAX_CHANGE_PAGES} pages");
+        self.opened.push(opened);
+        PageHandle(self.opened.len() - 1)
+    }
+
+    /// Installs what was written: one WAL record.
+    fn apply(&mut self) {
+        // SAFETY: the buffers are pinned and exclusively locked; the record, if any, was started here.
+        unsafe {
+            if !self.record.is_null() {
+                pg_sys::GenericXLogFinish(self.record);
+                self.record = std::ptr::null_mut();
+            } else if self.store.logging == Logging::AtTheEnd {
+                for opened in self.opened.iter().filter(|o| o.image.is_some()) {
+                    pg_sys::MarkBufferDirty(opened.buffer.0);
+                }
+            }
+        }
+    }
+
+    /// Forgets what was written. (Pages of an index that is being built are void when its build fails.)
+    fn abort(&mut self) {
+        if !self.record.is_null() {
+            // SAFETY: the record was started here; this frees its memory.
+            unsafe { pg_sys::GenericXLogAbort(self.record) };
+        }
+    }
+}
+
+impl Change for BufferChange<'_> {
+    fn open(&mut self, blkno: u32) -> Result<PageHandle> {
+        if self.opened.iter().any(|o| o.blkno == blkno) {
+            return Err(opened_twice(blkno));
+        }
+        self.store.exists(blkno)?;
+        // SAFETY: the relation is open and the block exists.
+        let buffer = unsafe {
+            let buffer = self.store.pin(blkno);
+            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
+            Locked(buffer)
+        };
+        Ok(self.push(Opened { blkno, buffer, image: None, new: false, flushed: false }))
+    }
+
+    fn extend(&mut self) -> Result<(u32, PageHandle)> {
+        const P_NEW: u32 = pg_sys::InvalidBlockNumber;
+        let relation = self.store.relation;
+        // SAFETY: the extension lock makes the new block ours alone (hio.c, bloom's BloomNewBuffer).
+        let (buffer, blkno) = unsafe {
+            pg_sys::LockRelationForExtension(relation, pg_sys::ExclusiveLock as i32);
+            let buffer = pg_sys::ReadBuffer(relation, P_NEW);
+            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
+            pg_sys::UnlockRelationForExtension(relation, pg_sys::ExclusiveLock as i32);
+            (Locked(buffer), pg_sys::BufferGetBlockNumber(buffer))
+        };
+        Ok((blkno, self.push(Opened { blkno, buffer, image: None, new: true, flushed: false })))
+    }
+
+    fn page(&self, handle: PageHandle) -> &Page {
+        let opened = &self.opened[handle.0];
+        match opened.image {
+            // SAFETY: the image is a whole page that lives until the record's end, when it is forgotten.
+            Some(image) => unsafe { image.as_ref() },
+            None => opened.buffer.page(),
+        }
+    }
+
+    fn page_mut(&mut self, handle: PageHandle) -> &mut Page {
+        let Opened { blkno, buffer, image, flushed, new } = &mut self.opened[handle.0];
+        assert!(!*flushed, "block {blkno} written after its flush");
+        // SAFETY: the buffer is pinned and exclusively locked; a record takes as many buffers as a change has
+        // pages, and its images are whole pages, aligned, that are nobody else's until it ends. An error that
+        // is raised before leaves the record's memory to its context.
+        unsafe {
+            let image = match image {
+                Some(image) => image,
+                None => image.insert(match self.store.logging {
+                    Logging::EachChange => {
+                        if self.record.is_null() {
+                            self.record = pg_sys::GenericXLogStart(self.store.relation);
+                        }
+                        let flags = if *new { pg_sys::GENERIC_XLOG_FULL_IMAGE as i32 } else { 0 };
+                        let page = pg_sys::GenericXLogRegisterBuffer(self.record, buffer.0, flags);
+                        NonNull::new_unchecked(page.cast())
+                    }
+                    Logging::AtTheEnd => NonNull::new_unchecked(pg_sys::BufferGetPage(buffer.0).cast()),
+                }),
+            };
+            image.as_mut()
+        }
+    }
+
+    fn flush(&mut self, handle: PageHandle) -> Result<()> {
+        assert_alone(self.opened.iter().map(|o| o.image.is_some()), handle);
+        self.apply();
+        let opened = &mut self.opened[handle.0];
+        opened.flushed = true;
+        opened.image = None;
+        Ok(())
+    }
+}
+
+/// Writes the pages of `source` to the init fork of an unlogged index (`ambuildempty`).
+pub fn write_init_fork(relation: pg_sys::Relation, source: &crate::page::memory::MemoryStore) -> Result<()> {
+    const P_NEW: u32 = pg_sys::InvalidBlockNumber;
+    for blkno in 0..source.nblocks()? {
+        let image = source.read(blkno)?;
+        // SAFETY: ambuildempty has the relation to itself; the critical section covers change and log, as
+        // in btbuildempty (nbtree.c). The init fork is always logged.
+        unsafe {
+            pg_sys::LockRelationForExtension(relation, pg_sys::ExclusiveLock as i32);
+            let buffer = pg_sys::ReadBufferExtended(
+                relation,
+                pg_sys::ForkNumber::INIT_FORKNUM,
+                P_NEW,
+                pg_sys::ReadBufferMode::RBM_NORMAL,
+                std::ptr::null_mut(),
+            );
+            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
+            pg_sys::UnlockRelationForExtension(relation, pg_sys::ExclusiveLock as i32);
+            pg_sys::CritSectionCount += 1;
+            pg_sys::BufferGetPage(buffer).cast::<Page>().write(Page::clone(&image));
+            pg_sys::MarkBufferDirty(buffer);
+            pg_sys::log_newpage_buffer(buffer, true);
+            pg_sys::CritSectionCount -= 1;
+            pg_sys::UnlockReleaseBuffer(buffer);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! Storage: shared buffers and WAL, read-ahead, TOAST tables, addresses of rows.
+
+pub mod buffer_hints;
+pub mod buffer_store;
+mod read_ahead;
+pub mod tid;
+pub mod toast;
+mod toast_direct;

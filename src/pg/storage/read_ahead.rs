@@ -1,0 +1,226 @@
+//! Pages that will be read soon, in order: asked of the disk before they are needed.
+//!
+//! From PostgreSQL 17 on by a read stream (storage/aio/read_stream.c), which joins neighbours to one read;
+//! before, by `PrefetchBuffer`. Both are for pages that are not in shared buffers: a page that is there is
+//! found faster by where it lay last (`buffer_hints.rs`). So nothing is done before one of the planned pages
+//! had to be read from the disk: then those after it are likely to be missing too.
+
+use std::cell::{Cell, RefCell};
+use std::ops::Range;
+
+use pgrx::pg_sys;
+#[cfg(any(feature = "pg17", feature = "pg18"))]
+use pgrx::prelude::*;
+
+/// What will be read, and how far that has come.
+pub struct ReadAhead {
+    /// At an address of its own: the stream's callback has it.
+    queue: Box<Queue>,
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    ring: pg_sys::BufferAccessStrategy,
+    /// Null while there is none.
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    stream: Cell<*mut pg_sys::ReadStream>,
+    /// Whether a page of the plan was missing.
+    cold: Cell<bool>,
+    /// Whether pages were read since the plan was begun: what is planned next begins a new one.
+    begun: Cell<bool>,
+}
+
+#[derive(Default)]
+struct Queue {
+    runs: RefCell<Vec<Range<u32>>>,
+    issued: Cell<Cursor>,
+    taken: Cell<Cursor>,
+}
+
+/// A run, and a block within it.
+#[derive(Clone, Copy, Default)]
+struct Cursor {
+    run: usize,
+    offset: u32,
+}
+
+impl Queue {
+    fn clear(&self) {
+        self.runs.borrow_mut().clear();
+        self.issued.set(Cursor::default());
+        self.taken.set(Cursor::default());
+    }
+
+    /// The block at a cursor, and the cursor after it.
+    fn at(&self, cursor: Cursor) -> Option<(u32, Cursor)> {
+        let runs = self.runs.borrow();
+        let run = runs.get(cursor.run)?;
+        let blkno = run.start + cursor.offset;
+        let next = match blkno + 1 < run.end {
+            true => Cursor { offset: cursor.offset + 1, ..cursor },
+            false => Cursor { run: cursor.run + 1, offset: 0 },
+        };
+        Some((blkno, next))
+    }
+
+    /// The next block to ask for.
+    fn issue(&self) -> Option<u32> {
+        let (blkno, next) = self.at(self.issued.get())?;
+        self.issued.set(next);
+        Some(blkno)
+    }
+}
+
+impl ReadAhead {
+    /// Nothing yet. What is read from disk goes through the ring, if there is one.
+    pub fn new(ring: pg_sys::BufferAccessStrategy) -> Self {
+        #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+        let _ = ring;
+        Self {
+            #[cfg(any(feature = "pg17", feature = "pg18"))]
+            ring,
+            queue: Box::default(),
+            #[cfg(any(feature = "pg17", feature = "pg18"))]
+            stream: Cell::new(std::ptr::null_mut()),
+            cold: Cell::new(false),
+            begun: Cell::new(true),
+        }
+    }
+
+    /// Plans pages after those that are planned; after a read, in their place.
+    pub fn prefetch(&self, pages: Range<u32>) {
+        if self.begun.replace(false) {
+            self.end();
+        }
+        if !pages.is_empty() {
+            self.queue.runs.borrow_mut().push(pages);
+        }
+    }
+
+    /// Pins a page: as part of the plan if that has it next and pages were missing, else by `pin`. Also
+    /// whether `pin` did.
+    ///
+    /// # Safety
+    /// The relation is open and has the planned pages. No other is passed before [`ReadAhead::end`].
+    pub unsafe fn take(
+        &self,
+        relation: pg_sys::Relation,
+        blkno: u32,
+        pin: impl FnOnce() -> pg_sys::Buffer,
+    ) -> (pg_sys::Buffer, bool) {
+        self.begun.set(true);
+        let next = match self.queue.at(self.queue.taken.get()) {
+            Some((expected, next)) if expected == blkno => next,
+            _ => return (pin(), true),
+        };
+        self.queue.taken.set(next);
+        // SAFETY: the caller vouches for relation and pages.
+        let ahead = if self.cold.get() { unsafe { self.advance(relation, blkno) } } else { None };
+        let pinned = ahead.is_none();
+        let buffer = ahead.unwrap_or_else(|| {
+            let read = pages_read();
+            let buffer = pin();
+            if !self.cold.get() && pages_read() != read {
+                self.cold.set(true);
+                self.queue.issued.set(next);
+            }
+            buffer
+        });
+        if self.queue.at(next).is_none() {
+            self.end();
+        }
+        (buffer, pinned)
+    }
+}
+
+/// Pages that this backend has read from disk.
+fn pages_read() -> i64 {
+    // SAFETY: a counter of this backend.
+    unsafe { pg_sys::pgBufferUsage.shared_blks_read }
+}
+
+#[cfg(any(feature = "pg17", feature = "pg18"))]
+impl ReadAhead {
+    /// Gives up what is planned. Not after an error: the transaction's end releases its pins.
+    pub fn end(&self) {
+        let stream = self.stream.replace(std::ptr::null_mut());
+        if !stream.is_null() {
+            // SAFETY: the stream was begun here and is ended once.
+            unsafe { pg_sys::read_stream_end(stream) };
+        }
+        self.cold.set(false);
+        self.queue.clear();
+    }
+
+    unsafe fn advance(&self, relation: pg_sys::Relation, blkno: u32) -> Option<pg_sys::Buffer> {
+        // SAFETY: the plan lives at its address as long as the stream, and has blocks of the relation only.
+        unsafe {
+            if self.stream.get().is_null() {
+                let (fork, queue) = (pg_sys::ForkNumber::MAIN_FORKNUM, (&raw const *self.queue).cast_mut());
+                let flags = pg_sys::READ_STREAM_FULL as i32;
+                self.stream.set(pg_sys::read_stream_begin_relation(
+                    flags,
+                    self.ring,
+                    relation,
+                    fork,
+                    Some(next_block),
+                    queue.cast(),
+                    0,
+                ));
+            }
+            let buffer = pg_sys::read_stream_next_buffer(self.stream.get(), std::ptr::null_mut());
+            // The stream gives what the plan has, in its order.
+            assert!(
+                buffer != 0 && pg_sys::BufferGetBlockNumber(buffer) == blkno,
+                "the read stream lost its place"
+            );
+            Some(buffer)
+        }
+    }
+}
+
+/// What a read stream asks for next.
+#[cfg(any(feature = "pg17", feature = "pg18"))]
+#[pg_guard]
+unsafe extern "C-unwind" fn next_block(
+    _stream: *mut pg_sys::ReadStream,
+    queue: *mut std::ffi::c_void,
+    _per_buffer: *mut std::ffi::c_void,
+) -> pg_sys::BlockNumber {
+    // SAFETY: the stream was begun with a plan that outlives it.
+    let queue = unsafe { &*queue.cast::<Queue>() };
+    queue.issue().unwrap_or(pg_sys::InvalidBlockNumber)
+}
+
+#[cfg(not(any(feature = "pg17", feature = "pg18")))]
+impl ReadAhead {
+    /// Gives up what is planned.
+    pub fn end(&self) {
+        self.cold.set(false);
+        self.queue.clear();
+    }
+
+    unsafe fn advance(&self, relation: pg_sys::Relation, _block: u32) -> Option<pg_sys::Buffer> {
+        /// Pages asked for before they are read, at least.
+        const WINDOW: i32 = 32;
+        // SAFETY: a setting; prefetching is advice for pages that exist, for which the caller vouches.
+        unsafe {
+            if pg_sys::effective_io_concurrency == 0 {
+                return None;
+            }
+            let window = pg_sys::effective_io_concurrency.max(WINDOW) as usize;
+            while self.ahead() < window
+                && let Some(blkno) = self.queue.issue()
+            {
+                pg_sys::PrefetchBuffer(relation, pg_sys::ForkNumber::MAIN_FORKNUM, blkno);
+            }
+        }
+        None
+    }
+
+    /// Pages asked for and not yet taken.
+    fn ahead(&self) -> usize {
+        let (issued, taken) = (self.queue.issued.get(), self.queue.taken.get());
+        let runs = self.queue.runs.borrow();
+        let between = runs.get(taken.run..issued.run).unwrap_or_default();
+        (between.iter().map(|run| run.len()).sum::<usize>() + issued.offset as usize)
+            .saturating_sub(taken.offset as usize)
+    }
+}

@@ -1,0 +1,282 @@
+//! Values out of line, read from the pages of a TOAST table where they likely lie, without its index.
+//!
+//! The chunks of a value are found by its number and theirs, which no other chunk has that the TOAST table's
+//! index leads to (`GetNewOidWithIndex` in catalog.c). A number may be given out again while a dead chunk
+//! with it lies about that has lost its entry there, or never had one: so a chunk must be visible to the
+//! scan's own snapshot, as its row is. What is not found, or not visible, is left to the index.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use pgrx::pg_sys;
+
+use super::buffer_hints::BufferHints;
+use super::buffer_store::Locked;
+use super::tid::item_pointer;
+use crate::page::toast_locator::{Position, ToastLocator};
+use crate::page::{PAGE_SIZE, Tid};
+use crate::pg::compat::lock_buffer;
+
+/// TOAST tables remembered, at most.
+const MOST_TABLES: usize = 16;
+/// Pages that are looked at for the begin of a value.
+const LOOKS: u32 = 3;
+/// The columns of a TOAST table, none of which is NULL (toasting.c): the value's number, the chunk's, its
+/// bytes.
+const NUMBERS: usize = 8;
+
+thread_local! {
+    /// The one used last comes first.
+    static KEPT: RefCell<Vec<(pg_sys::Oid, Rc<RefCell<ToastLocator>>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A TOAST table whose pages are read directly.
+pub struct DirectReader {
+    table: pg_sys::Relation,
+    hints: BufferHints,
+    locator: Rc<RefCell<ToastLocator>>,
+    /// Pages of the table when it was opened: it cannot shrink while it is.
+    nblocks: u32,
+}
+
+/// A page, pinned and locked for reading.
+struct SharedPage(Locked);
+
+/// A chunk on a page.
+struct Chunk {
+    value: u32,
+    number: u32,
+    /// Its row, of so many bytes with its header.
+    tuple: *mut u8,
+    size: usize,
+    data: *const u8,
+    length: usize,
+}
+
+impl DirectReader {
+    /// The chunks of an open TOAST table that is a heap.
+    ///
+    /// # Safety
+    /// The table stays open and locked while this lives.
+    pub unsafe fn of(table: pg_sys::Relation) -> Self {
+        // SAFETY: the caller vouches for the table.
+        let (id, nblocks) = unsafe {
+            let main = pg_sys::ForkNumber::MAIN_FORKNUM;
+            ((*table).rd_id, pg_sys::RelationGetNumberOfBlocksInFork(table, main))
+        };
+        let locator = KEPT.with_borrow_mut(|kept| {
+            if let Some(at) = kept.iter().position(|(of, _)| *of == id) {
+                kept[..=at].rotate_right(1);
+            } else {
+                kept.truncate(MOST_TABLES - 1);
+                kept.insert(0, (id, Rc::default()));
+            }
+            Rc::clone(&kept[0].1)
+        });
+        Self { table, hints: BufferHints::of(table), locator, nblocks }
+    }
+
+    /// Fills `room` with a value's bytes, if it lies where it is likely to and the snapshot sees it.
+    ///
+    /// # Safety
+    /// The snapshot is valid.
+    pub unsafe fn read(&self, value: pg_sys::Oid, snapshot: pg_sys::Snapshot, room: &mut [u8]) -> bool {
+        // SAFETY: the caller vouches for the snapshot.
+        if unsafe { (*snapshot).snapshot_type } != pg_sys::SnapshotType::SNAPSHOT_MVCC {
+            return false;
+        }
+        let value = value.to_u32();
+        let mut locator = self.locator.borrow_mut();
+        let Some(mut guess) = locator.guess(value) else { return false };
+        for _ in 0..LOOKS {
+            if guess.blkno >= self.nblocks {
+                break;
+            }
+            let page = self.page(guess.blkno);
+            let last = page.last();
+            let likely = (guess.part * f32::from(last)).round() as u16 + 1;
+            let begins = |offset: u16| page.chunk(offset).is_some_and(|c| c.value == value && c.number == 0);
+            let found = match begins(likely) {
+                true => Some(likely),
+                false => (1..=last).find(|&offset| begins(offset)),
+            };
+            if let Some(offset) = found {
+                let position = position(Tid { blkno: guess.blkno, offset }, last);
+                let complete = self.take(page, Tid { blkno: guess.blkno, offset }, (value, snapshot), room);
+                locator.judge(complete);
+                if complete {
+                    locator.found(value, position);
+                }
+                return complete;
+            }
+            // Who lies here tells how far it is.
+            let seen = (1..=last).find_map(|offset| Some((offset, page.chunk(offset)?.value)));
+            drop(page);
+            let Some((offset, other)) = seen else { break };
+            let here = guess.blkno;
+            let position = position(Tid { blkno: here, offset }, last);
+            let next = if other == value {
+                // Its further chunks: it begins on the page before.
+                here.checked_sub(1).map(|blkno| Position { blkno, part: 1.0 })
+            } else {
+                locator.from((other, position), value)
+            };
+            match next {
+                Some(next) if next.blkno != here => guess = next,
+                _ => break,
+            }
+        }
+        locator.judge(false);
+        false
+    }
+
+    /// Asks the processor for the begin of the page where a value likely lies.
+    pub fn prefetch(&self, value: pg_sys::Oid) {
+        if let Some(guess) = self.locator.borrow().likely(value.to_u32()) {
+            self.hints.prefetch(guess.blkno, 0..0);
+        }
+    }
+
+    /// A value was found by the index, its first chunk on a page that is pinned.
+    ///
+    /// # Safety
+    /// The buffer holds the page.
+    pub unsafe fn learn(&self, value: pg_sys::Oid, buffer: pg_sys::Buffer, tid: Tid) {
+        // SAFETY: the caller vouches for the buffer.
+        let last = unsafe { last_offset(pg_sys::BufferGetPage(buffer).cast()) };
+        self.locator.borrow_mut().found(value.to_u32(), position(tid, last));
+    }
+
+    /// Copies the chunks of a value, the first of which is at `first`; they follow each other there and on
+    /// the next page.
+    fn take(
+        &self,
+        mut page: SharedPage,
+        first: Tid,
+        (value, snapshot): (u32, pg_sys::Snapshot),
+        mut room: &mut [u8],
+    ) -> bool {
+        let Tid { mut blkno, mut offset } = first;
+        let mut number = 0;
+        while !room.is_empty() {
+            if offset > page.last() {
+                drop(page);
+                blkno += 1;
+                if number == 0 || blkno >= self.nblocks {
+                    return false;
+                }
+                (page, offset) = (self.page(blkno), 1);
+            }
+            let Some(chunk) = page.chunk(offset).filter(|c| c.value == value && c.number == number) else {
+                return false;
+            };
+            if !self.is_visible(&page, &chunk, Tid { blkno, offset }, snapshot) {
+                return false;
+            }
+            let Some((here, rest)) = room.split_at_mut_checked(chunk.length) else { return false };
+            // SAFETY: the chunk's bytes lie on the page, which is held.
+            unsafe { here.as_mut_ptr().copy_from_nonoverlapping(chunk.data, chunk.length) };
+            room = rest;
+            number += 1;
+            offset += 1;
+        }
+        true
+    }
+
+    fn page(&self, blkno: u32) -> SharedPage {
+        let buffer = self.hints.pin(self.table, blkno);
+        // SAFETY: the page was just pinned.
+        unsafe { lock_buffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32) };
+        SharedPage(Locked(buffer))
+    }
+
+    fn is_visible(&self, page: &SharedPage, chunk: &Chunk, tid: Tid, snapshot: pg_sys::Snapshot) -> bool {
+        // SAFETY: the tuple lies on the page, which is pinned and locked; `read` has a valid snapshot.
+        unsafe {
+            let mut tuple = pg_sys::HeapTupleData {
+                t_len: chunk.size as u32,
+                t_self: item_pointer(tid),
+                t_tableOid: (*self.table).rd_id,
+                t_data: chunk.tuple.cast(),
+            };
+            pg_sys::HeapTupleSatisfiesVisibility(&raw mut tuple, snapshot, page.0.0)
+        }
+    }
+}
+
+impl SharedPage {
+    fn start(&self) -> *mut u8 {
+        // SAFETY: the buffer is pinned.
+        unsafe { pg_sys::BufferGetPage(self.0.0).cast() }
+    }
+
+    /// The last line pointer.
+    fn last(&self) -> u16 {
+        // SAFETY: the page is held.
+        unsafe { last_offset(self.start()) }
+    }
+
+    /// The chunk that a line pointer leads to, if it leads to one. A row on which others work is not touched
+    /// but for its columns, which never change.
+    fn chunk(&self, offset: u16) -> Option<Chunk> {
+        if offset == 0 || offset > self.last() {
+            return None;
+        }
+        // SAFETY: the page is held, and all that is read lies on it, as is checked before.
+        unsafe {
+            let header = self.start().cast::<pg_sys::PageHeaderData>();
+            let pointer =
+                (&raw const (*header).pd_linp).cast::<pg_sys::ItemIdData>().add(usize::from(offset) - 1);
+            let (at, size) = ((*pointer).lp_off() as usize, (*pointer).lp_len() as usize);
+            let least = size_of::<pg_sys::HeapTupleHeaderData>();
+            if (*pointer).lp_flags() != pg_sys::LP_NORMAL || size < least || at + size > PAGE_SIZE {
+                return None;
+            }
+            let tuple = self.start().add(at);
+            let columns = usize::from((*tuple.cast::<pg_sys::HeapTupleHeaderData>()).t_hoff);
+            let begin = tuple.add(columns);
+            let stored = begin.add(NUMBERS).cast::<pg_sys::varlena>();
+            if columns + NUMBERS + size_of::<u32>() > size {
+                return None;
+            }
+            // A row ends where its last column does.
+            if !is_plain(stored) || columns + NUMBERS + pgrx::varsize_any(stored) != size {
+                return None;
+            }
+            Some(Chunk {
+                value: begin.cast::<u32>().read_unaligned(),
+                number: begin.add(4).cast::<u32>().read_unaligned(),
+                tuple,
+                size,
+                data: pgrx::vardata_any(stored).cast(),
+                length: pgrx::varsize_any_exhdr(stored),
+            })
+        }
+    }
+}
+
+/// Where a row is, on a page with so many line pointers.
+fn position(tid: Tid, last: u16) -> Position {
+    let part = f32::from(tid.offset.saturating_sub(1)) / f32::from(last.max(1));
+    Position { blkno: tid.blkno, part }
+}
+
+/// Whether a chunk's bytes lie in it as they are.
+///
+/// # Safety
+/// The begin of a varlena can be read there.
+pub unsafe fn is_plain(chunk: *const pg_sys::varlena) -> bool {
+    // SAFETY: the caller vouches for the begin.
+    unsafe { pgrx::varatt_is_4b_u(chunk) || pgrx::varatt_is_1b(chunk) && !pgrx::varatt_is_1b_e(chunk) }
+}
+
+/// `PageGetMaxOffsetNumber` (bufpage.h).
+///
+/// # Safety
+/// A page that is held.
+unsafe fn last_offset(page: *const u8) -> u16 {
+    const HEADER: usize = std::mem::offset_of!(pg_sys::PageHeaderData, pd_linp);
+    // SAFETY: the caller vouches for the page.
+    let end = unsafe { usize::from((*page.cast::<pg_sys::PageHeaderData>()).pd_lower) };
+    (end.min(PAGE_SIZE).saturating_sub(HEADER) / size_of::<pg_sys::ItemIdData>()) as u16
+}

@@ -1,0 +1,28 @@
+//! Does it survive Postgres? Tests on real servers: crashes, standbys, concurrency, cancel, bad input,
+//! recall on texts' embeddings. Run by `scripts/test.sh`, which installs the extension first;
+//! `VECTOR_SEARCH_PG_CONFIG` names the PostgreSQL.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+
+mod cancel;
+mod catalog;
+mod compat;
+mod concurrency;
+mod crash;
+mod differential;
+mod faults;
+mod features;
+mod harness;
+mod memory;
+mod moving;
+mod neighbours;
+mod nestings;
+mod pgvector;
+#[path = "../support/random.rs"]
+mod random;
+mod readme;
+mod recall;
+mod scan_memory;
+mod security;
+mod standby;
+mod toast;
+mod upgrade;

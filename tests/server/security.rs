@@ -1,0 +1,88 @@
+//! What needs two sessions: a temporary table of another one, and locks that a caller without rights must not
+//! wait for.
+
+use std::time::Duration;
+
+use crate::harness::Server;
+
+const FUNCTIONS: [&str; 5] = [
+    "ivf_index_info('{}'::regclass)",
+    "ivf_check('{}'::regclass, true)",
+    "ivf_recall('{}'::regclass)",
+    "ivf_recalibrate('{}'::regclass)",
+    "ivf_recalibrate('{}'::regclass, ARRAY['[1,2]'::vector])",
+];
+
+fn calls(index: &str) -> impl Iterator<Item = String> {
+    FUNCTIONS.iter().map(move |f| format!("SELECT {}", f.replace("{}", index)))
+}
+
+/// Waits until a query gives something.
+fn awaited(server: &Server, query: &str) -> String {
+    for _ in 0..300 {
+        let found = server.sql(query);
+        if !found.is_empty() {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("{query} gives nothing");
+}
+
+#[test]
+fn a_temporary_table_of_another_session_is_refused() {
+    let server = Server::new("security-temp", &["fsync = off"]);
+    let mut other = server.start_sql(
+        "CREATE TEMP TABLE t AS SELECT '[1,2]'::vector(2) AS e FROM generate_series(1, 100);
+         CREATE INDEX t_i ON t USING ivf (e);
+         CREATE TABLE ready AS SELECT 't_i'::regclass::oid AS index;
+         SELECT pg_sleep(600)",
+    );
+    awaited(&server, "SELECT 1 FROM pg_class WHERE relname = 'ready'");
+    let index = server.sql("SELECT index FROM ready");
+    for call in calls(&index) {
+        let error = server.try_sql(&call).unwrap_err();
+        assert!(error.contains("cannot access temporary tables of other sessions"), "{call}: {error}");
+    }
+    let table = server.sql(
+        "SELECT format('%I.t', nspname) FROM pg_class c JOIN pg_namespace n \
+         ON n.oid = relnamespace WHERE relname = 't'",
+    );
+    let query = format!("SET enable_seqscan = off; SELECT e FROM {table} ORDER BY e <-> '[1,2]' LIMIT 1");
+    let error = server.try_sql(&query).unwrap_err();
+    assert!(error.contains("cannot access temporary tables of other sessions"), "{query}: {error}");
+    server.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ 'pg_sleep' \
+         AND pid <> pg_backend_pid()",
+    );
+    let _ = other.wait();
+}
+
+#[test]
+fn who_lacks_the_right_waits_for_no_lock() {
+    let server = Server::new("security-locks", &["fsync = off"]);
+    server.sql(
+        "CREATE TABLE t AS SELECT '[1,2]'::vector(2) AS e FROM generate_series(1, 100);
+         CREATE INDEX t_i ON t USING ivf (e);
+         CREATE ROLE guest",
+    );
+    let mut other = server.start_sql("BEGIN; LOCK TABLE t; SELECT pg_sleep(600)");
+    awaited(
+        &server,
+        "SELECT 1 FROM pg_locks WHERE relation = 't'::regclass AND mode = 'AccessExclusiveLock' AND granted",
+    );
+    for call in calls("t_i") {
+        let error = server.try_sql(&format!("SET ROLE guest; SET lock_timeout = '5s'; {call}")).unwrap_err();
+        assert!(error.contains("permission denied") || error.contains("must be owner"), "{call}: {error}");
+    }
+    // Nor for that of something which is no index.
+    for call in calls("t") {
+        let error = server.try_sql(&format!("SET lock_timeout = '5s'; {call}")).unwrap_err();
+        assert!(error.contains("is not an ivf index"), "{call}: {error}");
+    }
+    server.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ 'pg_sleep' \
+         AND pid <> pg_backend_pid()",
+    );
+    let _ = other.wait();
+}

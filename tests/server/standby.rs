@@ -1,0 +1,59 @@
+//! A standby answers as the primary does, and replay changes the same bytes
+//! (`wal_consistency_checking`).
+
+use std::time::Duration;
+
+use crate::harness::{Server, literal, vector};
+
+const CONF: &[&str] = &["wal_consistency_checking = 'all'", "max_wal_senders = 4", "autovacuum = off"];
+
+fn caught_up(primary: &Server, standby: &Server) {
+    let target = primary.sql("SELECT pg_current_wal_lsn()");
+    for _ in 0..300 {
+        let reached = format!("SELECT pg_last_wal_replay_lsn() >= '{target}'");
+        if standby.sql(&reached) == "t" {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("the standby does not catch up");
+}
+
+#[test]
+fn a_standby_gives_the_same_answers() {
+    let primary = Server::new("primary", CONF);
+    let standby = primary.standby("standby", &["hot_standby = on"]);
+    primary.fill("items", 64, 0..12_000);
+    primary.sql("CREATE INDEX items_index ON items USING ivf (embedding vector_cosine_ops)");
+    let query = literal(&vector(5, 64));
+    let search = format!(
+        "SET enable_seqscan = off; SELECT id, embedding <=> '{query}' FROM items \
+         ORDER BY embedding <=> '{query}' LIMIT 50"
+    );
+    for round in 0..4u32 {
+        primary.sql(&format!("DELETE FROM items WHERE id % 11 = {round}"));
+        primary.sql("VACUUM items");
+        let first = 100_000 + 2000 * round;
+        primary.fill("items", 64, first..first + 1500);
+        caught_up(&primary, &standby);
+        assert_eq!(standby.sql(&search), primary.sql(&search), "round {round}");
+        standby.check("items_index");
+    }
+    assert_eq!(standby.sql("SELECT pg_is_in_recovery()"), "t"); // What cannot be done there says so.
+    primary.sql("CREATE UNLOGGED TABLE fleeting AS SELECT * FROM items LIMIT 100");
+    primary.sql("CREATE INDEX fleeting_index ON fleeting USING ivf (embedding)");
+    caught_up(&primary, &standby);
+    for call in [
+        "ivf_index_info('fleeting_index')",
+        "ivf_check('fleeting_index', true)",
+        "ivf_recall('fleeting_index')",
+    ] {
+        let error = standby.try_sql(&format!("SELECT {call}")).unwrap_err();
+        assert!(error.contains("unlogged relations during recovery"), "{call}: {error}");
+    }
+    for call in ["ivf_recalibrate('items_index')", "ivf_recalibrate('items_index', ARRAY[]::vector[])"] {
+        // A server in recovery has no transactions but read-only ones.
+        let error = standby.try_sql(&format!("SELECT {call}")).unwrap_err();
+        assert!(error.contains("cannot execute ivf_recalibrate()"), "{call}: {error}");
+    }
+}
