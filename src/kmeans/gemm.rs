@@ -93,7 +93,7 @@ impl PackedPanels {
         self.cols.next_multiple_of(NR)
     }
 
-    /// Scratch memory for [`Packed::product`] of up to [`CHUNK_ROWS`] rows.
+    /// Scratch memory for [`PackedPanels::product`] of up to [`CHUNK_ROWS`] rows.
     ///
     /// # Errors
     /// Out of memory.
@@ -102,7 +102,8 @@ impl PackedPanels {
     }
 
     /// Inner products of the rows from `first` on with all vectors into `out`, `stride` floats a row; the
-    /// length of `out` says how many rows, up to [`CHUNK_ROWS`]. `pack` is [scratch memory](Packed::scratch).
+    /// length of `out` says how many rows, up to [`CHUNK_ROWS`]. `pack` is [scratch
+    /// memory](PackedPanels::scratch).
     pub(super) fn product(&self, rows: &Rows, first: usize, out: &mut [f32], pack: &mut Vec<[f32; MR]>) {
         let stride = self.stride();
         out.fill(0.0);

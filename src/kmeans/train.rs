@@ -49,24 +49,7 @@ pub fn train(
     let total = UNIT * (iterations as u64 + 3);
     let mut work = Work { pool: Some(pool), step, base: 0, unit: 0, total };
     work.tick()?;
-    let mut usable = memory::filled(false, samples.len() / dims)?;
-    work.run(
-        &mut usable,
-        CHUNK_ROWS,
-        CHUNK_ROWS * dims,
-        || Ok(()),
-        |(), block, usable| {
-            for (row, usable) in samples[block * CHUNK_ROWS * dims..].chunks_exact(dims).zip(usable) {
-                *usable = row.iter().all(|x| x.abs() <= HUGE);
-            }
-        },
-    )?;
-    let mut index = memory::with_capacity(usable.len())?;
-    index.extend((0..usable.len()).filter(|i| usable[*i]));
-    let cap = k.saturating_mul(ROWS_PER_LIST).max(MIN_CAP);
-    if index.len() > cap {
-        index = memory::collected(span(index.len(), cap).map(|i| index[i]))?;
-    }
+    let index = usable_rows(samples, dims, k, &work)?;
     let zero = memory::filled(0.0, dims)?;
     let plain = Rows { data: samples, dims, index: Some(&index), mean: &zero, scale: 1.0 };
     let n = index.len();
@@ -87,8 +70,10 @@ pub fn train(
     let (mean, scale) = centered(&plain, &work)?;
     let rows = Rows { mean: &mean, scale, ..plain };
     let basis = if n < MIN_REDUCED { None } else { pca::directions(&rows, ENERGY, &work)? };
-    let products = |basis: &Vec<f32>| work.products(&rows, &PackedPanels::new(basis, dims)?);
-    let reduced = basis.as_ref().map(products).transpose()?;
+    let reduced = match &basis {
+        Some(basis) => Some(work.products(&rows, &PackedPanels::new(basis, dims)?)?),
+        None => None,
+    };
     (work.base, work.unit) = (UNIT, UNIT);
     let near = match &reduced {
         Some(data) => {
@@ -101,6 +86,29 @@ pub fn train(
     (work.base, work.unit) = (total - UNIT, UNIT);
     finish(&plain, &near, &mut centroids, &mut random, &work)?;
     Ok(centroids)
+}
+
+/// The rows to train on: those that are usable, or as many of them as centroids take.
+fn usable_rows(samples: &[f32], dims: usize, k: usize, work: &Work) -> Result<Vec<usize>> {
+    let mut usable = memory::filled(false, samples.len() / dims)?;
+    work.run(
+        &mut usable,
+        CHUNK_ROWS,
+        CHUNK_ROWS * dims,
+        || Ok(()),
+        |(), block, usable| {
+            for (row, usable) in samples[block * CHUNK_ROWS * dims..].chunks_exact(dims).zip(usable) {
+                *usable = row.iter().all(|x| x.abs() <= HUGE);
+            }
+        },
+    )?;
+    let mut index = memory::with_capacity(usable.len())?;
+    index.extend((0..usable.len()).filter(|i| usable[*i]));
+    let cap = k.saturating_mul(ROWS_PER_LIST).max(MIN_CAP);
+    if index.len() > cap {
+        index = memory::collected(span(index.len(), cap).map(|i| index[i]))?;
+    }
+    Ok(index)
 }
 
 /// Means of the lists in full dimensions; a list without rows gets a row of the largest list.

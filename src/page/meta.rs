@@ -43,6 +43,11 @@ impl Farther {
         self.excesses.iter().any(|&excess| excess > 0.0)
     }
 
+    fn read(mut next: impl FnMut() -> f32) -> Self {
+        let beyond = std::array::from_fn(|_| next());
+        Self { beyond, excesses: std::array::from_fn(|_| next()) }
+    }
+
     fn numbers(&self) -> impl Iterator<Item = f32> {
         self.beyond.into_iter().chain(self.excesses)
     }
@@ -227,10 +232,7 @@ impl Meta {
                 0 => NO_BLOCK,
                 blkno => blkno,
             },
-            farther: Farther {
-                beyond: std::array::from_fn(|_| f32::from_le_bytes(at.take())),
-                excesses: std::array::from_fn(|_| f32::from_le_bytes(at.take())),
-            },
+            farther: Farther::read(|| f32::from_le_bytes(at.take())),
         };
         if (meta.summaries_first != NO_BLOCK) != (version == VERSION) {
             return Err(Error::corrupted(

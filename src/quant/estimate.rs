@@ -89,6 +89,8 @@ pub struct QueryCode {
     scatter: f32,
     /// Square root of the dimensions.
     root: f32,
+    /// See [`Codec::longest`].
+    longest: f32,
     /// `float_error` of bounds that are not sound, and of those that are.
     float_errors: [f32; 2],
     /// Room for the table's terms.
@@ -116,6 +118,7 @@ impl QueryCode {
             query: vec![0.0; padded],
             scatter: 1.0 + 1.0 / (padded as f32).sqrt(),
             root: (padded as f32).sqrt(),
+            longest: codec.longest() as f32,
             float_errors: [false, true].map(|sound| float_error(padded.max(1), sound)),
             terms: vec![0; padded],
             bits: vec![0; bits],
@@ -262,7 +265,9 @@ impl QueryCode {
             self.step * product(&self.bytes, self.bytes_sum) + fine.step * product(&fine.bytes, fine.sum);
         let longest = rescale.abs() * MOST_8 * self.root;
         let random = width.deviations * self.scatter * error * terms.gap;
-        (add + terms.base + rescale * product, random + longest * fine.error, add, longest)
+        // As for one bit: products with longer residuals may be infinite as the operator sums them.
+        let base = if longest > self.longest { f32::NAN } else { terms.base };
+        (add + base + rescale * product, random + longest * fine.error, add, longest)
     }
 
     fn extended_4(&self, record: &[u8], sum: u32, terms: ListTerms, width: Width) -> (f32, f32, f32, f32) {

@@ -96,3 +96,27 @@ fn equal_zeros_of_hamming_and_inner_products_come_by_address() {
         assert_rows(&world.search(&query, ten, 10), &world.truth(&query, 10, None), "ten zeros");
     }
 }
+
+/// Inner products that the operator cannot sum in single precision are infinite: no bound tells of them.
+#[test]
+fn inner_products_that_overflow_lose_no_row() {
+    for bits in [1, 4, 8] {
+        for lists in [1, 12] {
+            let mut mixture = Mixture::new(8, 4, 0.3, 11);
+            let row =
+                |n: u64, v: Vec<f32>| (n, v.iter().map(|x| 1e11 * (x.abs() + n as f32 / 1e3)).collect());
+            let rows: Table = (0..600).map(|n| row(n, mixture.draw())).collect();
+            let options = Options { bits, lists, ..options(8, Metric::InnerProduct) };
+            let world = World::build(rows, &options);
+            // One row is much longer than those that the index was built of.
+            world.insert(700, vec![3e17; 8]);
+            for long in [8e26, 1e26, 3e20] {
+                let query = vec![long; 8];
+                for settings in [EXACT, Settings { limit: Some(601), ..DEFAULT }] {
+                    let what = format!("{bits} bits, {lists} lists, query of {long}");
+                    assert_same(&world.search(&query, settings, 601), &world.truth(&query, 601, None), &what);
+                }
+            }
+        }
+    }
+}

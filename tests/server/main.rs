@@ -9,6 +9,7 @@ mod compat;
 mod concurrency;
 mod crash;
 mod differential;
+mod explain;
 mod faults;
 mod features;
 mod harness;

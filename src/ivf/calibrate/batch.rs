@@ -1,4 +1,4 @@
-//! Queries of a calibration, a batch of which reads the lists together.
+//! The nearest neighbours of some queries at once, by the stored codes of all lists.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -28,9 +28,9 @@ const WIDTH: Width = Width { deviations: 2.0, sound: false };
 
 /// Queries that read all lists together.
 pub(super) struct Batch<'a, S> {
-    pub(super) store: &'a S,
-    pub(super) directory: &'a Directory,
-    pub(super) scanner: Scanner,
+    store: &'a S,
+    directory: &'a Directory,
+    scanner: Scanner,
     queries: Vec<Query>,
 }
 
@@ -145,7 +145,7 @@ impl Query {
         if self.left[list as usize] { self.read(reader, list) } else { Ok(()) }
     }
 
-    pub(super) fn read<S: Store>(&mut self, reader: &mut Reader<'_, S>, list: u32) -> Result<()> {
+    fn read<S: Store>(&mut self, reader: &mut Reader<'_, S>, list: u32) -> Result<()> {
         let Reader { store, directory, scanner } = reader;
         let (head, pages) = directory.head(list);
         store.prefetch(head, pages);
@@ -184,7 +184,7 @@ impl Eq for Neighbour {}
 
 /// The nearest rows by their estimates.
 pub(super) struct NearestEstimates {
-    pub(super) wanted: usize,
+    wanted: usize,
     pub(super) rows: BinaryHeap<Neighbour>,
 }
 

@@ -6,7 +6,7 @@
 //! hundred nearest rows take 1.4 to 1.7 times as many lists as the ten nearest, more so at low targets.
 
 mod batch;
-mod farther;
+pub mod farther;
 pub mod reconstruct;
 pub mod vacuum;
 
@@ -233,6 +233,34 @@ fn average_lists(ranks: &[u32], share: f32) -> f32 {
         found += n;
     }
     ranks.len() as f32
+}
+
+impl Query {
+    /// Counts the ranks of the lists of the nearest rows, less the query itself if it is a row.
+    fn count(&mut self, itself: usize, tables: &mut Tables) {
+        let rows = std::mem::take(&mut self.nearest.rows).into_sorted_vec();
+        let rows = rows.get(itself..).unwrap_or_default();
+        self.ranks.clear();
+        self.ranks.extend(rows.iter().map(|row| (row.list, 0)));
+        self.ranks.sort_unstable();
+        self.ranks.dedup();
+        for (weight, levels) in WEIGHTS.iter().zip(&mut tables.0) {
+            self.scores.clear();
+            self.scores.extend(self.router.parts().iter().map(|parts| parts.score(*weight)));
+            for (list, rank) in &mut self.ranks {
+                let score = self.scores[*list as usize];
+                *rank = self.scores.iter().map(|&s| u32::from(s < score)).sum();
+            }
+            for (table, level) in levels.iter_mut().zip(LEVELS) {
+                let Some(rows) = rows.get(..level as usize) else { break };
+                for row in rows {
+                    if let Ok(at) = self.ranks.binary_search_by_key(&row.list, |&(list, _)| list) {
+                        table[self.ranks[at].1 as usize] += 1;
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Writes what a calibration has found, and what it was made for; `keep` if no other is to take its place by

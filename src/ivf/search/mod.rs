@@ -211,9 +211,9 @@ impl Search {
         let centroids = (0..directory.lists()).map(|list| f64::from(directory.norm(list)));
         let row = origin + length(centroids.fold(0.0, f64::max)) + self.directory.codec.longest();
         let query = length(query.iter().map(|x| f64::from(*x) * f64::from(*x)).sum());
+        let most = query * row / f64::from(directory.meta.scale);
         // Half of it for what the sums of floats err by.
-        let product = query * row / f64::from(directory.meta.scale);
-        product.is_nan() || product >= 0.5 * f64::from(f32::MAX)
+        most.is_nan() || most >= 0.5 * f64::from(f32::MAX)
     }
 
     /// Whether this search was made for the given directory.

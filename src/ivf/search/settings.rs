@@ -27,7 +27,7 @@ pub struct Settings {
     pub limit: Option<u64>,
     /// Values above this are not wanted.
     pub ceiling: f64,
-    /// Share of the rows that [`Rows::distance`] is expected to let pass; 1 without a filter.
+    /// Share of the rows that [`super::Rows::distance`] is expected to let pass; 1 without a filter.
     pub passing: f32,
     /// Bytes that a scan may keep, unless the limit needs more.
     pub memory: usize,

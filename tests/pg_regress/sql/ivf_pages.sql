@@ -105,5 +105,21 @@ SELECT count(*) > 11000 FROM (SELECT id FROM pages ORDER BY e <=> '[1,0,0,0,0,0,
 SELECT count(*) >= 10 FROM (SELECT id FROM pages ORDER BY binary_quantize(e)::bit(24) <~> B'111111111111000000000000'
     OFFSET 20 FETCH FIRST 10 ROWS WITH TIES) s;
 
+-- A filter that goes with the vectors: all rows that pass come on some page.
+CREATE TABLE grouped AS SELECT i AS id, i % 50 AS c,
+    (SELECT array_agg(sin(i % 50 * 7.3 * x + i % 50) + sin(i * x * 0.37) * 0.8 ORDER BY x) FROM generate_series(1, 16) x)::vector(16) AS e
+    FROM generate_series(1, 15000) i;
+CREATE INDEX ON grouped USING ivf (e);
+ANALYZE grouped;
+SELECT sum((SELECT count(*) FROM (SELECT id FROM grouped WHERE id % 50 IN (1, 20, 30)
+    ORDER BY e <-> (SELECT e FROM grouped WHERE id = q.id) LIMIT 25 OFFSET 25 * p) s)), count(DISTINCT q.id)
+    FROM (VALUES (2452), (3065), (1839)) q (id), generate_series(0, 36) p;
+SET ivf.recall_target = 0.8;
+SELECT count(*) FROM (SELECT id FROM grouped WHERE c = 7 ORDER BY e <-> (SELECT e FROM grouped WHERE id = 2452) LIMIT 299) s;
+SELECT count(*) FROM (SELECT id FROM grouped WHERE id % 50 IN (1, 20, 30)
+    ORDER BY e <-> (SELECT e FROM grouped WHERE id = 2452) LIMIT 895) s;
+RESET ivf.recall_target;
+DROP TABLE grouped;
+
 DROP FUNCTION wrong_pages, prepared_pages;
 DROP TABLE centres, pages, parts;

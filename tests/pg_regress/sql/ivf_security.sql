@@ -220,6 +220,25 @@ SELECT f, complaint(format('%s(%L::regclass)', f, o)) FROM unnest('{ivf_index_in
     unnest('{trap.t,trap.t_pkey,trap.parts_e}'::text[]) o;
 RESET ROLE;
 
+-- EXPLAIN tells nobody where rows are that row-level security hides
+CREATE TABLE trap.hidden AS SELECT i AS id, CASE WHEN i % 10 > 0 THEN 'ivf_guest' ELSE 'ivf_owner' END AS owner,
+    (SELECT array_agg(CASE WHEN i % 10 > 0 THEN sin(i * x) ELSE 10 + cos(i * x) END) FROM generate_series(1, 8) x)::vector(8) AS e
+    FROM generate_series(1, 5000) i;
+CREATE INDEX ON trap.hidden USING ivf (e) WITH (lists = 20);
+ANALYZE trap.hidden;
+ALTER TABLE trap.hidden ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON trap.hidden USING (owner = current_user);
+GRANT USAGE ON SCHEMA trap TO ivf_guest;
+GRANT SELECT ON trap.hidden TO ivf_guest;
+CREATE FUNCTION expected(place text) RETURNS text LANGUAGE plpgsql AS $$ DECLARE plan jsonb; BEGIN
+    EXECUTE format('EXPLAIN (FORMAT JSON) SELECT id FROM trap.hidden WHERE e <-> %L < 3 ORDER BY e <-> %L', place, place) INTO plan;
+    RETURN concat_ws(' ', plan -> 0 -> 'Plan' -> 'Plan Rows', plan -> 0 -> 'Plan' -> 'Total Cost'); END $$;
+SELECT expected('[10,10,10,10,10,10,10,10]') = expected('[30,30,30,30,30,30,30,30]') AS told_the_owner;
+SET ROLE ivf_guest;
+SELECT expected('[10,10,10,10,10,10,10,10]') = expected('[30,30,30,30,30,30,30,30]') AS alike;
+RESET ROLE;
+DROP FUNCTION expected;
+
 SET client_min_messages = warning;
 DROP SCHEMA trap CASCADE;
 DROP FUNCTION seen, complaint;
