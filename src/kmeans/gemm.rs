@@ -1,8 +1,8 @@
 //! Matrix products of vectors with a fixed set of vectors (by packed tiles, `kernel::tile`), and the slicing
 //! of long work so that it can be cancelled.
 //!
-//! Every output row depends on its own input row only, with sums in a fixed order: results are the same for
-//! any number of threads.
+//! Every output row depends on its own input row only, with sums in a fixed order: results are the same
+//! for any number of threads.
 
 use super::parallel::Step;
 use crate::error::Result;

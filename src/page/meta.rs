@@ -98,11 +98,6 @@ pub struct Meta {
     pub farther: Farther,
 }
 
-/// What is said of an index whose format this version does not read.
-fn not_read(message: String) -> Error {
-    Error::new(Kind::NotSupported, message).with_hint("Rebuild the index with REINDEX.")
-}
-
 impl Meta {
     /// That of an index without a page beside this one, which is not ready.
     pub fn unbuilt(metric: Metric, bits: u8, dims: u32, seed: u64, columns: Columns) -> Self {
@@ -188,7 +183,7 @@ impl Meta {
             let read = format!("{MIN_VERSION} to {VERSION}");
             let message =
                 format!("the index has format {version}, this version of vector_search reads {read}");
-            return Err(not_read(message));
+            return Err(Error::new(Kind::NotSupported, message).with_hint("Rebuild the index with REINDEX."));
         }
         let [ready, metric, bits, columns, _, _] = at.take();
         let metric = Metric::from_number(metric)?;
@@ -196,7 +191,9 @@ impl Meta {
             (true, MIN_VERSION..BITS_VERSION) => {
                 let message =
                     format!("the index over bit strings has format {version}, which is not read any more");
-                return Err(not_read(message));
+                return Err(
+                    Error::new(Kind::NotSupported, message).with_hint("Rebuild the index with REINDEX.")
+                );
             }
             (false, BITS_VERSION) => {
                 return Err(Error::corrupted(

@@ -126,7 +126,7 @@ pub fn calibrate<S: Store>(
             progress.tick()?;
         }
         for query in &mut batch {
-            count_ranks(query, itself, &mut tables);
+            query.count(itself, &mut tables);
         }
         progress.done(begun as u64);
     }
@@ -185,32 +185,6 @@ impl Tables {
             }
         }
         out
-    }
-}
-
-/// Counts the ranks of the lists of the nearest rows, less the query itself if it is a row.
-fn count_ranks(query: &mut Query, itself: usize, tables: &mut Tables) {
-    let rows = std::mem::take(&mut query.nearest.rows).into_sorted_vec();
-    let rows = rows.get(itself..).unwrap_or_default();
-    query.ranks.clear();
-    query.ranks.extend(rows.iter().map(|row| (row.list, 0)));
-    query.ranks.sort_unstable();
-    query.ranks.dedup();
-    for (weight, levels) in WEIGHTS.iter().zip(&mut tables.0) {
-        query.scores.clear();
-        query.scores.extend(query.router.parts().iter().map(|parts| parts.score(*weight)));
-        for (list, rank) in &mut query.ranks {
-            let score = query.scores[*list as usize];
-            *rank = query.scores.iter().map(|&s| u32::from(s < score)).sum();
-        }
-        for (table, level) in levels.iter_mut().zip(LEVELS) {
-            let Some(rows) = rows.get(..level as usize) else { break };
-            for row in rows {
-                if let Ok(at) = query.ranks.binary_search_by_key(&row.list, |&(list, _)| list) {
-                    table[query.ranks[at].1 as usize] += 1;
-                }
-            }
-        }
     }
 }
 
