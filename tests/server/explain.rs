@@ -9,7 +9,7 @@ fn explain_says_what_each_scan_did() {
     }
     let server = Server::new("explain", &["fsync = off", "autovacuum = off"]);
     server.sql(
-        "CREATE TABLE items AS SELECT i AS id, i % 10 AS kind, ARRAY[sin(i), cos(i), sin(i * i)]::vector(3) AS e
+        "CREATE TABLE items AS SELECT i AS id, i % 10 AS kind, ARRAY[sin(i), cos(i), sin(i * i)]::vector(3) e
              FROM generate_series(1, 5000) i;
          CREATE INDEX ON items USING ivf (e, kind) WITH (lists = 20); ANALYZE items",
     );
