@@ -402,9 +402,13 @@ fn price(work: &Work, prices: &Prices, (heap_pages, heap_rows): (f64, f64), paid
     // Records of survivors lie in the lists just read, mostly on pages in memory: a tuple's price each.
     let records = work.extended * prices.operator * 4.0;
     let codes = work.codes * prices.operator / CODES_PER_OPERATOR;
-    // Exact rows: never more pages than the table has, in the limit read in sequence.
+    // Exact rows: never more pages than the table has. The more of them, the less is to be paid for each, as for a
+    // bitmap scan (cost_bitmap_heap_scan, costsize.c).
     let rows = (work.rows - paid).max(0.0);
-    let random = rows.min(heap_pages.max(1.0)) * prices.random_page;
+    let steps = (prices.random_page - prices.sequential_page).max(0.0);
+    let all_pages = heap_pages.max(1.0);
+    let touched = rows.min(all_pages);
+    let random = touched * (prices.random_page - steps * (touched / all_pages).sqrt());
     let all = heap_pages * prices.sequential_page * (rows / heap_rows.max(1.0)).max(1.0);
     let heap = if rows >= heap_rows { all.max(random) } else { random };
     prices.start + lists + records + codes + heap + rows * prices.distance
