@@ -402,8 +402,8 @@ fn price(work: &Work, prices: &Prices, (heap_pages, heap_rows): (f64, f64), paid
     // Records of survivors lie in the lists just read, mostly on pages in memory: a tuple's price each.
     let records = work.extended * prices.operator * 4.0;
     let codes = work.codes * prices.operator / CODES_PER_OPERATOR;
-    // Exact rows: never more pages than the table has. The more of them, the less is to be paid for each, as for a
-    // bitmap scan (cost_bitmap_heap_scan, costsize.c).
+    // Exact rows: never more pages than the table has. The more of them, the less is to be paid for each, as
+    // for a bitmap scan (cost_bitmap_heap_scan, costsize.c).
     let rows = (work.rows - paid).max(0.0);
     let steps = (prices.random_page - prices.sequential_page).max(0.0);
     let all_pages = heap_pages.max(1.0);
