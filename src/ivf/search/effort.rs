@@ -60,20 +60,20 @@ pub fn lists(directory: &Directory, target: f32, rows: f64) -> f64 {
     (low * (rows / from).max(1.0).powf(GROWTH)).clamp(1.0, all)
 }
 
-/// How many times as many lists a query takes as others do: more than one if it is farther from the rows than
-/// the calibration's are. The router has measured it.
-pub fn times(directory: &Directory, target: f32, router: &Router) -> f64 {
+/// How many lists a query takes beside those that others do: some if it is farther from the rows than the
+/// calibration's are. The router has measured it.
+pub fn further(directory: &Directory, target: f32, router: &Router) -> f64 {
     let far = &directory.meta.farther;
     if target >= 1.0 || !far.is_known() {
-        return 1.0;
+        return 0.0;
     }
     let beyond = interpolate(&far.beyond.map(f64::from), target);
     if f64::from(router.distance(directory)) <= beyond {
-        return 1.0;
+        return 0.0;
     }
     let excess = interpolate(&far.excesses.map(f64::from), target).max(0.0);
     let within = router.count_within(directory, excess as f32) as f64;
-    (within / lists(directory, target, f64::from(LEVELS[0]))).max(1.0)
+    (within - lists(directory, target, f64::from(LEVELS[0]))).max(0.0)
 }
 
 /// A whole number of lists that is `lists` on average over queries, by the query's `dither`: a step from one

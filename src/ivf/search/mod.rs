@@ -93,8 +93,8 @@ pub struct Search {
     ceiling: f32,
     /// Decides between two whole numbers of lists.
     dither: f64,
-    /// How many times as many lists the query takes as others do, once the lists are scored.
-    times: Option<f64>,
+    /// Lists that the query takes beside those that others do, once the lists are scored.
+    further: Option<f64>,
     router: Router,
     /// The lists that the round at hand reads in any case, best first.
     planned: Vec<u32>,
@@ -131,7 +131,7 @@ impl Search {
             mode: Mode::Nothing,
             ceiling: f32::INFINITY,
             dither: 0.0,
-            times: None,
+            further: None,
             router: Router::default(),
             planned: Vec::new(),
             scanner: Scanner::default(),
@@ -195,7 +195,7 @@ impl Search {
         }
         self.query.set(&self.directory.codec, &self.rotated);
         self.dither = effort::dither(&self.rotated);
-        self.times = None;
+        self.further = None;
         Mode::Codes
     }
 
@@ -258,9 +258,9 @@ impl Search {
     }
 
     fn next_by_codes<S: Store>(&mut self, store: &S, rows: &mut dyn Rows) -> Result<Option<(Tid, f64)>> {
-        if self.times.is_none() {
+        if self.further.is_none() {
             self.router.set(&self.directory, &self.rotated)?;
-            self.times = Some(effort::times(&self.directory, self.settings.recall_target, &self.router));
+            self.further = Some(effort::further(&self.directory, self.settings.recall_target, &self.router));
         }
         loop {
             self.begin_stage();

@@ -92,7 +92,7 @@ impl Search {
             directory: &self.directory,
             settings: &self.settings,
             dither: self.dither,
-            times: self.times.unwrap_or(1.0),
+            further: self.further.unwrap_or(0.0),
         }
     }
 

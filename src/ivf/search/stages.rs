@@ -55,8 +55,8 @@ pub struct Effort<'a> {
     pub settings: &'a Settings,
     /// Decides between two whole numbers of lists.
     pub dither: f64,
-    /// How many times as many lists the query takes as others do.
-    pub times: f64,
+    /// Lists that the query takes beside those that others do.
+    pub further: f64,
 }
 
 impl Effort<'_> {
@@ -64,7 +64,7 @@ impl Effort<'_> {
     pub fn average(&self, rows: f64, loss: f64) -> f64 {
         let target = 1.0 - (1.0 - self.settings.recall_target) * loss as f32;
         let all = f64::from(self.directory.lists());
-        (self.times * effort::lists(self.directory, target, rows)).min(all)
+        (self.further + effort::lists(self.directory, target, rows)).min(all)
     }
 
     /// Lists for the nearest `rows` with this share of the loss allowed.
