@@ -89,7 +89,7 @@ pub struct QueryCode {
     scatter: f32,
     /// Square root of the dimensions.
     root: f32,
-    /// See [`Codec::longest`].
+    /// Nothing is said of rows whose residuals may be longer; see [`QueryCode::distrust_beyond`].
     longest: f32,
     /// `float_error` of bounds that are not sound, and of those that are.
     float_errors: [f32; 2],
@@ -118,13 +118,19 @@ impl QueryCode {
             query: vec![0.0; padded],
             scatter: 1.0 + 1.0 / (padded as f32).sqrt(),
             root: (padded as f32).sqrt(),
-            longest: codec.longest() as f32,
+            longest: f32::INFINITY,
             float_errors: [false, true].map(|sound| float_error(padded.max(1), sound)),
             terms: vec![0; padded],
             bits: vec![0; bits],
         };
         code.set(codec, query);
         code
+    }
+
+    /// From here on nothing is said of rows whose residuals may be longer than this: their inner products may
+    /// be infinite as the operator sums them.
+    pub fn distrust_beyond(&mut self, longest: f64) {
+        self.longest = longest as f32;
     }
 
     /// Makes the tables for another query in the same memory.
@@ -240,13 +246,16 @@ impl QueryCode {
         terms: ListTerms,
         width: Width,
     ) -> (f32, f32) {
-        let (estimate, error, add, length) = if codec.bits() == 8 {
+        let (mut estimate, error, add, length) = if codec.bits() == 8 {
             self.extended_8(record, terms, width)
         } else {
             self.extended_4(record, sum, terms, width)
         };
         let floats = self.float_errors[usize::from(width.sound)];
         let lengths = terms.lengths * (terms.lengths + length) + add.abs();
+        if length > self.longest {
+            estimate = f32::NAN;
+        }
         (estimate, error + floats * lengths + terms.noise)
     }
 
@@ -265,9 +274,7 @@ impl QueryCode {
             self.step * product(&self.bytes, self.bytes_sum) + fine.step * product(&fine.bytes, fine.sum);
         let longest = rescale.abs() * MOST_8 * self.root;
         let random = width.deviations * self.scatter * error * terms.gap;
-        // As for one bit: products with longer residuals may be infinite as the operator sums them.
-        let base = if longest > self.longest { f32::NAN } else { terms.base };
-        (add + base + rescale * product, random + longest * fine.error, add, longest)
+        (add + terms.base + rescale * product, random + longest * fine.error, add, longest)
     }
 
     fn extended_4(&self, record: &[u8], sum: u32, terms: ListTerms, width: Width) -> (f32, f32, f32, f32) {

@@ -120,3 +120,30 @@ fn inner_products_that_overflow_lose_no_row() {
         }
     }
 }
+
+/// Of four bits the finer factors reach farther than those of one bit, up to which the scan counts on finite
+/// values.
+#[test]
+fn a_row_longer_than_all_others_whose_product_overflows_is_found() {
+    for bits in [1, 4, 8] {
+        let mut mixture = Mixture::new(64, 5, 1.0, 2);
+        let mut row = || mixture.draw().iter().map(|x| x * 2f32.powi(50)).collect();
+        let options = Options { bits, lists: 10, ..options(64, Metric::InnerProduct) };
+        let world = World::build((0..2000).map(|n| (n, row())).collect(), &options);
+        let longest = world.directory().codec.longest() / f64::from(world.directory().meta.scale);
+        let length = 0.48 * f64::from(f32::MAX) / longest;
+        for (n, times) in [4.5f64, 5.0, 5.5, 5.8].into_iter().enumerate() {
+            // One product is positive, 63 are negative: the partial sums are infinite.
+            let positive = 3.55e38 / (times * longest * length);
+            let others = ((1.0 - positive) / 63.0).sqrt();
+            let vector = |length: f64, sign: f64| -> Vec<f32> {
+                let at = |i: usize| length * if i == 0 { positive.sqrt() } else { sign * others };
+                (0..64).map(|i| at(i) as f32).collect()
+            };
+            let query = vector(length, -1.0);
+            world.insert(5000 + n as u64, vector(times * longest, 1.0));
+            let what = format!("{bits} bits, {times} times the longest");
+            assert_same(&world.search(&query, EXACT, 10), &world.truth(&query, 10, None), &what);
+        }
+    }
+}

@@ -175,3 +175,37 @@ fn pages_keep_the_recall_where_a_filter_goes_with_the_vectors() {
         }
     }
 }
+
+/// Rows that were found too late come between pages, whatever a scan may keep.
+#[test]
+fn pages_are_in_order_in_little_memory() {
+    let mut mixture = Mixture::new(24, 30, 3.0, 2);
+    let world = World::build(table(&mut mixture, 3000), &Options { lists: 60, ..options(24, Metric::L2) });
+    let (mut short, mut all) = (0, 0);
+    for memory in [0, 100 << 10, 128 << 10, 150 << 10, 4 << 20] {
+        for _ in 0..30 {
+            let (query, settings) = (mixture.draw(), Settings { memory, ..DEFAULT });
+            let found = world.search(&query, settings, 5000);
+            for (page, rows) in found.chunks(10).enumerate() {
+                assert!(rows.windows(2).all(|w| w[0].1 <= w[1].1), "{memory} bytes, page {page}: {rows:?}");
+            }
+            assert_eq!(found.iter().map(|r| r.0).collect::<HashSet<_>>().len(), found.len());
+            short += usize::from(found.len() < 3000);
+            all += usize::from(found.len() == 3000 && memory == 4 << 20);
+        }
+    }
+    // Where memory is short late rows are not remembered; where it is not, all come.
+    assert!(short > 0 && all == 30, "{short} scans short of rows, {all} complete");
+}
+
+#[test]
+fn a_row_that_is_named_twice_comes_once() {
+    let mut mixture = Mixture::new(24, 30, 3.0, 2);
+    let world = World::build(table(&mut mixture, 3000), &Options { lists: 60, ..options(24, Metric::L2) });
+    let vector = world.table.borrow()[&7].clone();
+    world.insert(7, vector.clone());
+    for paged in [true, false] {
+        let found = world.search(&vector, Settings { paged, ..DEFAULT }, 5000);
+        assert_eq!(found.iter().filter(|row| row.0 == tid(7)).count(), 1, "paged {paged}");
+    }
+}

@@ -123,8 +123,12 @@ impl Search {
     /// A scan of an index.
     pub fn new(directory: Rc<Directory>, settings: Settings) -> Self {
         let padded = directory.padded();
+        let mut query = QueryCode::new(&directory.codec, &vec![0.0; padded]);
+        if directory.metric() == Metric::InnerProduct {
+            query.distrust_beyond(directory.codec.longest());
+        }
         Self {
-            query: QueryCode::new(&directory.codec, &vec![0.0; padded]),
+            query,
             rotated: vec![0.0; padded],
             unit: vec![0.0; directory.dims()],
             room: Room::of(settings.memory),

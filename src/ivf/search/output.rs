@@ -118,7 +118,7 @@ impl Output {
     /// Out of memory.
     pub fn push(&mut self, row: Ready) -> Result<()> {
         if !self.is_wanted(&row) {
-            self.late.push(row.tid);
+            self.note_row(&row);
             return Ok(());
         }
         if self.found.len() + self.certain.len() >= self.room {
@@ -273,6 +273,13 @@ impl Output {
                 self.last = Some(row);
                 return Some(row);
             }
+            self.note_row(&row);
+        }
+    }
+
+    /// A row that comes too late, unless it is the last one again.
+    fn note_row(&mut self, row: &Ready) {
+        if self.last != Some(*row) {
             self.late.push(row.tid);
         }
     }

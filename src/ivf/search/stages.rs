@@ -116,7 +116,9 @@ impl Stage {
     /// The stage after this one, which holds back `most` rows at most unless a page has more. Of the rows
     /// `fetched` so far these have `passed`.
     pub fn next(&self, most: u64, (fetched, passed): (u64, u64), effort: Effort<'_>) -> Self {
-        let goal = self.goal.saturating_add(self.goal.min(most.max(self.page)));
+        // Whole pages: between two of them rows come that were found too late.
+        let most = most.max(self.page) / self.page * self.page;
+        let goal = self.goal.saturating_add(self.goal.min(most));
         let share = passed.max(1) as f64 / fetched.max(1) as f64;
         let window = window(goal, if share < FILTERED { share } else { 1.0 });
         let loss = if effort.settings.order == Order::Relaxed { 1.0 } else { LATER_LOSS };

@@ -242,10 +242,24 @@ pub unsafe fn share_within(
 
 /// Whether a query must not learn of some of a table's rows (row-level security, security barriers): then
 /// EXPLAIN may not tell where rows are, as the server's own estimates don't (`statistic_proc_security_check`,
-/// selfuncs.c).
-unsafe fn hides_rows(root: *mut pg_sys::PlannerInfo, relid: pg_sys::Index) -> bool {
-    // SAFETY: the planner's structures; its array has an entry for each table.
-    unsafe { !(**(*root).simple_rte_array.add(relid as usize)).securityQuals.is_null() }
+/// selfuncs.c). Of a partition or an inheritance child the entry of a parent says so
+/// (`expand_single_inheritance_child`, inherit.c).
+unsafe fn hides_rows(root: *mut pg_sys::PlannerInfo, mut relid: pg_sys::Index) -> bool {
+    // SAFETY: the planner's structures; its arrays have a place for each table, the second only where there
+    // are children.
+    unsafe {
+        loop {
+            if !(**(*root).simple_rte_array.add(relid as usize)).securityQuals.is_null() {
+                return true;
+            }
+            let parents = (*root).append_rel_array;
+            if parents.is_null() {
+                return false;
+            }
+            let Some(parent) = (*parents.add(relid as usize)).as_ref() else { return false };
+            relid = parent.parent_relid;
+        }
+    }
 }
 
 /// The share of the rows that the planner takes to pass thresholds.

@@ -30,7 +30,7 @@ unsafe extern "C-unwind" fn explain_node(
     // SAFETY: the server passes a node of a plan that was started and not ended yet, and where to write.
     unsafe {
         if let Some(next) = NEXT_HOOK {
-            next(node, ancestors, relationship, plan_name, out);
+            pg_sys::ffi::pg_guard_ffi_boundary(|| next(node, ancestors, relationship, plan_name, out));
         }
         if !(*out).analyze || (*node).type_ != pg_sys::NodeTag::T_IndexScanState {
             return;

@@ -27,7 +27,8 @@ pub enum Above {
     Whole,
     /// Nobody knows: there is a LIMIT above nodes that drop or add rows.
     Unknown { limit: *mut pg_sys::LimitState },
-    /// What a LIMIT takes, and one more row if `tied`. Its rows may be `merged` with those of other scans.
+    /// What a LIMIT takes, and one more row if `tied`. It may be `merged` from several scans, or lose
+    /// rows on the way.
     Limit { limit: *mut pg_sys::LimitState, tied: bool, merged: bool },
 }
 
@@ -164,7 +165,8 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, recheck: bool) -> PlanRe
         let filters = !state.qual.is_null() && (*scan).numberOfKeys == 0 && thresholds.is_empty();
         let passing = if filters && expected > 0.0 { expected.min(1.0) as f32 } else { 1.0 };
         let rows = (*limit).count.saturating_add(i64::from(tied));
-        let paged = !tied && !merged;
+        // Rows that are found too late come between two of the pages that begin with the first row.
+        let paged = !tied && !merged && (*limit).offset % rows.max(1) == 0;
         PlanRequest {
             scan: ScanRequest {
                 limit: Some(rows.max(1) as u64),

@@ -22,11 +22,10 @@ impl Above {
                 NodeTag::T_ResultState | NodeTag::T_SubqueryScanState if !(*node).qual.is_null() => {
                     self.vague()
                 }
-                NodeTag::T_ResultState
-                | NodeTag::T_SubqueryScanState
-                | NodeTag::T_LockRowsState
-                | NodeTag::T_AppendState => self,
-                NodeTag::T_MergeAppendState => match self {
+                NodeTag::T_ResultState | NodeTag::T_SubqueryScanState => self,
+                // Rows that are locked by others, or not there any more, are dropped.
+                NodeTag::T_LockRowsState | NodeTag::T_AppendState | NodeTag::T_MergeAppendState => match self
+                {
                     Self::Limit { limit, tied, .. } => Self::Limit { limit, tied, merged: true },
                     other => other,
                 },
