@@ -155,9 +155,13 @@ fn start(threads: usize) -> Result<ThreadPool> {
 /// and rare.
 fn one_arena() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: sets a number in the C library, before this process has other threads.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 1);
+    {
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        // SAFETY: sets a number in the C library, once, before the first build has made this process's first
+        // threads.
+        ONCE.call_once(|| unsafe {
+            libc::mallopt(libc::M_ARENA_MAX, 1);
+        });
     }
 }
 

@@ -119,6 +119,21 @@ SELECT count(*) FROM (SELECT id FROM grouped WHERE c = 7 ORDER BY e <-> (SELECT 
 SELECT count(*) FROM (SELECT id FROM grouped WHERE id % 50 IN (1, 20, 30)
     ORDER BY e <-> (SELECT e FROM grouped WHERE id = 2452) LIMIT 895) s;
 RESET ivf.recall_target;
+-- A result is in order wherever it begins, and where rows are dropped on the way.
+CREATE FUNCTION disorder(tail text, first int, step int) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE wrong bigint = 0; n bigint; BEGIN
+    FOR q IN 1..12 LOOP FOR p IN 0..5 LOOP
+        EXECUTE format('SELECT count(*) FROM (SELECT d, lag(d) OVER (ORDER BY n) AS before FROM (SELECT d, row_number() OVER () AS n
+            FROM (SELECT e <-> (SELECT e FROM grouped WHERE id = %s) AS d FROM grouped WHERE id %% 50 IN (1, 20, 30) ORDER BY d %s) a) b) c
+            WHERE d < before', q * 611, format(tail, first + step * p)) INTO n;
+        wrong = wrong + n;
+    END LOOP; END LOOP;
+    RETURN wrong;
+END $$;
+SELECT disorder('LIMIT 10 OFFSET %s', 631, 1) AS between_pages, disorder('LIMIT 10 OFFSET %s', 620, 10) AS pages;
+SELECT disorder('LIMIT 10 OFFSET %s FOR UPDATE SKIP LOCKED', 631, 1) AS locked;
+DROP FUNCTION disorder;
+
 DROP TABLE grouped;
 
 DROP FUNCTION wrong_pages, prepared_pages;

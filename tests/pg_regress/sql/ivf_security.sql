@@ -239,6 +239,33 @@ SELECT expected('[10,10,10,10,10,10,10,10]') = expected('[30,30,30,30,30,30,30,3
 RESET ROLE;
 DROP FUNCTION expected;
 
+-- nor of partitions and inheritance children, whose parent has the policy
+CREATE TABLE trap.parent (id int, owner text, e vector(8)) PARTITION BY RANGE (id);
+CREATE TABLE trap.part PARTITION OF trap.parent FOR VALUES FROM (1) TO (5001);
+INSERT INTO trap.parent SELECT * FROM trap.hidden;
+CREATE INDEX ON trap.part USING ivf (e) WITH (lists = 20);
+CREATE TABLE trap.base (id int, owner text, e vector(8));
+CREATE TABLE trap.child () INHERITS (trap.base);
+INSERT INTO trap.child SELECT * FROM trap.hidden;
+CREATE INDEX ON trap.child USING ivf (e) WITH (lists = 20);
+ANALYZE trap.part;
+ANALYZE trap.child;
+ALTER TABLE trap.parent ENABLE ROW LEVEL SECURITY;
+ALTER TABLE trap.base ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON trap.parent USING (owner = current_user);
+CREATE POLICY own ON trap.base USING (owner = current_user);
+GRANT SELECT ON trap.parent, trap.base TO ivf_guest;
+CREATE FUNCTION expected_of(relation text, place text) RETURNS text LANGUAGE plpgsql AS $$ DECLARE plan text; BEGIN
+    EXECUTE format('EXPLAIN (FORMAT JSON) SELECT id FROM %s WHERE e <-> %L < 3 ORDER BY e <-> %L', relation, place, place) INTO plan;
+    RETURN replace(plan, place, ''); END $$;
+SELECT r, expected_of(r, '[10,10,10,10,10,10,10,10]') = expected_of(r, '[30,30,30,30,30,30,30,30]') AS told_the_owner
+    FROM unnest('{trap.parent,trap.base}'::text[]) r;
+SET ROLE ivf_guest;
+SELECT r, expected_of(r, '[10,10,10,10,10,10,10,10]') = expected_of(r, '[30,30,30,30,30,30,30,30]') AS alike
+    FROM unnest('{trap.parent,trap.base}'::text[]) r;
+RESET ROLE;
+DROP FUNCTION expected_of;
+
 SET client_min_messages = warning;
 DROP SCHEMA trap CASCADE;
 DROP FUNCTION seen, complaint;
