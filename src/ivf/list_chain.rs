@@ -13,7 +13,7 @@ pub fn codes_pages<S: Store>(
     mut f: impl FnMut(u32, &Page) -> Result<()>,
 ) -> Result<()> {
     let (mut blkno, contiguous) = directory.head(list);
-    store.prefetch(blkno, contiguous);
+    store.prefetch_pages(blkno, contiguous);
     let mut copy = Page::zeroed();
     let mut steps = 0u32;
     while blkno != NO_BLOCK {
@@ -23,7 +23,7 @@ pub fn codes_pages<S: Store>(
         guard_circle(store, blkno, &mut steps)?;
         blkno = copy.next();
     }
-    store.settle();
+    store.end_prefetch();
     Ok(())
 }
 

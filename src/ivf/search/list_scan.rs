@@ -127,10 +127,10 @@ impl Scanner {
                 let page = store.read(blkno)?;
                 page.expect_owned(blkno, PageKind::Codes, list)?;
                 let next = page.next();
-                let next_page = NextPage::new(store, if next == NO_BLOCK { self.after } else { Some(next) });
+                let ahead = ahead_of(store, &page, if next == NO_BLOCK { self.after } else { Some(next) });
                 for b in 0..layout.blocks() {
                     let view = layout.block(&page, b);
-                    next_page.prefetch_block(&page, layout, view, filtered);
+                    prefetch_block(layout, view, filtered, ahead);
                     let all = view.live();
                     let live = self.filter.passing(layout, view, all);
                     self.stats.excluded += u64::from((all & !live).count_ones());
@@ -140,8 +140,7 @@ impl Scanner {
                     self.stats.codes += u64::from(live.count_ones());
                     let mut sums = [0; BLOCK_ROWS];
                     let codes = view.codes();
-                    let distance = next_page.distance(&page);
-                    kernel::scan_block(&query.lut()[..codes.len()], codes, distance, &mut sums);
+                    kernel::scan_block(&query.lut()[..codes.len()], codes, ahead, &mut sums);
                     if layout.more() > 0 {
                         self.split.push(Split::of(layout, view, live, sums));
                         continue;
@@ -187,8 +186,8 @@ impl Scanner {
                 page.expect_owned(blkno, PageKind::CodesMore, list)?;
                 let (first, end) = layout.more_groups(i);
                 let codes = layout.more_codes(&page, i);
-                let distance = NextPage::new(store, split.more.get(i + 1).copied()).distance(&page);
-                kernel::scan_block(&query.lut()[16 * first..16 * end], codes, distance, &mut split.sums);
+                let ahead = ahead_of(store, &page, split.more.get(i + 1).copied());
+                kernel::scan_block(&query.lut()[16 * first..16 * end], codes, ahead, &mut split.sums);
             }
             let survivors = &mut self.survivors;
             let factors = (&split.add, &split.rescale);
@@ -254,38 +253,22 @@ impl Scanner {
     }
 }
 
-/// Where the page to be read next lies in memory: the processor is asked for its bytes while it works at the
-/// same place of the page at hand. All at once, they would keep it from that work until most of them are
-/// there.
-pub(super) struct NextPage(Option<*const u8>);
+/// How far ahead of `page` in memory the page to be read next lies, if it is known which and where. The
+/// processor is asked for its bytes while it works at the same place of the page at hand: all at once, they
+/// would keep it from that work until most of them are there.
+pub(super) fn ahead_of<S: Store>(store: &S, page: &Page, next: Option<u32>) -> usize {
+    next.map_or(0, |next| {
+        store.prefetch_bytes(next, 0..0);
+        store.ahead(page, next)
+    })
+}
 
-impl NextPage {
-    pub(super) fn new<S: Store>(store: &S, next: Option<u32>) -> Self {
-        Self(next.and_then(|next| {
-            store.prefetch_bytes(next, 0..0);
-            store.address(next)
-        }))
-    }
-
-    /// How far after `page` it lies, modulo the addresses; 0 if it is not known.
-    fn distance(&self, page: &Page) -> usize {
-        self.0.map_or(0, |at| at.addr().wrapping_sub(std::ptr::from_ref(page).addr()))
-    }
-
-    /// Prefetches what lies there where a block of `page` begins, and where its keys are if they are tested.
-    #[inline(always)]
-    fn prefetch_block(&self, page: &Page, layout: &Layout, block: BlockRef<'_>, keys: bool) {
-        self.prefetch(page, block.factors());
-        if keys {
-            self.prefetch(page, layout.all_keys(block));
-        }
-    }
-
-    /// Asks for what lies there where these bytes lie on `page`.
-    pub(super) fn prefetch(&self, page: &Page, bytes: &[u8]) {
-        if self.0.is_some() {
-            kernel::prefetch(bytes.as_ptr().wrapping_add(self.distance(page)), bytes.len());
-        }
+/// Prefetches what lies ahead of the beginning of a block, and of its keys if they are tested.
+#[inline(always)]
+fn prefetch_block(layout: &Layout, block: BlockRef<'_>, keys: bool, ahead: usize) {
+    kernel::prefetch_ahead(block.factors(), ahead);
+    if keys {
+        kernel::prefetch_ahead(layout.all_keys(block), ahead);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading a list whose codes are strings of bits: what other codes bound, these give exactly.
 
-use super::list_scan::{Candidate, NextPage, Scanner, Sink};
+use super::list_scan::{Candidate, Scanner, Sink, ahead_of};
 use crate::error::Result;
 use crate::ivf::directory::Directory;
 use crate::ivf::list_chain::{bits, guard_circle};
@@ -35,11 +35,11 @@ impl Scanner {
                 let page = store.read(blkno)?;
                 page.expect_owned(blkno, PageKind::Codes, list)?;
                 let next = page.next();
-                let next_page = NextPage::new(store, if next == NO_BLOCK { self.after } else { Some(next) });
+                let ahead = ahead_of(store, &page, if next == NO_BLOCK { self.after } else { Some(next) });
                 for b in 0..layout.blocks() {
                     let view = layout.block(&page, b);
-                    next_page.prefetch(&page, view.factors());
-                    next_page.prefetch(&page, view.codes());
+                    kernel::prefetch_ahead(view.factors(), ahead);
+                    kernel::prefetch_ahead(view.codes(), ahead);
                     let all = view.live();
                     let live = self.filter.passing(layout, view, all);
                     self.stats.excluded += u64::from((all & !live).count_ones());

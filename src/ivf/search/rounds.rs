@@ -310,7 +310,7 @@ impl Search {
             self.count(list);
             enough = read < self.round.probes || self.is_enough();
         }
-        store.settle();
+        store.end_prefetch();
         self.round.probes = read;
         Ok(())
     }
@@ -322,7 +322,7 @@ impl Search {
     fn prefetch_list<S: Store>(&self, store: &S, list: u32) {
         if !self.is_barren(list) {
             let (head, pages) = self.directory.head(list);
-            store.prefetch(head, pages);
+            store.prefetch_pages(head, pages);
         }
     }
 
