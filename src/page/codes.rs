@@ -208,6 +208,17 @@ impl Layout {
         BlockRef { bytes: &page.content()[range], at }
     }
 
+    /// The blocks of a page in order.
+    #[inline]
+    pub fn blocks_on<'a>(&self, page: &'a Page) -> impl Iterator<Item = BlockRef<'a>> {
+        (0..self.blocks).map(|index| self.block(page, index))
+    }
+
+    /// The live slots of a page, each with its block.
+    pub fn live_slots<'a>(&self, page: &'a Page) -> impl Iterator<Item = (BlockRef<'a>, usize)> {
+        self.blocks_on(page).flat_map(|block| slots(block.live()).map(move |slot| (block, slot)))
+    }
+
     /// The block number `index` of a page, to write.
     pub fn block_mut<'a>(&self, page: &'a mut Page, index: usize) -> BlockMut<'a> {
         let (range, at) = self.at(index);
@@ -225,6 +236,17 @@ impl Layout {
         let (first, end) = self.more_groups(index);
         &mut page.content_mut()[..(end - first) * GROUP_SIZE]
     }
+}
+
+/// The numbers of the slots that a mask names.
+pub fn slots(mut mask: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        (mask != 0).then(|| {
+            let slot = mask.trailing_zeros() as usize;
+            mask &= mask - 1;
+            slot
+        })
+    })
 }
 
 fn too_many_columns() -> Error {

@@ -5,11 +5,11 @@ use std::cell::OnceCell;
 use super::filter::Filter;
 use crate::error::{Error, Result};
 use crate::ivf::directory::Directory;
-use crate::ivf::list_chain::{bits, guard_circle};
+use crate::ivf::list_chain::ListChain;
 use crate::kernel;
 use crate::kernel::BLOCK_ROWS;
-use crate::page::codes::{BlockRef, Layout};
-use crate::page::{NO_BLOCK, Page, PageKind, RecordRef, Store, Tid};
+use crate::page::codes::{BlockRef, Layout, slots};
+use crate::page::{Page, PageKind, RecordRef, Store, Tid};
 use crate::quant::{ListTerms, QueryCode, Stage1, Width};
 
 /// A row that may be among the nearest.
@@ -119,43 +119,33 @@ impl Scanner {
             let terms = terms();
             (terms, query.stage1(terms, width))
         };
-        let (mut blkno, _) = directory.head(list);
-        let mut steps = 0;
+        let mut chain = ListChain::new(directory, list);
         self.stats.lists += 1;
-        while blkno != NO_BLOCK {
-            let next = {
-                let page = store.read(blkno)?;
-                page.expect_owned(blkno, PageKind::Codes, list)?;
-                let next = page.next();
-                let ahead = ahead_of(store, &page, if next == NO_BLOCK { self.after } else { Some(next) });
-                for b in 0..layout.blocks() {
-                    let view = layout.block(&page, b);
-                    prefetch_block(layout, view, filtered, ahead);
-                    let all = view.live();
-                    let live = self.filter.passing(layout, view, all);
-                    self.stats.excluded += u64::from((all & !live).count_ones());
-                    if live == 0 {
-                        continue;
-                    }
-                    self.stats.codes += u64::from(live.count_ones());
-                    let mut sums = [0; BLOCK_ROWS];
-                    let codes = view.codes();
-                    kernel::scan_block(&query.lut()[..codes.len()], codes, ahead, &mut sums);
-                    if layout.more() > 0 {
-                        self.split.push(Split::of(layout, view, live, sums));
-                        continue;
-                    }
-                    let (_, stage) = prepared.get_or_init(prepare);
-                    let survivors = &mut self.survivors;
-                    let factors = (view.add(), view.rescale());
-                    keep(stage, live, factors, &sums, sink.threshold(), |slot, bound| {
-                        let reference = view.reference(slot);
-                        prefetch_record(store, directory, reference);
-                        survivors.push(Survivor { bound, sum: sums[slot], reference });
-                    });
+        while let Some((_, page)) = chain.next(store)? {
+            let ahead = ahead_of(store, &page, chain.upcoming().or(self.after));
+            for block in layout.blocks_on(&page) {
+                prefetch_block(layout, block, filtered, ahead);
+                let live = self.passing(layout, block);
+                if live == 0 {
+                    continue;
                 }
-                next
-            };
+                let mut sums = [0; BLOCK_ROWS];
+                let codes = block.codes();
+                kernel::scan_block(&query.lut()[..codes.len()], codes, ahead, &mut sums);
+                if layout.more() > 0 {
+                    self.split.push(Split::of(layout, block, live, sums));
+                    continue;
+                }
+                let (_, stage) = prepared.get_or_init(prepare);
+                let survivors = &mut self.survivors;
+                let factors = (block.add(), block.rescale());
+                keep(stage, live, factors, &sums, sink.threshold(), |slot, bound| {
+                    let reference = block.reference(slot);
+                    prefetch_record(store, directory, reference);
+                    survivors.push(Survivor { bound, sum: sums[slot], reference });
+                });
+            }
+            drop(page);
             if !self.split.is_empty() {
                 let (_, stage) = prepared.get_or_init(prepare);
                 self.finish_split(store, directory, query, (list, stage), sink)?;
@@ -164,10 +154,18 @@ impl Scanner {
                 let (terms, _) = prepared.get_or_init(prepare);
                 self.refine(store, directory, query, (list, *terms, width), sink)?;
             }
-            guard_circle(store, blkno, &mut steps)?;
-            blkno = next;
         }
         Ok(())
+    }
+
+    /// The live rows of a block that pass the filter, which are counted.
+    #[inline(always)]
+    pub(super) fn passing(&mut self, layout: &Layout, block: BlockRef<'_>) -> u32 {
+        let all = block.live();
+        let live = self.filter.passing(layout, block, all);
+        self.stats.excluded += u64::from((all & !live).count_ones());
+        self.stats.codes += u64::from(live.count_ones());
+        live
     }
 
     /// Adds the sums of the further pages of a large block.
@@ -299,7 +297,7 @@ fn keep(
         threshold,
         &mut bounds,
     );
-    for slot in bits(mask & live) {
+    for slot in slots(mask & live) {
         // NaN comes of values too large for the factors: such a row is always examined.
         let bound = if bounds[slot].is_nan() { f32::NEG_INFINITY } else { bounds[slot] };
         survivor(slot, bound);

@@ -188,7 +188,7 @@ impl Search {
     fn mode_for(&mut self, query: Option<&[f32]>) -> Mode {
         let mut point = |q: &[f32]| to_point(&self.directory, q, &mut self.unit, &mut self.rotated);
         if !query.is_some_and(&mut point) {
-            return Mode::FullScan(FullScan::unordered());
+            return Mode::FullScan(FullScan::unordered(&self.directory));
         }
         let norm = crate::kernel::inner_product(&self.rotated, &self.rotated);
         if !norm.is_finite() || query.is_some_and(|query| self.may_overflow(query)) {
