@@ -29,6 +29,10 @@ pub const LEVELS: [u32; 3] = [10, 100, 1000];
 pub const BETWEEN: [u32; 2] = [215, 464];
 /// Where the lists for these are in the page's contents.
 const BETWEEN_AT: usize = 700;
+/// Where it is written when a scan reads on.
+const ONWARD_AT: usize = 800;
+/// Bytes of a table of floats.
+const TABLE: usize = size_of::<f32>() * TARGETS.len();
 
 /// What queries take that lie farther from the rows than the calibration's do; see `ivf/farther.rs`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -54,6 +58,41 @@ impl Farther {
 
     fn numbers(&self) -> impl Iterator<Item = f32> {
         self.beyond.into_iter().chain(self.excesses)
+    }
+}
+
+/// When a scan reads on by what it has found; see `ivf/calibrate/onward.rs`. For each of [`TARGETS`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Onward {
+    /// Of the lists that ten rows take, the share that is read in any case; all zero where it was not
+    /// measured, as in every index of an earlier version.
+    pub shares: [f32; TARGETS.len()],
+    /// More are read while the tenth row found is farther than this; see `Found::distance`,
+    pub beyond: [f32; TARGETS.len()],
+    /// and the next list has an excess up to this; see `Found::limit`.
+    pub excesses: [f32; TARGETS.len()],
+}
+
+impl Onward {
+    /// Whether it was measured.
+    pub fn is_known(&self) -> bool {
+        self.shares.iter().all(|&share| share > 0.0)
+    }
+
+    fn read(page: &Page) -> Self {
+        let [shares, beyond, excesses] = [0, 1, 2].map(|i| floats(page, ONWARD_AT + TABLE * i));
+        Self { shares, beyond, excesses }
+    }
+
+    fn write(&self, page: &mut Page) {
+        for (i, table) in [&self.shares, &self.beyond, &self.excesses].into_iter().enumerate() {
+            put_floats(page, ONWARD_AT + TABLE * i, table);
+        }
+    }
+
+    fn is_valid(&self) -> bool {
+        let mut numbers = self.beyond.iter().chain(&self.excesses);
+        self.shares.iter().all(|share| (0.0..=1.0).contains(share)) && numbers.all(|x| x.is_finite())
     }
 }
 
@@ -102,6 +141,8 @@ pub struct Meta {
     pub farther: Farther,
     /// As `efforts`, for each of [`BETWEEN`].
     pub between: [[f32; TARGETS.len()]; BETWEEN.len()],
+    /// When a scan reads on by what it has found.
+    pub onward: Onward,
 }
 
 impl Meta {
@@ -128,6 +169,7 @@ impl Meta {
             summaries_first: NO_BLOCK,
             farther: Farther::default(),
             between: [[0.0; TARGETS.len()]; BETWEEN.len()],
+            onward: Onward::default(),
         }
     }
 
@@ -184,6 +226,7 @@ impl Meta {
         }
         page.content_mut()[..out.len()].copy_from_slice(&out);
         put_floats(page, BETWEEN_AT, self.between.as_flattened());
+        self.onward.write(page);
     }
 
     /// Reads the meta page; an unknown format and nonsense are errors.
@@ -245,7 +288,8 @@ impl Meta {
                 blkno => blkno,
             },
             farther: Farther::read(|| f32::from_le_bytes(at.take())),
-            between: [0, 1].map(|i| floats(page, BETWEEN_AT + size_of::<f32>() * TARGETS.len() * i)),
+            between: [0, 1].map(|i| floats(page, BETWEEN_AT + TABLE * i)),
+            onward: Onward::read(page),
         };
         if (meta.summaries_first != NO_BLOCK) != (version == VERSION) {
             return Err(Error::corrupted(
@@ -275,6 +319,9 @@ impl Meta {
         let far = self.farther;
         if !far.numbers().all(f32::is_finite) || !far.excesses.iter().all(|e| *e >= 0.0) {
             return wrong("what far queries take is not valid");
+        }
+        if !self.onward.is_valid() {
+            return wrong("when scans read on is not valid");
         }
         if self.ready && (self.lists == 0 || self.directory_first == NO_BLOCK || self.lists_first == NO_BLOCK)
         {

@@ -2,7 +2,7 @@
 
 use vector_search::ivf::build::Options;
 use vector_search::ivf::search::{Search, Settings};
-use vector_search::page::meta::{Farther, META_BLOCK};
+use vector_search::page::meta::{Farther, META_BLOCK, Onward};
 use vector_search::page::{Meta, Store};
 use vector_search::value::Metric;
 
@@ -102,7 +102,8 @@ fn measure(world: &World, queries: &Asked<'_>, settings: Settings) -> (f64, f64)
 
 /// The index as a version that knows of no far queries has it.
 fn forget(world: &World) {
-    let old = Meta { farther: Farther::default(), ..world.directory().meta.clone() };
+    let old =
+        Meta { farther: Farther::default(), onward: Onward::default(), ..world.directory().meta.clone() };
     let written = world.store.change(|change| {
         let handle = change.open(META_BLOCK)?;
         old.write(change.page_mut(handle));
@@ -121,10 +122,73 @@ fn hold(case: &Case) {
     forget(world);
     for (settings, (new, new_far)) in settings.into_iter().zip(with) {
         let (target, old) = (settings.recall_target, measure(world, ordinary, settings));
-        println!("{name} {target}: ordinary {old:.3?} -> {new:.3?}, far {new_far:.3?}");
+        println!(
+            "{name} {target}: ordinary {old:.3?} -> {new:.3?} ({:.3}), far {new_far:.3?}",
+            new.1 / old.1
+        );
         assert!(new_far.0 >= f64::from(target) - 0.02, "{name}: recall {} of {target}", new_far.0);
         assert!(new.1 <= 1.03 * old.1, "{name}: {} codes of ordinary queries, {} before", new.1, old.1);
         assert!(new.0 >= old.0, "{name}: recall {} of ordinary queries, {} before", new.0, old.0);
+    }
+}
+
+/// Rows in many more clusters than there are lists: between the clusters of a list is its centroid.
+pub fn many_clusters(
+    dims: usize,
+    rows: u64,
+    clusters: usize,
+) -> (Table, Vectors, [(&'static str, Vectors); 4]) {
+    let mut random = Random(7 + dims as u64);
+    let mut normal = |sd: f32| -> Vec<f32> { (0..dims).map(|_| sd * random.normal()).collect() };
+    let centres: Vectors = (0..clusters).map(|_| normal(3.0)).collect();
+    let mut random = Random(11);
+    let mut draw = || -> Vec<f32> {
+        let centre = &centres[random.below(clusters)];
+        centre.iter().map(|x| x + random.normal()).collect()
+    };
+    let rows: Table = (0..rows).map(|n| (n, draw())).collect();
+    let ordinary = (0..ORDINARY).map(|_| draw()).collect();
+    let mut random = Random(13);
+    let mut queries =
+        |of: &dyn Fn(&mut Random) -> Vec<f32>| -> Vectors { (0..60).map(|_| of(&mut random)).collect() };
+    let row = |random: &mut Random| rows[&(random.below(rows.len()) as u64)].clone();
+    let mean = |(a, b): (f32, f32)| (a + b) / 2.0;
+    let far = [
+        ("at the mean", queries(&|random| (0..dims).map(|_| 0.5 * random.normal()).collect())),
+        ("as clusters lie", queries(&|random| (0..dims).map(|_| 3.0 * random.normal()).collect())),
+        ("half way", queries(&|random| row(random).into_iter().zip(row(random)).map(mean).collect())),
+        ("from the box", queries(&|random| (0..dims).map(|_| 15.0 * random.unit() - 7.5).collect())),
+    ];
+    (rows, ordinary, far)
+}
+
+/// Such a query is near a centroid and far from all rows.
+#[test]
+fn queries_between_the_clusters_of_a_list() {
+    for dims in [16, 32] {
+        let (rows, ordinary, far) = many_clusters(dims, 12_000, 400);
+        let world = World::build(rows, &options(dims, Metric::L2));
+        let ordinary = asked(&world, &ordinary);
+        let far = far.each_ref().map(|(kind, queries)| (*kind, asked(&world, queries)));
+        let settings = [0.95, 0.99].map(|recall_target| Settings { recall_target, ..DEFAULT });
+        let all = |settings| {
+            (
+                measure(&world, &ordinary, settings),
+                far.each_ref().map(|(_, far)| measure(&world, far, settings)),
+            )
+        };
+        let with = settings.map(|settings| (settings, all(settings)));
+        forget(&world);
+        for (settings, (new, found)) in with {
+            let (target, (old, before)) = (settings.recall_target, all(settings));
+            println!("{dims} dimensions, {target}: ordinary {old:.3?} -> {new:.3?} ({:.3})", new.1 / old.1);
+            for (((kind, _), before), found) in far.iter().zip(before).zip(found) {
+                println!("    {kind}: {before:.3?} -> {found:.3?}");
+                assert!(found.0 >= f64::from(target) - 0.02, "{kind}: recall {} of {target}", found.0);
+            }
+            assert!(new.1 <= 1.03 * old.1, "{} codes of ordinary queries, {} before", new.1, old.1);
+            assert!(new.0 >= old.0, "recall {} of ordinary queries, {} before", new.0, old.0);
+        }
     }
 }
 

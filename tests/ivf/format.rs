@@ -3,7 +3,7 @@
 use half::f16;
 use vector_search::error::Kind;
 use vector_search::page::codes::Layout;
-use vector_search::page::meta::{Farther, TARGETS};
+use vector_search::page::meta::{Farther, Onward, TARGETS};
 use vector_search::page::summary::{SUMMARY_SIZE, Summary};
 use vector_search::page::{Columns, Meta, NO_BLOCK, Page, PageKind, RecordRef};
 use vector_search::value::Metric;
@@ -33,6 +33,11 @@ fn meta(columns: Columns) -> Meta {
             excesses: std::array::from_fn(|i| i as f32 + 0.25),
         },
         between: std::array::from_fn(|level| std::array::from_fn(|i| (100 * level + i) as f32 + 0.125)),
+        onward: Onward {
+            shares: std::array::from_fn(|i| 1.0 - i as f32 / 16.0),
+            beyond: std::array::from_fn(|i| i as f32 - 2.5),
+            excesses: std::array::from_fn(|i| i as f32 - 4.25),
+        },
     }
 }
 
@@ -61,6 +66,10 @@ fn meta_bytes(version: u16, widths: &[u8], summaries: u32) -> Vec<u8> {
     for lists in (0..2).flat_map(|level| (0..TARGETS.len()).map(move |i| (100 * level + i) as f32 + 0.125)) {
         bytes.extend(lists.to_le_bytes());
     }
+    bytes.resize(800, 0);
+    for (from, step) in [(1.0, -1.0 / 16.0), (-2.5, 1.0), (-4.25, 1.0)] {
+        (0..TARGETS.len()).for_each(|i| bytes.extend((from + step * i as f32).to_le_bytes()));
+    }
     bytes
 }
 
@@ -83,7 +92,7 @@ fn meta_pages_are_as_documented() {
     old.write(&mut page);
     assert_eq!(Meta::read(&page).unwrap(), old);
     // Numbers of lists, and what far queries take.
-    for at in [147, 295, 343, 700, 792] {
+    for at in [147, 295, 343, 700, 792, 800, 848, 940] {
         let mut page = Page::zeroed();
         meta(Columns::default()).write(&mut page);
         page.content_mut()[at..][..4].copy_from_slice(&f32::NAN.to_le_bytes());

@@ -8,6 +8,7 @@ use vector_search::ivf::search::{Order, Search, Settings};
 use vector_search::page::{Columns, Tid};
 use vector_search::value::Metric;
 
+use crate::farther::many_clusters;
 use crate::random::Random;
 use crate::world::*;
 
@@ -241,4 +242,31 @@ fn the_recall_holds_where_clusters_end() {
             assert!(recall >= 0.93, "{metric:?}, {clusters} clusters: {recall} of {rows} rows");
         }
     }
+}
+
+/// A query that reads on by what it has found reads the same lists for each of its pages.
+#[test]
+fn pages_of_queries_that_read_on_are_slices_of_one_sequence() {
+    let (rows, _, far) = many_clusters(16, 6000, 200);
+    let world = World::build(rows, &Options { lists: 40, ..options(16, Metric::L2) });
+    let lists = |query: &[f32], limit| {
+        let settings = Settings { limit: Some(limit), ..DEFAULT };
+        let mut search = Search::new(world.directory(), settings);
+        search.start(settings, Some(query));
+        search.next(&world.store, &mut world.heap(query)).unwrap();
+        search.stats().lists
+    };
+    assert!(world.directory().meta.onward.is_known());
+    for (kind, queries) in &far {
+        for query in &queries[..2] {
+            for size in [1, 10, 30] {
+                let settings = Settings { limit: Some(size), ..DEFAULT };
+                let found = sequence(&world, query, settings, (&Filter::default(), None), 300);
+                assert_eq!(found.len(), 300, "{kind}");
+            }
+        }
+    }
+    let ordinary: u64 = (0..20).map(|n| lists(&world.table.borrow()[&n].clone(), 10)).sum();
+    let mean: u64 = far[0].1[..20].iter().map(|query| lists(query, 10)).sum();
+    assert!(mean > 3 * ordinary, "{mean} lists, {ordinary} of rows");
 }

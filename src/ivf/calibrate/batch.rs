@@ -22,9 +22,9 @@ pub(super) const TOGETHER: usize = 16;
 /// Bytes that a query keeps of each coordinate: the point, its codes and tables.
 const COORDINATE_BYTES: usize = 16;
 /// Lists that each reads before, the best first.
-const FIRST: u32 = 16;
+pub(super) const FIRST: u32 = 16;
 /// Width of the bounds while calibrating, in standard deviations.
-const WIDTH: Width = Width { deviations: 2.0, sound: false };
+pub(super) const WIDTH: Width = Width { deviations: 2.0, sound: false };
 
 /// Queries that read all lists together.
 pub(super) struct Batch<'a, S> {
@@ -197,12 +197,7 @@ impl Sink for NearestEstimates {
     }
 
     fn push(&mut self, list: u32, candidate: Candidate) {
-        // One bit gives a lower bound only; of what has no bounds nothing is known, and it comes last.
-        let value = match (candidate.lower, candidate.upper) {
-            (f32::NEG_INFINITY, _) => f32::INFINITY,
-            (lower, f32::INFINITY) => lower,
-            (lower, upper) => (lower + upper) / 2.0,
-        };
+        let value = candidate.estimate();
         let row = Neighbour { value, list };
         if self.rows.len() < self.wanted {
             self.rows.push(row);

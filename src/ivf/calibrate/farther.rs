@@ -160,7 +160,6 @@ impl Ordinary {
 fn far_queries(directory: &Directory, points: &[f32], kind: Kind, beyond: f32) -> Result<Vec<f32>> {
     let padded = directory.padded();
     let mut random = SplitMix64(directory.meta.seed ^ kind as u64);
-    let mut noise = memory::filled(0.0, directory.dims())?;
     let mut query = memory::filled(0.0, padded)?;
     let mut far: Vec<f32> = memory::with_capacity(DISPLACED * padded)?;
     let mut router = Router::default();
@@ -172,20 +171,10 @@ fn far_queries(directory: &Directory, points: &[f32], kind: Kind, beyond: f32) -
             Kind::Anywhere => {
                 let row = row();
                 let length = kernel::inner_product(row, row).sqrt();
-                noise.fill_with(|| normal(&mut random));
-                directory.transform(&noise, &mut query);
-                if directory.metric() == Metric::L2 {
-                    add(&mut query, &directory.origin, 1.0);
-                    stretch(&mut query, length);
-                }
+                anywhere(directory, length, &mut query, &mut random)?;
             }
         }
-        if directory.metric() == Metric::Cosine {
-            // Of length one, as all are before the origin is taken from them.
-            add(&mut query, &directory.origin, 1.0);
-            stretch(&mut query, 1.0);
-            add(&mut query, &directory.origin, -1.0);
-        }
+        of_length_one(directory, &mut query);
         router.set(directory, &query)?;
         if router.distance(directory) > beyond && query.iter().all(|x| x.is_finite()) {
             far.try_extend(&query)?;
@@ -194,9 +183,35 @@ fn far_queries(directory: &Directory, points: &[f32], kind: Kind, beyond: f32) -
     Ok(far)
 }
 
+/// As far from the mean as `length`, in a random direction.
+pub(super) fn anywhere(
+    directory: &Directory,
+    length: f32,
+    query: &mut [f32],
+    random: &mut SplitMix64,
+) -> Result<()> {
+    let mut noise = memory::filled(0.0, directory.dims())?;
+    noise.fill_with(|| normal(random));
+    directory.transform(&noise, query);
+    if directory.metric() == Metric::L2 {
+        add(query, &directory.origin, 1.0);
+        stretch(query, length);
+    }
+    Ok(())
+}
+
+/// By cosine of length one, as all are before the origin is taken from them.
+pub(super) fn of_length_one(directory: &Directory, query: &mut [f32]) {
+    if directory.metric() == Metric::Cosine {
+        add(query, &directory.origin, 1.0);
+        stretch(query, 1.0);
+        add(query, &directory.origin, -1.0);
+    }
+}
+
 /// Half of the sum: of two rows what is half way between them, of four a sum about as long as each of them is
 /// where they have nothing in common.
-fn half_of<const N: usize>(query: &mut [f32], rows: [&[f32]; N]) {
+pub(super) fn half_of<const N: usize>(query: &mut [f32], rows: [&[f32]; N]) {
     query.fill(0.0);
     rows.iter().for_each(|row| add(query, row, 0.5));
 }

@@ -7,8 +7,10 @@
 
 mod batch;
 pub mod farther;
+mod onward;
 pub mod reconstruct;
 pub mod vacuum;
+mod walk;
 
 pub use self::batch::{LEAST_QUERIES, QUERIES};
 use self::batch::{Query, Reader, TOGETHER, of_query};
@@ -142,8 +144,11 @@ pub fn calibrate<S: Store>(
     meta.probes = meta.efforts[0].map(|lists| lists.ceil() as u32);
     directory.meta = meta;
     let farther = farther::measure(store, &directory, points, progress)?;
+    directory.meta.farther = farther;
+    let worth = tables.worth_reading(best)[0].min(all);
+    let onward = onward::measure(store, &directory, points, (itself, worth), progress)?;
     store.end_prefetch();
-    Ok(Meta { farther, ..directory.meta })
+    Ok(Meta { onward, ..directory.meta })
 }
 
 /// Which of [`MEASURED`] the `i`-th of `count` queries is for.

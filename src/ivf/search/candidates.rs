@@ -40,6 +40,16 @@ impl Mark {
 }
 
 impl Candidate {
+    /// Its value as far as the codes say; of what has no bounds nothing is known, and it comes last.
+    pub fn estimate(&self) -> f32 {
+        match (self.lower, self.upper) {
+            (f32::NEG_INFINITY, _) => f32::INFINITY,
+            // One bit gives a lower bound only.
+            (lower, f32::INFINITY) => lower,
+            (lower, upper) => (lower + upper) / 2.0,
+        }
+    }
+
     /// Where the row comes.
     fn mark(&self) -> Mark {
         Mark { lower: TotalF32(self.lower), tid: self.tid }
@@ -70,6 +80,8 @@ impl PartialOrd for ByLower {
 
 /// Bytes of a candidate and of its upper bound.
 pub const CANDIDATE_SIZE: usize = size_of::<ByLower>() + size_of::<i32>();
+/// So many rows tell how far a query is from the rows.
+pub const NEAREST: usize = 10;
 /// Room that is taken at first.
 const FIRST_ROOM: usize = 64;
 
@@ -111,6 +123,9 @@ pub struct Candidates {
     uppers: BinaryHeap<i32>,
     /// That threshold.
     farthest: f32,
+    /// The estimates of the ten nearest rows, where they are asked for, and the greatest of them.
+    nearest: BinaryHeap<TotalF32>,
+    tenth: f32,
     gathered: Vec<ByLower>,
     /// So many candidates need no further look at the memory.
     free_up_to: usize,
@@ -147,6 +162,7 @@ impl Candidates {
         self.keeps_late = want.keeps_late;
         self.beyond = want.beyond;
         self.floor = None;
+        self.tenth = f32::NEG_INFINITY;
         self.cut = None;
         self.most = want.ceiling;
         self.free_up_to = self.gathered.capacity().min(self.room);
@@ -183,6 +199,34 @@ impl Candidates {
         Ok(mark)
     }
 
+    /// Notes the nearest rows from here on.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn note_nearest(&mut self) -> Result<()> {
+        self.nearest.clear();
+        let room = self.nearest.try_reserve(NEAREST);
+        room.map_err(|_| out_of_memory(NEAREST * size_of::<f32>()))?;
+        self.tenth = f32::INFINITY;
+        Ok(())
+    }
+
+    /// Value of the tenth nearest row that was noted, by its estimate.
+    pub fn tenth(&self) -> f32 {
+        self.tenth
+    }
+
+    fn note(&mut self, estimate: f32) {
+        if self.nearest.len() < NEAREST {
+            self.nearest.push(TotalF32(estimate));
+        } else if let Some(mut greatest) = self.nearest.peek_mut() {
+            *greatest = TotalF32(estimate);
+        }
+        if self.nearest.len() == NEAREST {
+            self.tenth = self.nearest.peek().map_or(f32::INFINITY, |greatest| greatest.0);
+        }
+    }
+
     /// Begins a list, whose rows up to `floor` are dealt with.
     pub fn start_list(&mut self, floor: Option<Mark>) {
         self.floor = floor;
@@ -215,6 +259,7 @@ impl Candidates {
     /// bounds hold) or had been dealt with; it is the end when the lists have no other rows. Also whether it
     /// is short of what the window wants.
     pub fn finish(&mut self) -> (Mark, bool) {
+        self.tenth = f32::NEG_INFINITY;
         // Beyond the ceiling nothing is wanted: then the lists have no other rows.
         let reach = match self.farthest {
             farthest if farthest > self.ceiling || farthest == f32::INFINITY => f32::INFINITY,
@@ -320,6 +365,10 @@ impl Sink for Candidates {
             return;
         }
         self.count(candidate.upper);
+        let estimate = candidate.estimate();
+        if estimate < self.tenth {
+            self.note(estimate);
+        }
         if self.gathered.len() >= self.free_up_to {
             self.make_room();
             if self.missing.is_some() || !self.is_wanted(&candidate) {

@@ -88,6 +88,30 @@ pub fn further(directory: &Directory, target: f32, router: &Router) -> f64 {
     (within - lists(directory, target, f64::from(LEVELS[0]))).max(0.0)
 }
 
+/// When a scan reads on by what it has found.
+#[derive(Clone, Copy, Debug)]
+pub struct Onward {
+    /// Lists that are read in any case, as a share of what others say.
+    pub share: f64,
+    /// While the tenth row found is farther than this,
+    pub beyond: f32,
+    /// lists are read up to this excess.
+    pub excess: f32,
+}
+
+/// What was measured at the target, or at the next higher one.
+pub fn onward(directory: &Directory, target: f32) -> Option<Onward> {
+    let measured = &directory.meta.onward;
+    if target >= 1.0 || !measured.is_known() {
+        return None;
+    }
+    let at = TARGETS.iter().position(|&t| t >= target)?;
+    // Between two targets the smaller share goes with other numbers.
+    let lower = if TARGETS[at] > target { at.saturating_sub(1) } else { at };
+    let share = measured.shares[at].max(measured.shares[lower]);
+    Some(Onward { share: f64::from(share), beyond: measured.beyond[at], excess: measured.excesses[at] })
+}
+
 /// A whole number of lists that is `lists` on average over queries, by the query's `dither`: a step from one
 /// number to the next may be worth several hundredths of recall.
 pub fn whole(lists: f64, dither: f64) -> u32 {

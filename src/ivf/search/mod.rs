@@ -14,6 +14,7 @@ pub mod filter;
 mod full_scan;
 mod list_scan;
 mod list_scan_bits;
+mod onward;
 mod output;
 mod rounds;
 mod route;
@@ -24,15 +25,16 @@ mod stages;
 
 use std::rc::Rc;
 
-pub use self::candidates::NearestKeys;
 use self::candidates::{CANDIDATE_SIZE, Candidates, Mark};
-pub use self::effort::{lists, width};
+pub use self::candidates::{NEAREST, NearestKeys};
+pub use self::effort::{dither, further, lists, whole, width};
 use self::filter::Filter;
 use self::full_scan::FullScan;
 pub use self::list_scan::{Candidate, Scanner, Sink, Stats};
+use self::onward::Onward;
 use self::output::{Output, Ready};
 use self::rounds::{Filtered, Floors, Round};
-pub use self::route::Router;
+pub use self::route::{Found, Router};
 pub use self::rows::Rows;
 use self::rows::{is_address, value_of};
 pub use self::settings::{Order, Settings};
@@ -95,6 +97,8 @@ pub struct Search {
     dither: f64,
     /// Lists that the query takes beside those that others do, once the lists are scored.
     further: Option<f64>,
+    /// Whether more are read by what the first lists have, until that is decided.
+    onward: Option<Onward>,
     router: Router,
     /// The lists that the round at hand reads in any case, best first.
     planned: Vec<u32>,
@@ -136,6 +140,7 @@ impl Search {
             ceiling: f32::INFINITY,
             dither: 0.0,
             further: None,
+            onward: None,
             router: Router::default(),
             planned: Vec::new(),
             scanner: Scanner::default(),
@@ -200,6 +205,7 @@ impl Search {
         self.query.set(&self.directory.codec, &self.rotated);
         self.dither = effort::dither(&self.rotated);
         self.further = None;
+        self.onward = None;
         Mode::Codes
     }
 
@@ -265,6 +271,7 @@ impl Search {
         if self.further.is_none() {
             self.router.set(&self.directory, &self.rotated)?;
             self.further = Some(effort::further(&self.directory, self.settings.recall_target, &self.router));
+            self.onward = self.onward();
         }
         loop {
             self.begin_stage();

@@ -87,12 +87,13 @@ pub(super) struct Filtered {
 }
 
 impl Search {
-    fn effort(&self) -> Effort<'_> {
+    pub(super) fn effort(&self) -> Effort<'_> {
         Effort {
             directory: &self.directory,
             settings: &self.settings,
             dither: self.dither,
             further: self.further.unwrap_or(0.0),
+            onward: self.onward,
         }
     }
 
@@ -244,6 +245,9 @@ impl Search {
             self.barren = Some(barren::lists(store, &self.directory, &self.scanner.filter)?);
         }
         self.candidates.start(self.want());
+        if self.onward.is_some() {
+            self.candidates.note_nearest()?;
+        }
         self.router.restart(&self.directory)?;
         let is_filtered = !self.scanner.filter.is_empty() && self.settings.probes == 0;
         self.filtered =
@@ -297,8 +301,16 @@ impl Search {
         // or far rows would leave before nearer ones of the next list.
         let fills = from == 0 && self.settings.order != Order::Off;
         let mut enough = from > 0 && self.is_enough();
-        while read < self.round.probes || !enough || (fills && !self.candidates.has(self.round.window)) {
+        loop {
             let at = (read - from) as usize;
+            let goes_on = self.onward.is_some() && {
+                let next = self.planned.get(at).copied().or_else(|| self.router.peek());
+                self.goes_on(read, next)
+            };
+            let fills = fills && !self.candidates.has(self.round.window);
+            if read >= self.round.probes && enough && !fills && !goes_on {
+                break;
+            }
             let Some(list) = self.list_at(store, at) else { break };
             self.candidates.start_list(self.floors.of(read));
             if self.is_barren(list) {

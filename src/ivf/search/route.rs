@@ -182,6 +182,21 @@ impl Router {
         (self.norm + 2.0 * self.origin - squared).max(f32::MIN_POSITIVE).sqrt()
     }
 
+    /// What tells how far rows that were found are from the query.
+    pub fn found(&self, directory: &Directory) -> Found {
+        let radius = directory.mean_radius();
+        match directory.metric() {
+            Metric::InnerProduct => Found { length: self.length(), offset: self.origin, radius },
+            _ => Found { length: 0.0, offset: 0.0, radius },
+        }
+    }
+
+    /// The score of a list; that of the nearest centroid is less than any.
+    pub fn score(&self, directory: &Directory, list: u32) -> f32 {
+        let weight = directory.meta.radius_weight;
+        self.parts.get(list as usize).map_or(f32::INFINITY, |parts| parts.score(weight))
+    }
+
     /// The best list not yet given out.
     pub fn next_list(&mut self) -> Option<u32> {
         self.order.pop().map(|Reverse(key)| key as u32)
@@ -209,6 +224,44 @@ impl Router {
         let noise = 1e-44 * query.len() as f32 * (1.0 + directory.meta.scale * directory.meta.scale);
         let lengths = self.norm.sqrt() + norm.sqrt() + self.origin_length;
         ListTerms { base, gap, lengths, noise: noise.max(1e-36) }
+    }
+}
+
+/// Relates values of rows to scores of lists.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    /// Of inner products the length of the query, else zero.
+    length: f32,
+    /// What scores leave out of the values.
+    offset: f32,
+    /// The mean radius of the lists.
+    radius: f32,
+}
+
+impl Found {
+    /// How far a row of this value is: its distance, or minus its inner product with the query at length one.
+    pub fn distance(self, value: f32) -> f32 {
+        if self.length > 0.0 { value / self.length } else { value.max(0.0).sqrt() }
+    }
+
+    /// The score of a list beyond that of a row of this value by the excess, which is in units of what the
+    /// score of a list changes by when its centroid is a mean radius farther.
+    pub fn limit(self, value: f32, excess: f32) -> f32 {
+        self.score(value) + excess * self.unit(value)
+    }
+
+    /// The excess of a list of this score.
+    pub fn excess(self, value: f32, score: f32) -> f32 {
+        (score - self.score(value)) / self.unit(value)
+    }
+
+    fn score(self, value: f32) -> f32 {
+        if self.length > 0.0 { value + self.offset } else { value.max(0.0) }
+    }
+
+    fn unit(self, value: f32) -> f32 {
+        let far = if self.length > 0.0 { self.length } else { self.distance(value) };
+        (far * self.radius).max(f32::MIN_POSITIVE)
     }
 }
 

@@ -6,6 +6,7 @@
 //! before.
 
 use super::effort;
+use super::onward::Onward;
 use super::settings::{Order, Settings};
 use crate::ivf::directory::Directory;
 
@@ -14,7 +15,7 @@ const FIRST_WINDOW: u64 = 40;
 /// Rows of a first window for each that the filter is expected to let pass.
 const SPARE: f64 = 1.5;
 /// No window is smaller: the calibration is for ten rows.
-const LEAST_WINDOW: u64 = 10;
+pub const LEAST_WINDOW: u64 = 10;
 /// An expectation may be far off: no window is more than so many times the rows wanted, before the spare
 /// ones.
 const MOST_SHARES: f64 = 60.0;
@@ -57,6 +58,8 @@ pub struct Effort<'a> {
     pub dither: f64,
     /// Lists that the query takes beside those that others do.
     pub further: f64,
+    /// Whether it may read on.
+    pub onward: Option<Onward>,
 }
 
 impl Effort<'_> {
@@ -102,13 +105,14 @@ impl Stage {
     pub fn first(page: u64, effort: Effort<'_>) -> Self {
         let page = page.max(1);
         let window = window(page, f64::from(effort.settings.passing));
+        let onward = effort.onward.and_then(|onward| onward.first(window));
         Self {
             page,
             goal: page,
             window,
             ahead: 1,
             loss: 1.0,
-            probes: effort.first(window as f64, 1.0),
+            probes: onward.unwrap_or_else(|| effort.first(window as f64, 1.0)),
             is_new: true,
         }
     }
