@@ -270,8 +270,12 @@ impl Search {
     fn next_by_codes<S: Store>(&mut self, store: &S, rows: &mut dyn Rows) -> Result<Option<(Tid, f64)>> {
         if self.further.is_none() {
             self.router.set(&self.directory, &self.rotated)?;
-            self.further = Some(effort::further(&self.directory, self.settings.recall_target, &self.router));
-            self.onward = self.onward();
+            let further = effort::further(&self.directory, self.settings.recall_target, &self.router);
+            self.further = Some(further);
+            // What filter columns leave out would make any query seem far.
+            let settings = Some(&self.settings).filter(|_| self.scanner.filter.is_empty());
+            self.onward =
+                settings.and_then(|settings| Onward::new(&self.directory, settings, further, self.dither));
         }
         loop {
             self.begin_stage();

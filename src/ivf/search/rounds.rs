@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::candidates::{Mark, Want};
+use super::onward::Onward;
 use super::selectivity::Selectivity;
 use super::stages::{self, Effort};
 use super::{Order, Search, Stats, barren, effort};
@@ -87,13 +88,13 @@ pub(super) struct Filtered {
 }
 
 impl Search {
-    pub(super) fn effort(&self) -> Effort<'_> {
+    fn effort(&self) -> Effort<'_> {
         Effort {
             directory: &self.directory,
             settings: &self.settings,
             dither: self.dither,
             further: self.further.unwrap_or(0.0),
-            onward: self.onward,
+            least: self.onward.as_ref().map(Onward::first),
         }
     }
 
@@ -325,6 +326,24 @@ impl Search {
         store.end_prefetch();
         self.round.probes = read;
         Ok(())
+    }
+
+    /// Whether the list after those read is read for what they have. Once it is not, the lists that the query
+    /// takes are known.
+    fn goes_on(&mut self, read: u32, next: Option<u32>) -> bool {
+        let Some(onward) = self.onward else { return false };
+        // No row beyond the ceiling is wanted.
+        let tenth = self.candidates.tenth().min(self.ceiling);
+        if next.is_some_and(|next| onward.goes_on(&self.directory, &self.router, tenth, read, next)) {
+            return true;
+        }
+        self.onward = None;
+        self.further = Some(self.further.unwrap_or(0.0) + onward.further(read));
+        let Round { window, probes, .. } = self.round;
+        if self.stage.is_some() && window > stages::LEAST_WINDOW {
+            self.round.probes = probes.max(self.effort().first(window as f64, 1.0));
+        }
+        read < self.round.probes
     }
 
     fn is_barren(&self, list: u32) -> bool {

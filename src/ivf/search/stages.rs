@@ -6,7 +6,6 @@
 //! before.
 
 use super::effort;
-use super::onward::Onward;
 use super::settings::{Order, Settings};
 use crate::ivf::directory::Directory;
 
@@ -58,8 +57,8 @@ pub struct Effort<'a> {
     pub dither: f64,
     /// Lists that the query takes beside those that others do.
     pub further: f64,
-    /// Whether it may read on.
-    pub onward: Option<Onward>,
+    /// Lists of the least window, where more are read by what they have.
+    pub least: Option<u32>,
 }
 
 impl Effort<'_> {
@@ -105,14 +104,14 @@ impl Stage {
     pub fn first(page: u64, effort: Effort<'_>) -> Self {
         let page = page.max(1);
         let window = window(page, f64::from(effort.settings.passing));
-        let onward = effort.onward.and_then(|onward| onward.first(window));
+        let least = effort.least.filter(|_| window <= LEAST_WINDOW);
         Self {
             page,
             goal: page,
             window,
             ahead: 1,
             loss: 1.0,
-            probes: onward.unwrap_or_else(|| effort.first(window as f64, 1.0)),
+            probes: least.unwrap_or_else(|| effort.first(window as f64, 1.0)),
             is_new: true,
         }
     }
