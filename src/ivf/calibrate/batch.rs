@@ -22,7 +22,7 @@ pub(super) const TOGETHER: usize = 16;
 /// Bytes that a query keeps of each coordinate: the point, its codes and tables.
 const COORDINATE_BYTES: usize = 16;
 /// Lists that each reads before, the best first.
-pub(super) const FIRST: u32 = 16;
+const FIRST: u32 = 16;
 /// Width of the bounds while calibrating, in standard deviations.
 pub(super) const WIDTH: Width = Width { deviations: 2.0, sound: false };
 

@@ -2,7 +2,7 @@
 
 use std::collections::BinaryHeap;
 
-use super::batch::{FIRST, TOGETHER, WIDTH, of_query};
+use super::batch::{TOGETHER, WIDTH, of_query};
 use crate::error::Result;
 use crate::ivf::directory::Directory;
 use crate::ivf::progress::Progress;
@@ -15,6 +15,9 @@ use crate::value::TotalF32;
 
 /// Lists of which the score is kept; no query is taken to read more.
 const MOST: usize = 4096;
+
+/// Lists that each query reads before, in routing order: few rows of the others are looked at closely.
+const FIRST: u32 = 64;
 
 /// One query.
 pub(super) struct Walk {
