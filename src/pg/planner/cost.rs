@@ -10,6 +10,7 @@ use pgrx::{PgList, pg_sys};
 
 use super::min_max;
 use super::query_page::{self, Page};
+use super::rights::may_tell;
 use super::support::distance_cost;
 use super::threshold::{self, Threshold, bounds};
 use crate::ivf::cost::{CODES_PER_OPERATOR, Shown, Work, estimate, lists_read};
@@ -204,7 +205,7 @@ impl Expected {
             let order = PgList::<pg_sys::Node>::from_pg((*path).indexorderbys).get_ptr(0);
             let thresholds = order.map(|order| bounds(table.baserestrictinfo, order)).unwrap_or_default();
             let by_planner = by_planner(root, table.relid as i32, &thresholds);
-            let known = threshold::expected(root, &thresholds).filter(|_| !hides_rows(root, table.relid));
+            let known = threshold::expected(root, &thresholds).filter(|_| may_tell(root, info));
             let within = match (order, known) {
                 (Some(order), Some(value)) => within(root, order, value, index),
                 _ if thresholds.is_empty() => 1.0,
@@ -231,35 +232,13 @@ pub unsafe fn share_within(
 ) -> Option<(f64, f64)> {
     // SAFETY: the caller vouches for the structures; the planner has locked the index.
     unsafe {
-        if hides_rows(root, (*(*index).rel).relid) {
+        if !may_tell(root, &*index) {
             return None;
         }
         let value = threshold::expected(root, thresholds)?;
         let share = within(root, order, value, &Index::open(&*index));
         let relid = (*(*index).rel).relid as i32;
         Some((share.max(1.0 / (*index).tuples.max(1.0)), by_planner(root, relid, thresholds)))
-    }
-}
-
-/// Whether a query must not learn of some of a table's rows (row-level security, security barriers): then
-/// EXPLAIN may not tell where rows are, as the server's own estimates don't (`statistic_proc_security_check`,
-/// selfuncs.c). Of a partition or an inheritance child the entry of a parent says so
-/// (`expand_single_inheritance_child`, inherit.c).
-unsafe fn hides_rows(root: *mut pg_sys::PlannerInfo, mut relid: pg_sys::Index) -> bool {
-    // SAFETY: the planner's structures; its arrays have a place for each table, the second only where there
-    // are children.
-    unsafe {
-        loop {
-            if !(**(*root).simple_rte_array.add(relid as usize)).securityQuals.is_null() {
-                return true;
-            }
-            let parents = (*root).append_rel_array;
-            if parents.is_null() {
-                return false;
-            }
-            let Some(parent) = (*parents.add(relid as usize)).as_ref() else { return false };
-            relid = parent.parent_relid;
-        }
     }
 }
 
