@@ -8,6 +8,7 @@
 pub mod error;
 pub mod kernel;
 pub mod memory;
+pub mod mru;
 pub mod random;
 
 pub mod kmeans;

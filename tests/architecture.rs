@@ -11,12 +11,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms in order; each may use itself and what comes before it.
-const ROOMS: [&str; 10] =
-    ["error", "memory", "random", "kernel", "value", "kmeans", "quant", "page", "ivf", "pg"];
+const ROOMS: [&str; 11] =
+    ["error", "memory", "mru", "random", "kernel", "value", "kmeans", "quant", "page", "ivf", "pg"];
 /// What a room may use of the rooms before it (`structure.md`, section 2).
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("error", &[]),
     ("memory", &["error", "random"]),
+    ("mru", &[]),
     ("random", &[]),
     ("kernel", &["random"]),
     ("value", &["error", "memory", "kernel"]),
@@ -24,7 +25,7 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     ("quant", &["error", "memory", "random", "kernel"]),
     ("page", &["error", "memory", "value", "kernel"]),
     ("ivf", &["error", "memory", "random", "kernel", "value", "kmeans", "quant", "page"]),
-    ("pg", &["error", "memory", "random", "kernel", "value", "kmeans", "quant", "page", "ivf"]),
+    ("pg", &["error", "memory", "mru", "random", "kernel", "value", "kmeans", "quant", "page", "ivf"]),
 ];
 
 fn sources() -> Vec<(PathBuf, String)> {

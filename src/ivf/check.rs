@@ -8,7 +8,7 @@ use super::list_chain;
 use crate::error::{Error, Result};
 use crate::kernel::BLOCK_ROWS;
 use crate::memory::Grow;
-use crate::page::codes::BlockRef;
+use crate::page::codes::{BlockRef, slots};
 use crate::page::meta::META_BLOCK;
 use crate::page::{Key, NO_BLOCK, PAGE_SIZE, Page, PageKind, Store, Summary, Tid, lists, summary, tape};
 use crate::quant::padded_dims;
@@ -67,13 +67,10 @@ pub fn contents<S: Store>(store: &S, visit: &mut Visit<'_>, tick: &dyn Fn() -> R
             // A slot that was freed and taken again since the page was read has a row that no older snapshot
             // sees.
             addresses.forget();
-            for b in 0..layout.blocks() {
-                let block = layout.block(page, b);
-                for slot in list_chain::bits(block.live()) {
-                    layout.keys(block, slot, &mut keys);
-                    let code = exact.then(|| &block.codes()[slot * size..][..size]);
-                    visit(addresses.get(list, block.reference(slot))?, &keys, code)?;
-                }
+            for (block, slot) in layout.live_slots(page) {
+                layout.keys(block, slot, &mut keys);
+                let code = exact.then(|| &block.codes()[slot * size..][..size]);
+                visit(addresses.get(list, block.reference(slot))?, &keys, code)?;
             }
             Ok(())
         })?;
@@ -85,7 +82,7 @@ pub fn contents<S: Store>(store: &S, visit: &mut Visit<'_>, tick: &dyn Fn() -> R
 fn end_in_zeros(directory: &Directory, block: BlockRef<'_>) -> bool {
     let size = directory.codec.sign_bytes();
     let beyond = 0xff_u16 >> ((directory.dims() - 1) % 8 + 1);
-    list_chain::bits(block.live()).all(|slot| u16::from(block.codes()[(slot + 1) * size - 1]) & beyond == 0)
+    slots(block.live()).all(|slot| u16::from(block.codes()[(slot + 1) * size - 1]) & beyond == 0)
 }
 
 struct Check<'a, S: Store> {
@@ -187,8 +184,7 @@ impl<S: Store> Check<'_, S> {
         slots: &mut Vec<(Tid, bool)>,
     ) -> Result<()> {
         let layout = &directory.codes;
-        for b in 0..layout.blocks() {
-            let view = layout.block(page, b);
+        for view in layout.blocks_on(page) {
             let (live, owned) = (view.live(), view.owned());
             if view.is_overfull() {
                 return Err(Error::corrupted(blkno, "slots are in use that do not exist"));
@@ -226,9 +222,8 @@ impl<S: Store> Check<'_, S> {
             Ok(summaries(&*self.store.read(place)?, at).take(columns).collect())
         };
         let (layout, all, mut keys) = (&directory.codes, read()?, Vec::new());
-        for b in 0..layout.blocks() {
-            let view = layout.block(page, b);
-            for slot in list_chain::bits(view.live()) {
+        for (b, view) in layout.blocks_on(page).enumerate() {
+            for slot in slots(view.live()) {
                 layout.keys(view, slot, &mut keys);
                 if cover(all.iter().copied(), &keys) {
                     continue;

@@ -1,7 +1,7 @@
 //! What a scan is expected to touch, for the planner.
 
 use super::directory::Directory;
-use super::search;
+use super::search::{self, Probes};
 use crate::kernel;
 use crate::page::summary;
 
@@ -21,14 +21,14 @@ pub struct Work {
 }
 
 /// Expected work to return the `wanted` nearest of `rows` indexed rows. Never falls when `probes`,
-/// `target`, `rows` or `wanted` grow. `probes` 0 follows the recall target.
+/// `target`, `rows` or `wanted` grow.
 ///
 /// `passing` is the share of the rows that the filter columns let pass; `wanted` counts only these. `read` is
 /// the share of the lists that are not left out by their summaries, none where these are not read.
 pub fn estimate(
     directory: &Directory,
     rows: f64,
-    (probes, target): (u32, f32),
+    (probes, target): (Probes, f32),
     wanted: f64,
     (passing, read): (f64, Option<f64>),
 ) -> Work {
@@ -40,9 +40,9 @@ pub fn estimate(
     let among = wanted / passing;
     let calibrated = search::lists(directory, target, among);
     let lists = match probes {
-        0 => calibrated,
+        Probes::ForRecall { least } => calibrated.max(f64::from(least)),
         // The scan goes on through further lists when the ones asked for do not hold enough rows.
-        n => f64::from(n).max(among / rows * total),
+        Probes::Lists(lists) => f64::from(lists).max(among / rows * total),
     }
     .clamp(1.0, total);
     let share = lists / total;

@@ -69,8 +69,7 @@ pub fn info<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Info> 
     for list in 0..directory.lists() {
         let mut rows = 0;
         list_chain::codes_pages(store, &directory, list, |_, page| {
-            for b in 0..directory.codes.blocks() {
-                let block = directory.codes.block(page, b);
+            for block in directory.codes.blocks_on(page) {
                 rows += u64::from(block.live().count_ones());
                 dead += u64::from((block.owned() & !block.live()).count_ones());
             }

@@ -1,8 +1,51 @@
 //! Walking the pages of a list, with the checks that keep a damaged chain from being followed for ever.
+//!
+//! [`ListChain`] is the one walk: scans hold a page while they read it, all others get copies by
+//! [`codes_pages`].
 
 use super::directory::Directory;
 use crate::error::{Error, Result};
 use crate::page::{NO_BLOCK, Page, PageKind, RecordRef, Store, Tid};
+
+/// A walk along the codes pages of a list.
+pub struct ListChain {
+    list: u32,
+    /// The page that comes next, or [`NO_BLOCK`].
+    next: u32,
+    /// Pages that came.
+    steps: u32,
+}
+
+impl ListChain {
+    /// The pages of a list from the first on.
+    pub fn new(directory: &Directory, list: u32) -> Self {
+        Self { list, next: directory.head(list).0, steps: 0 }
+    }
+
+    /// The list whose pages these are.
+    pub fn list(&self) -> u32 {
+        self.list
+    }
+
+    /// The number of the page that comes next, if there is one.
+    pub fn upcoming(&self) -> Option<u32> {
+        (self.next != NO_BLOCK).then_some(self.next)
+    }
+
+    /// The next page and its number. The caller lets go of the page before it goes on.
+    #[inline]
+    pub fn next<'a, S: Store>(&mut self, store: &'a S) -> Result<Option<(u32, S::Read<'a>)>> {
+        let blkno = self.next;
+        if blkno == NO_BLOCK {
+            return Ok(None);
+        }
+        guard_circle(store, blkno, &mut self.steps)?;
+        let page = store.read(blkno)?;
+        page.expect_owned(blkno, PageKind::Codes, self.list)?;
+        self.next = page.next();
+        Ok(Some((blkno, page)))
+    }
+}
 
 /// Calls `f` with every codes page of a list, in chain order. No page is locked while `f` runs: it gets a
 /// copy, and may change pages.
@@ -12,18 +55,16 @@ pub fn codes_pages<S: Store>(
     list: u32,
     mut f: impl FnMut(u32, &Page) -> Result<()>,
 ) -> Result<()> {
-    let (mut blkno, contiguous) = directory.head(list);
-    store.prefetch(blkno, contiguous);
+    let (head, contiguous) = directory.head(list);
+    store.prefetch_pages(head, contiguous);
     let mut copy = Page::zeroed();
-    let mut steps = 0u32;
-    while blkno != NO_BLOCK {
-        copy.clone_from(&*store.read(blkno)?);
-        copy.expect_owned(blkno, PageKind::Codes, list)?;
+    let mut chain = ListChain::new(directory, list);
+    while let Some((blkno, page)) = chain.next(store)? {
+        copy.clone_from(&*page);
+        drop(page);
         f(blkno, &copy)?;
-        guard_circle(store, blkno, &mut steps)?;
-        blkno = copy.next();
     }
-    store.settle();
+    store.end_prefetch();
     Ok(())
 }
 
@@ -76,15 +117,4 @@ impl<'a, S: Store> Addresses<'a, S> {
         }
         Ok(layout.record(&self.page, usize::from(reference.offset)))
     }
-}
-
-/// The numbers of the set bits of a mask.
-pub fn bits(mut mask: u32) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        (mask != 0).then(|| {
-            let bit = mask.trailing_zeros() as usize;
-            mask &= mask - 1;
-            bit
-        })
-    })
 }

@@ -10,6 +10,7 @@
 use super::directory::Directory;
 use super::list_chain::{self, Addresses};
 use crate::error::Result;
+use crate::page::codes::slots;
 use crate::page::summary::{SUMMARY_SIZE, set_watch, watch};
 use crate::page::{PageKind, Store, Summary, Tid, lists};
 
@@ -52,9 +53,8 @@ pub fn count<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Vacuu
     for list in 0..directory.lists() {
         let mut rows = 0;
         list_chain::codes_pages(store, &directory, list, |_, page| {
-            for b in 0..directory.codes.blocks() {
-                rows += u64::from(directory.codes.block(page, b).live().count_ones());
-            }
+            let blocks = directory.codes.blocks_on(page);
+            rows += blocks.map(|block| u64::from(block.live().count_ones())).sum::<u64>();
             tick()
         })?;
         result.live += rows;
@@ -82,9 +82,8 @@ fn clean_list<S: Store>(
         addresses.forget();
         let mut gone = vec![0u32; layout.blocks()];
         let mut free = false;
-        for (index, gone) in gone.iter_mut().enumerate() {
-            let view = layout.block(page, index);
-            for slot in list_chain::bits(view.live()) {
+        for (view, gone) in layout.blocks_on(page).zip(&mut gone) {
+            for slot in slots(view.live()) {
                 if dead(addresses.get(list, view.reference(slot))?) {
                     *gone |= 1 << slot;
                 }
@@ -147,12 +146,9 @@ fn narrow_summaries<S: Store>(
     let mut keys = Vec::new();
     list_chain::codes_pages(store, directory, list, |_, page| {
         tick()?;
-        for index in 0..directory.codes.blocks() {
-            let view = directory.codes.block(page, index);
-            for slot in list_chain::bits(view.live()) {
-                directory.codes.keys(view, slot, &mut keys);
-                left.iter_mut().zip(&keys).for_each(|(summary, &key)| summary.add(key));
-            }
+        for (block, slot) in directory.codes.live_slots(page) {
+            directory.codes.keys(block, slot, &mut keys);
+            left.iter_mut().zip(&keys).for_each(|(summary, &key)| summary.add(key));
         }
         Ok(())
     })?;

@@ -23,7 +23,7 @@ mod table;
 mod tests;
 
 pub use self::inline::{FEW, cosine_few, cosine_of_sums, narrow_few, norm_squared_few, sum_few, widen_few};
-pub use self::prefetch::prefetch;
+pub use self::prefetch::{prefetch, prefetch_ahead};
 pub use self::table::BLOCK_ROWS;
 use self::table::{Factors, Kernels};
 use half::f16;

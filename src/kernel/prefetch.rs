@@ -1,5 +1,13 @@
 //! What the processor is asked for before it is needed.
 
+/// Asks the processor for as many bytes as these, `ahead` bytes (wrapping) after them; not if that is 0.
+#[inline]
+pub fn prefetch_ahead(bytes: &[u8], ahead: usize) {
+    if ahead != 0 {
+        prefetch(bytes.as_ptr().wrapping_add(ahead), bytes.len());
+    }
+}
+
 /// Asks the processor to load `bytes` bytes from `at` on. Advice: any address will do, none is read.
 #[inline]
 pub fn prefetch(at: *const u8, bytes: usize) {

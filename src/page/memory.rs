@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::page::Page;
-use super::store::{Change, MAX_CHANGE_PAGES, PageHandle, Store, assert_alone, opened_twice};
+use super::store::{Change, MAX_CHANGE_PAGES, PageHandle, Prefetch, Store, assert_alone, opened_twice};
 use crate::error::{Error, Kind, Result};
 
 /// A store in memory.
@@ -66,6 +66,9 @@ impl MemoryStore {
         Ok(())
     }
 }
+
+/// All pages are in memory: there is nothing to prepare.
+impl Prefetch for MemoryStore {}
 
 impl Store for MemoryStore {
     type Read<'a> = Rc<Page>;

@@ -17,6 +17,6 @@ pub mod toast_locator;
 pub use columns::{Columns, Key};
 pub use meta::Meta;
 pub use page::{CONTENT_SIZE, NO_BLOCK, PAGE_SIZE, Page, PageKind};
-pub use store::{Change, MAX_CHANGE_PAGES, PageHandle, Store};
+pub use store::{Change, MAX_CHANGE_PAGES, PageHandle, Prefetch, Store};
 pub use summary::Summary;
 pub use tid::{RecordRef, TID_SIZE, Tid};

@@ -12,8 +12,28 @@ pub const MAX_CHANGE_PAGES: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageHandle(pub usize);
 
+/// Hints to a store about what its reader will want. They change no result: a store may ignore any of them.
+pub trait Prefetch {
+    /// `count` pages from `blkno` on will be read next or, after another such call, after the pages of that.
+    /// Other pages may be read in between. [`Prefetch::end_prefetch`] ends it.
+    fn prefetch_pages(&self, _blkno: u32, _count: u32) {}
+
+    /// Pages named to [`Prefetch::prefetch_pages`] that were not read yet will not be read now.
+    fn end_prefetch(&self) {}
+
+    /// These bytes of a page (its special area always included) will be looked at very soon: a store that
+    /// knows where in memory they lie asks the processor for them.
+    fn prefetch_bytes(&self, _blkno: u32, _bytes: Range<usize>) {}
+
+    /// By how many bytes (wrapping) the page `blkno` likely lies after `page` in memory, for
+    /// [`kernel::prefetch_ahead`](crate::kernel::prefetch_ahead) and the like; 0 if that is not known.
+    fn ahead(&self, _page: &Page, _blkno: u32) -> usize {
+        0
+    }
+}
+
 /// A growable array of 8 KiB pages. Readers see whole pages; a change is applied whole or not at all.
-pub trait Store {
+pub trait Store: Prefetch {
     /// A page held for reading (share lock) until dropped.
     type Read<'a>: Deref<Target = Page>
     where
@@ -25,22 +45,6 @@ pub trait Store {
     /// Reads one page. At most one page may be held for reading at a time by one caller, and none while
     /// a change is under way.
     fn read(&self, blkno: u32) -> Result<Self::Read<'_>>;
-
-    /// Says that `count` pages from `blkno` on will be read next or, after another such call, after the pages
-    /// of that. Other pages may be read in between. [`Store::settle`] ends it.
-    fn prefetch(&self, _block: u32, _count: u32) {}
-
-    /// Says that pages named to [`Store::prefetch`] that were not read yet will not be read now.
-    fn settle(&self) {}
-
-    /// Says that these bytes of a page (its special area always included) will be looked at very soon: a
-    /// store that knows where in memory they lie asks the processor for them.
-    fn prefetch_bytes(&self, _block: u32, _bytes: Range<usize>) {}
-
-    /// Where in memory a page likely lies: an address to ask the processor for, not to read from.
-    fn address(&self, _block: u32) -> Option<*const u8> {
-        None
-    }
 
     /// Runs `f` on up to [`MAX_CHANGE_PAGES`] pages and applies what it wrote as one crash-atomic step.
     /// If `f` fails nothing is changed; if `f` wrote nothing nothing is logged.

@@ -24,7 +24,7 @@ pub fn write(kind: PageKind, bytes: &[u8], mut emit: impl FnMut(Page) -> Result<
 /// Reads `len` bytes that start at page `first`.
 pub fn read<S: Store>(store: &S, first: u32, kind: PageKind, len: usize) -> Result<Vec<u8>> {
     let count = pages(len);
-    store.prefetch(first, count);
+    store.prefetch_pages(first, count);
     // Grown page by page: a damaged length ends at the end of the file, not in a huge allocation.
     let mut out = Vec::new();
     for blkno in first..first.saturating_add(count) {
@@ -32,6 +32,6 @@ pub fn read<S: Store>(store: &S, first: u32, kind: PageKind, len: usize) -> Resu
         page.expect_kind(blkno, kind)?;
         out.try_extend(&page.content()[..CONTENT_SIZE.min(len - out.len())])?;
     }
-    store.settle();
+    store.end_prefetch();
     Ok(out)
 }

@@ -10,7 +10,7 @@ use vector_search::ivf::search::{Order, Search, Settings};
 use vector_search::ivf::{check, vacuum};
 use vector_search::page::memory::MemoryStore;
 use vector_search::page::meta::META_BLOCK;
-use vector_search::page::{Change, Columns, Key, Meta, NO_BLOCK, Page, Store, Tid, summary};
+use vector_search::page::{Change, Columns, Key, Meta, NO_BLOCK, Page, Prefetch, Store, Tid, summary};
 use vector_search::value::Metric;
 
 use crate::world::{self, DEFAULT, EXACT, Mixture, World, assert_same, keys, options, table};
@@ -331,6 +331,8 @@ struct Meddled<'a> {
     store: &'a MemoryStore,
     events: RefCell<Vec<Event<'a>>>,
 }
+
+impl Prefetch for Meddled<'_> {}
 
 impl Store for Meddled<'_> {
     type Read<'a>

@@ -2,7 +2,7 @@
 
 use vector_search::ivf::build::Options;
 use vector_search::ivf::search::filter::{Accept, Condition, Filter};
-use vector_search::ivf::search::{Order, Search, Settings, Stats};
+use vector_search::ivf::search::{Order, Probes, Search, Settings, Stats};
 use vector_search::page::{Columns, Tid};
 use vector_search::value::Metric;
 
@@ -107,7 +107,7 @@ fn opaque_filters_keep_little() {
 fn a_filter_that_no_row_passes_ends_by_default_too() {
     let (world, queries) = worlds(Metric::L2, 4, 40);
     for order in [Order::Strict, Order::Relaxed, Order::Off] {
-        for (probes, limit) in [(0, Some(10)), (3, Some(10)), (0, None)] {
+        for (probes, limit) in [(BY_RECALL, Some(10)), (Probes::Lists(3), Some(10)), (BY_RECALL, None)] {
             let settings = Settings { memory: 0, order, probes, limit, ..DEFAULT };
             let (found, stats) = run(&world, &queries[0], settings, Some(|_| false), &Filter::default());
             assert_eq!(found, []);

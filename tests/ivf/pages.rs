@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use vector_search::ivf::build::Options;
 use vector_search::ivf::search::filter::{Accept, Condition, Filter};
-use vector_search::ivf::search::{Order, Search, Settings};
+use vector_search::ivf::search::{Order, Probes, Search, Settings};
 use vector_search::page::{Columns, Tid};
 use vector_search::value::Metric;
 
@@ -67,9 +67,11 @@ fn pages_are_slices_of_one_sequence() {
     let far = (0..32).map(|i| [2.0, -1.0, 0.5][i % 3]).collect();
     for query in [mixture.draw(), mixture.draw(), far] {
         for order in [Order::Strict, Order::Relaxed, Order::Off] {
-            for (size, probes, least_probes) in [(1, 0, 0), (7, 0, 0), (10, 3, 0), (10, 0, 5), (100, 0, 0)] {
+            let (three, least) = (Probes::Lists(3), Probes::ForRecall { least: 5 });
+            let sizes = [(1, BY_RECALL), (7, BY_RECALL), (10, three), (10, least), (100, BY_RECALL)];
+            for (size, probes) in sizes {
                 for filters in [(&none, None), (&none, Some(odd)), (&within, None), (&within, Some(odd))] {
-                    let settings = Settings { limit: Some(size), order, probes, least_probes, ..DEFAULT };
+                    let settings = Settings { limit: Some(size), order, probes, ..DEFAULT };
                     let found = sequence(&world, &query, settings, filters, 400);
                     if order != Order::Relaxed {
                         let in_order = |page: &[(Tid, f64)]| page.windows(2).all(|w| w[0].1 <= w[1].1);

@@ -8,7 +8,7 @@ use vector_search::ivf::code::RowCode;
 use vector_search::ivf::directory::Directory;
 use vector_search::ivf::{check, insert};
 use vector_search::page::memory::MemoryStore;
-use vector_search::page::{Change, Page, Store};
+use vector_search::page::{Change, Page, Prefetch, Store};
 use vector_search::value::Metric;
 
 use crate::world::*;
@@ -20,6 +20,8 @@ struct Raced<'a> {
     before: usize,
     other: RefCell<Option<&'a dyn Fn()>>,
 }
+
+impl Prefetch for Raced<'_> {}
 
 impl Store for Raced<'_> {
     type Read<'a>

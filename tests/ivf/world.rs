@@ -11,7 +11,7 @@ use vector_search::ivf::build::{self, Options, Source, Spool};
 use vector_search::ivf::code::RowCode;
 use vector_search::ivf::directory::Directory;
 use vector_search::ivf::progress::Silent;
-use vector_search::ivf::search::{Order, Rows, Search, Settings};
+use vector_search::ivf::search::{Order, Probes, Rows, Search, Settings};
 use vector_search::ivf::{check, insert, vacuum};
 use vector_search::kernel;
 use vector_search::page::memory::MemoryStore;
@@ -130,6 +130,9 @@ pub fn build_into(store: &MemoryStore, table: &Table, options: &Options) -> Resu
     })
 }
 
+/// As many lists as the recall target takes.
+pub const BY_RECALL: Probes = Probes::ForRecall { least: 0 };
+
 /// A table with its index.
 pub struct World {
     pub table: Rc<RefCell<Table>>,
@@ -138,8 +141,7 @@ pub struct World {
 }
 
 pub const EXACT: Settings = Settings {
-    probes: 0,
-    least_probes: 0,
+    probes: BY_RECALL,
     recall_target: 1.0,
     order: Order::Strict,
     limit: None,
@@ -149,8 +151,7 @@ pub const EXACT: Settings = Settings {
     paged: true,
 };
 pub const DEFAULT: Settings = Settings {
-    probes: 0,
-    least_probes: 0,
+    probes: BY_RECALL,
     recall_target: 0.95,
     order: Order::Strict,
     limit: Some(10),

@@ -148,7 +148,7 @@ impl Query {
     fn read<S: Store>(&mut self, reader: &mut Reader<'_, S>, list: u32) -> Result<()> {
         let Reader { store, directory, scanner } = reader;
         let (head, pages) = directory.head(list);
-        store.prefetch(head, pages);
+        store.prefetch_pages(head, pages);
         let terms = || self.router.terms(directory, list, &self.point);
         scanner.list(*store, directory, &self.code, (list, &terms, WIDTH), &mut self.nearest)
     }

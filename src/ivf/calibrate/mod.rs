@@ -130,7 +130,7 @@ pub fn calibrate<S: Store>(
         }
         progress.done(begun as u64);
     }
-    store.settle();
+    store.end_prefetch();
     let best = tables.best();
     let mut meta = directory.meta.clone();
     meta.radius_weight = WEIGHTS[best];
@@ -138,7 +138,7 @@ pub fn calibrate<S: Store>(
     meta.probes = meta.efforts[0].map(|lists| lists.ceil() as u32);
     directory.meta = meta;
     let farther = farther::measure(store, &directory, points, progress)?;
-    store.settle();
+    store.end_prefetch();
     Ok(Meta { farther, ..directory.meta })
 }
 

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::ivf::code::to_point;
 use crate::ivf::directory::Directory;
-use crate::ivf::list_chain::{self, Addresses, bits};
+use crate::ivf::list_chain::{self, Addresses};
 use crate::memory::{self, Grow};
 use crate::page::codes::BlockRef;
 use crate::page::{PageKind, Store, lists};
@@ -40,14 +40,11 @@ pub fn points<S: Store>(
             list_chain::codes_pages(store, directory, list, |_, page| {
                 // Rows are inserted beside this: a record may be newer than the page that is held.
                 reader.records.forget();
-                for b in 0..directory.codes.blocks() {
-                    let block = directory.codes.block(page, b);
-                    for slot in bits(block.live()) {
-                        if picks.next_if(|&pick| pick <= at && at < end).is_some() {
-                            reader.read(list, block, slot)?;
-                        }
-                        at += 1;
+                for (block, slot) in directory.codes.live_slots(page) {
+                    if picks.next_if(|&pick| pick <= at && at < end).is_some() {
+                        reader.read(list, block, slot)?;
                     }
+                    at += 1;
                 }
                 tick()
             })?;

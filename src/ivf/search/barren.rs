@@ -16,7 +16,7 @@ pub(super) fn lists<S: Store>(store: &S, directory: &Directory, filter: &Filter)
         return Ok(barren);
     }
     barren.try_reserve_exact(lists as usize).map_err(|_| out_of_memory(lists as usize))?;
-    store.prefetch(directory.meta.summaries_first, summary::pages(lists, columns));
+    store.prefetch_pages(directory.meta.summaries_first, summary::pages(lists, columns));
     while barren.len() < lists as usize
         && let Some((blkno, _)) = directory.summaries_position(barren.len() as u32)
     {
@@ -28,6 +28,6 @@ pub(super) fn lists<S: Store>(store: &S, directory: &Directory, filter: &Filter)
             barren.push(!filter.may_pass(summary));
         }
     }
-    store.settle();
+    store.end_prefetch();
     Ok(barren)
 }

@@ -6,29 +6,30 @@ use super::output::{Output, Ready};
 use super::rows::{Rows, value_of};
 use crate::error::Result;
 use crate::ivf::directory::Directory;
-use crate::ivf::list_chain::{self, Addresses, bits, guard_circle};
-use crate::page::{NO_BLOCK, Page, PageKind, Store, Tid};
+use crate::ivf::list_chain::{self, Addresses, ListChain};
+use crate::page::codes::slots;
+use crate::page::{Page, Store, Tid};
 
 /// A scan of all lists.
 pub struct FullScan {
     /// Whether all rows have been measured since the last that was let go.
     measured: Option<bool>,
-    /// List and codes page that come next, unless all have been read.
-    position: Option<(u32, u32)>,
-    steps: u32,
+    /// The list at hand, unless all have been read.
+    chain: Option<ListChain>,
+    /// The rows of the page at hand that are still to come.
     page: Vec<Tid>,
 }
 
 impl FullScan {
     /// Rows in no order; their values are NaN and the heap is left to the consumer.
-    pub fn unordered() -> Self {
-        Self { measured: None, position: Some((0, NO_BLOCK)), steps: 0, page: Vec::new() }
+    pub fn unordered(directory: &Directory) -> Self {
+        Self { measured: None, chain: Some(ListChain::new(directory, 0)), page: Vec::new() }
     }
 
     /// Rows in exact order: all are measured, and the nearest that the output has room for come; then anew
     /// for the rows behind them.
     pub fn ordered() -> Self {
-        Self { measured: Some(false), ..Self::unordered() }
+        Self { measured: Some(false), chain: None, page: Vec::new() }
     }
 
     /// The next row.
@@ -73,17 +74,19 @@ impl FullScan {
     }
 
     fn read_page<S: Store>(&mut self, store: &S, directory: &Directory, filter: &Filter) -> Result<bool> {
-        let Some((list, blkno)) = self.position else { return Ok(false) };
-        let blkno = if blkno == NO_BLOCK { directory.head(list).0 } else { blkno };
-        let page = Page::clone(&*store.read(blkno)?);
-        page.expect_owned(blkno, PageKind::Codes, list)?;
-        live_rows(store, directory, filter, (list, &page), &mut self.page)?;
-        guard_circle(store, blkno, &mut self.steps)?;
-        self.position = match page.next() {
-            NO_BLOCK if list + 1 < directory.lists() => Some((list + 1, NO_BLOCK)),
-            NO_BLOCK => None,
-            next => Some((list, next)),
-        };
+        let Some(chain) = &mut self.chain else { return Ok(false) };
+        let list = chain.list();
+        match chain.next(store)? {
+            Some((_, page)) => {
+                let copy = Page::clone(&*page);
+                drop(page);
+                live_rows(store, directory, filter, (list, &copy), &mut self.page)?;
+            }
+            None => {
+                let next = list + 1;
+                self.chain = (next < directory.lists()).then(|| ListChain::new(directory, next));
+            }
+        }
         Ok(true)
     }
 }
@@ -96,9 +99,8 @@ fn live_rows<S: Store>(
     out: &mut Vec<Tid>,
 ) -> Result<()> {
     let mut addresses = Addresses::new(store, directory);
-    for b in 0..directory.codes.blocks() {
-        let view = directory.codes.block(page, b);
-        for slot in bits(filter.passing(&directory.codes, view, view.live())) {
+    for view in directory.codes.blocks_on(page) {
+        for slot in slots(filter.passing(&directory.codes, view, view.live())) {
             out.push(addresses.get(list, view.reference(slot))?);
         }
     }

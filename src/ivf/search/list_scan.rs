@@ -5,11 +5,11 @@ use std::cell::OnceCell;
 use super::filter::Filter;
 use crate::error::{Error, Result};
 use crate::ivf::directory::Directory;
-use crate::ivf::list_chain::{bits, guard_circle};
+use crate::ivf::list_chain::ListChain;
 use crate::kernel;
 use crate::kernel::BLOCK_ROWS;
-use crate::page::codes::{BlockRef, Layout};
-use crate::page::{NO_BLOCK, Page, PageKind, RecordRef, Store, Tid};
+use crate::page::codes::{BlockRef, Layout, slots};
+use crate::page::{Page, PageKind, RecordRef, Store, Tid};
 use crate::quant::{ListTerms, QueryCode, Stage1, Width};
 
 /// A row that may be among the nearest.
@@ -119,44 +119,33 @@ impl Scanner {
             let terms = terms();
             (terms, query.stage1(terms, width))
         };
-        let (mut blkno, _) = directory.head(list);
-        let mut steps = 0;
+        let mut chain = ListChain::new(directory, list);
         self.stats.lists += 1;
-        while blkno != NO_BLOCK {
-            let next = {
-                let page = store.read(blkno)?;
-                page.expect_owned(blkno, PageKind::Codes, list)?;
-                let next = page.next();
-                let next_page = NextPage::new(store, if next == NO_BLOCK { self.after } else { Some(next) });
-                for b in 0..layout.blocks() {
-                    let view = layout.block(&page, b);
-                    next_page.prefetch_block(&page, layout, view, filtered);
-                    let all = view.live();
-                    let live = self.filter.passing(layout, view, all);
-                    self.stats.excluded += u64::from((all & !live).count_ones());
-                    if live == 0 {
-                        continue;
-                    }
-                    self.stats.codes += u64::from(live.count_ones());
-                    let mut sums = [0; BLOCK_ROWS];
-                    let codes = view.codes();
-                    let distance = next_page.distance(&page);
-                    kernel::scan_block(&query.lut()[..codes.len()], codes, distance, &mut sums);
-                    if layout.more() > 0 {
-                        self.split.push(Split::of(layout, view, live, sums));
-                        continue;
-                    }
-                    let (_, stage) = prepared.get_or_init(prepare);
-                    let survivors = &mut self.survivors;
-                    let factors = (view.add(), view.rescale());
-                    keep(stage, live, factors, &sums, sink.threshold(), |slot, bound| {
-                        let reference = view.reference(slot);
-                        prefetch_record(store, directory, reference);
-                        survivors.push(Survivor { bound, sum: sums[slot], reference });
-                    });
+        while let Some((_, page)) = chain.next(store)? {
+            let ahead = ahead_of(store, &page, chain.upcoming().or(self.after));
+            for block in layout.blocks_on(&page) {
+                prefetch_block(layout, block, filtered, ahead);
+                let live = self.passing(layout, block);
+                if live == 0 {
+                    continue;
                 }
-                next
-            };
+                let mut sums = [0; BLOCK_ROWS];
+                let codes = block.codes();
+                kernel::scan_block(&query.lut()[..codes.len()], codes, ahead, &mut sums);
+                if layout.more() > 0 {
+                    self.split.push(Split::of(layout, block, live, sums));
+                    continue;
+                }
+                let (_, stage) = prepared.get_or_init(prepare);
+                let survivors = &mut self.survivors;
+                let factors = (block.add(), block.rescale());
+                keep(stage, live, factors, &sums, sink.threshold(), |slot, bound| {
+                    let reference = block.reference(slot);
+                    prefetch_record(store, directory, reference);
+                    survivors.push(Survivor { bound, sum: sums[slot], reference });
+                });
+            }
+            drop(page);
             if !self.split.is_empty() {
                 let (_, stage) = prepared.get_or_init(prepare);
                 self.finish_split(store, directory, query, (list, stage), sink)?;
@@ -165,10 +154,18 @@ impl Scanner {
                 let (terms, _) = prepared.get_or_init(prepare);
                 self.refine(store, directory, query, (list, *terms, width), sink)?;
             }
-            guard_circle(store, blkno, &mut steps)?;
-            blkno = next;
         }
         Ok(())
+    }
+
+    /// The live rows of a block that pass the filter, which are counted.
+    #[inline(always)]
+    pub(super) fn passing(&mut self, layout: &Layout, block: BlockRef<'_>) -> u32 {
+        let all = block.live();
+        let live = self.filter.passing(layout, block, all);
+        self.stats.excluded += u64::from((all & !live).count_ones());
+        self.stats.codes += u64::from(live.count_ones());
+        live
     }
 
     /// Adds the sums of the further pages of a large block.
@@ -187,8 +184,8 @@ impl Scanner {
                 page.expect_owned(blkno, PageKind::CodesMore, list)?;
                 let (first, end) = layout.more_groups(i);
                 let codes = layout.more_codes(&page, i);
-                let distance = NextPage::new(store, split.more.get(i + 1).copied()).distance(&page);
-                kernel::scan_block(&query.lut()[16 * first..16 * end], codes, distance, &mut split.sums);
+                let ahead = ahead_of(store, &page, split.more.get(i + 1).copied());
+                kernel::scan_block(&query.lut()[16 * first..16 * end], codes, ahead, &mut split.sums);
             }
             let survivors = &mut self.survivors;
             let factors = (&split.add, &split.rescale);
@@ -254,38 +251,22 @@ impl Scanner {
     }
 }
 
-/// Where the page to be read next lies in memory: the processor is asked for its bytes while it works at the
-/// same place of the page at hand. All at once, they would keep it from that work until most of them are
-/// there.
-pub(super) struct NextPage(Option<*const u8>);
+/// How far ahead of `page` in memory the page to be read next lies, if it is known which and where. The
+/// processor is asked for its bytes while it works at the same place of the page at hand: all at once, they
+/// would keep it from that work until most of them are there.
+pub(super) fn ahead_of<S: Store>(store: &S, page: &Page, next: Option<u32>) -> usize {
+    next.map_or(0, |next| {
+        store.prefetch_bytes(next, 0..0);
+        store.ahead(page, next)
+    })
+}
 
-impl NextPage {
-    pub(super) fn new<S: Store>(store: &S, next: Option<u32>) -> Self {
-        Self(next.and_then(|next| {
-            store.prefetch_bytes(next, 0..0);
-            store.address(next)
-        }))
-    }
-
-    /// How far after `page` it lies, modulo the addresses; 0 if it is not known.
-    fn distance(&self, page: &Page) -> usize {
-        self.0.map_or(0, |at| at.addr().wrapping_sub(std::ptr::from_ref(page).addr()))
-    }
-
-    /// Prefetches what lies there where a block of `page` begins, and where its keys are if they are tested.
-    #[inline(always)]
-    fn prefetch_block(&self, page: &Page, layout: &Layout, block: BlockRef<'_>, keys: bool) {
-        self.prefetch(page, block.factors());
-        if keys {
-            self.prefetch(page, layout.all_keys(block));
-        }
-    }
-
-    /// Asks for what lies there where these bytes lie on `page`.
-    pub(super) fn prefetch(&self, page: &Page, bytes: &[u8]) {
-        if self.0.is_some() {
-            kernel::prefetch(bytes.as_ptr().wrapping_add(self.distance(page)), bytes.len());
-        }
+/// Prefetches what lies ahead of the beginning of a block, and of its keys if they are tested.
+#[inline(always)]
+fn prefetch_block(layout: &Layout, block: BlockRef<'_>, keys: bool, ahead: usize) {
+    kernel::prefetch_ahead(block.factors(), ahead);
+    if keys {
+        kernel::prefetch_ahead(layout.all_keys(block), ahead);
     }
 }
 
@@ -316,7 +297,7 @@ fn keep(
         threshold,
         &mut bounds,
     );
-    for slot in bits(mask & live) {
+    for slot in slots(mask & live) {
         // NaN comes of values too large for the factors: such a row is always examined.
         let bound = if bounds[slot].is_nan() { f32::NEG_INFINITY } else { bounds[slot] };
         survivor(slot, bound);

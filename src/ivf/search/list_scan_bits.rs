@@ -1,13 +1,13 @@
 //! Reading a list whose codes are strings of bits: what other codes bound, these give exactly.
 
-use super::list_scan::{Candidate, NextPage, Scanner, Sink};
+use super::list_scan::{Candidate, Scanner, Sink, ahead_of};
 use crate::error::Result;
 use crate::ivf::directory::Directory;
-use crate::ivf::list_chain::{bits, guard_circle};
+use crate::ivf::list_chain::ListChain;
 use crate::kernel;
 use crate::kernel::BLOCK_ROWS;
-use crate::page::codes::BlockRef;
-use crate::page::{NO_BLOCK, PageKind, Store};
+use crate::page::Store;
+use crate::page::codes::{BlockRef, slots};
 use crate::quant::QueryCode;
 
 /// Half the least difference of two values: added to a value it makes a threshold that rows of this value are
@@ -27,31 +27,18 @@ impl Scanner {
         sink: &mut impl Sink,
     ) -> Result<()> {
         let layout = &directory.codes;
-        let (mut blkno, _) = directory.head(list);
-        let mut steps = 0;
+        let mut chain = ListChain::new(directory, list);
         self.stats.lists += 1;
-        while blkno != NO_BLOCK {
-            let next = {
-                let page = store.read(blkno)?;
-                page.expect_owned(blkno, PageKind::Codes, list)?;
-                let next = page.next();
-                let next_page = NextPage::new(store, if next == NO_BLOCK { self.after } else { Some(next) });
-                for b in 0..layout.blocks() {
-                    let view = layout.block(&page, b);
-                    next_page.prefetch(&page, view.factors());
-                    next_page.prefetch(&page, view.codes());
-                    let all = view.live();
-                    let live = self.filter.passing(layout, view, all);
-                    self.stats.excluded += u64::from((all & !live).count_ones());
-                    if live != 0 {
-                        self.stats.codes += u64::from(live.count_ones());
-                        compare(query.bits(), view, live, list, sink);
-                    }
+        while let Some((_, page)) = chain.next(store)? {
+            let ahead = ahead_of(store, &page, chain.upcoming().or(self.after));
+            for block in layout.blocks_on(&page) {
+                kernel::prefetch_ahead(block.factors(), ahead);
+                kernel::prefetch_ahead(block.codes(), ahead);
+                let live = self.passing(layout, block);
+                if live != 0 {
+                    compare(query.bits(), block, live, list, sink);
                 }
-                next
-            };
-            guard_circle(store, blkno, &mut steps)?;
-            blkno = next;
+            }
         }
         Ok(())
     }
@@ -62,7 +49,7 @@ fn compare(query: &[u8], block: BlockRef<'_>, live: u32, list: u32, sink: &mut i
     let mut counts = [0; BLOCK_ROWS];
     let codes = block.codes();
     if live.count_ones() < FEW {
-        for slot in bits(live) {
+        for slot in slots(live) {
             counts[slot] = kernel::hamming(query, &codes[slot * query.len()..][..query.len()]) as u32;
         }
     } else {
@@ -72,7 +59,7 @@ fn compare(query: &[u8], block: BlockRef<'_>, live: u32, list: u32, sink: &mut i
     // Counts up to 2²⁴ are as exact as floats.
     let below = |(slot, count): (usize, &u32)| u32::from((*count as f32) < threshold) << slot;
     let wanted = counts.iter().enumerate().map(below).fold(0, |mask, bit| mask | bit);
-    for slot in bits(wanted & live) {
+    for slot in slots(wanted & live) {
         let value = counts[slot] as f32;
         // The threshold has come down since.
         if value < sink.threshold() {

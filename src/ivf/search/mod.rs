@@ -35,7 +35,7 @@ use self::rounds::{Filtered, Floors, Round};
 pub use self::route::Router;
 pub use self::rows::Rows;
 use self::rows::{is_address, value_of};
-pub use self::settings::{Order, Settings};
+pub use self::settings::{Order, Probes, Settings};
 use self::stages::Stage;
 use super::code::to_point;
 use super::directory::Directory;
@@ -188,7 +188,7 @@ impl Search {
     fn mode_for(&mut self, query: Option<&[f32]>) -> Mode {
         let mut point = |q: &[f32]| to_point(&self.directory, q, &mut self.unit, &mut self.rotated);
         if !query.is_some_and(&mut point) {
-            return Mode::FullScan(FullScan::unordered());
+            return Mode::FullScan(FullScan::unordered(&self.directory));
         }
         let norm = crate::kernel::inner_product(&self.rotated, &self.rotated);
         if !norm.is_finite() || query.is_some_and(|query| self.may_overflow(query)) {

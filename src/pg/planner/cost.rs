@@ -15,7 +15,7 @@ use super::support::distance_cost;
 use super::threshold::{self, Threshold, bounds};
 use crate::ivf::cost::{CODES_PER_OPERATOR, Shown, Work, estimate, lists_read};
 use crate::ivf::directory::Directory;
-use crate::ivf::search::{Settings, lists};
+use crate::ivf::search::{Probes, Settings};
 use crate::ivf::within;
 use crate::pg::am::directory_cache::directory;
 use crate::pg::am::opclass;
@@ -127,19 +127,15 @@ unsafe extern "C-unwind" fn amcostestimate(
         // A limit that is not reached is known to be so when everything has been read; so is a least
         // distance.
         let whole = min_max::mark(root) || (wanted >= near && within < 1.0);
-        let target = settings.recall_target;
-        let effort = match settings.least_probes {
-            _ if whole => (directory.lists(), 1.0),
-            0 => (settings.probes, target),
-            least => ((lists(directory, target, wanted / passing).ceil() as u32).max(least), target),
-        };
+        let everything = (Probes::Lists(directory.lists()), 1.0);
+        let effort = if whole { everything } else { (settings.probes, settings.recall_target) };
         let read = match directory.summaries_position(0) {
             Some(_) if passing < 1.0 => Some(read(root, path, rows / f64::from(directory.lists()))),
             _ => None,
         };
         let first = estimate(directory, rows, effort, wanted, (passing, read));
         let most = if within < 1.0 { near } else { rows };
-        let all = estimate(directory, rows, (directory.lists(), 1.0), most, (passing, read));
+        let all = estimate(directory, rows, everything, most, (passing, read));
         // The planner adds for each row that leaves the scan its way out of the table and the distance, which
         // the plan's target list has too. Both are paid for by then: the page is at hand, and the distance is
         // noted (`distance_memo.rs`).

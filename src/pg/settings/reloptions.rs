@@ -27,10 +27,10 @@ pub struct IndexOptions {
     pub lists: i32,
     /// Bits per dimension, 1, 4 or 8, if the index says.
     pub bits: Option<u8>,
-    /// Lists to probe; 0 follows the recall target.
-    pub probes: i32,
-    /// Recall target; 0 if the index sets none.
-    pub recall_target: f64,
+    /// Lists to probe, if the index says: else the recall target does.
+    pub probes: Option<u32>,
+    /// Recall target, if the index says.
+    pub recall_target: Option<f64>,
     /// Whether VACUUM measures anew how many lists a target needs.
     pub recalibrate: bool,
     /// What an index under one of pgvector's names was asked for.
@@ -242,8 +242,14 @@ impl Foreign {
 impl IndexOptions {
     /// The options of an open index.
     pub fn of(relation: pg_sys::Relation) -> Self {
-        let mut options =
-            Self { lists: 0, bits: None, probes: 0, recall_target: 0.0, recalibrate: true, foreign: None };
+        let mut options = Self {
+            lists: 0,
+            bits: None,
+            probes: None,
+            recall_target: None,
+            recalibrate: true,
+            foreign: None,
+        };
         // SAFETY: an open index has its access method's table; rd_options is null or what that one's
         // `amoptions` returned.
         unsafe {
@@ -261,8 +267,8 @@ impl IndexOptions {
             } else if let Some(stored) = stored.cast::<StoredIvf>().as_ref() {
                 options.lists = stored.lists;
                 options.bits = u8::try_from(stored.bits).ok().filter(|&bits| bits > 0);
-                options.probes = stored.probes;
-                options.recall_target = stored.recall_target;
+                options.probes = u32::try_from(stored.probes).ok().filter(|&probes| probes > 0);
+                options.recall_target = Some(stored.recall_target).filter(|&target| target > 0.0);
                 options.recalibrate = stored.recalibrate;
             }
         }

@@ -3,7 +3,7 @@
 use super::guc::{DEFAULT_RECALL_TARGET, ITERATIVE_SCAN, IterativeScan, PROBES, RECALL_TARGET};
 use super::pgvector;
 use super::reloptions::IndexOptions;
-use crate::ivf::search::{Order, Settings};
+use crate::ivf::search::{Order, Probes, Settings};
 
 /// What is wanted of a scan.
 #[derive(Clone, Copy)]
@@ -43,49 +43,31 @@ pub fn settings(options: &IndexOptions, lists: u32, request: ScanRequest) -> Set
     let ScanRequest { limit, passing, ceiling, everything, exact, paged } = request;
     // SAFETY: reading a setting (kB), on the only thread.
     let memory = unsafe { pgrx::pg_sys::work_mem }.max(0) as usize * 1024;
-    let probes = match PROBES.get() {
-        0 => options.probes,
-        n => n,
-    };
-    let session = RECALL_TARGET.get();
-    let target = if session == DEFAULT_RECALL_TARGET && options.recall_target > 0.0 {
-        options.recall_target
-    } else {
-        session
-    };
+    let session_probes = u32::try_from(PROBES.get()).ok().filter(|probes| *probes > 0);
+    let session_target = Some(RECALL_TARGET.get()).filter(|target| *target != DEFAULT_RECALL_TARGET);
     let asked = pgvector::effort(options.foreign, lists);
-    let target = target.max(asked.recall_target);
+    let target = session_target.or(options.recall_target).unwrap_or(DEFAULT_RECALL_TARGET);
+    // A target that the session asks for is not undone by the index's number of probes.
+    let option = options.probes.filter(|_| session_target.is_none());
+    let follow_target = Probes::ForRecall { least: asked.least_probes };
     let order = match ITERATIVE_SCAN.get() {
         IterativeScan::StrictOrder => Order::Strict,
         IterativeScan::RelaxedOrder => Order::Relaxed,
         IterativeScan::Off => Order::Off,
     };
-    if exact || everything && order == Order::Strict {
-        let order = Order::Strict;
-        return Settings {
-            probes: 0,
-            least_probes: 0,
-            recall_target: 1.0,
-            order,
-            limit,
-            ceiling,
-            passing,
-            memory,
-            paged,
-        };
-    }
-    // A target that the session asks for is not undone by the index's number of probes.
-    let probes = if PROBES.get() == 0 && session != DEFAULT_RECALL_TARGET { 0 } else { probes.max(0) };
-    let least_probes = asked.least_probes;
-    Settings {
-        probes: probes as u32,
-        least_probes,
-        recall_target: target as f32,
+    let settings = Settings {
+        probes: session_probes.or(option).map_or(follow_target, Probes::Lists),
+        recall_target: target.max(asked.recall_target) as f32,
         order,
         limit,
         ceiling,
         passing,
         memory,
         paged,
+    };
+    if exact || everything && order == Order::Strict {
+        let probes = Probes::ForRecall { least: 0 };
+        return Settings { probes, recall_target: 1.0, order: Order::Strict, ..settings };
     }
+    settings
 }

@@ -15,7 +15,7 @@ use super::buffer_hints::BufferHints;
 use super::read_ahead::ReadAhead;
 use crate::error::{Error, Result};
 use crate::page::store::{Change, MAX_CHANGE_PAGES, PageHandle, assert_alone, opened_twice};
-use crate::page::{Page, Store};
+use crate::page::{Page, Prefetch, Store};
 use crate::pg::allocator;
 use crate::pg::compat::{lock_buffer, unlock_release_buffer};
 
@@ -176,6 +176,31 @@ impl Deref for ReadPage {
     }
 }
 
+impl Prefetch for IndexStore {
+    fn prefetch_pages(&self, blkno: u32, count: u32) {
+        let end = blkno.saturating_add(count);
+        // Beyond the end of a damaged index there is nothing to ask for.
+        let known = match end <= self.nblocks.get() {
+            true => end,
+            false => self.nblocks().map_or(blkno, |nblocks| end.min(nblocks)),
+        };
+        self.read_ahead.prefetch(blkno..known.max(blkno));
+    }
+
+    fn end_prefetch(&self) {
+        self.read_ahead.end();
+    }
+
+    fn prefetch_bytes(&self, blkno: u32, bytes: Range<usize>) {
+        self.hints.prefetch(blkno, bytes);
+    }
+
+    fn ahead(&self, page: &Page, blkno: u32) -> usize {
+        let page = std::ptr::from_ref(page).addr();
+        self.hints.address(blkno).map_or(0, |at| at.addr().wrapping_sub(page))
+    }
+}
+
 impl Store for IndexStore {
     type Read<'a> = ReadPage;
 
@@ -206,28 +231,6 @@ impl Store for IndexStore {
             crate::pg::compat::test_for_old_snapshot(self.snapshot.get(), self.relation, &page);
             Ok(page)
         }
-    }
-
-    fn prefetch(&self, blkno: u32, count: u32) {
-        let end = blkno.saturating_add(count);
-        // Beyond the end of a damaged index there is nothing to ask for.
-        let known = match end <= self.nblocks.get() {
-            true => end,
-            false => self.nblocks().map_or(blkno, |nblocks| end.min(nblocks)),
-        };
-        self.read_ahead.prefetch(blkno..known.max(blkno));
-    }
-
-    fn settle(&self) {
-        self.read_ahead.end();
-    }
-
-    fn prefetch_bytes(&self, blkno: u32, bytes: Range<usize>) {
-        self.hints.prefetch(blkno, bytes);
-    }
-
-    fn address(&self, blkno: u32) -> Option<*const u8> {
-        self.hints.address(blkno)
     }
 
     fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R> {
