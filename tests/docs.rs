@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 const README_LINES: usize = 220;
-const ARCHITECTURE_LINES: usize = 150;
+const ARCHITECTURE_LINES: usize = 115;
 const FIRST_PAGES: [&str; 3] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
 /// Characters of a line of prose; tables and code may be wider.
 const WIDTH: usize = 130;
