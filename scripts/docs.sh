@@ -15,7 +15,7 @@ if [ -z "$mdbook" ]; then
     mdbook="$BUILD/tools/bin/mdbook"
 fi
 
-# The pages where they lie in the checkout. SUMMARY.md must be at the top.
+# Copies the pages with their paths in the checkout. SUMMARY.md must be at the top.
 book="$BUILD/book"
 rm -rf "$book"
 mkdir -p "$book/pages/src/ivf/search" "$book/pages/src/page" "$book/pages/src/pg"
@@ -25,7 +25,7 @@ for page in src/ivf src/ivf/search src/page src/pg; do
 done
 cp -r docs "$book/pages/docs"
 mv "$book/pages/docs/book.toml" "$book/"
-# Links of SUMMARY.md are from docs/; the pages of single benchmark runs come below their list.
+# Links of SUMMARY.md are relative to docs/. The pages of single benchmark runs are listed below "Benchmarks".
 runs() {
     local page name
     for page in docs/benchmarks/*/*.md; do
