@@ -1,6 +1,6 @@
-//! What the processor is asked for before it is needed.
+//! Prefetching: asking the processor to load data before it is needed.
 
-/// Asks the processor to load `bytes` bytes from `at` on. Advice: any address will do, none is read.
+/// Asks the processor to load `bytes` bytes from `at` on. Any address is safe, because nothing is read.
 #[inline]
 pub fn prefetch(at: *const u8, bytes: usize) {
     const LINE: usize = 64;
