@@ -2,7 +2,7 @@
 //! factors of its own.
 //!
 //! With `y` the code's grid vector and `a = |o|² / <y, o>`, `a <y, v>` estimates `<o, v>` without bias
-//! (reference algorithms 1.2). Terms that do not depend on the query are summed in `add`; the factors of `<y,
+//! (RaBitQ, arXiv 2405.12497). Terms that do not depend on the query are summed in `add`; the factors of `<y,
 //! q>` are multiplied in `rescale`.
 
 use half::f16;

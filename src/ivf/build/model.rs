@@ -22,7 +22,7 @@ const ROWS_PER_LIST: u64 = 250;
 /// Below this many rows one list scans faster than any routing.
 const ONE_LIST_ROWS: u64 = 10_000;
 const MAX_LISTS: u64 = 65_536;
-/// Sampled rows per list; more barely helps (measured, reference algorithms 5.3).
+/// Sampled rows per list; in measurements more rows hardly improved recall.
 const SAMPLE_PER_LIST: usize = 64;
 /// A list needs at least this many sampled rows for a useful mean.
 const MIN_SAMPLE_PER_LIST: usize = 8;
