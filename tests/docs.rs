@@ -87,7 +87,7 @@ fn targets(line: &str) -> Vec<String> {
     line.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(to, _)| to.to_owned()).collect()
 }
 
-/// `page`'s folder and `to`, with `..` taken away.
+/// `to`, relative to `page`'s folder, with `..` resolved.
 fn resolve(page: &Path, to: &str) -> PathBuf {
     let mut path = PathBuf::new();
     for part in page.parent().unwrap().join(to).components() {

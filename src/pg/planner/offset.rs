@@ -12,8 +12,8 @@ use super::cost::is_ours;
 use super::query_page::{Page, limit, was_costed};
 use crate::pg::compat;
 
-/// Number of rows of a large page. Relative to an unknown limit, a page costs at most `MORE` times and at
-/// least `LESS` times as much.
+/// Number of rows of a large page. The start-up cost expected for an unknown limit may be this many times
+/// larger for such a page (`MORE`), and this many times smaller for a page of one row (`LESS`).
 const MANY: f64 = 1000.0;
 const MORE: f64 = 8.0;
 const LESS: f64 = 0.25;
