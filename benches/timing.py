@@ -101,7 +101,7 @@ def timed_sql(schema: str, data: datasets.Data, settings: list[str], sql: str, c
         moments.append(clock())
         if moments[-1] - moments[0] >= SECONDS and len(moments) > min(LEAST, count):
             break
-    # The timed runs do not look at errors. One that they had is raised here.
+    # The timed runs ignore errors. The same query again raises one that they had.
     statement.ids(parameters[0])
     return Timed(found, moments)
 
