@@ -1,5 +1,5 @@
-//! What needs two sessions: a temporary table of another one, and locks that a caller without rights must not
-//! wait for.
+//! Tests that need two sessions: a temporary table of another session, and locks for which a caller without
+//! rights must not wait.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn calls(index: &str) -> impl Iterator<Item = String> {
     FUNCTIONS.iter().map(move |f| format!("SELECT {}", f.replace("{}", index)))
 }
 
-/// Waits until a query gives something.
+/// Waits until a query returns something.
 fn awaited(server: &Server, query: &str) -> String {
     for _ in 0..300 {
         let found = server.sql(query);
@@ -75,7 +75,7 @@ fn who_lacks_the_right_waits_for_no_lock() {
         let error = server.try_sql(&format!("SET ROLE guest; SET lock_timeout = '5s'; {call}")).unwrap_err();
         assert!(error.contains("permission denied") || error.contains("must be owner"), "{call}: {error}");
     }
-    // Nor for that of something which is no index.
+    // It does not wait for the lock of a relation that is no index either.
     for call in calls("t") {
         let error = server.try_sql(&format!("SET lock_timeout = '5s'; {call}")).unwrap_err();
         assert!(error.contains("is not an ivf index"), "{call}: {error}");

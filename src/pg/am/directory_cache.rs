@@ -17,7 +17,7 @@ struct Kept {
     directory: Rc<Directory>,
 }
 
-/// Bytes of directories that a backend keeps; the one in use is kept whatever its size.
+/// Bytes of directories that a backend keeps. The directory in use is kept even if it is larger.
 const KEPT_BYTES: usize = 64 << 20;
 
 thread_local! {
@@ -51,7 +51,7 @@ pub fn directory(store: &IndexStore) -> Result<Rc<Directory>> {
     Ok(directory)
 }
 
-/// Dimensions of the rows in an index. Its column may have lost its own by ALTER TABLE.
+/// Dimensions of the rows in an index. (ALTER TABLE may have removed the column's type modifier since.)
 pub fn dimensions(index: pg_sys::Relation) -> Result<usize> {
     let store = IndexStore::new(index, Logging::EachChange);
     Ok(directory(&store).map_err(|e| in_index(index, e))?.dims())

@@ -1,20 +1,20 @@
-//! What holds for one scan: the session's settings, the index's options and what is asked of pgvector.
+//! Decides what holds for one scan, from the session's settings, the index's options and pgvector's settings.
 
 use super::guc::{DEFAULT_RECALL_TARGET, ITERATIVE_SCAN, IterativeScan, PROBES, RECALL_TARGET};
 use super::pgvector;
 use super::reloptions::IndexOptions;
 use crate::ivf::search::{Order, Probes, Settings};
 
-/// What is wanted of a scan.
+/// What the plan wants from a scan.
 #[derive(Clone, Copy)]
 pub struct ScanRequest {
-    /// Rows of a page, if known: those that are taken after what an OFFSET skips.
+    /// Rows of a page, if known: the rows after those that an OFFSET skips.
     pub limit: Option<u64>,
     /// Share of the rows that are expected to pass the filter.
     pub passing: f32,
-    /// Values above this are not wanted.
+    /// Rows with larger values are not wanted.
     pub ceiling: f64,
-    /// Whether the consumer will not stop before the last row.
+    /// Whether the consumer reads all rows.
     pub everything: bool,
     /// Whether no row may be missing whatever the settings say.
     pub exact: bool,
@@ -35,10 +35,10 @@ impl Default for ScanRequest {
     }
 }
 
-/// What holds for a scan of an index with these options. A setting of the session wins over the index's
-/// option where the session changed it from its default.
-/// `lists` is how many the index has. Where everything is wanted, a strict scan leaves out no row, because
-/// one found late could not be given out in order.
+/// The settings for a scan of an index with these options. A setting that the session has changed from its
+/// default takes precedence over the index's option. `lists` is the number of lists of the index. If all rows
+/// are wanted, a strict scan excludes no row by bounds, because a row found late could not be returned in
+/// order.
 pub fn settings(options: &IndexOptions, lists: u32, request: ScanRequest) -> Settings {
     let ScanRequest { limit, passing, ceiling, everything, exact, paged } = request;
     // SAFETY: reading a setting (kB), on the only thread.
