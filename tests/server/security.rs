@@ -104,7 +104,8 @@ fn a_plan_tells_only_who_may_read_where_rows_are() {
     let planned = |role: &str, table: &str, place: &str| -> Vec<String> {
         let script = format!(
             "SET ROLE {role}; SET enable_seqscan = off;
-             SET client_min_messages = log; SET debug_print_plan = on;
+             SET client_min_messages = log;
+             SET debug_print_plan = on;
              SELECT id FROM {table} WHERE e <-> '{place}' < 3 ORDER BY e <-> '{place}';
              SELECT 1 / 0"
         );
