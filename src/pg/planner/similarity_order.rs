@@ -134,22 +134,8 @@ unsafe fn never_null(
         let tested = pg_sys::find_nonnullable_vars(conditions.cast());
         let columns = PgList::<pg_sys::Var>::from_pg(pg_sys::pull_var_clause(expression, 0));
         columns.iter_ptr().all(|column| {
-            compat::is_among(column, tested) || declared_not_null((*entry).relid, (*column).varattno)
+            compat::is_among(column, tested) || compat::is_not_null(table, (*entry).relid, (*column).varattno)
         })
-    }
-}
-
-unsafe fn declared_not_null(table: pg_sys::Oid, column: i16) -> bool {
-    // SAFETY: the entry is released after it was read.
-    unsafe {
-        let cache = pg_sys::SysCacheIdentifier::ATTNUM as i32;
-        let entry = pg_sys::SearchSysCache2(cache, table.into(), column.into());
-        if entry.is_null() {
-            return false;
-        }
-        let declared = (*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_attribute>(entry)).attnotnull;
-        pg_sys::ReleaseSysCache(entry);
-        declared
     }
 }
 
