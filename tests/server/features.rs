@@ -194,8 +194,8 @@ fn a_constraint_that_is_not_valid_hides_no_null() {
     }
     let server = Server::new("not-valid", &["fsync = off", "autovacuum = off"]);
     server.sql(
-        "CREATE TABLE items AS
-             SELECT i AS id, CASE WHEN i % 100 > 0 THEN ARRAY[i % 7, i % 11, 1]::vector(3) END e
+        "CREATE TABLE items (id int, e vector(3));
+         INSERT INTO items SELECT i, CASE WHEN i % 100 > 0 THEN ARRAY[i % 7, i % 11, 1]::vector(3) END
              FROM generate_series(1, 1000) i;
          ALTER TABLE items ADD CONSTRAINT there NOT NULL e NOT VALID;
          CREATE INDEX ON items USING ivf (e vector_cosine_ops) WITH (lists = 4); ANALYZE items",
