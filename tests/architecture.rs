@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// The rooms in order; each may use itself and what comes before it.
 const ROOMS: [&str; 11] =
     ["error", "memory", "mru", "random", "kernel", "value", "kmeans", "quant", "page", "ivf", "pg"];
-/// What a room may use of the rooms before it (`structure.md`, section 2).
+/// What a room may use of the rooms before it.
 const MAY_USE: [(&str, &[&str]); 11] = [
     ("error", &[]),
     ("memory", &["error", "random"]),

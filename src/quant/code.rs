@@ -1,9 +1,8 @@
 //! From a rotated residual to its code: one sign bit per dimension with two factors, and a finer code with
 //! factors of its own.
 //!
-//! With `y` the code's grid vector and `a = |o|² / <y, o>`, `a <y, v>` estimates `<o, v>` without bias
-//! (reference algorithms 1.2). What does not depend on the query is folded into `add`, what multiplies
-//! `<y, q>` into `rescale`.
+//! With `y` the code's grid vector and `a = |o|² / <y, o>`, `a <y, v>` estimates `<o, v>` without bias.
+//! What does not depend on the query is folded into `add`, what multiplies `<y, q>` into `rescale`.
 
 use half::f16;
 

@@ -1,7 +1,7 @@
 //! How far estimates from codes are off: by the codes, and by arithmetic in single precision.
 
 /// Standard deviation of the one-bit error per `|rescale| * gap`: the residual's sine to its code is nearly
-/// constant, so that it need not be stored (reference algorithms 1.2).
+/// constant, so that it need not be stored.
 pub(super) const ERROR_1: f32 = 0.3014;
 /// The same for four bits: sine of the 16-level normal quantizer (mean square error 0.01154) by its step.
 pub(super) const ERROR_4: f32 = 0.3205;

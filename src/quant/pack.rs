@@ -1,5 +1,5 @@
-//! The block layout of one-bit codes (reference algorithms 2.1): per four dimensions 16 bytes, in which
-//! byte `2 s` holds vectors `s` and `16 + s`, byte `2 s + 1` vectors `8 + s` and `24 + s`, low nibble first.
+//! The block layout of one-bit codes: per four dimensions 16 bytes, in which byte `2 s` holds vectors `s` and
+//! `16 + s`, byte `2 s + 1` vectors `8 + s` and `24 + s`, low nibble first.
 //! And strings of bits, which are codes as they are.
 
 /// The byte of a group and the shift within it that belong to a slot.

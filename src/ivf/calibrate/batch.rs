@@ -12,18 +12,22 @@ use crate::page::Store;
 use crate::quant::{QueryCode, Width};
 use crate::value::TotalF32;
 
-/// Fewer queries say too little: every list is probed then.
+/// Fewer queries say too little: every list is probed then. (Of 50 queries' ten neighbours each, a recall of
+/// .95 is known to about a hundredth.)
 pub const LEAST_QUERIES: usize = 50;
 /// Queries of a build where its sample has as many: recall then keeps within a hundredth of what was asked
 /// for.
 pub const QUERIES: std::ops::RangeInclusive<usize> = 500..=1200;
-/// Queries that read the lists together.
+/// Queries that read the lists together, so that a list's pages come from memory once for all of them. What
+/// they keep (tables, candidates) still fits a second-level cache.
 pub(super) const TOGETHER: usize = 16;
 /// Bytes that a query keeps of each coordinate: the point, its codes and tables.
 const COORDINATE_BYTES: usize = 16;
-/// Lists that each reads before, the best first.
+/// Lists that each reads before, the best first: they hold most of its neighbours, and so give a threshold by
+/// which nearly all rows of the other lists are left out.
 const FIRST: u32 = 16;
-/// Width of the bounds while calibrating, in standard deviations.
+/// Width of the bounds while calibrating, in standard deviations: as for a target of .9. Neighbours are
+/// ordered by estimates, so that a wider bound would only read more records.
 const WIDTH: Width = Width { deviations: 2.0, sound: false };
 
 /// Queries that read all lists together.

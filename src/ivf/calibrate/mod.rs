@@ -1,4 +1,4 @@
-//! Measuring, on the index as written, how many lists a recall target needs (reference algorithms section 6).
+//! Measuring, on the index as written, how many lists a recall target needs.
 //!
 //! Sampled rows serve as queries (themselves excluded). For each, a scan of all lists by the stored codes
 //! gives its nearest rows; the rank of their lists in routing order is what a scan would have had to
@@ -25,12 +25,15 @@ use crate::page::{Meta, PageKind, Store};
 /// Queries that look for as many neighbours as each of [`LEVELS`], at least: the share of a hundred
 /// neighbours is less a matter of chance than that of ten, and takes longer to find.
 const QUERIES_OF_LEVEL: [usize; LEVELS.len()] = [usize::MAX, 400, 100];
-/// So many queries read all lists, and show how many lists are worth reading.
+/// So many queries read all lists, and show how many lists are worth reading: whole batches, and enough that
+/// the share [`NEARLY_ALL`] of their neighbours is no matter of chance. The others take most of the time.
 const THOROUGH: usize = 6 * TOGETHER;
-/// The others leave out those beyond so many times what has this share of the neighbours.
+/// The others leave out the lists beyond [`MARGIN`] times those that hold this share of the neighbours: what
+/// they do not see is a tenth of the loss that the target .99 allows.
 const NEARLY_ALL: f32 = 0.999;
 const MARGIN: f32 = 1.25;
-/// Candidates for the weight of a list's radius in its routing score.
+/// Candidates for the weight of a list's radius in its routing score: around the best one the number of
+/// lists hardly changes, so that steps of .3 do.
 const WEIGHTS: [f32; 5] = [0.0, 0.3, 0.6, 0.9, 1.2];
 /// Share of the allowed loss that is kept for what the ranks do not show: rows lost by bounds, queries that
 /// are unlike stored rows, and the chance of the sample.

@@ -10,7 +10,8 @@ use crate::memory;
 use crate::page::Store;
 use crate::page::lists::{KEPT, ListState};
 
-/// Share of the rows that changed since, beyond which an index is calibrated anew.
+/// Share of the rows that changed since, beyond which an index is calibrated anew: as PostgreSQL's autovacuum
+/// comes by default when so many are dead (`autovacuum_vacuum_scale_factor`).
 const CHANGED: f64 = 0.2;
 
 /// Calibrates an index that has changed enough since it was calibrated last. Its rows are the queries, made

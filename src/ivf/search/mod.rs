@@ -44,7 +44,7 @@ use crate::page::{Store, Tid};
 use crate::quant::QueryCode;
 use crate::value::Metric;
 
-/// The least memory that a scan takes.
+/// The least memory that a scan takes, which is the least `work_mem` that PostgreSQL lets anybody set.
 const LEAST_MEMORY: usize = 64 << 10;
 
 /// What fits into the memory of a scan.
@@ -67,7 +67,8 @@ fn known_value(directory: &Directory, candidate: Candidate) -> Option<f64> {
     directory.codec.is_exact().then_some(f64::from(candidate.lower))
 }
 
-/// Rows named to the heap before they are fetched, at most.
+/// Rows named to the heap before they are fetched, at most. Their pages and values are asked for together; of
+/// more rows the first would have left the processor's caches before they are read.
 const MOST_PREFETCHED: u64 = 64;
 
 /// How rows are found.

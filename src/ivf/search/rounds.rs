@@ -10,8 +10,11 @@ use crate::error::Result;
 use crate::page::Store;
 use crate::quant::Width;
 
-/// How much wider a round's window is at least than the one before: rounds that read everything are few.
+/// How much wider a round's window is at least than the one before: each round reads its
+/// lists anew, so that there shall be few.
 const WIDER: u64 = 16;
+/// And how much wider than that at most: of few rows fetched, the share that passed says little.
+const WIDEST: u64 = 16;
 
 /// The round at hand.
 #[derive(Clone, Copy)]
@@ -206,7 +209,7 @@ impl Search {
         let needed =
             (self.wanted() as u64).saturating_mul(3 * round.fetched.max(1)) / (2 * round.passed.max(1));
         let least = round.window.saturating_mul(WIDER);
-        let window = needed.clamp(least, least.saturating_mul(16));
+        let window = needed.clamp(least, least.saturating_mul(WIDEST));
         let lists = self.directory.lists();
         let probes = if self.settings.order == Order::Off {
             round.probes
