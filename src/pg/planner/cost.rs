@@ -10,6 +10,7 @@ use pgrx::{PgList, pg_sys};
 
 use super::min_max;
 use super::query_page::{self, Page};
+use super::rights::may_tell;
 use super::support::distance_cost;
 use super::threshold::{self, Threshold, bounds};
 use crate::ivf::cost::{CODES_PER_OPERATOR, Shown, Work, estimate, lists_read};
@@ -90,7 +91,7 @@ pub unsafe fn is_ours(index: *mut pg_sys::IndexOptInfo) -> bool {
 unsafe extern "C-unwind" fn amcostestimate(
     root: *mut pg_sys::PlannerInfo,
     path: *mut pg_sys::IndexPath,
-    _loop_count: f64,
+    loop_count: f64,
     startup_cost: *mut pg_sys::Cost,
     total_cost: *mut pg_sys::Cost,
     selectivity: *mut pg_sys::Selectivity,
@@ -144,7 +145,8 @@ unsafe extern "C-unwind" fn amcostestimate(
         *startup_cost = price(&first, &prices, heap, leaving(wanted));
         // Within a threshold each row comes at random, and takes as long as two of a sequential scan.
         let paid = if within < 1.0 { 0.0 } else { leaving(most) };
-        *total_cost = price(&all, &prices, heap, paid).max(*startup_cost);
+        let rest = price(&all, &prices, heap, paid).max(*startup_cost);
+        *total_cost = rest - overpaid(root, path, loop_count, *selectivity, &prices);
         *index_pages = all.pages.max(1.0);
     }
 }
@@ -199,7 +201,7 @@ impl Expected {
             let order = PgList::<pg_sys::Node>::from_pg((*path).indexorderbys).get_ptr(0);
             let thresholds = order.map(|order| bounds(table.baserestrictinfo, order)).unwrap_or_default();
             let by_planner = by_planner(root, table.relid as i32, &thresholds);
-            let known = threshold::expected(root, &thresholds).filter(|_| !hides_rows(root, table.relid));
+            let known = threshold::expected(root, &thresholds).filter(|_| may_tell(root, info));
             let within = match (order, known) {
                 (Some(order), Some(value)) => within(root, order, value, index),
                 _ if thresholds.is_empty() => 1.0,
@@ -226,35 +228,13 @@ pub unsafe fn share_within(
 ) -> Option<(f64, f64)> {
     // SAFETY: the caller vouches for the structures; the planner has locked the index.
     unsafe {
-        if hides_rows(root, (*(*index).rel).relid) {
+        if !may_tell(root, &*index) {
             return None;
         }
         let value = threshold::expected(root, thresholds)?;
         let share = within(root, order, value, &Index::open(&*index));
         let relid = (*(*index).rel).relid as i32;
         Some((share.max(1.0 / (*index).tuples.max(1.0)), by_planner(root, relid, thresholds)))
-    }
-}
-
-/// Whether a query must not learn of some of a table's rows (row-level security, security barriers): then
-/// EXPLAIN may not tell where rows are, as the server's own estimates don't (`statistic_proc_security_check`,
-/// selfuncs.c). Of a partition or an inheritance child the entry of a parent says so
-/// (`expand_single_inheritance_child`, inherit.c).
-unsafe fn hides_rows(root: *mut pg_sys::PlannerInfo, mut relid: pg_sys::Index) -> bool {
-    // SAFETY: the planner's structures; its arrays have a place for each table, the second only where there
-    // are children.
-    unsafe {
-        loop {
-            if !(**(*root).simple_rte_array.add(relid as usize)).securityQuals.is_null() {
-                return true;
-            }
-            let parents = (*root).append_rel_array;
-            if parents.is_null() {
-                return false;
-            }
-            let Some(parent) = (*parents.add(relid as usize)).as_ref() else { return false };
-            relid = parent.parent_relid;
-        }
     }
 }
 
@@ -403,6 +383,31 @@ const LIST_PAGE: f64 = 0.25;
 const START: f64 = 2000.0;
 const START_LIST: f64 = 12.0;
 
+/// The cost of so many pages of a table, read as a bitmap scan reads them.
+fn by_bitmap(pages: f64, all_pages: f64, prices: &Prices) -> f64 {
+    let steps = (prices.random_page - prices.sequential_page).max(0.0);
+    pages * (prices.random_page - steps * (pages / all_pages.max(1.0)).min(1.0).sqrt())
+}
+
+/// What the planner charges too much for the pages of the rows that leave the scan (`cost_index`,
+/// costsize.c): it assumes that each is read alone, and the scan has read them in the order of the table. A
+/// total cost that is lower by this may be below the start-up cost; with what the planner adds it is not.
+unsafe fn overpaid(
+    root: *mut pg_sys::PlannerInfo,
+    path: *mut pg_sys::IndexPath,
+    loop_count: f64,
+    selectivity: f64,
+    prices: &Prices,
+) -> f64 {
+    // SAFETY: the planner's structures, as `cost_index` uses them.
+    unsafe {
+        let (info, table) = (&*(*path).indexinfo, &*(*(*path).indexinfo).rel);
+        let (rows, loops) = (pg_sys::clamp_row_est(selectivity * table.tuples), loop_count.max(1.0));
+        let pages = pg_sys::index_pages_fetched(rows * loops, table.pages, info.pages.into(), root) / loops;
+        pages * prices.random_page - by_bitmap(pages, table.pages.into(), prices)
+    }
+}
+
 /// The cost of some work: list pages in runs, records and rows at random, distances. So many rows are paid
 /// for elsewhere.
 fn price(work: &Work, prices: &Prices, (heap_pages, heap_rows): (f64, f64), paid: f64) -> f64 {
@@ -415,10 +420,7 @@ fn price(work: &Work, prices: &Prices, (heap_pages, heap_rows): (f64, f64), paid
     // Exact rows: never more pages than the table has. The more of them, the less is to be paid for each, as
     // for a bitmap scan (cost_bitmap_heap_scan, costsize.c).
     let rows = (work.rows - paid).max(0.0);
-    let steps = (prices.random_page - prices.sequential_page).max(0.0);
-    let all_pages = heap_pages.max(1.0);
-    let touched = rows.min(all_pages);
-    let random = touched * (prices.random_page - steps * (touched / all_pages).sqrt());
+    let random = by_bitmap(rows.min(heap_pages.max(1.0)), heap_pages, prices);
     let all = heap_pages * prices.sequential_page * (rows / heap_rows.max(1.0)).max(1.0);
     let heap = if rows >= heap_rows { all.max(random) } else { random };
     prices.start + lists + records + codes + heap + rows * prices.distance
