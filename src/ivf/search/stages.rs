@@ -20,8 +20,8 @@ const LEAST_WINDOW: u64 = 10;
 /// No window is more than so many times the rows wanted, before the spare ones: an expectation of less than
 /// one row in sixty is often far off, and the next round goes by what did pass.
 const MOST_SHARES: f64 = 60.0;
-/// A smaller share of the rows fetched is taken for the work of a filter, not of rows that were deleted: these
-/// are seldom more than a tenth.
+/// A smaller share of the rows fetched is taken for the work of a filter, not of rows that were deleted:
+/// these are seldom more than a tenth.
 const FILTERED: f64 = 0.9;
 /// The loss allowed to stages after the first, as a share of that which the target allows. Rows that a later
 /// stage finds too late are lost beside those that it does not find. Measured so that the recall of the pages
