@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(top.take_sorted(), [1, 1, 3]);
         assert!(top.is_empty() && !top.is_full());
         top.restart(1);
-        [4, 2, 8].map(|value| top.push(value));
+        [4, 2, 8].into_iter().for_each(|value| top.push(value));
         assert_eq!(top.drain().collect::<Vec<_>>(), [2]);
     }
 }

@@ -14,8 +14,8 @@ use crate::value::Metric;
 /// Bytes of centroids that are compared with a query at most, 50 us of work; of a larger index every n-th
 /// list.
 const MOST_BYTES: usize = 1 << 20;
-/// Lists whose rows stand for a query that is not known, and lists that they are compared with: their products
-/// are made once for a directory, and the guess is good to a factor of three at best.
+/// Lists whose rows stand for a query that is not known, and lists that they are compared with: that is done
+/// once for a directory, and the guess is good to a factor of three at best.
 const QUERIES: usize = 8;
 const LISTS: usize = 256;
 /// Directions that rows differ in, where the index has too few lists to tell: fewer pairs of them than these.

@@ -1,12 +1,10 @@
 //! The nearest neighbours of some queries at once, by the stored codes of all lists.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
-
 use crate::error::Result;
 use crate::ivf::directory::Directory;
 use crate::ivf::progress::Progress;
 use crate::ivf::search::{Candidate, Router, Scanner, Sink};
+use crate::ivf::top_k::TopK;
 use crate::memory::{self, Grow};
 use crate::page::Store;
 use crate::quant::{QueryCode, Width};
@@ -70,7 +68,7 @@ impl<'a, S: Store> Batch<'a, S> {
                 progress.tick()?;
             }
             for query in &mut *queries {
-                let mut lists = query.nearest.rows.drain().map(|row| row.list);
+                let mut lists = query.nearest.drain().map(|row| row.list);
                 found(&query.router, &mut lists)?;
             }
         }
@@ -96,7 +94,7 @@ pub(super) struct Query {
     point: Vec<f32>,
     /// Whether each list is still to be read.
     left: Vec<bool>,
-    pub(super) nearest: NearestEstimates,
+    pub(super) nearest: TopK<Neighbour>,
     /// The scores of all lists for one weight.
     pub(super) scores: Vec<f32>,
     /// The lists of the neighbours, each once, ascending, and where it comes in routing order.
@@ -110,7 +108,7 @@ impl Query {
             router: Router::default(),
             point: Vec::new(),
             left: Vec::new(),
-            nearest: NearestEstimates { wanted: 0, rows: BinaryHeap::new() },
+            nearest: TopK::new(0),
             scores: Vec::new(),
             ranks: Vec::new(),
         }
@@ -128,8 +126,7 @@ impl Query {
         self.router.start(reader.directory, point)?;
         self.point.clear();
         self.point.try_extend(point)?;
-        self.nearest.wanted = neighbours;
-        self.nearest.rows.clear();
+        self.nearest.restart(neighbours);
         self.left.clear();
         self.left.try_resize(reader.directory.lists() as usize, false)?;
         self.scores.grow((reader.directory.lists() as usize).saturating_sub(self.scores.len()))?;
@@ -160,44 +157,17 @@ impl Query {
 
 /// A row by its estimated value, with its list. Bounds of far lists are wider: ordered by upper bounds,
 /// neighbours seemed to lie in nearer lists than they do.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Neighbour {
-    value: f32,
+    value: TotalF32,
     pub(super) list: u32,
 }
 
-impl Ord for Neighbour {
-    fn cmp(&self, other: &Self) -> Ordering {
-        TotalF32(self.value).cmp(&TotalF32(other.value)).then(self.list.cmp(&other.list))
-    }
-}
-
-impl PartialOrd for Neighbour {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Neighbour {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Neighbour {}
-
 /// The nearest rows by their estimates.
-pub(super) struct NearestEstimates {
-    wanted: usize,
-    pub(super) rows: BinaryHeap<Neighbour>,
-}
-
-impl Sink for NearestEstimates {
+impl Sink for TopK<Neighbour> {
     fn threshold(&self) -> f32 {
-        if self.rows.len() < self.wanted {
-            return f32::INFINITY;
-        }
-        self.rows.peek().map_or(f32::INFINITY, |r| r.value)
+        let farthest = self.greatest().filter(|_| self.is_full());
+        farthest.map_or(f32::INFINITY, |row| row.value.0)
     }
 
     fn push(&mut self, list: u32, candidate: Candidate) {
@@ -207,13 +177,6 @@ impl Sink for NearestEstimates {
             (lower, f32::INFINITY) => lower,
             (lower, upper) => (lower + upper) / 2.0,
         };
-        let row = Neighbour { value, list };
-        if self.rows.len() < self.wanted {
-            self.rows.push(row);
-        } else if let Some(mut farthest) = self.rows.peek_mut()
-            && row < *farthest
-        {
-            *farthest = row;
-        }
+        Self::push(self, Neighbour { value: TotalF32(value), list });
     }
 }

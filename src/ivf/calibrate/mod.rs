@@ -215,7 +215,7 @@ fn average_lists(ranks: &[u32], share: f32) -> f32 {
 impl Query {
     /// Counts the ranks of the lists of the nearest rows, less the query itself if it is a row.
     fn count(&mut self, itself: usize, tables: &mut Tables) {
-        let rows = std::mem::take(&mut self.nearest.rows).into_sorted_vec();
+        let rows = self.nearest.take_sorted();
         let rows = rows.get(itself..).unwrap_or_default();
         self.ranks.clear();
         self.ranks.extend(rows.iter().map(|row| (row.list, 0)));

@@ -24,7 +24,6 @@ mod stages;
 
 use std::rc::Rc;
 
-pub use self::candidates::NearestKeys;
 use self::candidates::{CANDIDATE_SIZE, Candidates, Mark};
 pub use self::effort::{lists, width};
 use self::filter::Filter;
@@ -42,7 +41,7 @@ use super::directory::Directory;
 use crate::error::Result;
 use crate::page::{Store, Tid};
 use crate::quant::QueryCode;
-use crate::value::Metric;
+use crate::value::{Metric, TotalF64};
 
 /// The least memory that a scan takes, which is the least `work_mem` that PostgreSQL lets anybody set.
 const LEAST_MEMORY: usize = 64 << 10;
@@ -277,7 +276,7 @@ impl Search {
                 && let Some(row) = self.output.take()
             {
                 self.returned += 1;
-                return Ok(Some((row.tid, row.value)));
+                return Ok(Some((row.tid, row.value.0)));
             }
             if self.fetch_next(rows)? {
                 continue;
@@ -365,7 +364,7 @@ impl Search {
         // NaN comes last, as PostgreSQL sorts it, whatever its sign.
         let value = value_of(rows, tid, known)?.map(|value| if value.is_nan() { f64::NAN } else { value });
         let value = value.filter(|value| value.is_nan() || *value <= self.settings.ceiling);
-        Ok(value.map(|value| Ready { key: self.key(value), value, tid }))
+        Ok(value.map(|value| Ready { value: TotalF64(value), tid, key: TotalF64(self.key(value)) }))
     }
 
     /// The operator's value in the units of the bounds.
