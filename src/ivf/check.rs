@@ -137,10 +137,10 @@ impl<S: Store> Check<'_, S> {
     }
 
     fn list(&mut self, directory: &Directory, list: u32) -> Result<()> {
-        let (state_block, index) = directory.state_position(list);
-        let state = lists::read(&*self.store.read(state_block)?, index);
+        let (state_blkno, index) = directory.state_position(list);
+        let state = lists::read(&*self.store.read(state_blkno)?, index);
         if state.head != directory.head(list).0 {
-            return Err(Error::corrupted(state_block, "list state and directory name different first pages"));
+            return Err(Error::corrupted(state_blkno, "list state and directory name different first pages"));
         }
         let mut slots = Vec::new();
         let mut insert_found = false;
@@ -170,7 +170,7 @@ impl<S: Store> Check<'_, S> {
             Ok(())
         })?;
         if !insert_found {
-            return Err(Error::corrupted(state_block, "the insert page is not a page of its list"));
+            return Err(Error::corrupted(state_blkno, "the insert page is not a page of its list"));
         }
         self.extended_pages(directory, list)
     }
@@ -272,8 +272,8 @@ impl<S: Store> Check<'_, S> {
             return Err(Error::corrupted(twice[0].0, "two slots refer to one record"));
         }
         // Read after the slots: an insert may have added a page meanwhile, never removed one.
-        let (state_block, index) = directory.state_position(list);
-        let mut blkno = lists::read(&*self.store.read(state_block)?, index).extended;
+        let (state_blkno, index) = directory.state_position(list);
+        let mut blkno = lists::read(&*self.store.read(state_blkno)?, index).extended;
         let mut pages = Vec::new();
         while blkno != NO_BLOCK {
             self.mark(blkno)?;

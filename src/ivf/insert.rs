@@ -30,10 +30,10 @@ pub fn insert<S: Store>(
     if !code.encode(directory, vector) {
         return Ok(false);
     }
-    let (state_block, state_index) = directory.state_position(code.list);
+    let (state_blkno, state_index) = directory.state_position(code.list);
     let state = {
-        let page = store.read(state_block)?;
-        page.expect_kind(state_block, PageKind::Lists)?;
+        let page = store.read(state_blkno)?;
+        page.expect_kind(state_blkno, PageKind::Lists)?;
         lists::read(&page, state_index)
     };
     let mut insertion = Insertion { store, directory, code, tid, keys, extended: state.extended };
@@ -51,7 +51,7 @@ pub fn insert<S: Store>(
     }
     if blkno != state.insert {
         store.change(|change| {
-            let handle = change.open(state_block)?;
+            let handle = change.open(state_blkno)?;
             let mut state = lists::read(change.page(handle), state_index);
             state.insert = blkno;
             lists::write(change.page_mut(handle), state_index, &state);
@@ -124,9 +124,9 @@ impl<S: Store> Insertion<'_, S> {
             let more: Vec<u32> = (0..layout.more()).map(|i| view.more(i)).collect();
             let owned = (reusable != 0).then(|| view.reference(slot));
             let Some((reference, record)) = self.place(change, owned)? else { return Ok(Put::NoRecord) };
-            for (i, &more_block) in more.iter().enumerate() {
-                let handle = change.open(more_block)?;
-                change.page(handle).expect_owned(more_block, PageKind::CodesMore, self.code.list)?;
+            for (i, &more_blkno) in more.iter().enumerate() {
+                let handle = change.open(more_blkno)?;
+                change.page(handle).expect_owned(more_blkno, PageKind::CodesMore, self.code.list)?;
                 let (group, _) = layout.more_groups(i);
                 let out = layout.more_codes_mut(change.page_mut(handle), i);
                 write_code(self.directory, out, group, slot, &self.code.signs);
@@ -251,11 +251,11 @@ impl<S: Store> Insertion<'_, S> {
     /// Makes `self.extended` a page with room.
     fn grow_extended(&mut self) -> Result<()> {
         let Some(layout) = self.directory.extended else { return Ok(()) };
-        let (state_block, state_index) = self.directory.state_position(self.code.list);
+        let (state_blkno, state_index) = self.directory.state_position(self.code.list);
         let list = self.code.list;
         let full = self.extended;
         self.extended = self.store.change(|change| {
-            let state_handle = change.open(state_block)?;
+            let state_handle = change.open(state_blkno)?;
             let mut state = lists::read(change.page(state_handle), state_index);
             if state.extended != full {
                 return Ok(state.extended);

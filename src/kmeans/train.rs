@@ -96,8 +96,8 @@ fn usable_rows(samples: &[f32], dims: usize, k: usize, work: &Work) -> Result<Ve
         CHUNK_ROWS,
         CHUNK_ROWS * dims,
         || Ok(()),
-        |(), block, usable| {
-            for (row, usable) in samples[block * CHUNK_ROWS * dims..].chunks_exact(dims).zip(usable) {
+        |(), chunk, usable| {
+            for (row, usable) in samples[chunk * CHUNK_ROWS * dims..].chunks_exact(dims).zip(usable) {
                 *usable = row.iter().all(|x| x.abs() <= HUGE);
             }
         },

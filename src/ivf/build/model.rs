@@ -17,15 +17,18 @@ use crate::page::{Meta, extended};
 use crate::quant::{Codec, padded_dims};
 use crate::value::Metric;
 
-/// Rows per list if the user has not set the number of lists.
+/// Rows per list when the number of lists is ours to choose: scans with half as many are no faster
+/// (`docs/performance.md`), and take twice the routing and the directory.
 const ROWS_PER_LIST: u64 = 250;
 /// Below this many rows one list scans faster than any routing.
 const ONE_LIST_ROWS: u64 = 10_000;
-const MAX_LISTS: u64 = 65_536;
-/// Sampled rows per list; in measurements more rows hardly improved recall.
+/// Lists of an index at most, chosen or asked for: a directory is kept decoded by every backend.
+pub const MAX_LISTS: u32 = 65_536;
+/// Sampled rows per list: more barely helps (measured).
 const SAMPLE_PER_LIST: usize = 64;
 /// A list needs at least this many sampled rows for a useful mean.
 const MIN_SAMPLE_PER_LIST: usize = 8;
+/// Rounds of k-means at most: it mostly ends before, when hardly a row moves (`kmeans/lloyd.rs`).
 const ITERATIONS: usize = 10;
 
 /// A trained index before its rows are known.
@@ -192,7 +195,7 @@ fn wanted_lists(options: &Options, rows: u64) -> u64 {
     if options.lists > 0 {
         return u64::from(options.lists);
     }
-    if rows < ONE_LIST_ROWS { 1 } else { (rows / ROWS_PER_LIST).clamp(1, MAX_LISTS) }
+    if rows < ONE_LIST_ROWS { 1 } else { (rows / ROWS_PER_LIST).clamp(1, MAX_LISTS.into()) }
 }
 
 /// Rows to sample: enough for the lists, within five eighths of the memory (the rest is for the reduced

@@ -26,13 +26,15 @@ use crate::page::{Meta, PageKind, Store};
 /// How many queries at least look for the neighbours of each of [`LEVELS`]. More neighbours need fewer
 /// queries, because their average is less random, and a query takes longer.
 const QUERIES_OF_LEVEL: [usize; LEVELS.len()] = [usize::MAX, 400, 100];
-/// This number of queries read all lists. They show how many lists are worth reading.
+/// So many queries read all lists, and show how many lists are worth reading: whole batches, and enough that
+/// the share [`NEARLY_ALL`] of their neighbours is no matter of chance. The others take most of the time.
 const THOROUGH: usize = 6 * TOGETHER;
-/// The other queries skip lists whose rank is far (by the next factor) beyond the rank up to which lists hold
-/// this share of the neighbours.
+/// The others leave out the lists beyond [`MARGIN`] times those that hold this share of the neighbours: what
+/// they do not see is a tenth of the loss that the target .99 allows.
 const NEARLY_ALL: f32 = 0.999;
 const MARGIN: f32 = 1.25;
-/// Candidates for the weight of a list's radius in its routing score.
+/// Candidates for the weight of a list's radius in its routing score: around the best one the number of
+/// lists hardly changes, so that steps of .3 do.
 const WEIGHTS: [f32; 5] = [0.0, 0.3, 0.6, 0.9, 1.2];
 /// Share of the allowed loss that is reserved for what the ranks do not show: rows missed because of wrong
 /// bounds, queries unlike stored rows, and the randomness of the sample.
@@ -214,7 +216,7 @@ fn average_lists(ranks: &[u32], share: f32) -> f32 {
 impl Query {
     /// Counts the ranks of the lists of the nearest rows, without the query itself if it is a row.
     fn count(&mut self, itself: usize, tables: &mut Tables) {
-        let rows = std::mem::take(&mut self.nearest.rows).into_sorted_vec();
+        let rows = self.nearest.take_sorted();
         let rows = rows.get(itself..).unwrap_or_default();
         self.ranks.clear();
         self.ranks.extend(rows.iter().map(|row| (row.list, 0)));

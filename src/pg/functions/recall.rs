@@ -11,7 +11,8 @@ use super::check::expect_built_before;
 use super::json;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::code::is_indexed;
-use crate::ivf::search::{NearestKeys, Search};
+use crate::ivf::search::Search;
+use crate::ivf::top_k::TopK;
 use crate::page::{Key, Tid};
 use crate::pg::am::build::random_seed;
 use crate::pg::am::directory_cache::{dimensions, directory};
@@ -34,7 +35,7 @@ struct Query {
     row: Tid,
     vector: Vec<f32>,
     /// The values of its nearest other rows.
-    nearest: NearestKeys,
+    nearest: TopK<TotalF64>,
 }
 
 /// The answer of `ivf_recall`. Lists, codes and rows are means per query.
@@ -108,9 +109,7 @@ unsafe fn sample(opened: &Opened, dims: usize, metric: Metric, (count, k): (usiz
     let mut rows = unsafe { TableSource::of_index(opened.table.as_ptr(), opened.index.as_ptr(), dims, seed) };
     rows.scattered(count, &mut |row, vector| {
         if is_indexed(metric, vector) {
-            let mut nearest = NearestKeys::default();
-            nearest.start(k);
-            queries.push(Query { row, vector: vector.to_vec(), nearest });
+            queries.push(Query { row, vector: vector.to_vec(), nearest: TopK::new(k) });
         }
     });
     queries
@@ -127,7 +126,7 @@ unsafe fn exact(
         pgrx::check_for_interrupts!();
         if is_indexed(metric, vector) {
             for query in queries.iter_mut().filter(|q| q.row != row) {
-                query.nearest.push(metric.distance(vector, &query.vector)?);
+                query.nearest.push(TotalF64(metric.distance(vector, &query.vector)?));
             }
         }
         Ok(())
@@ -164,7 +163,9 @@ fn approximate(
             let Some((row, value)) = search.next(&store, &mut rows)? else { break };
             if row != query.row {
                 others += 1;
-                hits += usize::from(query.nearest.farthest().is_some_and(|f| TotalF64(value) <= TotalF64(f)));
+                hits += usize::from(
+                    query.nearest.greatest().is_some_and(|farthest| TotalF64(value) <= *farthest),
+                );
             }
         }
         times.push(start.elapsed().as_secs_f64() * 1e3);
