@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-# Where texts.py puts the sets that it makes.
+# The directory of the data sets that texts.py makes.
 MADE = ROOT / "target" / "data"
 NEIGHBOURS = 10
 # The filter columns: one is independent of the vectors, one is correlated with them.
@@ -17,7 +17,7 @@ FILTERS = ("bucket", "topic")
 @dataclass
 class Data:
     name: str
-    # Where it comes from, if it was made here.
+    # The source of the data, if texts.py made it.
     about: str
     metric: str
     # The column's type: vector, halfvec or bit. Rows and queries are as that type holds them, bits as 0 and 1.
@@ -127,7 +127,7 @@ def load() -> Data:
     if dims := os.environ.get("DIMS"):
         rows = rows[:, : int(dims)]
     if joined := int(os.environ.get("JOIN", "1")) - 1:
-        # Rows of more dimensions: those of so many consecutive texts, side by side.
+        # Joins the vectors of consecutive texts into rows of more dimensions.
         rows = np.concatenate([rows[i : len(rows) - joined + i] for i in range(joined + 1)], axis=1)
     held_out = int(os.environ.get("QUERIES", "1000"))
     if queries is None:

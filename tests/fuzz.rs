@@ -116,7 +116,7 @@ fn encoded_sparse(vector: &sparse::SparseBuf) -> Vec<u8> {
     bytes
 }
 
-/// As the receive functions read a message.
+/// Decodes a message like the receive functions.
 fn dense_binary<E: Element + std::fmt::Debug>(message: &[u8]) {
     let Some((header, rest)) = message.split_first_chunk::<4>() else { return };
     let [a, b, c, d] = *header;
@@ -239,7 +239,7 @@ fn damage(store: &MemoryStore, random: &mut SplitMix64) {
     store.damage(blkno as u32, |page| {
         let bytes = page.bytes_mut();
         for _ in 0..1 + random.below(4) {
-            // Numbers lie at the beginning of a page, and at its end.
+            // Most numbers are at the beginning of a page and at its end.
             let at = match random.below(3) {
                 0 => random.below(128.min(bytes.len())),
                 1 => bytes.len() - 1 - random.below(64.min(bytes.len())),

@@ -11,7 +11,7 @@
 
 CREATE SCHEMA memory;
 
--- NULL without a user: then no row is visible, and none can be written.
+-- The current user, or NULL. With NULL no row is visible, and none can be written.
 CREATE FUNCTION memory.me() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
     RETURN nullif(current_setting('memory.owner', true), '');
 
@@ -112,7 +112,7 @@ RETURNS bigint[] LANGUAGE sql BEGIN ATOMIC
     RETURNING messages;
 END;
 
--- What to put before a language model: the running summary, what is recalled, and the last messages.
+-- The context for a language model: the running summary, recalled messages, and the last messages.
 CREATE FUNCTION memory.context(talk bigint, said vector, most integer DEFAULT 5, last integer DEFAULT 6) RETURNS text
 LANGUAGE sql STABLE BEGIN ATOMIC
     WITH latest AS (

@@ -75,8 +75,8 @@ LANGUAGE sql STABLE BEGIN ATOMIC
     WHERE c.place = ANY (ARRAY(SELECT unnest(t.places) FROM taken t)) ORDER BY c.place;
 END;
 
--- How well some sentences stand for their document. coverage: mean similarity of each sentence to the nearest chosen
--- one; redundancy: largest similarity of each chosen sentence to another, on average.
+-- How well some sentences summarise their document. coverage: mean similarity of each sentence to the nearest
+-- chosen one; redundancy: largest similarity of each chosen sentence to another, on average.
 CREATE FUNCTION summary.quality(wanted bigint, chosen integer[])
 RETURNS TABLE (coverage double precision, redundancy double precision)
 LANGUAGE sql STABLE BEGIN ATOMIC

@@ -81,7 +81,7 @@ pub fn contents<S: Store>(store: &S, visit: &mut Visit<'_>, tick: &dyn Fn() -> R
     Ok(())
 }
 
-/// Whether the bits that the last byte of a string has beyond its length are zero in all live slots.
+/// Whether in all live slots the bits beyond the string's length are zero in its last byte.
 fn end_in_zeros(directory: &Directory, block: BlockRef<'_>) -> bool {
     let size = directory.codec.sign_bytes();
     let beyond = 0xff_u16 >> ((directory.dims() - 1) % 8 + 1);
@@ -92,7 +92,7 @@ struct Check<'a, S: Store> {
     store: &'a S,
     seen: Vec<bool>,
     report: Report,
-    /// Records of the list at hand that a slot refers to.
+    /// Records of the current list to which a slot refers.
     records: Vec<(u32, u16)>,
     visit: &'a mut dyn FnMut(Tid) -> Result<()>,
     tick: &'a dyn Fn() -> Result<()>,
@@ -234,7 +234,7 @@ impl<S: Store> Check<'_, S> {
                     continue;
                 }
                 // The row may have been removed in the meantime, and another row with the same keys inserted.
-                // That this happens this many times is taken as impossible.
+                // But this does not happen three times in a row, so then it is damage.
                 const TIMES: usize = 3;
                 let mut uncovered = 0;
                 while uncovered < TIMES

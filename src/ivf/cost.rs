@@ -14,9 +14,9 @@ pub struct Work {
     pub pages: f64,
     /// One-bit codes compared.
     pub codes: f64,
-    /// Extended records evaluated, each on a page of its own at worst.
+    /// Number of extended records evaluated; in the worst case each is on another page.
     pub extended: f64,
-    /// Heap rows measured exactly.
+    /// Number of heap rows whose exact value is computed.
     pub rows: f64,
 }
 
@@ -41,7 +41,7 @@ pub fn estimate(
     let calibrated = search::lists(directory, target, among);
     let lists = match probes {
         0 => calibrated,
-        // The scan goes on through further lists when the ones asked for do not hold enough rows.
+        // If the lists of `probes` have too few rows, the scan reads further lists.
         n => f64::from(n).max(among / rows * total),
     }
     .clamp(1.0, total);
@@ -75,8 +75,8 @@ pub fn estimate(
 pub enum Shown {
     /// Exactly whether a row passes: for a range that is open at one end, and for NULL or NOT NULL.
     Surely,
-    /// The same, except for keys that share a bit of the Bloom filter with another key: for equality with one
-    /// of this number of keys.
+    /// Whether a row passes an equality with one of this number of keys, unless another key shares a bit of
+    /// the Bloom filter with them.
     ByMarks(f64),
 }
 

@@ -147,7 +147,7 @@ impl<L> Bound<L> {
         }
     }
 
-    /// The same with other leaves.
+    /// The same bound with other leaves.
     pub fn map<M>(&self, mut leaf: impl FnMut(&L) -> M) -> Bound<M> {
         Bound { fixed: self.fixed.map(&mut leaf), above: self.above, undo: self.undo.clone() }
     }

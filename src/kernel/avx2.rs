@@ -108,7 +108,7 @@ fn fold_parts<const N: usize, A, B, S: Copy>(
     [s0, s1, s2, s3]
 }
 
-/// The same with the last, shorter pair filled with the elements' default, which is zero.
+/// As above, but the last, shorter pair is filled up with zeros.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn fold<const N: usize, A: Copy + Default, B: Copy + Default, S: Copy>(
@@ -179,10 +179,10 @@ fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
 
 /// Two sub-quantizers a step, each looked up within its own 128-bit lane.
 ///
-/// A 16-bit element holds two codes' bytes. Adding elements whole keeps the sum of the low bytes plus 256
-/// times that of the high ones, modulo 2^16; the high ones are also summed alone, which gives both. Each of
-/// the four sums takes one addition per step, and the latency of an addition is one cycle. More sums would
-/// not fit the registers.
+/// A 16-bit element has the bytes of two codes. The sum of whole elements is the sum of the low bytes plus
+/// 256 times the sum of the high bytes, modulo 2^16. The high bytes are also summed separately, and
+/// subtracting them gives the sum of the low bytes. Each of the four sums takes one addition per step, and
+/// the latency of an addition is one cycle. More sums would not fit the registers.
 #[target_feature(enable = "avx2,fma,f16c")]
 fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK_ROWS]) {
     let nibble = _mm256_set1_epi8(15);
@@ -248,7 +248,7 @@ fn lower_bounds(sums: &[u32; BLOCK_ROWS], factors: &Factors, bounds: &mut [f32; 
         let high = _mm256_cvtepi32_ps(_mm256_srli_epi32::<16>(sum));
         let low = _mm256_cvtepi32_ps(_mm256_and_si256(sum, _mm256_set1_epi32(0xffff)));
         let sum = _mm256_add_ps(_mm256_mul_ps(high, _mm256_set1_ps(65536.0)), low);
-        // No fused multiply-add here: every row rounds at the same places.
+        // Fused multiply-add is not used here, so that every row of kernels rounds in the same way.
         let scaled = _mm256_mul_ps(_mm256_set1_ps(factors.scale), sum);
         let product = _mm256_add_ps(scaled, _mm256_set1_ps(factors.shift));
         let start = _mm256_add_ps(_mm256_cvtph_ps(add), _mm256_set1_ps(factors.base));

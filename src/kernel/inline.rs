@@ -82,7 +82,7 @@ mod sse2 {
         unsafe { _mm_or_si128(_mm_and_si128(mask, a), _mm_andnot_si128(mask, b)) }
     }
 
-    /// Exact, for the exponent's range is scaled.
+    /// The result is exact, because the exponent is scaled.
     #[inline(always)]
     pub fn widen(word: u64) -> [f32; 4] {
         // SAFETY: SSE2 is part of the architecture; the array is 16 bytes.

@@ -221,8 +221,9 @@ fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
 
 /// One sub-quantizer a step.
 ///
-/// A 16-bit element holds two codes' bytes. Adding elements whole keeps the sum of the low bytes plus
-/// 256 times that of the high ones, modulo 2^16; the high ones are also summed alone, which gives both.
+/// A 16-bit element has the bytes of two codes. The sum of whole elements is the sum of the low bytes plus
+/// 256 times the sum of the high bytes, modulo 2^16. The high bytes are also summed separately, and
+/// subtracting them gives the sum of the low bytes.
 #[target_feature(enable = "neon")]
 fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK_ROWS]) {
     super::prefetch::prefetch(codes.as_ptr().wrapping_add(ahead), codes.len());
@@ -270,7 +271,7 @@ fn lower_bounds(sums: &[u32; BLOCK_ROWS], factors: &Factors, bounds: &mut [f32; 
                 vreinterpret_u16_u8(vld1_u8(factors.rescale.as_ptr().add(8 * part))),
             )
         };
-        // No fused multiply-add here: every row rounds at the same places.
+        // Fused multiply-add is not used here, so that every row of kernels rounds in the same way.
         let scaled = vmulq_f32(vdupq_n_f32(factors.scale), vcvtq_f32_u32(sum));
         let product = vaddq_f32(scaled, vdupq_n_f32(factors.shift));
         let start = vaddq_f32(widen_f16(add), vdupq_n_f32(factors.base));

@@ -164,7 +164,7 @@ fn distances_of_halves_are_those_of_floats() {
 fn halves_are_widened_and_narrowed() {
     let all: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
     let wide: Vec<f32> = all.iter().map(|x| f32::from(*x)).collect();
-    // Every half, what lies half-way to the next, and what is a little off.
+    // Every half, the midpoint to the next half, and the numbers just beside these.
     let between = wide.iter().flat_map(|x| [*x, x.next_up(), x.next_down(), x + x * 2f32.powi(-11)]);
     let numbers: Vec<f32> =
         between.chain([1e-8, -3e-8, 65_519.9, 65_520.0, 1e38, f32::MIN_POSITIVE]).collect();
@@ -522,7 +522,7 @@ fn codes_are_what_they_stand_for() {
     }
 }
 
-/// What the scalar row makes of them.
+/// The scalar row's result.
 unsafe fn scalar_codes(a: &[f32], b: &[f32], steps: f32) -> (Vec<u8>, Vec<u8>, [f32; 2], [f32; 3]) {
     let (mut signs, mut low) = (vec![0u8; a.len() / 8], vec![0u8; a.len() / 64 * 24]);
     // SAFETY: the scalar row is always supported; the caller vouches for the lengths.

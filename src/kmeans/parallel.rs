@@ -20,7 +20,7 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// thread only, at least every 100 ms or so; an error ends the work at once and is returned.
 pub type Step<'a> = &'a dyn Fn(u64, u64) -> Result<()>;
 
-/// Says whether a task is still wanted.
+/// Tells a task whether its result is still wanted.
 pub struct StopSignal(Arc<AtomicBool>);
 
 impl StopSignal {
@@ -65,7 +65,7 @@ impl<T> Task<T> {
     /// waiting.
     ///
     /// # Errors
-    /// Those of the work and of `tick`. A panic of the work goes on here.
+    /// Those of the work and of `tick`. A panic of the work continues in this thread.
     pub fn wait(self, tick: &dyn Fn() -> Result<()>) -> Result<T> {
         loop {
             match self.result.recv_timeout(INTERVAL) {

@@ -304,7 +304,7 @@ fn a_task_runs_beside_its_caller() {
         may_go.recv().unwrap();
         wanted.check().map(|()| 7)
     });
-    // The task waits for its caller, who looks up while it waits for the task.
+    // The task waits for its caller, whose callback runs while it waits for the task.
     let result = task.wait(&|| {
         looks.set(looks.get() + 1);
         let _ = go.send(());

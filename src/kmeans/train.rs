@@ -152,7 +152,7 @@ pub(super) fn center(vectors: &[f32], dims: usize) -> Result<(Vec<f32>, f32)> {
     Ok((mean, factor(far)))
 }
 
-/// The same for rows, in parallel: sums of runs of rows, added in order.
+/// The same for rows, in parallel: each task sums a run of rows, and the sums are added in order.
 fn centered(rows: &Rows, work: &Work) -> Result<(Vec<f32>, f32)> {
     const RUN: usize = 4096;
     let (dims, n) = (rows.dims, rows.len());

@@ -133,7 +133,7 @@ impl Summary {
     }
 }
 
-/// Where the watch is in the first summary of a list: a `u32`.
+/// Position of the watch, a `u32`, in the first summary of a list.
 const WATCH: std::ops::Range<usize> = 28..32;
 
 /// The watch of a list; `bytes` begins with the list's first summary. It is 0, or, while a vacuum rebuilds

@@ -17,7 +17,7 @@ use crate::error::{Error, Kind};
 use crate::memory::{CHUNK, CHUNKS, Reserve};
 use crate::pg::error::raise;
 
-/// Alignments up to that of the reserve.
+/// The alignment of the reserve, and the largest that it serves.
 const ALIGN: usize = 64;
 
 #[repr(C, align(64))]

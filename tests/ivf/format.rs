@@ -71,7 +71,7 @@ fn meta_pages_are_as_documented() {
         assert_eq!(Meta::read(&page).unwrap(), meta);
     }
     let mut page = Page::zeroed();
-    // As version 0.1.0 wrote it: nothing was measured for more rows.
+    // As written by version 0.1.0, which did not measure lists for more than ten rows.
     let old = Meta { efforts: Default::default(), farther: Default::default(), ..meta(Columns::default()) };
     old.write(&mut page);
     assert_eq!(Meta::read(&page).unwrap(), old);

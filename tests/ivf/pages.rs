@@ -194,7 +194,7 @@ fn pages_are_in_order_in_little_memory() {
             all += usize::from(found.len() == 3000 && memory == 4 << 20);
         }
     }
-    // Where memory is short late rows are not remembered; where it is not, all come.
+    // With little memory late rows are not remembered. With enough memory all rows are returned.
     assert!(short > 0 && all == 30, "{short} scans short of rows, {all} complete");
 }
 

@@ -53,7 +53,7 @@ INSERT INTO items (embedding, half, bits)
     FROM generate_series(1, 15000) i) x;
 ";
 
-/// Rows without clusters, the same in every run: each level of recall takes its own number of lists.
+/// Rows without clusters, the same in every run, so that each recall target needs another number of lists.
 const HARD_ITEMS: &str = "
 CREATE TABLE items (id bigserial PRIMARY KEY, embedding vector(32), half halfvec(32));
 SELECT setseed(0.5);
@@ -257,7 +257,8 @@ fn frameworks_find_what_they_ask_for() {
     ] {
         assert_eq!(server.sql(query), answer, "{query}");
     }
-    // LlamaIndex, LangChain.js, SQLAlchemy, Spring AI, Open WebUI; twice where they say so
+    // LlamaIndex, LangChain.js, SQLAlchemy, Spring AI, Open WebUI. Statements run twice if the framework does
+    // so
     for index in [
         "CREATE INDEX IF NOT EXISTS a ON items USING hnsw (embedding vector_cosine_ops) \
          WITH (m = 16, ef_construction = 64)",

@@ -73,8 +73,8 @@ pub fn train(
         return untrained(options);
     }
     let lists = (wanted as usize).min((rows / MIN_SAMPLE_PER_LIST).max(1));
-    // Centroids fit the rows that they were trained on better than other rows. So these rows, for the
-    // calibration, are not trained on.
+    // Centroids fit the rows that they were trained on better than other rows. So the rows for the
+    // calibration are not used for training.
     let queries = (rows / 4).clamp(*QUERIES.start(), *QUERIES.end()).min(rows);
     spread_to_front(&mut sample, dims, queries);
     let spare = rows >= 4 * queries && rows - queries >= lists * MIN_SAMPLE_PER_LIST;
@@ -89,7 +89,7 @@ pub fn train(
     let means = kmeans::train(training, dims, lists, ITERATIONS, seed, pool, &step)?;
     let lists = means.len() / dims;
     let (origin, scale) = match options.metric {
-        // Bits are exact as they are.
+        // Bit strings need no origin and no scale.
         Metric::Hamming => (vec![0.0; dims], 1.0),
         Metric::Cosine => (mean(&sample, dims), 1.0),
         Metric::L2 | Metric::InnerProduct => {

@@ -115,7 +115,7 @@ impl Runs {
             self.counts[Record::list(record).0 as usize] += 1;
         }
         self.memory.try_extend(records)?;
-        // Doubling and the sort's order array need room beside the run itself.
+        // Half of the limit is left for growing the vector and for the order array of the sort.
         if self.memory.len() + records.len() > self.limit / 2 { self.spill(spool) } else { Ok(()) }
     }
 

@@ -90,7 +90,7 @@ pub(super) struct Query {
     code: QueryCode,
     pub(super) router: Router,
     point: Vec<f32>,
-    /// Whether each list is still to be read.
+    /// For each list, whether it has not been read yet.
     left: Vec<bool>,
     pub(super) nearest: NearestEstimates,
     /// The scores of all lists for one weight.
@@ -155,8 +155,8 @@ impl Query {
     }
 }
 
-/// A row by its estimated value, with its list. Bounds of far lists are wider: ordered by upper bounds,
-/// neighbours seemed to lie in nearer lists than they do.
+/// A row by its estimated value, with its list. Rows are not ordered by their upper bounds: these are wider
+/// in far lists, so neighbours in near lists would be preferred.
 #[derive(Clone, Copy)]
 pub(super) struct Neighbour {
     value: f32,

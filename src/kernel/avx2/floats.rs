@@ -112,7 +112,7 @@ fn l1_step(s: __m256, x: __m256, y: __m256) -> __m256 {
 #[target_feature(enable = "avx2,fma,f16c")]
 fn ones() -> __m256 {
     let mut ones = _mm256_set1_ps(1.0);
-    // SAFETY: no instruction at all.
+    // SAFETY: the assembly is empty.
     unsafe {
         std::arch::asm!("/* {0} */", inout(ymm_reg) ones, options(pure, nomem, nostack, preserves_flags))
     }
@@ -158,7 +158,7 @@ fn cosine<T>(a: &[T], b: &[T], step: impl Fn([__m256; 3], &[T], &[T]) -> [__m256
         }
     };
     let (xy, xx, yy) = (halves_added(xy), halves_added(xx), halves_added(yy));
-    // Lanes 0 and 2, and 1 and 3, of the squares.
+    // Adds lanes 0 and 2, and lanes 1 and 3, of both sums of squares.
     let s = _mm_add_ps(_mm_unpacklo_ps(xx, yy), _mm_unpackhi_ps(xx, yy));
     let s = _mm_add_ps(s, _mm_movehl_ps(s, s));
     let t = _mm_add_ps(xy, _mm_movehl_ps(xy, xy));

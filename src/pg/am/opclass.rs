@@ -103,7 +103,7 @@ fn family_name(index: pg_sys::Relation) -> String {
     }
 }
 
-/// What an open index is over and its metric, from its operator class.
+/// The kind of value and the metric of an open index, from its operator class.
 pub fn indexed(index: pg_sys::Relation) -> Result<(Indexed, Metric)> {
     let number = support_number(index, 0)?;
     if number == UNSUPPORTED {

@@ -124,8 +124,8 @@ unsafe extern "C-unwind" fn amcostestimate(
         *selectivity = with_vector * passing * within;
         let near = (rows * passing * within).clamp(1.0, rows);
         let wanted = (Page::of(root).rows() / share).clamp(1.0, near);
-        // If there are fewer rows than the limit, the scan knows this only when it has read everything. The
-        // same holds for `min` of a distance.
+        // A scan knows that there are fewer rows than the limit only when it has read everything. The same
+        // holds for `min` of a distance.
         let whole = min_max::mark(root) || (wanted >= near && within < 1.0);
         let target = settings.recall_target;
         let effort = match settings.least_probes {

@@ -31,7 +31,7 @@ pub struct IndexOptions {
     pub probes: i32,
     /// Recall target; 0 if the index sets none.
     pub recall_target: f64,
-    /// Whether VACUUM measures anew how many lists a target needs.
+    /// Whether VACUUM may calibrate the index again.
     pub recalibrate: bool,
     /// The options of an index under one of pgvector's names.
     pub foreign: Option<Foreign>,
@@ -112,7 +112,7 @@ pub fn define() {
                 c"Valid values are \"1\", \"4\" and \"8\".".as_ptr(),
                 LOCK,
             );
-            // Read by scans only: changing them needs no rebuild and blocks nobody.
+            // Only scans read these options, so changing them needs no rebuild and blocks nobody.
             let light = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
             let probes = c"Number of lists a scan reads at first; 0 follows the recall target";
             pg_sys::add_int_reloption(kind, c"probes".as_ptr(), probes.as_ptr(), 0, 0, MAX_LISTS, light);
