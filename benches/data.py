@@ -20,13 +20,13 @@ class Data:
     # The source of the data, if texts.py made it.
     about: str
     metric: str
-    # The column's type: vector, halfvec or bit. Rows and queries are as that type holds them, bits as 0 and 1.
+    # The column's type: vector, halfvec or bit. Rows and queries are rounded to that type; bits are 0 and 1.
     kind: str
     rows: np.ndarray
     queries: np.ndarray
     # The value of the tenth nearest row for each query: a row at most this far is a hit.
     farthest: np.ndarray
-    # The direction in which the rows differ most, and where it is cut into a thousand topics of equal size.
+    # The direction with the largest variance, and the values that divide the rows along it into a thousand topics.
     direction: np.ndarray
     cuts: np.ndarray
 

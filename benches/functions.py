@@ -13,8 +13,8 @@ import psycopg
 import data as datasets
 from contender import Contender, connect
 
-# The types' functions: an expression for each, of a column and constants that `types` makes. They are those
-# that the types have for reading, printing, converting, measuring, comparing and computing.
+# One expression for each function of the types. Its column and constants are made by `types`. The functions
+# parse, print, convert, compare and compute values and distances.
 CALLS = {
     "parse": "t::vector", "print": "v::text", "send": "vector_send(v)", "vector(n)": "vector(v, {dims}, true)",
     "from integer[]": "i::vector", "from real[]": "a::vector", "from double precision[]": "d::vector",

@@ -66,8 +66,8 @@ LANGUAGE sql IMMUTABLE BEGIN ATOMIC
     WHERE btrim(s.part, E' \t\r\n') <> '';
 END;
 
--- Passages of whole sentences of about `longest` characters. Lines that begin with # are headings of sections; a
--- passage never reaches into the next section.
+-- Passages of whole sentences of about `longest` characters. Lines that begin with # are headings of
+-- sections; a passage never contains parts of two sections.
 CREATE FUNCTION qa.split_passages(body text, longest integer DEFAULT 600)
 RETURNS TABLE ("position" integer, section text, passage text)
 LANGUAGE sql IMMUTABLE BEGIN ATOMIC
@@ -88,8 +88,9 @@ LANGUAGE sql IMMUTABLE BEGIN ATOMIC
     FROM sentences s GROUP BY s.part, s.section, s.chunk;
 END;
 
--- Hybrid retrieval: reciprocal ranks of meaning and of words, weighted. A NULL filter is no filter: the function is
--- inlined, so that the planner sees constants and gives the remaining conditions to the index.
+-- Hybrid retrieval: the weighted sum of the reciprocal ranks by meaning and by words. A filter that is NULL
+-- is not applied. The function is inlined, so that the planner sees constants, drops these filters, and
+-- passes the others to the index.
 CREATE FUNCTION qa.search(question text, question_embedding vector, most integer DEFAULT 10,
     only_category text DEFAULT NULL, since date DEFAULT NULL, meaning double precision DEFAULT 0.7)
 RETURNS TABLE (passage bigint, document bigint, score double precision)
@@ -99,7 +100,8 @@ LANGUAGE sql STABLE BEGIN ATOMIC
         WHERE (only_category IS NULL OR p.category = only_category) AND (since IS NULL OR p.published >= since)
         ORDER BY p.embedding <=> question_embedding LIMIT 4 * most
     ), by_words AS (
-        -- Any word of the question may match: questions have words that their answers lack.
+        -- A passage matches if it has any word of the question, because questions have words that their
+        -- answers lack.
         SELECT p.id, ts_rank_cd(p.words, q.query, 1) AS rank
         FROM qa.passages p,
             (SELECT replace(plainto_tsquery('english', question)::text, '&', '|')::tsquery AS query) q
@@ -127,7 +129,8 @@ LANGUAGE sql STABLE BEGIN ATOMIC
     ORDER BY b.score DESC, b.document LIMIT most;
 END;
 
--- An answer of sentences: of the best passages, those nearest to the question, each with its source.
+-- An answer of several sentences: those sentences of the best passages that are nearest to the question, each
+-- with its source.
 CREATE FUNCTION qa.answer(question text, question_embedding vector, most integer DEFAULT 3)
 RETURNS TABLE (sentence text, title text, section text, source text, distance double precision)
 LANGUAGE sql STABLE BEGIN ATOMIC

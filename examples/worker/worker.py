@@ -47,7 +47,7 @@ class Worker:
         self.model, self.batch, self.attempts = model, batch, attempts
         self.embed = models.load(model)
         self.dimensions = 0
-        # Computed and perhaps not stored: a server that dies meanwhile costs no second computation.
+        # Embeddings that were computed but perhaps not stored, kept in case the server dies in between.
         self.computed: dict[bytes, np.ndarray] = {}
         self.stopping, self.idle = False, False
 

@@ -4,7 +4,7 @@ use crate::harness::{Server, major};
 use crate::pgvector::has_pgvector;
 use std::process::Command;
 
-/// A server and where it finds the extension.
+/// A server, and the directory in which it finds the extension.
 pub struct Compat {
     server: Server,
     place: String,
@@ -560,7 +560,7 @@ fn pgvectors_library_takes_its_settings_over() {
 #[test]
 fn the_types_are_where_the_extension_is() {
     let server = server("compat-schema");
-    // As Supabase does it.
+    // As on Supabase.
     let at = "\\c supabase\n";
     server.sql("CREATE DATABASE supabase");
     server.sql(&format!(
@@ -593,7 +593,7 @@ fn the_types_are_where_the_extension_is() {
         "CREATE INDEX docs_hnsw ON public.docs USING hnsw (embedding extensions.vector_cosine_ops) \
          WITH (m='16', ef_construction='64')"
     );
-    // A dump of it names vector_search before vector.
+    // In a dump of this database vector_search comes before vector.
     server.dump_and_restore("supabase", "restored");
     assert_eq!(
         server.sql(&format!("\\c restored\n{definition}; SELECT count(*) FROM docs")),

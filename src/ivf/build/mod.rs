@@ -138,7 +138,7 @@ impl Batch {
     }
 }
 
-/// Collects rows into batches, which the pool assigns and codes: one while the next one is being read.
+/// Collects rows into batches. The pool assigns and codes one batch while the next one is being read.
 struct Coder<'a> {
     encoder: Arc<Encoder>,
     pool: &'a ThreadPool,

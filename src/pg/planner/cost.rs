@@ -312,7 +312,8 @@ unsafe fn query(root: *mut pg_sys::PlannerInfo, order: *mut pg_sys::Node) -> Opt
     }
 }
 
-/// The share of the rows that the conditions on the columns `of` the index (0: the vector) let pass.
+/// The share of the rows that pass the conditions on those columns of the index for which `of` is true
+/// (column 0 is the vector).
 unsafe fn passing(
     root: *mut pg_sys::PlannerInfo,
     path: *mut pg_sys::IndexPath,

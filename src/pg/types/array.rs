@@ -24,7 +24,7 @@ pub struct Array {
 }
 
 unsafe extern "C-unwind" {
-    // pgrx' bindings of these set up a jump buffer each.
+    // The bindings of pgrx for these functions set up a jump buffer at each call.
     fn DirectFunctionCall1Coll(
         function: unsafe extern "C-unwind" fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum,
         collation: pg_sys::Oid,
@@ -108,7 +108,7 @@ impl Array {
         Self::filled(elements.len(), |to: &mut [T]| to.copy_from_slice(elements))
     }
 
-    /// A one-dimensional array in the current memory context, whose elements, at first zeros, `fill` writes.
+    /// A one-dimensional array in the current memory context. Its elements are zero until `fill` writes them.
     pub fn filled<T: Plain>(count: usize, fill: impl FnOnce(&mut [T])) -> Self {
         let size = HEADER + count * size_of::<T>();
         let memory = allocate(size);
