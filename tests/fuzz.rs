@@ -1,6 +1,6 @@
 //! No input from outside (text, binary messages, pages of a damaged file) makes the code panic or run
 //! forever. Inputs are made by changing valid ones. Each target runs for `VECTOR_SEARCH_FUZZ_SECONDS`
-//! (default 1) from a seed that a failure names and `VECTOR_SEARCH_FUZZ_SEED` repeats.
+//! (default 1) with a random seed. A failure names its seed; `VECTOR_SEARCH_FUZZ_SEED` repeats it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 #[path = "support/random.rs"]
@@ -169,7 +169,7 @@ fn binary_in() {
     });
 }
 
-/// An index of each shape that pages take.
+/// Indexes with every page layout.
 fn worlds() -> Vec<(World, Mixture)> {
     let shapes = [(8, 4, 400, Metric::L2), (40, 1, 300, Metric::Cosine), (3000, 8, 40, Metric::InnerProduct)];
     let world = |(dims, bits, rows, metric)| {

@@ -51,7 +51,7 @@ pub fn check<S: Store>(
 /// strings, its string.
 pub type Visit<'a> = dyn FnMut(Tid, &[Key], Option<&[u8]>) -> Result<()> + 'a;
 
-/// Calls `visit` with every row and what can be compared with the table.
+/// Calls `visit` with every row and the stored data that can be compared with the table.
 ///
 /// # Errors
 /// Damage, and the store's and `tick`'s errors.
@@ -276,7 +276,7 @@ impl<S: Store> Check<'_, S> {
         if let Some(twice) = self.records.windows(2).find(|w| w[0] == w[1]) {
             return Err(Error::corrupted(twice[0].0, "two slots refer to one record"));
         }
-        // Read after the slots: an insert may have added a page meanwhile, never removed one.
+        // Read after the slots, because inserts may add pages meanwhile, but never remove one.
         let (state_block, index) = directory.state_position(list);
         let mut blkno = lists::read(&*self.store.read(state_block)?, index).extended;
         let mut pages = Vec::new();
@@ -294,7 +294,7 @@ impl<S: Store> Check<'_, S> {
         }
     }
 
-    /// Pages that nothing refers to must at least be pages.
+    /// Checks that pages to which nothing refers are valid pages.
     fn unreferenced(&mut self) -> Result<()> {
         let nblocks = self.store.nblocks()?;
         self.report.pages = nblocks;

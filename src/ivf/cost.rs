@@ -20,11 +20,11 @@ pub struct Work {
     pub rows: f64,
 }
 
-/// Expected work to return the `wanted` nearest of `rows` indexed rows. Never falls when `probes`,
+/// Expected work to return the `wanted` nearest of `rows` indexed rows. The work never falls when `probes`,
 /// `target`, `rows` or `wanted` grow. `probes` 0 follows the recall target.
 ///
-/// `passing` is the share of the rows that the filter columns let pass; `wanted` counts only these. `read` is
-/// the share of the lists that summaries do not exclude; `None` if the scan reads no summaries.
+/// `passing` is the share of the rows that pass the filter columns; `wanted` counts only these. `read` is the
+/// share of the lists that summaries do not exclude; `None` if the scan reads no summaries.
 pub fn estimate(
     directory: &Directory,
     rows: f64,

@@ -90,7 +90,7 @@ impl Entry {
 pub struct Directory {
     /// The meta page as it was read.
     pub meta: Meta,
-    /// The index's rotation; strings of bits need none.
+    /// The index's rotation; `None` for bit strings.
     rotation: Option<Rotation>,
     /// The index's codes.
     pub codec: Codec,
@@ -343,8 +343,8 @@ impl Directory {
         self.origin_products[list as usize]
     }
 
-    /// The list whose centroid is nearest to the transformed `x`. Products with bytes select the best lists,
-    /// and exact ones the nearest of these.
+    /// The list whose centroid is nearest to the transformed `x`. Products with bytes select the best lists;
+    /// exact products select the nearest of these.
     pub fn nearest(&self, x: &[f32]) -> u32 {
         const REFINED: usize = 4;
         let bytes = Bytes::new(x);

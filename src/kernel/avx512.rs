@@ -185,7 +185,7 @@ fn cosine_step([xy, xx, yy]: [__m512; 3], x: __m512, y: __m512) -> [__m512; 3] {
     [_mm512_fmadd_ps(x, y, xy), _mm512_fmadd_ps(x, x, xx), _mm512_fmadd_ps(y, y, yy)]
 }
 
-/// The cosine distance; as [`sum`], of the three sums.
+/// The cosine distance. Computed like [`sum`], but for three sums.
 #[inline]
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn cosine<A>(a: &[A], b: &[A], step: impl Fn([__m512; 3], &[A], &[A]) -> [__m512; 3]) -> f64 {

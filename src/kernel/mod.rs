@@ -225,7 +225,8 @@ pub fn lower_bounds(
     unsafe { (ACTIVE.lower_bounds)(sums, &factors, bounds) }
 }
 
-/// Bit `j` is set where value `j` of 32 little-endian ones is at least `low` and at most `high`.
+/// Compares 32 little-endian values. Bit `j` of the result is set if value `j` is at least `low` and at most
+/// `high`.
 pub fn within_u32(values: &[u8; 4 * BLOCK_ROWS], low: u32, high: u32) -> u32 {
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.within_u32)(values, low, high) }

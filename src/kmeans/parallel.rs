@@ -43,8 +43,8 @@ pub struct Task<T> {
     wanted: Arc<AtomicBool>,
 }
 
-/// Starts work in a pool and returns at once. The work owns all that it uses, so that it does no harm when
-/// the caller fails, or unwinds, before its end.
+/// Starts work in a pool and returns at once. The work owns all that it uses, so the caller may fail or
+/// unwind before the work ends.
 pub fn start<T: Send + 'static>(
     pool: &ThreadPool,
     work: impl FnOnce(&StopSignal) -> Result<T> + Send + 'static,
@@ -87,8 +87,8 @@ impl<T> Drop for Task<T> {
 }
 
 /// Calls `f(scratch, i, record i)` for every record of `stride` bytes in `out`, in parallel; each thread
-/// makes its own scratch memory. For tasks: runs in the pool that this thread is of, and returns when all are
-/// done.
+/// makes its own scratch memory. For tasks: it runs in the pool of this thread, and returns when all records
+/// are done.
 ///
 /// # Errors Those of `scratch`.
 pub fn for_each_record<W>(

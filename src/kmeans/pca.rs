@@ -8,7 +8,7 @@ use crate::random::SplitMix64;
 
 /// Below this many dimensions a reduction does not pay.
 const MIN_DIMS: usize = 193;
-/// Rows looked at, and the most floats copied for it.
+/// Number of rows used, and largest number of floats that are copied for it.
 const ROWS: usize = 2048;
 const FLOATS: usize = 1 << 22;
 /// Power steps; the third changes the kept energy by less than a percent on embeddings.

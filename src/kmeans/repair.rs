@@ -43,7 +43,8 @@ pub(super) fn repair(
     let empty = (0..k).filter(|list| members.of(*list).is_empty()).count();
     let limit = empty + (k / SHARE).max(4);
     let mut repaired = false;
-    // Lists that must stay: they got a second centroid, or rows of a list that moved away.
+    // Lists that must keep their centroids, because they got a second centroid or the rows of a list whose
+    // centroid was moved.
     let mut needed = memory::filled(false, k)?;
     let mut away = memory::filled(false, k)?;
     for donor in by(&inertia)?.into_iter().rev().take(limit) {

@@ -186,7 +186,7 @@ fn centered(rows: &Rows, work: &Work) -> Result<(Vec<f32>, f32)> {
     Ok((mean, factor(far)))
 }
 
-/// 1/far, kept in a range that neither overflows nor becomes zero.
+/// 1/far, limited so that it neither overflows nor becomes zero.
 fn factor(far: f32) -> f32 {
     if far > 0.0 { (1.0 / far).clamp(1e-30, 1e30) } else { 1.0 }
 }

@@ -1,4 +1,4 @@
-//! The allocator of this library, with a reserve for when there is no memory left.
+//! The allocator of this library, with a reserve that is used when there is no memory left.
 //!
 //! Rust aborts the process if an allocation fails, unless it was made by `try_reserve`, as all allocations
 //! that grow with data are (`memory.rs`). An allocator may neither unwind nor jump. So if one of the other,

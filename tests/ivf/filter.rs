@@ -254,7 +254,7 @@ fn lists_of_which_no_row_passes_are_not_read() {
     world.check();
 }
 
-/// The lists that a filter leaves out of an exhaustive scan, and whether it finds a row.
+/// Runs an exhaustive scan with a filter. Returns the number of skipped lists, and whether it finds a row.
 fn left_out(world: &World, filter: &Filter) -> (u64, bool) {
     let query = vec![0.0; world.directory().dims()];
     let (found, skipped) = all_and_skipped(world, &query, filter);

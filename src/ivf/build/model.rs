@@ -19,7 +19,7 @@ use crate::value::Metric;
 
 /// Rows per list if the user has not set the number of lists.
 const ROWS_PER_LIST: u64 = 250;
-/// Below this many rows one list scans faster than any routing.
+/// With fewer rows than this, scanning a single list is faster than routing.
 const ONE_LIST_ROWS: u64 = 10_000;
 const MAX_LISTS: u64 = 65_536;
 /// Sampled rows per list; in measurements more rows hardly improved recall.
@@ -109,7 +109,8 @@ pub fn untrained(options: &Options) -> Result<Model> {
 fn model(meta: Meta, origin: &[f32], means: Vec<f32>, queries: &[f32]) -> Result<Model> {
     let dims = meta.dims as usize;
     let padded = padded_dims(dims);
-    // A directory at the zero origin transforms the origin and the means; the real one follows.
+    // This directory, whose origin is zero, is used to transform the origin and the means. The final one is
+    // made below.
     let flat = Directory::new(meta, vec![0.0; padded], std::iter::empty())?;
     let mut rotated = vec![0.0; padded];
     flat.transform(origin, &mut rotated);
@@ -157,7 +158,7 @@ fn unbuilt(options: &Options) -> Result<Meta> {
         Ok(layout.is_some_and(|l| l.per_page() == 0))
     };
     if bits == 8 && too_wide(bits)? {
-        // A record must fit a page; above about 8,000 dimensions eight bits do not.
+        // A record must fit a page. Above about 8,000 dimensions, records with eight bits do not fit.
         bits = 4;
     }
     if too_wide(bits)? {

@@ -1,4 +1,5 @@
-//! Coded rows on their way from table order to list order: runs in memory, then on the spool, merged by list.
+//! Sorts coded rows from table order to list order: in runs in memory, which are written to the spool if
+//! needed and merged by list.
 
 use super::input::Spool;
 use crate::error::Result;

@@ -1,4 +1,4 @@
-//! The nearest neighbours of some queries at once, by the stored codes of all lists.
+//! Finds the nearest neighbours of several queries at once, from the stored codes of all lists.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -19,7 +19,7 @@ pub const LEAST_QUERIES: usize = 50;
 pub const QUERIES: std::ops::RangeInclusive<usize> = 500..=1200;
 /// Queries that read the lists together.
 pub(super) const TOGETHER: usize = 16;
-/// Bytes that a query keeps of each coordinate: the point, its codes and tables.
+/// Memory of a query for each coordinate, in bytes: the point, its codes and tables.
 const COORDINATE_BYTES: usize = 16;
 /// Lists that each query reads alone before that, the best first.
 const FIRST: u32 = 16;
@@ -74,7 +74,7 @@ impl<'a, S: Store> Batch<'a, S> {
     }
 }
 
-/// Bytes that a query of a batch keeps of the coordinates.
+/// Memory of a query of a batch, in bytes.
 pub(super) fn of_query(directory: &Directory) -> usize {
     COORDINATE_BYTES * directory.padded()
 }

@@ -1,4 +1,4 @@
-//! Measuring, on the index as written, how many lists a recall target needs.
+//! Calibration: measures, on the finished index, how many lists a recall target needs.
 //!
 //! Sampled rows serve as queries (themselves excluded). For each query, a scan of all lists by the stored
 //! codes gives its nearest rows. The rank of a row's list in routing order is the number of lists that a scan

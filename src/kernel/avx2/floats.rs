@@ -38,7 +38,7 @@ fn load_f16(s: &[f16]) -> __m256 {
     _mm256_cvtph_ps(_mm_set_epi64x(high.cast_signed(), low.cast_signed()))
 }
 
-/// The lanes `i` and `i + 4`, added.
+/// Adds lanes `i` and `i + 4`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn halves_added(s: __m256) -> __m128 {
@@ -142,7 +142,7 @@ fn cosine_step([xy, xx, yy]: [__m256; 3], x: __m256, y: __m256) -> [__m256; 3] {
     [_mm256_fmadd_ps(x, y, xy), _mm256_fmadd_ps(x, x, xx), _mm256_fmadd_ps(y, y, yy)]
 }
 
-/// The cosine distance; as [`sum`], of the three sums, whose lanes are added side by side.
+/// The cosine distance. Computed like [`sum`], but for three sums, whose lanes are added together.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn cosine<T>(a: &[T], b: &[T], step: impl Fn([__m256; 3], &[T], &[T]) -> [__m256; 3]) -> f64 {

@@ -111,7 +111,7 @@ fn ivf_uuid_key() -> i16 {
     Form::Uuid as i16
 }
 
-/// Support function of the classes that know equality only: the type's own hash.
+/// Support function of the classes that support only equality: the type's own hash.
 #[pg_extern(sql = false)]
 fn ivf_hash_key() -> i16 {
     Form::Hash as i16
@@ -171,7 +171,7 @@ impl FilterColumns {
         Ok(Self { columns, memory })
     }
 
-    /// Raises unless an index that is being built can have these columns.
+    /// Raises an error if an index that is being built cannot have these columns.
     ///
     /// # Errors
     /// A column whose type compares values differently from its operator class.

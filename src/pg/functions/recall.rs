@@ -29,7 +29,7 @@ const MOST_NEIGHBOURS: i32 = 1000;
 /// Recall below this is counted as poor.
 const POOR: f64 = 0.8;
 
-/// A row that is searched for as if it were a query.
+/// A row that is used as a query.
 struct Query {
     row: Tid,
     vector: Vec<f32>,
