@@ -115,7 +115,7 @@ fn callbacks_are_guarded() {
                 || declares.starts_with("pub extern \"C-unwind\" fn")
             {
                 let body = i + lines[i..].iter().take_while(|l| !l.ends_with('{')).count();
-                // By pgrx' attribute, or by the guard of functions that run once for each row.
+                // Guarded by pgrx' attribute, or by the guard of functions that run once for each row.
                 let guarded = lines[i.saturating_sub(3)..i].iter().any(|l| l.contains("#[pg_guard]"))
                     || lines[body..lines.len().min(body + 5)].iter().any(|l| l.contains("call::guarded(||"));
                 assert!(guarded, "{}:{}: a callback without #[pg_guard]", path.display(), i + 1);

@@ -51,7 +51,7 @@ pub fn check<S: Store>(
 /// strings, its string.
 pub type Visit<'a> = dyn FnMut(Tid, &[Key], Option<&[u8]>) -> Result<()> + 'a;
 
-/// Calls `visit` with every row and what can be compared with the table.
+/// Calls `visit` with every row and the stored data that can be compared with the table.
 ///
 /// # Errors
 /// Damage, and the store's and `tick`'s errors.
@@ -78,7 +78,7 @@ pub fn contents<S: Store>(store: &S, visit: &mut Visit<'_>, tick: &dyn Fn() -> R
     Ok(())
 }
 
-/// Whether the bits that the last byte of a string has beyond its length are zero in all live slots.
+/// Whether in all live slots the bits beyond the string's length are zero in its last byte.
 fn end_in_zeros(directory: &Directory, block: BlockRef<'_>) -> bool {
     let size = directory.codec.sign_bytes();
     let beyond = 0xff_u16 >> ((directory.dims() - 1) % 8 + 1);
@@ -89,7 +89,7 @@ struct Check<'a, S: Store> {
     store: &'a S,
     seen: Vec<bool>,
     report: Report,
-    /// Records of the list at hand that a slot refers to.
+    /// Records of the current list to which a slot refers.
     records: Vec<(u32, u16)>,
     visit: &'a mut dyn FnMut(Tid) -> Result<()>,
     tick: &'a dyn Fn() -> Result<()>,
@@ -229,7 +229,7 @@ impl<S: Store> Check<'_, S> {
                     continue;
                 }
                 // The row may have been removed in the meantime, and another row with the same keys inserted.
-                // That this happens this many times is taken as impossible.
+                // But this does not happen three times in a row, so then it is damage.
                 const TIMES: usize = 3;
                 let mut uncovered = 0;
                 while uncovered < TIMES
@@ -289,7 +289,7 @@ impl<S: Store> Check<'_, S> {
         }
     }
 
-    /// Pages that nothing refers to must at least be pages.
+    /// Checks that pages to which nothing refers are valid pages.
     fn unreferenced(&mut self) -> Result<()> {
         let nblocks = self.store.nblocks()?;
         self.report.pages = nblocks;

@@ -1,8 +1,8 @@
 //! Adding one row: route, code, and put it into a free slot of its list.
 //!
-//! Steps, each one atomic change: widen the list's summaries of filter columns if they do not cover the row;
-//! make the list longer if its pages are full; give it an extended page if a record needs one; write the row.
-//! A crash between them leaves empty pages that the list owns. Locks are taken in the order list state,
+//! There are up to four steps, each one atomic change. Widen the list's summaries if they do not cover the
+//! row. Append a codes page if the list is full. Append an extended page if a record needs one. Write the
+//! row. A crash between them leaves empty pages that the list owns. Locks are taken in the order list state,
 //! codes, extended, summaries, new pages.
 
 use super::code::{RowCode, write_code};
@@ -73,7 +73,7 @@ pub fn cover(summaries: impl IntoIterator<Item = Summary>, keys: &[Key]) -> bool
 
 enum Put {
     Done,
-    /// No free slot; the next page of the chain.
+    /// The page has no free slot. The number is the next page of the chain.
     Full(u32),
     /// The slot is new and the extended page has no room for its record.
     NoRecord,
@@ -85,7 +85,7 @@ enum Put {
 #[derive(Clone, Copy)]
 struct Watched {
     handle: PageHandle,
-    /// Where they begin on their page.
+    /// Their offset on the page.
     at: usize,
     watch: u32,
     /// Whether they cover the row.

@@ -148,7 +148,7 @@ fn profile(directory: &Directory) -> Profile {
     Profile { directions, spreads }
 }
 
-/// A query that is like the rows of a list.
+/// The numbers of a query that is like the rows of a list.
 fn like_a_row(directory: &Directory, list: u32) -> QueryNorms {
     let radius = directory.radius(list) * directory.radius(list);
     let g = kernel::inner_product(&directory.origin, &directory.origin);

@@ -20,7 +20,7 @@ const MANY: usize = 1024;
 /// Share of the centroids' energy that a reduction must keep: at 0.81 the search finds 99.9 % of the
 /// nearest among 400 centroids of a hard mixture.
 const ENERGY: f64 = 0.8;
-/// From this many centroids on a reduction pays for the projection of the rows.
+/// With at least this many centroids, a reduction saves more time than projecting the rows takes.
 const MIN_REDUCED: usize = 192;
 /// At most this many centroids are used to compute the principal directions.
 const MAX_SAMPLE: usize = 1024;

@@ -7,7 +7,8 @@ use crate::error::Result;
 use crate::kernel;
 use crate::memory;
 
-/// Coordinates that one lookup takes, and bytes of a group: of the nibbles of 32 rows, or of a table.
+/// Number of coordinates of one lookup; and bytes of a group, which are the nibbles of 32 rows or the entries
+/// of a table.
 const LOOKUP: usize = 4;
 const GROUP: usize = 16;
 /// Steps of a table per unit, so that the sum of four coordinates of at most one fits a byte. The rounding

@@ -13,9 +13,9 @@ use crate::random::SplitMix64;
 /// share.
 const SETTLED: f64 = 0.005;
 
-/// Clusters `rows` into `k` lists (`k` ≤ number of rows) in at most `iterations` rounds; `work` is the
-/// share of one round. Returns the list of every row; some lists may be empty. `binary` are the same rows
-/// where these are of zeros and ones.
+/// Clusters `rows` into `k` lists (`k` ≤ number of rows) in at most `iterations` rounds; `work` is the share
+/// of one round. Returns the list of every row; some lists may be empty. `binary` has the same rows in packed
+/// form, if they consist of zeros and ones.
 pub(super) fn lloyd(
     rows: &Rows,
     binary: Option<&bits::PackedBits>,

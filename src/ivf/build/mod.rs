@@ -1,8 +1,8 @@
 //! Building an index: sample, train, assign and code every row, write the lists in order, calibrate.
 //!
 //! The caller's thread does all input and output. The pool computes: it works on rows that were read while
-//! the caller reads the next ones. Memory is bounded by [`Options::memory`]: the sample shrinks to fit, and
-//! coded rows go to the spool when they do not.
+//! the caller reads the next ones. Memory is bounded by [`Options::memory`]: the sample is made small enough,
+//! and coded rows that do not fit are written to the spool.
 
 mod input;
 mod model;
@@ -139,7 +139,7 @@ impl Batch {
     }
 }
 
-/// Collects rows into batches, which the pool assigns and codes: one while the next one is being read.
+/// Collects rows into batches. The pool assigns and codes one batch while the next one is being read.
 struct Coder<'a> {
     encoder: Arc<Encoder>,
     pool: &'a ThreadPool,

@@ -1,4 +1,4 @@
-//! The nearest neighbours of some queries at once, by the stored codes of all lists.
+//! Finds the nearest neighbours of several queries at once, from the stored codes of all lists.
 
 use crate::error::Result;
 use crate::ivf::directory::Directory;
@@ -19,7 +19,7 @@ pub const QUERIES: std::ops::RangeInclusive<usize> = 500..=1200;
 /// Queries that read the lists together, so that a list's pages come from memory once for all of them. What
 /// they keep (tables, candidates) still fits a second-level cache.
 pub(super) const TOGETHER: usize = 16;
-/// Bytes that a query keeps of each coordinate: the point, its codes and tables.
+/// Memory of a query for each coordinate, in bytes: the point, its codes and tables.
 const COORDINATE_BYTES: usize = 16;
 /// Lists that each reads before, the best first: they hold most of its neighbours, and so give a threshold by
 /// which nearly all rows of the other lists are left out.
@@ -76,7 +76,7 @@ impl<'a, S: Store> Batch<'a, S> {
     }
 }
 
-/// Bytes that a query of a batch keeps of the coordinates.
+/// Memory of a query of a batch, in bytes.
 pub(super) fn of_query(directory: &Directory) -> usize {
     COORDINATE_BYTES * directory.padded()
 }
@@ -92,7 +92,7 @@ pub(super) struct Query {
     code: QueryCode,
     pub(super) router: Router,
     point: Vec<f32>,
-    /// Whether each list is still to be read.
+    /// For each list, whether it has not been read yet.
     left: Vec<bool>,
     pub(super) nearest: TopK<Neighbour>,
     /// The scores of all lists for one weight.

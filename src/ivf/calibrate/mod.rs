@@ -1,10 +1,10 @@
-//! Measuring, on the index as written, how many lists a recall target needs.
+//! Calibration: measures, on the finished index, how many lists a recall target needs.
 //!
 //! Sampled rows serve as queries (themselves excluded). For each query, a scan of all lists by the stored
 //! codes gives its nearest rows. The rank of a row's list in routing order is the number of lists that a scan
 //! must read to find the row. The share of ranks below P is the recall of P probes. Each of [`LEVELS`] has
-//! its own table: the hundred nearest rows take 1.4 to 1.7 times as many lists as the ten nearest, more so at
-//! low targets.
+//! its own table, because the hundred nearest rows need 1.4 to 1.7 times as many lists as the ten nearest;
+//! the factor is largest at low targets.
 
 mod batch;
 pub mod farther;
@@ -122,7 +122,7 @@ pub fn calibrate<S: Store>(
             query.start(&mut reader, point, LEVELS[level] as usize + itself, worth[level])?;
             begun += 1;
         }
-        // A list's pages come from memory once for all queries.
+        // The pages of a list are read from memory once for all queries.
         for list in 0..all {
             for query in &mut batch {
                 query.rest(&mut reader, list)?;
@@ -183,7 +183,7 @@ impl Tables {
             }
             out[level] = TARGETS.map(|target| average_lists(ranks, with_reserve(target)));
             if level > 0 {
-                // More rows never take fewer lists, whatever the sample says.
+                // More rows never need fewer lists, even if the sample suggests it.
                 let fewer = out[level - 1];
                 out[level].iter_mut().zip(fewer).for_each(|(more, fewer)| *more = more.max(fewer));
             }

@@ -69,7 +69,8 @@ impl CodedQuery {
     }
 
     /// Whether codes say nothing about the query: its square, or the product with a row as the operator sums
-    /// it, may be infinite. Bounds do not hold for such values: they come first, or last, wherever the row is.
+    /// it, may be infinite. Bounds do not hold for such values: they come first, or last, wherever the row
+    /// is.
     pub fn may_overflow(&self, directory: &Directory, query: &[f32]) -> bool {
         if !kernel::inner_product(&self.point, &self.point).is_finite() {
             return true;

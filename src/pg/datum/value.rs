@@ -47,7 +47,7 @@ pub struct Value<L> {
     layout: PhantomData<L>,
 }
 
-/// Where the bytes of a value are. A plain number, so that a value stays in two registers.
+/// Where the bytes of a value are, and who owns them. A plain number, so that a value stays in two registers.
 #[derive(Clone, Copy, PartialEq)]
 enum Held {
     /// In Postgres' memory, and somebody else's.
@@ -140,7 +140,7 @@ impl<L: Layout> Value<L> {
         Self { start, held: Held::Borrowed, layout: PhantomData }
     }
 
-    /// The same of zeros.
+    /// The same, filled with zeros.
     pub(super) fn zeroed(size: usize) -> Self {
         // Up to this many bytes are cleared inline, and every allocation has at least as many, because a call
         // would take longer.

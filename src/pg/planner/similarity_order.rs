@@ -1,10 +1,10 @@
 //! Orders that follow the distance: `ORDER BY 1 - (embedding <=> $1) DESC`, `ORDER BY (embedding <#> $1) * -1
 //! DESC`.
 //!
-//! The planner matches an index with `ORDER BY embedding <=> $1` only. If an order is by a sum, difference,
-//! product or negative of a distance and constants, rows in the order of the distance are in that order, too.
-//! So a hook lets the planner create the paths for the distance, and labels them with the pathkeys of the
-//! order (optimizer/README, "PathKeys").
+//! The planner matches an index with `ORDER BY embedding <=> $1` only. If a query orders by a sum,
+//! difference, product or negative of a distance and constants, rows in the order of the distance are in the
+//! query's order, too. So a hook lets the planner create the paths for the distance, and labels them with the
+//! pathkeys of the order (optimizer/README, "PathKeys").
 
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};

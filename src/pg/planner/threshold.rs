@@ -1,5 +1,5 @@
-//! Distance thresholds: a filter `embedding <-> $1 < r` above a scan in the order of `embedding <-> $1` says
-//! where the scan may end, and so does `1 - (embedding <=> $1) > r`.
+//! Distance thresholds. A scan in the order of `embedding <-> $1` with a filter `embedding <-> $1 < r` may
+//! end at `r`. A filter `1 - (embedding <=> $1) > r` ends a scan, too.
 //!
 //! `r` is evaluated when the scan starts, where the executor would evaluate it for the first row. The index
 //! must raise no error that a sequential scan does not raise. So arithmetic is done here (`ivf::threshold`),
