@@ -34,7 +34,7 @@ struct Prices {
     random_page: f64,
     sequential_page: f64,
     operator: f64,
-    /// Before the first page is read.
+    /// Price of the work before the first page is read.
     start: f64,
     /// Price of an exact distance, including the fetch of the vector from the table; zero if the index knows
     /// the distance.
@@ -209,8 +209,8 @@ impl Expected {
                 _ if thresholds.is_empty() => 1.0,
                 _ => WITHIN,
             };
-            // As many returned rows pass the filter as the planner expects for the table. All of them pass
-            // the thresholds.
+            // The number of returned rows that pass the filter is the planner's estimate for the table. All
+            // of them pass the thresholds.
             let share = (table.rows / (rows * passing * by_planner)).clamp(1.0 / rows, 1.0);
             Self { with_vector, rows, passing, within, share }
         }
