@@ -290,9 +290,9 @@ fn sql_declares_what_rust_takes() {
     }
 }
 
-/// Scripts of extensions run as a superuser, with a schema in the path where others may create objects. What
-/// a statement evaluates must therefore be named with its schema (CVE-2020-14350); what it creates is our
-/// own.
+/// Scripts of extensions run as a superuser, and the search path contains a schema where others may create
+/// objects. So what a statement evaluates must be named with its schema (CVE-2020-14350). What it creates is
+/// the extension's own and needs none.
 #[test]
 fn scripts_evaluate_nothing_that_others_may_replace() {
     let folders =
@@ -336,14 +336,15 @@ fn statements(text: &str) -> Vec<String> {
     out
 }
 
-/// Operators and functions without a schema in a statement that evaluates expressions; nothing for others.
+/// The operators and functions without a schema in a statement that evaluates expressions. Other statements
+/// give an empty result.
 fn replaceable(statement: &str) -> Option<Vec<String>> {
     let code: String = statement.split('\'').step_by(2).collect::<Vec<_>>().join("''");
     let first = code.split_whitespace().next()?.to_uppercase();
     if !["UPDATE", "SELECT", "INSERT", "DELETE", "DO", "WITH", "MERGE"].contains(&first.as_str()) {
         return None;
     }
-    // Assignments are no operators: those of UPDATE before its condition, and those of PL/pgSQL and RAISE.
+    // Assignments are not operators: those of UPDATE before its condition, and those of PL/pgSQL and RAISE.
     let assigned = ["ERRCODE =", "MESSAGE =", "HINT =", ":="];
     let mut code = assigned.iter().fold(code, |code, word| code.replace(word, " "));
     if first == "UPDATE" {

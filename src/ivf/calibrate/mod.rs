@@ -26,15 +26,16 @@ use crate::page::{Meta, PageKind, Store};
 /// How many queries at least look for the neighbours of each of [`LEVELS`]. More neighbours need fewer
 /// queries, because their average is less random, and a query takes longer.
 const QUERIES_OF_LEVEL: [usize; LEVELS.len()] = [usize::MAX, 400, 100];
-/// So many queries read all lists, and show how many lists are worth reading: whole batches, and enough that
-/// the share [`NEARLY_ALL`] of their neighbours is no matter of chance. The others take most of the time.
+/// This number of queries reads all lists, to find how many lists are worth reading. It is a multiple of a
+/// batch, and large enough that the share [`NEARLY_ALL`] of their neighbours is not random. The other queries
+/// take most of the time.
 const THOROUGH: usize = 6 * TOGETHER;
-/// The others leave out the lists beyond [`MARGIN`] times those that hold this share of the neighbours: what
-/// they do not see is a tenth of the loss that the target .99 allows.
+/// The other queries read [`MARGIN`] times as many lists as hold this share of the neighbours. The neighbours
+/// in the remaining lists are a tenth of the loss that the target .99 allows.
 const NEARLY_ALL: f32 = 0.999;
 const MARGIN: f32 = 1.25;
-/// Candidates for the weight of a list's radius in its routing score: around the best one the number of
-/// lists hardly changes, so that steps of .3 do.
+/// Candidates for the weight of a list's radius in its routing score. Near the best weight the number of
+/// lists hardly changes, so steps of .3 are small enough.
 const WEIGHTS: [f32; 5] = [0.0, 0.3, 0.6, 0.9, 1.2];
 /// Share of the allowed loss that is reserved for what the ranks do not show: rows missed because of wrong
 /// bounds, queries unlike stored rows, and the randomness of the sample.

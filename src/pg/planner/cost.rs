@@ -387,15 +387,16 @@ const LIST_PAGE: f64 = 0.25;
 const START: f64 = 2000.0;
 const START_LIST: f64 = 12.0;
 
-/// The cost of so many pages of a table, read as a bitmap scan reads them.
+/// The cost of reading `pages` of a table's `all_pages` as a bitmap scan reads them.
 fn by_bitmap(pages: f64, all_pages: f64, prices: &Prices) -> f64 {
     let steps = (prices.random_page - prices.sequential_page).max(0.0);
     pages * (prices.random_page - steps * (pages / all_pages.max(1.0)).min(1.0).sqrt())
 }
 
-/// What the planner charges too much for the pages of the rows that leave the scan (`cost_index`,
-/// costsize.c): it assumes that each is read alone, and the scan has read them in the order of the table. A
-/// total cost that is lower by this may be below the start-up cost; with what the planner adds it is not.
+/// The amount by which the planner's cost for the pages of the returned rows is too high (`cost_index`,
+/// costsize.c). The planner assumes that each page is read alone, but the scan has read them in the order of
+/// the table. A total cost that is reduced by this amount may be below the start-up cost. After the planner's
+/// addition it is not.
 unsafe fn overpaid(
     root: *mut pg_sys::PlannerInfo,
     path: *mut pg_sys::IndexPath,
