@@ -13,8 +13,8 @@ const GROUPS: usize = 1 << 14;
 const APART: u32 = 8;
 /// A row takes no more pages than this.
 const MOST_PAGES: f32 = 64.0;
-/// What a wrong guess counts beside a right one: it has read up to three pages in vain, and the index is still
-/// to be descended.
+/// What a wrong guess counts beside a right one: it has read up to three pages in vain,
+/// and the index is still to be descended.
 const WRONG: i32 = 3;
 /// Right guesses less wrong ones, as far as they count: a table that changes its habit is known by its last
 /// hundred guesses.

@@ -94,8 +94,8 @@ impl Search {
         Effort {
             directory: &self.directory,
             settings: &self.settings,
-            dither: self.dither,
-            further: self.further.unwrap_or(0.0),
+            dither: self.query.dither,
+            further: self.query.further(),
         }
     }
 
@@ -345,9 +345,9 @@ impl Search {
         let planned = self.planned.get(position + 1..).unwrap_or_default();
         let after = planned.iter().copied().chain(self.router.peek()).find(|&list| !self.is_barren(list));
         self.scanner.after = after.map(|next| directory.head(next).0);
-        let terms = || self.router.terms(&directory, list, &self.rotated);
+        let terms = || self.router.terms(&directory, list, &self.query.point);
         let list = (list, &terms as &dyn Fn() -> _, self.round.width);
-        self.scanner.list(store, &directory, &self.query, list, &mut self.candidates)?;
+        self.scanner.list(store, &directory, &self.query.code, list, &mut self.candidates)?;
         self.candidates.check()
     }
 
@@ -369,6 +369,6 @@ impl Search {
         let (effort, allowed) = (self.effort(), self.stage.map_or(1.0, |s| s.loss));
         let needed = |rows, loss: f64| effort.average(rows, allowed * loss);
         let all = self.directory.lists();
-        filtered.selectivity.is_enough(self.round.window, (self.dither, all), &needed)
+        filtered.selectivity.is_enough(self.round.window, (self.query.dither, all), &needed)
     }
 }
