@@ -1,4 +1,4 @@
-//! What a scan keeps is bounded, and it gives the same rows as one that keeps everything.
+//! The memory of a scan is bounded, and it returns the same rows as a scan that keeps everything.
 
 use vector_search::ivf::build::Options;
 use vector_search::ivf::search::filter::{Accept, Condition, Filter};
@@ -26,7 +26,7 @@ fn run(world: &World, query: &[f32], settings: Settings, opaque: Opaque, filter:
     (found, search.stats())
 }
 
-/// All rows come, each once: in order if that is strict.
+/// Checks that a scan returns all rows, each once, and in order if the order is strict.
 fn all_come(world: &World, query: &[f32], settings: Settings, opaque: Opaque, what: &str) -> Stats {
     let (mut found, stats) = run(world, query, settings, opaque, &Filter::default());
     if settings.order == Order::Relaxed {
@@ -84,7 +84,8 @@ fn opaque_filters_keep_little() {
                 for query in &queries {
                     let stats = all_come(&world, query, settings, Some(filter), &what);
                     assert!(stats.kept <= KEPT, "{what}: {} kept", stats.kept);
-                    // A relaxed scan looks at every row once, a strict one too unless rows had to be let go.
+                    // A relaxed scan fetches every row once. A strict scan also fetches every row once,
+                    // unless it had to drop rows.
                     let few =
                         order == Order::Relaxed || world.truth(query, usize::MAX, Some(filter)).len() < 100;
                     assert!(!few || stats.rows == 12_000, "{what}: {} rows fetched", stats.rows);

@@ -203,7 +203,7 @@ fn a_ceiling_ends_the_search() {
             let found: Vec<_> =
                 std::iter::from_fn(|| search.next(&world.store, &mut heap).unwrap()).collect();
             assert_same(&found, &all[..number], &format!("{metric:?} {number}"));
-            // What is beyond is hardly ever fetched.
+            // Rows beyond the threshold are hardly ever fetched.
             assert!(
                 heap.fetched as usize <= 3 * number + 300,
                 "{metric:?} {number}: {} rows fetched",

@@ -1,4 +1,4 @@
-//! Sizes, widths and values at the edges.
+//! Extreme sizes, widths and values.
 
 use vector_search::error::Kind;
 use vector_search::ivf::build::{self, Options};

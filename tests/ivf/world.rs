@@ -48,7 +48,7 @@ pub fn pool() -> ThreadPool {
     rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap()
 }
 
-/// The operator's value, as SQL gives it.
+/// The operator's value, as SQL returns it.
 pub fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
     match metric {
         Metric::L2 => f64::from(kernel::l2_squared(a, b)).sqrt(),
@@ -264,9 +264,9 @@ pub struct Heap<'a> {
     metric: Metric,
     pub filter: Option<fn(u64) -> bool>,
     pub fetched: u64,
-    /// Rows that the search has named, which it asks for next.
+    /// Rows that the search has announced and will fetch next.
     pub named: VecDeque<(Tid, Option<f64>)>,
-    /// Whether pages are damaged: any row may be named, and the codes say anything of it.
+    /// Whether pages are damaged. Then the search may ask for any row, and its codes may be anything.
     pub damaged: bool,
 }
 

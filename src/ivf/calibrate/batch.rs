@@ -1,4 +1,4 @@
-//! The nearest neighbours of some queries at once, by the stored codes of all lists.
+//! Finds the nearest neighbours of several queries at once, from the stored codes of all lists.
 
 use crate::error::Result;
 use crate::ivf::directory::Directory;
@@ -13,13 +13,13 @@ use crate::value::TotalF32;
 /// Fewer queries say too little: every list is probed then. (Of 50 queries' ten neighbours each, a recall of
 /// .95 is known to about a hundredth.)
 pub const LEAST_QUERIES: usize = 50;
-/// Queries of a build where its sample has as many: recall then keeps within a hundredth of what was asked
-/// for.
+/// Queries of a build, if its sample has that many rows. With so many, recall differs from the target by at
+/// most a hundredth.
 pub const QUERIES: std::ops::RangeInclusive<usize> = 500..=1200;
 /// Queries that read the lists together, so that a list's pages come from memory once for all of them. What
 /// they keep (tables, candidates) still fits a second-level cache.
 pub(super) const TOGETHER: usize = 16;
-/// Bytes that a query keeps of each coordinate: the point, its codes and tables.
+/// Memory of a query for each coordinate, in bytes: the point, its codes and tables.
 const COORDINATE_BYTES: usize = 16;
 /// Lists that each reads before, the best first: they hold most of its neighbours, and so give a threshold by
 /// which nearly all rows of the other lists are left out.
@@ -43,8 +43,8 @@ impl<'a, S: Store> Batch<'a, S> {
         Ok(Self { store, directory, scanner: Scanner::default(), queries: Vec::new() })
     }
 
-    /// Looks for so many neighbours of each of the points in all lists, and gives `found` the lists that hold
-    /// them.
+    /// Looks in all lists for this number of neighbours of each point, and calls `found` with the lists that
+    /// hold them.
     pub(super) fn read(
         &mut self,
         points: &[f32],
@@ -76,7 +76,7 @@ impl<'a, S: Store> Batch<'a, S> {
     }
 }
 
-/// Bytes that a query of a batch keeps of the coordinates.
+/// Memory of a query of a batch, in bytes.
 pub(super) fn of_query(directory: &Directory) -> usize {
     COORDINATE_BYTES * directory.padded()
 }
@@ -92,12 +92,12 @@ pub(super) struct Query {
     code: QueryCode,
     pub(super) router: Router,
     point: Vec<f32>,
-    /// Whether each list is still to be read.
+    /// For each list, whether it has not been read yet.
     left: Vec<bool>,
     pub(super) nearest: TopK<Neighbour>,
     /// The scores of all lists for one weight.
     pub(super) scores: Vec<f32>,
-    /// The lists of the neighbours, each once, ascending, and where it comes in routing order.
+    /// The lists that hold neighbours, ascending and without duplicates, each with its rank in routing order.
     pub(super) ranks: Vec<(u32, u32)>,
 }
 
@@ -114,7 +114,8 @@ impl Query {
         }
     }
 
-    /// Takes a query and reads its best lists, which leaves few rows of the others to be looked at closely.
+    /// Takes a query and reads its best lists. This gives a threshold by which most rows of the other lists
+    /// are excluded.
     pub(super) fn start<S: Store>(
         &mut self,
         reader: &mut Reader<'_, S>,
@@ -141,7 +142,7 @@ impl Query {
         Ok(())
     }
 
-    /// Reads a list if it is left.
+    /// Reads a list if it has not been read.
     pub(super) fn rest<S: Store>(&mut self, reader: &mut Reader<'_, S>, list: u32) -> Result<()> {
         if self.left[list as usize] { self.read(reader, list) } else { Ok(()) }
     }
@@ -171,7 +172,7 @@ impl Sink for TopK<Neighbour> {
     }
 
     fn push(&mut self, list: u32, candidate: Candidate) {
-        // One bit gives a lower bound only; of what has no bounds nothing is known, and it comes last.
+        // With one bit there is only a lower bound. A row without bounds comes last.
         let value = match (candidate.lower, candidate.upper) {
             (f32::NEG_INFINITY, _) => f32::INFINITY,
             (lower, f32::INFINITY) => lower,

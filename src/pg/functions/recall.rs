@@ -1,4 +1,4 @@
-//! `ivf_recall`: what the scans of an index find, beside an exact pass over its table.
+//! `ivf_recall`: the results of index scans compared with those of an exact pass over the table.
 
 use std::time::Instant;
 
@@ -30,7 +30,7 @@ const MOST_NEIGHBOURS: i32 = 1000;
 /// Recall below this is counted as poor.
 const POOR: f64 = 0.8;
 
-/// A row that is searched for as if it were a query.
+/// A row that is used as a query.
 struct Query {
     row: Tid,
     vector: Vec<f32>,
@@ -52,8 +52,8 @@ struct Report {
     median_ms: f64,
 }
 
-/// Searches for `sample_size` rows of the table by the index, with the settings of the session and the index,
-/// and compares the `k` nearest others with those of an exact pass over the table.
+/// Takes `sample_size` rows of the table as queries, searches each in the index with the settings of the
+/// session and the index, and compares the `k` nearest other rows with those of an exact pass over the table.
 #[pg_extern(sql = false)]
 fn ivf_recall(index: pg_sys::Oid, sample_size: i32, k: i32) -> JsonB {
     between("sample_size", sample_size, MOST_QUERIES);
@@ -88,7 +88,7 @@ fn between(name: &str, value: i32, most: i32) {
     }
 }
 
-/// Raises unless the queries fit `maintenance_work_mem`.
+/// Raises an error if the queries do not fit `maintenance_work_mem`.
 fn fits(queries: usize, dims: usize, k: usize) {
     // SAFETY: reading a setting (kB).
     let limit = unsafe { pg_sys::maintenance_work_mem } as usize;
@@ -135,7 +135,7 @@ unsafe fn exact(
     unsafe { each_row(opened.table.as_ptr(), opened.index.as_ptr(), dims, snapshot, None, &mut visit) };
 }
 
-/// The same by the index.
+/// The same searches, with the index.
 fn approximate(
     index: pg_sys::Relation,
     table_rows: &mut TableRows,
@@ -147,7 +147,7 @@ fn approximate(
     let settings = resolve::settings(
         &IndexOptions::of(index),
         directory.lists(),
-        // The row itself mostly comes too.
+        // One row more, because the row itself is usually found, too.
         ScanRequest { limit: Some(k as u64 + 1), ..ScanRequest::default() },
     );
     let mut search = Search::new(directory, settings);

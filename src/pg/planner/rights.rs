@@ -6,15 +6,16 @@ use pgrx::pg_sys;
 /// Whether estimates may tell where the rows of an index's table are: the query may read the vectors, and all
 /// rows.
 ///
-/// Plans are made before rights are checked, and `debug_print_plan` shows them to everybody. Row-level security
-/// and security barriers hide rows. Of a partition or an inheritance child the entry of a parent says so, and
-/// rights on the table that the query names suffice (`expand_single_inheritance_child`, inherit.c).
+/// Plans are made before rights are checked, and `debug_print_plan` shows them to everybody. Row-level
+/// security and security barriers hide rows. Of a partition or an inheritance child the entry of a parent
+/// says so, and rights on the table that the query names suffice (`expand_single_inheritance_child`,
+/// inherit.c).
 ///
 /// # Safety
 /// The planner's structures, which belong together.
 pub unsafe fn may_tell(root: *mut pg_sys::PlannerInfo, index: &pg_sys::IndexOptInfo) -> bool {
-    // SAFETY: the planner's arrays have a place for each table, that of parents only where there are children;
-    // an index has at least one column.
+    // SAFETY: the planner's arrays have a place for each table, that of parents only where there are
+    // children; an index has at least one column.
     unsafe {
         let table = &*index.rel;
         let user = if table.userid == pg_sys::InvalidOid { pg_sys::GetUserId() } else { table.userid };

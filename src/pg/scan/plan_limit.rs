@@ -175,6 +175,7 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, recheck: bool) -> PlanRe
                 everything: false,
                 exact,
                 paged,
+                ordered: tied,
             },
             qual: state.qual,
             recheck: if recheck { (*node).indexqualorig } else { std::ptr::null_mut() },

@@ -25,7 +25,7 @@ struct StoredIvf {
 pub struct IndexOptions {
     /// Number of lists; 0 chooses by the number of rows.
     pub lists: i32,
-    /// Bits per dimension, 1, 4 or 8, if the index says.
+    /// Bits per dimension, 1, 4 or 8; `None` if not set.
     pub bits: Option<u8>,
     /// Lists to probe, if the index says: else the recall target does.
     pub probes: Option<u32>,
@@ -33,7 +33,7 @@ pub struct IndexOptions {
     pub recall_target: Option<f64>,
     /// Whether VACUUM measures anew how many lists a target needs.
     pub recalibrate: bool,
-    /// What an index under one of pgvector's names was asked for.
+    /// The options of an index under one of pgvector's names.
     pub foreign: Option<Foreign>,
 }
 
@@ -67,7 +67,7 @@ const IVFFLAT_LISTS: i32 = 100;
 const HNSW_M: i32 = 16;
 const HNSW_EF_CONSTRUCTION: i32 = 64;
 
-/// Of vectors, where an index does not say.
+/// The default of `bits` for vectors.
 pub const DEFAULT_BITS: u8 = 4;
 /// Stands for "not set".
 const NO_BITS: i32 = 0;
@@ -112,7 +112,7 @@ pub fn define() {
                 c"Valid values are \"1\", \"4\" and \"8\".".as_ptr(),
                 LOCK,
             );
-            // Read by scans only: changing them needs no rebuild and blocks nobody.
+            // Only scans read these options, so changing them needs no rebuild and blocks nobody.
             let light = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
             let probes = c"Number of lists a scan reads at first; 0 follows the recall target";
             pg_sys::add_int_reloption(kind, c"probes".as_ptr(), probes.as_ptr(), 0, 0, MAX_LISTS, light);
@@ -216,7 +216,7 @@ pub unsafe extern "C-unwind" fn hnsw_amoptions(options: pg_sys::Datum, validate:
 /// An `amoptions` callback.
 pub type AmOptions = unsafe extern "C-unwind" fn(pg_sys::Datum, bool) -> *mut pg_sys::bytea;
 
-/// The addresses by which an index is known to be of one of pgvector's access methods.
+/// The callback's address, by which an index of the access method `ivfflat` is recognised.
 pub static IVFFLAT: AmOptions = ivfflat_amoptions;
 /// As [`IVFFLAT`].
 pub static HNSW: AmOptions = hnsw_amoptions;

@@ -1,25 +1,27 @@
-//! What holds for one scan: the session's settings, the index's options and what is asked of pgvector.
+//! Decides what holds for one scan, from the session's settings, the index's options and pgvector's settings.
 
 use super::guc::{DEFAULT_RECALL_TARGET, ITERATIVE_SCAN, IterativeScan, PROBES, RECALL_TARGET};
 use super::pgvector;
 use super::reloptions::IndexOptions;
 use crate::ivf::search::{Order, Probes, Settings};
 
-/// What is wanted of a scan.
+/// What the plan wants from a scan.
 #[derive(Clone, Copy)]
 pub struct ScanRequest {
-    /// Rows of a page, if known: those that are taken after what an OFFSET skips.
+    /// Rows of a page, if known: the rows after those that an OFFSET skips.
     pub limit: Option<u64>,
     /// Share of the rows that are expected to pass the filter.
     pub passing: f32,
-    /// Values above this are not wanted.
+    /// Rows with larger values are not wanted.
     pub ceiling: f64,
-    /// Whether the consumer will not stop before the last row.
+    /// Whether the consumer reads all rows.
     pub everything: bool,
     /// Whether no row may be missing whatever the settings say.
     pub exact: bool,
     /// Whether only the order within a page counts.
     pub paged: bool,
+    /// Whether a node above relies on the order (incremental sort, WITH TIES), whatever the settings say.
+    pub ordered: bool,
 }
 
 impl Default for ScanRequest {
@@ -31,16 +33,17 @@ impl Default for ScanRequest {
             everything: false,
             exact: false,
             paged: false,
+            ordered: false,
         }
     }
 }
 
-/// What holds for a scan of an index with these options. A setting of the session wins over the index's
-/// option where the session changed it from its default.
-/// `lists` is how many the index has. Where everything is wanted, a strict scan leaves out no row, because
-/// one found late could not be given out in order.
+/// The settings for a scan of an index with these options. A setting that the session has changed from its
+/// default takes precedence over the index's option. `lists` is the number of lists of the index. If all rows
+/// are wanted, a strict scan excludes no row by bounds, because a row found late could not be returned in
+/// order.
 pub fn settings(options: &IndexOptions, lists: u32, request: ScanRequest) -> Settings {
-    let ScanRequest { limit, passing, ceiling, everything, exact, paged } = request;
+    let ScanRequest { limit, passing, ceiling, everything, exact, paged, ordered } = request;
     // SAFETY: reading a setting (kB), on the only thread.
     let memory = unsafe { pgrx::pg_sys::work_mem }.max(0) as usize * 1024;
     let session_probes = u32::try_from(PROBES.get()).ok().filter(|probes| *probes > 0);
@@ -52,7 +55,8 @@ pub fn settings(options: &IndexOptions, lists: u32, request: ScanRequest) -> Set
     let follow_target = Probes::ForRecall { least: asked.least_probes };
     let order = match ITERATIVE_SCAN.get() {
         IterativeScan::StrictOrder => Order::Strict,
-        IterativeScan::RelaxedOrder => Order::Relaxed,
+        IterativeScan::RelaxedOrder if !ordered => Order::Relaxed,
+        IterativeScan::RelaxedOrder => Order::Strict,
         IterativeScan::Off => Order::Off,
     };
     let settings = Settings {
