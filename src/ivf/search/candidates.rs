@@ -263,6 +263,9 @@ impl Candidates {
         if upper <= self.beyond || f64::from(upper) < self.late {
             return;
         }
+        if self.uppers.is_full() && upper >= self.farthest {
+            return;
+        }
         if let Some(more) = self.uppers.lacks_room(FIRST_ROOM) {
             self.missing = Some(more * size_of::<i32>());
             return;
