@@ -10,10 +10,10 @@ from kept import Kept
 
 PEOPLE = ["Ada", "Ben", "Cleo"]  # invented: the corpus has no names
 FRIEND = "friend"
-CONVERSATIONS = 40  # of each
+CONVERSATIONS = 20  # of each
 
 
-def of_people() -> dict[str, list[list[dict]]]:
+def of_people(most: int) -> dict[str, list[list[dict]]]:
     """The last conversations of those who talk most, by their invented names."""
     talks = [talk for talk in corpora.talks() if 16 <= len(talk) <= 80]
     often = Counter(sender for talk in talks for sender in sorted({said["sender"] for said in talk}))
@@ -22,12 +22,12 @@ def of_people() -> dict[str, list[list[dict]]]:
         own = sorted((talk for talk in talks if sender in {said["sender"] for said in talk}),
                      key=lambda talk: talk[0]["timestamp"])
         chosen[name] = [[said | {"sender": name if said["sender"] == sender else FRIEND} for said in talk]
-                        for talk in own[-CONVERSATIONS:]]
+                        for talk in own[-most:]]
     return chosen
 
 
-def load(db: psycopg.Connection, kept: Kept, progress: Callable[[int, int], None]) -> None:
-    people = of_people()
+def load(db: psycopg.Connection, kept: Kept, progress: Callable[[int, int], None], share: int) -> None:
+    people = of_people(CONVERSATIONS // share)
     everything = [said for talks in people.values() for talk in talks for said in talk]
     vectors = iter(kept.embed_all([said["text"] for said in everything], progress))
     # Moved in time, so that each person's last message is an hour old.

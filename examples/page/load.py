@@ -1,6 +1,8 @@
 """Makes the page's database from the recipes, and fills it. If it has these texts already, nothing is done.
 
-    python -m page.load [FOLDER-OR-CSV]"""
+    python -m page.load [--small] [FOLDER-OR-CSV]
+
+--small: an eighth of the built-in texts, for tests."""
 
 import hashlib
 import json
@@ -158,29 +160,30 @@ def load_summaries(db: psycopg.Connection) -> None:
                "JOIN qa.passages p ON p.id = s.passage JOIN summary.documents d ON d.id = p.document")
 
 
-def fill(db: psycopg.Connection, documents: list[Document]) -> None:
+def fill(db: psycopg.Connection, documents: list[Document], share: int) -> None:
     kept, started = Kept(HOME / "embeddings"), time.monotonic()
     load_documents(db, documents, kept)
     load_sentences(db, kept)
     load_summaries(db)
     started = step("documents, passages, sentences", started)
-    chats.load(db, kept, progress)
+    chats.load(db, kept, progress, share)
     started = step("conversations", started)
     db.execute("REINDEX SCHEMA qa")
     db.execute("REINDEX SCHEMA summary")
     db.execute("REINDEX SCHEMA memory")
     db.execute("VACUUM ANALYZE")
     started = step("indexes", started)
-    questions.load(db, kept, progress)
+    questions.load(db, kept, progress, share)
     db.execute("REINDEX SCHEMA cache")
     db.execute("VACUUM ANALYZE cache.entries")
     step("questions for the cache and for measurements", started)
 
 
 def main() -> None:
-    own = Path(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1] else None
+    small = "--small" in sys.argv
+    own = next((Path(each) for each in sys.argv[1:] if each and each != "--small"), None)
     try:
-        documents = texts.own(own) if own else texts.builtin()
+        documents = texts.own(own) if own else texts.builtin(8 if small else 1)
     except texts.Unusable as error:
         raise SystemExit(f"error: {error}")
     print_of = fingerprint(documents)
@@ -188,7 +191,7 @@ def main() -> None:
         print(f"  {len(documents):,} documents are in the database already", file=sys.stderr)
         return
     db = create()
-    fill(db, documents)
+    fill(db, documents, 8 if small else 1)
     db.execute("INSERT INTO page.loaded SELECT max(id) FROM qa.documents")
     # Last, as its presence says that all is there.
     db.execute("INSERT INTO page.about (fingerprint, name) VALUES (%s, %s)",

@@ -28,12 +28,13 @@ def keywords(sentence: str) -> str:
     return " ".join(sorted(re.findall(r"\w{4,}", sentence)[::2]))
 
 
-def load(db: psycopg.Connection, kept: Kept, progress: Callable[[int, int], None]) -> None:
+def load(db: psycopg.Connection, kept: Kept, progress: Callable[[int, int], None], share: int) -> None:
     measured(db, kept, progress)
     titles = [title for (title,) in db.execute(
         "SELECT DISTINCT ON (lower(title)) title FROM qa.documents WHERE length(title) BETWEEN 3 AND 40 "
         "ORDER BY lower(title)").fetchall()]
-    subjects = evenly(titles, 2 * CACHED)
+    # Fewer labelled lookups would prove no threshold.
+    subjects = evenly(titles, max(2 * CACHED // share, 300))
     cached, others = subjects[::2], subjects[1::2]
     fill_cache(db, kept, cached)
     label(db, kept, cached, others, progress)

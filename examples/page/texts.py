@@ -15,7 +15,7 @@ import wordnet
 from page import HOME
 
 BUILTIN = "WordNet, FOLDOC and this documentation"
-ARTICLES = 300
+ARTICLES = 100
 LARGEST_FILE = 5_000_000  # bytes
 SUFFIXES = {".txt", ".md", ".markdown", ".text"}
 NAMES = {  # the columns of a CSV file by what they are for, the likeliest name first
@@ -42,8 +42,9 @@ def note(words: str) -> None:
     print(f"  {words}", file=sys.stderr, flush=True)
 
 
-def builtin() -> list[Document]:
-    return [*glosses(), *articles(), *chapters()]
+def builtin(share: int) -> list[Document]:
+    """One of `share` texts of each kind."""
+    return [*list(glosses())[::share], *list(articles())[::share], *list(chapters())[::share]]
 
 
 def glosses() -> Iterator[Document]:

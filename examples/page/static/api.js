@@ -34,6 +34,17 @@ export async function stream(path, body, each) {
   }
 }
 
+const next = new WeakMap();
+
+/** As during, for work that a change of a field starts: what changes meanwhile is done after it, the last change only. */
+export async function latest(status, button, words, work) {
+  if (button.disabled) return next.set(button, [status, words, work]);
+  await during(status, button, words, work);
+  const waiting = next.get(button);
+  next.delete(button);
+  if (waiting) await latest(waiting[0], button, waiting[1], waiting[2]);
+}
+
 /** Runs work with a note that it runs, a button that cannot be pressed twice, and errors in words. */
 export async function during(status, button, words, work) {
   if (button.disabled) return;

@@ -1,6 +1,6 @@
 // Ask: a question, its answer with sources, and how it was found.
 
-import {during, post} from "./api.js";
+import {latest, post} from "./api.js";
 import {$, chips, count, el, figures, ms, statements} from "./dom.js";
 
 let about;
@@ -33,7 +33,7 @@ function empty() {
 function run() {
   const question = $("ask-question").value.trim();
   if (!question) return empty();
-  during($("ask-status"), $("ask-form").querySelector("button"), "Searching, and measuring the search…", async () => {
+  latest($("ask-status"), $("ask-form").querySelector("button"), "Searching, and measuring the search…", async () => {
     const result = await post("/api/ask", {question, category: $("ask-category").value || null,
       since: $("ask-since").value || null, meaning: Number($("ask-meaning").value) / 100});
     $("ask-result").replaceChildren(...shown(result));
@@ -70,7 +70,7 @@ function answer(result) {
     const from = bodies.get(each.number);
     const alone = from.body === each.body;
     return el("p", {"data-passage": each.passage, "data-position": each.position},
-      alone && el("b", {}, `${from.title}: `), each.body, " ",
+      alone && el("b", {}, `${from.title}: `), each.body, "\u00a0",
       el("a", {href: `#source-${each.number}`, class: "cite", onclick: go}, `[${each.number}]`));
   }));
 }

@@ -11,7 +11,7 @@ export function el(tag, properties = {}, ...children) {
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
     else made.setAttribute(name, value === true ? "" : value);
   }
-  made.append(...children.flat().filter(each => each !== null && each !== undefined && each !== false));
+  made.append(...children.flat(3).filter(each => each !== null && each !== undefined && each !== false));
   return made;
 }
 
@@ -64,10 +64,15 @@ export function statements(list, open = false) {
         each.parameters.length > 0 && el("ol", {class: "parameters"}, each.parameters.map((value, i) =>
           el("li", {}, el("span", {}, `$${i + 1}`), el("code", {}, value === "" ? "''" : value)))),
         each.plan && el("h3", {}, "EXPLAIN (ANALYZE)"),
-        each.plan && el("pre", {class: "plan", tabindex: "0"}, each.plan.map(line =>
-          /IVF:|ivf_last_scan/.test(line) ? el("mark", {}, line + "\n") : line + "\n")),
+        each.plan && el("pre", {class: "plan", tabindex: "0"}, each.plan.map(planLine)),
         el("p", {class: "copy"}, el("button", {type: "button", onclick: copy}, "Copy for psql"), said));
     }));
+}
+
+/** A line of a plan; what the index says of its scan stands out. */
+function planLine(line) {
+  const said = line.search(/IVF:|ivf_last_scan/);
+  return said < 0 ? line + "\n" : [line.slice(0, said), el("mark", {}, line.slice(said)), "\n"];
 }
 
 /** Chips that fill a field. */

@@ -1,6 +1,6 @@
 // Summarise: the sentences that stand for a text, shown where they are in it.
 
-import {during, get, post} from "./api.js";
+import {during, latest, get, post} from "./api.js";
 import {$, el, figures, ms, plural, statements} from "./dom.js";
 
 export function start() {
@@ -43,7 +43,7 @@ function shown() {
 
 function run() {
   const document = Number($("summarise-text").value) || null;
-  during($("summarise-status"), button(), document ? "Summarising…" : "Embedding the sentences, then summarising…",
+  latest($("summarise-status"), button(), document ? "Summarising…" : "Embedding the sentences, then summarising…",
     async () => {
       const result = await post("/api/summarise", {document, text: document ? "" : $("summarise-pasted").value,
         question: $("summarise-question").value, most: Number($("summarise-most").value),
@@ -55,15 +55,15 @@ function run() {
 function view(result) {
   const chosen = new Set(result.summary.map(each => each.position));
   const {quality, first, timings} = result;
-  const beside = (ours, theirs) => `${ours?.toFixed(2) ?? "–"}`;
+  const number = value => value?.toFixed(2) ?? "–";
   return [
     el("section", {class: "answer", "aria-label": "Summary"}, el("h2", {}, "Summary"),
-      el("ol", {class: "sentences"}, result.summary.map(each => el("li", {"data-position": each.position}, each.body, " ",
+      el("ol", {class: "sentences"}, result.summary.map(each => el("li", {"data-position": each.position}, each.body, "\u00a0",
         el("a", {class: "cite", href: `#sentence-${each.position}`, onclick: go}, `[${each.position}]`)))),
       el("p", {class: "note"}, "Extractive: sentences of the text in their order. No language model wrote this.")),
     figures([
-      [beside(quality.coverage), `coverage; the first ${result.summary.length}: ${first.coverage?.toFixed(2) ?? "–"}`, "coverage"],
-      [beside(quality.redundancy), `redundancy; the first ${result.summary.length}: ${first.redundancy?.toFixed(2) ?? "–"}`, "redundancy"],
+      [number(quality.coverage), `coverage; the first ${result.summary.length}: ${number(first.coverage)}`, "coverage"],
+      [number(quality.redundancy), `redundancy; the first ${result.summary.length}: ${number(first.redundancy)}`, "redundancy"],
       [ms(timings.select_ms), "to choose the sentences", "select_ms"],
       timings.embed_ms > 0 && [ms(timings.embed_ms), "embeddings", "embed_ms"],
     ].filter(Boolean), "Measured now"),
