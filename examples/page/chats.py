@@ -9,7 +9,7 @@ import psycopg
 from kept import Kept
 
 PEOPLE = ["Ada", "Ben", "Cleo"]  # invented: the corpus has no names
-FRIEND = "friend"
+FRIEND = "a friend"
 CONVERSATIONS = 20  # of each
 
 

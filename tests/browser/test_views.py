@@ -358,7 +358,7 @@ class Index(PageTest):
                 page.locator("#insert-form button").click()
                 page.locator("#insert-result .own").wait_for()
                 self.idle(page, "index")
-                self.assertEqual(self.figure(page, "insert-result", "place"), "1.")
+                self.assertEqual(self.figure(page, "insert-result", "place"), "No. 1")
                 (own,) = self.ids(page, "#insert-result .own", "passage")
                 self.assertEqual(self.sql("SELECT d.title FROM qa.passages p JOIN qa.documents d ON d.id = document "
                                           "WHERE p.id = %s", own), [(f"glowphone {size_}",)])

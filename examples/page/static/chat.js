@@ -130,7 +130,7 @@ function bar(name, value) {
   const meter = el("svg:svg", {viewBox: "0 0 100 4", preserveAspectRatio: "none", class: "meter"},
     el("svg:rect", {width: 100, height: 4, class: "rest"}),
     el("svg:rect", {width: Math.max(0, Math.min(1, value)) * 100, height: 4, class: "part"}));
-  return el("div", {}, el("span", {}, name), meter, el("span", {class: "number"}, value.toFixed(2)));
+  return el("div", {class: name}, el("span", {}, name), el("span", {class: "number"}, value.toFixed(2)), meter);
 }
 
 function summary(rows) {

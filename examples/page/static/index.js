@@ -49,36 +49,43 @@ function measure() {
           $("curve-status").textContent = each.what === "done" ? "" : `Measuring: ${each.what}`;
         }
         if (each.exact) exact = each.exact;
-        if (each.point) points.push(each.point);
-        if (points.length) draw();
+        if (each.point) {
+          const place = points.findIndex(known => known.target === each.point.target);
+          points[place < 0 ? points.length : place] = each.point;
+          draw();
+        }
       });
     } finally { bar.hidden = true; }
     $("curve-run").textContent = "Measure again";
   });
 }
 
+let target = null;  // the chosen one; at first the session's own
+
 function draw() {
-  const usual = points.findIndex(each => each.target === facts.recall_target);
-  const slider = el("input", {type: "range", min: 0, max: points.length - 1, value: usual < 0 ? points.length - 1 : usual,
-    id: "curve-slider", "aria-label": "Recall target"});
+  target ??= facts.recall_target;
+  const place = points.findIndex(each => each.target === target);
+  const slider = el("input", {type: "range", min: 0, max: points.length - 1, id: "curve-slider", "aria-label": "Recall target",
+    value: place < 0 ? points.length - 1 : place});
   const picture = el("figure"), said = el("div");
   const choose = () => {
     const each = points[slider.value];
     slider.setAttribute("aria-valuetext", String(each.target));
-    picture.replaceChildren(curve(points, exact, Number(slider.value)));
+    picture.replaceChildren(curve(points, exact, Number(slider.value), Math.min($("curve").clientWidth, 736)));
     said.replaceChildren(figures([
-      [each.recall.toFixed(3), "recall, measured", "recall"],
+      [each.recall.toFixed(3), `recall, measured; the target is ${each.target}`, "recall"],
       [ms(each.ms), "a query, on average", "ms"],
       [`${(exact.ms / each.ms).toFixed(1)}×`, `as fast as an exact scan (${ms(exact.ms)})`, "ratio"],
     ], "At this target"),
     el("pre", {class: "sql", tabindex: "0"}, el("code", {},
       `SET ivf.recall_target = ${each.target};\n${exact.sql}\n-- ${each.read}`)));
   };
-  slider.addEventListener("input", choose);
+  slider.addEventListener("input", () => { target = points[slider.value].target; choose(); });
   $("curve").replaceChildren(picture, el("label", {class: "slider full"},
     el("span", {}, "Faster", el("span", {}, "Recall target"), "Exact"), slider), said);
   choose();
-  $("curve-note").textContent = `${plural(exact.questions, "question")}; each point is the mean of the fastest of three runs each, at the client.`;
+  $("curve-note").textContent = `${plural(exact.questions, "question")}. A point is the mean over them, each in the `
+    + `fastest of ${exact.rounds} rounds (exact scans: of ${exact.exact_rounds}), at the client.`;
 }
 
 function insert() {
@@ -89,7 +96,7 @@ function insert() {
     const {timings, place} = result;
     $("insert-result").replaceChildren(
       figures([
-        [place ? `${place}.` : "–", place ? "place among the nearest" : "not among the nearest five", "place"],
+        [place ? `No. ${place}` : "–", place ? "of the nearest, for the question" : "not among the nearest five", "place"],
         [ms(timings.insert_ms), "to insert text and vectors", "insert_ms"],
         [ms(timings.find_ms), "the query that found it", "find_ms"],
         [ms(timings.embed_ms), "embedding of the text", "embed_ms"],
