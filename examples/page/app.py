@@ -120,8 +120,10 @@ def words(error: Exception) -> tuple[str, int]:
 
 def said(error: Exception) -> tuple[str, int]:
     told, status = words(error)
-    if status >= 500:
+    if status == 500:
         traceback.print_exception(error, file=sys.stderr)
+    elif status > 500:
+        print(f"{told} {error.__cause__ or error.__context__ or error!r}", file=sys.stderr, flush=True)
     return told, status
 
 

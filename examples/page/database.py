@@ -15,7 +15,7 @@ from client import register_vector
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
-DATABASE = "page"
+DATABASE = os.environ.get("PAGE_DATABASE", "page")
 ROLE = "page"  # owns nothing, so that row-level security holds for it
 TIMEOUT_MS = 10_000  # of a statement
 EXPLAIN = "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF) "

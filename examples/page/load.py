@@ -7,7 +7,6 @@
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -17,13 +16,12 @@ import numpy as np
 import psycopg
 from client import register_vector
 from kept import Kept
-from page import HOME, ROOT, chats, questions, texts
+from page import HOME, ROOT, breaks, chats, questions, texts
 from page.database import DATABASE, ROLE, as_superuser
 from page.texts import Document
 
 NEW = f"{DATABASE}_new"
 RECIPES = ["question_answering", "dialogue_memory", "summaries", "semantic_cache"]
-LONG_STRETCH = 1_200  # characters without the end of a sentence
 LONG_TEXT = 8  # sentences that a text must have to be worth a summary
 MOST_LONG = 400
 
@@ -92,28 +90,10 @@ def create() -> psycopg.Connection:
             admin.execute(f"CREATE ROLE {ROLE} LOGIN")
     files = [argument for name in RECIPES for argument in ("-f", str(ROOT / "examples" / "recipes" / f"{name}.sql"))]
     subprocess.run([os.environ.get("PSQL", "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", NEW,
-                    "-c", "CREATE EXTENSION vector_search", *files, "-c", OWN, "-c", RIGHTS], check=True)
+                    "-c", "SET client_min_messages = warning", "-c", "CREATE EXTENSION vector_search", *files, "-c", OWN, "-c", RIGHTS], check=True)
     db = as_superuser(NEW)
     register_vector(db)
     return db
-
-
-def with_breaks(text: str) -> str:
-    """A passage ends at the end of a sentence. Where none comes for long (lists, languages without spaces), the
-    section is begun anew, so that no passage becomes longer than what the model reads."""
-    lines, section, run = [], "", 0
-    for line in text.splitlines():
-        if heading := re.match(r"#+ +(.*)", line):
-            section, run = heading[1], 0
-        for start in range(0, max(len(line), 1), LONG_STRETCH):
-            piece = line[start:start + LONG_STRETCH]
-            ends = [each.end() for each in re.finditer(r"[.!?][\"')]?(\s|$)", piece)]
-            run = len(piece) - ends[-1] if ends else run + len(piece)
-            lines.append(piece)
-            if run >= LONG_STRETCH // 2 or len(line) - start > LONG_STRETCH:
-                lines.append(f"# {section}")
-                run = 0
-    return "\n".join(lines)
 
 
 def load_documents(db: psycopg.Connection, documents: list[Document], kept: Kept) -> None:
@@ -124,7 +104,7 @@ def load_documents(db: psycopg.Connection, documents: list[Document], kept: Kept
         cursor.execute("CREATE TEMP TABLE raw (source text, text text)")
         with cursor.copy("COPY raw FROM STDIN") as copy:
             for each in documents:
-                copy.write_row((each.source, with_breaks(each.text) if len(each.text) > 400 else each.text))
+                copy.write_row((each.source, breaks.added(each.text)))
     db.execute(SPLIT)
     rows = db.execute("SELECT document, position, section, passage, embedded FROM part ORDER BY document, position"
                       ).fetchall()

@@ -85,7 +85,6 @@ class PageTest(unittest.TestCase):
     def idle(self, page: Page, view: str) -> None:
         """Until the view's request is answered."""
         page.locator(f"#{view} .status.busy").wait_for(state="hidden")
-        page.wait_for_function("view => !document.querySelector(`#${view} .status.busy`)", arg=view)
 
     def fits(self, page: Page, what: str) -> None:
         """Nothing is wider than the screen, and nothing failed."""
