@@ -16,7 +16,7 @@ import numpy as np
 import psycopg
 from client import register_vector
 from kept import Kept
-from page import HOME, ROOT, breaks, chats, questions, texts
+from page import HOME, ROOT, breaks, chats, questions, summarise, texts
 from page.database import DATABASE, ROLE, as_superuser
 from page.texts import Document
 
@@ -56,7 +56,7 @@ def fingerprint(documents: list[Document]) -> str:
     """Of everything the database depends on: the texts, the recipes, the loader and the extension."""
     digest = hashlib.sha256(json.dumps(documents, default=str).encode())
     sources = [*sorted((ROOT / "sql").rglob("*.sql")), *sorted((ROOT / "examples" / "recipes").glob("*.sql")),
-               *(ROOT / "examples" / "page" / f"{name}.py" for name in ("load", "chats", "questions", "ask"))]
+               *(ROOT / "examples" / "page" / f"{name}.py" for name in ("load", "chats", "questions", "ask", "summarise"))]
     for path in sources:
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -136,7 +136,8 @@ def load_summaries(db: psycopg.Connection) -> None:
                "ON p.document = d.id JOIN qa.sentences s ON s.passage = p.id GROUP BY d.id "
                "HAVING count(*) >= %s ORDER BY count(*) DESC, d.id LIMIT %s", (LONG_TEXT, MOST_LONG))
     db.execute("INSERT INTO summary.sentences SELECT p.document, row_number() OVER "
-               "(PARTITION BY p.document ORDER BY p.position, s.position), s.body, s.embedding FROM qa.sentences s "
+               "(PARTITION BY p.document ORDER BY p.position, s.position), s.body, "
+               f"CASE WHEN {summarise.WHOLE.format('s.body')} THEN s.embedding END FROM qa.sentences s "
                "JOIN qa.passages p ON p.id = s.passage JOIN summary.documents d ON d.id = p.document")
 
 

@@ -7,13 +7,15 @@ from page.fields import Refused
 
 LONGEST_TEXT = 100_000  # characters of a text that is pasted
 MOST_SENTENCES = 600
+# Fragments such as "Knott, ed." stand for nothing: without an embedding, a sentence is shown and never chosen.
+WHOLE = "array_length(regexp_split_to_array(btrim({}), '\\s+'), 1) >= 5"
 
 TEXTS = """
 SELECT d.id, d.title, count(*) AS sentences FROM summary.documents d JOIN summary.sentences s ON s.document = d.id
 GROUP BY d.id ORDER BY d.title, d.id
 """
 SENTENCES = "SELECT s.position, s.body FROM summary.sentences s WHERE s.document = $1 ORDER BY s.position"
-SPLIT = "SELECT position, sentence FROM qa.split_sentences($1)"
+SPLIT = f"SELECT position, sentence, {WHOLE.format('sentence')} AS whole FROM qa.split_sentences($1)"
 NEW = "INSERT INTO summary.documents (title) VALUES ($1) RETURNING id"
 ADD = "INSERT INTO summary.sentences (document, position, body, embedding) VALUES ($1, $2, $3, $4)"
 OF_DOCUMENT = "SELECT position, body FROM summary.of_document($1, $2, $3)"
@@ -33,9 +35,10 @@ def paste(s: Session, embedder: Embedder, text: str) -> tuple[int, float]:
     if not rows:
         raise Refused("The text has no sentence.")
     vectors, embed_ms = embedder.all([row["sentence"] for row in rows])
+    few = sum(row["whole"] for row in rows) < 3
     document = s.run("", NEW, ["pasted"]).rows[0]["id"]
     with s.connection.cursor() as cursor:
-        cursor.executemany(ADD, [(document, row["position"], row["sentence"], vector)
+        cursor.executemany(ADD, [(document, row["position"], row["sentence"], vector if row["whole"] or few else None)
                                  for row, vector in zip(rows, vectors)])
     return document, embed_ms
 

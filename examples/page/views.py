@@ -127,7 +127,7 @@ class Views:
         question = fields.text("question", "The question", needed=False)
         with session(self.pool, keep=document is not None) as s:
             return summarise.summarise(s, self.embedder, document, text, question, fields.integer("most", 1, 12, 5),
-                                       fields.number("relevance", 0, 1, 0.4))
+                                       fields.number("relevance", 0, 1, 0.6))
 
     # Cache
 

@@ -202,7 +202,7 @@ class Summarise(PageTest):
                 page.select_option("#summarise-text", str(document))
                 shown = self.run_it(page)
                 self.assertEqual(shown, [row[0] for row in self.sql(
-                    "SELECT position FROM summary.of_document(%s, 5, 0.4)", document)])
+                    "SELECT position FROM summary.of_document(%s, 5, 0.6)", document)])
                 coverage, redundancy = self.sql("SELECT * FROM summary.quality(%s, %s::int[])", document, shown)[0]
                 self.assertEqual(self.figure(page, "summarise", "coverage"), f"{coverage:.2f}")
                 self.assertEqual(self.figure(page, "summarise", "redundancy"), f"{redundancy:.2f}")

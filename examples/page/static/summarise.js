@@ -8,7 +8,7 @@ export function start() {
   for (const name of ["most", "relevance", "text"])
     $(`summarise-${name}`).addEventListener("change", () => { chosen(); if (ready()) run(); });
   $("summarise-question").addEventListener("change", () => {
-    $("summarise-relevance").value = $("summarise-question").value.trim() ? 70 : 40;
+    $("summarise-relevance").value = $("summarise-question").value.trim() ? 70 : 60;
     shown();
   });
   $("summarise-form").addEventListener("submit", event => { event.preventDefault(); run(); });
