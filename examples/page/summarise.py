@@ -1,8 +1,8 @@
 """Summarise: the sentences that cover a text without repeating each other."""
 
 
+import numpy as np
 from page.database import Session
-from page.embedding import Embedder
 from page.fields import Refused
 
 LONGEST_TEXT = 100_000  # characters of a text that is pasted
@@ -27,40 +27,37 @@ def texts(s: Session) -> dict:
     return {"texts": s.run("", TEXTS).rows}
 
 
-def paste(s: Session, embedder: Embedder, text: str) -> tuple[int, float]:
-    """Writes the sentences of a text. The caller's transaction is rolled back: nothing of it remains."""
+def split(s: Session, text: str) -> list[dict]:
+    """The sentences of a text that is pasted, and which of them are whole."""
     rows = s.run("", SPLIT, [text]).rows
     if len(rows) > MOST_SENTENCES:
         raise Refused(f"{len(rows):,} sentences are too many to compare each with each; {MOST_SENTENCES} are the most.")
     if not rows:
         raise Refused("The text has no sentence.")
-    vectors, embed_ms = embedder.all([row["sentence"] for row in rows])
+    return rows
+
+
+def paste(s: Session, rows: list[dict], vectors: np.ndarray) -> int:
+    """Writes the sentences of a text. The caller's transaction is rolled back: nothing of it remains."""
     few = sum(row["whole"] for row in rows) < 3
     document = s.run("", NEW, ["pasted"]).rows[0]["id"]
     with s.connection.cursor() as cursor:
         cursor.executemany(ADD, [(document, row["position"], row["sentence"], vector if row["whole"] or few else None)
                                  for row, vector in zip(rows, vectors)])
-    return document, embed_ms
+    return document
 
 
-def summarise(s: Session, embedder: Embedder, document: int | None, text: str, question: str, most: int,
-              relevance: float) -> dict:
-    embed_ms = 0.0
-    if document is None:
-        document, embed_ms = paste(s, embedder, text)
+def summarise(s: Session, document: int, question: np.ndarray | None, most: int, relevance: float) -> dict:
     sentences = s.run("", SENTENCES, [document]).rows
     if not sentences:
         raise Refused("There is no such text.", 404)
-    if question:
-        vector, asked_ms = embedder.one(question)
-        embed_ms += asked_ms
-        done = s.run("Summary for the question", FOR_QUESTION, [vector, most, document, relevance], plan=True)
-    else:
+    if question is None:
         done = s.run("Summary of the whole text", OF_DOCUMENT, [document, most, relevance], plan=True)
+    else:
+        done = s.run("Summary for the question", FOR_QUESTION, [question, most, document, relevance], plan=True)
     chosen = [row["position"] for row in done.rows]
     first = [row["position"] for row in sentences[:len(chosen)]]
     quality = s.run("How well it stands for the text", QUALITY, [document, chosen])
     return {"summary": done.rows, "sentences": sentences, "quality": quality.rows[0],
             "first": s.run("", QUALITY, [document, first]).rows[0],
-            "timings": {"embed_ms": embed_ms, "select_ms": done.milliseconds},
-            "statements": [done.shown(), quality.shown()]}
+            "timings": {"select_ms": done.milliseconds}, "statements": [done.shown(), quality.shown()]}

@@ -70,7 +70,7 @@ def articles() -> Iterator[Document]:
         published = None
         if dated := re.search(r"\s*\((\d{4}-\d\d-\d\d)\)\s*$", text):
             published, text = parse_date(dated[1]), text[:dated.start()]
-        text = re.sub(r"^<[^>]*>\s*", "", text)  # the subject, <hardware>
+        text = re.sub(r"^[^<.]{0,60}<[^>]*>\s*", "", text)  # the subject, <hardware>
         if text:
             yield Document(f"FOLDOC, {each.title}", each.title, "computing", published, text)
 

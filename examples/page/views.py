@@ -125,9 +125,21 @@ class Views:
         document = fields.optional_id("document")
         text = "" if document else fields.text("text", "The text", summarise.LONGEST_TEXT)
         question = fields.text("question", "The question", needed=False)
-        with session(self.pool, keep=document is not None) as s:
-            return summarise.summarise(s, self.embedder, document, text, question, fields.integer("most", 1, 12, 5),
-                                       fields.number("relevance", 0, 1, 0.6))
+        most, relevance = fields.integer("most", 1, 12, 5), fields.number("relevance", 0, 1, 0.6)
+        asked, embed_ms = self.embedder.one(question) if question else (None, 0.0)
+        if document:
+            with session(self.pool) as s:
+                result = summarise.summarise(s, document, asked, most, relevance)
+        else:
+            # The model works between two transactions, not within one.
+            with session(self.pool) as s:
+                rows = summarise.split(s, text)
+            vectors, took = self.embedder.all([row["sentence"] for row in rows])
+            embed_ms += took
+            with session(self.pool, keep=False) as s:
+                result = summarise.summarise(s, summarise.paste(s, rows, vectors), asked, most, relevance)
+        result["timings"]["embed_ms"] = embed_ms
+        return result
 
     # Cache
 

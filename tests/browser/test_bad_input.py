@@ -3,9 +3,11 @@
 import http.client
 import json
 import unittest
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
-from support import SIZES, PageTest
+from support import SIZES, PageTest, Server
 
 STRANGE = {
     "SQL": "'; DROP TABLE qa.passages; --",
@@ -117,6 +119,16 @@ class BadInput(PageTest):
         self.assertIn("default-src 'self'", answer.headers["Content-Security-Policy"])
         connection.close()
         self.assertTrue(self.server.address.startswith("http://127.0.0.1:"))
+
+    def test_database_is_gone(self) -> None:
+        own = Server(PGPORT="1")
+        try:
+            with self.assertRaises(HTTPError) as raised:
+                urlopen(f"{own.address}api/about", timeout=60)
+            self.assertEqual(raised.exception.code, 503)
+            self.assertIn("cannot be reached", json.loads(raised.exception.read())["error"])
+        finally:
+            self.assertNotIn("Traceback", own.stop())
 
     def test_page_shows_texts_as_texts(self) -> None:
         for size in SIZES:

@@ -17,6 +17,7 @@ export function el(tag, properties = {}, ...children) {
 
 /** Milliseconds as people read them. */
 export function ms(value) {
+  if (value === 0) return "0 ms";
   if (value >= 1000) return `${(value / 1000).toFixed(1)} s`;
   return `${value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)} ms`;
 }

@@ -19,6 +19,7 @@ function show(name, focus = false) {
     tab.setAttribute("aria-selected", chosen);
     tab.tabIndex = chosen ? 0 : -1;
     $(tab.getAttribute("aria-controls")).hidden = !chosen;
+    if (chosen) document.title = `${tab.textContent} · vector_search`;
     if (chosen && focus) tab.focus();
   }
   if (location.hash !== `#${name}`) history.replaceState(null, "", `#${name}`);
@@ -66,6 +67,7 @@ async function start() {
     return;
   }
   $("about").className = "";
+  if (about.model) $("where").textContent = `All but the language model, ${about.model}, runs on this machine.`;
   show(wanted());
 }
 
