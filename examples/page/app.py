@@ -1,6 +1,7 @@
 """The routes, and what holds for all of them: sizes, errors in words, headers."""
 
 import json
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -35,7 +36,7 @@ HEADERS = {
 async def fields(request: Request) -> Fields:
     if request.method != "POST":
         given: dict[str, Any] = dict(request.query_params)
-        if given.get("conversation", "").isdecimal():
+        if re.fullmatch(r"[0-9]{1,15}", given.get("conversation", "")):
             given["conversation"] = int(given["conversation"])
         return Fields(json.dumps(given).encode())
     if not request.headers.get("content-type", "").startswith("application/json"):

@@ -40,7 +40,6 @@ WHERE s.conversation = $1 ORDER BY m.sent_at, m.id
 # A conversation's number, if it is this person's or nobody's yet.
 NEXT = "SELECT nextval('page.conversations') AS conversation"
 OWN = "SELECT EXISTS (SELECT FROM memory.messages m WHERE m.conversation = $1) AS own"
-FORGET = "SELECT memory.forget($1::interval) AS gone"
 
 
 @dataclass
@@ -97,7 +96,3 @@ def context(s: Session, conversation: int, vector: np.ndarray) -> str:
 def answered(s: Session, conversation: int, sender: str, text: str, vector: np.ndarray) -> dict:
     """A language model's answer becomes a message like any other."""
     return s.run("", SAY, [conversation, sender, text, vector]).rows[0]
-
-
-def forget(s: Session, days: int) -> dict:
-    return {"gone": s.run("", FORGET, [f"{days} days"]).rows[0]["gone"]}

@@ -2,7 +2,6 @@
 
 import json
 from datetime import date
-from typing import Any
 
 LARGEST_BODY = 600_000  # bytes
 LONGEST_QUESTION = 2_000  # characters
@@ -72,6 +71,3 @@ class Fields:
             return date.fromisoformat(value)
         except ValueError:
             raise Refused(f"{name}: a date like 2024-12-31 is expected.")
-
-    def get(self, name: str) -> Any:
-        return self.values.get(name)

@@ -56,7 +56,8 @@ def fingerprint(documents: list[Document]) -> str:
     """Of everything the database depends on: the texts, the recipes, the loader and the extension."""
     digest = hashlib.sha256(json.dumps(documents, default=str).encode())
     sources = [*sorted((ROOT / "sql").rglob("*.sql")), *sorted((ROOT / "examples" / "recipes").glob("*.sql")),
-               *(ROOT / "examples" / "page" / f"{name}.py" for name in ("load", "chats", "questions", "ask", "summarise"))]
+               *(Path(__file__).with_name(f"{name}.py")
+                 for name in ("load", "breaks", "chats", "questions", "ask", "summarise"))]
     for path in sources:
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -90,7 +91,8 @@ def create() -> psycopg.Connection:
             admin.execute(f"CREATE ROLE {ROLE} LOGIN")
     files = [argument for name in RECIPES for argument in ("-f", str(ROOT / "examples" / "recipes" / f"{name}.sql"))]
     subprocess.run([os.environ.get("PSQL", "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", NEW,
-                    "-c", "SET client_min_messages = warning", "-c", "CREATE EXTENSION vector_search", *files, "-c", OWN, "-c", RIGHTS], check=True)
+                    "-c", "SET client_min_messages = warning", "-c", "CREATE EXTENSION vector_search", *files,
+                    "-c", OWN, "-c", RIGHTS], check=True)
     db = as_superuser(NEW)
     register_vector(db)
     return db

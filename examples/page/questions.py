@@ -5,7 +5,6 @@ import re
 import time
 from typing import Callable
 
-import numpy as np
 import psycopg
 from kept import Kept
 from page import ask

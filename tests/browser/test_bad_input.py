@@ -83,7 +83,8 @@ class BadInput(PageTest):
 
     def test_bodies(self) -> None:
         for what, body in {"empty": b"", "binary": bytes(range(256)), "half": b'{"question": "a',
-                           "list": b"[]", "text": b'"a"', "deep": b"[" * 100_000, "latin-1": '{"question": "é"}'.encode("latin-1"),
+                           "list": b"[]", "text": b'"a"', "deep": b"[" * 100_000,
+                           "latin-1": '{"question": "é"}'.encode("latin-1"),
                            "infinity": b'{"question": "a", "meaning": Infinity}'}.items():
             with self.subTest(what):
                 self.refused("ask", body)

@@ -1,4 +1,4 @@
-"""With a language model (a stub on loopback) answers are generated and streamed; what it does wrong is said in words."""
+"""With a language model (a stub on loopback) answers are generated and streamed; its failures are told in words."""
 
 import unittest
 

@@ -42,7 +42,8 @@ class Reading(unittest.TestCase):
         path = self.home / "own.csv"
         path.write_text(CSV)
         found = texts.own(path)
-        self.assertEqual([each.title for each in found], ["Bread", "Tides", 'A row without a title; with a semicolon and a "quote".'])
+        self.assertEqual([each.title for each in found], [
+            "Bread", "Tides", 'A row without a title; with a semicolon and a "quote".'])
         self.assertEqual([each.published for each in found], [date(2024, 3, 1), date(2025, 1, 15), None])
         self.assertEqual([each.category for each in found], ["food", "nature", ""])
 

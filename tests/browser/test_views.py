@@ -214,8 +214,9 @@ class Summarise(PageTest):
                 page.press("#summarise-question", "Enter")
                 page.wait_for_timeout(200)
                 self.idle(page, "summarise")
-                self.assertEqual(self.ids(page, "#summarise .sentences li", "position"), sorted(row[0] for row in self.sql(
-                    "SELECT position FROM summary.for_question(%s, 5, %s, 0.7)", self.vector("history"), document)))
+                wanted = self.sql("SELECT position FROM summary.for_question(%s, 5, %s, 0.7) ORDER BY position",
+                                  self.vector("history"), document)
+                self.assertEqual(self.ids(page, "#summarise .sentences li", "position"), [row[0] for row in wanted])
 
     def test_pasted(self) -> None:
         """A pasted text is summarised and not kept."""
@@ -251,7 +252,8 @@ class Cache(PageTest):
 
     def test_hits_and_misses(self) -> None:
         threshold = self.sql("SELECT threshold FROM cache.settings")[0][0]
-        entries = self.sql("SELECT id, question, answer FROM cache.entries WHERE question LIKE 'What does%%' ORDER BY id")
+        entries = self.sql("SELECT id, question, answer FROM cache.entries "
+                           "WHERE question LIKE 'What does%%' ORDER BY id")
         near = next(each for each in entries if 0 < self.nearest(self.other(each[1]))[1] <= threshold)
         for size in SIZES:
             with self.subTest(size):
@@ -309,7 +311,8 @@ class Index(PageTest):
     def test_facts(self) -> None:
         page = self.open("index")
         page.locator("#index-facts .figures").wait_for()
-        rows, lists = self.sql("SELECT count(*), ivf_index_info('qa.passages_by_meaning') ->> 'lists' FROM qa.passages")[0]
+        ((rows, lists),) = self.sql("SELECT count(*), ivf_index_info('qa.passages_by_meaning') ->> 'lists' "
+                                    "FROM qa.passages")
         self.assertEqual(self.figure(page, "index", "rows"), f"{rows:,}")
         self.assertEqual(self.figure(page, "index", "lists"), f"{int(lists):,}")
         index, table = self.sql("SELECT pg_relation_size('qa.passages_by_meaning'), pg_table_size('qa.passages')")[0]
@@ -415,8 +418,9 @@ class Keys(PageTest):
         for number in range(1, 6):
             page.keyboard.press(str(number))
             page.wait_for_timeout(300)
-        nameless = page.evaluate("""[...document.querySelectorAll('input, select, textarea, button')].filter(each =>
-            !(each.labels?.length || each.getAttribute('aria-label') || each.textContent.trim())).map(each => each.id)""")
+        nameless = page.evaluate("""[...document.querySelectorAll('input, select, textarea, button')]
+            .filter(each => !(each.labels?.length || each.getAttribute('aria-label') || each.textContent.trim()))
+            .map(each => each.id)""")
         self.assertEqual(nameless, [])
 
     def test_dark(self) -> None:
