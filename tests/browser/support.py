@@ -17,8 +17,10 @@ from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 SIZES = {"desktop": {"width": 1280, "height": 860}, "phone": {"width": 390, "height": 844}}
-SHOTS = Path(os.environ.get("SHOTS", ROOT / "target" / "test" / "browser" / "shots"))
 VIEWS = ["ask", "chat", "summarise", "cache", "index"]
+OTHER_SHOTS = ROOT / "target" / "test" / "browser" / "shots"
+SHOTS = Path(os.environ.get("SHOTS", OTHER_SHOTS))
+IN_DOCS = [*(f"{view}-{size}" for view in VIEWS for size in SIZES), "ask-phone-dark", "insert-desktop"]
 
 
 class Server:
@@ -68,8 +70,7 @@ class PageTest(unittest.TestCase):
 
     def open(self, view: str, size: str = "desktop", dark: bool = False) -> Page:
         context = self.browser.new_context(viewport=SIZES[size], color_scheme="dark" if dark else "light",
-                                           reduced_motion="reduce", locale="en-GB",
-                                           device_scale_factor=2 if size == "phone" else 1)
+                                           reduced_motion="reduce", locale="en-GB")
         self.addCleanup(context.close)
         page = context.new_page()
         page.set_default_timeout(60_000)
@@ -93,9 +94,11 @@ class PageTest(unittest.TestCase):
         self.assertEqual(self.problems, [], what)
 
     def shot(self, page: Page, name: str) -> None:
-        SHOTS.mkdir(parents=True, exist_ok=True)
+        """A picture of the whole page: where SHOTS says if the documentation has it."""
+        folder = SHOTS if name in IN_DOCS else OTHER_SHOTS
+        folder.mkdir(parents=True, exist_ok=True)
         page.evaluate("window.scrollTo(0, 0)")
-        page.screenshot(path=SHOTS / f"page-{name}.png", full_page=True, animations="disabled")
+        page.screenshot(path=folder / f"page-{name}.png", full_page=True, animations="disabled")
 
     def sql(self, sql: str, *values: Any) -> list[tuple]:
         return self.db.execute(sql, values, prepare=False).fetchall()
