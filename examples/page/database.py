@@ -72,7 +72,7 @@ class Statement:
 class Session:
     """One transaction. Statements are never prepared: a kept plan would outlive `SET enable_indexscan = off`."""
 
-    def __init__(self, connection: psycopg.Connection) -> None:
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self.connection = connection
 
     def run(self, name: str, sql: str, parameters: list[Any] | None = None, plan: bool = False) -> Statement:

@@ -13,10 +13,12 @@ here=$(cd "$(dirname "$0")" && pwd -P)
 demo="$BUILD/demo"
 pid_file="$demo/page.pid"
 
-# The page that was started from here, if it still runs.
+# The page that was started from here, if it still runs; its number may belong to another program by now.
 running() {
     local pid
-    pid=$(cat "$pid_file" 2>/dev/null) && ps -p "$pid" -o args= 2>/dev/null | grep -q 'page\.serve' && echo "$pid"
+    pid=$(cat "$pid_file" 2>/dev/null) && kill -0 "$pid" 2>/dev/null || return 1
+    [ ! -r "/proc/$pid/cmdline" ] || grep -q 'page\.serve' "/proc/$pid/cmdline" || return 1
+    echo "$pid"
 }
 
 stop_page() {
