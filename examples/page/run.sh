@@ -60,12 +60,13 @@ say "the page"
 log="$demo/page.log"
 host=${HOST:-127.0.0.1}
 nohup "$VENV/bin/python" -m page.serve --host "$host" --port "${PORT:-8018}" >"$log" 2>&1 </dev/null &
-echo $! >"$pid_file"
+pid=$!
+echo "$pid" >"$pid_file"
 address=
 for _ in $(seq 300); do
     address=$(sed -n 's/^serving //p' "$log")
     [ -z "$address" ] || break
-    running >/dev/null || { cat "$log" >&2; die "the page did not start"; }
+    kill -0 "$pid" 2>/dev/null || { cat "$log" >&2; die "the page did not start"; }
     sleep 0.1
 done
 [ -n "$address" ] || die "the page did not start; $log says more"
