@@ -10,8 +10,8 @@ cd "$ROOT"
 if [ "${1:-}" != server ]; then
     say "tests without PostgreSQL"
     cargo test --locked --no-default-features
-    say "a minute of each fuzz target"
-    VECTOR_SEARCH_FUZZ_SECONDS=60 cargo test --locked --no-default-features --test fuzz
+    say "half a minute of each fuzz target"
+    VECTOR_SEARCH_FUZZ_SECONDS=30 cargo test --locked --no-default-features --test fuzz
 fi
 
 if [ -n "${PG_CONFIG:-}" ]; then
@@ -38,6 +38,7 @@ for pg_config in "${configs[@]}"; do
     else
         PG_CONFIG="$pg_config" "$ROOT/scripts/test_clients.sh" python
     fi
-    "$ROOT/scripts/test_browser.sh" "$pg_config"
 done
+# The page is the same on all majors.
+"$ROOT/scripts/test_browser.sh" "${configs[0]}"
 say "all tests passed"
