@@ -1,7 +1,9 @@
 """Cache: a question that was asked before in other words gets its stored answer."""
 
 import time
+from dataclasses import dataclass
 
+import numpy as np
 from page import ask
 from page.database import Session
 from page.embedding import Embedder
@@ -43,8 +45,19 @@ def state(s: Session) -> dict:
             "recent": s.run("", RECENT).rows}
 
 
-def look_up(s: Session, embedder: Embedder, question: str) -> dict:
-    """Exact, then near, then the answer is made and kept."""
+@dataclass
+class Miss:
+    """A question that has no answer yet, and the passages to make one of."""
+    question: str
+    vector: np.ndarray
+    sources: list[dict]
+    sentences: list[dict]
+    search_ms: float
+    shown: dict
+
+
+def look_up(s: Session, embedder: Embedder, question: str) -> dict | Miss:
+    """The same words, then other words."""
     exact = s.run("1. The same words", EXACT, [question])
     if exact.rows:
         return hit(s, "exact", exact.rows[0] | {"distance": 0.0}, [exact], {"exact_ms": exact.milliseconds})
@@ -57,13 +70,19 @@ def look_up(s: Session, embedder: Embedder, question: str) -> dict:
     s.run("", COUNT, ["miss", 0.0])
     started = time.perf_counter()
     sources, sentences, _ = ask.found(s, ask.Question(question, vector))
-    answer = ask.answer_text(sources, sentences)
-    took = embed_ms + (time.perf_counter() - started) * 1000
-    put = s.run("3. Computed, and kept", PUT, [question, vector, answer, [each["source"] for each in sources], took])
-    return {"outcome": "miss", "answer": answer, "sources": [each["source"] for each in sources],
-            "nearest": entry and {"question": entry["question"], "distance": entry["distance"]},
-            "threshold": entry and entry["threshold"], "id": put.rows[0]["id"],
-            "timings": timings | {"compute_ms": took}, "statements": explained(s, [exact, near]) + [put.shown()]}
+    search_ms = (time.perf_counter() - started) * 1000
+    return Miss(question, vector, sources, sentences, search_ms, {
+        "outcome": "miss", "sources": [each["source"] for each in sources], "timings": timings,
+        "nearest": entry and {"question": entry["question"], "distance": entry["distance"]},
+        "threshold": entry and entry["threshold"], "statements": explained(s, [exact, near])})
+
+
+def keep(s: Session, miss: Miss, answer: str, took: float) -> dict:
+    """`took` is without the embedding, which a hit in other words needs too."""
+    put = s.run("3. Computed, and kept", PUT, [miss.question, miss.vector, answer, miss.shown["sources"], took])
+    return miss.shown | {"answer": answer, "id": put.rows[0]["id"],
+                         "timings": miss.shown["timings"] | {"compute_ms": took},
+                         "statements": miss.shown["statements"] + [put.shown()]}
 
 
 def hit(s: Session, outcome: str, entry: dict, ran: list, timings: dict) -> dict:

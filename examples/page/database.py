@@ -125,8 +125,10 @@ def quoted(value: Any) -> str:
     if isinstance(value, np.ndarray):
         value = "[" + ",".join(repr(float(each)) for each in value) + "]"
     elif isinstance(value, list):
-        value = "{" + ",".join(str(each) for each in value) + "}"
-    return "'" + str(value).replace("\\", "\\\\").replace("'", "''").replace("\n", "\\n") + "'"
+        elements = (str(each).replace("\\", "\\\\").replace('"', '\\"') for each in value)
+        value = "{" + ",".join(f'"{each}"' for each in elements) + "}"
+    text = str(value).replace("\\", "\\\\").replace("'", "''").replace("\n", "\\n").replace("\r", "\\r")
+    return f"'{text}'"
 
 
 def plain(value: Any) -> Any:

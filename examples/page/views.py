@@ -1,8 +1,11 @@
 """What the browser may ask for: each method takes checked fields and returns what is shown."""
 
+import sys
+import time
 from typing import Iterator
 
 from page import ask, cache, chat, chats, index, language, summarise, texts
+from page.cache import Miss
 from page.database import Session, session
 from page.embedding import Embedder
 from page.fields import Fields, Refused
@@ -150,7 +153,25 @@ class Views:
     def cache_ask(self, fields: Fields) -> dict:
         question = fields.text("question", "The question")
         with session(self.pool) as s:
-            return cache.look_up(s, self.embedder, question)
+            result = cache.look_up(s, self.embedder, question)
+        if not isinstance(result, Miss):
+            return result
+        started = time.perf_counter()
+        answer, by = self._answer(result)
+        took = result.search_ms + (time.perf_counter() - started) * 1000
+        with session(self.pool) as s:
+            return cache.keep(s, result, answer, took) | {"by": by}
+
+    def _answer(self, miss: Miss) -> tuple[str, str | None]:
+        """Generated if there is a language model that answers, otherwise extractive; and who wrote it."""
+        if self.model is not None:
+            try:
+                pieces = self.model.answer(language.RULES, language.prompt(miss.question, miss.sources))
+                if text := "".join(pieces).replace("\0", "").strip():
+                    return text, self.model.name
+            except language.Silent as error:
+                print(error, file=sys.stderr, flush=True)
+        return ask.answer_text(miss.sources, miss.sentences), None
 
     def cache_threshold(self, fields: Fields) -> dict:
         with session(self.pool) as s:

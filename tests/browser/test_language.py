@@ -36,6 +36,20 @@ class Language(PageTest):
         page.locator("#ask .generated .cite").click()
         self.assertEqual(page.evaluate("document.activeElement.id"), "source-1")
 
+    def test_cache_keeps_generated_answers(self) -> None:
+        page = self.open("cache")
+        question = "Which bird sings for the deaf miner of Ulm?"
+        self.db.execute("DELETE FROM cache.entries WHERE question = %s", (question,))
+        for outcome in ("miss", "exact"):
+            page.fill("#cache-question", question)
+            page.press("#cache-question", "Enter")
+            answer = page.locator(f"#cache-result .answer[data-outcome={outcome}]")
+            answer.wait_for()
+            self.idle(page, "cache")
+            self.assertIn(f"By {stub.CHAT_MODEL} [1]: Question: {question}", answer.inner_text())
+        self.assertEqual(self.sql("DELETE FROM cache.entries WHERE question = %s RETURNING saved_ms > 0", question),
+                         [(True,)])
+
     def test_failures_are_said(self) -> None:
         for text in (stub.POISON, stub.BROKEN):
             with self.subTest(text):

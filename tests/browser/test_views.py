@@ -279,6 +279,7 @@ class Cache(PageTest):
                 self.assertEqual(self.ask(page, new), "miss")
                 (row,) = self.sql("SELECT id, saved_ms > 0 FROM cache.entries WHERE question = %s", new)
                 self.assertEqual((self.ids(page, "#cache-result .answer", "id"), row[1]), ([row[0]], True))
+                self.assertEqual(self.psql(page, "cache", 2), [str(row[0])])
                 self.assertEqual(self.ask(page, new), "exact")
                 self.fits(page, "miss")
                 page.locator("#cache-result .source").first.click()

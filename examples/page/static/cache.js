@@ -167,8 +167,8 @@ function shown(result) {
                 [ms(lookup), "lookup in the cache", "lookup_ms"],
                 timings.embed_ms !== undefined && [ms(timings.embed_ms), "embedding of the question", "embed_ms"],
                 result.outcome === "miss"
-                    ? [ms(timings.compute_ms), "to compute the answer", "compute_ms"]
-                    : [ms(result.saved_ms), "the answer took, first time", "saved_ms"],
+                    ? [ms(timings.compute_ms), "to compute the answer, without embedding", "compute_ms"]
+                    : [ms(result.saved_ms), "saved: what the answer took", "saved_ms"],
             ].filter(Boolean),
             "Measured now",
         ),
