@@ -24,6 +24,10 @@ pub const TARGETS: [f32; 12] = [0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.
 
 /// Numbers of nearest rows for which the calibration measures the lists.
 pub const LEVELS: [u32; 3] = [10, 100, 1000];
+/// And those between the last two of them.
+pub const BETWEEN: [u32; 2] = [215, 464];
+/// Where the lists for these are in the page's contents.
+const BETWEEN_AT: usize = 700;
 
 /// Which lists far queries read: queries that are farther from the rows than the calibration's; see
 /// `ivf/calibrate/farther.rs`.
@@ -96,6 +100,8 @@ pub struct Meta {
     pub summaries_first: u32,
     /// Which lists far queries read.
     pub farther: Farther,
+    /// As `efforts`, for each of [`BETWEEN`].
+    pub between: [[f32; TARGETS.len()]; BETWEEN.len()],
 }
 
 impl Meta {
@@ -121,7 +127,15 @@ impl Meta {
             efforts: [[0.0; TARGETS.len()]; LEVELS.len()],
             summaries_first: NO_BLOCK,
             farther: Farther::default(),
+            between: [[0.0; TARGETS.len()]; BETWEEN.len()],
         }
+    }
+
+    /// Lists that were measured, with the number of nearest rows that they are for, ascending.
+    pub fn measured(&self) -> impl Iterator<Item = (u32, &[f32; TARGETS.len()])> {
+        let ([ten, hundred, thousand], [low, high]) = (&self.efforts, &self.between);
+        let levels = [LEVELS[0], LEVELS[1], BETWEEN[0], BETWEEN[1], LEVELS[2]];
+        levels.into_iter().zip([ten, hundred, low, high, thousand]).filter(|(_, table)| table[0] > 0.0)
     }
 
     /// The format of the index.
@@ -169,6 +183,7 @@ impl Meta {
             out.extend_from_slice(&number.to_le_bytes());
         }
         page.content_mut()[..out.len()].copy_from_slice(&out);
+        put_floats(page, BETWEEN_AT, self.between.as_flattened());
     }
 
     /// Reads the meta page. An unknown format and impossible values are errors.
@@ -230,6 +245,7 @@ impl Meta {
                 blkno => blkno,
             },
             farther: Farther::read(|| f32::from_le_bytes(at.take())),
+            between: [0, 1].map(|i| floats(page, BETWEEN_AT + size_of::<f32>() * TARGETS.len() * i)),
         };
         if (meta.summaries_first != NO_BLOCK) != (version == VERSION) {
             return Err(Error::corrupted(
@@ -252,7 +268,8 @@ impl Meta {
         if !(self.scale.is_finite() && self.scale > 0.0 && self.radius_weight.is_finite()) {
             return wrong("scale or radius weight out of range");
         }
-        if !self.efforts.as_flattened().iter().all(|e| *e >= 0.0 && e.is_finite()) {
+        let efforts = self.efforts.as_flattened().iter().chain(self.between.as_flattened());
+        if !efforts.into_iter().all(|e| *e >= 0.0 && e.is_finite()) {
             return wrong("the calibration is not valid");
         }
         let far = self.farther;
@@ -268,6 +285,16 @@ impl Meta {
         }
         Ok(())
     }
+}
+
+fn put_floats(page: &mut Page, at: usize, numbers: &[f32]) {
+    let bytes = page.content_mut()[at..].as_chunks_mut::<4>().0;
+    bytes.iter_mut().zip(numbers).for_each(|(bytes, number)| *bytes = number.to_le_bytes());
+}
+
+fn floats(page: &Page, at: usize) -> [f32; TARGETS.len()] {
+    let bytes = page.content()[at..].as_chunks::<4>().0;
+    std::array::from_fn(|i| f32::from_le_bytes(bytes[i]))
 }
 
 struct Fields<'a> {

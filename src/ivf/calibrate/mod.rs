@@ -2,7 +2,7 @@
 //!
 //! Sampled rows serve as queries (themselves excluded). For each query, a scan of all lists by the stored
 //! codes gives its nearest rows. The rank of a row's list in routing order is the number of lists that a scan
-//! must read to find the row. The share of ranks below P is the recall of P probes. Each of [`LEVELS`] has
+//! must read to find the row. The share of ranks below P is the recall of P probes. Each of [`MEASURED`] has
 //! its own table, because the hundred nearest rows need 1.4 to 1.7 times as many lists as the ten nearest;
 //! the factor is largest at low targets.
 
@@ -20,12 +20,14 @@ use crate::ivf::progress::Progress;
 use crate::ivf::search::Scanner;
 use crate::memory::{self, Grow};
 use crate::page::lists::{self, KEPT};
-use crate::page::meta::{LEVELS, META_BLOCK, TARGETS};
+use crate::page::meta::{BETWEEN, LEVELS, META_BLOCK, TARGETS};
 use crate::page::{Meta, PageKind, Store};
 
-/// How many queries at least look for the neighbours of each of [`LEVELS`]. More neighbours need fewer
+/// Numbers of nearest rows that lists are counted for.
+const MEASURED: [u32; 5] = [LEVELS[0], LEVELS[1], BETWEEN[0], BETWEEN[1], LEVELS[2]];
+/// How many queries at least look for the neighbours of each of [`MEASURED`]. More neighbours need fewer
 /// queries, because their average is less random, and a query takes longer.
-const QUERIES_OF_LEVEL: [usize; LEVELS.len()] = [usize::MAX, 400, 100];
+const QUERIES_OF_LEVEL: [usize; MEASURED.len()] = [usize::MAX, 400, 100, 100, 100];
 /// This number of queries reads all lists, to find how many lists are worth reading. It is a multiple of a
 /// batch, and large enough that the share [`NEARLY_ALL`] of their neighbours is not random. The other queries
 /// take most of the time.
@@ -108,7 +110,7 @@ pub fn calibrate<S: Store>(
     let itself = usize::from(queries == Queries::Rows);
     let mut scanner = Scanner::default();
     let mut batch: Vec<Query> = Vec::new();
-    let (mut begun, mut worth) = (0, [all; LEVELS.len()]);
+    let (mut begun, mut worth) = (0, [all; MEASURED.len()]);
     for points in points.chunks(TOGETHER * padded) {
         if begun == THOROUGH {
             let best = tables.best();
@@ -120,7 +122,7 @@ pub fn calibrate<S: Store>(
         batch.resize_with(points.len(), || Query::new(&directory));
         for (query, point) in batch.iter_mut().zip(points) {
             let level = level_of(begun, count);
-            query.start(&mut reader, point, LEVELS[level] as usize + itself, worth[level])?;
+            query.start(&mut reader, point, MEASURED[level] as usize + itself, worth[level])?;
             begun += 1;
         }
         // The pages of a list are read from memory once for all queries.
@@ -139,7 +141,9 @@ pub fn calibrate<S: Store>(
     let best = tables.best();
     let mut meta = directory.meta.clone();
     meta.radius_weight = WEIGHTS[best];
-    meta.efforts = tables.efforts(best);
+    let [ten, hundred, low, high, thousand] = tables.efforts(best);
+    meta.efforts = [ten, hundred, thousand];
+    meta.between = [low, high];
     meta.probes = meta.efforts[0].map(|lists| lists.ceil() as u32);
     directory.meta = meta;
     let farther = farther::measure(store, &directory, points, progress)?;
@@ -147,14 +151,14 @@ pub fn calibrate<S: Store>(
     Ok(Meta { farther, ..directory.meta })
 }
 
-/// Which of [`LEVELS`] the `i`-th of `count` queries is for.
+/// Which of [`MEASURED`] the `i`-th of `count` queries is for.
 fn level_of(i: usize, count: usize) -> usize {
     let due = |level: &usize| i.is_multiple_of((count / QUERIES_OF_LEVEL[*level]).max(1));
-    (0..LEVELS.len()).rev().find(due).unwrap_or(0)
+    (0..MEASURED.len()).rev().find(due).unwrap_or(0)
 }
 
 /// For each weight and level, how many neighbours' lists had each rank.
-struct Tables([[Vec<u32>; LEVELS.len()]; WEIGHTS.len()]);
+struct Tables([[Vec<u32>; MEASURED.len()]; WEIGHTS.len()]);
 
 impl Tables {
     fn new(directory: &Directory) -> Result<Self> {
@@ -172,12 +176,12 @@ impl Tables {
     }
 
     /// For each level, lists beyond which next to nothing is found.
-    fn worth_reading(&self, weight: usize) -> [u32; LEVELS.len()] {
+    fn worth_reading(&self, weight: usize) -> [u32; MEASURED.len()] {
         self.0[weight].each_ref().map(|ranks| (MARGIN * average_lists(ranks, NEARLY_ALL)).ceil() as u32)
     }
 
-    fn efforts(&self, weight: usize) -> [[f32; TARGETS.len()]; LEVELS.len()] {
-        let mut out = [[0.0; TARGETS.len()]; LEVELS.len()];
+    fn efforts(&self, weight: usize) -> [[f32; TARGETS.len()]; MEASURED.len()] {
+        let mut out = [[0.0; TARGETS.len()]; MEASURED.len()];
         for (level, ranks) in self.0[weight].iter().enumerate() {
             if ranks.iter().all(|&n| n == 0) {
                 break;
@@ -230,7 +234,7 @@ impl Query {
                 let score = self.scores[*list as usize];
                 *rank = self.scores.iter().map(|&s| u32::from(s < score)).sum();
             }
-            for (table, level) in levels.iter_mut().zip(LEVELS) {
+            for (table, level) in levels.iter_mut().zip(MEASURED) {
                 let Some(rows) = rows.get(..level as usize) else { break };
                 for row in rows {
                     if let Ok(at) = self.ranks.binary_search_by_key(&row.list, |&(list, _)| list) {

@@ -2,12 +2,14 @@
 
 use super::route::Router;
 use crate::ivf::directory::Directory;
+use crate::page::Meta;
 use crate::page::meta::{LEVELS, TARGETS};
 use crate::quant::Width;
 use crate::random::SplitMix64;
 
-/// Exponent with which the number of lists grows with the number of rows, beyond the largest level measured.
-const GROWTH: f64 = 0.35;
+/// Exponent with which the number of lists grows with the number of rows, beyond the largest level measured:
+/// the exponent between the two largest levels, within these bounds.
+const GROWTH: std::ops::RangeInclusive<f64> = 0.35..=1.0;
 /// Number of standard deviations that counts as exact: six for a row whose error is a third larger than
 /// usual. Fewer than one row in 10⁹ exceeds it.
 const EXACT: f32 = 8.0;
@@ -44,23 +46,32 @@ pub fn lists(directory: &Directory, target: f32, rows: f64) -> f64 {
     if target >= 1.0 || meta.probes.iter().all(|&p| p == 0) {
         return all;
     }
-    // Measured for ten, a hundred and a thousand rows; between these the logarithms are interpolated
-    // linearly.
-    let measured = meta.efforts.iter().take_while(|table| table[0] > 0.0).count();
-    let first = match measured {
-        0 => meta.probes.map(f64::from),
-        _ => meta.efforts[0].map(f64::from),
-    };
+    // Between the measured levels the logarithms are interpolated linearly.
+    let mut measured = meta.measured();
+    let first = measured.next().map_or(meta.probes.map(f64::from), |(_, table)| table.map(f64::from));
     let (mut from, mut low) = (f64::from(LEVELS[0]), interpolate(&first, target).max(1.0));
-    for (level, table) in LEVELS.iter().zip(&meta.efforts).take(measured).skip(1) {
-        let (to, high) = (f64::from(*level), interpolate(&table.map(f64::from), target).max(1.0));
+    let (mut before, mut growth) = (None, *GROWTH.start());
+    for (level, table) in measured {
+        let (to, high) = (f64::from(level), interpolate(&table.map(f64::from), target).max(low));
+        let slope = (high / low).ln() / (to / from).ln();
         if rows <= to {
-            let share = (rows / from).ln().max(0.0) / (to / from).ln();
-            return (low * (high / low).powf(share)).clamp(1.0, all);
+            return (low * (rows / from).max(1.0).powf(slope)).clamp(1.0, all);
         }
+        // Where a cluster ends between two of them one alone says little.
+        growth = (slope + before.unwrap_or(slope)) / 2.0;
+        before = Some(slope);
         (from, low) = (to, high);
     }
-    (low * (rows / from).max(1.0).powf(GROWTH)).clamp(1.0, all)
+    if rows <= from {
+        return low.min(all);
+    }
+    let lists = low * (rows / from).powf(growth.clamp(*GROWTH.start(), *GROWTH.end()));
+    lists.max(holding(meta, rows * f64::from(target))).clamp(1.0, all)
+}
+
+/// Lists that hold so many rows, if they hold as many as the others.
+fn holding(meta: &Meta, rows: f64) -> f64 {
+    rows * f64::from(meta.lists) / (meta.built_rows as f64).max(1.0)
 }
 
 /// How many lists a query reads in addition to the calibrated number, if it is farther from the rows than the
