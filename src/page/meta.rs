@@ -26,8 +26,10 @@ pub const TARGETS: [f32; 12] = [0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.
 pub const LEVELS: [u32; 3] = [10, 100, 1000];
 /// And those between the last two of them.
 pub const BETWEEN: [u32; 2] = [215, 464];
-/// Where the lists for these are in the page's contents.
+/// Offset in the page's contents of the tables for [`BETWEEN`].
 const BETWEEN_AT: usize = 700;
+/// [`LEVELS`] and [`BETWEEN`] together, ascending.
+pub const MEASURED: [u32; 5] = [LEVELS[0], LEVELS[1], BETWEEN[0], BETWEEN[1], LEVELS[2]];
 
 /// Which lists far queries read: queries that are farther from the rows than the calibration's; see
 /// `ivf/calibrate/farther.rs`.
@@ -134,8 +136,15 @@ impl Meta {
     /// Lists that were measured, with the number of nearest rows that they are for, ascending.
     pub fn measured(&self) -> impl Iterator<Item = (u32, &[f32; TARGETS.len()])> {
         let ([ten, hundred, thousand], [low, high]) = (&self.efforts, &self.between);
-        let levels = [LEVELS[0], LEVELS[1], BETWEEN[0], BETWEEN[1], LEVELS[2]];
-        levels.into_iter().zip([ten, hundred, low, high, thousand]).filter(|(_, table)| table[0] > 0.0)
+        MEASURED.into_iter().zip([ten, hundred, low, high, thousand]).filter(|(_, table)| table[0] > 0.0)
+    }
+
+    /// Sets the tables of lists for each of [`MEASURED`].
+    pub fn set_measured(&mut self, tables: [[f32; TARGETS.len()]; MEASURED.len()]) {
+        let [ten, hundred, low, high, thousand] = tables;
+        self.efforts = [ten, hundred, thousand];
+        self.between = [low, high];
+        self.probes = ten.map(|lists| lists.ceil() as u32);
     }
 
     /// The format of the index.

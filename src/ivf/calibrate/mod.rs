@@ -20,11 +20,9 @@ use crate::ivf::progress::Progress;
 use crate::ivf::search::Scanner;
 use crate::memory::{self, Grow};
 use crate::page::lists::{self, KEPT};
-use crate::page::meta::{BETWEEN, LEVELS, META_BLOCK, TARGETS};
+use crate::page::meta::{MEASURED, META_BLOCK, TARGETS};
 use crate::page::{Meta, PageKind, Store};
 
-/// Numbers of nearest rows that lists are counted for.
-const MEASURED: [u32; 5] = [LEVELS[0], LEVELS[1], BETWEEN[0], BETWEEN[1], LEVELS[2]];
 /// How many queries at least look for the neighbours of each of [`MEASURED`]. More neighbours need fewer
 /// queries, because their average is less random, and a query takes longer.
 const QUERIES_OF_LEVEL: [usize; MEASURED.len()] = [usize::MAX, 400, 100, 100, 100];
@@ -141,10 +139,7 @@ pub fn calibrate<S: Store>(
     let best = tables.best();
     let mut meta = directory.meta.clone();
     meta.radius_weight = WEIGHTS[best];
-    let [ten, hundred, low, high, thousand] = tables.efforts(best);
-    meta.efforts = [ten, hundred, thousand];
-    meta.between = [low, high];
-    meta.probes = meta.efforts[0].map(|lists| lists.ceil() as u32);
+    meta.set_measured(tables.efforts(best));
     directory.meta = meta;
     let farther = farther::measure(store, &directory, points, progress)?;
     store.end_prefetch();

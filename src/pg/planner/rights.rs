@@ -4,6 +4,8 @@
 
 use pgrx::pg_sys;
 
+use crate::pg::relation::{may_read_column, may_read_table};
+
 /// Whether estimates may depend on where the rows of an index's table are. This holds if the query may read
 /// the vectors and all rows.
 ///
@@ -28,8 +30,9 @@ pub unsafe fn may_tell(root: *mut pg_sys::PlannerInfo, index: &pg_sys::IndexOptI
             if !entry.securityQuals.is_null() {
                 return false;
             }
-            allowed |=
-                entry.rtekind == pg_sys::RTEKind::RTE_RELATION && may_select(entry.relid, column, user);
+            allowed |= entry.rtekind == pg_sys::RTEKind::RTE_RELATION
+                && (may_read_table(entry.relid, user)
+                    || column.is_some_and(|column| may_read_column(entry.relid, column as i16, user)));
             let parents = (*root).append_rel_array;
             if parents.is_null() {
                 return allowed;
@@ -49,15 +52,4 @@ unsafe fn column_of_parent(parent: &pg_sys::AppendRelInfo, column: i32) -> Optio
     // SAFETY: the array has one number for each column of the child. Columns are counted from one.
     let number = unsafe { *parent.parent_colnos.add(column as usize - 1) };
     (number > 0).then_some(i32::from(number))
-}
-
-/// Whether a role may read a table, or a column of it.
-unsafe fn may_select(table: pg_sys::Oid, column: Option<i32>, user: pg_sys::Oid) -> bool {
-    let (select, ok) = (pg_sys::ACL_SELECT as pg_sys::AclMode, pg_sys::AclResult::ACLCHECK_OK);
-    // SAFETY: catalog lookups by number.
-    unsafe {
-        pg_sys::pg_class_aclcheck(table, user, select) == ok
-            || column
-                .is_some_and(|column| pg_sys::pg_attribute_aclcheck(table, column as i16, user, select) == ok)
-    }
 }
