@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Clicks through the page (examples/page) with Debian's Chromium, at desktop and phone width, and checks what it shows
-# against SQL; bad input; the language model by a stub. Screenshots go to target/test/browser/shots.
+# Clicks through the page (examples/page) with Debian's Chromium, at desktop and phone width, and checks what
+# it shows against SQL; bad input; the language model by a stub. Screenshots go to target/test/browser/shots.
 # Without Chromium, and where it cannot be installed, it says so and passes.
 #
 # usage: scripts/test_browser.sh PG_CONFIG [TEST...]     TEST: as python -m unittest has them, test_views.Ask
@@ -30,15 +30,10 @@ if [ -z "$CHROMIUM" ]; then
     exit 0
 fi
 python_packages
-page_packages
-"$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
-    -r tests/browser/requirements.txt
+packages_of examples/page
+packages_of tests/browser
 
-server="$BUILD/test/browser"
-scripts/server.sh remove "$server"
-scripts/server.sh start "$server" "$1" 5432 "fsync = off"
-trap 'scripts/server.sh stop "$server" immediate' EXIT
-eval "$(scripts/server.sh env "$server")"
+fresh_server "$BUILD/test/browser" "$1" "fsync = off"
 export PYTHONPATH="$ROOT/examples:$ROOT/tests/browser" CHROMIUM SHOTS="$shots"
 say "the page's texts"
 "$VENV/bin/python" -m page.load ${texts[@]+"${texts[@]}"}

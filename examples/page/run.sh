@@ -42,7 +42,7 @@ fi
 pg_config=${PG_CONFIG:-$("$ROOT/scripts/embedded.sh")}
 "$ROOT/scripts/install.sh" "$pg_config"
 python_packages
-page_packages
+packages_of examples/page
 
 # One cluster per major version: their data files differ.
 use_postgres "$pg_config"
