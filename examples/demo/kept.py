@@ -24,10 +24,12 @@ class Kept:
         vectors = self._vectors.read_bytes() if self._vectors.exists() else b""
         # A write that was interrupted may have reached one file only.
         count = min(len(hashes) // DIGEST, len(vectors) // (4 * DIMENSIONS))
-        self._rows = {hashes[DIGEST * i:DIGEST * (i + 1)]: i for i in range(count)}
+        self._rows = {hashes[DIGEST * i : DIGEST * (i + 1)]: i for i in range(count)}
         self._known = np.frombuffer(vectors, "<f4", count * DIMENSIONS).reshape(count, DIMENSIONS)
 
-    def embed_all(self, texts: list[str], progress: Callable[[int, int], None] = lambda done, of: None) -> np.ndarray:
+    def embed_all(
+        self, texts: list[str], progress: Callable[[int, int], None] = lambda done, of: None
+    ) -> np.ndarray:
         """One unit vector per text. `progress` hears how many of the new texts are done."""
         keys = [hashlib.sha256(text.encode()).digest() for text in texts]
         missing = {key: text for key, text in zip(keys, texts) if key not in self._rows}
@@ -40,8 +42,10 @@ class Kept:
         # Texts of like length share a batch.
         order = sorted(missing, key=lambda key: len(missing[key]))
         for start in range(0, len(order), CHUNK):
-            chunk = order[start:start + CHUNK]
-            vectors = model.embed_all([missing[key] for key in chunk], lambda part: progress(done + part, len(order)))
+            chunk = order[start : start + CHUNK]
+            vectors = model.embed_all(
+                [missing[key] for key in chunk], lambda part: progress(done + part, len(order))
+            )
             self._append(chunk, vectors)
             for key in chunk:
                 self._rows[key] = len(self._rows)
@@ -53,7 +57,9 @@ class Kept:
         """Another program may do the same at this moment."""
         with self._lock.open("w") as lock, self._vectors.open("ab") as file, self._hashes.open("ab") as names:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            count = min(self._hashes.stat().st_size // DIGEST, self._vectors.stat().st_size // (4 * DIMENSIONS))
+            count = min(
+                self._hashes.stat().st_size // DIGEST, self._vectors.stat().st_size // (4 * DIMENSIONS)
+            )
             file.truncate(4 * DIMENSIONS * count)
             names.truncate(DIGEST * count)
             file.write(np.ascontiguousarray(vectors, "<f4").tobytes())

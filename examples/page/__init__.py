@@ -7,4 +7,6 @@ ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "target" / "demo"
 
 # What the other examples have already: texts and embeddings, models, the client's types.
-sys.path += [str(ROOT / place) for place in ("scripts", "examples/demo", "examples/worker", "examples/recipes")]
+sys.path += [
+    str(ROOT / place) for place in ("scripts", "examples/demo", "examples/worker", "examples/recipes")
+]

@@ -29,7 +29,9 @@ STATIC = Path(__file__).parent / "static"
 # Nothing from elsewhere, and no code within the page's text: what a text contains stays text.
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
 }
 
 
@@ -47,18 +49,22 @@ async def fields(request: Request) -> Fields:
 
 def answering(view: Callable[[Fields], dict]) -> Callable:
     """A view as an endpoint. It runs in a thread, as it waits for the database."""
+
     async def endpoint(request: Request) -> Response:
         return JSONResponse(plain(await run_in_threadpool(view, await fields(request))))
+
     return endpoint
 
 
 def streaming(view: Callable[[Fields], Iterator[dict]]) -> Callable:
     """A view that answers bit by bit, a line of JSON each. What fails before the first line has a status; what fails
     later is the last line."""
+
     async def endpoint(request: Request) -> Response:
         lines = view(await fields(request))
         first = await run_in_threadpool(next, lines, None)
         return StreamingResponse(rest(first, lines), media_type="application/x-ndjson")
+
     return endpoint
 
 
@@ -93,7 +99,9 @@ class Guard:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] += [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+                message["headers"] += [
+                    (name.lower().encode(), value.encode()) for name, value in HEADERS.items()
+                ]
             await send(message)
 
         await self.app(scope, counted, with_headers)
@@ -108,9 +116,13 @@ def words(error: Exception) -> tuple[str, int]:
             return str(error), 502
         case HTTPException():
             return {404: "There is no such page.", 405: "That is not how this is asked."}.get(
-                error.status_code, error.detail), error.status_code
+                error.status_code, error.detail
+            ), error.status_code
         case psycopg.errors.QueryCanceled():
-            return f"The database took longer than {database.TIMEOUT_MS // 1000} seconds; the query was ended.", 503
+            return (
+                f"The database took longer than {database.TIMEOUT_MS // 1000} seconds; the query was ended.",
+                503,
+            )
         case PoolTimeout() | psycopg.OperationalError():
             return "The database cannot be reached, or has too much to do. Try again in a moment.", 503
         case psycopg.DataError():
@@ -145,17 +157,27 @@ def make(views: Views, hosts: list[str]) -> Starlette:
 
     routes = [
         read("about", views.about),
-        write("ask", views.ask), streamed("ask/generate", views.ask_generate),
-        read("chat", views.chat), read("chat/messages", views.chat_messages), write("chat/say", views.chat_say),
+        write("ask", views.ask),
+        streamed("ask/generate", views.ask_generate),
+        read("chat", views.chat),
+        read("chat/messages", views.chat_messages),
+        write("chat/say", views.chat_say),
         streamed("chat/generate", views.chat_generate),
-        read("summarise", views.summarise_texts), write("summarise", views.summarise),
-        read("cache", views.cache), write("cache/ask", views.cache_ask),
-        write("cache/threshold", views.cache_threshold), write("cache/invalidate", views.cache_invalidate),
-        read("index", views.index), write("index/insert", views.index_insert),
-        write("index/remove", views.index_remove), streamed("index/curve", views.index_curve),
+        read("summarise", views.summarise_texts),
+        write("summarise", views.summarise),
+        read("cache", views.cache),
+        write("cache/ask", views.cache_ask),
+        write("cache/threshold", views.cache_threshold),
+        write("cache/invalidate", views.cache_invalidate),
+        read("index", views.index),
+        write("index/insert", views.index_insert),
+        write("index/remove", views.index_remove),
+        streamed("index/curve", views.index_curve),
         Mount("/", StaticFiles(directory=STATIC, html=True)),
     ]
     handled = [Refused, Silent, HTTPException, psycopg.Error, PoolTimeout, Exception]
-    return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts),
-                                                Middleware(Guard)],
-                     exception_handlers={each: failed for each in handled})
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts), Middleware(Guard)],
+        exception_handlers={each: failed for each in handled},
+    )

@@ -46,13 +46,21 @@ class Question:
     meaning: float = 0.7
 
 
-def found(session: Session, asked: Question, plan: bool = False) -> tuple[list[dict], list[dict], list[Statement]]:
+def found(
+    session: Session, asked: Question, plan: bool = False
+) -> tuple[list[dict], list[dict], list[Statement]]:
     """The passages, numbered, and the sentences of them that answer best."""
-    search = session.run("Search: hybrid, best passages", SEARCH, [
-        asked.text, asked.vector, SOURCES, asked.category, asked.since, asked.meaning], plan)
+    search = session.run(
+        "Search: hybrid, best passages",
+        SEARCH,
+        [asked.text, asked.vector, SOURCES, asked.category, asked.since, asked.meaning],
+        plan,
+    )
     sources = [{"number": place + 1, **row} for place, row in enumerate(search.rows)]
     numbers = {row["passage"]: row["number"] for row in sources}
-    pick = session.run("Answer: their nearest sentences", PICK, [asked.vector, list(numbers), SENTENCES], plan)
+    pick = session.run(
+        "Answer: their nearest sentences", PICK, [asked.vector, list(numbers), SENTENCES], plan
+    )
     sentences = [{"number": numbers[row["passage"]], **row} for row in pick.rows]
     return sources, sentences, [search, pick]
 
@@ -94,7 +102,10 @@ def ask(session: Session, asked: Question, embed_ms: float) -> dict:
     numbers, near = measured(session, asked)
     nearest = min((each["distance"] for each in sources), default=None)
     return {
-        "answer": sentences, "sources": sources, "nearest": nearest, "far": nearest is not None and nearest > FAR,
+        "answer": sentences,
+        "sources": sources,
+        "nearest": nearest,
+        "far": nearest is not None and nearest > FAR,
         "timings": {"embed_ms": embed_ms, "search_ms": search_ms, **numbers},
         "statements": [each.shown() for each in [*statements, near]],
     }

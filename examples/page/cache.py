@@ -41,13 +41,18 @@ INVALIDATE = "SELECT cache.invalidate($1) AS gone"
 
 def state(s: Session) -> dict:
     rates = [{"rate": rate, **(s.run("", CHOOSE, [rate]).rows or [{"threshold": None}])[0]} for rate in RATES]
-    return {**s.run("", SETTINGS).rows[0], "statistics": s.run("", STATISTICS).rows, "rates": rates,
-            "recent": s.run("", RECENT).rows}
+    return {
+        **s.run("", SETTINGS).rows[0],
+        "statistics": s.run("", STATISTICS).rows,
+        "rates": rates,
+        "recent": s.run("", RECENT).rows,
+    }
 
 
 @dataclass
 class Miss:
     """A question that has no answer yet, and the passages to make one of."""
+
     question: str
     vector: np.ndarray
     sources: list[dict]
@@ -71,25 +76,56 @@ def look_up(s: Session, embedder: Embedder, question: str) -> dict | Miss:
     started = time.perf_counter()
     sources, sentences, _ = ask.found(s, ask.Question(question, vector))
     search_ms = (time.perf_counter() - started) * 1000
-    return Miss(question, vector, sources, sentences, search_ms, {
-        "outcome": "miss", "sources": [each["source"] for each in sources], "timings": timings,
-        "nearest": entry and {"question": entry["question"], "distance": entry["distance"]},
-        "threshold": entry and entry["threshold"], "statements": explained(s, [exact, near])})
+    return Miss(
+        question,
+        vector,
+        sources,
+        sentences,
+        search_ms,
+        {
+            "outcome": "miss",
+            "sources": [each["source"] for each in sources],
+            "timings": timings,
+            "nearest": entry and {"question": entry["question"], "distance": entry["distance"]},
+            "threshold": entry and entry["threshold"],
+            "statements": explained(s, [exact, near]),
+        },
+    )
 
 
 def keep(s: Session, miss: Miss, answer: str, took: float) -> dict:
     """`took` is without the embedding, which a hit in other words needs too."""
-    put = s.run("3. Computed, and kept", PUT, [miss.question, miss.vector, answer, miss.shown["sources"], took])
-    return miss.shown | {"answer": answer, "id": put.rows[0]["id"],
-                         "timings": miss.shown["timings"] | {"compute_ms": took},
-                         "statements": miss.shown["statements"] + [put.shown()]}
+    put = s.run(
+        "3. Computed, and kept", PUT, [miss.question, miss.vector, answer, miss.shown["sources"], took]
+    )
+    return miss.shown | {
+        "answer": answer,
+        "id": put.rows[0]["id"],
+        "timings": miss.shown["timings"] | {"compute_ms": took},
+        "statements": miss.shown["statements"] + [put.shown()],
+    }
 
 
 def hit(s: Session, outcome: str, entry: dict, ran: list, timings: dict) -> dict:
     s.run("", COUNT, [outcome, entry["saved_ms"]])
-    return {"outcome": outcome, "timings": timings, "statements": explained(s, ran),
-            **{name: entry.get(name) for name in ("id", "answer", "sources", "saved_ms", "distance", "threshold",
-                                                  "question", "created_at")}}
+    return {
+        "outcome": outcome,
+        "timings": timings,
+        "statements": explained(s, ran),
+        **{
+            name: entry.get(name)
+            for name in (
+                "id",
+                "answer",
+                "sources",
+                "saved_ms",
+                "distance",
+                "threshold",
+                "question",
+                "created_at",
+            )
+        },
+    }
 
 
 def explained(s: Session, ran: list) -> list[dict]:

@@ -64,27 +64,38 @@ def conversations(s: Session) -> dict:
 
 def messages(s: Session, conversation: int) -> dict:
     s.run("", SUMMARISE, [conversation, SUMMARY])
-    return {"messages": s.run("", MESSAGES, [conversation]).rows, "summary": s.run("", SUMMARY_OF, [conversation]).rows}
+    return {
+        "messages": s.run("", MESSAGES, [conversation]).rows,
+        "summary": s.run("", SUMMARY_OF, [conversation]).rows,
+    }
 
 
 def say(s: Session, said: Said) -> dict:
     """What is remembered is looked for before the message is written, so that it does not find itself."""
-    recall = s.run("Recall: similar, weighted by age", RECALL,
-                   [said.vector, MOST, f"{said.half_life} days"], plan=True)
+    recall = s.run(
+        "Recall: similar, weighted by age", RECALL, [said.vector, MOST, f"{said.half_life} days"], plan=True
+    )
     conversation = said.conversation
     if conversation is None:
         conversation = s.run("", NEXT).rows[0]["conversation"]
     elif not s.run("", OWN, [conversation]).rows[0]["own"]:
         raise Refused("There is no such conversation.", 404)
-    written = s.run("Remember: the message is written", SAY, [conversation, said.person, said.text, said.vector])
+    written = s.run(
+        "Remember: the message is written", SAY, [conversation, said.person, said.text, said.vector]
+    )
     summary = s.run("Running summary", SUMMARISE, [conversation, SUMMARY])
     context = s.run("Context for a language model", CONTEXT, [conversation, said.vector, MOST])
     return {
-        "message": written.rows[0], "recalled": recall.rows, "summary": s.run("", SUMMARY_OF, [conversation]).rows,
+        "message": written.rows[0],
+        "recalled": recall.rows,
+        "summary": s.run("", SUMMARY_OF, [conversation]).rows,
         "context": context.rows[0]["context"],
         "remembers": bool(recall.rows) and max(each["similarity"] for each in recall.rows) >= NEAR,
-        "timings": {"recall_ms": recall.milliseconds, "write_ms": written.milliseconds,
-                    "summary_ms": summary.milliseconds},
+        "timings": {
+            "recall_ms": recall.milliseconds,
+            "write_ms": written.milliseconds,
+            "summary_ms": summary.milliseconds,
+        },
         "statements": [each.shown() for each in (recall, written, summary, context)],
     }
 

@@ -19,10 +19,14 @@ def of_people(most: int) -> dict[str, list[list[dict]]]:
     often = Counter(sender for talk in talks for sender in sorted({said["sender"] for said in talk}))
     chosen: dict[str, list[list[dict]]] = {}
     for name, (sender, _) in zip(PEOPLE, often.most_common(len(PEOPLE))):
-        own = sorted((talk for talk in talks if sender in {said["sender"] for said in talk}),
-                     key=lambda talk: talk[0]["timestamp"])
-        chosen[name] = [[said | {"sender": name if said["sender"] == sender else FRIEND} for said in talk]
-                        for talk in own[-most:]]
+        own = sorted(
+            (talk for talk in talks if sender in {said["sender"] for said in talk}),
+            key=lambda talk: talk[0]["timestamp"],
+        )
+        chosen[name] = [
+            [said | {"sender": name if said["sender"] == sender else FRIEND} for said in talk]
+            for talk in own[-most:]
+        ]
     return chosen
 
 
@@ -33,16 +37,29 @@ def load(db: psycopg.Connection, kept: Kept, progress: Callable[[int, int], None
     # Moved in time, so that each person's last message is an hour old.
     now = datetime.now(timezone.utc) - timedelta(hours=1)
     conversation = 0
-    with db.cursor() as cursor, cursor.copy("COPY memory.messages (owner, conversation, sender, sent_at, body, "
-                                            "embedding) FROM STDIN (FORMAT BINARY)") as copy:
+    with (
+        db.cursor() as cursor,
+        cursor.copy(
+            "COPY memory.messages (owner, conversation, sender, sent_at, body, "
+            "embedding) FROM STDIN (FORMAT BINARY)"
+        ) as copy,
+    ):
         copy.set_types(["text", "int8", "text", "timestamptz", "text", "vector"])
         for name, talks in people.items():
             last = max(at(said) for talk in talks for said in talk)
             for talk in talks:
                 conversation += 1
                 for said in talk:
-                    copy.write_row((name, conversation, said["sender"], now - (last - at(said)),
-                                    said["text"].replace("\0", ""), next(vectors)))
+                    copy.write_row(
+                        (
+                            name,
+                            conversation,
+                            said["sender"],
+                            now - (last - at(said)),
+                            said["text"].replace("\0", ""),
+                            next(vectors),
+                        )
+                    )
 
 
 def at(said: dict) -> datetime:

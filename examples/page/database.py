@@ -27,11 +27,23 @@ class Cursor(psycopg.RawCursor):
 
 def open_pool() -> ConnectionPool:
     return ConnectionPool(
-        kwargs={"dbname": DATABASE, "user": ROLE, "row_factory": dict_row, "cursor_factory": Cursor,
-                "options": f"-c statement_timeout={TIMEOUT_MS} -c lock_timeout=2000 "
-                           "-c idle_in_transaction_session_timeout=60000", "application_name": "page"},
-        min_size=1, max_size=8, timeout=10, configure=configure, check=ConnectionPool.check_connection,
-        reconnect_timeout=5, open=True)
+        kwargs={
+            "dbname": DATABASE,
+            "user": ROLE,
+            "row_factory": dict_row,
+            "cursor_factory": Cursor,
+            "options": f"-c statement_timeout={TIMEOUT_MS} -c lock_timeout=2000 "
+            "-c idle_in_transaction_session_timeout=60000",
+            "application_name": "page",
+        },
+        min_size=1,
+        max_size=8,
+        timeout=10,
+        configure=configure,
+        check=ConnectionPool.check_connection,
+        reconnect_timeout=5,
+        open=True,
+    )
 
 
 def configure(connection: psycopg.Connection) -> None:
@@ -42,6 +54,7 @@ def configure(connection: psycopg.Connection) -> None:
 @dataclass
 class Statement:
     """A statement that ran: its rows, and what is shown of it."""
+
     name: str
     sql: str
     parameters: list[Any]
@@ -50,9 +63,15 @@ class Statement:
     plan: list[str] | None = None
 
     def shown(self) -> dict:
-        return {"name": self.name, "sql": self.sql, "milliseconds": self.milliseconds, "plan": self.plan,
-                "parameters": [short(each) for each in self.parameters], "psql": self.psql(),
-                "rows": len(self.rows)}
+        return {
+            "name": self.name,
+            "sql": self.sql,
+            "milliseconds": self.milliseconds,
+            "plan": self.plan,
+            "parameters": [short(each) for each in self.parameters],
+            "psql": self.psql(),
+            "rows": len(self.rows),
+        }
 
     def psql(self) -> str:
         """The statement with all values, to be pasted into psql 16 or later, whose \\bind knows no NULL."""

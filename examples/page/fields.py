@@ -1,4 +1,5 @@
-"""What a browser sends: JSON of a limited size, and fields that are checked before anything is done with them."""
+"""What a browser sends: JSON of a limited size, and fields that are checked before anything is done with
+them."""
 
 import json
 from datetime import date

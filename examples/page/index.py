@@ -57,12 +57,18 @@ measuring = threading.Lock()
 
 def facts(s: Session) -> dict:
     done = s.run("Rows, lists and sizes", FACTS)
-    return {**done.rows[0], "written": s.run("", WRITTEN).rows, "targets": TARGETS,
-            "questions": s.run("", "SELECT count(*) AS n FROM page.questions").rows[0]["n"],
-            "statements": [done.shown()]}
+    return {
+        **done.rows[0],
+        "written": s.run("", WRITTEN).rows,
+        "targets": TARGETS,
+        "questions": s.run("", "SELECT count(*) AS n FROM page.questions").rows[0]["n"],
+        "statements": [done.shown()],
+    }
 
 
-def insert(pool: ConnectionPool, embedder: Embedder, title: str, category: str, text: str, question: str) -> dict:
+def insert(
+    pool: ConnectionPool, embedder: Embedder, title: str, category: str, text: str, question: str
+) -> dict:
     """Three transactions, as in an app: the text is written, committed, and found by the next query."""
     vector, embed_ms = embedder.one(f"{title}: {text}")
     asked, _ = embedder.one(question or text)
@@ -72,14 +78,21 @@ def insert(pool: ConnectionPool, embedder: Embedder, title: str, category: str, 
         found = s.run("Found by the next query", FIND, [asked], plan=True)
     row = written.rows[0]
     place = next((i + 1 for i, each in enumerate(found.rows) if each["id"] == row["id"]), None)
-    return {"passage": row["id"], "document": row["document"], "place": place, "rows": found.rows,
-            "timings": {"embed_ms": embed_ms, "insert_ms": written.milliseconds, "find_ms": found.milliseconds},
-            "statements": [written.shown(), found.shown()]}
+    return {
+        "passage": row["id"],
+        "document": row["document"],
+        "place": place,
+        "rows": found.rows,
+        "timings": {"embed_ms": embed_ms, "insert_ms": written.milliseconds, "find_ms": found.milliseconds},
+        "statements": [written.shown(), found.shown()],
+    }
 
 
 def remove(s: Session, document: int) -> dict:
     if not s.run("", REMOVE, [document]).rows:
-        raise Refused("Only texts that were written here can be removed, and this one is gone or was loaded.", 404)
+        raise Refused(
+            "Only texts that were written here can be removed, and this one is gone or was loaded.", 404
+        )
     return {"removed": document}
 
 
@@ -96,14 +109,23 @@ def curve(pool: ConnectionPool) -> Iterator[dict]:
         for done in range(EXACT_ROUNDS):
             yield {"done": done, "of": steps, "what": "exact scans"}
             exact.round(pool, vectors, [("enable_indexscan", "off")])
-        yield {"exact": {"ms": exact.mean(), "questions": len(vectors), "rounds": ROUNDS, "exact_rounds": EXACT_ROUNDS,
-                         "sql": SEARCH}}
+        yield {
+            "exact": {
+                "ms": exact.mean(),
+                "questions": len(vectors),
+                "rounds": ROUNDS,
+                "exact_rounds": EXACT_ROUNDS,
+                "sql": SEARCH,
+            }
+        }
         points = {target: Measured() for target in TARGETS}
         for done in range(ROUNDS * len(TARGETS)):
             target = TARGETS[done % len(TARGETS)]
             yield {"done": EXACT_ROUNDS + done, "of": steps, "what": f"recall target {target:g}"}
             # The index, also where a small table would be read faster.
-            points[target].round(pool, vectors, [("ivf.recall_target", f"{target:g}"), ("enable_seqscan", "off")])
+            points[target].round(
+                pool, vectors, [("ivf.recall_target", f"{target:g}"), ("enable_seqscan", "off")]
+            )
             yield {"point": points[target].point(target, exact)}
         yield {"done": steps, "of": steps, "what": "done"}
     finally:
@@ -132,7 +154,9 @@ class Measured:
         times = [each.milliseconds for each in runs]
         self.fastest = list(map(min, self.fastest, times)) if self.rows else times
         self.rows = [each.rows for each in runs]
-        self.read = self.read or next((line.strip() for line in plan if re.search("IVF:|ivf_last_scan", line)), "")
+        self.read = self.read or next(
+            (line.strip() for line in plan if re.search("IVF:|ivf_last_scan", line)), ""
+        )
 
     def mean(self) -> float:
         return float(np.mean(self.fastest))
@@ -140,5 +164,12 @@ class Measured:
     def point(self, target: float, exact: "Measured") -> dict:
         found = sum(ask.right(rows, true) for rows, true in zip(self.rows, exact.rows))
         wanted = sum(map(len, exact.rows))
-        return {"target": target, "recall": found / max(wanted, 1), "found": found, "wanted": wanted,
-                "ms": self.mean(), "per_second": 1000 / self.mean(), "read": self.read}
+        return {
+            "target": target,
+            "recall": found / max(wanted, 1),
+            "found": found,
+            "wanted": wanted,
+            "ms": self.mean(),
+            "per_second": 1000 / self.mean(),
+            "read": self.read,
+        }

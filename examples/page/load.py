@@ -55,9 +55,14 @@ CREATE TEMP TABLE part AS
 def fingerprint(documents: list[Document]) -> str:
     """Of everything the database depends on: the texts, the recipes, the loader and the extension."""
     digest = hashlib.sha256(json.dumps(documents, default=str).encode())
-    sources = [*sorted((ROOT / "sql").rglob("*.sql")), *sorted((ROOT / "examples" / "recipes").glob("*.sql")),
-               *(Path(__file__).with_name(f"{name}.py")
-                 for name in ("load", "breaks", "chats", "questions", "ask", "summarise"))]
+    sources = [
+        *sorted((ROOT / "sql").rglob("*.sql")),
+        *sorted((ROOT / "examples" / "recipes").glob("*.sql")),
+        *(
+            Path(__file__).with_name(f"{name}.py")
+            for name in ("load", "breaks", "chats", "questions", "ask", "summarise")
+        ),
+    ]
     for path in sources:
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -89,10 +94,32 @@ def create() -> psycopg.Connection:
         admin.execute(f"CREATE DATABASE {NEW}")
         if not admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (ROLE,)).fetchone():
             admin.execute(f"CREATE ROLE {ROLE} LOGIN")
-    files = [argument for name in RECIPES for argument in ("-f", str(ROOT / "examples" / "recipes" / f"{name}.sql"))]
-    subprocess.run([os.environ.get("PSQL", "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", NEW,
-                    "-c", "SET client_min_messages = warning", "-c", "CREATE EXTENSION vector_search", *files,
-                    "-c", OWN, "-c", RIGHTS], check=True)
+    files = [
+        argument
+        for name in RECIPES
+        for argument in ("-f", str(ROOT / "examples" / "recipes" / f"{name}.sql"))
+    ]
+    subprocess.run(
+        [
+            os.environ.get("PSQL", "psql"),
+            "-X",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            NEW,
+            "-c",
+            "SET client_min_messages = warning",
+            "-c",
+            "CREATE EXTENSION vector_search",
+            *files,
+            "-c",
+            OWN,
+            "-c",
+            RIGHTS,
+        ],
+        check=True,
+    )
     db = as_superuser(NEW)
     register_vector(db)
     return db
@@ -108,13 +135,15 @@ def load_documents(db: psycopg.Connection, documents: list[Document], kept: Kept
             for each in documents:
                 copy.write_row((each.source, breaks.added(each.text)))
     db.execute(SPLIT)
-    rows = db.execute("SELECT document, position, section, passage, embedded FROM part ORDER BY document, position"
-                      ).fetchall()
+    rows = db.execute(
+        "SELECT document, position, section, passage, embedded FROM part ORDER BY document, position"
+    ).fetchall()
     vectors = kept.embed_all([row[4] for row in rows], progress)
     with db.cursor() as cursor:
         # Each statement finds the index empty of rows to learn from; it is built after the load.
-        with cursor.copy("COPY qa.passages (document, position, section, body, embedding) FROM STDIN (FORMAT BINARY)"
-                         ) as copy:
+        with cursor.copy(
+            "COPY qa.passages (document, position, section, body, embedding) FROM STDIN (FORMAT BINARY)"
+        ) as copy:
             copy.set_types(["int8", "int4", "text", "text", "vector"])
             for row, vector in zip(rows, vectors):
                 copy.write_row((*row[:4], vector))
@@ -122,11 +151,17 @@ def load_documents(db: psycopg.Connection, documents: list[Document], kept: Kept
 
 def load_sentences(db: psycopg.Connection, kept: Kept) -> None:
     """A sentence that is all of its passage has the passage's embedding."""
-    rows = db.execute("SELECT p.id, s.position, s.sentence, count(*) OVER (PARTITION BY p.id) = 1, p.embedding::real[] "
-                      "FROM qa.passages p, qa.split_sentences(p.body) s ORDER BY 1, 2").fetchall()
+    rows = db.execute(
+        "SELECT p.id, s.position, s.sentence, count(*) OVER (PARTITION BY p.id) = 1, p.embedding::real[] "
+        "FROM qa.passages p, qa.split_sentences(p.body) s ORDER BY 1, 2"
+    ).fetchall()
     vectors = iter(kept.embed_all([body for _, _, body, alone, _ in rows if not alone], progress))
-    with db.cursor() as cursor, cursor.copy(
-            "COPY qa.sentences (passage, position, body, embedding) FROM STDIN (FORMAT BINARY)") as copy:
+    with (
+        db.cursor() as cursor,
+        cursor.copy(
+            "COPY qa.sentences (passage, position, body, embedding) FROM STDIN (FORMAT BINARY)"
+        ) as copy,
+    ):
         copy.set_types(["int8", "int4", "text", "vector"])
         for passage, position, body, alone, own in rows:
             vector = np.array(own, dtype=np.float32) if alone else next(vectors)
@@ -134,13 +169,18 @@ def load_sentences(db: psycopg.Connection, kept: Kept) -> None:
 
 
 def load_summaries(db: psycopg.Connection) -> None:
-    db.execute("INSERT INTO summary.documents SELECT d.id, d.title FROM qa.documents d JOIN qa.passages p "
-               "ON p.document = d.id JOIN qa.sentences s ON s.passage = p.id GROUP BY d.id "
-               "HAVING count(*) >= %s ORDER BY count(*) DESC, d.id LIMIT %s", (LONG_TEXT, MOST_LONG))
-    db.execute("INSERT INTO summary.sentences SELECT p.document, row_number() OVER "
-               "(PARTITION BY p.document ORDER BY p.position, s.position), s.body, "
-               f"CASE WHEN {summarise.WHOLE.format('s.body')} THEN s.embedding END FROM qa.sentences s "
-               "JOIN qa.passages p ON p.id = s.passage JOIN summary.documents d ON d.id = p.document")
+    db.execute(
+        "INSERT INTO summary.documents SELECT d.id, d.title FROM qa.documents d JOIN qa.passages p "
+        "ON p.document = d.id JOIN qa.sentences s ON s.passage = p.id GROUP BY d.id "
+        "HAVING count(*) >= %s ORDER BY count(*) DESC, d.id LIMIT %s",
+        (LONG_TEXT, MOST_LONG),
+    )
+    db.execute(
+        "INSERT INTO summary.sentences SELECT p.document, row_number() OVER "
+        "(PARTITION BY p.document ORDER BY p.position, s.position), s.body, "
+        f"CASE WHEN {summarise.WHOLE.format('s.body')} THEN s.embedding END FROM qa.sentences s "
+        "JOIN qa.passages p ON p.id = s.passage JOIN summary.documents d ON d.id = p.document"
+    )
 
 
 def fill(db: psycopg.Connection, documents: list[Document], share: int) -> None:
@@ -177,8 +217,10 @@ def main() -> None:
     fill(db, documents, 8 if small else 1)
     db.execute("INSERT INTO page.loaded SELECT max(id) FROM qa.documents")
     # Last, as its presence says that all is there.
-    db.execute("INSERT INTO page.about (fingerprint, name) VALUES (%s, %s)",
-               (print_of, str(own) if own else texts.BUILTIN))
+    db.execute(
+        "INSERT INTO page.about (fingerprint, name) VALUES (%s, %s)",
+        (print_of, str(own) if own else texts.BUILTIN),
+    )
     db.close()
     with as_superuser("postgres") as admin:
         admin.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")

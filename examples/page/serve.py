@@ -47,9 +47,16 @@ def main() -> None:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     print(f"serving http://{shown}:{port}/", flush=True)
-    uvicorn.Server(uvicorn.Config(app.make(views, hosts), log_level="warning", access_log=False,
-                                  timeout_keep_alive=30, limit_concurrency=200,
-                                  timeout_graceful_shutdown=3)).run(sockets=[listener])
+    uvicorn.Server(
+        uvicorn.Config(
+            app.make(views, hosts),
+            log_level="warning",
+            access_log=False,
+            timeout_keep_alive=30,
+            limit_concurrency=200,
+            timeout_graceful_shutdown=3,
+        )
+    ).run(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """Summarise: the sentences that cover a text without repeating each other."""
 
-
 import numpy as np
 from page.database import Session
 from page.fields import Refused
 
 LONGEST_TEXT = 100_000  # characters of a text that is pasted
 MOST_SENTENCES = 600
-# Fragments such as "Knott, ed." stand for nothing: without an embedding, a sentence is shown and never chosen.
+# Fragments such as "Knott, ed." stand for nothing: without an embedding, a sentence is shown and never
+# chosen.
 WHOLE = "array_length(regexp_split_to_array(btrim({}), '\\s+'), 1) >= 5"
 
 TEXTS = """
@@ -31,7 +31,9 @@ def split(s: Session, text: str) -> list[dict]:
     """The sentences of a text that is pasted, and which of them are whole."""
     rows = s.run("", SPLIT, [text]).rows
     if len(rows) > MOST_SENTENCES:
-        raise Refused(f"{len(rows):,} sentences are too many to compare each with each; {MOST_SENTENCES} are the most.")
+        raise Refused(
+            f"{len(rows):,} sentences are too many to compare each with each; {MOST_SENTENCES} are the most."
+        )
     if not rows:
         raise Refused("The text has no sentence.")
     return rows
@@ -42,8 +44,13 @@ def paste(s: Session, rows: list[dict], vectors: np.ndarray) -> int:
     few = sum(row["whole"] for row in rows) < 3
     document = s.run("", NEW, ["pasted"]).rows[0]["id"]
     with s.connection.cursor() as cursor:
-        cursor.executemany(ADD, [(document, row["position"], row["sentence"], vector if row["whole"] or few else None)
-                                 for row, vector in zip(rows, vectors)])
+        cursor.executemany(
+            ADD,
+            [
+                (document, row["position"], row["sentence"], vector if row["whole"] or few else None)
+                for row, vector in zip(rows, vectors)
+            ],
+        )
     return document
 
 
@@ -54,10 +61,17 @@ def summarise(s: Session, document: int, question: np.ndarray | None, most: int,
     if question is None:
         done = s.run("Summary of the whole text", OF_DOCUMENT, [document, most, relevance], plan=True)
     else:
-        done = s.run("Summary for the question", FOR_QUESTION, [question, most, document, relevance], plan=True)
+        done = s.run(
+            "Summary for the question", FOR_QUESTION, [question, most, document, relevance], plan=True
+        )
     chosen = [row["position"] for row in done.rows]
-    first = [row["position"] for row in sentences[:len(chosen)]]
+    first = [row["position"] for row in sentences[: len(chosen)]]
     quality = s.run("How well it stands for the text", QUALITY, [document, chosen])
-    return {"summary": done.rows, "sentences": sentences, "quality": quality.rows[0],
-            "first": s.run("", QUALITY, [document, first]).rows[0],
-            "timings": {"select_ms": done.milliseconds}, "statements": [done.shown(), quality.shown()]}
+    return {
+        "summary": done.rows,
+        "sentences": sentences,
+        "quality": quality.rows[0],
+        "first": s.run("", QUALITY, [document, first]).rows[0],
+        "timings": {"select_ms": done.milliseconds},
+        "statements": [done.shown(), quality.shown()],
+    }

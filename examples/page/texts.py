@@ -1,4 +1,5 @@
-"""The texts: WordNet's glosses, articles of FOLDOC and chapters of docs/; or the user's own, a folder or a CSV file."""
+"""The texts: WordNet's glosses, articles of FOLDOC and chapters of docs/; or the user's own, a folder or a
+CSV file."""
 
 import csv
 import re
@@ -55,8 +56,9 @@ def glosses() -> Iterator[Document]:
         category = name if part == "noun" else f"{name} ({part}s)"
         source = f"WordNet, {category}, {each.word}"
         seen[source] += 1
-        yield Document(f"{source} ({seen[source]})" if seen[source] > 1 else source, each.word, category, None,
-                       each.text)
+        yield Document(
+            f"{source} ({seen[source]})" if seen[source] > 1 else source, each.word, category, None, each.text
+        )
 
 
 def articles() -> Iterator[Document]:
@@ -69,7 +71,7 @@ def articles() -> Iterator[Document]:
         text = each.text
         published = None
         if dated := re.search(r"\s*\((\d{4}-\d\d-\d\d)\)\s*$", text):
-            published, text = parse_date(dated[1]), text[:dated.start()]
+            published, text = parse_date(dated[1]), text[: dated.start()]
         text = re.sub(r"^[^<.]{0,60}<[^>]*>\s*", "", text)  # the subject, <hardware>
         if text:
             yield Document(f"FOLDOC, {each.title}", each.title, "computing", published, text)
@@ -78,8 +80,13 @@ def articles() -> Iterator[Document]:
 def chapters() -> Iterator[Document]:
     for each in corpora.chapters():
         heading = re.match(r"\s*# +(.+)", each.text)
-        yield Document(f"docs/{each.source}", heading[1].strip() if heading else each.title, "vector_search", None,
-                       each.text)
+        yield Document(
+            f"docs/{each.source}",
+            heading[1].strip() if heading else each.title,
+            "vector_search",
+            None,
+            each.text,
+        )
 
 
 def parse_date(text: str) -> date | None:
@@ -94,9 +101,13 @@ def own(path: Path) -> list[Document]:
     """What `TEXTS=` names."""
     if not path.exists():
         raise Unusable(f"TEXTS={path}: there is no such file or folder")
-    documents = list(from_csv(path) if path.is_file() and path.suffix.lower() in (".csv", ".tsv") else from_files(path))
+    documents = list(
+        from_csv(path) if path.is_file() and path.suffix.lower() in (".csv", ".tsv") else from_files(path)
+    )
     if not documents:
-        raise Unusable(f"TEXTS={path}: no text in it; wanted are .txt and .md files, or a CSV file with a text column")
+        raise Unusable(
+            f"TEXTS={path}: no text in it; wanted are .txt and .md files, or a CSV file with a text column"
+        )
     return documents
 
 
@@ -105,15 +116,22 @@ def from_files(path: Path) -> Iterator[Document]:
     files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
     home = path.parent if path.is_file() else path
     for each in files:
-        if each.suffix.lower() not in SUFFIXES or any(part.startswith(".") for part in each.relative_to(home).parts):
+        if each.suffix.lower() not in SUFFIXES or any(
+            part.startswith(".") for part in each.relative_to(home).parts
+        ):
             continue
         text = read_text(each)
         if text is None:
             continue
         heading = re.match(r"\s*#+ +(.+)", text)
         within = each.relative_to(home)
-        yield Document(str(within), (heading[1] if heading else each.stem).strip()[:200] or each.name,
-                       str(within.parent) if len(within.parts) > 1 else "", None, text)
+        yield Document(
+            str(within),
+            (heading[1] if heading else each.stem).strip()[:200] or each.name,
+            str(within.parent) if len(within.parts) > 1 else "",
+            None,
+            text,
+        )
 
 
 def read_text(path: Path) -> str | None:
@@ -149,15 +167,29 @@ def from_csv(path: Path) -> Iterator[Document]:
     if not rows:
         return
     header, rows = [cell.strip().lower() for cell in rows[0]], rows[1:]
-    places = {what: next((header.index(name) for name in names if name in header), None)
-              for what, names in NAMES.items()}
+    places = {
+        what: next((header.index(name) for name in names if name in header), None)
+        for what, names in NAMES.items()
+    }
     if places["text"] is None:
-        raise Unusable(f"TEXTS={path}: no column is called {', '.join(NAMES['text'])}; there are: {', '.join(header)}")
-    note("columns: " + ", ".join(f"{what} = {header[place]}" for what, place in places.items() if place is not None))
+        raise Unusable(
+            f"TEXTS={path}: no column is called {', '.join(NAMES['text'])}; there are: {', '.join(header)}"
+        )
+    note(
+        "columns: "
+        + ", ".join(f"{what} = {header[place]}" for what, place in places.items() if place is not None)
+    )
     for number, row in enumerate(rows, 1):
+
         def cell(what: str) -> str:
             place = places[what]
             return row[place].strip() if place is not None and place < len(row) else ""
+
         if cell("text"):
-            yield Document(f"{path.name}, row {number}", cell("title")[:200] or cell("text").split("\n")[0][:60],
-                           cell("category")[:100], parse_date(cell("published")), cell("text"))
+            yield Document(
+                f"{path.name}, row {number}",
+                cell("title")[:200] or cell("text").split("\n")[0][:60],
+                cell("category")[:100],
+                parse_date(cell("published")),
+                cell("text"),
+            )

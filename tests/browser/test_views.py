@@ -19,9 +19,18 @@ class Ask(PageTest):
         self.idle(page, "ask")
 
     def expected(self, question: str, category=None, since=None, meaning=0.7) -> list[int]:
-        return [row[0] for row in self.sql(
-            "SELECT passage FROM qa.search(%s, %s, %s, %s, %s, %s) ORDER BY score DESC, passage", question,
-            self.vector(question), ask.SOURCES, category, since, meaning)]
+        return [
+            row[0]
+            for row in self.sql(
+                "SELECT passage FROM qa.search(%s, %s, %s, %s, %s, %s) ORDER BY score DESC, passage",
+                question,
+                self.vector(question),
+                ask.SOURCES,
+                category,
+                since,
+                meaning,
+            )
+        ]
 
     def test_answer_and_sources(self) -> None:
         for size in SIZES:
@@ -34,11 +43,17 @@ class Ask(PageTest):
                 self.assertEqual(shown, self.expected(ELEPHANT))
                 self.assertEqual([int(line.split("|")[0]) for line in self.psql(page, "ask", 0)], shown)
                 picked = self.ids(page, "#ask .sentences p", "passage")
-                rows = self.sql("SELECT passage, body FROM qa.sentences WHERE passage = ANY (%s) "
-                                "ORDER BY embedding <=> %s, passage, position LIMIT 3", shown, self.vector(ELEPHANT))
+                rows = self.sql(
+                    "SELECT passage, body FROM qa.sentences WHERE passage = ANY (%s) "
+                    "ORDER BY embedding <=> %s, passage, position LIMIT 3",
+                    shown,
+                    self.vector(ELEPHANT),
+                )
                 self.assertEqual(picked, [row[0] for row in rows])
                 for place, (_, body) in enumerate(rows):
-                    self.assertIn(" ".join(body.split()), page.locator("#ask .sentences p").nth(place).inner_text())
+                    self.assertIn(
+                        " ".join(body.split()), page.locator("#ask .sentences p").nth(place).inner_text()
+                    )
                 self.assertIn("No language model", page.locator("#ask .answer").inner_text())
                 self.fits(page, "answered")
                 self.shot(page, f"ask-{size}")
@@ -71,22 +86,27 @@ class Ask(PageTest):
         self.idle(page, "ask")
         shown = self.ids(page, "#ask .sources > li", "passage")
         self.assertEqual(shown, self.expected("machine", "computing"))
-        self.assertEqual(self.sql("SELECT DISTINCT category FROM qa.passages WHERE id = ANY (%s)", shown),
-                         [("computing",)])
+        self.assertEqual(
+            self.sql("SELECT DISTINCT category FROM qa.passages WHERE id = ANY (%s)", shown), [("computing",)]
+        )
         page.fill("#ask-since", "2000-01-01")
         page.locator("#ask-since").dispatch_event("change")
         self.idle(page, "ask")
         shown = self.ids(page, "#ask .sources > li", "passage")
         self.assertEqual(shown, self.expected("machine", "computing", "2000-01-01"))
-        self.assertEqual(self.sql("SELECT min(published) >= '2000-01-01' FROM qa.passages WHERE id = ANY (%s)",
-                                  shown), [(True,)])
+        self.assertEqual(
+            self.sql("SELECT min(published) >= '2000-01-01' FROM qa.passages WHERE id = ANY (%s)", shown),
+            [(True,)],
+        )
         page.fill("#ask-since", "")
         for value in (0, 100):
             page.locator("#ask-meaning").fill(str(value))
             page.locator("#ask-meaning").dispatch_event("change")
             self.idle(page, "ask")
-            self.assertEqual(self.ids(page, "#ask .sources > li", "passage"),
-                             self.expected("machine", "computing", None, value / 100))
+            self.assertEqual(
+                self.ids(page, "#ask .sources > li", "passage"),
+                self.expected("machine", "computing", None, value / 100),
+            )
 
     def test_nothing_passes(self) -> None:
         page = self.open("ask")
@@ -100,8 +120,11 @@ class Ask(PageTest):
         page = self.open("ask")
         self.ask(page, "xq zzv kkj")
         shown = page.locator("#ask .answer").inner_text()
-        nearest = self.sql("SELECT min(embedding <=> %s) FROM qa.passages WHERE id = ANY (%s)",
-                           self.vector("xq zzv kkj"), self.ids(page, "#ask .sources > li", "passage"))[0][0]
+        nearest = self.sql(
+            "SELECT min(embedding <=> %s) FROM qa.passages WHERE id = ANY (%s)",
+            self.vector("xq zzv kkj"),
+            self.ids(page, "#ask .sources > li", "passage"),
+        )[0][0]
         self.assertEqual("Nothing in the texts is near" in shown, nearest > ask.FAR)
 
 
@@ -123,16 +146,22 @@ class Chat(PageTest):
                 page.locator("#chat-conversation option").nth(1).wait_for(state="attached")
                 page.select_option("#chat-person", "Ben")
                 self.idle(page, "chat")
-                listed = self.sql("SELECT count(DISTINCT conversation) FROM memory.messages WHERE owner = 'Ben'")
+                listed = self.sql(
+                    "SELECT count(DISTINCT conversation) FROM memory.messages WHERE owner = 'Ben'"
+                )
                 self.assertEqual(page.locator("#chat-conversation option").count() - 1, min(60, listed[0][0]))
                 self.fits(page, "empty")
                 text = f"I am really tired today, said on the {size}"
                 said = self.say(page, text)
-                (row,) = self.sql("SELECT owner, sender, body, sent_at, conversation FROM memory.messages "
-                                  "WHERE id = %s", said)
+                (row,) = self.sql(
+                    "SELECT owner, sender, body, sent_at, conversation FROM memory.messages WHERE id = %s",
+                    said,
+                )
                 self.assertEqual(row[:3], ("Ben", "Ben", text))
                 self.compare(page, text, row[3], "Ben", 30)
-                summary = self.sql("SELECT messages FROM memory.summaries WHERE conversation = %s", row[4])[0][0]
+                summary = self.sql("SELECT messages FROM memory.summaries WHERE conversation = %s", row[4])[
+                    0
+                ][0]
                 self.assertEqual(sorted(self.ids(page, "#chat-memory .summary li", "id")), sorted(summary))
                 self.fits(page, "remembered")
                 self.shot(page, f"chat-{size}")
@@ -142,14 +171,24 @@ class Chat(PageTest):
         with self.db.transaction():
             self.sql("SELECT set_config('memory.owner', %s, true)", person)
             self.db.execute("SET LOCAL ROLE page")
-            rows = self.sql("SELECT r.id, r.score, 1 - (m.embedding <=> %s) FROM memory.recall(%s, %s, %s, %s) r "
-                            "JOIN memory.messages m USING (id) ORDER BY r.score DESC, r.id", self.vector(text),
-                            self.vector(text), chat.MOST, now, f"{days} days")
+            rows = self.sql(
+                "SELECT r.id, r.score, 1 - (m.embedding <=> %s) FROM memory.recall(%s, %s, %s, %s) r "
+                "JOIN memory.messages m USING (id) ORDER BY r.score DESC, r.id",
+                self.vector(text),
+                self.vector(text),
+                chat.MOST,
+                now,
+                f"{days} days",
+            )
         self.assertEqual(self.ids(page, "#chat-memory .memories li", "id"), [row[0] for row in rows])
-        owners = self.sql("SELECT DISTINCT owner FROM memory.messages WHERE id = ANY (%s)", [row[0] for row in rows])
+        owners = self.sql(
+            "SELECT DISTINCT owner FROM memory.messages WHERE id = ANY (%s)", [row[0] for row in rows]
+        )
         self.assertEqual(owners, [(person,)])
         for place, (_, score, similarity) in enumerate(rows):
-            numbers = page.locator("#chat-memory .memories li").nth(place).locator(".number").all_inner_texts()
+            numbers = (
+                page.locator("#chat-memory .memories li").nth(place).locator(".number").all_inner_texts()
+            )
             self.assertEqual((numbers[0], numbers[2]), (f"{similarity:.2f}", f"{score:.2f}"))
 
     def test_half_life(self) -> None:
@@ -177,8 +216,11 @@ class Chat(PageTest):
         ((other,),) = self.sql("SELECT min(conversation) FROM memory.messages WHERE owner = 'Ben'")
         with urlopen(f"{self.server.address}api/chat/messages?person=Ada&conversation={other}") as response:
             self.assertEqual(json.load(response), {"messages": [], "summary": []})
-        request = Request(f"{self.server.address}api/chat/say", json.dumps(
-            {"person": "Ada", "conversation": other, "text": "hello"}).encode(), {"Content-Type": "application/json"})
+        request = Request(
+            f"{self.server.address}api/chat/say",
+            json.dumps({"person": "Ada", "conversation": other, "text": "hello"}).encode(),
+            {"Content-Type": "application/json"},
+        )
         with self.assertRaisesRegex(Exception, "404"):
             urlopen(request)
 
@@ -198,12 +240,20 @@ class Summarise(PageTest):
                 self.fits(page, "empty")
                 document, sentences = self.sql(
                     "SELECT d.id, count(*) FROM summary.documents d JOIN summary.sentences s ON s.document = d.id "
-                    "GROUP BY 1 HAVING count(*) > 20 ORDER BY d.title <> 'Charles Babbage', 2, 1 LIMIT 1")[0]
+                    "GROUP BY 1 HAVING count(*) > 20 ORDER BY d.title <> 'Charles Babbage', 2, 1 LIMIT 1"
+                )[0]
                 page.select_option("#summarise-text", str(document))
                 shown = self.run_it(page)
-                self.assertEqual(shown, [row[0] for row in self.sql(
-                    "SELECT position FROM summary.of_document(%s, 5, 0.6)", document)])
-                coverage, redundancy = self.sql("SELECT * FROM summary.quality(%s, %s::int[])", document, shown)[0]
+                self.assertEqual(
+                    shown,
+                    [
+                        row[0]
+                        for row in self.sql("SELECT position FROM summary.of_document(%s, 5, 0.6)", document)
+                    ],
+                )
+                coverage, redundancy = self.sql(
+                    "SELECT * FROM summary.quality(%s, %s::int[])", document, shown
+                )[0]
                 self.assertEqual(self.figure(page, "summarise", "coverage"), f"{coverage:.2f}")
                 self.assertEqual(self.figure(page, "summarise", "redundancy"), f"{redundancy:.2f}")
                 self.assertEqual(page.locator("#summarise .text mark").count(), 5)
@@ -214,22 +264,31 @@ class Summarise(PageTest):
                 page.press("#summarise-question", "Enter")
                 page.wait_for_timeout(200)
                 self.idle(page, "summarise")
-                wanted = self.sql("SELECT position FROM summary.for_question(%s, 5, %s, 0.7) ORDER BY position",
-                                  self.vector("history"), document)
-                self.assertEqual(self.ids(page, "#summarise .sentences li", "position"), [row[0] for row in wanted])
+                wanted = self.sql(
+                    "SELECT position FROM summary.for_question(%s, 5, %s, 0.7) ORDER BY position",
+                    self.vector("history"),
+                    document,
+                )
+                self.assertEqual(
+                    self.ids(page, "#summarise .sentences li", "position"), [row[0] for row in wanted]
+                )
 
     def test_pasted(self) -> None:
         """A pasted text is summarised and not kept."""
         before = self.sql("SELECT count(*) FROM summary.sentences")
         page = self.open("summarise")
-        text = ("Rain fell all night. The river rose by two metres. Water came into the cellars. Nobody was hurt. "
-                "In the morning the sun came out. The mayor thanked the fire brigade. Pumps ran for three days.")
+        text = (
+            "Rain fell all night. The river rose by two metres. Water came into the cellars. Nobody was hurt. "
+            "In the morning the sun came out. The mayor thanked the fire brigade. Pumps ran for three days."
+        )
         page.fill("#summarise-pasted", text)
         page.locator("#summarise-most").fill("3")
         shown = self.run_it(page)
         self.assertEqual(len(shown), 3)
         for place in shown:
-            self.assertIn(re.split(r"(?<=\.) ", text)[place - 1], page.locator("#summarise .sentences").inner_text())
+            self.assertIn(
+                re.split(r"(?<=\.) ", text)[place - 1], page.locator("#summarise .sentences").inner_text()
+            )
         self.assertEqual(self.sql("SELECT count(*) FROM summary.sentences"), before)
 
 
@@ -252,8 +311,9 @@ class Cache(PageTest):
 
     def test_hits_and_misses(self) -> None:
         threshold = self.sql("SELECT threshold FROM cache.settings")[0][0]
-        entries = self.sql("SELECT id, question, answer FROM cache.entries "
-                           "WHERE question LIKE 'What does%%' ORDER BY id")
+        entries = self.sql(
+            "SELECT id, question, answer FROM cache.entries WHERE question LIKE 'What does%%' ORDER BY id"
+        )
         near = next(each for each in entries if 0 < self.nearest(self.other(each[1]))[1] <= threshold)
         for size in SIZES:
             with self.subTest(size):
@@ -263,7 +323,9 @@ class Cache(PageTest):
                 self.counters(page)
                 self.assertEqual(self.ask(page, f"  {entries[0][1].upper()} "), "exact")
                 self.assertEqual(self.ids(page, "#cache-result .answer", "id"), [entries[0][0]])
-                self.assertIn(entries[0][2].split("\n")[0][:40], page.locator("#cache-result .sentences").inner_text())
+                self.assertIn(
+                    entries[0][2].split("\n")[0][:40], page.locator("#cache-result .sentences").inner_text()
+                )
                 self.counters(page)
                 asked = self.other(near[1])
                 self.assertEqual(self.ask(page, asked), "near")
@@ -284,7 +346,9 @@ class Cache(PageTest):
                 self.fits(page, "miss")
                 page.locator("#cache-result .source").first.click()
                 page.locator("#cache-result .empty").wait_for()
-                self.assertEqual(self.sql("SELECT count(*) FROM cache.entries WHERE question = %s", new), [(0,)])
+                self.assertEqual(
+                    self.sql("SELECT count(*) FROM cache.entries WHERE question = %s", new), [(0,)]
+                )
                 self.counters(page)
 
     def other(self, question: str) -> str:
@@ -312,11 +376,14 @@ class Index(PageTest):
     def test_facts(self) -> None:
         page = self.open("index")
         page.locator("#index-facts .figures").wait_for()
-        ((rows, lists),) = self.sql("SELECT count(*), ivf_index_info('qa.passages_by_meaning') ->> 'lists' "
-                                    "FROM qa.passages")
+        ((rows, lists),) = self.sql(
+            "SELECT count(*), ivf_index_info('qa.passages_by_meaning') ->> 'lists' FROM qa.passages"
+        )
         self.assertEqual(self.figure(page, "index", "rows"), f"{rows:,}")
         self.assertEqual(self.figure(page, "index", "lists"), f"{int(lists):,}")
-        index, table = self.sql("SELECT pg_relation_size('qa.passages_by_meaning'), pg_table_size('qa.passages')")[0]
+        index, table = self.sql(
+            "SELECT pg_relation_size('qa.passages_by_meaning'), pg_table_size('qa.passages')"
+        )[0]
         self.assertEqual(self.figure(page, "index", "index_size"), size(index))
         self.assertEqual(self.figure(page, "index", "table_size"), size(table))
 
@@ -332,7 +399,9 @@ class Index(PageTest):
                 slider = page.locator("#curve-slider")
                 for place, target in ((0, "0.8"), (6, "1")):
                     slider.fill(str(place))
-                    self.assertIn(f"SET ivf.recall_target = {target};", page.locator("#curve .sql").inner_text())
+                    self.assertIn(
+                        f"SET ivf.recall_target = {target};", page.locator("#curve .sql").inner_text()
+                    )
                     self.assertEqual(self.figure(page, "curve", "recall"), f"{self.recall(target):.3f}")
                 slider.fill("3")
                 self.fits(page, "measured")
@@ -343,10 +412,15 @@ class Index(PageTest):
         found, wanted = 0, 0
         with self.db.transaction():
             for (vector,) in self.sql("SELECT embedding FROM page.questions"):
-                self.sql("SELECT set_config('ivf.recall_target', %s, true), set_config('enable_seqscan', 'off', true), "
-                         "set_config('enable_indexscan', 'on', true)", target)
+                self.sql(
+                    "SELECT set_config('ivf.recall_target', %s, true), set_config('enable_seqscan', 'off', true), "
+                    "set_config('enable_indexscan', 'on', true)",
+                    target,
+                )
                 near_rows = [row[0] for row in self.sql(near, vector)]
-                self.sql("SELECT set_config('enable_indexscan', 'off', true), set_config('enable_seqscan', 'on', true)")
+                self.sql(
+                    "SELECT set_config('enable_indexscan', 'off', true), set_config('enable_seqscan', 'on', true)"
+                )
                 exact = [row[0] for row in self.sql(near, vector)]
                 found += sum(distance <= exact[-1] + 1e-6 for distance in near_rows)
                 wanted += len(exact)
@@ -364,8 +438,14 @@ class Index(PageTest):
                 self.idle(page, "index")
                 self.assertEqual(self.figure(page, "insert-result", "place"), "No. 1")
                 (own,) = self.ids(page, "#insert-result .own", "passage")
-                self.assertEqual(self.sql("SELECT d.title FROM qa.passages p JOIN qa.documents d ON d.id = document "
-                                          "WHERE p.id = %s", own), [(f"glowphone {size_}",)])
+                self.assertEqual(
+                    self.sql(
+                        "SELECT d.title FROM qa.passages p JOIN qa.documents d ON d.id = document "
+                        "WHERE p.id = %s",
+                        own,
+                    ),
+                    [(f"glowphone {size_}",)],
+                )
                 self.assertEqual(self.figure(page, "index-facts", "rows"), f"{before + 1:,}")
                 self.fits(page, "inserted")
                 self.shot(page, f"insert-{size_}")
@@ -410,8 +490,10 @@ class Keys(PageTest):
         page = self.open("ask")
         page.keyboard.press("Tab")
         page.keyboard.press("Tab")
-        style = page.evaluate("(({outlineStyle, outlineWidth}) => [outlineStyle, outlineWidth])"
-                              "(getComputedStyle(document.activeElement))")
+        style = page.evaluate(
+            "(({outlineStyle, outlineWidth}) => [outlineStyle, outlineWidth])"
+            "(getComputedStyle(document.activeElement))"
+        )
         self.assertEqual(style, ["solid", "2px"])
 
     def test_everything_has_a_name(self) -> None:

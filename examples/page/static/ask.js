@@ -1,7 +1,7 @@
 // Ask: a question, its answer with sources, and how it was found.
 
 import {latest, post, stream} from "./api.js";
-import {$, chips, count, el, figures, ms, statements} from "./dom.js";
+import {$, chips, count, el, figures, ms, section, statements} from "./dom.js";
 
 let about;
 
@@ -72,10 +72,9 @@ function shown(result) {
     if (result.sources.length === 0) return [el("p", {class: "empty"}, "No passage passes these filters.")];
     const {timings} = result;
     return [
-        el(
-            "section",
-            {class: "answer", "aria-label": "Answer"},
-            el("h2", {}, "Answer"),
+        section(
+            "Answer",
+            {class: "answer"},
             result.far &&
                 el(
                     "p",
@@ -99,13 +98,12 @@ function shown(result) {
             ],
             "Measured now",
         ),
-        el("p", {class: "note"}, "Measured just now on this machine: medians of five runs each, at the client."),
         el(
-            "section",
-            {"aria-label": "Sources"},
-            el("h2", {}, "Sources"),
-            el("ol", {class: "sources"}, result.sources.map(source)),
+            "p",
+            {class: "note"},
+            "Measured just now on this machine: medians of five runs each, at the client.",
         ),
+        section("Sources", {}, el("ol", {class: "sources"}, result.sources.map(source))),
         statements(result.statements),
     ];
 }

@@ -1,7 +1,7 @@
 // Cache: ask in other words; what was hit, how near, what it saved.
 
 import {during, get, post} from "./api.js";
-import {$, ago, chips, count, el, figures, ms, statements} from "./dom.js";
+import {$, ago, chips, count, el, figures, ms, plural, section, statements} from "./dom.js";
 
 export function start() {
     $("cache-form").addEventListener("submit", event => {
@@ -52,10 +52,9 @@ function state(now, first = false) {
             ],
             "Counters",
         ),
-        el(
-            "section",
-            {"aria-label": "Kept last"},
-            el("h2", {}, "Kept last"),
+        section(
+            "Kept last",
+            {},
             el(
                 "ul",
                 {class: "rows compact"},
@@ -91,7 +90,11 @@ function examples(recent) {
         el(
             "div",
             {class: "empty"},
-            el("p", {}, "The cache has answers to questions such as those below. Ask for one in other words:"),
+            el(
+                "p",
+                {},
+                "The cache has answers to questions such as those below. Ask for one in other words:",
+            ),
             chips(
                 words.map((word, i) => phrases[i](word)),
                 ask,
@@ -165,7 +168,11 @@ function shown(result) {
         figures(
             [
                 [ms(lookup), "lookup in the cache", "lookup_ms"],
-                timings.embed_ms !== undefined && [ms(timings.embed_ms), "embedding of the question", "embed_ms"],
+                timings.embed_ms !== undefined && [
+                    ms(timings.embed_ms),
+                    "embedding of the question",
+                    "embed_ms",
+                ],
                 result.outcome === "miss"
                     ? [ms(timings.compute_ms), "to compute the answer, without embedding", "compute_ms"]
                     : [ms(result.saved_ms), "saved: what the answer took", "saved_ms"],
@@ -183,7 +190,7 @@ function invalidate(source) {
             el(
                 "p",
                 {class: "empty"},
-                `${now.gone} ${now.gone === 1 ? "answer" : "answers"} made from “${source}” ${now.gone === 1 ? "is" : "are"} gone.`,
+                `${plural(now.gone, "answer")} made from “${source}” ${now.gone === 1 ? "is" : "are"} gone.`,
             ),
         );
         state(now);

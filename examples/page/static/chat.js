@@ -152,7 +152,9 @@ async function reply(result, text) {
             return;
         } catch (error) {
             made.remove();
-            $("chat-messages").append(el("li", {class: "failed"}, el("p", {class: "warning"}, error.message)));
+            $("chat-messages").append(
+                el("li", {class: "failed"}, el("p", {class: "warning"}, error.message)),
+            );
         }
     }
     const best = [...result.recalled].sort((a, b) => b.score - a.score)[0];
@@ -216,7 +218,13 @@ function bar(name, value) {
         el("svg:rect", {width: 100, height: 4, class: "rest"}),
         el("svg:rect", {width: Math.max(0, Math.min(1, value)) * 100, height: 4, class: "part"}),
     );
-    return el("div", {class: name}, el("span", {}, name), el("span", {class: "number"}, value.toFixed(2)), meter);
+    return el(
+        "div",
+        {class: name},
+        el("span", {}, name),
+        el("span", {class: "number"}, value.toFixed(2)),
+        meter,
+    );
 }
 
 function summary(rows) {
@@ -226,7 +234,9 @@ function summary(rows) {
               el(
                   "ul",
                   {class: "summary"},
-                  rows.map(each => el("li", {"data-id": each.id}, el("b", {}, `${each.sender}: `), each.body)),
+                  rows.map(each =>
+                      el("li", {"data-id": each.id}, el("b", {}, `${each.sender}: `), each.body),
+                  ),
               ),
           ]
         : [];

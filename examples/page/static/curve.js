@@ -35,7 +35,7 @@ export function curve(points, exact, chosen, WIDTH) {
             viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
             role: "img",
             class: "curve",
-            "aria-label": `Recall and queries per second: ${points.map(each => `${each.recall.toFixed(3)}: ${each.per_second.toFixed(0)}`).join(", ")}`,
+            "aria-label": `Recall and queries per second: ${points.map(point => described(point)).join(", ")}`,
         },
         ticks(0, high).map(speed => [
             el("svg:line", {x1: LEFT, x2: WIDTH - RIGHT, y1: y(speed), y2: y(speed), class: "grid"}),
@@ -79,8 +79,14 @@ export function curve(points, exact, chosen, WIDTH) {
                     class: place === chosen ? "chosen" : "point",
                     "data-target": each.target,
                 },
-                el("svg:title", {}, `target ${each.target}: recall ${each.recall.toFixed(4)}, ${ms(each.ms)}`),
+                el(
+                    "svg:title",
+                    {},
+                    `target ${each.target}: recall ${each.recall.toFixed(4)}, ${ms(each.ms)}`,
+                ),
             ),
         ),
     );
 }
+
+const described = point => `${point.recall.toFixed(3)}: ${point.per_second.toFixed(0)}`;

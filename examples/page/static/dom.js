@@ -2,7 +2,7 @@
 
 export const $ = id => document.getElementById(id);
 
-/** An element: el("p", {class: "note"}, "text", child, …). Properties that begin with "on" are listeners. */
+/** An element: el("p", {class: "note"}, "text", child, …). Properties named "on…" are listeners. */
 export function el(tag, properties = {}, ...children) {
     const made = tag.startsWith("svg:")
         ? document.createElementNS("http://www.w3.org/2000/svg", tag.slice(4))
@@ -15,6 +15,10 @@ export function el(tag, properties = {}, ...children) {
     made.append(...children.flat(3).filter(each => each !== null && each !== undefined && each !== false));
     return made;
 }
+
+/** A section with a heading, which is its name for screen readers too. */
+export const section = (title, properties, ...children) =>
+    el("section", {"aria-label": title, ...properties}, el("h2", {}, title), ...children);
 
 /** Milliseconds as people read them. */
 export function ms(value) {
@@ -35,7 +39,8 @@ export function bytes(value) {
     return `${value} bytes`;
 }
 
-export const plural = (number, one, many = one + "s") => `${count(number)} ${Number(number) === 1 ? one : many}`;
+export const plural = (number, one, many = one + "s") =>
+    `${count(number)} ${Number(number) === 1 ? one : many}`;
 
 /** How long ago, roughly. */
 export function ago(time) {
@@ -56,7 +61,9 @@ export function figures(pairs, label) {
     return el(
         "dl",
         {class: "figures", "aria-label": label},
-        pairs.map(([value, what, key]) => el("div", {"data-key": key}, el("dt", {}, what), el("dd", {}, value))),
+        pairs.map(([value, what, key]) =>
+            el("div", {"data-key": key}, el("dt", {}, what), el("dd", {}, value)),
+        ),
     );
 }
 
@@ -96,12 +103,22 @@ export function statements(list, open = false) {
                         "ol",
                         {class: "parameters"},
                         each.parameters.map((value, i) =>
-                            el("li", {}, el("span", {}, `$${i + 1}`), el("code", {}, value === "" ? "''" : value)),
+                            el(
+                                "li",
+                                {},
+                                el("span", {}, `$${i + 1}`),
+                                el("code", {}, value === "" ? "''" : value),
+                            ),
                         ),
                     ),
                 each.plan && el("h3", {}, "EXPLAIN (ANALYZE)"),
                 each.plan && el("pre", {class: "plan", tabindex: "0"}, each.plan.map(planLine)),
-                el("p", {class: "copy"}, el("button", {type: "button", onclick: copy}, "Copy for psql"), said),
+                el(
+                    "p",
+                    {class: "copy"},
+                    el("button", {type: "button", onclick: copy}, "Copy for psql"),
+                    said,
+                ),
             );
         }),
     );

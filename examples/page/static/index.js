@@ -1,7 +1,7 @@
 // Index: what it weighs, recall against speed, and a text that is found at once.
 
 import {during, get, post, stream} from "./api.js";
-import {$, bytes, count, el, figures, ms, plural, statements} from "./dom.js";
+import {$, bytes, count, el, figures, ms, plural, section, statements} from "./dom.js";
 import {curve} from "./curve.js";
 
 let about,
@@ -23,7 +23,8 @@ export function start(given) {
     load();
 }
 
-const load = () => during($("curve-status"), $("curve-run"), "Loading…", async () => show(await get("/api/index")));
+const load = () =>
+    during($("curve-status"), $("curve-run"), "Loading…", async () => show(await get("/api/index")));
 
 function show(now) {
     facts = now;
@@ -55,10 +56,9 @@ function show(now) {
     $("index-written").replaceChildren(
         ...(now.written.length
             ? [
-                  el(
-                      "section",
-                      {"aria-label": "Written here"},
-                      el("h2", {}, "Written here"),
+                  section(
+                      "Written here",
+                      {},
                       el(
                           "ul",
                           {class: "rows"},
@@ -137,13 +137,19 @@ function draw() {
     const choose = () => {
         const each = points[slider.value];
         slider.setAttribute("aria-valuetext", String(each.target));
-        picture.replaceChildren(curve(points, exact, Number(slider.value), Math.min($("curve").clientWidth, 736)));
+        picture.replaceChildren(
+            curve(points, exact, Number(slider.value), Math.min($("curve").clientWidth, 736)),
+        );
         said.replaceChildren(
             figures(
                 [
                     [each.recall.toFixed(3), `recall, measured; the target is ${each.target}`, "recall"],
                     [ms(each.ms), "a query, on average", "ms"],
-                    [`${(exact.ms / each.ms).toFixed(1)}×`, `as fast as an exact scan (${ms(exact.ms)})`, "ratio"],
+                    [
+                        `${(exact.ms / each.ms).toFixed(1)}×`,
+                        `as fast as an exact scan (${ms(exact.ms)})`,
+                        "ratio",
+                    ],
                 ],
                 "At this target",
             ),
@@ -177,45 +183,50 @@ function draw() {
 function insert() {
     const text = $("insert-text").value.trim(),
         title = $("insert-name").value.trim();
-    during($("insert-status"), $("insert-form").querySelector("button"), "Writing and searching…", async () => {
-        const result = await post("/api/index/insert", {
-            title,
-            text,
-            category: $("insert-category").value,
-            question: $("insert-question").value,
-        });
-        const {timings, place} = result;
-        $("insert-result").replaceChildren(
-            figures(
-                [
+    during(
+        $("insert-status"),
+        $("insert-form").querySelector("button"),
+        "Writing and searching…",
+        async () => {
+            const result = await post("/api/index/insert", {
+                title,
+                text,
+                category: $("insert-category").value,
+                question: $("insert-question").value,
+            });
+            const {timings, place} = result;
+            $("insert-result").replaceChildren(
+                figures(
                     [
-                        place ? `No. ${place}` : "–",
-                        place ? "of the nearest, for the question" : "not among the nearest five",
-                        "place",
+                        [
+                            place ? `No. ${place}` : "–",
+                            place ? "of the nearest, for the question" : "not among the nearest five",
+                            "place",
+                        ],
+                        [ms(timings.insert_ms), "to insert text and vectors", "insert_ms"],
+                        [ms(timings.find_ms), "the query that found it", "find_ms"],
+                        [ms(timings.embed_ms), "embedding of the text", "embed_ms"],
                     ],
-                    [ms(timings.insert_ms), "to insert text and vectors", "insert_ms"],
-                    [ms(timings.find_ms), "the query that found it", "find_ms"],
-                    [ms(timings.embed_ms), "embedding of the text", "embed_ms"],
-                ],
-                "Measured now",
-            ),
-            el(
-                "ol",
-                {class: "sources"},
-                result.rows.map(each =>
-                    el(
-                        "li",
-                        {"data-passage": each.id, class: each.id === result.passage ? "own" : null},
-                        el("h3", {}, each.title),
-                        el("p", {}, each.body),
-                        el("p", {class: "note"}, `distance ${each.distance.toFixed(3)}`),
+                    "Measured now",
+                ),
+                el(
+                    "ol",
+                    {class: "sources"},
+                    result.rows.map(each =>
+                        el(
+                            "li",
+                            {"data-passage": each.id, class: each.id === result.passage ? "own" : null},
+                            el("h3", {}, each.title),
+                            el("p", {}, each.body),
+                            el("p", {class: "note"}, `distance ${each.distance.toFixed(3)}`),
+                        ),
                     ),
                 ),
-            ),
-            statements(result.statements),
-        );
-        show(await get("/api/index"));
-    });
+                statements(result.statements),
+            );
+            show(await get("/api/index"));
+        },
+    );
 }
 
 const remove = (document, button) =>

@@ -31,7 +31,9 @@ function show(name, focus = false) {
 }
 
 const wanted = () =>
-    tabs.some(tab => tab.getAttribute("aria-controls") === location.hash.slice(1)) ? location.hash.slice(1) : "ask";
+    tabs.some(tab => tab.getAttribute("aria-controls") === location.hash.slice(1))
+        ? location.hash.slice(1)
+        : "ask";
 
 tabs.forEach((tab, place) => {
     tab.addEventListener("click", () => show(tab.getAttribute("aria-controls")));
@@ -67,7 +69,8 @@ async function start() {
         return;
     }
     $("about").className = "";
-    if (about.model) $("where").textContent = `All but the language model, ${about.model}, runs on this machine.`;
+    if (about.model)
+        $("where").textContent = `All but the language model, ${about.model}, runs on this machine.`;
     show(wanted());
 }
 

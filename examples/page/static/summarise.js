@@ -1,7 +1,7 @@
 // Summarise: the sentences that stand for a text, shown where they are in it.
 
 import {during, latest, get, post} from "./api.js";
-import {$, el, figures, ms, plural, statements} from "./dom.js";
+import {$, el, figures, ms, plural, section, statements} from "./dom.js";
 
 export function start() {
     for (const name of ["most", "relevance"]) $(`summarise-${name}`).addEventListener("input", shown);
@@ -83,10 +83,9 @@ function view(result) {
     const {quality, first, timings} = result;
     const number = value => value?.toFixed(2) ?? "–";
     return [
-        el(
-            "section",
-            {class: "answer", "aria-label": "Summary"},
-            el("h2", {}, "Summary"),
+        section(
+            "Summary",
+            {class: "answer"},
             el(
                 "ol",
                 {class: "sentences"},
