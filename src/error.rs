@@ -1,9 +1,9 @@
-//! The one error type of the pure rooms: a kind, a message and, where they help, a detail and a hint.
+//! The one error type of the rooms below `pg`: a kind, a message and, where they help, a detail and a hint.
 //! `pg/error.rs` gives each kind its SQLSTATE; nothing here knows Postgres.
 
 use std::fmt;
 
-/// What went wrong, in the granularity at which SQLSTATEs differ.
+/// The kind of an error. Each kind has its own SQLSTATE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A literal that cannot be parsed (22P02).
@@ -18,13 +18,13 @@ pub enum Kind {
     InvalidParameter,
     /// More dimensions, memory or pages than a limit allows (54000).
     LimitExceeded,
-    /// Memory that cannot be had (53200).
+    /// Memory that cannot be allocated (53200).
     OutOfMemory,
     /// Something this build does not do (0A000).
     NotSupported,
     /// Something that is not in the state that the operation needs (55000).
     NotReady,
-    /// An object of another kind than the operation takes (42809).
+    /// An object of the wrong kind for the operation (42809).
     WrongObject,
     /// A relation that does not exist (42P01).
     NoObject,
@@ -34,14 +34,14 @@ pub enum Kind {
     Internal,
 }
 
-/// An error with all that the user is told.
+/// An error, with everything that the user is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// Class of the error.
     pub kind: Kind,
     /// Primary message, lower-case, no full stop (PostgreSQL style).
     pub message: String,
-    /// A sentence more, if any.
+    /// One more sentence, if any.
     pub detail: Option<String>,
     /// What to do, if known.
     pub hint: Option<String>,

@@ -1,6 +1,6 @@
-//! Rules about the source that the compiler does not hold: the order of the rooms, where `unsafe` and
-//! threads may be, that callbacks are guarded, and that the SQL declares what the Rust functions take; that
-//! files, functions and lines stay short, and that files do not need each other in circles.
+//! Rules about the source that the compiler does not check: which room may use which, where `unsafe` and
+//! threads may be, that callbacks are guarded, that SQL declarations match the Rust functions, that files,
+//! functions and lines are short, and that files do not depend on each other in circles.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 #[path = "architecture/circles.rs"]
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// The rooms in order; each may use itself and what comes before it.
 const ROOMS: [&str; 11] =
     ["error", "memory", "mru", "random", "kernel", "value", "kmeans", "quant", "page", "ivf", "pg"];
-/// What a room may use of the rooms before it (`structure.md`, section 2).
+/// Which of the rooms before it a room may use.
 const MAY_USE: [(&str, &[&str]); 11] = [
     ("error", &[]),
     ("memory", &["error", "random"]),
@@ -115,7 +115,7 @@ fn callbacks_are_guarded() {
                 || declares.starts_with("pub extern \"C-unwind\" fn")
             {
                 let body = i + lines[i..].iter().take_while(|l| !l.ends_with('{')).count();
-                // By pgrx' attribute, or by the guard of functions that run once for each row.
+                // Guarded by pgrx' attribute, or by the guard of functions that run once for each row.
                 let guarded = lines[i.saturating_sub(3)..i].iter().any(|l| l.contains("#[pg_guard]"))
                     || lines[body..lines.len().min(body + 5)].iter().any(|l| l.contains("call::guarded(||"));
                 assert!(guarded, "{}:{}: a callback without #[pg_guard]", path.display(), i + 1);
@@ -134,7 +134,7 @@ fn files_stay_short() {
     }
 }
 
-/// Characters of a line, lines of a function.
+/// Largest number of characters of a line, and of lines of a function.
 const WIDTH: usize = 110;
 const HEIGHT: usize = 70;
 
@@ -146,7 +146,7 @@ fn lines_and_functions_stay_short() {
         for (i, line) in lines.iter().enumerate() {
             let width = line.chars().count();
             assert!(width <= WIDTH, "{}:{}: {width} characters", path.display(), i + 1);
-            // As rustfmt lays it out: a function ends with a brace below its first word.
+            // rustfmt puts the closing brace of a function below its first word.
             let indent = line.len() - line.trim_start().len();
             if declares_function(line) && !line.ends_with([';', '}']) {
                 let end = format!("{}}}", " ".repeat(indent));
@@ -240,21 +240,25 @@ fn matches(sql: &str, rust: &str) -> bool {
     known.unwrap_or_else(|| panic!("the SQL type {sql} is not in the table of this test")).1.contains(&rust)
 }
 
+/// The SQL scripts of some folders without their comments, by their paths.
+fn scripts(folders: &[&str]) -> Vec<(PathBuf, String)> {
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(root().join(folder)).unwrap());
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let code = |path: &Path| {
+        let text = fs::read_to_string(path).unwrap();
+        text.lines().map(|l| l.split("--").next().unwrap_or("")).collect::<Vec<_>>().join("\n")
+    };
+    let scripts = paths.filter(|path| path.extension().is_some_and(|e| e == "sql"));
+    scripts.map(|path| (path.clone(), code(&path))).collect()
+}
+
 #[test]
 fn sql_declares_what_rust_takes() {
     let functions = rust_functions();
     let mut declared = 0;
     let mut used = Vec::new();
-    let folders = ["sql", "sql/compat"].map(|folder| fs::read_dir(root().join(folder)).unwrap());
-    for entry in folders.into_iter().flatten() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|e| e != "sql") {
-            continue;
-        }
-        let text = fs::read_to_string(path).unwrap();
+    for (_, text) in scripts(&["sql", "sql/compat"]) {
         let text = text.replace("double precision", "double");
-        let text: String =
-            text.lines().map(|l| l.split("--").next().unwrap_or("")).collect::<Vec<_>>().join(" ");
         for statement in text.split(';').filter(|s| s.contains("CREATE FUNCTION")) {
             let (head, tail) = statement.split_once("'MODULE_PATHNAME'").expect("a C function");
             let symbol = tail.split('\'').nth(1).unwrap();
@@ -288,4 +292,79 @@ fn sql_declares_what_rust_takes() {
     for name in functions.keys() {
         assert!(used.contains(name), "{name} is exported and not declared");
     }
+}
+
+/// Scripts of extensions run as a superuser, and the search path contains a schema where others may create
+/// objects. So what a statement evaluates must be named with its schema (CVE-2020-14350). What it creates is
+/// the extension's own and needs none.
+#[test]
+fn scripts_evaluate_nothing_that_others_may_replace() {
+    let mut evaluating = 0;
+    for (path, text) in scripts(&["sql", "sql/compat", "tests/upgrade"]) {
+        for statement in statements(&text) {
+            let found = replaceable(&statement);
+            evaluating += usize::from(found.is_some());
+            assert_eq!(found.unwrap_or_default(), Vec::<String>::new(), "{}: {statement}", path.display());
+        }
+    }
+    assert!(evaluating > 1, "statements that evaluate something were found");
+    let names = |statement: &str| replaceable(statement).unwrap();
+    assert_eq!(names("UPDATE t SET a = true WHERE b = 3"), ["="]);
+    assert_eq!(names("SELECT format('%s', 1 || 'x')"), ["||", "format"]);
+    assert_eq!(
+        names("SELECT pg_catalog.format('a = b', 1 OPERATOR(pg_catalog.+) 2)::pg_catalog.text"),
+        [""; 0]
+    );
+    assert!(replaceable("CREATE OPERATOR = (LEFTARG = vector)").is_none());
+}
+
+/// Statements of a script that has no comments, with empty strings; a body in dollar quotes is part of its
+/// statement.
+fn statements(text: &str) -> Vec<String> {
+    let code: String = text.split('\'').step_by(2).collect::<Vec<_>>().join("''");
+    let mut out = Vec::new();
+    for (i, part) in code.split("$check$").enumerate() {
+        match (i % 2, out.last_mut()) {
+            (1, Some(last)) => *last = format!("{last} {part}"),
+            _ => out.extend(part.split(';').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty())),
+        }
+    }
+    out
+}
+
+/// The operators and functions without a schema in a statement that evaluates expressions. Other statements
+/// give an empty result.
+fn replaceable(statement: &str) -> Option<Vec<String>> {
+    let code: String = statement.split('\'').step_by(2).collect::<Vec<_>>().join("''");
+    let first = code.split_whitespace().next()?.to_uppercase();
+    if !["UPDATE", "SELECT", "INSERT", "DELETE", "DO", "WITH", "MERGE"].contains(&first.as_str()) {
+        return None;
+    }
+    // Assignments are not operators: those of UPDATE before its condition, and those of PL/pgSQL and RAISE.
+    let assigned = ["ERRCODE =", "MESSAGE =", "HINT =", ":="];
+    let mut code = assigned.iter().fold(code, |code, word| code.replace(word, " "));
+    if first == "UPDATE" {
+        let end = code.find("WHERE").unwrap_or(code.len());
+        code = format!("{} {}", code[..end].replace('=', " "), &code[end..]);
+    }
+    let mut found = Vec::new();
+    let symbol = |c: char| "+-*/<>=~!@#%^&|`?".contains(c);
+    let mut rest = code.as_str();
+    while let Some(at) = rest.find(symbol) {
+        let operator: String = rest[at..].chars().take_while(|&c| symbol(c)).collect();
+        if !rest[..at].ends_with("OPERATOR(pg_catalog.") {
+            found.push(operator.clone());
+        }
+        rest = &rest[at + operator.len()..];
+    }
+    for (at, _) in code.match_indices('(') {
+        let name = |c: char| c.is_alphanumeric() || "_.".contains(c);
+        let called: String = code[..at].chars().rev().take_while(|&c| name(c)).collect();
+        let called: String = called.chars().rev().collect();
+        let known = ["OPERATOR", "IN", "AND", "OR", "EXISTS", "VALUES", "WHERE"];
+        if !called.is_empty() && !called.starts_with("pg_catalog.") && !known.contains(&called.as_str()) {
+            found.push(called);
+        }
+    }
+    Some(found)
 }

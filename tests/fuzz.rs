@@ -1,6 +1,6 @@
-//! Nothing that arrives from outside makes the code panic or run on: text, binary messages, pages of a
-//! damaged file. Inputs are made by changing right ones. Each target runs for `VECTOR_SEARCH_FUZZ_SECONDS`
-//! (default 1) from a seed that a failure names and `VECTOR_SEARCH_FUZZ_SEED` repeats.
+//! No input from outside (text, binary messages, pages of a damaged file) makes the code panic or run
+//! forever. Inputs are made by changing valid ones. Each target runs for `VECTOR_SEARCH_FUZZ_SECONDS`
+//! (default 1) with a random seed. A failure names its seed; `VECTOR_SEARCH_FUZZ_SEED` repeats it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 #[path = "support/random.rs"]
@@ -70,7 +70,7 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut SplitMix64, alphabet: &[u8]) {
     }
 }
 
-/// What parses prints, and the print parses to the same.
+/// If a text can be parsed, the value can be printed, and parsing the printed text gives the same value.
 fn dense_text<E: Element + std::fmt::Debug>(literal: &[u8]) {
     let Ok(elements) = text::parse::<E>(literal, -1) else { return };
     let mut printed = vec![0; text::printed_space(elements.len())];
@@ -116,7 +116,7 @@ fn encoded_sparse(vector: &sparse::SparseBuf) -> Vec<u8> {
     bytes
 }
 
-/// As the receive functions read a message.
+/// Decodes a message like the receive functions.
 fn dense_binary<E: Element + std::fmt::Debug>(message: &[u8]) {
     let Some((header, rest)) = message.split_first_chunk::<4>() else { return };
     let [a, b, c, d] = *header;
@@ -169,7 +169,7 @@ fn binary_in() {
     });
 }
 
-/// An index of each shape that pages take.
+/// Indexes with every page layout.
 fn worlds() -> Vec<(World, Mixture)> {
     let shapes = [(8, 4, 400, Metric::L2), (40, 1, 300, Metric::Cosine), (3000, 8, 40, Metric::InnerProduct)];
     let world = |(dims, bits, rows, metric)| {
@@ -192,7 +192,7 @@ fn pages() {
         for _ in 0..1 + random.below(3) {
             damage(&store, random);
         }
-        // Whatever comes of it: damage that is not found gives wrong rows at worst.
+        // Any result is allowed: damage that is not found may give wrong rows.
         let _ = check::check(&store, &mut |_| Ok(()), &|| Ok(()));
         let _ = info::info(&store, &|| Ok(()));
         let damaged = World { table: world.table.clone(), store, metric: world.metric };
@@ -234,12 +234,12 @@ fn pages() {
 /// Changes some bytes of a page.
 fn damage(store: &MemoryStore, random: &mut SplitMix64) {
     let nblocks = store.nblocks().unwrap() as usize;
-    // Half of the time the pages that everything starts from.
+    // In half of the cases one of the first pages, from which everything is reached.
     let blkno = if random.below(2) == 0 { random.below(nblocks.min(4)) } else { random.below(nblocks) };
     store.damage(blkno as u32, |page| {
         let bytes = page.bytes_mut();
         for _ in 0..1 + random.below(4) {
-            // Numbers lie at the beginning of a page, and at its end.
+            // Most numbers are at the beginning of a page and at its end.
             let at = match random.below(3) {
                 0 => random.below(128.min(bytes.len())),
                 1 => bytes.len() - 1 - random.below(64.min(bytes.len())),

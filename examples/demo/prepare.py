@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import wordnet
-from model import MiniLM
+from kept import Kept
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "target" / "demo"
@@ -37,7 +37,7 @@ def choose() -> list[wordnet.Gloss]:
 
 
 def embedded_text(word: str, text: str) -> str:
-    """What of a row is embedded; new rows must be embedded alike."""
+    """The text of a row that is embedded. New rows must be embedded in the same way."""
     return f"{word}: {text}"
 
 
@@ -52,22 +52,22 @@ def load() -> tuple[list[wordnet.Gloss], np.ndarray]:
 def main() -> None:
     wordnet.fetch(HOME / "wordnet")
     glosses = choose()
-    # The cache is good for exactly these texts.
+    # The cache is valid for exactly these texts.
     if TEXTS.exists() and VECTORS.exists() and load_texts() == glosses:
         print(f"{len(glosses):,} embedded texts are in {HOME.relative_to(ROOT)}")
         return
 
     started = time.monotonic()
 
-    def progress(done: int) -> None:
+    def progress(done: int, of: int) -> None:
         rate = done / (time.monotonic() - started)
-        print(f"\rembedding {done:,} of {len(glosses):,} texts, {rate:,.0f} a second ",
+        print(f"\rembedding {done:,} of {of:,} texts, {rate:,.0f} a second ",
               end="", file=sys.stderr, flush=True)
 
-    vectors = MiniLM().embed_all([embedded_text(g.word, g.text) for g in glosses], progress)
+    vectors = Kept(HOME / "embeddings").embed_all([embedded_text(g.word, g.text) for g in glosses], progress)
     print(file=sys.stderr)
     np.save(VECTORS, vectors)
-    # Last, as its presence says that the vectors are complete.
+    # Written last, because its presence means that the vectors are complete.
     TEXTS.write_text(json.dumps(glosses))
 
 

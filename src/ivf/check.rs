@@ -47,11 +47,11 @@ pub fn check<S: Store>(
     Ok(check.report)
 }
 
-/// Takes what an index says of a row: its heap address, its keys in the filter columns, and its code where
-/// codes are the rows' strings of bits.
+/// Is called with what the index stores of a row: its heap address, its keys, and, in an index over bit
+/// strings, its string.
 pub type Visit<'a> = dyn FnMut(Tid, &[Key], Option<&[u8]>) -> Result<()> + 'a;
 
-/// Calls `visit` with every row and what can be compared with the table.
+/// Calls `visit` with every row and the stored data that can be compared with the table.
 ///
 /// # Errors
 /// Damage, and the store's and `tick`'s errors.
@@ -64,8 +64,8 @@ pub fn contents<S: Store>(store: &S, visit: &mut Visit<'_>, tick: &dyn Fn() -> R
     for list in 0..directory.lists() {
         list_chain::codes_pages(store, &directory, list, |_, page| {
             tick()?;
-            // A slot that was freed and taken again since the page was read has a row that no older snapshot
-            // sees.
+            // If a slot was freed and reused since the page was read, its row is invisible to all older
+            // snapshots.
             addresses.forget();
             for (block, slot) in layout.live_slots(page) {
                 layout.keys(block, slot, &mut keys);
@@ -78,7 +78,7 @@ pub fn contents<S: Store>(store: &S, visit: &mut Visit<'_>, tick: &dyn Fn() -> R
     Ok(())
 }
 
-/// Whether the bits that the last byte of a string has beyond its length are zero in all live slots.
+/// Whether in all live slots the bits beyond the string's length are zero in its last byte.
 fn end_in_zeros(directory: &Directory, block: BlockRef<'_>) -> bool {
     let size = directory.codec.sign_bytes();
     let beyond = 0xff_u16 >> ((directory.dims() - 1) % 8 + 1);
@@ -89,7 +89,7 @@ struct Check<'a, S: Store> {
     store: &'a S,
     seen: Vec<bool>,
     report: Report,
-    /// Records of the list at hand that a slot refers to.
+    /// Records of the current list to which a slot refers.
     records: Vec<(u32, u16)>,
     visit: &'a mut dyn FnMut(Tid) -> Result<()>,
     tick: &'a dyn Fn() -> Result<()>,
@@ -137,10 +137,10 @@ impl<S: Store> Check<'_, S> {
     }
 
     fn list(&mut self, directory: &Directory, list: u32) -> Result<()> {
-        let (state_block, index) = directory.state_position(list);
-        let state = lists::read(&*self.store.read(state_block)?, index);
+        let (state_blkno, index) = directory.state_position(list);
+        let state = lists::read(&*self.store.read(state_blkno)?, index);
         if state.head != directory.head(list).0 {
-            return Err(Error::corrupted(state_block, "list state and directory name different first pages"));
+            return Err(Error::corrupted(state_blkno, "list state and directory name different first pages"));
         }
         let mut slots = Vec::new();
         let mut insert_found = false;
@@ -170,7 +170,7 @@ impl<S: Store> Check<'_, S> {
             Ok(())
         })?;
         if !insert_found {
-            return Err(Error::corrupted(state_block, "the insert page is not a page of its list"));
+            return Err(Error::corrupted(state_blkno, "the insert page is not a page of its list"));
         }
         self.extended_pages(directory, list)
     }
@@ -213,8 +213,8 @@ impl<S: Store> Check<'_, S> {
         Ok(())
     }
 
-    /// The list's summaries cover the rows of a page, which was read before: they are widened before a row is
-    /// written, and narrowed after one is removed.
+    /// Checks that the list's summaries cover the rows of a page. The page must be read before the summaries,
+    /// because summaries are widened before a row is written, and narrowed after a row is removed.
     fn summaries(&self, directory: &Directory, list: u32, blkno: u32, page: &Page) -> Result<()> {
         let Some((place, at)) = directory.summaries_position(list) else { return Ok(()) };
         let columns = directory.meta.columns.widths().len();
@@ -228,8 +228,8 @@ impl<S: Store> Check<'_, S> {
                 if cover(all.iter().copied(), &keys) {
                     continue;
                 }
-                // The row may have been removed since, and another with its keys have come: so often that is
-                // none.
+                // The row may have been removed in the meantime, and another row with the same keys inserted.
+                // But this does not happen three times in a row, so then it is damage.
                 const TIMES: usize = 3;
                 let mut uncovered = 0;
                 while uncovered < TIMES
@@ -272,8 +272,8 @@ impl<S: Store> Check<'_, S> {
             return Err(Error::corrupted(twice[0].0, "two slots refer to one record"));
         }
         // Read after the slots: an insert may have added a page meanwhile, never removed one.
-        let (state_block, index) = directory.state_position(list);
-        let mut blkno = lists::read(&*self.store.read(state_block)?, index).extended;
+        let (state_blkno, index) = directory.state_position(list);
+        let mut blkno = lists::read(&*self.store.read(state_blkno)?, index).extended;
         let mut pages = Vec::new();
         while blkno != NO_BLOCK {
             self.mark(blkno)?;
@@ -289,7 +289,7 @@ impl<S: Store> Check<'_, S> {
         }
     }
 
-    /// Pages that nothing refers to must at least be pages.
+    /// Checks that pages to which nothing refers are valid pages.
     fn unreferenced(&mut self) -> Result<()> {
         let nblocks = self.store.nblocks()?;
         self.report.pages = nblocks;

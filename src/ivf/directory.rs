@@ -1,5 +1,5 @@
-//! The decoded directory: what a backend keeps of an index between scans. Immutable; validated by the meta
-//! page's instance and generation.
+//! The decoded directory: what a backend keeps of an index between scans. It is immutable, and valid as long
+//! as the meta page is the one with which it was read.
 
 use std::sync::OnceLock;
 
@@ -16,7 +16,7 @@ use crate::value::{Metric, TotalF32};
 /// scale, rows at build, reserved.
 const ENTRY_HEAD: usize = 24;
 
-/// Bytes that routing a query takes for each list: its score, its key, a product.
+/// Memory that routing a query takes for each list, in bytes: its score, its key, a product.
 const ROUTING: usize = 24;
 
 /// One list as the directory stores it.
@@ -90,13 +90,13 @@ impl Entry {
 pub struct Directory {
     /// The meta page as it was read.
     pub meta: Meta,
-    /// The index's rotation; strings of bits need none.
+    /// The index's rotation; `None` for bit strings.
     rotation: Option<Rotation>,
     /// The index's codes.
     pub codec: Codec,
-    /// How code blocks lie on pages.
+    /// The layout of codes pages.
     pub codes: codes::Layout,
-    /// How extended records lie on pages, unless there are none.
+    /// The layout of extended pages, if the index has extended records.
     pub extended: Option<extended::Layout>,
     /// The rotated, scaled origin.
     pub origin: Vec<f32>,
@@ -183,8 +183,8 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Room for the lists that the meta page promises, and for what routing needs of each beside: a scan that
-    /// has the directory can be sure of it.
+    /// Reserves memory for the number of lists on the meta page, and checks that there is memory for routing.
+    /// So a scan that has a directory can allocate what routing needs.
     fn reserve(&mut self) -> Result<()> {
         let lists = self.meta.lists as usize;
         self.centroids.grow(lists.saturating_mul(self.padded))?;
@@ -196,8 +196,8 @@ impl Directory {
         memory::room(lists.saturating_mul(ROUTING))
     }
 
-    /// The root of the mean over all rows of what `squared` gives for their list and the square of its
-    /// radius.
+    /// The square root of the mean over all rows of: `squared` of the row's list, plus the square of the
+    /// list's radius.
     fn mean(&self, squared: impl Fn(u32) -> f32) -> f32 {
         let (mut sum, mut all) = (0.0, 0.0);
         for ((list, radius), rows) in (0..).zip(&self.radii).zip(&self.rows) {
@@ -281,7 +281,7 @@ impl Directory {
         self.mean_length
     }
 
-    /// What `make` makes of this directory, the first time that it is asked for.
+    /// The profile of this directory; `make` computes it at the first call.
     pub fn profile(&self, make: impl FnOnce(&Self) -> Profile) -> &Profile {
         self.profile.get_or_init(|| make(self))
     }
@@ -292,15 +292,15 @@ impl Directory {
         (self.meta.lists_first + page, index)
     }
 
-    /// The page of a list's summaries and where they begin on it, if the index has such.
+    /// The page of a list's summaries and their offset on it, if the index has summaries.
     pub fn summaries_position(&self, list: u32) -> Option<(u32, usize)> {
         let first = Some(self.meta.summaries_first).filter(|&first| first != NO_BLOCK)?;
         let (page, at) = summary::position(list, self.meta.columns.widths().len());
         Some((first.saturating_add(page), at))
     }
 
-    /// Rotates, scales and centres `vector` (already normalised for cosine) into `out`. Bits stay as they
-    /// are: as coordinates 0 and 1 they are exact in bytes.
+    /// Rotates, scales and centres `vector` (already normalised for cosine) into `out`. Bit strings are not
+    /// transformed: their coordinates 0 and 1 are exact as bytes.
     pub fn transform(&self, vector: &[f32], out: &mut [f32]) {
         let Some(rotation) = &self.rotation else {
             out[..vector.len()].copy_from_slice(vector);
@@ -319,8 +319,8 @@ impl Directory {
         (&self.centroids[at..at + self.padded], self.scales[list as usize])
     }
 
-    /// Of each list: its centroid's product with a query of bytes (without the query's scale), the centroid's
-    /// squared norm, the radius, and the product of centroid and origin. `dots` is memory.
+    /// For each list: its centroid's product with a query of bytes (without the query's scale), the
+    /// centroid's squared norm, the radius, and the product of centroid and origin. `dots` is scratch memory.
     pub fn products<'a>(
         &'a self,
         query: &[i8],
@@ -343,8 +343,10 @@ impl Directory {
         self.origin_products[list as usize]
     }
 
-    /// The list whose centroid is nearest to the transformed `x`: byte products for all, exact for the best.
+    /// The list whose centroid is nearest to the transformed `x`. Products with bytes select the best lists;
+    /// exact products select the nearest of these.
     pub fn nearest(&self, x: &[f32]) -> u32 {
+        // By byte products, the nearest centroid is nearly always among this many best.
         const REFINED: usize = 4;
         let bytes = Bytes::new(x);
         let mut best = [(f32::INFINITY, 0u32); REFINED];

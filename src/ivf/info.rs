@@ -1,4 +1,4 @@
-//! What `ivf_index_info` tells.
+//! The result of `ivf_index_info`.
 
 use serde::Serialize;
 
@@ -20,7 +20,7 @@ pub struct Info {
     pub dimensions: u32,
     /// Bits per dimension in total.
     pub bits: u8,
-    /// Columns beside the vector.
+    /// Number of filter columns.
     pub filter_columns: usize,
     /// Number of lists.
     pub lists: u32,
@@ -42,7 +42,7 @@ pub struct Info {
     pub smallest_list: u64,
     /// Rows in the largest list.
     pub largest_list: u64,
-    /// Rows in the largest list by those in an average one.
+    /// Rows in the largest list divided by rows in the average list.
     pub imbalance: f64,
     /// Lists probed for each recall target, as calibrated; empty when every list is probed.
     pub calibration: Vec<Calibrated>,
@@ -53,7 +53,7 @@ pub struct Info {
 pub struct Calibrated {
     /// The recall asked for.
     pub recall_target: f64,
-    /// Lists it takes for ten rows.
+    /// Average number of lists to read for this target, for ten rows.
     pub probes: u32,
 }
 

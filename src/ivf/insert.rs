@@ -1,8 +1,8 @@
 //! Adding one row: route, code, and put it into a free slot of its list.
 //!
-//! Steps, each one atomic change: widen the list's summaries of filter columns if they do not cover the row;
-//! make the list longer if its pages are full; give it an extended page if a record needs one; write the row.
-//! A crash between them leaves empty pages that the list owns. Locks are taken in the order list state,
+//! There are up to four steps, each one atomic change. Widen the list's summaries if they do not cover the
+//! row. Append a codes page if the list is full. Append an extended page if a record needs one. Write the
+//! row. A crash between them leaves empty pages that the list owns. Locks are taken in the order list state,
 //! codes, extended, summaries, new pages.
 
 use super::code::{RowCode, write_code};
@@ -14,8 +14,8 @@ use crate::page::summary::{SUMMARY_SIZE, set_watch, watch};
 use crate::page::tid::RecordRef;
 use crate::page::{Change, Key, NO_BLOCK, Page, PageHandle, PageKind, Store, Summary, TID_SIZE, Tid, lists};
 
-/// Inserts a row with its keys in the filter columns. False if it is not to be indexed (a zero vector under
-/// cosine). `code` is memory made for this directory.
+/// Inserts a row with its keys in the filter columns. Returns false if the row is not indexed (a zero vector
+/// under cosine). `code` is scratch memory made for this directory.
 ///
 /// # Errors
 /// Damage in the pages of the list, or the store's errors.
@@ -30,10 +30,10 @@ pub fn insert<S: Store>(
     if !code.encode(directory, vector) {
         return Ok(false);
     }
-    let (state_block, state_index) = directory.state_position(code.list);
+    let (state_blkno, state_index) = directory.state_position(code.list);
     let state = {
-        let page = store.read(state_block)?;
-        page.expect_kind(state_block, PageKind::Lists)?;
+        let page = store.read(state_blkno)?;
+        page.expect_kind(state_blkno, PageKind::Lists)?;
         lists::read(&page, state_index)
     };
     let mut insertion = Insertion { store, directory, code, tid, keys, extended: state.extended };
@@ -51,7 +51,7 @@ pub fn insert<S: Store>(
     }
     if blkno != state.insert {
         store.change(|change| {
-            let handle = change.open(state_block)?;
+            let handle = change.open(state_blkno)?;
             let mut state = lists::read(change.page(handle), state_index);
             state.insert = blkno;
             lists::write(change.page_mut(handle), state_index, &state);
@@ -61,7 +61,7 @@ pub fn insert<S: Store>(
     Ok(true)
 }
 
-/// The summaries from a place of a page on.
+/// The summaries on a page, beginning at an offset.
 pub fn summaries(page: &Page, at: usize) -> impl Iterator<Item = Summary> {
     page.content()[at..].chunks_exact(SUMMARY_SIZE).map(Summary::read)
 }
@@ -73,9 +73,9 @@ pub fn cover(summaries: impl IntoIterator<Item = Summary>, keys: &[Key]) -> bool
 
 enum Put {
     Done,
-    /// No free slot; the next page of the chain.
+    /// The page has no free slot. The number is the next page of the chain.
     Full(u32),
-    /// The slot is new and the extended page has no place for its record.
+    /// The slot is new and the extended page has no room for its record.
     NoRecord,
     /// The list's summaries exclude the row.
     Uncovered,
@@ -85,7 +85,7 @@ enum Put {
 #[derive(Clone, Copy)]
 struct Watched {
     handle: PageHandle,
-    /// Where they begin on their page.
+    /// Their offset on the page.
     at: usize,
     watch: u32,
     /// Whether they cover the row.
@@ -117,23 +117,23 @@ impl<S: Store> Insertion<'_, S> {
             });
             let Some((index, free)) = free else { return Ok(Put::Full(page.next())) };
             let view = layout.block(page, index);
-            // A slot that owns a record is taken first: it costs no new space.
+            // A slot that owns a record is used first, because it needs no new space.
             let reusable = free & view.owned();
             let slot = if reusable != 0 { reusable } else { free }.trailing_zeros() as usize;
             debug_assert!(slot < BLOCK_ROWS);
             let more: Vec<u32> = (0..layout.more()).map(|i| view.more(i)).collect();
             let owned = (reusable != 0).then(|| view.reference(slot));
             let Some((reference, record)) = self.place(change, owned)? else { return Ok(Put::NoRecord) };
-            for (i, &more_block) in more.iter().enumerate() {
-                let handle = change.open(more_block)?;
-                change.page(handle).expect_owned(more_block, PageKind::CodesMore, self.code.list)?;
+            for (i, &more_blkno) in more.iter().enumerate() {
+                let handle = change.open(more_blkno)?;
+                change.page(handle).expect_owned(more_blkno, PageKind::CodesMore, self.code.list)?;
                 let (group, _) = layout.more_groups(i);
                 let out = layout.more_codes_mut(change.page_mut(handle), i);
                 write_code(self.directory, out, group, slot, &self.code.signs);
                 change.flush(handle)?;
             }
-            // Locked until the row is written: a vacuum narrows them either before, or sees that a row has
-            // come.
+            // The summaries stay locked until the row is written. So a vacuum either narrows them before, or
+            // sees by the watch that a row was inserted.
             let watched = self.open_summaries(change)?;
             if watched.is_some_and(|watched| !watched.covered) {
                 return Ok(Put::Uncovered);
@@ -213,9 +213,9 @@ impl<S: Store> Insertion<'_, S> {
         page.set_count(used);
     }
 
-    /// Adds an empty codes page behind `tail` and returns it, or the one that somebody else has added. All
-    /// under the lock of the tail: of inserters that find the list full together one adds pages, and no page
-    /// is lost but by a crash.
+    /// Appends an empty codes page behind `tail` and returns it, or the page that another backend has
+    /// appended. It holds the lock of `tail` throughout: if several inserts find the list full at the same
+    /// time, only one appends pages. So only a crash can lose a page.
     fn grow(&self, tail: u32) -> Result<u32> {
         let layout = &self.directory.codes;
         let list = self.code.list;
@@ -228,7 +228,7 @@ impl<S: Store> Insertion<'_, S> {
             }
             let mut more = Vec::with_capacity(layout.more());
             for _ in 0..layout.more() {
-                // Nothing points to these pages until the last step; a crash leaves them unused.
+                // Nothing refers to these pages before the last step. After a crash they are unused.
                 let (blkno, handle) = change.extend()?;
                 change.page_mut(handle).init(PageKind::CodesMore, list);
                 change.flush(handle)?;
@@ -251,11 +251,11 @@ impl<S: Store> Insertion<'_, S> {
     /// Makes `self.extended` a page with room.
     fn grow_extended(&mut self) -> Result<()> {
         let Some(layout) = self.directory.extended else { return Ok(()) };
-        let (state_block, state_index) = self.directory.state_position(self.code.list);
+        let (state_blkno, state_index) = self.directory.state_position(self.code.list);
         let list = self.code.list;
         let full = self.extended;
         self.extended = self.store.change(|change| {
-            let state_handle = change.open(state_block)?;
+            let state_handle = change.open(state_blkno)?;
             let mut state = lists::read(change.page(state_handle), state_index);
             if state.extended != full {
                 return Ok(state.extended);

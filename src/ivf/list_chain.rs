@@ -1,6 +1,6 @@
-//! Walking the pages of a list, with the checks that keep a damaged chain from being followed for ever.
+//! Walks the pages of a list, with checks that end the walk if a damaged chain has a cycle.
 //!
-//! [`ListChain`] is the one walk: scans hold a page while they read it, all others get copies by
+//! All walks use [`ListChain`]. Scans hold a page while they read it; all others get copies from
 //! [`codes_pages`].
 
 use super::directory::Directory;
@@ -27,12 +27,12 @@ impl ListChain {
         self.list
     }
 
-    /// The number of the page that comes next, if there is one.
+    /// The number of the next page, if there is one.
     pub fn upcoming(&self) -> Option<u32> {
         (self.next != NO_BLOCK).then_some(self.next)
     }
 
-    /// The next page and its number. The caller lets go of the page before it goes on.
+    /// Returns the next page and its number. The caller releases the page before the next call.
     #[inline]
     pub fn next<'a, S: Store>(&mut self, store: &'a S) -> Result<Option<(u32, S::Read<'a>)>> {
         let blkno = self.next;
@@ -71,14 +71,15 @@ pub fn codes_pages<S: Store>(
 /// Counts a step along a chain; fails when there were more steps than the index has pages.
 pub fn guard_circle<S: Store>(store: &S, blkno: u32, steps: &mut u32) -> Result<()> {
     *steps += 1;
-    // Asking for the size costs a system call: only now and then.
+    // Asking for the size is a system call, so it is done only now and then.
     if steps.is_multiple_of(1024) && *steps > store.nblocks()? {
         return Err(Error::corrupted(blkno, "the pages of a list form a circle"));
     }
     Ok(())
 }
 
-/// Reads heap addresses of slots; remembers the last extended page, which neighbours share.
+/// Reads heap addresses of slots. Remembers the last extended page, because neighbouring slots often have
+/// records on the same page.
 pub struct Addresses<'a, S: Store> {
     store: &'a S,
     directory: &'a Directory,
@@ -102,7 +103,7 @@ impl<'a, S: Store> Addresses<'a, S> {
         Ok(self.record(list, reference)?.0)
     }
 
-    /// The heap row of such a slot, and its factors and further bits.
+    /// The heap row of a slot of `list` with this reference, and its factors and further bits.
     pub fn record(&mut self, list: u32, reference: RecordRef) -> Result<(Tid, &[u8])> {
         let Some(layout) = self.directory.extended else { return Ok((reference, &[])) };
         if self.blkno != reference.blkno {

@@ -13,5 +13,6 @@ pub mod progress;
 pub mod search;
 pub mod spread;
 pub mod threshold;
+pub mod top_k;
 pub mod vacuum;
 pub mod within;

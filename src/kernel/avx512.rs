@@ -50,9 +50,9 @@ pub(super) static KERNELS: Kernels = Kernels {
     grid_code4,
 };
 
-/// The same for Zen 4, which makes two steps of each that is 512 bits wide: the distances of floats and
-/// halves take the AVX2 row's time there or up to 1.4 times as long (`cargo bench --bench kernel`), the
-/// others less.
+/// The same for Zen 4, which executes each 512-bit instruction in two steps. There the AVX-512 distances of
+/// floats and halves take 1 to 1.4 times as long as those of the AVX2 row, so this row uses AVX2's. The other
+/// kernels are faster than AVX2's (`cargo bench --bench kernel`).
 pub(super) static ZEN4: Kernels = Kernels {
     name: "zen4",
     supported: || (KERNELS.supported)() && (avx2::KERNELS.supported)() && is_zen4(),
@@ -69,7 +69,7 @@ pub(super) static ZEN4: Kernels = Kernels {
     ..KERNELS
 };
 
-/// Family 19h of AMD; Zen 3, which is the same, has no AVX-512.
+/// AMD's family 0x19. Zen 3 belongs to it, too, but has no AVX-512.
 fn is_zen4() -> bool {
     let (vendor, version) = (__cpuid(0), __cpuid(1).eax);
     let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
@@ -185,7 +185,7 @@ fn cosine_step([xy, xx, yy]: [__m512; 3], x: __m512, y: __m512) -> [__m512; 3] {
     [_mm512_fmadd_ps(x, y, xy), _mm512_fmadd_ps(x, x, xx), _mm512_fmadd_ps(y, y, yy)]
 }
 
-/// The cosine distance; as [`sum`], of the three sums.
+/// The cosine distance. Computed like [`sum`], but for three sums.
 #[inline]
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn cosine<A>(a: &[A], b: &[A], step: impl Fn([__m512; 3], &[A], &[A]) -> [__m512; 3]) -> f64 {
@@ -267,7 +267,8 @@ fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
     sum(a, b, |s, a, b| l1_step(s, load_f16(a), load_f16(b)))
 }
 
-// These end in fours and singles: a masked store takes as long as several of them.
+// These handle their tail in steps of four and of one element, because a masked store takes as long as
+// several such steps.
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,f16c")]
 fn widen(from: &[f16], to: &mut [f32]) {
@@ -307,8 +308,9 @@ fn narrow(from: &[f32], to: &mut [f16]) {
 
 /// Four sub-quantizers a step, each looked up within its own 128-bit lane.
 ///
-/// A 16-bit element holds two codes' bytes. Adding elements whole keeps the sum of the low bytes plus
-/// 256 times that of the high ones, modulo 2^16; the high ones are also summed alone, which gives both.
+/// A 16-bit element has the bytes of two codes. The sum of whole elements is the sum of the low bytes plus
+/// 256 times the sum of the high bytes, modulo 2^16. The high bytes are also summed separately, and
+/// subtracting them gives the sum of the low bytes.
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK_ROWS]) {
     let nibble = _mm512_set1_epi8(15);
@@ -329,7 +331,7 @@ fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK_ROW
         let s: [__m512i; 4] = std::array::from_fn(|i| _mm512_add_epi16(s0[i], s1[i]));
         let low_even = _mm512_sub_epi16(s[0], _mm512_slli_epi16::<8>(s[1]));
         let high_even = _mm512_sub_epi16(s[2], _mm512_slli_epi16::<8>(s[3]));
-        // Adds the four lanes of each, leaving eight codes a lane, in order.
+        // Adds the four lanes of each vector. Eight codes remain in each lane, in order.
         let low = halves(low_even, s[1]);
         let high = halves(high_even, s[3]);
         let all = _mm512_add_epi16(
@@ -389,7 +391,7 @@ fn lower_bounds(sums: &[u32; BLOCK_ROWS], factors: &Factors, bounds: &mut [f32; 
                 _mm256_loadu_si256(factors.rescale.as_ptr().add(32 * half).cast()),
             )
         };
-        // No fused multiply-add here: every row rounds at the same places.
+        // Fused multiply-add is not used here, so that every row of kernels rounds in the same way.
         let scaled = _mm512_mul_ps(_mm512_set1_ps(factors.scale), _mm512_cvtepu32_ps(sum));
         let product = _mm512_add_ps(scaled, _mm512_set1_ps(factors.shift));
         let start = _mm512_add_ps(_mm512_cvtph_ps(add), _mm512_set1_ps(factors.base));
@@ -456,8 +458,8 @@ fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
     _mm512_reduce_add_epi32(_mm512_add_epi32(s0, s1))
 }
 
-/// The instruction multiplies unsigned with signed: `row + 128` with the query, less 128 times the sum of
-/// that.
+/// The instruction multiplies unsigned with signed bytes. So it gets `row + 128` and the query, and 128 times
+/// the sum of the query is subtracted.
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn dots_i8(query: &[i8], rows: &[i8], dots: &mut [i32]) {
     let (zero, sign) = (_mm512_setzero_si512(), _mm512_set1_epi8(-128));

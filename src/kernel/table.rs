@@ -14,7 +14,7 @@ pub(super) type Cosine<T> = unsafe fn(&[T], &[T]) -> f64;
 /// One instruction set's kernels. Slices of a pair have equal lengths, which the entry points check.
 pub(super) struct Kernels {
     pub(super) name: &'static str,
-    /// Whether this machine can run the others.
+    /// Whether this machine supports the instruction set.
     pub(super) supported: fn() -> bool,
     pub(super) l2_squared: Distance<f32>,
     pub(super) inner_product: Distance<f32>,
@@ -46,7 +46,7 @@ pub(super) struct Kernels {
     pub(super) grid_code4: GridCode,
 }
 
-/// What turns the sums of a block into bounds; see [`super::lower_bounds`].
+/// The factors that turn the sums of a block into bounds; see [`super::lower_bounds`].
 pub(super) struct Factors<'a> {
     pub(super) add: &'a [u8; 2 * BLOCK_ROWS],
     pub(super) rescale: &'a [u8; 2 * BLOCK_ROWS],

@@ -9,12 +9,13 @@ use crate::error::Result;
 use crate::memory;
 use crate::random::SplitMix64;
 
-/// Share of rows that move, or of the inertia that is gained, below which the iterations stop.
+/// The iterations stop if a smaller share of the rows changes its list, or if the inertia falls by a smaller
+/// share.
 const SETTLED: f64 = 0.005;
 
-/// Clusters `rows` into `k` lists (`k` ≤ number of rows) in at most `iterations` rounds; `work` is the
-/// share of one round. Returns the list of every row; some lists may be empty. `binary` are the same rows
-/// where these are of zeros and ones.
+/// Clusters `rows` into `k` lists (`k` ≤ number of rows) in at most `iterations` rounds; `work` is the share
+/// of one round. Returns the list of every row; some lists may be empty. `binary` has the same rows in packed
+/// form, if they consist of zeros and ones.
 pub(super) fn lloyd(
     rows: &Rows,
     binary: Option<&bits::PackedBits>,
@@ -37,9 +38,9 @@ pub(super) fn lloyd(
         CHUNK_ROWS,
         CHUNK_ROWS * rows.dims,
         || Ok(()),
-        |(), block, out| {
+        |(), chunk, out| {
             for (i, norm) in out.iter_mut().enumerate() {
-                *norm = rows.row(block * CHUNK_ROWS + i).map(|x| x * x).sum();
+                *norm = rows.row(chunk * CHUNK_ROWS + i).map(|x| x * x).sum();
             }
         },
     )?;
@@ -63,7 +64,8 @@ pub(super) fn lloyd(
         let quiet = Work { unit: 0, ..work };
         means(rows, &members, &mut centroids, &quiet)?;
         let repaired = repair(rows, &near, &members, &mut centroids, random, &quiet)?;
-        // A repair makes the inertia jump: then the old value says nothing about convergence.
+        // A repair changes the inertia abruptly; comparing it with the old value then does not show
+        // convergence.
         if settled && !repaired {
             break;
         }
@@ -78,11 +80,11 @@ fn assign(rows: &Rows, norms: &[f32], centroids: &[f32], near: &mut [Assignment]
     let offsets = half_norms(centroids, rows.dims)?;
     let cost = CHUNK_ROWS * fixed.stride() * rows.dims;
     let scratch = || Ok((fixed.scratch()?, memory::filled(0.0, CHUNK_ROWS * fixed.stride())?));
-    work.run(near, CHUNK_ROWS, cost, scratch, |(pack, scores), block, near| {
+    work.run(near, CHUNK_ROWS, cost, scratch, |(pack, scores), chunk, near| {
         let scores = &mut scores[..near.len() * fixed.stride()];
-        fixed.product(rows, block * CHUNK_ROWS, scores, pack);
+        fixed.product(rows, chunk * CHUNK_ROWS, scores, pack);
         for ((i, near), scores) in near.iter_mut().enumerate().zip(scores.chunks_exact(fixed.stride())) {
-            let norm = norms[block * CHUNK_ROWS + i];
+            let norm = norms[chunk * CHUNK_ROWS + i];
             let (mut list, mut next) = (0, 0);
             let (mut best, mut second) = (f32::INFINITY, f32::INFINITY);
             for (c, (dot, offset)) in scores.iter().zip(&offsets).enumerate() {

@@ -1,5 +1,5 @@
-//! How other rooms use threads without knowing them: tasks in a given pool, beside the caller's thread, and
-//! work over equal records inside a task.
+//! How other rooms use threads without calling rayon: tasks in a given pool that run concurrently with the
+//! caller's thread, and parallel work over records of equal size inside a task.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Kind, Result};
 
-/// How often a waiting thread looks up.
+/// How often a waiting thread calls its callback.
 const INTERVAL: Duration = Duration::from_millis(20);
 
 /// The caller's callback for progress (units done, units in all) and cancellation: called on the calling
 /// thread only, at least every 100 ms or so; an error ends the work at once and is returned.
 pub type Step<'a> = &'a dyn Fn(u64, u64) -> Result<()>;
 
-/// Says whether a task is still wanted.
+/// Tells a task whether its result is still wanted.
 pub struct StopSignal(Arc<AtomicBool>);
 
 impl StopSignal {
@@ -36,14 +36,15 @@ impl StopSignal {
     }
 }
 
-/// Work under way in a pool. Whoever drops it does not wait for the end of the work, only lets it know.
+/// Work that runs in a pool. Dropping it does not wait for the end of the work; it only tells the work that
+/// the result is not wanted.
 pub struct Task<T> {
     result: Receiver<thread::Result<Result<T>>>,
     wanted: Arc<AtomicBool>,
 }
 
-/// Starts work in a pool and returns at once. The work owns all that it uses, so that it does no harm when
-/// the caller fails, or unwinds, before its end.
+/// Starts work in a pool and returns at once. The work owns all that it uses, so the caller may fail or
+/// unwind before the work ends.
 pub fn start<T: Send + 'static>(
     pool: &ThreadPool,
     work: impl FnOnce(&StopSignal) -> Result<T> + Send + 'static,
@@ -53,17 +54,18 @@ pub fn start<T: Send + 'static>(
     let seen = StopSignal(Arc::clone(&wanted));
     pool.spawn(move || {
         let done = catch_unwind(AssertUnwindSafe(|| work(&seen)));
-        // It fails if the caller has gone, who wants no result then.
+        // This fails if the caller has dropped the task, and so wants no result.
         drop(sender.send(done));
     });
     Task { result, wanted }
 }
 
 impl<T> Task<T> {
-    /// Waits for the end of the work and calls `tick` meanwhile on this thread; its error ends the waiting.
+    /// Waits for the end of the work, and meanwhile calls `tick` on this thread. An error of `tick` ends the
+    /// waiting.
     ///
     /// # Errors
-    /// Those of the work and of `tick`. A panic of the work goes on here.
+    /// Those of the work and of `tick`. A panic of the work continues in this thread.
     pub fn wait(self, tick: &dyn Fn() -> Result<()>) -> Result<T> {
         loop {
             match self.result.recv_timeout(INTERVAL) {
@@ -85,8 +87,8 @@ impl<T> Drop for Task<T> {
 }
 
 /// Calls `f(scratch, i, record i)` for every record of `stride` bytes in `out`, in parallel; each thread
-/// makes its own scratch memory. For tasks: runs in the pool that this thread is of, and returns when all are
-/// done.
+/// makes its own scratch memory. For tasks: it runs in the pool of this thread, and returns when all records
+/// are done.
 ///
 /// # Errors Those of `scratch`.
 pub fn for_each_record<W>(

@@ -1,4 +1,4 @@
-//! Filter columns: what a block of codes keeps of the other indexed columns of its rows.
+//! Filter columns: what a block of codes stores of the index columns after the vector.
 //!
 //! A row has a *key* in each column, or none where the value is NULL. Keys are unsigned integers whose order
 //! is that of the values (or hashes, where only equality counts). A block keeps them column by column, so
@@ -8,7 +8,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::kernel::BLOCK_ROWS;
 
-/// As many as an index can have beside its vector (`INDEX_MAX_KEYS` less one).
+/// The largest number of columns besides the vector (`INDEX_MAX_KEYS` minus 1).
 pub const MAX_COLUMNS: usize = 31;
 
 /// The value of a filter column as the index keeps it; `None` is NULL.
@@ -22,7 +22,7 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Columns with keys of so many bytes.
+    /// Columns whose keys have these numbers of bytes.
     ///
     /// # Errors
     /// More columns than [`MAX_COLUMNS`], or a width that is neither 4 nor 8.
@@ -40,12 +40,12 @@ impl Columns {
         &self.widths[..usize::from(self.count)]
     }
 
-    /// Whether there are none.
+    /// Whether there are no filter columns.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Bytes that a block takes for them.
+    /// Bytes that the columns take in a block.
     pub fn size(&self) -> usize {
         self.offset(self.widths().len())
     }
@@ -75,7 +75,7 @@ impl Columns {
         }
     }
 
-    /// Bytes of a row's keys on their way into the index.
+    /// Bytes of a row's keys in a coded row of a build.
     pub fn row_size(&self) -> usize {
         if self.is_empty() { 0 } else { 4 + 8 * self.widths().len() }
     }

@@ -1,15 +1,15 @@
 //! Extended pages: records of `heap tid, factors, further bits`, reached only by survivors of the first
 //! stage.
 //!
-//! Records have one size per index; a page's count (special area) says how many of its places are given out.
-//! A list's extended pages are chained backwards from the newest through `next`.
+//! All records of an index have the same size. A page's count (special area) says how many of its records are
+//! in use. The extended pages of a list are chained by `next`, from the newest to the oldest.
 
 use std::ops::Range;
 
 use super::page::{CONTENT_SIZE, HEADER_SIZE, Page};
 use super::tid::{TID_SIZE, Tid};
 
-/// How records of a given size lie on a page.
+/// The layout of a page for records of a given size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     record: usize,

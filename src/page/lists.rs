@@ -14,7 +14,7 @@ pub const LISTS_PER_PAGE: u32 = (CONTENT_SIZE / LIST_SIZE) as u32;
 pub struct ListState {
     /// First codes page; every list has one.
     pub head: u32,
-    /// Pages before this one in the chain are full: inserts begin here.
+    /// Inserts begin at this page, because the pages before it in the chain are full.
     pub insert: u32,
     /// The extended page that takes new records, or [`NO_BLOCK`].
     pub extended: u32,
@@ -22,8 +22,8 @@ pub struct ListState {
     pub rows: u32,
     /// Consecutive pages from `head` on that the build wrote for this list (codes pages only).
     pub contiguous: u32,
-    /// One more than its rows when it was measured last how many lists a search needs; 0 if that is not
-    /// known, and [`KEPT`] if it is not to be measured anew without being asked for.
+    /// `rows` at the last calibration, plus 1; 0 if not known; [`KEPT`] if VACUUM must not calibrate the
+    /// index.
     pub calibrated: u32,
 }
 

@@ -7,13 +7,12 @@ use crate::value::Metric;
 
 /// First four bytes of the contents of block 0.
 pub const MAGIC: u32 = 0x3146_5649;
-/// The newest format this code writes: that of an index with filter columns, whose lists have summaries of
-/// them.
+/// The newest format that this code writes: the one of an index with filter columns and summaries.
 pub const VERSION: u16 = 4;
 /// The format of an index over strings of bits without filter columns: its codes are the strings themselves.
 const BITS_VERSION: u16 = 3;
-/// The format of an index over vectors with filter columns and without summaries, as version 0.1.0 made it.
-/// One without columns is of the oldest, which is the same but for them.
+/// The format of an index over vectors with filter columns but without summaries, as written by version
+/// 0.1.0. An index over vectors without filter columns has the oldest format, [`MIN_VERSION`].
 const COLUMNS_VERSION: u16 = 2;
 /// The oldest format this code reads.
 pub const MIN_VERSION: u16 = 1;
@@ -23,25 +22,28 @@ pub const META_BLOCK: u32 = 0;
 /// Recall targets of the calibration table, ascending; see `ivf/calibrate/mod.rs`.
 pub const TARGETS: [f32; 12] = [0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995];
 
-/// Numbers of nearest rows for which the calibration says how many lists they take.
+/// Numbers of nearest rows for which the calibration measures the lists.
 pub const LEVELS: [u32; 3] = [10, 100, 1000];
 /// And those between the last two of them.
 pub const BETWEEN: [u32; 2] = [215, 464];
-/// Where the lists for these are in the page's contents.
+/// Offset in the page's contents of the tables for [`BETWEEN`].
 const BETWEEN_AT: usize = 700;
-/// Where it is written when a scan reads on.
+/// Offset in the page's contents of the tables of [`Onward`].
 const ONWARD_AT: usize = 800;
-/// Bytes of a table of floats.
+/// Bytes of a table with a number for each of [`TARGETS`].
 const TABLE: usize = size_of::<f32>() * TARGETS.len();
+/// [`LEVELS`] and [`BETWEEN`] together, ascending.
+pub const MEASURED: [u32; 5] = [LEVELS[0], LEVELS[1], BETWEEN[0], BETWEEN[1], LEVELS[2]];
 
-/// What queries take that lie farther from the rows than the calibration's do; see `ivf/farther.rs`.
+/// Which lists far queries read: queries that are farther from the rows than the calibration's; see
+/// `ivf/calibrate/farther.rs`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Farther {
-    /// For each of [`TARGETS`], such a query's distance from the rows is greater than this; see
+    /// For each of [`TARGETS`], a query is far if its distance from the rows is greater than this; see
     /// `Router::distance`.
     pub beyond: [f32; TARGETS.len()],
-    /// And the excess up to which it reads lists (see `Router::count_within`); all zero where it was not
-    /// measured, as in every index of an earlier version.
+    /// For each of [`TARGETS`], the excess up to which a far query reads lists (see `Router::count_within`).
+    /// All are zero if not measured, as in every index of an earlier version.
     pub excesses: [f32; TARGETS.len()],
 }
 
@@ -99,7 +101,7 @@ impl Onward {
 /// The decoded meta page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Meta {
-    /// Whether the build that wrote the index came to its end.
+    /// Whether the build has finished.
     pub ready: bool,
     /// What the index orders by.
     pub metric: Metric,
@@ -109,9 +111,9 @@ pub struct Meta {
     pub dims: u32,
     /// Seed of the rotation.
     pub seed: u64,
-    /// A random number per build: tells caches of other builds apart.
+    /// A random number for each build, by which cached directories of other builds are recognised.
     pub instance: u64,
-    /// Counts changes of the directory.
+    /// Reserved for counting changes of the directory; builds write 1.
     pub generation: u32,
     /// Number of lists.
     pub lists: u32,
@@ -127,17 +129,17 @@ pub struct Meta {
     pub lists_first: u32,
     /// Rows coded by the build.
     pub built_rows: u64,
-    /// Lists to probe for each of [`TARGETS`], whole ones, as versions before the tables of efforts read
-    /// them; all zero: probe every list.
+    /// Lists to probe for each of [`TARGETS`], as whole numbers, for versions that do not read `efforts`. If
+    /// all are zero, every list is probed.
     pub probes: [u32; TARGETS.len()],
-    /// The columns beside the vector.
+    /// The filter columns.
     pub columns: Columns,
-    /// For each of [`LEVELS`], lists that [`TARGETS`] take on average; zero where it was not measured, as in
-    /// every index of an earlier version.
+    /// For each of [`LEVELS`] and [`TARGETS`], the average number of lists to read. Zero if not measured, as
+    /// in every index of an earlier version.
     pub efforts: [[f32; TARGETS.len()]; LEVELS.len()],
     /// First of the consecutive pages of the lists' summaries, or [`NO_BLOCK`] where there are none.
     pub summaries_first: u32,
-    /// What queries far from the rows take.
+    /// Which lists far queries read.
     pub farther: Farther,
     /// As `efforts`, for each of [`BETWEEN`].
     pub between: [[f32; TARGETS.len()]; BETWEEN.len()],
@@ -146,7 +148,7 @@ pub struct Meta {
 }
 
 impl Meta {
-    /// That of an index without a page beside this one, which is not ready.
+    /// The meta page of an index that has no other page yet, and is not ready.
     pub fn unbuilt(metric: Metric, bits: u8, dims: u32, seed: u64, columns: Columns) -> Self {
         Self {
             ready: false,
@@ -176,8 +178,15 @@ impl Meta {
     /// Lists that were measured, with the number of nearest rows that they are for, ascending.
     pub fn measured(&self) -> impl Iterator<Item = (u32, &[f32; TARGETS.len()])> {
         let ([ten, hundred, thousand], [low, high]) = (&self.efforts, &self.between);
-        let levels = [LEVELS[0], LEVELS[1], BETWEEN[0], BETWEEN[1], LEVELS[2]];
-        levels.into_iter().zip([ten, hundred, low, high, thousand]).filter(|(_, table)| table[0] > 0.0)
+        MEASURED.into_iter().zip([ten, hundred, low, high, thousand]).filter(|(_, table)| table[0] > 0.0)
+    }
+
+    /// Sets the tables of lists for each of [`MEASURED`].
+    pub fn set_measured(&mut self, tables: [[f32; TARGETS.len()]; MEASURED.len()]) {
+        let [ten, hundred, low, high, thousand] = tables;
+        self.efforts = [ten, hundred, thousand];
+        self.between = [low, high];
+        self.probes = ten.map(|lists| lists.ceil() as u32);
     }
 
     /// The format of the index.
@@ -218,7 +227,7 @@ impl Meta {
         for effort in self.efforts.as_flattened() {
             out.extend_from_slice(&effort.to_le_bytes());
         }
-        // Where earlier versions left zeros there are none.
+        // Zero means no page, because earlier versions left zeros here.
         let summaries = if self.summaries_first == NO_BLOCK { 0 } else { self.summaries_first };
         out.extend_from_slice(&summaries.to_le_bytes());
         for number in self.farther.numbers() {
@@ -229,7 +238,7 @@ impl Meta {
         self.onward.write(page);
     }
 
-    /// Reads the meta page; an unknown format and nonsense are errors.
+    /// Reads the meta page. An unknown format and impossible values are errors.
     pub fn read(page: &Page) -> Result<Self> {
         page.expect_kind(META_BLOCK, PageKind::Meta)?;
         let mut at = Fields { bytes: page.content(), at: 0 };

@@ -1,4 +1,5 @@
-//! The bytes on disk, written down by hand from `src/page/README.md`: what an older or newer build must read.
+//! The bytes on disk, written by hand from `src/page/README.md`. Older and newer builds must be able to read
+//! them.
 
 use half::f16;
 use vector_search::error::Kind;
@@ -85,13 +86,18 @@ fn meta_pages_are_as_documented() {
         assert_eq!(Meta::read(&page).unwrap(), meta);
     }
     let mut page = Page::zeroed();
-    // As version 0.1.0 wrote it: nothing was measured for more rows.
+    // As written by version 0.1.0, which did not measure lists for more than ten rows.
     let new = meta(Columns::default());
-    let old =
-        Meta { efforts: Default::default(), farther: Default::default(), between: Default::default(), ..new };
+    let old = Meta {
+        efforts: Default::default(),
+        farther: Default::default(),
+        between: Default::default(),
+        onward: Default::default(),
+        ..new
+    };
     old.write(&mut page);
     assert_eq!(Meta::read(&page).unwrap(), old);
-    // Numbers of lists, and what far queries take.
+    // Offsets of the tables of lists, and of those for far queries.
     for at in [147, 295, 343, 700, 792, 800, 848, 940] {
         let mut page = Page::zeroed();
         meta(Columns::default()).write(&mut page);
@@ -156,7 +162,7 @@ fn indexes_over_bits_have_a_format_of_their_own() {
         meta.write(&mut page);
         assert_eq!(page.content()[4..9], [3, 0, 1, 4, 1]);
         assert_eq!(Meta::read(&page).unwrap(), meta);
-        // As it was before: refused, with the way out.
+        // The version that had been used before: refused, with a hint.
         page.content_mut()[4] = 1;
         let error = Meta::read(&page).unwrap_err();
         assert_eq!(error.kind, Kind::NotSupported);
@@ -167,7 +173,7 @@ fn indexes_over_bits_have_a_format_of_their_own() {
 #[test]
 fn blocks_of_bits_are_as_documented() {
     let columns = Columns::new(&[4]).unwrap();
-    // 8152 bytes are two blocks of 32 rows with their keys, and one of as many as then fit.
+    // 8152 bytes hold two blocks of 32 rows with their keys, and a third one with as many rows as still fit.
     let layout = Layout::of_bits(96, columns).unwrap();
     let (head, row) = (4 + 4 + (4 + 32 * 4), 6 + 96);
     let left = 8152 - 2 * (head + 32 * row);
@@ -190,7 +196,7 @@ fn blocks_of_bits_are_as_documented() {
     let at = 2 * (head + 32 * row);
     assert_eq!(page.content()[at..at + expected.len()], expected);
     assert!(page.content()[..at].iter().all(|&b| b == 0));
-    // One row of the longest strings fits a page; where not even it does, columns are too many.
+    // One row of the longest strings fits a page. If one row does not fit, there are too many columns.
     assert_eq!(Layout::of_bits(8000, Columns::default()).unwrap().rows(), 1);
     assert!(Layout::of_bits(8000, Columns::new(&[8]).unwrap()).is_err());
 }
@@ -205,7 +211,7 @@ fn blocks_of_codes_are_as_documented() {
     block.put(3, add.to_bits(), rescale.to_bits(), RecordRef { blkno: 0x0102_0304, offset: 0x0506 });
     layout.put_keys(&mut block, 3, &[Some(0x0a0b_0c0d), None]);
     block.codes()[0] = 0x77;
-    // live, owned, factors, references; of each column nulls and keys; sixteen groups of codes.
+    // live, owned, factors, references; nulls and keys of each column; sixteen groups of codes.
     let size = 4 + 4 + 64 + 64 + 32 * 6 + (4 + 32 * 4) + (4 + 32 * 8) + 16 * 16;
     let mut expected = vec![0; size];
     expected[0] = 1 << 3;

@@ -1,4 +1,4 @@
-//! Inserts of two sessions that come between each other's changes: no row and no page is lost.
+//! Inserts of two sessions with interleaved changes: no row and no page is lost.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use vector_search::value::Metric;
 
 use crate::world::*;
 
-/// A store in which somebody else comes just before one of the changes.
+/// A store in which another insert runs just before one of the changes.
 struct Raced<'a> {
     store: &'a MemoryStore,
     changes: Cell<usize>,
@@ -54,8 +54,8 @@ fn add(store: &impl Store, directory: &Directory, n: u64, vector: &[f32]) {
     assert!(insert::insert(store, directory, &mut code, tid(n), vector, &[]).unwrap());
 }
 
-/// Two inserts at once into a list of so many rows, the second between any two changes of the first: how many
-/// it makes.
+/// Two concurrent inserts into a list of `rows` rows: the second runs between two changes of the first, at
+/// each possible point. Returns the number of changes of the first.
 fn race(dims: usize, rows: u64) -> usize {
     let mut mixture = Mixture::new(dims, 1, 0.5, 3);
     let options = vector_search::ivf::build::Options { lists: 1, ..options(dims, Metric::L2) };
@@ -84,7 +84,8 @@ fn race(dims: usize, rows: u64) -> usize {
 
 #[test]
 fn who_loses_the_race_for_a_lists_end_leaves_no_page() {
-    // Blocks of many rows, of one page, and of a page and further ones; the last page of the list is full.
+    // Blocks with many rows per page, blocks of one page, and blocks with further pages. The last page of the
+    // list is full.
     for (dims, rows) in [(16, 32 * 40), (1500, 32), (4000, 32), (16_000, 32)] {
         let mut changes = 0;
         for rows in rows - 1..=rows {

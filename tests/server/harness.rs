@@ -83,7 +83,7 @@ impl Server {
         let pg_config = pg_config();
         let mut args = vec!["start", self.dir.to_str().unwrap(), &pg_config, "5432"];
         args.extend(conf);
-        // The children of a killed postmaster take a moment to notice.
+        // The children of a killed postmaster need a moment to notice it and exit.
         for attempt in 0.. {
             let output = Command::new(root().join("scripts/server.sh")).args(&args).output().unwrap();
             if output.status.success() {
@@ -140,7 +140,7 @@ impl Server {
         }
     }
 
-    /// Begins a script and does not wait.
+    /// Starts a script and does not wait.
     pub fn start_sql(&self, script: &str) -> Child {
         let mut child = self
             .command()
@@ -152,16 +152,17 @@ impl Server {
             .unwrap();
         let mut input = child.stdin.take().unwrap();
         let script = script.to_owned();
-        // A script longer than the pipe must not wait for output that nobody reads yet.
+        // A separate thread writes the script, because a script longer than the pipe would block until its
+        // output is read.
         std::thread::spawn(move || drop(input.write_all(script.as_bytes())));
         child
     }
 
-    /// Begins a `psql` that reads statements as they come.
+    /// Starts a `psql` that reads statements one at a time.
     pub fn interactive(&self) -> Child {
         let mut command = Command::new("sh");
         command.envs(self.env.iter().map(|(k, v)| (k, v)));
-        // One stream, so that messages come where they belong.
+        // Output and errors go to one stream, so that messages are in order.
         command.args(["-c", "exec \"$0\" -X -q -A -t 2>&1", &self.psql]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }

@@ -1,18 +1,20 @@
-//! Maintenance beside others: buffers through a ring, and inserters that race.
+//! Concurrency of maintenance and inserts: maintenance reads through a buffer ring, and concurrent inserts
+//! lose no page.
 
 use crate::harness::{Server, major};
 
 #[test]
 fn vacuum_reads_through_its_ring() {
     if major() < 16 {
-        // `pg_stat_io` is not there yet.
+        // This major has no `pg_stat_io`.
         return;
     }
     let server = Server::new("ring", &["autovacuum = off", "fsync = off", "shared_buffers = '32MB'"]);
     server.fill("items", 128, 0..20_000);
     server.sql("CREATE INDEX items_index ON items USING ivf (embedding); VACUUM items");
     let pages: u64 = server.sql("SELECT pg_relation_size('items_index') / 8192").parse().unwrap();
-    // Only the index is read: the table's pages are all visible. `pg_stat_io` is told when the session ends.
+    // Only the index is read: the table's pages are all visible. The session reports to `pg_stat_io` when it
+    // ends.
     server.sql("SELECT pg_stat_reset_shared('io')");
     server.sql("VACUUM (INDEX_CLEANUP on) items");
     let count = |context: &str| -> u64 {
@@ -32,7 +34,8 @@ fn vacuum_reads_through_its_ring() {
 #[test]
 fn inserters_that_race_lose_no_page() {
     let server = Server::new("race", &["autovacuum = off", "fsync = off"]);
-    // One list of long vectors, so that every 32 rows somebody adds pages, with further pages of blocks.
+    // One list of long vectors, so that after every 32 rows an insert appends pages, also further pages of
+    // blocks.
     server.sql(
         "CREATE TABLE items (id int, embedding vector(4000));
          CREATE INDEX items_index ON items USING ivf (embedding) WITH (lists = 1)",

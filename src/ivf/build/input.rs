@@ -1,4 +1,4 @@
-//! What a build is given: options, the rows, and room for those that do not fit in memory.
+//! The input of a build: options, the rows, and a temporary file for rows that do not fit in memory.
 
 use crate::error::Result;
 use crate::page::{Columns, Key, Tid};
@@ -17,9 +17,9 @@ pub struct Options {
     pub bits: u8,
     /// Seed of every random choice.
     pub seed: u64,
-    /// Bytes to stay within.
+    /// Memory that the build may use, in bytes.
     pub memory: usize,
-    /// The columns beside the vector.
+    /// The filter columns.
     pub columns: Columns,
 }
 
@@ -30,15 +30,15 @@ pub type RowSink<'a> = dyn FnMut(Tid, &[f32], &[Key]) -> Result<()> + 'a;
 pub trait Source {
     /// About how many rows there are.
     fn rows_hint(&self) -> u64;
-    /// Gives up to `want` random rows in random order.
+    /// Passes at most `want` random rows to `sink`, in random order.
     fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()>;
-    /// Gives every row with its keys in the filter columns.
+    /// Passes every row to `sink`, with its keys.
     fn scan(&mut self, sink: &mut RowSink<'_>) -> Result<()>;
 }
 
 /// A temporary file.
 pub trait Spool {
-    /// Appends and returns where.
+    /// Appends `bytes` and returns their offset.
     fn write(&mut self, bytes: &[u8]) -> Result<u64>;
     /// Reads back.
     fn read(&mut self, offset: u64, out: &mut [u8]) -> Result<()>;

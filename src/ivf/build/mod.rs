@@ -1,8 +1,8 @@
 //! Building an index: sample, train, assign and code every row, write the lists in order, calibrate.
 //!
-//! The caller's thread does all input and output; the pool computes, on rows already read while the next ones
-//! are. Memory is bounded by
-//! [`Options::memory`]: the sample shrinks to fit, and coded rows go to the spool when they do not.
+//! The caller's thread does all input and output. The pool computes: it works on rows that were read while
+//! the caller reads the next ones. Memory is bounded by [`Options::memory`]: the sample is made small enough,
+//! and coded rows that do not fit are written to the spool.
 
 mod input;
 mod model;
@@ -14,6 +14,7 @@ use std::sync::Arc;
 use rayon::ThreadPool;
 
 pub use self::input::{Options, RowSink, Source, Spool};
+pub use self::model::MAX_LISTS;
 use self::model::Model;
 use self::runs::{Record, Runs};
 use super::calibrate::{self, Queries};
@@ -37,7 +38,8 @@ pub struct Built {
 /// Builds an index in an empty store.
 ///
 /// # Errors
-/// Those of the source, the store, the spool and [`Progress::tick`]; the store's contents are then void.
+/// Those of the source, the store, the spool and [`Progress::tick`]. After an error the store has no valid
+/// contents.
 pub fn build<S: Store>(
     store: &S,
     options: &Options,
@@ -97,7 +99,7 @@ struct Encoder {
 struct Batch {
     tids: Vec<Tid>,
     vectors: Vec<f32>,
-    /// A row's keys after the other.
+    /// The keys of all rows, one row after the other.
     keys: Vec<Key>,
     lists: Vec<u32>,
     records: Vec<u8>,
@@ -137,7 +139,7 @@ impl Batch {
     }
 }
 
-/// Collects rows into batches, which the pool assigns and codes: one while the next one is being read.
+/// Collects rows into batches. The pool assigns and codes one batch while the next one is being read.
 struct Coder<'a> {
     encoder: Arc<Encoder>,
     pool: &'a ThreadPool,
@@ -201,7 +203,7 @@ impl<'a> Coder<'a> {
         if batch.tids.len() >= self.full { self.flush() } else { Ok(()) }
     }
 
-    /// Gives the rows collected so far to the pool, and keeps what it has made of those before them.
+    /// Gives the collected rows to the pool, and stores the codes of the batch before.
     fn flush(&mut self) -> Result<()> {
         self.progress.tick()?;
         self.progress.done(self.seen);
@@ -214,7 +216,7 @@ impl<'a> Coder<'a> {
         }));
         self.keep(coded)?;
         if self.pool.current_num_threads() == 1 {
-            // The pool's thread is this one's stand-in, for there shall be no more than one at work.
+            // With a pool of one thread, this thread waits: only one thread may work at a time.
             let coded = self.coded()?;
             self.keep(coded)?;
         }

@@ -1,4 +1,4 @@
-//! What the sample teaches: centroids, origin, scale, and the queries to calibrate with.
+//! What is computed from the sample: centroids, origin, scale, and the queries for the calibration.
 
 use std::sync::Arc;
 
@@ -17,15 +17,20 @@ use crate::page::{Meta, extended};
 use crate::quant::{Codec, padded_dims};
 use crate::value::Metric;
 
-/// Rows per list when the number of lists is ours to choose.
+/// Rows per list if the user does not set the number of lists. Scans with half as many rows per list are no
+/// faster (`docs/performance.md`), and need twice the routing and twice the directory.
 const ROWS_PER_LIST: u64 = 250;
-/// Below this many rows one list scans faster than any routing.
+/// With fewer rows than this, scanning a single list is faster than routing.
 const ONE_LIST_ROWS: u64 = 10_000;
-const MAX_LISTS: u64 = 65_536;
-/// Sampled rows per list; more barely helps (measured, reference algorithms 5.3).
+/// The most lists of an index, chosen or asked for. The reason is memory: every backend keeps the decoded
+/// directory.
+pub const MAX_LISTS: u32 = 65_536;
+/// Sampled rows per list. More rows hardly improve recall (measured).
 const SAMPLE_PER_LIST: usize = 64;
-/// A list needs at least this many sampled rows for a mean that says something.
+/// A list needs at least this many sampled rows for a useful mean.
 const MIN_SAMPLE_PER_LIST: usize = 8;
+/// The most rounds of k-means. It usually ends earlier, when hardly any row changes its list
+/// (`kmeans/lloyd.rs`).
 const ITERATIONS: usize = 10;
 
 /// A trained index before its rows are known.
@@ -73,7 +78,8 @@ pub fn train(
         return untrained(options);
     }
     let lists = (wanted as usize).min((rows / MIN_SAMPLE_PER_LIST).max(1));
-    // Centroids fit the rows they were trained on better than others: calibration takes rows of its own.
+    // Centroids fit the rows that they were trained on better than other rows. So the rows for the
+    // calibration are not used for training.
     let queries = (rows / 4).clamp(*QUERIES.start(), *QUERIES.end()).min(rows);
     spread_to_front(&mut sample, dims, queries);
     let spare = rows >= 4 * queries && rows - queries >= lists * MIN_SAMPLE_PER_LIST;
@@ -88,7 +94,7 @@ pub fn train(
     let means = kmeans::train(training, dims, lists, ITERATIONS, seed, pool, &step)?;
     let lists = means.len() / dims;
     let (origin, scale) = match options.metric {
-        // Bits are exact as they are.
+        // Bit strings need no origin and no scale.
         Metric::Hamming => (vec![0.0; dims], 1.0),
         Metric::Cosine => (mean(&sample, dims), 1.0),
         Metric::L2 | Metric::InnerProduct => {
@@ -108,7 +114,8 @@ pub fn untrained(options: &Options) -> Result<Model> {
 fn model(meta: Meta, origin: &[f32], means: Vec<f32>, queries: &[f32]) -> Result<Model> {
     let dims = meta.dims as usize;
     let padded = padded_dims(dims);
-    // A directory at the zero origin transforms the origin and the means; the real one follows.
+    // This directory, whose origin is zero, is used to transform the origin and the means. The final one is
+    // made below.
     let flat = Directory::new(meta, vec![0.0; padded], std::iter::empty())?;
     let mut rotated = vec![0.0; padded];
     flat.transform(origin, &mut rotated);
@@ -156,7 +163,7 @@ fn unbuilt(options: &Options) -> Result<Meta> {
         Ok(layout.is_some_and(|l| l.per_page() == 0))
     };
     if bits == 8 && too_wide(bits)? {
-        // A record must fit a page; above about 8,000 dimensions eight bits do not.
+        // A record must fit a page. Above about 8,000 dimensions, records with eight bits do not fit.
         bits = 4;
     }
     if too_wide(bits)? {
@@ -174,7 +181,8 @@ fn unbuilt(options: &Options) -> Result<Meta> {
     })
 }
 
-/// Moves `count` rows from all over the sample to its front: rows of one block of the table come together.
+/// Moves `count` rows, evenly spread over the sample, to its front. (Adjacent rows of the sample come from
+/// one page of the table.)
 fn spread_to_front(sample: &mut [f32], dims: usize, count: usize) {
     let rows = sample.len() / dims;
     for i in 0..count {
@@ -190,7 +198,7 @@ fn wanted_lists(options: &Options, rows: u64) -> u64 {
     if options.lists > 0 {
         return u64::from(options.lists);
     }
-    if rows < ONE_LIST_ROWS { 1 } else { (rows / ROWS_PER_LIST).clamp(1, MAX_LISTS) }
+    if rows < ONE_LIST_ROWS { 1 } else { (rows / ROWS_PER_LIST).clamp(1, MAX_LISTS.into()) }
 }
 
 /// Rows to sample: enough for the lists, within five eighths of the memory (the rest is for the reduced
@@ -243,6 +251,6 @@ fn scale(
     if !(root > 0.0 && root.is_finite()) {
         return Ok(1.0);
     }
-    // Kept where its square and its inverse are ordinary numbers.
+    // Limited so that its square and its inverse neither overflow nor become subnormal.
     Ok((-root.log2().round()).clamp(-60.0, 60.0).exp2() as f32)
 }

@@ -1,9 +1,10 @@
-//! Measuring, on the index as written, how many lists a recall target needs (reference algorithms section 6).
+//! Calibration: measures, on the finished index, how many lists a recall target needs.
 //!
-//! Sampled rows serve as queries (themselves excluded). For each, a scan of all lists by the stored codes
-//! gives its nearest rows; the rank of their lists in routing order is what a scan would have had to
-//! reach. The share of ranks below P is the recall of P probes. Each of [`MEASURED`] has its own table: the
-//! hundred nearest rows take 1.4 to 1.7 times as many lists as the ten nearest, more so at low targets.
+//! Sampled rows serve as queries (themselves excluded). For each query, a scan of all lists by the stored
+//! codes gives its nearest rows. The rank of a row's list in routing order is the number of lists that a scan
+//! must read to find the row. The share of ranks below P is the recall of P probes. Each of [`MEASURED`] has
+//! its own table, because the hundred nearest rows need 1.4 to 1.7 times as many lists as the ten nearest;
+//! the factor is largest at low targets.
 
 mod batch;
 pub mod farther;
@@ -21,37 +22,39 @@ use crate::ivf::progress::Progress;
 use crate::ivf::search::Scanner;
 use crate::memory::{self, Grow};
 use crate::page::lists::{self, KEPT};
-use crate::page::meta::{BETWEEN, LEVELS, META_BLOCK, TARGETS};
+use crate::page::meta::{MEASURED, META_BLOCK, TARGETS};
 use crate::page::{Meta, PageKind, Store};
 
-/// Numbers of nearest rows that lists are counted for.
-const MEASURED: [u32; 5] = [LEVELS[0], LEVELS[1], BETWEEN[0], BETWEEN[1], LEVELS[2]];
-/// Queries that look for as many neighbours as each of [`MEASURED`], at least: the share of a hundred
-/// neighbours is less a matter of chance than that of ten, and takes longer to find.
+/// How many queries at least look for the neighbours of each of [`MEASURED`]. More neighbours need fewer
+/// queries, because their average is less random, and a query takes longer.
 const QUERIES_OF_LEVEL: [usize; MEASURED.len()] = [usize::MAX, 400, 100, 100, 100];
-/// So many queries read all lists, and show how many lists are worth reading.
+/// This number of queries reads all lists, to find how many lists are worth reading. It is a multiple of a
+/// batch, and large enough that the share [`NEARLY_ALL`] of their neighbours is not random. The other queries
+/// take most of the time.
 const THOROUGH: usize = 6 * TOGETHER;
-/// The others leave out those beyond so many times what has this share of the neighbours.
+/// The other queries read [`MARGIN`] times as many lists as hold this share of the neighbours. The neighbours
+/// in the remaining lists are a tenth of the loss that the target .99 allows.
 const NEARLY_ALL: f32 = 0.999;
 const MARGIN: f32 = 1.25;
-/// Candidates for the weight of a list's radius in its routing score.
+/// Candidates for the weight of a list's radius in its routing score. Near the best weight the number of
+/// lists hardly changes, so steps of .3 are small enough.
 const WEIGHTS: [f32; 5] = [0.0, 0.3, 0.6, 0.9, 1.2];
-/// Share of the allowed loss that is kept for what the ranks do not show: rows lost by bounds, queries that
-/// are unlike stored rows, and the chance of the sample.
+/// Share of the allowed loss that is reserved for what the ranks do not show: rows missed because of wrong
+/// bounds, queries unlike stored rows, and the randomness of the sample.
 const RESERVE: f32 = 0.1;
 const MOST_RESERVE: f32 = 0.005;
 
 /// Where the queries of a calibration come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queries {
-    /// Rows of the index, each of which finds itself first.
+    /// Rows of the index. Each finds itself as its nearest neighbour, which is not counted.
     Rows,
     /// Vectors as the users ask them.
     Asked,
 }
 
-/// Calibrates a finished index anew and stores the result, which scans that begin later follow. `vectors`
-/// are as the table has them, one after the other.
+/// Calibrates a finished index again and stores the result. Scans that begin later use it. `vectors` are the
+/// queries as the table stores them, one after the other.
 ///
 /// # Errors
 /// Too few queries; damage, the store's errors and [`Progress::tick`]'s.
@@ -101,7 +104,7 @@ pub fn calibrate<S: Store>(
         return Ok(directory.meta);
     }
     progress.total(count as u64);
-    // What the queries of a batch keep of every coordinate: it is made in small pieces, by this thread alone.
+    // Checks that there is memory for the queries of a batch, because they allocate it in small pieces.
     memory::room(TOGETHER * of_query(&directory))?;
     let mut tables = Tables::new(&directory)?;
     let itself = usize::from(queries == Queries::Rows);
@@ -122,7 +125,7 @@ pub fn calibrate<S: Store>(
             query.start(&mut reader, point, MEASURED[level] as usize + itself, worth[level])?;
             begun += 1;
         }
-        // A list's pages come from memory once for all queries.
+        // The pages of a list are read from memory once for all queries.
         for list in 0..all {
             for query in &mut batch {
                 query.rest(&mut reader, list)?;
@@ -138,10 +141,7 @@ pub fn calibrate<S: Store>(
     let best = tables.best();
     let mut meta = directory.meta.clone();
     meta.radius_weight = WEIGHTS[best];
-    let [ten, hundred, low, high, thousand] = tables.efforts(best);
-    meta.efforts = [ten, hundred, thousand];
-    meta.between = [low, high];
-    meta.probes = meta.efforts[0].map(|lists| lists.ceil() as u32);
+    meta.set_measured(tables.efforts(best));
     directory.meta = meta;
     let farther = farther::measure(store, &directory, points, progress)?;
     directory.meta.farther = farther;
@@ -188,7 +188,7 @@ impl Tables {
             }
             out[level] = TARGETS.map(|target| average_lists(ranks, with_reserve(target)));
             if level > 0 {
-                // More rows never take fewer lists, whatever the sample says.
+                // More rows never need fewer lists, even if the sample suggests it.
                 let fewer = out[level - 1];
                 out[level].iter_mut().zip(fewer).for_each(|(more, fewer)| *more = more.max(fewer));
             }
@@ -197,13 +197,13 @@ impl Tables {
     }
 }
 
-/// The share of neighbours to aim at so that `target` of them are found.
+/// The share of neighbours for which the lists are counted, so that scans find `target` of them.
 fn with_reserve(target: f32) -> f32 {
     target + ((1.0 - target) * RESERVE).min(MOST_RESERVE)
 }
 
-/// Lists to read on average so that `share` of the neighbours are found: a fraction is the share of queries
-/// that read one more. All lists where no neighbours were counted.
+/// Lists to read on average so that `share` of the neighbours are found. The fractional part is the share of
+/// queries that read one list more. If no neighbours were counted: all lists.
 fn average_lists(ranks: &[u32], share: f32) -> f32 {
     let all: u64 = ranks.iter().map(|&n| u64::from(n)).sum();
     let wanted = f64::from(share) * all as f64;
@@ -219,9 +219,9 @@ fn average_lists(ranks: &[u32], share: f32) -> f32 {
 }
 
 impl Query {
-    /// Counts the ranks of the lists of the nearest rows, less the query itself if it is a row.
+    /// Counts the ranks of the lists of the nearest rows, without the query itself if it is a row.
     fn count(&mut self, itself: usize, tables: &mut Tables) {
-        let rows = std::mem::take(&mut self.nearest.rows).into_sorted_vec();
+        let rows = self.nearest.take_sorted();
         let rows = rows.get(itself..).unwrap_or_default();
         self.ranks.clear();
         self.ranks.extend(rows.iter().map(|row| (row.list, 0)));
@@ -246,8 +246,8 @@ impl Query {
     }
 }
 
-/// Writes what a calibration has found, and what it was made for; `keep` if no other is to take its place by
-/// itself.
+/// Writes the result of a calibration, and the numbers of rows for which it was made. With `keep`, VACUUM
+/// will not replace it.
 ///
 /// # Errors
 /// Damage, and the store's errors.

@@ -1,16 +1,18 @@
-//! The candidates of a round, and the threshold below which a row must come to be one.
+//! The candidates of a round, and the threshold: a row with a bound below it becomes a candidate.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 
 use super::list_scan::{Candidate, Sink};
 use crate::error::Result;
+use crate::ivf::top_k::TopK;
 use crate::memory::out_of_memory;
 use crate::page::Tid;
-use crate::value::{TotalF32, TotalF64};
+use crate::value::TotalF32;
 
-/// How far a scan has come: rows whose lower bound and address, in this order, are up to here are dealt with.
-/// Rows of one bound may be more than fit into memory, and no two rows have one address.
+/// How far a scan has come: rows whose place, the pair of lower bound and address, is up to the mark are
+/// done. The address is part of it because rows with equal bounds may not fit into memory, and no two rows
+/// have the same address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
     /// The lower bound.
@@ -25,13 +27,13 @@ impl Mark {
         Self { lower: TotalF32(lower), tid: Tid { blkno: u32::MAX, offset: u16::MAX } }
     }
 
-    /// Whether rows of all bounds are dealt with.
+    /// Whether all rows are done.
     pub fn is_end(self) -> bool {
         self >= Self::whole(f32::INFINITY)
     }
 
-    /// Whether all rows that come before a row of this key are dealt with. Where the keys are the bounds
-    /// (`exact`), rows of one key come in the order of their addresses.
+    /// Whether all rows that come before a row with this key are done. If the keys are the bounds (`exact`),
+    /// rows with equal keys come in the order of their addresses.
     pub fn is_past(self, key: f64, tid: Tid, exact: bool) -> bool {
         let lower = f64::from(self.lower.0);
         key < lower
@@ -40,22 +42,22 @@ impl Mark {
 }
 
 impl Candidate {
-    /// Its value as far as the codes say; of what has no bounds nothing is known, and it comes last.
+    /// The estimated value. A row without bounds comes last.
     pub fn estimate(&self) -> f32 {
         match (self.lower, self.upper) {
             (f32::NEG_INFINITY, _) => f32::INFINITY,
-            // One bit gives a lower bound only.
+            // With one bit there is only a lower bound.
             (lower, f32::INFINITY) => lower,
             (lower, upper) => (lower + upper) / 2.0,
         }
     }
 
-    /// Where the row comes.
+    /// The candidate's position in the order in which candidates are fetched.
     fn mark(&self) -> Mark {
         Mark { lower: TotalF32(self.lower), tid: self.tid }
     }
 
-    /// Where it is dealt with: a round whose threshold is below one of the bounds does not get to the row.
+    /// The candidate's place: it becomes a candidate only if the threshold is above both of its lower bounds.
     fn place(&self) -> Mark {
         Mark { lower: TotalF32(self.place), tid: self.tid }
     }
@@ -80,30 +82,29 @@ impl PartialOrd for ByLower {
 
 /// Bytes of a candidate and of its upper bound.
 pub const CANDIDATE_SIZE: usize = size_of::<ByLower>() + size_of::<i32>();
-/// So many rows tell how far a query is from the rows.
+/// The distance of the nearest row but so many tells whether a query is far from all rows.
 pub const NEAREST: usize = 10;
-/// Room that is taken at first.
+/// Number of candidates for which memory is allocated first.
 const FIRST_ROOM: usize = 64;
 
-/// What a round asks of a [`Candidates`].
+/// What a round wants from [`Candidates`].
 #[derive(Clone, Copy, Debug)]
 pub struct Want {
-    /// Rows that are enough.
+    /// Number of nearest rows wanted; with so many the threshold falls.
     pub window: u64,
-    /// Keys above this are not wanted, however few rows there are.
+    /// Rows with larger keys are not wanted, even if there are few rows.
     pub ceiling: f32,
-    /// Rows whose upper bounds are below this are no part of the window,
+    /// Rows whose upper bounds are below this come too late for the order, and do not count for the window,
     pub late: f64,
-    /// and are wanted only if this is so.
+    /// and become candidates only if this is true.
     pub keeps_late: bool,
-    /// Rows whose upper bounds are up to this are no part of the window.
+    /// Rows whose upper bounds are up to this are done and do not count for the window.
     pub beyond: f32,
     /// Candidates that may be kept.
     pub room: usize,
 }
 
-/// Gathers the rows of a round that may be among its `window` nearest, or as many of these as there is room
-/// for.
+/// Collects the rows of a round that may be among its `window` nearest, as many as fit the memory.
 #[derive(Default)]
 pub struct Candidates {
     window: usize,
@@ -112,27 +113,28 @@ pub struct Candidates {
     keeps_late: bool,
     beyond: f32,
     room: usize,
-    /// Rows of the list at hand up to here are dealt with.
+    /// Rows of the current list up to this mark are done.
     floor: Option<Mark>,
-    /// The last row kept when there was no room for all.
+    /// If candidates were dropped for lack of memory: the place of the last one kept.
     cut: Option<Mark>,
-    /// The threshold that ceiling and cut set.
+    /// Upper limit of the threshold, from `ceiling` and `cut`.
     most: f32,
     /// The smallest upper bounds, as ordered integers; the greatest of them is the threshold once there are
-    /// `window`.
-    uppers: BinaryHeap<i32>,
-    /// That threshold.
+    /// as many as the window has.
+    uppers: TopK<i32>,
+    /// The greatest of `uppers`, if there are `window` of them.
     farthest: f32,
-    /// The estimates of the ten nearest rows, where they are asked for, and the greatest of them.
-    nearest: BinaryHeap<TotalF32>,
+    /// If asked for: the estimates of the [`NEAREST`] nearest rows.
+    nearest: TopK<TotalF32>,
+    /// The greatest of `nearest` once they are complete; -infinity if not asked for.
     tenth: f32,
     gathered: Vec<ByLower>,
-    /// So many candidates need no further look at the memory.
+    /// Up to this many candidates memory need not be checked.
     free_up_to: usize,
     queue: BinaryHeap<ByLower>,
-    /// The first of the queue, taken out of it.
+    /// The first candidates of the queue, removed from it.
     line: VecDeque<Candidate>,
-    /// Bytes that could not be had.
+    /// Number of bytes whose allocation failed.
     missing: Option<usize>,
     /// Candidates kept at once, at most.
     kept: usize,
@@ -141,7 +143,7 @@ pub struct Candidates {
 impl Candidates {
     /// Forgets everything, keeps the memory.
     pub fn clear(&mut self) {
-        self.clear_uppers();
+        self.restart_uppers();
         let mut gathered = match self.gathered.capacity() {
             0 => std::mem::take(&mut self.queue).into_vec(),
             _ => std::mem::take(&mut self.gathered),
@@ -157,6 +159,7 @@ impl Candidates {
         self.clear();
         self.room = want.room.max(4);
         self.window = usize::try_from(want.window).unwrap_or(usize::MAX).clamp(1, self.room);
+        self.restart_uppers();
         self.ceiling = want.ceiling;
         self.late = want.late;
         self.keeps_late = want.keeps_late;
@@ -169,22 +172,22 @@ impl Candidates {
         self.missing = None;
     }
 
-    /// Goes on with further lists, whose rows up to `mark` join the candidates.
+    /// Continues with further lists, whose rows up to `mark` are added to the candidates.
     pub fn extend(&mut self, mark: Mark, want: Want) {
         self.gathered.clear();
         self.room = want.room.saturating_sub(self.queue.len() + self.line.len()).max(4);
         self.late = want.late;
         self.keeps_late = want.keeps_late;
-        // No row is part of a window.
+        // Then no row counts for a window.
         self.beyond = f32::INFINITY;
-        self.clear_uppers();
+        self.restart_uppers();
         self.floor = None;
         self.cut = Some(mark);
         self.most = self.ceiling.min(mark.lower.0.next_up());
         self.free_up_to = self.gathered.capacity().min(self.room);
     }
 
-    /// Ends that. The rows of the further lists are candidates up to the mark returned.
+    /// Ends an extension. The rows of the further lists are candidates up to the returned mark.
     ///
     /// # Errors
     /// Out of memory.
@@ -199,47 +202,41 @@ impl Candidates {
         Ok(mark)
     }
 
-    /// Notes the nearest rows from here on.
+    /// From here on notes the estimates of the nearest rows.
     ///
     /// # Errors
     /// Out of memory.
     pub fn note_nearest(&mut self) -> Result<()> {
-        self.nearest.clear();
-        let room = self.nearest.try_reserve(NEAREST);
-        room.map_err(|_| out_of_memory(NEAREST * size_of::<f32>()))?;
+        self.nearest.restart(NEAREST);
         self.tenth = f32::INFINITY;
-        Ok(())
+        let missing = self.nearest.lacks_room(NEAREST);
+        missing.map_or(Ok(()), |rows| Err(out_of_memory(rows * size_of::<TotalF32>())))
     }
 
-    /// Value of the tenth nearest row that was noted, by its estimate.
+    /// The estimate of the tenth nearest row, infinite before there are ten; -infinity if none are noted.
     pub fn tenth(&self) -> f32 {
         self.tenth
     }
 
     fn note(&mut self, estimate: f32) {
-        if self.nearest.len() < NEAREST {
-            self.nearest.push(TotalF32(estimate));
-        } else if let Some(mut greatest) = self.nearest.peek_mut() {
-            *greatest = TotalF32(estimate);
-        }
-        if self.nearest.len() == NEAREST {
-            self.tenth = self.nearest.peek().map_or(f32::INFINITY, |greatest| greatest.0);
-        }
+        self.nearest.push(TotalF32(estimate));
+        let greatest = self.nearest.greatest().filter(|_| self.nearest.is_full());
+        self.tenth = greatest.map_or(f32::INFINITY, |greatest| greatest.0);
     }
 
-    /// Begins a list, whose rows up to `floor` are dealt with.
+    /// Begins a list, whose rows up to `floor` are done.
     pub fn start_list(&mut self, floor: Option<Mark>) {
         self.floor = floor;
     }
 
-    fn clear_uppers(&mut self) {
-        self.uppers.clear();
+    fn restart_uppers(&mut self) {
+        self.uppers.restart(self.window);
         self.farthest = f32::INFINITY;
     }
 
-    /// Whether there are so many rows, or as many as the window wants.
+    /// Whether there are `rows` candidates, or as many as the window needs if that is less.
     pub fn has(&self, rows: u64) -> bool {
-        self.uppers.len() >= self.window || self.uppers.len() as u64 >= rows
+        self.uppers.is_full() || self.uppers.len() as u64 >= rows
     }
 
     /// Candidates kept at once, at most.
@@ -255,12 +252,11 @@ impl Candidates {
         self.missing.map_or(Ok(()), |bytes| Err(out_of_memory(bytes)))
     }
 
-    /// Ends the gathering. Every row of the lists read up to the mark returned is a candidate (as far as
-    /// bounds hold) or had been dealt with; it is the end when the lists have no other rows. Also whether it
-    /// is short of what the window wants.
+    /// Ends the collection. Every row of these lists up to the returned mark is a candidate (as far as bounds
+    /// hold) or was done before. The mark is the end if the lists have no other rows. Also returns whether
+    /// candidates were dropped, so that the window is not filled.
     pub fn finish(&mut self) -> (Mark, bool) {
-        self.tenth = f32::NEG_INFINITY;
-        // Beyond the ceiling nothing is wanted: then the lists have no other rows.
+        // Rows beyond the ceiling are not wanted, so if it was the limit, the lists have no other rows.
         let reach = match self.farthest {
             farthest if farthest > self.ceiling || farthest == f32::INFINITY => f32::INFINITY,
             // Rows at the threshold were no candidates.
@@ -276,7 +272,7 @@ impl Candidates {
         (mark, cut.is_some())
     }
 
-    /// The first candidates, up to so many, in the order in which they will be popped.
+    /// The first candidates, at most `most`, in the order in which `pop` returns them.
     pub fn line_up(&mut self, most: usize) -> impl Iterator<Item = Candidate> {
         while self.line.len() < most
             && let Some(next) = self.queue.pop()
@@ -286,7 +282,7 @@ impl Candidates {
         self.line.iter().copied()
     }
 
-    /// Where the next candidate is.
+    /// The position of the next candidate in the order of fetching.
     pub fn next_mark(&self) -> Option<Mark> {
         self.line.front().or(self.queue.peek().map(|c| &c.0)).map(Candidate::mark)
     }
@@ -306,26 +302,17 @@ impl Candidates {
         if upper <= self.beyond || f64::from(upper) < self.late {
             return;
         }
-        if self.uppers.len() < self.window {
-            if self.uppers.len() == self.uppers.capacity() {
-                let more = self.uppers.len().clamp(FIRST_ROOM, self.window.max(FIRST_ROOM));
-                if self.uppers.try_reserve_exact(more).is_err() {
-                    self.missing = Some(more * size_of::<i32>());
-                    return;
-                }
-            }
-            self.uppers.push(TotalF32(upper).to_ordered());
-            if self.uppers.len() < self.window {
-                return;
-            }
-        } else if upper < self.farthest
-            && let Some(mut greatest) = self.uppers.peek_mut()
-        {
-            *greatest = TotalF32(upper).to_ordered();
-        } else {
+        if self.uppers.is_full() && upper >= self.farthest {
             return;
         }
-        self.farthest = self.uppers.peek().map_or(f32::INFINITY, |u| TotalF32::from_ordered(*u).0);
+        if let Some(more) = self.uppers.lacks_room(FIRST_ROOM) {
+            self.missing = Some(more * size_of::<i32>());
+            return;
+        }
+        self.uppers.push(TotalF32(upper).to_ordered());
+        if self.uppers.is_full() {
+            self.farthest = self.uppers.greatest().map_or(f32::INFINITY, |u| TotalF32::from_ordered(*u).0);
+        }
     }
 
     /// Makes room for a candidate: more memory, or fewer candidates.
@@ -376,51 +363,5 @@ impl Sink for Candidates {
             }
         }
         self.gathered.push(ByLower(candidate));
-    }
-}
-
-/// The keys of the `wanted` nearest rows so far.
-#[derive(Default)]
-pub struct NearestKeys {
-    wanted: usize,
-    keys: BinaryHeap<TotalF64>,
-}
-
-impl NearestKeys {
-    /// Begins anew.
-    pub fn start(&mut self, wanted: usize) {
-        self.wanted = wanted;
-        self.keys.clear();
-    }
-
-    /// A further row.
-    pub fn push(&mut self, key: f64) {
-        if self.keys.len() < self.wanted {
-            self.keys.push(TotalF64(key));
-        } else if let Some(mut greatest) = self.keys.peek_mut()
-            && TotalF64(key) < *greatest
-        {
-            *greatest = TotalF64(key);
-        }
-    }
-
-    /// How many rows there are, as many as wanted at most.
-    pub fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
-
-    /// The greatest key of the rows wanted.
-    pub fn farthest(&self) -> Option<f64> {
-        self.keys.peek().map(|k| k.0)
-    }
-
-    /// Whether there are as many rows as wanted with keys up to `complete`.
-    pub fn complete(&self, complete: f64) -> bool {
-        self.keys.len() >= self.wanted && self.keys.peek().is_none_or(|k| *k <= TotalF64(complete))
     }
 }

@@ -1,4 +1,4 @@
-//! How hard to search: lists to probe and width of the bounds for what was asked.
+//! The effort of a scan: number of lists and width of the bounds for a recall target.
 
 use super::route::Router;
 use crate::ivf::directory::Directory;
@@ -7,21 +7,23 @@ use crate::page::meta::{LEVELS, TARGETS};
 use crate::quant::Width;
 use crate::random::SplitMix64;
 
-/// How the number of lists grows with the number of rows wanted beyond what was measured: as it did last,
-/// within these bounds.
+/// Exponent with which the number of lists grows with the number of rows, beyond the largest level measured:
+/// the exponent between the two largest levels, within these bounds.
 const GROWTH: std::ops::RangeInclusive<f64> = 0.35..=1.0;
-/// What "exact" means here: six deviations of a row whose error is a third larger than the usual, which not
-/// one row in 10⁹ exceeds.
+/// Number of standard deviations that counts as exact: six for a row whose error is a third larger than
+/// usual. Fewer than one row in 10⁹ exceeds it.
 const EXACT: f32 = 8.0;
 
-/// Width of the bounds. Where no row may be lost they are sound but for the chance of `EXACT` deviations.
+/// Width of the bounds. If no row may be lost, bounds are sound, except that an error may exceed `EXACT`
+/// standard deviations.
 pub fn width(directory: &Directory, target: f32, probes: u32) -> Width {
     let lists = directory.lists();
     let sound = target >= 1.0 || (probes >= lists && lists > 1);
     let width = if sound {
         EXACT
     } else if lists == 1 {
-        // No row is lost by routing: a small index is nearly exact at little cost.
+        // With one list no row is lost by routing, so wider bounds make a small index nearly exact at little
+        // cost.
         3.0
     } else {
         match target {
@@ -37,14 +39,14 @@ pub fn width(directory: &Directory, target: f32, probes: u32) -> Width {
     Width { deviations, sound }
 }
 
-/// Lists that `rows` nearest rows take on average, so that they are found with the recall asked for.
+/// Average number of lists to read, so that the `rows` nearest rows are found with the target recall.
 pub fn lists(directory: &Directory, target: f32, rows: f64) -> f64 {
     let meta = &directory.meta;
     let all = f64::from(directory.lists());
     if target >= 1.0 || meta.probes.iter().all(|&p| p == 0) {
         return all;
     }
-    // What was measured for some numbers of rows; what lies between is on a line in logarithms.
+    // Between the measured levels the logarithms are interpolated linearly.
     let mut measured = meta.measured();
     let first = measured.next().map_or(meta.probes.map(f64::from), |(_, table)| table.map(f64::from));
     let (mut from, mut low) = (f64::from(LEVELS[0]), interpolate(&first, target).max(1.0));
@@ -72,8 +74,8 @@ fn holding(meta: &Meta, rows: f64) -> f64 {
     rows * f64::from(meta.lists) / (meta.built_rows as f64).max(1.0)
 }
 
-/// How many lists a query takes beside those that others do: some if it is farther from the rows than the
-/// calibration's are. The router has measured it.
+/// How many lists a query reads in addition to the calibrated number, if it is farther from the rows than the
+/// calibration's queries are. The router must have computed its distance.
 pub fn further(directory: &Directory, target: f32, router: &Router) -> f64 {
     let far = &directory.meta.farther;
     if target >= 1.0 || !far.is_known() {
@@ -88,44 +90,44 @@ pub fn further(directory: &Directory, target: f32, router: &Router) -> f64 {
     (within - lists(directory, target, f64::from(LEVELS[0]))).max(0.0)
 }
 
-/// When a scan reads on by what it has found.
+/// The rule by which scans read on for what they have found; see [`super::onward`].
 #[derive(Clone, Copy, Debug)]
 pub struct Onward {
-    /// Lists that are read in any case, as a share of what others say.
+    /// The share of the usual lists that is read in any case.
     pub share: f64,
-    /// While the tenth row found is farther than this,
+    /// A scan reads on only while its tenth row is farther than this.
     pub beyond: f32,
-    /// lists are read up to this excess.
+    /// A scan reads on only while the next list's excess is at most this.
     pub excess: f32,
 }
 
-/// What was measured at the target, or at the next higher one.
+/// The rule for a target: that of the next higher measured one.
 pub fn onward(directory: &Directory, target: f32) -> Option<Onward> {
     let measured = &directory.meta.onward;
     if target >= 1.0 || !measured.is_known() {
         return None;
     }
     let at = TARGETS.iter().position(|&t| t >= target)?;
-    // Between two targets the smaller share goes with other numbers.
+    // Between two targets the larger share holds, because a small share needs the numbers of its own target.
     let lower = if TARGETS[at] > target { at.saturating_sub(1) } else { at };
     let share = measured.shares[at].max(measured.shares[lower]);
     Some(Onward { share: f64::from(share), beyond: measured.beyond[at], excess: measured.excesses[at] })
 }
 
-/// A whole number of lists that is `lists` on average over queries, by the query's `dither`: a step from one
-/// number to the next may be worth several hundredths of recall.
+/// Rounds `lists` up or down by the query's `dither`, so that the average over queries is `lists`. (One list
+/// more may change recall by several hundredths.)
 pub fn whole(lists: f64, dither: f64) -> u32 {
     (lists - dither).ceil().max(1.0) as u32
 }
 
-/// A number of [0, 1) that depends on nothing but the query, so that its answer is always the same.
+/// A number in [0, 1) that depends only on the query, so that the same query always reads the same lists.
 pub fn dither(point: &[f32]) -> f64 {
     // The rotation has mixed all coordinates into each.
     let bits = point.iter().take(8).fold(0, |bits, x| SplitMix64(bits ^ u64::from(x.to_bits())).bits());
     (bits >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// The table at `target`, linear in the logit, beyond its ends by the end's slope.
+/// The table interpolated at `target`, linearly in the logit; beyond its ends it is extrapolated.
 fn interpolate(table: &[f64; TARGETS.len()], target: f32) -> f64 {
     let logit = |t: f32| f64::from(t / (1.0 - t)).ln();
     let last = TARGETS.len() - 1;

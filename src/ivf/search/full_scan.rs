@@ -1,5 +1,5 @@
-//! Every row that passes the filter columns, for queries that codes cannot order: NULL and zero queries, and
-//! values beyond f32's squares.
+//! Scans of all rows that pass the filter columns, for queries for which codes cannot order the rows: NULL
+//! and zero queries, and queries whose squares overflow f32.
 
 use super::filter::Filter;
 use super::output::{Output, Ready};
@@ -9,25 +9,27 @@ use crate::ivf::directory::Directory;
 use crate::ivf::list_chain::{self, Addresses, ListChain};
 use crate::page::codes::slots;
 use crate::page::{Page, Store, Tid};
+use crate::value::TotalF64;
 
 /// A scan of all lists.
 pub struct FullScan {
-    /// Whether all rows have been measured since the last that was let go.
+    /// Whether values of all rows have been computed since the last row was dropped; `None` for a scan
+    /// without an order.
     measured: Option<bool>,
-    /// The list at hand, unless all have been read.
+    /// The current list; `None` if all have been read.
     chain: Option<ListChain>,
-    /// The rows of the page at hand that are still to come.
+    /// The rows of the current page that were not returned yet.
     page: Vec<Tid>,
 }
 
 impl FullScan {
-    /// Rows in no order; their values are NaN and the heap is left to the consumer.
+    /// A scan without an order: values are NaN, and the consumer fetches the rows.
     pub fn unordered(directory: &Directory) -> Self {
         Self { measured: None, chain: Some(ListChain::new(directory, 0)), page: Vec::new() }
     }
 
-    /// Rows in exact order: all are measured, and the nearest that the output has room for come; then anew
-    /// for the rows behind them.
+    /// A scan in exact order. A pass computes the values of all rows, and returns as many of the nearest as
+    /// the output has room for. The next pass returns the rows behind these.
     pub fn ordered() -> Self {
         Self { measured: Some(false), chain: None, page: Vec::new() }
     }
@@ -47,7 +49,7 @@ impl FullScan {
         }
         loop {
             if let Some(row) = output.take() {
-                return Ok(Some((row.tid, row.value)));
+                return Ok(Some((row.tid, row.value.0)));
             }
             if !output.is_spent() {
                 return Ok(None);
@@ -107,7 +109,7 @@ fn live_rows<S: Store>(
     Ok(())
 }
 
-/// Puts out all rows as far as there is room.
+/// Passes all rows to the output, which keeps those that fit.
 fn measure<S: Store>(
     (store, directory): (&S, &Directory),
     filter: &Filter,
@@ -120,8 +122,8 @@ fn measure<S: Store>(
             live_rows(store, directory, filter, (list, page), &mut page_rows)?;
             for tid in page_rows.drain(..) {
                 if let Some(value) = value_of(rows, tid, None)? {
-                    let value = if value.is_nan() { f64::NAN } else { value };
-                    output.push(Ready { key: value, value, tid })?;
+                    let value = TotalF64(if value.is_nan() { f64::NAN } else { value });
+                    output.push(Ready { value, tid, key: value })?;
                 }
             }
             Ok(())

@@ -1,11 +1,11 @@
-//! Searching: rows come out one by one in the exact order of the operator's value.
+//! Searching: a scan returns rows one by one in the exact order of the operator's value.
 //!
 //! A scan works in *rounds* (`rounds.rs`). A round reads the best lists, keeps the rows that may be among the
 //! nearest `window` ones by their bounds (`candidates.rs`), and fetches exact values from the heap, best
 //! bound first. Rows whose exact value is within the round's reach (the window's threshold) are certain and
-//! leave in order (`output.rs`). When the consumer wants more, the next round goes on where this one ended,
-//! with a wider window and more lists. For how many rows, the *stages* say (`stages.rs`). What is kept is
-//! bounded by [`Settings::memory`] or by what the limit needs.
+//! are returned in order (`output.rs`). If the consumer wants more rows, the next round continues where this
+//! one ended, with a wider window and more lists. The *stages* (`stages.rs`) say how many rows a round looks
+//! for. [`Settings::memory`], or what the limit needs, bounds the memory.
 
 mod barren;
 mod candidates;
@@ -16,6 +16,7 @@ mod list_scan;
 mod list_scan_bits;
 mod onward;
 mod output;
+mod query;
 mod rounds;
 mod route;
 mod rows;
@@ -25,31 +26,29 @@ mod stages;
 
 use std::rc::Rc;
 
+pub use self::candidates::NEAREST;
 use self::candidates::{CANDIDATE_SIZE, Candidates, Mark};
-pub use self::candidates::{NEAREST, NearestKeys};
 pub use self::effort::{dither, further, lists, whole, width};
 use self::filter::Filter;
 use self::full_scan::FullScan;
 pub use self::list_scan::{Candidate, Scanner, Sink, Stats};
-use self::onward::Onward;
 use self::output::{Output, Ready};
+use self::query::CodedQuery;
 use self::rounds::{Filtered, Floors, Round};
 pub use self::route::{Found, Router};
 pub use self::rows::Rows;
 use self::rows::{is_address, value_of};
-pub use self::settings::{Order, Settings};
+pub use self::settings::{Order, Probes, Settings};
 use self::stages::Stage;
-use super::code::to_point;
 use super::directory::Directory;
 use crate::error::Result;
 use crate::page::{Store, Tid};
-use crate::quant::QueryCode;
-use crate::value::Metric;
+use crate::value::{Metric, TotalF64};
 
-/// The least memory that a scan takes.
+/// The least memory of a scan, which is the least `work_mem` that PostgreSQL allows.
 const LEAST_MEMORY: usize = 64 << 10;
 
-/// What fits into the memory of a scan.
+/// Numbers of candidates and rows that fit into the memory of a scan.
 #[derive(Clone, Copy)]
 struct Room {
     candidates: usize,
@@ -57,26 +56,28 @@ struct Room {
 }
 
 impl Room {
-    /// One half for candidates, the other for rows; of these a list is made of the certain ones when all are.
+    /// One half is for candidates, the other for rows. A row takes twice its size, because certain rows are
+    /// copied to a second list.
     fn of(memory: usize) -> Self {
         let half = memory.max(LEAST_MEMORY) / 2;
         Self { candidates: half / CANDIDATE_SIZE, rows: half / (2 * size_of::<Ready>()) }
     }
 }
 
-/// The value of a row, where the codes are the rows.
+/// The value of a row in an index over bit strings, whose codes are the rows.
 fn known_value(directory: &Directory, candidate: Candidate) -> Option<f64> {
     directory.codec.is_exact().then_some(f64::from(candidate.lower))
 }
 
-/// Rows named to the heap before they are fetched, at most.
+/// The most rows that are prefetched together from the heap. With more rows, the first would be evicted from
+/// the processor's caches before they are read.
 const MOST_PREFETCHED: u64 = 64;
 
 /// How rows are found.
 enum Mode {
     /// By their codes, in order.
     Codes,
-    /// All of them are looked at.
+    /// All rows are read.
     FullScan(FullScan),
     /// No row can pass.
     Nothing,
@@ -88,37 +89,29 @@ pub struct Search {
     settings: Settings,
     room: Room,
     mode: Mode,
-    query: QueryCode,
-    rotated: Vec<f32>,
-    unit: Vec<f32>,
+    query: CodedQuery,
     /// The settings' ceiling in the units of the bounds.
     ceiling: f32,
-    /// Decides between two whole numbers of lists.
-    dither: f64,
-    /// Lists that the query takes beside those that others do, once the lists are scored.
-    further: Option<f64>,
-    /// Whether more are read by what the first lists have, until that is decided.
-    onward: Option<Onward>,
     router: Router,
-    /// The lists that the round at hand reads in any case, best first.
+    /// The lists that the current round reads in any case, best first.
     planned: Vec<u32>,
     scanner: Scanner,
-    /// The lists of which no row passes the filter, once that is known.
+    /// For each list, whether it is barren; `None` before the summaries are read.
     barren: Option<Vec<bool>>,
     candidates: Candidates,
     output: Output,
     round: Round,
     floors: Floors,
-    /// What filter columns let pass in the lists of the round at hand.
+    /// How many rows passed the filter columns in the lists of the current round.
     filtered: Option<Filtered>,
-    /// The rows that are held back until they are certain; none where nobody knows how many are wanted.
+    /// The current stage; `None` if it is not known how many rows are wanted.
     stage: Option<Stage>,
     returned: u64,
-    /// Rows fetched by this scan, and those of them that passed.
+    /// Number of rows fetched by this scan, and number of these that passed the filter.
     seen: (u64, u64),
     /// Whether there are no further rows.
     ended: bool,
-    /// Rows asked for since the search was made, and the most that any scan has kept.
+    /// Rows fetched since the search was created, and the largest number of rows that a scan has kept.
     rows_asked: u64,
     kept: u64,
 }
@@ -126,21 +119,11 @@ pub struct Search {
 impl Search {
     /// A scan of an index.
     pub fn new(directory: Rc<Directory>, settings: Settings) -> Self {
-        let padded = directory.padded();
-        let mut query = QueryCode::new(&directory.codec, &vec![0.0; padded]);
-        if directory.metric() == Metric::InnerProduct {
-            query.distrust_beyond(directory.codec.longest());
-        }
         Self {
-            query,
-            rotated: vec![0.0; padded],
-            unit: vec![0.0; directory.dims()],
+            query: CodedQuery::new(&directory),
             room: Room::of(settings.memory),
             mode: Mode::Nothing,
             ceiling: f32::INFINITY,
-            dither: 0.0,
-            further: None,
-            onward: None,
             router: Router::default(),
             planned: Vec::new(),
             scanner: Scanner::default(),
@@ -161,8 +144,8 @@ impl Search {
         }
     }
 
-    /// Begins a scan for `query`; without one (SQL NULL, or a zero vector under cosine) every row comes, in
-    /// no particular order.
+    /// Begins a scan for `query`. Without a query (SQL NULL, or a zero vector under cosine) it returns every
+    /// row, in no particular order.
     pub fn start(&mut self, settings: Settings, query: Option<&[f32]>) {
         self.start_filtered(settings, query, Filter::default());
     }
@@ -189,41 +172,20 @@ impl Search {
         self.scanner.filter = filter;
     }
 
-    /// How rows are found for a query, for which this makes the tables.
+    /// Chooses how rows are found for a query, and makes the query's tables if they are needed.
     fn mode_for(&mut self, query: Option<&[f32]>) -> Mode {
-        let mut point = |q: &[f32]| to_point(&self.directory, q, &mut self.unit, &mut self.rotated);
-        if !query.is_some_and(&mut point) {
-            return Mode::FullScan(FullScan::unordered(&self.directory));
-        }
-        let norm = crate::kernel::inner_product(&self.rotated, &self.rotated);
-        if !norm.is_finite() || query.is_some_and(|query| self.may_overflow(query)) {
-            // Codes say nothing about such a query: every row is measured exactly.
+        let directory = &self.directory;
+        let Some(query) = query.filter(|query| self.query.transform(directory, query)) else {
+            return Mode::FullScan(FullScan::unordered(directory));
+        };
+        if self.query.may_overflow(directory, query) {
+            // Every row is measured exactly.
             self.output.start(Order::Strict, false);
             self.output.set_room(self.room.rows);
             return Mode::FullScan(FullScan::ordered());
         }
-        self.query.set(&self.directory.codec, &self.rotated);
-        self.dither = effort::dither(&self.rotated);
-        self.further = None;
-        self.onward = None;
+        self.query.encode(directory);
         Mode::Codes
-    }
-
-    /// Whether the inner product of a query and a row may be infinite as the operator sums it. No bound holds
-    /// for such a value: it comes first, or last, wherever the row is.
-    fn may_overflow(&self, query: &[f32]) -> bool {
-        let directory = &self.directory;
-        if directory.metric() != Metric::InnerProduct {
-            return false;
-        }
-        let length = |squared: f64| squared.sqrt();
-        let origin = length(f64::from(crate::kernel::inner_product(&directory.origin, &directory.origin)));
-        let centroids = (0..directory.lists()).map(|list| f64::from(directory.norm(list)));
-        let row = origin + length(centroids.fold(0.0, f64::max)) + self.directory.codec.longest();
-        let query = length(query.iter().map(|x| f64::from(*x) * f64::from(*x)).sum());
-        let most = query * row / f64::from(directory.meta.scale);
-        // Half of it for what the sums of floats err by.
-        most.is_nan() || most >= 0.5 * f64::from(f32::MAX)
     }
 
     /// Whether this search was made for the given directory.
@@ -241,7 +203,7 @@ impl Search {
         self.directory.lists()
     }
 
-    /// Whether the scan at hand came to its end by the threshold on values, if it has one.
+    /// Whether the current scan ended because of its distance threshold; `None` if it has none.
     pub fn threshold_reached(&self) -> Option<bool> {
         (self.settings.ceiling < f64::INFINITY).then_some(self.ended)
     }
@@ -250,7 +212,7 @@ impl Search {
         self.kept.max((self.candidates.most() + self.output.most()) as u64)
     }
 
-    /// The next row and its value (NaN where the order is none).
+    /// The next row and its value (NaN for a scan without an order).
     ///
     /// # Errors
     /// Damage, out of memory, and the store's and the heap's errors.
@@ -268,15 +230,8 @@ impl Search {
     }
 
     fn next_by_codes<S: Store>(&mut self, store: &S, rows: &mut dyn Rows) -> Result<Option<(Tid, f64)>> {
-        if self.further.is_none() {
-            self.router.set(&self.directory, &self.rotated)?;
-            let further = effort::further(&self.directory, self.settings.recall_target, &self.router);
-            self.further = Some(further);
-            // What filter columns leave out would make any query seem far.
-            let settings = Some(&self.settings).filter(|_| self.scanner.filter.is_empty());
-            self.onward =
-                settings.and_then(|settings| Onward::new(&self.directory, settings, further, self.dither));
-        }
+        let (settings, is_filtered) = (&self.settings, !self.scanner.filter.is_empty());
+        self.query.route(&self.directory, &mut self.router, (settings, is_filtered))?;
         loop {
             self.begin_stage();
             if self.is_served() {
@@ -287,7 +242,7 @@ impl Search {
                 && let Some(row) = self.output.take()
             {
                 self.returned += 1;
-                return Ok(Some((row.tid, row.value)));
+                return Ok(Some((row.tid, row.value.0)));
             }
             if self.fetch_next(rows)? {
                 continue;
@@ -301,7 +256,7 @@ impl Search {
         }
     }
 
-    /// Names the rows that will be fetched in any case.
+    /// Announces the rows that will be fetched in any case.
     fn prefetch_rows(&mut self, rows: &mut dyn Rows) -> Result<()> {
         let most = self.settings.limit.map_or(0, |limit| limit.min(MOST_PREFETCHED) as usize);
         let directory = &self.directory;
@@ -314,13 +269,13 @@ impl Search {
         rows.prefetch(&ahead)
     }
 
-    /// Up to where the rows of the lists read are in the output.
+    /// The mark up to which the rows of the lists read are in the output.
     fn dealt_with(&self) -> Mark {
         self.candidates.next_mark().map_or(self.round.mark, |next| next.min(self.round.mark))
     }
 
-    /// Whether rows that are certain leave. If the limit is known they are held back until there are as many
-    /// as it wants: no later round can then find a row that should have come before them.
+    /// Whether certain rows may be returned. If the limit is known, the scan waits until there are as many as
+    /// it wants. Then no later round can find a row that belongs before them.
     fn may_leave(&self) -> bool {
         self.output.is_forced()
             || self.round.exhausted
@@ -330,7 +285,7 @@ impl Search {
             })
     }
 
-    /// Fetches the next candidate. False if the round has none that is of use.
+    /// Fetches the next candidate. Returns false if the round has no useful candidate left.
     fn fetch_next(&mut self, rows: &mut dyn Rows) -> Result<bool> {
         let useful = |next: Mark| f64::from(next.lower.0) <= self.output.useful();
         if !self.candidates.next_mark().is_some_and(useful) {
@@ -338,7 +293,7 @@ impl Search {
         }
         let Some(candidate) = self.candidates.pop() else { return Ok(false) };
         if f64::from(candidate.upper) < self.output.late() {
-            // Given out already, or found too late to be given out in order.
+            // The row was returned already, or was found too late to be returned in order.
             self.output.note_late(candidate.tid);
             return Ok(true);
         }
@@ -352,10 +307,10 @@ impl Search {
         Ok(true)
     }
 
-    /// Fetches the rows that were found too late, once there are no others. False if there are none.
+    /// Fetches the late rows, once there are no other rows. Returns false if there are no late rows.
     ///
-    /// Such rows are nearer than some that were given out, but on pages before this one: where only the order
-    /// within a page counts they come now, or the last pages would be short of them.
+    /// Late rows are nearer than some returned rows, but those are on earlier pages. If only the order within
+    /// a page counts, late rows are returned now; otherwise the last pages would not be full.
     fn fetch_late(&mut self, rows: &mut dyn Rows) -> Result<bool> {
         if !self.output.has_late() || !self.is_exhausted() || self.round.exhausted {
             return Ok(false);
@@ -369,13 +324,13 @@ impl Search {
         Ok(true)
     }
 
-    /// A row with its value, if it passes.
+    /// Fetches a row with its value; `None` if it does not pass.
     fn fetch(&mut self, rows: &mut dyn Rows, tid: Tid, known: Option<f64>) -> Result<Option<Ready>> {
         self.rows_asked += 1;
         // NaN comes last, as PostgreSQL sorts it, whatever its sign.
         let value = value_of(rows, tid, known)?.map(|value| if value.is_nan() { f64::NAN } else { value });
         let value = value.filter(|value| value.is_nan() || *value <= self.settings.ceiling);
-        Ok(value.map(|value| Ready { key: self.key(value), value, tid }))
+        Ok(value.map(|value| Ready { value: TotalF64(value), tid, key: TotalF64(self.key(value)) }))
     }
 
     /// The operator's value in the units of the bounds.
@@ -389,7 +344,7 @@ impl Search {
         }
     }
 
-    /// The ceiling in the units of the bounds, rounded up by more than the sums of floats differ.
+    /// The ceiling in the units of the bounds, rounded up by more than the rounding errors of the sums.
     fn key_of_ceiling(&self, value: f64) -> f32 {
         let key = match self.directory.metric() {
             // No distance is negative.

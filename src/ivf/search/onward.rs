@@ -6,7 +6,7 @@
 
 use super::effort;
 use super::route::Router;
-use super::settings::Settings;
+use super::settings::{Probes, Settings};
 use crate::ivf::directory::Directory;
 use crate::page::meta::LEVELS;
 
@@ -23,14 +23,12 @@ pub struct Onward {
 impl Onward {
     /// The rule for a query, for which it has been measured that it takes `further` lists.
     pub fn new(directory: &Directory, settings: &Settings, further: f64, dither: f64) -> Option<Self> {
-        if settings.probes != 0 {
-            return None;
-        }
+        let Probes::ForRecall { least } = settings.probes else { return None };
         let rule = effort::onward(directory, settings.recall_target)?;
         let usual = effort::lists(directory, settings.recall_target, f64::from(LEVELS[0]));
         let whole = |share: f64| {
             let lists = effort::whole(share * usual + further, dither);
-            lists.max(settings.least_probes).min(directory.lists())
+            lists.max(least).min(directory.lists())
         };
         Some(Self { rule, first: whole(rule.share), usual: whole(1.0) })
     }

@@ -17,15 +17,15 @@ struct Kept {
     directory: Rc<Directory>,
 }
 
-/// Bytes of directories that a backend keeps; the one in use is kept whatever its size.
+/// Bytes of directories that a backend keeps. The directory in use is kept even if it is larger.
 const KEPT_BYTES: usize = 64 << 20;
 
 thread_local! {
-    /// As many as [`KEPT_BYTES`] allow.
+    /// The number of entries is limited only by [`KEPT_BYTES`].
     static DIRECTORIES: RefCell<Mru<Kept>> = const { RefCell::new(Mru::new(usize::MAX)) };
 }
 
-/// The directory of an index: the one kept from an earlier call if the meta page says it is current.
+/// The directory of an index; the one from an earlier call, if the meta page has not changed since.
 pub fn directory(store: &IndexStore) -> Result<Rc<Directory>> {
     // SAFETY: the relation is open.
     let index = unsafe { (*store.relation()).rd_id };
@@ -51,7 +51,7 @@ pub fn directory(store: &IndexStore) -> Result<Rc<Directory>> {
     Ok(directory)
 }
 
-/// Dimensions of the rows in an index. Its column may have lost its own by ALTER TABLE.
+/// Dimensions of the rows in an index. (ALTER TABLE may have removed the column's type modifier since.)
 pub fn dimensions(index: pg_sys::Relation) -> Result<usize> {
     let store = IndexStore::new(index, Logging::EachChange);
     Ok(directory(&store).map_err(|e| in_index(index, e))?.dims())

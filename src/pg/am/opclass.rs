@@ -1,4 +1,4 @@
-//! What the operator class and the indexed column say: kind of value, metric and dimensions.
+//! What follows from the operator class and the indexed column: kind of value, metric and dimensions.
 
 use std::ffi::CStr;
 
@@ -11,14 +11,15 @@ use crate::pg::datum::indexed::Indexed;
 use crate::pg::settings::reloptions::method_name;
 use crate::value::Metric;
 
-// The support functions return the metric, and above it the kind of value.
+// The number that a support function returns has the metric in its lower part and the kind of value in its
+// upper part.
 
 /// The one strategy of the classes for vectors: ordering by distance.
 pub const ORDER_STRATEGY: u16 = 1;
 /// The support function that names the metric, or the form of a filter column's keys.
 pub const METRIC_PROC: u16 = 1;
 
-/// The number of classes that no index can be made of.
+/// Returned for operator classes of which no index can be built.
 const UNSUPPORTED: i16 = -1;
 
 const fn number(kind: Indexed, metric: Metric) -> i16 {
@@ -67,7 +68,7 @@ fn ivf_bit_hamming_metric() -> i16 {
     number(Indexed::Bits, Metric::Hamming)
 }
 
-/// Support function of classes that exist in pgvector and order by what an index cannot bound.
+/// Support function of classes that exist in pgvector, for distances that our index cannot bound.
 #[pg_extern(sql = false)]
 fn ivf_unsupported_metric() -> i16 {
     UNSUPPORTED
@@ -87,7 +88,7 @@ pub fn support_number(index: pg_sys::Relation, column: usize) -> Result<i16> {
     }
 }
 
-/// The name of the operator family of an index's first column, which is that of its class.
+/// The name of the operator family of an index's first column. The operator class has the same name.
 fn family_name(index: pg_sys::Relation) -> String {
     // SAFETY: an open index has its operator families; the entry is released after the name was copied.
     unsafe {
@@ -103,7 +104,7 @@ fn family_name(index: pg_sys::Relation) -> String {
     }
 }
 
-/// What an open index is over and its metric, from its operator class.
+/// The kind of value and the metric of an open index, from its operator class.
 pub fn indexed(index: pg_sys::Relation) -> Result<(Indexed, Metric)> {
     let number = support_number(index, 0)?;
     if number == UNSUPPORTED {
@@ -128,8 +129,8 @@ pub fn indexed(index: pg_sys::Relation) -> Result<(Indexed, Metric)> {
 
 /// The dimensions of the indexed column, from its type modifier.
 pub fn dimensions(index: pg_sys::Relation) -> Result<usize> {
-    // A domain has the modifier that its columns lack.
-    // SAFETY: an open index has a descriptor with at least one attribute.
+    // If the column has a domain type, the domain has the type modifier. SAFETY: an open index has a
+    // descriptor with at least one attribute.
     let (typmod, of_type) = unsafe {
         let attributes = (*index).rd_att;
         let mut typmod = compat::typmod(attributes, 0);
@@ -137,7 +138,7 @@ pub fn dimensions(index: pg_sys::Relation) -> Result<usize> {
         (typmod, of_type)
     };
     if of_type == pg_sys::VARBITOID {
-        // Its modifier is no more than an upper limit.
+        // The type modifier of `bit varying` is only an upper limit.
         return Err(Error::new(
             Kind::NotSupported,
             format!("type not supported for {} index", method_name(index)),

@@ -20,7 +20,7 @@ pub unsafe trait Layout {
     /// The SQL type.
     const TYPE: &'static str;
 
-    /// Whether a detoasted value of `size` bytes can be what its header says.
+    /// Whether the size of a detoasted value fits what its header says.
     ///
     /// # Safety
     /// The pointer is a varlena with a 4-byte header, aligned for int4, of that size.
@@ -47,15 +47,16 @@ pub struct Value<L> {
     layout: PhantomData<L>,
 }
 
-/// Where the bytes of a value are. A plain number, so that a value stays in two registers.
+/// Where the bytes of a value are, and who owns them. A plain number, so that a value stays in two registers.
 #[derive(Clone, Copy, PartialEq)]
 enum Held {
-    /// In Postgres' memory, and somebody else's.
-    There,
-    /// In Postgres' memory, a copy of our own.
-    Copied,
-    /// In memory of the caller's: it is stored with a 1-byte header, not aligned.
-    Here,
+    /// In memory of PostgreSQL that belongs to someone else.
+    Borrowed,
+    /// A copy in memory of PostgreSQL that belongs to this value.
+    Owned,
+    /// An aligned copy in memory that the caller lent. The stored value has a 1-byte header and is not
+    /// aligned.
+    Lent,
 }
 
 #[cold]
@@ -70,7 +71,7 @@ impl<L: Layout> Value<L> {
     /// It is, of the layout's type, and stays valid while the value lives.
     #[inline(always)]
     pub unsafe fn in_place(datum: pg_sys::Datum) -> Self {
-        Self { start: datum.cast_mut_ptr(), held: Held::There, layout: PhantomData }
+        Self { start: datum.cast_mut_ptr(), held: Held::Borrowed, layout: PhantomData }
     }
 
     /// The value of a datum that is not null.
@@ -83,19 +84,19 @@ impl<L: Layout> Value<L> {
         unsafe { Self::checked(datum, |stored| Self::detoasted(stored)) }
     }
 
-    /// The same, for which no memory is allocated where the value has a 1-byte header.
+    /// The same, but a value with a 1-byte header is copied to `memory`, and nothing is allocated.
     ///
     /// # Safety
     /// As for [`Value::from_raw`]; the memory outlives the value, and nothing else is put into it.
     #[inline(always)]
     pub unsafe fn from_raw_in(memory: &mut AlignedCopy, datum: pg_sys::Datum) -> Self {
-        // The server's code is called for values that need it only, for such a call costs more than many
+        // The server's code is called only for values that need it, because the call takes longer than many
         // distances.
         let made_plain = |stored: *mut u8| {
             // SAFETY: the caller passes a varlena.
             unsafe {
                 if pgrx::varatt_is_1b(stored.cast()) && !pgrx::varatt_is_1b_e(stored.cast()) {
-                    Self { start: memory.copy(stored), held: Held::Here, layout: PhantomData }
+                    Self { start: memory.copy(stored), held: Held::Lent, layout: PhantomData }
                 } else {
                     Self::detoasted(stored)
                 }
@@ -126,7 +127,7 @@ impl<L: Layout> Value<L> {
     unsafe fn detoasted(stored: *mut u8) -> Self {
         // SAFETY: the caller passes a varlena.
         let start = unsafe { pg_sys::pg_detoast_datum(stored.cast()) };
-        Self { start: start.cast(), held: Held::Copied, layout: PhantomData }
+        Self { start: start.cast(), held: Held::Owned, layout: PhantomData }
     }
 
     /// Memory for a new value of `size` bytes in the current context, its length set.
@@ -137,12 +138,13 @@ impl<L: Layout> Value<L> {
         let start = allocate(size);
         // SAFETY: the memory is maxaligned and larger than a length.
         unsafe { pgrx::set_varsize_4b(start.cast(), size as i32) };
-        Self { start, held: Held::There, layout: PhantomData }
+        Self { start, held: Held::Borrowed, layout: PhantomData }
     }
 
-    /// The same of zeros.
+    /// The same, filled with zeros.
     pub(super) fn zeroed(size: usize) -> Self {
-        // Few bytes are cleared in line, in memory that always has so many: a call would take longer.
+        // Up to this many bytes are cleared inline, and every allocation has at least as many, because a call
+        // would take longer.
         const FEW: usize = 64;
         // SAFETY: zeros are written to all of the memory, which has at least so many bytes.
         unsafe {
@@ -152,16 +154,17 @@ impl<L: Layout> Value<L> {
                 _ => start.write_bytes(0, size),
             }
             pgrx::set_varsize_4b(start.cast(), size as i32);
-            Self { start, held: Held::There, layout: PhantomData }
+            Self { start, held: Held::Borrowed, layout: PhantomData }
         }
     }
 
-    /// The datum, which outlives this: an argument is given back as it came, if it was not out of line.
+    /// The datum, which outlives this value. An argument that was not out of line is returned as it was
+    /// passed.
     pub fn into_raw(self) -> pg_sys::Datum {
         let start = match self.held {
-            Held::There | Held::Copied => std::mem::ManuallyDrop::new(self).start,
+            Held::Borrowed | Held::Owned => std::mem::ManuallyDrop::new(self).start,
             // SAFETY: it was copied to where it is.
-            Held::Here => unsafe { AlignedCopy::origin(self.start) },
+            Held::Lent => unsafe { AlignedCopy::origin(self.start) },
         };
         pg_sys::Datum::from(start)
     }
@@ -177,7 +180,8 @@ impl<L: Layout> Value<L> {
     }
 }
 
-/// Frees a copy that detoasting made. Not given the value itself, whose address nobody shall want.
+/// Frees a copy that detoasting made. It takes a pointer and not the value, so that the value can stay in
+/// registers.
 #[cold]
 #[inline(never)]
 fn free(start: *mut u8) {
@@ -191,8 +195,8 @@ impl<L> Drop for Value<L> {
     #[inline(always)]
     fn drop(&mut self) {
         match self.held {
-            Held::There | Held::Here => {}
-            Held::Copied => free(self.start),
+            Held::Borrowed | Held::Lent => {}
+            Held::Owned => free(self.start),
         }
     }
 }

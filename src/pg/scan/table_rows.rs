@@ -1,5 +1,27 @@
-//! The rows of the table behind a scan, as its snapshot sees them: fetched, passed by the filter above,
-//! measured.
+//! The table rows of a scan, as its snapshot sees them. They are fetched, tested with the filter above the
+//! scan, and their distances are computed.
+//!
+//! The search first announces rows ([`Rows::prefetch`]), and then requests the distance of each
+//! ([`Rows::distance`]). An announced row is fetched at once. If its vector is out of line, the vector is not
+//! read yet: only its page is prefetched, so that the pages of several rows are loaded together.
+//!
+//! ```text
+//! prefetch(row): fetch, filter
+//!   ├─ not visible, or filtered ───► Hidden            distance(row): None
+//!   └─ passes
+//!      ├─ the index knows it ──────► Distance(d)                      d
+//!      ├─ vector out of line, and
+//!      │  may be read here ────────► Toasted(pointer)                 measure_toasted ─► d
+//!      │                                                               └─ if it cannot: fetch, measure_slot
+//!      └─ else measure_slot
+//!         ├─ NULL ─────────────────► Hidden                           None
+//!         └─ its distance ─────────► Distance(d)                      d
+//!
+//! a row that was not named: fetch, filter ─ passes ─► what the index knows, or measure_slot
+//! ```
+//!
+//! The states are kept in the order in which the rows were announced. When a row is requested, the states of
+//! rows announced before it are dropped, because the search no longer wants them.
 
 use std::collections::VecDeque;
 
@@ -17,7 +39,7 @@ use crate::pg::storage::tid::item_pointer;
 use crate::pg::storage::toast::{ToastPointer, ToastReader, toast_pointer};
 use crate::value::Metric;
 
-/// The table behind a scan.
+/// The table of a scan.
 pub struct TableRows {
     table: pg_sys::Relation,
     fetch: *mut pg_sys::IndexFetchTableData,
@@ -31,23 +53,23 @@ pub struct TableRows {
     /// Where all of this lives.
     context: pg_sys::MemoryContext,
     request: PlanRequest,
-    /// The scan that notes distances; null if none does.
+    /// The scan whose distances are stored in the memo; null if none.
     notes: *const u8,
-    /// Where pages lay, if the table is a heap.
+    /// The buffer hints of the table, if it is a heap.
     hints: Option<BufferHints>,
-    /// Rows that will be asked for next, as far as they have been seen.
-    prefetched: VecDeque<(Tid, Seen)>,
+    /// Prefetched rows, in the order in which they will be requested.
+    prefetched: VecDeque<(Tid, Prefetched)>,
 }
 
 /// What is known of a row that was prefetched.
 #[derive(Clone, Copy)]
-enum Seen {
+enum Prefetched {
     /// The scan does not return it.
     Hidden,
-    /// Its distance.
-    Measured(f64),
-    /// It has a pointer to its vector, whose pages are asked for.
-    OutOfLine(ToastPointer),
+    /// It passes the filter, and this is its distance.
+    Distance(f64),
+    /// It has a TOAST pointer to its vector, whose pages have been prefetched.
+    Toasted(ToastPointer),
 }
 
 impl Drop for TableRows {
@@ -60,7 +82,8 @@ impl Drop for TableRows {
 #[derive(Clone, Copy)]
 enum Column {
     Attribute(i32),
-    /// Compiled by itself: the index's other expressions are nothing that the query has named.
+    /// Compiled separately, because the query does not use the index's other expressions, which must not be
+    /// evaluated.
     Expression {
         state: *mut pg_sys::ExprState,
         executor: *mut pg_sys::EState,
@@ -86,8 +109,8 @@ impl Column {
     }
 }
 
-/// The value of an expression for the row in a slot, which stays until the next is evaluated; `None` if it is
-/// NULL.
+/// The value of an expression for the row in a slot; `None` if it is NULL. It is valid until the next
+/// evaluation.
 unsafe fn evaluate(
     expression: *mut pg_sys::ExprState,
     executor: *mut pg_sys::EState,
@@ -150,12 +173,12 @@ impl TableRows {
         self.request = request;
     }
 
-    /// Has the distances noted for a scan.
+    /// From now on stores distances in the memo of a scan.
     pub fn note_for(&mut self, scan: *const u8) {
         self.notes = scan;
     }
 
-    /// Gives back the page at hand, and forgets rows that were prefetched.
+    /// Releases the current page, and forgets prefetched rows.
     pub fn reset(&mut self) {
         self.prefetched.clear();
         // SAFETY: fetch and slot were made by `open`.
@@ -165,9 +188,9 @@ impl TableRows {
         }
     }
 
-    /// Asks for the pages of rows that will be fetched: the processor for those that this backend knows, the
-    /// disk for others, all at once, though they may be in memory. (What has left memory since it was read
-    /// here is read one by one.)
+    /// Prefetches the pages of rows that will be fetched. Pages of which this backend knows the buffer are
+    /// prefetched to the processor's caches. Others are requested from the disk, all at once, although they
+    /// may be in shared buffers. (Pages that were evicted since this backend read them are read one by one.)
     fn prefetch_pages(&self, rows: &[(Tid, Option<f64>)]) {
         let Some(hints) = &self.hints else { return };
         for (row, _) in rows {
@@ -215,8 +238,8 @@ impl TableRows {
                     all_dead,
                 );
             };
-            // As `heapam_index_fetch_tuple` (heapam_handler.c), but that its page is found where it lay last,
-            // and is not pruned: the executor does that where it fetches the rows that it gets.
+            // Like `heapam_index_fetch_tuple` (heapam_handler.c), except that the page is found by a buffer
+            // hint, and is not pruned: the executor prunes it when it fetches the returned rows.
             let buffer = hints.pin(self.table, tid.blkno);
             lock_buffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
             let tuple = &raw mut (*self.slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tupdata;
@@ -255,25 +278,25 @@ impl TableRows {
         }
     }
 
-    /// Notes a distance for who asks for it again.
+    /// Stores a distance in the memo.
     fn note(&self, pointer: &ToastPointer, distance: f64) {
         if !self.notes.is_null() {
             distance_memo::note(self.notes, pointer, distance);
         }
     }
 
-    /// What was seen of a prefetched row.
-    fn seen(&mut self, tid: Tid) -> Option<Seen> {
-        while let Some((next, seen)) = self.prefetched.pop_front() {
+    /// The state of a row, if it was prefetched. Removes it and the states before it.
+    fn take_prefetched(&mut self, tid: Tid) -> Option<Prefetched> {
+        while let Some((next, state)) = self.prefetched.pop_front() {
             if next == tid {
-                return Some(seen);
+                return Some(state);
             }
         }
         None
     }
 }
 
-/// The heap, with the query it is measured against.
+/// The rows of the table, with the query from which distances are computed.
 pub struct Measured<'a> {
     /// The rows.
     pub rows: &'a mut TableRows,
@@ -283,7 +306,7 @@ pub struct Measured<'a> {
 
 impl Measured<'_> {
     /// The distance of a vector out of line, if it can be read here.
-    unsafe fn out_of_line(&mut self, pointer: &ToastPointer) -> Result<Option<f64>> {
+    unsafe fn measure_toasted(&mut self, pointer: &ToastPointer) -> Result<Option<f64>> {
         let (rows, Some(query)) = (&mut *self.rows, self.query) else { return Ok(None) };
         let (indexed, metric) = rows.indexed;
         // SAFETY: a visible row points to the value, which stays until the next one is read.
@@ -295,15 +318,15 @@ impl Measured<'_> {
         }
     }
 
-    /// The distance of the row in the slot.
-    unsafe fn of_slot(&mut self) -> Result<Option<f64>> {
+    /// The distance of the row in the slot; `None` if its vector is NULL.
+    unsafe fn measure_slot(&mut self) -> Result<Option<f64>> {
         // SAFETY: the slot keeps the row while the vector is read.
         unsafe {
             let Some(datum) = self.rows.datum() else { return Ok(None) };
             let Some(query) = self.query else { return Ok(Some(f64::NAN)) };
             let pointer = toast_pointer(datum);
             if let Some(pointer) = &pointer
-                && let distance @ Some(_) = self.out_of_line(pointer)?
+                && let distance @ Some(_) = self.measure_toasted(pointer)?
             {
                 return Ok(distance);
             }
@@ -317,24 +340,25 @@ impl Measured<'_> {
         }
     }
 
-    /// What there is to know of a row before a vector out of line is read.
-    unsafe fn see(&mut self, (tid, known): (Tid, Option<f64>)) -> Result<Seen> {
+    /// Fetches a row and computes its distance. If its vector is out of line, only prefetches the vector's
+    /// pages.
+    unsafe fn prefetch_row(&mut self, (tid, known): (Tid, Option<f64>)) -> Result<Prefetched> {
         // SAFETY: the scan is running.
         unsafe {
             let rows = &mut *self.rows;
             if !rows.fetch(tid) || !rows.request.passes(rows.slot) {
-                return Ok(Seen::Hidden);
+                return Ok(Prefetched::Hidden);
             }
             if let Some(known) = known {
-                return Ok(Seen::Measured(known));
+                return Ok(Prefetched::Distance(known));
             }
             if let Column::Attribute(_) = rows.column
                 && let Some(pointer) = rows.datum().and_then(|datum| toast_pointer(datum))
                 && rows.toast.prefetch(&pointer, rows.snapshot, rows.context)
             {
-                return Ok(Seen::OutOfLine(pointer));
+                return Ok(Prefetched::Toasted(pointer));
             }
-            Ok(self.of_slot()?.map_or(Seen::Hidden, Seen::Measured))
+            Ok(self.measure_slot()?.map_or(Prefetched::Hidden, Prefetched::Distance))
         }
     }
 }
@@ -345,8 +369,8 @@ impl Rows for Measured<'_> {
         for &row in rows {
             pgrx::check_for_interrupts!();
             // SAFETY: the scan is running.
-            let seen = unsafe { self.see(row)? };
-            self.rows.prefetched.push_back((row.0, seen));
+            let state = unsafe { self.prefetch_row(row)? };
+            self.rows.prefetched.push_back((row.0, state));
         }
         Ok(())
     }
@@ -355,14 +379,14 @@ impl Rows for Measured<'_> {
         pgrx::check_for_interrupts!();
         // SAFETY: the scan is running.
         unsafe {
-            match self.rows.seen(tid) {
-                Some(Seen::Hidden) => return Ok(None),
-                Some(Seen::Measured(distance)) => return Ok(Some(distance)),
-                Some(Seen::OutOfLine(pointer)) => {
-                    if let distance @ Some(_) = self.out_of_line(&pointer)? {
+            match self.rows.take_prefetched(tid) {
+                Some(Prefetched::Hidden) => return Ok(None),
+                Some(Prefetched::Distance(distance)) => return Ok(Some(distance)),
+                Some(Prefetched::Toasted(pointer)) => {
+                    if let distance @ Some(_) = self.measure_toasted(&pointer)? {
                         return Ok(distance);
                     }
-                    // The server reads it, by its row.
+                    // The server reads the vector, after its row has been fetched again.
                     if !self.rows.fetch(tid) {
                         return Ok(None);
                     }
@@ -376,7 +400,7 @@ impl Rows for Measured<'_> {
                     }
                 }
             }
-            self.of_slot()
+            self.measure_slot()
         }
     }
 }

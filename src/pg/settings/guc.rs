@@ -1,9 +1,10 @@
 //! Settings: `ivf.probes`, `ivf.recall_target`, `ivf.iterative_scan`.
 
+use crate::ivf::build;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 
 /// Upper bound of `ivf.probes` and of the option `lists`.
-pub const MAX_LISTS: i32 = 65_536;
+pub const MAX_LISTS: i32 = build::MAX_LISTS as i32;
 
 /// `ivf.probes`
 pub static PROBES: GucSetting<i32> = GucSetting::<i32>::new(0);
@@ -13,7 +14,7 @@ pub static RECALL_TARGET: GucSetting<f64> = GucSetting::<f64>::new(DEFAULT_RECAL
 pub static ITERATIVE_SCAN: GucSetting<IterativeScan> =
     GucSetting::<IterativeScan>::new(IterativeScan::StrictOrder);
 
-/// Where no session has set `ivf.recall_target`.
+/// The default of `ivf.recall_target`.
 pub const DEFAULT_RECALL_TARGET: f64 = 0.95;
 
 /// Values of `ivf.iterative_scan`.
