@@ -3,9 +3,9 @@
 use crate::error::Result;
 use crate::ivf::directory::Directory;
 use crate::ivf::progress::Progress;
-use crate::ivf::search::{Candidate, Router, Scanner, Sink};
+use crate::ivf::search::{Candidate, NEAREST, Router, Scanner, Sink};
 use crate::ivf::top_k::TopK;
-use crate::memory::{self, Grow};
+use crate::memory::{self, Grow, out_of_memory};
 use crate::page::Store;
 use crate::quant::{QueryCode, Width};
 use crate::value::TotalF32;
@@ -26,7 +26,9 @@ const COORDINATE_BYTES: usize = 16;
 const FIRST: u32 = 16;
 /// Width of the bounds during a calibration, in standard deviations: the width of the target .9. Neighbours
 /// are ordered by estimates, so a wider bound would only read more records.
-pub(super) const WIDTH: Width = Width { deviations: 2.0, sound: false };
+const WIDTH: Width = Width { deviations: 2.0, sound: false };
+/// A query's trail has the rows that were among so many nearest when they were read: ten and the query itself.
+const CLOSE: usize = NEAREST + 1;
 
 /// Queries that read all lists together.
 pub(super) struct Batch<'a, S> {
@@ -43,14 +45,13 @@ impl<'a, S: Store> Batch<'a, S> {
         Ok(Self { store, directory, scanner: Scanner::default(), queries: Vec::new() })
     }
 
-    /// Looks in all lists for this number of neighbours of each point, and calls `found` with the lists that
-    /// hold them.
+    /// Looks in all lists for this number of neighbours of each point, and calls `found` with each query.
     pub(super) fn read(
         &mut self,
         points: &[f32],
         neighbours: usize,
         progress: &dyn Progress,
-        found: &mut dyn FnMut(&Router, &mut dyn Iterator<Item = u32>) -> Result<()>,
+        found: &mut dyn FnMut(&mut Query) -> Result<()>,
     ) -> Result<()> {
         let Self { store, directory, scanner, queries } = self;
         let (padded, all) = (directory.padded(), directory.lists());
@@ -68,8 +69,7 @@ impl<'a, S: Store> Batch<'a, S> {
                 progress.tick()?;
             }
             for query in &mut *queries {
-                let mut lists = query.nearest.drain().map(|row| row.list);
-                found(&query.router, &mut lists)?;
+                found(query)?;
             }
         }
         Ok(())
@@ -94,7 +94,7 @@ pub(super) struct Query {
     point: Vec<f32>,
     /// For each list, whether it has not been read yet.
     left: Vec<bool>,
-    pub(super) nearest: TopK<Neighbour>,
+    pub(super) nearest: Nearest,
     /// The scores of all lists for one weight.
     pub(super) scores: Vec<f32>,
     /// The lists that hold neighbours, ascending and without duplicates, each with its rank in routing order.
@@ -108,7 +108,7 @@ impl Query {
             router: Router::default(),
             point: Vec::new(),
             left: Vec::new(),
-            nearest: TopK::new(0),
+            nearest: Nearest::default(),
             scores: Vec::new(),
             ranks: Vec::new(),
         }
@@ -152,26 +152,72 @@ impl Query {
         let (head, pages) = directory.head(list);
         store.prefetch_pages(head, pages);
         let terms = || self.router.terms(directory, list, &self.point);
-        scanner.list(*store, directory, &self.code, (list, &terms, WIDTH), &mut self.nearest)
+        scanner.list(*store, directory, &self.code, (list, &terms, WIDTH), &mut self.nearest)?;
+        self.nearest.missing.map_or(Ok(()), |bytes| Err(out_of_memory(bytes)))
     }
 }
 
 /// A row, ordered by its estimated value, with its list. It is not ordered by its upper bound, because the
 /// bounds of far lists are wider: neighbours would seem to lie in nearer lists than they do.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Neighbour {
-    value: TotalF32,
+    pub(super) value: TotalF32,
     pub(super) list: u32,
 }
 
 /// The nearest rows by their estimates.
-impl Sink for TopK<Neighbour> {
+#[derive(Default)]
+pub(super) struct Nearest {
+    top: TopK<Neighbour>,
+    /// The values of the [`CLOSE`] nearest rows, and all rows that have been among them.
+    close: TopK<TotalF32>,
+    trail: Vec<Neighbour>,
+    /// Number of bytes whose allocation failed.
+    missing: Option<usize>,
+}
+
+impl Nearest {
+    fn restart(&mut self, wanted: usize) {
+        self.top.restart(wanted);
+        self.trail.clear();
+        self.close.restart(CLOSE);
+        self.missing = None;
+    }
+
+    /// Removes all rows and returns them in no particular order.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Neighbour> {
+        self.top.drain()
+    }
+
+    /// Removes all rows and returns them in ascending order.
+    pub(super) fn take_sorted(&mut self) -> Vec<Neighbour> {
+        self.top.take_sorted()
+    }
+
+    /// The rows that were among the [`CLOSE`] nearest when they were read.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub(super) fn trail(&self) -> Result<Vec<Neighbour>> {
+        let mut rows = memory::with_capacity(self.trail.len())?;
+        rows.extend(&self.trail);
+        Ok(rows)
+    }
+}
+
+impl Sink for Nearest {
     fn threshold(&self) -> f32 {
-        let farthest = self.greatest().filter(|_| self.is_full());
+        let farthest = self.top.greatest().filter(|_| self.top.is_full());
         farthest.map_or(f32::INFINITY, |row| row.value.0)
     }
 
     fn push(&mut self, list: u32, candidate: Candidate) {
-        Self::push(self, Neighbour { value: TotalF32(candidate.estimate()), list });
+        let row = Neighbour { value: TotalF32(candidate.estimate()), list };
+        if !self.close.is_full() || self.close.greatest().is_some_and(|greatest| row.value < *greatest) {
+            self.close.push(row.value);
+            let size = size_of_val(&*self.trail);
+            self.missing = self.missing.or(self.trail.try_push(row).is_err().then_some(size));
+        }
+        self.top.push(row);
     }
 }

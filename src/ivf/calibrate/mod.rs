@@ -7,7 +7,8 @@
 //! the factor is largest at low targets.
 
 mod batch;
-pub mod farther;
+mod displaced;
+mod farther;
 mod onward;
 pub mod reconstruct;
 pub mod vacuum;
@@ -110,6 +111,7 @@ pub fn calibrate<S: Store>(
     let itself = usize::from(queries == Queries::Rows);
     let mut scanner = Scanner::default();
     let mut batch: Vec<Query> = Vec::new();
+    let mut trails = Vec::new();
     let (mut begun, mut worth) = (0, [all; MEASURED.len()]);
     for points in points.chunks(TOGETHER * padded) {
         if begun == THOROUGH {
@@ -132,7 +134,10 @@ pub fn calibrate<S: Store>(
             }
             progress.tick()?;
         }
-        for query in &mut batch {
+        for (i, query) in (begun - batch.len()..).zip(&mut batch) {
+            if i.is_multiple_of(count.div_ceil(onward::ORDINARY)) {
+                trails.try_push((i, query.nearest.trail()?))?;
+            }
             query.count(itself, &mut tables);
         }
         progress.done(begun as u64);
@@ -143,11 +148,11 @@ pub fn calibrate<S: Store>(
     meta.radius_weight = WEIGHTS[best];
     meta.set_measured(tables.efforts(best));
     directory.meta = meta;
-    let farther = farther::measure(store, &directory, points, progress)?;
-    directory.meta.farther = farther;
-    let worth = tables.worth_reading(best)[0].min(all);
-    let onward = onward::measure(store, &directory, points, (itself, worth), progress)?;
+    let (farther, mut displaced) = farther::measure(store, &directory, points, progress)?;
     store.end_prefetch();
+    directory.meta.farther = farther;
+    let own = onward::Own { points, trails: &mut trails, itself };
+    let onward = onward::measure(&directory, own, &mut displaced)?;
     Ok(Meta { onward, ..directory.meta })
 }
 

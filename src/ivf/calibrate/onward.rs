@@ -10,25 +10,17 @@
 //! are chosen together, by what walks along the lists (`walk.rs`) show: among those by which the ordinary
 //! queries read hardly more lists and find no less, those by which displaced queries find most.
 
-use super::batch::LEAST_QUERIES;
-use super::farther::{anywhere, half_of, of_length_one};
-use super::walk::{Walk, walks};
+use super::batch::Neighbour;
+use super::displaced::Displaced;
+use super::walk::Walk;
 use crate::error::Result;
 use crate::ivf::directory::Directory;
-use crate::ivf::progress::Progress;
-use crate::ivf::search;
-use crate::kernel;
+use crate::ivf::search::{self, Router};
 use crate::memory;
-use crate::memory::Grow;
-use crate::page::Store;
 use crate::page::meta::{LEVELS, Onward, TARGETS};
-use crate::random::SplitMix64;
-use crate::value::{Metric, TotalF32};
 
-/// Ordinary queries, at most.
-const ORDINARY: usize = 600;
-/// Displaced queries of each kind.
-const DISPLACED: usize = 40;
+/// Number of ordinary queries for which the rule is measured, at most.
+pub(super) const ORDINARY: usize = 400;
 /// Lists that ordinary queries may read more, as a share. What the sample shows is taken for less than the
 /// truth by two standard errors: few queries read very many.
 const EXTRA: f64 = 0.01;
@@ -38,64 +30,43 @@ const EXTRA_IN_ALL: f64 = 0.018;
 const LEAST_WORTH: f64 = 0.002;
 /// And what they must find more for each share of the usual lists that ordinary queries read.
 const COST: f64 = 0.03;
-/// Shares of the usual lists.
+/// Share of the allowed loss that displaced queries may have. The rest is a reserve, because real queries differ
+/// from them.
+const LOSS: f64 = 0.75;
+/// Candidates for the share of the usual lists.
 const SHARES: [f64; 9] = [1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5];
-/// Shares of the ordinary queries that are nearer.
+/// Candidates for the distance beyond which scans read on: quantiles of the ordinary queries' distances,
 const NEARER: [f64; 6] = [0.5, 0.75, 0.9, 0.96, 0.985, 0.995];
-/// The excess goes up to the lists of all neighbours of displaced queries but for these shares of the loss
-/// allowed.
-const LOSSES: [f64; 5] = [0.6, 0.9, 1.5, 2.5, 5.0];
+/// and more than the largest by these shares of it.
+const FARTHER: [f32; 2] = [0.1, 0.5];
+/// Candidates for the excess: within it are the lists of the neighbours of displaced queries, but for these
+/// multiples of the allowed loss.
+const LOSSES: [f64; 7] = [5.0, 2.5, 1.5, 0.9, 0.5, 0.2, 0.05];
+/// Number of displaced queries that are far, so that the excess may be chosen by them.
+const LEAST_FAR: usize = 10;
 
-/// How queries are displaced from the rows.
-#[derive(Clone, Copy)]
-enum Kind {
-    /// The mean of two rows.
-    Two,
-    /// The mean of eight.
-    Eight,
-    /// The mean of many.
-    Many,
-    /// Half the sum of four.
-    Four,
-    /// Half way between a row and the mean of all.
-    Half,
-    /// As far from the mean as a row, in a random direction.
-    Anywhere,
-    /// A centroid.
-    Centroid,
-}
-
-const KINDS: [Kind; 7] =
-    [Kind::Two, Kind::Eight, Kind::Many, Kind::Four, Kind::Half, Kind::Anywhere, Kind::Centroid];
-
-/// Measures the rule for an index whose calibration is complete but for this. `points` are the calibration's
-/// queries, each of which finds itself first if `itself` is 1. Ordinary ones read `worth` lists.
+/// Measures the rule, when the rest of the calibration is complete. `own` are the calibration's own queries.
 ///
 /// # Errors
-/// Damage, out of memory, the store's errors and [`Progress::tick`]'s.
-pub fn measure<S: Store>(
-    store: &S,
-    directory: &Directory,
-    points: &[f32],
-    (itself, worth): (usize, u32),
-    progress: &dyn Progress,
-) -> Result<Onward> {
-    let padded = directory.padded();
-    let all = points.len() / padded;
+/// Out of memory.
+pub(super) fn measure(directory: &Directory, own: Own<'_>, displaced: &mut [Displaced]) -> Result<Onward> {
     // One bit says too little about the rows that are found.
-    let knows = directory.extended.is_some() && directory.metric() != Metric::Hamming;
-    if !knows || all < LEAST_QUERIES || directory.mean_radius() <= 0.0 {
+    if directory.extended.is_none() || displaced.is_empty() || own.trails.is_empty() {
         return Ok(Onward::default());
     }
-    let mut some = memory::with_capacity(ORDINARY.min(all) * padded)?;
-    for point in points.chunks_exact(padded).step_by(all.div_ceil(ORDINARY)) {
-        some.try_extend(point)?;
+    let (padded, mut router) = (directory.padded(), Router::default());
+    let mut ordinary = memory::with_capacity(own.trails.len())?;
+    for (query, trail) in own.trails {
+        let point = &own.points[*query * padded..][..padded];
+        ordinary.push(Walk::new(directory, &mut router, (point, trail), own.itself)?);
     }
-    let ordinary = walks(store, directory, &some, (itself, worth), progress)?;
     let mut kinds = Vec::new();
-    for kind in KINDS {
-        let queries = displaced(directory, points, kind)?;
-        kinds.push(walks(store, directory, &queries, (0, directory.lists()), progress)?);
+    for Displaced { points, trails, .. } in displaced {
+        let mut walks = memory::with_capacity(trails.len())?;
+        for (point, trail) in points.chunks_exact(padded).zip(trails) {
+            walks.push(Walk::new(directory, &mut router, (point, trail), 0)?);
+        }
+        kinds.push(walks);
     }
     let (mut measured, mut rule) = (Onward::default(), NONE);
     for (i, target) in TARGETS.into_iter().enumerate() {
@@ -108,6 +79,17 @@ pub fn measure<S: Store>(
     Ok(measured)
 }
 
+/// The calibration's own queries.
+pub(super) struct Own<'a> {
+    /// All of them.
+    pub points: &'a [f32],
+    /// For some of them: the number of the query, and the rows that were among its nearest when they were
+    /// read.
+    pub trails: &'a mut [(usize, Vec<Neighbour>)],
+    /// 1 if each finds itself as its nearest neighbour, which is not counted.
+    pub itself: usize,
+}
+
 #[derive(Clone, Copy)]
 struct Rule {
     share: f64,
@@ -117,6 +99,16 @@ struct Rule {
 
 /// The rule by which no scan reads on.
 const NONE: Rule = Rule { share: 1.0, beyond: f32::MAX, excess: 0.0 };
+
+/// What ordinary queries read by a rule.
+struct Cost {
+    /// Lists, as a share of the usual ones.
+    lists: f64,
+    /// Whether these are hardly more than without the rule.
+    is_low: bool,
+    /// Whether the queries find more, by more than the standard error.
+    finds_more: bool,
+}
 
 /// The walks, for one target.
 struct Sample<'a> {
@@ -130,143 +122,124 @@ struct Sample<'a> {
 impl Sample<'_> {
     /// The best rule, or the one for the target `before`.
     fn choose(&self, before: Rule) -> Rule {
-        let fits = |rule: Rule| self.is_cheap(rule) && (rule.share == 1.0 || self.finds_more(rule));
-        let worth = |rule: Rule| self.of_displaced(rule) - COST * self.cost(rule);
-        let mut best = (worth(NONE) + LEAST_WORTH, NONE);
-        let mut consider = |rule: Rule| {
-            if fits(rule) {
-                let worth = worth(rule);
-                if worth > best.0 {
-                    best = (worth, rule);
+        let mut best = Best { worth: self.of_displaced(NONE) - COST + LEAST_WORTH, rule: NONE };
+        self.consider(before, &mut best);
+        for beyond in self.distances() {
+            for share in SHARES.into_iter().filter(|share| *share == 1.0 || self.usual * share >= 1.0) {
+                let excesses = self.excesses(share, beyond);
+                for excess in LOSSES.iter().filter_map(|loss| self.within(&excesses, *loss)) {
+                    // The greater the excess, the more is read.
+                    if !self.consider(Rule { share, beyond, excess }, &mut best) {
+                        break;
+                    }
                 }
             }
-        };
-        consider(before);
+        }
+        best.rule
+    }
+
+    /// Takes the rule if it is better than the best one. Returns whether it is cheap enough, as far as known.
+    fn consider(&self, rule: Rule, best: &mut Best) -> bool {
+        let found = self.of_displaced(rule);
+        // Ordinary queries read at least their share of the usual lists.
+        if found - COST * rule.share <= best.worth {
+            return true;
+        }
+        let cost = self.cost(rule);
+        let worth = found - COST * cost.lists;
+        if cost.is_low && (rule.share == 1.0 || cost.finds_more) && worth > best.worth {
+            *best = Best { worth, rule };
+        }
+        cost.is_low
+    }
+
+    /// Distances beyond which scans may read on: quantiles of the ordinary queries' distances.
+    fn distances(&self) -> impl Iterator<Item = f32> {
         let mut distances: Vec<f32> = self.ordinary.iter().map(|walk| self.distance(walk, 1.0)).collect();
         distances.sort_unstable_by(f32::total_cmp);
         let farthest = distances.last().copied().unwrap_or_default();
-        let beyond = NEARER.map(|share| distances[(share * (distances.len() - 1) as f64) as usize]);
-        let beyond =
-            beyond.into_iter().chain([1.1, 1.5].map(|times| farthest + (times - 1.0) * farthest.abs()));
-        for beyond in [-f32::MAX].into_iter().chain(beyond).filter(|beyond| beyond.is_finite()) {
-            let mut shares = SHARES.into_iter().filter(|share| *share == 1.0 || self.usual * share >= 1.0);
-            for (share, loss) in shares.by_ref().flat_map(|share| LOSSES.map(|loss| (share, loss))) {
-                let Some(excess) = self.excess(share, beyond, loss) else { continue };
-                consider(Rule { share, beyond, excess });
-            }
-        }
-        best.1
+        let last = distances.len().saturating_sub(1) as f64;
+        let quantiles = NEARER.map(|share| distances[(share * last) as usize]);
+        let more = FARTHER.map(|more| farthest + more * farthest.abs());
+        [-f32::MAX].into_iter().chain(quantiles).chain(more).filter(|beyond| beyond.is_finite())
     }
 
     fn first(&self, walk: &Walk, share: f64) -> u32 {
         search::whole(share * self.usual + walk.further[self.target], walk.dither).min(self.all)
     }
 
-    /// How far what the first lists have is.
+    /// The distance of the tenth row of the first lists.
     fn distance(&self, walk: &Walk, share: f64) -> f32 {
         walk.found.distance(walk.tenth(self.first(walk, share)))
-    }
-
-    /// What the queries find.
-    fn of(&self, walks: &[Walk], rule: Rule) -> f64 {
-        let found = walks.iter().map(|walk| walk.recall(self.read(walk, rule)));
-        found.sum::<f64>() / walks.len().max(1) as f64
     }
 
     fn read(&self, walk: &Walk, rule: Rule) -> u32 {
         walk.read(self.first(walk, rule.share), rule.beyond, rule.excess)
     }
 
-    /// Lists that ordinary queries read, as a share of the usual ones.
-    fn cost(&self, rule: Rule) -> f64 {
-        let read = self.ordinary.iter().map(|walk| f64::from(self.read(walk, rule)));
-        read.sum::<f64>() / (self.usual * self.ordinary.len().max(1) as f64)
-    }
-
-    /// Whether ordinary queries read hardly more lists.
-    fn is_cheap(&self, rule: Rule) -> bool {
-        let (mut usual, mut in_all, mut sum, mut squares) = (0.0, 0.0, 0.0, 0.0);
+    fn cost(&self, rule: Rule) -> Cost {
+        let (mut usual, mut lists) = (0.0, 0.0);
+        let (mut more, mut found) = (Sum::default(), Sum::default());
         for walk in self.ordinary {
-            let lists = f64::from(search::whole(self.usual, walk.dither).min(self.all));
-            let read = f64::from(self.read(walk, rule));
-            let more = read - f64::from(self.first(walk, 1.0));
-            usual += lists;
-            in_all += read - lists;
-            sum += more;
-            squares += more * more;
+            let (first, read) = (self.first(walk, 1.0), self.read(walk, rule));
+            usual += f64::from(search::whole(self.usual, walk.dither).min(self.all));
+            lists += f64::from(read);
+            more.add(f64::from(read) - f64::from(first));
+            found.add(walk.recall(read) - walk.recall(first));
         }
-        let count = self.ordinary.len().max(1) as f64;
-        let error = (squares - sum * sum / count).max(0.0).sqrt();
-        sum + 2.0 * error <= EXTRA * usual && in_all <= EXTRA_IN_ALL * usual
+        let is_low = more.sum + 2.0 * more.error() <= EXTRA * usual && lists <= (1.0 + EXTRA_IN_ALL) * usual;
+        Cost { lists: lists / usual.max(1.0), is_low, finds_more: found.sum > found.error() }
     }
 
-    /// Whether ordinary queries find more, by more than the standard error.
-    fn finds_more(&self, rule: Rule) -> bool {
-        let (mut sum, mut squares) = (0.0, 0.0);
-        for walk in self.ordinary {
-            let more = walk.recall(self.read(walk, rule)) - walk.recall(self.first(walk, 1.0));
-            sum += more;
-            squares += more * more;
-        }
-        let count = self.ordinary.len().max(1) as f64;
-        sum > (squares - sum * sum / count).max(0.0).sqrt()
-    }
-
-    /// What displaced queries find, as far as it was asked for.
+    /// The share of their neighbours that displaced queries find; of each kind up to the target.
     fn of_displaced(&self, rule: Rule) -> f64 {
-        let target = f64::from(TARGETS[self.target]);
-        let found = self.kinds.iter().map(|walks| self.of(walks, rule).min(target));
-        found.sum::<f64>() / self.kinds.len() as f64
-    }
-
-    /// The excess of the lists of far queries' neighbours, by the kind that takes most.
-    fn excess(&self, share: f64, beyond: f32, loss: f64) -> Option<f32> {
-        let wanted = 1.0 - loss * (1.0 - f64::from(TARGETS[self.target]));
+        let target = 1.0 - LOSS * (1.0 - f64::from(TARGETS[self.target]));
         let of_kind = |walks: &Vec<Walk>| {
-            let far = walks.iter().filter(|walk| self.distance(walk, share) > beyond);
-            let mut excesses: Vec<f32> = far.flat_map(Walk::excesses).collect();
-            let count = excesses.len();
-            let at = ((count as f64 * wanted).ceil() as usize).clamp(1, count.max(1)) - 1;
-            let enough = count >= 10 * LEVELS[0] as usize;
-            enough.then(|| *excesses.select_nth_unstable_by(at, f32::total_cmp).1)
+            let found = walks.iter().map(|walk| walk.recall(self.read(walk, rule)));
+            (found.sum::<f64>() / walks.len().max(1) as f64).min(target)
         };
-        self.kinds.iter().filter_map(of_kind).map(TotalF32).max().map(|excess| excess.0)
+        self.kinds.iter().map(of_kind).sum::<f64>() / self.kinds.len() as f64
+    }
+
+    /// The excess of the lists of displaced queries' neighbours, ascending, if scans of them may read on.
+    fn excesses(&self, share: f64, beyond: f32) -> Vec<f32> {
+        let far = self.kinds.iter().flatten().filter(|walk| self.distance(walk, share) > beyond);
+        let mut excesses: Vec<f32> = far.flat_map(Walk::excesses).collect();
+        excesses.sort_unstable_by(f32::total_cmp);
+        excesses
+    }
+
+    /// The excess within which all but a multiple `loss` of the allowed loss are.
+    fn within(&self, excesses: &[f32], loss: f64) -> Option<f32> {
+        let wanted = 1.0 - loss * (1.0 - f64::from(TARGETS[self.target]));
+        let at = (excesses.len() as f64 * wanted).ceil() as usize;
+        let enough = excesses.len() >= LEAST_FAR * LEVELS[0] as usize;
+        excesses.get(at.max(1) - 1).copied().filter(|_| enough)
     }
 }
 
-fn mean_of<'a, const N: usize>(query: &mut [f32], mut row: impl FnMut() -> &'a [f32]) {
-    half_of(query, std::array::from_fn::<_, N, _>(|_| row()));
-    query.iter_mut().for_each(|x| *x *= 2.0 / N as f32);
+/// The best rule so far: what displaced queries find by it, less what it costs ordinary ones.
+struct Best {
+    worth: f64,
+    rule: Rule,
 }
 
-/// Queries displaced from the points.
-fn displaced(directory: &Directory, points: &[f32], kind: Kind) -> Result<Vec<f32>> {
-    let padded = directory.padded();
-    let mut random = SplitMix64(directory.meta.seed ^ 0x5eed ^ kind as u64);
-    let mut query = memory::filled(0.0, padded)?;
-    let mut queries: Vec<f32> = memory::with_capacity(DISPLACED * padded)?;
-    for _ in 0..DISPLACED {
-        let mut row = || &points[random.below(points.len() / padded) * padded..][..padded];
-        match kind {
-            Kind::Two => half_of(&mut query, [row(), row()]),
-            Kind::Four => half_of(&mut query, [row(), row(), row(), row()]),
-            Kind::Half => half_of(&mut query, [row()]),
-            Kind::Eight => mean_of::<8>(&mut query, row),
-            Kind::Many => mean_of::<32>(&mut query, row),
-            Kind::Anywhere => {
-                let row = row();
-                let length = kernel::inner_product(row, row).sqrt();
-                anywhere(directory, length, &mut query, &mut random)?;
-            }
-            Kind::Centroid => {
-                let (codes, scale) = directory.centroid(random.below(directory.lists() as usize) as u32);
-                query.iter_mut().zip(codes).for_each(|(q, code)| *q = scale * f32::from(*code));
-            }
-        }
-        of_length_one(directory, &mut query);
-        if query.iter().all(|x| x.is_finite()) {
-            queries.try_extend(&query)?;
-        }
+/// A sum and its standard error.
+#[derive(Default)]
+struct Sum {
+    count: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Sum {
+    fn add(&mut self, x: f64) {
+        self.count += 1.0;
+        self.sum += x;
+        self.squares += x * x;
     }
-    Ok(queries)
+
+    fn error(&self) -> f64 {
+        (self.squares - self.sum * self.sum / self.count.max(1.0)).max(0.0).sqrt()
+    }
 }
