@@ -63,15 +63,16 @@ impl Farther {
     }
 }
 
-/// When a scan reads on by what it has found; see `ivf/calibrate/onward.rs`. For each of [`TARGETS`].
+/// When a scan reads on for what it has found; see `ivf/calibrate/onward.rs`. Each table has a number for
+/// each of [`TARGETS`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Onward {
-    /// Of the lists that ten rows take, the share that is read in any case; all zero where it was not
-    /// measured, as in every index of an earlier version.
+    /// The share of the usual lists for ten rows that is read in any case. All are zero if not measured, as
+    /// in every index of an earlier version.
     pub shares: [f32; TARGETS.len()],
-    /// More are read while the tenth row found is farther than this; see `Found::distance`,
+    /// A scan reads on only while its tenth row is farther than this; see `Found::distance`.
     pub beyond: [f32; TARGETS.len()],
-    /// and the next list has an excess up to this; see `Found::limit`.
+    /// A scan reads on only while the next list's excess is at most this; see `Found::limit`.
     pub excesses: [f32; TARGETS.len()],
 }
 
@@ -143,7 +144,7 @@ pub struct Meta {
     pub farther: Farther,
     /// As `efforts`, for each of [`BETWEEN`].
     pub between: [[f32; TARGETS.len()]; BETWEEN.len()],
-    /// When a scan reads on by what it has found.
+    /// When a scan reads on for what it has found.
     pub onward: Onward,
 }
 

@@ -163,7 +163,8 @@ pub fn many_clusters(
     (rows, ordinary, far)
 }
 
-/// Such a query is near a centroid and far from all rows.
+/// Such a query is near a centroid and far from all rows. Ordinary queries find about the same and read
+/// hardly more.
 #[test]
 fn queries_between_the_clusters_of_a_list() {
     for dims in [16, 32] {
@@ -186,9 +187,11 @@ fn queries_between_the_clusters_of_a_list() {
             for (((kind, _), before), found) in far.iter().zip(before).zip(found) {
                 println!("    {kind}: {before:.3?} -> {found:.3?}");
                 assert!(found.0 >= f64::from(target) - 0.02, "{kind}: recall {} of {target}", found.0);
+                assert!(before.0 < f64::from(target) - 0.1, "{kind}: recall {} without", before.0);
             }
             assert!(new.1 <= 1.03 * old.1, "{} codes of ordinary queries, {} before", new.1, old.1);
-            assert!(new.0 >= old.0, "recall {} of ordinary queries, {} before", new.0, old.0);
+            // The share is chosen with one standard error, of 400 queries.
+            assert!(new.0 >= old.0 - 0.002, "recall {} of ordinary queries, {} before", new.0, old.0);
         }
     }
 }

@@ -27,7 +27,8 @@ const FIRST: u32 = 16;
 /// Width of the bounds during a calibration, in standard deviations: the width of the target .9. Neighbours
 /// are ordered by estimates, so a wider bound would only read more records.
 const WIDTH: Width = Width { deviations: 2.0, sound: false };
-/// A query's trail has the rows that were among so many nearest when they were read: ten and the query itself.
+/// A query's trail has the rows that were among so many nearest when they were read: ten, and the query
+/// itself.
 const CLOSE: usize = NEAREST + 1;
 
 /// Queries that read all lists together.

@@ -15,11 +15,11 @@ use crate::page::meta::LEVELS;
 use crate::random::SplitMix64;
 use crate::value::Metric;
 
-/// Number of queries of a kind that are made for `farther.rs`. It uses the far ones only, and needs many of them
-/// for the highest targets.
+/// Number of queries of a kind that are made for `farther.rs`. It uses the far ones only, and needs many of
+/// them for the highest targets.
 const FAR: usize = 80;
-/// Number of queries of each kind that are read whether they are far or not, for `onward.rs`. (With 40 it chose
-/// rules that were no better.)
+/// Number of queries of each kind that are read whether they are far or not, for `onward.rs`. (With 40, rules
+/// were about the same.)
 const ANY: usize = 10;
 
 /// How queries are displaced from the rows.

@@ -1,14 +1,14 @@
-//! When a scan reads on by what it has found (`search/onward.rs`).
+//! When a scan reads on for what it has found (`search/onward.rs`).
 //!
-//! Where lists hold several clusters, their centroids lie between them. A query there is near a centroid and
-//! far from all rows, and the calibrated number of lists finds few of its neighbours. Nothing tells it from
-//! an ordinary query but the rows that it finds. So it reads on while the tenth of them is farther than
-//! `beyond`, and the next list's score is not above that of the row by more than `excess`.
+//! If lists have several clusters each, their centroids lie between the clusters. A query there is near a
+//! centroid and far from all rows, and the calibrated number of lists has few of its neighbours. Only the
+//! rows that it finds tell it from an ordinary query. So a scan reads on while its tenth row is farther than
+//! `beyond` and the excess of the next list is at most `excess`.
 //!
-//! An ordinary query whose cluster is in a later list looks the same, and also reads on: until the cluster is
-//! found. That finds more, and the lists that all queries read can be fewer (`share`). The three numbers
-//! are chosen together, by what walks along the lists (`walk.rs`) show: among those by which the ordinary
-//! queries read hardly more lists and find no less, those by which displaced queries find most.
+//! An ordinary query whose cluster is in a later list looks the same. It reads on until the cluster is found,
+//! and so finds more. Then all queries may read fewer lists in any case (`share`). The three numbers are
+//! chosen together, by walks along the lists (`walk.rs`). Only rules are taken by which ordinary queries read
+//! hardly more lists and find no less. The best of these is that by which displaced queries find most.
 
 use super::batch::Neighbour;
 use super::displaced::Displaced;
@@ -21,18 +21,19 @@ use crate::page::meta::{LEVELS, Onward, TARGETS};
 
 /// Number of ordinary queries for which the rule is measured, at most.
 pub(super) const ORDINARY: usize = 400;
-/// Lists that ordinary queries may read more, as a share. What the sample shows is taken for less than the
-/// truth by two standard errors: few queries read very many.
+/// The lists that ordinary queries read in addition may be at most this share of the usual ones. Two standard
+/// errors are added to what the sample shows, because a few queries read very many lists.
 const EXTRA: f64 = 0.01;
-/// And together with those that they read for being far from the centroids.
+/// The same together with the lists that queries read which are far from all centroids.
 const EXTRA_IN_ALL: f64 = 0.018;
-/// What displaced queries find more than without the rule, as a share, so that it is worth having.
+/// Displaced queries must find this share more of their neighbours than without a rule.
 const LEAST_WORTH: f64 = 0.002;
-/// And what they must find more for each share of the usual lists that ordinary queries read.
+/// A rule by which ordinary queries read twice as many lists must find this share more. This decides between
+/// rules by which displaced queries find the same.
 const COST: f64 = 0.03;
-/// Share of the allowed loss that displaced queries may have. The rest is a reserve, because real queries differ
-/// from them.
-const LOSS: f64 = 0.75;
+/// Share of the allowed loss that displaced queries may have. The rest is a reserve, because they are few and
+/// real queries differ from them.
+const LOSS: f64 = 0.5;
 /// Candidates for the share of the usual lists.
 const SHARES: [f64; 9] = [1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5];
 /// Candidates for the distance beyond which scans read on: quantiles of the ordinary queries' distances,
@@ -42,7 +43,7 @@ const FARTHER: [f32; 2] = [0.1, 0.5];
 /// Candidates for the excess: within it are the lists of the neighbours of displaced queries, but for these
 /// multiples of the allowed loss.
 const LOSSES: [f64; 7] = [5.0, 2.5, 1.5, 0.9, 0.5, 0.2, 0.05];
-/// Number of displaced queries that are far, so that the excess may be chosen by them.
+/// With fewer far displaced queries, a distance is not used.
 const LEAST_FAR: usize = 10;
 
 /// Measures the rule, when the rest of the calibration is complete. `own` are the calibration's own queries.

@@ -14,10 +14,10 @@ const MOST: usize = 4096;
 
 /// What a scan of one query would find.
 ///
-/// It is reconstructed from the rows that were among the nearest when the calibration read them. The best
-/// lists were read in routing order, so for these it is exact. The others were read in another order: a row of
-/// a list that was read late is missing if ten nearer rows were known by then. So the tenth row may seem
-/// farther than it is, and the scan to read more than it does.
+/// It is reconstructed from the rows that were among the nearest when the calibration read them (the trail).
+/// The best lists were read in routing order, so for these it is exact. The others were read in another
+/// order. If a list was read late, its rows are missing if ten nearer ones were known by then. So the tenth
+/// row of some lists may seem farther than it is, and the scan may seem to read more lists.
 pub(super) struct Walk {
     /// Relates values to scores.
     pub found: Found,

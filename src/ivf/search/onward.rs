@@ -1,8 +1,8 @@
-//! Whether a scan reads on, by how far what it has found is.
+//! Whether a scan reads on for what it has found.
 //!
-//! A query between the clusters may be near the centroid of a list that holds several of them, and far from
-//! all rows. That shows once the first lists are read: the tenth row found is farther than rows as queries
-//! have it, or many further lists may hold nearer ones. Lists are read one by one then, until neither is so.
+//! If a list has several clusters, a query between them is near the list's centroid and far from all rows.
+//! That shows once the first lists are read: the tenth row found is far, and many other lists may have nearer
+//! ones. Then the scan reads list after list, until either is no longer so.
 
 use super::effort;
 use super::route::Router;
@@ -14,14 +14,14 @@ use crate::page::meta::LEVELS;
 #[derive(Clone, Copy, Debug)]
 pub struct Onward {
     rule: effort::Onward,
-    /// Lists that are read before.
+    /// Number of lists that are read in any case.
     first: u32,
-    /// Lists that are read without this rule, for ten rows.
+    /// Number of lists that are read for ten rows without this rule.
     usual: u32,
 }
 
 impl Onward {
-    /// The rule for a query, for which it has been measured that it takes `further` lists.
+    /// The rule for a query that reads `further` additional lists because it is far.
     pub fn new(directory: &Directory, settings: &Settings, further: f64, dither: f64) -> Option<Self> {
         let Probes::ForRecall { least } = settings.probes else { return None };
         let rule = effort::onward(directory, settings.recall_target)?;
@@ -33,13 +33,13 @@ impl Onward {
         Some(Self { rule, first: whole(rule.share), usual: whole(1.0) })
     }
 
-    /// Lists that are read in any case for ten rows.
+    /// Number of lists that are read in any case for ten rows.
     pub fn first(&self) -> u32 {
         self.first
     }
 
-    /// Whether `next` is read for what the `read` lists before it have, of which this is the value of the
-    /// tenth row.
+    /// Whether `next` is read for what the `read` lists before it have. `tenth` is the value of the tenth row
+    /// of these.
     pub fn goes_on(&self, directory: &Directory, router: &Router, tenth: f32, read: u32, next: u32) -> bool {
         let found = router.found(directory);
         read < self.first
@@ -47,7 +47,7 @@ impl Onward {
                 && router.score(directory, next) <= found.limit(tenth, self.rule.excess))
     }
 
-    /// Lists that a query reads beyond the usual ones, which has read so many.
+    /// Number of lists beyond the usual ones, of a query that has read `read` lists.
     pub fn further(&self, read: u32) -> f64 {
         f64::from(read.saturating_sub(self.usual))
     }
