@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::directory::{Directory, read_meta};
+use super::directory::Directory;
 use super::insert::{cover, summaries};
 use super::list_chain;
 use crate::error::{Error, Result};
@@ -39,9 +39,14 @@ pub fn check<S: Store>(
 ) -> Result<Report> {
     let mut check =
         Check { store, seen: Vec::new(), report: Report::default(), records: Vec::new(), visit, tick };
-    let directory = check.fixed_pages()?;
-    for list in 0..directory.lists() {
-        check.list(&directory, list)?;
+    check.mark(META_BLOCK)?;
+    let (current, next) = Directory::load_all(store)?;
+    check.report.lists = current.lists();
+    for directory in std::iter::once(current).chain(next) {
+        check.fixed_pages(&directory)?;
+        for list in 0..directory.lists() {
+            check.list(&directory, list)?;
+        }
     }
     check.unreferenced()?;
     Ok(check.report)
@@ -56,13 +61,22 @@ pub type Visit<'a> = dyn FnMut(Tid, &[Key], Option<&[u8]>) -> Result<()> + 'a;
 /// # Errors
 /// Damage, and the store's and `tick`'s errors.
 pub fn contents<S: Store>(store: &S, visit: &mut Visit<'_>, tick: &dyn Fn() -> Result<()>) -> Result<()> {
-    let directory = Directory::load(store)?;
+    let (current, next) = Directory::load_all(store)?;
+    std::iter::once(current).chain(next).try_for_each(|directory| rows_of(store, &directory, visit, tick))
+}
+
+fn rows_of<S: Store>(
+    store: &S,
+    directory: &Directory,
+    visit: &mut Visit<'_>,
+    tick: &dyn Fn() -> Result<()>,
+) -> Result<()> {
     let (exact, layout) = (directory.codec.is_exact(), &directory.codes);
     let size = directory.codec.sign_bytes();
     let mut keys = Vec::new();
-    let mut addresses = list_chain::Addresses::new(store, &directory);
+    let mut addresses = list_chain::Addresses::new(store, directory);
     for list in 0..directory.lists() {
-        list_chain::codes_pages(store, &directory, list, |_, page| {
+        list_chain::codes_pages(store, directory, list, |_, page| {
             tick()?;
             // A slot that was freed and taken again since the page was read has a row that no older snapshot
             // sees.
@@ -111,11 +125,9 @@ impl<S: Store> Check<'_, S> {
         Ok(())
     }
 
-    fn fixed_pages(&mut self) -> Result<Directory> {
-        let meta = read_meta(self.store)?;
-        let directory = Directory::load(self.store)?;
+    fn fixed_pages(&mut self, directory: &Directory) -> Result<()> {
+        let meta = &directory.meta;
         let padded = padded_dims(meta.dims as usize);
-        self.mark(META_BLOCK)?;
         if meta.origin_first != NO_BLOCK {
             (meta.origin_first..).take(tape::pages(padded * 4) as usize).try_for_each(|b| self.mark(b))?;
         }
@@ -132,14 +144,14 @@ impl<S: Store> Check<'_, S> {
                 self.store.read(blkno)?.expect_kind(blkno, PageKind::Summaries)?;
             }
         }
-        self.report.lists = meta.lists;
-        Ok(directory)
+        Ok(())
     }
 
     fn list(&mut self, directory: &Directory, list: u32) -> Result<()> {
         let (state_block, index) = directory.state_position(list);
         let state = lists::read(&*self.store.read(state_block)?, index);
-        if state.head != directory.head(list).0 {
+        let head = directory.head(list).0;
+        if head != state.head && head != state.first() {
             return Err(Error::corrupted(state_block, "list state and directory name different first pages"));
         }
         let mut slots = Vec::new();
@@ -207,7 +219,8 @@ impl<S: Store> Check<'_, S> {
             for i in 0..layout.more() {
                 let more = view.more(i);
                 self.mark(more)?;
-                self.store.read(more)?.expect_owned(more, PageKind::CodesMore, list)?;
+                let owner = directory.owner(list);
+                self.store.read(more)?.expect_owned(more, PageKind::CodesMore, owner)?;
             }
         }
         Ok(())
@@ -273,14 +286,17 @@ impl<S: Store> Check<'_, S> {
         }
         // Read after the slots: an insert may have added a page meanwhile, never removed one.
         let (state_block, index) = directory.state_position(list);
-        let mut blkno = lists::read(&*self.store.read(state_block)?, index).extended;
+        let state = lists::read(&*self.store.read(state_block)?, index);
+        let moved = directory.head(list).0 == state.moved;
         let mut pages = Vec::new();
-        while blkno != NO_BLOCK {
-            self.mark(blkno)?;
-            let page = self.store.read(blkno)?;
-            page.expect_owned(blkno, PageKind::Extended, list)?;
-            pages.try_push(blkno)?;
-            blkno = page.next();
+        for mut blkno in [state.extended, if moved { state.moved_extended } else { NO_BLOCK }] {
+            while blkno != NO_BLOCK {
+                self.mark(blkno)?;
+                let page = self.store.read(blkno)?;
+                page.expect_owned(blkno, PageKind::Extended, directory.owner(list))?;
+                pages.try_push(blkno)?;
+                blkno = page.next();
+            }
         }
         pages.sort_unstable();
         match self.records.iter().find(|r| pages.binary_search(&r.0).is_err()) {

@@ -10,12 +10,26 @@ use super::directory::Directory;
 use super::list_chain::guard_circle;
 use crate::error::{Error, Kind, Result};
 use crate::kernel::BLOCK_ROWS;
+use crate::page::meta::META_BLOCK;
 use crate::page::summary::{SUMMARY_SIZE, set_watch, watch};
 use crate::page::tid::RecordRef;
-use crate::page::{Change, Key, NO_BLOCK, Page, PageHandle, PageKind, Store, Summary, TID_SIZE, Tid, lists};
+use crate::page::{
+    Change, Key, NO_BLOCK, Page, PageHandle, PageKind, Root, Store, Summary, TID_SIZE, Tid, lists,
+};
 
-/// Inserts a row with its keys in the filter columns. False if it is not to be indexed (a zero vector under
-/// cosine). `code` is memory made for this directory.
+/// What became of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is in the index.
+    Yes,
+    /// It is not to be indexed: a zero vector under cosine.
+    No,
+    /// The lists have been replaced since the directory was read: nothing was written.
+    Stale,
+}
+
+/// Inserts a row with its keys in the filter columns. `directory` is that of the lists which take new rows
+/// ([`Directory::load_all`]: the next ones if there are any), and `code` is memory made for it.
 ///
 /// # Errors
 /// Damage in the pages of the list, or the store's errors.
@@ -26,9 +40,9 @@ pub fn insert<S: Store>(
     tid: Tid,
     vector: &[f32],
     keys: &[Key],
-) -> Result<bool> {
+) -> Result<Inserted> {
     if !code.encode(directory, vector) {
-        return Ok(false);
+        return Ok(Inserted::No);
     }
     let (state_block, state_index) = directory.state_position(code.list);
     let state = {
@@ -40,17 +54,21 @@ pub fn insert<S: Store>(
     let mut blkno = state.insert;
     let mut steps = 0u32;
     loop {
-        match insertion.put(blkno)? {
+        let Some(put) = insertion.put(blkno)? else { return Ok(Inserted::Stale) };
+        let went_on = match put {
             Put::Done => break,
-            Put::Full(next) if next != NO_BLOCK => blkno = next,
-            Put::Full(_) => blkno = insertion.grow(blkno)?,
+            Put::Full(next) if next != NO_BLOCK => Some(blkno = next),
+            Put::Full(_) => insertion.grow(blkno)?.map(|next| blkno = next),
             Put::NoRecord => insertion.grow_extended()?,
             Put::Uncovered => insertion.widen_summaries()?,
+        };
+        if went_on.is_none() {
+            return Ok(Inserted::Stale);
         }
         guard_circle(store, blkno, &mut steps)?;
     }
     if blkno != state.insert {
-        store.change(|change| {
+        insertion.change(|change| {
             let handle = change.open(state_block)?;
             let mut state = lists::read(change.page(handle), state_index);
             state.insert = blkno;
@@ -58,7 +76,7 @@ pub fn insert<S: Store>(
             Ok(())
         })?;
     }
-    Ok(true)
+    Ok(Inserted::Yes)
 }
 
 /// The summaries from a place of a page on.
@@ -104,13 +122,23 @@ struct Insertion<'a, S: Store> {
 }
 
 impl<S: Store> Insertion<'_, S> {
-    /// Tries to write the row to the codes page `blkno`.
-    fn put(&self, blkno: u32) -> Result<Put> {
-        let layout = &self.directory.codes;
+    /// Changes pages of the list, if its lists still take new rows: they do until the change ends.
+    fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<Option<R>> {
         self.store.change(|change| {
+            if Root::generation_on(change.watch(META_BLOCK)?) != self.directory.meta.generation {
+                return Ok(None);
+            }
+            f(change).map(Some)
+        })
+    }
+
+    /// Tries to write the row to the codes page `blkno`.
+    fn put(&self, blkno: u32) -> Result<Option<Put>> {
+        let layout = &self.directory.codes;
+        self.change(|change| {
             let codes = change.open(blkno)?;
             let page = change.page(codes);
-            page.expect_owned(blkno, PageKind::Codes, self.code.list)?;
+            page.expect_owned(blkno, PageKind::Codes, self.owner())?;
             let free = (0..layout.blocks()).find_map(|b| {
                 let free = layout.block(page, b).free();
                 (free != 0).then_some((b, free))
@@ -126,7 +154,7 @@ impl<S: Store> Insertion<'_, S> {
             let Some((reference, record)) = self.place(change, owned)? else { return Ok(Put::NoRecord) };
             for (i, &more_block) in more.iter().enumerate() {
                 let handle = change.open(more_block)?;
-                change.page(handle).expect_owned(more_block, PageKind::CodesMore, self.code.list)?;
+                change.page(handle).expect_owned(more_block, PageKind::CodesMore, self.owner())?;
                 let (group, _) = layout.more_groups(i);
                 let out = layout.more_codes_mut(change.page_mut(handle), i);
                 write_code(self.directory, out, group, slot, &self.code.signs);
@@ -165,9 +193,11 @@ impl<S: Store> Insertion<'_, S> {
 
     /// Makes the summaries of the list cover the row. A scan that has read them before has a snapshot that
     /// does not see it.
-    fn widen_summaries(&self) -> Result<()> {
-        let Some((blkno, at)) = self.directory.summaries_position(self.code.list) else { return Ok(()) };
-        self.store.change(|change| {
+    fn widen_summaries(&self) -> Result<Option<()>> {
+        let Some((blkno, at)) = self.directory.summaries_position(self.code.list) else {
+            return Ok(Some(()));
+        };
+        self.change(|change| {
             let handle = change.open(blkno)?;
             change.page(handle).expect_kind(blkno, PageKind::Summaries)?;
             let bytes = &mut change.page_mut(handle).content_mut()[at..];
@@ -194,7 +224,7 @@ impl<S: Store> Insertion<'_, S> {
         }
         let handle = change.open(blkno)?;
         let page = change.page(handle);
-        page.expect_owned(blkno, PageKind::Extended, self.code.list)?;
+        page.expect_owned(blkno, PageKind::Extended, self.owner())?;
         let used = page.count();
         match owned {
             Some(reference) if u32::from(reference.offset) < used => Ok(Some((reference, Some(handle)))),
@@ -216,12 +246,12 @@ impl<S: Store> Insertion<'_, S> {
     /// Adds an empty codes page behind `tail` and returns it, or the one that somebody else has added. All
     /// under the lock of the tail: of inserters that find the list full together one adds pages, and no page
     /// is lost but by a crash.
-    fn grow(&self, tail: u32) -> Result<u32> {
+    fn grow(&self, tail: u32) -> Result<Option<u32>> {
         let layout = &self.directory.codes;
-        let list = self.code.list;
-        self.store.change(|change| {
+        let owner = self.owner();
+        self.change(|change| {
             let tail_handle = change.open(tail)?;
-            change.page(tail_handle).expect_owned(tail, PageKind::Codes, list)?;
+            change.page(tail_handle).expect_owned(tail, PageKind::Codes, owner)?;
             let next = change.page(tail_handle).next();
             if next != NO_BLOCK {
                 return Ok(next);
@@ -229,17 +259,17 @@ impl<S: Store> Insertion<'_, S> {
             let mut more = Vec::with_capacity(layout.more());
             for _ in 0..layout.more() {
                 // Nothing points to these pages until the last step; a crash leaves them unused.
-                let (blkno, handle) = change.extend()?;
-                change.page_mut(handle).init(PageKind::CodesMore, list);
+                let (blkno, handle) = change.allocate(&|page| self.directory.is_free(page))?;
+                change.page_mut(handle).init(PageKind::CodesMore, owner);
                 change.flush(handle)?;
                 more.push(blkno);
             }
-            let (blkno, handle) = change.extend()?;
+            let (blkno, handle) = change.allocate(&|page| self.directory.is_free(page))?;
             if blkno == NO_BLOCK {
                 return Err(Error::new(Kind::LimitExceeded, "the index is full"));
             }
             let page = change.page_mut(handle);
-            page.init(PageKind::Codes, list);
+            page.init(PageKind::Codes, owner);
             if layout.more() > 0 {
                 layout.block_mut(page, 0).set_more(&more);
             }
@@ -249,12 +279,12 @@ impl<S: Store> Insertion<'_, S> {
     }
 
     /// Makes `self.extended` a page with room.
-    fn grow_extended(&mut self) -> Result<()> {
-        let Some(layout) = self.directory.extended else { return Ok(()) };
+    fn grow_extended(&mut self) -> Result<Option<()>> {
+        let Some(layout) = self.directory.extended else { return Ok(Some(())) };
         let (state_block, state_index) = self.directory.state_position(self.code.list);
-        let list = self.code.list;
+        let owner = self.owner();
         let full = self.extended;
-        self.extended = self.store.change(|change| {
+        let extended = self.change(|change| {
             let state_handle = change.open(state_block)?;
             let mut state = lists::read(change.page(state_handle), state_index);
             if state.extended != full {
@@ -262,19 +292,24 @@ impl<S: Store> Insertion<'_, S> {
             }
             if full != NO_BLOCK {
                 let handle = change.open(full)?;
-                change.page(handle).expect_owned(full, PageKind::Extended, list)?;
+                change.page(handle).expect_owned(full, PageKind::Extended, owner)?;
                 if (change.page(handle).count() as usize) < layout.per_page() {
                     return Ok(full);
                 }
             }
-            let (blkno, handle) = change.extend()?;
+            let (blkno, handle) = change.allocate(&|page| self.directory.is_free(page))?;
             let page = change.page_mut(handle);
-            page.init(PageKind::Extended, list);
+            page.init(PageKind::Extended, owner);
             page.set_next(full);
             state.extended = blkno;
             lists::write(change.page_mut(state_handle), state_index, &state);
             Ok(blkno)
         })?;
-        Ok(())
+        Ok(extended.map(|blkno| self.extended = blkno))
+    }
+
+    /// The owner of the list's pages.
+    fn owner(&self) -> u32 {
+        self.directory.owner(self.code.list)
     }
 }

@@ -1,15 +1,16 @@
 //! Block 0: what the index is. All numbers little-endian, at fixed offsets of the page's contents.
 
 use super::columns::{Columns, MAX_COLUMNS};
-use super::page::{NO_BLOCK, Page, PageKind};
+use super::page::NO_BLOCK;
 use crate::error::{Error, Kind, Result};
 use crate::value::Metric;
 
 /// First four bytes of the contents of block 0.
 pub const MAGIC: u32 = 0x3146_5649;
-/// The newest format this code writes: that of an index with filter columns, whose lists have summaries of
-/// them.
-pub const VERSION: u16 = 4;
+/// The newest format this code writes: that of an index whose lists were replaced, or are being replaced.
+pub const VERSION: u16 = 5;
+/// The format of an index with filter columns, whose lists have summaries of them.
+const SUMMARIES_VERSION: u16 = 4;
 /// The format of an index over strings of bits without filter columns: its codes are the strings themselves.
 const BITS_VERSION: u16 = 3;
 /// The format of an index over vectors with filter columns and without summaries, as version 0.1.0 made it.
@@ -96,6 +97,9 @@ pub struct Meta {
     pub summaries_first: u32,
     /// What queries far from the rows take.
     pub farther: Farther,
+    /// The number that pages of the first list have as their owner; those of the others follow. Numbers are
+    /// never used again: 0 in an index whose lists are those of its build.
+    pub first_list: u32,
 }
 
 impl Meta {
@@ -121,25 +125,26 @@ impl Meta {
             efforts: [[0.0; TARGETS.len()]; LEVELS.len()],
             summaries_first: NO_BLOCK,
             farther: Farther::default(),
+            first_list: 0,
         }
     }
 
-    /// The format of the index.
+    /// The format of an index that has these lists alone.
     pub fn version(&self) -> u16 {
         match self.metric {
-            _ if self.summaries_first != NO_BLOCK => VERSION,
+            _ if self.first_list > 0 => VERSION,
+            _ if self.summaries_first != NO_BLOCK => SUMMARIES_VERSION,
             Metric::Hamming => BITS_VERSION,
             _ if self.columns.is_empty() => MIN_VERSION,
             _ => COLUMNS_VERSION,
         }
     }
 
-    /// Writes the meta page.
-    pub fn write(&self, page: &mut Page) {
-        page.init(PageKind::Meta, 0);
+    /// The bytes that describe these lists, in an index of format `version`.
+    pub(super) fn encode(&self, version: u16) -> Vec<u8> {
         let mut out = Vec::with_capacity(512);
         out.extend_from_slice(&MAGIC.to_le_bytes());
-        out.extend_from_slice(&self.version().to_le_bytes());
+        out.extend_from_slice(&version.to_le_bytes());
         let columns = self.columns.widths();
         let count = columns.len() as u8;
         out.extend_from_slice(&[u8::from(self.ready), self.metric as u8, self.bits, count, 0, 0]);
@@ -168,13 +173,13 @@ impl Meta {
         for number in self.farther.numbers() {
             out.extend_from_slice(&number.to_le_bytes());
         }
-        page.content_mut()[..out.len()].copy_from_slice(&out);
+        out.extend_from_slice(&self.first_list.to_le_bytes());
+        out
     }
 
-    /// Reads the meta page; an unknown format and nonsense are errors.
-    pub fn read(page: &Page) -> Result<Self> {
-        page.expect_kind(META_BLOCK, PageKind::Meta)?;
-        let mut at = Fields { bytes: page.content(), at: 0 };
+    /// Reads what [`Meta::encode`] made; an unknown format and nonsense are errors.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut at = Fields { bytes, at: 0 };
         if u32::from_le_bytes(at.take()) != MAGIC {
             return Err(Error::corrupted(META_BLOCK, "wrong magic number"));
         }
@@ -230,8 +235,12 @@ impl Meta {
                 blkno => blkno,
             },
             farther: Farther::read(|| f32::from_le_bytes(at.take())),
+            first_list: u32::from_le_bytes(at.take()),
         };
-        if (meta.summaries_first != NO_BLOCK) != (version == VERSION) {
+        if version < VERSION && meta.first_list != 0 {
+            return Err(Error::corrupted(META_BLOCK, "replaced lists in an index of an earlier format"));
+        }
+        if version < VERSION && (meta.summaries_first != NO_BLOCK) != (version == SUMMARIES_VERSION) {
             return Err(Error::corrupted(
                 META_BLOCK,
                 "the format and the summaries of filter columns do not agree",
@@ -262,6 +271,9 @@ impl Meta {
         if self.ready && (self.lists == 0 || self.directory_first == NO_BLOCK || self.lists_first == NO_BLOCK)
         {
             return wrong("a finished index without lists");
+        }
+        if self.first_list.checked_add(self.lists).is_none() {
+            return wrong("numbers of lists out of range");
         }
         if self.summaries_first != NO_BLOCK && self.columns.is_empty() {
             return wrong("summaries of filter columns that do not exist");

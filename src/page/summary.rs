@@ -59,6 +59,15 @@ impl Summary {
         self.marks[word] |= bit;
     }
 
+    /// Covers what another covers.
+    pub fn join(&mut self, other: &Self) {
+        self.least = self.least.min(other.least);
+        self.largest = self.largest.max(other.largest);
+        self.union |= other.union;
+        self.nulls |= other.nulls;
+        self.marks.iter_mut().zip(other.marks).for_each(|(marks, others)| *marks |= others);
+    }
+
     /// Takes in the key of a row that is inserted, with room for more of its kind: otherwise keys that only
     /// grow (dates, numbers in sequence) would change a summary with each row.
     pub fn widen(&mut self, key: Key) {

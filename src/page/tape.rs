@@ -10,11 +10,15 @@ pub fn pages(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(CONTENT_SIZE)).unwrap_or(u32::MAX)
 }
 
-/// Calls `emit` with each page of the tape in order.
-pub fn write(kind: PageKind, bytes: &[u8], mut emit: impl FnMut(Page) -> Result<()>) -> Result<()> {
+/// Calls `emit` with each page of the tape in order; the pages belong to `owner`.
+pub fn write(
+    (kind, owner): (PageKind, u32),
+    bytes: &[u8],
+    mut emit: impl FnMut(Page) -> Result<()>,
+) -> Result<()> {
     for chunk in bytes.chunks(CONTENT_SIZE) {
         let mut page = Page::zeroed();
-        page.init(kind, 0);
+        page.init(kind, owner);
         page.content_mut()[..chunk.len()].copy_from_slice(chunk);
         emit(page)?;
     }

@@ -17,6 +17,7 @@ mod racing;
 #[path = "../support/random.rs"]
 mod random;
 mod refresh;
+mod renew;
 mod shapes;
 mod within;
 mod world;

@@ -20,7 +20,7 @@ use crate::ivf::search::Scanner;
 use crate::memory::{self, Grow};
 use crate::page::lists::{self, KEPT};
 use crate::page::meta::{LEVELS, META_BLOCK, TARGETS};
-use crate::page::{Meta, PageKind, Store};
+use crate::page::{Meta, PageKind, Root, Store};
 
 /// Queries that look for as many neighbours as each of [`LEVELS`], at least: the share of a hundred
 /// neighbours is less a matter of chance than that of ten, and takes longer to find.
@@ -245,7 +245,8 @@ impl Query {
 pub fn store_calibration<S: Store>(store: &S, directory: &Directory, meta: &Meta, keep: bool) -> Result<()> {
     store.change(|change| {
         let handle = change.open(META_BLOCK)?;
-        meta.write(change.page_mut(handle));
+        let root = Root::read(change.page(handle))?;
+        Root { current: meta.clone(), ..root }.write(change.page_mut(handle));
         Ok(())
     })?;
     let lists = directory.lists();

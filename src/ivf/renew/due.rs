@@ -1,0 +1,97 @@
+//! Whether an index is in need of new lists.
+
+use crate::error::Result;
+use crate::ivf::build::model::wanted_lists;
+use crate::ivf::calibrate::reconstruct;
+use crate::ivf::directory::Directory;
+use crate::page::{Root, Store};
+
+/// By how much the rows may outnumber those of the build before new lists are due. Codes read grow by about the
+/// root of this; a row is copied once for each such growth.
+const GROWTH: f64 = 1.3;
+/// By how much the lists may have become less even than at the build: see [`unevenness`].
+const UNEVENNESS: f64 = 1.3;
+/// Changes of less than this share of the rows never make new lists due.
+const LEAST_CHANGE: f64 = 0.1;
+/// Rows below this share of those of the build leave lists that are too short.
+const SHRUNK: f64 = 0.5;
+/// Share of the file's pages that may be free before the rest is moved together.
+const FREE: f64 = 0.5;
+/// A file of fewer pages is not worth it.
+const LEAST_PAGES: u32 = 64;
+
+/// Why new lists are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A replacement was interrupted.
+    Interrupted,
+    /// There are many more rows than lists were made for.
+    Grown,
+    /// There are many fewer.
+    Shrunk,
+    /// Rows have gathered in some lists.
+    Uneven,
+    /// Most of the file is free.
+    Sparse,
+}
+
+/// Whether new lists are due, by the rows that the last vacuum counted. `lists` is their number if users have
+/// named it, else 0.
+///
+/// # Errors
+/// Damage, and the store's errors.
+pub fn is_due<S: Store>(store: &S, root: &Root, lists: u32) -> Result<Option<Reason>> {
+    if root.next.is_some() {
+        return Ok(Some(Reason::Interrupted));
+    }
+    let directory = Directory::load(store)?;
+    let states = reconstruct::counted(store, &directory)?;
+    let rows: u64 = states.iter().map(|state| u64::from(state.rows)).sum();
+    let built: u64 = (0..directory.lists()).map(|list| u64::from(directory.built_rows(list))).sum();
+    let wanted = wanted_lists(lists, rows);
+    let (live, before) = (rows as f64, built.max(1) as f64);
+    let now = unevenness(states.iter().map(|state| f64::from(state.rows)));
+    let then = unevenness((0..directory.lists()).map(|list| f64::from(directory.built_rows(list))));
+    let has = u64::from(directory.lists());
+    Ok(if wanted > has && live > GROWTH * before {
+        Some(Reason::Grown)
+    } else if wanted < has && live < SHRUNK * before {
+        Some(Reason::Shrunk)
+    } else if has > 1 && now > UNEVENNESS * then && changed(&directory, &states) > LEAST_CHANGE * live {
+        Some(Reason::Uneven)
+    } else if f64::from(root.free) > FREE * f64::from(store.nblocks()?) && store.nblocks()? > LEAST_PAGES {
+        Some(Reason::Sparse)
+    } else {
+        None
+    })
+}
+
+/// Rows in the list of a row on average, by those of an average list: what lists of uneven length add to the
+/// codes that a scan reads. 1 where there are none.
+fn unevenness(rows: impl Iterator<Item = f64>) -> f64 {
+    let (mut lists, mut sum, mut squares) = (0.0, 0.0, 0.0);
+    for n in rows {
+        lists += 1.0;
+        sum += n;
+        squares += n * n;
+    }
+    if sum > 0.0 { squares / sum * lists / sum } else { 1.0 }
+}
+
+/// Rows by which the lists differ from those of the build.
+fn changed(directory: &Directory, states: &[crate::page::lists::ListState]) -> f64 {
+    let built = (0..directory.lists()).map(|list| directory.built_rows(list));
+    states.iter().zip(built).map(|(state, built)| f64::from(state.rows.abs_diff(built))).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_one_length_are_even() {
+        assert!((unevenness([5.0; 7].into_iter()) - 1.0).abs() < 1e-12);
+        assert!((unevenness([10.0, 0.0].into_iter()) - 2.0).abs() < 1e-12);
+        assert!((unevenness(std::iter::empty()) - 1.0).abs() < 1e-12);
+    }
+}

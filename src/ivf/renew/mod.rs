@@ -1,0 +1,112 @@
+//! Replacing all lists of an index while it is in use: by better ones for the rows that it has now.
+//!
+//! An index that has grown, shrunk or drifted since its build is slow: its lists are too long, or unlike its
+//! rows. It gets new lists in five steps, each of which leaves an index that is right:
+//!
+//! 1. **Train** on rows of the table, as a build does.
+//! 2. **Publish** the new lists, empty but for one page each, beside those in use. From this change on, rows
+//!    that are inserted go to the new lists, and scans read both. The lists in use have no more than they had.
+//! 3. **Copy** their rows: read from the table, coded anew, written to pages that nothing refers to. The last
+//!    codes page of each list leads to the page that takes new rows.
+//! 4. **Flip**: one change makes the new lists those in use. Their directory names the copied pages first.
+//! 5. **Free** the pages of the old lists, once nobody can read them any more.
+//!
+//! What a crash interrupts between 2 and 4 is gone on with from 3. Why this is right beside inserts, scans and
+//! vacuums: `ivf/README.md`.
+
+mod copy;
+mod due;
+mod frozen;
+mod publish;
+mod space;
+
+use rayon::ThreadPool;
+
+pub use self::due::{Reason, is_due};
+use self::space::Space;
+pub use self::space::sweep;
+use super::build::{Options, Routing, Source, Spool, model};
+use super::directory::{Directory, read_root};
+use super::progress::{Phase, Progress};
+use crate::error::{Error, Kind, Result};
+use crate::page::meta::META_BLOCK;
+use crate::page::{Meta, Root, Store};
+
+/// The transactions of the server.
+pub trait Transactions {
+    /// The number of the one that begins next.
+    fn next(&self) -> u64;
+
+    /// Whether all that began before this one have ended, for whoever may read the index.
+    fn have_ended(&self, before: u64) -> bool;
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renewed {
+    /// Rows that were copied.
+    pub rows: u64,
+    /// Lists now.
+    pub lists: u32,
+}
+
+/// Replaces the lists of an index, or goes on where that was interrupted. One caller at a time, and no vacuum
+/// beside it; `source` gives every row of the table that any snapshot may see, most likely more than the index
+/// has.
+///
+/// # Errors
+/// Damage, out of memory, and the errors of the source, the store, the spool and [`Progress::tick`]. The index
+/// is right whatever happens.
+pub fn renew<S: Store>(
+    store: &S,
+    options: &Options,
+    source: &mut dyn Source,
+    spool: &mut dyn Spool,
+    (pool, transactions): (&ThreadPool, &dyn Transactions),
+    progress: &dyn Progress,
+) -> Result<Renewed> {
+    let mut space = Space::find(store, transactions, progress)?;
+    let (routing, queries) = match read_root(store)?.next {
+        Some(_) => (Routing::Directory, Vec::new()),
+        None => {
+            let model = model::train(options, source, pool, progress)?;
+            publish::publish(store, &model, &mut space)?;
+            (Routing::by_means(&model)?, model.queries)
+        }
+    };
+    let (current, next) = Directory::load_all(store)?;
+    let Some(next) = next else {
+        return Err(Error::new(Kind::Internal, "the lists that were published are not there"));
+    };
+    progress.phase(Phase::Assigning);
+    let coded =
+        copy::code(store, &current, (next, routing), options, (source, &mut *spool), (pool, progress))?;
+    progress.phase(Phase::Writing);
+    let meta = copy::write(store, coded, spool, &mut space, progress)?;
+    progress.phase(Phase::Calibrating);
+    let meta = copy::calibrate(store, meta, queries, options.seed, progress)?;
+    let renewed = Renewed { rows: meta.built_rows, lists: meta.lists };
+    flip(store, meta, transactions)?;
+    copy::begin_with_first_pages(store)?;
+    space.give_back()?;
+    Ok(renewed)
+}
+
+/// Makes the new lists those in use.
+fn flip<S: Store>(store: &S, mut current: Meta, transactions: &dyn Transactions) -> Result<()> {
+    current.ready = true;
+    store.change(|change| {
+        let handle = change.open(META_BLOCK)?;
+        let root = Root::read(change.page(handle))?;
+        current.generation = next_generation(&root);
+        // Whoever has begun to read the old lists began before this transaction.
+        let retired = transactions.next();
+        Root { current, next: None, retired, free: root.free }.write(change.page_mut(handle));
+        Ok(())
+    })
+}
+
+/// The number of the next change of the lists.
+fn next_generation(root: &Root) -> u32 {
+    root.current.generation.wrapping_add(1)
+}
