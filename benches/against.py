@@ -54,7 +54,7 @@ def once(statement: Statement, parameter: bytes) -> float:
 
 
 def compare_shape(data: datasets.Data, where: str, settings: list[str]) -> dict:
-    """Queries a second of both servers, from the least time of each query, and how often both found the same."""
+    """Queries per second of both servers, from least times; how often both found the same rows."""
     sql = nearest(ours(data), data, where)
     sides = [statement(os.environ[host], sql, settings) for host in ("OLD_HOST", "NEW_HOST")]
     parameters = encoded(data.queries[:COUNT])
@@ -62,7 +62,7 @@ def compare_shape(data: datasets.Data, where: str, settings: list[str]) -> dict:
     least = np.full((2, len(parameters)), np.inf)
     for number in range(ROUNDS):
         for i, parameter in enumerate(parameters):
-            # Who is asked first finds the caches less ready.
+            # The server that is asked first has colder caches, so the order alternates.
             for which in ((0, 1), (1, 0))[(number + i) % 2]:
                 least[which, i] = min(least[which, i], once(sides[which], parameter))
     old, new = least.sum(axis=1)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Compares the speed of this checkout with that of another commit: each query is asked of both in turn, on one
-# machine in one run, over the same index (built by the older code and copied with its whole server).
+# Compares the speed of this checkout with that of another commit. Each query is asked of both in turn, in one
+# run on one machine. Both have the same index: the older code builds it, and its server is copied.
 #
 # usage: benches/against.sh COMMIT      DATA, SCALE, DIMS, METRIC, TYPE, QUERIES, ROWS: as for benches/run.sh
-#   OWN=1        each server builds an index of its own (where the change is in the build)
+#   OWN=1        each server builds its own index (for changes of the build)
 #   TARGETS=...  recall targets (default .95,.99)
 #   ROUNDS=n     how often each query is asked; its least time counts (default 12)
 set -euo pipefail

@@ -1,4 +1,4 @@
-"""Measures vector_search beside pgvector on the server that libpq's variables name."""
+"""Measures vector_search and pgvector on the server that libpq's variables name."""
 
 import json
 import os
@@ -19,12 +19,12 @@ from contender import build, contenders
 from functions import types
 from plans import plans
 
-# Searches are measured so often, all contenders in turn: what else the machine does changes within minutes.
+# Rounds of each search, all contenders in turn, because the load of the machine changes within minutes.
 ROUNDS = 3
 STEPS = os.environ.get("STEPS", "build,memory,exact,cold,floor,search,filter,insert,vacuum").split(",")
 FUNCTIONS = {"build": build, "cold": steps.cold, "floor": steps.floor, "filter": steps.filtered,
              "vacuum": steps.vacuum}
-# What is asked of our index alone.
+# Steps that measure our index only.
 OURS = {"memory": steps.memory, "exact": steps.exact, "plans": plans, "column_cost": steps.column_cost,
         "join": steps.join,
         "types": types}
@@ -85,7 +85,7 @@ def main() -> None:
                 print(f"{extension} is not installed in this server: measured without", flush=True)
                 continue
             if schema == "ours" and "build" not in results.get(everybody[0].name, {}):
-                # An earlier run may have left what an earlier state of the extension made.
+                # An earlier run may have left objects of an older version of the extension.
                 connection.execute(f"DROP EXTENSION IF EXISTS {extension} CASCADE")
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
             connection.execute(f"CREATE EXTENSION IF NOT EXISTS {extension} SCHEMA {schema}")
@@ -97,7 +97,7 @@ def main() -> None:
 
     for step in STEPS:
         if step == "scaling":
-            # All side by side at each size, and sizes that are there are not measured again.
+            # All contenders at each size. Sizes that the record already has are not measured again.
             for contender in present:
                 results.setdefault(contender.name, {})
             scaling.measure(present, data, results, save)

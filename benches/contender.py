@@ -12,7 +12,7 @@ import psycopg
 import data as datasets
 from peak import Peak
 
-# What demo and benchmarks share is beside the scripts, which are no package.
+# Modules that demo and benchmarks share are in scripts/, which is not a package.
 sys.path.append(str(datasets.ROOT / "scripts"))
 from client import register_vector
 
@@ -91,7 +91,7 @@ def create_index(connection: psycopg.Connection, contender: Contender, data: dat
     connection.remove_notice_handler(heard)
     size = connection.execute(f"SELECT pg_relation_size('{contender.schema}.{name}')").fetchone()[0]
     built = {"build_seconds": seconds, "index_bytes": size, "peak_mb": peak.kilobytes / 1024}
-    # Such as that a graph no longer fits into memory, after which its build is slow.
+    # For example, that a graph no longer fits into memory, so that its build becomes slow.
     return built | ({"notices": notices} if notices else {})
 
 

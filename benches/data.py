@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Where texts.py puts the sets that it makes.
 MADE = ROOT / "target" / "data"
 NEIGHBOURS = 10
-# The columns to filter by: one that has nothing to do with the vectors, one that goes with them.
+# The filter columns: one is independent of the vectors, one is correlated with them.
 FILTERS = ("bucket", "topic")
 
 
@@ -36,7 +36,7 @@ class Data:
 
 
 def buckets(first: int, count: int) -> np.ndarray:
-    """Numbers from 0 to 999 that have nothing to do with the vectors."""
+    """Numbers from 0 to 999 that are independent of the vectors."""
     ids = np.arange(first, first + count, dtype=np.uint64)
     return ((ids * 2654435761 % 2**32 * 1000) >> np.uint64(32)).astype(np.int64)
 
@@ -70,7 +70,7 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def distances(metric: str, rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    """A number that orders as the operator does, for each query and row."""
+    """For each query and row, a number with the order of the operator's value."""
     if metric == "cosine":
         norms = np.linalg.norm(rows, axis=1)
         return -(queries @ rows.T) / np.where(norms > 0, norms, np.inf)
@@ -109,7 +109,7 @@ def enlarged(rows: np.ndarray, size: int) -> np.ndarray:
 
 
 def part(data: Data, rows: np.ndarray) -> Data:
-    """The same queries to other rows."""
+    """The same queries for another set of rows."""
     farthest = tenth_nearest(data.metric, rows, data.queries)
     return replace(data, rows=rows, farthest=farthest)
 
@@ -131,7 +131,7 @@ def load() -> Data:
         rows = np.concatenate([rows[i : len(rows) - joined + i] for i in range(joined + 1)], axis=1)
     held_out = int(os.environ.get("QUERIES", "1000"))
     if queries is None:
-        # Files are often sorted by topic: queries must come from everywhere.
+        # Files are often sorted by topic, so queries are drawn from all parts.
         rows = rows[np.random.default_rng(0).permutation(len(rows))]
         rows, queries = rows[:-held_out], rows[-held_out:]
     rows = np.ascontiguousarray(rows[: int(os.environ.get("ROWS", len(rows)))])

@@ -1,4 +1,4 @@
-"""The step `types`: nanoseconds of the types' functions beside pgvector's."""
+"""The step `types`: time of the types' functions in nanoseconds, compared with pgvector's."""
 
 import contextlib
 import os
@@ -84,7 +84,7 @@ def types(contender: Contender, data: datasets.Data) -> list[dict]:
         # The second operand is a constant.
         operands = {"w": f"'{texts[0][-1]}'::vector", "k": f"'{texts[0][-1]}'::halfvec",
                     "r": f"'{texts[1][-1]}'::vector::sparsevec", "c": f"binary_quantize('{texts[0][-1]}'::vector)"}
-        # From which of the texts, and how.
+        # Source column of each text, and the expression.
         columns = {"t": (0, "t"), "v": (0, "t::vector"), "a": (0, "t::vector::real[]"), "h": (0, "t::halfvec"),
                    "d": (0, "t::vector::real[]::double precision[]"), "n": (0, "t::vector::real[]::numeric[]"),
                    "b": (0, "binary_quantize(t::vector)"), "s": (1, "t::vector::sparsevec"),
@@ -112,11 +112,11 @@ def types(contender: Contender, data: datasets.Data) -> list[dict]:
             return len(texts[columns[column][0]]) - 1
 
         def seconds(schema: str, expression: str, column: str, times: int, repeats: int) -> float:
-            # Rows below OFFSET are computed and not sent.
+            # Rows that OFFSET skips are computed but not sent.
             sql = (f"SELECT {', '.join(of_column(expression, column, i) for i in range(times))} "
                    f"FROM generate_series(1, {repeats}), types_{column} OFFSET {rows_of(column) * repeats}")
             began = busy(connections[schema])
-            # Prepared: to read the constants again for each round would count for a long vector.
+            # Prepared, because parsing the constants in each round would take long for a long vector.
             connections[schema].execute(sql, prepare=True)
             return busy(connections[schema]) - began
 
@@ -131,7 +131,7 @@ def types(contender: Contender, data: datasets.Data) -> list[dict]:
                 once = min(seconds(schema, expression, column, 1, repeats) / (repeats * rows)
                            for schema in connections for repeats in (2, 2, 20))
             except psycopg.errors.DataException:
-                # Three numbers of which none is not zero, and the like.
+                # For example, three numbers that are all zero.
                 continue
             times = min(max(int(REPEATED_NS / 1e9 / once), 1), REPEATED)
             repeats = min(max(int(ROUND_SECONDS / once / times / rows), 1), 2000)

@@ -1,6 +1,6 @@
-//! Nanoseconds per call of every kernel, for every instruction set the machine supports; of
-//! `scan_block` and `lower_bounds`, per code of a block; and of making a query's tables. The row is chosen
-//! once per process, so the bench runs itself once per row.
+//! Measures nanoseconds per call of every kernel, for every instruction set that the machine supports; for
+//! `scan_block` and `lower_bounds` nanoseconds per code of a block. Also measures making a query's tables.
+//! The instruction set is chosen once per process, so the bench starts itself once for each.
 
 use half::f16;
 use std::hint::black_box;
@@ -35,7 +35,8 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-/// The least nanoseconds per call over several samples: other work on the machine only adds.
+/// The least time per call over several samples, in nanoseconds, because other work on the machine can only
+/// add time.
 fn time<T>(mut call: impl FnMut() -> T) -> f64 {
     let mut sample = |calls: u32| {
         let start = Instant::now();
@@ -103,7 +104,8 @@ fn codes(dims: usize, put: &mut impl FnMut(&'static str, f64)) {
         sums
     });
     put("scan_block/code", scan / kernel::BLOCK_ROWS as f64);
-    // A list after the other, more than the first-level cache holds and less than the second.
+    // Several lists, one after the other: more than the first-level cache holds and less than the
+    // second-level cache.
     let many: Vec<u8> = bytes.iter().copied().cycle().take(L2_BYTES / bytes.len() * bytes.len()).collect();
     let scan = time(|| {
         let mut sums = [0; kernel::BLOCK_ROWS];
@@ -144,7 +146,8 @@ fn integers(dims: usize, put: &mut impl FnMut(&'static str, f64)) {
     let (rows, mut dots) = (other.repeat(16), [0; 16]);
     put("dots_i8/row", time(|| kernel::dots_i8(black_box(&signed), black_box(&rows), &mut dots)) / 16.0);
     put("dot_f32_i8", time(|| kernel::dot_f32_i8(black_box(&a), black_box(&signed))));
-    // The largest power of two within the dimensions, as the rotation transforms. Zeros stay finite.
+    // The largest power of two within the dimensions, as in the rotation. The vector is zero, so that
+    // repeated transforms stay finite.
     let mut x = vec![0.0; 1 << dims.ilog2()];
     put("hadamard/2^k", time(|| kernel::hadamard(black_box(&mut x))));
 

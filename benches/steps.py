@@ -89,7 +89,7 @@ def search(contender: Contender, data: datasets.Data, known: dict[float, float])
 
 
 def median(points: list[dict]) -> dict:
-    """Of one effort in several rounds."""
+    """Measures one setting in several rounds."""
     def of(key: str) -> float:
         return float(np.median([p[key] for p in points]))
 
@@ -121,7 +121,7 @@ def filtered(contender: Contender, data: datasets.Data) -> list[dict]:
 
 
 def filtered_queries(contender: Contender, data: datasets.Data, btree: bool) -> list[dict]:
-    """Every column, share and effort."""
+    """Measures every filter column, share of rows and setting."""
     efforts = {"ivf": [0.9, 0.95, 0.98], "hnsw": [40, 80, 200], "ivfflat": [10, 20, 80]}[contender.method]
     iterative = {"ivf": [], "hnsw": ["hnsw.iterative_scan = strict_order"],
                  "ivfflat": ["ivfflat.iterative_scan = relaxed_order"]}[contender.method]
@@ -135,7 +135,7 @@ def filtered_queries(contender: Contender, data: datasets.Data, btree: bool) -> 
                 continue
             # Without a B-tree a rare filter makes pgvector read the whole table.
             slow = not btree and contender.method != "ivf" and share < 0.05
-            # Recall over a hundred queries is known to a hundredth only; ours is promised.
+            # With a hundred queries, recall is known to .01 only. Our index uses its default target.
             count = min(len(data.queries), 1000 if contender.method == "ivf" else 20 if slow else 100)
             farthest = datasets.tenth_nearest(data.metric, passing, data.queries[:count])
             for effort in efforts:
@@ -172,7 +172,7 @@ def join(contender: Contender, data: datasets.Data) -> dict:
         rates["join"].append(len(data.queries) / (time.perf_counter() - began))
         rates["single"].append(timed(contender, data, ["enable_seqscan = off"], "", len(data.queries)).summary()["qps"])
     connection.execute(f"DROP TABLE {asked}")
-    # The first round is for the caches.
+    # The first round warms the caches.
     out = {name: float(np.median(of[1:])) for name, of in rates.items()}
     out["ratio"] = out["join"] / out["single"]
     print(f"  {out}", flush=True)
@@ -214,7 +214,7 @@ def exact(contender: Contender, data: datasets.Data) -> str:
     for query in data.queries[:5]:
         by_index = rows("enable_seqscan = off", "ivf.recall_target = 1")
         by_sort = rows("enable_indexscan = off")
-        # Equal values come in any order.
+        # Rows with equal values may come in any order.
         if [d for _, d in by_index] != [d for _, d in by_sort] or sorted(by_index) != sorted(by_sort):
             raise SystemExit(f"{contender.name}: an exhaustive scan is not a sequential scan")
     print(f"  {contender.name}: five exhaustive scans of {len(data.rows)} rows equal sequential scans", flush=True)

@@ -74,7 +74,7 @@ def main() -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     about = path.with_suffix(".txt")
     if not about.exists():
-        # Last, as its presence says that the vectors are complete.
+        # Written last, because its presence means that the vectors are complete.
         about.write_text(SETS[name](path))
     print(f"{path.relative_to(datasets.ROOT)}: {about.read_text()}")
 

@@ -43,11 +43,11 @@ class Statement:
         return [int.from_bytes(result.get_value(i, 0), "big", signed=True) for i in range(result.ntuples)]
 
     def run(self, parameter: bytes):
-        """The answer, slept for."""
+        """The answer; the client sleeps while it waits."""
         return self.connection.pgconn.exec_prepared(b"timed", [parameter], [BINARY], BINARY)
 
     def run_awake(self, parameter: bytes):
-        """The answer, asked for again and again until it is there."""
+        """The answer; the client polls for it without sleeping."""
         connection = self.connection.pgconn
         connection.send_query_prepared(b"timed", [parameter], [BINARY], BINARY)
         while connection.is_busy():
@@ -101,7 +101,7 @@ def timed_sql(schema: str, data: datasets.Data, settings: list[str], sql: str, c
         moments.append(clock())
         if moments[-1] - moments[0] >= SECONDS and len(moments) > min(LEAST, count):
             break
-    # An error would come again.
+    # The timed runs ignore errors. The same query again raises one that they had.
     statement.ids(parameters[0])
     return Timed(found, moments)
 
@@ -132,7 +132,7 @@ def concurrent(contender: Contender, data: datasets.Data, settings: list[str], c
     workers = [forked.Process(target=work, args=(number,), daemon=True) for number in range(connections)]
     for worker in workers:
         worker.start()
-    # A worker that has failed answers nothing; the others then wait for it in vain.
+    # A worker that has failed sends no answer, and the others would wait for it forever.
     counts, begins, ends = zip(*[results.get(timeout=300) for _ in workers])
     for worker in workers:
         worker.join()

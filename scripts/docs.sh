@@ -15,16 +15,17 @@ if [ -z "$mdbook" ]; then
     mdbook="$BUILD/tools/bin/mdbook"
 fi
 
-# The pages where they lie in the checkout. SUMMARY.md must be at the top.
+# Copies the pages with their paths in the checkout. SUMMARY.md must be at the top.
 book="$BUILD/book"
 rm -rf "$book"
-mkdir -p "$book/pages/src/ivf" "$book/pages/src/page"
+mkdir -p "$book/pages/src/ivf/search" "$book/pages/src/page" "$book/pages/src/pg"
 cp README.md ARCHITECTURE.md CONTRIBUTING.md CHANGELOG.md LICENSE "$book/pages/"
-cp src/ivf/README.md "$book/pages/src/ivf/"
-cp src/page/README.md "$book/pages/src/page/"
+for page in src/ivf src/ivf/search src/page src/pg; do
+    cp "$page/README.md" "$book/pages/$page/"
+done
 cp -r docs "$book/pages/docs"
 mv "$book/pages/docs/book.toml" "$book/"
-# Links of SUMMARY.md are from docs/; the pages of single benchmark runs come below their list.
+# Links of SUMMARY.md are relative to docs/. The pages of single benchmark runs are listed below "Benchmarks".
 runs() {
     local page name
     for page in docs/benchmarks/*/*.md; do

@@ -14,13 +14,13 @@ libdir=$("$pg_config" --pkglibdir)
 sharedir=$("$pg_config" --sharedir)
 sudo=()
 if ! [ -w "$libdir" ] || ! [ -w "$sharedir/extension" ]; then
-    # Asked for now, not after the minutes of the build.
+    # Asks for sudo's password now, not after a build of some minutes.
     sudo -v || die "you cannot write to $libdir; as root, run: scripts/install.sh $pg_config"
     sudo=(sudo)
 fi
 
-# pgrx overwrites the library in place, which would crash a server that has it mapped.
-# With a fresh inode under the name, running backends keep the old one.
+# pgrx overwrites the library in place, which would crash a server that has it mapped. So the old file is
+# replaced by a copy with a new inode, and running backends keep the old one.
 library="$libdir/vector_search.so"
 if [ -e "$library" ]; then
     "${sudo[@]}" cp -p "$library" "$library.new"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs the extension "vector" over vector_search, so that apps written for pgvector run unchanged. It takes the
-# names of pgvector's files and therefore refuses to replace another extension of that name.
+# Installs the extension "vector", which uses vector_search, so that apps written for pgvector run unchanged.
+# Its files have the names of pgvector's files, so it refuses to replace another extension of that name.
 #
-# usage: scripts/install_compat.sh PG_CONFIG [DIRECTORY]
-#        DIRECTORY: where the files go instead (PostgreSQL 18 finds them by extension_control_path)
+# usage: scripts/install_compat.sh PG_CONFIG [DIRECTORY] DIRECTORY: install there instead (PostgreSQL 18 finds
+# the files by extension_control_path)
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -18,7 +18,7 @@ mkdir -p "$target"
 sudo=()
 [ -w "$target" ] || sudo=(sudo)
 for file in "$ROOT"/sql/compat/vector.control "$ROOT"/sql/compat/vector--*.sql; do
-    # What is there already may be being read.
+    # A server may be reading the old file, so it is replaced by a new one.
     cmp -s "$file" "$target/${file##*/}" || ${sudo[@]+"${sudo[@]}"} install -m 644 "$file" "$target/"
 done
 say "extension vector installed into $target"

@@ -1,5 +1,4 @@
-# shellcheck shell=bash disable=SC2034
-# Sourced by the other scripts: where things are, and how they speak.
+# shellcheck shell=bash disable=SC2034 Sourced by the other scripts: paths, messages and common functions.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 BUILD="$ROOT/target"
@@ -9,11 +8,11 @@ PGRX_VERSION=0.18.1
 say() { printf '%s\n' "== $*" >&2; }
 die() { printf '%s\n' "error: $*" >&2; exit 1; }
 
-# Rustup's place, which a non-login shell may not have in its path.
+# Rustup's directory, which a non-login shell may not have in its PATH.
 command -v cargo >/dev/null || PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
 
-# cargo-pgrx: the checkout's own if setup.sh had to build one, else the machine's.
-# The own one is called by path, because cargo may prefer ~/.cargo/bin to PATH.
+# cargo-pgrx: the one in target/ if setup.sh had to build it, else the machine's. The one in target/ is called
+# by its path, because cargo may prefer ~/.cargo/bin to PATH.
 pgrx() {
     if [ -x "$BUILD/tools/bin/cargo-pgrx" ]; then
         "$BUILD/tools/bin/cargo-pgrx" pgrx "$@"
@@ -22,9 +21,9 @@ pgrx() {
     fi
 }
 
-# Makes cargo build against one Postgres and sets MAJOR. pgrx finds it by this variable, so that
-# no `cargo pgrx init` is needed; it only wants a home, and one under target/ leaves ~/.pgrx alone.
-# Every cargo command should use the same path: pgrx's bindings are built anew when it changes,
+# Makes cargo build against one Postgres and sets MAJOR. pgrx finds it by this variable, so that no `cargo
+# pgrx init` is needed. pgrx also needs a home directory; with one under target/ it does not change ~/.pgrx.
+# Every cargo command should use the same path, because pgrx builds its bindings again when the path changes,
 # and also whenever there is no config.toml.
 use_postgres() {
     MAJOR=$("$1" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
@@ -50,8 +49,8 @@ fetch_wheel() {
     mv "$2.new" "$2"
 }
 
-# The Python packages of the demo, which the benchmarks use too. The wish list is kept beside what
-# fulfils it, so that pip runs only when it has changed.
+# The Python packages of the demo, which the benchmarks use too. A copy of requirements.txt is kept in the
+# venv, so that pip runs only when it has changed.
 python_packages() {
     local wanted="$ROOT/examples/demo/requirements.txt" fulfilled="$VENV/demo-requirements.txt"
     cmp -s "$wanted" "$fulfilled" && return 0

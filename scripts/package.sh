@@ -9,7 +9,10 @@ pg_config=${PG_CONFIG:-$("$ROOT/scripts/embedded.sh")}
 use_postgres "$pg_config"
 pgrx package --no-default-features --features "pg$MAJOR" --pg-config "$pg_config" \
     --out-dir "$BUILD/package/pg$MAJOR"
-cp LICENSE README.md "$BUILD/package/pg$MAJOR/"
+# Documentation lies where PGXS puts that of an extension, so that nothing strange appears in /.
+docs="$BUILD/package/pg$MAJOR$("$pg_config" --docdir)/extension/vector_search"
+mkdir -p "$docs"
+cp -r LICENSE README.md CHANGELOG.md ARCHITECTURE.md CONTRIBUTING.md docs examples "$docs/"
 archive="$BUILD/package/vector_search-pg$MAJOR-$(uname -m).tar.gz"
 tar -C "$BUILD/package/pg$MAJOR" -czf "$archive" .
 say "$archive holds the files by their places from /"

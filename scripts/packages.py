@@ -26,7 +26,7 @@ def source(requirement: str, scratch: Path) -> Path:
 
 def debian(name: str, scratch: Path) -> Path:
     """The directory in which a package of Debian or Ubuntu is unpacked."""
-    # apt drops its rights to fetch a file, and says so if it cannot write where we are.
+    # apt gives up root's rights to fetch a file, and warns if it cannot write to the current directory.
     scratch.chmod(0o777)
     _run("apt-get", "-q", "download", name, cwd=scratch)
     (package,) = scratch.glob(f"{name}_*.deb")

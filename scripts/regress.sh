@@ -27,7 +27,7 @@ eval "$("$ROOT/scripts/server.sh" env "$server")"
 
 say "SQL tests, $("$pg_config" --version)"
 regress="$("$pg_config" --pkglibdir)/pgxs/src/test/regress/pg_regress"
-# Results are compared as the tests were recorded: without time zones or locales of this machine.
+# The expected results do not depend on this machine's time zone and locale.
 "$regress" --inputdir="$ROOT/tests/pg_regress" --outputdir="$out" --bindir="$(dirname "$PSQL")" \
     --host="$PGHOST" --port="$PGPORT" --user=postgres --dbname=regression \
     --load-extension=vector_search "${tests[@]}" \

@@ -9,16 +9,16 @@
 #   server.sh env DIR                                     `export PGHOST=...` and PSQL, to eval
 #   server.sh psql DIR [ARG...]                           psql with the server's own binaries
 #
-# DIR is a directory under target/, one per server. The server listens only on a unix socket in
-# a directory that is closed to other users, so a port clashes with nothing (default 5432). As
-# root, the server runs as `postgres` (or `nobody`), as Postgres refuses to run as root; what
-# that user cannot reach (a checkout under /root) is put into /tmp/vector_search-HASH instead.
+# DIR is a directory under target/, one per server. The server listens only on a unix socket in a directory
+# that is closed to other users, so a port clashes with nothing (default 5432). Postgres refuses to run as
+# root. So if root calls this script, the server runs as `postgres` (or `nobody`). Files that this user could
+# not reach (in a checkout under /root) are in /tmp/vector_search-HASH instead.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 usage() { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
-# Sets the globals below for one server. The places in /tmp are named by a hash of DIR.
+# Sets the globals below for one server. The names of its directories in /tmp have a hash of DIR.
 locate() {
     dir=$(cd "$1" && pwd -P)
     local hash
@@ -53,7 +53,7 @@ as_server() {
 # Whether the server's user may read (r) or execute (x) a path.
 reachable() { as_server test "-$1" "$2" 2>/dev/null; }
 
-# own_dir MODE DIR OWNER: a directory in /tmp that is ours alone; a stranger's is refused.
+# own_dir MODE DIR OWNER: makes a directory in /tmp, or fails if another user already owns it.
 own_dir() {
     mkdir -p "$2"
     case "$(stat -c '%F %U' "$2")" in
@@ -73,7 +73,7 @@ find_binaries() {
     case $bin in "$tree"/*) ;; *) die "$user cannot run $bin/postgres" ;; esac
     own_dir 755 "$away" "$me"
     mkdir -p "$away/pg"
-    # Never overwriting in place: a running server has these files mapped.
+    # Files are never overwritten in place, because a running server has them mapped.
     cp -a --update --remove-destination "$tree/." "$away/pg/"
     chmod -R a+rX "$away/pg"
     bin="$away/pg${bin#"$tree"}"
@@ -84,7 +84,7 @@ running() { as_server "$bin/pg_ctl" status -D "$data" >/dev/null 2>&1; }
 
 make_cluster() {
     case $data in "$away"/*) own_dir 755 "$away" "$me" ;; esac
-    # The leavings of an interrupted initdb have no version file.
+    # After an interrupted initdb there is no version file.
     rm -rf "$data"
     mkdir -m 700 "$data"
     [ "$user" = "$me" ] || chown "$user" "$data"
@@ -119,7 +119,7 @@ start() {
         have=$want
     fi
     [ "$have" = "$want" ] || die "$data is a cluster of PostgreSQL $have, not $want"
-    # Postgres refuses anything wider, such as a chmod -R over the checkout leaves.
+    # Postgres refuses wider permissions, which a chmod -R over the checkout may have set.
     as_server chmod 700 "$data"
     own_dir 700 "$socket" "$user"
     if running; then
@@ -133,7 +133,7 @@ start() {
         || { as_server tail -n 20 "$data/server.log" >&2; die "the server did not start"; }
 }
 
-# For everything but start: the server as its last start wrote it down.
+# For all commands but start: reads the settings that the last start wrote.
 recall() {
     [ $# -ge 1 ] || usage
     [ -f "$1/server.env" ] || die "no server was ever started in $1"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes a fresh Debian or Ubuntu machine (with Rust, a C compiler and Python 3) ready to build,
-# test and run the demo. Installs system packages as root, names them otherwise.
-# Everything else goes under target/. Safe to call again: nothing missing, nothing done.
+# Makes a fresh Debian or Ubuntu machine (with Rust, a C compiler and Python 3) ready to build, test and run
+# the demo. Installs system packages as root, names them otherwise. Everything else goes under target/. It may
+# be called again: it does nothing if nothing is missing.
 #
 # usage: scripts/setup.sh [pg15]     pg15: also Debian's PostgreSQL 15 and its headers
 set -euo pipefail
@@ -10,7 +10,7 @@ set -euo pipefail
 missing=()
 need() { missing+=("$@"); }
 
-# bindgen needs the library, and clang's own headers (stddef.h) with it.
+# bindgen needs libclang and clang's own headers (stddef.h).
 has_libclang() {
     [ -z "${LIBCLANG_PATH:-}" ] || return 0
     compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null \
@@ -46,7 +46,7 @@ install_packages() {
     command -v apt-get >/dev/null || die "apt-get is not here; install the like of: ${missing[*]}"
     say "installing ${missing[*]}"
     case " ${missing[*]} " in *' postgresql-15 '*) forbid_main_cluster ;; esac
-    # The settings that are there, also the one just made, are kept without a question.
+    # Existing configuration files, also the one made above, are kept without asking.
     local install=(env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 apt-get install
         -y -qq --no-install-recommends -o Dpkg::Options::=--force-confold "${missing[@]}")
     # Stale or absent package lists are the usual reason for a failure, so they are fetched then.
@@ -79,7 +79,7 @@ if [ "$(pgrx --version 2>/dev/null | awk '{print $NF}')" != "$PGRX_VERSION" ]; t
     rm -rf "$BUILD/tools/build"
 fi
 
-# A venv whose python has gone (a moved checkout, an upgraded system) is made anew.
+# If the venv's python is gone (the checkout was moved, the system upgraded), the venv is made again.
 if ! [ -x "$VENV/bin/pip" ] || ! "$VENV/bin/python" -c "" 2>/dev/null; then
     say "making the Python environment $VENV"
     rm -rf "$VENV"

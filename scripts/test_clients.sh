@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# pgvector's clients against vector_search with the extension "vector" over it: the own tests, unmodified, of
-# pgvector-python (psycopg 2 and 3, asyncpg, pg8000, SQLAlchemy, SQLModel, Django, Peewee) and of the Rust crate
-# (postgres, sqlx, diesel), and a smoke test of pgvector's Node package with pg. PostgreSQL 18 or later finds the
-# extension by extension_control_path; on older servers it is installed.
+# Tests pgvector's clients with vector_search and the extension "vector". It runs the unmodified tests of
+# pgvector-python (psycopg 2 and 3, asyncpg, pg8000, SQLAlchemy, SQLModel, Django, Peewee) and of the Rust
+# crate (postgres, sqlx, diesel), and a smoke test of pgvector's Node package with pg. PostgreSQL 18 or later
+# finds the extension by extension_control_path; on older servers it is installed.
 #
 # usage: scripts/test_clients.sh [python] [rust] [node]     default: all that the machine has the tools for
 # PG_CONFIG names the PostgreSQL; default: the embedded 18.
@@ -43,7 +43,7 @@ export USER=${USER:-$(id -un)} PGUSER=postgres
 export PGUSER=$USER
 for client in "${wanted[@]}"; do
     "$PSQL" -Xqc "CREATE DATABASE pgvector_${client}_test" postgres
-    # An administrator's one line; the clients' own `CREATE EXTENSION vector` does the rest.
+    # The one statement that an administrator must run. The clients run `CREATE EXTENSION vector` themselves.
     "$PSQL" -Xqc 'CREATE EXTENSION vector_search' "pgvector_${client}_test"
     say "$client, $("$pg_config" --version)"
     PG_LIBDIR=$("$pg_config" --libdir) "$ROOT/tests/clients/$client.sh" "$BUILD/clients"

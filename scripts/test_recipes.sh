@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The recipes (examples/recipes) on real text, and the worker (examples/worker) with a replay of chat messages, on a
-# server of their own. Prints the tables that are in docs/recipes.
+# Runs the recipes (examples/recipes) on real text, and the worker (examples/worker) with a replay of chat
+# messages, on a private server. Prints the tables of docs/recipes.
 #
 # usage: scripts/test_recipes.sh PG_CONFIG
 # RECIPES=full: everything at its full size; the first run embeds texts for half an hour.

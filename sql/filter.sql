@@ -190,7 +190,7 @@ CREATE OPERATOR CLASS uuid_ops
     OPERATOR 5 >,
     FUNCTION 1 ivf_uuid_key();
 
--- Types of which an index knows equality only.
+-- Types for which an index supports equality only.
 
 CREATE OPERATOR CLASS text_ops
     DEFAULT FOR TYPE text USING ivf AS
@@ -207,7 +207,7 @@ CREATE OPERATOR CLASS enum_ops
     OPERATOR 3 =,
     FUNCTION 1 ivf_hash_key();
 
--- Labels: arrays that contain, or share an element with, those asked for.
+-- Labels: arrays that contain another array, or share an element with it.
 
 CREATE OPERATOR CLASS array_ops
     DEFAULT FOR TYPE anyarray USING ivf AS

@@ -80,7 +80,7 @@ CREATE FUNCTION ivf_check(index regclass, heap_all_indexed boolean DEFAULT false
 
 COMMENT ON FUNCTION ivf_check(regclass, boolean) IS 'verifies every page of an ivf index';
 
--- Reads whole tables whatever the caller may see of them.
+-- Reads the whole table, also rows that the caller may not see.
 REVOKE ALL ON FUNCTION ivf_check(regclass, boolean) FROM PUBLIC;
 
 CREATE FUNCTION ivf_recall(index regclass, sample_size int DEFAULT 100, k int DEFAULT 10) RETURNS jsonb

@@ -18,7 +18,7 @@ pub enum Kind {
     InvalidParameter,
     /// More dimensions, memory or pages than a limit allows (54000).
     LimitExceeded,
-    /// Memory that cannot be had (53200).
+    /// Memory that cannot be allocated (53200).
     OutOfMemory,
     /// Something this build does not do (0A000).
     NotSupported,
@@ -34,14 +34,14 @@ pub enum Kind {
     Internal,
 }
 
-/// An error with all that the user is told.
+/// An error, with everything that the user is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// Class of the error.
     pub kind: Kind,
     /// Primary message, lower-case, no full stop (PostgreSQL style).
     pub message: String,
-    /// A sentence more, if any.
+    /// One more sentence, if any.
     pub detail: Option<String>,
     /// What to do, if known.
     pub hint: Option<String>,

@@ -1,13 +1,14 @@
 //! `vector_search`: similarity search inside PostgreSQL.
 //!
-//! The rooms, in the order in which they may use one another (see `ARCHITECTURE.md`;
-//! `tests/architecture.rs` holds the order). Only `pg` knows Postgres.
+//! The rooms are listed in the order in which they may use one another (see `ARCHITECTURE.md`;
+//! `tests/architecture.rs` checks it). Only `pg` knows Postgres.
 #![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod error;
 pub mod kernel;
 pub mod memory;
+pub mod mru;
 pub mod random;
 
 pub mod kmeans;

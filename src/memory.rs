@@ -1,12 +1,12 @@
 //! Allocation that can fail, for every size that grows with data, and the bookkeeping of a backend's reserve.
 //!
 //! Rust aborts the process when an ordinary allocation fails, and PostgreSQL then restarts every session. So
-//! vectors that grow with data are made here, where a failure is an [`Error`]; what is small is served by the
-//! reserve of `pg/allocator.rs` until the error can be raised.
+//! vectors that grow with data are allocated by these functions, which return an [`Error`] on failure. If a
+//! small allocation fails, the reserve of `pg/allocator.rs` serves it until the error can be raised.
 
 use crate::error::{Error, Kind, Result};
 
-/// The error for `bytes` that cannot be had.
+/// The error for `bytes` that cannot be allocated.
 #[cold]
 pub fn out_of_memory(bytes: usize) -> Error {
     Error::new(Kind::OutOfMemory, "out of memory")
@@ -23,7 +23,7 @@ pub fn with_capacity<T>(n: usize) -> Result<Vec<T>> {
     Ok(out)
 }
 
-/// `n` times the same.
+/// A vector of `n` equal elements.
 ///
 /// # Errors
 /// Out of memory.
@@ -33,7 +33,7 @@ pub fn filled<T: Clone>(value: T, n: usize) -> Result<Vec<T>> {
     Ok(out)
 }
 
-/// All that an iterator gives, which says how much that is.
+/// All items of an iterator of known length.
 ///
 /// # Errors
 /// Out of memory.
@@ -43,21 +43,21 @@ pub fn collected<T>(items: impl ExactSizeIterator<Item = T>) -> Result<Vec<T>> {
     Ok(out)
 }
 
-/// Fails if `bytes` cannot be had now; they are given back at once.
+/// Fails if `bytes` cannot be allocated now. Frees them at once.
 ///
-/// For work that allocates in many small pieces: its memory is there before it begins.
+/// For work that allocates many small pieces: the check is made before the work begins.
 ///
 /// # Errors
 /// Out of memory.
 pub fn room(bytes: usize) -> Result<()> {
-    // In pieces, for address space need not be in one; beyond glibc's greatest threshold, so that they leave
-    // it as it is.
+    // Allocated in pieces, because the address space need not be contiguous. A piece is larger than glibc's
+    // largest mmap threshold, so that freeing it does not change the threshold.
     const PIECE: usize = 64 << 20;
     let mut held = with_capacity::<Vec<u8>>(bytes.div_ceil(PIECE))?;
     let mut left = bytes;
     while left > 0 {
         let piece = with_capacity::<u8>(left.min(PIECE)).map_err(|_| out_of_memory(bytes))?;
-        // The compiler must not see that nobody uses it.
+        // Otherwise the compiler could remove the unused allocation.
         std::hint::black_box(piece.as_ptr());
         left -= left.min(PIECE);
         held.push(piece);
@@ -103,7 +103,7 @@ impl<T> Grow<T> for Vec<T> {
             return Ok(());
         }
         let bytes = self.len().saturating_add(more).saturating_mul(size_of::<T>());
-        // Twice as much as there was, or, where that is not to be had, just enough.
+        // Doubles the capacity or, if that fails, allocates just enough.
         self.try_reserve(more).or_else(|_| self.try_reserve_exact(more)).map_err(|_| out_of_memory(bytes))
     }
 
@@ -139,13 +139,13 @@ impl<T> Grow<T> for Vec<T> {
 pub const CHUNK: usize = 64 << 10;
 /// Chunks of a reserve: 4 MB in all.
 pub const CHUNKS: usize = 64;
-/// The most that is given at once.
+/// The largest request that a reserve serves.
 pub const MOST: usize = CHUNK * CHUNKS / 2;
 
-/// Which parts of a reserve are in use. Small requests are cut off a chunk one after the other, and a chunk
-/// is whole again when the last of them is given back; a larger one takes as many chunks as it needs.
+/// Which parts of a reserve are in use. Small requests are served from a chunk one after the other, and the
+/// chunk is free again when the last of them is freed. A larger request takes as many chunks as it needs.
 pub struct Reserve {
-    /// Bytes cut off each chunk.
+    /// Bytes of each chunk that are given out.
     cut: [u32; CHUNKS],
     /// Requests that hold a part of each chunk.
     live: [u32; CHUNKS],
@@ -164,7 +164,8 @@ impl Reserve {
         self.live.iter().all(|&live| live == 0)
     }
 
-    /// The place of `size` bytes, at a multiple of `align`, a power of two that divides [`CHUNK`].
+    /// Reserves `size` bytes and returns their offset, a multiple of `align`. `align` is a power of two that
+    /// divides [`CHUNK`].
     pub fn take(&mut self, size: usize, align: usize) -> Option<usize> {
         if size > MOST || align > CHUNK || !align.is_power_of_two() {
             return None;
@@ -192,7 +193,7 @@ impl Reserve {
         self.begin(chunk).next_multiple_of(align) + size <= CHUNK
     }
 
-    /// Takes back what [`Reserve::take`] gave.
+    /// Frees what [`Reserve::take`] has reserved.
     pub fn give(&mut self, at: usize, size: usize) {
         let (chunk, at) = (at / CHUNK, at % CHUNK);
         if size > CHUNK {
@@ -201,7 +202,8 @@ impl Reserve {
         }
         self.live[chunk] -= 1;
         if at + size == self.cut[chunk] as usize {
-            // The last one cut off, as a vector that grows gives its memory back.
+            // The part that was given out last can be reused at once. This is the usual case: a growing
+            // vector frees its old memory.
             self.cut[chunk] = at as u32;
         }
     }

@@ -44,7 +44,7 @@ impl SplitMix64 {
         if self.bits() >> 63 == 0 { 1.0 } else { -1.0 }
     }
 
-    /// Brings `k` of the numbers to the front, each as likely, in random order (`k` ≤ their count).
+    /// Moves `k` random numbers of `all` to its front, in random order (`k` ≤ their count).
     pub fn choose(&mut self, all: &mut [usize], k: usize) {
         for i in 0..k {
             let at = i + self.below(all.len() - i);

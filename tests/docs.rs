@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 const README_LINES: usize = 220;
-const ARCHITECTURE_LINES: usize = 150;
+const ARCHITECTURE_LINES: usize = 115;
 const FIRST_PAGES: [&str; 3] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
 /// Characters of a line of prose; tables and code may be wider.
 const WIDTH: usize = 130;
@@ -87,7 +87,7 @@ fn targets(line: &str) -> Vec<String> {
     line.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(to, _)| to.to_owned()).collect()
 }
 
-/// `page`'s folder and `to`, with `..` taken away.
+/// `to`, relative to `page`'s folder, with `..` resolved.
 fn resolve(page: &Path, to: &str) -> PathBuf {
     let mut path = PathBuf::new();
     for part in page.parent().unwrap().join(to).components() {

@@ -1,5 +1,5 @@
-//! Nothing that arrives from outside makes the code panic or run on: text, binary messages, pages of a
-//! damaged file. Inputs are made by changing right ones. Each target runs for `VECTOR_SEARCH_FUZZ_SECONDS`
+//! No input from outside (text, binary messages, pages of a damaged file) makes the code panic or run
+//! forever. Inputs are made by changing valid ones. Each target runs for `VECTOR_SEARCH_FUZZ_SECONDS`
 //! (default 1) from a seed that a failure names and `VECTOR_SEARCH_FUZZ_SEED` repeats.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
@@ -70,7 +70,7 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut SplitMix64, alphabet: &[u8]) {
     }
 }
 
-/// What parses prints, and the print parses to the same.
+/// If a text can be parsed, the value can be printed, and parsing the printed text gives the same value.
 fn dense_text<E: Element + std::fmt::Debug>(literal: &[u8]) {
     let Ok(elements) = text::parse::<E>(literal, -1) else { return };
     let mut printed = vec![0; text::printed_space(elements.len())];
@@ -192,7 +192,7 @@ fn pages() {
         for _ in 0..1 + random.below(3) {
             damage(&store, random);
         }
-        // Whatever comes of it: damage that is not found gives wrong rows at worst.
+        // Any result is allowed: damage that is not found may give wrong rows.
         let _ = check::check(&store, &mut |_| Ok(()), &|| Ok(()));
         let _ = info::info(&store, &|| Ok(()));
         let damaged = World { table: world.table.clone(), store, metric: world.metric };
@@ -234,7 +234,7 @@ fn pages() {
 /// Changes some bytes of a page.
 fn damage(store: &MemoryStore, random: &mut SplitMix64) {
     let nblocks = store.nblocks().unwrap() as usize;
-    // Half of the time the pages that everything starts from.
+    // In half of the cases one of the first pages, from which everything is reached.
     let blkno = if random.below(2) == 0 { random.below(nblocks.min(4)) } else { random.below(nblocks) };
     store.damage(blkno as u32, |page| {
         let bytes = page.bytes_mut();

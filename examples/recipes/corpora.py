@@ -27,7 +27,7 @@ class Document(NamedTuple):
 
 
 def shuffled(texts: list[str]) -> list[str]:
-    """In an order that depends on nothing but the texts."""
+    """The texts in an order that depends only on the texts."""
     return sorted(texts, key=lambda text: hashlib.sha256(text.encode()).digest())
 
 

@@ -202,7 +202,7 @@ def semantic_cache(db: psycopg.Connection, size: Size) -> None:
 
 
 def latency(db: psycopg.Connection, size: Size, held: list[Lookup]) -> None:
-    """At the threshold for 1 %. Each lookup counts with the fastest of eight rounds: other programs run beside."""
+    """Times at the threshold for 1 %: the least of eight rounds, because other programs run too."""
     (threshold,) = db.execute("SELECT threshold FROM cache.settings").fetchone()
     texts = [text for (text,) in db.execute("SELECT upper(question) FROM cache.entries ORDER BY id LIMIT 1000")]
     near = [each.vector for each in held if each.distance <= threshold][:1000]
@@ -226,7 +226,7 @@ def latency(db: psycopg.Connection, size: Size, held: list[Lookup]) -> None:
 
 
 def quality(vectors: np.ndarray, chosen: list[int]) -> tuple[float, float]:
-    """Coverage and redundancy, as summary.quality has them."""
+    """Coverage and redundancy, as computed by summary.quality."""
     similar = vectors @ vectors[chosen].T
     among = similar[chosen] - 2 * np.eye(len(chosen))
     return similar.max(axis=1).mean(), among.max(axis=1).mean()

@@ -14,12 +14,12 @@ import numpy as np
 
 Embed = Callable[[list[str]], np.ndarray]
 
-# What these say is no fault of a text: wrong key, wrong address or model, too many requests, overload.
+# Errors that no text has caused: wrong key, wrong address or model, too many requests, overload.
 NO_TEXT_TO_BLAME = {401, 403, 404, 408, 429, 502, 503, 504}
 
 
 class Unavailable(Exception):
-    """The model cannot be asked now."""
+    """The model is not available now."""
 
 
 def load(name: str) -> Embed:

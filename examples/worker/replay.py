@@ -187,7 +187,7 @@ def killed(messages: list[str], workers: Workers, kills: int, kill: Callable[[],
 
 
 def triggers() -> None:
-    """Of changes of keys, of other columns, and of whole tables."""
+    """Checks changes of keys, of other columns, and of whole tables."""
     with connect() as db:
         db.execute("CREATE TABLE notes (at timestamptz PRIMARY KEY, content text, read boolean DEFAULT false)")
         db.execute("INSERT INTO notes SELECT timestamptz '2026-01-01' + n * interval '1 day', 'note ' || n "
@@ -231,7 +231,7 @@ def copied(stub: Stub, workers: Workers) -> None:
 
 
 def switch() -> None:
-    """The new model finds what the old one found."""
+    """Checks that the new model finds what the old one found."""
     with connect() as db:
         (text,) = db.execute("SELECT body FROM chat WHERE NOT embed.blank(body) AND body <> %s LIMIT 1",
                              (POISON,)).fetchone()
@@ -306,7 +306,7 @@ def main() -> None:
     workers = Workers(stub.url, "first", "second", "second")
     killed(messages, workers, kills, lambda: kill_server(start))
     workers.end()
-    # The model with one worker that is never killed: a server that is killed costs it nothing.
+    # This model has one worker that is never killed. Killing the server must not make it embed a text twice.
     verify(stub, "first", 0)
     verify(stub, "second", kills * BATCH)
     switch()

@@ -1,5 +1,6 @@
--- Extension vector: pgvector's access methods and operator classes, served by vector_search. The types, functions
--- and operators are those of vector_search. Installed only by `make install-compat`, for pgvector owns these names.
+-- Extension vector: pgvector's access methods and operator classes, served by vector_search. The types,
+-- functions and operators are those of vector_search. Installed only by `make install-compat`, because these
+-- are pgvector's names.
 
 -- Apps look for the types where they put this extension, and the types are vector_search's.
 DO $check$
@@ -33,7 +34,7 @@ CREATE ACCESS METHOD hnsw TYPE INDEX HANDLER hnswhandler;
 
 COMMENT ON ACCESS METHOD hnsw IS 'ivf of vector_search under a name of pgvector';
 
--- Of classes whose distance an ivf index cannot bound: CREATE INDEX says so.
+-- Support function of classes whose distance an ivf index cannot bound. CREATE INDEX with them raises an error.
 CREATE FUNCTION ivf_unsupported_metric() RETURNS int2
     AS 'MODULE_PATHNAME', 'ivf_unsupported_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 

@@ -52,8 +52,8 @@ pub fn check<S: Store>(
     Ok(check.report)
 }
 
-/// Takes what an index says of a row: its heap address, its keys in the filter columns, and its code where
-/// codes are the rows' strings of bits.
+/// Is called with what the index stores of a row: its heap address, its keys, and, in an index over bit
+/// strings, its string.
 pub type Visit<'a> = dyn FnMut(Tid, &[Key], Option<&[u8]>) -> Result<()> + 'a;
 
 /// Calls `visit` with every row and what can be compared with the table.
@@ -78,8 +78,8 @@ fn rows_of<S: Store>(
     for list in 0..directory.lists() {
         list_chain::codes_pages(store, directory, list, |_, page| {
             tick()?;
-            // A slot that was freed and taken again since the page was read has a row that no older snapshot
-            // sees.
+            // If a slot was freed and reused since the page was read, its row is invisible to all older
+            // snapshots.
             addresses.forget();
             for (block, slot) in layout.live_slots(page) {
                 layout.keys(block, slot, &mut keys);
@@ -226,8 +226,8 @@ impl<S: Store> Check<'_, S> {
         Ok(())
     }
 
-    /// The list's summaries cover the rows of a page, which was read before: they are widened before a row is
-    /// written, and narrowed after one is removed.
+    /// Checks that the list's summaries cover the rows of a page. The page must be read before the summaries,
+    /// because summaries are widened before a row is written, and narrowed after a row is removed.
     fn summaries(&self, directory: &Directory, list: u32, blkno: u32, page: &Page) -> Result<()> {
         let Some((place, at)) = directory.summaries_position(list) else { return Ok(()) };
         let columns = directory.meta.columns.widths().len();
@@ -241,8 +241,8 @@ impl<S: Store> Check<'_, S> {
                 if cover(all.iter().copied(), &keys) {
                     continue;
                 }
-                // The row may have been removed since, and another with its keys have come: so often that is
-                // none.
+                // The row may have been removed in the meantime, and another row with the same keys inserted.
+                // That this happens this many times is taken as impossible.
                 const TIMES: usize = 3;
                 let mut uncovered = 0;
                 while uncovered < TIMES

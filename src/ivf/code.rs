@@ -54,7 +54,7 @@ impl RowCode {
         true
     }
 
-    /// Codes a vector that is already normalised where the metric wants it, for a given list.
+    /// Codes a vector for a given list. For cosine the vector must be normalised.
     pub fn encode_unit(&mut self, directory: &Directory, vector: &[f32], list: u32) {
         directory.transform(vector, &mut self.point);
         self.list = list;
@@ -84,8 +84,8 @@ impl RowCode {
     }
 }
 
-/// Writes a row's code where its slot is among `groups`, those of a page from group `first` on; or among the
-/// strings of bits of a block.
+/// Writes a row's code at its slot into `groups`, which are the groups of a page, beginning with group
+/// `first`; in an index over bit strings, into the strings of a block.
 pub fn write_code(directory: &Directory, groups: &mut [u8], first: usize, slot: usize, code: &[u8]) {
     if directory.codec.is_exact() {
         groups[slot * code.len()..][..code.len()].copy_from_slice(code);
@@ -94,11 +94,11 @@ pub fn write_code(directory: &Directory, groups: &mut [u8], first: usize, slot: 
     }
 }
 
-/// Squared norms between which the operator's f32 sums are exact enough to agree with codes.
+/// For squared norms in this range, the operator's f32 sums are exact enough to agree with codes.
 const TRUSTED: std::ops::Range<f64> = 1e-30..1e37;
 
-/// Brings a vector as the table has it into the index's coordinates (`point`); `unit` is memory of the
-/// vector's dimensions. False if such a vector is not in the index (a zero vector under cosine).
+/// Transforms a vector of the table into the index's coordinates (`point`). `unit` is scratch memory with the
+/// vector's dimensions. Returns false if such a vector is not in the index (a zero vector under cosine).
 pub fn to_point(directory: &Directory, vector: &[f32], unit: &mut [f32], point: &mut [f32]) -> bool {
     if directory.metric() == Metric::Cosine {
         if !normalize(vector, unit) {
@@ -111,13 +111,14 @@ pub fn to_point(directory: &Directory, vector: &[f32], unit: &mut [f32], point: 
     true
 }
 
-/// Whether an index has such a vector: without a direction it has no cosine.
+/// Whether an index contains such a vector: a zero vector has no direction, and so no cosine.
 pub fn is_indexed(metric: Metric, vector: &[f32]) -> bool {
     metric != Metric::Cosine || kernel::norm_squared(vector) > 0.0
 }
 
-/// Scales `vector` to length one. False if it has no direction (its norm is zero). Where the operator's own
-/// sums under- or overflow the result is NaN: such rows and queries are measured exactly, never by codes.
+/// Scales `vector` to length one. False if it has no direction (its norm is zero). If the operator's own sums
+/// underflow or overflow, the result is NaN. Distances of such rows and queries are always computed exactly,
+/// never from codes.
 pub fn normalize(vector: &[f32], out: &mut [f32]) -> bool {
     let squared = kernel::norm_squared(vector);
     if squared == 0.0 {

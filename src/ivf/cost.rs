@@ -1,7 +1,7 @@
-//! What a scan is expected to touch, for the planner.
+//! The work that a scan is expected to do, for the planner.
 
 use super::directory::Directory;
-use super::search;
+use super::search::{self, Probes};
 use crate::kernel;
 use crate::page::summary;
 
@@ -21,14 +21,14 @@ pub struct Work {
 }
 
 /// Expected work to return the `wanted` nearest of `rows` indexed rows. Never falls when `probes`,
-/// `target`, `rows` or `wanted` grow. `probes` 0 follows the recall target.
+/// `target`, `rows` or `wanted` grow.
 ///
 /// `passing` is the share of the rows that the filter columns let pass; `wanted` counts only these. `read` is
-/// the share of the lists that are not left out by their summaries, none where these are not read.
+/// the share of the lists that summaries do not exclude; `None` if the scan reads no summaries.
 pub fn estimate(
     directory: &Directory,
     rows: f64,
-    (probes, target): (u32, f32),
+    (probes, target): (Probes, f32),
     wanted: f64,
     (passing, read): (f64, Option<f64>),
 ) -> Work {
@@ -36,13 +36,13 @@ pub fn estimate(
     let rows = rows.max(1.0);
     let passing = passing.clamp(1.0 / rows, 1.0);
     let wanted = wanted.min(rows * passing).max(1.0);
-    // As many lists as for all the rows among which so many pass.
+    // The lists for the number of rows among which `wanted` rows pass.
     let among = wanted / passing;
     let calibrated = search::lists(directory, target, among);
     let lists = match probes {
-        0 => calibrated,
+        Probes::ForRecall { least } => calibrated.max(f64::from(least)),
         // The scan goes on through further lists when the ones asked for do not hold enough rows.
-        n => f64::from(n).max(among / rows * total),
+        Probes::Lists(lists) => f64::from(lists).max(among / rows * total),
     }
     .clamp(1.0, total);
     let share = lists / total;
@@ -70,22 +70,23 @@ pub fn estimate(
     Work { lists, pages, codes, extended, rows: (beyond * wanted + 1.0).min(reached.max(wanted)) }
 }
 
-/// What a condition lets a summary show of a list.
+/// What a summary can show about a condition.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Shown {
-    /// Whether a row passes: a range open at one end, NULL or not.
+    /// Exactly whether a row passes: for a range that is open at one end, and for NULL or NOT NULL.
     Surely,
-    /// The same, but for keys that share a mark with another: equality with one of so many.
+    /// The same, except for keys that share a bit of the Bloom filter with another key: for equality with one
+    /// of this number of keys.
     ByMarks(f64),
 }
 
-/// The share of the lists of so many rows that a condition which lets a share of them pass does not leave
-/// out, where the rows that pass lie anywhere.
+/// Expected share of lists (of `rows` rows each) that a scan must read for a condition, if each row passes
+/// independently with probability `passing`.
 pub fn lists_read(shown: Shown, passing: f64, rows: f64) -> f64 {
     let passes = 1.0 - (1.0 - passing.clamp(0.0, 1.0)).powf(rows.max(1.0));
     match shown {
         Shown::Surely => passes,
-        // As if all rows had different keys.
+        // This assumes that all rows have different keys.
         Shown::ByMarks(keys) => {
             let free = (-rows / f64::from(summary::MARKS)).exp();
             passes + (1.0 - passes) * (1.0 - free.powf(keys))
@@ -93,8 +94,9 @@ pub fn lists_read(shown: Shown, passing: f64, rows: f64) -> f64 {
     }
 }
 
-/// Codes compared at the price of one operator call of the planner (`cpu_operator_cost`): a distance
-/// between two vectors of these dimensions takes about this many times as long as a code.
+/// The planner is told that this number of codes costs one operator call (`cpu_operator_cost`), because a
+/// distance between two vectors takes about this many times as long as comparing a code of the same
+/// dimensions.
 pub const CODES_PER_OPERATOR: f64 = kernel::BLOCK_ROWS as f64;
 
 #[cfg(test)]

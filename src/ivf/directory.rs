@@ -1,5 +1,5 @@
-//! The decoded directory: what a backend keeps of an index between scans. Immutable; validated by the meta
-//! page's instance and generation.
+//! The decoded directory: what a backend keeps of an index between scans. It is immutable, and valid as long
+//! as the meta page is the one with which it was read.
 
 use std::sync::OnceLock;
 
@@ -210,8 +210,8 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Room for the lists that the meta page promises, and for what routing needs of each beside: a scan that
-    /// has the directory can be sure of it.
+    /// Reserves memory for the number of lists on the meta page, and checks that there is memory for routing.
+    /// So a scan that has a directory can allocate what routing needs.
     fn reserve(&mut self) -> Result<()> {
         let lists = self.meta.lists as usize;
         self.centroids.grow(lists.saturating_mul(self.padded))?;
@@ -223,8 +223,8 @@ impl Directory {
         memory::room(lists.saturating_mul(ROUTING))
     }
 
-    /// The root of the mean over all rows of what `squared` gives for their list and the square of its
-    /// radius.
+    /// The square root of the mean over all rows of: `squared` of the row's list, plus the square of the
+    /// list's radius.
     fn mean(&self, squared: impl Fn(u32) -> f32) -> f32 {
         let (mut sum, mut all) = (0.0, 0.0);
         for ((list, radius), rows) in (0..).zip(&self.radii).zip(&self.rows) {
@@ -312,7 +312,7 @@ impl Directory {
         self.mean_length
     }
 
-    /// What `make` makes of this directory, the first time that it is asked for.
+    /// The profile of this directory; `make` computes it at the first call.
     pub fn profile(&self, make: impl FnOnce(&Self) -> Profile) -> &Profile {
         self.profile.get_or_init(|| make(self))
     }
@@ -350,8 +350,8 @@ impl Directory {
         (&self.centroids[at..at + self.padded], self.scales[list as usize])
     }
 
-    /// Of each list: its centroid's product with a query of bytes (without the query's scale), the centroid's
-    /// squared norm, the radius, and the product of centroid and origin. `dots` is memory.
+    /// For each list: its centroid's product with a query of bytes (without the query's scale), the
+    /// centroid's squared norm, the radius, and the product of centroid and origin. `dots` is scratch memory.
     pub fn products<'a>(
         &'a self,
         query: &[i8],
@@ -374,7 +374,8 @@ impl Directory {
         self.origin_products[list as usize]
     }
 
-    /// The list whose centroid is nearest to the transformed `x`: byte products for all, exact for the best.
+    /// The list whose centroid is nearest to the transformed `x`. Products with bytes select the best lists,
+    /// and exact ones the nearest of these.
     pub fn nearest(&self, x: &[f32]) -> u32 {
         const REFINED: usize = 4;
         let bytes = Bytes::new(x);

@@ -1,4 +1,4 @@
-//! What `ivf_index_info` tells.
+//! The result of `ivf_index_info`.
 
 use serde::Serialize;
 
@@ -42,7 +42,7 @@ pub struct Info {
     pub smallest_list: u64,
     /// Rows in the largest list.
     pub largest_list: u64,
-    /// Rows in the largest list by those in an average one.
+    /// Rows in the largest list divided by rows in the average list.
     pub imbalance: f64,
     /// Lists probed for each recall target, as calibrated; empty when every list is probed.
     pub calibration: Vec<Calibrated>,

@@ -79,7 +79,7 @@ pub fn insert<S: Store>(
     Ok(Inserted::Yes)
 }
 
-/// The summaries from a place of a page on.
+/// The summaries on a page, beginning at an offset.
 pub fn summaries(page: &Page, at: usize) -> impl Iterator<Item = Summary> {
     page.content()[at..].chunks_exact(SUMMARY_SIZE).map(Summary::read)
 }
@@ -93,7 +93,7 @@ enum Put {
     Done,
     /// No free slot; the next page of the chain.
     Full(u32),
-    /// The slot is new and the extended page has no place for its record.
+    /// The slot is new and the extended page has no room for its record.
     NoRecord,
     /// The list's summaries exclude the row.
     Uncovered,
@@ -145,7 +145,7 @@ impl<S: Store> Insertion<'_, S> {
             });
             let Some((index, free)) = free else { return Ok(Put::Full(page.next())) };
             let view = layout.block(page, index);
-            // A slot that owns a record is taken first: it costs no new space.
+            // A slot that owns a record is used first, because it needs no new space.
             let reusable = free & view.owned();
             let slot = if reusable != 0 { reusable } else { free }.trailing_zeros() as usize;
             debug_assert!(slot < BLOCK_ROWS);
@@ -160,8 +160,8 @@ impl<S: Store> Insertion<'_, S> {
                 write_code(self.directory, out, group, slot, &self.code.signs);
                 change.flush(handle)?;
             }
-            // Locked until the row is written: a vacuum narrows them either before, or sees that a row has
-            // come.
+            // The summaries stay locked until the row is written. So a vacuum either narrows them before, or
+            // sees by the watch that a row was inserted.
             let watched = self.open_summaries(change)?;
             if watched.is_some_and(|watched| !watched.covered) {
                 return Ok(Put::Uncovered);

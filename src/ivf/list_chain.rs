@@ -73,14 +73,15 @@ pub fn codes_pages<S: Store>(
 /// Counts a step along a chain; fails when there were more steps than the index has pages.
 pub fn guard_circle<S: Store>(store: &S, blkno: u32, steps: &mut u32) -> Result<()> {
     *steps += 1;
-    // Asking for the size costs a system call: only now and then.
+    // Asking for the size is a system call, so it is done only now and then.
     if steps.is_multiple_of(1024) && *steps > store.nblocks()? {
         return Err(Error::corrupted(blkno, "the pages of a list form a circle"));
     }
     Ok(())
 }
 
-/// Reads heap addresses of slots; remembers the last extended page, which neighbours share.
+/// Reads heap addresses of slots. Remembers the last extended page, because neighbouring slots often have
+/// records on the same page.
 pub struct Addresses<'a, S: Store> {
     store: &'a S,
     directory: &'a Directory,

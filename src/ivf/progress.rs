@@ -1,4 +1,4 @@
-//! How long work tells where it is, and how it is stopped.
+//! How long-running work reports its progress, and how it is stopped.
 
 use std::ffi::CStr;
 
@@ -35,7 +35,7 @@ impl Phase {
     }
 }
 
-/// How the build tells where it is, and how it is stopped.
+/// How a build reports its progress, and how it is stopped.
 pub trait Progress {
     /// A phase begins.
     fn phase(&self, _phase: Phase) {}

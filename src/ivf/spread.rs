@@ -1,4 +1,4 @@
-//! How the values of a list's rows spread: what a guess of the rows within a distance rests on.
+//! The spread of the values of a list's rows. The estimate of rows within a distance is based on it.
 
 use crate::value::Metric;
 
@@ -21,19 +21,19 @@ impl Spread {
         if metric == Metric::InnerProduct {
             return normal((key - mean) / variance.sqrt());
         }
-        // Squared distances have a longer tail above than below: their cubic roots are about normal (Wilson,
-        // Hilferty).
+        // Squared distances have a longer tail above than below, but their cubic roots are about normally
+        // distributed (Wilson, Hilferty).
         let v = variance / (9.0 * mean * mean);
         normal(((key / mean).cbrt() - (1.0 - v)) / v.sqrt())
     }
 }
 
-/// The normal distribution, within a ten-thousandth.
+/// The cumulative normal distribution, with an error below 10⁻⁴.
 fn normal(z: f64) -> f64 {
     1.0 / (1.0 + (-z * (1.5976 + 0.070_56 * z * z)).exp())
 }
 
-/// What a directory says of queries that are like its rows; made once.
+/// Statistics of a directory, for queries that are like its rows. Computed once.
 pub struct Profile {
     /// Directions that the rows differ in.
     pub directions: f32,

@@ -1,14 +1,16 @@
-//! Bounds of a distance: what a filter like `(1 - d) / 2 > $1` says of the distance `d`.
+//! Bounds of a distance: which distances `d` a filter like `(1 - d) / 2 > $1` can pass.
 //!
 //! The filter is evaluated in floating point, the bound is solved for `d` in floating point, and neither is
-//! exact. A bound must never exclude a distance that the filter passes, so each step is widened by more than
-//! it can have been rounded. Nothing here is an error: what overflows, or is NaN or NULL, is no bound.
+//! exact. A bound must never exclude a distance that the filter passes, so each step widens it by more than
+//! the rounding error of that step. Nothing here raises an error: if a result overflows or is NaN or NULL,
+//! there is no bound.
 
-/// Share by which a bound is widened, for a scan and the operator may differ in a distance's last bits.
+/// Share by which a bound is widened, because the scan and the operator may differ in the last bits of a
+/// distance.
 const SLACK: f64 = 1e-9;
 
-/// What a step towards the distance takes back: `x` is the operand, the result is bounded, `c` is a constant
-/// that is finite and, as a factor, not zero.
+/// An operation that is undone in solving for the distance. Its result is bounded, and a bound of its operand
+/// `x` is wanted. `c` is a constant; it is finite, and not zero if it is a factor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Undo {
     /// `-x`
@@ -35,10 +37,10 @@ impl Undo {
         }
     }
 
-    /// The bound of the operand where the computed result has the bound `of`: from above if `above`, else
-    /// from below. The operand's is from the other side if the result falls.
+    /// The bound of the operand if the computed result is bounded by `of`: from above if `above`, else from
+    /// below. If the result falls as the operand grows, the operand is bounded from the other side.
     fn solve(self, of: f64, above: bool) -> f64 {
-        // The computed result is the nearest number: the exact one lies below the next number.
+        // The computed result was rounded to the nearest number, so the exact one is below the next number.
         let exact = outward(of, above);
         let operand = match self {
             Self::Negative => return -of,
@@ -48,7 +50,7 @@ impl Undo {
             Self::Times(c) => exact / c,
             Self::Divided(c) => exact * c,
         };
-        // So is what was computed here.
+        // The operand that was computed here was rounded, too.
         outward(operand, above != self.falls())
     }
 }
@@ -82,7 +84,7 @@ pub enum Fixed<L> {
 }
 
 impl<L> Fixed<L> {
-    /// The value as the server computes it where it raises no error; `None` for NULL and for its errors.
+    /// The value as the server would compute it; `None` for NULL, and if the server would raise an error.
     fn value(&self, leaf: &mut dyn FnMut(&L) -> Option<f64>) -> Option<f64> {
         let (operation, a, b) = match self {
             Self::Leaf(l) => return leaf(l),
@@ -115,22 +117,22 @@ impl<L> Fixed<L> {
 pub struct Bound<L> {
     /// What the filter compares with.
     fixed: Fixed<L>,
-    /// Whether the other side is bounded from above.
+    /// Whether the other side of the comparison is bounded from above.
     above: bool,
-    /// From the other side to the distance.
+    /// Operations from the other side of the comparison to the distance, outermost first.
     undo: Vec<Undo>,
 }
 
 impl<L> Bound<L> {
-    /// The filter that `undo`, from the outermost operation to the distance, is at most (`above`) or at least
-    /// `fixed`. `None` if that bounds the distance from below.
+    /// The filter that the operations `undo` of a distance, outermost first, give at most (`above`) or at
+    /// least `fixed`. `None` if this bounds the distance from below.
     pub fn new(fixed: Fixed<L>, above: bool, undo: Vec<Undo>) -> Option<Self> {
         let distance_above = undo.iter().fold(above, |above, step| above != step.falls());
         distance_above.then_some(Self { fixed, above, undo })
     }
 
-    /// No distance above this passes the filter. Infinite if the filter compares with NULL, which no row
-    /// passes, or NaN, which all may.
+    /// No distance above this passes the filter. It is infinite if the filter compares with NULL (no row
+    /// passes, but the filter decides that) or with NaN (all rows may pass).
     pub fn value(&self, mut leaf: impl FnMut(&L) -> Option<f64>) -> f64 {
         let Some(mut value) = self.fixed.value(&mut leaf) else { return f64::INFINITY };
         let mut above = self.above;
@@ -225,8 +227,7 @@ mod tests {
         assert_eq!(value(leaf(f64::NEG_INFINITY), true, &[]), f64::NEG_INFINITY);
     }
 
-    /// Steps of all sizes, whose rounding is far from negligible: every operand that the filter passes is
-    /// within.
+    /// Steps of all sizes, with large rounding errors: the bound admits every operand that the filter passes.
     #[test]
     fn no_distance_that_passes_is_excluded() {
         let mut random = SplitMix64(16);

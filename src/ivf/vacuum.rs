@@ -2,10 +2,10 @@
 //!
 //! Rows never move, so a scan that runs beside a vacuum sees every live row exactly once.
 //!
-//! The summaries of a list that lost rows are made anew from the rows that are left. Inserts go on meanwhile,
-//! so the list is put under watch first: an insert notes in the change that writes its row that it came, and
-//! then the summaries stay as they are. An insert that was on its way finds them either as they were, with
-//! the watch, or narrowed, and widens them again.
+//! If a list lost rows, vacuum computes its summaries again from the remaining rows. Inserts go on meanwhile,
+//! so vacuum first sets the list's watch. An insert raises the watch in the change that writes its row, and
+//! vacuum then keeps the old summaries. An insert that began before finds either the old summaries with the
+//! watch, or the new ones, which it widens again if needed.
 
 use super::directory::Directory;
 use super::list_chain::{self, Addresses};
@@ -25,7 +25,7 @@ pub struct Vacuumed {
     pub pages: u32,
 }
 
-/// Removes every row for which `dead` says so. `tick` is called between pages, when nothing is locked.
+/// Removes every row for which `dead` returns true. `tick` is called between pages, when nothing is locked.
 ///
 /// # Errors
 /// Damage, or the store's or `tick`'s errors; rows removed so far stay removed.
@@ -106,7 +106,8 @@ fn clean_list<S: Store>(
         if gone.iter().all(|&g| g == 0) {
             return Ok(());
         }
-        // Live slots are cleared by vacuum alone, of which there is one at a time: they are as they were.
+        // Only vacuum clears live slots, and there is one vacuum at a time. So these slots still have the
+        // rows that they had in the copy.
         store.change(|change| {
             let handle = change.open(blkno)?;
             let page = change.page_mut(handle);
@@ -124,8 +125,8 @@ fn clean_list<S: Store>(
     narrow_summaries(store, directory, list, removed > 0, tick)
 }
 
-/// Makes the summaries of a list anew if it has `lost` rows, or if a vacuum before was interrupted when it
-/// did so.
+/// Computes the summaries of a list again if it has `lost` rows, or if an earlier vacuum was interrupted
+/// while doing so.
 fn narrow_summaries<S: Store>(
     store: &S,
     directory: &Directory,
@@ -168,7 +169,7 @@ fn narrow_summaries<S: Store>(
     })
 }
 
-/// Notes a list's rows, and its first page with a free slot if that is new.
+/// Stores a list's number of rows, and its first page with a free slot if this has changed.
 fn note<S: Store>(store: &S, directory: &Directory, list: u32, rows: u64, free: Option<u32>) -> Result<()> {
     let (blkno, index) = directory.state_position(list);
     let rows = u32::try_from(rows).unwrap_or(u32::MAX);

@@ -1,9 +1,8 @@
-//! How many rows lie within a distance: a guess from the lists' centroids and radii, which a directory has at
-//! hand.
+//! Estimates how many rows are within a distance, from the centroids and radii in the directory.
 //!
-//! A list's rows are taken to lie around its centroid, at the list's radius, in as many directions as the
-//! centroids differ in. That says whether a hundredth of the rows lies within a threshold or half of them,
-//! which is what the planner needs to know. Where the query is not known it is taken to be like a row.
+//! It assumes that a list's rows are at the list's radius around its centroid, spread over as many directions
+//! as the centroids are. This tells whether a hundredth or half of the rows are within a threshold, which is
+//! what the planner needs to know. If the query is not known, it is assumed to be like a row.
 
 use super::code::to_point;
 use super::directory::{Bytes, Directory};
@@ -11,13 +10,14 @@ use super::spread::{Profile, Spread};
 use crate::kernel;
 use crate::value::Metric;
 
-/// Bytes of centroids that are compared with a query at most, 50 us of work; of a larger index every n-th
-/// list.
+/// At most this many bytes of centroids are compared with a query, which takes 50 µs. In a larger index every
+/// n-th list is used.
 const MOST_BYTES: usize = 1 << 20;
-/// Lists whose rows stand for a query that is not known, and lists that they are compared with.
+/// Lists from which rows are taken in place of an unknown query, and lists with which these are compared.
 const QUERIES: usize = 8;
 const LISTS: usize = 256;
-/// Directions that rows differ in, where the index has too few lists to tell: fewer pairs of them than these.
+/// With fewer pairs of lists than this, the number of directions over which rows are spread cannot be
+/// computed; then the second constant is used.
 const LEAST_PAIRS: f64 = 30.0;
 const USUAL_DIRECTIONS: f32 = 16.0;
 
@@ -54,13 +54,13 @@ fn key(directory: &Directory, value: f64) -> Option<f64> {
     }
 }
 
-/// What is known of a query beside its products with the centroids.
+/// Numbers of a query that are needed besides its products with the centroids.
 #[derive(Clone, Copy, Default)]
 struct QueryNorms {
-    /// Its squared norm relative to the origin, and in all.
+    /// Its squared norm relative to the origin, and relative to zero.
     norm: f32,
     full: f32,
-    /// What inner products owe to the origin.
+    /// The part of all inner products that is due to the origin.
     origin: f32,
 }
 
@@ -111,18 +111,18 @@ impl Query {
     }
 }
 
-/// So many lists at most, evenly from all.
+/// At most `most` lists, evenly spread over all.
 fn sample(directory: &Directory, most: usize) -> impl Iterator<Item = u32> + Clone {
     let all = directory.lists();
     (0..all).step_by((all as usize).div_ceil(most.max(1)).max(1))
 }
 
-/// A list's rows as far as the directory knows.
+/// A list's number of rows at the build.
 fn rows(directory: &Directory, list: u32) -> f64 {
     f64::from(directory.built_rows(list)) + 1.0
 }
 
-/// What a directory says of queries that are like its rows.
+/// Statistics of a directory, for queries that are like its rows.
 fn profile(directory: &Directory) -> Profile {
     let lists: Vec<u32> = sample(directory, LISTS).collect();
     let queries: Vec<u32> = lists.iter().copied().step_by(lists.len().div_ceil(QUERIES).max(1)).collect();
@@ -135,7 +135,7 @@ fn profile(directory: &Directory) -> Profile {
     for of_query in products.chunk_by(|a, b| a.0 == b.0) {
         let query = of_query[0].0;
         let known = like_a_row(directory, query);
-        // Of a sample of lists its own has more than its share.
+        // In a sample of lists, the query's own list has more weight than its share of the rows.
         let others: f64 = lists.iter().filter(|l| **l != query).map(|l| rows(directory, *l)).sum();
         let own = if others > 0.0 { 1.0 / f64::from(directory.lists()) } else { 1.0 };
         for &(_, list, dot) in of_query {
@@ -147,7 +147,7 @@ fn profile(directory: &Directory) -> Profile {
     Profile { directions, spreads }
 }
 
-/// A query that lies in a list as its rows do.
+/// A query that is like the rows of a list.
 fn like_a_row(directory: &Directory, list: u32) -> QueryNorms {
     let radius = directory.radius(list) * directory.radius(list);
     let g = kernel::inner_product(&directory.origin, &directory.origin);
@@ -160,10 +160,9 @@ fn product(directory: &Directory, a: u32, b: u32) -> f32 {
     kernel::dot_i8(a, b) as f32 * x * y
 }
 
-/// In how many directions rows differ, by the larger of two guesses. Squared distances of points with so many
-/// independent coordinates, as the centroids may be, have a variance of two squared means by that number. And
-/// so many lists of rows that fill so many directions evenly leave this share of the variance within the
-/// lists: lists^(-2 / directions).
+/// Over how many directions rows are spread: the larger of two estimates. (1) If the centroids are points
+/// with n independent coordinates, their squared distances have the variance 2 mean² / n. (2) If rows fill n
+/// directions evenly, the share lists^(-2 / n) of their variance is within the lists.
 fn directions(directory: &Directory, products: &[(u32, u32, f32)]) -> f32 {
     let most = (directory.dims() as f32).max(1.0);
     let gap = |&(a, b, dot): &(u32, u32, f32)| f64::from(directory.norm(a) + directory.norm(b) - 2.0 * dot);
@@ -179,6 +178,6 @@ fn directions(directory: &Directory, products: &[(u32, u32, f32)]) -> f32 {
     let within = radii().map(|radius| radius * radius).sum::<f64>() / n;
     let of_centroids = 2.0 * mean * mean / variance;
     let of_lists = 2.0 * f64::from(directory.lists()).ln() / ((mean / 2.0 + within) / within).ln();
-    // NaN, of rows that are all one, is the other.
+    // If all rows are equal, one estimate is NaN; `max` then returns the other.
     of_centroids.max(of_lists).max(1.0).min(f64::from(most)) as f32
 }

@@ -179,10 +179,10 @@ fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
 
 /// Two sub-quantizers a step, each looked up within its own 128-bit lane.
 ///
-/// A 16-bit element holds two codes' bytes. Adding elements whole keeps the sum of the low bytes plus
-/// 256 times that of the high ones, modulo 2^16; the high ones are also summed alone, which gives both.
-/// Four sums take one addition each a step, whose latency is a cycle: more of them would only leave the
-/// registers.
+/// A 16-bit element holds two codes' bytes. Adding elements whole keeps the sum of the low bytes plus 256
+/// times that of the high ones, modulo 2^16; the high ones are also summed alone, which gives both. Each of
+/// the four sums takes one addition per step, and the latency of an addition is one cycle. More sums would
+/// not fit the registers.
 #[target_feature(enable = "avx2,fma,f16c")]
 fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK_ROWS]) {
     let nibble = _mm256_set1_epi8(15);
@@ -243,7 +243,8 @@ fn lower_bounds(sums: &[u32; BLOCK_ROWS], factors: &Factors, bounds: &mut [f32; 
                 _mm_loadu_si128(factors.rescale.as_ptr().add(16 * part).cast()),
             )
         };
-        // The conversion is of signed integers: the halves are converted apart, and their sum rounds once.
+        // The instruction converts signed integers. So the upper and the lower 16 bits are converted
+        // separately, and their sum rounds once.
         let high = _mm256_cvtepi32_ps(_mm256_srli_epi32::<16>(sum));
         let low = _mm256_cvtepi32_ps(_mm256_and_si256(sum, _mm256_set1_epi32(0xffff)));
         let sum = _mm256_add_ps(_mm256_mul_ps(high, _mm256_set1_ps(65536.0)), low);
@@ -349,8 +350,8 @@ fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 fn dots_i8(query: &[i8], rows: &[i8], dots: &mut [i32]) {
-    // The instruction multiplies unsigned with signed: magnitudes with the other's values, the signs moved
-    // there. Two products of 127 and 127 fit its 16 bits.
+    // The instruction multiplies unsigned with signed bytes. So it gets the magnitudes of one side, and the
+    // other side with the first side's signs applied. Two products of 127 × 127 fit 16 bits.
     let ones = _mm256_set1_epi16(1);
     for (row, dot) in rows.chunks_exact(query.len()).zip(dots) {
         *dot = total_i32(fold(query, row, _mm256_setzero_si256(), |s, a: &[i8; 32], b| {

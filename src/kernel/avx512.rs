@@ -50,9 +50,9 @@ pub(super) static KERNELS: Kernels = Kernels {
     grid_code4,
 };
 
-/// The same for Zen 4, which makes two steps of each that is 512 bits wide: the distances of floats and
-/// halves take the AVX2 row's time there or up to 1.4 times as long (`cargo bench --bench kernel`), the
-/// others less.
+/// The same for Zen 4, which executes each 512-bit instruction in two steps. There the AVX-512 distances of
+/// floats and halves take 1 to 1.4 times as long as those of the AVX2 row, so this row uses AVX2's. The other
+/// kernels are faster than AVX2's (`cargo bench --bench kernel`).
 pub(super) static ZEN4: Kernels = Kernels {
     name: "zen4",
     supported: || (KERNELS.supported)() && (avx2::KERNELS.supported)() && is_zen4(),
@@ -267,7 +267,8 @@ fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
     sum(a, b, |s, a, b| l1_step(s, load_f16(a), load_f16(b)))
 }
 
-// These end in fours and singles: a masked store takes as long as several of them.
+// These handle their tail in steps of four and of one element, because a masked store takes as long as
+// several such steps.
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,f16c")]
 fn widen(from: &[f16], to: &mut [f32]) {
@@ -456,8 +457,8 @@ fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
     _mm512_reduce_add_epi32(_mm512_add_epi32(s0, s1))
 }
 
-/// The instruction multiplies unsigned with signed: `row + 128` with the query, less 128 times the sum of
-/// that.
+/// The instruction multiplies unsigned with signed bytes. So it gets `row + 128` and the query, and 128 times
+/// the sum of the query is subtracted.
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn dots_i8(query: &[i8], rows: &[i8], dots: &mut [i32]) {
     let (zero, sign) = (_mm512_setzero_si512(), _mm512_set1_epi8(-128));

@@ -1,13 +1,13 @@
-//! Up to four elements, computed with in line by what every processor of an architecture has: for so few, the
-//! call of a kernel takes longer. Floats and halves share the sums, so that the same numbers have the same
-//! distances in both.
+//! Distances of up to four elements, computed inline with instructions that every processor of the
+//! architecture has. For so few elements the call of a kernel would take longer. Floats and halves use the
+//! same code, so that the same numbers have the same distances in both.
 
 use half::f16;
 
-/// So many are few.
+/// Up to this many elements are computed inline.
 pub const FEW: usize = 4;
 
-/// The first four halves, from the lowest bits on; zeros for those that are not there.
+/// The first four halves as one number, the first in the lowest bits; missing ones are zero.
 #[inline(always)]
 pub(super) fn word(halves: &[f16]) -> u64 {
     let bits = |x: f16| u64::from(x.to_bits());
@@ -20,7 +20,7 @@ pub(super) fn word(halves: &[f16]) -> u64 {
     }
 }
 
-/// The first four halves as floats; zeros for those that are not there.
+/// The first four halves as floats; missing ones are zero.
 #[inline(always)]
 pub fn widen_few(halves: &[f16]) -> [f32; FEW] {
     let word = word(halves);
@@ -34,7 +34,7 @@ pub fn widen_few(halves: &[f16]) -> [f32; FEW] {
     }
 }
 
-/// The nearest halves of as many of the numbers as there are in `out`: ties to even, infinite beyond the
+/// Writes the nearest halves of the first numbers, as many as `out` has: ties to even, infinite beyond the
 /// range.
 #[inline(always)]
 pub fn narrow_few(numbers: [f32; FEW], out: &mut [f16]) {
@@ -91,7 +91,7 @@ mod sse2 {
             let bits = _mm_unpacklo_epi16(_mm_cvtsi64_si128(word.cast_signed()), _mm_setzero_si128());
             let magnitude = _mm_slli_epi32::<13>(_mm_and_si128(bits, all(0x7fff)));
             let sign = _mm_slli_epi32::<16>(_mm_and_si128(bits, all(0x8000)));
-            // By 2^112, the difference of the exponents' biases.
+            // Multiplies by 2^112, because the exponents' biases differ by 112.
             let scaled = _mm_mul_ps(_mm_castsi128_ps(magnitude), _mm_castsi128_ps(all(0x7780_0000)));
             // The largest exponent stays the largest: infinity, NaN.
             let special = _mm_cmpgt_epi32(magnitude, all((0x7c00 << 13) - 1));
@@ -103,7 +103,7 @@ mod sse2 {
         }
     }
 
-    /// Each of the cases is computed, and one chosen for each number.
+    /// All cases are computed, and one result is chosen for each number.
     #[inline(always)]
     pub fn narrow(numbers: [f32; 4]) -> u64 {
         // SAFETY: SSE2 is part of the architecture; the array is 16 bytes.
@@ -111,7 +111,8 @@ mod sse2 {
             let all = |x| _mm_set1_epi32(x);
             let bits = _mm_castps_si128(_mm_loadu_ps(numbers.as_ptr()));
             let magnitude = _mm_and_si128(bits, all(0x7fff_ffff));
-            // Less than 2^-14: the sum with 1/2 has the half's last place as its own, and rounds to it.
+            // Numbers below 2^-14: the sum with 1/2 has the last place of a half as its own last place, so it
+            // is rounded there.
             let half = _mm_set1_ps(0.5);
             let sum = _mm_castps_si128(_mm_add_ps(_mm_castsi128_ps(magnitude), half));
             let small = _mm_sub_epi32(sum, _mm_castps_si128(half));
@@ -128,7 +129,7 @@ mod sse2 {
             let finite = choose(_mm_cmpgt_epi32(all(0x3880_0000), magnitude), small, normal);
             let number = choose(_mm_cmpgt_epi32(magnitude, all(0x477f_ffff)), special, finite);
             let sign = _mm_and_si128(_mm_srli_epi32::<16>(bits), all(0x8000));
-            // Sixteen bits each: as signed ones they are not saturated.
+            // Each has sixteen bits. Sign-extended, they are not changed by the saturating pack.
             let signed = _mm_srai_epi32::<16>(_mm_slli_epi32::<16>(_mm_or_si128(number, sign)));
             _mm_cvtsi128_si64(_mm_packs_epi32(signed, signed)).cast_unsigned()
         }

@@ -5,8 +5,8 @@
 //! once. Integer kernels, codes, `lower_bounds` and `hadamard` give the same bits on every row, so an index
 //! may be built on one machine and searched on another. Sums of f32 differ between rows in rounding.
 //!
-//! This is the only room with vector `unsafe`: the entry points below check lengths, the rows trust
-//! them. Rows are safe code but for loads and stores.
+//! This is the only room with vector `unsafe`: the entry points below check lengths, the rows trust them.
+//! Rows are safe code, except for loads and stores.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
@@ -192,9 +192,10 @@ pub fn subset_sums(terms: &[u16], base: u16, lut: &mut [u8]) {
 /// `P = [0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15]`: so arranged, the even bytes of a
 /// register widen to codes 0..8 in order and the odd ones to 8..16.
 ///
-/// As many bytes that will be needed next lie `ahead` bytes (modulo the addresses) after the codes: the
-/// processor is asked for them while it computes, a line at a time (all at once they would keep it from
-/// computing). Advice: any number will do, nothing is read there; 0 if it is not known.
+/// `ahead`: byte offset (wrapping) from `codes` to the data that will be scanned next; 0 if not known. The
+/// kernel prefetches that data, as many bytes as `codes` has, one cache line at a time while it computes,
+/// because prefetching all of it at once would delay the computation. Any number is safe: nothing is read
+/// there.
 pub fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK_ROWS]) {
     assert!(lut.len() == codes.len() && codes.len().is_multiple_of(16));
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -228,7 +229,7 @@ pub fn within_u32(values: &[u8; 4 * BLOCK_ROWS], low: u32, high: u32) -> u32 {
     unsafe { (ACTIVE.within_u32)(values, low, high) }
 }
 
-/// As [`within_u32`], of 64-bit values.
+/// As [`within_u32`], for 64-bit values.
 pub fn within_u64(values: &[u8; 8 * BLOCK_ROWS], low: u64, high: u64) -> u32 {
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.within_u64)(values, low, high) }
@@ -258,7 +259,7 @@ pub fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
     dot[0]
 }
 
-/// The same of a query with each of the rows that lie one after the other.
+/// Dot products, as by `dot_i8`, of a query with each row; the rows lie one after the other.
 pub fn dots_i8(query: &[i8], rows: &[i8], dots: &mut [i32]) {
     assert!(query.len().checked_mul(dots.len()) == Some(rows.len()));
     if query.is_empty() {
@@ -275,33 +276,34 @@ pub fn dot_f32_i8(a: &[f32], b: &[i8]) -> f32 {
     unsafe { (ACTIVE.dot_f32_i8)(a, b) }
 }
 
-/// The fast Walsh-Hadamard transform in place, without normalisation: twice is times the length,
-/// which must be a power of two.
+/// The fast Walsh-Hadamard transform in place, without normalisation: applying it twice multiplies by the
+/// length. The length must be a power of two.
 pub fn hadamard(x: &mut [f32]) {
     assert!(x.len().is_power_of_two());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.hadamard)(x) }
 }
 
-/// The inner products of four vectors with sixteen, both interleaved: `a[i]` and `b[i]` are all the
-/// components number `i`.
+/// The inner products of four vectors with sixteen. Both sets are interleaved: `a[i]` and `b[i]` have
+/// component `i` of every vector.
 pub fn tile(a: &[[f32; 4]], b: &[[f32; 16]]) -> [[f32; 16]; 4] {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.tile)(a, b) }
 }
 
-/// Writes the signs of `a`, one bit each and a set one for what is above zero, least significant first.
-/// Returns the inner products of `a` and `b` with what they stand for, one half or minus one half.
+/// Writes the signs of `a`, one bit each, least significant first; the bit is set if the number is above
+/// zero. Returns the inner products of `a` and of `b` with the vector that has 1/2 for a set bit and −1/2 for
+/// others.
 pub fn sign_code(a: &[f32], b: &[f32], out: &mut [u8]) -> [f32; 2] {
     assert!(a.len() == b.len() && a.len() == 8 * out.len() && a.len().is_multiple_of(16));
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.sign_code)(a, b, out) }
 }
 
-/// Writes the low three bits of the 4-bit code of `a` (on a grid of `1 / steps`), 24 bytes for each 64
-/// dimensions as [`dot_extended3`] reads them: they grow with the value. Returns the inner products of `a`,
-/// of `b` and of itself with the grid vector of the code.
+/// Writes the low three bits of the 4-bit code of `a` on a grid of `1 / steps`: 24 bytes for each 64
+/// dimensions, as [`dot_extended3`] reads them. Codes grow with the value. Returns the inner products of the
+/// code's grid vector with `a`, with `b` and with itself.
 pub fn grid_code4(a: &[f32], b: &[f32], steps: f32, out: &mut [u8]) -> [f32; 3] {
     assert!(a.len() == b.len() && a.len().is_multiple_of(64) && out.len() == a.len() / 64 * 24);
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.

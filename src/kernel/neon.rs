@@ -78,7 +78,8 @@ fn widen_f16(halves: uint16x4_t) -> float32x4_t {
     let bits = vmovl_u16(halves);
     let sign = vshlq_n_u32::<16>(vandq_u32(bits, vdupq_n_u32(0x8000)));
     let magnitude = vshlq_n_u32::<13>(vandq_u32(bits, vdupq_n_u32(0x7fff)));
-    // The exponent's bias is 112 less: a product by 2^112 sets it right and normalises subnormals.
+    // The exponent's bias of a half is 112 less than that of a float. Multiplying by 2^112 corrects it, and
+    // normalises subnormals.
     let value = vmulq_f32(vreinterpretq_f32_u32(magnitude), vdupq_n_f32(f32::from_bits((127 + 112) << 23)));
     // Infinities and NaNs, whose exponent is all ones, keep all ones.
     let special = vcgeq_u32(magnitude, vdupq_n_u32(0x7c00 << 13));
@@ -365,7 +366,7 @@ fn hadamard(x: &mut [f32]) {
     }
     for chunk in x.as_chunks_mut::<4>().0 {
         let x = load(chunk);
-        // Of neighbours, then of pairs: sums in the even places, differences in the odd ones.
+        // Level of neighbours, then level of pairs: sums at even positions, differences at odd ones.
         let (even, odd) = (vuzp1q_f32(x, x), vuzp2q_f32(x, x));
         let x = vzip1q_f32(vaddq_f32(even, odd), vsubq_f32(even, odd));
         let (low, high) = (vget_low_f32(x), vget_high_f32(x));

@@ -1,4 +1,4 @@
-//! What the processor is asked for before it is needed.
+//! Prefetching: asking the processor to load data before it is needed.
 
 /// Asks the processor for as many bytes as these, `ahead` bytes (wrapping) after them; not if that is 0.
 #[inline]

@@ -1,4 +1,4 @@
-//! The portable row, and the meaning of the others: tests hold every row to this one.
+//! The portable row. It defines the results of all rows: tests compare every row with this one.
 //!
 //! Byte sums wrap as vector registers do, so that rows agree even where a sum overflows.
 
@@ -42,7 +42,7 @@ pub(super) static KERNELS: Kernels = Kernels {
 /// Code of each byte's low nibble.
 const PERMUTED: [usize; 16] = [0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15];
 
-/// The sum of `term` over pairs, in sixteen interleaved parts: an order the compiler may vectorise.
+/// The sum of `term` over pairs, in sixteen interleaved partial sums, which the compiler can vectorise.
 #[inline(always)]
 fn sum<A: Copy, B: Copy>(a: &[A], b: &[B], term: impl Fn(A, B) -> f32) -> f32 {
     let mut parts = [0f32; 16];
@@ -229,8 +229,8 @@ pub(super) fn hadamard(x: &mut [f32]) {
 
 /// The levels of [`super::hadamard`] from `half` up, a multiple of `LANES`, for the other rows.
 ///
-/// Levels go two at a time, so that memory is read half as often: `quad` does two levels of the
-/// transform over elements of one index in its four registers' worth.
+/// Two levels are done in one pass, so that memory is read half as often. `quad` does two levels on four
+/// groups of elements.
 #[inline(always)]
 #[allow(dead_code)] // On an architecture with no other row.
 pub(super) fn wide_levels<const LANES: usize>(
@@ -258,7 +258,7 @@ pub(super) fn wide_levels<const LANES: usize>(
     }
 }
 
-/// Two halves: a half's sums are as many as an x86-64 without AVX has registers for.
+/// Computed in two halves, because the sums of one half just fit the registers of an x86-64 without AVX.
 pub(super) fn tile(a: &[[f32; 4]], b: &[[f32; 16]]) -> [[f32; 16]; 4] {
     let mut out = [[0f32; 16]; 4];
     for half in 0..2 {
@@ -286,8 +286,8 @@ fn gather(bytes: &[u8; 8]) -> u8 {
     ((u64::from_le_bytes(*bytes) & LOWEST).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
 }
 
-/// Sums in sixteen interleaved parts, as in [`sum`]; the rows of other instruction sets compile this for
-/// theirs.
+/// Sixteen interleaved partial sums, as in [`sum`]. The rows of other instruction sets compile this function
+/// for their instruction set.
 #[inline(always)]
 pub(super) fn sign_code(a: &[f32], b: &[f32], out: &mut [u8]) -> [f32; 2] {
     let mut sums = [[0f32; 16]; 2];

@@ -46,7 +46,7 @@ pub(super) struct Kernels {
     pub(super) grid_code4: GridCode,
 }
 
-/// What turns the sums of a block into bounds; see [`super::lower_bounds`].
+/// The factors that turn the sums of a block into bounds; see [`super::lower_bounds`].
 pub(super) struct Factors<'a> {
     pub(super) add: &'a [u8; 2 * BLOCK_ROWS],
     pub(super) rescale: &'a [u8; 2 * BLOCK_ROWS],

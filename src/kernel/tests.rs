@@ -142,7 +142,7 @@ fn half_distances_are_near_f64() {
 
 #[test]
 fn distances_of_halves_are_those_of_floats() {
-    // An index measures halves as floats: its order must be that of the operators.
+    // An index computes distances of halves as floats, and its order must be that of the operators.
     let mut random = SplitMix64(12);
     for (n, skip) in lengths() {
         let (a, b) = (random.halves(n + skip), random.halves(n + skip));
@@ -212,7 +212,7 @@ fn bits_are_counted() {
 #[test]
 fn bits_of_many_rows_are_counted() {
     let mut random = SplitMix64(12);
-    // Of the long ones all bits differ: sums of bytes must not overflow.
+    // In the long ones all bits differ, so that sums of bytes would overflow if they were not widened.
     for n in (1..=200).chain([992, 993, 1024, 2000, 8000]) {
         for count in [0, 1, 5, 32] {
             let (query, rows) = match n {
@@ -486,7 +486,7 @@ fn codes_are_what_they_stand_for() {
     let mut random = SplitMix64(12);
     for n in [64, 128, 768] {
         let (mut a, b) = (random.floats(n), random.floats(n));
-        // What no grid holds, and what has no sign.
+        // Values that no grid has, and values without a sign.
         (a[1], a[2], a[3], a[4]) = (f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0);
         let steps = 6.5;
         for row in supported() {

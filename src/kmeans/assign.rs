@@ -1,5 +1,5 @@
-//! The nearest centroid of every row. The search runs on the principal directions of the centroids where
-//! they hold most of what tells these apart; the best few are then compared exactly.
+//! The nearest centroid of every row. If a few principal directions of the centroids have most of their
+//! variance, the search uses these directions only, and then compares the best few centroids exactly.
 
 use super::bits;
 use super::gemm::{CHUNK_ROWS, PackedPanels, Rows, Work};
@@ -13,7 +13,7 @@ use crate::memory;
 use rayon::ThreadPool;
 use std::sync::OnceLock;
 
-/// Centroids compared exactly per row, and from `MANY` centroids on, which lie closer.
+/// Centroids compared exactly per row; and if there are at least `MANY` centroids, which are closer together.
 const BEST: usize = 8;
 const MOST: usize = 16;
 const MANY: usize = 1024;
@@ -22,24 +22,24 @@ const MANY: usize = 1024;
 const ENERGY: f64 = 0.8;
 /// From this many centroids on a reduction pays for the projection of the rows.
 const MIN_REDUCED: usize = 192;
-/// Centroids whose principal directions stand for those of all.
+/// At most this many centroids are used to compute the principal directions.
 const MAX_SAMPLE: usize = 1024;
-/// Fewer multiply-adds than this are done directly, without the plan.
+/// If a search takes fewer multiply-adds, it compares all centroids directly, without a plan.
 const DIRECT: usize = 1 << 22;
 
 /// Finds the nearest centroid (squared L2) of rows.
 pub struct Assigner {
     centroids: Vec<f32>,
     dims: usize,
-    /// Mean of the centroids and a factor that brings their components into −1..1: products about the
-    /// mean do not lose the digits that a common offset would take.
+    /// Mean of the centroids, and a factor that scales their components to −1..1. Subtracting the mean keeps
+    /// the digits that a large common offset would take.
     mean: Vec<f32>,
     scale: f32,
     plan: OnceLock<Plan>,
     tables: OnceLock<Option<bits::Tables>>,
 }
 
-/// What the search needs; made by the first large call, which has threads and a step.
+/// What the search needs. The first large call makes it, with its threads and its callback.
 struct Plan {
     directions: Option<PackedPanels>,
     centroids: PackedPanels,
@@ -84,9 +84,9 @@ impl Assigner {
         })
     }
 
-    /// Writes the number of the nearest centroid of each of `rows` (`dims` floats each) to `out`. Where
-    /// distances differ by little a near tie may win; a row with a non-finite component gets any list.
-    /// Calls `step` on this thread with the rows done; its error ends the work.
+    /// Writes the number of the nearest centroid of each of `rows` (`dims` floats each) to `out`. If
+    /// distances differ by little, the second nearest centroid may be returned. A row with a non-finite
+    /// component gets any list. Calls `step` on this thread with the rows done; its error ends the work.
     pub fn assign(&self, rows: &[f32], out: &mut [u32], pool: &ThreadPool, step: Step) -> Result<()> {
         self.assign_in(Some(pool), rows, out, step)
     }

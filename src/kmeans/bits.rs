@@ -1,5 +1,5 @@
-//! Rows of zeros and ones, as strings of bits are: their products with centroids come of table lookups, four
-//! coordinates at a time, some twenty times as fast as multiplied out.
+//! Rows of zeros and ones, such as bit strings. Their products with centroids are computed by table lookups,
+//! four coordinates at a time, which is about twenty times as fast as multiplication.
 
 use super::gemm::{CHUNK_ROWS, Rows, Work};
 use super::members::Assignment;
@@ -10,13 +10,13 @@ use crate::memory;
 /// Coordinates that one lookup takes, and bytes of a group: of the nibbles of 32 rows, or of a table.
 const LOOKUP: usize = 4;
 const GROUP: usize = 16;
-/// Steps of a table per unit: four coordinates of at most one fit a byte. Rounding errors are about 0.005 for
-/// each lookup, with either sign: of 768 coordinates 0.06, where distances differ by tens.
+/// Steps of a table per unit, so that the sum of four coordinates of at most one fits a byte. The rounding
+/// error is about ±0.005 for each lookup, and 0.06 for 768 coordinates, where distances differ by tens.
 const STEPS: f32 = 63.75;
 
 /// Whether every component of a row is zero or one.
 pub(super) fn is_binary(row: &[f32]) -> bool {
-    // Without an early end the compiler compares many at once.
+    // There is no early exit, so that the compiler can compare many numbers at once.
     row.iter().fold(true, |all, x| all & ((*x == 0.0) | (*x == 1.0)))
 }
 
@@ -76,8 +76,8 @@ impl Tables {
         Ok(Some(Self { tables, offsets, size }))
     }
 
-    /// The two nearest centroids of up to 128 packed rows, as list and half the squared distance less half
-    /// the row's own squared length.
+    /// The two nearest centroids of up to 128 packed rows. Each is returned as its list and half the squared
+    /// distance minus half the row's squared length.
     pub(super) fn nearest(&self, packed: &[u8], out: &mut [[(u32, f32); 2]]) {
         out.fill([(0, f32::INFINITY); 2]);
         for (list, (table, offset)) in self.tables.chunks_exact(self.size).zip(&self.offsets).enumerate() {

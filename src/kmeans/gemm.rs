@@ -144,7 +144,7 @@ fn pack_rows(
     }
 }
 
-/// Where to run and whom to tell: a pool, the caller's step and the share of this part in the whole.
+/// How work runs and reports: a pool, the caller's callback, and the share of this part in the whole.
 #[derive(Clone, Copy)]
 pub(super) struct Work<'a> {
     /// None: this thread is one of the pool's.
@@ -162,14 +162,14 @@ impl Work<'_> {
         self.pool.map_or_else(rayon::current_num_threads, ThreadPool::current_num_threads).max(1)
     }
 
-    /// Tells the caller that we are alive.
+    /// Calls the caller's callback, without progress.
     pub(super) fn tick(&self) -> Result<()> {
         (self.step)(self.base, self.total)
     }
 
     /// Calls `f(scratch, i, chunk i)` for all chunks of `size` items of `out` in parallel, in slices of
-    /// bounded `cost` (multiply-adds of a chunk) with the caller's step in between. `f` has all its memory
-    /// from `scratch`: where a thread cannot have it, the work ends with that error.
+    /// bounded `cost` (multiply-adds of a chunk) with the caller's step in between. All memory of `f` is
+    /// allocated by `scratch`; if this fails in a thread, the work ends with that error.
     pub(super) fn run<T: Send, W: Send>(
         &self,
         out: &mut [T],

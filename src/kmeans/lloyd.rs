@@ -9,7 +9,8 @@ use crate::error::Result;
 use crate::memory;
 use crate::random::SplitMix64;
 
-/// Share of rows that move, or of the inertia that is gained, below which the iterations stop.
+/// The iterations stop if a smaller share of the rows changes its list, or if the inertia falls by a smaller
+/// share.
 const SETTLED: f64 = 0.005;
 
 /// Clusters `rows` into `k` lists (`k` ≤ number of rows) in at most `iterations` rounds; `work` is the
@@ -63,7 +64,8 @@ pub(super) fn lloyd(
         let quiet = Work { unit: 0, ..work };
         means(rows, &members, &mut centroids, &quiet)?;
         let repaired = repair(rows, &near, &members, &mut centroids, random, &quiet)?;
-        // A repair makes the inertia jump: then the old value says nothing about convergence.
+        // A repair changes the inertia abruptly; comparing it with the old value then does not show
+        // convergence.
         if settled && !repaired {
             break;
         }

@@ -1,5 +1,5 @@
-//! How other rooms use threads without knowing them: tasks in a given pool, beside the caller's thread, and
-//! work over equal records inside a task.
+//! How other rooms use threads without calling rayon: tasks in a given pool that run concurrently with the
+//! caller's thread, and parallel work over records of equal size inside a task.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Kind, Result};
 
-/// How often a waiting thread looks up.
+/// How often a waiting thread calls its callback.
 const INTERVAL: Duration = Duration::from_millis(20);
 
 /// The caller's callback for progress (units done, units in all) and cancellation: called on the calling
@@ -36,7 +36,8 @@ impl StopSignal {
     }
 }
 
-/// Work under way in a pool. Whoever drops it does not wait for the end of the work, only lets it know.
+/// Work that runs in a pool. Dropping it does not wait for the end of the work; it only tells the work that
+/// the result is not wanted.
 pub struct Task<T> {
     result: Receiver<thread::Result<Result<T>>>,
     wanted: Arc<AtomicBool>,
@@ -53,14 +54,15 @@ pub fn start<T: Send + 'static>(
     let seen = StopSignal(Arc::clone(&wanted));
     pool.spawn(move || {
         let done = catch_unwind(AssertUnwindSafe(|| work(&seen)));
-        // It fails if the caller has gone, who wants no result then.
+        // This fails if the caller has dropped the task, and so wants no result.
         drop(sender.send(done));
     });
     Task { result, wanted }
 }
 
 impl<T> Task<T> {
-    /// Waits for the end of the work and calls `tick` meanwhile on this thread; its error ends the waiting.
+    /// Waits for the end of the work, and meanwhile calls `tick` on this thread. An error of `tick` ends the
+    /// waiting.
     ///
     /// # Errors
     /// Those of the work and of `tick`. A panic of the work goes on here.

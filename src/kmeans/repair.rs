@@ -1,5 +1,6 @@
-//! Moves wasted centroids (of empty lists, or of lists whose rows have another centroid almost as near)
-//! into lists that gain more from a second one. Plain Lloyd's iterations never leave such a state.
+//! Moves wasted centroids into lists that gain more from a second centroid. Wasted are those of empty lists,
+//! and of lists whose rows have another centroid almost as near. Lloyd's iterations alone do not correct such
+//! a state.
 
 use super::gemm::{Rows, Work};
 use super::members::{Assignment, Members};
@@ -29,11 +30,11 @@ pub(super) fn repair(
         memory::collected((0..k).map(sum))
     };
     let inertia = sums(|x| x.best)?;
-    // What it costs at most to do without a list: its rows go to their second-best centroid.
+    // The largest possible cost of removing a list: its rows go to their second-nearest centroids.
     let loss = sums(|x| x.second - x.best)?;
     let by = |keys: &[f64]| {
         let mut lists = memory::collected(0..k)?;
-        // In place, for a stable sort needs memory.
+        // Sorted in place, because a stable sort allocates memory.
         lists.sort_unstable_by(|a, b| keys[*a].total_cmp(&keys[*b]).then(a.cmp(b)));
         Ok(lists)
     };
@@ -69,8 +70,9 @@ pub(super) fn repair(
     Ok(repaired)
 }
 
-/// The row of a list, of some drawn by their squared distance to its mean, that saves most of the list's
-/// `inertia` as a second centroid; and what it saves at least.
+/// Draws some rows of a list, with probabilities proportional to their squared distances from its mean.
+/// Returns the one that, as a second centroid, saves most of the list's `inertia`, and how much it saves at
+/// least.
 fn second_centroid(
     rows: &Rows,
     near: &[Assignment],
@@ -92,7 +94,7 @@ fn second_centroid(
             let distance: f32 = rows.row(*i).zip(&point).map(|(x, p)| (x - p) * (x - p)).sum();
             f64::from((near[*i].best - distance).max(0.0))
         };
-        // The drawn row's own distance is no proof of a second group.
+        // The drawn row itself is not counted: a single far row is no second group.
         let gain: f64 = members.iter().filter(|i| **i != drawn).map(saved).sum();
         if gain > found.1 {
             found = (drawn, gain);

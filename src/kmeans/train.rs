@@ -11,7 +11,7 @@ use crate::memory;
 use crate::random::SplitMix64;
 use rayon::ThreadPool;
 
-/// Components beyond this are damage or a joke: their squares leave the range of f32.
+/// Rows with larger components are ignored: the squares of such components would overflow f32.
 const HUGE: f32 = 1e18;
 /// More rows per list, or in all, do not make better centroids.
 const ROWS_PER_LIST: usize = 64;
@@ -27,8 +27,8 @@ const UNIT: u64 = 100;
 /// Trains `k` centroids (`k · dims` finite floats) on `samples` (rows of `dims` floats) by at most
 /// `iterations` rounds of k-means (squared L2); the same `seed` gives the same result for any number of
 /// threads. Rows with a component that is not finite or beyond 10¹⁸ are ignored; without any row the
-/// centroids are zero; up to `k` rows are centroids themselves, repeated in turn. Calls `step` on this
-/// thread; its error ends the work.
+/// centroids are zero. If there are at most `k` rows, the rows are the centroids, repeated in turn. Calls
+/// `step` on this thread; its error ends the work.
 ///
 /// Method: S. Lloyd, "Least squares quantization in PCM", IEEE Trans. Inf. Theory 28(2), 1982; on the
 /// principal directions of the rows where these hold most of the energy. Rows of zeros and ones are compared
@@ -88,7 +88,7 @@ pub fn train(
     Ok(centroids)
 }
 
-/// The rows to train on: those that are usable, or as many of them as centroids take.
+/// The rows to train on: the usable rows, or a sample of them if there are more than training needs.
 fn usable_rows(samples: &[f32], dims: usize, k: usize, work: &Work) -> Result<Vec<usize>> {
     let mut usable = memory::filled(false, samples.len() / dims)?;
     work.run(

@@ -34,22 +34,29 @@ const HEAD_SIZE: usize = REFS + BLOCK_ROWS * TID_SIZE;
 const BITS_HEAD: usize = 8;
 const GROUPS_MORE: usize = CONTENT_SIZE / GROUP_SIZE;
 
+/// How the codes of a block lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// In groups, all on the page of the block, which may have further blocks.
+    Whole,
+    /// In `groups` groups: the `first` are on the page, which has no other block, and the rest on `further`
+    /// pages.
+    Split { groups: usize, first: usize, further: usize },
+    /// One after the other, strings of `bytes` bytes each. The last block of a page has `last_slots` slots.
+    Strings { bytes: usize, last_slots: usize },
+}
+
 /// How blocks of a given width lie on pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// Bytes of a string of bits; zero if codes are not such.
-    bits: usize,
-    /// Slots of the last block of a page.
-    last_slots: usize,
+    form: Form,
     refs_at: usize,
-    groups: usize,
-    first_groups: usize,
     columns: Columns,
     columns_at: usize,
     codes_at: usize,
+    /// Bytes of a block that has all its slots.
     block_size: usize,
     blocks: usize,
-    more: usize,
 }
 
 impl Layout {
@@ -59,41 +66,25 @@ impl Layout {
     /// More columns than fit a page.
     pub fn new(padded: usize, columns: Columns) -> Result<Self> {
         let groups = padded / 4;
-        let size = HEAD_SIZE + columns.size() + groups * GROUP_SIZE;
-        if size <= CONTENT_SIZE {
-            return Ok(Self {
-                bits: 0,
-                last_slots: BLOCK_ROWS,
-                refs_at: REFS,
-                groups,
-                first_groups: groups,
-                columns,
-                columns_at: HEAD_SIZE,
-                codes_at: HEAD_SIZE + columns.size(),
-                block_size: size,
-                blocks: CONTENT_SIZE / size,
-                more: 0,
-            });
+        let codes_at = HEAD_SIZE + columns.size();
+        let block_size = codes_at + groups * GROUP_SIZE;
+        if block_size > CONTENT_SIZE {
+            return Self::split(groups, columns);
         }
+        let (refs_at, columns_at, blocks) = (REFS, HEAD_SIZE, CONTENT_SIZE / block_size);
+        Ok(Self { form: Form::Whole, refs_at, columns, columns_at, codes_at, block_size, blocks })
+    }
+
+    /// The layout for blocks that are larger than a page.
+    fn split(groups: usize, columns: Columns) -> Result<Self> {
         let columns_at = HEAD_SIZE + 4 * MAX_MORE;
         let codes_at = columns_at + columns.size();
-        if codes_at > CONTENT_SIZE {
-            return Err(too_many_columns());
-        }
-        let first_groups = (CONTENT_SIZE - codes_at) / GROUP_SIZE;
-        Ok(Self {
-            bits: 0,
-            last_slots: BLOCK_ROWS,
-            refs_at: REFS,
-            groups,
-            first_groups,
-            columns,
-            columns_at,
-            codes_at,
-            block_size: codes_at + first_groups * GROUP_SIZE,
-            blocks: 1,
-            more: (groups - first_groups).div_ceil(GROUPS_MORE),
-        })
+        let room = CONTENT_SIZE.checked_sub(codes_at).ok_or_else(too_many_columns)?;
+        let first = room / GROUP_SIZE;
+        let further = (groups - first).div_ceil(GROUPS_MORE);
+        let form = Form::Split { groups, first, further };
+        let block_size = codes_at + first * GROUP_SIZE;
+        Ok(Self { form, refs_at: REFS, columns, columns_at, codes_at, block_size, blocks: 1 })
     }
 
     /// The layout for codes that are strings of `bytes` bytes.
@@ -105,23 +96,17 @@ impl Layout {
         let slot = TID_SIZE + bytes;
         let block_size = refs_at + BLOCK_ROWS * slot;
         let whole = CONTENT_SIZE / block_size;
-        let last_slots = (CONTENT_SIZE % block_size).saturating_sub(refs_at) / slot;
-        if whole + last_slots == 0 {
+        let left = (CONTENT_SIZE % block_size).saturating_sub(refs_at) / slot;
+        let (blocks, last_slots) = match left {
+            0 => (whole, BLOCK_ROWS),
+            left => (whole + 1, left),
+        };
+        if blocks == 0 {
             return Err(too_many_columns());
         }
-        Ok(Self {
-            bits: bytes,
-            last_slots: if last_slots == 0 { BLOCK_ROWS } else { last_slots },
-            refs_at,
-            groups: 0,
-            first_groups: 0,
-            columns,
-            columns_at: BITS_HEAD,
-            codes_at: refs_at + BLOCK_ROWS * TID_SIZE,
-            block_size,
-            blocks: whole + usize::from(last_slots > 0),
-            more: 0,
-        })
+        let form = Form::Strings { bytes, last_slots };
+        let codes_at = refs_at + BLOCK_ROWS * TID_SIZE;
+        Ok(Self { form, refs_at, columns, columns_at: BITS_HEAD, codes_at, block_size, blocks })
     }
 
     /// The filter columns.
@@ -163,23 +148,29 @@ impl Layout {
 
     /// Rows on a codes page.
     pub fn rows(&self) -> usize {
-        (self.blocks - 1) * BLOCK_ROWS + self.last_slots
+        (self.blocks - 1) * BLOCK_ROWS + self.slots(self.blocks - 1)
     }
 
     /// Slots of the block number `index` of a page.
     pub fn slots(&self, index: usize) -> usize {
-        if index + 1 < self.blocks { BLOCK_ROWS } else { self.last_slots }
+        match self.form {
+            Form::Strings { last_slots, .. } if index + 1 == self.blocks => last_slots,
+            _ => BLOCK_ROWS,
+        }
     }
 
     /// Where the block number `index` lies on its page, and its slots.
     fn at(&self, index: usize) -> (Range<usize>, BlockOffsets) {
-        let slots = self.slots(index);
-        let missing = BLOCK_ROWS - slots;
+        let missing = BLOCK_ROWS - self.slots(index);
+        let (factors, string) = match self.form {
+            Form::Whole | Form::Split { .. } => (true, 0),
+            Form::Strings { bytes, .. } => (false, bytes),
+        };
         let start = index * self.block_size;
-        let end = start + self.block_size - missing * (TID_SIZE + self.bits);
+        let end = start + self.block_size - missing * (TID_SIZE + string);
         let at = BlockOffsets {
             slots: u32::MAX >> missing,
-            factors: self.bits == 0,
+            factors,
             refs_at: self.refs_at,
             codes_at: self.codes_at - missing * TID_SIZE,
         };
@@ -188,18 +179,22 @@ impl Layout {
 
     /// Further pages of each block; zero unless a block is larger than a page.
     pub fn more(&self) -> usize {
-        self.more
+        match self.form {
+            Form::Split { further, .. } => further,
+            Form::Whole | Form::Strings { .. } => 0,
+        }
     }
 
-    /// The groups `first..end` on the further page number `index` (from 0).
+    /// The groups `first..end` on the further page number `index` (from 0); none where blocks have no such
+    /// pages.
     pub fn more_groups(&self, index: usize) -> (usize, usize) {
-        let first = self.first_groups + index * GROUPS_MORE;
-        (first, self.groups.min(first + GROUPS_MORE))
-    }
-
-    /// The groups on the codes page itself.
-    pub fn first_groups(&self) -> usize {
-        self.first_groups
+        match self.form {
+            Form::Split { groups, first, .. } => {
+                let first = first + index * GROUPS_MORE;
+                (first, groups.min(first + GROUPS_MORE))
+            }
+            Form::Whole | Form::Strings { .. } => (0, 0),
+        }
     }
 
     /// The block number `index` of a page.
@@ -259,6 +254,7 @@ fn too_many_columns() -> Error {
 struct BlockOffsets {
     /// The slots there are, as a mask.
     slots: u32,
+    /// Whether the block has factors.
     factors: bool,
     refs_at: usize,
     codes_at: usize,

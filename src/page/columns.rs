@@ -1,4 +1,4 @@
-//! Filter columns: what a block of codes keeps of the other indexed columns of its rows.
+//! Filter columns: what a block of codes stores of the index columns after the vector.
 //!
 //! A row has a *key* in each column, or none where the value is NULL. Keys are unsigned integers whose order
 //! is that of the values (or hashes, where only equality counts). A block keeps them column by column, so
@@ -22,7 +22,7 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Columns with keys of so many bytes.
+    /// Columns whose keys have these numbers of bytes.
     ///
     /// # Errors
     /// More columns than [`MAX_COLUMNS`], or a width that is neither 4 nor 8.
@@ -45,7 +45,7 @@ impl Columns {
         self.count == 0
     }
 
-    /// Bytes that a block takes for them.
+    /// Bytes that the columns take in a block.
     pub fn size(&self) -> usize {
         self.offset(self.widths().len())
     }
@@ -75,7 +75,7 @@ impl Columns {
         }
     }
 
-    /// Bytes of a row's keys on their way into the index.
+    /// Bytes of a row's keys in a coded row of a build.
     pub fn row_size(&self) -> usize {
         if self.is_empty() { 0 } else { 4 + 8 * self.widths().len() }
     }

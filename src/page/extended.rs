@@ -1,8 +1,8 @@
 //! Extended pages: records of `heap tid, factors, further bits`, reached only by survivors of the first
 //! stage.
 //!
-//! Records have one size per index; a page's count (special area) says how many of its places are given out.
-//! A list's extended pages are chained backwards from the newest through `next`.
+//! All records of an index have the same size. A page's count (special area) says how many of its records are
+//! in use. The extended pages of a list are chained by `next`, from the newest to the oldest.
 
 use std::ops::Range;
 

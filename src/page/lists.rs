@@ -22,8 +22,8 @@ pub struct ListState {
     pub rows: u32,
     /// Consecutive pages from `head` on that the build wrote for this list (codes pages only).
     pub contiguous: u32,
-    /// One more than its rows when it was measured last how many lists a search needs; 0 if that is not
-    /// known, and [`KEPT`] if it is not to be measured anew without being asked for.
+    /// `rows` at the last calibration, plus 1; 0 if not known; [`KEPT`] if VACUUM must not calibrate the
+    /// index.
     pub calibrated: u32,
     /// In a list that took the place of others, the first codes page of the rows that it took over: their
     /// chain ends in `head`. Else, and as long as they are not written, [`NO_BLOCK`].

@@ -1,4 +1,4 @@
-//! The in-memory store: the twin on which the whole index is tested without a server.
+//! The in-memory store, with which the whole index is tested without a server.
 //!
 //! It can be told to fail at the n-th change, which leaves exactly the pages that a crash at that moment
 //! would leave (one change is one WAL record).
@@ -31,7 +31,7 @@ impl MemoryStore {
         self.changes.get()
     }
 
-    /// Lets `n` further changes through; the next one fails without effect, as a crash would end it.
+    /// Allows `n` more changes; the next one fails without effect, as if the server crashed.
     pub fn stop_after(&self, n: Option<u64>) {
         self.stop_after.set(n.map(|n| self.changes.get() + n));
     }
@@ -41,7 +41,7 @@ impl MemoryStore {
         Self { pages: self.pages.clone(), free: self.free.clone(), ..Self::default() }
     }
 
-    /// Overwrites a page, to test what damage does.
+    /// Damages a page, for tests.
     pub fn damage(&self, blkno: u32, f: impl FnOnce(&mut Page)) {
         let mut pages = self.pages.borrow_mut();
         f(Rc::make_mut(&mut pages[blkno as usize]));

@@ -13,8 +13,8 @@ pub const VERSION: u16 = 5;
 const SUMMARIES_VERSION: u16 = 4;
 /// The format of an index over strings of bits without filter columns: its codes are the strings themselves.
 const BITS_VERSION: u16 = 3;
-/// The format of an index over vectors with filter columns and without summaries, as version 0.1.0 made it.
-/// One without columns is of the oldest, which is the same but for them.
+/// The format of an index over vectors with filter columns but without summaries, as written by version
+/// 0.1.0. An index over vectors without filter columns has the oldest format, [`MIN_VERSION`].
 const COLUMNS_VERSION: u16 = 2;
 /// The oldest format this code reads.
 pub const MIN_VERSION: u16 = 1;
@@ -24,17 +24,18 @@ pub const META_BLOCK: u32 = 0;
 /// Recall targets of the calibration table, ascending; see `ivf/calibrate/mod.rs`.
 pub const TARGETS: [f32; 12] = [0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995];
 
-/// Numbers of nearest rows for which the calibration says how many lists they take.
+/// Numbers of nearest rows for which the calibration measures the lists.
 pub const LEVELS: [u32; 3] = [10, 100, 1000];
 
-/// What queries take that lie farther from the rows than the calibration's do; see `ivf/farther.rs`.
+/// Which lists far queries read, which are farther from the rows than the calibration's queries; see
+/// `ivf/calibrate/farther.rs`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Farther {
-    /// For each of [`TARGETS`], such a query's distance from the rows is greater than this; see
+    /// For each of [`TARGETS`], a query is far if its distance from the rows is greater than this; see
     /// `Router::distance`.
     pub beyond: [f32; TARGETS.len()],
-    /// And the excess up to which it reads lists (see `Router::count_within`); all zero where it was not
-    /// measured, as in every index of an earlier version.
+    /// For each of [`TARGETS`], the excess up to which a far query reads lists (see `Router::count_within`).
+    /// All are zero if not measured, as in every index of an earlier version.
     pub excesses: [f32; TARGETS.len()],
 }
 
@@ -57,7 +58,7 @@ impl Farther {
 /// The decoded meta page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Meta {
-    /// Whether the build that wrote the index came to its end.
+    /// Whether the build has finished.
     pub ready: bool,
     /// What the index orders by.
     pub metric: Metric,
@@ -69,7 +70,7 @@ pub struct Meta {
     pub seed: u64,
     /// A random number per build: tells caches of other builds apart.
     pub instance: u64,
-    /// Counts changes of the directory.
+    /// Reserved for counting changes of the directory; builds write 1.
     pub generation: u32,
     /// Number of lists.
     pub lists: u32,
@@ -85,17 +86,17 @@ pub struct Meta {
     pub lists_first: u32,
     /// Rows coded by the build.
     pub built_rows: u64,
-    /// Lists to probe for each of [`TARGETS`], whole ones, as versions before the tables of efforts read
-    /// them; all zero: probe every list.
+    /// Lists to probe for each of [`TARGETS`], as whole numbers, for versions that do not read `efforts`. If
+    /// all are zero, every list is probed.
     pub probes: [u32; TARGETS.len()],
     /// The columns beside the vector.
     pub columns: Columns,
-    /// For each of [`LEVELS`], lists that [`TARGETS`] take on average; zero where it was not measured, as in
-    /// every index of an earlier version.
+    /// For each of [`LEVELS`] and [`TARGETS`], the average number of lists to read. Zero if not measured, as
+    /// in every index of an earlier version.
     pub efforts: [[f32; TARGETS.len()]; LEVELS.len()],
     /// First of the consecutive pages of the lists' summaries, or [`NO_BLOCK`] where there are none.
     pub summaries_first: u32,
-    /// What queries far from the rows take.
+    /// Which lists far queries read.
     pub farther: Farther,
     /// The number that pages of the first list have as their owner; those of the others follow. Numbers are
     /// never used again: 0 in an index whose lists are those of its build.
@@ -103,7 +104,7 @@ pub struct Meta {
 }
 
 impl Meta {
-    /// That of an index without a page beside this one, which is not ready.
+    /// The meta page of an index that has no other page yet, and is not ready.
     pub fn unbuilt(metric: Metric, bits: u8, dims: u32, seed: u64, columns: Columns) -> Self {
         Self {
             ready: false,
@@ -167,7 +168,7 @@ impl Meta {
         for effort in self.efforts.as_flattened() {
             out.extend_from_slice(&effort.to_le_bytes());
         }
-        // Where earlier versions left zeros there are none.
+        // Zero means no page, because earlier versions left zeros here.
         let summaries = if self.summaries_first == NO_BLOCK { 0 } else { self.summaries_first };
         out.extend_from_slice(&summaries.to_le_bytes());
         for number in self.farther.numbers() {

@@ -2,7 +2,8 @@
 //!
 //! The header is PostgreSQL's own (`storage/bufpage.h`), so that checksums, `pageinspect` and generic WAL
 //! work; `pd_lower`, `pd_upper` and `pd_special` all point at the special area, because generic WAL zeroes
-//! whatever lies between lower and upper. Our 16 special bytes say what the page is and to whom it belongs.
+//! whatever lies between lower and upper. Our 16 special bytes say the kind of the page and the list to which
+//! it belongs.
 
 use crate::error::{Error, Result};
 
@@ -39,7 +40,7 @@ pub enum PageKind {
     Extended = 6,
     /// The index-wide origin vector.
     Origin = 7,
-    /// What the keys of each list have in common.
+    /// Summaries of the keys of each list.
     Summaries = 8,
     /// Nothing: a crash left it without use.
     Free = 9,
@@ -90,7 +91,7 @@ impl Page {
         self.bytes[SPECIAL + 14..].copy_from_slice(&PAGE_ID.to_ne_bytes());
     }
 
-    /// The page's kind, if it is a page of ours at all.
+    /// The page's kind, or `None` if it is not a page of an `ivf` index.
     pub fn kind(&self) -> Option<PageKind> {
         let lower = u16::from_ne_bytes([self.bytes[12], self.bytes[13]]);
         let special = u16::from_ne_bytes([self.bytes[16], self.bytes[17]]);

@@ -1,10 +1,10 @@
-//! What the keys of a list's rows have in common, for each filter column: lists of which no row can pass are
-//! not read.
+//! Summaries of the keys of a list's rows, one for each filter column. A scan does not read lists in which,
+//! by their summaries, no row can pass.
 //!
-//! A summary covers every row that is in its list: an insert widens it before it writes its row, a vacuum
-//! that has removed rows makes it anew from those that are left. On disk, in 96 bytes: the least and the
-//! largest key, the union of the keys' bits, whether there are rows without a key, the list's watch (of the
-//! first column only), 512 marks. The summaries of a list lie side by side, and never across two pages.
+//! A summary covers every row that is in its list. An insert widens it before it writes its row. A vacuum
+//! that has removed rows computes it again from the rows that are left. On disk, in 96 bytes: the least and
+//! the largest key, the union of the keys' bits, whether there are rows without a key, the list's watch (of
+//! the first column only), 512 marks. The summaries of a list are consecutive and on one page.
 
 use super::columns::Key;
 use super::page::CONTENT_SIZE;
@@ -14,24 +14,24 @@ pub const SUMMARY_SIZE: usize = 96;
 const WORDS: usize = 8;
 /// Marks for keys.
 pub const MARKS: u32 = 64 * WORDS as u32;
-/// What share of the keys' range an insert adds beyond its key.
+/// An insert widens the range beyond its key by 1/8 of the range.
 const ROOM: u64 = 8;
-/// Where more keys than these have their marks already, an insert sets all: they would say little of others.
+/// If more marks than this are set, an insert sets all of them, because so full a filter excludes few keys.
 const MOST_MARKS: u32 = 256;
 
-/// Of one list and column.
+/// The summary of one list and column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
     least: u64,
     largest: u64,
     union: u64,
     nulls: bool,
-    /// A key has its mark by a hash: where that is missing, so is the key (a Bloom filter of one hash: with
-    /// more, the marks of some hundred different keys would be full).
+    /// A Bloom filter: the hash of a key selects a bit, and if that bit is not set, the list does not have
+    /// the key. It has one hash, because with more hashes a few hundred different keys would set all bits.
     marks: [u64; WORDS],
 }
 
-/// Of no rows.
+/// The summary of a list without rows.
 impl Default for Summary {
     fn default() -> Self {
         Self { least: u64::MAX, largest: 0, union: 0, nulls: false, marks: [0; WORDS] }
@@ -46,7 +46,7 @@ fn mark(key: u64) -> (usize, u64) {
 }
 
 impl Summary {
-    /// Takes a row's key in.
+    /// Adds the key of a row.
     pub fn add(&mut self, key: Key) {
         let Some(key) = key else {
             self.nulls = true;
@@ -88,7 +88,7 @@ impl Summary {
         self.add(key);
     }
 
-    /// Whether it says of such a row that it may be there.
+    /// Whether the summary allows a row with this key.
     pub fn covers(&self, key: Key) -> bool {
         key.map_or(self.nulls, |key| self.may_have(key) && self.union & key == key)
     }
@@ -109,7 +109,7 @@ impl Summary {
         self.least <= self.largest
     }
 
-    /// Whether there may be a row without.
+    /// Whether there may be a row without a key.
     pub fn has_nulls(&self) -> bool {
         self.nulls
     }
@@ -132,7 +132,7 @@ impl Summary {
         }
     }
 
-    /// Writes as many; the watch stays.
+    /// Writes [`SUMMARY_SIZE`] bytes, except the watch.
     pub fn write(&self, out: &mut [u8]) {
         let watch = u64::from(watch(out)) << 32;
         let head = [self.least, self.largest, self.union, u64::from(self.nulls) | watch];
@@ -145,8 +145,8 @@ impl Summary {
 /// Where the watch is in the first summary of a list: a `u32`.
 const WATCH: std::ops::Range<usize> = 28..32;
 
-/// The watch of a list, of whose summaries the bytes begin with the first: 0, or while a vacuum reads the
-/// list's rows to make its summaries anew, one more than the rows that were written to it since.
+/// The watch of a list; `bytes` begins with the list's first summary. It is 0, or, while a vacuum rebuilds
+/// the summaries, 1 plus the number of rows that were written to the list since.
 pub fn watch(bytes: &[u8]) -> u32 {
     bytes.get(WATCH).and_then(|b| b.first_chunk()).map_or(0, |b| u32::from_le_bytes(*b))
 }
@@ -156,12 +156,12 @@ pub fn set_watch(bytes: &mut [u8], watch: u32) {
     bytes[WATCH].copy_from_slice(&watch.to_le_bytes());
 }
 
-/// Lists whose summaries a page holds, where there are so many columns (31 at most).
+/// Number of lists whose summaries fit a page, for a number of columns (31 at most).
 fn lists_per_page(columns: usize) -> usize {
     CONTENT_SIZE / (SUMMARY_SIZE * columns.max(1))
 }
 
-/// Pages of the summaries of so many lists.
+/// Number of pages for the summaries of `lists` lists.
 pub fn pages(lists: u32, columns: usize) -> u32 {
     lists.div_ceil(lists_per_page(columns) as u32)
 }

@@ -1,4 +1,4 @@
-//! Bytes over consecutive pages of one kind: the origin vector and the directory.
+//! Tapes: bytes laid over consecutive pages of one kind, such as the origin vector and the directory.
 
 use super::page::{CONTENT_SIZE, Page, PageKind};
 use super::store::Store;

@@ -25,12 +25,12 @@ impl Tid {
         Self { blkno: u32::from_le_bytes([b[0], b[1], b[2], b[3]]), offset: u16::from_le_bytes([b[4], b[5]]) }
     }
 
-    /// One number that orders as the heap does.
+    /// A number that has the order of the heap.
     pub fn as_u64(self) -> u64 {
         u64::from(self.blkno) << 16 | u64::from(self.offset)
     }
 }
 
-/// What a slot of a code block points at: the extended record (block, index), or, in an index with one bit
-/// per dimension, the heap row itself (block, offset).
+/// What a slot of a code block refers to: the extended record (block, index) or, in an index without records,
+/// the heap row (block, offset).
 pub type RecordRef = Tid;

@@ -1,9 +1,10 @@
 //! The allocator of this library, with a reserve for when there is no memory left.
 //!
-//! Rust aborts the process if an allocation fails, unless it was made by `try_reserve`, as all are that grow
-//! with data (`memory.rs`). An allocator may neither unwind nor jump. So the small ones that are left (texts
-//! of errors, boxes, short vectors, the unwinding itself) are then served from a reserve that every backend
-//! has from the start, and [`check`] raises the error at the next place where that can be done.
+//! Rust aborts the process if an allocation fails, unless it was made by `try_reserve`, as all allocations
+//! that grow with data are (`memory.rs`). An allocator may neither unwind nor jump. So if one of the other,
+//! small allocations fails (texts of errors, boxes, short vectors, the unwinding itself), it is served from a
+//! reserve that every backend has from the start. [`check`] then raises the error at the next place where
+//! this is possible.
 //!
 //! The reserve is a part of the library's own zeroed data: it takes address space, but no memory before it is
 //! used.
@@ -27,7 +28,7 @@ unsafe impl Sync for Bytes {}
 
 static BYTES: Bytes = Bytes(UnsafeCell::new([0; CHUNK * CHUNKS]));
 
-/// The reserve's bookkeeping, under a lock that is held for some instructions only.
+/// The reserve's bookkeeping, under a lock that is held for a few instructions only.
 struct Guarded {
     locked: AtomicBool,
     reserve: UnsafeCell<Reserve>,
@@ -45,7 +46,7 @@ static SHORT: AtomicBool = AtomicBool::new(false);
 impl Guarded {
     fn with<R>(&self, f: impl FnOnce(&mut Reserve) -> R) -> R {
         while self.locked.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            // A thread of a build may hold it and not be running.
+            // The holder may be a thread of a build that is not running at the moment.
             std::thread::yield_now();
         }
         // SAFETY: the lock is held, and nothing in `f` allocates or panics.
@@ -55,7 +56,7 @@ impl Guarded {
     }
 }
 
-/// The place of a pointer in the reserve.
+/// The offset of a pointer in the reserve, or `None` if it is not in the reserve.
 fn place(pointer: *const u8) -> Option<usize> {
     let at = (pointer as usize).wrapping_sub(BYTES.0.get() as usize);
     (at < CHUNK * CHUNKS).then_some(at)
@@ -139,8 +140,8 @@ unsafe impl GlobalAlloc for Reserving {
     }
 }
 
-/// Raises an error if the reserve was needed and still is. Called where an error may be raised and often
-/// enough: at every page read, every row of a table and every tick of longer work.
+/// Raises an error if the reserve was needed and is still in use. It is called where an error may be raised,
+/// and often enough: at every page read, every row of a table and every tick of longer work.
 #[inline]
 pub fn check() {
     if SHORT.load(Ordering::Relaxed) {

@@ -1,10 +1,10 @@
-//! Differences between the majors, except for what a single struct field needs.
+//! Differences between the majors, except those that concern a single struct field.
 
 use std::ffi::{CStr, c_char};
 
 use pgrx::pg_sys;
 
-/// Where a long maintenance command waits its cost-based delay and reacts to cancel.
+/// The point at which a long maintenance command sleeps for its cost-based delay and reacts to cancel.
 pub fn vacuum_delay_point() {
     // SAFETY: no buffer lock is held by the callers.
     unsafe {
@@ -62,7 +62,8 @@ pub fn find_setting(name: &CStr) -> *mut pg_sys::config_generic {
     }
 }
 
-/// Puts a text in the place of the one that a check hook was given (guc.h). Null where memory is out.
+/// Replaces the text that was passed to a check hook (guc.h) by a copy of `text`. The copy is null if there
+/// is no memory.
 ///
 /// # Safety
 /// The place is the one that the hook was given.
@@ -156,21 +157,21 @@ pub unsafe fn count_index_scan(scan: pg_sys::IndexScanDesc) {
     }
 }
 
-// pgrx saves the registers at each call of the server, so that an ERROR becomes a panic: a tenth of the time
-// to visit a page. These raise none when they are given what they ask for (bufmgr.c, lwlock.c): nothing is
-// allocated, and the errors are those of a number that is no buffer's, a mode that is none, a lock or a pin
-// that is not held, and two hundred locks held at once.
+// pgrx saves the registers at each call of the server, so that an ERROR becomes a panic. This takes a tenth
+// of the time to visit a page. The functions below raise no error if they are called correctly (bufmgr.c,
+// lwlock.c). They allocate nothing. Their only errors are: an invalid buffer number or lock mode, a lock or
+// pin that is not held, and two hundred locks held at once.
 unsafe extern "C-unwind" {
-    /// `LockBuffer`, of a buffer that this backend has pinned: in one of the two modes if it has not locked
-    /// it, else to unlock it.
+    /// `LockBuffer`, for a buffer that this backend has pinned: locks it in one of the two modes if this
+    /// backend has not locked it, or unlocks it.
     #[link_name = "LockBuffer"]
     pub fn lock_buffer(buffer: pg_sys::Buffer, mode: i32);
-    /// `UnlockReleaseBuffer`, of a buffer that this backend has pinned and locked.
+    /// `UnlockReleaseBuffer`, for a buffer that this backend has pinned and locked.
     #[link_name = "UnlockReleaseBuffer"]
     pub fn unlock_release_buffer(buffer: pg_sys::Buffer);
 }
 
-/// Begins an index scan with so many keys.
+/// Begins an index scan with `keys` scan keys.
 ///
 /// # Safety
 /// The relations are open and belong together; they and the snapshot outlive the scan.
@@ -189,7 +190,8 @@ pub unsafe fn begin_index_scan(
     }
 }
 
-/// What sees the TOAST chunks of every row that `_seen_by` sees (`SnapshotToast`, heapam_visibility.c).
+/// A snapshot that sees the TOAST chunks of every row that `_seen_by` sees (`SnapshotToast`,
+/// heapam_visibility.c).
 ///
 /// # Safety
 /// The snapshot is valid.
@@ -250,8 +252,8 @@ pub unsafe fn count_buffer_hit(relation: pg_sys::Relation) {
     }
 }
 
-/// Adds a page found in shared buffers to what VACUUM has cost so far, if this backend runs a VACUUM that is
-/// to wait now and then: `ReadRecentBuffer` leaves that to its caller, as it does the statistics.
+/// Adds the cost of a page found in shared buffers, if this backend runs a VACUUM with a cost-based delay.
+/// `ReadRecentBuffer` leaves this to its caller, as it leaves the statistics.
 pub fn charge_buffer_hit() {
     // SAFETY: settings and counters of this backend.
     unsafe {
@@ -261,8 +263,8 @@ pub fn charge_buffer_hit() {
     }
 }
 
-/// Raises if what a snapshot sees may have been removed from a page, under `old_snapshot_threshold`, which 17
-/// has no more (`TestForOldSnapshot`, bufmgr.h).
+/// Raises an error if rows that a snapshot sees may have been removed from a page because of
+/// `old_snapshot_threshold` (`TestForOldSnapshot`, bufmgr.h). PostgreSQL 17 no longer has this setting.
 ///
 /// # Safety
 /// The snapshot is null or valid; the relation is open.
@@ -302,13 +304,13 @@ pub fn owns_relation(relation: pg_sys::Oid) -> bool {
     }
 }
 
-/// Sets `search_path`, at the level of settings at hand, to what maintenance may rely on.
+/// Sets `search_path`, at the current nesting level of settings, to the safe value for maintenance.
 pub fn restrict_search_path() {
     // SAFETY: settings of this backend; the strings are constants.
     unsafe {
         #[cfg(any(feature = "pg17", feature = "pg18"))]
         pg_sys::RestrictSearchPath();
-        // What that does (guc.c).
+        // Older majors: what `RestrictSearchPath` does (guc.c).
         #[cfg(not(any(feature = "pg17", feature = "pg18")))]
         pg_sys::set_config_option(
             c"search_path".as_ptr(),
@@ -323,7 +325,7 @@ pub fn restrict_search_path() {
     }
 }
 
-/// The order of a pathkey as its strategy in a B-tree, or what PostgreSQL 18 has in its place with the same
+/// The order of a pathkey: its B-tree strategy or, in PostgreSQL 18, its comparison type, which has the same
 /// numbers.
 ///
 /// # Safety
@@ -340,7 +342,7 @@ pub unsafe fn direction(key: *mut pg_sys::PathKey) -> u32 {
     }
 }
 
-/// The expressions of a class that are of one table, or, where the table is a child, of its parents too.
+/// The members of an equivalence class that belong to one table; for a child table also those of its parents.
 ///
 /// # Safety
 /// Both are the planner's.
@@ -383,7 +385,7 @@ pub unsafe fn expression_pathkeys(
     }
 }
 
-/// Whether the planner may rely on it that a column of a table has no NULL.
+/// Whether the planner may assume that a column of a table has no NULL.
 ///
 /// # Safety
 /// The planner's table of this OID, with its own rows, and one of its columns.
@@ -451,7 +453,7 @@ pub unsafe fn estimate_array_length(root: *mut pg_sys::PlannerInfo, array: *mut 
     }
 }
 
-/// What it costs to begin to give out the first `rows` of a sort, all its input included.
+/// The cost of a sort before it returns the first of `rows` rows, including the cost of its whole input.
 ///
 /// # Safety
 /// Both are the planner's.
@@ -481,7 +483,7 @@ pub unsafe fn sort_startup_cost(
     }
 }
 
-/// How many nodes of a path a setting discourages; before 18 its cost says it.
+/// How many nodes of a path are disabled by a setting. Before PostgreSQL 18 the cost contains this.
 ///
 /// # Safety
 /// A path of the planner's.

@@ -9,7 +9,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 
 use crate::error::{Error, Kind, Result};
 
-/// The SQLSTATE of a kind; pgvector's where it has one.
+/// The SQLSTATE of a kind: the one that pgvector uses, if it has such an error.
 fn sqlstate(kind: Kind) -> PgSqlErrorCode {
     match kind {
         Kind::InvalidText => PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
@@ -55,7 +55,7 @@ impl<T> OrRaise<T> for Result<T> {
     }
 }
 
-/// Damage found in the index `relation`: names it in the message.
+/// Adds the name of the index `relation` to the message of an error about damage.
 pub fn in_index(relation: pg_sys::Relation, error: Error) -> Error {
     if error.kind != Kind::Corrupted {
         return error;

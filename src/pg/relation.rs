@@ -1,4 +1,4 @@
-//! What every part asks of a relation.
+//! Questions about a relation that all parts of this room ask.
 
 use std::ffi::CStr;
 

@@ -1,11 +1,11 @@
-//! No bound excludes what it may not, of vectors of any kind.
+//! Tests that no bound excludes a row that it must not exclude, for vectors of many kinds.
 
 use super::hostile;
 use super::*;
 use crate::kernel;
 use crate::random::SplitMix64;
 
-/// As the directory has a centroid: of bytes.
+/// A centroid as the directory has it: rounded to bytes.
 fn rounded(centre: &[f32]) -> Vec<f32> {
     let step = centre.iter().fold(0f32, |m, x| m.max(x.abs())) / 127.0;
     let inverse = if step > 0.0 { 1.0 / step } else { 0.0 };
@@ -29,8 +29,8 @@ impl Case {
         out
     }
 
-    /// Codes `rows` around `centre` and holds their bounds against the operator's values. Returns how many of
-    /// them say something.
+    /// Codes `rows` relative to `centre` and compares their bounds with the operator's values. Returns how
+    /// many rows have finite bounds.
     fn check(&self, rows: &[Vec<f32>], queries: &[Vec<f32>], centre: &[f32], what: &str) -> usize {
         let (codec, padded) = (&self.codec, self.rotation.padded());
         let (mut signs, mut extended) = (vec![0; codec.sign_bytes()], vec![0; codec.extended_size()]);
@@ -95,7 +95,7 @@ fn hostile_sets(dims: usize, rows: usize, seed: u64) {
                 // A row of the first cluster stands for a centroid.
                 let centre = rounded(&case.rotate(&rows[0]));
                 let finite = case.check(&rows, &queries, &centre, &what);
-                // Rows whose factors say nothing are few where the numbers are ordinary.
+                // With ordinary numbers, few rows have factors that exclude nothing.
                 let ordinary = rows.len() >= 12 && (name == "noise 0.1" || name == "integers");
                 assert!(!ordinary || finite * 10 > rows.len() * queries.len() * 9, "{what}: {finite}");
             }
@@ -111,7 +111,7 @@ fn no_bound_excludes_what_it_may_not() {
     hostile_sets(16_000, 3, 1);
 }
 
-/// With `VECTOR_SEARCH_FUZZ_SECONDS` of other seeds; a failure names its seed.
+/// Runs other seeds for `VECTOR_SEARCH_FUZZ_SECONDS`; a failure names its seed.
 #[test]
 fn no_bound_excludes_what_it_may_not_by_any_seed() {
     let seconds = std::env::var("VECTOR_SEARCH_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok());

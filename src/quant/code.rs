@@ -2,8 +2,8 @@
 //! factors of its own.
 //!
 //! With `y` the code's grid vector and `a = |o|² / <y, o>`, `a <y, v>` estimates `<o, v>` without bias
-//! (reference algorithms 1.2). What does not depend on the query is folded into `add`, what multiplies
-//! `<y, q>` into `rescale`.
+//! (RaBitQ, arXiv 2405.12497). Terms that do not depend on the query are summed in `add`; the factors of `<y,
+//! q>` are multiplied in `rescale`.
 
 use half::f16;
 
@@ -19,7 +19,7 @@ const LEVELS_8: f32 = 127.0;
 
 /// Rows with a larger error of their 4-bit code (see `errors::ERROR_4`) are never excluded by it.
 const ERROR_4_MOST: f32 = 1.4 * ERROR_4;
-/// The same of the first stage: with its signs alone such a row is always looked at.
+/// The same for the one-bit code: a row with a larger error is never excluded by it.
 const ERROR_1_MOST: f32 = 1.33 * ERROR_1;
 
 /// What the index compares.
@@ -75,7 +75,8 @@ impl Codec {
         Self { padded: padded_dims(dims), bits: 1, code_bytes: dims.div_ceil(8), exact: true, steps: 0.0 }
     }
 
-    /// Whether a code is the vector itself, a string of bits, and its distance from the query no estimate.
+    /// Whether codes are the vectors themselves (bit strings), so that distances computed from them are
+    /// exact.
     pub fn is_exact(&self) -> bool {
         self.exact
     }
@@ -104,8 +105,8 @@ impl Codec {
         }
     }
 
-    /// No residual is longer whose factors fit into half precision: it is at most as long as its code times
-    /// its factor. The others are excluded by no one-bit code.
+    /// The length of the longest residual whose factors fit half precision: a residual is at most as long as
+    /// its code times its factor. Longer residuals are never excluded by their one-bit codes.
     pub fn longest(&self) -> f64 {
         f64::from(f16::MAX.to_f32()) * 0.5 * (self.padded as f64).sqrt()
     }
@@ -137,8 +138,9 @@ impl Codec {
         self.half_factors(form, squared, code_residual, code_centre)
     }
 
-    /// About the residual that a code was made from: the grid vector as long as the estimator takes it. False
-    /// for a row whose factors say nothing, and where a sign is all there is of a coordinate.
+    /// Reconstructs approximately the residual from which a code was made: the grid vector, scaled to the
+    /// length that the estimator assumes. Returns false for a row whose factors exclude nothing, and with one
+    /// bit per coordinate.
     pub fn decode(&self, inner_product: bool, signs: &[u8], extended: &[u8], out: &mut [f32]) -> bool {
         assert_eq!((signs.len(), extended.len()), (self.sign_bytes(), self.extended_size()));
         let rescale = match self.bits {
@@ -167,8 +169,8 @@ impl Codec {
         let (head, codes) = out.split_at_mut(4);
         let [code_residual, code_centre, code_squared] = kernel::grid_code4(residual, centre, steps, codes);
         let mut factors = self.half_factors(form, squared, code_residual, code_centre);
-        // The estimator takes every row's error to be the usual one. A row with a coordinate far outside the
-        // grid has a larger one: its bounds must not exclude it.
+        // The estimator assumes that every row has the usual error. A row with a coordinate far outside the
+        // grid has a larger error, so its bounds must not exclude it.
         if self.error(squared, code_residual, code_squared) > ERROR_4_MOST {
             factors = EVERYTHING;
         }
@@ -176,17 +178,18 @@ impl Codec {
         head[2..].copy_from_slice(&factors.rescale.to_le_bytes());
     }
 
-    /// The part of `y` that is not along `o`, for each direction it may point in: the standard deviation of
-    /// `<y, q>` for a query at distance one.
+    /// The standard deviation of `<y, q>` for a query at distance one: the length of the part of `y` that is
+    /// orthogonal to `o`, divided by the square root of the number of directions in which it may point.
     fn error(&self, squared: f32, code_residual: f32, code_squared: f32) -> f32 {
         let aligned = if squared > 0.0 { code_residual * (code_residual / squared) } else { code_squared };
         ((code_squared - aligned).max(0.0) / (self.padded - 1) as f32).sqrt()
     }
 
-    /// The factors in half precision, `add` downwards; what does not fit excludes nothing.
+    /// The factors in half precision, `add` rounded down. If a factor does not fit, the row gets factors that
+    /// exclude nothing.
     ///
-    /// `add` is made with the rescale as it is stored: its rounding then counts by the distance of query and
-    /// centroid, not by the query's length.
+    /// `add` is computed with `rescale` as rounded. Then the error from rounding `rescale` is proportional to
+    /// the distance of query and centroid, not to the length of the query.
     fn half_factors(&self, form: Form, squared: f32, code_residual: f32, code_centre: f32) -> Factors {
         let (_, exact) = factors(form, squared, code_residual, code_centre);
         let rescale = f16::from_f32(exact);

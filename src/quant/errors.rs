@@ -1,13 +1,14 @@
-//! How far estimates from codes are off: by the codes, and by arithmetic in single precision.
+//! The errors of estimates from codes: from the codes themselves, and from arithmetic in single precision.
 
-/// Standard deviation of the one-bit error per `|rescale| * gap`: the residual's sine to its code is nearly
-/// constant, so that it need not be stored (reference algorithms 1.2).
+/// Standard deviation of the one-bit error per `|rescale| * gap`: the sine of the angle between a residual
+/// and its code is nearly constant, so it is not stored (RaBitQ, arXiv 2405.12497, stores it).
 pub(super) const ERROR_1: f32 = 0.3014;
-/// The same for four bits: sine of the 16-level normal quantizer (mean square error 0.01154) by its step.
+/// The same for four bits: the sine for the 16-level quantizer of a normal variable (mean square error
+/// 0.01154), divided by its step.
 pub(super) const ERROR_4: f32 = 0.3205;
 
-/// Relative error of sums, rotations and the operator's own value in single precision: the most that it can
-/// be, or (several times) what it usually is.
+/// Relative error of sums, rotations and the operator's own value in single precision: the largest possible
+/// error if `sound`, else several times the usual one.
 pub(super) fn float_error(padded: usize, sound: bool) -> f32 {
     let rounding = 0.5 * f32::EPSILON;
     let terms = padded as f32 / 16.0;

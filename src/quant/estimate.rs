@@ -27,7 +27,8 @@ pub struct ListTerms {
     pub base: f32,
     /// Distance of query and centroid.
     pub gap: f32,
-    /// Sum of the lengths of query, centroid and origin: what sums of floats err by is in proportion to them.
+    /// Sum of the lengths of query, centroid and origin; rounding errors of sums of floats are proportional
+    /// to it.
     pub lengths: f32,
     /// Absolute error of the operator's value for products too small for floats.
     pub noise: f32,
@@ -36,20 +37,20 @@ pub struct ListTerms {
 /// How wide bounds are.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Width {
-    /// Standard deviations of what the random rotation makes random.
+    /// Number of standard deviations for errors that the random rotation makes random.
     pub deviations: f32,
-    /// Whether errors that are the query's own, and so the same for all rows that resemble each other, count
-    /// by the most that they can be. Else by their standard deviation too.
+    /// Whether errors of the query, which are the same for all similar rows, count with their largest
+    /// possible value. Otherwise they count with their standard deviation, too.
     pub sound: bool,
 }
 
 impl Width {
-    /// Bounds of so many standard deviations.
+    /// Bounds with this number of standard deviations.
     pub fn of(deviations: f32) -> Self {
         Self { deviations, sound: false }
     }
 
-    /// Bounds that exclude only what they may, up to the chance of so many standard deviations.
+    /// Bounds that exclude a row wrongly only if its code's error exceeds this number of standard deviations.
     pub fn sound(deviations: f32) -> Self {
         Self { deviations, sound: true }
     }
@@ -66,8 +67,8 @@ pub struct Stage1 {
     pub base: f32,
 }
 
-/// A query, rotated and made into tables; or where codes are strings of bits, such a string. Shared by all
-/// lists.
+/// A query, rotated and made into tables; in an index over bit strings, the query's string. All lists use the
+/// same.
 pub struct QueryCode {
     groups: usize,
     /// Sum of the coordinates.
@@ -79,9 +80,9 @@ pub struct QueryCode {
     bytes: Vec<i8>,
     step: f32,
     bytes_sum: i32,
-    /// What the bytes leave of the coordinates, in bytes again.
+    /// The remainder of the coordinates that `bytes` does not represent, as bytes.
     fine: OnceCell<Fine>,
-    /// The most that a table sum can err.
+    /// Largest possible error of a table sum.
     table_most: OnceCell<f32>,
     /// The coordinates.
     query: Vec<f32>,
@@ -89,7 +90,7 @@ pub struct QueryCode {
     scatter: f32,
     /// Square root of the dimensions.
     root: f32,
-    /// Nothing is said of rows whose residuals may be longer; see [`QueryCode::distrust_beyond`].
+    /// Rows whose residuals may be longer are never excluded; see [`QueryCode::distrust_beyond`].
     longest: f32,
     /// `float_error` of bounds that are not sound, and of those that are.
     float_errors: [f32; 2],
@@ -127,8 +128,8 @@ impl QueryCode {
         code
     }
 
-    /// From here on nothing is said of rows whose residuals may be longer than this: their inner products may
-    /// be infinite as the operator sums them.
+    /// From now on rows whose residuals may be longer than this are never excluded: the operator may sum
+    /// their inner products to infinity.
     pub fn distrust_beyond(&mut self, longest: f64) {
         self.longest = longest as f32;
     }
@@ -163,14 +164,14 @@ impl QueryCode {
             low = low.min((q[0].min(0.0) + q[1].min(0.0)) + (q[2].min(0.0) + q[3].min(0.0)));
             high = high.max((q[0].max(0.0) + q[1].max(0.0)) + (q[2].max(0.0) + q[3].max(0.0)));
         }
-        // The sum of no coordinate is a whole number of steps: it is exact, and so no error that all rows
-        // share.
+        // The entry for no coordinate is a whole number of steps, so it has no rounding error, which all rows
+        // would share.
         self.delta = (high - low) / 254.0;
         let below = if self.delta > 0.0 { (-low / self.delta).ceil().min(254.0) } else { 0.0 };
         self.low = -below * self.delta;
-        // Sums of 256ths of a step, of which the byte is the upper half. Single terms and partial sums may
-        // wrap: the whole is between 0 and 255 steps and the half that rounds, which is more than its terms'
-        // errors.
+        // Sums are computed in 256ths of a step, in 16 bits; the entry is the upper byte. Single terms and
+        // partial sums may wrap. The whole sum does not: with the half step that is added for rounding, it is
+        // between 0 and 255 steps.
         let inverse = if self.delta > 0.0 { 256.0 / self.delta } else { 0.0 };
         for (term, x) in self.terms.iter_mut().zip(query) {
             *term = fixed(x * inverse);
@@ -193,7 +194,7 @@ impl QueryCode {
         self.delta * (self.groups as f32 / 12.0).sqrt()
     }
 
-    /// The most that a table sum of any code can err, in units of the query.
+    /// Largest possible error of a table sum, for any code, in units of the query.
     fn table_most(&self) -> f32 {
         *self.table_most.get_or_init(|| {
             let (mut low, mut high) = (0.0, 0.0);
@@ -215,12 +216,12 @@ impl QueryCode {
         self.fine.get_or_init(|| Fine::new(&self.query, &self.bytes, self.step))
     }
 
-    /// The first stage for a list: bounds that `width` standard deviations of error do not cross.
+    /// The first stage for a list: the terms of bounds that are `width` away from the estimates.
     pub fn stage1(&self, terms: ListTerms, width: Width) -> Stage1 {
         let random = ERROR_1 * self.scatter * terms.gap;
         let half_root = 0.5 * self.root;
-        // The rounding of `rescale` counts by |<y, q>|, six deviations of which are 3 |q|; for rows that were
-        // coded when `add` did not make up for it.
+        // The rounding error of `rescale` is proportional to |<y, q>|, of which six standard deviations are 3
+        // |q|. It is needed for rows coded by older versions, in which `add` does not compensate for it.
         let (table, rounding) = if width.sound {
             (self.table_most(), half_root * HALF_ROUNDING * self.norm)
         } else {
@@ -236,8 +237,9 @@ impl QueryCode {
         }
     }
 
-    /// The estimate by an extended record (factors and codes) and the most that it errs, by `width`. `sum` is
-    /// the table sum of the same row. Infinite or NaN when the row's factors did not fit.
+    /// The estimate from an extended record (factors and codes), and the bound of its error for `width`.
+    /// `sum` is the table sum of the same row. Both are infinite or NaN if the row's factors did not fit half
+    /// precision.
     pub fn extended(
         &self,
         codec: &Codec,
@@ -259,14 +261,14 @@ impl QueryCode {
         (estimate, error + floats * lengths + terms.noise)
     }
 
-    /// Estimate, error, `add`, and what the residual's length is not above.
+    /// Estimate, error, `add`, and an upper bound of the residual's length.
     fn extended_8(&self, record: &[u8], terms: ListTerms, width: Width) -> (f32, f32, f32, f32) {
         let number = |i: usize| f32::from_le_bytes([record[i], record[i + 1], record[i + 2], record[i + 3]]);
         let (add, rescale, error) = (number(0), number(4), number(8));
         let (codes, fine) = (&record[12..], self.fine());
-        // A query is rounded as its neighbours and their centroid are: the first bytes' error is no accident,
-        // and large where the row is near its centroid. The second bytes' error is small enough to be taken
-        // at its most.
+        // The query is rounded in the same way as similar rows and their centroid. So the error of the first
+        // bytes is not independent of the code, and it is large for a row near its centroid. The error that
+        // remains after the second bytes is so small that its largest value can be added.
         let product = |bytes: &[i8], total: i32| {
             (2 * i64::from(kernel::dot_u8_i8(codes, bytes)) - 255 * i64::from(total)) as f32 * 0.5
         };
@@ -307,7 +309,7 @@ struct Fine {
     bytes: Vec<i8>,
     step: f32,
     sum: i32,
-    /// Length of what both bytes leave.
+    /// Length of the remainder after both bytes.
     error: f32,
 }
 
@@ -319,7 +321,7 @@ impl Fine {
         let fine = max / 127.0;
         let inverse = if fine > 0.0 { 1.0 / fine } else { 0.0 };
         let bytes: Vec<i8> = left.iter().map(|x| super::round::round_to_byte(x * inverse)).collect();
-        // Of all that is left, the rounding of the differences themselves included.
+        // The whole remainder, including the rounding of the differences themselves.
         let squares = left.iter().zip(&bytes).map(|(x, b)| (x - fine * f32::from(*b)).powi(2));
         let floats = f32::EPSILON * kernel::inner_product(query, query).sqrt();
         let error = 1.01 * squares.sum::<f32>().sqrt() + floats;

@@ -1,4 +1,4 @@
-//! Sets of vectors that are unlike what codes are made for. Also of the tests in `tests/ivf`.
+//! Sets of vectors that are hard for codes. The tests in `tests/ivf` use them, too.
 
 /// A named set of vectors.
 pub struct Set {
@@ -6,10 +6,10 @@ pub struct Set {
     pub rows: Vec<Vec<f32>>,
 }
 
-/// Draws the vector of a number.
+/// Makes the vector with a number.
 type Draw = Box<dyn FnMut(&mut dyn FnMut() -> f32, usize) -> Vec<f32>>;
 
-/// Hostile sets of `rows` vectors each, by a source of numbers of [0, 1).
+/// Hostile sets of `rows` vectors each; `unit` gives random numbers of [0, 1).
 pub fn sets(dims: usize, rows: usize, unit: &mut dyn FnMut() -> f32) -> Vec<Set> {
     let mut sets = near_duplicates(dims, rows, unit);
     let mut add = |name: &str, mut draw: Draw| {

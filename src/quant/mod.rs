@@ -1,7 +1,7 @@
 //! Room 1: rotation, RaBitQ codes and their block layout.
 //!
 //! Sources: RaBitQ (arXiv 2405.12497), extended RaBitQ (arXiv 2409.09913); the constants are those of the
-//! optimal uniform quantizer of a normal variable, which rotated coordinates are close to.
+//! optimal uniform quantizer of a normal variable. Rotated coordinates are nearly normal.
 
 #[cfg(test)]
 mod bounds_tests;

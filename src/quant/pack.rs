@@ -1,6 +1,6 @@
-//! The block layout of one-bit codes (reference algorithms 2.1): per four dimensions 16 bytes, in which
-//! byte `2 s` holds vectors `s` and `16 + s`, byte `2 s + 1` vectors `8 + s` and `24 + s`, low nibble first.
-//! And strings of bits, which are codes as they are.
+//! The block layout of one-bit codes: per four dimensions 16 bytes, in which byte `2 s` holds vectors `s` and
+//! `16 + s`, byte `2 s + 1` vectors `8 + s` and `24 + s`, low nibble first. Also bit strings, which are their
+//! own codes.
 
 /// The byte of a group and the shift within it that belong to a slot.
 fn place(slot: usize) -> (usize, u32) {
@@ -29,8 +29,8 @@ pub fn read_signs(groups: &[u8], first_group: usize, slot: usize, signs: &mut [u
     }
 }
 
-/// Packs coordinates 0 and 1 as PostgreSQL's bit strings are: the first is the highest bit of the first byte.
-/// Those beyond the last byte are left out.
+/// Packs coordinates 0 and 1 like PostgreSQL's bit strings: the first is the highest bit of the first byte.
+/// Coordinates beyond the last byte of `bits` are dropped.
 pub fn write_bits(coordinates: &[f32], bits: &mut [u8]) {
     for (byte, eight) in bits.iter_mut().zip(coordinates.chunks(8)) {
         let bit = |(i, x): (usize, &f32)| u8::from(*x > 0.5) << (7 - i);

@@ -1,6 +1,6 @@
-//! The index's random rotation: four rounds of sign flips, a Hadamard transform on the first or last power
-//! of two coordinates, and a Kac step that mixes the halves. Exactly orthogonal up to rounding; needs no
-//! matrix, only a seed.
+//! The index's random rotation: four rounds of sign flips, a Hadamard transform on the first or last power of
+//! two coordinates, and a Kac step that mixes the halves. The rotation is orthogonal up to rounding. It needs
+//! no matrix, only a seed.
 
 use crate::kernel;
 use crate::random::SplitMix64;
@@ -24,7 +24,7 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// The rotation that `seed` stands for. The same on every machine.
+    /// The rotation of a seed. It is the same on every machine.
     pub fn new(dims: usize, seed: u64) -> Self {
         let padded = padded_dims(dims);
         let block = 1 << padded.ilog2();
@@ -36,8 +36,8 @@ impl Rotation {
                     bits = random.bits();
                 }
                 let sign = if bits >> (i % 64) & 1 == 1 { -1.0 } else { 1.0 };
-                // The Hadamard transform's 1/sqrt(block) is applied with the signs, to the coordinates
-                // that it will touch.
+                // The factor 1/sqrt(block) of the Hadamard transform is multiplied into the signs of the
+                // coordinates that it will transform.
                 let (round, at) = (i / padded, i % padded);
                 let touched = if round % 2 == 0 { at < block } else { at >= padded - block };
                 if touched { sign / (block as f32).sqrt() } else { sign }

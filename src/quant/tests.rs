@@ -137,7 +137,7 @@ fn signs_come_back_from_a_block() {
     let rows: Vec<Vec<u8>> =
         (0..32).map(|_| (0..padded / 8).map(|_| (random.unit_f32() * 256.0) as u8).collect()).collect();
     for (slot, signs) in rows.iter().enumerate() {
-        // In two parts, as a block that is split over pages.
+        // In two parts, like a block that is split over two pages.
         let (low, high) = block.split_at_mut(16 * 20);
         pack::write_signs(low, 0, slot, signs);
         pack::write_signs(high, 20, slot, signs);

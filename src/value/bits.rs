@@ -13,7 +13,7 @@ pub struct Bits<'a> {
     pub bytes: &'a [u8],
 }
 
-/// Up to four bytes as a number: for so few the call of a kernel takes longer than the comparison.
+/// Up to four bytes as a number. For so few bytes the call of a kernel would take longer than the comparison.
 #[inline(always)]
 fn short(bytes: &[u8]) -> Option<u32> {
     match *bytes {
@@ -46,7 +46,8 @@ pub fn hamming_distance(a: Bits, b: Bits) -> Result<f64> {
     })
 }
 
-/// One minus the share of the bits set in either that are set in both; 1 if none is.
+/// One minus the number of bits set in both, divided by the number of bits set in at least one; 1 if no bit
+/// is set.
 #[inline(always)]
 pub fn jaccard_distance(a: Bits, b: Bits) -> Result<f64> {
     check_same(a, b)?;
@@ -57,7 +58,7 @@ pub fn jaccard_distance(a: Bits, b: Bits) -> Result<f64> {
     Ok(if both == 0 { 1.0 } else { 1.0 - both as f64 / either as f64 })
 }
 
-/// The coordinates of each byte: a build makes those of every row, twice.
+/// The coordinates of each byte value. A table, because a build converts every row twice.
 static COORDINATES: [[f32; 8]; 256] = {
     let mut table = [[0.0; 8]; 256];
     let mut i = 0;
@@ -99,7 +100,7 @@ mod tests {
         let (mut buffer, mut other) = (Vec::new(), Vec::new());
         let squared = kernel::l2_squared(a.coordinates(&mut buffer), b.coordinates(&mut other));
         assert_eq!(squared, 3.0);
-        // Both ways to compare are the same.
+        // Both ways to compare (numbers and kernels) give the same result.
         for bytes in 1..=9 {
             let draw = |factor: usize| -> Vec<u8> {
                 (0..bytes).map(|i| (((i + bytes) * factor) >> 3) as u8).collect()

@@ -5,11 +5,12 @@ use half::f16;
 use crate::error::Result;
 use crate::kernel;
 
-/// Elements that are widened at a time where they are computed with as `f32`.
+/// Number of halves that are widened to `f32` at a time.
 const PART: usize = 64;
-/// So few that clearing memory for [`PART`] would be most of the work.
+/// For up to this many elements a smaller buffer is used, because clearing one of [`PART`] would be most of
+/// the work.
 const SMALL_PART: usize = 8;
-/// So few that they are computed with in line: the call of a kernel takes longer.
+/// Up to this many elements are computed inline, because the call of a kernel takes longer.
 const SHORT: usize = kernel::FEW;
 
 /// An element of a dense vector. Slices of a pair have equal lengths.
@@ -25,21 +26,21 @@ pub trait Element: Copy + Default + PartialOrd + 'static {
     fn widen(self) -> f32;
     /// The nearest element, infinite beyond the range.
     fn narrow(x: f32) -> Self;
-    /// The nearest element of each number, of which there are as many as in `out`.
+    /// Writes the nearest element of each number. There are as many numbers as elements of `out`.
     fn put(numbers: impl Iterator<Item = f32>, out: &mut [Self]);
-    /// The same of numbers that lie side by side.
+    /// The same for a slice of numbers.
     fn put_slice(numbers: &[f32], out: &mut [Self]);
-    /// The nearest element of `f` of each pair.
+    /// Writes, for each pair, the element nearest to `f` of the pair.
     fn combine(a: &[Self], b: &[Self], out: &mut [Self], f: impl Fn(f32, f32) -> f32);
-    /// The nearest element of `f` of each.
+    /// Writes, for each element, the element nearest to `f` of it.
     fn convert(a: &[Self], out: &mut [Self], f: impl Fn(f32) -> f32);
-    /// The same numbers, to as many.
+    /// Writes the elements as `f32`; both slices have the same length.
     fn widen_to(elements: &[Self], numbers: &mut [f32]);
-    /// The same numbers; `buffer` is memory for them where it is needed.
+    /// Returns the elements as `f32`; `buffer` is used if memory is needed.
     fn widen_all<'a>(elements: &'a [Self], buffer: &'a mut Vec<f32>) -> &'a [f32];
-    /// Calls `f` with the same numbers, maybe part by part.
+    /// Calls `f` with the elements as `f32`, perhaps in several parts.
     fn each_part(elements: &[Self], f: impl FnMut(&[f32]));
-    /// Calls `f` with the nearest elements of the numbers, which are finite, maybe part by part.
+    /// Calls `f` with the nearest elements of the numbers, which must be finite, perhaps in several parts.
     ///
     /// # Errors
     /// A number outside the element's range.
@@ -48,9 +49,9 @@ pub trait Element: Copy + Default + PartialOrd + 'static {
         check: impl Fn(&[f32], &[Self]) -> Result<()>,
         f: impl FnMut(&[Self]),
     ) -> Result<()>;
-    /// From as many big-endian bytes as the element has.
+    /// Reads an element from its big-endian bytes.
     fn from_be_bytes(bytes: &[u8]) -> Self;
-    /// To as many big-endian bytes as the element has.
+    /// Writes an element as big-endian bytes.
     fn put_be_bytes(self, to: &mut [u8]);
 
     /// Squared Euclidean distance.
@@ -75,13 +76,13 @@ fn pairs(a: &[f32], b: &[f32]) -> impl Iterator<Item = (f32, f32)> {
     a.iter().copied().zip(b.iter().copied())
 }
 
-/// The pairs of a few halves, then of zeros, which change no sum.
+/// Pairs of a few halves, filled up with zeros, which do not change a sum.
 #[inline(always)]
 fn wide_pairs(a: &[f16], b: &[f16]) -> impl Iterator<Item = (f32, f32)> {
     kernel::widen_few(a).into_iter().zip(kernel::widen_few(b))
 }
 
-/// `f` of each pair, so many at a time.
+/// `f` of each pair, `N` pairs at a time.
 #[inline]
 fn combine_halves<const N: usize>(a: &[f16], b: &[f16], out: &mut [f16], f: impl Fn(f32, f32) -> f32) {
     let (mut wide_a, mut wide_b) = ([0.0; N], [0.0; N]);
@@ -94,7 +95,7 @@ fn combine_halves<const N: usize>(a: &[f16], b: &[f16], out: &mut [f16], f: impl
     }
 }
 
-/// `f` of each, so many at a time.
+/// `f` of each element, `N` elements at a time.
 #[inline]
 fn convert_halves<const N: usize>(a: &[f16], out: &mut [f16], f: impl Fn(f32) -> f32) {
     let mut wide = [0.0; N];
@@ -106,7 +107,7 @@ fn convert_halves<const N: usize>(a: &[f16], out: &mut [f16], f: impl Fn(f32) ->
     }
 }
 
-/// Calls `f` with the same numbers, so many at a time.
+/// Calls `f` with the elements as `f32`, `N` at a time.
 #[inline]
 fn wide_parts<const N: usize>(elements: &[f16], f: &mut impl FnMut(&[f32])) {
     let mut wide = [0.0; N];
@@ -393,7 +394,7 @@ impl Element for f16 {
         match a.len() {
             0..=SHORT => kernel::norm_squared_few(kernel::widen_few(a).into_iter()),
             n if n <= PART => kernel::norm_squared_f16(a),
-            // In parts, as it has always been rounded.
+            // In parts, because this is how the sum was rounded in earlier versions.
             _ => a.chunks(PART).map(kernel::norm_squared_f16).sum(),
         }
     }

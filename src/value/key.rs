@@ -1,5 +1,5 @@
-//! Keys of filter columns: unsigned integers that order as the values of a type do, and the ranges of keys
-//! that a comparison accepts.
+//! Keys of filter columns: unsigned integers with the order of a type's values, and the ranges of keys that a
+//! comparison accepts.
 
 /// The comparisons of a B-tree, by their strategy numbers (`access/stratnum.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,10 +14,10 @@ pub enum Comparison {
 
 use Comparison::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual};
 
-/// The least and the largest key that fit; none if the first is larger.
+/// The least and the largest key of a range; if the first is larger, the range is empty.
 pub type Range = (u64, u64);
 
-/// No key fits.
+/// The empty range.
 pub const NONE: Range = (1, 0);
 const ALL: Range = (0, u64::MAX);
 
@@ -27,7 +27,7 @@ impl Comparison {
         [Less, LessOrEqual, Equal, GreaterOrEqual, Greater].into_iter().find(|c| *c as u16 == number)
     }
 
-    /// The keys that compare so with `key`, where different values have different keys.
+    /// The keys for which this comparison with `key` is true, if different values have different keys.
     pub fn with(self, key: u64) -> Range {
         match self {
             Less => key.checked_sub(1).map_or(NONE, |high| (0, high)),
@@ -38,7 +38,8 @@ impl Comparison {
         }
     }
 
-    /// The same where several values share a key: some of what fits may not compare so.
+    /// The same if several values may share a key. Then the comparison may be false for some values with a
+    /// key in this range.
     pub fn about(self, key: u64) -> Range {
         match self {
             Less => LessOrEqual.with(key),
@@ -47,7 +48,7 @@ impl Comparison {
         }
     }
 
-    /// The keys of a 32-bit column that compare so with a value of 64 bits.
+    /// The keys of a 32-bit column for which this comparison with a 64-bit value is true.
     pub fn with_narrow(self, value: i64) -> Range {
         match i32::try_from(value) {
             Ok(value) => self.with(of_i32(value)),
@@ -57,8 +58,8 @@ impl Comparison {
         }
     }
 
-    /// The keys of a single precision column that compare so with a double: no value in between is lost by
-    /// rounding it.
+    /// The keys of a single precision column for which this comparison with a double is true. Rounding the
+    /// double excludes no value.
     pub fn with_single(self, value: f64) -> Range {
         let rounded = value as f32;
         let key = of_f32(rounded);

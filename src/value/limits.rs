@@ -1,4 +1,4 @@
-//! What all types check alike, with the type's name in the message.
+//! Checks that all types have in common, with the type's name in the message.
 
 use super::element::Element;
 use super::shortest::float_text;
@@ -36,7 +36,7 @@ pub(super) fn check_same(name: &str, a: usize, b: usize) -> Result<()> {
     if a == b { Ok(()) } else { Err(different(name, a, b)) }
 }
 
-// Errors are made out of line: in line they would cost the calls that have none.
+// Errors are created out of line; inlined, they would slow down calls without an error.
 
 #[cold]
 fn different(name: &str, a: usize, b: usize) -> Error {
@@ -59,7 +59,7 @@ pub(super) fn check_finite(name: &str, x: f32) -> Result<()> {
     }
 }
 
-/// A type modifier other than -1 is the number of dimensions demanded.
+/// Checks the dimensions against a type modifier; -1 allows any number.
 #[inline]
 pub fn check_typmod(typmod: i32, dims: usize) -> Result<()> {
     if typmod == -1 || usize::try_from(typmod) == Ok(dims) { Ok(()) } else { Err(unexpected(typmod, dims)) }
@@ -88,7 +88,7 @@ pub fn check_element<E: Element>(x: E) -> Result<()> {
     check_finite(E::TYPE, x.widen())
 }
 
-/// Neither NaN nor infinite, all of them.
+/// Whether all elements are finite.
 #[inline]
 pub(super) fn all_finite<E: Element>(elements: &[E]) -> bool {
     // Without a branch in the loop.
@@ -102,13 +102,13 @@ pub(super) fn check_elements<E: Element>(elements: &[E]) -> Result<()> {
     elements.iter().try_for_each(|x| check_element(*x))
 }
 
-/// The numbers have all become finite elements.
+/// Checks that all numbers have become finite elements.
 #[inline]
 pub(super) fn check_put<E: Element>(numbers: &[f32], elements: &[E]) -> Result<()> {
     if all_finite(elements) { Ok(()) } else { check_numbers(numbers.iter().copied(), elements) }
 }
 
-/// Finds what is wrong with numbers that not all have become finite elements.
+/// Finds the error in numbers of which not all have become finite elements.
 #[cold]
 pub(super) fn check_numbers<E: Element>(numbers: impl Iterator<Item = f32>, elements: &[E]) -> Result<()> {
     for (x, element) in numbers.zip(elements) {

@@ -30,8 +30,8 @@ impl Metric {
         }
     }
 
-    /// Dimensions that an index can have. A string of bits is as long as pgvector's indexes take, and fits a
-    /// page.
+    /// Dimensions that an index can have. Bit strings may be as long as in pgvector's indexes; such a string
+    /// fits a page.
     pub fn most_dims(self) -> usize {
         match self {
             Self::Hamming => 64_000,

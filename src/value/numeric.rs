@@ -2,7 +2,7 @@
 
 use super::text::nearest_float;
 
-// The highest two bits of the first 16 say which form it is.
+// The highest two bits of the first 16 bits are the number's form.
 const FORM: u16 = 0xc000;
 const NEGATIVE: u16 = 0x4000;
 const SHORT: u16 = 0x8000;
@@ -12,8 +12,8 @@ const SHORT_NEGATIVE: u16 = 0x2000;
 /// A seven-bit number in two's complement.
 const SHORT_WEIGHT: u16 = 0x007f;
 
-/// The nearest float of a number, the bytes after its length: what a cast to `real` gives. None where that is
-/// not found at once: a number of many digits, very large or small, NaN or an infinity.
+/// The float nearest to a number, as a cast to `real` computes it. `bytes` are the number's bytes after the
+/// length. `None` if there is no fast way: for many digits, very large or small numbers, NaN and infinities.
 pub fn to_real(bytes: &[u8]) -> Option<f32> {
     let (words, _) = bytes.as_chunks::<2>();
     let (&header, rest) = words.split_first()?;

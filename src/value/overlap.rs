@@ -1,7 +1,7 @@
-//! How two sparse vectors are walked together. Which of two indices is next is as good as random, and a
-//! branch that is mispredicted takes longer than all else that an element needs: there is none here. Nor is
-//! there an order in which elements must be taken, where there are some: one of the vectors is made dense for
-//! a moment.
+//! How two sparse vectors are combined. Which of two indices is smaller is as good as random, and a
+//! mispredicted branch takes longer than the rest of the work for an element. So there is no such branch
+//! here. If the vectors have enough elements, one of them is expanded to a temporary dense vector, and the
+//! order of the elements does not matter.
 
 use std::cell::RefCell;
 use std::hint::select_unpredictable;
@@ -14,9 +14,9 @@ thread_local! {
     static DENSE: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Vectors of more dimensions are not made dense: that should fit the caches.
+/// Vectors of more dimensions are not made dense, because the dense vector should fit the caches.
 const MAX_SPREAD: usize = 1 << 16;
-/// Nor are those of fewer elements, both together.
+/// Vectors with fewer elements, counted together, are not made dense either.
 const MIN_SPREAD: usize = 24;
 
 /// `x`, or zero.
@@ -30,8 +30,8 @@ fn where_true(condition: bool, x: f32) -> f32 {
 fn each_pair(a: Sparse, b: Sparse, mut visit: impl FnMut(f32, f32)) {
     let (a_values, b_values) = (&a.values[..a.indices.len()], &b.values[..b.indices.len()]);
     let (mut i, mut j) = (0, 0);
-    // The two indices in turn are kept, and the next ones loaded before it is known which of them follows: a
-    // load takes as long as all else of a step.
+    // The current index of each vector is kept, and both next indices are loaded before it is known which of
+    // them is needed, because a load takes as long as the rest of a step.
     if let (Some(&first), Some(&other_first)) = (a.indices.first(), b.indices.first()) {
         let (mut at, mut other) = (first, other_first);
         while i + 1 < a.indices.len() && j + 1 < b.indices.len() {
@@ -54,8 +54,8 @@ fn each_pair(a: Sparse, b: Sparse, mut visit: impl FnMut(f32, f32)) {
     b_values[j..].iter().for_each(|y| visit(0.0, *y));
 }
 
-/// Calls `with` with a dense vector of zeros, which it leaves as it was; or with none for vectors that are
-/// walked in the order of their indices.
+/// Calls `with` with a dense vector of zeros, which `with` must set to zeros again; or with `None` for
+/// vectors that are merged in the order of their indices.
 #[inline(always)]
 fn spread<R>(a: Sparse, b: Sparse, with: impl FnOnce(Option<&mut [f32]>) -> R) -> R {
     if a.indices.len() + b.indices.len() < MIN_SPREAD || a.dims.max(b.dims) > MAX_SPREAD {
@@ -69,12 +69,13 @@ fn spread<R>(a: Sparse, b: Sparse, with: impl FnOnce(Option<&mut [f32]>) -> R) -
     })
 }
 
-/// The sum of `term`, the same of two values either way and zero of zeros, of both values at each index that
-/// at least one has.
+/// The sum of `term` of both values, over all indices that at least one vector has. `term` is symmetric, and
+/// zero for two zeros.
 #[inline(never)]
 pub(super) fn sum(a: Sparse, b: Sparse, term: impl Fn(f32, f32) -> f32) -> f32 {
     spread(a, b, |dense| match dense {
-        // The order of the sum depends on which is which, and a distance is the same both ways.
+        // The order of the sum depends on which vector is made dense. This comparison makes the distance
+        // symmetric.
         Some(dense) if (b.indices.len(), b.indices) < (a.indices.len(), a.indices) => {
             spread_sum(b, a, dense, term)
         }
@@ -87,8 +88,8 @@ pub(super) fn sum(a: Sparse, b: Sparse, term: impl Fn(f32, f32) -> f32) -> f32 {
     })
 }
 
-/// Puts the values to their places. An index outside, which a damaged value may have, is passed over: nothing
-/// may stay behind.
+/// Writes the values into the dense vector. An index outside its dimensions, which a damaged value may have,
+/// is skipped.
 #[inline(always)]
 fn scatter(a: Sparse, dense: &mut [f32]) {
     for (index, x) in a.indices.iter().zip(a.values) {
@@ -98,17 +99,17 @@ fn scatter(a: Sparse, dense: &mut [f32]) {
     }
 }
 
-/// The same by way of a dense vector of zeros, of which it makes zeros again.
+/// The same with a dense vector of zeros, which this function sets to zeros again.
 #[inline(always)]
 fn spread_sum(a: Sparse, b: Sparse, dense: &mut [f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     scatter(b, dense);
     let mut take = |index: i32| dense.get_mut(index as usize).map_or(0.0, std::mem::take);
     let of_a = four_sums(a, |index, x| term(x, take(index)));
-    // What is left is where `a` has nothing.
+    // The remaining terms are those at indices that `a` does not have.
     of_a + four_sums(b, |index, _| term(0.0, take(index)))
 }
 
-/// The sum of `term` over the elements: four sums in turn, none of which waits for the one before.
+/// The sum of `term` over the elements, in four independent partial sums.
 #[inline(always)]
 fn four_sums(a: Sparse, mut term: impl FnMut(i32, f32) -> f32) -> f32 {
     let ((indices, last_indices), (values, last_values)) =
@@ -154,7 +155,7 @@ fn products<const SQUARES: bool>(a: Sparse, b: Sparse) -> (f32, f32, f32) {
     })
 }
 
-/// The same by way of a dense vector of zeros, of which it makes zeros again.
+/// The same with a dense vector of zeros, which this function sets to zeros again.
 #[inline(always)]
 fn spread_products<const SQUARES: bool>(a: Sparse, b: Sparse, dense: &mut [f32]) -> (f32, f32, f32) {
     let (mut product, mut a2) = (0f32, 0f32);

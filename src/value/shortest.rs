@@ -82,8 +82,8 @@ fn shortest(bits: u32) -> (u32, i32) {
     let value = scaled(power, (4 * c) << h);
     let upper = scaled(power, (4 * c + 2) << h) - 1;
 
-    // Which of the two lengths is shorter, and which neighbour nearer, is as good as random: all are computed
-    // and chosen from, which costs less than branches that are mispredicted.
+    // Whether a shorter decimal exists, and which neighbour is nearer, is as good as random. So all
+    // candidates are computed and one is selected, which takes less time than mispredicted branches.
     let s = value / 4;
     let (below, above) = (lower <= 4 * s, 4 * s + 4 <= upper);
     let nearer_above = (value > 4 * s + 2) | ((value == 4 * s + 2) & (s & 1 == 1));
@@ -100,8 +100,8 @@ static TENS: [u32; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_0
 
 /// The eight decimal digits of `n`, which is below 10^8, in ASCII; the first is the lowest byte.
 fn eight_digits(n: u32) -> u64 {
-    // Halves to fours, fours to pairs, pairs to digits, all at a time; the factors are reciprocals that
-    // suffice.
+    // Splits eight digits into two groups of four, these into pairs, and pairs into digits, each step for all
+    // groups at once. The factors are reciprocals that are exact enough.
     let fours = u64::from(n / 10_000) | u64::from(n % 10_000) << 32;
     let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
     let pairs = hundreds | (fours - 100 * hundreds) << 16;
@@ -109,8 +109,8 @@ fn eight_digits(n: u32) -> u64 {
     (tens | (pairs - 10 * tens) << 8) | 0x3030_3030_3030_3030
 }
 
-/// Copies a fixed number of bytes to `at`; more than the number's length, so that no copy has a length known
-/// only at run time.
+/// Copies a fixed number of bytes to `at`. These may be more than the number has, so that the length of the
+/// copy is known at compile time.
 fn put<const N: usize>(to: &mut [u8; SPACE], at: usize, bytes: [u8; N]) {
     to[at..at + N].copy_from_slice(&bytes);
 }
@@ -129,7 +129,7 @@ pub(super) fn write_float(to: &mut [u8; SPACE], x: f32) -> usize {
         digits /= 10;
         exponent += 1;
     }
-    // Most have seven digits or more, and how many of these is no branch.
+    // Most numbers have seven digits or more; which of these it is, is computed without a branch.
     let n = match digits {
         1_000_000.. => 7 + usize::from(digits >= 10_000_000) + usize::from(digits >= 100_000_000),
         _ => digits.ilog10() as usize + 1,

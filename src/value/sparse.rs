@@ -1,5 +1,5 @@
-//! What can be done with `sparsevec` values: limits, binary form, order, distances, conversions. Messages,
-//! limits and rounding are pgvector's.
+//! Operations on `sparsevec` values: limits, binary form, order, distances, conversions. Messages, limits and
+//! rounding are those of pgvector.
 
 use std::cmp::Ordering;
 
@@ -21,9 +21,9 @@ pub const MAX_ELEMENTS: usize = 16_000;
 pub struct Sparse<'a> {
     /// Dimensions, 1 to [`MAX_DIMS`].
     pub dims: usize,
-    /// Where the elements are.
+    /// The index of each element.
     pub indices: &'a [i32],
-    /// As many values.
+    /// The value of each element.
     pub values: &'a [f32],
 }
 
@@ -32,9 +32,9 @@ pub struct Sparse<'a> {
 pub struct SparseBuf {
     /// Dimensions.
     pub dims: usize,
-    /// Where the elements are.
+    /// The index of each element.
     pub indices: Vec<i32>,
-    /// As many values.
+    /// The value of each element.
     pub values: Vec<f32>,
 }
 
@@ -169,14 +169,13 @@ pub fn compare(a: Sparse, b: Sparse) -> Ordering {
     a.dims.cmp(&b.dims)
 }
 
-/// So many elements are the same in both from the start, and maybe a few more.
+/// The number of equal elements at the start of both, or a few less.
 fn equal_start(a: Sparse, b: Sparse) -> usize {
     let values = equal_parts(a.values, b.values, |x, y| x.to_bits() == y.to_bits());
     equal_parts(&a.indices[..values], &b.indices[..values], |i, j| i == j)
 }
 
-/// The length of the whole parts at the start that are equal: they are compared without a branch for each
-/// element.
+/// The length of the equal parts at the start. Whole parts are compared, without a branch for each element.
 fn equal_parts<T: Copy>(a: &[T], b: &[T], equal: impl Fn(T, T) -> bool) -> usize {
     const PART: usize = 16;
     let all =
@@ -231,17 +230,18 @@ pub fn norm(a: Sparse) -> f64 {
     vector::norm(a.values)
 }
 
-/// The values of `a` with norm 1, to as many; a zero vector stays zero. Returns how many are not zero.
+/// Writes the values of `a`, scaled to norm 1, to `values`; a zero vector stays zero. Returns how many values
+/// are not zero.
 pub fn l2_normalize(a: Sparse, values: &mut [f32]) -> usize {
     let norm = norm(a);
-    // No element is larger than the norm: nothing overflows.
+    // No element is larger than the norm, so nothing overflows.
     for (to, value) in values.iter_mut().zip(a.values) {
         *to = (f64::from(*value) / norm) as f32;
     }
     count(values)
 }
 
-/// Puts the elements that are not zero into as many indices and values.
+/// Writes the elements that are not zero to `indices` and `values`, which have room for exactly these.
 pub fn without_zeros(a: Sparse, indices: &mut [i32], values: &mut [f32]) {
     let kept = a.indices.iter().zip(a.values).filter(|(_, x)| !x.is_zero());
     for ((to, value), (index, x)) in indices.iter_mut().zip(values).zip(kept) {
@@ -253,22 +253,23 @@ pub fn without_zeros(a: Sparse, indices: &mut [i32], values: &mut [f32]) {
 
 /// How many numbers are not zero.
 pub fn count<E: Element>(numbers: &[E]) -> usize {
-    // Their number fits, and the narrower sum is the faster one.
+    // The number fits 32 bits, and a sum of 32 bits is faster than one of 64.
     numbers.iter().fold(0u32, |count, x| count + u32::from(!x.is_zero())) as usize
 }
 
-/// Puts the numbers other than zero, and where they are, into as many of both.
+/// Writes the numbers other than zero and their indices to `values` and `indices`, which have room for
+/// exactly these.
 pub fn gather<E: Element>(numbers: &[E], indices: &mut [i32], values: &mut [f32]) {
     if values.len() == numbers.len() {
-        // None is zero, as in most vectors that were not sparse before.
+        // No number is zero, which is usual for vectors that come from a dense type.
         E::widen_to(numbers, values);
         indices.iter_mut().zip(0..).for_each(|(to, index)| *to = index);
         return;
     }
     let (mut to, mut start) = (0, 0);
     E::each_part(numbers, |part| {
-        // Each number is put where the next one belongs, over the zero before it: whether it is zero is no
-        // branch.
+        // Each number is written to the next free position. After a zero the position does not advance, so
+        // the next number overwrites it. This needs no branch.
         for (index, x) in (start..).zip(part) {
             if let (Some(i), Some(value)) = (indices.get_mut(to), values.get_mut(to)) {
                 (*i, *value) = (index, *x);
@@ -279,7 +280,7 @@ pub fn gather<E: Element>(numbers: &[E], indices: &mut [i32], values: &mut [f32]
     });
 }
 
-/// The numbers of an array may become a sparse vector: how many are not zero.
+/// Checks that the numbers of an array can become a sparse vector. Returns how many are not zero.
 pub fn check_numbers(numbers: &[f32]) -> Result<usize> {
     let count = count(numbers);
     check_count(count, numbers.len())?;
@@ -296,7 +297,7 @@ pub fn dense_dims<E: Element>(a: Sparse, typmod: i32) -> Result<usize> {
     Ok(a.dims)
 }
 
-/// Puts all elements, those that are zero too, into `out`: as many zeros as there are dimensions.
+/// Writes the elements to `out`, which has as many zeros as the vector has dimensions.
 pub fn to_dense<E: Element>(a: Sparse, out: &mut [E]) -> Result<()> {
     let mut indices = a.indices;
     E::each_narrow_part(a.values, limits::check_put, |part| {

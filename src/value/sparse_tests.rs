@@ -197,8 +197,8 @@ fn walks_are_those_of_dense_vectors() {
     }
 }
 
-/// What a damaged value has outside its dimensions, or twice, is passed over, and leaves nothing behind for
-/// the next call.
+/// Elements of a damaged value that are outside its dimensions, or twice at one index, are skipped and do not
+/// affect the next call.
 #[test]
 fn distances_of_damaged_values() {
     let number = |i: i32| match i {

@@ -74,7 +74,7 @@ pub fn parse<E: Element>(literal: &[u8], typmod: i32) -> Result<Vec<E>> {
     Ok(elements)
 }
 
-/// A literal that is none of the type.
+/// The error for a literal that the type cannot parse.
 pub(super) fn malformed(name: &str, literal: &[u8]) -> Error {
     // The text may be as long as a value can be, and is copied on its way to the client.
     const COPIES: usize = 4;
@@ -93,7 +93,8 @@ pub(super) fn skip_space(text: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The longest number at `at` that C's `strtof` would read, and where it ends. Too large: an infinity.
+/// The longest number at `start` that C's `strtof` would read, and its end. A number that is too large is
+/// read as infinity.
 pub(super) fn read_float(text: &[u8], start: usize) -> Option<(f32, usize)> {
     let mut at = start;
     let negative = match text.get(at) {
@@ -169,9 +170,9 @@ impl Decimal {
         at
     }
 
-    /// The correctly rounded float, if that can be told from an `f64`: that is off by fewer than four units
-    /// in its last place (two roundings and the digits dropped), so it suffices that no midpoint between
-    /// two floats is that near.
+    /// The correctly rounded float, if it can be computed by way of an `f64`. The `f64` has an error below
+    /// four units in its last place (from two roundings and the dropped digits). So the result is right if no
+    /// midpoint between two floats is that near.
     fn round(&self) -> Option<f32> {
         if self.mantissa == 0 {
             return Some(0.0);
@@ -185,12 +186,12 @@ impl Decimal {
     }
 }
 
-/// The float nearest to `mantissa · 10^exponent`, if that can be told at once.
+/// The float nearest to `mantissa · 10^exponent`, if there is a fast way to compute it.
 pub(super) fn nearest_float(mantissa: u64, exponent: i64) -> Option<f32> {
     Decimal { mantissa, exponent }.round()
 }
 
-/// The value of eight ASCII digits, if they all are.
+/// The value of eight ASCII digits, or `None` if not all bytes are digits.
 fn eight_digits(bytes: &[u8; 8]) -> Option<u32> {
     let x = u64::from_le_bytes(*bytes);
     let above = x.wrapping_add(0x4646_4646_4646_4646);
@@ -198,7 +199,7 @@ fn eight_digits(bytes: &[u8; 8]) -> Option<u32> {
     if (above | below) & 0x8080_8080_8080_8080 != 0 {
         return None;
     }
-    // Neighbours are joined: digits to pairs, pairs to fours, fours to eight.
+    // Combines neighbours: digits to pairs, pairs to groups of four, these to eight digits.
     let pairs = below.wrapping_mul(10).wrapping_add(below >> 8);
     let low = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(0x000f_4240_0000_0064);
     let high = ((pairs >> 16) & 0x0000_00ff_0000_00ff).wrapping_mul(0x0000_2710_0000_0001);
@@ -225,7 +226,8 @@ fn read_exponent(text: &[u8], at: usize, letter: u8) -> Option<(i64, usize)> {
     Some((if negative { -value } else { value }, end))
 }
 
-/// `nan`, `inf` or `infinity` in any case. Both kinds are refused later, so what may follow is not read.
+/// `nan`, `inf` or `infinity` in any case. NaN and infinity are refused later, so the text behind them is not
+/// read.
 fn read_word(text: &[u8], at: usize) -> Option<(f32, usize)> {
     let word = text[at..].first_chunk::<3>()?.to_ascii_lowercase();
     match word.as_slice() {
@@ -266,7 +268,8 @@ fn read_hexadecimal(text: &[u8], mut at: usize) -> Option<(f32, usize)> {
     Some((round_binary(mantissa, exponent, sticky), at))
 }
 
-/// `mantissa · 2^exponent` rounded to the nearest float, ties to even; `sticky`: a little more than that.
+/// `mantissa · 2^exponent` rounded to the nearest float, ties to even; `sticky` means that the number is a
+/// little larger.
 fn round_binary(mantissa: u64, exponent: i64, sticky: bool) -> f32 {
     if mantissa == 0 {
         return 0.0;
@@ -281,7 +284,7 @@ fn round_binary(mantissa: u64, exponent: i64, sticky: bool) -> f32 {
             let (floor, rest, half) = (mantissa >> shift, mantissa & ((1 << shift) - 1), 1 << (shift - 1));
             floor + u64::from(rest > half || (rest == half && (sticky || floor & 1 == 1)))
         }
-        // The first bit is the half at best.
+        // All bits are below the last bit kept; the first one is at most the half.
         64 => u64::from(mantissa > 1 << 63 || (mantissa == 1 << 63 && sticky)),
         _ => 0,
     };

@@ -135,7 +135,7 @@ fn rounds_hexadecimals_as_decimals() {
         let (mantissa, shift) = (splitmix(&mut state), (splitmix(&mut state) % 64) as u32);
         let mantissa = mantissa >> shift;
         let exponent = (splitmix(&mut state) % 320) as i32 - 200;
-        // Exact as f64 when cut to 53 bits; f64 to f32 rounds once.
+        // A mantissa cut to 53 bits is exact as f64, and converting f64 to f32 rounds only once.
         let cut = mantissa & !0x7ff;
         let expected = (cut as f64 * 2f64.powi(exponent)) as f32;
         let text = format!("0x{cut:x}p{exponent}");

@@ -43,7 +43,7 @@ impl TotalF32 {
         if self.0.is_nan() {
             return i32::MAX;
         }
-        // Adding zero makes −0 a 0. Of negative numbers the bits below the sign fall as the number rises.
+        // Adding zero makes −0 a 0. For negative numbers, the bits below the sign fall as the number rises.
         let bits = (self.0 + 0.0).to_bits().cast_signed();
         bits ^ (bits >> 31 & i32::MAX)
     }

@@ -1,5 +1,5 @@
-//! What can be done with `vector` and `halfvec` values: limits, binary form, order, arithmetic, distances,
-//! averages. Messages, limits and rounding are pgvector's.
+//! Operations on `vector` and `halfvec` values: limits, binary form, order, arithmetic, distances, averages.
+//! Messages, limits and rounding are those of pgvector.
 
 use std::cmp::Ordering;
 
@@ -18,7 +18,7 @@ pub fn check_same_dims<E: Element>(a: &[E], b: &[E]) -> Result<()> {
     check_same(E::TYPE, a.len(), b.len())
 }
 
-/// Puts numbers that came from elsewhere, an array or another type, into as many elements.
+/// Converts numbers of an array or another type to elements of `out`.
 ///
 /// # Errors
 /// A number outside the element's range, NaN, infinity.
@@ -28,7 +28,7 @@ pub fn put_numbers<E: Element>(numbers: impl Iterator<Item = f32> + Clone, out: 
     if all_finite(out) { Ok(()) } else { check_numbers(numbers, out) }
 }
 
-/// The same of numbers that lie side by side.
+/// The same for a slice of numbers.
 #[inline]
 pub fn put_slice<E: Element>(numbers: &[f32], out: &mut [E]) -> Result<()> {
     E::put_slice(numbers, out);
@@ -81,7 +81,7 @@ pub fn compare<E: Element>(a: &[E], b: &[E]) -> Ordering {
     {
         return if x < y { Ordering::Less } else { Ordering::Greater };
     }
-    // Parts that are equal are passed over as wholes.
+    // Equal parts are skipped, each with one comparison.
     let equal = |(x, y): &(&[E], &[E])| {
         x.len() == y.len() && x.iter().zip(*y).fold(true, |all, (x, y)| all & (x == y))
     };
@@ -92,7 +92,8 @@ pub fn compare<E: Element>(a: &[E], b: &[E]) -> Ordering {
     differs.unwrap_or_else(|| a.len().cmp(&b.len()))
 }
 
-// Arithmetic: in f32, then rounded to the element. Results go to `out`, which has as many elements as they.
+// Arithmetic: in f32, then rounded to the element. Results go to `out`, which has the same number of
+// elements.
 
 #[inline]
 fn check_overflow<E: Element>(result: &[E]) -> Result<()> {
@@ -130,13 +131,13 @@ pub fn mul<E: Element>(a: &[E], b: &[E], out: &mut [E]) -> Result<()> {
     Ok(())
 }
 
-/// The elements of both may be one vector.
+/// Checks that the elements of both can be one vector.
 #[inline]
 pub fn check_concat<E: Element>(a: &[E], b: &[E]) -> Result<()> {
     check_dims::<E>(a.len() + b.len())
 }
 
-/// `count` elements from the 1-based `start`; what lies outside is left out, as by `substring`.
+/// `count` elements from the 1-based `start`; elements outside the vector are left out, as `substring` does.
 #[inline]
 pub fn subvector<E: Element>(a: &[E], start: i32, count: i32) -> Result<&[E]> {
     let end = (i64::from(start) + i64::from(count) - 1).clamp(0, a.len() as i64) as usize;
@@ -228,7 +229,7 @@ fn state_dims(state: &[f64]) -> usize {
     state.len().saturating_sub(1)
 }
 
-/// Adds a row to a state that has seen one.
+/// Adds a row to a state that has at least one row.
 pub fn accumulate<E: Element>(state: &mut [f64], x: &[E]) -> Result<()> {
     check_typmod(state_dims(state) as i32, x.len())?;
     let Some((rows, sums)) = state.split_first_mut() else { return Ok(()) };
@@ -241,9 +242,10 @@ pub fn accumulate<E: Element>(state: &mut [f64], x: &[E]) -> Result<()> {
     if finite { Ok(()) } else { Err(overflow()) }
 }
 
-/// The state with a row more, which is not put into the one before it.
+/// The state with one more row; `state` is not changed.
 pub fn accumulated<E: Element>(state: &[f64], x: &[E]) -> Result<Vec<f64>> {
-    // A state may be as long as an array, and is copied only if it is of this row's dimensions.
+    // A state may be a very long array, so it is copied only after its dimensions are checked against the
+    // row's.
     check_typmod(state_dims(state) as i32, x.len())?;
     let mut state = state.to_vec();
     accumulate(&mut state, x)?;
@@ -256,12 +258,12 @@ pub fn first_row<E: Element>(state: &[f64], x: &[E]) -> Vec<f64> {
     std::iter::once(rows).chain(x.iter().map(|x| f64::from(x.widen()))).collect()
 }
 
-/// The state of the rows of both. One without rows is as if it were not there, whatever its sums.
+/// The state of the rows of both. A state without rows is ignored, whatever its sums are.
 pub fn combine(a: &[f64], b: &[f64]) -> Result<Vec<f64>> {
     let rows = |state: &[f64]| state.first().copied().unwrap_or(0.0);
     let (rows_a, rows_b) = (rows(a), rows(b));
     if rows_a == 0.0 && rows_b == 0.0 && a.len().max(b.len()) == 1 {
-        // Two workers of one query found no row. The only states without sums that can be combined.
+        // This happens if two workers of a query found no row. No other states without sums can be combined.
         return Ok(vec![0.0]);
     }
     let kept = if rows_a == 0.0 { b } else { a };

@@ -7,7 +7,7 @@ fn message<T: std::fmt::Debug>(result: Result<T>) -> (Kind, String) {
     (error.kind, error.message)
 }
 
-/// A new vector of so many elements that `fill` writes.
+/// A new vector of `dims` elements, written by `fill`.
 fn filled<E: Element>(dims: usize, fill: impl FnOnce(&mut [E]) -> Result<()>) -> Result<Vec<E>> {
     let mut elements = vec![E::default(); dims];
     fill(&mut elements)?;
@@ -220,7 +220,8 @@ fn averages() {
     assert_eq!(message(average::<f32>(&[1.0])).1, "vector must have at least 1 dimension");
 }
 
-/// An index measures halves as floats: its order and its thresholds must be those of the operators.
+/// An index computes distances of halves as floats, and its order and thresholds must be those of the
+/// operators.
 #[test]
 fn distances_of_halves_are_those_of_floats() {
     use crate::kernel;

@@ -1,11 +1,11 @@
-//! No file needs another that needs it, but those listed here: whoever reads a file need read only what is
-//! below it.
+//! Files do not depend on each other in circles, except those listed here. So to understand a file, one need
+//! read only the files that it depends on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{code, root, sources};
 
-/// Circles that there may be, and why.
+/// Circles that are allowed, and why.
 const NATURAL: &[(&[&str], &str)] = &[
     (
         &["src/ivf/search/mod.rs", "src/ivf/search/rounds.rs"],
@@ -33,7 +33,7 @@ fn module(path: &str) -> Vec<String> {
 
 /// The file without comments and the tests in it.
 fn body(text: &str) -> String {
-    // Who may see a function is no use.
+    // The path in `pub(in path)` does not count as a use.
     let code = code(text).replace("pub(in crate::", "pub(in ");
     let tests = code.find("\n#[cfg(test)]\nmod tests {");
     code[..tests.unwrap_or(code.len())].to_owned()

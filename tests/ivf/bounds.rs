@@ -1,4 +1,4 @@
-//! At target 1 the index gives what the table does, whatever the vectors are like.
+//! At target 1 the index returns the same rows as a scan of the table, for vectors of any kind.
 
 use vector_search::ivf::build::Options;
 use vector_search::ivf::search::Settings;
@@ -50,8 +50,8 @@ fn exact(dims: usize, count: usize, seed: u64) {
                     assert_values(&found, &truth[..truth.len().min(10)], &what);
                     assert_values(&world.search(query, EXACT, usize::MAX), &truth, &what);
                     let ceiling = truth.get(truth.len() / 2).map_or(0.0, |row| row.1);
-                    // Scans that codes say nothing of measure all rows, and leave the ceiling to the
-                    // consumer.
+                    // If codes cannot order the rows for a query, a scan computes all values, and the
+                    // consumer must apply the ceiling.
                     let within = |rows: Vec<(Tid, f64)>| -> Vec<_> {
                         rows.into_iter().filter(|row| TotalF64(row.1) <= TotalF64(ceiling)).collect()
                     };
@@ -70,7 +70,7 @@ fn at_target_1_hostile_tables_are_searched_exactly() {
     }
 }
 
-/// With `VECTOR_SEARCH_FUZZ_SECONDS` of other seeds; a failure names its seed.
+/// Runs other seeds for `VECTOR_SEARCH_FUZZ_SECONDS`; a failure names its seed.
 #[test]
 fn at_target_1_tables_of_any_seed_are_searched_exactly() {
     let Some(seconds) = std::env::var("VECTOR_SEARCH_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()) else {
@@ -85,8 +85,7 @@ fn at_target_1_tables_of_any_seed_are_searched_exactly() {
     }
 }
 
-/// The tables of `shared/cases/near_duplicates.py`: most of a list's rows are near its centroid, which is
-/// rounded as a query there is.
+/// Most rows of a list are near its centroid, and the centroid is rounded like a query near it.
 #[test]
 fn near_duplicates_are_found_with_any_number_of_bits() {
     let mut random = Random(5);
@@ -106,7 +105,7 @@ fn near_duplicates_are_found_with_any_number_of_bits() {
                     let found = world.search(query, DEFAULT, 10);
                     hits += found.iter().filter(|row| row.1 <= truth[9].1).count();
                 }
-                // The rows of a query are in one list: what is lost, the bounds lose.
+                // The rows of a query are in one list, so only wrong bounds can lose a row.
                 assert!(hits * 100 >= queries.len() * 10 * 97, "{what}: {hits} at target .95");
             }
         }

@@ -43,7 +43,8 @@ fn a_stopped_build_is_recognised() {
     assert_eq!(tids(&whole.snapshot()).len(), 300);
 }
 
-/// Inserts rows one by one; each insert is stopped after each of its changes, checked, and done again.
+/// Inserts rows one by one. Each insert is stopped after each of its changes, the index is checked, and the
+/// insert is repeated.
 fn inserts(dims: usize, rows: u64, widths: &[u8]) {
     let mut mixture = Mixture::new(dims, 3, 0.5, 2);
     let columns = Columns::new(widths).unwrap();
@@ -66,7 +67,7 @@ fn inserts(dims: usize, rows: u64, widths: &[u8]) {
             let after = tids(&store.snapshot());
             let with: Vec<Tid> = before.iter().copied().chain([tid(n)]).collect();
             assert!(after == before || after == with, "stopped after {stop} changes");
-            // What a crash leaves does not stand in the way of the next insert.
+            // The next insert works after a crash.
             store.stop_after(None);
             if after == before {
                 let directory = Directory::load(&store).unwrap();
@@ -108,7 +109,7 @@ fn a_stopped_vacuum_leaves_a_valid_index() {
             assert!(stop > 3);
             break;
         }
-        // The next vacuum does the rest.
+        // The next vacuum finishes the work.
         store.stop_after(None);
         vacuum::bulk_delete(&store, &mut |t| dead(t), &|| Ok(())).unwrap();
         assert!(tids(&store).iter().all(|t| !dead(*t)));

@@ -1,4 +1,4 @@
-//! Queries that are unlike the rows: they lie farther from them than rows lie from each other.
+//! Queries that are farther from the rows than rows are from each other.
 
 use vector_search::ivf::build::Options;
 use vector_search::ivf::search::{Search, Settings};
@@ -23,7 +23,7 @@ const ORDINARY: usize = 1000;
 const QUERIES: usize = 300;
 const TARGETS: [f32; 5] = [0.8, 0.9, 0.95, 0.98, 0.99];
 
-/// Evenly from the box that the rows lie in.
+/// A random point, uniform in the bounding box of the rows.
 fn from_box(rows: &Table, random: &mut Random) -> Vec<f32> {
     let dims = rows[&0].len();
     let range = |d: usize| {
@@ -37,7 +37,7 @@ fn uniform(dims: usize, random: &mut Random) -> Vec<f32> {
     (0..dims).map(|_| random.unit()).collect()
 }
 
-/// Rows as the product of two uniform vectors; uniform queries.
+/// Each row is the product of two uniform vectors; queries are uniform.
 fn products() -> Case {
     let mut random = Random(1);
     let product = |random: &mut Random| -> Vec<f32> {
@@ -49,7 +49,7 @@ fn products() -> Case {
     Case { name: "products".into(), world: World::build(rows, &options(3, Metric::L2)), ordinary, far }
 }
 
-/// Rows in clusters; queries evenly from their box.
+/// Rows are in clusters; queries are uniform in their bounding box.
 fn clusters(dims: usize, metric: Metric) -> Case {
     let mut mixture = Mixture::new(dims, 60, 0.3, dims as u64);
     let rows = table(&mut mixture, 15_000);
@@ -60,7 +60,7 @@ fn clusters(dims: usize, metric: Metric) -> Case {
     Case { name, world: World::build(rows, &options(dims, metric)), ordinary, far }
 }
 
-/// Rows in a narrow part of the space, queries in random directions: as another model's vectors are.
+/// Rows are in a narrow part of the space, queries in random directions, like vectors of another model.
 fn directions(metric: Metric) -> Case {
     let dims = 96;
     let mut mixture = Mixture::new(dims, 300, 0.5, 4);
@@ -68,7 +68,7 @@ fn directions(metric: Metric) -> Case {
         let row: Vec<f32> =
             mixture.draw().iter().enumerate().map(|(d, x)| x / (1.0 + d as f32 / 8.0) + 0.1).collect();
         let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
-        // By inner product the longest rows would be everybody's neighbours.
+        // For inner product, the longest rows would otherwise be neighbours of all queries.
         row.iter().map(|x| x / if metric == Metric::InnerProduct { length } else { 1.0 }).collect()
     };
     let rows: Table = (0..12_000).map(|n| (n, draw())).collect();
@@ -100,7 +100,7 @@ fn measure(world: &World, queries: &Asked<'_>, settings: Settings) -> (f64, f64)
     (found as f64 / (10.0 * queries), search.stats().codes as f64 / queries)
 }
 
-/// The index as a version that knows of no far queries has it.
+/// Makes the index one of an earlier version, without numbers for far queries.
 fn forget(world: &World) {
     let old = Meta { farther: Farther::default(), ..world.directory().meta.clone() };
     let written = world.store.change(|change| {
@@ -111,7 +111,8 @@ fn forget(world: &World) {
     written.unwrap();
 }
 
-/// The target holds for queries far from the rows, and others read hardly more than without.
+/// Queries far from the rows reach the target, and others read hardly more than without the numbers for far
+/// queries.
 fn hold(case: &Case) {
     let Case { name, world, ordinary, far } = case;
     let (ordinary, far) = (&asked(world, ordinary), &asked(world, far));

@@ -15,7 +15,7 @@ use vector_search::value::Metric;
 
 use crate::world::{self, DEFAULT, EXACT, Mixture, World, assert_same, keys, options, table};
 
-/// The condition by the letter.
+/// The condition, evaluated directly.
 fn fits(key: Key, accept: &Accept) -> bool {
     match (key, accept) {
         (None, Accept::Null) => true,
@@ -98,7 +98,7 @@ fn exhaustive_scans_equal_sequential_ones() {
         let mut mixture = Mixture::new(dims, 20, 0.7, 1);
         let world = World::build(table(&mut mixture, rows), &with_columns(dims, metric));
         world.check();
-        // Slots are filled anew by rows with other keys.
+        // Slots are reused by rows with other keys.
         world.delete(|n| n % 5 == 2);
         for n in rows..rows + rows / 4 {
             world.insert(n, mixture.draw());
@@ -141,7 +141,7 @@ fn recall_holds_whatever_passes() {
 
 #[test]
 fn rows_far_from_the_query_are_found_when_only_they_pass() {
-    // Keys say the cluster: rows of one, queries at another.
+    // The key is the cluster: the filter passes rows of one cluster, and queries are at another.
     let mut store_rows = world::Table::new();
     let mut centre = Mixture::new(16, 1, 0.3, 9);
     let mut far = Mixture::new(16, 1, 0.3, 77);
@@ -241,11 +241,10 @@ fn lists_of_which_no_row_passes_are_not_read() {
         assert_eq!(found.iter().map(|f| f.0).collect::<Vec<_>>(), [world::tid(n)]);
         assert!(skipped > lists / 3, "{skipped} of {lists}");
     }
-    // Beyond all keys: nothing is read.
+    // The range is beyond all keys, so nothing is read.
     let none = filter(&[(0, Accept::Within(256, u64::from(u32::MAX)))]);
     assert_eq!(all_and_skipped(&world, &query, &none), (Vec::new(), lists));
-    // Rows that come later are found by the keys that were nobody's before, in the slots of rows that have
-    // gone too.
+    // Rows inserted later are found by keys that no row had before, also those in the slots of deleted rows.
     world.delete(|n| n % 3 == 0);
     for n in (20_001..20_400).filter(|n: &u64| !n.is_multiple_of(11)) {
         assert!(all_and_skipped(&world, &query, &one(n)).0.is_empty());
@@ -262,7 +261,7 @@ fn left_out(world: &World, filter: &Filter) -> (u64, bool) {
     (skipped, !found.is_empty())
 }
 
-/// Whether a list is under watch.
+/// Whether a list's watch is set.
 fn is_watched(world: &World) -> bool {
     let directory = world.directory();
     (0..directory.lists()).filter_map(|list| directory.summaries_position(list)).any(|(blkno, at)| {
@@ -281,7 +280,7 @@ fn a_vacuum_narrows_the_summaries_of_lists_that_lost_rows() {
     world.delete(|n| passes(&high, n) || passes(&null, n));
     assert_eq!((left_out(&world, &high), left_out(&world, &null)), ((lists, false), (lists, false)));
     world.check();
-    // What nothing was removed from is not written.
+    // Summaries of lists that lost no row are not written.
     let changes = world.store.changes();
     world.delete(|_| false);
     assert_eq!(world.store.changes(), changes);
@@ -298,7 +297,7 @@ fn a_row_that_comes_while_a_vacuum_looks_stays_covered() {
     let mut kept = 0;
     for moment in 0.. {
         let world = World::build(table(&mut mixture, 600), &options);
-        // No row has a key in the first column but the one that will come.
+        // Only the row that will be inserted has a key in the first column.
         world.delete(|n| keys(n)[0].is_some());
         let vector = mixture.draw();
         let ticks = std::cell::Cell::new(0);
@@ -326,7 +325,8 @@ fn a_row_that_comes_while_a_vacuum_looks_stays_covered() {
 /// What happens just before a page is read.
 type Event<'a> = (u32, Box<dyn Fn() + 'a>);
 
-/// A store in which others do something meanwhile: the last of `events`, when its page comes.
+/// A store in which something happens at certain reads: when the page of the last of `events` is read, the
+/// event happens and is removed.
 struct Meddled<'a> {
     store: &'a MemoryStore,
     events: RefCell<Vec<Event<'a>>>,
@@ -376,12 +376,13 @@ fn a_row_that_goes_and_comes_while_it_is_verified_is_no_damage() {
     let world = World::build(table(&mut mixture, 20), &options);
     let (directory, vector) = (world.directory(), world.table.borrow()[&5].clone());
     let (codes, summaries) = (directory.head(0).0, directory.summaries_position(0).unwrap().0);
-    // The page of codes has been read when the row goes; the summaries have been read again when it is back.
+    // The row is removed after the codes page has been read, and inserted again after the summaries have been
+    // read for the second time.
     let goes = || {
         world.delete(|n| n == 5);
     };
     let comes = || world.insert(5, vector.clone());
-    // Each page is read once before: for its kind, or as what is verified.
+    // Each page has been read once before: to check its kind, or to verify it.
     let first = |blkno| -> Event<'_> { (blkno, Box::new(|| ())) };
     let events: Vec<Event<'_>> =
         vec![(codes, Box::new(comes)), (summaries, Box::new(goes)), first(codes), first(summaries)];
@@ -406,12 +407,12 @@ fn an_interrupted_vacuum_is_made_up_for_by_the_next() {
         world.store.stop_after(None);
         check::check(&world.store, &mut |_| Ok(()), &|| Ok(())).unwrap();
         if stop % 2 == 0 {
-            // One that has nothing to remove ends the watch.
+            // A vacuum that has nothing to remove ends the watch.
             vacuum::count(&world.store, &|| Ok(())).unwrap();
             assert!(!is_watched(&world), "stopped after {stop}");
         }
         seen |= is_watched(&world);
-        // Inserts go on, be there a watch or not.
+        // Inserts work with and without a watch.
         (1000..1010).for_each(|n| world.insert(n, mixture.draw()));
         world.delete(|n| n == 5 || passes(&high, n));
         world.check();
@@ -428,7 +429,7 @@ fn an_interrupted_vacuum_is_made_up_for_by_the_next() {
 fn an_index_without_summaries_is_read_and_written_as_before() {
     let mut mixture = Mixture::new(16, 60, 0.7, 3);
     let world = World::build(table(&mut mixture, 12_000), &with_columns(16, Metric::L2));
-    // As version 0.1.0 made it, but for some pages that nothing refers to.
+    // Like an index of version 0.1.0, except for some pages to which nothing refers.
     let meta = Meta { summaries_first: NO_BLOCK, ..world.directory().meta.clone() };
     assert_eq!(meta.version(), 2);
     world
@@ -466,7 +467,7 @@ fn a_row_that_its_summaries_do_not_cover_is_damage() {
             .unwrap();
     };
     let checked = || check::check(&world.store, &mut |_| Ok(()), &|| Ok(()));
-    // A greatest key that is less; no rows without a key; a mark too few.
+    // Damage: a greatest key that is too small; no NULLs; one bit missing in the Bloom filter.
     for at in [8, 24, 40] {
         let before = world.store.read(blkno).unwrap().content()[at];
         assert_ne!(before, 0);

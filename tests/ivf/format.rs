@@ -156,7 +156,7 @@ fn indexes_over_bits_have_a_format_of_their_own() {
 #[test]
 fn blocks_of_bits_are_as_documented() {
     let columns = Columns::new(&[4]).unwrap();
-    // 8152 bytes are two blocks of 32 rows with their keys, and one of as many as then fit.
+    // 8152 bytes hold two blocks of 32 rows with their keys, and a third one with as many rows as still fit.
     let layout = Layout::of_bits(96, columns).unwrap();
     let (head, row) = (4 + 4 + (4 + 32 * 4), 6 + 96);
     let left = 8152 - 2 * (head + 32 * row);
@@ -179,7 +179,7 @@ fn blocks_of_bits_are_as_documented() {
     let at = 2 * (head + 32 * row);
     assert_eq!(page.content()[at..at + expected.len()], expected);
     assert!(page.content()[..at].iter().all(|&b| b == 0));
-    // One row of the longest strings fits a page; where not even it does, columns are too many.
+    // One row of the longest strings fits a page. If one row does not fit, there are too many columns.
     assert_eq!(Layout::of_bits(8000, Columns::default()).unwrap().rows(), 1);
     assert!(Layout::of_bits(8000, Columns::new(&[8]).unwrap()).is_err());
 }

@@ -129,7 +129,8 @@ fn filters_are_conditions_of_a_sequential_scan() {
             let truth: Vec<_> = all.iter().filter(|(t, _)| fits(number(*t))).copied().collect();
             assert_same(&found, &truth, &format!("{dims} bits, keys from {low} to {high}"));
             let stats = search.stats();
-            // A row that does not pass is compared in no round, one that passes at most in some.
+            // A row that does not pass is never compared; one that passes is compared in a few rounds at
+            // most.
             assert!(stats.codes <= 4 * truth.len() as u64, "{stats:?}");
         }
     }
@@ -245,7 +246,7 @@ fn bits_beyond_the_length_are_noticed() {
     assert!(error.message.contains("beyond its length"), "{error}");
 }
 
-/// Rows whose values are those that the index knows.
+/// Rows whose values are the ones that the index computes.
 struct Known;
 
 impl Rows for Known {

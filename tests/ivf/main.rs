@@ -1,4 +1,4 @@
-//! Is the index right? The whole index on the in-memory page store, against brute force.
+//! Is the index right? Tests the whole index on the in-memory page store against brute force.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bounds;

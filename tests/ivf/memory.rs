@@ -1,8 +1,8 @@
-//! What a scan keeps is bounded, and it gives the same rows as one that keeps everything.
+//! The memory of a scan is bounded, and it returns the same rows as a scan that keeps everything.
 
 use vector_search::ivf::build::Options;
 use vector_search::ivf::search::filter::{Accept, Condition, Filter};
-use vector_search::ivf::search::{Order, Search, Settings, Stats};
+use vector_search::ivf::search::{Order, Probes, Search, Settings, Stats};
 use vector_search::page::{Columns, Tid};
 use vector_search::value::Metric;
 
@@ -26,7 +26,7 @@ fn run(world: &World, query: &[f32], settings: Settings, opaque: Opaque, filter:
     (found, search.stats())
 }
 
-/// All rows come, each once: in order if that is strict.
+/// Checks that a scan returns all rows, each once, and in order if the order is strict.
 fn all_come(world: &World, query: &[f32], settings: Settings, opaque: Opaque, what: &str) -> Stats {
     let (mut found, stats) = run(world, query, settings, opaque, &Filter::default());
     if settings.order == Order::Relaxed {
@@ -84,7 +84,8 @@ fn opaque_filters_keep_little() {
                 for query in &queries {
                     let stats = all_come(&world, query, settings, Some(filter), &what);
                     assert!(stats.kept <= KEPT, "{what}: {} kept", stats.kept);
-                    // A relaxed scan looks at every row once, a strict one too unless rows had to be let go.
+                    // A relaxed scan fetches every row once. A strict scan does too, unless it had to drop
+                    // rows.
                     let few =
                         order == Order::Relaxed || world.truth(query, usize::MAX, Some(filter)).len() < 100;
                     assert!(!few || stats.rows == 12_000, "{what}: {} rows fetched", stats.rows);
@@ -107,7 +108,7 @@ fn opaque_filters_keep_little() {
 fn a_filter_that_no_row_passes_ends_by_default_too() {
     let (world, queries) = worlds(Metric::L2, 4, 40);
     for order in [Order::Strict, Order::Relaxed, Order::Off] {
-        for (probes, limit) in [(0, Some(10)), (3, Some(10)), (0, None)] {
+        for (probes, limit) in [(BY_RECALL, Some(10)), (Probes::Lists(3), Some(10)), (BY_RECALL, None)] {
             let settings = Settings { memory: 0, order, probes, limit, ..DEFAULT };
             let (found, stats) = run(&world, &queries[0], settings, Some(|_| false), &Filter::default());
             assert_eq!(found, []);

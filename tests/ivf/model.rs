@@ -2,7 +2,7 @@
 
 use vector_search::ivf::calibrate::{Queries, recalibrate};
 use vector_search::ivf::progress::Silent;
-use vector_search::ivf::search::{Candidate, Order, Router, Scanner, Search, Settings, Sink};
+use vector_search::ivf::search::{Candidate, Order, Probes, Router, Scanner, Search, Settings, Sink};
 use vector_search::page::meta::META_BLOCK;
 use vector_search::page::{Meta, Root, Store};
 use vector_search::quant::{QueryCode, Width};
@@ -180,7 +180,7 @@ fn a_scan_goes_on_for_as_long_as_it_is_asked() {
             }
         }
     }
-    let settings = Settings { limit: None, order: Order::Off, probes: 1, ..DEFAULT };
+    let settings = Settings { limit: None, order: Order::Off, probes: Probes::Lists(1), ..DEFAULT };
     let rows = world.search(&query, settings, usize::MAX);
     assert!(rows.len() < 2000 && rows.windows(2).all(|w| w[0].1 <= w[1].1));
 }
@@ -205,7 +205,7 @@ fn a_ceiling_ends_the_search() {
             let found: Vec<_> =
                 std::iter::from_fn(|| search.next(&world.store, &mut heap).unwrap()).collect();
             assert_same(&found, &all[..number], &format!("{metric:?} {number}"));
-            // What is beyond is hardly ever fetched.
+            // Rows beyond the threshold are hardly ever fetched.
             assert!(
                 heap.fetched as usize <= 3 * number + 300,
                 "{metric:?} {number}: {} rows fetched",

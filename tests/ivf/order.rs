@@ -11,7 +11,7 @@ use vector_search::value::{Metric, TotalF64};
 
 use crate::world::*;
 
-/// A heap in which the operator returns what is set for a row.
+/// A heap in which the operator's value of each row is given.
 struct Values(BTreeMap<Tid, f64>);
 
 impl Rows for Values {
@@ -23,8 +23,8 @@ impl Rows for Values {
 const VALUES: [f64; 9] =
     [f64::NAN, 0.0, f64::INFINITY, -0.0, -f64::NAN, f64::NEG_INFINITY, 1e-300, -1e-300, f64::MAX];
 
-/// A world with rows so far from all lists that no bound says anything of them, and their values. The rows
-/// that it was built of no snapshot sees.
+/// A world with rows so far from all lists that they have no bounds, and their values. The rows with which it
+/// was built are invisible.
 fn world(metric: Metric) -> (World, BTreeMap<Tid, f64>) {
     let rows: Table = (1000..1040).map(|n| (n, vec![0.1, 0.2, n as f32 / 1e4])).collect();
     let world = World::build(rows, &Options { lists: 2, ..options(3, metric) });
@@ -53,7 +53,7 @@ fn assert_rows(found: &[(Tid, f64)], truth: &[(Tid, f64)], what: &str) {
 
 #[test]
 fn nan_infinities_and_zeros_from_the_heap_order_as_float8_does() {
-    // The second query is beyond floats' squares: every row is measured.
+    // The square of the second query overflows f32, so every row's value is computed exactly.
     for query in [vec![0.5f32, 0.25, 1.0], vec![f32::MAX, 1.0, 1.0]] {
         for metric in [Metric::L2, Metric::InnerProduct] {
             let (world, values) = world(metric);
@@ -86,7 +86,7 @@ fn a_ceiling_of_either_zero_lets_both_pass() {
 
 #[test]
 fn equal_zeros_of_hamming_and_inner_products_come_by_address() {
-    // Inner products of orthogonal vectors are −0 or 0 by the signs of what is added.
+    // Inner products of orthogonal vectors are −0 or 0, depending on the signs of the terms.
     let rows: Table = (0..200).map(|n| (n, vec![0.0, if n % 2 == 0 { 1.0 } else { -1.0 }])).collect();
     let world = World::build(rows, &Options { lists: 3, ..options(2, Metric::InnerProduct) });
     for query in [[1.0, 0.0], [-1.0, -0.0]] {
@@ -97,7 +97,8 @@ fn equal_zeros_of_hamming_and_inner_products_come_by_address() {
     }
 }
 
-/// Inner products that the operator cannot sum in single precision are infinite: no bound tells of them.
+/// Inner products that overflow in the operator's single precision are infinite, and bounds do not take this
+/// into account.
 #[test]
 fn inner_products_that_overflow_lose_no_row() {
     for bits in [1, 4, 8] {
@@ -121,8 +122,8 @@ fn inner_products_that_overflow_lose_no_row() {
     }
 }
 
-/// Of four bits the finer factors reach farther than those of one bit, up to which the scan counts on finite
-/// values.
+/// The factors of 4-bit codes are finite for longer rows than those of one-bit codes. Up to the latter length
+/// the scan assumes finite values.
 #[test]
 fn a_row_longer_than_all_others_whose_product_overflows_is_found() {
     for bits in [1, 4, 8] {

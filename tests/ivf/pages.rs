@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use vector_search::ivf::build::Options;
 use vector_search::ivf::search::filter::{Accept, Condition, Filter};
-use vector_search::ivf::search::{Order, Search, Settings};
+use vector_search::ivf::search::{Order, Probes, Search, Settings};
 use vector_search::page::{Columns, Tid};
 use vector_search::value::Metric;
 
@@ -15,7 +15,7 @@ type Found = Vec<(Tid, f64)>;
 /// Conditions on filter columns, and a filter that the index does not know.
 type Filters<'a> = (&'a Filter, Option<fn(u64) -> bool>);
 
-/// The page behind `offset` rows, by a scan of its own.
+/// The page after `offset` rows, read by a separate scan.
 fn page(world: &World, query: &[f32], settings: Settings, filters: Filters<'_>, offset: usize) -> Found {
     let mut search = Search::new(world.directory(), settings);
     search.start_filtered(settings, Some(query), filters.0.clone());
@@ -25,8 +25,8 @@ fn page(world: &World, query: &[f32], settings: Settings, filters: Filters<'_>, 
     std::iter::from_fn(|| search.next(&world.store, &mut heap).unwrap()).skip(offset).take(size).collect()
 }
 
-/// What one scan gives, no row twice; pages read by themselves are slices of it: each of the first, fewer
-/// later.
+/// The rows of one scan, none of them twice. Checks that pages read by separate scans are slices of it: each
+/// of the first pages, and some later ones.
 fn sequence(world: &World, query: &[f32], settings: Settings, filters: Filters<'_>, rows: usize) -> Found {
     let size = settings.limit.unwrap() as usize;
     let mut search = Search::new(world.directory(), settings);
@@ -67,15 +67,17 @@ fn pages_are_slices_of_one_sequence() {
     let far = (0..32).map(|i| [2.0, -1.0, 0.5][i % 3]).collect();
     for query in [mixture.draw(), mixture.draw(), far] {
         for order in [Order::Strict, Order::Relaxed, Order::Off] {
-            for (size, probes, least_probes) in [(1, 0, 0), (7, 0, 0), (10, 3, 0), (10, 0, 5), (100, 0, 0)] {
+            let (three, least) = (Probes::Lists(3), Probes::ForRecall { least: 5 });
+            let sizes = [(1, BY_RECALL), (7, BY_RECALL), (10, three), (10, least), (100, BY_RECALL)];
+            for (size, probes) in sizes {
                 for filters in [(&none, None), (&none, Some(odd)), (&within, None), (&within, Some(odd))] {
-                    let settings = Settings { limit: Some(size), order, probes, least_probes, ..DEFAULT };
+                    let settings = Settings { limit: Some(size), order, probes, ..DEFAULT };
                     let found = sequence(&world, &query, settings, filters, 400);
                     if order != Order::Relaxed {
                         let in_order = |page: &[(Tid, f64)]| page.windows(2).all(|w| w[0].1 <= w[1].1);
                         assert!(found.chunks(size as usize).all(in_order), "rows are in order");
                     }
-                    // All rows that pass come: 400, or fewer where the filters leave fewer.
+                    // The scan returns 400 rows, or all rows that pass the filters if there are fewer.
                     let all = (0..12_000).filter(|n| passes(*n, filters)).count().min(400);
                     let many = order == Order::Off || found.len() == all;
                     assert!(many, "{order:?} {size}: {} rows of {all}", found.len());
@@ -108,7 +110,7 @@ fn pages_of_bit_strings_are_slices_of_one_sequence() {
     }
 }
 
-/// What the first pages together have of the nearest rows, for targets and sizes of pages.
+/// The recall of the first pages together, for several targets and page sizes.
 #[test]
 fn the_first_pages_together_keep_the_recall() {
     let mut mixture = Mixture::new(24, 30, 3.0, 2);
@@ -132,7 +134,7 @@ fn the_first_pages_together_keep_the_recall() {
                 shown.push((rows, (recall(rows) * 1e3).round() / 1e3));
                 rows *= 2;
             }
-            // The first page is what it is without an offset.
+            // The first page is the same as without an offset.
             for (rows, recall) in shown.into_iter().filter(|(rows, _)| *rows >= 10) {
                 assert!(
                     recall >= f64::from(target) - 0.02,
@@ -176,7 +178,7 @@ fn pages_keep_the_recall_where_a_filter_goes_with_the_vectors() {
     }
 }
 
-/// Rows that were found too late come between pages, whatever a scan may keep.
+/// Rows that were found too late are returned between pages, whatever the memory of a scan is.
 #[test]
 fn pages_are_in_order_in_little_memory() {
     let mut mixture = Mixture::new(24, 30, 3.0, 2);

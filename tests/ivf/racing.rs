@@ -1,4 +1,4 @@
-//! Inserts of two sessions that come between each other's changes: no row and no page is lost.
+//! Inserts of two sessions with interleaved changes: no row and no page is lost.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use vector_search::value::Metric;
 
 use crate::world::*;
 
-/// A store in which somebody else comes just before one of the changes.
+/// A store in which another insert runs just before one of the changes.
 struct Raced<'a> {
     store: &'a MemoryStore,
     changes: Cell<usize>,
@@ -69,8 +69,8 @@ fn add(store: &impl Store, directory: &Directory, n: u64, vector: &[f32]) {
     );
 }
 
-/// Two inserts at once into a list of so many rows, the second between any two changes of the first: how many
-/// it makes.
+/// Two concurrent inserts into a list of `rows` rows: the second runs between two changes of the first, at
+/// each possible point. Returns the number of changes of the first.
 fn race(dims: usize, rows: u64) -> usize {
     let mut mixture = Mixture::new(dims, 1, 0.5, 3);
     let options = vector_search::ivf::build::Options { lists: 1, ..options(dims, Metric::L2) };

@@ -1,4 +1,4 @@
-//! An index whose rows have changed much is calibrated anew by VACUUM, from its own codes.
+//! VACUUM calibrates an index again if many of its rows have changed, using only its codes.
 
 use vector_search::ivf::build::Options;
 use vector_search::ivf::calibrate::reconstruct;
@@ -11,12 +11,12 @@ use vector_search::value::Metric;
 
 use crate::world::*;
 
-/// A vacuum: rows are counted, then the index is calibrated anew if it has to be.
+/// A vacuum: it counts the rows, then calibrates the index again if needed.
 fn vacuumed(world: &World) -> bool {
     vacuumed_where(world, true)
 }
 
-/// A vacuum of an index that is to be calibrated anew if `wanted`.
+/// A vacuum of an index with the option `recalibrate = wanted`.
 fn vacuumed_where(world: &World, wanted: bool) -> bool {
     count(&world.store, &|| Ok(())).unwrap();
     let refreshed = refresh(&world.store, wanted, 7, &Silent).unwrap();
@@ -43,7 +43,7 @@ fn lists_that_have_changed_are_measured_anew() {
         assert!(!vacuumed(&world), "nothing has changed");
         (6000..7000).for_each(|n| world.insert(n, old.draw()));
         assert!(!vacuumed(&world), "a sixth has come");
-        // Others, which lie across the lists.
+        // Other rows, which are distributed over the lists in another way.
         let mut new = Mixture::new(32, 5, 2.5, 2);
         (7000..13_000).for_each(|n| world.insert(n, new.draw()));
         let before = world.directory().meta.clone();
@@ -56,12 +56,12 @@ fn lists_that_have_changed_are_measured_anew() {
             (0..100).map(|i| if i % 2 == 0 { old.draw() } else { new.draw() }).collect();
         let recall = recall(&world, &queries);
         assert!(recall > 0.93, "{metric:?}: {recall}");
-        // As many have gone as have come, but elsewhere.
+        // As many rows were deleted as inserted, but in other lists.
         let mut elsewhere = Mixture::new(32, 2, 0.3, 3);
         world.delete(|n| n < 5000);
         (20_000..25_000).for_each(|n| world.insert(n, elsewhere.draw()));
         assert!(vacuumed(&world));
-        // Rows of the same kind in the place of others leave what was measured as it was.
+        // If rows are replaced by rows of the same kind, the calibration stays.
         world.delete(|n| (20_000..24_000).contains(&n));
         (30_000..34_000).for_each(|n| world.insert(n, elsewhere.draw()));
         assert!(!vacuumed(&world));

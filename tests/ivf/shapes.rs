@@ -1,9 +1,9 @@
-//! Sizes, widths and values at the edges.
+//! Extreme sizes, widths and values.
 
 use vector_search::error::Kind;
 use vector_search::ivf::build::{self, Options};
 use vector_search::ivf::directory::Directory;
-use vector_search::ivf::search::{Search, Settings};
+use vector_search::ivf::search::{Probes, Search, Settings};
 use vector_search::ivf::{check, info};
 use vector_search::page::memory::MemoryStore;
 use vector_search::value::{Metric, TotalF64};
@@ -230,7 +230,7 @@ fn settings_out_of_reach_are_harmless() {
     let query = mixture.draw();
     for probes in [1, 4, u32::MAX] {
         for limit in [None, Some(0), Some(1), Some(u64::MAX)] {
-            let rows = world.search(&query, Settings { probes, limit, ..DEFAULT }, 5);
+            let rows = world.search(&query, Settings { probes: Probes::Lists(probes), limit, ..DEFAULT }, 5);
             assert_eq!(rows.len(), 5);
         }
     }

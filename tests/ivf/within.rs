@@ -1,4 +1,4 @@
-//! How many rows lie within a distance, by a guess and by count.
+//! How many rows are within a distance: the estimate compared with a count.
 
 use vector_search::ivf::build::Options;
 use vector_search::ivf::within::share;
@@ -6,7 +6,8 @@ use vector_search::value::Metric;
 
 use crate::world::*;
 
-/// For some queries and each share of the rows: the guess for the query, and for one that is not known.
+/// For some queries and each share of the rows: the estimate for the query, and the estimate for an unknown
+/// query.
 fn guesses(world: &World, queries: &[Vec<f32>], share_within: f64) -> (Vec<f64>, Vec<f64>) {
     let directory = world.directory();
     let mut guessed = (Vec::new(), Vec::new());
@@ -28,8 +29,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 #[test]
 fn guesses_are_near_the_truth() {
-    // Dimensions, clusters, their spread; how far off a guess may be. In many dimensions nearly all distances
-    // are the same, and a list that holds several clusters does not tell.
+    // Dimensions, clusters, their spread, and the largest allowed error factor of an estimate. With many
+    // dimensions nearly all distances are the same. If a list holds several clusters, its radius says little.
     let shapes =
         [(3, 1, 1.0, 8.0), (8, 30, 0.3, 3.0), (64, 40, 0.5, 3.0), (64, 1, 1.0, 8.0), (256, 200, 0.8, 30.0)];
     for (dims, clusters, spread, off) in shapes {

@@ -12,7 +12,7 @@ use vector_search::ivf::code::RowCode;
 use vector_search::ivf::directory::Directory;
 use vector_search::ivf::progress::Silent;
 use vector_search::ivf::search::filter::Filter;
-use vector_search::ivf::search::{Directories, Order, Rows, Scan, Settings};
+use vector_search::ivf::search::{Directories, Order, Probes, Rows, Scan, Settings};
 use vector_search::ivf::{check, insert, vacuum};
 use vector_search::kernel;
 use vector_search::page::memory::MemoryStore;
@@ -49,7 +49,7 @@ pub fn pool() -> ThreadPool {
     rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap()
 }
 
-/// The operator's value, as SQL gives it.
+/// The operator's value, as SQL returns it.
 pub fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
     match metric {
         Metric::L2 => f64::from(kernel::l2_squared(a, b)).sqrt(),
@@ -141,6 +141,9 @@ pub fn add(store: &impl Store, n: u64, vector: &[f32]) {
     assert_ne!(inserted, insert::Inserted::Stale);
 }
 
+/// As many lists as the recall target takes.
+pub const BY_RECALL: Probes = Probes::ForRecall { least: 0 };
+
 /// A table with its index.
 pub struct World {
     pub table: Rc<RefCell<Table>>,
@@ -149,8 +152,7 @@ pub struct World {
 }
 
 pub const EXACT: Settings = Settings {
-    probes: 0,
-    least_probes: 0,
+    probes: BY_RECALL,
     recall_target: 1.0,
     order: Order::Strict,
     limit: None,
@@ -160,8 +162,7 @@ pub const EXACT: Settings = Settings {
     paged: true,
 };
 pub const DEFAULT: Settings = Settings {
-    probes: 0,
-    least_probes: 0,
+    probes: BY_RECALL,
     recall_target: 0.95,
     order: Order::Strict,
     limit: Some(10),
@@ -270,9 +271,9 @@ pub struct Heap<'a> {
     metric: Metric,
     pub filter: Option<fn(u64) -> bool>,
     pub fetched: u64,
-    /// Rows that the search has named, which it asks for next.
+    /// Rows that the search has announced and will fetch next.
     pub named: VecDeque<(Tid, Option<f64>)>,
-    /// Whether pages are damaged: any row may be named, and the codes say anything of it.
+    /// Whether pages are damaged. Then the search may ask for any row, and its codes may be anything.
     pub damaged: bool,
 }
 

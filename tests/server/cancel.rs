@@ -31,7 +31,7 @@ fn a_build_reacts_to_cancel_within_a_second() {
             assert!(took < Duration::from_millis(1500), "cancel after {after:?} took {took:?}");
         }
     }
-    // The same backend goes on working after a timeout in the middle of a build.
+    // The same backend works on after a timeout in the middle of a build.
     let message = server.sql(
         "SET statement_timeout = '150ms';
               DO $$ BEGIN CREATE INDEX i ON items USING ivf (embedding) WITH (lists = 400);

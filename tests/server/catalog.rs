@@ -1,12 +1,12 @@
-//! What the catalogs say of pgvector's objects, they say of ours: functions, aggregates, operators, types,
-//! casts and operator classes with all their properties. Skipped where the server has no pgvector.
+//! Our functions, aggregates, operators, types, casts and operator classes have the same properties in the
+//! catalogs as pgvector's. Skipped where the server has no pgvector.
 
 use crate::compat;
 use crate::harness::Server;
 use crate::pgvector::has_pgvector;
 use std::collections::BTreeSet;
 
-/// A line for each object of the extensions `ours` and `theirs`, by names instead of numbers and without the
+/// One line for each object of the extensions `ours` and `theirs`, with names instead of OIDs and without
 /// schemas.
 const LINES: &str = r"
 CREATE VIEW public.lines AS
@@ -98,8 +98,8 @@ fn every_object_of_pgvectors_is_there() {
     let ours = lines(&server, "'ours'");
     let missing: Vec<&String> = expected.difference(&ours).collect();
     assert!(missing.is_empty(), "{} missing: {missing:#?}", missing.len());
-    // What is ours alone: all of it has a name that pgvector does not use, or belongs to our access method
-    // and to hashing.
+    // Objects that only our extension has: each has a name that pgvector does not use, or belongs to our
+    // access method or to hashing.
     let more: Vec<&String> = ours.difference(&expected).collect();
     let known = ["ivf", "hash", "_ops", "typanalyze", "distance_support"];
     let unknown: Vec<_> = more.iter().filter(|line| !known.iter().any(|word| line.contains(word))).collect();
@@ -146,7 +146,7 @@ const STATEMENTS: [&str; 32] = [
     "ALTER TABLE t ALTER v TYPE vector(4)",
 ];
 
-/// What becomes of the statements, with the classes of pgvector's indexes.
+/// The results of the statements, with the operator classes of pgvector's indexes.
 fn outcomes(server: &Server) -> Vec<String> {
     server.sql(
         "CREATE FUNCTION outcome(statement text) RETURNS text LANGUAGE plpgsql AS $$

@@ -1,4 +1,4 @@
-//! The extension `vector` over `vector_search`: pgvector's index DDL, settings and dumps, as apps use them.
+//! The extension `vector`: pgvector's index DDL, settings and dumps, as apps use them.
 
 use crate::harness::{Server, major};
 use crate::pgvector::has_pgvector;
@@ -137,7 +137,8 @@ fn pgvectors_settings_raise_the_effort() {
     let usual = lists(&server, "", "graph", l2);
     assert_eq!(lists(&server, "SET hnsw.ef_search = 10;", "graph", l2), usual, "less is not asked for");
     assert!(lists(&server, "SET hnsw.ef_search = 400;", "graph", l2) > usual);
-    // What no scan takes is an error, and before this session has touched anything a warning.
+    // A value that the setting does not accept is an error; before the session has loaded the library it is a
+    // warning.
     assert_eq!(
         lists(&server, "SET hnsw.ef_search = 'many'; SET hnsw.iterative_scan = strict_order;", "graph", l2),
         usual
@@ -216,7 +217,7 @@ fn what_cannot_be_served_is_said() {
     let said = said.wait_with_output().unwrap();
     let notices = String::from_utf8(said.stderr).unwrap();
     assert_eq!(notices.matches("is served by vector_search's ivf").count(), 1, "{notices}");
-    // Nothing of this stops the extensions from going as they came.
+    // After all this the extensions can still be dropped.
     server.sql("DROP EXTENSION vector CASCADE; DROP EXTENSION vector_search CASCADE");
 }
 
@@ -388,7 +389,7 @@ CREATE TABLE plain (v vector(3)); INSERT INTO plain VALUES ('[1,2,3]');
 CREATE ROLE app; GRANT ALL ON SCHEMA public TO app;
 ";
 
-/// Values as users and enemies write them.
+/// Values, ordinary and hostile.
 const VALUES: [&str; 30] = [
     "0",
     "1",
@@ -434,7 +435,7 @@ const NAMES: [&str; 9] = [
     "ivfflat.nonsense",
 ];
 
-/// What a session is asked about the settings.
+/// Statements about the settings.
 fn statements() -> Vec<String> {
     let mut all = Vec::new();
     for name in NAMES {
@@ -479,7 +480,7 @@ fn statements() -> Vec<String> {
     all
 }
 
-/// Both servers' answers, one after the other where they differ.
+/// Compares both servers' answers, and prints both where they differ.
 fn compare(ours: &str, theirs: &str, statements: &[String]) -> String {
     assert_eq!(ours.lines().count(), theirs.lines().count());
     let pairs = ours.lines().zip(theirs.lines()).zip(statements);
@@ -505,7 +506,8 @@ fn settings_answer_as_pgvectors() {
     });
     assert_eq!(compare(&answers[1], &answers[0], &statements), "");
     assert!(answers[1].matches("is outside the valid range").count() > 100, "errors were seen");
-    // Settings that come before the library: what is right is taken over at any depth, the rest is warned of.
+    // Settings that are set before the library is loaded: valid values are taken over at any nesting level,
+    // others raise a warning.
     for script in [
         "SET hnsw.ef_search = 0; SET hnsw.iterative_scan = bad; SET ivfflat.probes = 7; \
          SET hnsw.scan_mem_multiplier = 2.50; SET hnsw.nonsense = 1;",
@@ -520,7 +522,7 @@ fn settings_answer_as_pgvectors() {
         let whole = if script.contains("SAVEPOINT") { whole } else { whole.replace("ROLLBACK TO a;", "") };
         assert_eq!(ours.sql(&whole), theirs.sql(&whole), "{script}");
     }
-    // Where there is no extension of that name the names are anybody's.
+    // In a database without the extension, the names of the settings are free.
     ours.sql("CREATE DATABASE other");
     let script = "\\c other\nCREATE EXTENSION vector_search; \
         SELECT '[1]'::vector \\g /dev/null\nSET hnsw.ef_search = 'abc'; SET hnsw.nonsense = 1; \

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{Server, literal, vector};
 
-/// How long; the environment may ask for less while developing.
+/// How long the test runs; an environment variable can shorten it.
 fn duration() -> Duration {
     let seconds = std::env::var("VECTOR_SEARCH_TEST_SECONDS").ok().and_then(|s| s.parse().ok());
     Duration::from_secs(seconds.unwrap_or(60))
@@ -31,7 +31,7 @@ fn eight_connections_for_a_minute() {
         }
     });
     server.check("items_index");
-    // On a slow machine fewer rows than a fifth may have come.
+    // On a slow machine fewer rows than a fifth may have been inserted.
     server.sql(
         "INSERT INTO items SELECT id + 100000000, category, embedding FROM items ORDER BY id LIMIT 6000",
     );
@@ -57,7 +57,7 @@ fn script(worker: u32, round: u32) -> String {
                 format!("INSERT INTO items VALUES ({id}, {}, '{vector}');\n", id % 45)
             })
             .collect(),
-        // Two writers that take rows in different orders would wait for each other in a circle.
+        // Two writers that lock rows in different orders would deadlock.
         3 => format!(
             "DELETE FROM items WHERE id IN (SELECT id FROM items WHERE id % 37 = {} FOR UPDATE SKIP LOCKED);
              SELECT pg_sleep(0.2)",
@@ -69,7 +69,7 @@ fn script(worker: u32, round: u32) -> String {
             round % 53
         ),
         5 => "VACUUM items; SELECT pg_sleep(0.05)".into(),
-        // Scans check what they get: ten rows, in order.
+        // Scans check their result: ten rows, in order.
         _ => (0..20)
             .map(|_| {
                 format!(

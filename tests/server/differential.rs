@@ -1,4 +1,4 @@
-//! Random queries by the index and without it: filters, joins, subqueries, limits, partitions.
+//! Random queries, answered with and without the index: filters, joins, subqueries, limits, partitions.
 
 use crate::harness::{Server, literal};
 use crate::random::Random;

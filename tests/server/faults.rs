@@ -102,7 +102,7 @@ fn odd_queries_and_odd_tables() {
     assert_eq!(count("one", "'[1,2,3]'", "<=>"), "1");
     assert_eq!(count("one", "'[0,0,0]'", "<=>"), "1");
     assert_eq!(count("one", "(SELECT NULL::vector)", "<=>"), "1");
-    // A constant NULL leaves no order to scan by; the planner must not choose the index without one.
+    // An order by a constant NULL is no order; the planner must not choose the index without an order.
     assert_eq!(count("same", "NULL::vector", "<->"), "50000");
     assert_eq!(count("same", "'[1,2,3]'", "<->"), "50000");
     assert_eq!(count("same", "(SELECT NULL::vector)", "<->"), "50000");
@@ -211,7 +211,8 @@ fn a_snapshot_from_before_the_build_is_not_held_against_the_index() {
          SELECT pg_sleep(3); {check}; COMMIT"
     ));
     std::thread::sleep(std::time::Duration::from_secs(1));
-    // New versions on the same pages, which the index points to by the address of the old ones.
+    // New row versions on the same pages (HOT), to which the index refers by the addresses of the old
+    // versions.
     server.sql("UPDATE t SET label = 2; CREATE INDEX t_index ON t USING ivf (e, label)");
     assert_eq!(server.sql("SELECT indcheckxmin FROM pg_index WHERE indexrelid = 't_index'::regclass"), "t");
     server.sql(check);
@@ -251,7 +252,7 @@ fn damaged_pages_are_reported_as_damage() {
     let blocks: u32 = server.sql("SELECT pg_relation_size('items_index') / 8192").parse().unwrap();
     for block in [0, 1, 2, blocks / 3, blocks / 2, blocks - 1] {
         server.sql("REINDEX INDEX items_index; CHECKPOINT");
-        // Zeroes in the middle of the file, behind the buffers' back.
+        // Writes zeros into the middle of the file, while the server's buffers keep the old pages.
         let script = format!(
             "SET zero_damaged_pages = off;
              SELECT lo_unlink(4712) FROM pg_largeobject_metadata WHERE oid = 4712;

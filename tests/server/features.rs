@@ -153,7 +153,7 @@ fn columns_change_their_type() {
     assert_eq!(server.sql("SELECT id FROM items ORDER BY v <-> '[77,1]' LIMIT 1"), "77");
     let error = server.try_sql("ALTER TABLE items ALTER COLUMN v TYPE vector(3)").unwrap_err();
     assert!(error.contains("22000: expected 3 dimensions, not 2"), "{error}");
-    // The index stays as it is, and holds the column to its dimensions.
+    // The index stays valid, and requires the column's values to have its dimensions.
     server.sql("ALTER TABLE items ALTER COLUMN v TYPE vector; INSERT INTO items VALUES (0, '[0,1]')");
     server.sql("SELECT ivf_check('by_v', true), ivf_recall('by_v'), ivf_recalibrate('by_v')");
     let error = server.try_sql("INSERT INTO items VALUES (-1, '[0,1,2]')").unwrap_err();

@@ -140,7 +140,7 @@ impl Server {
         }
     }
 
-    /// Begins a script and does not wait.
+    /// Starts a script and does not wait.
     pub fn start_sql(&self, script: &str) -> Child {
         let mut child = self
             .command()
@@ -152,16 +152,17 @@ impl Server {
             .unwrap();
         let mut input = child.stdin.take().unwrap();
         let script = script.to_owned();
-        // A script longer than the pipe must not wait for output that nobody reads yet.
+        // A separate thread writes the script, because a script longer than the pipe would block until its
+        // output is read.
         std::thread::spawn(move || drop(input.write_all(script.as_bytes())));
         child
     }
 
-    /// Begins a `psql` that reads statements as they come.
+    /// Starts a `psql` that reads statements one at a time.
     pub fn interactive(&self) -> Child {
         let mut command = Command::new("sh");
         command.envs(self.env.iter().map(|(k, v)| (k, v)));
-        // One stream, so that messages come where they belong.
+        // Output and errors go to one stream, so that messages are in order.
         command.args(["-c", "exec \"$0\" -X -q -A -t 2>&1", &self.psql]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }

@@ -1,4 +1,5 @@
-//! Memory that cannot be had is an error, and the session lives on; what a backend keeps has a bound.
+//! If memory cannot be allocated, the statement fails and the session continues. The memory that a backend
+//! keeps is bounded.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use crate::harness::Server;
 
-/// A `psql` that is given one statement after the other.
+/// A `psql` that runs one statement after the other.
 struct Session {
     child: Child,
     input: ChildStdin,
@@ -61,10 +62,10 @@ impl Session {
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
 
-    /// Lets the backend have so many bytes of address space, or as many as it likes.
+    /// Limits the address space of the backend to a number of bytes, or removes the limit.
     fn limit(&self, server: &Server, bytes: Option<u64>) {
         let bytes = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
-        // By the server's own user, who alone may.
+        // Only the server's own user may do this.
         server.sql(&format!(
             "COPY (SELECT 1) TO PROGRAM 'cat > /dev/null; prlimit --pid {} --as={bytes}:'",
             self.backend
@@ -79,7 +80,7 @@ impl Drop for Session {
     }
 }
 
-/// What this extension does, a statement a line; what follows is run without a limit.
+/// One statement for each kind of work of this extension, and a statement to run after it without a limit.
 const WORK: &[(&str, &str)] = &[
     ("SELECT id FROM items ORDER BY embedding <-> (SELECT embedding FROM items WHERE id = 5) LIMIT 10", ""),
     ("INSERT INTO more SELECT id, embedding FROM items LIMIT 3000", "TRUNCATE more"),
@@ -122,8 +123,8 @@ fn server(name: &str) -> Server {
 const NEAREST: &str = "SELECT count(*) FROM (SELECT id FROM items ORDER BY embedding <-> \
      (SELECT embedding FROM items WHERE id = 7) LIMIT 10) s";
 
-/// Runs a statement with so much more memory than the backend has; what it printed, and the state of its
-/// error. The backend lives on.
+/// Runs a statement with a limit of `more` bytes above what the backend uses. Returns what it printed and the
+/// SQLSTATE of its error. The backend must survive.
 fn attempt(
     server: &Server,
     session: &mut Session,
@@ -155,7 +156,7 @@ const BUILDS: &[(u32, &str, &str)] = &[
     ),
     (4, "REINDEX INDEX bits_index", ""),
     (4, "SELECT ivf_recalibrate('items_index')", ""),
-    // Half the rows go, or come back, before each vacuum: it calibrates anew.
+    // Before each vacuum half of the rows are deleted, or inserted again, so that it calibrates.
     (
         4,
         "VACUUM moved",
@@ -180,7 +181,7 @@ fn memory_that_a_build_cannot_have_is_an_error() {
     session.run("SET enable_seqscan = off");
     session.run("SET client_min_messages = error");
     session.run("SET maintenance_work_mem = '256MB'");
-    // Loads the library, which is not what shall fail.
+    // Loads the library before the test, because loading must not fail.
     assert_eq!(session.run(NEAREST), "10");
     let (mut failed, mut worked) = (0, 0);
     for (workers, statement, after) in BUILDS {
@@ -217,7 +218,7 @@ fn memory_that_cannot_be_had_is_an_error() {
             match state {
                 None => worked += 1,
                 Some(state) if state.starts_with("53") => failed += 1,
-                // What the statement says with all the memory there is.
+                // The result of the statement without a limit.
                 Some(state) => {
                     let whole = session.run(statement);
                     assert!(
@@ -260,7 +261,8 @@ fn a_backend_keeps_a_bounded_amount_of_many_indexes() {
         )
     };
     assert_eq!(session.run(&query(1)), "5");
-    // The server's own caches of relations and plans grow too: scans of the tables alone tell how much.
+    // The server's own caches of relations and plans grow, too. Scans of the tables without the index show by
+    // how much.
     let own = |session: &mut Session, index: bool| {
         let before = session.status("RssAnon");
         for part in 2..=500 {

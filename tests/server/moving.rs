@@ -23,7 +23,7 @@ CREATE TABLE parts1 PARTITION OF parts FOR VALUES FROM (0) TO (10);
 INSERT INTO parts SELECT i % 10, ARRAY[i, 1]::vector FROM generate_series(1, 100) i;
 "#;
 
-/// What the tables hold, whoever's types they are of.
+/// The contents of the tables, whichever extension's types they have.
 const CONTENT: &str = "SELECT md5(string_agg(x::text, '' ORDER BY x::text)) FROM (SELECT * FROM docs) x \
     UNION ALL SELECT md5(string_agg(x::text, '' ORDER BY x::text)) FROM parts x \
     UNION ALL SELECT md5(string_agg(pg_column_size(embedding)::text || ' ' || pg_column_size(sparse), '')) \
@@ -54,7 +54,7 @@ fn a_database_moves_in_place_and_back() {
     let before = server.sql(CONTENT);
     let nearest =
         "SELECT id FROM docs ORDER BY embedding <=> (SELECT embedding FROM docs WHERE id = 5) LIMIT 5";
-    // pgvector's graphs are random, and now and then one of these misses: what it finds is not compared.
+    // pgvector's graphs are random, and now and then a scan misses a row. So its results are not compared.
     let exactly = format!("SET enable_indexscan = off; {nearest}");
     let found = server.sql(&exactly);
     let blocks = sql_blocks("docs/moving-from-pgvector.md");
@@ -78,7 +78,7 @@ fn a_database_moves_in_place_and_back() {
         "SELECT vector_search.ivf_check(indexrelid, true) FROM pg_index i JOIN pg_class c \
          ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam WHERE amname = 'ivf'",
     );
-    // The other extension may go, and come back.
+    // The other extension can be dropped and created again.
     server.sql("DROP EXTENSION vector CASCADE");
     server.sql("ALTER EXTENSION vector_search SET SCHEMA public");
     assert_eq!(server.sql(&format!("SET enable_seqscan = off; {nearest}")), found);

@@ -1,11 +1,12 @@
-//! Maintenance beside others: buffers through a ring, and inserters that race.
+//! Concurrency of maintenance and inserts: maintenance reads through a buffer ring, and concurrent inserts
+//! lose no page.
 
 use crate::harness::{Server, major};
 
 #[test]
 fn vacuum_reads_through_its_ring() {
     if major() < 16 {
-        // `pg_stat_io` is not there yet.
+        // This major has no `pg_stat_io`.
         return;
     }
     let server = Server::new("ring", &["autovacuum = off", "fsync = off", "shared_buffers = '32MB'"]);
@@ -32,7 +33,8 @@ fn vacuum_reads_through_its_ring() {
 #[test]
 fn inserters_that_race_lose_no_page() {
     let server = Server::new("race", &["autovacuum = off", "fsync = off"]);
-    // One list of long vectors, so that every 32 rows somebody adds pages, with further pages of blocks.
+    // One list of long vectors, so that after every 32 rows an insert appends pages, also further pages of
+    // blocks.
     server.sql(
         "CREATE TABLE items (id int, embedding vector(4000));
          CREATE INDEX items_index ON items USING ivf (embedding) WITH (lists = 1)",

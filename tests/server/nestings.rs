@@ -1,7 +1,8 @@
 //! Random nestings of plan nodes over ordered scans and thresholds, by the index and without it.
 //!
-//! At target 1 every answer must be that of a sequential scan. At the usual target those must be whose scans
-//! are consumed whole: a LIMIT beyond an aggregate, a sort or a subquery asks for no approximation below it.
+//! At target 1 every answer must be that of a sequential scan. At the usual target this holds for queries
+//! that read their scans to the end: a LIMIT above an aggregate, a sort or a subquery does not allow an
+//! approximation below it.
 
 use crate::harness::{Server, literal, major};
 use crate::random::Random;
@@ -9,7 +10,7 @@ use crate::random::Random;
 const QUERIES: usize = 320;
 const ROWS: usize = 3000;
 
-/// Settings of which each query has some off, so that all kinds of nodes are met.
+/// Settings. Each query turns some of them off, so that plans have all kinds of nodes.
 const NODES: [&str; 8] = [
     // From 16 on.
     "presorted_aggregate",
@@ -106,7 +107,7 @@ impl Generator {
         }
     }
 
-    /// What takes the rows of another query one by one, or all of them at once.
+    /// A query that reads the rows of another query one by one, or all at once.
     fn consumed(&mut self, below: &str) -> String {
         let (s, x) = (self.name(), self.name());
         match self.random.below(9) {
@@ -161,7 +162,7 @@ impl Generator {
         }
     }
 
-    /// Joins, and scans that are begun again for each row of another table.
+    /// Joins, and scans that are restarted for each row of another table.
     fn beside(&mut self, below: &str) -> String {
         let (s, x) = (self.name(), self.name());
         match self.random.below(5) {
@@ -233,7 +234,7 @@ impl Generator {
     }
 }
 
-/// The answers to all scripts, each with settings of its own, by one session.
+/// The answers of one session to all scripts, each with its own settings.
 fn answers(server: &Server, settings: &str, scripts: &[(String, String)]) -> Vec<String> {
     let mut all = format!("{settings};\n");
     for (i, (of_query, script)) in scripts.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! The types beside pgvector's, in one server and one backend: the same value, or the same SQLSTATE and
-//! message, for every function, operator, cast and way in or out. Skipped where the server has no pgvector.
+//! Compares our types with pgvector's in one backend. Every function, operator, cast, input and output must
+//! give the same value, or the same SQLSTATE and message. Skipped where the server has no pgvector.
 //!
 //! What differs on purpose is in `pgvector_differences.txt`: a part of the expression, a tab, the reason.
 
@@ -7,7 +7,7 @@ use crate::harness::Server;
 use crate::random::Random;
 use std::fmt::Write as _;
 
-/// Numbers as users and enemies write them.
+/// Numbers, ordinary and hostile.
 const NUMBERS: [&str; 40] = [
     "0",
     "1",
@@ -51,7 +51,7 @@ const NUMBERS: [&str; 40] = [
     "- 1",
 ];
 
-/// Those that every type reads.
+/// Numbers that every type accepts.
 const PLAIN: [&str; 12] = ["0", "1", "-1", "0.5", "2", "3", "-3.25", "0.1", "7", "-2", "60000", "0.0001"];
 
 struct Inputs(Random);
@@ -65,7 +65,7 @@ impl Inputs {
         (0..count).map(|_| (*self.pick(pool)).to_owned()).collect()
     }
 
-    /// A literal that is most often right.
+    /// A literal that is usually valid.
     fn dense(&mut self, dims: usize) -> String {
         format!("[{}]", self.numbers(&PLAIN, dims).join(","))
     }
@@ -85,7 +85,7 @@ impl Inputs {
         format!("'{literal}'::{name}")
     }
 
-    /// A literal that is most often wrong.
+    /// A literal that is usually invalid.
     fn odd(&mut self, name: &str) -> String {
         let count = 1 + self.0.below(4);
         let numbers = self.numbers(&NUMBERS, count);
@@ -133,7 +133,7 @@ impl Inputs {
     }
 }
 
-/// States of averages, of which an aggregate makes the first three.
+/// States of averages. Only the first three can come from an aggregate.
 const STATES: [&str; 28] = [
     "{0}",
     "{1,2,3}",
@@ -282,7 +282,7 @@ fn arithmetic(name: &str, inputs: &mut Inputs, all: &mut Vec<String>) {
     }
 }
 
-/// Aggregates' states, also of other forms than their own.
+/// States of aggregates, also of other forms than aggregates produce.
 fn states(name: &str, all: &mut Vec<String>) {
     let long = |count| format!("array_fill(1::float8, ARRAY[{count}])");
     for state in STATES.map(|state| format!("'{state}'")).into_iter().chain([long(16_001), long(16_002)]) {
@@ -474,7 +474,7 @@ END $$;
 CREATE TABLE public.asked (id int, expression text);
 ";
 
-/// The text with its numbers taken out, and those.
+/// The text without its numbers, and the numbers.
 fn split(text: &str) -> (String, Vec<f64>) {
     let (mut frame, mut numbers, mut word) = (String::new(), Vec::new(), String::new());
     for c in text.chars().chain([' ']) {
@@ -521,7 +521,7 @@ fn compare(server: &Server, expressions: &[String], same: fn(&str, &str) -> bool
         let mut fields = answer.splitn(2, '\t');
         let id: usize = fields.next().unwrap().trim().parse().unwrap();
         let rest = fields.next().unwrap();
-        // A message may hold a tab of its input: both halves then hold as many.
+        // A message may contain a tab of its input. Then both halves contain the same number of tabs.
         let tabs: Vec<usize> = rest.match_indices('\t').map(|(at, _)| at).collect();
         let middle = tabs[tabs.len() / 2];
         let (ours, theirs) = (&rest[..middle], &rest[middle + 1..]);
@@ -564,7 +564,7 @@ fn types_answer_as_pgvectors() {
     for (column, hex) in copies(&mut inputs) {
         writeln!(
             script,
-            // A message both too short and wrong: which is said first does not matter.
+            // This message is both too short and invalid; which error is reported does not matter.
             "SELECT '{column} {hex}', ours, theirs FROM (SELECT public.copied('ours', '{column}', '{hex}') \
              ours, \
              public.copied('theirs', '{column}', '{hex}') theirs) t WHERE ours IS DISTINCT FROM theirs \

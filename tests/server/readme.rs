@@ -60,7 +60,7 @@ fn the_documentation_runs_as_it_stands() {
         }
         run.push((file.as_str(), blocks.len()));
     }
-    // That no block is found, because fences are written in another way, is no success.
+    // Finding no blocks (for example, if fences are written in another way) must fail the test.
     for (file, least) in [
         ("README.md", 2),
         ("docs/reference.md", 4),

@@ -1,4 +1,4 @@
-//! What scans keep is bounded by `work_mem`, not by the rows of the table.
+//! The memory of scans is bounded by `work_mem`, whatever the number of rows of the table is.
 
 use crate::harness::Server;
 
@@ -13,7 +13,7 @@ const TABLE: &str = "
         SELECT substring(pg_read_file('/proc/' || pg_backend_pid() || '/status') \
         FROM 'VmPeak:\\s*(\\d+) kB')::int $$";
 
-/// How many MB a backend's address space grows by a query, which gives this.
+/// Runs a query; returns by how many MB the backend's address space has grown, and the query's result.
 fn growth(server: &Server, query: &str) -> (i64, String) {
     let out = server.sql(&format!(
         "SET work_mem = '4MB'; SET enable_seqscan = off; SET enable_sort = off; SET jit = off;
@@ -38,7 +38,7 @@ fn a_scan_keeps_no_more_than_its_memory() {
             "0",
         ),
         ("SELECT count(*) FROM (SELECT id FROM t ORDER BY emb <-> '[1,2,3]') s", "400000"),
-        // Every value is NaN: all rows are measured.
+        // Every value is NaN, so all rows are fetched.
         ("SELECT count(*) FROM (SELECT id FROM t ORDER BY emb <#> '[3e38,3e38,3e38]') s", "400000"),
         ("SELECT count(*) FROM (SELECT id FROM t ORDER BY emb <-> '[1,2,3]' LIMIT 10 OFFSET 300000) s", "10"),
     ] {

@@ -1,4 +1,4 @@
-//! A standby answers as the primary does, and replay changes the same bytes
+//! A standby gives the same answers as the primary, and replay writes the same bytes
 //! (`wal_consistency_checking`).
 
 use std::time::Duration;
@@ -39,7 +39,8 @@ fn a_standby_gives_the_same_answers() {
         assert_eq!(standby.sql(&search), primary.sql(&search), "round {round}");
         standby.check("items_index");
     }
-    assert_eq!(standby.sql("SELECT pg_is_in_recovery()"), "t"); // What cannot be done there says so.
+    // Functions that cannot run on a standby raise a clear error.
+    assert_eq!(standby.sql("SELECT pg_is_in_recovery()"), "t");
     primary.sql("CREATE UNLOGGED TABLE fleeting AS SELECT * FROM items LIMIT 100");
     primary.sql("CREATE INDEX fleeting_index ON fleeting USING ivf (embedding)");
     caught_up(&primary, &standby);
@@ -52,7 +53,7 @@ fn a_standby_gives_the_same_answers() {
         assert!(error.contains("unlogged relations during recovery"), "{call}: {error}");
     }
     for call in ["ivf_recalibrate('items_index')", "ivf_recalibrate('items_index', ARRAY[]::vector[])"] {
-        // A server in recovery has no transactions but read-only ones.
+        // A server in recovery has read-only transactions only.
         let error = standby.try_sql(&format!("SELECT {call}")).unwrap_err();
         assert!(error.contains("cannot execute ivf_recalibrate()"), "{call}: {error}");
     }

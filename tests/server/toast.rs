@@ -1,10 +1,11 @@
-//! Vectors out of line: a backend that remembers where they lay reads the right ones whatever becomes of the
-//! table.
+//! Vectors out of line: a backend that remembers their positions reads the right values, whatever happens to
+//! the table.
 
 use crate::harness::Server;
 
-/// A table of vectors of two chunks each beside one with three, and a function that raises unless scans by
-/// the index, which read vectors where they likely lie, give the distances that sequential scans give.
+/// Two tables, one with vectors of two TOAST chunks and one with three. And a function that compares index
+/// scans, which guess the positions of vectors, with sequential scans, and raises an error if their distances
+/// differ.
 const TABLES: &str = "
 CREATE FUNCTION random_vector(dims int, seed int) RETURNS vector IMMUTABLE LANGUAGE sql AS
     $$ SELECT array_agg(sin(seed * 0.7 + i * (1 + seed % 13)) + cos(seed * i))::vector \
@@ -45,9 +46,8 @@ CREATE FUNCTION descents() RETURNS bigint LANGUAGE sql AS $$
 fn values_are_found_wherever_they_lie() {
     let server = Server::new("toast", &["fsync = off", "autovacuum = off"]);
     server.sql(TABLES);
-    // All in one backend, which goes on remembering. The second time it needs the TOAST tables' indexes for
-    // the sequential scans alone: fifty of them read 2500 and 600 rows, besides 750 rows of scans by the
-    // index.
+    // All this runs in one backend, which keeps the positions. The second time only the sequential scans need
+    // the TOAST tables' indexes: fifty of them read 2500 and 600 rows. Index scans read 750 rows more.
     let descents = server.sql(
         "SELECT agree('the build');
          SELECT pg_stat_force_next_flush(); SELECT descents() AS before \\gset

@@ -1,4 +1,4 @@
-//! `ALTER EXTENSION … UPDATE`: from every version that was released, the catalog becomes that of a fresh
+//! After `ALTER EXTENSION … UPDATE` from any released version, the catalog is the same as after a fresh
 //! install.
 
 use crate::harness::{Server, major};
@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Every object of the extension with all that the catalogs say of it, by names instead of numbers.
+/// Every object of the extension with all its catalog properties, with names instead of OIDs.
 const CATALOG: &str = r"
 WITH member AS (SELECT classid, objid, pg_describe_object(classid, objid, 0) AS name FROM pg_depend
     WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'

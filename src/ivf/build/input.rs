@@ -1,4 +1,4 @@
-//! What a build is given: options, the rows, and room for those that do not fit in memory.
+//! The input of a build: options, the rows, and a temporary file for rows that do not fit in memory.
 
 use crate::error::Result;
 use crate::page::{Columns, Key, Tid};
@@ -17,7 +17,7 @@ pub struct Options {
     pub bits: u8,
     /// Seed of every random choice.
     pub seed: u64,
-    /// Bytes to stay within.
+    /// Memory that the build may use, in bytes.
     pub memory: usize,
     /// The columns beside the vector.
     pub columns: Columns,
@@ -38,7 +38,7 @@ pub trait Source {
 
 /// A temporary file.
 pub trait Spool {
-    /// Appends and returns where.
+    /// Appends `bytes` and returns their offset.
     fn write(&mut self, bytes: &[u8]) -> Result<u64>;
     /// Reads back.
     fn read(&mut self, offset: u64, out: &mut [u8]) -> Result<()>;

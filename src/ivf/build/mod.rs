@@ -1,8 +1,8 @@
 //! Building an index: sample, train, assign and code every row, write the lists in order, calibrate.
 //!
-//! The caller's thread does all input and output; the pool computes, on rows already read while the next ones
-//! are. Memory is bounded by
-//! [`Options::memory`]: the sample shrinks to fit, and coded rows go to the spool when they do not.
+//! The caller's thread does all input and output. The pool computes: it works on rows that were read while
+//! the caller reads the next ones. Memory is bounded by [`Options::memory`]: the sample shrinks to fit, and
+//! coded rows go to the spool when they do not.
 
 mod input;
 pub(super) mod model;
@@ -38,7 +38,8 @@ pub struct Built {
 /// Builds an index in an empty store.
 ///
 /// # Errors
-/// Those of the source, the store, the spool and [`Progress::tick`]; the store's contents are then void.
+/// Those of the source, the store, the spool and [`Progress::tick`]. After an error the store has no valid
+/// contents.
 pub fn build<S: Store>(
     store: &S,
     options: &Options,
@@ -122,7 +123,7 @@ struct Encoder {
 struct Batch {
     tids: Vec<Tid>,
     vectors: Vec<f32>,
-    /// A row's keys after the other.
+    /// The keys of all rows, one row after the other.
     keys: Vec<Key>,
     lists: Vec<u32>,
     records: Vec<u8>,
@@ -237,7 +238,7 @@ impl<'a> Coder<'a> {
         if batch.tids.len() >= self.full { self.flush() } else { Ok(()) }
     }
 
-    /// Gives the rows collected so far to the pool, and keeps what it has made of those before them.
+    /// Gives the collected rows to the pool, and stores the codes of the batch before.
     fn flush(&mut self) -> Result<()> {
         self.progress.tick()?;
         self.progress.done(self.seen);
@@ -250,7 +251,7 @@ impl<'a> Coder<'a> {
         }));
         self.keep(coded)?;
         if self.pool.current_num_threads() == 1 {
-            // The pool's thread is this one's stand-in, for there shall be no more than one at work.
+            // With a pool of one thread, this thread waits: only one thread may work at a time.
             let coded = self.coded()?;
             self.keep(coded)?;
         }

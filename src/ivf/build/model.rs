@@ -1,4 +1,4 @@
-//! What the sample teaches: centroids, origin, scale, and the queries to calibrate with.
+//! What is computed from the sample: centroids, origin, scale, and the queries for the calibration.
 
 use std::sync::Arc;
 
@@ -17,14 +17,14 @@ use crate::page::{Meta, extended};
 use crate::quant::{Codec, padded_dims};
 use crate::value::Metric;
 
-/// Rows per list when the number of lists is ours to choose.
+/// Rows per list if the user has not set the number of lists.
 const ROWS_PER_LIST: u64 = 250;
 /// Below this many rows one list scans faster than any routing.
 const ONE_LIST_ROWS: u64 = 10_000;
 const MAX_LISTS: u64 = 65_536;
-/// Sampled rows per list; more barely helps (measured, reference algorithms 5.3).
+/// Sampled rows per list; in measurements more rows hardly improved recall.
 const SAMPLE_PER_LIST: usize = 64;
-/// A list needs at least this many sampled rows for a mean that says something.
+/// A list needs at least this many sampled rows for a useful mean.
 const MIN_SAMPLE_PER_LIST: usize = 8;
 const ITERATIONS: usize = 10;
 
@@ -73,7 +73,8 @@ pub fn train(
         return untrained(options);
     }
     let lists = (wanted as usize).min((rows / MIN_SAMPLE_PER_LIST).max(1));
-    // Centroids fit the rows they were trained on better than others: calibration takes rows of its own.
+    // Centroids fit the rows that they were trained on better than other rows. So these rows, for the
+    // calibration, are not trained on.
     let queries = (rows / 4).clamp(*QUERIES.start(), *QUERIES.end()).min(rows);
     spread_to_front(&mut sample, dims, queries);
     let spare = rows >= 4 * queries && rows - queries >= lists * MIN_SAMPLE_PER_LIST;
@@ -174,7 +175,8 @@ fn unbuilt(options: &Options) -> Result<Meta> {
     })
 }
 
-/// Moves `count` rows from all over the sample to its front: rows of one block of the table come together.
+/// Moves `count` rows, evenly spread over the sample, to its front. (Adjacent rows of the sample come from
+/// one page of the table.)
 fn spread_to_front(sample: &mut [f32], dims: usize, count: usize) {
     let rows = sample.len() / dims;
     for i in 0..count {
@@ -244,6 +246,6 @@ fn scale(
     if !(root > 0.0 && root.is_finite()) {
         return Ok(1.0);
     }
-    // Kept where its square and its inverse are ordinary numbers.
+    // Limited so that its square and its inverse neither overflow nor become subnormal.
     Ok((-root.log2().round()).clamp(-60.0, 60.0).exp2() as f32)
 }

@@ -1,6 +1,6 @@
-//! Writing a built index: meta, origin, directory, list states, summaries of filter columns, then list by
-//! list its codes and its extended records, every page in order of blocks, and once but for the summaries,
-//! which are known after their lists.
+//! Writing a built index: meta, origin, directory, list states, summaries of filter columns, then the codes
+//! and extended records of each list. Pages are written in order of their numbers, and once each. Only the
+//! summaries are written again at the end, because they are computed from the lists.
 
 use super::input::{Options, Spool};
 use super::model::Model;
@@ -17,7 +17,7 @@ use crate::page::summary::{self, SUMMARY_SIZE};
 use crate::page::tid::RecordRef;
 use crate::page::{MAX_CHANGE_PAGES, Meta, NO_BLOCK, Page, PageKind, Root, Store, Summary, tape};
 
-/// Writes block 0 as that of an unfinished build.
+/// Writes block 0 as the meta page of an unfinished build.
 pub fn reserve_meta<S: Store>(store: &S, options: &Options) -> Result<()> {
     let meta =
         Meta::unbuilt(options.metric, options.bits, options.dims as u32, options.seed, options.columns);
@@ -157,7 +157,7 @@ pub fn index<S: Store>(
             let places = open.content_mut()[at..].chunks_exact_mut(SUMMARY_SIZE);
             places.zip(&summaries).for_each(|(place, summary)| summary.write(place));
             if list + 1 == count || summary::position(list as u32 + 1, columns).0 != page {
-                // The page has its place already, before the lists.
+                // The page was appended before the lists.
                 pages.flush()?;
                 let full = std::mem::replace(&mut open, summaries_page(0));
                 pages.store.change(|change| {
@@ -251,7 +251,7 @@ impl Plan {
     }
 }
 
-/// Gives every list its blocks: codes (each block's further pages behind it), then extended records.
+/// Gives every list its page numbers: codes pages (each followed by its further pages), then extended pages.
 fn plan(directory: &Directory, entries: &mut [Entry], runs: &Sorted, first: u32) -> Result<Vec<Plan>> {
     let mut blkno = u64::from(first);
     let mut plans = memory::with_capacity(entries.len())?;

@@ -12,16 +12,16 @@ use crate::page::Store;
 use crate::quant::{QueryCode, Width};
 use crate::value::TotalF32;
 
-/// Fewer queries say too little: every list is probed then.
+/// With fewer queries the index is not calibrated, and scans read every list.
 pub const LEAST_QUERIES: usize = 50;
-/// Queries of a build where its sample has as many: recall then keeps within a hundredth of what was asked
-/// for.
+/// Queries of a build, if its sample has that many rows. With so many, recall differs from the target by at
+/// most a hundredth.
 pub const QUERIES: std::ops::RangeInclusive<usize> = 500..=1200;
 /// Queries that read the lists together.
 pub(super) const TOGETHER: usize = 16;
 /// Bytes that a query keeps of each coordinate: the point, its codes and tables.
 const COORDINATE_BYTES: usize = 16;
-/// Lists that each reads before, the best first.
+/// Lists that each query reads alone before that, the best first.
 const FIRST: u32 = 16;
 /// Width of the bounds while calibrating, in standard deviations.
 const WIDTH: Width = Width { deviations: 2.0, sound: false };
@@ -41,8 +41,8 @@ impl<'a, S: Store> Batch<'a, S> {
         Ok(Self { store, directory, scanner: Scanner::default(), queries: Vec::new() })
     }
 
-    /// Looks for so many neighbours of each of the points in all lists, and gives `found` the lists that hold
-    /// them.
+    /// Looks in all lists for this number of neighbours of each point, and calls `found` with the lists that
+    /// hold them.
     pub(super) fn read(
         &mut self,
         points: &[f32],
@@ -95,7 +95,7 @@ pub(super) struct Query {
     pub(super) nearest: NearestEstimates,
     /// The scores of all lists for one weight.
     pub(super) scores: Vec<f32>,
-    /// The lists of the neighbours, each once, ascending, and where it comes in routing order.
+    /// The lists that hold neighbours, ascending and without duplicates, each with its rank in routing order.
     pub(super) ranks: Vec<(u32, u32)>,
 }
 
@@ -112,7 +112,8 @@ impl Query {
         }
     }
 
-    /// Takes a query and reads its best lists, which leaves few rows of the others to be looked at closely.
+    /// Takes a query and reads its best lists. This gives a threshold by which most rows of the other lists
+    /// are excluded.
     pub(super) fn start<S: Store>(
         &mut self,
         reader: &mut Reader<'_, S>,
@@ -140,7 +141,7 @@ impl Query {
         Ok(())
     }
 
-    /// Reads a list if it is left.
+    /// Reads a list if it has not been read.
     pub(super) fn rest<S: Store>(&mut self, reader: &mut Reader<'_, S>, list: u32) -> Result<()> {
         if self.left[list as usize] { self.read(reader, list) } else { Ok(()) }
     }
@@ -197,7 +198,7 @@ impl Sink for NearestEstimates {
     }
 
     fn push(&mut self, list: u32, candidate: Candidate) {
-        // One bit gives a lower bound only; of what has no bounds nothing is known, and it comes last.
+        // With one bit there is only a lower bound. A row without bounds comes last.
         let value = match (candidate.lower, candidate.upper) {
             (f32::NEG_INFINITY, _) => f32::INFINITY,
             (lower, f32::INFINITY) => lower,

@@ -1,14 +1,15 @@
-//! What queries take that lie farther from the rows than the calibration's own do.
+//! How many lists a query needs that is farther from the rows than the calibration's own queries are.
 //!
-//! A row's neighbours lie in the lists around it. A query between the clusters, or beside all of them, has
-//! its neighbours in lists whose scores hardly differ, and the calibrated number of lists finds too few. What
-//! tells such a query is its distance from the nearest centroid. What it takes is measured as the *excess* of
-//! the lists that hold its neighbours: their score less the least, in units that are alike for near and far
-//! queries. It reads all lists up to that.
+//! A row's neighbours lie in the lists around it. A query between the clusters, or outside all of them, has
+//! its neighbours in lists whose scores hardly differ, and the calibrated number of lists finds too few of
+//! them. Such a query is recognised by its distance from the nearest centroid. The *excess* of a list is its
+//! score minus the least score, in units that are the same for near and far queries. The calibration measures
+//! the excess of the lists that hold the neighbours of such queries. A far query reads all lists up to that
+//! excess.
 //!
-//! Nobody knows what will be asked, so queries are made that are displaced from the rows in three ways, and
-//! the way that takes most says how far the excess goes. Few of the calibration's own queries may be taken
-//! for such: their share falls until all of them together read hardly more lists than before.
+//! Real queries are not known, so far queries are made from rows in three ways. The way with the largest
+//! excess counts. Few of the calibration's own queries may be treated as far: the distance is raised until
+//! all of them together read hardly more lists than before.
 
 use super::batch::{Batch, LEAST_QUERIES, QUERIES};
 use crate::error::Result;
@@ -24,13 +25,14 @@ use crate::value::{Metric, TotalF32};
 
 /// Share of the calibration's queries that are not far, at least.
 const ORDINARY: f64 = 0.92;
-/// Lists that its far queries add to what all of its queries read, at most.
+/// The lists that its far queries read in addition may be at most this share of what all its queries read.
 const EXTRA: f64 = 0.015;
-/// Share of the allowed loss that the displaced queries may have: others are unlike them.
+/// Share of the allowed loss that the displaced queries may have. The rest is a reserve, because real queries
+/// differ from them.
 const LOSS: f64 = 0.75;
 /// Displaced queries of each kind.
 const DISPLACED: usize = 80;
-/// Fewer far queries of a kind say nothing about it.
+/// A kind with fewer far queries is not used.
 const LEAST_FAR: usize = 10;
 
 /// How queries are displaced from the rows.
@@ -38,13 +40,13 @@ const LEAST_FAR: usize = 10;
 enum Kind {
     /// Half way between two rows.
     Between,
-    /// As far from the mean as a row, in the direction of no row: that of the sum of four.
+    /// As far from the mean as a row, in the direction of the sum of four rows.
     Beside,
     /// As far from the mean as a row, in a random direction.
     Anywhere,
 }
 
-/// Measures what far queries take of an index whose calibration is complete but for this. `points` are the
+/// Measures which lists far queries need, when the rest of the calibration is complete. `points` are the
 /// calibration's queries.
 ///
 /// # Errors
@@ -56,7 +58,7 @@ pub fn measure<S: Store>(
     progress: &dyn Progress,
 ) -> Result<Farther> {
     let all = points.len() / directory.padded();
-    // Between strings of bits there are none, and where rows equal their centroids there is no unit.
+    // There are no points between bit strings. And if rows equal their centroids, the unit of excess is zero.
     if directory.metric() == Metric::Hamming || all < LEAST_QUERIES || directory.mean_radius() <= 0.0 {
         return Ok(Farther::default());
     }
@@ -82,9 +84,9 @@ pub fn measure<S: Store>(
     Ok(if is_valid { measured } else { Farther::default() })
 }
 
-/// The excess up to which the lists of `share` of the neighbours of far queries go, by the kind that takes
-/// most; if there are enough of any kind. For each kind a query's distance and a neighbour's excess, by
-/// distance.
+/// The excess up to which the lists hold `share` of the neighbours of far queries, for the kind of queries
+/// with the largest; `None` if no kind has enough far queries. `kinds` has, for each kind, pairs of a query's
+/// distance and the excess of a neighbour's list, ordered by distance.
 fn excess_beyond(kinds: &[Vec<(f32, f32)>], beyond: f32, share: f64) -> Option<f32> {
     let far = kinds.iter().map(|found| &found[found.partition_point(|(distance, _)| *distance <= beyond)..]);
     let enough = far.filter(|far| far.len() >= LEAST_FAR * LEVELS[0] as usize);
@@ -135,8 +137,8 @@ impl Ordinary {
         Ok(Self { count, farthest })
     }
 
-    /// The least distance beyond which far queries add no more than [`EXTRA`] lists to the `planned` ones,
-    /// and the excess that queries beyond it take, as `excess` tells.
+    /// The least distance for which queries beyond it read no more than the share [`EXTRA`] of the `planned`
+    /// lists in addition; and the excess for these queries, computed by `excess`.
     fn choose(&self, planned: f64, excess: &dyn Fn(f32) -> Option<f32>) -> Option<(f32, f32)> {
         let fits = |(i, own): (usize, &Own)| {
             let excess = excess(own.distance)?;
@@ -148,7 +150,7 @@ impl Ordinary {
             (extra <= EXTRA * self.count * planned).then_some((own.distance, excess))
         };
         let farthest = || {
-            // Beyond all of them, what is known of those that are nearer.
+            // If there is none: the distance of the farthest query, with the excess for the nearest of them.
             let (first, last) = (self.farthest.first()?, self.farthest.last()?);
             Some((first.distance, excess(last.distance)?))
         };
@@ -156,7 +158,7 @@ impl Ordinary {
     }
 }
 
-/// Queries displaced from the points, those of them that are far.
+/// Makes queries from the points, displaced from them, and returns those that are far.
 fn far_queries(directory: &Directory, points: &[f32], kind: Kind, beyond: f32) -> Result<Vec<f32>> {
     let padded = directory.padded();
     let mut random = SplitMix64(directory.meta.seed ^ kind as u64);
@@ -181,7 +183,7 @@ fn far_queries(directory: &Directory, points: &[f32], kind: Kind, beyond: f32) -
             }
         }
         if directory.metric() == Metric::Cosine {
-            // Of length one, as all are before the origin is taken from them.
+            // Scaled to length one, as all vectors are before the origin is subtracted.
             add(&mut query, &directory.origin, 1.0);
             stretch(&mut query, 1.0);
             add(&mut query, &directory.origin, -1.0);
@@ -194,8 +196,8 @@ fn far_queries(directory: &Directory, points: &[f32], kind: Kind, beyond: f32) -
     Ok(far)
 }
 
-/// Half of the sum: of two rows what is half way between them, of four a sum about as long as each of them is
-/// where they have nothing in common.
+/// Half the sum of the rows. For two rows this is the point half way between them. For four independent rows
+/// it is about as long as each of them.
 fn half_of<const N: usize>(query: &mut [f32], rows: [&[f32]; N]) {
     query.fill(0.0);
     rows.iter().for_each(|row| add(query, row, 0.5));
@@ -215,7 +217,7 @@ fn normal(random: &mut SplitMix64) -> f32 {
     ((0..12).map(|_| random.unit()).sum::<f64>() - 6.0) as f32
 }
 
-/// For each neighbour of the queries the query's distance, and the excess of the neighbour's list.
+/// Returns, for each neighbour of each query, the query's distance and the excess of the neighbour's list.
 fn neighbours<S: Store>(
     store: &S,
     directory: &Directory,

@@ -1,9 +1,10 @@
-//! Measuring, on the index as written, how many lists a recall target needs (reference algorithms section 6).
+//! Measuring, on the index as written, how many lists a recall target needs.
 //!
-//! Sampled rows serve as queries (themselves excluded). For each, a scan of all lists by the stored codes
-//! gives its nearest rows; the rank of their lists in routing order is what a scan would have had to
-//! reach. The share of ranks below P is the recall of P probes. Each of [`LEVELS`] has its own table: the
-//! hundred nearest rows take 1.4 to 1.7 times as many lists as the ten nearest, more so at low targets.
+//! Sampled rows serve as queries (themselves excluded). For each query, a scan of all lists by the stored
+//! codes gives its nearest rows. The rank of a row's list in routing order is the number of lists that a scan
+//! must read to find the row. The share of ranks below P is the recall of P probes. Each of [`LEVELS`] has
+//! its own table: the hundred nearest rows take 1.4 to 1.7 times as many lists as the ten nearest, more so at
+//! low targets.
 
 mod batch;
 pub mod farther;
@@ -22,32 +23,33 @@ use crate::page::lists::{self, KEPT};
 use crate::page::meta::{LEVELS, META_BLOCK, TARGETS};
 use crate::page::{Meta, PageKind, Root, Store};
 
-/// Queries that look for as many neighbours as each of [`LEVELS`], at least: the share of a hundred
-/// neighbours is less a matter of chance than that of ten, and takes longer to find.
+/// How many queries at least look for the neighbours of each of [`LEVELS`]. More neighbours need fewer
+/// queries, because their average is less random, and a query takes longer.
 const QUERIES_OF_LEVEL: [usize; LEVELS.len()] = [usize::MAX, 400, 100];
-/// So many queries read all lists, and show how many lists are worth reading.
+/// This number of queries read all lists. They show how many lists are worth reading.
 const THOROUGH: usize = 6 * TOGETHER;
-/// The others leave out those beyond so many times what has this share of the neighbours.
+/// The other queries skip lists whose rank is far (by the next factor) beyond the rank up to which lists hold
+/// this share of the neighbours.
 const NEARLY_ALL: f32 = 0.999;
 const MARGIN: f32 = 1.25;
 /// Candidates for the weight of a list's radius in its routing score.
 const WEIGHTS: [f32; 5] = [0.0, 0.3, 0.6, 0.9, 1.2];
-/// Share of the allowed loss that is kept for what the ranks do not show: rows lost by bounds, queries that
-/// are unlike stored rows, and the chance of the sample.
+/// Share of the allowed loss that is reserved for what the ranks do not show: rows missed because of wrong
+/// bounds, queries unlike stored rows, and the randomness of the sample.
 const RESERVE: f32 = 0.1;
 const MOST_RESERVE: f32 = 0.005;
 
 /// Where the queries of a calibration come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queries {
-    /// Rows of the index, each of which finds itself first.
+    /// Rows of the index. Each finds itself as its nearest neighbour, which is not counted.
     Rows,
     /// Vectors as the users ask them.
     Asked,
 }
 
-/// Calibrates a finished index anew and stores the result, which scans that begin later follow. `vectors`
-/// are as the table has them, one after the other.
+/// Calibrates a finished index again and stores the result. Scans that begin later use it. `vectors` are the
+/// queries as the table stores them, one after the other.
 ///
 /// # Errors
 /// Too few queries; damage, the store's errors and [`Progress::tick`]'s.
@@ -97,7 +99,7 @@ pub fn calibrate<S: Store>(
         return Ok(directory.meta);
     }
     progress.total(count as u64);
-    // What the queries of a batch keep of every coordinate: it is made in small pieces, by this thread alone.
+    // Checks that there is memory for the queries of a batch, because they allocate it in small pieces.
     memory::room(TOGETHER * of_query(&directory))?;
     let mut tables = Tables::new(&directory)?;
     let itself = usize::from(queries == Queries::Rows);
@@ -188,13 +190,13 @@ impl Tables {
     }
 }
 
-/// The share of neighbours to aim at so that `target` of them are found.
+/// The share of neighbours for which the lists are counted, so that scans find `target` of them.
 fn with_reserve(target: f32) -> f32 {
     target + ((1.0 - target) * RESERVE).min(MOST_RESERVE)
 }
 
-/// Lists to read on average so that `share` of the neighbours are found: a fraction is the share of queries
-/// that read one more. All lists where no neighbours were counted.
+/// Lists to read on average so that `share` of the neighbours are found. The fractional part is the share of
+/// queries that read one list more. If no neighbours were counted: all lists.
 fn average_lists(ranks: &[u32], share: f32) -> f32 {
     let all: u64 = ranks.iter().map(|&n| u64::from(n)).sum();
     let wanted = f64::from(share) * all as f64;
@@ -210,7 +212,7 @@ fn average_lists(ranks: &[u32], share: f32) -> f32 {
 }
 
 impl Query {
-    /// Counts the ranks of the lists of the nearest rows, less the query itself if it is a row.
+    /// Counts the ranks of the lists of the nearest rows, without the query itself if it is a row.
     fn count(&mut self, itself: usize, tables: &mut Tables) {
         let rows = std::mem::take(&mut self.nearest.rows).into_sorted_vec();
         let rows = rows.get(itself..).unwrap_or_default();
@@ -237,8 +239,8 @@ impl Query {
     }
 }
 
-/// Writes what a calibration has found, and what it was made for; `keep` if no other is to take its place by
-/// itself.
+/// Writes the result of a calibration, and the numbers of rows for which it was made. With `keep`, VACUUM
+/// will not replace it.
 ///
 /// # Errors
 /// Damage, and the store's errors.

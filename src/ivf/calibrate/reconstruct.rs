@@ -1,4 +1,4 @@
-//! Rows of an index, made again from their codes: queries for a calibration that does not read the table.
+//! Reconstructs rows of an index from their codes, as queries for a calibration that does not read the table.
 
 use crate::error::Result;
 use crate::ivf::code::to_point;
@@ -12,8 +12,8 @@ use crate::random::SplitMix64;
 use crate::value::Metric;
 use crate::value::bits::Bits;
 
-/// About `want` rows from anywhere in the index, as points (`padded` coordinates each, one after the other):
-/// less where a row's code says nothing of it. `rows` are those of each list.
+/// Returns about `want` random rows of the index, as points (`padded` coordinates each, one after the other).
+/// There are fewer if some codes are unusable. `rows` has the number of rows of each list.
 ///
 /// # Errors
 /// Damage, and the store's and `tick`'s errors.
@@ -38,7 +38,8 @@ pub fn points<S: Store>(
         if picks.peek().is_some_and(|&pick| pick < end) {
             let mut at = first;
             list_chain::codes_pages(store, directory, list, |_, page| {
-                // Rows are inserted beside this: a record may be newer than the page that is held.
+                // Rows are inserted at the same time, so a record may be newer than the copy of the codes
+                // page.
                 reader.records.forget();
                 for (block, slot) in directory.codes.live_slots(page) {
                     if picks.next_if(|&pick| pick <= at && at < end).is_some() {

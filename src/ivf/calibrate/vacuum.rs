@@ -1,5 +1,5 @@
-//! VACUUM's own calibration: an index whose rows have moved between its lists, or have become many more or
-//! fewer, needs another number of lists for the same recall.
+//! VACUUM's own calibration. If rows of an index have moved between its lists, or if it has many more or
+//! fewer rows than before, the same recall needs another number of lists.
 
 use super::reconstruct;
 use super::{LEAST_QUERIES, QUERIES, Queries, calibrate, store_calibration};
@@ -10,13 +10,13 @@ use crate::memory;
 use crate::page::Store;
 use crate::page::lists::{KEPT, ListState};
 
-/// Share of the rows that changed since, beyond which an index is calibrated anew.
+/// Share of rows that have changed since the last calibration beyond which VACUUM calibrates again.
 const CHANGED: f64 = 0.2;
 
-/// Calibrates an index that has changed enough since it was calibrated last. Its rows are the queries, made
-/// again from their codes: the table is not read. Not where codes have one bit for each dimension, which say
-/// too little; nor where users have calibrated with queries of their own, or where it is not `wanted`. To be
-/// called when a vacuum has counted the rows. Whether it did.
+/// Calibrates an index if it has changed enough since its last calibration; returns whether it did. Call it
+/// after a vacuum has counted the rows. The queries are rows, reconstructed from their codes, so the table is
+/// not read. It does not calibrate if it is not `wanted`, if codes have one bit per dimension (too coarse to
+/// reconstruct rows), or if users have calibrated with their own queries.
 ///
 /// # Errors
 /// Damage, the store's errors and [`Progress::tick`]'s.
@@ -28,7 +28,7 @@ pub fn refresh<S: Store>(store: &S, wanted: bool, seed: u64, progress: &dyn Prog
     }
     let states = reconstruct::counted(store, &directory)?;
     if states.iter().any(|s| s.calibrated == 0) {
-        // An older version has built it: from here on it is known.
+        // An older version has built the index and has not stored the numbers. From now on they are stored.
         store_calibration(store, &directory, &directory.meta, false)?;
         return Ok(false);
     }
@@ -45,8 +45,8 @@ pub fn refresh<S: Store>(store: &S, wanted: bool, seed: u64, progress: &dyn Prog
     Ok(true)
 }
 
-/// Whether the lists have changed by more than [`CHANGED`] of what they held. Rows that came where others
-/// went leave the lists as they were, and what was measured of them.
+/// Whether the numbers of rows of the lists have changed by more than the share [`CHANGED`]. A list in which
+/// as many rows were inserted as deleted has not changed, and its calibration is still right.
 fn has_changed(states: &[ListState]) -> bool {
     if states.iter().any(|s| s.calibrated == KEPT) {
         return false;

@@ -37,7 +37,7 @@ pub use self::route::Router;
 pub use self::rows::Rows;
 use self::rows::{is_address, value_of};
 pub use self::scan::{Directories, Scan};
-pub use self::settings::{Order, Settings};
+pub use self::settings::{Order, Probes, Settings};
 use self::stages::Stage;
 use super::code::to_point;
 use super::directory::Directory;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::candidates::{Mark, Want};
 use super::selectivity::Selectivity;
 use super::stages::{self, Effort};
-use super::{Order, Search, Stats, barren, effort};
+use super::{Order, Probes, Search, Stats, barren, effort};
 use crate::error::Result;
 use crate::page::Store;
 use crate::quant::Width;
@@ -217,8 +217,8 @@ impl Search {
             // The lists read hold no more: twice as many.
             let further = round.probes.saturating_mul(if round.mark.is_end() { 2 } else { 1 });
             let automatic = match self.settings.probes {
-                0 => self.effort().lists(window as f64, 1.0),
-                _ => 0,
+                Probes::ForRecall { .. } => self.effort().lists(window as f64, 1.0),
+                Probes::Lists(_) => 0,
             };
             automatic.max(further).min(lists)
         };
@@ -245,7 +245,8 @@ impl Search {
         }
         self.candidates.start(self.want());
         self.router.restart(&self.directory)?;
-        let is_filtered = !self.scanner.filter.is_empty() && self.settings.probes == 0;
+        let follows_recall = matches!(self.settings.probes, Probes::ForRecall { .. });
+        let is_filtered = !self.scanner.filter.is_empty() && follows_recall;
         self.filtered =
             is_filtered.then(|| Filtered { selectivity: Selectivity::default(), before: self.scanner.stats });
         self.read_from(store, 0)?;

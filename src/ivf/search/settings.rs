@@ -11,14 +11,24 @@ pub enum Order {
     Off,
 }
 
+/// How many lists a scan reads at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probes {
+    /// As many as the recall target takes, but at least so many.
+    ForRecall {
+        /// Lists that are read in any case.
+        least: u32,
+    },
+    /// So many, whatever the recall target is.
+    Lists(u32),
+}
+
 /// What the consumer asks for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
-    /// Lists to probe at first; 0 to follow the recall target.
-    pub probes: u32,
-    /// Lists to probe at least where the recall target says how many.
-    pub least_probes: u32,
-    /// Share of the true nearest rows to find.
+    /// Lists to probe at first.
+    pub probes: Probes,
+    /// Share of the true nearest rows to find. Also says how wide the bounds are, whatever the lists.
     pub recall_target: f32,
     /// What to do after the first effort.
     pub order: Order,

@@ -6,7 +6,7 @@
 //! before.
 
 use super::effort;
-use super::settings::{Order, Settings};
+use super::settings::{Order, Probes, Settings};
 use crate::ivf::directory::Directory;
 
 /// Rows in a first window when the consumer's wish is unknown.
@@ -75,8 +75,8 @@ impl Effort<'_> {
     /// Lists that are read in any case for the nearest `rows`.
     pub fn first(&self, rows: f64, loss: f64) -> u32 {
         let probes = match self.settings.probes {
-            0 => self.lists(rows, loss).max(self.settings.least_probes),
-            n => n,
+            Probes::ForRecall { least } => self.lists(rows, loss).max(least),
+            Probes::Lists(lists) => lists,
         };
         probes.min(self.directory.lists())
     }
@@ -125,7 +125,10 @@ impl Stage {
         // Lists that were asked for are those of a page. Its rows would be all if the next were looked for in
         // the same lists: what lies nearer in others would come too late for the order.
         let pages = u32::try_from(goal.div_ceil(self.page)).unwrap_or(u32::MAX);
-        let asked = if effort.settings.order == Order::Off { 0 } else { effort.settings.probes };
+        let asked = match effort.settings.probes {
+            Probes::Lists(lists) if effort.settings.order != Order::Off => lists,
+            _ => 0,
+        };
         let asked = asked.saturating_mul(pages).min(effort.directory.lists());
         let probes = effort.first(window as f64, loss).max(self.probes).max(asked);
         Self { page: self.page, goal, window, ahead: AHEAD, loss, probes, is_new: true }

@@ -1,12 +1,12 @@
-//! The AVX2 row's distances and conversions of floats and halves. A tail is loaded into zeros without a copy,
-//! which would take longer than a short vector's sum.
+//! The AVX2 row's distances and conversions of floats and halves. A tail is loaded by a mask that fills with
+//! zeros. A copy into a zeroed buffer would take longer than the sum of a short vector.
 
 use super::fold_parts;
 use crate::kernel::inline::word;
 use half::f16;
 use std::arch::x86_64::*;
 
-/// As many lanes from place `8 - n` on as are to be loaded: `n`.
+/// Masks: read at index `8 - n`, it selects the first `n` lanes.
 static LANES: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// Up to 8 floats, then zeros.
@@ -33,7 +33,7 @@ fn load_f16(s: &[f16]) -> __m256 {
         return _mm256_cvtph_ps(unsafe { _mm_loadu_si128(eight.as_ptr().cast()) });
     }
     let low = word(s);
-    // The last four, without those that are among the first four: 1 to 4 of them.
+    // The last four halves, shifted so that those among the first four are dropped; 1 to 4 remain.
     let high = s.last_chunk::<4>().map_or(0, |last| (word(last) >> 8) >> (8 * (15 - 2 * s.len())));
     _mm256_cvtph_ps(_mm_set_epi64x(high.cast_signed(), low.cast_signed()))
 }
@@ -66,7 +66,8 @@ pub(super) fn total(s: [__m256; 4]) -> f32 {
     reduce(added(s))
 }
 
-/// So few elements are folded into one sum: to add several takes longer than to wait for one.
+/// Up to this many elements are folded into one sum, because adding several sums at the end takes longer than
+/// waiting for one.
 const SHORT: usize = 31;
 
 /// Folds pairs of few elements.
@@ -104,9 +105,9 @@ fn l1_step(s: __m256, x: __m256, y: __m256) -> __m256 {
     _mm256_add_ps(s, _mm256_andnot_ps(_mm256_set1_ps(-0.0), _mm256_sub_ps(x, y)))
 }
 
-/// Ones, of which the compiler does not know that they are: with them an addition can be done where a
-/// processor multiplies and adds. AMD's add and convert halves in the same units, which halves alone keep
-/// busy.
+/// Ones that the compiler does not know to be ones. With them an addition is done as a multiply-add. AMD
+/// processors add in the same units in which they convert halves, and those units are busy with the
+/// conversion.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn ones() -> __m256 {
@@ -118,7 +119,7 @@ fn ones() -> __m256 {
     ones
 }
 
-/// As [`l2_step`], to the bit.
+/// As [`l2_step`], with the same bits as result.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn l2_step_f16(ones: __m256, s: __m256, x: __m256, y: __m256) -> __m256 {
@@ -126,7 +127,7 @@ fn l2_step_f16(ones: __m256, s: __m256, x: __m256, y: __m256) -> __m256 {
     _mm256_fmadd_ps(d, d, s)
 }
 
-/// As [`l1_step`], to the bit.
+/// As [`l1_step`], with the same bits as result.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn l1_step_f16(ones: __m256, s: __m256, x: __m256, y: __m256) -> __m256 {
@@ -236,7 +237,8 @@ pub(super) fn cosine_distance_f16(a: &[f16], b: &[f16]) -> f64 {
     cosine(a, b, |s, a, b| cosine_step(s, load_f16(a), load_f16(b)))
 }
 
-// These end in fours and singles: so short a tail is not worth a call.
+// These handle their tail in steps of four and of one element; calling another function for it would take
+// longer.
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn widen(from: &[f16], to: &mut [f32]) {

@@ -73,7 +73,7 @@ pub unsafe extern "C-unwind" fn ambuildphasename(number: i64) -> *mut c_char {
 fn build_options(index: pg_sys::Relation) -> Result<Options> {
     let options = IndexOptions::of(index);
     pgvector::check_options(options.foreign)?;
-    // First, for its errors say what is wrong with the columns.
+    // This comes first, because its errors are about the columns.
     let columns = FilterColumns::of(index)?;
     columns.check(index)?;
     let columns = columns.layout()?;
@@ -106,8 +106,8 @@ pub fn random_seed() -> Result<u64> {
     Err(Error::new(Kind::Internal, "could not generate a random seed"))
 }
 
-/// Threads as `max_parallel_maintenance_workers` allows, this one's share included; one where there is no
-/// memory for more stacks.
+/// As many threads as `max_parallel_maintenance_workers` allows, plus one in place of this thread; a single
+/// one if there is no memory for more stacks.
 fn pool() -> Result<ThreadPool> {
     // SAFETY: reading a setting.
     let workers = unsafe { pg_sys::max_parallel_maintenance_workers }.max(0) as usize;
@@ -118,8 +118,9 @@ fn pool() -> Result<ThreadPool> {
 
 fn start(threads: usize) -> Result<ThreadPool> {
     const STACK: usize = 2 << 20;
-    // What threads ask of the system and the C library, which ends the process where it cannot give
-    // thread-local variables: far more than they take, because others ask for memory meanwhile.
+    // Memory that must be free before a thread is started. The C library ends the process if it cannot
+    // allocate a thread's thread-local variables. This is far more than they take, because other threads
+    // allocate at the same time.
     const OF_THREAD: usize = 1 << 20;
     const OF_ALL: usize = 4 << 20;
     one_arena();
@@ -143,16 +144,17 @@ fn start(threads: usize) -> Result<ThreadPool> {
         let message = format!("could not start threads to build the index: {e}");
         Error::new(Kind::OutOfMemory, message)
     })?;
-    // All are there, with what a thread gets when it first runs, looks for work and gives a result, before
-    // others take the memory: its thread-local variables, and that they are to be dropped at its end.
+    // Runs every thread once now, before other work takes the memory. This allocates the thread-local
+    // variables that a thread needs to run, wait for work and return a result, and registers their
+    // destructors.
     pool.broadcast(|_| rehearse());
     pool.install(|| ());
     Ok(pool)
 }
 
-/// Lets all threads allocate from one heap. The C library else sets 64 MB of addresses aside for each, and a
-/// thread for which there are none can use no memory that the others gave back. What they allocate is large
-/// and rare.
+/// Lets all threads allocate from one heap. Otherwise the C library reserves 64 MB of address space for each
+/// thread, and a thread that gets none cannot use memory that other threads have freed. What they allocate is
+/// large and rare.
 fn one_arena() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
@@ -169,7 +171,7 @@ fn one_arena() {
 fn rehearse() {
     let (sender, receiver) = sync_channel::<()>(1);
     std::hint::black_box(std::thread::current().id());
-    // Nobody sends, so that it waits.
+    // Nobody sends a message, so the call waits until its timeout.
     let _ = receiver.recv_timeout(Duration::from_millis(1));
     drop(sender);
 }
@@ -217,7 +219,8 @@ impl Progress for Shown {
     }
 }
 
-/// A temporary file of this transaction: counted against `temp_file_limit`, removed with it.
+/// A temporary file of this transaction. It counts towards `temp_file_limit`, and is removed at the end of
+/// the transaction.
 #[derive(Default)]
 struct TempFile {
     file: Option<*mut pg_sys::BufFile>,

@@ -1,8 +1,9 @@
-//! Whether the values of a filter column are compared as its operator class compares.
+//! Checks that the type of a filter column compares its values in the same way as the column's operator
+//! class.
 //!
-//! The server gives a column the default operator class of any type that its own type is binary-coercible to:
-//! `citext` gets that of `text`. Its own operators are not in that class, so that no condition by them would
-//! ever reach the index.
+//! If a type has no operator class, the server takes the default class of a type to which it is
+//! binary-coercible: for `citext` that of `text`. The type's own operators are not in that class, so
+//! conditions with them never reach the index.
 
 use std::ffi::CStr;
 
@@ -11,11 +12,11 @@ use pgrx::pg_sys;
 use crate::error::{Error, Kind, Result};
 use crate::pg::compat::attribute_name;
 
-/// What to do about a column that an index cannot have.
+/// Hint for a column that an index cannot have.
 pub const LEAVE_OUT: &str = "Leave the column out: conditions on it are then evaluated on the rows.";
 
-/// Refuses a column whose type has an `=` that its operator class lacks, or hashes values that its `=` takes
-/// for equal to different numbers.
+/// Refuses a column if its type has an operator `=` that is not in the operator class, or if values that are
+/// equal by `=` have different hashes.
 ///
 /// # Safety
 /// The index is open and has that many columns; `hashed` is the base type of the column's values, or of the

@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 
 use crate::error::Result;
 use crate::ivf::directory::Directory;
+use crate::mru::Mru;
 use crate::pg::error::in_index;
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
 
@@ -14,21 +15,14 @@ use crate::pg::storage::buffer_store::{IndexStore, Logging};
 struct Kept {
     index: pg_sys::Oid,
     directory: Rc<Directory>,
-    /// When it was used last, by the count of lookups.
-    used: u64,
 }
 
-/// Bytes of directories that a backend keeps; the one in use is kept whatever its size.
+/// Bytes of directories that a backend keeps. The directory in use is kept even if it is larger.
 const KEPT_BYTES: usize = 64 << 20;
 
-#[derive(Default)]
-struct Cache {
-    kept: Vec<Kept>,
-    lookups: u64,
-}
-
 thread_local! {
-    static DIRECTORIES: RefCell<Cache> = RefCell::default();
+    /// As many as [`KEPT_BYTES`] allow.
+    static DIRECTORIES: RefCell<Mru<Kept>> = const { RefCell::new(Mru::new(usize::MAX)) };
 }
 
 /// The directory of an index: the one kept from an earlier call if the meta page says it is current.
@@ -36,12 +30,8 @@ pub fn directory(store: &IndexStore) -> Result<Rc<Directory>> {
     // SAFETY: the relation is open.
     let index = unsafe { (*store.relation()).rd_id };
     let kept = DIRECTORIES.with_borrow_mut(|cache| {
-        cache.lookups += 1;
-        let now = cache.lookups;
-        cache.kept.iter_mut().find(|k| k.index == index).map(|k| {
-            k.used = now;
-            Rc::clone(&k.directory)
-        })
+        let kept = cache.find(|kept| kept.index == index);
+        kept.map(|kept| Rc::clone(&kept.directory))
     });
     if let Some(directory) = kept
         && directory.is_current(store)?
@@ -50,19 +40,18 @@ pub fn directory(store: &IndexStore) -> Result<Rc<Directory>> {
     }
     let directory = Rc::new(Directory::load(store)?);
     DIRECTORIES.with_borrow_mut(|cache| {
-        cache.kept.retain(|k| k.index != index);
-        cache.kept.push(Kept { index, directory: Rc::clone(&directory), used: cache.lookups });
-        cache.kept.sort_by_key(|k| std::cmp::Reverse(k.used));
+        let new = || Kept { index, directory: Rc::clone(&directory) };
+        cache.find_or_insert(|kept| kept.index == index, new).directory = Rc::clone(&directory);
         let mut bytes = 0;
-        cache.kept.retain(|k| {
-            bytes += k.directory.memory();
-            bytes <= KEPT_BYTES || k.index == index
+        cache.retain(|kept| {
+            bytes += kept.directory.memory();
+            bytes <= KEPT_BYTES || kept.index == index
         });
     });
     Ok(directory)
 }
 
-/// Dimensions of the rows in an index. Its column may have lost its own by ALTER TABLE.
+/// Dimensions of the rows in an index. (ALTER TABLE may have removed the column's type modifier since.)
 pub fn dimensions(index: pg_sys::Relation) -> Result<usize> {
     let store = IndexStore::new(index, Logging::EachChange);
     Ok(directory(&store).map_err(|e| in_index(index, e))?.dims())

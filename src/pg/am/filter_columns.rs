@@ -1,4 +1,4 @@
-//! Filter columns: how their values become keys, and scan keys conditions (`access/skey.h`).
+//! Filter columns: how their values become keys, and how scan keys (`access/skey.h`) become conditions.
 
 use pgrx::prelude::*;
 use pgrx::{direct_function_call, pg_sys};
@@ -15,8 +15,8 @@ use crate::pg::settings::reloptions::method_name;
 use crate::pg::types::array::elements;
 use crate::value::key::{self, Comparison, Range};
 
-/// The last strategy, arrays that share an element; the one before is arrays that contain another, those
-/// before are a B-tree's.
+/// The last strategy: arrays that share an element. Strategy 6 is for arrays that contain another array; 1 to
+/// 5 are those of a B-tree.
 pub const OVERLAPS: u16 = 7;
 
 /// How the values of an operator class become keys: what its support function 1 returns.
@@ -51,7 +51,8 @@ impl Form {
         }
     }
 
-    /// Whether different values may share a key, so that what passes must be rechecked.
+    /// Whether different values may share a key, so that the condition must be checked again on rows that
+    /// pass.
     fn is_lossy(self) -> bool {
         matches!(self, Numeric | Uuid | Hash | Labels)
     }
@@ -135,16 +136,17 @@ struct Column {
 /// The filter columns of an index.
 pub struct FilterColumns {
     columns: Vec<Column>,
-    /// What the server's functions leave behind when values become keys; emptied after each row.
+    /// Memory that the server's functions allocate when values are converted to keys. It is reset after each
+    /// row.
     memory: Scratch,
 }
 
 impl FilterColumns {
-    /// The columns of an open index after its first, which must be a vector. What they need lives in the
-    /// current memory context, and as long.
+    /// The columns of an open index after the first, which must be a vector. What they need is allocated in
+    /// the current memory context.
     ///
     /// # Errors
-    /// Columns that an index cannot have, or not at this place.
+    /// Columns that an index cannot have, or cannot have at this position.
     pub fn of(index: pg_sys::Relation) -> Result<Self> {
         let refused = |message: String, hint: &str| {
             Err(Error::new(Kind::NotSupported, message).with_hint(hint.to_owned()))
@@ -172,7 +174,7 @@ impl FilterColumns {
     /// Raises unless an index that is being built can have these columns.
     ///
     /// # Errors
-    /// A column whose type is not compared as its operator class compares.
+    /// A column whose type compares values differently from its operator class.
     pub fn check(&self, index: pg_sys::Relation) -> Result<()> {
         (1..).zip(&self.columns).try_for_each(|(number, column)| {
             // SAFETY: an open index, and its columns.
@@ -180,7 +182,7 @@ impl FilterColumns {
         })
     }
 
-    /// What the pages keep of them.
+    /// The layout of their keys on pages.
     ///
     /// # Errors
     /// More columns than there can be.
@@ -205,7 +207,7 @@ impl FilterColumns {
         });
     }
 
-    /// The conditions of a scan, and whether what they let pass must be rechecked.
+    /// The conditions of a scan, and whether they must be checked again on rows that pass.
     ///
     /// # Safety
     /// The keys are those of a scan of the index.
@@ -301,7 +303,7 @@ impl Column {
         unsafe { pg_sys::FunctionCall1Coll(self.hash, self.collation, datum).value() as u32 }
     }
 
-    /// What a scan key accepts.
+    /// The keys that a scan key accepts.
     unsafe fn accept(&self, scan_key: &pg_sys::ScanKeyData) -> Result<Accept> {
         let flags = scan_key.sk_flags.cast_unsigned();
         if flags & pg_sys::SK_SEARCHNULL != 0 {
@@ -330,7 +332,8 @@ impl Column {
                 let (low, high) = range(argument);
                 return Ok(Accept::Within(low, high));
             }
-            // By-reference elements lie in the copy, which goes with all that is left behind here.
+            // By-reference elements are in the detoasted copy, which is freed when the scratch memory is
+            // reset.
             let array = pg_sys::pg_detoast_datum(argument.cast_mut_ptr());
             let ranges = elements(array.cast(), own).into_iter().flatten().map(range).filter(|r| r.0 <= r.1);
             if comparison == Comparison::Equal {
@@ -342,13 +345,13 @@ impl Column {
                 keys.dedup();
                 return Ok(Accept::OneOf(keys));
             }
-            // Ranges that all begin or all end together: the widest holds the others.
+            // All ranges begin, or all end, at the same key, so the widest contains the others.
             let widest = ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
             Ok(widest.map_or(nothing, |(low, high)| Accept::Within(low, high)))
         }
     }
 
-    /// The keys that compare so with a value of type `of`.
+    /// The keys for which `comparison` with a value of type `of` is true.
     unsafe fn range(&self, comparison: Comparison, of: pg_sys::Oid, datum: pg_sys::Datum) -> Range {
         let bits = datum.value() as u64;
         // SAFETY: the datum is of the type that the operator takes.

@@ -19,8 +19,8 @@ use crate::pg::storage::buffer_store::{IndexStore, Logging};
 use crate::pg::storage::tid::tid;
 use crate::value::limits::check_typmod;
 
-/// What inserts of one statement into one index share. The lock on the index, which the statement holds,
-/// keeps away all that would change it.
+/// What the inserts of one statement into one index share. It stays valid, because the statement holds a lock
+/// on the index that excludes all that would change it.
 struct Statement {
     store: IndexStore,
     directory: Rc<Directory>,

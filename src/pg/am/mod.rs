@@ -37,7 +37,7 @@ fn hnswhandler(_fcinfo: pg_sys::FunctionCallInfo) -> Internal {
     routine(reloptions::HNSW, false)
 }
 
-/// The table of callbacks with one access method's options. Filter columns are ours alone.
+/// The table of callbacks with one access method's options. Only `ivf` has filter columns.
 fn routine(options: reloptions::AmOptions, filter_columns: bool) -> Internal {
     // SAFETY: makeNode allocates a zeroed node in the current context; the fields are set below.
     let mut am = unsafe { PgBox::<pg_sys::IndexAmRoutine>::alloc_node(pg_sys::NodeTag::T_IndexAmRoutine) };
@@ -49,7 +49,7 @@ fn routine(options: reloptions::AmOptions, filter_columns: bool) -> Internal {
     am.amsearcharray = true;
     am.amsearchnulls = true;
     am.amusemaintenanceworkmem = true;
-    // Bulk deletion and cleanup read the whole index once: worth a parallel worker each.
+    // Bulk deletion and cleanup read the whole index once, so each is worth a parallel worker.
     am.amparallelvacuumoptions =
         (pg_sys::VACUUM_OPTION_PARALLEL_BULKDEL | pg_sys::VACUUM_OPTION_PARALLEL_COND_CLEANUP) as u8;
     am.ambuild = Some(build::ambuild);

@@ -1,4 +1,4 @@
-//! What the operator class and the indexed column say: kind of value, metric and dimensions.
+//! What follows from the operator class and the indexed column: kind of value, metric and dimensions.
 
 use std::ffi::CStr;
 
@@ -18,7 +18,7 @@ pub const ORDER_STRATEGY: u16 = 1;
 /// The support function that names the metric, or the form of a filter column's keys.
 pub const METRIC_PROC: u16 = 1;
 
-/// The number of classes that no index can be made of.
+/// Returned for operator classes of which no index can be built.
 const UNSUPPORTED: i16 = -1;
 
 const fn number(kind: Indexed, metric: Metric) -> i16 {
@@ -67,7 +67,7 @@ fn ivf_bit_hamming_metric() -> i16 {
     number(Indexed::Bits, Metric::Hamming)
 }
 
-/// Support function of classes that exist in pgvector and order by what an index cannot bound.
+/// Support function of classes that exist in pgvector, for distances that our index cannot bound.
 #[pg_extern(sql = false)]
 fn ivf_unsupported_metric() -> i16 {
     UNSUPPORTED
@@ -87,7 +87,7 @@ pub fn support_number(index: pg_sys::Relation, column: usize) -> Result<i16> {
     }
 }
 
-/// The name of the operator family of an index's first column, which is that of its class.
+/// The name of the operator family of an index's first column. The operator class has the same name.
 fn family_name(index: pg_sys::Relation) -> String {
     // SAFETY: an open index has its operator families; the entry is released after the name was copied.
     unsafe {
@@ -137,7 +137,7 @@ pub fn dimensions(index: pg_sys::Relation) -> Result<usize> {
         (typmod, of_type)
     };
     if of_type == pg_sys::VARBITOID {
-        // Its modifier is no more than an upper limit.
+        // The type modifier of `bit varying` is only an upper limit.
         return Err(Error::new(
             Kind::NotSupported,
             format!("type not supported for {} index", method_name(index)),

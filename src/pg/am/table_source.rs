@@ -1,4 +1,4 @@
-//! The table behind an index: sampled by blocks, and read whole.
+//! The table of an index as a source of rows: sampled by blocks, or read as a whole.
 
 use std::ffi::c_void;
 
@@ -18,7 +18,7 @@ use crate::pg::storage::tid::tid;
 use crate::random::SplitMix64;
 use crate::value::limits::check_typmod;
 
-/// Blocks read to learn how many rows a block holds.
+/// Blocks that are read to estimate the number of rows per block.
 const DENSITY_BLOCKS: usize = 64;
 
 /// A table being indexed.
@@ -47,7 +47,7 @@ struct Visit<'a> {
 }
 
 impl<'a> Visit<'a> {
-    /// Without `columns` rows come without keys.
+    /// Without `columns` the rows have no keys.
     fn new(
         (indexed, dims): (Indexed, usize),
         columns: Option<&'a FilterColumns>,
@@ -124,7 +124,8 @@ impl TableSource {
     }
 }
 
-/// The callback of heap scans: hands the row to the sink. An error is raised from here, through the scan.
+/// The callback of heap scans: passes the row to the sink. It raises errors itself, through the server's
+/// scan.
 #[pg_guard]
 unsafe extern "C-unwind" fn visit(
     _index: pg_sys::Relation,
@@ -197,8 +198,8 @@ impl Source for TableSource {
     }
 }
 
-/// Gives every row of the index's table that `snapshot` sees, as the index has it (as amcheck's
-/// `bt_check_every_level` does); without `columns` rows come without keys.
+/// Passes every row of the index's table that `snapshot` sees to the sink, with the values that the index
+/// stores (as amcheck's `bt_check_every_level` does). Without `columns` the rows have no keys.
 ///
 /// # Safety
 /// The relations are open and belong together; the snapshot is registered or active.
@@ -215,7 +216,7 @@ pub unsafe fn each_row(
     unsafe { each_row_of(heap, index, dims, snapshot, (columns, all), sink) }
 }
 
-/// The same of so many blocks from a first one on.
+/// The same for a range of blocks.
 ///
 /// # Safety
 /// As for [`each_row`].
@@ -234,8 +235,7 @@ pub unsafe fn each_row_of(
     unsafe {
         let info = concurrent(index);
         let scan = pg_sys::table_beginscan_strat(heap, snapshot, 0, std::ptr::null_mut(), true, false);
-        // Not synchronized with other scans: then the limits hold for a scan that is given too
-        // (heapam_handler.c).
+        // Without synchronisation the block limits also apply to a scan that is passed in (heapam_handler.c).
         pg_sys::table_index_build_range_scan(
             heap,
             index,
@@ -252,7 +252,7 @@ pub unsafe fn each_row_of(
     }
 }
 
-/// What to read a table for an index with while others may write it: rows as a snapshot sees them.
+/// The index information for reading a table while others may write it: rows are those that a snapshot sees.
 ///
 /// # Safety
 /// The index is open.
@@ -276,7 +276,7 @@ impl TableSource {
         Self::new(heap, index, unsafe { concurrent(index) }, dims, seed)
     }
 
-    /// Gives about `want` rows from all over the table: a few from each of many blocks.
+    /// Passes about `want` rows from all parts of the table to the sink: a few rows from each of many blocks.
     pub fn scattered(&mut self, want: usize, sink: &mut dyn FnMut(Tid, &[f32])) {
         let each = want.div_ceil(self.order.len().max(1));
         let mut chosen: Vec<(Tid, Vec<f32>)> = Vec::new();
@@ -286,7 +286,7 @@ impl TableSource {
             chosen.append(&mut rows.kept);
         }
         if chosen.len() < want / 2 {
-            // The rows are in few of the blocks, as those of a partial index may be.
+            // Only few blocks contain rows of the index, as with a partial index.
             let mut rows = Reservoir::new(want, 0);
             self.offer(0, self.nblocks, &mut rows);
             chosen = rows.kept;

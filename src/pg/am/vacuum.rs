@@ -37,7 +37,7 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
     report(stats, result.map_err(|e| in_index(index, e)).or_raise())
 }
 
-/// Counts what is there, if no row had to be removed, and calibrates the index anew if it has changed much.
+/// Counts the rows, if no row had to be removed, and calibrates the index again if it has changed much.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn amvacuumcleanup(
     info: *mut pg_sys::IndexVacuumInfo,
@@ -68,7 +68,7 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
     stats
 }
 
-/// Work that waits and can be cancelled as VACUUM's own.
+/// Progress of work that takes part in VACUUM's cost-based delay and can be cancelled.
 struct Delayed;
 
 impl Progress for Delayed {

@@ -10,7 +10,7 @@ use super::opclass::{METRIC_PROC, ORDER_STRATEGY};
 use crate::error::{Error, Kind};
 use crate::pg::error::raise;
 
-/// Checks an operator class; tells what is wrong at level INFO.
+/// Checks an operator class, and reports faults at level INFO.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn amvalidate(opclass: pg_sys::Oid) -> bool {
     // SAFETY: catalog lookups by OID; each cache entry is released after its last use.
@@ -74,7 +74,7 @@ enum Member {
 }
 
 impl Member {
-    /// What is wrong with it, if anything.
+    /// The fault of the member, if it has one.
     unsafe fn fault(&self, input: pg_sys::Oid, filters: bool) -> Option<String> {
         // SAFETY: catalog lookups by OID.
         unsafe {
@@ -82,7 +82,8 @@ impl Member {
                 Self::Function { number, .. } if number != METRIC_PROC => {
                     Some(format!("contains support function {number}, which does not exist"))
                 }
-                // Classes for filter columns share a family where their types compare with each other.
+                // Classes for filter columns are in one family if their types can be compared with each
+                // other.
                 Self::Function { left, right, .. } if left != right || left != input && !filters => {
                     Some("contains a support function for another type".into())
                 }

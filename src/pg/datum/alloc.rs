@@ -4,7 +4,7 @@ use std::ffi::{c_int, c_void};
 
 use pgrx::pg_sys;
 
-/// The most that may be asked for without a flag (`MaxAllocSize`, utils/memutils.h).
+/// The largest allocation without a flag (`MaxAllocSize`, utils/memutils.h).
 const LARGEST: usize = 0x3fff_ffff;
 
 unsafe extern "C-unwind" {
@@ -14,8 +14,8 @@ unsafe extern "C-unwind" {
 
 /// Memory of the current context, maxaligned.
 ///
-/// Told to return null in place of raising an error, the server's allocator jumps over no frame of ours, so
-/// that no jump buffer has to be set up: it takes longer than the allocation.
+/// The server's allocator is told to return null instead of raising an error. So it jumps over no frame of
+/// ours, and no jump buffer is needed, which would take longer than the allocation itself.
 pub fn allocate(size: usize) -> *mut u8 {
     let memory = match size <= LARGEST {
         // SAFETY: nothing is raised with this flag for such a size (palloc.h).
@@ -29,8 +29,7 @@ pub fn allocate(size: usize) -> *mut u8 {
     memory.cast()
 }
 
-/// A memory context for what is needed for a moment, many times over; or none, where nothing will be
-/// allocated.
+/// A memory context for short-lived allocations that occur many times; or none, if nothing will be allocated.
 pub struct Scratch(pg_sys::MemoryContext);
 
 impl Scratch {
@@ -51,7 +50,7 @@ impl Scratch {
         })
     }
 
-    /// Does `work` in the context and empties it. The result must not lie in it.
+    /// Runs `work` in the context, and then resets the context. The result must not be in it.
     pub fn within<R>(&self, work: impl FnOnce() -> R) -> R {
         if self.0.is_null() {
             return work();

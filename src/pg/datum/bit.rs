@@ -30,8 +30,8 @@ unsafe impl Layout for BitLayout {
 }
 
 impl BitString {
-    /// A bit string of `length` bits in the current memory context, whose bytes, at first zeros, `fill`
-    /// writes: the first bit is the highest of the first byte, and those after the last stay zero.
+    /// A bit string of `length` bits in the current memory context. Its bytes are zero until `fill` writes
+    /// them: the first bit is the highest of the first byte, and bits beyond `length` must stay zero.
     pub fn filled(length: usize, fill: impl FnOnce(&mut [u8])) -> Self {
         let bytes = length.div_ceil(8);
         // SAFETY: the bytes follow the header and fill the memory, which is nobody else's yet.

@@ -18,7 +18,7 @@ unsafe impl Layout for BytesLayout {
 }
 
 impl Bytes {
-    /// A value of so many bytes in the current memory context, which, at first zeros, `fill` writes.
+    /// A value of `count` bytes in the current memory context. The bytes are zero until `fill` writes them.
     pub fn filled(count: usize, fill: impl FnOnce(&mut [u8])) -> Self {
         // SAFETY: the bytes follow the length and fill the memory, which is nobody else's yet.
         unsafe {

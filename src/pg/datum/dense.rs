@@ -43,21 +43,21 @@ unsafe impl<E: Element> Layout for Dense<E> {
         // read of a damaged one that has lies in the same shared or allocated memory.
         let (header, dims) =
             unsafe { (value.cast::<u32>().read_unaligned(), value.add(4).cast::<i16>().read_unaligned()) };
-        // The size that goes with the dimensions, as a header of four bytes has it (varatt.h): that of
-        // another form would be odd or smaller.
+        // The header of a plain value with these dimensions (varatt.h). A header of another form would be odd
+        // or smaller.
         let size = size_of::<DenseHeader>() as i32 + size_of::<E>() as i32 * i32::from(dims);
         dims >= 1 && header == plain_header(size as u32)
     }
 }
 
-/// The 4-byte header of a plain value of so many bytes.
+/// The 4-byte header of a plain value of `size` bytes.
 #[inline(always)]
 const fn plain_header(size: u32) -> u32 {
     if cfg!(target_endian = "big") { size } else { size << 2 }
 }
 
 impl<E: Element> Value<Dense<E>> {
-    /// A new value in memory that `allocate` gives for so many bytes, its header written.
+    /// A new value, with its header written, in memory of its size from `allocate`.
     ///
     /// # Safety
     /// The elements are written by the caller, if not by `allocate`.
@@ -90,7 +90,7 @@ impl<E: Element> Value<Dense<E>> {
         }
     }
 
-    /// A new value in the current memory context, whose elements, at first zeros, `fill` writes.
+    /// A new value in the current memory context. Its elements are zero until `fill` writes them.
     pub fn filled(dims: usize, fill: impl FnOnce(&mut [E]) -> error::Result<()>) -> error::Result<Self> {
         // SAFETY: the elements follow the header, and all zeros are an element; the memory is nobody else's
         // yet.

@@ -9,7 +9,8 @@ use super::short_header::AlignedCopy;
 use crate::error::{Error, Kind};
 use crate::value::Element;
 
-/// What kind of value an index is over. Numbers are those of the operator classes' support function.
+/// The kind of value that an index is over. The numbers are returned by the operator classes' support
+/// functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Indexed {
     /// `vector`
@@ -21,8 +22,7 @@ pub enum Indexed {
 }
 
 impl Indexed {
-    /// Calls `with` with the coordinates of a datum that is not null; `buffer` is memory for them where
-    /// needed.
+    /// Calls `with` with the coordinates of a datum that is not null. `buffer` is used if memory is needed.
     ///
     /// # Safety
     /// The datum is of this kind.
@@ -43,7 +43,7 @@ impl Indexed {
         }
     }
 
-    /// Bytes of a value of so many dimensions.
+    /// Bytes of a value of `dims` dimensions.
     pub fn size(self, dims: usize) -> usize {
         match self {
             Self::Vector => size_of::<DenseHeader>() + 4 * dims,
@@ -52,7 +52,7 @@ impl Indexed {
         }
     }
 
-    /// The operators' complaint about values of different dimensions.
+    /// The operators' error for values of different dimensions.
     pub fn different(self, indexed: usize, query: usize) -> Error {
         let what = match self {
             Self::Vector => "vector dimensions",

@@ -1,18 +1,18 @@
-//! Where values with a 1-byte header are copied to, so that they have one of four bytes and are aligned.
-//! Memory of the caller: a call of the server's allocator would take longer than all else.
+//! Memory of the caller to which values with a 1-byte header are copied, so that they have a 4-byte header
+//! and are aligned. A call of the server's allocator would take longer than the rest of the function.
 
 use std::mem::MaybeUninit;
 
 /// Where the address of the stored value is.
 const ORIGIN: usize = 136;
 
-/// Memory for a value that has a 1-byte header: four bytes of another header, and up to 126 after it; then
-/// the address of the value itself.
+/// Memory for a copy of a value that has a 1-byte header: a 4-byte header, up to 126 bytes after it, and the
+/// address of the original.
 #[repr(align(16))]
 pub struct AlignedCopy(MaybeUninit<[u8; ORIGIN + size_of::<*mut u8>()]>);
 
 impl AlignedCopy {
-    /// Nothing in it yet.
+    /// Empty memory.
     #[inline(always)]
     pub fn new() -> Self {
         Self(MaybeUninit::uninit())
@@ -36,28 +36,29 @@ impl AlignedCopy {
         start
     }
 
-    /// Where the value came from that now starts there.
+    /// The address of the original of a value that was copied to `start`.
     ///
     /// # Safety
-    /// It does, copied by [`AlignedCopy::copy`].
+    /// [`AlignedCopy::copy`] copied a value to `start`.
     pub unsafe fn origin(start: *mut u8) -> *mut u8 {
         // SAFETY: the caller vouches for the memory.
         unsafe { start.add(ORIGIN).cast::<*mut u8>().read() }
     }
 }
 
-/// Copies up to 126 bytes, up to 16 of them without a call of the C library's function: that takes longer
-/// than the copy of so few, but its wide stores of more are what wide loads right after do not have to wait
-/// for.
+/// Copies up to 126 bytes. Up to 16 bytes are copied inline, because a call of the C library's function would
+/// take longer. For more bytes that function is called: it uses wide stores, so that wide loads right after
+/// them hit store forwarding.
 ///
-/// Few bytes are stored in parts that do not overlap, zeros after the last: what is loaded right after and
-/// was stored twice would have to wait until both stores have reached the cache.
+/// The inline copy stores parts that do not overlap, with zeros after the last byte. If two stores
+/// overlapped, a load of these bytes would miss store forwarding.
 ///
 /// # Safety
-/// So many bytes can be read there, and 16 or as many written; the places do not overlap.
+/// `size` bytes can be read at `from`, and the larger of `size` and 16 bytes written at `to`; the two do not
+/// overlap.
 #[inline(always)]
 unsafe fn copy_few(from: *const u8, to: *mut u8, size: usize) {
-    /// The number that begins so many bytes after the start.
+    /// The number at an offset.
     #[inline(always)]
     unsafe fn at<T: Copy>(from: *const u8, offset: usize) -> T {
         // SAFETY: the caller vouches for the bytes.
@@ -68,7 +69,7 @@ unsafe fn copy_few(from: *const u8, to: *mut u8, size: usize) {
         match size {
             _ if cfg!(target_endian = "big") => to.copy_from_nonoverlapping(from, size),
             4..=7 => {
-                // The last bytes, without those that are among the first.
+                // The last bytes, without those that are among the first ones.
                 let (first, last) = (at::<u32>(from, 0), u64::from(at::<u32>(from, size - 4)));
                 let rest = (last >> (8 * (8 - size))) as u32;
                 to.cast::<[u32; 2]>().write_unaligned([first, rest]);

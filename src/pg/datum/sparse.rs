@@ -42,7 +42,7 @@ impl SparseVector {
         })
     }
 
-    /// A new value in the current memory context, whose indices and values, at first zeros, `fill` writes.
+    /// A new value in the current memory context. Its indices and values are zero until `fill` writes them.
     pub fn filled(dims: usize, count: usize, fill: impl FnOnce(&mut [i32], &mut [f32])) -> Self {
         // SAFETY: indices and values follow the header and fill the memory, which is nobody else's yet.
         unsafe {

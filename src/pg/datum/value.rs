@@ -20,7 +20,7 @@ pub unsafe trait Layout {
     /// The SQL type.
     const TYPE: &'static str;
 
-    /// Whether a detoasted value of `size` bytes can be what its header says.
+    /// Whether the size of a detoasted value fits what its header says.
     ///
     /// # Safety
     /// The pointer is a varlena with a 4-byte header, aligned for int4, of that size.
@@ -50,11 +50,11 @@ pub struct Value<L> {
 /// Where the bytes of a value are. A plain number, so that a value stays in two registers.
 #[derive(Clone, Copy, PartialEq)]
 enum Held {
-    /// In Postgres' memory, and somebody else's.
+    /// In Postgres' memory, owned by somebody else.
     There,
     /// In Postgres' memory, a copy of our own.
     Copied,
-    /// In memory of the caller's: it is stored with a 1-byte header, not aligned.
+    /// In memory of the caller, because the stored value has a 1-byte header and is not aligned.
     Here,
 }
 
@@ -83,13 +83,13 @@ impl<L: Layout> Value<L> {
         unsafe { Self::checked(datum, |stored| Self::detoasted(stored)) }
     }
 
-    /// The same, for which no memory is allocated where the value has a 1-byte header.
+    /// The same, but a value with a 1-byte header is copied to `memory`, and nothing is allocated.
     ///
     /// # Safety
     /// As for [`Value::from_raw`]; the memory outlives the value, and nothing else is put into it.
     #[inline(always)]
     pub unsafe fn from_raw_in(memory: &mut AlignedCopy, datum: pg_sys::Datum) -> Self {
-        // The server's code is called for values that need it only, for such a call costs more than many
+        // The server's code is called only for values that need it, because the call takes longer than many
         // distances.
         let made_plain = |stored: *mut u8| {
             // SAFETY: the caller passes a varlena.
@@ -142,7 +142,8 @@ impl<L: Layout> Value<L> {
 
     /// The same of zeros.
     pub(super) fn zeroed(size: usize) -> Self {
-        // Few bytes are cleared in line, in memory that always has so many: a call would take longer.
+        // Up to this many bytes are cleared inline, and every allocation has at least as many, because a call
+        // would take longer.
         const FEW: usize = 64;
         // SAFETY: zeros are written to all of the memory, which has at least so many bytes.
         unsafe {
@@ -156,7 +157,8 @@ impl<L: Layout> Value<L> {
         }
     }
 
-    /// The datum, which outlives this: an argument is given back as it came, if it was not out of line.
+    /// The datum, which outlives this value. An argument that was not out of line is returned as it was
+    /// passed.
     pub fn into_raw(self) -> pg_sys::Datum {
         let start = match self.held {
             Held::There | Held::Copied => std::mem::ManuallyDrop::new(self).start,
@@ -177,7 +179,8 @@ impl<L: Layout> Value<L> {
     }
 }
 
-/// Frees a copy that detoasting made. Not given the value itself, whose address nobody shall want.
+/// Frees a copy that detoasting made. It takes a pointer and not the value, so that the value can stay in
+/// registers.
 #[cold]
 #[inline(never)]
 fn free(start: *mut u8) {

@@ -1,4 +1,4 @@
-//! Who may call a function about an index, and the index opened for it.
+//! Checks who may call a function about an index, and opens the index for it.
 
 use std::ffi::{CStr, CString};
 
@@ -20,8 +20,8 @@ pub const MAINTENANCE: pg_sys::LOCKMODE = pg_sys::ShareUpdateExclusiveLock as pg
 pub enum Right {
     /// To execute the function, which the server has checked.
     Execute,
-    /// To know how many rows there are: owners, roles that may look at every table (`pg_stat_scan_tables`),
-    /// and who may read.
+    /// To know the number of rows: the owner, members of `pg_stat_scan_tables`, and users who may read the
+    /// rows.
     Count,
     /// To read all rows of the index's columns.
     Read,
@@ -39,8 +39,9 @@ pub struct Opened {
 
 /// Opens a valid ivf index and its table for a caller with this right, and runs `work` as the table's owner.
 ///
-/// The right is checked before a lock is asked for, since who lacks it must not keep others waiting, and
-/// again when the table is locked. The table's lock comes first, as in every command that locks both.
+/// The right is checked before the function waits for a lock, because a user without the right must not make
+/// others wait. It is checked again when the table is locked. The table's lock comes first, as in every
+/// command that locks both.
 pub fn with_index<R>(
     index: pg_sys::Oid,
     lock: pg_sys::LOCKMODE,
@@ -63,7 +64,7 @@ pub fn with_index<R>(
     }
 }
 
-/// The table of an index, which nothing keeps from being dropped yet.
+/// The table of an index. It is not locked yet, so it may be dropped at any time.
 fn table_of(index: pg_sys::Oid) -> pg_sys::Oid {
     // SAFETY: lookups in the catalog; the name is copied.
     unsafe {
@@ -88,7 +89,7 @@ fn not_ours(name: &str) -> Error {
     Error::new(Kind::WrongObject, format!("\"{name}\" is not an ivf index"))
 }
 
-/// Raises unless an open index can be looked at here and now.
+/// Raises an error if an open index cannot be read here and now.
 fn check(Opened { index, table }: &Opened) {
     let name = relation_name(index.as_ptr());
     // SAFETY: the relations are open: an index has its pg_index row, and its table is looked up in the
@@ -126,7 +127,7 @@ impl Right {
     /// Raises unless the current user has this right.
     ///
     /// # Safety
-    /// Only catalog lookups: numbers of relations that exist or did.
+    /// Only catalog lookups, by OIDs of relations that exist or existed.
     unsafe fn check(self, table: pg_sys::Oid, index: pg_sys::Oid) {
         // SAFETY: aclcheck_error raises; it takes a name.
         unsafe {
@@ -148,8 +149,7 @@ impl Right {
     }
 }
 
-/// Whether the current user is one of those who may look at every table to watch it, as pgstattuple's
-/// functions let them.
+/// Whether the current user may monitor every table, as for pgstattuple's functions.
 unsafe fn watches_tables() -> bool {
     // SAFETY: catalog lookups.
     unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), pg_sys::ROLE_PG_STAT_SCAN_TABLES.into()) }
@@ -167,7 +167,8 @@ unsafe fn expect_readable(table: pg_sys::Oid, index: pg_sys::Oid) {
     }
 }
 
-/// Whether the current user may read each column of an index that is of columns alone, and of all rows.
+/// Whether the current user may read all columns of an index, and the index has only plain columns and all
+/// rows of the table.
 unsafe fn may_read_columns(table: pg_sys::Oid, index: pg_sys::Oid) -> bool {
     // SAFETY: the entry is a pg_index row, which has as many numbers of columns as it says; it is released
     // after its last use.
@@ -184,7 +185,7 @@ unsafe fn may_read_columns(table: pg_sys::Oid, index: pg_sys::Oid) -> bool {
         let user = pg_sys::GetUserId();
         let may = pg_sys::heap_attisnull(entry, predicate, std::ptr::null_mut())
             && columns.iter().all(|&column| {
-                // What an expression reads is not looked for.
+                // The columns that an expression reads are not determined.
                 column != 0
                     && pg_sys::pg_attribute_aclcheck(table, column, user, select)
                         == pg_sys::AclResult::ACLCHECK_OK

@@ -44,8 +44,8 @@ fn verify(opened: &Opened, heap_all_indexed: bool) -> Report {
     }
 }
 
-/// Raises if the snapshot of the transaction may see versions of rows that the build of the index left out,
-/// because newer ones took their place without a new address (`indcheckxmin`; amcheck's
+/// Raises an error if the transaction's snapshot may see row versions that are not in the index: the build
+/// left them out because newer versions have replaced them in a HOT chain (`indcheckxmin`; see amcheck's
 /// `bt_check_every_level` and README.HOT).
 ///
 /// # Safety
@@ -59,8 +59,8 @@ pub(super) unsafe fn expect_built_before(index: pg_sys::Relation, snapshot: pg_s
             bits if bits == frozen => pg_sys::FrozenTransactionId,
             _ => (*header).t_choice.t_heap.t_xmin,
         };
-        // In other transactions each statement has a snapshot of its own, which is newer than the index that
-        // it opened.
+        // In READ COMMITTED each statement has its own snapshot, which is newer than the index that it
+        // opened.
         pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32
             && (*(*index).rd_index).indcheckxmin
             && !pg_sys::TransactionIdPrecedes(made, (*snapshot).xmin)

@@ -1,9 +1,9 @@
-//! `ivf_check(…, true)`: whether an index and its table have the same rows, in as much memory as maintenance
-//! may take.
+//! `ivf_check(…, true)`: whether an index and its table have the same rows. It uses at most
+//! `maintenance_work_mem`.
 //!
-//! Rows are compared by ranges of the table's blocks. What the index says of the rows of one range is
-//! collected in one walk over the index and sorted; then the range of the table is read. There are as many
-//! ranges as the memory makes necessary: one, mostly.
+//! Rows are compared by ranges of the table's blocks. For each range, one walk over the index collects the
+//! entries of its rows and sorts them; then the range of the table is read. Usually there is one range; there
+//! are more if the entries do not fit the memory.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
@@ -27,8 +27,8 @@ use crate::value::Metric;
 /// Groups of the table's blocks whose rows are counted.
 const GROUPS: usize = 4096;
 
-/// What an index says of a row: where it is, and hashes of its keys in the filter columns and of its code, if
-/// the code is the row's value.
+/// What an index stores of a row: its heap address, a hash of its keys, and, in an index over bit strings, a
+/// hash of its string.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     row: u64,
@@ -50,7 +50,7 @@ fn damaged(row: u64, what: &str) -> Error {
     Error::corrupted(0, format!("the heap row ({},{}) {what}", row >> 16, row & 0xffff))
 }
 
-/// A table and an index that shall agree.
+/// A table and an index that are compared.
 pub(super) struct AllRows<'a> {
     opened: &'a Opened,
     /// Blocks of each group.
@@ -60,7 +60,7 @@ pub(super) struct AllRows<'a> {
 }
 
 impl<'a> AllRows<'a> {
-    /// Nothing is counted yet.
+    /// Begins with nothing counted.
     pub(super) fn of(opened: &'a Opened) -> Self {
         // SAFETY: the table is open.
         let nblocks = unsafe {
@@ -77,10 +77,10 @@ impl<'a> AllRows<'a> {
         Ok(())
     }
 
-    /// Fails if a row that the snapshot sees is not in the index, or twice, or differs.
+    /// Fails if a row that the snapshot sees is not in the index, is in it twice, or differs.
     ///
     /// # Safety
-    /// The snapshot is registered, and was before rows were counted.
+    /// The snapshot is registered, and was registered before rows were counted.
     pub(super) unsafe fn compare(&self, store: &IndexStore, snapshot: pg_sys::Snapshot) -> Result<()> {
         // SAFETY: reading a setting (kB).
         let memory = unsafe { pg_sys::maintenance_work_mem } as u64 * 1024;
@@ -155,7 +155,7 @@ impl<'a> AllRows<'a> {
     }
 }
 
-/// What the index says of the rows in a range of blocks, about `rows` of them, in order.
+/// The entries of the rows in a range of blocks, in order. There are about `rows` of them.
 fn entries(store: &IndexStore, blocks: Range<u32>, rows: usize) -> Result<Vec<Entry>> {
     let mut entries = memory::with_capacity(rows)?;
     let mut visit = |row: Tid, keys: &[Key], code: Option<&[u8]>| match blocks.contains(&row.blkno) {

@@ -1,16 +1,17 @@
-//! Code that a table's owner has put into an index, run as that owner.
+//! Runs code that a table's owner has put into an index as that owner.
 //!
 //! Whoever owns a table chooses the functions in its index expressions and predicates. Maintenance evaluates
-//! them for every row, whoever asked for it, so it must not lend them the caller's rights: core's
-//! `reindex_index` (index.c) and amcheck's `amcheck_lock_relation_and_check` do the same (CVE-2022-1552).
+//! these functions for every row, whoever calls it, so they must not run with the caller's rights
+//! (CVE-2022-1552). Core's `reindex_index` (index.c) and amcheck's `amcheck_lock_relation_and_check` do the
+//! same as this file.
 
 use pgrx::pg_sys;
 
 /// Runs `work` as the owner of `table`, in a security-restricted operation, with a search path that nobody
-/// else can put objects into. What the work sets (`SET`, `set_config`) is undone.
+/// else can put objects into. Settings that the work changes (`SET`, `set_config`) are restored.
 ///
-/// An ERROR leaves `work` by unwinding, past what is restored here: the abort of the transaction or
-/// subtransaction restores the user, the restriction and the settings (`AbortTransaction`,
+/// If `work` raises an ERROR, the code here that restores them is skipped. Then the abort of the transaction
+/// or subtransaction restores the user, the restriction and the settings (`AbortTransaction`,
 /// `AbortSubTransaction`, xact.c).
 ///
 /// # Safety

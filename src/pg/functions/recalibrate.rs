@@ -67,7 +67,7 @@ fn ivf_recalibrate_for(index: pg_sys::Oid, queries: Array) -> JsonB {
     })
 }
 
-/// Calibrates an index of the user's own with what `queries` gives, and reports.
+/// Calibrates an index, which the user must own, with the vectors that `queries` returns, and reports.
 fn renew(index: pg_sys::Oid, queries: impl FnOnce(&Opened, usize) -> (Vec<f32>, Queries)) -> JsonB {
     // SAFETY: these raise, or do nothing.
     unsafe {

@@ -1,4 +1,4 @@
-//! `ivf_recall`: what the scans of an index find, beside an exact pass over its table.
+//! `ivf_recall`: the results of index scans compared with those of an exact pass over the table.
 
 use std::time::Instant;
 
@@ -87,7 +87,7 @@ fn between(name: &str, value: i32, most: i32) {
     }
 }
 
-/// Raises unless the queries fit `maintenance_work_mem`.
+/// Raises an error if the queries do not fit `maintenance_work_mem`.
 fn fits(queries: usize, dims: usize, k: usize) {
     // SAFETY: reading a setting (kB).
     let limit = unsafe { pg_sys::maintenance_work_mem } as usize;
@@ -148,7 +148,7 @@ fn approximate(
     let settings = resolve::settings(
         &IndexOptions::of(index),
         directory.lists(),
-        // The row itself mostly comes too.
+        // One row more, because the row itself is usually found, too.
         ScanRequest { limit: Some(k as u64 + 1), ..ScanRequest::default() },
     );
     let mut search = Search::new(directory, settings);

@@ -1,7 +1,7 @@
 //! `amcostestimate`: what an ordered scan is expected to cost.
 //!
-//! The planner is told the cost until the rows of the LIMIT are out as start-up cost (the first row comes
-//! when they are certain), and that of a scan to the end as total cost.
+//! The start-up cost is the cost until the rows of the LIMIT have been found, because the first row is
+//! returned when all of them are certain. The total cost is that of a scan to the end.
 
 use std::rc::Rc;
 
@@ -10,11 +10,12 @@ use pgrx::{PgList, pg_sys};
 
 use super::min_max;
 use super::query_page::{self, Page};
+use super::rights::may_tell;
 use super::support::distance_cost;
 use super::threshold::{self, Threshold, bounds};
 use crate::ivf::cost::{CODES_PER_OPERATOR, Shown, Work, estimate, lists_read};
 use crate::ivf::directory::Directory;
-use crate::ivf::search::{Settings, lists};
+use crate::ivf::search::{Probes, Settings};
 use crate::ivf::within;
 use crate::pg::am::directory_cache::directory;
 use crate::pg::am::opclass;
@@ -25,8 +26,8 @@ use crate::pg::settings::reloptions::IndexOptions;
 use crate::pg::settings::resolve::{self, ScanRequest};
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
 
-/// Share of the rows taken to lie within a distance threshold, of which nothing is known. The planner takes a
-/// third: then nobody would ask for a threshold.
+/// Assumed share of rows within a distance threshold if nothing is known about it. The planner assumes a
+/// third, but a threshold that lets a third of the rows pass is hardly useful.
 const WITHIN: f64 = 0.01;
 
 struct Prices {
@@ -35,7 +36,8 @@ struct Prices {
     operator: f64,
     /// Before the first page is read.
     start: f64,
-    /// Of an exact distance, its vector's way out of the table included; zero where the index knows it.
+    /// Price of an exact distance, including the fetch of the vector from the table; zero if the index knows
+    /// the distance.
     distance: f64,
 }
 
@@ -71,7 +73,7 @@ type Estimate = unsafe extern "C-unwind" fn(
     *mut f64,
 );
 
-/// The one address of `amcostestimate`, by which the planner's descriptions of our indexes are known.
+/// The address of `amcostestimate`, by which our indexes are recognised in the planner's structures.
 pub static ESTIMATE: Estimate = amcostestimate;
 
 /// Whether an index is of this access method.
@@ -90,7 +92,7 @@ pub unsafe fn is_ours(index: *mut pg_sys::IndexOptInfo) -> bool {
 unsafe extern "C-unwind" fn amcostestimate(
     root: *mut pg_sys::PlannerInfo,
     path: *mut pg_sys::IndexPath,
-    _loop_count: f64,
+    loop_count: f64,
     startup_cost: *mut pg_sys::Cost,
     total_cost: *mut pg_sys::Cost,
     selectivity: *mut pg_sys::Selectivity,
@@ -101,13 +103,13 @@ unsafe extern "C-unwind" fn amcostestimate(
     unsafe {
         let info = &*(*path).indexinfo;
         *selectivity = 1.0;
-        // Rows come in the order of distance, which says nothing about where they lie.
+        // Rows come in the order of distance, which is not correlated with their order in the table.
         *correlation = 0.0;
         *index_pages = f64::from(info.pages);
         if (*path).indexorderbys.is_null() || wants_null_vector(path) {
-            // Without an order, or for rows that it does not have, there is nothing this index could do.
-            // Where the planner counts disabled nodes (PostgreSQL 18), an infinite cost alone would beat a
-            // disabled sequential scan.
+            // The index cannot answer a query without an order, or for rows that it does not contain. An
+            // infinite cost is not enough: PostgreSQL 18 counts disabled nodes first, and a disabled
+            // sequential scan would lose against it.
             #[cfg(feature = "pg18")]
             {
                 (*path).path.disabled_nodes = 2;
@@ -123,37 +125,35 @@ unsafe extern "C-unwind" fn amcostestimate(
         *selectivity = with_vector * passing * within;
         let near = (rows * passing * within).clamp(1.0, rows);
         let wanted = (Page::of(root).rows() / share).clamp(1.0, near);
-        // A limit that is not reached is known to be so when everything has been read; so is a least
-        // distance.
+        // If there are fewer rows than the limit, the scan knows this only when it has read everything. The
+        // same holds for `min` of a distance.
         let whole = min_max::mark(root) || (wanted >= near && within < 1.0);
-        let target = settings.recall_target;
-        let effort = match settings.least_probes {
-            _ if whole => (directory.lists(), 1.0),
-            0 => (settings.probes, target),
-            least => ((lists(directory, target, wanted / passing).ceil() as u32).max(least), target),
-        };
+        let everything = (Probes::Lists(directory.lists()), 1.0);
+        let effort = if whole { everything } else { (settings.probes, settings.recall_target) };
         let read = match directory.summaries_position(0) {
             Some(_) if passing < 1.0 => Some(read(root, path, rows / f64::from(directory.lists()))),
             _ => None,
         };
         let first = estimate(directory, rows, effort, wanted, (passing, read));
         let most = if within < 1.0 { near } else { rows };
-        let all = estimate(directory, rows, (directory.lists(), 1.0), most, (passing, read));
-        // The planner adds for each row that leaves the scan its way out of the table and the distance, which
-        // the plan's target list has too. Both are paid for by then: the page is at hand, and the distance is
-        // noted (`distance_memo.rs`).
+        let all = estimate(directory, rows, everything, most, (passing, read));
+        // For each row that the scan returns, the planner adds the cost of fetching it and of the distance in
+        // the plan's target list. The scan has already done both: the page is cached, and the distance is in
+        // the memo (`distance_memo.rs`). So these costs are subtracted.
         let leaving = |of: f64| if *indexed == Indexed::Vector { of * share } else { 0.0 };
         let (prices, table) = (Prices::of(info, &index), &*info.rel);
         let heap = (table.pages.into(), table.tuples);
         *startup_cost = price(&first, &prices, heap, leaving(wanted));
-        // Within a threshold each row comes at random, and takes as long as two of a sequential scan.
+        // With a threshold, each row is fetched from a random page, which takes as long as two rows of a
+        // sequential scan.
         let paid = if within < 1.0 { 0.0 } else { leaving(most) };
-        *total_cost = price(&all, &prices, heap, paid).max(*startup_cost);
+        let rest = price(&all, &prices, heap, paid).max(*startup_cost);
+        *total_cost = rest - overpaid(root, path, loop_count, *selectivity, &prices);
         *index_pages = all.pages.max(1.0);
     }
 }
 
-/// What an index says of itself.
+/// Facts about an index.
 struct Index {
     directory: Rc<Directory>,
     settings: Settings,
@@ -176,17 +176,17 @@ impl Index {
     }
 }
 
-/// What is expected of the rows in an index, for a query.
+/// Expected numbers of rows in an index, for a query.
 struct Expected {
-    /// The share of the table's that have a vector.
+    /// The share of the table's rows that have a vector.
     with_vector: f64,
-    /// Those.
+    /// The number of these rows.
     rows: f64,
-    /// The share of them that conditions on filter columns let pass.
+    /// The share of these rows that pass the conditions on filter columns.
     passing: f64,
-    /// The share of them within distance thresholds.
+    /// The share of these rows within distance thresholds.
     within: f64,
-    /// The share of what leaves the index that the filter above lets pass, but for thresholds.
+    /// The share of the returned rows that pass the filter above, thresholds excepted.
     share: f64,
 }
 
@@ -195,7 +195,7 @@ impl Expected {
         // SAFETY: the caller passes the planner's structures.
         unsafe {
             let info = &*(*path).indexinfo;
-            // Rows without a vector are not in the index: who asks for the others asks for all it has.
+            // Rows without a vector are not in the index, so a condition that excludes them excludes nothing.
             let with_vector = passing(root, path, |column| column == 0);
             let rows = (info.tuples * with_vector).max(1.0);
             let passing = passing(root, path, |column| column > 0).clamp(1.0 / rows, 1.0);
@@ -203,22 +203,22 @@ impl Expected {
             let order = PgList::<pg_sys::Node>::from_pg((*path).indexorderbys).get_ptr(0);
             let thresholds = order.map(|order| bounds(table.baserestrictinfo, order)).unwrap_or_default();
             let by_planner = by_planner(root, table.relid as i32, &thresholds);
-            let known = threshold::expected(root, &thresholds).filter(|_| !hides_rows(root, table.relid));
+            let known = threshold::expected(root, &thresholds).filter(|_| may_tell(root, info));
             let within = match (order, known) {
                 (Some(order), Some(value)) => within(root, order, value, index),
                 _ if thresholds.is_empty() => 1.0,
                 _ => WITHIN,
             };
-            // Of the rows that leave the index, as many pass the filter as the planner expects of the table;
-            // all pass the thresholds.
+            // As many returned rows pass the filter as the planner expects for the table. All of them pass
+            // the thresholds.
             let share = (table.rows / (rows * passing * by_planner)).clamp(1.0 / rows, 1.0);
             Self { with_vector, rows, passing, within, share }
         }
     }
 }
 
-/// The share of the rows that distance thresholds let pass, by the index and by the planner; `None` without
-/// one, or if the index cannot tell.
+/// The share of rows within distance thresholds, as estimated from the index and as estimated by the planner.
+/// `None` if there is no threshold, or if the index cannot estimate it.
 ///
 /// # Safety
 /// The planner's structures; the thresholds are clauses of the table, and bound `order`, which the index has.
@@ -230,7 +230,7 @@ pub unsafe fn share_within(
 ) -> Option<(f64, f64)> {
     // SAFETY: the caller vouches for the structures; the planner has locked the index.
     unsafe {
-        if hides_rows(root, (*(*index).rel).relid) {
+        if !may_tell(root, &*index) {
             return None;
         }
         let value = threshold::expected(root, thresholds)?;
@@ -240,29 +240,7 @@ pub unsafe fn share_within(
     }
 }
 
-/// Whether a query must not learn of some of a table's rows (row-level security, security barriers): then
-/// EXPLAIN may not tell where rows are, as the server's own estimates don't (`statistic_proc_security_check`,
-/// selfuncs.c). Of a partition or an inheritance child the entry of a parent says so
-/// (`expand_single_inheritance_child`, inherit.c).
-unsafe fn hides_rows(root: *mut pg_sys::PlannerInfo, mut relid: pg_sys::Index) -> bool {
-    // SAFETY: the planner's structures; its arrays have a place for each table, the second only where there
-    // are children.
-    unsafe {
-        loop {
-            if !(**(*root).simple_rte_array.add(relid as usize)).securityQuals.is_null() {
-                return true;
-            }
-            let parents = (*root).append_rel_array;
-            if parents.is_null() {
-                return false;
-            }
-            let Some(parent) = (*parents.add(relid as usize)).as_ref() else { return false };
-            relid = parent.parent_relid;
-        }
-    }
-}
-
-/// The share of the rows that the planner takes to pass thresholds.
+/// The planner's estimate of the share of rows that pass thresholds.
 unsafe fn by_planner(
     root: *mut pg_sys::PlannerInfo,
     relid: i32,
@@ -276,8 +254,8 @@ unsafe fn by_planner(
     thresholds.iter().map(selectivity).product::<f64>().max(f64::MIN_POSITIVE)
 }
 
-/// The share of the rows within `value` of what an order compares the column with, if the planner knows that,
-/// else of what is like a row.
+/// The share of rows within `value` of the query's vector, if the planner knows it; else of a vector that is
+/// like a row.
 unsafe fn within(
     root: *mut pg_sys::PlannerInfo,
     order: *mut pg_sys::Node,
@@ -294,7 +272,7 @@ unsafe fn within(
     }
 }
 
-/// The value that an order compares the column with, if the planner knows it.
+/// The query's vector: the value with which an order compares the column, if the planner knows it.
 unsafe fn query(root: *mut pg_sys::PlannerInfo, order: *mut pg_sys::Node) -> Option<pg_sys::Datum> {
     // SAFETY: the planner's structures; a node's tag tells its type.
     unsafe {
@@ -335,9 +313,9 @@ unsafe fn passing(
     }
 }
 
-/// The share of the lists, of so many rows, that the conditions on filter columns do not leave out. Rows that
-/// pass are taken to lie anywhere; a condition says as much as it would alone, and that which says most
-/// counts.
+/// The share of the lists that the conditions on filter columns do not exclude; a list has `rows` rows. It
+/// assumes that rows pass independently of their lists. Each condition is considered alone, and the one that
+/// excludes most lists counts.
 unsafe fn read(root: *mut pg_sys::PlannerInfo, path: *mut pg_sys::IndexPath, rows: f64) -> f64 {
     // SAFETY: the planner's structures: the clauses are a list of IndexClause nodes, each of RestrictInfo
     // nodes whose clause has an operator of the column's family, or is a test for NULL
@@ -374,12 +352,13 @@ unsafe fn read(root: *mut pg_sys::PlannerInfo, path: *mut pg_sys::IndexPath, row
     }
 }
 
-/// What conditions by an operator of this strategy, with one of so many keys, let summaries show.
+/// What summaries show about a condition with an operator of this strategy, if it compares with one of `keys`
+/// keys.
 fn shown(strategy: u32, keys: f64) -> Option<Shown> {
     match strategy {
         pg_sys::BTEqualStrategyNumber => Some(Shown::ByMarks(keys)),
         pg_sys::BTLessStrategyNumber..=pg_sys::BTGreaterStrategyNumber => Some(Shown::Surely),
-        // Of labels the union of all bits says little.
+        // For labels, the union of all bits excludes few lists.
         _ => None,
     }
 }
@@ -397,32 +376,55 @@ unsafe fn wants_null_vector(path: *mut pg_sys::IndexPath) -> bool {
     }
 }
 
-/// The price of a list's page beside that of a table's: every query reads lists, so that they are in memory
-/// where rows of the table may not be. Measured beside a B-tree with a sort, in memory: those take about 1 us
-/// for a unit of cost, a page of codes in which few rows pass 0.2 us.
+/// The price of a page of a list, relative to a page of a table. Every query reads lists, so that they are in
+/// memory when rows of the table may not be. Measured against a B-tree with a sort, in memory: these take
+/// about 1 µs for a unit of cost, and a page of codes in which few rows pass takes 0.2 µs.
 const LIST_PAGE: f64 = 0.25;
 
-/// A query's tables, and what a list takes to be scored and its summary to be read, in operator calls: about
-/// 5 us and .03 us.
+/// In operator calls: the time to compute a query's lookup tables (about 5 µs), and the time to score a list
+/// and read its summary (about .03 µs).
 const START: f64 = 2000.0;
 const START_LIST: f64 = 12.0;
 
-/// The cost of some work: list pages in runs, records and rows at random, distances. So many rows are paid
-/// for elsewhere.
+/// The cost of so many pages of a table, read as a bitmap scan reads them.
+fn by_bitmap(pages: f64, all_pages: f64, prices: &Prices) -> f64 {
+    let steps = (prices.random_page - prices.sequential_page).max(0.0);
+    pages * (prices.random_page - steps * (pages / all_pages.max(1.0)).min(1.0).sqrt())
+}
+
+/// What the planner charges too much for the pages of the rows that leave the scan (`cost_index`,
+/// costsize.c): it assumes that each is read alone, and the scan has read them in the order of the table. A
+/// total cost that is lower by this may be below the start-up cost; with what the planner adds it is not.
+unsafe fn overpaid(
+    root: *mut pg_sys::PlannerInfo,
+    path: *mut pg_sys::IndexPath,
+    loop_count: f64,
+    selectivity: f64,
+    prices: &Prices,
+) -> f64 {
+    // SAFETY: the planner's structures, as `cost_index` uses them.
+    unsafe {
+        let (info, table) = (&*(*path).indexinfo, &*(*(*path).indexinfo).rel);
+        let (rows, loops) = (pg_sys::clamp_row_est(selectivity * table.tuples), loop_count.max(1.0));
+        let pages = pg_sys::index_pages_fetched(rows * loops, table.pages, info.pages.into(), root) / loops;
+        pages * prices.random_page - by_bitmap(pages, table.pages.into(), prices)
+    }
+}
+
+/// The cost of work: consecutive pages of lists, random records and rows, distances. `paid` rows are not
+/// counted, because the planner adds their cost elsewhere.
 fn price(work: &Work, prices: &Prices, (heap_pages, heap_rows): (f64, f64), paid: f64) -> f64 {
-    // Each list starts somewhere else; its further pages follow.
+    // The first page of each list is a random page; the others are consecutive.
     let steps = work.lists * (prices.random_page - prices.sequential_page).max(0.0);
     let lists = LIST_PAGE * (work.pages * prices.sequential_page + steps / 2.0);
-    // Records of survivors lie in the lists just read, mostly on pages in memory: a tuple's price each.
+    // Records of survivors belong to the lists just read, and are mostly on pages in memory. Each costs as
+    // much as a tuple.
     let records = work.extended * prices.operator * 4.0;
     let codes = work.codes * prices.operator / CODES_PER_OPERATOR;
-    // Exact rows: never more pages than the table has. The more of them, the less is to be paid for each, as
-    // for a bitmap scan (cost_bitmap_heap_scan, costsize.c).
+    // Rows whose exact distance is computed. They are on at most as many pages as the table has. The more
+    // rows there are, the less each costs, as for a bitmap scan (cost_bitmap_heap_scan, costsize.c).
     let rows = (work.rows - paid).max(0.0);
-    let steps = (prices.random_page - prices.sequential_page).max(0.0);
-    let all_pages = heap_pages.max(1.0);
-    let touched = rows.min(all_pages);
-    let random = touched * (prices.random_page - steps * (touched / all_pages).sqrt());
+    let random = by_bitmap(rows.min(heap_pages.max(1.0)), heap_pages, prices);
     let all = heap_pages * prices.sequential_page * (rows / heap_rows.max(1.0)).max(1.0);
     let heap = if rows >= heap_rows { all.max(random) } else { random };
     prices.start + lists + records + codes + heap + rows * prices.distance

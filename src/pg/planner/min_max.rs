@@ -1,16 +1,16 @@
 //! `min` and `max` of a distance, which the planner answers by `ORDER BY … LIMIT 1`.
 //!
-//! Who asks for the least distance has not asked for an approximation, as who writes `ORDER BY … LIMIT 1`
-//! has. Such a plan is recognised while it is made, searched at full effort, and priced so. What the planner
-//! has made its own LIMIT of is a constant, which stays in the plan wherever it is copied or sent: it gets a
-//! type modifier, which no bigint has.
+//! A user who asks for the least distance has not asked for an approximation, unlike a user who writes `ORDER
+//! BY … LIMIT 1`. Such a query is recognised while it is planned. Its scan is exact, and its cost is
+//! estimated accordingly. The planner's LIMIT is a constant, which stays in the plan wherever the plan is
+//! copied or sent. We mark it by a type modifier, which a bigint never has.
 
 use pgrx::{FromDatum, PgList, pg_sys};
 
-/// The mark: any number but -1, which says that there is none, would do.
+/// The mark. It may be any number except -1, which means no type modifier.
 const MARK: i32 = 0x6976_6600;
 
-/// Marks a query's LIMIT if the planner has made the query of `min` or `max`; whether it has.
+/// Marks a query's LIMIT if the planner has made the query from `min` or `max`. Returns whether it has.
 ///
 /// # Safety
 /// The planner's structure.
@@ -37,9 +37,9 @@ pub unsafe fn is_exact(limit: *mut pg_sys::LimitState) -> bool {
     }
 }
 
-/// Whether a query is what `build_minmax_path` makes (planagg.c): of a query of aggregates one that has the
-/// same tables, and what is aggregated as its only column, under that function's name for it. A user who
-/// writes exactly that beside the aggregate gets an exact answer, too.
+/// Whether a query was made by `build_minmax_path` (planagg.c). From a query with aggregates it makes one
+/// that has the same tables, and the aggregated expression as its only column, with a fixed name. A user who
+/// writes exactly the same query as a subquery of such a query gets an exact answer, too.
 unsafe fn is_of_minimum(root: *mut pg_sys::PlannerInfo) -> bool {
     // SAFETY: the planner's structures; a node's tag tells its type.
     unsafe {
@@ -54,7 +54,7 @@ unsafe fn is_of_minimum(root: *mut pg_sys::PlannerInfo) -> bool {
             && !(*query).hasAggs
             && (*query).limitOffset.is_null()
             && one((*query).limitCount).is_some()
-            // It has got the partitions of its tables meanwhile.
+            // By now the query also has the partitions of its tables.
             && tables(query) >= tables(outer.parse)
     }
 }

@@ -6,6 +6,7 @@ mod monotone;
 mod offset;
 mod partial_index;
 mod query_page;
+mod rights;
 mod row_estimates;
 mod similarity_order;
 pub mod support;

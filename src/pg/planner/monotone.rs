@@ -1,5 +1,5 @@
 //! Expressions of float8 that grow or fall with a distance: its negative, and its sums, differences, products
-//! and quotients with what is the same for all rows.
+//! and quotients with values that are the same for all rows.
 
 use pgrx::{FromDatum, PgList, pg_sys};
 
@@ -16,19 +16,19 @@ pub const DIVIDED: u32 = 593;
 /// `*`
 pub const TIMES: u32 = 594;
 
-/// An operation, all of whose operands but one are fixed.
+/// An operation whose operands, except one, are the same for all rows.
 pub struct Step {
-    /// The operand that is not.
+    /// The operand that varies.
     pub varies: *mut pg_sys::Node,
-    /// Whether the result falls as that one grows.
+    /// Whether the result falls as the varying operand grows.
     pub falls: bool,
     operator: u32,
-    /// The other one; null of a negative.
+    /// The fixed operand; null for a negation.
     fixed: *mut pg_sys::Node,
     fixed_first: bool,
 }
 
-/// The outermost operation of an expression, if it is such a one.
+/// The outermost operation of an expression, if it is one of these.
 ///
 /// # Safety
 /// An expression of the planner's or of a plan.
@@ -86,7 +86,8 @@ unsafe fn constant(node: *mut pg_sys::Node) -> Option<f64> {
 }
 
 impl Step {
-    /// How a bound of the result becomes one of the operand. `None` where the fixed operand is no constant.
+    /// How a bound of the result becomes a bound of the operand. `None` if the fixed operand is not a
+    /// constant.
     ///
     /// # Safety
     /// As for [`step`].

@@ -1,9 +1,9 @@
 //! Pages of a query: `LIMIT n OFFSET m`.
 //!
-//! A sort returns exact pages, an index scan those of its approximation: pages of one query fit together only
-//! if all come by one plan. Costs grow with the offset, of an index scan more than of a sort, so that from
-//! some page on the planner would choose otherwise. Here the plan is chosen as for the first page, whatever
-//! the offset.
+//! A sort returns pages of the exact order, an index scan returns pages of its approximation. Pages of one
+//! query fit together only if all of them come from the same plan. But costs grow with the offset, those of
+//! an index scan more than those of a sort, so from some page on the planner would choose another plan. This
+//! hook chooses the plan as for the first page, whatever the offset is.
 
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
@@ -12,8 +12,8 @@ use super::cost::is_ours;
 use super::query_page::{Page, limit, was_costed};
 use crate::pg::compat;
 
-/// Rows of a large page, and what they take beside those of an unknown limit at most; what a single row takes
-/// at least.
+/// Number of rows of a large page. The start-up cost expected for an unknown limit may be this many times
+/// larger for such a page (`MORE`), and this many times smaller for a page of one row (`LESS`).
 const MANY: f64 = 1000.0;
 const MORE: f64 = 8.0;
 const LESS: f64 = 0.25;
@@ -55,8 +55,8 @@ unsafe extern "C-unwind" fn upper_paths(
     }
 }
 
-/// Of paths in the order of the query by our indexes and others, leaves those of the cheaper kind for the
-/// first page.
+/// Of the paths in the order of the query, keeps either those of our indexes or the others, whichever is
+/// cheaper for the first page.
 unsafe fn choose(root: *mut pg_sys::PlannerInfo, ordered: *mut pg_sys::RelOptInfo, page: Page) {
     // SAFETY: the planner's structures.
     unsafe {
@@ -70,7 +70,8 @@ unsafe fn choose(root: *mut pg_sys::PlannerInfo, ordered: *mut pg_sys::RelOptInf
             let index_is_cheaper =
                 |rows, start| price(root, &by_index, rows, start) < price(root, &others, rows, 1.0);
             let depends = match by_index.is_empty() {
-                // The planner has left it out, which looked dearer for any page.
+                // The planner has dropped the path of our index, because it was more expensive for every
+                // page.
                 true => was_costed(root),
                 false => index_is_cheaper(1.0, LESS) != index_is_cheaper(MANY, MORE),
             };
@@ -91,9 +92,9 @@ unsafe fn choose(root: *mut pg_sys::PlannerInfo, ordered: *mut pg_sys::RelOptInf
     }
 }
 
-/// Has the server plan for each page: the plan depends on a page's size, which is a parameter. The first five
-/// pages are planned for their parameters in any case, then a plan for all may look cheaper, which must not
-/// be another.
+/// Makes the server plan each execution, because the plan depends on the page's size, which is a parameter.
+/// The server plans the first five executions with their parameters in any case. After that a generic plan
+/// may look cheaper, but it could be another plan.
 unsafe fn keep_to_the_pages(paths: &[*mut pg_sys::Path]) {
     // SAFETY: the caller passes the planner's paths.
     unsafe {
@@ -105,8 +106,8 @@ unsafe fn keep_to_the_pages(paths: &[*mut pg_sys::Path]) {
     }
 }
 
-/// What the first page costs by the cheapest of some paths: the disabled nodes, and the cost. What comes
-/// before the first row takes `start` times what is expected.
+/// The price of the first page by the cheapest of some paths: number of disabled nodes, and cost. The
+/// start-up cost is multiplied by `start`.
 unsafe fn price(
     root: *mut pg_sys::PlannerInfo,
     paths: &[*mut pg_sys::Path],
@@ -123,7 +124,7 @@ unsafe fn price(
     paths.iter().map(of_path).fold((i32::MAX, f64::INFINITY), |a, b| if b < a { b } else { a })
 }
 
-/// The child of a path whose rows it hands on in their order.
+/// The child of a path that passes on the child's rows in their order.
 unsafe fn below(path: *mut pg_sys::Path) -> Option<*mut pg_sys::Path> {
     use pg_sys::NodeTag;
     // SAFETY: the planner's structures; a node's tag tells its type.
@@ -160,7 +161,7 @@ unsafe fn in_our_order(path: *mut pg_sys::Path) -> bool {
     }
 }
 
-/// The disabled nodes of a path, and what the first page costs by it: a sort that keeps as many rows as the
+/// The disabled nodes of a path, and the cost of the first page by it. A sort keeps only as many rows as the
 /// page has.
 unsafe fn first_page(root: *mut pg_sys::PlannerInfo, path: *mut pg_sys::Path, rows: f64) -> (i32, f64) {
     // SAFETY: the planner's structures.
@@ -173,7 +174,7 @@ unsafe fn first_page(root: *mut pg_sys::PlannerInfo, path: *mut pg_sys::Path, ro
     }
 }
 
-/// The sort that makes a path's order, if one does.
+/// The sort that gives a path its order, if there is one.
 unsafe fn sort_below(path: *mut pg_sys::Path) -> Option<*mut pg_sys::SortPath> {
     // SAFETY: the planner's structures; a node's tag tells its type.
     unsafe {

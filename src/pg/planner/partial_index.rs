@@ -1,8 +1,8 @@
 //! Partial indexes `WHERE embedding IS NOT NULL` over a column that is NOT NULL anyway.
 //!
-//! From PostgreSQL 17 on the planner drops a query's `embedding IS NOT NULL` where the column says so, and
-//! then finds nothing that implies the index's predicate: the index would never be used. A hook drops the
-//! predicate likewise.
+//! PostgreSQL 17 and later drop a query's condition `embedding IS NOT NULL` if the column is NOT NULL. Then
+//! nothing implies the index's predicate, and the index would never be used. So a hook drops the predicate as
+//! well.
 
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};

@@ -1,10 +1,10 @@
-//! The page of a query: what its LIMIT takes, whatever its OFFSET.
+//! The page of a query: the rows of its LIMIT, whatever the OFFSET is.
 
 use std::cell::Cell;
 
 use pgrx::{FromDatum, PgList, pg_sys};
 
-/// Rows assumed to be taken when there is no LIMIT in sight (a cursor, a join above), or it is not known.
+/// Number of rows assumed if there is no visible LIMIT (a cursor, a join above), or if it is not known.
 const UNKNOWN_ROWS: f64 = 40.0;
 
 thread_local! {
@@ -12,7 +12,7 @@ thread_local! {
     static COSTED: Cell<*mut pg_sys::PlannerInfo> = const { Cell::new(std::ptr::null_mut()) };
 }
 
-/// Notes that a scan in the order of a distance could answer a query.
+/// Records that a scan in the order of a distance could answer a query.
 pub fn costed(root: *mut pg_sys::PlannerInfo) {
     COSTED.set(root);
 }
@@ -22,16 +22,16 @@ pub fn was_costed(root: *mut pg_sys::PlannerInfo) -> bool {
     COSTED.get() == root
 }
 
-/// What a query's LIMIT takes of what is ordered, for its first page.
+/// The number of ordered rows that a query needs for its first page.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Page {
     /// There is no LIMIT.
     Whole,
-    /// It takes groups, or the planner does not know how many rows.
+    /// The LIMIT counts groups and not rows, or the planner does not know the number of rows.
     Unknown,
-    /// It is a parameter of a plan for any.
+    /// The LIMIT is a parameter of a generic plan.
     Parameter,
-    /// So many rows.
+    /// This number of rows.
     Rows(f64),
 }
 
@@ -59,7 +59,7 @@ impl Page {
         }
     }
 
-    /// The rows that a scan is expected to be asked for.
+    /// The number of rows that a scan is expected to return.
     pub fn rows(self) -> f64 {
         match self {
             Self::Whole | Self::Unknown | Self::Parameter => UNKNOWN_ROWS,
@@ -85,7 +85,7 @@ unsafe fn is_parameter(node: *mut pg_sys::Node) -> bool {
     }
 }
 
-/// The LIMIT and OFFSET of a query, or of the query around it if that does nothing but limit it.
+/// The LIMIT and OFFSET of a query, or of the outer query if that only limits it.
 pub unsafe fn limit(root: *mut pg_sys::PlannerInfo) -> Option<(*mut pg_sys::Node, *mut pg_sys::Node)> {
     // SAFETY: the planner's structures; a node's tag tells its type.
     unsafe {
@@ -109,7 +109,7 @@ pub unsafe fn limit(root: *mut pg_sys::PlannerInfo) -> Option<(*mut pg_sys::Node
     }
 }
 
-/// Whether what a query's LIMIT takes are not the rows of its tables.
+/// Whether a query's LIMIT counts something other than the rows of its tables.
 unsafe fn is_grouped(query: *mut pg_sys::Query) -> bool {
     // SAFETY: the caller passes a query. As `grouping_planner` has it (planner.c).
     let query = unsafe { &*query };

@@ -1,13 +1,14 @@
-//! Row estimates of distance thresholds: the planner takes a third of the rows to pass any comparison that it
-//! knows nothing about, and chooses joins and sorts for so many. Where an index can tell better, the table's
-//! paths get its estimate.
+//! Row estimates of distance thresholds. The planner assumes that a third of the rows pass a comparison about
+//! which it knows nothing, and chooses joins and sorts for that many rows. If an index has a better estimate,
+//! the table's paths get it.
 
 use pgrx::{PgList, pg_sys};
 
 use super::cost::{is_ours, share_within};
 use super::threshold::bounds;
 
-/// Corrects the rows of a table and its paths, if one is by the order of a distance that the query bounds.
+/// Corrects the row estimates of a table and of its paths, if one path is ordered by a distance for which the
+/// query has a threshold.
 ///
 /// # Safety
 /// The planner's structures, from its hook for the paths of a table.
@@ -18,7 +19,7 @@ pub unsafe fn correct(root: *mut pg_sys::PlannerInfo, table: *mut pg_sys::RelOpt
         let Some((index, order)) = paths.iter_ptr().find_map(|path| ordered(path)) else { return };
         let thresholds = bounds((*table).baserestrictinfo, order);
         let Some((share, by_planner)) = share_within(root, index, order, &thresholds) else { return };
-        // The planner keeps what it finds out about a clause there.
+        // The planner caches a clause's selectivity in these fields.
         for ((clause, _), share) in thresholds.iter().zip([share].into_iter().chain(std::iter::repeat(1.0))) {
             (*clause.cast::<pg_sys::RestrictInfo>()).norm_selec = share;
         }
@@ -37,7 +38,7 @@ pub unsafe fn correct(root: *mut pg_sys::PlannerInfo, table: *mut pg_sys::RelOpt
     }
 }
 
-/// The index and the distance that a path's order is by, if the index is ours.
+/// The index of a path and the distance that it is ordered by, if the index is ours.
 unsafe fn ordered(path: *mut pg_sys::Path) -> Option<(*mut pg_sys::IndexOptInfo, *mut pg_sys::Node)> {
     // SAFETY: the planner's structure; a node's tag tells its type.
     unsafe {

@@ -1,9 +1,9 @@
 //! Orders that follow the distance: `ORDER BY 1 - (embedding <=> $1) DESC`, `ORDER BY (embedding <#> $1) * -1
 //! DESC`.
 //!
-//! The planner matches an index with `ORDER BY embedding <=> $1` only. Where an order is by a sum,
-//! difference, product or negative of a distance and constants, rows in the order of the distance are in that
-//! order too: a hook asks the planner for the paths of the distance and offers them under the name of the
+//! The planner matches an index with `ORDER BY embedding <=> $1` only. If an order is by a sum, difference,
+//! product or negative of a distance and constants, rows in the order of the distance are in that order, too.
+//! So a hook lets the planner create the paths for the distance, and labels them with the pathkeys of the
 //! order (optimizer/README, "PathKeys").
 
 use pgrx::prelude::*;
@@ -52,7 +52,7 @@ unsafe extern "C-unwind" fn add_paths(
             && let Some(path) = PgList::<pg_sys::Path>::from_pg((*table).pathlist).get_ptr(0)
             && (*path).param_info.is_null()
         {
-            // Its partitions' rows may have been corrected.
+            // The row estimates of its partitions may have been corrected.
             (*table).rows = (*path).rows;
         }
         let plain = (*entry).rtekind == pg_sys::RTEKind::RTE_RELATION && !(*entry).inh;
@@ -67,7 +67,7 @@ unsafe extern "C-unwind" fn add_paths(
         if let Page::Rows(rows) = Page::of(root)
             && (*root).limit_tuples > rows
         {
-            // What sorts of partitions cost must not depend on the page either.
+            // The costs of sorting partitions must not depend on the page either.
             (*root).limit_tuples = rows;
         }
         let wanted = PgList::<pg_sys::PathKey>::from_pg((*root).query_pathkeys);
@@ -80,7 +80,8 @@ unsafe extern "C-unwind" fn add_paths(
     }
 }
 
-/// The distance of this table's rows that an order follows, if it does and is not by the distance itself.
+/// The distance of this table's rows that an order follows; `None` if it follows none, or is by the distance
+/// itself.
 unsafe fn followed(
     order: *mut pg_sys::PathKey,
     root: *mut pg_sys::PlannerInfo,
@@ -99,7 +100,8 @@ unsafe fn followed(
             let (inner, falls) = innermost(expression).filter(|_| of_table)?;
             (inner != expression).then_some((inner, falls))
         })?;
-        // The nearest rows come first, and what has no distance, which no index holds, last or is not there.
+        // The nearest rows must come first. Rows without a distance are not in the index, so they must come
+        // last or be excluded.
         let ascends = compat::direction(order) == if falls { DESCENDING } else { ASCENDING };
         let known = !(*order).pk_nulls_first || never_null(distance, root, table);
         (ascends && known).then_some(distance)

@@ -1,9 +1,9 @@
 //! Planner support for the distance functions (`nodes/supportnodes.h`): what a call costs, and that a call by
 //! name is its operator.
 //!
-//! Without the first a distance costs the planner as much as an integer comparison, and sorting a table's
-//! vectors, each of which is put together from TOAST, looks cheaper than an index scan. Without the second
-//! `ORDER BY l2_distance(embedding, $1)` could not use an index, which orders by operators only.
+//! Without the cost, the planner assumes that a distance costs as much as an integer comparison. Then sorting
+//! a table's vectors, which are read from TOAST, looks cheaper than an index scan. Without the operator,
+//! `ORDER BY l2_distance(embedding, $1)` could not use an index, because indexes order by operators only.
 
 use std::ffi::CStr;
 
@@ -12,17 +12,17 @@ use pgrx::{Internal, PgList, pg_sys};
 
 use crate::pg::datum::indexed::Indexed;
 
-/// Dimensions assumed where the type does not say.
+/// Number of dimensions assumed if the type has no modifier.
 const USUAL_DIMS: usize = 384;
 /// Dimensions compared in the time of an operator call.
 const DIMS_PER_OPERATOR: f64 = 32.0;
 /// Values larger than this are stored out of line (`TOAST_TUPLE_TARGET`).
 const INLINE_BYTES: usize = 2000;
-/// Fetching such a value, in operator calls: 2 us measured, in which a scan of a table in memory reads two
-/// pages.
+/// The price of fetching such a value, in operator calls. Measured: 2 µs, in which a scan of a table in
+/// memory reads two pages.
 const FETCH: f64 = 400.0;
 
-/// The price of the distance to a stored value of so many dimensions and bytes.
+/// The price of the distance to a stored value with `dims` dimensions and `bytes` bytes.
 pub fn distance_cost(dims: usize, bytes: usize) -> f64 {
     let fetch = if bytes > INLINE_BYTES { FETCH } else { 0.0 };
     // SAFETY: reading a setting.
@@ -86,7 +86,7 @@ unsafe fn dimensions(call: *mut pg_sys::Node) -> Option<usize> {
     }
 }
 
-/// A call of a distance function as the operator that the function is behind.
+/// A call of a distance function, rewritten as a use of the operator that has this function.
 unsafe fn as_operator(call: *mut pg_sys::FuncExpr) -> Option<*mut pg_sys::Expr> {
     // SAFETY: the planner passes the call; what the catalog caches return is copied before their release.
     unsafe {

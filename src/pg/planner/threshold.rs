@@ -1,10 +1,10 @@
 //! Distance thresholds: a filter `embedding <-> $1 < r` above a scan in the order of `embedding <-> $1` says
 //! where the scan may end, and so does `1 - (embedding <=> $1) > r`.
 //!
-//! `r` is evaluated when the scan starts, where the executor would evaluate it for the first row. So that the
-//! index raises no error that a sequential scan does not, arithmetic is done here (`ivf::bound`), and an
-//! expression that may raise one is no threshold. A subquery is: the server evaluates those of index
-//! conditions at the start, too.
+//! `r` is evaluated when the scan starts, where the executor would evaluate it for the first row. The index
+//! must raise no error that a sequential scan does not raise. So arithmetic is done here (`ivf::threshold`),
+//! and an expression that may raise an error is not used as a threshold. A subquery is used: the server
+//! evaluates subqueries in index conditions at the start, too.
 
 use pgrx::{FromDatum, PgList, pg_sys};
 
@@ -25,9 +25,9 @@ pub type Threshold = Bound<*mut pg_sys::Node>;
 /// A threshold whose expressions are ready to be evaluated.
 pub type Ready = Bound<*mut pg_sys::ExprState>;
 
-/// The bound that a clause puts on `order`, the one expression that a scan is ordered by: the clause compares
-/// the distance, or what grows or falls with it, with what is the same for all rows. `None` for other
-/// clauses.
+/// The bound that a clause puts on `order`, the expression that a scan is ordered by. The clause must compare
+/// the distance, or an expression that grows or falls with it, with a value that is the same for all rows.
+/// `None` for other clauses.
 ///
 /// # Safety
 /// Both are expressions of one scan, of the planner's or of the plan.
@@ -42,7 +42,7 @@ pub unsafe fn bound(clause: *mut pg_sys::Node, order: *mut pg_sys::Node) -> Opti
             _ if GREATER.contains(&operator) => (right, left),
             _ => return None,
         };
-        // Which side has the distance; is it bounded from above?
+        // Which side has the distance, and whether the distance is bounded from above.
         let (mut side, bound, above) = match (is_fixed(greater), is_fixed(less)) {
             (true, _) => (less, greater, true),
             (_, true) => (greater, less, false),
@@ -80,7 +80,7 @@ pub unsafe fn bounds(
     }
 }
 
-/// What is the same for all rows, as arithmetic of expressions that raise no error.
+/// A value that is the same for all rows, as arithmetic on expressions that raise no error.
 unsafe fn fixed(node: *mut pg_sys::Node) -> Option<Fixed<*mut pg_sys::Node>> {
     // SAFETY: a node's tag tells its type.
     unsafe {
@@ -126,7 +126,7 @@ unsafe fn is_harmless(node: *mut pg_sys::Node) -> bool {
     }
 }
 
-/// The least value of thresholds as of now; infinite without one.
+/// The least current value of the thresholds; infinite if there is none.
 ///
 /// # Safety
 /// The expressions were initialised for the node that the context belongs to.
@@ -157,7 +157,7 @@ unsafe fn number(datum: pg_sys::Datum, null: bool, of: pg_sys::Oid) -> Option<f6
     }
 }
 
-/// The least value of thresholds as far as the planner knows it; `None` if it knows none.
+/// The least value of the thresholds that the planner knows; `None` if it knows none.
 ///
 /// # Safety
 /// The planner's structures.

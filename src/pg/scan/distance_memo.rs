@@ -13,6 +13,7 @@ use std::cell::RefCell;
 
 use pgrx::pg_sys;
 
+use crate::mru::Mru;
 use crate::pg::datum::dense::Vector;
 use crate::pg::datum::short_header::AlignedCopy;
 use crate::pg::storage::toast::{ToastPointer, toast_pointer};
@@ -44,22 +45,17 @@ impl Memo {
 }
 
 thread_local! {
-    /// The scan that began last comes first.
-    static MEMOS: RefCell<Vec<Memo>> = const { RefCell::new(Vec::new()) };
+    /// In the order in which their scans began.
+    static MEMOS: RefCell<Mru<Memo>> = const { RefCell::new(Mru::new(MOST_SCANS)) };
 }
 
 /// Begins the notes of a scan, which is known by an address of its own, for a query.
 pub fn begin(scan: *const u8, metric: Metric, query: &[f32]) {
     MEMOS.with_borrow_mut(|all| {
-        let own = all.iter().position(|memo| memo.scan == scan);
-        let place = own.or_else(|| all.iter().position(|memo| memo.scan.is_null()));
-        if let Some(at) = place {
-            all[..=at].rotate_right(1);
-        } else {
-            all.truncate(MOST_SCANS - 1);
-            all.insert(0, Memo { scan, metric, query: Vec::new(), pointers: Vec::new(), next: 0 });
-        }
-        let memo = &mut all[0];
+        // The scan's own, or one whose scan has ended.
+        let old = if all.iter().any(|memo| memo.scan == scan) { scan } else { std::ptr::null() };
+        let new = || Memo { scan, metric, query: Vec::new(), pointers: Vec::new(), next: 0 };
+        let memo = all.find_or_insert(|memo| memo.scan == old, new);
         (memo.scan, memo.metric, memo.next) = (scan, metric, 0);
         memo.query.clear();
         memo.query.extend_from_slice(bytes(query));

@@ -1,5 +1,27 @@
 //! The rows of the table behind a scan, as its snapshot sees them: fetched, passed by the filter above,
 //! measured.
+//!
+//! The search names rows that it will ask for ([`Rows::prefetch`]), and then asks for each
+//! ([`Rows::distance`]). A row that was named is fetched at once. If its vector is out of line it is not read
+//! yet: only its page is asked for, so that the processor loads those of several rows together.
+//!
+//! ```text
+//! prefetch(row): fetch, filter
+//!   ├─ not visible, or filtered ───► Hidden            distance(row): None
+//!   └─ passes
+//!      ├─ the index knows it ──────► Distance(d)                      d
+//!      ├─ vector out of line, and
+//!      │  may be read here ────────► Toasted(pointer)                 measure_toasted ─► d
+//!      │                                                               └─ if it cannot: fetch, measure_slot
+//!      └─ else measure_slot
+//!         ├─ NULL ─────────────────► Hidden                           None
+//!         └─ its distance ─────────► Distance(d)                      d
+//!
+//! a row that was not named: fetch, filter ─ passes ─► what the index knows, or measure_slot
+//! ```
+//!
+//! The states are kept in the order in which the rows were named. A row that is asked for drops those named
+//! before it, which the search no longer wants.
 
 use std::collections::VecDeque;
 
@@ -35,19 +57,19 @@ pub struct TableRows {
     notes: *const u8,
     /// Where pages lay, if the table is a heap.
     hints: Option<BufferHints>,
-    /// Rows that will be asked for next, as far as they have been seen.
-    prefetched: VecDeque<(Tid, Seen)>,
+    /// Rows that will be asked for next, in this order.
+    prefetched: VecDeque<(Tid, Prefetched)>,
 }
 
 /// What is known of a row that was prefetched.
 #[derive(Clone, Copy)]
-enum Seen {
+enum Prefetched {
     /// The scan does not return it.
     Hidden,
-    /// Its distance.
-    Measured(f64),
+    /// It passes, and this is its distance.
+    Distance(f64),
     /// It has a pointer to its vector, whose pages are asked for.
-    OutOfLine(ToastPointer),
+    Toasted(ToastPointer),
 }
 
 impl Drop for TableRows {
@@ -262,18 +284,18 @@ impl TableRows {
         }
     }
 
-    /// What was seen of a prefetched row.
-    fn seen(&mut self, tid: Tid) -> Option<Seen> {
-        while let Some((next, seen)) = self.prefetched.pop_front() {
+    /// The state of a row, if it was prefetched. It and those before it are forgotten.
+    fn take_prefetched(&mut self, tid: Tid) -> Option<Prefetched> {
+        while let Some((next, state)) = self.prefetched.pop_front() {
             if next == tid {
-                return Some(seen);
+                return Some(state);
             }
         }
         None
     }
 }
 
-/// The heap, with the query it is measured against.
+/// The rows of the table, with the query that they are measured against.
 pub struct Measured<'a> {
     /// The rows.
     pub rows: &'a mut TableRows,
@@ -283,7 +305,7 @@ pub struct Measured<'a> {
 
 impl Measured<'_> {
     /// The distance of a vector out of line, if it can be read here.
-    unsafe fn out_of_line(&mut self, pointer: &ToastPointer) -> Result<Option<f64>> {
+    unsafe fn measure_toasted(&mut self, pointer: &ToastPointer) -> Result<Option<f64>> {
         let (rows, Some(query)) = (&mut *self.rows, self.query) else { return Ok(None) };
         let (indexed, metric) = rows.indexed;
         // SAFETY: a visible row points to the value, which stays until the next one is read.
@@ -295,15 +317,15 @@ impl Measured<'_> {
         }
     }
 
-    /// The distance of the row in the slot.
-    unsafe fn of_slot(&mut self) -> Result<Option<f64>> {
+    /// The distance of the row in the slot; `None` if its vector is NULL.
+    unsafe fn measure_slot(&mut self) -> Result<Option<f64>> {
         // SAFETY: the slot keeps the row while the vector is read.
         unsafe {
             let Some(datum) = self.rows.datum() else { return Ok(None) };
             let Some(query) = self.query else { return Ok(Some(f64::NAN)) };
             let pointer = toast_pointer(datum);
             if let Some(pointer) = &pointer
-                && let distance @ Some(_) = self.out_of_line(pointer)?
+                && let distance @ Some(_) = self.measure_toasted(pointer)?
             {
                 return Ok(distance);
             }
@@ -317,24 +339,24 @@ impl Measured<'_> {
         }
     }
 
-    /// What there is to know of a row before a vector out of line is read.
-    unsafe fn see(&mut self, (tid, known): (Tid, Option<f64>)) -> Result<Seen> {
+    /// Fetches a row and measures it, unless its vector is out of line: then asks for the pages of that.
+    unsafe fn prefetch_row(&mut self, (tid, known): (Tid, Option<f64>)) -> Result<Prefetched> {
         // SAFETY: the scan is running.
         unsafe {
             let rows = &mut *self.rows;
             if !rows.fetch(tid) || !rows.request.passes(rows.slot) {
-                return Ok(Seen::Hidden);
+                return Ok(Prefetched::Hidden);
             }
             if let Some(known) = known {
-                return Ok(Seen::Measured(known));
+                return Ok(Prefetched::Distance(known));
             }
             if let Column::Attribute(_) = rows.column
                 && let Some(pointer) = rows.datum().and_then(|datum| toast_pointer(datum))
                 && rows.toast.prefetch(&pointer, rows.snapshot, rows.context)
             {
-                return Ok(Seen::OutOfLine(pointer));
+                return Ok(Prefetched::Toasted(pointer));
             }
-            Ok(self.of_slot()?.map_or(Seen::Hidden, Seen::Measured))
+            Ok(self.measure_slot()?.map_or(Prefetched::Hidden, Prefetched::Distance))
         }
     }
 }
@@ -345,8 +367,8 @@ impl Rows for Measured<'_> {
         for &row in rows {
             pgrx::check_for_interrupts!();
             // SAFETY: the scan is running.
-            let seen = unsafe { self.see(row)? };
-            self.rows.prefetched.push_back((row.0, seen));
+            let state = unsafe { self.prefetch_row(row)? };
+            self.rows.prefetched.push_back((row.0, state));
         }
         Ok(())
     }
@@ -355,11 +377,11 @@ impl Rows for Measured<'_> {
         pgrx::check_for_interrupts!();
         // SAFETY: the scan is running.
         unsafe {
-            match self.rows.seen(tid) {
-                Some(Seen::Hidden) => return Ok(None),
-                Some(Seen::Measured(distance)) => return Ok(Some(distance)),
-                Some(Seen::OutOfLine(pointer)) => {
-                    if let distance @ Some(_) = self.out_of_line(&pointer)? {
+            match self.rows.take_prefetched(tid) {
+                Some(Prefetched::Hidden) => return Ok(None),
+                Some(Prefetched::Distance(distance)) => return Ok(Some(distance)),
+                Some(Prefetched::Toasted(pointer)) => {
+                    if let distance @ Some(_) = self.measure_toasted(&pointer)? {
                         return Ok(distance);
                     }
                     // The server reads it, by its row.
@@ -376,7 +398,7 @@ impl Rows for Measured<'_> {
                     }
                 }
             }
-            self.of_slot()
+            self.measure_slot()
         }
     }
 }

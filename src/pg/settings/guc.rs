@@ -13,7 +13,7 @@ pub static RECALL_TARGET: GucSetting<f64> = GucSetting::<f64>::new(DEFAULT_RECAL
 pub static ITERATIVE_SCAN: GucSetting<IterativeScan> =
     GucSetting::<IterativeScan>::new(IterativeScan::StrictOrder);
 
-/// Where no session has set `ivf.recall_target`.
+/// The default of `ivf.recall_target`.
 pub const DEFAULT_RECALL_TARGET: f64 = 0.95;
 
 /// Values of `ivf.iterative_scan`.

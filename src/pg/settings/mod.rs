@@ -1,4 +1,4 @@
-//! Settings of a session, options of an index, and what both come to; pgvector's among them.
+//! Settings of a session and options of an index, also pgvector's, and which of them hold for a scan.
 
 mod guc;
 pub mod pgvector;

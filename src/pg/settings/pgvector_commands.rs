@@ -1,9 +1,9 @@
 //! Commands that name one of pgvector's settings: `SHOW hnsw.ef_search`, `SET ivfflat.probes = 10`,
 //! `ALTER ROLE app SET hnsw.ef_search = 100`, `CREATE FUNCTION … SET hnsw.ef_search = 100`.
 //!
-//! The hooks call the next one without pgrx's jump buffer: an error goes through as it is, with the place in
-//! the query and the constraint's name, which pgrx would lose. They hold nothing that the jump would leave
-//! behind.
+//! The hooks call the next hook without pgrx's jump buffer. So an error passes unchanged, with its position
+//! in the query and the name of the constraint, which pgrx would lose. The hooks hold nothing that must be
+//! dropped, so they may be jumped over.
 
 use std::ffi::{CStr, c_char};
 
@@ -26,7 +26,7 @@ pub fn install_hooks() {
     }
 }
 
-/// Called for each statement when it has been parsed: before SHOW asks what a setting is.
+/// Called for each statement after it has been parsed, and so before SHOW looks up a setting.
 unsafe extern "C-unwind" fn analyzed(
     state: *mut pg_sys::ParseState,
     query: *mut pg_sys::Query,
@@ -44,7 +44,7 @@ unsafe extern "C-unwind" fn analyzed(
     }
 }
 
-/// What a command has to do with pgvector's settings.
+/// What a command does with pgvector's settings.
 #[derive(Clone, Copy, PartialEq)]
 enum Touches {
     Nothing,
@@ -104,7 +104,8 @@ unsafe extern "C-unwind" fn process_utility(
     }
 }
 
-/// Makes the settings if a command names one. Whether one of them is stored for later, which is then checked.
+/// Creates the settings if a command names one. Returns whether the command stores one for later sessions, in
+/// which case its value is checked.
 unsafe fn prepare(command: *mut pg_sys::Node) -> bool {
     // SAFETY: the caller passes a live command.
     let touches = unsafe { touches(command) };

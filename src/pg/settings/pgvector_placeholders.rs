@@ -1,15 +1,16 @@
 //! pgvector's settings (`hnsw.ef_search`, `ivfflat.probes`, …), where the database's `hnsw` and `ivfflat` are
 //! ours.
 //!
-//! A setting that two libraries define is an error when the second is loaded, and pgvector's may be. So these
-//! are placeholders, which is what the server makes of a name that nobody has defined (guc.c): whoever
-//! defines it later takes the value over. The server's have no default and take any text; these have
-//! pgvector's defaults and check what they are given, with its errors.
+//! If two libraries define the same setting, loading the second one fails, and pgvector's library may be
+//! loaded later. So our settings are placeholders, which the server also creates for names that no library
+//! has defined (guc.c): a library that defines the setting later takes over its value. The server's
+//! placeholders have no default and accept any text. Ours have pgvector's defaults, and check values with
+//! pgvector's errors.
 //!
-//! They are made when an index under one of these names is first touched in a session, when the first
-//! statement after this library was loaded is parsed in a database that has these access methods, or when a
-//! later command names one of the settings (`pgvector_commands.rs`); never in parallel mode, in which
-//! settings cannot change.
+//! They are created in one of three cases: an index under one of these names is used for the first time in a
+//! session; the first statement after this library was loaded is parsed, in a database that has these access
+//! methods; a later command names one of the settings (`pgvector_commands.rs`). They are never created in
+//! parallel mode, in which settings cannot change.
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -107,7 +108,8 @@ fn is_time() -> bool {
     unsafe { pg_sys::ParallelWorkerNumber < 0 && !pg_sys::IsInParallelMode() && pg_sys::IsTransactionState() }
 }
 
-/// Makes the settings that nobody has defined: an access method under one of pgvector's names is in use.
+/// Creates the settings that no library has defined. Called when an access method under one of pgvector's
+/// names is used.
 pub fn make() {
     if MADE.get() || !is_time() {
         return;
@@ -167,7 +169,7 @@ pub fn make_if_served() {
     }
 }
 
-/// Whether this session has been given the settings, or those of pgvector's library.
+/// Whether this session has our settings, or those of pgvector's library.
 pub fn are_made() -> bool {
     MADE.get()
 }
@@ -207,7 +209,7 @@ fn is_served() -> bool {
         let mut is_null = false;
         let symbol = pg_sys::Anum_pg_proc_prosrc as pg_sys::AttrNumber;
         let symbol = pg_sys::SysCacheGetAttr(functions, entry, symbol, &raw mut is_null);
-        // pgvector's is called "hnswhandler".
+        // In pgvector the handler is called "hnswhandler".
         let ours = String::from_datum(symbol, is_null).is_some_and(|symbol| symbol == "hnswhandler_wrapper");
         pg_sys::ReleaseSysCache(entry);
         ours
@@ -221,7 +223,7 @@ pub fn as_defined() {
     mark(false);
 }
 
-/// Ends that. A command that ends by an error leaves it to the next statement ([`look`]).
+/// Undoes [`as_defined`]. If a command fails with an error, the next statement undoes it ([`look`]).
 pub fn as_placeholders() {
     MARKED.set(true);
     mark(true);
@@ -255,7 +257,8 @@ pub fn is_foreign(name: &CStr) -> bool {
     })
 }
 
-/// The check hook of a setting (guc.h): whether it takes a value, which is then put into its usual form.
+/// The check hook of a setting (guc.h). Returns whether the value is accepted, and replaces it by its usual
+/// form.
 unsafe extern "C-unwind" fn check<const PLACE: usize>(
     value: *mut *mut c_char,
     _extra: *mut *mut c_void,
@@ -280,7 +283,7 @@ unsafe fn checked(setting: &Setting, value: *mut *mut c_char) -> bool {
                 !(*value).is_null()
             }
             Err(Refused { message, hint }) => {
-                // What the server says otherwise is `invalid value for parameter`.
+                // Without this the server's message would be `invalid value for parameter`.
                 let keep = |text: String| {
                     let text = CString::new(text).unwrap_or_default();
                     pg_sys::MemoryContextStrdup(pg_sys::ErrorContext, text.as_ptr())
@@ -353,7 +356,7 @@ fn usual(setting: &Setting, value: &CStr) -> Result<CString, Refused> {
     CString::new(text).map_err(|_| Refused::default())
 }
 
-/// A number as the server shows those of settings, by `%g`.
+/// A number in the format in which the server shows settings, `%g`.
 fn general(number: f64) -> String {
     if number.is_infinite() {
         return if number > 0.0 { "Infinity".into() } else { "-Infinity".into() };

@@ -25,15 +25,15 @@ struct StoredIvf {
 pub struct IndexOptions {
     /// Number of lists; 0 chooses by the number of rows.
     pub lists: i32,
-    /// Bits per dimension, 1, 4 or 8, if the index says.
+    /// Bits per dimension, 1, 4 or 8; `None` if not set.
     pub bits: Option<u8>,
-    /// Lists to probe; 0 follows the recall target.
-    pub probes: i32,
-    /// Recall target; 0 if the index sets none.
-    pub recall_target: f64,
+    /// Lists to probe, if the index says: else the recall target does.
+    pub probes: Option<u32>,
+    /// Recall target, if the index says.
+    pub recall_target: Option<f64>,
     /// Whether VACUUM measures anew how many lists a target needs.
     pub recalibrate: bool,
-    /// What an index under one of pgvector's names was asked for.
+    /// The options of an index under one of pgvector's names.
     pub foreign: Option<Foreign>,
 }
 
@@ -67,7 +67,7 @@ const IVFFLAT_LISTS: i32 = 100;
 const HNSW_M: i32 = 16;
 const HNSW_EF_CONSTRUCTION: i32 = 64;
 
-/// Of vectors, where an index does not say.
+/// The default of `bits` for vectors.
 pub const DEFAULT_BITS: u8 = 4;
 /// Stands for "not set".
 const NO_BITS: i32 = 0;
@@ -216,7 +216,7 @@ pub unsafe extern "C-unwind" fn hnsw_amoptions(options: pg_sys::Datum, validate:
 /// An `amoptions` callback.
 pub type AmOptions = unsafe extern "C-unwind" fn(pg_sys::Datum, bool) -> *mut pg_sys::bytea;
 
-/// The addresses by which an index is known to be of one of pgvector's access methods.
+/// The callback's address, by which an index of the access method `ivfflat` is recognised.
 pub static IVFFLAT: AmOptions = ivfflat_amoptions;
 /// As [`IVFFLAT`].
 pub static HNSW: AmOptions = hnsw_amoptions;
@@ -242,8 +242,14 @@ impl Foreign {
 impl IndexOptions {
     /// The options of an open index.
     pub fn of(relation: pg_sys::Relation) -> Self {
-        let mut options =
-            Self { lists: 0, bits: None, probes: 0, recall_target: 0.0, recalibrate: true, foreign: None };
+        let mut options = Self {
+            lists: 0,
+            bits: None,
+            probes: None,
+            recall_target: None,
+            recalibrate: true,
+            foreign: None,
+        };
         // SAFETY: an open index has its access method's table; rd_options is null or what that one's
         // `amoptions` returned.
         unsafe {
@@ -261,8 +267,8 @@ impl IndexOptions {
             } else if let Some(stored) = stored.cast::<StoredIvf>().as_ref() {
                 options.lists = stored.lists;
                 options.bits = u8::try_from(stored.bits).ok().filter(|&bits| bits > 0);
-                options.probes = stored.probes;
-                options.recall_target = stored.recall_target;
+                options.probes = u32::try_from(stored.probes).ok().filter(|&probes| probes > 0);
+                options.recall_target = Some(stored.recall_target).filter(|&target| target > 0.0);
                 options.recalibrate = stored.recalibrate;
             }
         }

@@ -13,6 +13,7 @@ use pgrx::pg_sys;
 use super::buffer_hints::BufferHints;
 use super::buffer_store::Locked;
 use super::tid::item_pointer;
+use crate::mru::Mru;
 use crate::page::toast_locator::{Position, ToastLocator};
 use crate::page::{PAGE_SIZE, Tid};
 use crate::pg::compat::lock_buffer;
@@ -26,8 +27,8 @@ const LOOKS: u32 = 3;
 const NUMBERS: usize = 8;
 
 thread_local! {
-    /// The one used last comes first.
-    static KEPT: RefCell<Vec<(pg_sys::Oid, Rc<RefCell<ToastLocator>>)>> = const { RefCell::new(Vec::new()) };
+    static KEPT: RefCell<Mru<(pg_sys::Oid, Rc<RefCell<ToastLocator>>)>> =
+        const { RefCell::new(Mru::new(MOST_TABLES)) };
 }
 
 /// A TOAST table whose pages are read directly.
@@ -65,13 +66,8 @@ impl DirectReader {
             ((*table).rd_id, pg_sys::RelationGetNumberOfBlocksInFork(table, main))
         };
         let locator = KEPT.with_borrow_mut(|kept| {
-            if let Some(at) = kept.iter().position(|(of, _)| *of == id) {
-                kept[..=at].rotate_right(1);
-            } else {
-                kept.truncate(MOST_TABLES - 1);
-                kept.insert(0, (id, Rc::default()));
-            }
-            Rc::clone(&kept[0].1)
+            let (_, locator) = kept.find_or_insert(|(of, _)| *of == id, || (id, Rc::default()));
+            Rc::clone(locator)
         });
         Self { table, hints: BufferHints::of(table), locator, nblocks }
     }

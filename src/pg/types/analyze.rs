@@ -1,12 +1,12 @@
 //! ANALYZE of the types (`typanalyze`, commands/vacuum.h): shares of nulls, widths, and that values differ.
 //!
-//! The standard one would keep up to a hundred vectors of each column in `pg_statistic`, which no plan is
-//! better for.
+//! The standard function would store up to a hundred vectors of each column in `pg_statistic`, which improves
+//! no plan.
 
 use pgrx::prelude::*;
 use pgrx::{Internal, pg_sys};
 
-/// Rows sampled for each unit of the statistics target, as `std_typanalyze` has them.
+/// Rows sampled for each unit of the statistics target, as in `std_typanalyze`.
 const ROWS_PER_TARGET: i32 = 300;
 
 /// Tells ANALYZE how to look at a column of `vector`, `halfvec` or `sparsevec`.
@@ -58,7 +58,7 @@ unsafe extern "C-unwind" fn compute(
             (*stats).stats_valid = true;
             (*stats).stanullfrac = f64::from(nulls) as f32 / rows as f32;
             (*stats).stawidth = (width / values.max(1) as usize) as i32;
-            // As a share of the rows: every value its own.
+            // A negative number is a share of the rows: all values are distinct.
             (*stats).stadistinct = -(values as f32 / rows as f32);
         }
     }

@@ -248,7 +248,7 @@ impl Array {
         Ok(count)
     }
 
-    /// Puts the numbers of a checked array into as many elements.
+    /// Writes the numbers of a checked array to `out`, which has the same length.
     pub fn put_numbers<E: Element>(&mut self, out: &mut [E]) -> error::Result<()> {
         match self.element_type() {
             pg_sys::INT4OID => put_numbers(self.elements::<i32>().iter().map(|x| *x as f32), out),
@@ -280,7 +280,7 @@ impl Array {
         }
     }
 
-    /// Is it fit to become a vector: one dimension, no nulls?
+    /// Checks that the array can become a vector: one dimension, no nulls.
     fn check_flat(&self) -> error::Result<()> {
         if self.dimensions() > 1 {
             return Err(Error::new(Kind::Data, "array must be 1-D"));
@@ -307,7 +307,7 @@ impl Array {
     }
 }
 
-/// The bytes after the length of a value that is neither compressed nor elsewhere.
+/// The bytes after the length of a value that is neither compressed nor out of line.
 ///
 /// # Safety
 /// The datum is a varlena, which outlives the bytes.

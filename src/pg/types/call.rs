@@ -1,9 +1,9 @@
 //! How SQL calls the functions that run once for each row.
 //!
-//! `#[pg_extern]` takes 40 ns to unpack arguments and to hand back an answer, more than most distances take.
-//! What is called that often is declared by [`sql_functions!`] instead: strict functions of plain types,
-//! under the names that `#[pg_extern]` would give them (fmgr.h, version-1 calling convention). [`guarded`] is
-//! `#[pg_guard]` for them.
+//! `#[pg_extern]` takes 40 ns to unpack arguments and return a result, more than most distances take. So
+//! functions that run once for each row are declared by [`sql_functions!`]. They must be strict and have
+//! simple types; they get the names that `#[pg_extern]` would give them (fmgr.h, version-1 calling
+//! convention). [`guarded`] replaces `#[pg_guard]` for them.
 
 use std::any::Any;
 use std::ffi::CStr;
@@ -14,13 +14,13 @@ use pgrx::pg_sys::submodules::panic::pgrx_extern_c_guard;
 
 /// Runs a function's body. A panic, which is also how errors get here, becomes a PostgreSQL ERROR.
 ///
-/// `#[pg_guard]` does the same by calls that do not inline; what is rare is left to it.
+/// `#[pg_guard]` does the same by calls that are not inlined; it handles the panics here, too.
 ///
 /// # Safety
 /// As for `#[pg_guard]`: the caller is called by Postgres and holds nothing that is to be dropped.
 #[inline(always)]
 pub unsafe fn guarded(body: impl FnOnce() -> pg_sys::Datum) -> pg_sys::Datum {
-    // What a panic leaves behind is dropped while it unwinds, and the transaction ends.
+    // A panic drops what the body holds while it unwinds, and the transaction ends.
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(answer) => answer,
         // SAFETY: the caller's promise is passed on.
@@ -42,14 +42,14 @@ use crate::pg::datum::value::{Layout, Value};
 
 /// An argument of a strict function.
 pub trait Argument {
-    /// The value of the argument at a place, from 0 on; `memory` is for it alone and outlives it.
+    /// The value of the argument at a position, from 0 on. `memory` is for this value only and outlives it.
     ///
     /// # Safety
     /// The call has such an argument, which is not null, of the type that the function is declared with. The
     /// value is used during the call only.
     unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, memory: &mut AlignedCopy) -> Self;
 
-    /// Whether [`Argument::take_plain`] does for it.
+    /// Whether [`Argument::take_plain`] may be used.
     ///
     /// # Safety
     /// As for [`Argument::take`].
@@ -58,8 +58,7 @@ pub trait Argument {
         true
     }
 
-    /// As [`Argument::take`], of a plain argument. What is not always plain, and may use the memory, has its
-    /// own.
+    /// As [`Argument::take`], for a plain argument. Types that are not always plain implement it themselves.
     ///
     /// # Safety
     /// As for [`Argument::take`]; the argument is plain.
@@ -168,7 +167,8 @@ impl<L: Layout> Answer for Value<L> {
     }
 }
 
-/// None is a NULL that the function has explained to its caller ([`crate::pg::error::soft`]).
+/// `None` is a NULL; the function has reported the error to its caller as a soft error
+/// ([`crate::pg::error::soft`]).
 impl<L: Layout> Answer for Option<Value<L>> {
     #[inline]
     fn give(self) -> pg_sys::Datum {
@@ -219,8 +219,8 @@ impl Answer for bool {
 }
 
 /// Functions that SQL calls as `MODULE_PATHNAME`, `name_wrapper`. They are declared in sql/ as STRICT, with
-/// the types that `tests/architecture.rs` compares. A distance that is `known` by a metric is one that a scan
-/// may have noted (`distance_memo.rs`).
+/// the types that `tests/architecture.rs` compares. For a distance with `known by` a metric, the function
+/// first looks whether a scan has computed it (`distance_memo.rs`).
 macro_rules! sql_functions {
     ($(
         $(#[known($metric:expr)])?
@@ -232,8 +232,8 @@ macro_rules! sql_functions {
             #[inline(always)]
             fn $name($($argument: $type),*) -> $answer $body
 
-            /// For values that are to be made plain first. A function of its own, lest the others keep
-            /// registers for it.
+            /// For values that must be detoasted or copied first. It is a separate function so that the fast
+            /// path need not save registers for it.
             #[inline(never)]
             unsafe fn made_plain(info: pgrx::pg_sys::FunctionCallInfo) -> pgrx::pg_sys::Datum {
                 let mut places = 0usize..;

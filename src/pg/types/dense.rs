@@ -14,7 +14,7 @@ use crate::pg::error::{OrRaise, raise, soft};
 use crate::value::limits::check_typmod;
 use crate::value::{Element, limits, sparse, text, vector};
 
-/// What a parser returns, or `None` where the caller collects errors.
+/// The result of a parser; `None` after an error if the caller asked for soft errors.
 pub fn parsed<T>(result: Result<T>, fcinfo: pg_sys::FunctionCallInfo) -> Option<T> {
     match result {
         Ok(value) => Some(value),
@@ -48,7 +48,7 @@ impl Message {
         }
     }
 
-    /// The next integer of so many bytes.
+    /// The next integer, with this number of bytes.
     pub fn integer(&self, bytes: i32) -> u32 {
         // SAFETY: a receive function's first argument is a StringInfo (`receive` in CREATE TYPE).
         unsafe { pg_sys::pq_getmsgint(self.0, bytes) }
@@ -116,7 +116,7 @@ pub fn from_array<E: Element>(mut array: Array, typmod: i32) -> Value<Dense<E>> 
     Value::<Dense<E>>::filled(dims, |out| array.put_numbers(out)).or_raise()
 }
 
-/// The same numbers as elements of another type.
+/// The numbers as elements of another type.
 pub fn converted<E: Element>(numbers: &[f32], typmod: i32) -> Value<Dense<E>> {
     check_typmod(typmod, numbers.len()).or_raise();
     Value::<Dense<E>>::filled(numbers.len(), |out| vector::put_slice(numbers, out)).or_raise()
@@ -128,13 +128,13 @@ pub fn from_sparse<E: Element>(a: &SparseVector, typmod: i32) -> Value<Dense<E>>
     Value::<Dense<E>>::filled(dims, |out| sparse::to_dense(a.view(), out)).or_raise()
 }
 
-/// The elements other than zero of a vector of the dimensions demanded.
+/// The nonzero elements of a vector, whose dimensions are checked against `typmod`.
 pub fn to_sparse<E: Element>(a: &[E], typmod: i32) -> SparseVector {
     check_typmod(typmod, a.len()).or_raise();
     sparse_of(a, sparse::count(a))
 }
 
-/// The numbers other than zero, of which there are so many.
+/// The nonzero numbers, of which there are `count`.
 pub fn sparse_of<E: Element>(numbers: &[E], count: usize) -> SparseVector {
     let fill = |indices: &mut [i32], values: &mut [f32]| sparse::gather(numbers, indices, values);
     SparseVector::filled(numbers.len(), count, fill)

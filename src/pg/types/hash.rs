@@ -1,5 +1,5 @@
-//! Hashes of values (`access/hash/README`): equal values have equal hashes. They are stored by hash indexes
-//! and decide the partitions of rows: never change them.
+//! Hashes of values (`access/hash/README`): equal values have equal hashes. Hash indexes store them, and they
+//! decide the hash partitions of rows, so never change them.
 
 use std::ffi::c_int;
 

@@ -12,19 +12,20 @@ pub struct Text {
 }
 
 thread_local! {
-    /// Where texts are written before their length is known: memory that stays in the processor's caches.
+    /// Memory to which texts are written before their length is known. It is reused, so that it stays in the
+    /// processor's caches.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// More than this is not kept for the next text.
+/// A larger buffer is not kept for the next text.
 const KEPT: usize = 1 << 20;
 
-/// Texts that need no more are written where they stay. With the zero after them they fill what the allocator
-/// gives out.
+/// Texts up to this length are written directly to the result. With the NUL after them they fill a size class
+/// of the allocator.
 const SHORT: usize = 127;
 
 impl Text {
-    /// The text that `write` writes to `space` bytes; it returns the length.
+    /// The text that `write` writes to a buffer of `space` bytes; `write` returns its length.
     pub fn new(space: usize, write: impl FnOnce(&mut [u8]) -> usize) -> Self {
         if space <= SHORT {
             let memory = allocate(SHORT + 1).cast::<[u8; SHORT + 1]>();

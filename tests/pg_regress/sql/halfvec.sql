@@ -1,4 +1,4 @@
--- What differs from vector: the range and the rounding of elements. All else is compared with pgvector by
+-- Differences from vector: the range and the rounding of elements. All else is compared with pgvector by
 -- tests/server/pgvector.rs.
 SELECT '[1,2.5,-0,1.23456,0.8]'::halfvec;
 SELECT '[65519]'::halfvec;

@@ -8,7 +8,7 @@ CREATE INDEX items_cosine ON items USING ivf (e vector_cosine_ops) WITH (lists =
 CREATE INDEX items_ip ON items USING ivf (e vector_ip_ops) WITH (lists = 3, bits = 8);
 CREATE INDEX items_one_bit ON items USING ivf (e) WITH (bits = 1);
 
--- NULL is in no index, a zero vector in no cosine index
+-- NULLs are in no index, zero vectors in no cosine index
 SELECT index, info->>'metric' AS metric, info->'dimensions' AS dimensions, info->'bits' AS bits,
        info->'lists' AS lists, info->'live_rows' AS live, info->'dead_rows' AS dead
 FROM unnest('{items_l2,items_cosine,items_ip,items_one_bit}'::regclass[]) index, ivf_index_info(index) info;
@@ -54,7 +54,7 @@ COMMIT;
 SELECT ivf_check('temporary_e_idx', true);
 DROP TABLE items, unlogged;
 
--- VACUUM measures anew how many lists are needed when the rows have changed much, unless users have with their queries
+-- VACUUM calibrates again if many rows have changed, unless users have calibrated with their queries
 CREATE TABLE changing (id int, e vector(8));
 ALTER TABLE changing SET (autovacuum_enabled = off);
 INSERT INTO changing SELECT i, ARRAY(SELECT sin(i * j) FROM generate_series(1, 8) j)::vector FROM generate_series(1, 3000) i;
@@ -78,7 +78,7 @@ DELETE FROM changing WHERE id % 2 = 0;
 VACUUM changing;
 SELECT look('kept') AS new;
 SELECT ivf_check('changing_e', true) - 'pages' AS checked;
--- An index may be left as it is.
+-- An index may be excluded from this.
 REINDEX INDEX changing_e;
 ALTER INDEX changing_e SET (recalibrate = off);
 DELETE FROM seen;

@@ -1,4 +1,4 @@
--- Questions that ask for no approximation get none.
+-- Queries that do not allow an approximation are exact.
 SELECT setseed(0.16);
 CREATE TABLE p (id int PRIMARY KEY, kind int, e vector(48));
 INSERT INTO p SELECT i, i % 10, (SELECT array_agg(sin((i % 40 + 1) * j * 1.7) + random() - 0.5)::vector FROM generate_series(1, 48) j WHERE i > 0)
@@ -12,10 +12,10 @@ CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (5, 6, 7, 8, 9);
 INSERT INTO parts SELECT * FROM p;
 CREATE INDEX ON parts USING ivf (e vector_cosine_ops) WITH (lists = 24);
 VACUUM ANALYZE p, parts;
--- Between two rows: their neighbours are in several lists.
+-- The query is between two rows, so its neighbours are in several lists.
 CREATE TABLE q AS SELECT a.id, (a.e + b.e)::vector(48) AS e FROM p a JOIN p b ON b.id = a.id + 1 WHERE a.id % 300 = 0;
 
--- The plan is the planner's own for min and max, by the index
+-- The planner's own plan for min and max, with the index
 CREATE FUNCTION plan(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE line text; plan text := '';
 BEGIN
@@ -57,14 +57,14 @@ SELECT count(*) AS answers, count(*) FILTER (WHERE usual IS DISTINCT FROM truth)
 	LATERAL (SELECT ask(query, q.e, 'SET LOCAL enable_seqscan = on; SET LOCAL enable_sort = on; SET LOCAL enable_indexscan = off') AS truth,
 		ask(query, q.e, 'SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_indexscan = on; SET LOCAL ivf.recall_target = 0.95') AS usual,
 		ask(query, q.e, 'SET LOCAL ivf.recall_target = 0.5') AS half OFFSET 0) x;
--- What min and max ask for no setting of approximation changes
+-- No setting of approximation changes the results of min and max
 SELECT count(*) AS answers, count(*) FILTER (WHERE off IS DISTINCT FROM truth) AS off_wrong, count(*) FILTER (WHERE relaxed IS DISTINCT FROM truth) AS relaxed_wrong,
 	count(*) FILTER (WHERE probes IS DISTINCT FROM truth) AS probes_wrong FROM questions, q,
 	LATERAL (SELECT ask(query, q.e, 'SET LOCAL enable_seqscan = on; SET LOCAL enable_indexscan = off') AS truth,
 		ask(query, q.e, 'SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = on; SET LOCAL ivf.iterative_scan = off') AS off,
 		ask(query, q.e, 'SET LOCAL ivf.iterative_scan = relaxed_order') AS relaxed,
 		ask(query, q.e, 'SET LOCAL ivf.probes = 1') AS probes OFFSET 0) x WHERE n <= 10;
--- Who writes a LIMIT himself asks for an approximation: fewer lists are read
+-- A LIMIT in the query allows an approximation: fewer lists are read
 SELECT e AS q FROM q WHERE id = 600 \gset
 SET enable_seqscan = off;
 SELECT (SELECT e <=> :'q' FROM p ORDER BY e <=> :'q' LIMIT 1) < 1 AS found;

@@ -1,4 +1,4 @@
--- Filter columns: conditions inside the index give what a sequential scan gives.
+-- Filter columns: conditions in the index give the same rows as a sequential scan.
 CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
 CREATE TABLE f (id int PRIMARY KEY, b bool, i2 int2, i4 int4, i8 int8, f4 float4, f8 float8, n numeric, d date, t time,
     ts timestamp, tz timestamptz, u uuid, s text, v varchar(20), c char(5), m mood, tags text[], nums int[], e vector(8));
@@ -15,13 +15,13 @@ UPDATE f SET f4 = '-Infinity', f8 = 'Infinity', n = 1e400 WHERE id % 103 = 0;
 UPDATE f SET i4 = 2147483647, i2 = -32768, i8 = 9223372036854775807, d = 'infinity', ts = '-infinity', tags = ARRAY[NULL, 'l1']
     WHERE id % 107 = 0;
 CREATE INDEX f_all ON f USING ivf (e, b, i2, i4, i8, f4, f8, n, d, t, ts, tz, u, s, v, c, m, tags, nums) WITH (lists = 20);
--- Rows that come later too
+-- Also for rows that are inserted later
 INSERT INTO f SELECT id + 3000, b, i2, i4, i8, f4, f8, n, d, t, ts, tz, u, s, v, c, m, tags, nums, l2_normalize(e) * e FROM f WHERE id % 3 = 0;
 DELETE FROM f WHERE id % 10 = 7;
 VACUUM ANALYZE f;
 SELECT ivf_check('f_all', true)->>'live' = (SELECT count(*)::text FROM f) AS checked;
 
--- The rows that a condition lets pass, in order, by the index and without; whether the index did it alone
+-- The rows that pass a condition, in order, with and without the index; whether the index tested it alone
 CREATE FUNCTION compare(condition text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE by_index int[]; by_scan int[]; plan text := ''; line text;
     query text := format('SELECT id FROM f WHERE %s ORDER BY e <-> ''[.1,.2,-.3,.4,.5,-.6,.7,.8]'', id LIMIT 2000', condition);
@@ -75,13 +75,13 @@ EXPLAIN (COSTS OFF) EXECUTE p(5, '[1,2,3,4,5,6,7,8]');
 EXECUTE p(5, '[1,2,3,4,5,6,7,8]');
 EXECUTE p(NULL, '[1,2,3,4,5,6,7,8]');
 RESET plan_cache_mode;
--- Rows without a vector are not in the index: it is not asked for them
+-- Rows without a vector are not in the index, so the planner does not use it for them
 INSERT INTO f (id, i4) VALUES (100001, 5);
 SELECT id FROM f WHERE e IS NULL ORDER BY e <-> '[1,2,3,4,5,6,7,8]' LIMIT 5;
 SELECT count(*) FROM f WHERE i4 = 5;
 RESET enable_seqscan;
 
--- What an index cannot have
+-- Columns that an index cannot have
 CREATE INDEX ON f USING ivf (i4, e);
 CREATE INDEX ON f USING ivf (e, (e + e));
 CREATE INDEX ON f USING ivf (i4);
@@ -90,7 +90,7 @@ CREATE INDEX ON f USING ivf (e) INCLUDE (i4);
 SELECT (ivf_index_info('f_all')->>'filter_columns')::int;
 SELECT bool_and(amvalidate(oid)) FROM pg_opclass WHERE opcmethod = (SELECT oid FROM pg_am WHERE amname = 'ivf');
 
--- The verifier compares keys with the table's: a function that is not as immutable as it says leaves old ones behind
+-- The verifier compares keys with the table's values: a function that is wrongly declared immutable leaves old keys
 CREATE FUNCTION remainder(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN i % 10; END';
 CREATE INDEX f_lies ON f USING ivf (e, (remainder(i4)));
 SELECT ivf_check('f_lies', true)->>'live' AS live;

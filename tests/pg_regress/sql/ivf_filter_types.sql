@@ -1,5 +1,5 @@
--- Filter columns of types that the server takes for others: compared as their own operators compare, or refused.
--- As citext is: a type with the form of text, which casts to it without a function, and an = of its own.
+-- Filter columns of types for which the server chooses another type's operator class: right results, or refused.
+-- A type like citext: it is binary-coercible to text, and has its own operator =.
 SET client_min_messages = warning;
 CREATE SCHEMA kinds;
 SET search_path = kinds, public;
@@ -15,14 +15,14 @@ CREATE OPERATOR = (LEFTARG = folded, RIGHTARG = folded, FUNCTION = folded_eq, CO
 CREATE OPERATOR CLASS folded_hash_ops DEFAULT FOR TYPE folded USING hash AS OPERATOR 1 =, FUNCTION 1 folded_hash(folded);
 CREATE FUNCTION folded_cmp(folded, folded) RETURNS int IMMUTABLE STRICT LANGUAGE sql AS 'SELECT bttextcmp(lower($1::text), lower($2::text))';
 CREATE OPERATOR CLASS folded_tree_ops DEFAULT FOR TYPE folded USING btree AS OPERATOR 3 =, FUNCTION 1 folded_cmp(folded, folded);
--- One that has no operators: those of text are its own
+-- A type without operators, which uses those of text
 CREATE TYPE plain;
 CREATE FUNCTION plain_in(cstring) RETURNS plain LANGUAGE internal IMMUTABLE STRICT AS 'textin';
 CREATE FUNCTION plain_out(plain) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'textout';
 CREATE TYPE plain (INPUT = plain_in, OUTPUT = plain_out, LIKE = text, COLLATABLE = true);
 CREATE CAST (plain AS text) WITHOUT FUNCTION AS IMPLICIT;
 CREATE CAST (text AS plain) WITHOUT FUNCTION AS ASSIGNMENT;
--- A number that is compared by its last digit
+-- A type of numbers that compares the last digit only
 CREATE TYPE digit;
 CREATE FUNCTION digit_in(cstring) RETURNS digit LANGUAGE internal IMMUTABLE STRICT AS 'int4in';
 CREATE FUNCTION digit_out(digit) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'int4out';
@@ -35,7 +35,7 @@ CREATE OPERATOR = (LEFTARG = digit, RIGHTARG = digit, FUNCTION = digit_eq, COMMU
 CREATE OPERATOR CLASS digit_hash_ops DEFAULT FOR TYPE digit USING hash AS OPERATOR 1 =, FUNCTION 1 digit_hash(digit);
 CREATE FUNCTION digit_cmp(digit, digit) RETURNS int IMMUTABLE STRICT LANGUAGE sql AS 'SELECT btint4cmp($1::int4 % 10, $2::int4 % 10)';
 CREATE OPERATOR CLASS digit_tree_ops DEFAULT FOR TYPE digit USING btree AS OPERATOR 3 =, FUNCTION 1 digit_cmp(digit, digit);
--- One whose hashes are not for its =
+-- A type whose hash function does not fit its =
 CREATE TYPE odd;
 CREATE FUNCTION odd_in(cstring) RETURNS odd LANGUAGE internal IMMUTABLE STRICT AS 'textin';
 CREATE FUNCTION odd_out(odd) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'textout';
@@ -51,7 +51,7 @@ CREATE TABLE k (id int PRIMARY KEY, f folded, d folded_name, p plain, n digit, s
 INSERT INTO k SELECT i, w, w, w, i % 30, w, ARRAY[w]::folded[], format('[%s,%s,%s]', i, i % 7, i % 5)::vector
     FROM (SELECT i, (ARRAY['Alice', 'ALICE', 'alice', 'Bob', 'BOB'])[1 + i % 5] AS w FROM generate_series(1, 500) i) i;
 
--- Whether a condition is answered by the index, and as without it
+-- Whether the index answers a condition, and with the same rows as without it
 CREATE FUNCTION answered(condition text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE by_index int[]; by_scan int[]; plan text := ''; line text;
     query text := format('SELECT id FROM k WHERE %s ORDER BY e <-> ''[1,2,3]'', id LIMIT 600', condition);
@@ -77,7 +77,7 @@ CREATE INDEX ON kinds.u USING ivf (e, f);
 CREATE INDEX ON kinds.o USING ivf (e, o);
 CREATE INDEX ON kinds.o USING ivf (e, os);
 SET search_path = kinds, public;
--- What the hint says: a cast
+-- The hint proposes a cast
 CREATE INDEX k_i ON k USING ivf (e, (f::text), (n::int4), p, s, fs);
 SELECT answered(c) FROM unnest(ARRAY['f::text = ''alice''', 'f = ''alice''', 'n::int4 = 13', 'n = ''13''', 'n::int4 < 13', 'p = ''BOB''', 's = ''Bob''',
     'fs @> ''{alice}''', 'fs && ''{bob}''']) c;
@@ -98,7 +98,7 @@ CREATE INDEX k_i ON k USING ivf (e, f);
 SELECT answered(c) FROM unnest(ARRAY['f = ''alice''', 'f::text = ''alice''']) c;
 ALTER OPERATOR FAMILY text_ops USING ivf DROP OPERATOR 3 (folded, folded);
 
--- citext itself, where the server has it: refused, and used with a class of its own
+-- citext itself, if the server has it: refused, but usable with an operator class for citext
 DO $$
 DECLARE answer text;
 BEGIN
@@ -124,7 +124,7 @@ BEGIN
     DROP EXTENSION citext CASCADE;
 END $$;
 
--- Collations for which different texts are equal, where the server has such
+-- Collations in which different texts are equal, if the server has them
 DO $$
 DECLARE answer text;
 BEGIN

@@ -1,4 +1,4 @@
--- The fusion that the README shows: reciprocal ranks of a vector and a full-text search, each by its own index.
+-- The hybrid search of docs/queries.md: reciprocal ranks of a vector search and a full-text search, each with its own index.
 CREATE TABLE d (id int PRIMARY KEY, body text, e vector(3),
     words tsvector GENERATED ALWAYS AS (to_tsvector('simple', body)) STORED);
 INSERT INTO d SELECT i, 'w' || i % 7 || CASE WHEN i % 5 = 0 THEN ' w1 w1' ELSE '' END,
@@ -22,7 +22,7 @@ CREATE TEMP TABLE by_index AS SELECT * FROM fused;
 SET enable_indexscan = off;
 SET enable_bitmapscan = off;
 SELECT count(*), bool_and(a.score = b.score) FROM by_index a FULL JOIN fused b USING (id);
--- The first is the best of both, or of one
+-- The first row is the best of both searches, or of one
 SELECT max(score) <= 2.0 / 61 AND max(score) >= 1.0 / 61 FROM fused;
 RESET ALL;
 DROP VIEW fused;

@@ -1,10 +1,10 @@
--- What becomes a key of a filter column leaves no memory behind, of any type: in builds, inserts, checks and rescans.
+-- Converting values to keys of filter columns leaks no memory, for any type: in builds, inserts, checks and rescans.
 CREATE SCHEMA leaks;
 SET search_path = leaks, public;
 CREATE TYPE mood AS ENUM ('sad', 'happy');
 CREATE DOMAIN amount AS numeric(12, 3);
 CREATE TABLE used (at serial, id int, bytes bigint);
--- Notes the memory of this backend at two rows, long after the first and at the end
+-- Stores the memory of this backend at two rows: long after the first row, and at the end
 CREATE FUNCTION note(i int) RETURNS int LANGUAGE plpgsql AS $$
 BEGIN
     IF i IN (1000, 6000) THEN
@@ -13,13 +13,13 @@ BEGIN
     RETURN i;
 END $$;
 CREATE FUNCTION noted(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN leaks.note(i); END';
--- What was left behind between the two, in bytes for each row
+-- Memory that was leaked between the two, in bytes per row
 CREATE FUNCTION left_behind() RETURNS text LANGUAGE sql AS $$
     WITH last AS (SELECT id, bytes, row_number() OVER (PARTITION BY id ORDER BY at DESC) AS n FROM leaks.used),
         gone AS (SELECT max(bytes) FILTER (WHERE id = 6000) - max(bytes) FILTER (WHERE id = 1000) AS bytes FROM last WHERE n = 1)
     SELECT CASE WHEN bytes / 5000 < 10 THEN 'nothing' ELSE bytes / 5000 || ' bytes a row' END FROM gone $$;
 CREATE FUNCTION word(i int) RETURNS text IMMUTABLE LANGUAGE sql AS $$ SELECT 'word ' || i $$;
--- Long ones are compressed, so that each must be made plain first
+-- Long values are compressed, so that each must be detoasted first
 CREATE TABLE t (id int, n numeric, m amount, s text, long text, v varchar(30), c char(30), u uuid, b mood, labels text[], numbers numeric[], many text[], e vector(2));
 INSERT INTO t SELECT i, i / 7.0, i / 3.0, word(i), repeat(word(i), 400), word(i), word(i), md5(i::text)::uuid, (ARRAY['sad', 'happy'])[1 + i % 2]::mood,
     ARRAY[word(i), word(i + 1)], ARRAY[i, i / 7.0], array_fill(word(i), ARRAY[300]), format('[%s,%s]', i, i % 9)::vector FROM generate_series(1, 6000) i;

@@ -1,4 +1,4 @@
--- Pages of one query by LIMIT and OFFSET are slices of one sequence: no row comes twice.
+-- Pages of one query by LIMIT and OFFSET are slices of one sequence: no row is on two pages.
 SET search_path = public;
 SET enable_seqscan = off;
 SELECT setseed(0.42);
@@ -18,7 +18,7 @@ CREATE INDEX ON parts USING ivf (e vector_l2_ops);
 VACUUM ANALYZE pages;
 ANALYZE parts;
 
--- Of a query with $1 for the vector: pages that differ from the slices of one cursor's rows, rows shown twice, rows.
+-- For a query with $1 for the vector: number of pages that differ from slices of one cursor's rows, of rows shown twice, of rows.
 CREATE FUNCTION wrong_pages(query text, size int, many int) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     q record;
@@ -40,13 +40,13 @@ BEGIN
                 IF first IS DISTINCT FROM page THEN missing := missing + 1; END IF;
             END IF;
         END LOOP;
-        -- A page in the middle of others.
+        -- A page in the middle.
         EXECUTE format('SELECT array_agg(id) FROM (%s LIMIT %s OFFSET %s) s', query, size, size / 2 + size) INTO page USING q.e;
         IF page IS DISTINCT FROM shown[size + size / 2 + 1 : 2 * size + size / 2] THEN missing := missing + 1; END IF;
         twice := twice + cardinality(shown) - (SELECT count(DISTINCT u) FROM unnest(shown) u);
         rows := rows + cardinality(shown);
     END LOOP;
-    -- How many rows come within few lists depends on the build.
+    -- How many rows few lists contain depends on the build.
     RETURN format('%s rows twice, %s pages differ%s', twice, missing, CASE WHEN rows = 0 THEN ', no rows' END);
 END $$;
 
@@ -77,7 +77,7 @@ SET work_mem = '64kB';
 SELECT wrong_pages('SELECT id FROM pages ORDER BY e <=> $1', 100, 10);
 RESET work_mem;
 
--- Parameters for the page, in custom and generic plans.
+-- The page as parameters, in custom and generic plans.
 CREATE FUNCTION prepared_pages() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     shown int[] := '{}';
@@ -105,7 +105,7 @@ SELECT count(*) > 11000 FROM (SELECT id FROM pages ORDER BY e <=> '[1,0,0,0,0,0,
 SELECT count(*) >= 10 FROM (SELECT id FROM pages ORDER BY binary_quantize(e)::bit(24) <~> B'111111111111000000000000'
     OFFSET 20 FETCH FIRST 10 ROWS WITH TIES) s;
 
--- A filter that goes with the vectors: all rows that pass come on some page.
+-- A filter that is correlated with the vectors: all rows that pass are on some page.
 CREATE TABLE grouped AS SELECT i AS id, i % 50 AS c,
     (SELECT array_agg(sin(i % 50 * 7.3 * x + i % 50) + sin(i * x * 0.37) * 0.8 ORDER BY x) FROM generate_series(1, 16) x)::vector(16) AS e
     FROM generate_series(1, 15000) i;
@@ -119,7 +119,7 @@ SELECT count(*) FROM (SELECT id FROM grouped WHERE c = 7 ORDER BY e <-> (SELECT 
 SELECT count(*) FROM (SELECT id FROM grouped WHERE id % 50 IN (1, 20, 30)
     ORDER BY e <-> (SELECT e FROM grouped WHERE id = 2452) LIMIT 895) s;
 RESET ivf.recall_target;
--- A result is in order wherever it begins, and where rows are dropped on the way.
+-- A result is in order at any OFFSET, and also if nodes above the scan drop rows.
 CREATE FUNCTION disorder(tail text, first int, step int) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE wrong bigint = 0; n bigint; BEGIN
     FOR q IN 1..12 LOOP FOR p IN 0..5 LOOP

@@ -6,7 +6,7 @@ CREATE INDEX items_e ON items USING ivf (e);
 CREATE INDEX items_category ON items (category);
 VACUUM ANALYZE items;
 
--- With an order and a small LIMIT the index; without an order or for a few rows of another index not
+-- The index is used with an order and a small LIMIT. It is not used without an order, or if another index finds few rows
 EXPLAIN (COSTS OFF) SELECT id FROM items ORDER BY e <-> (SELECT e FROM items WHERE id = 1) LIMIT 10;
 EXPLAIN (COSTS OFF) SELECT count(*) FROM items;
 EXPLAIN (COSTS OFF) SELECT id FROM items WHERE category = 5 ORDER BY e <-> (SELECT e FROM items WHERE id = 1) LIMIT 10;
@@ -14,7 +14,7 @@ EXPLAIN (COSTS OFF) SELECT id FROM items ORDER BY e <=> (SELECT e FROM items WHE
 EXPLAIN (COSTS OFF) SELECT id FROM items ORDER BY e <-> (SELECT e FROM items WHERE id = 1) DESC LIMIT 10;
 EXPLAIN (COSTS OFF) SELECT id FROM items ORDER BY e <-> (SELECT e FROM items WHERE id = 1);
 
--- Costs rise with probes and with the rows wanted
+-- Costs rise with the probes and with the number of rows wanted
 CREATE FUNCTION startup(probes int, target float8, rows int) RETURNS numeric LANGUAGE plpgsql AS $$
 DECLARE plan json;
 BEGIN
@@ -32,7 +32,7 @@ SELECT bool_and(cost >= before) FROM (SELECT c AS cost, lag(c) OVER (ORDER BY t)
     FROM (SELECT t, startup(0, t, 10) AS c FROM unnest('{0.5,0.8,0.9,0.95,0.99,1}'::float8[]) t) s) s;
 DROP FUNCTION startup;
 
--- Thresholds: the index tells how many rows are within, also of a query that the planner does not know
+-- Thresholds: the index estimates how many rows are within, also for a query that the planner does not know
 CREATE TABLE near (id int PRIMARY KEY, e vector(96));
 INSERT INTO near SELECT i, (SELECT array_agg(sin((i % 60 + 1) * j * 1.3) + sin(i * (i % 7 + 1) * j * 0.01) / 3) FROM generate_series(1, 96) j)::vector
 FROM generate_series(1, 9000) i;
@@ -60,7 +60,7 @@ SET plan_cache_mode = force_generic_plan;
 EXPLAIN (COSTS OFF) EXECUTE within(:'q', 1);
 RESET plan_cache_mode;
 
--- Pages of a query come by one plan
+-- All pages of a query have the same plan
 CREATE FUNCTION shape(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE line text; shape text := '';
 BEGIN
@@ -86,7 +86,7 @@ CREATE VIEW pages AS SELECT name, form, n, m, shape(replace(format(form, name, f
 SELECT count(*) AS series, count(*) FILTER (WHERE plans > 1) AS changing, count(*) FILTER (WHERE by_index) > 30 AS by_index,
 	count(*) FILTER (WHERE NOT by_index) > 5 AS others FROM (
 	SELECT count(DISTINCT shape) AS plans, bool_or(shape LIKE '%Order By%') AS by_index FROM pages GROUP BY name, form, n) s;
--- So they do as parameters, where the server goes over to a plan for any
+-- Also with parameters, when the server considers a generic plan
 CREATE FUNCTION series(query text, n int) RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE line text; shape text;
 BEGIN

@@ -1,4 +1,4 @@
--- Measuring recall, and calibrating anew.
+-- Measuring recall, and calibrating again.
 CREATE TABLE points (id int PRIMARY KEY, e vector(8));
 SELECT setseed(.5);
 INSERT INTO points
@@ -18,7 +18,7 @@ SELECT r -> 'recall' AS recall, r -> 'worst' AS worst, r -> 'poor_queries' AS po
 RESET ivf.recall_target;
 SET ivf.probes = 1;
 SELECT r -> 'lists' AS lists FROM ivf_recall('points_cosine', 50, 3) r;
--- The row that is searched for takes the place of no other, which would have a second round look for one more.
+-- The row that is the query does not count for k, so no second round is needed.
 CREATE TABLE recall_strings (b bit(64));
 INSERT INTO recall_strings SELECT ('x' || substr(md5(i::text), 1, 16))::bit(64) FROM generate_series(1, 12000) i;
 CREATE INDEX recall_strings_b ON recall_strings USING ivf (b bit_hamming_ops);
@@ -53,7 +53,7 @@ SELECT ivf_recalibrate('points_l2', array[NULL::vector]);
 SELECT ivf_recalibrate('points_pkey');
 SELECT ivf_recalibrate('points'::regclass);
 
--- Who may
+-- Who may call these functions
 CREATE ROLE reader;
 SET ROLE reader;
 SELECT ivf_recall('points_l2');

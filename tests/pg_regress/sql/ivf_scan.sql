@@ -86,25 +86,25 @@ SELECT (ivf_last_scan() ->> 'lists')::int > 0 AS counted;
 DROP TABLE items;
 DROP ROLE ivf_reader;
 
--- Vectors out of line: the distances that a scan notes are those of its query, its metric and its rows alone
+-- Out-of-line vectors: distances in the memo are used only for the same query, metric and rows
 CREATE TABLE wide (id int PRIMARY KEY, e vector(700), f vector(700));
 INSERT INTO wide SELECT i, (SELECT array_agg(sin(i * j)) FROM generate_series(1, 700) j)::vector,
 	(SELECT array_agg(cos(i * j)) FROM generate_series(1, 700) j)::vector FROM generate_series(1, 300) i;
 CREATE INDEX wide_e ON wide USING ivf (e vector_cosine_ops) WITH (lists = 4);
 CREATE INDEX wide_f ON wide USING ivf (f) WITH (lists = 4);
 SELECT e AS q, f AS r FROM wide WHERE id = 7 \gset
--- The arguments the other way round are measured anew.
+-- With exchanged arguments the distance is computed again.
 SELECT count(*), bool_and(a = b AND c = d AND a <> c AND x = y) FROM (
 	SELECT e <=> :'q' AS a, :'q' <=> e AS b, e <=> :'r' AS c, :'r' <=> e AS d, e <-> :'q' AS x, :'q' <-> e AS y
 	FROM wide WHERE id <> 7 ORDER BY e <=> :'q' LIMIT 100) s;
--- Two scans at once, and one that begins anew for each row
+-- Two scans at the same time, and one that is restarted for each row
 SELECT count(*), bool_and(a = b AND c = d) FROM (
 	(SELECT e <=> :'q' AS a, :'q' <=> e AS b, f <-> :'r' AS c, :'r' <-> f AS d FROM wide ORDER BY e <=> :'q' LIMIT 50)
 	UNION ALL
 	(SELECT e <=> :'q', :'q' <=> e, f <-> :'r', :'r' <-> f FROM wide ORDER BY f <-> :'r' LIMIT 50)) s;
 SELECT count(*), bool_and(a = b) FROM (SELECT * FROM wide WHERE id <= 20) o, LATERAL (
 	SELECT i.e <=> o.e AS a, o.e <=> i.e AS b FROM wide i ORDER BY i.e <=> o.e LIMIT 5) s;
--- A row changed between two fetches of a cursor: what the cursor sees is the old one.
+-- A row is updated between two fetches of a cursor: the cursor sees the old version.
 BEGIN;
 DECLARE c CURSOR FOR SELECT e <=> :'q' = :'q' <=> e AS same FROM wide WHERE id <> 7 ORDER BY e <=> :'q';
 FETCH 2 FROM c;
@@ -114,7 +114,7 @@ SELECT bool_and(e <=> :'q' = :'q' <=> e) FROM wide;
 ROLLBACK;
 DROP TABLE wide;
 
--- Vectors in line, out of line in one piece or many, compressed or not, all in one table
+-- Vectors inline and out of line, in one chunk or several, compressed or not, all in one table
 CREATE TABLE pieces (id int PRIMARY KEY, e vector(3000));
 CREATE FUNCTION piece(i int, filled int) RETURNS vector LANGUAGE sql AS $$
 	SELECT array_agg(CASE WHEN j > 3000 - filled THEN sin(i * j * j) ELSE i END)::vector FROM generate_series(1, 3000) j $$;
@@ -133,7 +133,7 @@ SELECT bool_and(i.id = s.id AND i.d = s.d), count(*) FROM
 	(SELECT row_number() OVER () n, * FROM (SELECT id, e <-> :'q' AS d FROM pieces ORDER BY e <-> :'q') x) i
 	JOIN (SELECT row_number() OVER () n, * FROM (SELECT id, l2_distance(e, :'q') AS d FROM pieces ORDER BY l2_distance(:'q', e), id) y) s USING (n);
 RESET ivf.recall_target;
--- What a scan has opened outlives a savepoint.
+-- What a scan has opened stays open after a savepoint ends.
 BEGIN;
 DECLARE c CURSOR FOR SELECT id FROM pieces ORDER BY e <-> :'q';
 SAVEPOINT s;

@@ -1,5 +1,5 @@
--- Whose rights the functions in an index have, and who learns what.
--- An owner whose functions note who runs them, and a guest.
+-- The rights with which functions in an index run, and what users can learn.
+-- An owner whose functions record the user who runs them, and a guest.
 CREATE ROLE ivf_owner;
 CREATE ROLE ivf_guest;
 CREATE SCHEMA trap AUTHORIZATION ivf_owner;
@@ -8,7 +8,7 @@ SET SESSION AUTHORIZATION ivf_owner;
 CREATE TABLE trap.t (id int PRIMARY KEY, e public.vector(3));
 CREATE TABLE trap.seen (entry text, what text, who name, path text, UNIQUE (entry, what, who, path));
 GRANT SELECT, INSERT ON trap.seen TO PUBLIC;
--- What a note tries when it is told to, and what comes of it
+-- What a recording function tries if it is told to, and the result
 CREATE FUNCTION trap.try(command text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN EXECUTE command; RETURN 'done'; EXCEPTION WHEN OTHERS THEN RETURN SQLERRM; END $$;
 CREATE FUNCTION trap.note(what text) RETURNS void LANGUAGE plpgsql AS $$
@@ -33,12 +33,12 @@ CREATE FUNCTION trap.holds(i int) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS
 INSERT INTO trap.t SELECT i, format('[%s,%s,%s]', i % 17, i % 5, i % 7)::vector FROM generate_series(1, 300) i;
 RESET SESSION AUTHORIZATION;
 
--- Who ran what at each entry since the last look; the path where it is for the extension to set
+-- Users and functions recorded since the last call; the search_path if the extension must have set it
 CREATE FUNCTION seen() RETURNS SETOF text LANGUAGE sql AS $$
     WITH gone AS (DELETE FROM trap.seen RETURNING *)
     SELECT DISTINCT concat_ws(', ', entry, what, who, CASE WHEN entry ~ '^ivf_' THEN path END) FROM gone ORDER BY 1 $$;
 
--- Builds: as the owner, whoever asks for them
+-- Builds run as the owner, whoever starts them
 SET trap.entry = 'CREATE INDEX';
 CREATE INDEX t_all ON trap.t USING ivf ((trap.vec(e)::vector(3)), (trap.key(id))) WHERE trap.holds(id);
 CREATE INDEX t_plain ON trap.t USING ivf (e, (trap.key(id)));
@@ -50,7 +50,7 @@ SET trap.entry = 'REINDEX CONCURRENTLY';
 REINDEX INDEX CONCURRENTLY trap.t_all;
 SELECT seen();
 
--- A query: as the caller, and nothing that it does not name
+-- A query runs as the caller, and evaluates only expressions that it uses
 SET enable_seqscan = off;
 SET trap.entry = 'plain query';
 SELECT id FROM trap.t ORDER BY e <-> '[0.9,2,3]' LIMIT 2;
@@ -62,7 +62,7 @@ SET trap.entry = 'query that names the filter column';
 SELECT id FROM trap.t WHERE trap.key(id) = 5 ORDER BY e <-> '[0.9,2,3]' LIMIT 2;
 SELECT seen();
 
--- Functions about indexes: as the owner, with a path of their own
+-- Functions about indexes run as the owner, with a safe search_path
 SET search_path = public, trap;
 SET trap.entry = 'ivf_check';
 SELECT ivf_check(i, true) -> 'live' AS live FROM unnest('{trap.t_all,trap.t_plain,trap.t_lists}'::regclass[]) i;
@@ -79,7 +79,7 @@ SELECT seen();
 SELECT current_user = session_user AS user, current_setting('search_path') AS path;
 RESET search_path;
 
--- What the functions cannot do there
+-- What functions cannot do in this operation
 SET trap.entry = 'escape';
 SELECT ivf_check('trap.t_all', true) -> 'live' AS live;
 SELECT what, who, path = 'done' AS done FROM trap.seen WHERE what ~ '[A-Z]' ORDER BY what;
@@ -94,7 +94,7 @@ SELECT who, path = 'done' AS done, count(*) FROM trap.seen WHERE what ~ '[A-Z]' 
 SELECT current_user = session_user AS user, current_setting('search_path') AS path;
 SELECT count(*) > 0 AS seen FROM seen();
 
--- An error there leaves the caller as it was
+-- After an error in it the caller's user and settings are restored
 SET trap.entry = 'error';
 DO $$
 DECLARE command text; before text := concat(current_user, current_setting('search_path'));
@@ -110,7 +110,7 @@ BEGIN
 END $$;
 SELECT ivf_check('trap.t_all', true);
 SELECT current_user = session_user AS user, current_setting('search_path') AS path;
--- A build that fails leaves an index that is not valid
+-- A failed concurrent build leaves an invalid index
 CREATE INDEX CONCURRENTLY t_invalid ON trap.t USING ivf (e, (trap.key(id)));
 SET trap.entry = 'ivf_check';
 SELECT ivf_check('trap.t_invalid');
@@ -119,7 +119,7 @@ SELECT ivf_recall('trap.t_invalid');
 SELECT ivf_recalibrate('trap.t_invalid');
 DROP INDEX trap.t_invalid;
 
--- Inserts: as who inserts. VACUUM's calibration evaluates nothing.
+-- Inserts run as the inserting user. VACUUM's calibration evaluates no expression.
 GRANT INSERT ON trap.t TO ivf_guest;
 SET ROLE ivf_guest;
 SET trap.entry = 'INSERT';
@@ -140,7 +140,7 @@ SELECT calibration <> ivf_index_info('trap.t_lists') -> 'calibration' AS calibra
 SELECT seen();
 DROP TABLE before;
 
--- Who may
+-- Who may call the functions
 SET trap.entry = 'ivf_guest';
 SET ROLE ivf_guest;
 SELECT ivf_index_info('trap.t_all');
@@ -149,7 +149,7 @@ SELECT ivf_recalibrate('trap.t_all');
 SELECT ivf_recalibrate('trap.t_all', ARRAY['[1,2,3]'::vector]);
 SELECT ivf_check('trap.t_all');
 RESET ROLE;
--- Some columns are enough where the index has no others
+-- SELECT on the columns of the index is enough
 CREATE INDEX t_e ON trap.t USING ivf (e);
 CREATE INDEX t_part ON trap.t USING ivf (e) WHERE id > 5;
 GRANT SELECT (e) ON trap.t TO ivf_guest;
@@ -164,7 +164,7 @@ SELECT ivf_index_info('trap.t_all') -> 'live_rows' AS live_rows, ivf_recall('tra
 SELECT ivf_recalibrate('trap.t_all');
 RESET ROLE;
 SELECT seen();
--- Row-level security: what hides rows hides their number. The owner may know it, and is measured as it queries.
+-- Row-level security that hides rows also hides their number. The owner may know it, and its recall is that of its own queries.
 ALTER TABLE trap.t ENABLE ROW LEVEL SECURITY;
 SET ROLE ivf_guest;
 SELECT ivf_index_info('trap.t_all');
@@ -180,7 +180,7 @@ SELECT ivf_recall('trap.t_all', 5, 5) -> 'queries' AS queries;
 ALTER TABLE trap.t NO FORCE ROW LEVEL SECURITY;
 ALTER TABLE trap.t DISABLE ROW LEVEL SECURITY;
 REVOKE ALL ON trap.t FROM ivf_guest;
--- Roles that watch, and to whom the verifier was given
+-- Roles that monitor, and roles that were granted the verifier
 GRANT pg_stat_scan_tables TO ivf_guest;
 GRANT EXECUTE ON FUNCTION ivf_check TO ivf_guest;
 SET ROLE ivf_guest;
@@ -191,7 +191,7 @@ REVOKE pg_stat_scan_tables FROM ivf_guest;
 REVOKE EXECUTE ON FUNCTION ivf_check FROM ivf_guest;
 SELECT seen();
 
--- What a scan read is told to who may act as the role that it ran as
+-- Counters of a scan are shown to users who have the rights of the role as which it ran
 SELECT count(*) FROM (SELECT id FROM trap.t ORDER BY e <-> '[1,2,3]' LIMIT 5) s;
 SELECT (ivf_last_scan() ->> 'codes')::int > 0 AS told;
 SET ROLE ivf_guest;
@@ -206,7 +206,7 @@ BEGIN READ ONLY;
 SELECT ivf_recalibrate('trap.t_all', ARRAY['[1,2,3]'::vector]);
 ROLLBACK;
 
--- What is no index of rows
+-- Relations that are no index with rows
 CREATE TABLE trap.parts (e vector(3)) PARTITION BY LIST (vector_dims(e));
 CREATE INDEX parts_e ON trap.parts USING ivf (e);
 CREATE FUNCTION complaint(call text) RETURNS text LANGUAGE plpgsql AS $$
@@ -214,13 +214,13 @@ DECLARE hint text; BEGIN EXECUTE 'SELECT ' || call; RETURN 'done'; EXCEPTION WHE
     RETURN concat_ws(' ', SQLSTATE, SQLERRM || '.', hint); END $$;
 SELECT f, complaint(format('%s(%L::regclass)', f, o)) FROM unnest('{ivf_index_info,ivf_check,ivf_recall,ivf_recalibrate}'::text[]) f,
     unnest('{trap.t,trap.t_pkey,trap.parts_e,trap.parts,2147483647}'::text[]) o;
--- Nobody waits for a lock on what is not theirs
+-- Nobody waits for a lock on a relation without having rights on it
 SET ROLE ivf_guest;
 SELECT f, complaint(format('%s(%L::regclass)', f, o)) FROM unnest('{ivf_index_info,ivf_recall,ivf_recalibrate}'::text[]) f,
     unnest('{trap.t,trap.t_pkey,trap.parts_e}'::text[]) o;
 RESET ROLE;
 
--- EXPLAIN tells nobody where rows are that row-level security hides
+-- EXPLAIN does not reveal where rows are that row-level security hides
 CREATE TABLE trap.hidden AS SELECT i AS id, CASE WHEN i % 10 > 0 THEN 'ivf_guest' ELSE 'ivf_owner' END AS owner,
     (SELECT array_agg(CASE WHEN i % 10 > 0 THEN sin(i * x) ELSE 10 + cos(i * x) END) FROM generate_series(1, 8) x)::vector(8) AS e
     FROM generate_series(1, 5000) i;
@@ -239,7 +239,7 @@ SELECT expected('[10,10,10,10,10,10,10,10]') = expected('[30,30,30,30,30,30,30,3
 RESET ROLE;
 DROP FUNCTION expected;
 
--- nor of partitions and inheritance children, whose parent has the policy
+-- The same for partitions and inheritance children whose parent has the policy
 CREATE TABLE trap.parent (id int, owner text, e vector(8)) PARTITION BY RANGE (id);
 CREATE TABLE trap.part PARTITION OF trap.parent FOR VALUES FROM (1) TO (5001);
 INSERT INTO trap.parent SELECT * FROM trap.hidden;

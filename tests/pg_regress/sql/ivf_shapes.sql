@@ -2,7 +2,7 @@
 CREATE FUNCTION plan_of(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE line text;
 BEGIN
-    -- What majors write alike: older ones give the index a condition that newer ones know to hold
+    -- Removes a difference of majors: older ones show an index condition that newer ones know to be always true
     FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
         IF line ~ 'Index Scan|Index Cond|Seq Scan|Filter|Sort Key' AND line !~ 'InitPlan|embedding IS NOT NULL\)$' THEN
             RETURN NEXT btrim(regexp_replace(line, 'dd?_\d\.', '', 'g'), ' ->');
@@ -14,7 +14,7 @@ INSERT INTO docs SELECT i, jsonb_build_object('lang', (ARRAY['en', 'de', 'fr'])[
     v, CASE WHEN i % 10 > 0 THEN v END
     FROM (SELECT i, ARRAY[sin(i), cos(i), sin(i * 0.7)]::vector FROM generate_series(1, 10000) i) x (i, v);
 
--- Fields of a jsonb column as filter columns: the condition says the same expression
+-- Fields of a jsonb column as filter columns: the condition has the same expression
 CREATE INDEX by_fields ON docs USING ivf (embedding vector_cosine_ops, (meta->>'lang'), ((meta->>'year')::int));
 ANALYZE docs;
 SELECT plan_of($$SELECT id FROM docs WHERE meta->>'lang' = 'en' ORDER BY embedding <=> '[1,2,3]' LIMIT 5$$);
@@ -26,12 +26,12 @@ SET enable_indexscan = off;
 SELECT id FROM docs WHERE meta->>'lang' = 'en' AND (meta->>'year')::int = 2017 ORDER BY embedding <=> '[1,2,3]' LIMIT 3;
 RESET enable_indexscan;
 RESET ivf.recall_target;
--- Another form of the condition is tested on the rows that the index gives
+-- Another form of the condition is tested on the rows that the index returns
 SET enable_seqscan = off;
 SELECT plan_of($$SELECT id FROM docs WHERE meta @> '{"lang": "en"}' ORDER BY embedding <=> '[1,2,3]' LIMIT 5$$);
 RESET enable_seqscan;
 
--- A vector of one row: as a subquery it is there before the scan begins, as a join it is not
+-- A vector from one row: as a subquery it is known before the scan begins, as a join it is not
 SELECT plan_of('SELECT id FROM docs ORDER BY embedding <=> (SELECT embedding FROM docs WHERE id = 5) LIMIT 5');
 SELECT plan_of('WITH q AS (SELECT embedding AS e FROM docs WHERE id = 5)
     SELECT id FROM docs ORDER BY embedding <=> (SELECT e FROM q) LIMIT 5');
@@ -47,7 +47,7 @@ SELECT plan_of($$SELECT id FROM docs WHERE embedding IS NOT NULL ORDER BY embedd
 SELECT plan_of($$SELECT id FROM docs ORDER BY embedding <=> '[1,2,3]' LIMIT 5$$);
 SELECT plan_of($$SELECT id FROM docs ORDER BY 1 - (embedding <=> '[1,2,3]') DESC LIMIT 5$$);
 DROP INDEX partly;
--- What else a predicate says is still asked for
+-- Other parts of a predicate must still be implied by the query
 CREATE INDEX partly ON docs USING ivf (embedding vector_cosine_ops) WHERE embedding IS NOT NULL AND id > 5000;
 SELECT plan_of($$SELECT id FROM docs WHERE embedding IS NOT NULL AND id > 6000 ORDER BY embedding <=> '[1,2,3]' LIMIT 5$$);
 SELECT plan_of($$SELECT id FROM docs ORDER BY embedding <=> '[1,2,3]' LIMIT 5$$);
@@ -56,11 +56,11 @@ CREATE INDEX partly ON docs USING ivf (embedding vector_cosine_ops) WHERE option
 SELECT plan_of($$SELECT id FROM docs ORDER BY embedding <=> '[1,2,3]' LIMIT 5$$);
 SELECT plan_of($$SELECT id FROM docs WHERE optional IS NOT NULL ORDER BY embedding <=> '[1,2,3]' LIMIT 5$$);
 DROP INDEX partly;
--- The column may have NULLs: a query that does not exclude them shows them, last
+-- If the column may have NULLs, a query that does not exclude them returns them last
 CREATE INDEX partly ON docs USING ivf (optional vector_cosine_ops) WHERE optional IS NOT NULL;
 SELECT plan_of($$SELECT id FROM docs WHERE optional IS NOT NULL ORDER BY optional <=> '[1,2,3]' LIMIT 5$$);
 SELECT plan_of($$SELECT id FROM docs ORDER BY optional <=> '[1,2,3]' LIMIT 5$$);
--- The planner learns of a constraint that comes and goes
+-- The planner notices if a constraint is added or dropped
 ALTER TABLE docs ALTER embedding DROP NOT NULL;
 CREATE INDEX partly2 ON docs USING ivf (embedding vector_cosine_ops) WHERE embedding IS NOT NULL;
 PREPARE nearest AS SELECT id FROM docs ORDER BY embedding <=> '[1,2,3]' LIMIT 5;

@@ -1,4 +1,4 @@
--- Orders by what grows or falls with a distance use its index, where they mean the same.
+-- Orders by an expression that grows or falls with a distance use the index, if the order is the same.
 CREATE TABLE items (id int PRIMARY KEY, kind int, e vector(8) NOT NULL, n vector(8), h halfvec(8) NOT NULL);
 INSERT INTO items SELECT i, i % 7, v, v, v FROM (SELECT i, (SELECT array_agg(sin(i * 0.7 + j * (i % 13 + 1))) FROM generate_series(1, 8) j)::vector(8) v
 	FROM generate_series(1, 3000) i) x;
@@ -10,7 +10,7 @@ ANALYZE items;
 SET enable_seqscan = off;
 SET ivf.recall_target = 1;
 
--- The scan and the sort of the plan, and whether it gives what a sort of the table gives
+-- The scan and the sort of the plan, and whether its rows are those of a sort of the table
 CREATE FUNCTION plan(query text) RETURNS TABLE (plan text, same bool) LANGUAGE plpgsql AS $$
 DECLARE line text; fast text[]; slow text[];
 BEGIN
@@ -36,7 +36,7 @@ SELECT * FROM plan('SELECT id FROM items ORDER BY 1 - cosine_distance(e, ' || qu
 SELECT * FROM plan('SELECT id FROM items WHERE 1 - (e <=> ' || quote_literal(:q) || ') > 0.5 ORDER BY 1 - (e <=> ' || quote_literal(:q) || ') DESC LIMIT 1000');
 SELECT * FROM plan('SELECT a.id, b.id FROM items a JOIN items b ON b.id = a.id + 1 ORDER BY 1 - (a.e <=> ' || quote_literal(:q) || ') DESC LIMIT 3');
 
--- A NULL would come first: it must be impossible, or asked for last
+-- NULLs would come first, so they must be excluded, impossible or last
 SELECT plan FROM plan('SELECT id FROM items ORDER BY 1 - (n <=> ' || quote_literal(:q) || ') DESC LIMIT 10');
 SELECT plan FROM plan('SELECT id FROM items ORDER BY 1 - (n <=> ' || quote_literal(:q) || ') DESC NULLS LAST LIMIT 10');
 SELECT plan FROM plan('SELECT id FROM items WHERE n IS NOT NULL ORDER BY 1 - (n <=> ' || quote_literal(:q) || ') DESC LIMIT 10');
@@ -49,7 +49,7 @@ SELECT plan FROM plan('SELECT id FROM items ORDER BY 1 / (e <=> ' || quote_liter
 SELECT plan FROM plan('SELECT id FROM items ORDER BY 0 * (e <=> ' || quote_literal(:q) || ') DESC LIMIT 10');
 SELECT plan FROM plan('SELECT id FROM items ORDER BY random() - (e <=> ' || quote_literal(:q) || ') DESC LIMIT 10');
 
--- Through a function that the planner inlines, as a parameter, and of partitions
+-- In a function that the planner inlines, with a parameter, and on partitions
 CREATE FUNCTION match(query vector(8), threshold float8, count int) RETURNS TABLE (id int, similarity float8) LANGUAGE sql STABLE AS $$
 	SELECT id, 1 - (e <=> query) AS similarity FROM items WHERE 1 - (e <=> query) > threshold ORDER BY similarity DESC LIMIT count $$;
 SELECT * FROM plan('SELECT id FROM match(' || quote_literal(:q) || ', 0.3, 5)');

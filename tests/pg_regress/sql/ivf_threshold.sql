@@ -6,7 +6,7 @@ CREATE INDEX ON items USING ivf (e);
 ANALYZE items;
 SELECT e AS q FROM items WHERE id = 777 \gset
 
--- The plan of each, and whether it gives the rows of a sequential scan
+-- The plan of each query, and whether it returns the rows of a sequential scan
 CREATE FUNCTION same(query text) RETURNS TABLE (plan text, rows bigint, equal bool, fetched_less bool) LANGUAGE plpgsql AS $$
 DECLARE line text; fast text[]; slow text[];
 BEGIN
@@ -34,19 +34,19 @@ SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L < ''-Infinity'' O
 SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L < NULL ORDER BY e <-> %1$L LIMIT 5', :'q'));
 SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L < (SELECT 0.5 + 0.2) ORDER BY e <-> %1$L LIMIT 500', :'q'));
 
--- So does a threshold of what grows or falls with the distance
+-- Also a threshold of an expression that grows or falls with the distance
 SELECT * FROM same(format('SELECT id FROM items WHERE 1 - (e <-> %L) > 0.3 ORDER BY e <-> %1$L', :'q'));
 SELECT * FROM same(format('SELECT id FROM items WHERE e IS NOT NULL AND -0.7 <= -(e <-> %L) ORDER BY 1 - (e <-> %1$L) DESC LIMIT 100000', :'q'));
 SELECT * FROM same(format('SELECT id FROM items WHERE (2 - 4 * (e <-> %L)) / 2 >= -0.4 ORDER BY e <-> %1$L LIMIT 100000', :'q'));
 SELECT equal FROM same(format('SELECT id FROM items WHERE 1 - (e <-> %L) < -1.5 ORDER BY e <-> %1$L LIMIT 50', :'q'));
 
--- A threshold for another query, or of another operator, or that differs by row, ends nothing
+-- A threshold for another query vector or operator, or one that depends on the row, does not end a scan
 SELECT equal FROM same(format('SELECT id FROM items WHERE e <-> array_fill(0.5, ARRAY[16])::vector < 2.5 ORDER BY e <-> %L LIMIT 50', :'q'));
 SELECT equal FROM same(format('SELECT id FROM items WHERE e <=> %L < 0.01 ORDER BY e <-> %1$L LIMIT 50', :'q'));
 SELECT equal FROM same(format('SELECT id FROM items WHERE e <-> %L < kind ORDER BY e <-> %1$L LIMIT 50', :'q'));
 SELECT equal FROM same(format('SELECT id FROM items WHERE e <-> %L > 2.5 ORDER BY e <-> %1$L LIMIT 50', :'q'));
 
--- Parameters, also one that differs with each rescan
+-- Parameters, also one that changes with each rescan
 SET plan_cache_mode = force_generic_plan;
 PREPARE near(vector, float8) AS SELECT count(*), max(d) <= $2 AS within FROM (SELECT e <-> $1 AS d FROM items WHERE e <-> $1 <= $2 ORDER BY e <-> $1 LIMIT 1000) x;
 EXECUTE near(:'q', 0.3);
@@ -58,7 +58,7 @@ SET enable_indexscan = off;
 SELECT r, (SELECT count(*) FROM items WHERE e <-> :'q' <= r) AS n FROM (VALUES (0.3::float8), (0.7), (0.1)) t (r);
 RESET enable_indexscan;
 
--- Functions by name are their operators
+-- Functions called by name are treated as their operators
 SET enable_seqscan = off; SET enable_sort = off;
 PREPARE by_name(vector) AS SELECT id FROM items ORDER BY l2_distance(e, $1) LIMIT 3;
 EXPLAIN (COSTS OFF) EXECUTE by_name(:'q');
@@ -67,7 +67,7 @@ EXPLAIN (COSTS OFF) EXECUTE by_name2(:'q');
 DROP FUNCTION same;
 DROP TABLE items;
 
--- A threshold that the index cannot solve is none: it raises no error that the filter does not, and excludes no row that it passes
+-- A threshold that cannot be solved for the distance is not used: it raises no error that the filter does not raise, and excludes no row that passes
 CREATE TABLE u (id int, kind int, e vector(3));
 INSERT INTO u SELECT i, i % 5, format('[%s,%s,%s]', i, i % 7, i % 5)::vector FROM generate_series(1, 3000) i;
 CREATE INDEX ON u USING ivf (e vector_cosine_ops) WITH (lists = 10);
@@ -98,7 +98,7 @@ FROM bounds, LATERAL (SELECT replace(replace(filter, 'D', '(e <=> ''[1,2,3]'')')
 	LATERAL (SELECT answer(replace(format('SELECT e <=> ''[1,2,3]'' AS d FROM u WHERE %s ORDER BY e <=> ''[1,2,3]''', f), '$1', '1.0::float8')) AS plain OFFSET 0) b;
 RESET enable_indexscan;
 
--- Of parameters; also on a table without rows, where nobody evaluates the filter
+-- With parameters; also on an empty table, for which the filter is never evaluated
 CREATE FUNCTION by_parameter(name text, filter text, value float8, with_index bool) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE answer text;
 BEGIN

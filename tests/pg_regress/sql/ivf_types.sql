@@ -12,7 +12,7 @@ CREATE INDEX bits ON items USING ivf (b) WITH (lists = 16);
 CREATE INDEX cast_half ON items USING ivf ((v::halfvec(24)) halfvec_l2_ops);
 CREATE INDEX quantized ON items USING ivf ((binary_quantize(v)::bit(24)) bit_hamming_ops, id);
 
--- Every order equals that of a sort of the whole table
+-- Every order equals the order of a sort of the whole table
 CREATE FUNCTION orders(expression text, filter text DEFAULT 'true') RETURNS TABLE (plan text, rows bigint, wrong bigint) LANGUAGE plpgsql AS $$
 DECLARE line text; fast float8[]; slow float8[];
 BEGIN
@@ -35,7 +35,7 @@ SELECT orders($$v::halfvec(24) <-> (SELECT h FROM items WHERE id = 31)$$);
 SELECT orders($$binary_quantize(v)::bit(24) <~> (SELECT binary_quantize(v)::bit(24) FROM items WHERE id = 13)$$);
 SELECT orders($$binary_quantize(v)::bit(24) <~> (SELECT binary_quantize(v)::bit(24) FROM items WHERE id = 13)$$, 'id < 400');
 
--- Rows come and go
+-- Inserts and deletes
 DELETE FROM items WHERE id % 3 = 0;
 UPDATE items SET h = h, b = ~b WHERE id % 7 = 0;
 VACUUM items;
@@ -48,7 +48,7 @@ SELECT ivf_index_info('bits') ->> 'metric' AS metric, (ivf_recall('bits', 20) ->
 RESET ivf.recall_target;
 SELECT (ivf_recalibrate('half_cosine') ->> 'queries')::int > 0 AS calibrated, (ivf_recalibrate('bits') ->> 'queries')::int > 0 AS of_bits;
 
--- Bits are exact in the index: rows of one distance come by address, and no value is fetched
+-- The index has exact bit strings: rows of equal distance come in heap order, and no value is fetched
 CREATE TABLE strings (id int, s bit(13), wide bit(64000));
 INSERT INTO strings SELECT i, (hashint4(i) & 8191)::bit(13), CASE WHEN i <= 40 THEN repeat((hashint4(i) & 65535)::bit(16)::text, 4000)::bit(64000) END FROM generate_series(1, 5000) i;
 CREATE INDEX short ON strings USING ivf (s bit_hamming_ops) WITH (lists = 10, recall_target = 1);
@@ -76,11 +76,11 @@ ALTER INDEX short RESET (bits);
 REINDEX INDEX short;
 DROP TABLE strings;
 
--- A common way to use bits: the nearest by them, in the order of the vectors
+-- A common use of bits: the nearest rows by bits, then ordered by vectors
 SELECT count(*) FROM (SELECT * FROM (SELECT id, v FROM items ORDER BY binary_quantize(v)::bit(24) <~> binary_quantize('[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]'::vector)::bit(24) LIMIT 40) x
 	ORDER BY v <=> '[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]' LIMIT 10) y;
 
--- Functions by name are their operators
+-- Functions called by name are treated as their operators
 SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_sort = off;
 PREPARE l2(halfvec) AS SELECT id FROM items ORDER BY l2_distance(h, $1) LIMIT 3;
 PREPARE cosine(halfvec) AS SELECT id FROM items ORDER BY cosine_distance(h, $1) LIMIT 3;
@@ -92,7 +92,7 @@ EXPLAIN (COSTS OFF) EXECUTE ip(NULL);
 EXPLAIN (COSTS OFF) EXECUTE hamming(NULL);
 RESET enable_seqscan; RESET enable_sort;
 
--- Queries and columns that do not fit
+-- Queries and columns with wrong dimensions or types
 SELECT id FROM items ORDER BY h <-> '[1,2]' LIMIT 1;
 SET enable_seqscan = off;
 SELECT id FROM items ORDER BY b <~> B'101' LIMIT 1;

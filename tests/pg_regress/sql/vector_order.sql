@@ -25,7 +25,7 @@ SELECT count(*) FROM t a JOIN t b ON a.v = b.v;
 RESET enable_nestloop;
 DROP TABLE t;
 
--- Hash: values that are equal have equal hashes
+-- Hash: equal values have equal hashes
 CREATE TABLE t (v vector, h halfvec, s sparsevec);
 INSERT INTO t SELECT v::vector, v::vector, v::vector FROM (VALUES ('[0,1]'), ('[-0,1]'), ('[1,0]'), ('[1]'), (NULL)) x (v);
 SELECT a.v, b.v FROM t a JOIN t b ON vector_hash(a.v) = vector_hash(b.v) AND a.ctid < b.ctid;
@@ -56,7 +56,7 @@ INSERT INTO parts SELECT ARRAY[i, 1]::vector FROM generate_series(1, 100) i;
 SELECT count(*) FROM parts WHERE v = '[42,1]';
 DROP TABLE parts, t;
 
--- ANALYZE keeps no vectors
+-- ANALYZE stores no vectors
 CREATE TABLE t (v vector(3), h halfvec(3), s sparsevec(3));
 INSERT INTO t SELECT v, v, v FROM (SELECT ARRAY[i, 1, 2]::vector(3) FROM generate_series(1, 90) i) x (v);
 INSERT INTO t SELECT FROM generate_series(1, 10);

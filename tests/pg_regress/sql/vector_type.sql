@@ -9,7 +9,7 @@ SELECT '[1.23456]'::vector;
 SELECT '[00012,0e99999999999999999999,-0]'::vector;
 SELECT '[0x1p3,0X1.8p-1,0x10,-0x.8,0x1p-149,0x1p-150]'::vector;
 
--- Output is the shortest decimal, in the notation of real
+-- Output is the shortest decimal number, printed like a real
 SELECT '[100000,999999,999999.9,1000000,1234567,16777216,123456789]'::vector;
 SELECT '[0.1,0.01,0.001,0.0001,0.00001,0.00012345679,0.000012345679]'::vector;
 SELECT '[1e10,1e20,1e-20,123456.789,3.4028235e38,1.1754944e-38,1e-45]'::vector;
@@ -24,7 +24,7 @@ SELECT '[1,-4e38]'::vector;
 SELECT '[1e400]'::vector;
 SELECT '[0x1p128]'::vector;
 
--- Not finite
+-- NaN and infinities
 SELECT '[NaN,1]'::vector;
 SELECT '[nan(1)]'::vector;
 SELECT '[Infinity,1]'::vector;
