@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-# Where texts.py puts the sets that it makes.
+# The directory of the data sets that texts.py makes.
 MADE = ROOT / "target" / "data"
 NEIGHBOURS = 10
 # The filter columns: one is independent of the vectors, one is correlated with them.
@@ -17,16 +17,16 @@ FILTERS = ("bucket", "topic")
 @dataclass
 class Data:
     name: str
-    # Where it comes from, if it was made here.
+    # The source of the data, if texts.py made it.
     about: str
     metric: str
-    # The column's type: vector, halfvec or bit. Rows and queries are as that type holds them, bits as 0 and 1.
+    # The column's type: vector, halfvec or bit. Rows and queries are rounded to that type; bits are 0 and 1.
     kind: str
     rows: np.ndarray
     queries: np.ndarray
     # The value of the tenth nearest row for each query: a row at most this far is a hit.
     farthest: np.ndarray
-    # The direction in which the rows differ most, and where it is cut into a thousand topics of equal size.
+    # The direction with the largest variance, and the values that divide the rows along it into a thousand topics.
     direction: np.ndarray
     cuts: np.ndarray
 
@@ -127,7 +127,7 @@ def load() -> Data:
     if dims := os.environ.get("DIMS"):
         rows = rows[:, : int(dims)]
     if joined := int(os.environ.get("JOIN", "1")) - 1:
-        # Rows of more dimensions: those of so many consecutive texts, side by side.
+        # Joins the vectors of consecutive texts into rows of more dimensions.
         rows = np.concatenate([rows[i : len(rows) - joined + i] for i in range(joined + 1)], axis=1)
     held_out = int(os.environ.get("QUERIES", "1000"))
     if queries is None:

@@ -14,7 +14,7 @@ WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 76, 28, 74, 62
 LABELS = {"vector_search ivf": ("vector_search", "ours"), "pgvector hnsw": ("pgvector HNSW", "theirs"),
           "pgvector ivfflat": ("pgvector IVFFlat", "others")}
-# Recalls at which the ratio of the first two contenders is written beside the curves.
+# Recalls at which the figure shows the ratio of the first two contenders.
 COMPARED = (0.95, 0.99)
 
 STYLE = """

@@ -13,8 +13,8 @@ import psycopg
 import data as datasets
 from contender import Contender, connect
 
-# The types' functions: an expression for each, of a column and constants that `types` makes. They are those that the types
-# have for reading, printing, converting, measuring, comparing and computing.
+# One expression for each function of the types. Its column and constants are made by `types`. The functions
+# parse, print, convert, compare and compute values and distances.
 CALLS = {
     "parse": "t::vector", "print": "v::text", "send": "vector_send(v)", "vector(n)": "vector(v, {dims}, true)",
     "from integer[]": "i::vector", "from real[]": "a::vector", "from double precision[]": "d::vector",
@@ -33,17 +33,21 @@ CALLS = {
     "sparsevec =": "s = s", "sparsevec l2_normalize": "l2_normalize(s)",
     "bit <~>": "b <~> c", "bit <%>": "b <%> c",
 }
-# An expression that takes little is evaluated several times for each row, so that the executor's own work weighs less: of short
-# vectors for as many columns as fit a page, since what is done with one value must not be predictable from the time before.
+# A fast expression is evaluated several times for each row, so that the executor's own work weighs less. For
+# short vectors it is evaluated on as many columns as fit a page, because the processor could predict repeated
+# work on one value.
 REPEATED, REPEATED_NS = 16, 400
 COLUMNS = {3: 16, 128: 4, 768: 1, 1536: 1}
-# So many different rows: a processor soon knows by heart what a hundred short or sparse ones make it do. Of long ones, whose
-# every part takes the same, more would not stay in its caches.
+# Number of different rows. With only a hundred short or sparse rows, a processor's branch predictor would
+# learn them all. With more long rows, the data would not stay in its caches; and all parts of a long row take
+# the same time.
 ROWS, LONG, LONG_ROWS = 1000, 768, 100
-# Of many short rounds, each of both in turn, a small time counts: what else a machine does only adds. Not the least: a process's
-# time is read a little late now and then.
+# There are many short rounds, each of both contenders in turn, and a low quantile of their times counts,
+# because other work on the machine only adds time. The least time is not used, because a process's time is
+# sometimes read a little late.
 ROUNDS, ROUND_SECONDS = 60, 0.006
-# The rounds of a call are spread over so many passes through all calls, for a machine may be slow for a second or two.
+# The rounds of a call are spread over this many passes through all calls, because a machine may be slow for a
+# second or two.
 PASSES = 3
 
 
@@ -74,7 +78,7 @@ def types(contender: Contender, data: datasets.Data) -> list[dict]:
     names = r"\b[tpvwaidnhksrbc]\b"
     out = []
     for dims, copies in COLUMNS.items():
-        # Of the sparse ones a tenth is not zero. The last of each is for the operands.
+        # Sparse vectors have a tenth of nonzero elements. The last row of each kind is used as operand.
         random = np.random.default_rng(dims)
         full, thin = (random.standard_normal((rows + 1, dims)).astype(np.float32)
                       for rows in (LONG_ROWS if dims >= LONG else ROWS, ROWS))
@@ -101,7 +105,8 @@ def types(contender: Contender, data: datasets.Data) -> list[dict]:
                 unnested = f"unnest({', '.join(['%s::text[]'] * copies)}) x({', '.join(f't{i}' for i in range(copies))})"
                 connection.execute(f"DROP TABLE IF EXISTS types_{column}")
                 connection.execute(f"CREATE TEMP TABLE types_{column} AS SELECT {made} FROM {unnested}", [[]] * copies)
-                # Texts are put together from TOAST, the same for both; all else is plain, if it fits into a page.
+                # Texts are read from TOAST, for both contenders. All other values are stored inline, if they
+                # fit into a page.
                 storage = "PLAIN" if column not in "tp" and (column != "n" or dims <= 128) and (
                     column != "d" or dims <= 768) else "EXTERNAL"
                 for i in range(copies):

@@ -6,8 +6,8 @@ from threading import Event, Thread
 
 import psycopg
 
-# Seconds between readings of anonymous memory, and how many of these pass between those of shared memory, which take
-# milliseconds.
+# Seconds between readings of anonymous memory, and number of these readings per reading of shared memory,
+# which takes milliseconds.
 PAUSE = 0.02
 SELDOM = 25
 

@@ -87,7 +87,7 @@ def _thresholds(connection, one: Contender, part: datasets.Data) -> list[Questio
     distance = order(part)
     out = []
     for share in WITHIN:
-        # The client binds a vector by its text here.
+        # Here the client passes the vector as text.
         sql = f"SELECT percentile_disc({share}) WITHIN GROUP (ORDER BY {distance.replace('%b', '%s::vector')}) FROM {one.table}"
         texts = [f"[{','.join(map(str, query))}]" for query in part.queries[:5]]
         radius = float(np.median([connection.execute(sql, [text]).fetchone()[0] for text in texts]))
@@ -142,7 +142,7 @@ def _medians(schema: str, sql: str, queries: np.ndarray) -> dict[str, float]:
         for _ in range(ROUNDS):
             for name, statement in statements.items():
                 if least.get(name, 0) < SLOW_MS:
-                    # One run to warm the caches, because the plan before left them in another state.
+                    # Each plan first runs once to warm the caches, which the previous plan has left in another state.
                     statement.ids(parameter)
                     began = time.perf_counter()
                     statement.run_awake(parameter)

@@ -41,7 +41,7 @@ def english(scratch: Path) -> Iterator[str]:
         if not block[0].isspace():
             if entry := re.match(r"([^\\\n]+?) *\\", block):
                 head, block = entry[1], block[entry.end() - 1 :]
-        # Pronunciations, and remarks in brackets, which are nested.
+        # Removes pronunciations, and remarks in brackets, which may be nested.
         block, found = re.sub(r"\\[^\\]*\\", "", block), 1
         while found:
             block, found = re.subn(r"\[[^][]*\]", "", block)

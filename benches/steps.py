@@ -246,7 +246,7 @@ def vacuum(contender: Contender, data: datasets.Data) -> float | None:
     connection = connect(contender.schema)
     delete = f"DELETE FROM {contender.table} WHERE id % 10 = 3"
     if connection.execute(delete).rowcount == 0:
-        # A run that was stopped here has deleted them, and its VACUUM has done a part of the work.
+        # A run that was interrupted here has already deleted the rows, and its VACUUM has done a part of the work.
         build(contender, data)
         connection.execute(delete)
     began = time.perf_counter()

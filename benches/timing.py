@@ -17,7 +17,7 @@ import data as datasets
 from contender import Contender, connect, nearest
 
 BINARY = Format.BINARY
-# How long queries are repeated, and how many there are at least.
+# Seconds for which queries are repeated, and the least number of queries.
 SECONDS = 2.0
 LEAST = 100
 

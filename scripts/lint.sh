@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Format, lints and documentation, for the pure crate and with Postgres.
+# Checks format, lints and documentation, for the pure crate and with Postgres.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"

@@ -157,7 +157,7 @@ remove() {
     rm -rf "$data" "$state"
 }
 
-# A copy of a running server that follows it once it is started.
+# Makes a standby: a copy of a running server, which streams from it once it is started.
 backup() {
     [ $# -eq 2 ] || usage
     recall "$1"

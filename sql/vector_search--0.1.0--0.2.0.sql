@@ -1,5 +1,5 @@
 -- From 0.1.0 to 0.2.0: halfvec, sparsevec, functions over bit, their indexes, hash classes, ANALYZE.
--- A released script: never changed.
+-- A released script. Changed since only where it ran what others may replace (0.2.1).
 
 CREATE FUNCTION vector_typanalyze(internal) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'vector_typanalyze_wrapper' LANGUAGE C VOLATILE STRICT;
@@ -10,7 +10,7 @@ ALTER OPERATOR <> (vector, vector) SET (RESTRICT = neqsel, JOIN = neqjoinsel);
 
 -- What ALTER OPERATOR ... SET (HASHES, MERGES) does, which PostgreSQL has from version 17 on.
 UPDATE pg_catalog.pg_operator SET oprcanhash = true, oprcanmerge = true
-	WHERE oid = '=(vector, vector)'::pg_catalog.regoperator;
+	WHERE oid OPERATOR(pg_catalog.=) '=(vector, vector)'::pg_catalog.regoperator::pg_catalog.oid;
 
 CREATE FUNCTION vector_hash(vector) RETURNS integer
 	AS 'MODULE_PATHNAME', 'vector_hash_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;

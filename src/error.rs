@@ -1,9 +1,9 @@
-//! The one error type of the pure rooms: a kind, a message and, where they help, a detail and a hint.
+//! The one error type of the rooms below `pg`: a kind, a message and, where they help, a detail and a hint.
 //! `pg/error.rs` gives each kind its SQLSTATE; nothing here knows Postgres.
 
 use std::fmt;
 
-/// What went wrong, in the granularity at which SQLSTATEs differ.
+/// The kind of an error. Each kind has its own SQLSTATE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A literal that cannot be parsed (22P02).
@@ -24,7 +24,7 @@ pub enum Kind {
     NotSupported,
     /// Something that is not in the state that the operation needs (55000).
     NotReady,
-    /// An object of another kind than the operation takes (42809).
+    /// An object of the wrong kind for the operation (42809).
     WrongObject,
     /// A relation that does not exist (42P01).
     NoObject,

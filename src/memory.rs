@@ -147,7 +147,7 @@ pub const MOST: usize = CHUNK * CHUNKS / 2;
 pub struct Reserve {
     /// Bytes of each chunk that are given out.
     cut: [u32; CHUNKS],
-    /// Requests that hold a part of each chunk.
+    /// Number of requests that use a part of each chunk.
     live: [u32; CHUNKS],
     /// The chunk that was cut last.
     open: usize,

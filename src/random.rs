@@ -1,6 +1,6 @@
 //! SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
 //!
-//! Indexes on disk keep the seeds of their rotations: the sequence must never change.
+//! Indexes on disk keep the seeds of their rotations, so the sequence must never change.
 
 /// A seeded generator; the field is the state.
 pub struct SplitMix64(pub u64);

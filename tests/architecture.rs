@@ -115,7 +115,7 @@ fn callbacks_are_guarded() {
                 || declares.starts_with("pub extern \"C-unwind\" fn")
             {
                 let body = i + lines[i..].iter().take_while(|l| !l.ends_with('{')).count();
-                // By pgrx' attribute, or by the guard of functions that run once for each row.
+                // Guarded by pgrx' attribute, or by the guard of functions that run once for each row.
                 let guarded = lines[i.saturating_sub(3)..i].iter().any(|l| l.contains("#[pg_guard]"))
                     || lines[body..lines.len().min(body + 5)].iter().any(|l| l.contains("call::guarded(||"));
                 assert!(guarded, "{}:{}: a callback without #[pg_guard]", path.display(), i + 1);
@@ -288,4 +288,86 @@ fn sql_declares_what_rust_takes() {
     for name in functions.keys() {
         assert!(used.contains(name), "{name} is exported and not declared");
     }
+}
+
+/// Scripts of extensions run as a superuser, with a schema in the path where others may create objects. What
+/// a statement evaluates must therefore be named with its schema (CVE-2020-14350); what it creates is our
+/// own.
+#[test]
+fn scripts_evaluate_nothing_that_others_may_replace() {
+    let folders =
+        ["sql", "sql/compat", "tests/upgrade"].map(|folder| fs::read_dir(root().join(folder)).unwrap());
+    let mut evaluating = 0;
+    for entry in folders.into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "sql") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        for statement in statements(&text) {
+            let found = replaceable(&statement);
+            evaluating += usize::from(found.is_some());
+            assert_eq!(found.unwrap_or_default(), Vec::<String>::new(), "{}: {statement}", path.display());
+        }
+    }
+    assert!(evaluating > 1, "statements that evaluate something were found");
+    let names = |statement: &str| replaceable(statement).unwrap();
+    assert_eq!(names("UPDATE t SET a = true WHERE b = 3"), ["="]);
+    assert_eq!(names("SELECT format('%s', 1 || 'x')"), ["||", "format"]);
+    assert_eq!(
+        names("SELECT pg_catalog.format('a = b', 1 OPERATOR(pg_catalog.+) 2)::pg_catalog.text"),
+        [""; 0]
+    );
+    assert!(replaceable("CREATE OPERATOR = (LEFTARG = vector)").is_none());
+}
+
+/// Statements of a script, without comments and strings; a body in dollar quotes is part of its statement.
+fn statements(text: &str) -> Vec<String> {
+    let code: String =
+        text.lines().map(|l| l.split("--").next().unwrap_or("")).collect::<Vec<_>>().join("\n");
+    let code: String = code.split('\'').step_by(2).collect::<Vec<_>>().join("''");
+    let mut out = Vec::new();
+    for (i, part) in code.split("$check$").enumerate() {
+        match (i % 2, out.last_mut()) {
+            (1, Some(last)) => *last = format!("{last} {part}"),
+            _ => out.extend(part.split(';').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty())),
+        }
+    }
+    out
+}
+
+/// Operators and functions without a schema in a statement that evaluates expressions; nothing for others.
+fn replaceable(statement: &str) -> Option<Vec<String>> {
+    let code: String = statement.split('\'').step_by(2).collect::<Vec<_>>().join("''");
+    let first = code.split_whitespace().next()?.to_uppercase();
+    if !["UPDATE", "SELECT", "INSERT", "DELETE", "DO", "WITH", "MERGE"].contains(&first.as_str()) {
+        return None;
+    }
+    // Assignments are no operators: those of UPDATE before its condition, and those of PL/pgSQL and RAISE.
+    let assigned = ["ERRCODE =", "MESSAGE =", "HINT =", ":="];
+    let mut code = assigned.iter().fold(code, |code, word| code.replace(word, " "));
+    if first == "UPDATE" {
+        let end = code.find("WHERE").unwrap_or(code.len());
+        code = format!("{} {}", code[..end].replace('=', " "), &code[end..]);
+    }
+    let mut found = Vec::new();
+    let symbol = |c: char| "+-*/<>=~!@#%^&|`?".contains(c);
+    let mut rest = code.as_str();
+    while let Some(at) = rest.find(symbol) {
+        let operator: String = rest[at..].chars().take_while(|&c| symbol(c)).collect();
+        if !rest[..at].ends_with("OPERATOR(pg_catalog.") {
+            found.push(operator.clone());
+        }
+        rest = &rest[at + operator.len()..];
+    }
+    for (at, _) in code.match_indices('(') {
+        let name = |c: char| c.is_alphanumeric() || "_.".contains(c);
+        let called: String = code[..at].chars().rev().take_while(|&c| name(c)).collect();
+        let called: String = called.chars().rev().collect();
+        let known = ["OPERATOR", "IN", "AND", "OR", "EXISTS", "VALUES", "WHERE"];
+        if !called.is_empty() && !called.starts_with("pg_catalog.") && !known.contains(&called.as_str()) {
+            found.push(called);
+        }
+    }
+    Some(found)
 }

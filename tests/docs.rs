@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 const README_LINES: usize = 220;
 const ARCHITECTURE_LINES: usize = 115;
 const FIRST_PAGES: [&str; 3] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
-/// Characters of a line of prose; tables and code may be wider.
+/// Largest number of characters of a line of prose; tables and code may be wider.
 const WIDTH: usize = 130;
 
 fn root() -> PathBuf {

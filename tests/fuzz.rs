@@ -1,6 +1,6 @@
 //! No input from outside (text, binary messages, pages of a damaged file) makes the code panic or run
 //! forever. Inputs are made by changing valid ones. Each target runs for `VECTOR_SEARCH_FUZZ_SECONDS`
-//! (default 1) from a seed that a failure names and `VECTOR_SEARCH_FUZZ_SEED` repeats.
+//! (default 1) with a random seed. A failure names its seed; `VECTOR_SEARCH_FUZZ_SEED` repeats it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 #[path = "support/random.rs"]
@@ -116,7 +116,7 @@ fn encoded_sparse(vector: &sparse::SparseBuf) -> Vec<u8> {
     bytes
 }
 
-/// As the receive functions read a message.
+/// Decodes a message like the receive functions.
 fn dense_binary<E: Element + std::fmt::Debug>(message: &[u8]) {
     let Some((header, rest)) = message.split_first_chunk::<4>() else { return };
     let [a, b, c, d] = *header;
@@ -169,7 +169,7 @@ fn binary_in() {
     });
 }
 
-/// An index of each shape that pages take.
+/// Indexes with every page layout.
 fn worlds() -> Vec<(World, Mixture)> {
     let shapes = [(8, 4, 400, Metric::L2), (40, 1, 300, Metric::Cosine), (3000, 8, 40, Metric::InnerProduct)];
     let world = |(dims, bits, rows, metric)| {
@@ -239,7 +239,7 @@ fn damage(store: &MemoryStore, random: &mut SplitMix64) {
     store.damage(blkno as u32, |page| {
         let bytes = page.bytes_mut();
         for _ in 0..1 + random.below(4) {
-            // Numbers lie at the beginning of a page, and at its end.
+            // Most numbers are at the beginning of a page and at its end.
             let at = match random.below(3) {
                 0 => random.below(128.min(bytes.len())),
                 1 => bytes.len() - 1 - random.below(64.min(bytes.len())),

@@ -127,7 +127,7 @@ def watched(done: threading.Event, started: float) -> None:
     with store.connect() as connection:
         while not done.is_set():
             row = connection.execute(watch).fetchone()
-            # A phase is shown when it begins, and again whenever it got a quarter further.
+            # A phase is shown when it begins, and after each further quarter of its work.
             step = row and (row[0], 4 * row[1] // row[2] if row[2] else 0)
             if row and step != seen:
                 seen = step
@@ -160,7 +160,7 @@ def ask(connection: psycopg.Connection, embed: Callable[[str], np.ndarray]) -> N
     title(f"{question}? Only food, by a join")
     show(connection, SEARCH_CATEGORY, {"question": embed(question), "category": "noun.food"})
 
-    # Rare: a filter after the search alone would find fewer than were asked for.
+    # A rare category: if rows were filtered only after the search, there would be fewer than wanted.
     title("heavy rain? Only weather verbs, which are rare")
     show(connection, SEARCH_CATEGORY,
          {"question": embed("heavy rain"), "category": "verb.weather"})
@@ -197,7 +197,7 @@ def measure(connection: psycopg.Connection, queries: np.ndarray) -> None:
     connection.execute("SET enable_indexscan = off")
     exact, slow = answers()
     connection.execute("RESET enable_indexscan")
-    # By distance, not by id: of two rows at the same distance either is right.
+    # Distances are compared and not ids, because of two rows at the same distance either is right.
     recall = (found <= exact[:, -1:] + 1e-6).mean()
     print(f"  recall@10 {recall:.4f}; median {fast:.2f} ms by the index, {slow:.2f} ms exact")
 
@@ -216,7 +216,8 @@ def main() -> None:
     title("Schema")
     connection = create_database()
     title("Load")
-    # Every n-th text is kept back, so that the questions are of the same kind as the data.
+    # Every n-th text is not loaded but used as a question, so that questions are of the
+    # same kind as the data.
     held_out = np.linspace(0, len(glosses) - 1, HELD_OUT).astype(int)
     loaded = np.setdiff1d(np.arange(len(glosses)), held_out)
     load(connection, [glosses[i] for i in loaded], vectors[loaded])

@@ -39,7 +39,7 @@ class MiniLM:
                   progress: Callable[[int], None] = lambda done: None) -> np.ndarray:
         """One unit vector per text."""
         vectors = np.empty((len(texts), DIMENSIONS), dtype=np.float32)
-        # Texts of like length share a batch, so that little of it is padding.
+        # A batch has texts of similar length, so that it has little padding.
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         for start in range(0, len(order), BATCH):
             batch = order[start:start + BATCH]

@@ -16,8 +16,9 @@ CREATE TABLE dedup.items (
 -- id is a filter column: `id < other.id` is tested inside the index.
 CREATE INDEX items_by_meaning ON dedup.items USING ivf (embedding vector_cosine_ops, id);
 
--- Pairs within a distance: one search for each item, not n² comparisons. first and last limit the newer item of a
--- pair, so that only new rows need a search. At most `most` pairs for each item.
+-- Pairs of items within a distance. This takes one search for each item, not n² comparisons. `first` and
+-- `last` are the least and greatest id of a pair's newer item, so that only new rows need a search. An item
+-- has at most `most` pairs.
 CREATE FUNCTION dedup.near_duplicates(within double precision, first bigint DEFAULT NULL, last bigint DEFAULT NULL,
     most integer DEFAULT 10)
 RETURNS TABLE (id bigint, duplicate_of bigint, distance double precision)
@@ -47,7 +48,7 @@ LANGUAGE sql STABLE BEGIN ATOMIC
     SELECT g.kept, g.id FROM (SELECT r.id, min(r.other) AS kept FROM reached r GROUP BY r.id) g WHERE g.kept <> g.id;
 END;
 
--- The direction of the likes, away from the dislikes (Rocchio): mean of the likes minus `away` times that of the
+-- The query vector for likes and dislikes (Rocchio): mean of the likes minus `away` times the mean of the
 -- dislikes. NULL without likes.
 CREATE FUNCTION dedup.taste(likes bigint[], dislikes bigint[] DEFAULT '{}', away real DEFAULT 0.5) RETURNS vector
 LANGUAGE sql STABLE BEGIN ATOMIC
@@ -58,8 +59,8 @@ LANGUAGE sql STABLE BEGIN ATOMIC
           FROM dedup.items i WHERE i.id = ANY (likes || dislikes)) t;
 END;
 
--- More like these, not like those: the nearest to the taste, without what was judged and without what is nearer to
--- a disliked item than to any liked one.
+-- Recommends the items nearest to that vector, without the liked and disliked items themselves, and without
+-- items that are nearer to a disliked item than to any liked one.
 CREATE FUNCTION dedup.recommend(likes bigint[], dislikes bigint[] DEFAULT '{}', most integer DEFAULT 10)
 RETURNS TABLE (id bigint, distance double precision)
 LANGUAGE sql STABLE BEGIN ATOMIC

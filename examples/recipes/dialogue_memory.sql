@@ -1,6 +1,6 @@
--- Dialogue memory: what was said before that matters now, for each user alone.
---   psql -c 'CREATE EXTENSION vector_search' -f examples/recipes/dialogue_memory.sql
--- `-v dimensions=768` sets the dimensions of your model. After the first load: REINDEX SCHEMA memory.
+-- Dialogue memory: finds earlier messages that matter now, for each user separately. psql -c 'CREATE
+-- EXTENSION vector_search' -f examples/recipes/dialogue_memory.sql `-v dimensions=768` sets the dimensions of
+-- your model. After the first load: REINDEX SCHEMA memory.
 --
 -- The app connects as a role that owns nothing here (GRANT memory_app TO it) and names its user in each transaction:
 --   SELECT set_config('memory.owner', $1, true)
@@ -11,7 +11,7 @@
 
 CREATE SCHEMA memory;
 
--- NULL without a user: then no row is visible, and none can be written.
+-- The current user, or NULL. With NULL no row is visible, and none can be written.
 CREATE FUNCTION memory.me() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
     RETURN nullif(current_setting('memory.owner', true), '');
 
@@ -30,7 +30,7 @@ CREATE INDEX messages_by_meaning ON memory.messages USING ivf (embedding vector_
 CREATE INDEX messages_in_order ON memory.messages (owner, conversation, sent_at, id);
 CREATE INDEX messages_by_age ON memory.messages (sent_at) WHERE NOT kept;
 
--- A running summary: the messages that stand for a conversation up to `up_to`.
+-- A running summary: the messages that summarise a conversation up to the message `up_to`.
 CREATE TABLE memory.summaries (
     owner text NOT NULL DEFAULT memory.me(),
     conversation bigint,
@@ -54,8 +54,9 @@ END $$;
 GRANT USAGE ON SCHEMA memory TO memory_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON memory.messages, memory.summaries TO memory_app;
 
--- Earlier messages that matter now: the nearest, then weighted by age. A message loses half of its weight in each
--- half_life, down to a quarter, so that an old message that fits very well is still found.
+-- Finds earlier messages that matter now: the nearest ones, ordered by similarity and age. A message loses
+-- half of its weight in each half_life, down to a quarter, so that an old message that fits very well is
+-- still found.
 CREATE FUNCTION memory.recall(said vector, most integer DEFAULT 5, before timestamptz DEFAULT now(),
     half_life interval DEFAULT '30 days')
 RETURNS TABLE (id bigint, sender text, sent_at timestamptz, body text, score double precision)
@@ -70,17 +71,17 @@ LANGUAGE sql STABLE BEGIN ATOMIC
     FROM nearest n ORDER BY 5 DESC, n.id LIMIT most;
 END;
 
--- Forgetting by age, of the current user; run it for each user, or as a role with BYPASSRLS for all.
+-- Deletes old messages of the current user. Run it for each user, or for all users as a role with BYPASSRLS.
 CREATE FUNCTION memory.forget(older_than interval) RETURNS bigint LANGUAGE sql BEGIN ATOMIC
     WITH gone AS (
         DELETE FROM memory.messages m WHERE NOT m.kept AND m.sent_at < now() - older_than RETURNING 1)
     SELECT count(*) FROM gone;
 END;
 
--- Brings the running summary up to date: of the old summary and of what was said since, the messages that stand for
--- them without repeating each other (maximal marginal relevance, as in summaries.sql). The cost depends on what is
--- new, not on the length of the conversation. Store a language model's summary as one more message with `kept`, if
--- you have one.
+-- Updates the running summary. From the old summary and the messages since, it chooses the messages that
+-- cover these without repeating each other (maximal marginal relevance, as in summaries.sql). The cost
+-- depends on the number of new messages, not on the length of the conversation. Store a language model's
+-- summary as one more message with `kept`, if you have one.
 CREATE FUNCTION memory.update_summary(talk bigint, most integer DEFAULT 5, relevance double precision DEFAULT 0.4)
 RETURNS bigint[] LANGUAGE sql BEGIN ATOMIC
     WITH RECURSIVE old AS (
@@ -112,7 +113,7 @@ RETURNS bigint[] LANGUAGE sql BEGIN ATOMIC
     RETURNING messages;
 END;
 
--- What to put before a language model: the running summary, what is recalled, and the last messages.
+-- The context for a language model: the running summary, recalled messages, and the last messages.
 CREATE FUNCTION memory.context(talk bigint, said vector, most integer DEFAULT 5, last integer DEFAULT 6) RETURNS text
 LANGUAGE sql STABLE BEGIN ATOMIC
     WITH latest AS (

@@ -38,8 +38,8 @@ CREATE INDEX entries_near ON cache.entries USING ivf (embedding vector_cosine_op
 CREATE INDEX entries_sources ON cache.entries USING gin (sources);
 CREATE INDEX entries_expiry ON cache.entries (expires_at);
 
--- Sixteen rows for each outcome, so that lookups of different sessions rarely wait for each other. Unlogged: a lookup
--- waits for no disk. After a crash of the server the counters begin at 0.
+-- Sixteen rows for each outcome, so that lookups of different sessions rarely wait for each other. The table
+-- is unlogged, so that lookups do not wait for the disk. After a crash of the server the counters begin at 0.
 CREATE UNLOGGED TABLE cache.counters (
     slot integer, outcome text CHECK (outcome IN ('exact', 'near', 'miss')),
     lookups bigint NOT NULL DEFAULT 0, saved_ms double precision NOT NULL DEFAULT 0,
@@ -51,7 +51,7 @@ CREATE FUNCTION cache.count(outcome_counted text, ms double precision) RETURNS v
     ON CONFLICT (slot, outcome) DO UPDATE SET lookups = c.lookups + 1, saved_ms = c.saved_ms + EXCLUDED.saved_ms;
 END;
 
--- Without counting: for reports, and for read-only standbys.
+-- Lookups that count nothing: for reports, and for read-only standbys.
 CREATE FUNCTION cache.find_exact(asked text, in_scope text DEFAULT '') RETURNS SETOF cache.entries
 LANGUAGE sql STABLE BEGIN ATOMIC
     SELECT e.* FROM cache.entries e
@@ -59,8 +59,9 @@ LANGUAGE sql STABLE BEGIN ATOMIC
         AND cache.normalised(e.question) = cache.normalised(asked) AND e.expires_at > now();
 END;
 
--- The nearest entry, if it is near enough; scope and expires_at are tested inside the index. The threshold is outside
--- of the ordered scan: within, it would make the scan look for more until every list is known to be farther away.
+-- The nearest entry, if it is near enough; scope and expires_at are tested inside the index. The threshold is
+-- outside of the ordered scan. Inside, a scan without enough near rows would read all lists that may be
+-- within the threshold.
 CREATE FUNCTION cache.find_near(asked vector, within double precision, in_scope text DEFAULT '')
 RETURNS SETOF cache.entries LANGUAGE sql STABLE BEGIN ATOMIC
     SELECT (n.entry).* FROM (
@@ -110,7 +111,7 @@ LANGUAGE sql BEGIN ATOMIC
     RETURNING id;
 END;
 
--- A source has changed: no answer that was made from it remains.
+-- Removes all answers that were made from a source, after it has changed.
 CREATE FUNCTION cache.invalidate(source text) RETURNS bigint LANGUAGE sql BEGIN ATOMIC
     WITH gone AS (DELETE FROM cache.entries e WHERE e.sources @> ARRAY[source] RETURNING 1)
     SELECT count(*) FROM gone;
@@ -134,9 +135,10 @@ CREATE TABLE cache.labelled (
     same boolean NOT NULL
 );
 
--- The largest threshold at which at most `false_hits` of all lookups get a wrong answer, with 95 % confidence
--- (Wilson's upper bound: a rate seen on few lookups proves little), and the shares seen among the labelled ones. The
--- rows of one distance are taken or left together.
+-- The largest threshold at which, with 95 % confidence, at most `false_hits` of all lookups get a wrong
+-- answer. The confidence is Wilson's upper bound, because a rate measured on few lookups proves little. Also
+-- returns the shares among the labelled lookups. Rows with equal distance are either all within the threshold
+-- or all outside.
 CREATE FUNCTION cache.choose_threshold(false_hits double precision)
 RETURNS TABLE (threshold double precision, hits double precision, false_hit_rate double precision)
 LANGUAGE sql STABLE BEGIN ATOMIC

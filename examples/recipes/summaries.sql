@@ -21,9 +21,9 @@ CREATE TABLE summary.sentences (
 );
 CREATE INDEX sentences_by_meaning ON summary.sentences USING ivf (embedding vector_cosine_ops, document);
 
--- Maximal marginal relevance: each step takes the sentence with the largest
---   relevance × (similarity to the query) − (1 − relevance) × (largest similarity to a sentence already taken).
--- Exact over one document; n² of its sentences at worst, so limit the candidates of a book by a question.
+-- Maximal marginal relevance: each step takes the sentence with the largest relevance × (similarity to the
+-- query) − (1 − relevance) × (largest similarity to a sentence already taken). It compares all sentences of
+-- one document, n² comparisons at worst. For a book, limit the candidates by a question.
 CREATE FUNCTION summary.of_document(wanted bigint, most integer DEFAULT 5, relevance double precision DEFAULT 0.4)
 RETURNS TABLE ("position" integer, body text)
 LANGUAGE sql STABLE BEGIN ATOMIC
@@ -75,8 +75,8 @@ LANGUAGE sql STABLE BEGIN ATOMIC
     WHERE c.place = ANY (ARRAY(SELECT unnest(t.places) FROM taken t)) ORDER BY c.place;
 END;
 
--- How well some sentences stand for their document. coverage: mean similarity of each sentence to the nearest chosen
--- one; redundancy: largest similarity of each chosen sentence to another, on average.
+-- How well some sentences summarise their document. coverage: mean similarity of each sentence to the nearest
+-- chosen one; redundancy: largest similarity of each chosen sentence to another, on average.
 CREATE FUNCTION summary.quality(wanted bigint, chosen integer[])
 RETURNS TABLE (coverage double precision, redundancy double precision)
 LANGUAGE sql STABLE BEGIN ATOMIC

@@ -13,7 +13,8 @@ CREATE TABLE embed.models (
 );
 CREATE UNIQUE INDEX one_active_model ON embed.models (active) WHERE active;
 
--- The store, by the hash of the text. `vector` has no dimensions here: each model has an index of its own.
+-- The store of embeddings, with the hash of the text as key. `vector` has no dimensions here: each model has
+-- an index of its own.
 CREATE TABLE embed.store (
     model text NOT NULL REFERENCES embed.models ON DELETE CASCADE,
     hash bytea NOT NULL,
@@ -62,8 +63,8 @@ CREATE FUNCTION embed.hash(body text) RETURNS bytea LANGUAGE sql STABLE
 CREATE FUNCTION embed.blank(body text) RETURNS boolean LANGUAGE sql IMMUTABLE
     RETURN body IS NULL OR body !~ '\S';
 
--- The trigger of a watched table; its arguments are the columns of the key and of the text. It runs with the rights
--- of the schema's owner: who writes to the table needs none here.
+-- The trigger of a watched table; its arguments are the columns of the key and of the text. It runs with the
+-- rights of the schema's owner, so that writers of the table need no rights in this schema.
 CREATE FUNCTION embed.changed() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -122,7 +123,8 @@ BEGIN
     RETURN queued;
 END $$;
 
--- Watches a table, and queues what is in it. The lock keeps writers out, so that no row is missed between the two.
+-- Watches a table, and queues the texts in it. The lock excludes writers, so that no row is missed between
+-- creating the trigger and reading the table.
 CREATE FUNCTION embed.watch(source regclass, key name, body name) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
     IF (SELECT c.relkind <> 'r' FROM pg_class c WHERE c.oid = source) THEN
@@ -144,7 +146,7 @@ BEGIN
         'EXECUTE FUNCTION embed.changed(%2$L, %3$L)', source, key, body);
     EXECUTE format('CREATE TRIGGER embed_emptied AFTER TRUNCATE ON %s FOR EACH STATEMENT '
         'EXECUTE FUNCTION embed.emptied()', source);
-    -- Keys and texts as the trigger writes them.
+    -- Writes keys and texts in the same form as the trigger.
     EXECUTE format('INSERT INTO embed.texts SELECT $1, n.key, embed.hash(n.body), n.body FROM '
         '(SELECT to_jsonb(t.%I) #>> ''{}'', to_jsonb(t.%I) #>> ''{}'' FROM %s t) n(key, body) '
         'WHERE NOT embed.blank(n.body)', key, body, source) USING source;
@@ -160,8 +162,8 @@ BEGIN
     DELETE FROM embed.texts t WHERE t.source = unwatch.source;
 END $$;
 
--- A new model: it gets an index, and the texts of all rows. Queries go on with the active model until
--- embed.switch_model(). The lock keeps texts out that would be queued for the old models only.
+-- Adds a model: creates its index, and queues the texts of all rows for it. Queries use the active model
+-- until embed.switch_model(). The lock excludes writers, whose texts would be queued for the old models only.
 CREATE FUNCTION embed.add_model(model text, dimensions integer) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
     LOCK TABLE embed.texts IN SHARE ROW EXCLUSIVE MODE;
@@ -171,7 +173,8 @@ BEGIN
     RETURN embed.queue_missing(model);
 END $$;
 
--- Refused while the model lacks a text: nothing that was found before the switch may be missing after it.
+-- Makes a model the active one. This is refused while the model lacks the embedding of a text, so that no row
+-- that was found before the switch is missing after it.
 CREATE FUNCTION embed.switch_model(model text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     lacking bigint := (SELECT count(DISTINCT t.hash) FROM embed.texts t
@@ -215,8 +218,8 @@ CREATE VIEW embed.current AS
     SELECT t.source, t.key, t.body, s.embedding FROM embed.texts t
     JOIN embed.models m ON m.active JOIN embed.store s ON s.model = m.name AND s.hash = t.hash;
 
--- The rows nearest to a question, by the model that embedded it. The model is a constant of the statement: its index
--- is a partial one.
+-- The rows nearest to a question, by the model that embedded it. The model must be a constant of the
+-- statement, because its index is a partial one.
 CREATE FUNCTION embed.nearest(question vector, most integer DEFAULT 10, by_model text DEFAULT NULL)
 RETURNS TABLE (source regclass, key text, body text, distance double precision) LANGUAGE plpgsql STABLE AS $$
 DECLARE

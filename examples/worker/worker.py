@@ -26,7 +26,7 @@ CLAIM = """SELECT id, hash, body, attempts FROM embed.queue WHERE model = %s AND
     ORDER BY due_at, id LIMIT %s FOR UPDATE SKIP LOCKED"""
 STORE = """INSERT INTO embed.store (model, hash, embedding) SELECT %s, h, e::vector
     FROM unnest(%s::bytea[], %s::text[]) t(h, e) ON CONFLICT (model, hash) DO NOTHING"""
-# Half of the pause is random, so that texts which failed together do not come back together.
+# Half of the pause is random, so that texts that failed together are not retried together.
 POSTPONE = """UPDATE embed.queue SET attempts = %(attempts)s, due_at = clock_timestamp()
     + make_interval(secs => least(3600, 2 ^ (%(attempts)s - 1)) * (0.5 + 0.5 * random())) WHERE id = ANY (%(ids)s)"""
 BURY = """WITH gone AS (DELETE FROM embed.queue WHERE id = ANY (%(ids)s) RETURNING model, hash, body)
@@ -47,7 +47,7 @@ class Worker:
         self.model, self.batch, self.attempts = model, batch, attempts
         self.embed = models.load(model)
         self.dimensions = 0
-        # Computed and perhaps not stored: a server that dies meanwhile costs no second computation.
+        # Embeddings that were computed but perhaps not stored, kept in case the server dies in between.
         self.computed: dict[bytes, np.ndarray] = {}
         self.stopping, self.idle = False, False
 
@@ -123,7 +123,7 @@ class Worker:
         locks = {row[1]: self.lock(row[1]) for row in rows}
         held = {key for (key,) in db.execute("SELECT k FROM unnest(%s::bigint[]) k WHERE pg_try_advisory_xact_lock(k)",
                                              (list(locks.values()),))}
-        # A statement of its own: it sees what was stored until the locks were taken.
+        # This is a separate statement, so that its snapshot sees what was stored before the locks were taken.
         stored = {key for (key,) in db.execute("SELECT hash FROM embed.store WHERE model = %s AND hash = ANY (%s)",
                                                (self.model, list(locks)))}
         claimed: dict[bytes, Claimed] = {}

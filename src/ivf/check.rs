@@ -56,7 +56,7 @@ pub fn check<S: Store>(
 /// strings, its string.
 pub type Visit<'a> = dyn FnMut(Tid, &[Key], Option<&[u8]>) -> Result<()> + 'a;
 
-/// Calls `visit` with every row and what can be compared with the table.
+/// Calls `visit` with every row and the stored data that can be compared with the table.
 ///
 /// # Errors
 /// Damage, and the store's and `tick`'s errors.
@@ -92,7 +92,7 @@ fn rows_of<S: Store>(
     Ok(())
 }
 
-/// Whether the bits that the last byte of a string has beyond its length are zero in all live slots.
+/// Whether in all live slots the bits beyond the string's length are zero in its last byte.
 fn end_in_zeros(directory: &Directory, block: BlockRef<'_>) -> bool {
     let size = directory.codec.sign_bytes();
     let beyond = 0xff_u16 >> ((directory.dims() - 1) % 8 + 1);
@@ -103,7 +103,7 @@ struct Check<'a, S: Store> {
     store: &'a S,
     seen: Vec<bool>,
     report: Report,
-    /// Records of the list at hand that a slot refers to.
+    /// Records of the current list to which a slot refers.
     records: Vec<(u32, u16)>,
     visit: &'a mut dyn FnMut(Tid) -> Result<()>,
     tick: &'a dyn Fn() -> Result<()>,
@@ -148,11 +148,11 @@ impl<S: Store> Check<'_, S> {
     }
 
     fn list(&mut self, directory: &Directory, list: u32) -> Result<()> {
-        let (state_block, index) = directory.state_position(list);
-        let state = lists::read(&*self.store.read(state_block)?, index);
+        let (state_blkno, index) = directory.state_position(list);
+        let state = lists::read(&*self.store.read(state_blkno)?, index);
         let head = directory.head(list).0;
         if head != state.head && head != state.first() {
-            return Err(Error::corrupted(state_block, "list state and directory name different first pages"));
+            return Err(Error::corrupted(state_blkno, "list state and directory name different first pages"));
         }
         let mut slots = Vec::new();
         let mut insert_found = false;
@@ -182,7 +182,7 @@ impl<S: Store> Check<'_, S> {
             Ok(())
         })?;
         if !insert_found {
-            return Err(Error::corrupted(state_block, "the insert page is not a page of its list"));
+            return Err(Error::corrupted(state_blkno, "the insert page is not a page of its list"));
         }
         self.extended_pages(directory, list)
     }
@@ -242,7 +242,7 @@ impl<S: Store> Check<'_, S> {
                     continue;
                 }
                 // The row may have been removed in the meantime, and another row with the same keys inserted.
-                // That this happens this many times is taken as impossible.
+                // But this does not happen three times in a row, so then it is damage.
                 const TIMES: usize = 3;
                 let mut uncovered = 0;
                 while uncovered < TIMES
@@ -285,8 +285,8 @@ impl<S: Store> Check<'_, S> {
             return Err(Error::corrupted(twice[0].0, "two slots refer to one record"));
         }
         // Read after the slots: an insert may have added a page meanwhile, never removed one.
-        let (state_block, index) = directory.state_position(list);
-        let state = lists::read(&*self.store.read(state_block)?, index);
+        let (state_blkno, index) = directory.state_position(list);
+        let state = lists::read(&*self.store.read(state_blkno)?, index);
         let moved = directory.head(list).0 == state.moved;
         let mut pages = Vec::new();
         for mut blkno in [state.extended, if moved { state.moved_extended } else { NO_BLOCK }] {
@@ -305,7 +305,7 @@ impl<S: Store> Check<'_, S> {
         }
     }
 
-    /// Pages that nothing refers to must at least be pages.
+    /// Checks that pages to which nothing refers are valid pages.
     fn unreferenced(&mut self) -> Result<()> {
         let nblocks = self.store.nblocks()?;
         self.report.pages = nblocks;

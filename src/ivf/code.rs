@@ -11,7 +11,7 @@ use crate::value::Metric;
 pub struct RowCode {
     /// The list the row belongs to.
     pub list: u32,
-    /// Sign bits, least significant first; or the string of bits that the row is.
+    /// Sign bits, least significant first; in an index over bit strings, the string.
     pub signs: Vec<u8>,
     /// Factors of the first stage.
     pub factors: Factors,
@@ -43,7 +43,7 @@ impl RowCode {
         })
     }
 
-    /// Codes `vector` for the nearest list. False if the row is not to be indexed (a zero vector under
+    /// Codes `vector` for the nearest list. Returns false if the row is not indexed (a zero vector under
     /// cosine).
     pub fn encode(&mut self, directory: &Directory, vector: &[f32]) -> bool {
         if !to_point(directory, vector, &mut self.unit, &mut self.point) {
@@ -116,9 +116,9 @@ pub fn is_indexed(metric: Metric, vector: &[f32]) -> bool {
     metric != Metric::Cosine || kernel::norm_squared(vector) > 0.0
 }
 
-/// Scales `vector` to length one. False if it has no direction (its norm is zero). If the operator's own sums
-/// underflow or overflow, the result is NaN. Distances of such rows and queries are always computed exactly,
-/// never from codes.
+/// Scales `vector` to length one. Returns false if it has no direction (its norm is zero). If the operator's
+/// own sums underflow or overflow, the result is NaN. Distances of such rows and queries are always computed
+/// exactly, never from codes.
 pub fn normalize(vector: &[f32], out: &mut [f32]) -> bool {
     let squared = kernel::norm_squared(vector);
     if squared == 0.0 {

@@ -14,17 +14,17 @@ pub struct Work {
     pub pages: f64,
     /// One-bit codes compared.
     pub codes: f64,
-    /// Extended records evaluated, each on a page of its own at worst.
+    /// Number of extended records evaluated; in the worst case each is on another page.
     pub extended: f64,
-    /// Heap rows measured exactly.
+    /// Number of heap rows whose exact value is computed.
     pub rows: f64,
 }
 
 /// Expected work to return the `wanted` nearest of `rows` indexed rows. Never falls when `probes`,
 /// `target`, `rows` or `wanted` grow.
 ///
-/// `passing` is the share of the rows that the filter columns let pass; `wanted` counts only these. `read` is
-/// the share of the lists that summaries do not exclude; `None` if the scan reads no summaries.
+/// `passing` is the share of the rows that pass the filter columns; `wanted` counts only these. `read` is the
+/// share of the lists that summaries do not exclude; `None` if the scan reads no summaries.
 pub fn estimate(
     directory: &Directory,
     rows: f64,
@@ -75,8 +75,8 @@ pub fn estimate(
 pub enum Shown {
     /// Exactly whether a row passes: for a range that is open at one end, and for NULL or NOT NULL.
     Surely,
-    /// The same, except for keys that share a bit of the Bloom filter with another key: for equality with one
-    /// of this number of keys.
+    /// Whether a row passes an equality with one of this number of keys, unless another key shares a bit of
+    /// the Bloom filter with them.
     ByMarks(f64),
 }
 

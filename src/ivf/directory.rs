@@ -16,7 +16,7 @@ use crate::value::{Metric, TotalF32};
 /// scale, rows at build, reserved.
 const ENTRY_HEAD: usize = 24;
 
-/// Bytes that routing a query takes for each list: its score, its key, a product.
+/// Memory that routing a query takes for each list, in bytes: its score, its key, a product.
 const ROUTING: usize = 24;
 
 /// One list as the directory stores it.
@@ -90,13 +90,13 @@ impl Entry {
 pub struct Directory {
     /// The meta page as it was read.
     pub meta: Meta,
-    /// The index's rotation; strings of bits need none.
+    /// The index's rotation; `None` for bit strings.
     rotation: Option<Rotation>,
     /// The index's codes.
     pub codec: Codec,
-    /// How code blocks lie on pages.
+    /// The layout of codes pages.
     pub codes: codes::Layout,
-    /// How extended records lie on pages, unless there are none.
+    /// The layout of extended pages, if the index has extended records.
     pub extended: Option<extended::Layout>,
     /// The rotated, scaled origin.
     pub origin: Vec<f32>,
@@ -323,15 +323,15 @@ impl Directory {
         (self.meta.lists_first + page, index)
     }
 
-    /// The page of a list's summaries and where they begin on it, if the index has such.
+    /// The page of a list's summaries and their offset on it, if the index has summaries.
     pub fn summaries_position(&self, list: u32) -> Option<(u32, usize)> {
         let first = Some(self.meta.summaries_first).filter(|&first| first != NO_BLOCK)?;
         let (page, at) = summary::position(list, self.meta.columns.widths().len());
         Some((first.saturating_add(page), at))
     }
 
-    /// Rotates, scales and centres `vector` (already normalised for cosine) into `out`. Bits stay as they
-    /// are: as coordinates 0 and 1 they are exact in bytes.
+    /// Rotates, scales and centres `vector` (already normalised for cosine) into `out`. Bit strings are not
+    /// transformed: their coordinates 0 and 1 are exact as bytes.
     pub fn transform(&self, vector: &[f32], out: &mut [f32]) {
         let Some(rotation) = &self.rotation else {
             out[..vector.len()].copy_from_slice(vector);
@@ -374,9 +374,10 @@ impl Directory {
         self.origin_products[list as usize]
     }
 
-    /// The list whose centroid is nearest to the transformed `x`. Products with bytes select the best lists,
-    /// and exact ones the nearest of these.
+    /// The list whose centroid is nearest to the transformed `x`. Products with bytes select the best lists;
+    /// exact products select the nearest of these.
     pub fn nearest(&self, x: &[f32]) -> u32 {
+        // Byte products hardly ever put the nearest behind so many others.
         const REFINED: usize = 4;
         let bytes = Bytes::new(x);
         let mut best = [(f32::INFINITY, 0u32); REFINED];

@@ -20,7 +20,7 @@ pub struct Info {
     pub dimensions: u32,
     /// Bits per dimension in total.
     pub bits: u8,
-    /// Columns beside the vector.
+    /// Number of filter columns.
     pub filter_columns: usize,
     /// Number of lists.
     pub lists: u32,
@@ -53,7 +53,7 @@ pub struct Info {
 pub struct Calibrated {
     /// The recall asked for.
     pub recall_target: f64,
-    /// Lists it takes for ten rows.
+    /// Average number of lists to read for this target, for ten rows.
     pub probes: u32,
 }
 

@@ -1,8 +1,8 @@
 //! Adding one row: route, code, and put it into a free slot of its list.
 //!
-//! Steps, each one atomic change: widen the list's summaries of filter columns if they do not cover the row;
-//! make the list longer if its pages are full; give it an extended page if a record needs one; write the row.
-//! A crash between them leaves empty pages that the list owns. Locks are taken in the order list state,
+//! There are up to four steps, each one atomic change. Widen the list's summaries if they do not cover the
+//! row. Append a codes page if the list is full. Append an extended page if a record needs one. Write the
+//! row. A crash between them leaves empty pages that the list owns. Locks are taken in the order list state,
 //! codes, extended, summaries, new pages.
 
 use super::code::{RowCode, write_code};
@@ -44,10 +44,10 @@ pub fn insert<S: Store>(
     if !code.encode(directory, vector) {
         return Ok(Inserted::No);
     }
-    let (state_block, state_index) = directory.state_position(code.list);
+    let (state_blkno, state_index) = directory.state_position(code.list);
     let state = {
-        let page = store.read(state_block)?;
-        page.expect_kind(state_block, PageKind::Lists)?;
+        let page = store.read(state_blkno)?;
+        page.expect_kind(state_blkno, PageKind::Lists)?;
         lists::read(&page, state_index)
     };
     let mut insertion = Insertion { store, directory, code, tid, keys, extended: state.extended };
@@ -69,7 +69,7 @@ pub fn insert<S: Store>(
     }
     if blkno != state.insert {
         insertion.change(|change| {
-            let handle = change.open(state_block)?;
+            let handle = change.open(state_blkno)?;
             let mut state = lists::read(change.page(handle), state_index);
             state.insert = blkno;
             lists::write(change.page_mut(handle), state_index, &state);
@@ -91,7 +91,7 @@ pub fn cover(summaries: impl IntoIterator<Item = Summary>, keys: &[Key]) -> bool
 
 enum Put {
     Done,
-    /// No free slot; the next page of the chain.
+    /// The page has no free slot. The number is the next page of the chain.
     Full(u32),
     /// The slot is new and the extended page has no room for its record.
     NoRecord,
@@ -103,7 +103,7 @@ enum Put {
 #[derive(Clone, Copy)]
 struct Watched {
     handle: PageHandle,
-    /// Where they begin on their page.
+    /// Their offset on the page.
     at: usize,
     watch: u32,
     /// Whether they cover the row.
@@ -152,9 +152,9 @@ impl<S: Store> Insertion<'_, S> {
             let more: Vec<u32> = (0..layout.more()).map(|i| view.more(i)).collect();
             let owned = (reusable != 0).then(|| view.reference(slot));
             let Some((reference, record)) = self.place(change, owned)? else { return Ok(Put::NoRecord) };
-            for (i, &more_block) in more.iter().enumerate() {
-                let handle = change.open(more_block)?;
-                change.page(handle).expect_owned(more_block, PageKind::CodesMore, self.owner())?;
+            for (i, &more_blkno) in more.iter().enumerate() {
+                let handle = change.open(more_blkno)?;
+                change.page(handle).expect_owned(more_blkno, PageKind::CodesMore, self.owner())?;
                 let (group, _) = layout.more_groups(i);
                 let out = layout.more_codes_mut(change.page_mut(handle), i);
                 write_code(self.directory, out, group, slot, &self.code.signs);
@@ -281,11 +281,11 @@ impl<S: Store> Insertion<'_, S> {
     /// Makes `self.extended` a page with room.
     fn grow_extended(&mut self) -> Result<Option<()>> {
         let Some(layout) = self.directory.extended else { return Ok(Some(())) };
-        let (state_block, state_index) = self.directory.state_position(self.code.list);
+        let (state_blkno, state_index) = self.directory.state_position(self.code.list);
         let owner = self.owner();
         let full = self.extended;
         let extended = self.change(|change| {
-            let state_handle = change.open(state_block)?;
+            let state_handle = change.open(state_blkno)?;
             let mut state = lists::read(change.page(state_handle), state_index);
             if state.extended != full {
                 return Ok(state.extended);

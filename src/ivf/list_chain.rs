@@ -105,7 +105,7 @@ impl<'a, S: Store> Addresses<'a, S> {
         Ok(self.record(list, reference)?.0)
     }
 
-    /// The heap row of such a slot, and its factors and further bits.
+    /// The heap row of a slot of `list` with this reference, and its factors and further bits.
     pub fn record(&mut self, list: u32, reference: RecordRef) -> Result<(Tid, &[u8])> {
         let Some(layout) = self.directory.extended else { return Ok((reference, &[])) };
         if self.blkno != reference.blkno {

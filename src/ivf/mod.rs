@@ -14,5 +14,6 @@ pub mod renew;
 pub mod search;
 pub mod spread;
 pub mod threshold;
+pub mod top_k;
 pub mod vacuum;
 pub mod within;

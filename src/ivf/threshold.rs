@@ -147,7 +147,7 @@ impl<L> Bound<L> {
         }
     }
 
-    /// The same with other leaves.
+    /// The same bound with other leaves.
     pub fn map<M>(&self, mut leaf: impl FnMut(&L) -> M) -> Bound<M> {
         Bound { fixed: self.fixed.map(&mut leaf), above: self.above, undo: self.undo.clone() }
     }
@@ -251,7 +251,7 @@ mod tests {
             let x = size(18.0);
             let r = forward(x, &steps);
             let above = !steps.iter().fold(false, |falls, step| falls != step.falls());
-            // The filter `result <= r` (or `>= r`) passes x itself, and whatever is computed as r.
+            // The filter `result <= r` (or `>= r`) passes x itself, because r was computed from x.
             let bound = value(leaf(r), above, &steps);
             tried += 1;
             assert!(x <= bound, "{x} {bound} {r} {steps:?}");

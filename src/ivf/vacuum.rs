@@ -1,11 +1,11 @@
 //! Removing dead rows: their slots are cleared, and keep their records for the next insert.
 //!
-//! Rows never move, so a scan that runs beside a vacuum sees every live row exactly once.
+//! Rows never move, so a scan that runs at the same time sees every live row exactly once.
 //!
 //! If a list lost rows, vacuum computes its summaries again from the remaining rows. Inserts go on meanwhile,
-//! so vacuum first sets the list's watch. An insert raises the watch in the change that writes its row, and
-//! vacuum then keeps the old summaries. An insert that began before finds either the old summaries with the
-//! watch, or the new ones, which it widens again if needed.
+//! so vacuum first sets the list's watch. An insert adds 1 to the watch in the change that writes its row. If
+//! vacuum finds the watch changed, it keeps the old summaries. An insert that began before finds either the
+//! old summaries with the watch, or the new ones, which it widens again if needed.
 
 use super::directory::Directory;
 use super::list_chain::{self, Addresses};

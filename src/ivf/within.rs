@@ -13,7 +13,8 @@ use crate::value::Metric;
 /// At most this many bytes of centroids are compared with a query, which takes 50 µs. In a larger index every
 /// n-th list is used.
 const MOST_BYTES: usize = 1 << 20;
-/// Lists from which rows are taken in place of an unknown query, and lists with which these are compared.
+/// Lists whose rows stand for a query that is not known, and lists that they are compared with: that is done
+/// once for a directory, and the guess is good to a factor of three at best.
 const QUERIES: usize = 8;
 const LISTS: usize = 256;
 /// With fewer pairs of lists than this, the number of directions over which rows are spread cannot be
@@ -147,7 +148,7 @@ fn profile(directory: &Directory) -> Profile {
     Profile { directions, spreads }
 }
 
-/// A query that is like the rows of a list.
+/// The numbers of a query that is like the rows of a list.
 fn like_a_row(directory: &Directory, list: u32) -> QueryNorms {
     let radius = directory.radius(list) * directory.radius(list);
     let g = kernel::inner_product(&directory.origin, &directory.origin);

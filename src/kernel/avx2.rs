@@ -108,7 +108,7 @@ fn fold_parts<const N: usize, A, B, S: Copy>(
     [s0, s1, s2, s3]
 }
 
-/// The same with the last, shorter pair filled with the elements' default, which is zero.
+/// As above, but the last, shorter pair is filled up with zeros.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn fold<const N: usize, A: Copy + Default, B: Copy + Default, S: Copy>(
@@ -151,7 +151,7 @@ fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK_ROWS]) {
     for (row, count) in rows.chunks_exact(query.len()).zip(counts) {
         let (row_wide, row_tail) = row.as_chunks::<32>();
         let mut total = _mm256_setzero_si256();
-        // 31 times at most eight bits fit a byte.
+        // At most 31 counts of up to eight bits fit a byte.
         for (query, row) in wide.chunks(31).zip(row_wide.chunks(31)) {
             let mut bytes = _mm256_setzero_si256();
             for (a, b) in query.iter().zip(row) {
@@ -179,10 +179,10 @@ fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
 
 /// Two sub-quantizers a step, each looked up within its own 128-bit lane.
 ///
-/// A 16-bit element holds two codes' bytes. Adding elements whole keeps the sum of the low bytes plus 256
-/// times that of the high ones, modulo 2^16; the high ones are also summed alone, which gives both. Each of
-/// the four sums takes one addition per step, and the latency of an addition is one cycle. More sums would
-/// not fit the registers.
+/// A 16-bit element has the bytes of two codes. The sum of whole elements is the sum of the low bytes plus
+/// 256 times the sum of the high bytes, modulo 2^16. The high bytes are also summed separately, and
+/// subtracting them gives the sum of the low bytes. Each of the four sums takes one addition per step, and
+/// the latency of an addition is one cycle. More sums would not fit the registers.
 #[target_feature(enable = "avx2,fma,f16c")]
 fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK_ROWS]) {
     let nibble = _mm256_set1_epi8(15);
@@ -210,8 +210,8 @@ fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK_ROW
             s = step(s, table, codes);
         }
         if let (Some(lut), Some(codes)) = (last.first_chunk::<16>(), last_codes.first_chunk::<16>()) {
-            // An odd sub-quantizer has the lower lane alone: the table of the other is zero.
-            // SAFETY: the arrays are 16 bytes.
+            // If the number of sub-quantizers is odd, the last one uses the lower lane only; the table of the
+            // other lane is zero. SAFETY: the arrays are 16 bytes.
             let (table, codes) =
                 unsafe { (_mm_loadu_si128(lut.as_ptr().cast()), _mm_loadu_si128(codes.as_ptr().cast())) };
             s = step(s, _mm256_zextsi128_si256(table), _mm256_zextsi128_si256(codes));
@@ -248,7 +248,7 @@ fn lower_bounds(sums: &[u32; BLOCK_ROWS], factors: &Factors, bounds: &mut [f32; 
         let high = _mm256_cvtepi32_ps(_mm256_srli_epi32::<16>(sum));
         let low = _mm256_cvtepi32_ps(_mm256_and_si256(sum, _mm256_set1_epi32(0xffff)));
         let sum = _mm256_add_ps(_mm256_mul_ps(high, _mm256_set1_ps(65536.0)), low);
-        // No fused multiply-add here: every row rounds at the same places.
+        // Fused multiply-add is not used here, so that every row of kernels rounds in the same way.
         let scaled = _mm256_mul_ps(_mm256_set1_ps(factors.scale), sum);
         let product = _mm256_add_ps(scaled, _mm256_set1_ps(factors.shift));
         let start = _mm256_add_ps(_mm256_cvtph_ps(add), _mm256_set1_ps(factors.base));
@@ -263,7 +263,7 @@ fn lower_bounds(sums: &[u32; BLOCK_ROWS], factors: &Factors, bounds: &mut [f32; 
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn subset_sums(terms: &[u16], base: u16, lut: &mut [u8]) {
-    // Word `i` of a register is for entry `i`: it takes term `t` of four where bit `t` of `i` is set, else
+    // Word `i` of a register is for entry `i`. It is term `t` of the four if bit `t` of `i` is set, else
     // zero.
     let base = _mm256_set1_epi16(base.cast_signed());
     let places: [__m256i; 4] = std::array::from_fn(|t| {
@@ -299,7 +299,7 @@ fn within_u32(values: &[u8; 4 * BLOCK_ROWS], low: u32, high: u32) -> u32 {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 fn within_u64(values: &[u8; 8 * BLOCK_ROWS], low: u64, high: u64) -> u32 {
-    // Comparison is of signed integers: all are shifted by half the range.
+    // The instruction compares signed integers, so all numbers are shifted by half the range.
     let sign = _mm256_set1_epi64x(i64::MIN);
     let low = _mm256_xor_si256(_mm256_set1_epi64x(low.cast_signed()), sign);
     let high = _mm256_xor_si256(_mm256_set1_epi64x(high.cast_signed()), sign);
@@ -316,7 +316,7 @@ fn within_u64(values: &[u8; 8 * BLOCK_ROWS], low: u64, high: u64) -> u32 {
 fn dot_extended3(codes: &[u8], query: &[i8]) -> i32 {
     let (three, four, ones) = (_mm256_set1_epi8(3), _mm256_set1_epi8(4), _mm256_set1_epi16(1));
     let shifts = [_mm256_setr_epi64x(0, 0, 2, 2), _mm256_setr_epi64x(4, 4, 6, 6)];
-    // Byte `i` of a lane takes byte `i / 8` of the 32 high bits, and of it bit `i % 8`.
+    // Byte `i` of a lane is made from bit `i % 8` of byte `i / 8` of the 32 high bits.
     let spread = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
     let bits = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
     let mut sums = [_mm256_setzero_si256(); 2];

@@ -69,7 +69,7 @@ pub(super) static ZEN4: Kernels = Kernels {
     ..KERNELS
 };
 
-/// Family 19h of AMD; Zen 3, which is the same, has no AVX-512.
+/// AMD's family 0x19. Zen 3 belongs to it, too, but has no AVX-512.
 fn is_zen4() -> bool {
     let (vendor, version) = (__cpuid(0), __cpuid(1).eax);
     let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
@@ -185,7 +185,7 @@ fn cosine_step([xy, xx, yy]: [__m512; 3], x: __m512, y: __m512) -> [__m512; 3] {
     [_mm512_fmadd_ps(x, y, xy), _mm512_fmadd_ps(x, x, xx), _mm512_fmadd_ps(y, y, yy)]
 }
 
-/// The cosine distance; as [`sum`], of the three sums.
+/// The cosine distance. Computed like [`sum`], but for three sums.
 #[inline]
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn cosine<A>(a: &[A], b: &[A], step: impl Fn([__m512; 3], &[A], &[A]) -> [__m512; 3]) -> f64 {
@@ -308,8 +308,9 @@ fn narrow(from: &[f32], to: &mut [f16]) {
 
 /// Four sub-quantizers a step, each looked up within its own 128-bit lane.
 ///
-/// A 16-bit element holds two codes' bytes. Adding elements whole keeps the sum of the low bytes plus
-/// 256 times that of the high ones, modulo 2^16; the high ones are also summed alone, which gives both.
+/// A 16-bit element has the bytes of two codes. The sum of whole elements is the sum of the low bytes plus
+/// 256 times the sum of the high bytes, modulo 2^16. The high bytes are also summed separately, and
+/// subtracting them gives the sum of the low bytes.
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK_ROWS]) {
     let nibble = _mm512_set1_epi8(15);
@@ -390,7 +391,7 @@ fn lower_bounds(sums: &[u32; BLOCK_ROWS], factors: &Factors, bounds: &mut [f32; 
                 _mm256_loadu_si256(factors.rescale.as_ptr().add(32 * half).cast()),
             )
         };
-        // No fused multiply-add here: every row rounds at the same places.
+        // Fused multiply-add is not used here, so that every row of kernels rounds in the same way.
         let scaled = _mm512_mul_ps(_mm512_set1_ps(factors.scale), _mm512_cvtepu32_ps(sum));
         let product = _mm512_add_ps(scaled, _mm512_set1_ps(factors.shift));
         let start = _mm512_add_ps(_mm512_cvtph_ps(add), _mm512_set1_ps(factors.base));

@@ -82,7 +82,7 @@ mod sse2 {
         unsafe { _mm_or_si128(_mm_and_si128(mask, a), _mm_andnot_si128(mask, b)) }
     }
 
-    /// Exact, for the exponent's range is scaled.
+    /// The result is exact, because the exponent is scaled.
     #[inline(always)]
     pub fn widen(word: u64) -> [f32; 4] {
         // SAFETY: SSE2 is part of the architecture; the array is 16 bytes.
@@ -93,7 +93,7 @@ mod sse2 {
             let sign = _mm_slli_epi32::<16>(_mm_and_si128(bits, all(0x8000)));
             // Multiplies by 2^112, because the exponents' biases differ by 112.
             let scaled = _mm_mul_ps(_mm_castsi128_ps(magnitude), _mm_castsi128_ps(all(0x7780_0000)));
-            // The largest exponent stays the largest: infinity, NaN.
+            // The largest exponent must remain the largest one: it means infinity or NaN.
             let special = _mm_cmpgt_epi32(magnitude, all((0x7c00 << 13) - 1));
             let finite = _mm_castps_si128(scaled);
             let number = choose(special, _mm_or_si128(magnitude, all(0x7f80_0000)), finite);
@@ -116,8 +116,8 @@ mod sse2 {
             let half = _mm_set1_ps(0.5);
             let sum = _mm_castps_si128(_mm_add_ps(_mm_castsi128_ps(magnitude), half));
             let small = _mm_sub_epi32(sum, _mm_castps_si128(half));
-            // Just less than half of the last place kept is added, or half if that is odd; the carry may go
-            // up to infinity.
+            // Rounds to the nearest, ties to even: adds half of the last place kept, minus one bit if that
+            // place is even. The carry may make the number infinite.
             let odd = _mm_and_si128(_mm_srli_epi32::<13>(magnitude), all(1));
             let rounded = _mm_add_epi32(_mm_add_epi32(magnitude, all(0xfff - (112 << 23))), odd);
             let normal = _mm_srli_epi32::<13>(rounded);
@@ -136,8 +136,8 @@ mod sse2 {
     }
 }
 
-/// The cosine distance from `<a, b>`, `|a|^2` and `|b|^2`. (A kernel that returned the three would do so in
-/// memory.)
+/// The cosine distance from `<a, b>`, `|a|^2` and `|b|^2`. (A kernel that returned the three sums would
+/// return them in memory.)
 #[inline(always)]
 pub fn cosine_of_sums(product: f32, a2: f32, b2: f32) -> f64 {
     let similarity = f64::from(product) / (f64::from(a2) * f64::from(b2)).sqrt();

@@ -1,9 +1,9 @@
 //! Room 0: the arithmetic. Distances over f32 and f16, dot products over quantised codes, the
 //! table scan over packed 4-bit codes, and the Walsh-Hadamard transform.
 //!
-//! Each instruction set is one row of function pointers; the best row the machine supports is chosen
-//! once. Integer kernels, codes, `lower_bounds` and `hadamard` give the same bits on every row, so an index
-//! may be built on one machine and searched on another. Sums of f32 differ between rows in rounding.
+//! Each instruction set is one row of function pointers; the best row the machine supports is chosen once.
+//! Integer kernels, codes, `lower_bounds` and `hadamard` give the same bits on every row, so an index may be
+//! built on one machine and searched on another. Sums of f32 are rounded differently by each row.
 //!
 //! This is the only room with vector `unsafe`: the entry points below check lengths, the rows trust them.
 //! Rows are safe code, except for loads and stores.
@@ -44,7 +44,8 @@ static ACTIVE: LazyLock<&'static Kernels> = LazyLock::new(|| {
     supported().find(|row| row.name == wanted).or_else(|| supported().next()).unwrap_or(&&scalar::KERNELS)
 });
 
-/// The instruction set in use: `zen4` (a choice from the next two), `avx512`, `avx2`, `neon` or `scalar`.
+/// The instruction set in use: `zen4` (the faster kernels of `avx512` and `avx2`), `avx512`, `avx2`, `neon`
+/// or `scalar`.
 pub fn isa() -> &'static str {
     ACTIVE.name
 }
@@ -95,7 +96,8 @@ pub fn norm_squared(a: &[f32]) -> f64 {
     unsafe { (ACTIVE.norm_squared)(a) }
 }
 
-/// Squared Euclidean norm of a half-precision vector: as [`norm_squared`] of the same numbers, to the bit.
+/// Squared Euclidean norm of a half-precision vector. The result has the same bits as [`norm_squared`] of the
+/// widened vector.
 #[inline]
 pub fn norm_squared_f16(a: &[f16]) -> f64 {
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -134,7 +136,7 @@ pub fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
     unsafe { (ACTIVE.l1_f16)(a, b) }
 }
 
-/// The same numbers in single precision; both are of one length.
+/// Converts half to single precision; both slices have the same length.
 #[inline]
 pub fn widen(from: &[f16], to: &mut [f32]) {
     assert_eq!(from.len(), to.len());
@@ -142,7 +144,8 @@ pub fn widen(from: &[f16], to: &mut [f32]) {
     unsafe { (ACTIVE.widen)(from, to) }
 }
 
-/// The nearest numbers in half precision, ties to even, infinite beyond its range; both are of one length.
+/// Converts single to half precision: nearest, ties to even, infinite beyond the range. Both slices have the
+/// same length.
 #[inline]
 pub fn narrow(from: &[f32], to: &mut [f16]) {
     assert_eq!(from.len(), to.len());
@@ -158,8 +161,8 @@ pub fn hamming(a: &[u8], b: &[u8]) -> u64 {
     unsafe { (ACTIVE.hamming)(a, b) }
 }
 
-/// Numbers of bits that differ between a bit string and each of up to 32 of its length, one after the other
-/// in `rows`. The further `counts` stay as they are.
+/// Counts the differing bits between a bit string and each of up to 32 strings of the same length, which lie
+/// one after the other in `rows`. Other elements of `counts` are not changed.
 pub fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK_ROWS]) {
     assert!(
         !query.is_empty() && rows.len() <= BLOCK_ROWS * query.len() && rows.len().is_multiple_of(query.len())
@@ -176,9 +179,8 @@ pub fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
     unsafe { (ACTIVE.common_bits)(a, b) }
 }
 
-/// The table of a query for [`scan_block`], from four terms per sub-quantizer, in 256ths: entry `i` of a
-/// sub-quantizer is the upper byte of `base` and those of its terms whose bits are set in `i`, added modulo
-/// 2^16.
+/// Makes the table of a query for [`scan_block`] from four terms per sub-quantizer, in units of 1/256. Entry
+/// `i` is the upper byte of a sum modulo 2^16: `base` plus each term whose bit is set in `i`.
 pub fn subset_sums(terms: &[u16], base: u16, lut: &mut [u8]) {
     assert!(terms.len().is_multiple_of(4) && lut.len() == 4 * terms.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
@@ -187,10 +189,10 @@ pub fn subset_sums(terms: &[u16], base: u16, lut: &mut [u8]) {
 
 /// Adds to `sums` the table entries that 32 packed codes select.
 ///
-/// `lut` and `codes` hold 16 bytes per 4-bit sub-quantizer. Byte `j` of a sub-quantizer's codes holds
-/// in its low nibble the entry of code `P[j]` and in its high nibble that of code `16 + P[j]`, where
-/// `P = [0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15]`: so arranged, the even bytes of a
-/// register widen to codes 0..8 in order and the odd ones to 8..16.
+/// `lut` and `codes` hold 16 bytes per 4-bit sub-quantizer. Byte `j` of a sub-quantizer's codes holds in its
+/// low nibble the entry of code `P[j]` and in its high nibble that of code `16 + P[j]`, where `P = [0, 8, 1,
+/// 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15]`: in this order, the even bytes of a register widen to codes
+/// 0..8, and the odd bytes to codes 8..16.
 ///
 /// `ahead`: byte offset (wrapping) from `codes` to the data that will be scanned next; 0 if not known. The
 /// kernel prefetches that data, as many bytes as `codes` has, one cache line at a time while it computes,
@@ -223,7 +225,8 @@ pub fn lower_bounds(
     unsafe { (ACTIVE.lower_bounds)(sums, &factors, bounds) }
 }
 
-/// Bit `j` is set where value `j` of 32 little-endian ones is at least `low` and at most `high`.
+/// Compares 32 little-endian values. Bit `j` of the result is set if value `j` is at least `low` and at most
+/// `high`.
 pub fn within_u32(values: &[u8; 4 * BLOCK_ROWS], low: u32, high: u32) -> u32 {
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.within_u32)(values, low, high) }

@@ -71,7 +71,7 @@ fn load_f16(s: &[f16; 4]) -> float32x4_t {
     widen_f16(unsafe { vld1_u16(s.as_ptr().cast()) })
 }
 
-/// Halves as floats, exactly: the conversion instruction's type is not in stable Rust.
+/// Converts halves to floats exactly, without the conversion instruction, whose type is not in stable Rust.
 #[inline]
 #[target_feature(enable = "neon")]
 fn widen_f16(halves: uint16x4_t) -> float32x4_t {
@@ -221,8 +221,9 @@ fn l1_f16(a: &[f16], b: &[f16]) -> f32 {
 
 /// One sub-quantizer a step.
 ///
-/// A 16-bit element holds two codes' bytes. Adding elements whole keeps the sum of the low bytes plus
-/// 256 times that of the high ones, modulo 2^16; the high ones are also summed alone, which gives both.
+/// A 16-bit element has the bytes of two codes. The sum of whole elements is the sum of the low bytes plus
+/// 256 times the sum of the high bytes, modulo 2^16. The high bytes are also summed separately, and
+/// subtracting them gives the sum of the low bytes.
 #[target_feature(enable = "neon")]
 fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK_ROWS]) {
     super::prefetch::prefetch(codes.as_ptr().wrapping_add(ahead), codes.len());
@@ -270,7 +271,7 @@ fn lower_bounds(sums: &[u32; BLOCK_ROWS], factors: &Factors, bounds: &mut [f32; 
                 vreinterpret_u16_u8(vld1_u8(factors.rescale.as_ptr().add(8 * part))),
             )
         };
-        // No fused multiply-add here: every row rounds at the same places.
+        // Fused multiply-add is not used here, so that every row of kernels rounds in the same way.
         let scaled = vmulq_f32(vdupq_n_f32(factors.scale), vcvtq_f32_u32(sum));
         let product = vaddq_f32(scaled, vdupq_n_f32(factors.shift));
         let start = vaddq_f32(widen_f16(add), vdupq_n_f32(factors.base));
@@ -293,7 +294,7 @@ fn lane_bits() -> uint32x4_t {
 
 #[target_feature(enable = "neon")]
 fn dot_extended3(codes: &[u8], query: &[i8]) -> i32 {
-    // Byte `i` of 16 takes byte `i / 8` of two, and of it bit `i % 8`.
+    // Byte `i` of the 16 becomes bit `i % 8` of byte `i / 8`.
     let bits = vreinterpretq_u8_u64(vdupq_n_u64(0x8040_2010_0804_0201));
     let (three, four) = (vdupq_n_u8(3), vdupq_n_u8(4));
     let mut sums = [vdupq_n_s32(0); 4];
@@ -320,7 +321,7 @@ fn dot_step(sum: int32x4_t, x: int8x16_t, y: int8x16_t) -> int32x4_t {
     vpadalq_s16(vpadalq_s16(sum, low), vmull_high_s8(x, y))
 }
 
-/// `a - 128` is signed: its product with `b`, plus 128 times the sum of `b`.
+/// `a - 128` is signed, so the result is its product with `b` plus 128 times the sum of `b`.
 #[target_feature(enable = "neon")]
 fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
     let sign = vdupq_n_u8(128);

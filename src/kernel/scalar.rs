@@ -227,7 +227,8 @@ pub(super) fn hadamard(x: &mut [f32]) {
     }
 }
 
-/// The levels of [`super::hadamard`] from `half` up, a multiple of `LANES`, for the other rows.
+/// The levels of [`super::hadamard`] from `half` up; `half` is a multiple of `LANES`. Used by the other rows,
+/// too.
 ///
 /// Two levels are done in one pass, so that memory is read half as often. `quad` does two levels on four
 /// groups of elements.

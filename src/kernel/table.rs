@@ -14,7 +14,7 @@ pub(super) type Cosine<T> = unsafe fn(&[T], &[T]) -> f64;
 /// One instruction set's kernels. Slices of a pair have equal lengths, which the entry points check.
 pub(super) struct Kernels {
     pub(super) name: &'static str,
-    /// Whether this machine can run the others.
+    /// Whether this machine supports the instruction set.
     pub(super) supported: fn() -> bool,
     pub(super) l2_squared: Distance<f32>,
     pub(super) inner_product: Distance<f32>,

@@ -33,7 +33,8 @@ impl Draw for SplitMix64 {
     }
 }
 
-/// Lengths with every tail, and two of real vectors; each taken one element off the allocation too.
+/// Lengths with tails of every size, and two lengths of real vectors. Each is tested also with slices that
+/// begin one element after the allocation.
 fn lengths() -> impl Iterator<Item = (usize, usize)> {
     (0..=200).chain([768, 1536, 2000]).flat_map(|n| [(n, 0), (n, 1)])
 }
@@ -164,7 +165,7 @@ fn distances_of_halves_are_those_of_floats() {
 fn halves_are_widened_and_narrowed() {
     let all: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
     let wide: Vec<f32> = all.iter().map(|x| f32::from(*x)).collect();
-    // Every half, what lies half-way to the next, and what is a little off.
+    // Every half, the midpoint to the next half, and the numbers just beside these.
     let between = wide.iter().flat_map(|x| [*x, x.next_up(), x.next_down(), x + x * 2f32.powi(-11)]);
     let numbers: Vec<f32> =
         between.chain([1e-8, -3e-8, 65_519.9, 65_520.0, 1e38, f32::MIN_POSITIVE]).collect();
@@ -288,7 +289,7 @@ fn scans_agree_and_add_to_the_sums() {
     }
 }
 
-/// The layout once more, from the code's side: code `j`'s nibble of group `g`.
+/// The layout again, seen from a code: the nibble of code `j` in group `g`.
 fn scalar_scan(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK_ROWS]) {
     for (j, sum) in sums.iter_mut().enumerate() {
         let byte = 2 * (j % 8) + j % 16 / 8;
@@ -522,7 +523,7 @@ fn codes_are_what_they_stand_for() {
     }
 }
 
-/// What the scalar row makes of them.
+/// The scalar row's result.
 unsafe fn scalar_codes(a: &[f32], b: &[f32], steps: f32) -> (Vec<u8>, Vec<u8>, [f32; 2], [f32; 3]) {
     let (mut signs, mut low) = (vec![0u8; a.len() / 8], vec![0u8; a.len() / 64 * 24]);
     // SAFETY: the scalar row is always supported; the caller vouches for the lengths.
@@ -549,7 +550,7 @@ fn few_halves_convert_as_many_do() {
         assert!(wide.to_bits() == expected.to_bits() || wide.is_nan() && expected.is_nan(), "{bits:x}");
         assert!(one == 1.0 && zero == 0.0 && (negative == -wide || wide.is_nan()), "{bits:x}");
         assert!(same(narrowed(wide), half), "{bits:x}");
-        // Between it and the next: the middle, and what is just below and above.
+        // The midpoint between it and the next half, and the numbers just below and above the midpoint.
         let next = f16::from_bits(bits.wrapping_add(1)).to_f32();
         let middle = ((f64::from(wide) + f64::from(next)) / 2.0) as f32;
         for x in [middle.next_down(), middle, middle.next_up()] {

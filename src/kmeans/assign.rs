@@ -20,7 +20,7 @@ const MANY: usize = 1024;
 /// Share of the centroids' energy that a reduction must keep: at 0.81 the search finds 99.9 % of the
 /// nearest among 400 centroids of a hard mixture.
 const ENERGY: f64 = 0.8;
-/// From this many centroids on a reduction pays for the projection of the rows.
+/// With at least this many centroids, a reduction saves more time than projecting the rows takes.
 const MIN_REDUCED: usize = 192;
 /// At most this many centroids are used to compute the principal directions.
 const MAX_SAMPLE: usize = 1024;
@@ -139,14 +139,14 @@ impl Assigner {
             CHUNK_ROWS,
             cost,
             || plan.scratch(),
-            |scratch, block, out| {
+            |scratch, chunk, out| {
                 let Scratch { pack, reduced, scores } = scratch;
                 scores.resize(out.len() * plan.centroids.stride(), 0.0);
                 match &plan.directions {
-                    None => plan.centroids.product(&rows, block * CHUNK_ROWS, scores, pack),
+                    None => plan.centroids.product(&rows, chunk * CHUNK_ROWS, scores, pack),
                     Some(directions) => {
                         reduced.resize(out.len() * directions.stride(), 0.0);
-                        directions.product(&rows, block * CHUNK_ROWS, reduced, pack);
+                        directions.product(&rows, chunk * CHUNK_ROWS, reduced, pack);
                         let reduced =
                             Rows { data: reduced, dims: reduced_dims, index: None, mean: &zero, scale: 1.0 };
                         plan.centroids.product(&reduced, 0, scores, pack);
@@ -156,7 +156,7 @@ impl Assigner {
                     out.iter_mut().enumerate().zip(scores.chunks_exact(plan.centroids.stride()))
                 {
                     let best = best(scores, &plan.offsets, count).into_iter().take(count);
-                    *out = self.nearest(rows.raw(block * CHUNK_ROWS + i), best);
+                    *out = self.nearest(rows.raw(chunk * CHUNK_ROWS + i), best);
                 }
             },
         )
@@ -186,9 +186,9 @@ impl Assigner {
             CHUNK_ROWS,
             tables.cost() + CHUNK_ROWS * dims,
             scratch,
-            |(packed, found), block, out| {
+            |(packed, found), chunk, out| {
                 packed.clear();
-                let rows = &rows[block * CHUNK_ROWS * dims..][..out.len() * dims];
+                let rows = &rows[chunk * CHUNK_ROWS * dims..][..out.len() * dims];
                 for rows in rows.chunks(kernel::BLOCK_ROWS * dims) {
                     bits::pack(rows.chunks_exact(dims), dims, packed);
                 }

@@ -7,7 +7,8 @@ use crate::error::Result;
 use crate::kernel;
 use crate::memory;
 
-/// Coordinates that one lookup takes, and bytes of a group: of the nibbles of 32 rows, or of a table.
+/// Number of coordinates of one lookup; and bytes of a group, which are the nibbles of 32 rows or the entries
+/// of a table.
 const LOOKUP: usize = 4;
 const GROUP: usize = 16;
 /// Steps of a table per unit, so that the sum of four coordinates of at most one fits a byte. The rounding
@@ -123,9 +124,9 @@ impl PackedBits {
             CHUNK_ROWS,
             cost,
             || Ok(()),
-            |(), block, binary| {
+            |(), chunk, binary| {
                 for (i, binary) in binary.iter_mut().enumerate() {
-                    *binary = is_binary(rows.raw(block * CHUNK_ROWS + i));
+                    *binary = is_binary(rows.raw(chunk * CHUNK_ROWS + i));
                 }
             },
         )?;
@@ -153,13 +154,13 @@ impl PackedBits {
         work: &Work,
     ) -> Result<()> {
         let scratch = || Ok([[(0, 0.0); 2]; CHUNK_ROWS]);
-        work.run(near, CHUNK_ROWS, tables.cost(), scratch, |found, block, near| {
+        work.run(near, CHUNK_ROWS, tables.cost(), scratch, |found, chunk, near| {
             let found = &mut found[..near.len()];
-            let packed = &self.blocks[block * CHUNK_ROWS / kernel::BLOCK_ROWS * self.size..];
+            let packed = &self.blocks[chunk * CHUNK_ROWS / kernel::BLOCK_ROWS * self.size..];
             let blocks = found.len().div_ceil(kernel::BLOCK_ROWS);
             tables.nearest(&packed[..blocks * self.size], found);
             for ((i, near), [best, second]) in near.iter_mut().enumerate().zip(found) {
-                let norm = norms[block * CHUNK_ROWS + i];
+                let norm = norms[chunk * CHUNK_ROWS + i];
                 let distance = |score: f32| (2.0 * score + norm).max(0.0);
                 let moved = near.list != best.0;
                 *near = Assignment {

@@ -208,8 +208,8 @@ impl Work<'_> {
             CHUNK_ROWS * fixed.stride(),
             cost,
             || fixed.scratch(),
-            |pack, block, out| {
-                fixed.product(rows, block * CHUNK_ROWS, out, pack);
+            |pack, chunk, out| {
+                fixed.product(rows, chunk * CHUNK_ROWS, out, pack);
             },
         )?;
         Ok(out)

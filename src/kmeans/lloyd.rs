@@ -13,9 +13,9 @@ use crate::random::SplitMix64;
 /// share.
 const SETTLED: f64 = 0.005;
 
-/// Clusters `rows` into `k` lists (`k` ≤ number of rows) in at most `iterations` rounds; `work` is the
-/// share of one round. Returns the list of every row; some lists may be empty. `binary` are the same rows
-/// where these are of zeros and ones.
+/// Clusters `rows` into `k` lists (`k` ≤ number of rows) in at most `iterations` rounds; `work` is the share
+/// of one round. Returns the list of every row; some lists may be empty. `binary` has the same rows in packed
+/// form, if they consist of zeros and ones.
 pub(super) fn lloyd(
     rows: &Rows,
     binary: Option<&bits::PackedBits>,
@@ -38,9 +38,9 @@ pub(super) fn lloyd(
         CHUNK_ROWS,
         CHUNK_ROWS * rows.dims,
         || Ok(()),
-        |(), block, out| {
+        |(), chunk, out| {
             for (i, norm) in out.iter_mut().enumerate() {
-                *norm = rows.row(block * CHUNK_ROWS + i).map(|x| x * x).sum();
+                *norm = rows.row(chunk * CHUNK_ROWS + i).map(|x| x * x).sum();
             }
         },
     )?;
@@ -80,11 +80,11 @@ fn assign(rows: &Rows, norms: &[f32], centroids: &[f32], near: &mut [Assignment]
     let offsets = half_norms(centroids, rows.dims)?;
     let cost = CHUNK_ROWS * fixed.stride() * rows.dims;
     let scratch = || Ok((fixed.scratch()?, memory::filled(0.0, CHUNK_ROWS * fixed.stride())?));
-    work.run(near, CHUNK_ROWS, cost, scratch, |(pack, scores), block, near| {
+    work.run(near, CHUNK_ROWS, cost, scratch, |(pack, scores), chunk, near| {
         let scores = &mut scores[..near.len() * fixed.stride()];
-        fixed.product(rows, block * CHUNK_ROWS, scores, pack);
+        fixed.product(rows, chunk * CHUNK_ROWS, scores, pack);
         for ((i, near), scores) in near.iter_mut().enumerate().zip(scores.chunks_exact(fixed.stride())) {
-            let norm = norms[block * CHUNK_ROWS + i];
+            let norm = norms[chunk * CHUNK_ROWS + i];
             let (mut list, mut next) = (0, 0);
             let (mut best, mut second) = (f32::INFINITY, f32::INFINITY);
             for (c, (dot, offset)) in scores.iter().zip(&offsets).enumerate() {

@@ -3,7 +3,8 @@
 use crate::error::Result;
 use crate::memory;
 
-/// Where a row belongs: the nearest list and the next one, and the squared distances to their centroids.
+/// The assignment of a row: its nearest and second-nearest list, and the squared distances to their
+/// centroids.
 #[derive(Clone, Copy)]
 pub(super) struct Assignment {
     pub(super) list: u32,

@@ -20,7 +20,7 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// thread only, at least every 100 ms or so; an error ends the work at once and is returned.
 pub type Step<'a> = &'a dyn Fn(u64, u64) -> Result<()>;
 
-/// Says whether a task is still wanted.
+/// Tells a task whether its result is still wanted.
 pub struct StopSignal(Arc<AtomicBool>);
 
 impl StopSignal {
@@ -43,8 +43,8 @@ pub struct Task<T> {
     wanted: Arc<AtomicBool>,
 }
 
-/// Starts work in a pool and returns at once. The work owns all that it uses, so that it does no harm when
-/// the caller fails, or unwinds, before its end.
+/// Starts work in a pool and returns at once. The work owns all that it uses, so the caller may fail or
+/// unwind before the work ends.
 pub fn start<T: Send + 'static>(
     pool: &ThreadPool,
     work: impl FnOnce(&StopSignal) -> Result<T> + Send + 'static,
@@ -65,7 +65,7 @@ impl<T> Task<T> {
     /// waiting.
     ///
     /// # Errors
-    /// Those of the work and of `tick`. A panic of the work goes on here.
+    /// Those of the work and of `tick`. A panic of the work continues in this thread.
     pub fn wait(self, tick: &dyn Fn() -> Result<()>) -> Result<T> {
         loop {
             match self.result.recv_timeout(INTERVAL) {
@@ -87,8 +87,8 @@ impl<T> Drop for Task<T> {
 }
 
 /// Calls `f(scratch, i, record i)` for every record of `stride` bytes in `out`, in parallel; each thread
-/// makes its own scratch memory. For tasks: runs in the pool that this thread is of, and returns when all are
-/// done.
+/// makes its own scratch memory. For tasks: it runs in the pool of this thread, and returns when all records
+/// are done.
 ///
 /// # Errors Those of `scratch`.
 pub fn for_each_record<W>(

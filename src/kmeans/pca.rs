@@ -8,14 +8,14 @@ use crate::random::SplitMix64;
 
 /// Below this many dimensions a reduction does not pay.
 const MIN_DIMS: usize = 193;
-/// Rows looked at, and the most floats copied for it.
+/// Number of rows used, and largest number of floats that are copied for it.
 const ROWS: usize = 2048;
 const FLOATS: usize = 1 << 22;
 /// Power steps; the third changes the kept energy by less than a percent on embeddings.
 const STEPS: usize = 3;
-/// Up to 128 orthonormal directions (rows of `rows.dims` floats, a multiple of 16 of them, some perhaps
-/// zero) that keep at least the share `least` of the energy (sum of squares about the mean) of `rows`; none
-/// if there are no such.
+/// Up to 128 orthonormal directions (rows of `rows.dims` floats, a multiple of 16 of them, some perhaps zero)
+/// that keep at least the share `least` of the energy (sum of squares about the mean) of `rows`; `None` if
+/// there are no such directions.
 pub(super) fn directions(rows: &Rows, least: f64, work: &Work) -> Result<Option<Vec<f32>>> {
     let (dims, n) = (rows.dims, rows.len());
     let target = if dims <= 384 { 96 } else { 128 };

@@ -8,13 +8,14 @@ use crate::error::Result;
 use crate::memory;
 use crate::random::SplitMix64;
 
-/// One list in this many, those of the highest inertia, is looked at in a round besides one for every
+/// In a round this share of the lists, those with the highest inertia, is tried, and one more list for every
 /// empty list.
 const SHARE: usize = 16;
 /// Rows of a list that are tried as its second centroid.
 const TRIES: usize = 3;
 
-/// Moves centroids; `centroids` are the means of `members`. Tells whether a move surely saves inertia.
+/// Moves centroids; `centroids` are the means of `members`. Returns whether a move certainly reduces the
+/// inertia.
 pub(super) fn repair(
     rows: &Rows,
     near: &[Assignment],
@@ -42,7 +43,8 @@ pub(super) fn repair(
     let empty = (0..k).filter(|list| members.of(*list).is_empty()).count();
     let limit = empty + (k / SHARE).max(4);
     let mut repaired = false;
-    // Lists that must stay: they got a second centroid, or rows of a list that moved away.
+    // Lists that must keep their centroids, because they got a second centroid or the rows of a list whose
+    // centroid was moved.
     let mut needed = memory::filled(false, k)?;
     let mut away = memory::filled(false, k)?;
     for donor in by(&inertia)?.into_iter().rev().take(limit) {

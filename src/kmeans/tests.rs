@@ -242,7 +242,7 @@ fn times() {
     println!("agreement {share}, mean squared distance {mean}");
 }
 
-/// Rows of zeros and ones around `groups` patterns; and which pattern each is of.
+/// Rows of zeros and ones around `groups` patterns, and the pattern of each row.
 fn binary_rows(random: &mut SplitMix64, dims: usize, groups: usize, n: usize) -> (Vec<f32>, Vec<usize>) {
     let patterns: Vec<f32> = (0..groups * dims).map(|_| random.below(2) as f32).collect();
     let mut rows = Vec::new();
@@ -264,7 +264,7 @@ fn bits_are_assigned_as_by_distances() {
         let centroids: Vec<f32> = (0..40 * dims).map(|_| random.unit() as f32).collect();
         let mut lists = vec![0; 301];
         let assigner = Assigner::new(&centroids, dims).unwrap();
-        // Large enough for tables, however few dimensions: the direct way is for less work than that.
+        // Enough rows that tables are used for any number of dimensions; less work is done directly.
         let many = rows.repeat(400usize.div_ceil(dims));
         let mut all = vec![0; many.len() / dims];
         assigner.assign(&many, &mut all, &pool(2), &free).unwrap();
@@ -304,7 +304,7 @@ fn a_task_runs_beside_its_caller() {
         may_go.recv().unwrap();
         wanted.check().map(|()| 7)
     });
-    // The task waits for its caller, who looks up while it waits for the task.
+    // The task waits for its caller, whose callback runs while it waits for the task.
     let result = task.wait(&|| {
         looks.set(looks.get() + 1);
         let _ = go.send(());

@@ -96,8 +96,8 @@ fn usable_rows(samples: &[f32], dims: usize, k: usize, work: &Work) -> Result<Ve
         CHUNK_ROWS,
         CHUNK_ROWS * dims,
         || Ok(()),
-        |(), block, usable| {
-            for (row, usable) in samples[block * CHUNK_ROWS * dims..].chunks_exact(dims).zip(usable) {
+        |(), chunk, usable| {
+            for (row, usable) in samples[chunk * CHUNK_ROWS * dims..].chunks_exact(dims).zip(usable) {
                 *usable = row.iter().all(|x| x.abs() <= HUGE);
             }
         },
@@ -152,7 +152,7 @@ pub(super) fn center(vectors: &[f32], dims: usize) -> Result<(Vec<f32>, f32)> {
     Ok((mean, factor(far)))
 }
 
-/// The same for rows, in parallel: sums of runs of rows, added in order.
+/// The same for rows, in parallel: each task sums a run of rows, and the sums are added in order.
 fn centered(rows: &Rows, work: &Work) -> Result<(Vec<f32>, f32)> {
     const RUN: usize = 4096;
     let (dims, n) = (rows.dims, rows.len());
@@ -186,7 +186,7 @@ fn centered(rows: &Rows, work: &Work) -> Result<(Vec<f32>, f32)> {
     Ok((mean, factor(far)))
 }
 
-/// 1/far, kept in a range that neither overflows nor becomes zero.
+/// 1/far, limited so that it neither overflows nor becomes zero.
 fn factor(far: f32) -> f32 {
     if far > 0.0 { (1.0 / far).clamp(1e-30, 1e30) } else { 1.0 }
 }

@@ -8,7 +8,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::kernel::BLOCK_ROWS;
 
-/// As many as an index can have beside its vector (`INDEX_MAX_KEYS` less one).
+/// The largest number of columns besides the vector (`INDEX_MAX_KEYS` minus 1).
 pub const MAX_COLUMNS: usize = 31;
 
 /// The value of a filter column as the index keeps it; `None` is NULL.
@@ -40,7 +40,7 @@ impl Columns {
         &self.widths[..usize::from(self.count)]
     }
 
-    /// Whether there are none.
+    /// Whether there are no filter columns.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::page::{CONTENT_SIZE, HEADER_SIZE, Page};
 use super::tid::{TID_SIZE, Tid};
 
-/// How records of a given size lie on a page.
+/// The layout of a page for records of a given size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     record: usize,

@@ -14,7 +14,7 @@ pub const LISTS_PER_PAGE: u32 = (CONTENT_SIZE / LIST_SIZE) as u32;
 pub struct ListState {
     /// First codes page that inserts may have made longer; every list has one.
     pub head: u32,
-    /// Pages before this one in the chain are full: inserts begin here.
+    /// Inserts begin at this page, because the pages before it in the chain are full.
     pub insert: u32,
     /// The extended page that takes new records, or [`NO_BLOCK`].
     pub extended: u32,

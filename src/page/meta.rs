@@ -27,7 +27,7 @@ pub const TARGETS: [f32; 12] = [0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.
 /// Numbers of nearest rows for which the calibration measures the lists.
 pub const LEVELS: [u32; 3] = [10, 100, 1000];
 
-/// Which lists far queries read, which are farther from the rows than the calibration's queries; see
+/// Which lists far queries read: queries that are farther from the rows than the calibration's; see
 /// `ivf/calibrate/farther.rs`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Farther {
@@ -68,7 +68,7 @@ pub struct Meta {
     pub dims: u32,
     /// Seed of the rotation.
     pub seed: u64,
-    /// A random number per build: tells caches of other builds apart.
+    /// A random number for each build, by which cached directories of other builds are recognised.
     pub instance: u64,
     /// Reserved for counting changes of the directory; builds write 1.
     pub generation: u32,
@@ -89,7 +89,7 @@ pub struct Meta {
     /// Lists to probe for each of [`TARGETS`], as whole numbers, for versions that do not read `efforts`. If
     /// all are zero, every list is probed.
     pub probes: [u32; TARGETS.len()],
-    /// The columns beside the vector.
+    /// The filter columns.
     pub columns: Columns,
     /// For each of [`LEVELS`] and [`TARGETS`], the average number of lists to read. Zero if not measured, as
     /// in every index of an earlier version.

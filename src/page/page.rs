@@ -15,7 +15,7 @@ pub const HEADER_SIZE: usize = 24;
 pub const SPECIAL_SIZE: usize = 16;
 /// Bytes of contents.
 pub const CONTENT_SIZE: usize = PAGE_SIZE - HEADER_SIZE - SPECIAL_SIZE;
-/// Last two bytes of every page of ours, so that tools can tell the access method.
+/// Last two bytes of every page, by which tools recognise the access method.
 pub const PAGE_ID: u16 = 0xFF49;
 /// A block number that is none.
 pub const NO_BLOCK: u32 = u32::MAX;
@@ -71,7 +71,7 @@ pub struct Page {
 }
 
 impl Page {
-    /// An all-zero page, as the storage manager gives it after an extension.
+    /// An all-zero page, as after an extension of the file.
     pub const fn zeroed() -> Self {
         Self { bytes: [0; PAGE_SIZE] }
     }

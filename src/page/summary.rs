@@ -38,8 +38,8 @@ impl Default for Summary {
     }
 }
 
-/// The word and the bit of a key's mark: by the highest nine bits of its product with the golden ratio, which
-/// spreads keys that follow each other evenly (Knuth, volume 3, section 6.4).
+/// The word and the bit of a key's mark. They are the highest nine bits of the key's product with the golden
+/// ratio, which distributes consecutive keys evenly (Knuth, volume 3, section 6.4).
 fn mark(key: u64) -> (usize, u64) {
     let number = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 55;
     ((number >> 6) as usize, 1 << (number & 63))
@@ -142,7 +142,7 @@ impl Summary {
     }
 }
 
-/// Where the watch is in the first summary of a list: a `u32`.
+/// Position of the watch, a `u32`, in the first summary of a list.
 const WATCH: std::ops::Range<usize> = 28..32;
 
 /// The watch of a list; `bytes` begins with the list's first summary. It is 0, or, while a vacuum rebuilds

@@ -13,12 +13,15 @@ const GROUPS: usize = 1 << 14;
 const APART: u32 = 8;
 /// A row takes no more pages than this.
 const MOST_PAGES: f32 = 64.0;
-/// What a wrong guess counts beside a right one.
+/// What a wrong guess counts beside a right one: it has read up to three pages in vain,
+/// and the index is still to be descended.
 const WRONG: i32 = 3;
-/// No guesses are made below [`HOPE`], but for one in [`TRIES`].
-const LUCK: std::ops::RangeInclusive<i32> = -64..=64;
-const HOPE: i32 = -32;
-const TRIES: u32 = 64;
+/// Right guesses less wrong ones, as far as they count: a table that changes its habit is known by its last
+/// hundred guesses.
+const SCORES: std::ops::RangeInclusive<i32> = -64..=64;
+/// Below this score no guesses are made, but for one in [`RETRY`], which may show that they are right again.
+const WORTH_GUESSING: i32 = -32;
+const RETRY: u32 = 64;
 
 /// A position in a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -36,7 +39,9 @@ pub struct ToastLocator {
     known: Vec<(u32, Position)>,
     /// Pages from a row to the next, once it is known.
     step: Option<f32>,
-    luck: i32,
+    /// See [`SCORES`].
+    score: i32,
+    /// How many guesses were asked for.
     asked: u32,
 }
 
@@ -55,13 +60,15 @@ impl ToastLocator {
     pub fn guess(&mut self, number: u32) -> Option<Position> {
         let near = self.near(number)?;
         self.asked = self.asked.wrapping_add(1);
-        (self.luck >= HOPE || self.asked.is_multiple_of(TRIES)).then(|| self.from(near, number)).flatten()
+        (self.is_worth_guessing() || self.asked.is_multiple_of(RETRY))
+            .then(|| self.from(near, number))
+            .flatten()
     }
 
     /// Where a row may lie, unless guesses have been bad.
     pub fn likely(&self, number: u32) -> Option<Position> {
         let near = self.near(number)?;
-        (self.luck >= HOPE).then(|| self.from(near, number)).flatten()
+        self.is_worth_guessing().then(|| self.from(near, number)).flatten()
     }
 
     /// Where a row may lie when another lies at a position.
@@ -94,9 +101,13 @@ impl ToastLocator {
     }
 
     /// Whether a guess, or the pages that it led to, had the row.
-    pub fn judge(&mut self, right: bool) {
-        let luck = self.luck + if right { 1 } else { -WRONG };
-        self.luck = luck.clamp(*LUCK.start(), *LUCK.end());
+    pub fn count_guess(&mut self, right: bool) {
+        let score = self.score + if right { 1 } else { -WRONG };
+        self.score = score.clamp(*SCORES.start(), *SCORES.end());
+    }
+
+    fn is_worth_guessing(&self) -> bool {
+        self.score >= WORTH_GUESSING
     }
 }
 
@@ -148,12 +159,12 @@ mod tests {
         for _ in 0..6400 {
             if locator.guess(1200).is_some() {
                 guesses += 1;
-                locator.judge(false);
+                locator.count_guess(false);
             }
         }
         assert!((90..150).contains(&guesses), "{guesses}");
         for _ in 0..100 {
-            locator.judge(true);
+            locator.count_guess(true);
         }
         assert!(locator.guess(1200).is_some(), "rows lie in order again");
     }

@@ -1,4 +1,4 @@
-//! The allocator of this library, with a reserve for when there is no memory left.
+//! The allocator of this library, with a reserve that is used when there is no memory left.
 //!
 //! Rust aborts the process if an allocation fails, unless it was made by `try_reserve`, as all allocations
 //! that grow with data are (`memory.rs`). An allocator may neither unwind nor jump. So if one of the other,
@@ -17,7 +17,7 @@ use crate::error::{Error, Kind};
 use crate::memory::{CHUNK, CHUNKS, Reserve};
 use crate::pg::error::raise;
 
-/// Alignments up to that of the reserve.
+/// The alignment of the reserve, and the largest that it serves.
 const ALIGN: usize = 64;
 
 #[repr(C, align(64))]

@@ -87,7 +87,7 @@ pub fn soft(fcinfo: pg_sys::FunctionCallInfo, error: Error) {
     raise(error)
 }
 
-/// What `errsave` does with the error (elog.c, `errsave_finish`), without its varargs.
+/// Does what `errsave` does with an error (elog.c, `errsave_finish`), without varargs.
 #[cfg(not(feature = "pg15"))]
 unsafe fn save(context: &mut pg_sys::ErrorSaveContext, error: &Error) {
     context.error_occurred = true;

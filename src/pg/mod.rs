@@ -1,4 +1,5 @@
-//! Room 4: the only room that knows Postgres. Translates its structures and calls into the rooms below.
+//! Room 4: the only room that knows Postgres. It translates the server's structures and calls into the rooms
+//! below.
 //!
 //! Nothing here runs off the main thread; nothing releases buffers while an error unwinds.
 #![allow(unsafe_code)]

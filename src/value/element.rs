@@ -22,7 +22,7 @@ pub trait Element: Copy + Default + PartialOrd + 'static {
     fn is_finite(self) -> bool;
     /// Zero of either sign.
     fn is_zero(self) -> bool;
-    /// The same number.
+    /// The element as `f32`.
     fn widen(self) -> f32;
     /// The nearest element, infinite beyond the range.
     fn narrow(x: f32) -> Self;

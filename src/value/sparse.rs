@@ -144,7 +144,7 @@ pub fn encode(a: Sparse, bytes: &mut [u8]) {
 
 /// As the dense vectors compare: by the first elements that differ, then by dimensions.
 pub fn compare(a: Sparse, b: Sparse) -> Ordering {
-    // An element that only one has is compared with zero, or with the end of the shorter vector.
+    // An element that only one vector has is compared with zero, or with the end of the shorter vector.
     let within = |index: i32, other: Sparse| (index as usize) < other.dims;
     let start = equal_start(a, b);
     let mut a_left = a.indices[start..].iter().zip(&a.values[start..]);

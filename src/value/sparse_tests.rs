@@ -145,7 +145,7 @@ fn conversions_check() {
     assert_eq!(print(&left), "{1:0.6,3:0.8}/3");
 }
 
-/// Vectors of many sizes, with elements that both have, against walks over the dense ones.
+/// Compares distances of sparse vectors of many sizes, with common elements, with those of the dense vectors.
 #[test]
 fn walks_are_those_of_dense_vectors() {
     let mut state = 7u32;

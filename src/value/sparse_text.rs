@@ -109,8 +109,7 @@ fn mantissa(token: &[u8]) -> &[u8] {
     &token[first.min(end)..end]
 }
 
-/// The decimal integer that C's `strtol` would read at `at`, clamped to the range of `i32` but its least, and
-/// its end.
+/// The decimal integer that C's `strtol` would read at `at`, clamped to ±(2³¹ − 1), and its end.
 fn read_integer(text: &[u8], at: usize) -> Option<(i32, usize)> {
     let mut at = skip_space(text, at);
     let negative = text.get(at) == Some(&b'-');

@@ -164,7 +164,7 @@ pub fn l2_normalize<E: Element>(a: &[E], out: &mut [E]) {
     E::convert(a, out, |x| (f64::from(x) / norm) as f32);
 }
 
-/// One bit per element, first element highest: is it positive?
+/// One bit per element, the first element in the highest bit: set if the element is positive.
 #[inline]
 pub fn binary_quantize<E: Element>(a: &[E], bytes: &mut [u8]) {
     let zero = E::default();

@@ -1,4 +1,4 @@
-//! After every single page change of a build, an insert and a vacuum the index is valid.
+//! The index is valid after every single change of a build, an insert and a vacuum.
 
 use vector_search::ivf::build::Options;
 use vector_search::ivf::code::RowCode;

@@ -79,7 +79,7 @@ fn directions(metric: Metric) -> Case {
     Case { name, world: World::build(rows, &options(dims, metric)), ordinary, far }
 }
 
-/// Queries with the distance of their tenth neighbour.
+/// Queries, each with the distance of its tenth neighbour.
 type Asked<'a> = Vec<(&'a [f32], f64)>;
 
 fn asked<'a>(world: &World, queries: &'a [Vec<f32>]) -> Asked<'a> {

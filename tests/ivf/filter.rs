@@ -47,7 +47,7 @@ fn search(world: &World, query: &[f32], settings: Settings, filter: &Filter, n: 
     found_and_skipped(world, query, settings, filter, n).0
 }
 
-/// What a search finds, and how many lists it leaves out.
+/// Returns the rows that a search finds, and the number of lists that it skips.
 fn found_and_skipped(
     world: &World,
     query: &[f32],
@@ -224,7 +224,7 @@ fn columns_survive_the_way_to_disk() {
     assert!(error.message.contains("too many"), "{error:?}");
 }
 
-/// By an exhaustive scan.
+/// Returns all rows of an exhaustive scan, and the number of skipped lists.
 fn all_and_skipped(world: &World, query: &[f32], filter: &Filter) -> (Vec<(Tid, f64)>, u64) {
     found_and_skipped(world, query, EXACT, filter, usize::MAX)
 }
@@ -254,7 +254,7 @@ fn lists_of_which_no_row_passes_are_not_read() {
     world.check();
 }
 
-/// The lists that a filter leaves out of an exhaustive scan, and whether it finds a row.
+/// Runs an exhaustive scan with a filter. Returns the number of skipped lists, and whether it finds a row.
 fn left_out(world: &World, filter: &Filter) -> (u64, bool) {
     let query = vec![0.0; world.directory().dims()];
     let (found, skipped) = all_and_skipped(world, &query, filter);
@@ -322,7 +322,7 @@ fn a_row_that_comes_while_a_vacuum_looks_stays_covered() {
     assert!(kept > 4, "{kept} moments seen");
 }
 
-/// What happens just before a page is read.
+/// An event that happens just before a page is read.
 type Event<'a> = (u32, Box<dyn Fn() + 'a>);
 
 /// A store in which something happens at certain reads: when the page of the last of `events` is read, the

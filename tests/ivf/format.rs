@@ -1,4 +1,5 @@
-//! The bytes on disk, written down by hand from `src/page/README.md`: what an older or newer build must read.
+//! The bytes on disk, written by hand from `src/page/README.md`. Older and newer builds must be able to read
+//! them.
 
 use half::f16;
 use vector_search::error::{Kind, Result};
@@ -76,7 +77,7 @@ fn meta_pages_are_as_documented() {
         assert_eq!(read(&page).unwrap(), meta);
     }
     let mut page = Page::zeroed();
-    // As version 0.1.0 wrote it: nothing was measured for more rows.
+    // As written by version 0.1.0, which did not measure lists for more than ten rows.
     let old = Meta { efforts: Default::default(), farther: Default::default(), ..meta(Columns::default()) };
     Root::of(old.clone()).write(&mut page);
     assert_eq!(read(&page).unwrap(), old);
@@ -194,7 +195,7 @@ fn blocks_of_codes_are_as_documented() {
     block.put(3, add.to_bits(), rescale.to_bits(), RecordRef { blkno: 0x0102_0304, offset: 0x0506 });
     layout.put_keys(&mut block, 3, &[Some(0x0a0b_0c0d), None]);
     block.codes()[0] = 0x77;
-    // live, owned, factors, references; of each column nulls and keys; sixteen groups of codes.
+    // live, owned, factors, references; nulls and keys of each column; sixteen groups of codes.
     let size = 4 + 4 + 64 + 64 + 32 * 6 + (4 + 32 * 4) + (4 + 32 * 8) + 16 * 16;
     let mut expected = vec![0; size];
     expected[0] = 1 << 3;

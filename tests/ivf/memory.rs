@@ -84,8 +84,8 @@ fn opaque_filters_keep_little() {
                 for query in &queries {
                     let stats = all_come(&world, query, settings, Some(filter), &what);
                     assert!(stats.kept <= KEPT, "{what}: {} kept", stats.kept);
-                    // A relaxed scan fetches every row once. A strict scan does too, unless it had to drop
-                    // rows.
+                    // A relaxed scan fetches every row once. A strict scan also fetches every row once,
+                    // unless it had to drop rows.
                     let few =
                         order == Order::Relaxed || world.truth(query, usize::MAX, Some(filter)).len() < 100;
                     assert!(!few || stats.rows == 12_000, "{what}: {} rows fetched", stats.rows);

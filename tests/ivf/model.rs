@@ -1,5 +1,6 @@
 //! Results against brute force, through builds, inserts, deletes and vacuums.
 
+use vector_search::ivf::build::Options;
 use vector_search::ivf::calibrate::{Queries, recalibrate};
 use vector_search::ivf::progress::Silent;
 use vector_search::ivf::search::{Candidate, Order, Probes, Router, Scanner, Search, Settings, Sink};
@@ -17,7 +18,7 @@ const METRICS: [Metric; 3] = [Metric::L2, Metric::Cosine, Metric::InnerProduct];
 fn an_exhaustive_scan_is_a_sequential_scan() {
     for metric in METRICS {
         let mut mixture = Mixture::new(48, 30, 0.4, 1);
-        let world = World::build(table(&mut mixture, 3000), &Options48::lists(metric, 24));
+        let world = World::build(table(&mut mixture, 3000), &small_lists(metric));
         world.check();
         for _ in 0..5 {
             let query = mixture.draw();
@@ -27,12 +28,9 @@ fn an_exhaustive_scan_is_a_sequential_scan() {
     }
 }
 
-struct Options48;
-
-impl Options48 {
-    fn lists(metric: Metric, lists: u32) -> vector_search::ivf::build::Options {
-        vector_search::ivf::build::Options { lists, ..options(48, metric) }
-    }
+/// An index of 48 dimensions with 24 lists.
+fn small_lists(metric: Metric) -> Options {
+    Options { lists: 24, ..options(48, metric) }
 }
 
 fn recall(world: &World, queries: &[Vec<f32>], settings: Settings) -> f64 {
@@ -250,7 +248,7 @@ impl Sink for All {
 fn bounds_enclose_the_exact_values() {
     for metric in METRICS {
         let mut mixture = Mixture::new(48, 30, 0.4, 1);
-        let world = World::build(table(&mut mixture, 3000), &Options48::lists(metric, 24));
+        let world = World::build(table(&mut mixture, 3000), &small_lists(metric));
         let directory = world.directory();
         let scale = f64::from(directory.meta.scale);
         for _ in 0..10 {

@@ -1,5 +1,4 @@
-//! Values from the heap come in the order of `float8` on any processor: −0 equals 0, NaN of either sign is
-//! last.
+//! Values are ordered like `float8` on every processor: −0 equals 0, and NaN of either sign is last.
 
 use std::collections::BTreeMap;
 

@@ -25,8 +25,8 @@ fn page(world: &World, query: &[f32], settings: Settings, filters: Filters<'_>, 
     std::iter::from_fn(|| search.next(&world.store, &mut heap).unwrap()).skip(offset).take(size).collect()
 }
 
-/// The rows of one scan, none of them twice. Checks that pages read by separate scans are slices of it: each
-/// of the first pages, and some later ones.
+/// The rows of one scan, none of them twice. Checks that pages read by separate scans are slices of this
+/// sequence, for all of the first pages and some later ones.
 fn sequence(world: &World, query: &[f32], settings: Settings, filters: Filters<'_>, rows: usize) -> Found {
     let size = settings.limit.unwrap() as usize;
     let mut search = Search::new(world.directory(), settings);
@@ -196,7 +196,7 @@ fn pages_are_in_order_in_little_memory() {
             all += usize::from(found.len() == 3000 && memory == 4 << 20);
         }
     }
-    // Where memory is short late rows are not remembered; where it is not, all come.
+    // With little memory late rows are not remembered. With enough memory all rows are returned.
     assert!(short > 0 && all == 30, "{short} scans short of rows, {all} complete");
 }
 

@@ -99,7 +99,8 @@ fn race(dims: usize, rows: u64) -> usize {
 
 #[test]
 fn who_loses_the_race_for_a_lists_end_leaves_no_page() {
-    // Blocks of many rows, of one page, and of a page and further ones; the last page of the list is full.
+    // Blocks with many rows per page, blocks of one page, and blocks with further pages. The last page of the
+    // list is full.
     for (dims, rows) in [(16, 32 * 40), (1500, 32), (4000, 32), (16_000, 32)] {
         let mut changes = 0;
         for rows in rows - 1..=rows {

@@ -4,7 +4,7 @@ use crate::harness::{Server, major};
 use crate::pgvector::has_pgvector;
 use std::process::Command;
 
-/// A server and where it finds the extension.
+/// A server, and the directory in which it finds the extension.
 pub struct Compat {
     server: Server,
     place: String,
@@ -53,7 +53,7 @@ INSERT INTO items (embedding, half, bits)
     FROM generate_series(1, 15000) i) x;
 ";
 
-/// Rows without clusters, the same in every run: each level of recall takes its own number of lists.
+/// Rows without clusters, the same in every run, so that each recall target needs another number of lists.
 const HARD_ITEMS: &str = "
 CREATE TABLE items (id bigserial PRIMARY KEY, embedding vector(32), half halfvec(32));
 SELECT setseed(0.5);
@@ -257,7 +257,8 @@ fn frameworks_find_what_they_ask_for() {
     ] {
         assert_eq!(server.sql(query), answer, "{query}");
     }
-    // LlamaIndex, LangChain.js, SQLAlchemy, Spring AI, Open WebUI; twice where they say so
+    // LlamaIndex, LangChain.js, SQLAlchemy, Spring AI, Open WebUI. Statements run twice if the framework does
+    // so
     for index in [
         "CREATE INDEX IF NOT EXISTS a ON items USING hnsw (embedding vector_cosine_ops) \
          WITH (m = 16, ef_construction = 64)",
@@ -559,7 +560,7 @@ fn pgvectors_library_takes_its_settings_over() {
 #[test]
 fn the_types_are_where_the_extension_is() {
     let server = server("compat-schema");
-    // As Supabase does it.
+    // As on Supabase.
     let at = "\\c supabase\n";
     server.sql("CREATE DATABASE supabase");
     server.sql(&format!(
@@ -592,7 +593,7 @@ fn the_types_are_where_the_extension_is() {
         "CREATE INDEX docs_hnsw ON public.docs USING hnsw (embedding extensions.vector_cosine_ops) \
          WITH (m='16', ef_construction='64')"
     );
-    // A dump of it names vector_search before vector.
+    // In a dump of this database vector_search comes before vector.
     server.dump_and_restore("supabase", "restored");
     assert_eq!(
         server.sql(&format!("\\c restored\n{definition}; SELECT count(*) FROM docs")),

@@ -1,4 +1,4 @@
-//! `EXPLAIN (ANALYZE)` says what each scan of a plan did, on PostgreSQL 18.
+//! `EXPLAIN (ANALYZE)` shows the counters of each scan of a plan, on PostgreSQL 18.
 
 use crate::harness::{Server, major};
 

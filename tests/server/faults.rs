@@ -1,4 +1,4 @@
-//! Bad input and broken files: the stated error, and the server goes on.
+//! Bad input and damaged files raise the right error, and the server continues.
 
 use crate::harness::{Server, literal, vector};
 

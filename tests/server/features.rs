@@ -1,7 +1,7 @@
 //! What the server does with types and operators: replication, foreign tables, parallel plans, rights,
 //! upgrades.
 
-use crate::harness::Server;
+use crate::harness::{Server, major};
 use std::time::Duration;
 
 const TABLE: &str = "CREATE TABLE items (id int PRIMARY KEY, v vector(3), h halfvec(3), s sparsevec(3))";
@@ -184,4 +184,29 @@ fn a_user_with_rights_in_the_database_creates_it() {
     server.sql("CREATE ROLE stranger LOGIN");
     let error = server.try_sql("\\c apps stranger\nCREATE EXTENSION vector_search").unwrap_err();
     assert!(error.contains("42501"), "{error}");
+}
+
+/// A constraint that was not checked says nothing of the rows that were there before (PostgreSQL 18).
+#[test]
+fn a_constraint_that_is_not_valid_hides_no_null() {
+    if major() < 18 {
+        return;
+    }
+    let server = Server::new("not-valid", &["fsync = off", "autovacuum = off"]);
+    server.sql(
+        "CREATE TABLE items (id int, e vector(3));
+         INSERT INTO items SELECT i, CASE WHEN i % 100 > 0 THEN ARRAY[i % 7, i % 11, 1]::vector(3) END
+             FROM generate_series(1, 1000) i;
+         ALTER TABLE items ADD CONSTRAINT there NOT NULL e NOT VALID;
+         CREATE INDEX ON items USING ivf (e vector_cosine_ops) WITH (lists = 4); ANALYZE items",
+    );
+    let first = "SET enable_seqscan = off; SET enable_sort = off;
+         SELECT id FROM items ORDER BY 1 - (e <=> '[1,2,3]') DESC LIMIT 10";
+    let mut ids: Vec<u32> = server.sql(first).lines().map(|id| id.parse().unwrap()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (1..=10).map(|i| 100 * i).collect::<Vec<u32>>(), "NULL comes first");
+    server.sql("DELETE FROM items WHERE e IS NULL; ALTER TABLE items VALIDATE CONSTRAINT there");
+    let plan = "SET enable_seqscan = off; SET enable_sort = off;
+         EXPLAIN SELECT id FROM items ORDER BY 1 - (e <=> '[1,2,3]') DESC LIMIT 10";
+    assert!(server.sql(plan).contains("Index Scan"));
 }

@@ -83,7 +83,7 @@ impl Server {
         let pg_config = pg_config();
         let mut args = vec!["start", self.dir.to_str().unwrap(), &pg_config, "5432"];
         args.extend(conf);
-        // The children of a killed postmaster take a moment to notice.
+        // The children of a killed postmaster need a moment to notice it and exit.
         for attempt in 0.. {
             let output = Command::new(root().join("scripts/server.sh")).args(&args).output().unwrap();
             if output.status.success() {

@@ -39,7 +39,7 @@ impl Session {
         session
     }
 
-    /// Runs a statement; what it printed, on both streams.
+    /// Runs a statement; returns what it printed on both streams.
     fn run(&mut self, sql: &str) -> String {
         let script = format!("{sql};\n\\echo :SQLSTATE {END}\n");
         self.input.write_all(script.as_bytes()).unwrap();
@@ -145,7 +145,7 @@ fn attempt(
     (answer, state)
 }
 
-/// Builds and calibrations: with how many workers, a statement, and what follows it without a limit.
+/// Builds and calibrations: number of workers, a statement, and a statement to run after it without a limit.
 const BUILDS: &[(u32, &str, &str)] = &[
     (0, "REINDEX INDEX items_index", ""),
     (4, "REINDEX INDEX items_index", ""),

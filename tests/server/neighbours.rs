@@ -13,7 +13,8 @@ fn vacuum_reads_through_its_ring() {
     server.fill("items", 128, 0..20_000);
     server.sql("CREATE INDEX items_index ON items USING ivf (embedding); VACUUM items");
     let pages: u64 = server.sql("SELECT pg_relation_size('items_index') / 8192").parse().unwrap();
-    // Only the index is read: the table's pages are all visible. `pg_stat_io` is told when the session ends.
+    // Only the index is read: the table's pages are all visible. The session reports to `pg_stat_io` when it
+    // ends.
     server.sql("SELECT pg_stat_reset_shared('io')");
     server.sql("VACUUM (INDEX_CLEANUP on) items");
     let count = |context: &str| -> u64 {

@@ -25,7 +25,7 @@ const NODES: [&str; 8] = [
 
 struct Generator {
     random: Random,
-    /// Whether LIMITs are only where everything below is consumed whole.
+    /// Whether LIMITs are allowed only above nodes that read their input to the end.
     whole: bool,
     names: usize,
 }
@@ -200,7 +200,7 @@ impl Generator {
         )
     }
 
-    /// A script that shows rows in an order of its own.
+    /// A script that sorts its rows, so that their order does not depend on the plan.
     fn script(&mut self) -> String {
         let depth = self.random.below(4);
         let rows = self.rows(depth);

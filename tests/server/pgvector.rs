@@ -1,7 +1,8 @@
 //! Compares our types with pgvector's in one backend. Every function, operator, cast, input and output must
 //! give the same value, or the same SQLSTATE and message. Skipped where the server has no pgvector.
 //!
-//! What differs on purpose is in `pgvector_differences.txt`: a part of the expression, a tab, the reason.
+//! Intended differences are in `pgvector_differences.txt`, one a line: a part of the expression, a tab, the
+//! reason.
 
 use crate::harness::Server;
 use crate::random::Random;

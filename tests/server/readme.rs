@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::harness::Server;
 
-/// Its blocks need a server with pgvector: `moving.rs` runs them.
+/// The blocks of this chapter need a server with pgvector, so `moving.rs` runs them.
 const RUN_ELSEWHERE: &str = "docs/moving-from-pgvector.md";
 
 /// The SQL blocks of a file of the checkout.

@@ -99,12 +99,14 @@ fn a_plan_tells_only_who_may_read_where_rows_are() {
          CREATE TABLE part PARTITION OF parent DEFAULT; INSERT INTO parent SELECT * FROM secret;
          CREATE INDEX ON part USING ivf (e) WITH (lists = 20); ANALYZE part;
          CREATE ROLE nobody; CREATE ROLE reader; CREATE ROLE reader_of_column;
-         GRANT SELECT ON secret, parent TO reader; GRANT SELECT (id, e) ON secret, parent TO reader_of_column",
+         GRANT SELECT ON secret, parent TO reader;
+         GRANT SELECT (id, e) ON secret, parent TO reader_of_column",
     );
     let planned = |role: &str, table: &str, place: &str| -> Vec<String> {
         let script = format!(
             "SET ROLE {role}; SET enable_seqscan = off;
-             SET client_min_messages = log; SET debug_print_plan = on;
+             SET client_min_messages = log;
+             SET debug_print_plan = on;
              SELECT id FROM {table} WHERE e <-> '{place}' < 3 ORDER BY e <-> '{place}';
              SELECT 1 / 0"
         );

@@ -19,7 +19,7 @@ pub struct Options {
     pub seed: u64,
     /// Memory that the build may use, in bytes.
     pub memory: usize,
-    /// The columns beside the vector.
+    /// The filter columns.
     pub columns: Columns,
 }
 
@@ -30,9 +30,9 @@ pub type RowSink<'a> = dyn FnMut(Tid, &[f32], &[Key]) -> Result<()> + 'a;
 pub trait Source {
     /// About how many rows there are.
     fn rows_hint(&self) -> u64;
-    /// Gives up to `want` random rows in random order.
+    /// Passes at most `want` random rows to `sink`, in random order.
     fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()>;
-    /// Gives every row with its keys in the filter columns.
+    /// Passes every row to `sink`, with its keys.
     fn scan(&mut self, sink: &mut RowSink<'_>) -> Result<()>;
 }
 

@@ -1,8 +1,8 @@
 //! Building an index: sample, train, assign and code every row, write the lists in order, calibrate.
 //!
 //! The caller's thread does all input and output. The pool computes: it works on rows that were read while
-//! the caller reads the next ones. Memory is bounded by [`Options::memory`]: the sample shrinks to fit, and
-//! coded rows go to the spool when they do not.
+//! the caller reads the next ones. Memory is bounded by [`Options::memory`]: the sample is made small enough,
+//! and coded rows that do not fit are written to the spool.
 
 mod input;
 pub(super) mod model;
@@ -14,6 +14,7 @@ use std::sync::Arc;
 use rayon::ThreadPool;
 
 pub use self::input::{Options, RowSink, Source, Spool};
+pub use self::model::MAX_LISTS;
 use self::model::Model;
 use self::runs::Record;
 pub use self::runs::{Runs, Sorted};

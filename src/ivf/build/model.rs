@@ -17,15 +17,18 @@ use crate::page::{Meta, extended};
 use crate::quant::{Codec, padded_dims};
 use crate::value::Metric;
 
-/// Rows per list if the user has not set the number of lists.
+/// Rows per list when the number of lists is ours to choose: scans with half as many are no faster
+/// (`docs/performance.md`), and take twice the routing and the directory.
 const ROWS_PER_LIST: u64 = 250;
-/// Below this many rows one list scans faster than any routing.
+/// With fewer rows than this, scanning a single list is faster than routing.
 const ONE_LIST_ROWS: u64 = 10_000;
-const MAX_LISTS: u64 = 65_536;
-/// Sampled rows per list; in measurements more rows hardly improved recall.
+/// Lists of an index at most, chosen or asked for: a directory is kept decoded by every backend.
+pub const MAX_LISTS: u32 = 65_536;
+/// Sampled rows per list: more barely helps (measured).
 const SAMPLE_PER_LIST: usize = 64;
 /// A list needs at least this many sampled rows for a useful mean.
 const MIN_SAMPLE_PER_LIST: usize = 8;
+/// Rounds of k-means at most: it mostly ends before, when hardly a row moves (`kmeans/lloyd.rs`).
 const ITERATIONS: usize = 10;
 
 /// A trained index before its rows are known.
@@ -73,8 +76,8 @@ pub fn train(
         return untrained(options);
     }
     let lists = (wanted as usize).min((rows / MIN_SAMPLE_PER_LIST).max(1));
-    // Centroids fit the rows that they were trained on better than other rows. So these rows, for the
-    // calibration, are not trained on.
+    // Centroids fit the rows that they were trained on better than other rows. So the rows for the
+    // calibration are not used for training.
     let queries = (rows / 4).clamp(*QUERIES.start(), *QUERIES.end()).min(rows);
     spread_to_front(&mut sample, dims, queries);
     let spare = rows >= 4 * queries && rows - queries >= lists * MIN_SAMPLE_PER_LIST;
@@ -89,7 +92,7 @@ pub fn train(
     let means = kmeans::train(training, dims, lists, ITERATIONS, seed, pool, &step)?;
     let lists = means.len() / dims;
     let (origin, scale) = match options.metric {
-        // Bits are exact as they are.
+        // Bit strings need no origin and no scale.
         Metric::Hamming => (vec![0.0; dims], 1.0),
         Metric::Cosine => (mean(&sample, dims), 1.0),
         Metric::L2 | Metric::InnerProduct => {
@@ -109,7 +112,8 @@ pub fn untrained(options: &Options) -> Result<Model> {
 fn model(meta: Meta, origin: &[f32], means: Vec<f32>, queries: &[f32]) -> Result<Model> {
     let dims = meta.dims as usize;
     let padded = padded_dims(dims);
-    // A directory at the zero origin transforms the origin and the means; the real one follows.
+    // This directory, whose origin is zero, is used to transform the origin and the means. The final one is
+    // made below.
     let flat = Directory::new(meta, vec![0.0; padded], std::iter::empty())?;
     let mut rotated = vec![0.0; padded];
     flat.transform(origin, &mut rotated);
@@ -157,7 +161,7 @@ fn unbuilt(options: &Options) -> Result<Meta> {
         Ok(layout.is_some_and(|l| l.per_page() == 0))
     };
     if bits == 8 && too_wide(bits)? {
-        // A record must fit a page; above about 8,000 dimensions eight bits do not.
+        // A record must fit a page. Above about 8,000 dimensions, records with eight bits do not fit.
         bits = 4;
     }
     if too_wide(bits)? {
@@ -193,7 +197,7 @@ pub fn wanted_lists(named: u32, rows: u64) -> u64 {
     if named > 0 {
         return u64::from(named);
     }
-    if rows < ONE_LIST_ROWS { 1 } else { (rows / ROWS_PER_LIST).clamp(1, MAX_LISTS) }
+    if rows < ONE_LIST_ROWS { 1 } else { (rows / ROWS_PER_LIST).clamp(1, MAX_LISTS.into()) }
 }
 
 /// Rows to sample: enough for the lists, within five eighths of the memory (the rest is for the reduced

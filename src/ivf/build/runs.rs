@@ -1,4 +1,5 @@
-//! Coded rows on their way from table order to list order: runs in memory, then on the spool, merged by list.
+//! Sorts coded rows from table order to list order: in runs in memory, which are written to the spool if
+//! needed and merged by list.
 
 use super::input::Spool;
 use crate::error::Result;
@@ -115,7 +116,7 @@ impl Runs {
             self.counts[Record::list(record).0 as usize] += 1;
         }
         self.memory.try_extend(records)?;
-        // Doubling and the sort's order array need room beside the run itself.
+        // Half of the limit is left for growing the vector and for the order array of the sort.
         if self.memory.len() + records.len() > self.limit / 2 { self.spill(spool) } else { Ok(()) }
     }
 

@@ -107,7 +107,7 @@ impl<S: Store> Pages<'_, S> {
     }
 }
 
-/// Writes all pages but the final meta page, whose contents are returned.
+/// Writes all pages except the final meta page, whose contents it returns.
 pub fn index<S: Store>(
     store: &S,
     model: &mut Model,
@@ -176,7 +176,7 @@ pub fn index<S: Store>(
     Ok(meta)
 }
 
-/// Gives origin, directory, list states and summaries their blocks; returns the first one after them.
+/// Assigns block numbers to origin, directory, list states and summaries; returns the first block after them.
 fn place(
     meta: &mut Meta,
     (origin, directory, summaries): (Option<usize>, usize, u32),
@@ -251,7 +251,8 @@ impl Plan {
     }
 }
 
-/// Gives every list its page numbers: codes pages (each followed by its further pages), then extended pages.
+/// Assigns block numbers to every list: codes pages (each followed by its further pages), then extended
+/// pages.
 fn plan(directory: &Directory, entries: &mut [Entry], runs: &Sorted, first: u32) -> Result<Vec<Plan>> {
     let mut blkno = u64::from(first);
     let mut plans = memory::with_capacity(entries.len())?;

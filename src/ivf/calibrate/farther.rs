@@ -1,11 +1,11 @@
 //! How many lists a query needs that is farther from the rows than the calibration's own queries are.
 //!
-//! A row's neighbours lie in the lists around it. A query between the clusters, or outside all of them, has
-//! its neighbours in lists whose scores hardly differ, and the calibrated number of lists finds too few of
-//! them. Such a query is recognised by its distance from the nearest centroid. The *excess* of a list is its
-//! score minus the least score, in units that are the same for near and far queries. The calibration measures
-//! the excess of the lists that hold the neighbours of such queries. A far query reads all lists up to that
-//! excess.
+//! The neighbours of a row are in the lists around it. A query between the clusters, or outside all of them,
+//! has its neighbours in lists whose scores hardly differ, and the calibrated number of lists finds too few
+//! of them. Such a query is recognised by its distance from the nearest centroid. The *excess* of a list is
+//! its score minus the least score, in units that are the same for near and far queries. The calibration
+//! measures the excess of the lists that hold the neighbours of such queries. A far query reads all lists up
+//! to that excess.
 //!
 //! Real queries are not known, so far queries are made from rows in three ways. The way with the largest
 //! excess counts. Few of the calibration's own queries may be treated as far: the distance is raised until
@@ -108,7 +108,7 @@ struct Own {
 /// The calibration's own queries.
 struct Ordinary {
     count: f64,
-    /// Those that may be far, the farthest first.
+    /// The queries that may count as far, the farthest first.
     farthest: Vec<Own>,
 }
 
@@ -116,7 +116,7 @@ impl Ordinary {
     fn new(directory: &Directory, points: &[f32], progress: &dyn Progress) -> Result<Self> {
         let (padded, mut router) = (directory.padded(), Router::default());
         let all = points.len() / padded;
-        // Users may have given any number of them.
+        // Users may have passed any number of queries.
         let step = all.div_ceil(*QUERIES.end());
         let mut distances = memory::with_capacity(all.div_ceil(step))?;
         for (i, point) in points.chunks_exact(padded).enumerate().step_by(step) {

@@ -1,10 +1,10 @@
-//! Measuring, on the index as written, how many lists a recall target needs.
+//! Calibration: measures, on the finished index, how many lists a recall target needs.
 //!
 //! Sampled rows serve as queries (themselves excluded). For each query, a scan of all lists by the stored
 //! codes gives its nearest rows. The rank of a row's list in routing order is the number of lists that a scan
 //! must read to find the row. The share of ranks below P is the recall of P probes. Each of [`LEVELS`] has
-//! its own table: the hundred nearest rows take 1.4 to 1.7 times as many lists as the ten nearest, more so at
-//! low targets.
+//! its own table, because the hundred nearest rows need 1.4 to 1.7 times as many lists as the ten nearest;
+//! the factor is largest at low targets.
 
 mod batch;
 pub mod farther;
@@ -26,13 +26,15 @@ use crate::page::{Meta, PageKind, Root, Store};
 /// How many queries at least look for the neighbours of each of [`LEVELS`]. More neighbours need fewer
 /// queries, because their average is less random, and a query takes longer.
 const QUERIES_OF_LEVEL: [usize; LEVELS.len()] = [usize::MAX, 400, 100];
-/// This number of queries read all lists. They show how many lists are worth reading.
+/// So many queries read all lists, and show how many lists are worth reading: whole batches, and enough that
+/// the share [`NEARLY_ALL`] of their neighbours is no matter of chance. The others take most of the time.
 const THOROUGH: usize = 6 * TOGETHER;
-/// The other queries skip lists whose rank is far (by the next factor) beyond the rank up to which lists hold
-/// this share of the neighbours.
+/// The others leave out the lists beyond [`MARGIN`] times those that hold this share of the neighbours: what
+/// they do not see is a tenth of the loss that the target .99 allows.
 const NEARLY_ALL: f32 = 0.999;
 const MARGIN: f32 = 1.25;
-/// Candidates for the weight of a list's radius in its routing score.
+/// Candidates for the weight of a list's radius in its routing score: around the best one the number of
+/// lists hardly changes, so that steps of .3 do.
 const WEIGHTS: [f32; 5] = [0.0, 0.3, 0.6, 0.9, 1.2];
 /// Share of the allowed loss that is reserved for what the ranks do not show: rows missed because of wrong
 /// bounds, queries unlike stored rows, and the randomness of the sample.
@@ -120,7 +122,7 @@ pub fn calibrate<S: Store>(
             query.start(&mut reader, point, LEVELS[level] as usize + itself, worth[level])?;
             begun += 1;
         }
-        // A list's pages come from memory once for all queries.
+        // The pages of a list are read from memory once for all queries.
         for list in 0..all {
             for query in &mut batch {
                 query.rest(&mut reader, list)?;
@@ -181,7 +183,7 @@ impl Tables {
             }
             out[level] = TARGETS.map(|target| average_lists(ranks, with_reserve(target)));
             if level > 0 {
-                // More rows never take fewer lists, whatever the sample says.
+                // More rows never need fewer lists, even if the sample suggests it.
                 let fewer = out[level - 1];
                 out[level].iter_mut().zip(fewer).for_each(|(more, fewer)| *more = more.max(fewer));
             }
@@ -214,7 +216,7 @@ fn average_lists(ranks: &[u32], share: f32) -> f32 {
 impl Query {
     /// Counts the ranks of the lists of the nearest rows, without the query itself if it is a row.
     fn count(&mut self, itself: usize, tables: &mut Tables) {
-        let rows = std::mem::take(&mut self.nearest.rows).into_sorted_vec();
+        let rows = self.nearest.take_sorted();
         let rows = rows.get(itself..).unwrap_or_default();
         self.ranks.clear();
         self.ranks.extend(rows.iter().map(|row| (row.list, 0)));

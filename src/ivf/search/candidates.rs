@@ -5,9 +5,10 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use super::list_scan::{Candidate, Sink};
 use crate::error::Result;
+use crate::ivf::top_k::TopK;
 use crate::memory::out_of_memory;
 use crate::page::Tid;
-use crate::value::{TotalF32, TotalF64};
+use crate::value::TotalF32;
 
 /// How far a scan has come: rows whose lower bound and address, in this order, are up to here are dealt with.
 /// Rows of one bound may be more than fit into memory, and no two rows have one address.
@@ -107,8 +108,8 @@ pub struct Candidates {
     /// The threshold that ceiling and cut set.
     most: f32,
     /// The smallest upper bounds, as ordered integers; the greatest of them is the threshold once there are
-    /// `window`.
-    uppers: BinaryHeap<i32>,
+    /// as many as the window has.
+    uppers: TopK<i32>,
     /// That threshold.
     farthest: f32,
     gathered: Vec<ByLower>,
@@ -126,7 +127,7 @@ pub struct Candidates {
 impl Candidates {
     /// Forgets everything, keeps the memory.
     pub fn clear(&mut self) {
-        self.clear_uppers();
+        self.restart_uppers();
         let mut gathered = match self.gathered.capacity() {
             0 => std::mem::take(&mut self.queue).into_vec(),
             _ => std::mem::take(&mut self.gathered),
@@ -142,6 +143,7 @@ impl Candidates {
         self.clear();
         self.room = want.room.max(4);
         self.window = usize::try_from(want.window).unwrap_or(usize::MAX).clamp(1, self.room);
+        self.restart_uppers();
         self.ceiling = want.ceiling;
         self.late = want.late;
         self.keeps_late = want.keeps_late;
@@ -161,7 +163,7 @@ impl Candidates {
         self.keeps_late = want.keeps_late;
         // No row is part of a window.
         self.beyond = f32::INFINITY;
-        self.clear_uppers();
+        self.restart_uppers();
         self.floor = None;
         self.cut = Some(mark);
         self.most = self.ceiling.min(mark.lower.0.next_up());
@@ -188,14 +190,14 @@ impl Candidates {
         self.floor = floor;
     }
 
-    fn clear_uppers(&mut self) {
-        self.uppers.clear();
+    fn restart_uppers(&mut self) {
+        self.uppers.restart(self.window);
         self.farthest = f32::INFINITY;
     }
 
     /// Whether there are so many rows, or as many as the window wants.
     pub fn has(&self, rows: u64) -> bool {
-        self.uppers.len() >= self.window || self.uppers.len() as u64 >= rows
+        self.uppers.is_full() || self.uppers.len() as u64 >= rows
     }
 
     /// Candidates kept at once, at most.
@@ -261,26 +263,14 @@ impl Candidates {
         if upper <= self.beyond || f64::from(upper) < self.late {
             return;
         }
-        if self.uppers.len() < self.window {
-            if self.uppers.len() == self.uppers.capacity() {
-                let more = self.uppers.len().clamp(FIRST_ROOM, self.window.max(FIRST_ROOM));
-                if self.uppers.try_reserve_exact(more).is_err() {
-                    self.missing = Some(more * size_of::<i32>());
-                    return;
-                }
-            }
-            self.uppers.push(TotalF32(upper).to_ordered());
-            if self.uppers.len() < self.window {
-                return;
-            }
-        } else if upper < self.farthest
-            && let Some(mut greatest) = self.uppers.peek_mut()
-        {
-            *greatest = TotalF32(upper).to_ordered();
-        } else {
+        if let Some(more) = self.uppers.lacks_room(FIRST_ROOM) {
+            self.missing = Some(more * size_of::<i32>());
             return;
         }
-        self.farthest = self.uppers.peek().map_or(f32::INFINITY, |u| TotalF32::from_ordered(*u).0);
+        self.uppers.push(TotalF32(upper).to_ordered());
+        if self.uppers.is_full() {
+            self.farthest = self.uppers.greatest().map_or(f32::INFINITY, |u| TotalF32::from_ordered(*u).0);
+        }
     }
 
     /// Makes room for a candidate: more memory, or fewer candidates.
@@ -327,51 +317,5 @@ impl Sink for Candidates {
             }
         }
         self.gathered.push(ByLower(candidate));
-    }
-}
-
-/// The keys of the `wanted` nearest rows so far.
-#[derive(Default)]
-pub struct NearestKeys {
-    wanted: usize,
-    keys: BinaryHeap<TotalF64>,
-}
-
-impl NearestKeys {
-    /// Begins anew.
-    pub fn start(&mut self, wanted: usize) {
-        self.wanted = wanted;
-        self.keys.clear();
-    }
-
-    /// A further row.
-    pub fn push(&mut self, key: f64) {
-        if self.keys.len() < self.wanted {
-            self.keys.push(TotalF64(key));
-        } else if let Some(mut greatest) = self.keys.peek_mut()
-            && TotalF64(key) < *greatest
-        {
-            *greatest = TotalF64(key);
-        }
-    }
-
-    /// How many rows there are, as many as wanted at most.
-    pub fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
-
-    /// The greatest key of the rows wanted.
-    pub fn farthest(&self) -> Option<f64> {
-        self.keys.peek().map(|k| k.0)
-    }
-
-    /// Whether there are as many rows as wanted with keys up to `complete`.
-    pub fn complete(&self, complete: f64) -> bool {
-        self.keys.len() >= self.wanted && self.keys.peek().is_none_or(|k| *k <= TotalF64(complete))
     }
 }

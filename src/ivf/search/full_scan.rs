@@ -9,6 +9,7 @@ use crate::ivf::directory::Directory;
 use crate::ivf::list_chain::{self, Addresses, ListChain};
 use crate::page::codes::slots;
 use crate::page::{Page, Store, Tid};
+use crate::value::TotalF64;
 
 /// A scan of all lists.
 pub struct FullScan {
@@ -47,7 +48,7 @@ impl FullScan {
         }
         loop {
             if let Some(row) = output.take() {
-                return Ok(Some((row.tid, row.value)));
+                return Ok(Some((row.tid, row.value.0)));
             }
             if !output.is_spent() {
                 return Ok(None);
@@ -120,8 +121,8 @@ fn measure<S: Store>(
             live_rows(store, directory, filter, (list, page), &mut page_rows)?;
             for tid in page_rows.drain(..) {
                 if let Some(value) = value_of(rows, tid, None)? {
-                    let value = if value.is_nan() { f64::NAN } else { value };
-                    output.push(Ready { key: value, value, tid })?;
+                    let value = TotalF64(if value.is_nan() { f64::NAN } else { value });
+                    output.push(Ready { value, tid, key: value })?;
                 }
             }
             Ok(())

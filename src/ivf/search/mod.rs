@@ -15,6 +15,7 @@ mod full_scan;
 mod list_scan;
 mod list_scan_bits;
 mod output;
+mod query;
 mod rounds;
 mod route;
 mod rows;
@@ -25,13 +26,13 @@ mod stages;
 
 use std::rc::Rc;
 
-pub use self::candidates::NearestKeys;
 use self::candidates::{CANDIDATE_SIZE, Candidates, Mark};
 pub use self::effort::{lists, width};
 use self::filter::Filter;
 use self::full_scan::FullScan;
 pub use self::list_scan::{Candidate, Scanner, Sink, Stats};
 use self::output::{Output, Ready};
+use self::query::CodedQuery;
 use self::rounds::{Filtered, Floors, Round};
 pub use self::route::Router;
 pub use self::rows::Rows;
@@ -39,14 +40,12 @@ use self::rows::{is_address, value_of};
 pub use self::scan::{Directories, Scan};
 pub use self::settings::{Order, Probes, Settings};
 use self::stages::Stage;
-use super::code::to_point;
 use super::directory::Directory;
 use crate::error::Result;
 use crate::page::{Store, Tid};
-use crate::quant::QueryCode;
-use crate::value::Metric;
+use crate::value::{Metric, TotalF64};
 
-/// The least memory that a scan takes.
+/// The least memory that a scan takes, which is the least `work_mem` that PostgreSQL lets anybody set.
 const LEAST_MEMORY: usize = 64 << 10;
 
 /// What fits into the memory of a scan.
@@ -69,7 +68,8 @@ fn known_value(directory: &Directory, candidate: Candidate) -> Option<f64> {
     directory.codec.is_exact().then_some(f64::from(candidate.lower))
 }
 
-/// Rows named to the heap before they are fetched, at most.
+/// Rows named to the heap before they are fetched, at most. Their pages and values are asked for together; of
+/// more rows the first would have left the processor's caches before they are read.
 const MOST_PREFETCHED: u64 = 64;
 
 /// How rows are found.
@@ -88,15 +88,9 @@ pub struct Search {
     settings: Settings,
     room: Room,
     mode: Mode,
-    query: QueryCode,
-    rotated: Vec<f32>,
-    unit: Vec<f32>,
+    query: CodedQuery,
     /// The settings' ceiling in the units of the bounds.
     ceiling: f32,
-    /// Decides between two whole numbers of lists.
-    dither: f64,
-    /// Lists that the query takes beside those that others do, once the lists are scored.
-    further: Option<f64>,
     router: Router,
     /// The lists that the round at hand reads in any case, best first.
     planned: Vec<u32>,
@@ -124,20 +118,11 @@ pub struct Search {
 impl Search {
     /// A scan of an index.
     pub fn new(directory: Rc<Directory>, settings: Settings) -> Self {
-        let padded = directory.padded();
-        let mut query = QueryCode::new(&directory.codec, &vec![0.0; padded]);
-        if directory.metric() == Metric::InnerProduct {
-            query.distrust_beyond(directory.codec.longest());
-        }
         Self {
-            query,
-            rotated: vec![0.0; padded],
-            unit: vec![0.0; directory.dims()],
+            query: CodedQuery::new(&directory),
             room: Room::of(settings.memory),
             mode: Mode::Nothing,
             ceiling: f32::INFINITY,
-            dither: 0.0,
-            further: None,
             router: Router::default(),
             planned: Vec::new(),
             scanner: Scanner::default(),
@@ -188,38 +173,18 @@ impl Search {
 
     /// How rows are found for a query, for which this makes the tables.
     fn mode_for(&mut self, query: Option<&[f32]>) -> Mode {
-        let mut point = |q: &[f32]| to_point(&self.directory, q, &mut self.unit, &mut self.rotated);
-        if !query.is_some_and(&mut point) {
-            return Mode::FullScan(FullScan::unordered(&self.directory));
-        }
-        let norm = crate::kernel::inner_product(&self.rotated, &self.rotated);
-        if !norm.is_finite() || query.is_some_and(|query| self.may_overflow(query)) {
-            // Codes say nothing about such a query: every row is measured exactly.
+        let directory = &self.directory;
+        let Some(query) = query.filter(|query| self.query.transform(directory, query)) else {
+            return Mode::FullScan(FullScan::unordered(directory));
+        };
+        if self.query.may_overflow(directory, query) {
+            // Every row is measured exactly.
             self.output.start(Order::Strict, false);
             self.output.set_room(self.room.rows);
             return Mode::FullScan(FullScan::ordered());
         }
-        self.query.set(&self.directory.codec, &self.rotated);
-        self.dither = effort::dither(&self.rotated);
-        self.further = None;
+        self.query.encode(directory);
         Mode::Codes
-    }
-
-    /// Whether the inner product of a query and a row may be infinite as the operator sums it. No bound holds
-    /// for such a value: it comes first, or last, wherever the row is.
-    fn may_overflow(&self, query: &[f32]) -> bool {
-        let directory = &self.directory;
-        if directory.metric() != Metric::InnerProduct {
-            return false;
-        }
-        let length = |squared: f64| squared.sqrt();
-        let origin = length(f64::from(crate::kernel::inner_product(&directory.origin, &directory.origin)));
-        let centroids = (0..directory.lists()).map(|list| f64::from(directory.norm(list)));
-        let row = origin + length(centroids.fold(0.0, f64::max)) + self.directory.codec.longest();
-        let query = length(query.iter().map(|x| f64::from(*x) * f64::from(*x)).sum());
-        let most = query * row / f64::from(directory.meta.scale);
-        // Half of it for what the sums of floats err by.
-        most.is_nan() || most >= 0.5 * f64::from(f32::MAX)
     }
 
     /// Whether this search was made for the given directory.
@@ -264,10 +229,7 @@ impl Search {
     }
 
     fn next_by_codes<S: Store>(&mut self, store: &S, rows: &mut dyn Rows) -> Result<Option<(Tid, f64)>> {
-        if self.further.is_none() {
-            self.router.set(&self.directory, &self.rotated)?;
-            self.further = Some(effort::further(&self.directory, self.settings.recall_target, &self.router));
-        }
+        self.query.route(&self.directory, &mut self.router, self.settings.recall_target)?;
         loop {
             self.begin_stage();
             if self.is_served() {
@@ -278,7 +240,7 @@ impl Search {
                 && let Some(row) = self.output.take()
             {
                 self.returned += 1;
-                return Ok(Some((row.tid, row.value)));
+                return Ok(Some((row.tid, row.value.0)));
             }
             if self.fetch_next(rows)? {
                 continue;
@@ -366,7 +328,7 @@ impl Search {
         // NaN comes last, as PostgreSQL sorts it, whatever its sign.
         let value = value_of(rows, tid, known)?.map(|value| if value.is_nan() { f64::NAN } else { value });
         let value = value.filter(|value| value.is_nan() || *value <= self.settings.ceiling);
-        Ok(value.map(|value| Ready { key: self.key(value), value, tid }))
+        Ok(value.map(|value| Ready { value: TotalF64(value), tid, key: TotalF64(self.key(value)) }))
     }
 
     /// The operator's value in the units of the bounds.

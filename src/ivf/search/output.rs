@@ -1,6 +1,6 @@
 //! Rows with exact values: those that are certain to be next, and those that are not yet.
 
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use super::candidates::Mark;
@@ -10,38 +10,17 @@ use crate::memory::out_of_memory;
 use crate::page::Tid;
 use crate::value::TotalF64;
 
-/// A row with its exact value.
-#[derive(Clone, Copy, Debug)]
+/// A row with its exact value. The nearest comes first. NaN is farther than infinity, as PostgreSQL sorts it;
+/// equal values come in heap order, so that results do not depend on the lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ready {
-    /// The value in the units of the bounds.
-    pub key: f64,
     /// The operator's value.
-    pub value: f64,
+    pub value: TotalF64,
     /// The row.
     pub tid: Tid,
+    /// The value in the units of the bounds.
+    pub key: TotalF64,
 }
-
-// The nearest row is the greatest: `BinaryHeap` gives the greatest first. NaN is farther than infinity, as
-// PostgreSQL sorts it; equal values come in heap order, so that results do not depend on the lists.
-impl Ord for Ready {
-    fn cmp(&self, other: &Self) -> Ordering {
-        TotalF64(other.value).cmp(&TotalF64(self.value)).then(other.tid.cmp(&self.tid))
-    }
-}
-
-impl PartialOrd for Ready {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Ready {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Ready {}
 
 /// Rows on their way out.
 ///
@@ -56,7 +35,7 @@ pub struct Output {
     /// Whether the bounds of rows are their keys.
     exact: bool,
     room: usize,
-    found: BinaryHeap<Ready>,
+    found: BinaryHeap<Reverse<Ready>>,
     certain: VecDeque<Ready>,
     /// Of the certain ones, how many leave whatever is wanted.
     forced: usize,
@@ -94,22 +73,23 @@ impl Output {
     /// Rows with keys below this are of no use any more.
     pub fn late(&self) -> f64 {
         match self.last {
-            Some(last) if !self.relaxed && !last.key.is_nan() => last.key,
+            Some(last) if !self.relaxed && !last.key.0.is_nan() => last.key.0,
             _ => f64::NEG_INFINITY,
         }
     }
 
     /// No row with a greater key is of use before the lists are read anew.
     pub fn useful(&self) -> f64 {
-        self.dropped
-            .map_or(f64::INFINITY, |dropped| if dropped.key.is_nan() { f64::INFINITY } else { dropped.key })
+        self.dropped.map_or(
+            f64::INFINITY,
+            |dropped| if dropped.key.0.is_nan() { f64::INFINITY } else { dropped.key.0 },
+        )
     }
 
     /// Whether a row is to be kept.
     fn is_wanted(&self, row: &Ready) -> bool {
-        // Nearer is greater.
-        let after_last = self.relaxed || self.last.is_none_or(|last| *row < last);
-        after_last && self.dropped.is_none_or(|dropped| *row > dropped)
+        let after_last = self.relaxed || self.last.is_none_or(|last| *row > last);
+        after_last && self.dropped.is_none_or(|dropped| *row < dropped)
     }
 
     /// A row that was found.
@@ -144,7 +124,7 @@ impl Output {
             let more = self.found.len().max(64).min(self.room);
             reserved(self.found.try_reserve_exact(more), more)?;
         }
-        self.found.push(row);
+        self.found.push(Reverse(row));
         self.most = self.most.max(self.found.len() + self.certain.len());
         Ok(())
     }
@@ -160,8 +140,8 @@ impl Output {
         let keep = (self.room - self.room / 4).saturating_sub(self.certain.len());
         let mut found = std::mem::take(&mut self.found).into_vec();
         if keep < found.len() {
-            let (_, dropped, _) = found.select_nth_unstable_by(keep, |a, b| b.cmp(a));
-            self.dropped = Some(*dropped);
+            let (_, dropped, _) = found.select_nth_unstable_by_key(keep, |row| row.0);
+            self.dropped = Some(dropped.0);
             found.truncate(keep);
         }
         self.found = BinaryHeap::from(found);
@@ -172,9 +152,9 @@ impl Output {
     /// that are farther: a bound may have been wrong.
     fn settle_next(&mut self) -> Result<()> {
         reserved(self.certain.try_reserve(1), 1)?;
-        let Some(row) = self.found.pop() else { return Ok(()) };
-        if !self.relaxed && self.certain.back().is_some_and(|last| row > *last) {
-            let at = self.certain.partition_point(|certain| *certain > row);
+        let Some(Reverse(row)) = self.found.pop() else { return Ok(()) };
+        if !self.relaxed && self.certain.back().is_some_and(|last| row < *last) {
+            let at = self.certain.partition_point(|certain| *certain < row);
             self.certain.insert(at, row);
         } else {
             self.certain.push_back(row);
@@ -187,7 +167,7 @@ impl Output {
     /// # Errors
     /// Out of memory.
     pub fn settle(&mut self, mark: Mark) -> Result<()> {
-        while self.found.peek().is_some_and(|row| mark.is_past(row.key, row.tid, self.exact)) {
+        while self.found.peek().is_some_and(|Reverse(row)| mark.is_past(row.key.0, row.tid, self.exact)) {
             self.settle_next()?;
         }
         Ok(())
@@ -200,9 +180,9 @@ impl Output {
     pub fn settle_all(&mut self) -> Result<()> {
         let found = std::mem::take(&mut self.found).into_vec();
         reserved(self.certain.try_reserve(found.len()), found.len())?;
-        self.certain.extend(found);
+        self.certain.extend(found.into_iter().map(|Reverse(row)| row));
         if !self.relaxed || self.forced == 0 {
-            self.certain.make_contiguous().sort_unstable_by(|a, b| b.cmp(a));
+            self.certain.make_contiguous().sort_unstable();
         }
         Ok(())
     }
@@ -213,7 +193,7 @@ impl Output {
     /// Out of memory.
     pub fn unsettle(&mut self) -> Result<()> {
         reserved(self.found.try_reserve(self.certain.len()), self.certain.len())?;
-        self.found.extend(self.certain.drain(..));
+        self.found.extend(self.certain.drain(..).map(Reverse));
         self.forced = 0;
         Ok(())
     }

@@ -10,8 +10,11 @@ use crate::error::Result;
 use crate::page::Store;
 use crate::quant::Width;
 
-/// How much wider a round's window is at least than the one before: rounds that read everything are few.
+/// How much wider a round's window is at least than the one before: each round reads its
+/// lists anew, so that there shall be few.
 const WIDER: u64 = 16;
+/// And how much wider than that at most: of few rows fetched, the share that passed says little.
+const WIDEST: u64 = 16;
 
 /// The round at hand.
 #[derive(Clone, Copy)]
@@ -91,8 +94,8 @@ impl Search {
         Effort {
             directory: &self.directory,
             settings: &self.settings,
-            dither: self.dither,
-            further: self.further.unwrap_or(0.0),
+            dither: self.query.dither,
+            further: self.query.further(),
         }
     }
 
@@ -206,7 +209,7 @@ impl Search {
         let needed =
             (self.wanted() as u64).saturating_mul(3 * round.fetched.max(1)) / (2 * round.passed.max(1));
         let least = round.window.saturating_mul(WIDER);
-        let window = needed.clamp(least, least.saturating_mul(16));
+        let window = needed.clamp(least, least.saturating_mul(WIDEST));
         let lists = self.directory.lists();
         let probes = if self.settings.order == Order::Off {
             round.probes
@@ -342,9 +345,9 @@ impl Search {
         let planned = self.planned.get(position + 1..).unwrap_or_default();
         let after = planned.iter().copied().chain(self.router.peek()).find(|&list| !self.is_barren(list));
         self.scanner.after = after.map(|next| directory.head(next).0);
-        let terms = || self.router.terms(&directory, list, &self.rotated);
+        let terms = || self.router.terms(&directory, list, &self.query.point);
         let list = (list, &terms as &dyn Fn() -> _, self.round.width);
-        self.scanner.list(store, &directory, &self.query, list, &mut self.candidates)?;
+        self.scanner.list(store, &directory, &self.query.code, list, &mut self.candidates)?;
         self.candidates.check()
     }
 
@@ -366,6 +369,6 @@ impl Search {
         let (effort, allowed) = (self.effort(), self.stage.map_or(1.0, |s| s.loss));
         let needed = |rows, loss: f64| effort.average(rows, allowed * loss);
         let all = self.directory.lists();
-        filtered.selectivity.is_enough(self.round.window, (self.dither, all), &needed)
+        filtered.selectivity.is_enough(self.round.window, (self.query.dither, all), &needed)
     }
 }

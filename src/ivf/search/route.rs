@@ -1,9 +1,8 @@
 //! Which lists to read, best first.
 //!
-//! The score is optimistic (reference algorithms 5.6): a list's best member matters, not its mean, so a
-//! list with a large radius comes earlier than its centroid's distance says. But the list of the nearest
-//! centroid comes first, where a row that equals the query was put: whoever asks for a stored vector expects
-//! to find it.
+//! The score is optimistic: a list's best member matters, not its mean, so a list with a large radius comes
+//! earlier than its centroid's distance says. But the list of the nearest centroid comes first, where a row
+//! that equals the query was put: whoever asks for a stored vector expects to find it.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

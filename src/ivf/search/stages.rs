@@ -9,22 +9,26 @@ use super::effort;
 use super::settings::{Order, Probes, Settings};
 use crate::ivf::directory::Directory;
 
-/// Rows in a first window when the consumer's wish is unknown.
+/// Rows in a first window when the consumer's wish is unknown: a few pages of ten. The planner assumes as
+/// many (`pg/planner/query_page.rs`).
 const FIRST_WINDOW: u64 = 40;
-/// Rows of a first window for each that the filter is expected to let pass.
+/// Rows of a first window for each that the filter is expected to let pass: half as many again, for the
+/// planner's expectation is inexact, and a second round costs more than some candidates.
 const SPARE: f64 = 1.5;
 /// No window is smaller: the calibration is for ten rows.
 const LEAST_WINDOW: u64 = 10;
-/// An expectation may be far off: no window is more than so many times the rows wanted, before the spare
-/// ones.
+/// No window is more than so many times the rows wanted, before the spare ones: an expectation of less than
+/// one row in sixty is often far off, and the next round goes by what did pass.
 const MOST_SHARES: f64 = 60.0;
-/// A smaller share of the rows fetched is taken for the work of a filter, not of rows that were deleted.
+/// A smaller share of the rows fetched is taken for the work of a filter, not of rows that were deleted:
+/// these are seldom more than a tenth.
 const FILTERED: f64 = 0.9;
 /// The loss allowed to stages after the first, as a share of that which the target allows. Rows that a later
-/// stage finds too late are lost beside those that it does not find.
+/// stage finds too late are lost beside those that it does not find. Measured so that the recall of the pages
+/// together keeps to the target (`README.md` has the table).
 const LATER_LOSS: f64 = 0.7;
-
-/// Windows that a stage after the first keeps. Each time that they are used up, all lists are read again.
+/// Windows that a stage after the first keeps, for stages that double: all lists are read again at every
+/// fourth. More would be candidates of no use to who stops before.
 const AHEAD: u64 = 8;
 
 /// Rows that are held back until so many are certain.

@@ -38,7 +38,7 @@ fn load_f16(s: &[f16]) -> __m256 {
     _mm256_cvtph_ps(_mm_set_epi64x(high.cast_signed(), low.cast_signed()))
 }
 
-/// The lanes `i` and `i + 4`, added.
+/// Adds lanes `i` and `i + 4`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn halves_added(s: __m256) -> __m128 {
@@ -112,7 +112,7 @@ fn l1_step(s: __m256, x: __m256, y: __m256) -> __m256 {
 #[target_feature(enable = "avx2,fma,f16c")]
 fn ones() -> __m256 {
     let mut ones = _mm256_set1_ps(1.0);
-    // SAFETY: no instruction at all.
+    // SAFETY: the assembly is empty.
     unsafe {
         std::arch::asm!("/* {0} */", inout(ymm_reg) ones, options(pure, nomem, nostack, preserves_flags))
     }
@@ -142,7 +142,7 @@ fn cosine_step([xy, xx, yy]: [__m256; 3], x: __m256, y: __m256) -> [__m256; 3] {
     [_mm256_fmadd_ps(x, y, xy), _mm256_fmadd_ps(x, x, xx), _mm256_fmadd_ps(y, y, yy)]
 }
 
-/// The cosine distance; as [`sum`], of the three sums, whose lanes are added side by side.
+/// The cosine distance. Computed like [`sum`], but for three sums, whose lanes are added together.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn cosine<T>(a: &[T], b: &[T], step: impl Fn([__m256; 3], &[T], &[T]) -> [__m256; 3]) -> f64 {
@@ -158,7 +158,7 @@ fn cosine<T>(a: &[T], b: &[T], step: impl Fn([__m256; 3], &[T], &[T]) -> [__m256
         }
     };
     let (xy, xx, yy) = (halves_added(xy), halves_added(xx), halves_added(yy));
-    // Lanes 0 and 2, and 1 and 3, of the squares.
+    // Adds lanes 0 and 2, and lanes 1 and 3, of both sums of squares.
     let s = _mm_add_ps(_mm_unpacklo_ps(xx, yy), _mm_unpackhi_ps(xx, yy));
     let s = _mm_add_ps(s, _mm_movehl_ps(s, s));
     let t = _mm_add_ps(xy, _mm_movehl_ps(xy, xy));

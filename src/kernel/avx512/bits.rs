@@ -1,4 +1,4 @@
-//! Strings of bits, whose differences are counted by AVX512_VPOPCNTDQ.
+//! Bit strings: differences are counted with AVX512_VPOPCNTDQ.
 
 use crate::kernel::scalar;
 use crate::kernel::table::BLOCK_ROWS;
@@ -9,7 +9,7 @@ pub(in crate::kernel) fn hamming(a: &[u8], b: &[u8]) -> u64 {
     scalar::hamming(a, b)
 }
 
-/// How many bits of two strings differ, in four parts.
+/// Counts the differing bits of two strings, in four partial sums.
 #[inline]
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx512vpopcntdq")]
 fn differing(a: &[u8], b: &[u8]) -> __m256i {
@@ -45,7 +45,7 @@ pub(in crate::kernel) fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u
     }
 }
 
-/// The sums of the four parts that `differing` gives for each row; those of four rows are added side by side.
+/// Adds the four partial sums of `differing` for each row, for four rows at a time.
 #[inline]
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx512vpopcntdq")]
 fn count_rows(

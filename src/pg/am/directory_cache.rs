@@ -25,7 +25,7 @@ thread_local! {
     static DIRECTORIES: RefCell<Mru<Kept>> = const { RefCell::new(Mru::new(usize::MAX)) };
 }
 
-/// The directory of an index: the one kept from an earlier call if the meta page says it is current.
+/// The directory of an index; the one from an earlier call, if the meta page has not changed since.
 pub fn directory(store: &IndexStore) -> Result<Rc<Directory>> {
     // SAFETY: the relation is open.
     let index = unsafe { (*store.relation()).rd_id };

@@ -19,7 +19,7 @@ use crate::value::key::{self, Comparison, Range};
 /// 5 are those of a B-tree.
 pub const OVERLAPS: u16 = 7;
 
-/// How the values of an operator class become keys: what its support function 1 returns.
+/// How the values of an operator class become keys. Support function 1 of the class returns this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i16)]
 enum Form {
@@ -58,7 +58,7 @@ impl Form {
     }
 }
 
-/// Whether a support function's number is that of a class for filter columns.
+/// Whether a number that support function 1 returns belongs to a class for filter columns.
 pub fn is_filter_class(number: i16) -> bool {
     Form::from_number(number).is_some()
 }
@@ -111,7 +111,7 @@ fn ivf_uuid_key() -> i16 {
     Form::Uuid as i16
 }
 
-/// Support function of the classes that know equality only: the type's own hash.
+/// Support function of the classes that support only equality: the type's own hash.
 #[pg_extern(sql = false)]
 fn ivf_hash_key() -> i16 {
     Form::Hash as i16
@@ -129,7 +129,7 @@ struct Column {
     collation: pg_sys::Oid,
     /// The type whose values are hashed: the column's, or its elements'.
     hashed: pg_sys::Oid,
-    /// Its hash function, where one is needed; it lives as long as the backend.
+    /// The type's hash function, if one is needed. It is kept as long as the backend lives.
     hash: *mut pg_sys::FmgrInfo,
 }
 
@@ -171,7 +171,7 @@ impl FilterColumns {
         Ok(Self { columns, memory })
     }
 
-    /// Raises unless an index that is being built can have these columns.
+    /// Raises an error if an index that is being built cannot have these columns.
     ///
     /// # Errors
     /// A column whose type compares values differently from its operator class.

@@ -11,7 +11,8 @@ use crate::pg::datum::indexed::Indexed;
 use crate::pg::settings::reloptions::method_name;
 use crate::value::Metric;
 
-// The support functions return the metric, and above it the kind of value.
+// The number that a support function returns has the metric in its lower part and the kind of value in its
+// upper part.
 
 /// The one strategy of the classes for vectors: ordering by distance.
 pub const ORDER_STRATEGY: u16 = 1;
@@ -103,7 +104,7 @@ fn family_name(index: pg_sys::Relation) -> String {
     }
 }
 
-/// What an open index is over and its metric, from its operator class.
+/// The kind of value and the metric of an open index, from its operator class.
 pub fn indexed(index: pg_sys::Relation) -> Result<(Indexed, Metric)> {
     let number = support_number(index, 0)?;
     if number == UNSUPPORTED {
@@ -128,8 +129,8 @@ pub fn indexed(index: pg_sys::Relation) -> Result<(Indexed, Metric)> {
 
 /// The dimensions of the indexed column, from its type modifier.
 pub fn dimensions(index: pg_sys::Relation) -> Result<usize> {
-    // A domain has the modifier that its columns lack.
-    // SAFETY: an open index has a descriptor with at least one attribute.
+    // If the column has a domain type, the domain has the type modifier. SAFETY: an open index has a
+    // descriptor with at least one attribute.
     let (typmod, of_type) = unsafe {
         let attributes = (*index).rd_att;
         let mut typmod = compat::typmod(attributes, 0);

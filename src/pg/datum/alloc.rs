@@ -8,7 +8,7 @@ use pgrx::pg_sys;
 const LARGEST: usize = 0x3fff_ffff;
 
 unsafe extern "C-unwind" {
-    // pgrx' binding of the same sets up a jump buffer.
+    // The binding of pgrx sets up a jump buffer.
     fn palloc_extended(size: usize, flags: c_int) -> *mut c_void;
 }
 
@@ -55,8 +55,8 @@ impl Scratch {
         if self.0.is_null() {
             return work();
         }
-        // SAFETY: the context lives as long as this. An ERROR that unwinds leaves the current context to who
-        // handles it.
+        // SAFETY: the context lives as long as this. If an ERROR unwinds, its handler sets the current
+        // context.
         unsafe {
             let before = pg_sys::MemoryContextSwitchTo(self.0);
             let result = work();

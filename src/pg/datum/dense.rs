@@ -29,7 +29,7 @@ unsafe impl<E: Element> Layout for Dense<E> {
     const TYPE: &'static str = E::TYPE;
 
     unsafe fn fits(value: *const u8, size: usize) -> bool {
-        // SAFETY: the size is looked at first.
+        // SAFETY: the size is checked first.
         size >= size_of::<DenseHeader>()
             && unsafe {
                 let dims = (*value.cast::<DenseHeader>()).dims;
@@ -39,8 +39,8 @@ unsafe impl<E: Element> Layout for Dense<E> {
 
     #[inline(always)]
     unsafe fn is_plain(value: *const u8) -> bool {
-        // SAFETY: no stored form of a value of the type has less than the six bytes that are read; what is
-        // read of a damaged one that has lies in the same shared or allocated memory.
+        // SAFETY: every stored form of a value of the type has at least the six bytes that are read. If a
+        // damaged value has fewer, the bytes read are still in the same shared or allocated memory.
         let (header, dims) =
             unsafe { (value.cast::<u32>().read_unaligned(), value.add(4).cast::<i16>().read_unaligned()) };
         // The header of a plain value with these dimensions (varatt.h). A header of another form would be odd

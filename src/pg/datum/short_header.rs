@@ -3,7 +3,7 @@
 
 use std::mem::MaybeUninit;
 
-/// Where the address of the stored value is.
+/// Offset of the address of the original.
 const ORIGIN: usize = 136;
 
 /// Memory for a copy of a value that has a 1-byte header: a 4-byte header, up to 126 bytes after it, and the

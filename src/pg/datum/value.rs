@@ -47,15 +47,15 @@ pub struct Value<L> {
     layout: PhantomData<L>,
 }
 
-/// Where the bytes of a value are. A plain number, so that a value stays in two registers.
+/// Where the bytes of a value are, and who owns them. A plain number, so that a value stays in two registers.
 #[derive(Clone, Copy, PartialEq)]
 enum Held {
-    /// In Postgres' memory, owned by somebody else.
-    There,
+    /// In Postgres' memory, and somebody else's.
+    Borrowed,
     /// In Postgres' memory, a copy of our own.
-    Copied,
-    /// In memory of the caller, because the stored value has a 1-byte header and is not aligned.
-    Here,
+    Owned,
+    /// Aligned, in memory that the caller lent: it is stored with a 1-byte header, not aligned.
+    Lent,
 }
 
 #[cold]
@@ -70,7 +70,7 @@ impl<L: Layout> Value<L> {
     /// It is, of the layout's type, and stays valid while the value lives.
     #[inline(always)]
     pub unsafe fn in_place(datum: pg_sys::Datum) -> Self {
-        Self { start: datum.cast_mut_ptr(), held: Held::There, layout: PhantomData }
+        Self { start: datum.cast_mut_ptr(), held: Held::Borrowed, layout: PhantomData }
     }
 
     /// The value of a datum that is not null.
@@ -95,7 +95,7 @@ impl<L: Layout> Value<L> {
             // SAFETY: the caller passes a varlena.
             unsafe {
                 if pgrx::varatt_is_1b(stored.cast()) && !pgrx::varatt_is_1b_e(stored.cast()) {
-                    Self { start: memory.copy(stored), held: Held::Here, layout: PhantomData }
+                    Self { start: memory.copy(stored), held: Held::Lent, layout: PhantomData }
                 } else {
                     Self::detoasted(stored)
                 }
@@ -126,7 +126,7 @@ impl<L: Layout> Value<L> {
     unsafe fn detoasted(stored: *mut u8) -> Self {
         // SAFETY: the caller passes a varlena.
         let start = unsafe { pg_sys::pg_detoast_datum(stored.cast()) };
-        Self { start: start.cast(), held: Held::Copied, layout: PhantomData }
+        Self { start: start.cast(), held: Held::Owned, layout: PhantomData }
     }
 
     /// Memory for a new value of `size` bytes in the current context, its length set.
@@ -137,10 +137,10 @@ impl<L: Layout> Value<L> {
         let start = allocate(size);
         // SAFETY: the memory is maxaligned and larger than a length.
         unsafe { pgrx::set_varsize_4b(start.cast(), size as i32) };
-        Self { start, held: Held::There, layout: PhantomData }
+        Self { start, held: Held::Borrowed, layout: PhantomData }
     }
 
-    /// The same of zeros.
+    /// The same, filled with zeros.
     pub(super) fn zeroed(size: usize) -> Self {
         // Up to this many bytes are cleared inline, and every allocation has at least as many, because a call
         // would take longer.
@@ -153,7 +153,7 @@ impl<L: Layout> Value<L> {
                 _ => start.write_bytes(0, size),
             }
             pgrx::set_varsize_4b(start.cast(), size as i32);
-            Self { start, held: Held::There, layout: PhantomData }
+            Self { start, held: Held::Borrowed, layout: PhantomData }
         }
     }
 
@@ -161,9 +161,9 @@ impl<L: Layout> Value<L> {
     /// passed.
     pub fn into_raw(self) -> pg_sys::Datum {
         let start = match self.held {
-            Held::There | Held::Copied => std::mem::ManuallyDrop::new(self).start,
+            Held::Borrowed | Held::Owned => std::mem::ManuallyDrop::new(self).start,
             // SAFETY: it was copied to where it is.
-            Held::Here => unsafe { AlignedCopy::origin(self.start) },
+            Held::Lent => unsafe { AlignedCopy::origin(self.start) },
         };
         pg_sys::Datum::from(start)
     }
@@ -194,8 +194,8 @@ impl<L> Drop for Value<L> {
     #[inline(always)]
     fn drop(&mut self) {
         match self.held {
-            Held::There | Held::Here => {}
-            Held::Copied => free(self.start),
+            Held::Borrowed | Held::Lent => {}
+            Held::Owned => free(self.start),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::pg::relation::relation_name;
 
 /// The lock of functions that read.
 pub const READING: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
-/// Keeps VACUUM and other maintenance away, but neither readers nor writers.
+/// The lock of maintenance: it excludes VACUUM and other maintenance, but neither readers nor writers.
 pub const MAINTENANCE: pg_sys::LOCKMODE = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
 
 /// What a caller must be allowed to do.
@@ -29,7 +29,8 @@ pub enum Right {
     Own,
 }
 
-/// An ivf index and its table, open under a lock until dropped (or the transaction's end).
+/// An ivf index and its table. They are open and locked until this is dropped, or until the end of the
+/// transaction.
 pub struct Opened {
     /// The index.
     pub index: PgRelation,
@@ -124,7 +125,7 @@ fn check(Opened { index, table }: &Opened) {
 }
 
 impl Right {
-    /// Raises unless the current user has this right.
+    /// Raises an error if the current user does not have this right.
     ///
     /// # Safety
     /// Only catalog lookups, by OIDs of relations that exist or existed.
@@ -155,7 +156,7 @@ unsafe fn watches_tables() -> bool {
     unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), pg_sys::ROLE_PG_STAT_SCAN_TABLES.into()) }
 }
 
-/// Raises unless the current user may read the table, or all columns that the index is over.
+/// Raises an error if the current user may read neither the table nor all columns of the index.
 unsafe fn expect_readable(table: pg_sys::Oid, index: pg_sys::Oid) {
     // SAFETY: catalog lookups by number; aclcheck_error raises; it takes a name.
     unsafe {

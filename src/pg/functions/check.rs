@@ -22,7 +22,7 @@ fn ivf_check(index: pg_sys::Oid, heap_all_indexed: bool) -> JsonB {
 
 fn verify(opened: &Opened, heap_all_indexed: bool) -> Report {
     let named = |e| in_index(opened.index.as_ptr(), e);
-    // The snapshot comes first: what it sees was indexed before the index is read below.
+    // The snapshot is taken first. So the rows that it sees are in the index before the index is read below.
     // SAFETY: a registered snapshot is valid until it is unregistered.
     let snapshot =
         heap_all_indexed.then(|| unsafe { pg_sys::RegisterSnapshot(pg_sys::GetTransactionSnapshot()) });

@@ -20,8 +20,8 @@ fn ivf_index_info(index: pg_sys::Oid) -> JsonB {
     json(&info)
 }
 
-/// What the last ivf scan of this session did, if it ran as the current user, or as a role whose rights the
-/// current user has.
+/// The counters of the last ivf scan of this session, if it ran as the current user or as a role whose rights
+/// the current user has.
 #[pg_extern(sql = false)]
 fn ivf_last_scan() -> JsonB {
     let last = stats::get().filter(|last| {

@@ -1,4 +1,4 @@
-//! `ivf_recalibrate`: measuring anew how many lists a recall target needs.
+//! `ivf_recalibrate`: measures again how many lists each recall target needs.
 
 use pgrx::prelude::pg_extern;
 use pgrx::{JsonB, pg_sys};

@@ -11,7 +11,8 @@ use super::check::expect_built_before;
 use super::json;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::code::is_indexed;
-use crate::ivf::search::{NearestKeys, Search};
+use crate::ivf::search::Search;
+use crate::ivf::top_k::TopK;
 use crate::page::{Key, Tid};
 use crate::pg::am::build::random_seed;
 use crate::pg::am::directory_cache::{dimensions, directory};
@@ -29,12 +30,12 @@ const MOST_NEIGHBOURS: i32 = 1000;
 /// Recall below this is counted as poor.
 const POOR: f64 = 0.8;
 
-/// A row that is searched for as if it were a query.
+/// A row that is used as a query.
 struct Query {
     row: Tid,
     vector: Vec<f32>,
     /// The values of its nearest other rows.
-    nearest: NearestKeys,
+    nearest: TopK<TotalF64>,
 }
 
 /// The answer of `ivf_recall`. Lists, codes and rows are means per query.
@@ -51,8 +52,8 @@ struct Report {
     median_ms: f64,
 }
 
-/// Searches for `sample_size` rows of the table by the index, with the settings of the session and the index,
-/// and compares the `k` nearest others with those of an exact pass over the table.
+/// Takes `sample_size` rows of the table as queries, searches each in the index with the settings of the
+/// session and the index, and compares the `k` nearest other rows with those of an exact pass over the table.
 #[pg_extern(sql = false)]
 fn ivf_recall(index: pg_sys::Oid, sample_size: i32, k: i32) -> JsonB {
     between("sample_size", sample_size, MOST_QUERIES);
@@ -108,9 +109,7 @@ unsafe fn sample(opened: &Opened, dims: usize, metric: Metric, (count, k): (usiz
     let mut rows = unsafe { TableSource::of_index(opened.table.as_ptr(), opened.index.as_ptr(), dims, seed) };
     rows.scattered(count, &mut |row, vector| {
         if is_indexed(metric, vector) {
-            let mut nearest = NearestKeys::default();
-            nearest.start(k);
-            queries.push(Query { row, vector: vector.to_vec(), nearest });
+            queries.push(Query { row, vector: vector.to_vec(), nearest: TopK::new(k) });
         }
     });
     queries
@@ -127,7 +126,7 @@ unsafe fn exact(
         pgrx::check_for_interrupts!();
         if is_indexed(metric, vector) {
             for query in queries.iter_mut().filter(|q| q.row != row) {
-                query.nearest.push(metric.distance(vector, &query.vector)?);
+                query.nearest.push(TotalF64(metric.distance(vector, &query.vector)?));
             }
         }
         Ok(())
@@ -136,7 +135,7 @@ unsafe fn exact(
     unsafe { each_row(opened.table.as_ptr(), opened.index.as_ptr(), dims, snapshot, None, &mut visit) };
 }
 
-/// The same by the index.
+/// The same searches, with the index.
 fn approximate(
     index: pg_sys::Relation,
     table_rows: &mut TableRows,
@@ -164,7 +163,9 @@ fn approximate(
             let Some((row, value)) = search.next(&store, &mut rows)? else { break };
             if row != query.row {
                 others += 1;
-                hits += usize::from(query.nearest.farthest().is_some_and(|f| TotalF64(value) <= TotalF64(f)));
+                hits += usize::from(
+                    query.nearest.greatest().is_some_and(|farthest| TotalF64(value) <= *farthest),
+                );
             }
         }
         times.push(start.elapsed().as_secs_f64() * 1e3);

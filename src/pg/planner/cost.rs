@@ -125,8 +125,8 @@ unsafe extern "C-unwind" fn amcostestimate(
         *selectivity = with_vector * passing * within;
         let near = (rows * passing * within).clamp(1.0, rows);
         let wanted = (Page::of(root).rows() / share).clamp(1.0, near);
-        // If there are fewer rows than the limit, the scan knows this only when it has read everything. The
-        // same holds for `min` of a distance.
+        // A scan knows that there are fewer rows than the limit only when it has read everything. The same
+        // holds for `min` of a distance.
         let whole = min_max::mark(root) || (wanted >= near && within < 1.0);
         let everything = (Probes::Lists(directory.lists()), 1.0);
         let effort = if whole { everything } else { (settings.probes, settings.recall_target) };
@@ -288,7 +288,8 @@ unsafe fn query(root: *mut pg_sys::PlannerInfo, order: *mut pg_sys::Node) -> Opt
     }
 }
 
-/// The share of the rows that the conditions on the columns `of` the index (0: the vector) let pass.
+/// The share of the rows that pass the conditions on those columns of the index for which `of` is true
+/// (column 0 is the vector).
 unsafe fn passing(
     root: *mut pg_sys::PlannerInfo,
     path: *mut pg_sys::IndexPath,

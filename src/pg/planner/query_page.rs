@@ -17,7 +17,7 @@ pub fn costed(root: *mut pg_sys::PlannerInfo) {
     COSTED.set(root);
 }
 
-/// Whether [`costed`] noted this query last.
+/// Whether [`costed`] was last called for this query.
 pub fn was_costed(root: *mut pg_sys::PlannerInfo) -> bool {
     COSTED.get() == root
 }
@@ -111,7 +111,7 @@ pub unsafe fn limit(root: *mut pg_sys::PlannerInfo) -> Option<(*mut pg_sys::Node
 
 /// Whether a query's LIMIT counts something other than the rows of its tables.
 unsafe fn is_grouped(query: *mut pg_sys::Query) -> bool {
-    // SAFETY: the caller passes a query. As `grouping_planner` has it (planner.c).
+    // SAFETY: the caller passes a query. The conditions are those of `grouping_planner` (planner.c).
     let query = unsafe { &*query };
     !query.groupClause.is_null()
         || !query.groupingSets.is_null()

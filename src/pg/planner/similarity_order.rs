@@ -1,10 +1,10 @@
 //! Orders that follow the distance: `ORDER BY 1 - (embedding <=> $1) DESC`, `ORDER BY (embedding <#> $1) * -1
 //! DESC`.
 //!
-//! The planner matches an index with `ORDER BY embedding <=> $1` only. If an order is by a sum, difference,
-//! product or negative of a distance and constants, rows in the order of the distance are in that order, too.
-//! So a hook lets the planner create the paths for the distance, and labels them with the pathkeys of the
-//! order (optimizer/README, "PathKeys").
+//! The planner matches an index with `ORDER BY embedding <=> $1` only. If a query orders by a sum,
+//! difference, product or negative of a distance and constants, rows in the order of the distance are in the
+//! query's order, too. So a hook lets the planner create the paths for the distance, and labels them with the
+//! pathkeys of the order (optimizer/README, "PathKeys").
 
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
@@ -134,22 +134,8 @@ unsafe fn never_null(
         let tested = pg_sys::find_nonnullable_vars(conditions.cast());
         let columns = PgList::<pg_sys::Var>::from_pg(pg_sys::pull_var_clause(expression, 0));
         columns.iter_ptr().all(|column| {
-            compat::is_among(column, tested) || declared_not_null((*entry).relid, (*column).varattno)
+            compat::is_among(column, tested) || compat::is_not_null(table, (*entry).relid, (*column).varattno)
         })
-    }
-}
-
-unsafe fn declared_not_null(table: pg_sys::Oid, column: i16) -> bool {
-    // SAFETY: the entry is released after it was read.
-    unsafe {
-        let cache = pg_sys::SysCacheIdentifier::ATTNUM as i32;
-        let entry = pg_sys::SearchSysCache2(cache, table.into(), column.into());
-        if entry.is_null() {
-            return false;
-        }
-        let declared = (*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_attribute>(entry)).attnotnull;
-        pg_sys::ReleaseSysCache(entry);
-        declared
     }
 }
 

@@ -71,7 +71,7 @@ fn answer(request: Internal, kind: Indexed) -> Internal {
     }
 }
 
-/// The dimensions of a call's arguments, if the type of one says them.
+/// The dimensions of a call's arguments, if the type modifier of one of them has them.
 unsafe fn dimensions(call: *mut pg_sys::Node) -> Option<usize> {
     // SAFETY: null or an expression, whose tag tells its type.
     unsafe {
@@ -104,7 +104,7 @@ unsafe fn as_operator(call: *mut pg_sys::FuncExpr) -> Option<*mut pg_sys::Expr> 
         };
         let arguments = PgList::<pg_sys::Node>::from_pg((*call).args);
         let (left, right) = (arguments.get_ptr(0)?, arguments.get_ptr(1)?);
-        // The operator lies in the function's schema, and is the one whose function this is.
+        // The operator must be in the function's schema, and have this function.
         let operator = pg_sys::GetSysCacheOid(
             pg_sys::SysCacheIdentifier::OPERNAMENSP as i32,
             pg_sys::Anum_pg_operator_oid as i16,

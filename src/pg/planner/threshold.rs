@@ -1,5 +1,5 @@
-//! Distance thresholds: a filter `embedding <-> $1 < r` above a scan in the order of `embedding <-> $1` says
-//! where the scan may end, and so does `1 - (embedding <=> $1) > r`.
+//! Distance thresholds. A scan in the order of `embedding <-> $1` with a filter `embedding <-> $1 < r` may
+//! end at `r`. A filter `1 - (embedding <=> $1) > r` ends a scan, too.
 //!
 //! `r` is evaluated when the scan starts, where the executor would evaluate it for the first row. The index
 //! must raise no error that a sequential scan does not raise. So arithmetic is done here (`ivf::threshold`),
@@ -22,8 +22,8 @@ const FROM_NUMERIC: u32 = 1746;
 /// A threshold of the planner's: its leaves are expressions.
 pub type Threshold = Bound<*mut pg_sys::Node>;
 
-/// A threshold whose expressions are ready to be evaluated.
-pub type Ready = Bound<*mut pg_sys::ExprState>;
+/// A threshold whose expressions are compiled, to be evaluated.
+pub type CompiledBound = Bound<*mut pg_sys::ExprState>;
 
 /// The bound that a clause puts on `order`, the expression that a scan is ordered by. The clause must compare
 /// the distance, or an expression that grows or falls with it, with a value that is the same for all rows.
@@ -130,8 +130,8 @@ unsafe fn is_harmless(node: *mut pg_sys::Node) -> bool {
 ///
 /// # Safety
 /// The expressions were initialised for the node that the context belongs to.
-pub unsafe fn evaluate(thresholds: &[Ready], context: *mut pg_sys::ExprContext) -> f64 {
-    let value = |bound: &Ready| {
+pub unsafe fn evaluate(thresholds: &[CompiledBound], context: *mut pg_sys::ExprContext) -> f64 {
+    let value = |bound: &CompiledBound| {
         bound.value(|state| {
             let mut null = false;
             // SAFETY: as ExecEvalExpr does (executor.h).

@@ -17,7 +17,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use crate::pg::planner::min_max::is_exact;
-use crate::pg::planner::threshold::{Ready, evaluate};
+use crate::pg::planner::threshold::{CompiledBound, evaluate};
 use crate::pg::settings::resolve::ScanRequest;
 
 /// How much of a scan is taken by what is above it.
@@ -47,7 +47,7 @@ pub struct Limited {
     /// What is above it.
     pub above: Above,
     /// The distance thresholds of its filter.
-    pub thresholds: Rc<[Ready]>,
+    pub thresholds: Rc<[CompiledBound]>,
 }
 
 thread_local! {
@@ -175,6 +175,7 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, recheck: bool) -> PlanRe
                 everything: false,
                 exact,
                 paged,
+                ordered: tied,
             },
             qual: state.qual,
             recheck: if recheck { (*node).indexqualorig } else { std::ptr::null_mut() },

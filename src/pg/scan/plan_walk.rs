@@ -9,7 +9,7 @@ use pgrx::{PgList, PgMemoryContexts, pg_sys};
 use super::callbacks::is_ivf;
 use super::plan_limit::{Above, Limited, remember};
 use crate::pg::compat::planstate_children;
-use crate::pg::planner::threshold::{Ready, bounds};
+use crate::pg::planner::threshold::{CompiledBound, bounds};
 
 impl Above {
     /// What is above the child whose rows `node`, below `self`, hands on as they come.
@@ -139,7 +139,7 @@ unsafe fn hands_on(parent: *mut pg_sys::PlanState, child: *mut pg_sys::PlanState
 }
 
 /// The distance thresholds in a scan's filter, ready to be evaluated.
-unsafe fn thresholds(scan: *mut pg_sys::IndexScanState) -> Rc<[Ready]> {
+unsafe fn thresholds(scan: *mut pg_sys::IndexScanState) -> Rc<[CompiledBound]> {
     // SAFETY: a live node of a started plan; what is made for it lives as long as its query.
     unsafe {
         let state = &raw mut (*scan).ss.ps;

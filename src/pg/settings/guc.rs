@@ -1,9 +1,10 @@
 //! Settings: `ivf.probes`, `ivf.recall_target`, `ivf.iterative_scan`.
 
+use crate::ivf::build;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 
 /// Upper bound of `ivf.probes` and of the option `lists`.
-pub const MAX_LISTS: i32 = 65_536;
+pub const MAX_LISTS: i32 = build::MAX_LISTS as i32;
 
 /// `ivf.probes`
 pub static PROBES: GucSetting<i32> = GucSetting::<i32>::new(0);

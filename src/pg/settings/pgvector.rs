@@ -54,7 +54,7 @@ pub fn effort(foreign: Option<Foreign>, lists: u32) -> PgvectorEffort {
     }
 }
 
-/// What a setting asks for: a number up to `most` that is not pgvector's default.
+/// The value of a setting: a number up to `most`; `None` if it is pgvector's default.
 fn setting(name: &CStr, default: f64, most: f64) -> Option<f64> {
     // SAFETY: a lookup by name that does not mind if there is none; the text is copied at once.
     let text = unsafe {

@@ -93,7 +93,7 @@ const CHECKS: [pg_sys::GucStringCheckHook; COUNT] = [
     Some(check::<6>),
 ];
 
-/// Where the server keeps the current texts, null where it does not.
+/// The server stores the current texts of the settings here; null for a setting that is not ours.
 static mut TEXTS: [*mut c_char; COUNT] = [std::ptr::null_mut(); COUNT];
 
 thread_local! {
@@ -216,8 +216,8 @@ fn is_served() -> bool {
     }
 }
 
-/// From now on the settings that are ours count as defined by a library: their prefix can be reserved without
-/// removing them, and what a command stores for later sessions is checked.
+/// Makes our settings count as defined by a library. Then their prefix can be reserved without removing them,
+/// and values that a command stores for later sessions are checked.
 pub fn as_defined() {
     MARKED.set(false);
     mark(false);
@@ -229,7 +229,7 @@ pub fn as_placeholders() {
     mark(true);
 }
 
-/// Whether the settings that are ours are placeholders.
+/// Marks our settings as placeholders, or as defined.
 fn mark(placeholders: bool) {
     let flag = pg_sys::GUC_CUSTOM_PLACEHOLDER as c_int;
     for setting in &SETTINGS {

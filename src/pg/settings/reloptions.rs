@@ -112,7 +112,7 @@ pub fn define() {
                 c"Valid values are \"1\", \"4\" and \"8\".".as_ptr(),
                 LOCK,
             );
-            // Read by scans only: changing them needs no rebuild and blocks nobody.
+            // Only scans read these options, so changing them needs no rebuild and blocks nobody.
             let light = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
             let probes = c"Number of lists a scan reads at first; 0 follows the recall target";
             pg_sys::add_int_reloption(kind, c"probes".as_ptr(), probes.as_ptr(), 0, 0, MAX_LISTS, light);

@@ -20,6 +20,8 @@ pub struct ScanRequest {
     pub exact: bool,
     /// Whether only the order within a page counts.
     pub paged: bool,
+    /// Whether a node above relies on the order (incremental sort, WITH TIES), whatever the settings say.
+    pub ordered: bool,
 }
 
 impl Default for ScanRequest {
@@ -31,6 +33,7 @@ impl Default for ScanRequest {
             everything: false,
             exact: false,
             paged: false,
+            ordered: false,
         }
     }
 }
@@ -40,7 +43,7 @@ impl Default for ScanRequest {
 /// are wanted, a strict scan excludes no row by bounds, because a row found late could not be returned in
 /// order.
 pub fn settings(options: &IndexOptions, lists: u32, request: ScanRequest) -> Settings {
-    let ScanRequest { limit, passing, ceiling, everything, exact, paged } = request;
+    let ScanRequest { limit, passing, ceiling, everything, exact, paged, ordered } = request;
     // SAFETY: reading a setting (kB), on the only thread.
     let memory = unsafe { pgrx::pg_sys::work_mem }.max(0) as usize * 1024;
     let session_probes = u32::try_from(PROBES.get()).ok().filter(|probes| *probes > 0);
@@ -52,7 +55,8 @@ pub fn settings(options: &IndexOptions, lists: u32, request: ScanRequest) -> Set
     let follow_target = Probes::ForRecall { least: asked.least_probes };
     let order = match ITERATIVE_SCAN.get() {
         IterativeScan::StrictOrder => Order::Strict,
-        IterativeScan::RelaxedOrder => Order::Relaxed,
+        IterativeScan::RelaxedOrder if !ordered => Order::Relaxed,
+        IterativeScan::RelaxedOrder => Order::Strict,
         IterativeScan::Off => Order::Off,
     };
     let settings = Settings {

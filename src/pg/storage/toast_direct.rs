@@ -20,8 +20,9 @@ use crate::pg::compat::lock_buffer;
 
 /// TOAST tables remembered, at most.
 const MOST_TABLES: usize = 16;
-/// Pages that are looked at for the begin of a value.
-const LOOKS: u32 = 3;
+/// Pages that are read for the begin of a value, at most: each tells how far off the guess was, and the index
+/// takes as many.
+const MOST_PAGES: u32 = 3;
 /// The columns of a TOAST table, none of which is NULL (toasting.c): the value's number, the chunk's, its
 /// bytes.
 const NUMBERS: usize = 8;
@@ -84,7 +85,7 @@ impl DirectReader {
         let value = value.to_u32();
         let mut locator = self.locator.borrow_mut();
         let Some(mut guess) = locator.guess(value) else { return false };
-        for _ in 0..LOOKS {
+        for _ in 0..MOST_PAGES {
             if guess.blkno >= self.nblocks {
                 break;
             }
@@ -99,7 +100,7 @@ impl DirectReader {
             if let Some(offset) = found {
                 let position = position(Tid { blkno: guess.blkno, offset }, last);
                 let complete = self.take(page, Tid { blkno: guess.blkno, offset }, (value, snapshot), room);
-                locator.judge(complete);
+                locator.count_guess(complete);
                 if complete {
                     locator.found(value, position);
                 }
@@ -122,7 +123,7 @@ impl DirectReader {
                 _ => break,
             }
         }
-        locator.judge(false);
+        locator.count_guess(false);
         false
     }
 

@@ -9,7 +9,7 @@ use pgrx::{Internal, pg_sys};
 /// Rows sampled for each unit of the statistics target, as in `std_typanalyze`.
 const ROWS_PER_TARGET: i32 = 300;
 
-/// Tells ANALYZE how to look at a column of `vector`, `halfvec` or `sparsevec`.
+/// Tells ANALYZE how to compute statistics of a column of type `vector`, `halfvec` or `sparsevec`.
 #[pg_extern(sql = false)]
 fn vector_typanalyze(stats: Internal) -> bool {
     let Some(stats) = stats.unwrap() else { return false };

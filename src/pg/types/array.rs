@@ -24,7 +24,7 @@ pub struct Array {
 }
 
 unsafe extern "C-unwind" {
-    // pgrx' bindings of these set up a jump buffer each.
+    // The bindings of pgrx for these functions set up a jump buffer at each call.
     fn DirectFunctionCall1Coll(
         function: unsafe extern "C-unwind" fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum,
         collation: pg_sys::Oid,
@@ -57,7 +57,7 @@ unsafe impl Plain for f64 {
     const OID: pg_sys::Oid = pg_sys::FLOAT8OID;
 }
 
-/// The elements of an array, `None` for NULL ones. By-reference ones lie in the array.
+/// The elements of an array, `None` for NULL ones. By-reference elements point into the array.
 ///
 /// # Safety
 /// The array is detoasted and of such elements.
@@ -108,7 +108,7 @@ impl Array {
         Self::filled(elements.len(), |to: &mut [T]| to.copy_from_slice(elements))
     }
 
-    /// A one-dimensional array in the current memory context, whose elements, at first zeros, `fill` writes.
+    /// A one-dimensional array in the current memory context. Its elements are zero until `fill` writes them.
     pub fn filled<T: Plain>(count: usize, fill: impl FnOnce(&mut [T])) -> Self {
         let size = HEADER + count * size_of::<T>();
         let memory = allocate(size);
@@ -150,13 +150,13 @@ impl Array {
         unsafe { (*self.header).elemtype }
     }
 
-    /// Is there a bitmap that may say that elements are null?
+    /// Whether the array has a null bitmap.
     pub fn has_null_bitmap(&self) -> bool {
         // SAFETY: an array has a header.
         unsafe { (*self.header).dataoffset != 0 }
     }
 
-    /// Is an element null?
+    /// Whether an element is null.
     pub fn contains_nulls(&self) -> bool {
         if !self.has_null_bitmap() {
             return false;
@@ -235,7 +235,7 @@ impl Array {
         numbers
     }
 
-    /// How many numbers it has, if it may become a value of `typmod` dimensions.
+    /// The number of elements, if the array can become a value of `typmod` dimensions.
     pub fn check_numbers(
         &self,
         check: impl Fn(usize) -> error::Result<()>,
@@ -297,7 +297,7 @@ impl Array {
         self.dimensions() == 1 && unsafe { (*self.header.add(1).cast::<[i32; 2]>())[1] } == 1
     }
 
-    /// The elements as the state of an average, which `caller` was given.
+    /// The elements as the state of an average, which was passed to `caller`.
     pub fn state(&mut self, caller: &str) -> error::Result<&mut [f64]> {
         let flat = self.dimensions() == 1 && self.len() >= 1 && !self.has_null_bitmap();
         if flat && self.element_type() == pg_sys::FLOAT8OID {
