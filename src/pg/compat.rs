@@ -15,6 +15,30 @@ pub fn vacuum_delay_point() {
     }
 }
 
+/// Runs `work` with the table of an index that is being vacuumed.
+///
+/// # Safety
+/// A live structure of VACUUM, which has locked the table.
+pub unsafe fn with_table_of<R>(
+    info: *mut pg_sys::IndexVacuumInfo,
+    work: impl FnOnce(pg_sys::Relation) -> R,
+) -> R {
+    // SAFETY: the caller vouches for the structure; the table stays locked.
+    unsafe {
+        #[cfg(not(feature = "pg15"))]
+        return work((*info).heaprel);
+        #[cfg(feature = "pg15")]
+        {
+            let lock = pg_sys::NoLock as pg_sys::LOCKMODE;
+            let table = pg_sys::IndexGetRelation((*(*info).index).rd_id, false);
+            let table = pg_sys::table_open(table, lock);
+            let result = work(table);
+            pg_sys::table_close(table, lock);
+            result
+        }
+    }
+}
+
 /// Calls `walker` on each child of a plan state node; ends when it returns true.
 ///
 /// # Safety

@@ -1,5 +1,9 @@
 //! Whether an index is in need of new lists.
 
+use std::fmt;
+
+use serde::Serialize;
+
 use crate::error::Result;
 use crate::ivf::build::model::wanted_lists;
 use crate::ivf::calibrate::reconstruct;
@@ -21,7 +25,8 @@ const FREE: f64 = 0.5;
 const LEAST_PAGES: u32 = 64;
 
 /// Why new lists are due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// A replacement was interrupted.
     Interrupted,
@@ -33,6 +38,26 @@ pub enum Reason {
     Uneven,
     /// Most of the file is free.
     Sparse,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Interrupted => "it was interrupted",
+            Self::Grown => "there are many more rows",
+            Self::Shrunk => "there are far fewer rows",
+            Self::Uneven => "rows have gathered in some lists",
+            Self::Sparse => "most of the file is free",
+        })
+    }
+}
+
+/// The rows of an index, as the last vacuum counted them.
+///
+/// # Errors
+/// Damage, and the store's errors.
+pub fn rows<S: Store>(store: &S, directory: &Directory) -> Result<u64> {
+    Ok(reconstruct::counted(store, directory)?.iter().map(|state| u64::from(state.rows)).sum())
 }
 
 /// Whether new lists are due, by the rows that the last vacuum counted. `lists` is their number if users have

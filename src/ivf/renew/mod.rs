@@ -22,7 +22,7 @@ mod space;
 
 use rayon::ThreadPool;
 
-pub use self::due::{Reason, is_due};
+pub use self::due::{Reason, is_due, rows};
 use self::space::Space;
 pub use self::space::sweep;
 use super::build::{Options, Routing, Source, Spool, model};

@@ -70,7 +70,8 @@ pub unsafe extern "C-unwind" fn ambuildphasename(number: i64) -> *mut c_char {
     Phase::name(number).map_or(std::ptr::null_mut(), |name| name.as_ptr().cast_mut())
 }
 
-fn build_options(index: pg_sys::Relation) -> Result<Options> {
+/// What an index is to be made of, by its options.
+pub(super) fn build_options(index: pg_sys::Relation) -> Result<Options> {
     let options = IndexOptions::of(index);
     pgvector::check_options(options.foreign)?;
     // This comes first, because its errors are about the columns.
@@ -108,7 +109,7 @@ pub fn random_seed() -> Result<u64> {
 
 /// As many threads as `max_parallel_maintenance_workers` allows, plus one in place of this thread; a single
 /// one if there is no memory for more stacks.
-fn pool() -> Result<ThreadPool> {
+pub(super) fn pool() -> Result<ThreadPool> {
     // SAFETY: reading a setting.
     let workers = unsafe { pg_sys::max_parallel_maintenance_workers }.max(0) as usize;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -116,7 +117,8 @@ fn pool() -> Result<ThreadPool> {
     start(threads).or_else(|_| start(1))
 }
 
-fn start(threads: usize) -> Result<ThreadPool> {
+/// So many threads.
+pub(super) fn start(threads: usize) -> Result<ThreadPool> {
     const STACK: usize = 2 << 20;
     // Memory that must be free before a thread is started. The C library ends the process if it cannot
     // allocate a thread's thread-local variables. This is far more than they take, because other threads
@@ -222,7 +224,7 @@ impl Progress for Shown {
 /// A temporary file of this transaction. It counts towards `temp_file_limit`, and is removed at the end of
 /// the transaction.
 #[derive(Default)]
-struct TempFile {
+pub(super) struct TempFile {
     file: Option<*mut pg_sys::BufFile>,
     length: u64,
 }

@@ -6,6 +6,7 @@ pub mod directory_cache;
 pub mod filter_columns;
 mod insert;
 pub mod opclass;
+pub mod renew;
 pub mod table_source;
 mod vacuum;
 mod validate;
@@ -49,9 +50,9 @@ fn routine(options: reloptions::AmOptions, filter_columns: bool) -> Internal {
     am.amsearcharray = true;
     am.amsearchnulls = true;
     am.amusemaintenanceworkmem = true;
-    // Bulk deletion and cleanup read the whole index once, so each is worth a parallel worker.
-    am.amparallelvacuumoptions =
-        (pg_sys::VACUUM_OPTION_PARALLEL_BULKDEL | pg_sys::VACUUM_OPTION_PARALLEL_COND_CLEANUP) as u8;
+    // Bulk deletion reads the whole index, so it is worth a parallel worker. Cleanup may evaluate expressions
+    // of the index, which need not be safe in one.
+    am.amparallelvacuumoptions = pg_sys::VACUUM_OPTION_PARALLEL_BULKDEL as u8;
     am.ambuild = Some(build::ambuild);
     am.ambuildempty = Some(build::ambuildempty);
     am.aminsert = Some(insert::aminsert);

@@ -4,12 +4,13 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::build::random_seed;
+use super::renew::{Maintained, maintain};
 use crate::error::Result;
 use crate::ivf::calibrate::vacuum::refresh;
 use crate::ivf::progress::Progress;
 use crate::ivf::vacuum::{Vacuumed, bulk_delete, count};
 use crate::pg::allocator;
-use crate::pg::compat::vacuum_delay_point;
+use crate::pg::compat::{vacuum_delay_point, with_table_of};
 use crate::pg::error::{OrRaise, in_index};
 use crate::pg::settings::reloptions::IndexOptions;
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
@@ -65,7 +66,25 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
         let message = format!("calibrated index \"{name}\" anew: its rows have changed much");
         ereport!(level, PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message);
     }
+    // SAFETY: as above.
+    unsafe { renew_if_due(info) };
     stats
+}
+
+/// Replaces the lists of an index that has grown, shrunk or drifted, and finds its free pages.
+unsafe fn renew_if_due(info: *mut pg_sys::IndexVacuumInfo) {
+    // SAFETY: Postgres passes a live structure; VACUUM has locked the table, runs as its owner and has a snapshot.
+    unsafe {
+        let index = (*info).index;
+        let done = with_table_of(info, |table| maintain(table, index, &Delayed));
+        let done = done.map_err(|e| in_index(index, e)).or_raise();
+        let Some(reason) = done.reason else { return };
+        let name = crate::pg::relation::relation_name(index);
+        let Maintained { rows, lists, .. } = done;
+        let level = PgLogLevel::from((*info).message_level as isize);
+        let message = format!("renewed index \"{name}\" ({reason}): {rows} rows are in {lists} lists now");
+        ereport!(level, PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message);
+    }
 }
 
 /// Progress of work that takes part in VACUUM's cost-based delay and can be cancelled.
