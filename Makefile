@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ask test test-pure test-server test-clients recipes lint docs bench bench-kernel install install-compat package stop clean
+.PHONY: help setup demo demo-terminal ask test-browser test test-pure test-server test-clients recipes lint docs bench bench-kernel install install-compat package stop clean
 
 help: ## Shows the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -13,10 +13,13 @@ setup: ## Prepares this machine: tools, embedded PostgreSQL
 	@scripts/setup.sh
 	@scripts/embedded.sh
 
-demo: ## Runs the demo: real texts, an index, questions in natural language
+demo: ## Starts the page on loopback: TEXTS=folder-or-csv takes your own texts
+	@examples/page/run.sh
+
+demo-terminal: ## Runs the demo without a browser: real texts, an index, questions in natural language
 	@examples/demo/run.sh
 
-ask: ## Asks the demo's server one question: make ask Q="what lives in the sea?"
+ask: ## Asks the terminal demo's server one question: make ask Q="what lives in the sea?"
 	@target/venv/bin/python examples/demo/ask.py "$(Q)"
 
 test: ## Runs all tests, on PostgreSQL 18 and 15 (or on PG_CONFIG's)
@@ -31,6 +34,10 @@ test-server: ## Runs the SQL and server tests only
 recipes: ## Tries the recipes on real text, and the worker: RECIPES=full for the tables of docs/recipes
 	@scripts/setup.sh
 	@pg_config="$${PG_CONFIG:-$$(scripts/embedded.sh)}"; scripts/install.sh "$$pg_config" && scripts/test_recipes.sh "$$pg_config"
+
+test-browser: ## Clicks through the page with Chromium, and checks what it shows against SQL
+	@scripts/setup.sh
+	@pg_config="$${PG_CONFIG:-$$(scripts/embedded.sh)}"; scripts/install.sh "$$pg_config" && scripts/test_browser.sh "$$pg_config"
 
 test-clients: ## Runs pgvector's clients and their own tests against the extension
 	@scripts/test_clients.sh
@@ -58,6 +65,7 @@ package: ## Makes target/package: the files to copy into PG_CONFIG's PostgreSQL
 	@scripts/package.sh
 
 stop: ## Stops the servers of demo, tests and benchmarks
+	@examples/page/run.sh stop
 	@scripts/stop.sh
 
 clean: stop ## Stops the servers and removes everything built

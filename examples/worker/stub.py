@@ -1,5 +1,5 @@
-"""A stub of an OpenAI-compatible endpoint on loopback: embeddings made of the hash of model and text, and a count of
-how often each was asked for."""
+"""A stub of an OpenAI-compatible endpoint on loopback: embeddings made of the hash of model and text, a count of how
+often each was asked for, and chat answers, streamed, that repeat the end of the prompt."""
 
 import hashlib
 import json
@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 DIMENSIONS = 16
 KEY = "secret"
 POISON = "this text always fails"
+CHAT_MODEL = "stub-chat"
+BROKEN = "this answer breaks off"
 
 
 def vector(model: str, text: str) -> list[float]:
@@ -45,9 +47,36 @@ class Stub(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     server: Stub
 
+    def do_GET(self) -> None:
+        known = self.path == "/v1/models" and self.headers["Authorization"] == f"Bearer {KEY}"
+        self.reply(*((200, {"data": [{"id": CHAT_MODEL}]}) if known else (401, {"error": "wrong key or path"})))
+
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        status, answer = self.server.answer(self.path, self.headers["Authorization"], asked)
+        if self.path == "/v1/chat/completions" and self.headers["Authorization"] == f"Bearer {KEY}":
+            return self.chat(asked["model"], asked["messages"][-1]["content"])
+        self.reply(*self.server.answer(self.path, self.headers["Authorization"], asked))
+
+    def chat(self, model: str, prompt: str) -> None:
+        """Server-sent events, a word each."""
+        if POISON in prompt:
+            return self.reply(400, {"error": "refused"})
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        words = f"By {model} [1]: {prompt.splitlines()[-1]}".split(" ")
+        for place, word in enumerate(words):
+            if BROKEN in prompt and place > 2:
+                return  # without the end of the answer
+            self.event({"choices": [{"delta": {"content": word + " "}, "finish_reason": None}]})
+        self.event({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def event(self, data: dict) -> None:
+        self.wfile.write(b"data: " + json.dumps(data).encode() + b"\n\n")
+        self.wfile.flush()
+
+    def reply(self, status: int, answer: dict) -> None:
         body = json.dumps(answer).encode()
         try:
             self.send_response(status)

@@ -41,7 +41,7 @@ pub fn estimate(
     let calibrated = search::lists(directory, target, among);
     let lists = match probes {
         Probes::ForRecall { least } => calibrated.max(f64::from(least)),
-        // The scan goes on through further lists when the ones asked for do not hold enough rows.
+        // The scan continues with further lists if the requested ones do not hold enough rows.
         Probes::Lists(lists) => f64::from(lists).max(among / rows * total),
     }
     .clamp(1.0, total);

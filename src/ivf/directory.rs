@@ -377,7 +377,7 @@ impl Directory {
     /// The list whose centroid is nearest to the transformed `x`. Products with bytes select the best lists;
     /// exact products select the nearest of these.
     pub fn nearest(&self, x: &[f32]) -> u32 {
-        // Byte products hardly ever put the nearest behind so many others.
+        // By byte products, the nearest centroid is nearly always among this many best.
         const REFINED: usize = 4;
         let bytes = Bytes::new(x);
         let mut best = [(f32::INFINITY, 0u32); REFINED];

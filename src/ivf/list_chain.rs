@@ -1,6 +1,6 @@
-//! Walking the pages of a list, with the checks that keep a damaged chain from being followed for ever.
+//! Walks the pages of a list, with checks that end the walk if a damaged chain has a cycle.
 //!
-//! [`ListChain`] is the one walk: scans hold a page while they read it, all others get copies by
+//! All walks use [`ListChain`]. Scans hold a page while they read it; all others get copies from
 //! [`codes_pages`].
 
 use super::directory::Directory;
@@ -29,12 +29,12 @@ impl ListChain {
         self.list
     }
 
-    /// The number of the page that comes next, if there is one.
+    /// The number of the next page, if there is one.
     pub fn upcoming(&self) -> Option<u32> {
         (self.next != NO_BLOCK).then_some(self.next)
     }
 
-    /// The next page and its number. The caller lets go of the page before it goes on.
+    /// Returns the next page and its number. The caller releases the page before the next call.
     #[inline]
     pub fn next<'a, S: Store>(&mut self, store: &'a S) -> Result<Option<(u32, S::Read<'a>)>> {
         let blkno = self.next;

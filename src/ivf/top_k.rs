@@ -1,4 +1,4 @@
-//! The `k` smallest of many values: the nearest rows, by one key or another.
+//! Finds the `k` smallest of many values, for example the nearest rows.
 
 use std::collections::BinaryHeap;
 
@@ -6,23 +6,23 @@ use std::collections::BinaryHeap;
 #[derive(Default)]
 pub struct TopK<T> {
     k: usize,
-    /// The greatest comes first: it is the one to go.
+    /// The greatest value is on top, because it is the next to be removed.
     heap: BinaryHeap<T>,
 }
 
 impl<T: Ord> TopK<T> {
-    /// Without values, for `k`. At least one is wanted.
+    /// An empty heap for `k` values; 0 counts as 1.
     pub fn new(k: usize) -> Self {
         Self { k: k.max(1), heap: BinaryHeap::new() }
     }
 
-    /// Begins anew, for `k`, in the memory at hand.
+    /// Removes all values and starts again with `k`, in the same memory.
     pub fn restart(&mut self, k: usize) {
         self.k = k.max(1);
         self.heap.clear();
     }
 
-    /// A further value.
+    /// Adds a value. If there are `k` already, it replaces the greatest one, or is dropped if it is not less.
     #[inline]
     pub fn push(&mut self, value: T) {
         if self.heap.len() < self.k {
@@ -34,27 +34,28 @@ impl<T: Ord> TopK<T> {
         }
     }
 
-    /// How many there are, `k` at most.
+    /// The number of values, at most `k`.
     pub fn len(&self) -> usize {
         self.heap.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.heap.is_empty()
     }
 
-    /// Whether there are `k`: then a further one must be less than the greatest.
+    /// Whether there are `k` values. Then only a value less than the greatest is added.
     pub fn is_full(&self) -> bool {
         self.heap.len() >= self.k
     }
 
-    /// The greatest of them.
+    /// The greatest value.
     pub fn greatest(&self) -> Option<&T> {
         self.heap.peek()
     }
 
-    /// Memory for one more; `None` if there is some, else the values that memory was not had for.
+    /// If there is no room for one more value, reserves room for as many as there are now, at least `first`.
+    /// Returns `None` on success, otherwise the number of values for which memory could not be had.
     pub fn lacks_room(&mut self, first: usize) -> Option<usize> {
         if self.heap.len() < self.heap.capacity() || self.is_full() {
             return None;
@@ -63,12 +64,12 @@ impl<T: Ord> TopK<T> {
         self.heap.try_reserve_exact(more).is_err().then_some(more)
     }
 
-    /// All of them, in no order, which are forgotten.
+    /// Removes all values and returns them in no particular order.
     pub fn drain(&mut self) -> impl Iterator<Item = T> {
         self.heap.drain()
     }
 
-    /// All of them in order, which are forgotten.
+    /// Removes all values and returns them in ascending order.
     pub fn take_sorted(&mut self) -> Vec<T> {
         std::mem::take(&mut self.heap).into_sorted_vec()
     }

@@ -13,8 +13,8 @@ use crate::value::Metric;
 /// At most this many bytes of centroids are compared with a query, which takes 50 µs. In a larger index every
 /// n-th list is used.
 const MOST_BYTES: usize = 1 << 20;
-/// Lists whose rows stand for a query that is not known, and lists that they are compared with: that is done
-/// once for a directory, and the guess is good to a factor of three at best.
+/// If the query is not known, the rows of `QUERIES` lists stand for it, and are compared with `LISTS` lists.
+/// This is done once for a directory. The estimate is right within a factor of three at best.
 const QUERIES: usize = 8;
 const LISTS: usize = 256;
 /// With fewer pairs of lists than this, the number of directions over which rows are spread cannot be

@@ -331,7 +331,7 @@ fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK_ROW
         let s: [__m512i; 4] = std::array::from_fn(|i| _mm512_add_epi16(s0[i], s1[i]));
         let low_even = _mm512_sub_epi16(s[0], _mm512_slli_epi16::<8>(s[1]));
         let high_even = _mm512_sub_epi16(s[2], _mm512_slli_epi16::<8>(s[3]));
-        // Adds the four lanes of each, leaving eight codes a lane, in order.
+        // Adds the four lanes of each vector. Eight codes remain in each lane, in order.
         let low = halves(low_even, s[1]);
         let high = halves(high_even, s[3]);
         let all = _mm512_add_epi16(

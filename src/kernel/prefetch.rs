@@ -8,7 +8,8 @@ pub fn prefetch_ahead(bytes: &[u8], ahead: usize) {
     }
 }
 
-/// Asks the processor to load `bytes` bytes from `at` on. Advice: any address will do, none is read.
+/// Asks the processor to load `bytes` bytes from `at` on. This is only a hint: any address is allowed, and
+/// nothing is read from it by the program.
 #[inline]
 pub fn prefetch(at: *const u8, bytes: usize) {
     const LINE: usize = 64;

@@ -1,15 +1,15 @@
-//! Codes pages: blocks of 32 one-bit codes, with what the first stage of a scan needs beside them.
+//! Codes pages: blocks of 32 one-bit codes, with all that the first stage of a scan needs.
 //!
 //! A block is `live: u32, owned: u32, add: [f16; 32], rescale: [f16; 32], refs: [6 bytes; 32], columns,
 //! codes`, where `columns` are the filter columns (`columns.rs`) and `codes` are `padded / 4` groups of 16
-//! bytes (`quant::pack`). Small blocks share a page; a block larger than a page keeps its first groups on its
-//! own page, after the numbers of the pages with the others. A slot is *live* when its row is in the index,
-//! *owned* once it has been given an extended record, which it keeps for ever: a dead slot is reused together
-//! with its record.
+//! bytes (`quant::pack`). Small blocks share a page; a block larger than a page has its first groups on its
+//! own page, after the block numbers of the further pages with the other groups. A slot is *live* if its row
+//! is in the index. It is *owned* once it has an extended record, which it keeps for ever: a dead slot is
+//! reused together with its record.
 //!
-//! Codes that are strings of bits are not interleaved, and need no factors: a block of them is `live, owned,
-//! columns, refs, codes`, the codes one after the other. The last block of a page has as many slots as the
-//! page has room for.
+//! Bit strings are not interleaved and need no factors. A block of them is `live, owned, columns, refs,
+//! codes`, with the codes one after the other. The last block of a page has as many slots as the page has
+//! room for.
 
 use std::ops::Range;
 
@@ -34,15 +34,16 @@ const HEAD_SIZE: usize = REFS + BLOCK_ROWS * TID_SIZE;
 const BITS_HEAD: usize = 8;
 const GROUPS_MORE: usize = CONTENT_SIZE / GROUP_SIZE;
 
-/// How the codes of a block lie.
+/// How the codes of a block are arranged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// In groups, all on the page of the block, which may have further blocks.
+    /// In groups, all on the page of the block. The page may have further blocks.
     Whole,
-    /// In `groups` groups: the `first` are on the page, which has no other block, and the rest on `further`
-    /// pages.
+    /// In `groups` groups. The first `first` groups are on the block's page, which has no other block. The
+    /// others are on `further` more pages.
     Split { groups: usize, first: usize, further: usize },
-    /// One after the other, strings of `bytes` bytes each. The last block of a page has `last_slots` slots.
+    /// Bit strings of `bytes` bytes each, one after the other. The last block of a page has `last_slots`
+    /// slots.
     Strings { bytes: usize, last_slots: usize },
 }
 
@@ -54,7 +55,7 @@ pub struct Layout {
     columns: Columns,
     columns_at: usize,
     codes_at: usize,
-    /// Bytes of a block that has all its slots.
+    /// Size in bytes of a block with all its slots.
     block_size: usize,
     blocks: usize,
 }
@@ -131,7 +132,7 @@ impl Layout {
         }));
     }
 
-    /// All that a block has of the filter columns.
+    /// The bytes of a block for the filter columns.
     pub fn all_keys<'a>(&self, block: BlockRef<'a>) -> &'a [u8] {
         &block.bytes[self.columns_at..][..self.columns.size()]
     }
@@ -185,8 +186,8 @@ impl Layout {
         }
     }
 
-    /// The groups `first..end` on the further page number `index` (from 0); none where blocks have no such
-    /// pages.
+    /// The groups `first..end` on the block's further page number `index` (from 0). The range is empty for
+    /// blocks without further pages.
     pub fn more_groups(&self, index: usize) -> (usize, usize) {
         match self.form {
             Form::Split { groups, first, .. } => {
@@ -233,7 +234,7 @@ impl Layout {
     }
 }
 
-/// The numbers of the slots that a mask names.
+/// The numbers of the slots whose bits are set in the mask.
 pub fn slots(mut mask: u32) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         (mask != 0).then(|| {
@@ -252,7 +253,7 @@ fn too_many_columns() -> Error {
 /// Where things are in a block.
 #[derive(Clone, Copy)]
 struct BlockOffsets {
-    /// The slots there are, as a mask.
+    /// The existing slots, as a mask.
     slots: u32,
     /// Whether the block has factors.
     factors: bool,
@@ -278,7 +279,7 @@ impl<'a> BlockRef<'a> {
         !word(self.bytes, LIVE) & self.at.slots
     }
 
-    /// Whether slots are marked that do not exist.
+    /// Whether slots are marked live or owned that do not exist.
     pub fn is_overfull(&self) -> bool {
         (word(self.bytes, LIVE) | word(self.bytes, OWNED)) & !self.at.slots != 0
     }
@@ -336,8 +337,7 @@ impl BlockMut<'_> {
         self.bytes[LIVE..LIVE + 4].copy_from_slice(&mask.to_le_bytes());
     }
 
-    /// Gives a slot its factors (f16 bits), where blocks have such, and reference and marks it owned and
-    /// live.
+    /// Writes a slot's factors (f16 bits; not for bit strings) and reference, and marks it owned and live.
     pub fn put(&mut self, slot: usize, add: u16, rescale: u16, reference: RecordRef) {
         if self.at.factors {
             self.bytes[ADD + 2 * slot..][..2].copy_from_slice(&add.to_le_bytes());
@@ -355,7 +355,7 @@ impl BlockMut<'_> {
         &mut self.bytes[self.at.codes_at..]
     }
 
-    /// Notes the further pages; the unused numbers are [`NO_BLOCK`].
+    /// Writes the block numbers of the further pages; unused ones are [`NO_BLOCK`].
     pub fn set_more(&mut self, pages: &[u32]) {
         for i in 0..MAX_MORE {
             let blkno = pages.get(i).copied().unwrap_or(NO_BLOCK);

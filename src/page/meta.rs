@@ -26,6 +26,12 @@ pub const TARGETS: [f32; 12] = [0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.
 
 /// Numbers of nearest rows for which the calibration measures the lists.
 pub const LEVELS: [u32; 3] = [10, 100, 1000];
+/// And those between the last two of them.
+pub const BETWEEN: [u32; 2] = [215, 464];
+/// Offset in the page's contents of the tables for [`BETWEEN`].
+const BETWEEN_AT: usize = 700;
+/// [`LEVELS`] and [`BETWEEN`] together, ascending.
+pub const MEASURED: [u32; 5] = [LEVELS[0], LEVELS[1], BETWEEN[0], BETWEEN[1], LEVELS[2]];
 
 /// Which lists far queries read: queries that are farther from the rows than the calibration's; see
 /// `ivf/calibrate/farther.rs`.
@@ -101,6 +107,8 @@ pub struct Meta {
     /// The number that pages of the first list have as their owner; those of the others follow. Numbers are
     /// never used again: 0 in an index whose lists are those of its build.
     pub first_list: u32,
+    /// As `efforts`, for each of [`BETWEEN`].
+    pub between: [[f32; TARGETS.len()]; BETWEEN.len()],
 }
 
 impl Meta {
@@ -127,7 +135,22 @@ impl Meta {
             summaries_first: NO_BLOCK,
             farther: Farther::default(),
             first_list: 0,
+            between: [[0.0; TARGETS.len()]; BETWEEN.len()],
         }
+    }
+
+    /// Lists that were measured, with the number of nearest rows that they are for, ascending.
+    pub fn measured(&self) -> impl Iterator<Item = (u32, &[f32; TARGETS.len()])> {
+        let ([ten, hundred, thousand], [low, high]) = (&self.efforts, &self.between);
+        MEASURED.into_iter().zip([ten, hundred, low, high, thousand]).filter(|(_, table)| table[0] > 0.0)
+    }
+
+    /// Sets the tables of lists for each of [`MEASURED`].
+    pub fn set_measured(&mut self, tables: [[f32; TARGETS.len()]; MEASURED.len()]) {
+        let [ten, hundred, low, high, thousand] = tables;
+        self.efforts = [ten, hundred, thousand];
+        self.between = [low, high];
+        self.probes = ten.map(|lists| lists.ceil() as u32);
     }
 
     /// The format of an index that has these lists alone.
@@ -143,7 +166,7 @@ impl Meta {
 
     /// The bytes that describe these lists, in an index of format `version`.
     pub(super) fn encode(&self, version: u16) -> Vec<u8> {
-        let mut out = Vec::with_capacity(512);
+        let mut out = Vec::with_capacity(1024);
         out.extend_from_slice(&MAGIC.to_le_bytes());
         out.extend_from_slice(&version.to_le_bytes());
         let columns = self.columns.widths();
@@ -175,6 +198,10 @@ impl Meta {
             out.extend_from_slice(&number.to_le_bytes());
         }
         out.extend_from_slice(&self.first_list.to_le_bytes());
+        out.resize(BETWEEN_AT, 0);
+        for lists in self.between.as_flattened() {
+            out.extend_from_slice(&lists.to_le_bytes());
+        }
         out
     }
 
@@ -237,6 +264,7 @@ impl Meta {
             },
             farther: Farther::read(|| f32::from_le_bytes(at.take())),
             first_list: u32::from_le_bytes(at.take()),
+            between: [0, 1].map(|i| floats(bytes, BETWEEN_AT + size_of::<f32>() * TARGETS.len() * i)),
         };
         if version < VERSION && meta.first_list != 0 {
             return Err(Error::corrupted(META_BLOCK, "replaced lists in an index of an earlier format"));
@@ -262,7 +290,8 @@ impl Meta {
         if !(self.scale.is_finite() && self.scale > 0.0 && self.radius_weight.is_finite()) {
             return wrong("scale or radius weight out of range");
         }
-        if !self.efforts.as_flattened().iter().all(|e| *e >= 0.0 && e.is_finite()) {
+        let efforts = self.efforts.as_flattened().iter().chain(self.between.as_flattened());
+        if !efforts.into_iter().all(|e| *e >= 0.0 && e.is_finite()) {
             return wrong("the calibration is not valid");
         }
         let far = self.farther;
@@ -281,6 +310,11 @@ impl Meta {
         }
         Ok(())
     }
+}
+
+fn floats(bytes: &[u8], at: usize) -> [f32; TARGETS.len()] {
+    let bytes = bytes[at..].as_chunks::<4>().0;
+    std::array::from_fn(|i| f32::from_le_bytes(bytes[i]))
 }
 
 struct Fields<'a> {

@@ -1,4 +1,4 @@
-//! The seam to storage: a growable array of pages, read whole and changed atomically.
+//! The interface to storage: a growable array of pages, read whole and changed atomically.
 
 use std::ops::{Deref, Range};
 
@@ -12,21 +12,21 @@ pub const MAX_CHANGE_PAGES: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageHandle(pub usize);
 
-/// Hints to a store about what its reader will want. They change no result: a store may ignore any of them.
+/// Hints to a store about what will be read. They do not change results, and a store may ignore them.
 pub trait Prefetch {
-    /// `count` pages from `blkno` on will be read next or, after another such call, after the pages of that.
-    /// Other pages may be read in between. [`Prefetch::end_prefetch`] ends it.
+    /// Announces that `count` pages from `blkno` on will be read, after the pages of earlier calls. Other
+    /// pages may be read in between. [`Prefetch::end_prefetch`] ends it.
     fn prefetch_pages(&self, _blkno: u32, _count: u32) {}
 
-    /// Pages named to [`Prefetch::prefetch_pages`] that were not read yet will not be read now.
+    /// Announces that no more pages of [`Prefetch::prefetch_pages`] will be read.
     fn end_prefetch(&self) {}
 
-    /// These bytes of a page (its special area always included) will be looked at very soon: a store that
-    /// knows where in memory they lie asks the processor for them.
+    /// Announces that these bytes of a page, and its special area, will be read very soon. A store that knows
+    /// their address prefetches them.
     fn prefetch_bytes(&self, _blkno: u32, _bytes: Range<usize>) {}
 
-    /// By how many bytes (wrapping) the page `blkno` likely lies after `page` in memory, for
-    /// [`kernel::prefetch_ahead`](crate::kernel::prefetch_ahead) and the like; 0 if that is not known.
+    /// The likely offset in bytes (wrapping) from `page` to the page `blkno` in memory, for
+    /// [`kernel::prefetch_ahead`](crate::kernel::prefetch_ahead) and similar functions; 0 if it is not known.
     fn ahead(&self, _page: &Page, _blkno: u32) -> usize {
         0
     }
@@ -57,8 +57,8 @@ pub trait Store: Prefetch {
     /// what was forgotten.
     fn add_free(&self, blknos: &mut dyn Iterator<Item = u32>) -> Result<()>;
 
-    /// Runs `f` on up to [`MAX_CHANGE_PAGES`] pages and applies what it wrote as one crash-atomic step.
-    /// If `f` fails nothing is changed; if `f` wrote nothing nothing is logged.
+    /// Runs `f` on up to [`MAX_CHANGE_PAGES`] pages and applies what it wrote as one crash-atomic step. If
+    /// `f` fails, nothing is changed. If `f` wrote nothing, nothing is logged.
     fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R>
     where
         Self: Sized;
@@ -89,21 +89,20 @@ pub trait Change {
     /// The page, to be written.
     fn page_mut(&mut self, handle: PageHandle) -> &mut Page;
 
-    /// Applies what was written to this page so far as a step (WAL record) of its own, before the change
-    /// ends, and keeps the page locked until it does. For values that span more pages than one change may
-    /// write: the pages that nothing points to yet go first, before any other page is written. A flushed page
+    /// Applies what was written to this page so far as a separate step (WAL record), before the change ends.
+    /// The page stays locked until then. This is for values that span more pages than one change may write:
+    /// pages to which nothing refers yet are flushed first, before any other page is written. A flushed page
     /// no longer counts towards [`MAX_CHANGE_PAGES`] and is not written again in this change.
     fn flush(&mut self, handle: PageHandle) -> Result<()>;
 }
 
-/// Holds the callers of [`Change::flush`] to its rule. `written` says which of the pages opened are written
-/// and not flushed.
+/// Asserts the rule of [`Change::flush`]. `written` says which open pages are written and not flushed.
 pub fn assert_alone(written: impl Iterator<Item = bool>, handle: PageHandle) {
     let others = written.enumerate().filter(|&(i, written)| written && i != handle.0).count();
     assert!(others == 0, "a page is flushed after {others} others were written");
 }
 
-/// What [`Change::open`] says of a page that the change has open already.
+/// The error of [`Change::open`] for a page that is already open in the change.
 pub fn opened_twice(blkno: u32) -> Error {
     Error::corrupted(blkno, "two references that must differ lead to this page")
 }

@@ -29,7 +29,8 @@ pub fn write(
 pub fn read<S: Store>(store: &S, first: u32, kind: PageKind, len: usize) -> Result<Vec<u8>> {
     let count = pages(len);
     store.prefetch_pages(first, count);
-    // Grown page by page: a damaged length ends at the end of the file, not in a huge allocation.
+    // The buffer grows page by page, so that a damaged length causes an error at the end of the file and not
+    // a huge allocation.
     let mut out = Vec::new();
     for blkno in first..first.saturating_add(count) {
         let page = store.read(blkno)?;

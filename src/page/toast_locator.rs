@@ -1,25 +1,25 @@
-//! Where in a table the row with a number likely lies, when rows were mostly appended in the order of their
-//! numbers.
+//! Guesses the page of the row with a number, in a table to which rows were mostly appended in the order of
+//! their numbers.
 //!
-//! So it is with a TOAST table, whose values are numbered by a counter: a search reads a dozen values of it,
-//! and to descend its index for each of them was a tenth of a warm query. A guess may be wrong: the page
-//! tells who lies there.
+//! A TOAST table is such a table, because a counter numbers its values. A search reads a dozen values, and
+//! searching the TOAST index for each of them took a tenth of a warm query. A guess may be wrong; the numbers
+//! on the page show it.
 
-/// Numbers of one group share what is remembered of them.
+/// Numbers are in groups of this size; one position is remembered for each group.
 const GROUP: u32 = 256;
-/// Groups remembered, at most; twelve bytes each.
+/// Largest number of groups remembered; each takes twelve bytes.
 const GROUPS: usize = 1 << 14;
-/// Rows so far apart or farther tell how densely they lie.
+/// Two rows whose numbers differ by at least this much are used to compute the number of pages per row.
 const APART: u32 = 8;
-/// A row takes no more pages than this.
+/// Limit for the number of pages per row.
 const MOST_PAGES: f32 = 64.0;
-/// What a wrong guess counts beside a right one: it has read up to three pages in vain,
-/// and the index is still to be descended.
+/// A wrong guess counts as much as this many right ones. It has read up to three pages in vain, and the index
+/// must still be searched.
 const WRONG: i32 = 3;
-/// Right guesses less wrong ones, as far as they count: a table that changes its habit is known by its last
-/// hundred guesses.
+/// The balance of right and wrong guesses is kept within these limits, so that only about the last hundred
+/// guesses count if a table starts to behave differently.
 const SCORES: std::ops::RangeInclusive<i32> = -64..=64;
-/// Below this score no guesses are made, but for one in [`RETRY`], which may show that they are right again.
+/// Below this score only one value in [`RETRY`] is guessed, which may show that guesses are right again.
 const WORTH_GUESSING: i32 = -32;
 const RETRY: u32 = 64;
 
@@ -28,20 +28,20 @@ const RETRY: u32 = 64;
 pub struct Position {
     /// The page.
     pub blkno: u32,
-    /// How much of the page's rows lies before it, from 0 to 1.
+    /// The share of the page's rows that are before it, from 0 to 1.
     pub part: f32,
 }
 
 /// What is known of a table.
 #[derive(Default)]
 pub struct ToastLocator {
-    /// Of each group, the row found last, by its number's group; empty before the first is.
+    /// The row found last in each group, at index (group modulo length); empty before the first row is found.
     known: Vec<(u32, Position)>,
-    /// Pages from a row to the next, once it is known.
+    /// Number of pages from one row to the next, once known.
     step: Option<f32>,
     /// See [`SCORES`].
     score: i32,
-    /// How many guesses were asked for.
+    /// Number of guesses that were requested.
     asked: u32,
 }
 
@@ -56,7 +56,7 @@ impl ToastLocator {
         known.filter(|&(other, _)| other != 0 && other / GROUP == number / GROUP)
     }
 
-    /// Where a row may lie, if it is worth a look. No row has the number 0.
+    /// The likely position of a row; `None` if a guess is not worth a page read. No row has the number 0.
     pub fn guess(&mut self, number: u32) -> Option<Position> {
         let near = self.near(number)?;
         self.asked = self.asked.wrapping_add(1);
@@ -65,24 +65,24 @@ impl ToastLocator {
             .flatten()
     }
 
-    /// Where a row may lie, unless guesses have been bad.
+    /// The likely position of a row; `None` if too many guesses were wrong.
     pub fn likely(&self, number: u32) -> Option<Position> {
         let near = self.near(number)?;
         self.is_worth_guessing().then(|| self.from(near, number)).flatten()
     }
 
-    /// Where a row may lie when another lies at a position.
+    /// The likely position of a row, computed from the position of another row.
     pub fn from(&self, (other, position): (u32, Position), number: u32) -> Option<Position> {
         let rows = f64::from(number) - f64::from(other);
         let step = if rows == 0.0 { 0.0 } else { self.step? };
         let at = f64::from(position.blkno) + f64::from(position.part) + rows * f64::from(step);
-        // Where a row begins a page, sums of fractions may be a little less.
+        // If a row is the first of a page, the sum of fractions may be a little too small.
         let blkno = (at + 1e-3).floor();
         (blkno >= 0.0 && blkno < f64::from(u32::MAX))
             .then_some(Position { blkno: blkno as u32, part: (at - blkno).max(0.0) as f32 })
     }
 
-    /// A row was found.
+    /// Records where a row was found.
     pub fn found(&mut self, number: u32, position: Position) {
         if let Some((other, at)) = self.near(number)
             && number.abs_diff(other) >= APART
@@ -100,7 +100,7 @@ impl ToastLocator {
         self.known[Self::slot(number)] = (number, position);
     }
 
-    /// Whether a guess, or the pages that it led to, had the row.
+    /// Records whether a guess was right: whether the page, or the pages tried after it, had the row.
     pub fn count_guess(&mut self, right: bool) {
         let score = self.score + if right { 1 } else { -WRONG };
         self.score = score.clamp(*SCORES.start(), *SCORES.end());
@@ -115,7 +115,8 @@ impl ToastLocator {
 mod tests {
     use super::*;
 
-    /// Row `number` of a table with so many rows a page, appended from 1000 on.
+    /// The position of row `number` in a table with `per_page` rows per page, whose first row has the number
+    /// 1000.
     fn position(number: u32, per_page: u32) -> Position {
         let row = number - 1000;
         Position { blkno: row / per_page, part: (row % per_page) as f32 / per_page as f32 }

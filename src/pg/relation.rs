@@ -10,3 +10,18 @@ pub fn relation_name(relation: pg_sys::Relation) -> String {
     let name = unsafe { CStr::from_ptr((*(*relation).rd_rel).relname.data.as_ptr()) };
     name.to_string_lossy().into_owned()
 }
+
+/// Whether a role may read all columns of a table.
+pub fn may_read_table(table: pg_sys::Oid, role: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog lookup by number.
+    unsafe {
+        pg_sys::pg_class_aclcheck(table, role, pg_sys::ACL_SELECT.into()) == pg_sys::AclResult::ACLCHECK_OK
+    }
+}
+
+/// Whether a role may read a column of a table by a right on this column.
+pub fn may_read_column(table: pg_sys::Oid, column: pg_sys::AttrNumber, role: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog lookup by numbers.
+    let right = unsafe { pg_sys::pg_attribute_aclcheck(table, column, role, pg_sys::ACL_SELECT.into()) };
+    right == pg_sys::AclResult::ACLCHECK_OK
+}

@@ -2,8 +2,8 @@
 //! factors of its own.
 //!
 //! With `y` the code's grid vector and `a = |o|² / <y, o>`, `a <y, v>` estimates `<o, v>` without bias
-//! (RaBitQ, arXiv 2405.12497). Terms that do not depend on the query are summed in `add`; the factors of `<y,
-//! q>` are multiplied in `rescale`.
+//! (RaBitQ, arXiv 2405.12497). `add` is the sum of the terms that do not depend on the query. `rescale` is
+//! the product of the factors of `<y, q>`.
 
 use half::f16;
 

@@ -62,7 +62,7 @@ fn limit(message: impl Into<String>) -> Error {
     Error::new(Kind::LimitExceeded, message)
 }
 
-/// There are at most as many elements as the type and the dimensions allow.
+/// Fails if there are more elements than the type or the dimensions allow.
 pub(super) fn check_count(count: usize, dims: usize) -> Result<()> {
     if count > MAX_ELEMENTS {
         return Err(limit(format!("sparsevec cannot have more than {MAX_ELEMENTS} non-zero elements")));
@@ -129,7 +129,7 @@ pub const fn encoded_size(a: Sparse) -> usize {
     12 + 8 * a.values.len()
 }
 
-/// Writes the whole binary form to as many bytes as it has.
+/// Writes the binary form. `bytes` has exactly its length.
 pub fn encode(a: Sparse, bytes: &mut [u8]) {
     let header = [a.dims as i32, a.indices.len() as i32, 0];
     let numbers = header.iter().chain(a.indices).map(|n| n.to_be_bytes());

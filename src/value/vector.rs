@@ -60,7 +60,7 @@ pub const fn encoded_size<E>(elements: &[E]) -> usize {
     4 + size_of_val(elements)
 }
 
-/// Writes the whole binary form to as many bytes as it has.
+/// Writes the binary form. `bytes` has exactly its length.
 #[inline]
 pub fn encode<E: Element>(elements: &[E], bytes: &mut [u8]) {
     let dims = (elements.len() as u16).to_be_bytes();
@@ -160,7 +160,7 @@ pub fn l2_normalize<E: Element>(a: &[E], out: &mut [E]) {
     if norm == 0.0 {
         return out.fill(E::default());
     }
-    // No element is larger than the norm: nothing overflows.
+    // No element is larger than the norm, so nothing overflows.
     E::convert(a, out, |x| (f64::from(x) / norm) as f32);
 }
 
@@ -277,7 +277,7 @@ pub fn combine(a: &[f64], b: &[f64]) -> Result<Vec<f64>> {
     if sums.iter().skip(1).any(|x| x.is_infinite()) { Err(overflow()) } else { Ok(sums) }
 }
 
-/// The average; none without rows.
+/// The average, or `None` if there were no rows.
 pub fn average<E: Element>(state: &[f64]) -> Result<Option<Vec<E>>> {
     let Some((rows, sums)) = state.split_first().filter(|(rows, _)| **rows != 0.0) else { return Ok(None) };
     check_dims::<E>(sums.len())?;

@@ -110,7 +110,7 @@ fn exhaustive_scans_equal_sequential_ones() {
             let what = format!("{dims} {filter:?}");
             let all = truth(&world, &query, &filter, usize::MAX);
             assert_same(&search(&world, &query, EXACT, &filter, usize::MAX), &all, &what);
-            // Without an order too: a NULL query.
+            // The same without an order, as for a NULL query.
             let mut unordered = Search::new(world.directory(), EXACT);
             unordered.start_filtered(EXACT, None, filter.clone());
             let mut heap = world.heap(&query);

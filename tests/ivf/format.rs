@@ -38,6 +38,7 @@ fn meta(columns: Columns) -> Meta {
             beyond: std::array::from_fn(|i| i as f32 - 1.5),
             excesses: std::array::from_fn(|i| i as f32 + 0.25),
         },
+        between: std::array::from_fn(|level| std::array::from_fn(|i| (100 * level + i) as f32 + 0.125)),
     }
 }
 
@@ -62,6 +63,10 @@ fn meta_bytes(version: u16, widths: &[u8], summaries: u32) -> Vec<u8> {
     for number in [-1.5, 0.25].iter().flat_map(|from| (0..TARGETS.len()).map(move |i| i as f32 + from)) {
         bytes.extend(number.to_le_bytes());
     }
+    bytes.resize(700, 0);
+    for lists in (0..2).flat_map(|level| (0..TARGETS.len()).map(move |i| (100 * level + i) as f32 + 0.125)) {
+        bytes.extend(lists.to_le_bytes());
+    }
     bytes
 }
 
@@ -78,11 +83,13 @@ fn meta_pages_are_as_documented() {
     }
     let mut page = Page::zeroed();
     // As written by version 0.1.0, which did not measure lists for more than ten rows.
-    let old = Meta { efforts: Default::default(), farther: Default::default(), ..meta(Columns::default()) };
+    let new = meta(Columns::default());
+    let old =
+        Meta { efforts: Default::default(), farther: Default::default(), between: Default::default(), ..new };
     Root::of(old.clone()).write(&mut page);
     assert_eq!(read(&page).unwrap(), old);
-    // Numbers of lists, and what far queries take.
-    for at in [147, 295, 343] {
+    // Offsets of the tables of lists, and of the tables for far queries.
+    for at in [147, 295, 343, 700, 792] {
         let mut page = Page::zeroed();
         Root::of(meta(Columns::default())).write(&mut page);
         page.content_mut()[at..][..4].copy_from_slice(&f32::NAN.to_le_bytes());

@@ -211,3 +211,36 @@ fn a_row_that_is_named_twice_comes_once() {
         assert_eq!(found.iter().filter(|row| row.0 == tid(7)).count(), 1, "paged {paged}");
     }
 }
+
+/// Between the numbers of rows for which the calibration says how many lists they take, and beyond them, a
+/// cluster of rows may end.
+#[test]
+fn the_recall_holds_where_clusters_end() {
+    for (metric, clusters) in
+        [(Metric::L2, 40), (Metric::L2, 75), (Metric::Cosine, 75), (Metric::InnerProduct, 20)]
+    {
+        let mut mixture = Mixture::new(16, clusters, 0.33, clusters as u64);
+        let rows = table(&mut mixture, 6000);
+        let world = World::build(rows, &Options { lists: 60, ..options(16, metric) });
+        let queries: Vec<_> = (0..50).map(|_| mixture.draw()).collect();
+        let truths: Vec<_> = queries.iter().map(|query| world.truth(query, 3000, None)).collect();
+        let recall = |found: &[Found], rows: usize| {
+            let hits = |(found, truth): (&Found, &Found)| {
+                found.iter().take(rows).filter(|r| r.1 <= truth[rows - 1].1).count()
+            };
+            found.iter().zip(&truths).map(hits).sum::<usize>() as f64 / (rows * queries.len()) as f64
+        };
+        let found = |limit: usize, rows| -> Vec<Found> {
+            let settings = Settings { limit: Some(limit as u64), ..DEFAULT };
+            queries.iter().map(|query| world.search(query, settings, rows)).collect()
+        };
+        let pages = found(10, 1000);
+        let pages = [80, 160, 320, 640, 1000].map(|rows| (rows, recall(&pages, rows)));
+        let limits = [150, 215, 320, 640, 1000, 1500, 2000, 3000];
+        let limits = limits.map(|rows| (rows, recall(&found(rows, rows), rows)));
+        println!("{metric:?}, {clusters} clusters: pages of ten {pages:.3?}, limits {limits:.3?}");
+        for (rows, recall) in pages.into_iter().chain(limits) {
+            assert!(recall >= 0.93, "{metric:?}, {clusters} clusters: {recall} of {rows} rows");
+        }
+    }
+}

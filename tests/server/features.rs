@@ -186,7 +186,7 @@ fn a_user_with_rights_in_the_database_creates_it() {
     assert!(error.contains("42501"), "{error}");
 }
 
-/// A constraint that was not checked says nothing of the rows that were there before (PostgreSQL 18).
+/// A constraint that is NOT VALID says nothing about rows that are older than it (PostgreSQL 18).
 #[test]
 fn a_constraint_that_is_not_valid_hides_no_null() {
     if major() < 18 {

@@ -87,7 +87,7 @@ fn who_lacks_the_right_waits_for_no_lock() {
     let _ = other.wait();
 }
 
-/// The planner runs before rights are checked, and shows its plan to whoever asks.
+/// The planner runs before rights are checked, and `debug_print_plan` shows the plan to every user.
 #[test]
 fn a_plan_tells_only_who_may_read_where_rows_are() {
     let server = Server::new("security-plans", &["fsync = off", "autovacuum = off"]);

@@ -17,18 +17,20 @@ use crate::page::{Meta, extended};
 use crate::quant::{Codec, padded_dims};
 use crate::value::Metric;
 
-/// Rows per list when the number of lists is ours to choose: scans with half as many are no faster
-/// (`docs/performance.md`), and take twice the routing and the directory.
+/// Rows per list if the user does not set the number of lists. Scans with half as many rows per list are no
+/// faster (`docs/performance.md`), and need twice the routing and twice the directory.
 const ROWS_PER_LIST: u64 = 250;
 /// With fewer rows than this, scanning a single list is faster than routing.
 const ONE_LIST_ROWS: u64 = 10_000;
-/// Lists of an index at most, chosen or asked for: a directory is kept decoded by every backend.
+/// The most lists of an index, chosen or asked for. The reason is memory: every backend keeps the decoded
+/// directory.
 pub const MAX_LISTS: u32 = 65_536;
-/// Sampled rows per list: more barely helps (measured).
+/// Sampled rows per list. More rows hardly improve recall (measured).
 const SAMPLE_PER_LIST: usize = 64;
 /// A list needs at least this many sampled rows for a useful mean.
 const MIN_SAMPLE_PER_LIST: usize = 8;
-/// Rounds of k-means at most: it mostly ends before, when hardly a row moves (`kmeans/lloyd.rs`).
+/// The most rounds of k-means. It usually ends earlier, when hardly any row changes its list
+/// (`kmeans/lloyd.rs`).
 const ITERATIONS: usize = 10;
 
 /// A trained index before its rows are known.

@@ -10,22 +10,22 @@ use crate::page::Store;
 use crate::quant::{QueryCode, Width};
 use crate::value::TotalF32;
 
-/// Fewer queries say too little: every list is probed then. (Of 50 queries' ten neighbours each, a recall of
-/// .95 is known to about a hundredth.)
+/// With fewer queries the index is not calibrated, and scans probe every list. (With ten neighbours of each
+/// of 50 queries, a recall of .95 is known within about a hundredth.)
 pub const LEAST_QUERIES: usize = 50;
 /// Queries of a build, if its sample has that many rows. With so many, recall differs from the target by at
 /// most a hundredth.
 pub const QUERIES: std::ops::RangeInclusive<usize> = 500..=1200;
-/// Queries that read the lists together, so that a list's pages come from memory once for all of them. What
-/// they keep (tables, candidates) still fits a second-level cache.
+/// Number of queries that read the lists together, so that a list's pages are loaded from memory once for all
+/// of them. Their tables and candidates still fit in the processor's second-level cache.
 pub(super) const TOGETHER: usize = 16;
 /// Memory of a query for each coordinate, in bytes: the point, its codes and tables.
 const COORDINATE_BYTES: usize = 16;
-/// Lists that each reads before, the best first: they hold most of its neighbours, and so give a threshold by
-/// which nearly all rows of the other lists are left out.
+/// Number of lists that each query reads before that, the best ones. They hold most of its neighbours, and so
+/// give a threshold that excludes nearly all rows of the other lists.
 const FIRST: u32 = 16;
-/// Width of the bounds while calibrating, in standard deviations: as for a target of .9. Neighbours are
-/// ordered by estimates, so that a wider bound would only read more records.
+/// Width of the bounds during a calibration, in standard deviations: the width of the target .9. Neighbours
+/// are ordered by estimates, so a wider bound would only read more records.
 const WIDTH: Width = Width { deviations: 2.0, sound: false };
 
 /// Queries that read all lists together.
@@ -156,8 +156,8 @@ impl Query {
     }
 }
 
-/// A row by its estimated value, with its list. Bounds of far lists are wider: ordered by upper bounds,
-/// neighbours seemed to lie in nearer lists than they do.
+/// A row, ordered by its estimated value, with its list. It is not ordered by its upper bound, because the
+/// bounds of far lists are wider: neighbours would seem to lie in nearer lists than they do.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Neighbour {
     value: TotalF32,

@@ -2,7 +2,7 @@
 //!
 //! Sampled rows serve as queries (themselves excluded). For each query, a scan of all lists by the stored
 //! codes gives its nearest rows. The rank of a row's list in routing order is the number of lists that a scan
-//! must read to find the row. The share of ranks below P is the recall of P probes. Each of [`LEVELS`] has
+//! must read to find the row. The share of ranks below P is the recall of P probes. Each of [`MEASURED`] has
 //! its own table, because the hundred nearest rows need 1.4 to 1.7 times as many lists as the ten nearest;
 //! the factor is largest at low targets.
 
@@ -20,21 +20,22 @@ use crate::ivf::progress::Progress;
 use crate::ivf::search::Scanner;
 use crate::memory::{self, Grow};
 use crate::page::lists::{self, KEPT};
-use crate::page::meta::{LEVELS, META_BLOCK, TARGETS};
+use crate::page::meta::{MEASURED, META_BLOCK, TARGETS};
 use crate::page::{Meta, PageKind, Root, Store};
 
-/// How many queries at least look for the neighbours of each of [`LEVELS`]. More neighbours need fewer
+/// How many queries at least look for the neighbours of each of [`MEASURED`]. More neighbours need fewer
 /// queries, because their average is less random, and a query takes longer.
-const QUERIES_OF_LEVEL: [usize; LEVELS.len()] = [usize::MAX, 400, 100];
-/// So many queries read all lists, and show how many lists are worth reading: whole batches, and enough that
-/// the share [`NEARLY_ALL`] of their neighbours is no matter of chance. The others take most of the time.
+const QUERIES_OF_LEVEL: [usize; MEASURED.len()] = [usize::MAX, 400, 100, 100, 100];
+/// This number of queries reads all lists, to find how many lists are worth reading. It is a multiple of a
+/// batch, and large enough that the share [`NEARLY_ALL`] of their neighbours is not random. The other queries
+/// take most of the time.
 const THOROUGH: usize = 6 * TOGETHER;
-/// The others leave out the lists beyond [`MARGIN`] times those that hold this share of the neighbours: what
-/// they do not see is a tenth of the loss that the target .99 allows.
+/// The other queries read [`MARGIN`] times as many lists as hold this share of the neighbours. The neighbours
+/// in the remaining lists are a tenth of the loss that the target .99 allows.
 const NEARLY_ALL: f32 = 0.999;
 const MARGIN: f32 = 1.25;
-/// Candidates for the weight of a list's radius in its routing score: around the best one the number of
-/// lists hardly changes, so that steps of .3 do.
+/// Candidates for the weight of a list's radius in its routing score. Near the best weight the number of
+/// lists hardly changes, so steps of .3 are small enough.
 const WEIGHTS: [f32; 5] = [0.0, 0.3, 0.6, 0.9, 1.2];
 /// Share of the allowed loss that is reserved for what the ranks do not show: rows missed because of wrong
 /// bounds, queries unlike stored rows, and the randomness of the sample.
@@ -107,7 +108,7 @@ pub fn calibrate<S: Store>(
     let itself = usize::from(queries == Queries::Rows);
     let mut scanner = Scanner::default();
     let mut batch: Vec<Query> = Vec::new();
-    let (mut begun, mut worth) = (0, [all; LEVELS.len()]);
+    let (mut begun, mut worth) = (0, [all; MEASURED.len()]);
     for points in points.chunks(TOGETHER * padded) {
         if begun == THOROUGH {
             let best = tables.best();
@@ -119,7 +120,7 @@ pub fn calibrate<S: Store>(
         batch.resize_with(points.len(), || Query::new(&directory));
         for (query, point) in batch.iter_mut().zip(points) {
             let level = level_of(begun, count);
-            query.start(&mut reader, point, LEVELS[level] as usize + itself, worth[level])?;
+            query.start(&mut reader, point, MEASURED[level] as usize + itself, worth[level])?;
             begun += 1;
         }
         // The pages of a list are read from memory once for all queries.
@@ -138,22 +139,21 @@ pub fn calibrate<S: Store>(
     let best = tables.best();
     let mut meta = directory.meta.clone();
     meta.radius_weight = WEIGHTS[best];
-    meta.efforts = tables.efforts(best);
-    meta.probes = meta.efforts[0].map(|lists| lists.ceil() as u32);
+    meta.set_measured(tables.efforts(best));
     directory.meta = meta;
     let farther = farther::measure(store, &directory, points, progress)?;
     store.end_prefetch();
     Ok(Meta { farther, ..directory.meta })
 }
 
-/// Which of [`LEVELS`] the `i`-th of `count` queries is for.
+/// Which of [`MEASURED`] the `i`-th of `count` queries is for.
 fn level_of(i: usize, count: usize) -> usize {
     let due = |level: &usize| i.is_multiple_of((count / QUERIES_OF_LEVEL[*level]).max(1));
-    (0..LEVELS.len()).rev().find(due).unwrap_or(0)
+    (0..MEASURED.len()).rev().find(due).unwrap_or(0)
 }
 
 /// For each weight and level, how many neighbours' lists had each rank.
-struct Tables([[Vec<u32>; LEVELS.len()]; WEIGHTS.len()]);
+struct Tables([[Vec<u32>; MEASURED.len()]; WEIGHTS.len()]);
 
 impl Tables {
     fn new(directory: &Directory) -> Result<Self> {
@@ -171,12 +171,12 @@ impl Tables {
     }
 
     /// For each level, lists beyond which next to nothing is found.
-    fn worth_reading(&self, weight: usize) -> [u32; LEVELS.len()] {
+    fn worth_reading(&self, weight: usize) -> [u32; MEASURED.len()] {
         self.0[weight].each_ref().map(|ranks| (MARGIN * average_lists(ranks, NEARLY_ALL)).ceil() as u32)
     }
 
-    fn efforts(&self, weight: usize) -> [[f32; TARGETS.len()]; LEVELS.len()] {
-        let mut out = [[0.0; TARGETS.len()]; LEVELS.len()];
+    fn efforts(&self, weight: usize) -> [[f32; TARGETS.len()]; MEASURED.len()] {
+        let mut out = [[0.0; TARGETS.len()]; MEASURED.len()];
         for (level, ranks) in self.0[weight].iter().enumerate() {
             if ranks.iter().all(|&n| n == 0) {
                 break;
@@ -229,7 +229,7 @@ impl Query {
                 let score = self.scores[*list as usize];
                 *rank = self.scores.iter().map(|&s| u32::from(s < score)).sum();
             }
-            for (table, level) in levels.iter_mut().zip(LEVELS) {
+            for (table, level) in levels.iter_mut().zip(MEASURED) {
                 let Some(rows) = rows.get(..level as usize) else { break };
                 for row in rows {
                     if let Ok(at) = self.ranks.binary_search_by_key(&row.list, |&(list, _)| list) {

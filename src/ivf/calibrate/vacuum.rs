@@ -10,8 +10,8 @@ use crate::memory;
 use crate::page::Store;
 use crate::page::lists::{KEPT, ListState};
 
-/// Share of the rows that changed since, beyond which an index is calibrated anew: as PostgreSQL's autovacuum
-/// comes by default when so many are dead (`autovacuum_vacuum_scale_factor`).
+/// An index is calibrated again if more than this share of its rows has changed since its last calibration.
+/// Autovacuum runs by default when the same share of the rows is dead (`autovacuum_vacuum_scale_factor`).
 const CHANGED: f64 = 0.2;
 
 /// Calibrates an index if it has changed enough since its last calibration; returns whether it did. Call it

@@ -1,4 +1,4 @@
-//! Lists of which the summaries exclude that one of their rows passes the filter columns.
+//! Barren lists: lists whose summaries show that no row passes the conditions on filter columns.
 
 use super::filter::Filter;
 use crate::error::Result;
@@ -7,8 +7,8 @@ use crate::memory::out_of_memory;
 use crate::page::summary::{self, SUMMARY_SIZE};
 use crate::page::{PageKind, Store, Summary};
 
-/// Of each list, whether its summaries exclude that one of its rows passes; nothing where there is no filter,
-/// or no summary. Read once for a scan: what other transactions insert later its snapshot does not see.
+/// For each list, whether it is barren; empty if there is no filter or no summary. The summaries are read
+/// once per scan, because the scan's snapshot does not see rows that are inserted later.
 pub(super) fn lists<S: Store>(store: &S, directory: &Directory, filter: &Filter) -> Result<Vec<bool>> {
     let (lists, columns) = (directory.lists(), directory.meta.columns.widths().len());
     let mut barren = Vec::new();

@@ -1,4 +1,4 @@
-//! The candidates of a round, and the threshold below which a row must come to be one.
+//! The candidates of a round, and the threshold: a row with a bound below it becomes a candidate.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
@@ -10,8 +10,9 @@ use crate::memory::out_of_memory;
 use crate::page::Tid;
 use crate::value::TotalF32;
 
-/// How far a scan has come: rows whose lower bound and address, in this order, are up to here are dealt with.
-/// Rows of one bound may be more than fit into memory, and no two rows have one address.
+/// How far a scan has come: rows whose place, the pair of lower bound and address, is up to the mark are
+/// done. The address is part of it because rows with equal bounds may not fit into memory, and no two rows
+/// have the same address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
     /// The lower bound.
@@ -26,13 +27,13 @@ impl Mark {
         Self { lower: TotalF32(lower), tid: Tid { blkno: u32::MAX, offset: u16::MAX } }
     }
 
-    /// Whether rows of all bounds are dealt with.
+    /// Whether all rows are done.
     pub fn is_end(self) -> bool {
         self >= Self::whole(f32::INFINITY)
     }
 
-    /// Whether all rows that come before a row of this key are dealt with. Where the keys are the bounds
-    /// (`exact`), rows of one key come in the order of their addresses.
+    /// Whether all rows that come before a row with this key are done. If the keys are the bounds (`exact`),
+    /// rows with equal keys come in the order of their addresses.
     pub fn is_past(self, key: f64, tid: Tid, exact: bool) -> bool {
         let lower = f64::from(self.lower.0);
         key < lower
@@ -41,12 +42,12 @@ impl Mark {
 }
 
 impl Candidate {
-    /// Where the row comes.
+    /// The candidate's position in the order in which candidates are fetched.
     fn mark(&self) -> Mark {
         Mark { lower: TotalF32(self.lower), tid: self.tid }
     }
 
-    /// Where it is dealt with: a round whose threshold is below one of the bounds does not get to the row.
+    /// The candidate's place: it becomes a candidate only if the threshold is above both of its lower bounds.
     fn place(&self) -> Mark {
         Mark { lower: TotalF32(self.place), tid: self.tid }
     }
@@ -71,28 +72,27 @@ impl PartialOrd for ByLower {
 
 /// Bytes of a candidate and of its upper bound.
 pub const CANDIDATE_SIZE: usize = size_of::<ByLower>() + size_of::<i32>();
-/// Room that is taken at first.
+/// Number of candidates for which memory is allocated first.
 const FIRST_ROOM: usize = 64;
 
-/// What a round asks of a [`Candidates`].
+/// What a round wants from [`Candidates`].
 #[derive(Clone, Copy, Debug)]
 pub struct Want {
-    /// Rows that are enough.
+    /// Number of nearest rows wanted; with so many the threshold falls.
     pub window: u64,
-    /// Keys above this are not wanted, however few rows there are.
+    /// Rows with larger keys are not wanted, even if there are few rows.
     pub ceiling: f32,
-    /// Rows whose upper bounds are below this are no part of the window,
+    /// Rows whose upper bounds are below this come too late for the order, and do not count for the window,
     pub late: f64,
-    /// and are wanted only if this is so.
+    /// and become candidates only if this is true.
     pub keeps_late: bool,
-    /// Rows whose upper bounds are up to this are no part of the window.
+    /// Rows whose upper bounds are up to this are done and do not count for the window.
     pub beyond: f32,
     /// Candidates that may be kept.
     pub room: usize,
 }
 
-/// Gathers the rows of a round that may be among its `window` nearest, or as many of these as there is room
-/// for.
+/// Collects the rows of a round that may be among its `window` nearest, as many as fit the memory.
 #[derive(Default)]
 pub struct Candidates {
     window: usize,
@@ -101,24 +101,24 @@ pub struct Candidates {
     keeps_late: bool,
     beyond: f32,
     room: usize,
-    /// Rows of the list at hand up to here are dealt with.
+    /// Rows of the current list up to this mark are done.
     floor: Option<Mark>,
-    /// The last row kept when there was no room for all.
+    /// If candidates were dropped for lack of memory: the place of the last one kept.
     cut: Option<Mark>,
-    /// The threshold that ceiling and cut set.
+    /// Upper limit of the threshold, from `ceiling` and `cut`.
     most: f32,
     /// The smallest upper bounds, as ordered integers; the greatest of them is the threshold once there are
     /// as many as the window has.
     uppers: TopK<i32>,
-    /// That threshold.
+    /// The greatest of `uppers`, if there are `window` of them.
     farthest: f32,
     gathered: Vec<ByLower>,
-    /// So many candidates need no further look at the memory.
+    /// Up to this many candidates memory need not be checked.
     free_up_to: usize,
     queue: BinaryHeap<ByLower>,
-    /// The first of the queue, taken out of it.
+    /// The first candidates of the queue, removed from it.
     line: VecDeque<Candidate>,
-    /// Bytes that could not be had.
+    /// Number of bytes whose allocation failed.
     missing: Option<usize>,
     /// Candidates kept at once, at most.
     kept: usize,
@@ -155,13 +155,13 @@ impl Candidates {
         self.missing = None;
     }
 
-    /// Goes on with further lists, whose rows up to `mark` join the candidates.
+    /// Continues with further lists, whose rows up to `mark` are added to the candidates.
     pub fn extend(&mut self, mark: Mark, want: Want) {
         self.gathered.clear();
         self.room = want.room.saturating_sub(self.queue.len() + self.line.len()).max(4);
         self.late = want.late;
         self.keeps_late = want.keeps_late;
-        // No row is part of a window.
+        // Then no row counts for a window.
         self.beyond = f32::INFINITY;
         self.restart_uppers();
         self.floor = None;
@@ -170,7 +170,7 @@ impl Candidates {
         self.free_up_to = self.gathered.capacity().min(self.room);
     }
 
-    /// Ends that. The rows of the further lists are candidates up to the mark returned.
+    /// Ends an extension. The rows of the further lists are candidates up to the returned mark.
     ///
     /// # Errors
     /// Out of memory.
@@ -185,7 +185,7 @@ impl Candidates {
         Ok(mark)
     }
 
-    /// Begins a list, whose rows up to `floor` are dealt with.
+    /// Begins a list, whose rows up to `floor` are done.
     pub fn start_list(&mut self, floor: Option<Mark>) {
         self.floor = floor;
     }
@@ -195,7 +195,7 @@ impl Candidates {
         self.farthest = f32::INFINITY;
     }
 
-    /// Whether there are so many rows, or as many as the window wants.
+    /// Whether there are `rows` candidates, or as many as the window needs if that is less.
     pub fn has(&self, rows: u64) -> bool {
         self.uppers.is_full() || self.uppers.len() as u64 >= rows
     }
@@ -213,11 +213,11 @@ impl Candidates {
         self.missing.map_or(Ok(()), |bytes| Err(out_of_memory(bytes)))
     }
 
-    /// Ends the gathering. Every row of the lists read up to the mark returned is a candidate (as far as
-    /// bounds hold) or had been dealt with; it is the end when the lists have no other rows. Also whether it
-    /// is short of what the window wants.
+    /// Ends the collection. Every row of these lists up to the returned mark is a candidate (as far as bounds
+    /// hold) or was done before. The mark is the end if the lists have no other rows. Also returns whether
+    /// candidates were dropped, so that the window is not filled.
     pub fn finish(&mut self) -> (Mark, bool) {
-        // Beyond the ceiling nothing is wanted: then the lists have no other rows.
+        // Rows beyond the ceiling are not wanted, so if it was the limit, the lists have no other rows.
         let reach = match self.farthest {
             farthest if farthest > self.ceiling || farthest == f32::INFINITY => f32::INFINITY,
             // Rows at the threshold were no candidates.
@@ -233,7 +233,7 @@ impl Candidates {
         (mark, cut.is_some())
     }
 
-    /// The first candidates, up to so many, in the order in which they will be popped.
+    /// The first candidates, at most `most`, in the order in which `pop` returns them.
     pub fn line_up(&mut self, most: usize) -> impl Iterator<Item = Candidate> {
         while self.line.len() < most
             && let Some(next) = self.queue.pop()
@@ -243,7 +243,7 @@ impl Candidates {
         self.line.iter().copied()
     }
 
-    /// Where the next candidate is.
+    /// The position of the next candidate in the order of fetching.
     pub fn next_mark(&self) -> Option<Mark> {
         self.line.front().or(self.queue.peek().map(|c| &c.0)).map(Candidate::mark)
     }
@@ -261,6 +261,9 @@ impl Candidates {
 
     fn count(&mut self, upper: f32) {
         if upper <= self.beyond || f64::from(upper) < self.late {
+            return;
+        }
+        if self.uppers.is_full() && upper >= self.farthest {
             return;
         }
         if let Some(more) = self.uppers.lacks_room(FIRST_ROOM) {

@@ -1,25 +1,29 @@
-//! How hard to search: lists to probe and width of the bounds for what was asked.
+//! The effort of a scan: number of lists and width of the bounds for a recall target.
 
 use super::route::Router;
 use crate::ivf::directory::Directory;
+use crate::page::Meta;
 use crate::page::meta::{LEVELS, TARGETS};
 use crate::quant::Width;
 use crate::random::SplitMix64;
 
-/// How the number of lists grows with the number of rows wanted beyond what was measured.
-const GROWTH: f64 = 0.35;
-/// What "exact" means here: six deviations of a row whose error is a third larger than the usual, which not
-/// one row in 10⁹ exceeds.
+/// Exponent with which the number of lists grows with the number of rows, beyond the largest level measured:
+/// the exponent between the two largest levels, within these bounds.
+const GROWTH: std::ops::RangeInclusive<f64> = 0.35..=1.0;
+/// Number of standard deviations that counts as exact: six for a row whose error is a third larger than
+/// usual. Fewer than one row in 10⁹ exceeds it.
 const EXACT: f32 = 8.0;
 
-/// Width of the bounds. Where no row may be lost they are sound but for the chance of `EXACT` deviations.
+/// Width of the bounds. If no row may be lost, bounds are sound, except that an error may exceed `EXACT`
+/// standard deviations.
 pub fn width(directory: &Directory, target: f32, probes: u32) -> Width {
     let lists = directory.lists();
     let sound = target >= 1.0 || (probes >= lists && lists > 1);
     let width = if sound {
         EXACT
     } else if lists == 1 {
-        // No row is lost by routing: a small index is nearly exact at little cost.
+        // With one list no row is lost by routing, so wider bounds make a small index nearly exact at little
+        // cost.
         3.0
     } else {
         match target {
@@ -35,33 +39,43 @@ pub fn width(directory: &Directory, target: f32, probes: u32) -> Width {
     Width { deviations, sound }
 }
 
-/// Lists that `rows` nearest rows take on average, so that they are found with the recall asked for.
+/// Average number of lists to read, so that the `rows` nearest rows are found with the target recall.
 pub fn lists(directory: &Directory, target: f32, rows: f64) -> f64 {
     let meta = &directory.meta;
     let all = f64::from(directory.lists());
     if target >= 1.0 || meta.probes.iter().all(|&p| p == 0) {
         return all;
     }
-    // What was measured for ten, a hundred and a thousand rows; what lies between is on a line in logarithms.
-    let measured = meta.efforts.iter().take_while(|table| table[0] > 0.0).count();
-    let first = match measured {
-        0 => meta.probes.map(f64::from),
-        _ => meta.efforts[0].map(f64::from),
-    };
+    // Between the measured levels the logarithms are interpolated linearly.
+    let mut measured = meta.measured();
+    let first = measured.next().map_or(meta.probes.map(f64::from), |(_, table)| table.map(f64::from));
     let (mut from, mut low) = (f64::from(LEVELS[0]), interpolate(&first, target).max(1.0));
-    for (level, table) in LEVELS.iter().zip(&meta.efforts).take(measured).skip(1) {
-        let (to, high) = (f64::from(*level), interpolate(&table.map(f64::from), target).max(1.0));
+    let (mut before, mut growth) = (None, *GROWTH.start());
+    for (level, table) in measured {
+        let (to, high) = (f64::from(level), interpolate(&table.map(f64::from), target).max(low));
+        let slope = (high / low).ln() / (to / from).ln();
         if rows <= to {
-            let share = (rows / from).ln().max(0.0) / (to / from).ln();
-            return (low * (high / low).powf(share)).clamp(1.0, all);
+            return (low * (rows / from).max(1.0).powf(slope)).clamp(1.0, all);
         }
+        // Where a cluster ends between two of them one alone says little.
+        growth = (slope + before.unwrap_or(slope)) / 2.0;
+        before = Some(slope);
         (from, low) = (to, high);
     }
-    (low * (rows / from).max(1.0).powf(GROWTH)).clamp(1.0, all)
+    if rows <= from {
+        return low.min(all);
+    }
+    let lists = low * (rows / from).powf(growth.clamp(*GROWTH.start(), *GROWTH.end()));
+    lists.max(holding(meta, rows * f64::from(target))).clamp(1.0, all)
 }
 
-/// How many lists a query takes beside those that others do: some if it is farther from the rows than the
-/// calibration's are. The router has measured it.
+/// Lists that hold so many rows, if they hold as many as the others.
+fn holding(meta: &Meta, rows: f64) -> f64 {
+    rows * f64::from(meta.lists) / (meta.built_rows as f64).max(1.0)
+}
+
+/// How many lists a query reads in addition to the calibrated number, if it is farther from the rows than the
+/// calibration's queries are. The router must have computed its distance.
 pub fn further(directory: &Directory, target: f32, router: &Router) -> f64 {
     let far = &directory.meta.farther;
     if target >= 1.0 || !far.is_known() {
@@ -76,20 +90,20 @@ pub fn further(directory: &Directory, target: f32, router: &Router) -> f64 {
     (within - lists(directory, target, f64::from(LEVELS[0]))).max(0.0)
 }
 
-/// A whole number of lists that is `lists` on average over queries, by the query's `dither`: a step from one
-/// number to the next may be worth several hundredths of recall.
+/// Rounds `lists` up or down by the query's `dither`, so that the average over queries is `lists`. (One list
+/// more may change recall by several hundredths.)
 pub fn whole(lists: f64, dither: f64) -> u32 {
     (lists - dither).ceil().max(1.0) as u32
 }
 
-/// A number of [0, 1) that depends on nothing but the query, so that its answer is always the same.
+/// A number in [0, 1) that depends only on the query, so that the same query always reads the same lists.
 pub fn dither(point: &[f32]) -> f64 {
     // The rotation has mixed all coordinates into each.
     let bits = point.iter().take(8).fold(0, |bits, x| SplitMix64(bits ^ u64::from(x.to_bits())).bits());
     (bits >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// The table at `target`, linear in the logit, beyond its ends by the end's slope.
+/// The table interpolated at `target`, linearly in the logit; beyond its ends it is extrapolated.
 fn interpolate(table: &[f64; TARGETS.len()], target: f32) -> f64 {
     let logit = |t: f32| f64::from(t / (1.0 - t)).ln();
     let last = TARGETS.len() - 1;

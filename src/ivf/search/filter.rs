@@ -5,17 +5,18 @@ use crate::kernel::BLOCK_ROWS;
 use crate::page::Summary;
 use crate::page::codes::{BlockRef, Layout};
 
-/// Up to so many wanted keys each is compared with all 32 keys of a block at once; of more, each key of the
-/// block is looked up, one after the other, which takes as long for any number.
+/// With up to this many wanted keys, each is compared with all 32 keys of a block at once. With more, each
+/// key of the block is looked up among the wanted ones, which takes as long for any number of them.
 const COMPARED: usize = 16;
-/// Up to so many wanted keys are looked up in a list's summary. Of more, only the range [first, last] is
-/// tested: where only a tenth of a list's 512 marks is set, one of 64 keys has such a mark by chance.
+/// Up to this many wanted keys are looked up in a list's summary. With more, only the range from the first to
+/// the last is tested: even if only a tenth of a list's 512 marks is set, one of 64 keys nearly always has
+/// such a mark by chance.
 const LOOKED_UP: usize = 64;
 
-/// Which keys of a column fit. NULL fits nothing but [`Accept::Null`].
+/// Which keys of a column are accepted. Only [`Accept::Null`] accepts NULL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Accept {
-    /// From the first to the second, both included; none if the first is larger.
+    /// From the first to the second, both included; empty if the first is larger.
     Within(u64, u64),
     /// One of these, ascending.
     OneOf(Vec<u64>),
@@ -113,7 +114,7 @@ fn within(keys: &[u8], low: u64, high: u64) -> u32 {
     if let Ok(keys) = <&[u8; 8 * BLOCK_ROWS]>::try_from(keys) {
         return kernel::within_u64(keys, low, high);
     }
-    // Keys of four bytes: what lies beyond them is never reached.
+    // Keys have four bytes; a range beyond them contains no key.
     let (Ok(keys), Ok(low)) = (<&[u8; 4 * BLOCK_ROWS]>::try_from(keys), u32::try_from(low)) else { return 0 };
     kernel::within_u32(keys, low, u32::try_from(high).unwrap_or(u32::MAX))
 }

@@ -1,5 +1,5 @@
-//! Every row that passes the filter columns, for queries that codes cannot order: NULL and zero queries, and
-//! values beyond f32's squares.
+//! Scans of all rows that pass the filter columns, for queries for which codes cannot order the rows: NULL
+//! and zero queries, and queries whose squares overflow f32.
 
 use super::filter::Filter;
 use super::output::{Output, Ready};
@@ -13,22 +13,23 @@ use crate::value::TotalF64;
 
 /// A scan of all lists.
 pub struct FullScan {
-    /// Whether all rows have been measured since the last that was let go.
+    /// Whether values of all rows have been computed since the last row was dropped; `None` for a scan
+    /// without an order.
     measured: Option<bool>,
-    /// The list at hand, unless all have been read.
+    /// The current list; `None` if all have been read.
     chain: Option<ListChain>,
-    /// The rows of the page at hand that are still to come.
+    /// The rows of the current page that were not returned yet.
     page: Vec<Tid>,
 }
 
 impl FullScan {
-    /// Rows in no order; their values are NaN and the heap is left to the consumer.
+    /// A scan without an order: values are NaN, and the consumer fetches the rows.
     pub fn unordered(directory: &Directory) -> Self {
         Self { measured: None, chain: Some(ListChain::new(directory, 0)), page: Vec::new() }
     }
 
-    /// Rows in exact order: all are measured, and the nearest that the output has room for come; then anew
-    /// for the rows behind them.
+    /// A scan in exact order. A pass computes the values of all rows, and returns as many of the nearest as
+    /// the output has room for. The next pass returns the rows behind these.
     pub fn ordered() -> Self {
         Self { measured: Some(false), chain: None, page: Vec::new() }
     }
@@ -108,7 +109,7 @@ fn live_rows<S: Store>(
     Ok(())
 }
 
-/// Puts out all rows as far as there is room.
+/// Passes all rows to the output, which keeps those that fit.
 fn measure<S: Store>(
     (store, directory): (&S, &Directory),
     filter: &Filter,

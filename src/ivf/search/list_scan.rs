@@ -1,4 +1,4 @@
-//! Reading one list: one-bit bounds for every code, further bits for what survives.
+//! Reading one list: one-bit bounds for every code, further bits for the survivors.
 
 use std::cell::OnceCell;
 
@@ -15,17 +15,17 @@ use crate::quant::{ListTerms, QueryCode, Stage1, Width};
 /// A row that may be among the nearest.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Candidate {
-    /// The row is hardly nearer than this.
+    /// Lower bound of the row's value.
     pub lower: f32,
-    /// The row is hardly farther than this.
+    /// Upper bound of the row's value.
     pub upper: f32,
-    /// The least threshold by which the row is no candidate: of its lower bounds, the greatest.
+    /// The greater of the row's two lower bounds: with a threshold up to this it is no candidate.
     pub place: f32,
     /// Its heap address.
     pub tid: Tid,
 }
 
-/// Takes candidates and says from where on they are of no interest.
+/// Receives candidates, and says from which bound on they are not wanted.
 pub trait Sink {
     /// Rows whose lower bound is not below this are not wanted.
     fn threshold(&self) -> f32;
@@ -38,17 +38,17 @@ pub trait Sink {
 pub struct Stats {
     /// Lists read (again in every round).
     pub lists: u64,
-    /// Lists left out, for by their summaries no row passes.
+    /// Lists skipped, because their summaries show that no row passes.
     pub skipped: u64,
     /// One-bit codes compared.
     pub codes: u64,
-    /// Rows that the filter columns excluded before.
+    /// Rows that filter columns excluded before their codes were compared.
     pub excluded: u64,
     /// Extended records evaluated.
     pub extended: u64,
-    /// Rows asked of the heap.
+    /// Rows fetched from the heap.
     pub rows: u64,
-    /// Candidates and rows kept at once, at most.
+    /// Largest number of candidates and rows kept at the same time.
     pub kept: u64,
     /// Rounds of reading lists.
     pub rounds: u64,
@@ -102,7 +102,7 @@ struct Split {
 }
 
 impl Split {
-    /// A block whose sums so far are those of its first page.
+    /// A block of which only the first page has been summed.
     fn of(layout: &Layout, view: BlockRef<'_>, live: u32, sums: [u32; BLOCK_ROWS]) -> Self {
         Self {
             live,
@@ -116,7 +116,7 @@ impl Split {
 }
 
 impl Scanner {
-    /// Reads a list and gives `sink` what may be of interest.
+    /// Reads a list and passes rows that may be wanted to `sink`.
     pub fn list<S: Store>(
         &mut self,
         store: &S,
@@ -130,7 +130,7 @@ impl Scanner {
         }
         let layout = &directory.codes;
         let filtered = !self.filter.is_empty();
-        // Of lists without a row that passes they are not needed.
+        // Lists without a passing row do not need them.
         let prepared = OnceCell::new();
         let prepare = || {
             let terms = terms();
@@ -175,7 +175,7 @@ impl Scanner {
         Ok(())
     }
 
-    /// The live rows of a block that pass the filter, which are counted.
+    /// Returns the live rows of a block that pass the filter, and counts them.
     #[inline(always)]
     pub(super) fn passing(&mut self, layout: &Layout, block: BlockRef<'_>) -> u32 {
         let all = block.live();
@@ -224,17 +224,19 @@ impl Scanner {
     ) -> Result<()> {
         let Some(layout) = directory.extended else {
             for s in self.survivors.drain(..) {
-                // One bit has no better estimate: the bound's mirror image is the upper bound.
+                // With one bit there is no better estimate, so the upper bound is as far above the estimate
+                // as the lower bound is below it.
                 let candidate =
                     Candidate { lower: s.bound, upper: f32::INFINITY, place: s.bound, tid: s.reference };
                 sink.push(list, candidate);
             }
             return Ok(());
         };
-        // Records are written in the order of the slots: neighbours share a page, which is read once.
+        // Records are written in the order of slots, so neighbouring slots have records on the same page,
+        // which is read once.
         let mut held: Option<(u32, S::Read<'_>)> = None;
         for s in self.survivors.drain(..) {
-            // The threshold has come down since the block was compared.
+            // The threshold may have fallen since the block was compared.
             if s.bound >= sink.threshold() {
                 continue;
             }
@@ -268,9 +270,9 @@ impl Scanner {
     }
 }
 
-/// How far ahead of `page` in memory the page to be read next lies, if it is known which and where. The
-/// processor is asked for its bytes while it works at the same place of the page at hand: all at once, they
-/// would keep it from that work until most of them are there.
+/// Byte offset in memory (wrapping) from `page` to the page that will be read next; 0 if that page or its
+/// address is not known. Its bytes are prefetched while the kernel works at the same offset of `page`.
+/// Prefetching all of them at once would delay that work until most of them have arrived.
 pub(super) fn ahead_of<S: Store>(store: &S, page: &Page, next: Option<u32>) -> usize {
     next.map_or(0, |next| {
         store.prefetch_bytes(next, 0..0);
@@ -278,7 +280,8 @@ pub(super) fn ahead_of<S: Store>(store: &S, page: &Page, next: Option<u32>) -> u
     })
 }
 
-/// Prefetches what lies ahead of the beginning of a block, and of its keys if they are tested.
+/// Prefetches the bytes of the next page at the offsets of a block's beginning, and of its keys if they are
+/// tested.
 #[inline(always)]
 fn prefetch_block(layout: &Layout, block: BlockRef<'_>, keys: bool, ahead: usize) {
     kernel::prefetch_ahead(block.factors(), ahead);
@@ -287,7 +290,7 @@ fn prefetch_block(layout: &Layout, block: BlockRef<'_>, keys: bool, ahead: usize
     }
 }
 
-/// Asks the processor for a survivor's extended record, if there are such.
+/// Prefetches a survivor's extended record, if the index has records.
 #[inline(always)]
 fn prefetch_record<S: Store>(store: &S, directory: &Directory, reference: RecordRef) {
     if let Some(layout) = directory.extended {
@@ -315,7 +318,7 @@ fn keep(
         &mut bounds,
     );
     for slot in slots(mask & live) {
-        // NaN comes of values too large for the factors: such a row is always examined.
+        // The bound is NaN if values are too large for the factors. Such a row is always refined.
         let bound = if bounds[slot].is_nan() { f32::NEG_INFINITY } else { bounds[slot] };
         survivor(slot, bound);
     }

@@ -1,4 +1,4 @@
-//! Reading a list whose codes are strings of bits: what other codes bound, these give exactly.
+//! Reading a list of bit strings. Their codes give exact values where other codes give bounds.
 
 use super::list_scan::{Candidate, Scanner, Sink, ahead_of};
 use crate::error::Result;
@@ -10,14 +10,15 @@ use crate::page::Store;
 use crate::page::codes::{BlockRef, slots};
 use crate::quant::QueryCode;
 
-/// Half the least difference of two values: added to a value it makes a threshold that rows of this value are
-/// below.
+/// Half the least difference of two values. A value plus this is a threshold below which rows of this value
+/// are.
 const HALF: f32 = 0.5;
-/// Fewer rows of a block than this are compared one by one, which takes less than all 32 together.
+/// If fewer rows of a block than this are wanted, they are compared one by one, which takes less time than
+/// comparing all 32 together.
 const FEW: u32 = 8;
 
 impl Scanner {
-    /// As [`Scanner::list`], where `query` is a string of bits.
+    /// As [`Scanner::list`], for an index over bit strings; `query` is a bit string.
     pub(super) fn list_of_bits<S: Store>(
         &mut self,
         store: &S,
@@ -44,7 +45,7 @@ impl Scanner {
     }
 }
 
-/// Gives `sink` the rows of a block that it may want.
+/// Passes the rows of a block that may be wanted to `sink`.
 fn compare(query: &[u8], block: BlockRef<'_>, live: u32, list: u32, sink: &mut impl Sink) {
     let mut counts = [0; BLOCK_ROWS];
     let codes = block.codes();
@@ -56,12 +57,12 @@ fn compare(query: &[u8], block: BlockRef<'_>, live: u32, list: u32, sink: &mut i
         kernel::hamming_rows(query, codes, &mut counts);
     }
     let threshold = sink.threshold();
-    // Counts up to 2²⁴ are as exact as floats.
+    // Counts up to 2²⁴ are exact as floats.
     let below = |(slot, count): (usize, &u32)| u32::from((*count as f32) < threshold) << slot;
     let wanted = counts.iter().enumerate().map(below).fold(0, |mask, bit| mask | bit);
     for slot in slots(wanted & live) {
         let value = counts[slot] as f32;
-        // The threshold has come down since.
+        // The threshold may have fallen since the comparison.
         if value < sink.threshold() {
             let tid = block.reference(slot);
             sink.push(list, Candidate { lower: value, upper: value + HALF, place: value, tid });

@@ -1,11 +1,11 @@
-//! Searching: rows come out one by one in the exact order of the operator's value.
+//! Searching: a scan returns rows one by one in the exact order of the operator's value.
 //!
 //! A scan works in *rounds* (`rounds.rs`). A round reads the best lists, keeps the rows that may be among the
 //! nearest `window` ones by their bounds (`candidates.rs`), and fetches exact values from the heap, best
 //! bound first. Rows whose exact value is within the round's reach (the window's threshold) are certain and
-//! leave in order (`output.rs`). When the consumer wants more, the next round goes on where this one ended,
-//! with a wider window and more lists. For how many rows, the *stages* say (`stages.rs`). What is kept is
-//! bounded by [`Settings::memory`] or by what the limit needs.
+//! are returned in order (`output.rs`). If the consumer wants more rows, the next round continues where this
+//! one ended, with a wider window and more lists. The *stages* (`stages.rs`) say how many rows a round looks
+//! for. [`Settings::memory`], or what the limit needs, bounds the memory.
 
 mod barren;
 mod candidates;
@@ -45,10 +45,10 @@ use crate::error::Result;
 use crate::page::{Store, Tid};
 use crate::value::{Metric, TotalF64};
 
-/// The least memory that a scan takes, which is the least `work_mem` that PostgreSQL lets anybody set.
+/// The least memory of a scan, which is the least `work_mem` that PostgreSQL allows.
 const LEAST_MEMORY: usize = 64 << 10;
 
-/// What fits into the memory of a scan.
+/// Numbers of candidates and rows that fit into the memory of a scan.
 #[derive(Clone, Copy)]
 struct Room {
     candidates: usize,
@@ -56,27 +56,28 @@ struct Room {
 }
 
 impl Room {
-    /// One half for candidates, the other for rows; of these a list is made of the certain ones when all are.
+    /// One half is for candidates, the other for rows. A row takes twice its size, because certain rows are
+    /// copied to a second list.
     fn of(memory: usize) -> Self {
         let half = memory.max(LEAST_MEMORY) / 2;
         Self { candidates: half / CANDIDATE_SIZE, rows: half / (2 * size_of::<Ready>()) }
     }
 }
 
-/// The value of a row, where the codes are the rows.
+/// The value of a row in an index over bit strings, whose codes are the rows.
 fn known_value(directory: &Directory, candidate: Candidate) -> Option<f64> {
     directory.codec.is_exact().then_some(f64::from(candidate.lower))
 }
 
-/// Rows named to the heap before they are fetched, at most. Their pages and values are asked for together; of
-/// more rows the first would have left the processor's caches before they are read.
+/// The most rows that are prefetched together from the heap. With more rows, the first would be evicted from
+/// the processor's caches before they are read.
 const MOST_PREFETCHED: u64 = 64;
 
 /// How rows are found.
 enum Mode {
     /// By their codes, in order.
     Codes,
-    /// All of them are looked at.
+    /// All rows are read.
     FullScan(FullScan),
     /// No row can pass.
     Nothing,
@@ -92,25 +93,25 @@ pub struct Search {
     /// The settings' ceiling in the units of the bounds.
     ceiling: f32,
     router: Router,
-    /// The lists that the round at hand reads in any case, best first.
+    /// The lists that the current round reads in any case, best first.
     planned: Vec<u32>,
     scanner: Scanner,
-    /// The lists of which no row passes the filter, once that is known.
+    /// For each list, whether it is barren; `None` before the summaries are read.
     barren: Option<Vec<bool>>,
     candidates: Candidates,
     output: Output,
     round: Round,
     floors: Floors,
-    /// What filter columns let pass in the lists of the round at hand.
+    /// How many rows passed the filter columns in the lists of the current round.
     filtered: Option<Filtered>,
-    /// The rows that are held back until they are certain; none where nobody knows how many are wanted.
+    /// The current stage; `None` if it is not known how many rows are wanted.
     stage: Option<Stage>,
     returned: u64,
-    /// Rows fetched by this scan, and those of them that passed.
+    /// Number of rows fetched by this scan, and number of these that passed the filter.
     seen: (u64, u64),
     /// Whether there are no further rows.
     ended: bool,
-    /// Rows asked for since the search was made, and the most that any scan has kept.
+    /// Rows fetched since the search was created, and the largest number of rows that a scan has kept.
     rows_asked: u64,
     kept: u64,
 }
@@ -143,8 +144,8 @@ impl Search {
         }
     }
 
-    /// Begins a scan for `query`; without one (SQL NULL, or a zero vector under cosine) every row comes, in
-    /// no particular order.
+    /// Begins a scan for `query`. Without a query (SQL NULL, or a zero vector under cosine) it returns every
+    /// row, in no particular order.
     pub fn start(&mut self, settings: Settings, query: Option<&[f32]>) {
         self.start_filtered(settings, query, Filter::default());
     }
@@ -171,7 +172,7 @@ impl Search {
         self.scanner.filter = filter;
     }
 
-    /// How rows are found for a query, for which this makes the tables.
+    /// Chooses how rows are found for a query, and makes the query's tables if they are needed.
     fn mode_for(&mut self, query: Option<&[f32]>) -> Mode {
         let directory = &self.directory;
         let Some(query) = query.filter(|query| self.query.transform(directory, query)) else {
@@ -202,7 +203,7 @@ impl Search {
         self.directory.lists()
     }
 
-    /// Whether the scan at hand came to its end by the threshold on values, if it has one.
+    /// Whether the current scan ended because of its distance threshold; `None` if it has none.
     pub fn threshold_reached(&self) -> Option<bool> {
         (self.settings.ceiling < f64::INFINITY).then_some(self.ended)
     }
@@ -211,7 +212,7 @@ impl Search {
         self.kept.max((self.candidates.most() + self.output.most()) as u64)
     }
 
-    /// The next row and its value (NaN where the order is none).
+    /// The next row and its value (NaN for a scan without an order).
     ///
     /// # Errors
     /// Damage, out of memory, and the store's and the heap's errors.
@@ -254,7 +255,7 @@ impl Search {
         }
     }
 
-    /// Names the rows that will be fetched in any case.
+    /// Announces the rows that will be fetched in any case.
     fn prefetch_rows(&mut self, rows: &mut dyn Rows) -> Result<()> {
         let most = self.settings.limit.map_or(0, |limit| limit.min(MOST_PREFETCHED) as usize);
         let directory = &self.directory;
@@ -267,13 +268,13 @@ impl Search {
         rows.prefetch(&ahead)
     }
 
-    /// Up to where the rows of the lists read are in the output.
+    /// The mark up to which the rows of the lists read are in the output.
     fn dealt_with(&self) -> Mark {
         self.candidates.next_mark().map_or(self.round.mark, |next| next.min(self.round.mark))
     }
 
-    /// Whether rows that are certain leave. If the limit is known they are held back until there are as many
-    /// as it wants: no later round can then find a row that should have come before them.
+    /// Whether certain rows may be returned. If the limit is known, the scan waits until there are as many as
+    /// it wants. Then no later round can find a row that belongs before them.
     fn may_leave(&self) -> bool {
         self.output.is_forced()
             || self.round.exhausted
@@ -283,7 +284,7 @@ impl Search {
             })
     }
 
-    /// Fetches the next candidate. False if the round has none that is of use.
+    /// Fetches the next candidate. Returns false if the round has no useful candidate left.
     fn fetch_next(&mut self, rows: &mut dyn Rows) -> Result<bool> {
         let useful = |next: Mark| f64::from(next.lower.0) <= self.output.useful();
         if !self.candidates.next_mark().is_some_and(useful) {
@@ -291,7 +292,7 @@ impl Search {
         }
         let Some(candidate) = self.candidates.pop() else { return Ok(false) };
         if f64::from(candidate.upper) < self.output.late() {
-            // Given out already, or found too late to be given out in order.
+            // The row was returned already, or was found too late to be returned in order.
             self.output.note_late(candidate.tid);
             return Ok(true);
         }
@@ -305,10 +306,10 @@ impl Search {
         Ok(true)
     }
 
-    /// Fetches the rows that were found too late, once there are no others. False if there are none.
+    /// Fetches the late rows, once there are no other rows. Returns false if there are no late rows.
     ///
-    /// Such rows are nearer than some that were given out, but on pages before this one: where only the order
-    /// within a page counts they come now, or the last pages would be short of them.
+    /// Late rows are nearer than some returned rows, but those are on earlier pages. If only the order within
+    /// a page counts, late rows are returned now; otherwise the last pages would not be full.
     fn fetch_late(&mut self, rows: &mut dyn Rows) -> Result<bool> {
         if !self.output.has_late() || !self.is_exhausted() || self.round.exhausted {
             return Ok(false);
@@ -322,7 +323,7 @@ impl Search {
         Ok(true)
     }
 
-    /// A row with its value, if it passes.
+    /// Fetches a row with its value; `None` if it does not pass.
     fn fetch(&mut self, rows: &mut dyn Rows, tid: Tid, known: Option<f64>) -> Result<Option<Ready>> {
         self.rows_asked += 1;
         // NaN comes last, as PostgreSQL sorts it, whatever its sign.
@@ -342,7 +343,7 @@ impl Search {
         }
     }
 
-    /// The ceiling in the units of the bounds, rounded up by more than the sums of floats differ.
+    /// The ceiling in the units of the bounds, rounded up by more than the rounding errors of the sums.
     fn key_of_ceiling(&self, value: f64) -> f32 {
         let key = match self.directory.metric() {
             // No distance is negative.

@@ -1,4 +1,4 @@
-//! Rows with exact values: those that are certain to be next, and those that are not yet.
+//! Rows with exact values: those that are certain to be next, and those that are not certain yet.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -10,8 +10,8 @@ use crate::memory::out_of_memory;
 use crate::page::Tid;
 use crate::value::TotalF64;
 
-/// A row with its exact value. The nearest comes first. NaN is farther than infinity, as PostgreSQL sorts it;
-/// equal values come in heap order, so that results do not depend on the lists.
+/// A row with its exact value, ordered by nearness. NaN is farther than infinity, as in PostgreSQL. Equal
+/// values are ordered by heap address, so that results do not depend on the lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ready {
     /// The operator's value.
@@ -22,13 +22,13 @@ pub struct Ready {
     pub key: TotalF64,
 }
 
-/// Rows on their way out.
+/// The output: rows that have been fetched and not yet returned.
 ///
-/// Unless the order is relaxed, rows leave in the order of value and address, so that a row that is not after
-/// the last one given out has been given out or comes too late: no row is remembered. When there is no room,
-/// the farthest rows are let go, and those that are left are all that may leave before the lists are read
-/// anew. In relaxed order a row comes but once, so that none is let go: the nearest leave before they are
-/// certain.
+/// Unless the order is relaxed, rows are returned in the order of value and address. So a row that is not
+/// after the last returned row was returned already or is too late, and returned rows need not be remembered.
+/// If there is no room, the farthest rows are dropped. Then only the remaining rows can be returned before
+/// the lists are read again. In relaxed order each row is found only once, so none may be dropped: the
+/// nearest rows are returned before they are certain.
 #[derive(Default)]
 pub struct Output {
     relaxed: bool,
@@ -37,10 +37,10 @@ pub struct Output {
     room: usize,
     found: BinaryHeap<Reverse<Ready>>,
     certain: VecDeque<Ready>,
-    /// Of the certain ones, how many leave whatever is wanted.
+    /// Number of certain rows that are returned even if the limit cannot be filled yet.
     forced: usize,
     last: Option<Ready>,
-    /// The nearest row that was let go.
+    /// The nearest row that was dropped.
     dropped: Option<Ready>,
     late: Late,
     most: usize,
@@ -57,7 +57,7 @@ impl Output {
         self.restart();
     }
 
-    /// Forgets rows that have not been given out.
+    /// Forgets rows that have not been returned.
     pub fn restart(&mut self) {
         self.found.clear();
         self.certain.clear();
@@ -65,12 +65,12 @@ impl Output {
         self.dropped = None;
     }
 
-    /// From here on there is room for so many rows.
+    /// Sets the number of rows for which there is room.
     pub fn set_room(&mut self, rows: usize) {
         self.room = rows.max(4);
     }
 
-    /// Rows with keys below this are of no use any more.
+    /// Rows with smaller keys are too late.
     pub fn late(&self) -> f64 {
         match self.last {
             Some(last) if !self.relaxed && !last.key.0.is_nan() => last.key.0,
@@ -78,7 +78,7 @@ impl Output {
         }
     }
 
-    /// No row with a greater key is of use before the lists are read anew.
+    /// Rows with greater keys cannot be returned before the lists are read again.
     pub fn useful(&self) -> f64 {
         self.dropped.map_or(
             f64::INFINITY,
@@ -92,7 +92,7 @@ impl Output {
         after_last && self.dropped.is_none_or(|dropped| *row < dropped)
     }
 
-    /// A row that was found.
+    /// Adds a row.
     ///
     /// # Errors
     /// Out of memory.
@@ -110,7 +110,7 @@ impl Output {
         self.keep(row)
     }
 
-    /// A row that was found too late, when no list will be read any more.
+    /// Adds a late row, when no list will be read any more.
     ///
     /// # Errors
     /// Out of memory.
@@ -148,8 +148,8 @@ impl Output {
         Ok(())
     }
 
-    /// Has the nearest row leave next after those that are certain; where the order is strict, before those
-    /// that are farther: a bound may have been wrong.
+    /// Makes the nearest row certain. It is returned after the certain rows; in strict order it is inserted
+    /// before those that are farther, because a bound may have been wrong.
     fn settle_next(&mut self) -> Result<()> {
         reserved(self.certain.try_reserve(1), 1)?;
         let Some(Reverse(row)) = self.found.pop() else { return Ok(()) };
@@ -162,7 +162,7 @@ impl Output {
         Ok(())
     }
 
-    /// Rows are certain before which none comes but those dealt with.
+    /// Makes rows certain before which only rows up to `mark` can come.
     ///
     /// # Errors
     /// Out of memory.
@@ -173,7 +173,7 @@ impl Output {
         Ok(())
     }
 
-    /// Every row is certain.
+    /// Makes every row certain.
     ///
     /// # Errors
     /// Out of memory.
@@ -187,7 +187,7 @@ impl Output {
         Ok(())
     }
 
-    /// No row is certain any more, for further lists are read.
+    /// Makes all rows uncertain again, because further lists are read.
     ///
     /// # Errors
     /// Out of memory.
@@ -203,27 +203,27 @@ impl Output {
         self.certain.len() as u64
     }
 
-    /// Whether rows leave for want of room.
+    /// Whether rows must be returned for lack of room.
     pub fn is_forced(&self) -> bool {
         self.forced > 0
     }
 
-    /// From here on there is room for so many rows that were found too late; those known are forgotten.
+    /// Sets the number of late rows for which there is room, and forgets the known ones.
     pub fn start_late(&mut self, room: usize) {
         self.late.start(room);
     }
 
-    /// A row that was not fetched, for it would come too late.
+    /// Remembers a row that was not fetched because it is too late.
     pub fn note_late(&mut self, tid: Tid) {
         self.late.push(tid);
     }
 
-    /// Whether rows that were found too late are remembered.
+    /// Whether late rows are remembered.
     pub fn keeps_late(&self) -> bool {
         self.late.tids.len() < self.late.room
     }
 
-    /// Whether there is one. Never while rows are let go, for these are found again.
+    /// Whether there is a late row. Never while rows have been dropped, because these are found again.
     pub fn has_late(&self) -> bool {
         self.dropped.is_none() && !self.late.tids.is_empty()
     }
@@ -233,12 +233,12 @@ impl Output {
         self.late.tids.pop()
     }
 
-    /// Whether nothing is left but what was let go.
+    /// Whether only dropped rows are left.
     pub fn is_spent(&self) -> bool {
         self.dropped.is_some() && self.found.is_empty()
     }
 
-    /// Rows kept at once, at most.
+    /// Largest number of rows kept at the same time.
     pub fn most(&self) -> usize {
         self.most
     }
@@ -257,7 +257,7 @@ impl Output {
         }
     }
 
-    /// A row that comes too late, unless it is the last one again.
+    /// Remembers a late row, unless it is the last returned row again.
     fn note_row(&mut self, row: &Ready) {
         if self.last != Some(*row) {
             self.late.push(row.tid);
@@ -265,7 +265,8 @@ impl Output {
     }
 }
 
-/// Rows that were found too late for the order, as long as it is known that none of them was given out.
+/// Late rows: found too late for the order. They are kept as long as it is known that none of them was
+/// returned.
 #[derive(Default)]
 struct Late {
     tids: Vec<Tid>,
@@ -278,7 +279,7 @@ impl Late {
         self.room = room;
     }
 
-    /// A further row; without room there will be none at all.
+    /// Adds a row. If there is no room, all are forgotten, and none is kept any more.
     fn push(&mut self, tid: Tid) {
         if self.tids.len() >= self.room || self.tids.try_reserve(1).is_err() {
             return self.start(0);

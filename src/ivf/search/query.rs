@@ -1,4 +1,4 @@
-//! The query of a scan, in the forms in which its parts take it.
+//! The query of a scan, in the forms that the parts of the scan need.
 
 use super::effort;
 use super::route::Router;
@@ -9,22 +9,22 @@ use crate::kernel;
 use crate::quant::QueryCode;
 use crate::value::Metric;
 
-/// A query by codes; the memory is used again for the next one.
+/// A query that is answered by codes. Its memory is used again for the next query.
 pub(super) struct CodedQuery {
-    /// Its code, and the tables by which rows are compared with it.
+    /// The query's code, and the tables for comparing rows with it.
     pub code: QueryCode,
     /// The query in the coordinates of the index.
     pub point: Vec<f32>,
-    /// Memory for its direction.
+    /// Memory for the query's direction.
     unit: Vec<f32>,
-    /// Decides between two whole numbers of lists.
+    /// The query's dither: rounds numbers of lists up or down.
     pub dither: f64,
-    /// Lists that it takes beside those that others do, once the lists are scored.
+    /// Additional lists of a far query; known after the lists are scored.
     further: Option<f64>,
 }
 
 impl CodedQuery {
-    /// Memory for the queries of an index.
+    /// Allocates the memory for queries of an index.
     pub fn new(directory: &Directory) -> Self {
         let mut code = QueryCode::new(&directory.codec, &vec![0.0; directory.padded()]);
         if directory.metric() == Metric::InnerProduct {
@@ -39,19 +39,20 @@ impl CodedQuery {
         }
     }
 
-    /// Takes a query in the coordinates of the index. False if it has none: a zero vector under cosine.
+    /// Sets the query, in the coordinates of the index. Returns false if it has no such coordinates, which is
+    /// so for a zero vector and cosine distance.
     pub fn transform(&mut self, directory: &Directory, query: &[f32]) -> bool {
         to_point(directory, query, &mut self.unit, &mut self.point)
     }
 
-    /// Makes the code and the tables of the query transformed.
+    /// Makes the code and the tables of the transformed query.
     pub fn encode(&mut self, directory: &Directory) {
         self.code.set(&directory.codec, &self.point);
         self.dither = effort::dither(&self.point);
         self.further = None;
     }
 
-    /// Has the router score the lists for the query, once.
+    /// Lets the router score the lists for the query, only the first time.
     ///
     /// # Errors
     /// Out of memory.
@@ -63,14 +64,14 @@ impl CodedQuery {
         Ok(())
     }
 
-    /// Lists that it takes beside those that others do.
+    /// Number of additional lists, if the query is far.
     pub fn further(&self) -> f64 {
         self.further.unwrap_or(0.0)
     }
 
-    /// Whether codes say nothing about the query: its square, or the product with a row as the operator sums
-    /// it, may be infinite. Bounds do not hold for such values: they come first, or last, wherever the row
-    /// is.
+    /// Whether codes cannot order rows for the query. This is so if its square, or the operator's sum for its
+    /// product with a row, may be infinite. Bounds do not hold for such values: such a row is first or last,
+    /// wherever it is.
     pub fn may_overflow(&self, directory: &Directory, query: &[f32]) -> bool {
         if !kernel::inner_product(&self.point, &self.point).is_finite() {
             return true;
@@ -84,7 +85,7 @@ impl CodedQuery {
         let row = origin + length(centroids.fold(0.0, f64::max)) + directory.codec.longest();
         let query = length(query.iter().map(|x| f64::from(*x) * f64::from(*x)).sum());
         let most = query * row / f64::from(directory.meta.scale);
-        // Half of it for what the sums of floats err by.
+        // Half of the range is left for rounding errors of the sums.
         most.is_nan() || most >= 0.5 * f64::from(f32::MAX)
     }
 }

@@ -1,4 +1,4 @@
-//! A round: which lists are read, for how many rows, and what of them is known already.
+//! A round: which lists are read, for how many rows, and which of their rows are done already.
 
 use std::rc::Rc;
 
@@ -10,32 +10,33 @@ use crate::error::Result;
 use crate::page::Store;
 use crate::quant::Width;
 
-/// How much wider a round's window is at least than the one before: each round reads its
-/// lists anew, so that there shall be few.
+/// A round's window is at least this many times as wide as the one before. Each round reads its lists again,
+/// so there should be few rounds.
 const WIDER: u64 = 16;
-/// And how much wider than that at most: of few rows fetched, the share that passed says little.
+/// A window is at most this many times as wide as that, because the share that passed is inexact if few rows
+/// were fetched.
 const WIDEST: u64 = 16;
 
-/// The round at hand.
+/// The current round.
 #[derive(Clone, Copy)]
 pub(super) struct Round {
     pub number: u32,
-    /// Rows that the lists are for.
+    /// Number of nearest rows that the round looks for.
     pub window: u64,
-    /// Candidates are kept for so many windows.
+    /// Number of windows for which candidates are kept.
     pub ahead: u64,
-    /// The goal up to which stages find all rows of these lists among the candidates.
+    /// Stages with goals up to this need no other rows of these lists than the candidates.
     pub serves: u64,
     /// Lists that were read.
     pub probes: u32,
     pub width: Width,
-    /// Rows of these lists are candidates up to here, or dealt with.
+    /// Rows of these lists up to this mark are candidates or done.
     pub mark: Mark,
-    /// Whether there was no room for all that the window wants.
+    /// Whether candidates were dropped for lack of room.
     pub cut: bool,
     pub fetched: u64,
     pub passed: u64,
-    /// Whether all that the lists have is in the output.
+    /// Whether all rows of the lists are in the output.
     pub exhausted: bool,
 }
 
@@ -57,9 +58,9 @@ impl Round {
     }
 }
 
-/// Up to where the rows of lists are dealt with: of the first lists, in routing order, up to the first mark,
-/// of those that follow up to the second, and so on. A row's bounds are the same in all rounds of one width,
-/// so that no later round looks at it again.
+/// The marks up to which rows are done: the first mark is for the first lists in routing order, the second
+/// for the lists that follow, and so on. A row's bounds are the same in all rounds of one width, so no later
+/// round compares it again.
 #[derive(Default)]
 pub(super) struct Floors(Vec<(u32, Mark)>);
 
@@ -76,14 +77,14 @@ impl Floors {
         self.0.first().map_or(f32::NEG_INFINITY, |(_, mark)| mark.lower.0)
     }
 
-    /// The first `lists` lists are dealt with up to `mark`.
+    /// Records that the first `lists` lists are done up to `mark`.
     fn raise(&mut self, lists: u32, mark: Mark) {
         self.0.retain(|(_, floor)| *floor > mark);
         self.0.push((lists, mark));
     }
 }
 
-/// What of a filtered round is known so far.
+/// What a filtered round has found out so far.
 pub(super) struct Filtered {
     selectivity: Selectivity,
     before: Stats,
@@ -99,7 +100,7 @@ impl Search {
         }
     }
 
-    /// Goes for further rows, once those of the stage at hand have been given out.
+    /// Begins the next stage, once all rows of the current one have been returned.
     pub(super) fn begin_stage(&mut self) {
         let Some(page) = self.settings.limit else { return };
         let stage = match &self.stage {
@@ -116,7 +117,7 @@ impl Search {
         self.give_room();
     }
 
-    /// Room for what is wanted at once, if that is more than usual.
+    /// Gives the output room for all rows that the stage wants, if that is more than usual.
     fn give_room(&mut self) {
         let wanted = self.wanted();
         self.output.set_room(self.room.rows.max(wanted.saturating_mul(2)));
@@ -128,7 +129,7 @@ impl Search {
         usize::try_from(wanted).unwrap_or(usize::MAX)
     }
 
-    /// Whether the lists that may be read have nothing else.
+    /// Whether the lists that may be read have no other rows.
     pub(super) fn is_exhausted(&self) -> bool {
         let round = &self.round;
         let all_read = match self.settings.order {
@@ -138,10 +139,10 @@ impl Search {
         round.number > 0 && round.mark.is_end() && all_read
     }
 
-    /// Runs the next round. False if the scan is at its end.
+    /// Runs the next round. Returns false if the scan has ended.
     pub(super) fn advance<S: Store>(&mut self, store: &S) -> Result<bool> {
         if self.output.is_spent() {
-            // Rows were let go: all lists again, for what comes after the last row given out.
+            // Rows were dropped, so all lists are read again, for rows after the last returned one.
             self.output.restart();
             self.output.start_late(0);
             self.floors.clear();
@@ -185,7 +186,7 @@ impl Search {
                 self.round.window = stages::unlimited(&self.settings);
                 self.round.probes = self.effort().first(0.0, 1.0);
             }
-            // The same again, behind what there was room for.
+            // Candidates were dropped: reads the same lists again, for the rows behind the mark.
             _ if self.round.cut => {}
             _ => self.widen(),
         }
@@ -194,7 +195,8 @@ impl Search {
         if self.round.number == 0 {
             self.round.width = width;
         } else if without_end && width != self.round.width {
-            // From here on no row is lost by its bounds. Those known so far are others.
+            // From now on bounds exclude no row wrongly. Bounds with the new width are different, so marks
+            // and rows found so far are dropped.
             self.round.width = width;
             self.floors.clear();
             self.output.restart();
@@ -202,10 +204,10 @@ impl Search {
         }
     }
 
-    /// A wider window, and more lists, for rows that the round at hand did not find.
+    /// Plans a wider window and more lists, for rows that the current round did not find.
     fn widen(&mut self) {
         let round = &self.round;
-        // Rows that are wanted at the share of rows that passed so far, and half as many again.
+        // The number of rows to fetch for the rows wanted, by the share that has passed so far, plus a half.
         let needed =
             (self.wanted() as u64).saturating_mul(3 * round.fetched.max(1)) / (2 * round.passed.max(1));
         let least = round.window.saturating_mul(WIDER);
@@ -214,10 +216,10 @@ impl Search {
         let probes = if self.settings.order == Order::Off {
             round.probes
         } else if self.stage.is_none() {
-            // Who reads on and on wants all there is: from here on no row is lost.
+            // A consumer that reads so many rows probably wants all: from now on the scan reads all lists.
             lists
         } else {
-            // The lists read hold no more: twice as many.
+            // If the lists read have no more rows, twice as many are read.
             let further = round.probes.saturating_mul(if round.mark.is_end() { 2 } else { 1 });
             let automatic = match self.settings.probes {
                 Probes::ForRecall { .. } => self.effort().lists(window as f64, 1.0),
@@ -257,14 +259,14 @@ impl Search {
         Ok(())
     }
 
-    /// Whether the stage at hand needs no rows of the lists read but those that are candidates or found.
+    /// Whether the current stage needs no rows of the lists read except candidates and fetched rows.
     pub(super) fn is_served(&self) -> bool {
         let round = &self.round;
         let served = |goal| goal <= round.serves || (round.mark.is_end() && !round.cut);
         round.number > 0 && self.stage.is_some_and(|stage| stage.is_new && served(stage.goal))
     }
 
-    /// Reads the further lists of the stage at hand.
+    /// Reads the additional lists of the current stage.
     pub(super) fn extend<S: Store>(&mut self, store: &S) -> Result<()> {
         let Some(stage) = &mut self.stage else { return Ok(()) };
         stage.is_new = false;
@@ -297,8 +299,8 @@ impl Search {
             self.planned.push(list);
         }
         let mut read = from;
-        // Lists that hold fewer rows than the window say nothing about the rows beyond: then more are read,
-        // or far rows would leave before nearer ones of the next list.
+        // If the lists have fewer rows than the window, the scan reads more lists. Otherwise it would return
+        // far rows before nearer rows of the next list.
         let fills = from == 0 && self.settings.order != Order::Off;
         let mut enough = from > 0 && self.is_enough();
         while read < self.round.probes || !enough || (fills && !self.candidates.has(self.round.window)) {
@@ -351,7 +353,7 @@ impl Search {
         self.candidates.check()
     }
 
-    /// Counts a list that was read, or left out, for what the filter lets pass.
+    /// Counts a list that was read or skipped, to estimate the share of rows that pass.
     fn count(&mut self, list: u32) {
         let is_barren = self.is_barren(list);
         let Some(filtered) = &mut self.filtered else { return };
@@ -363,7 +365,8 @@ impl Search {
         filtered.before = self.scanner.stats;
     }
 
-    /// Whether the lists read are as many as the window takes by what the filter columns let pass.
+    /// Whether enough lists have been read for the window, given the share of rows that pass the filter
+    /// columns.
     fn is_enough(&self) -> bool {
         let Some(filtered) = &self.filtered else { return true };
         let (effort, allowed) = (self.effort(), self.stage.map_or(1.0, |s| s.loss));

@@ -1,8 +1,8 @@
 //! Which lists to read, best first.
 //!
-//! The score is optimistic: a list's best member matters, not its mean, so a list with a large radius comes
-//! earlier than its centroid's distance says. But the list of the nearest centroid comes first, where a row
-//! that equals the query was put: whoever asks for a stored vector expects to find it.
+//! The score is optimistic: a list's nearest row matters, not its mean, so a list with a large radius comes
+//! earlier than its centroid's distance alone would put it. But the list of the nearest centroid comes first,
+//! because it contains rows that equal the query, and a user who asks for a stored vector expects to find it.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -20,13 +20,13 @@ pub struct Router {
     bytes: Bytes,
     /// Squared norm of the query.
     norm: f32,
-    /// `<q', g> + <g, g>`: what inner products owe to the origin.
+    /// `<q', g> + <g, g>`: the part of inner products that is due to the origin.
     origin: f32,
     /// Length of the origin.
     origin_length: f32,
     order: BinaryHeap<Reverse<u64>>,
     parts: Vec<Parts>,
-    /// The list of the nearest centroid, as it was before it was brought forward.
+    /// The list of the nearest centroid, with its parts before they were changed to put it first.
     nearest: Option<(usize, Parts)>,
     /// Memory for the products with the centroids.
     dots: Vec<i32>,
@@ -44,7 +44,7 @@ impl Router {
         Ok(())
     }
 
-    /// Scores all lists, to give them out.
+    /// Scores all lists, and prepares to return them in order.
     ///
     /// # Errors
     /// Out of memory.
@@ -53,7 +53,7 @@ impl Router {
         self.restart(directory)
     }
 
-    /// Gives out all lists, from the best on.
+    /// Returns to the best list: `next_list` gives all lists again.
     ///
     /// # Errors
     /// Out of memory.
@@ -70,7 +70,7 @@ impl Router {
         Ok(())
     }
 
-    /// Room for what [`Router::start`] keeps of the lists and the query.
+    /// Allocates what [`Router::start`] keeps of the lists and the query.
     fn reserve(&mut self, directory: &Directory) -> Result<()> {
         let lists = directory.lists() as usize;
         self.bytes.codes.clear();
@@ -90,8 +90,8 @@ impl Router {
         self.origin_length = squared.sqrt();
     }
 
-    /// What the lists' scores are made of whatever the weight of the radius. The list of the nearest centroid
-    /// has the best score with any.
+    /// The parts of the lists' scores, which do not depend on the weight of the radius. The list of the
+    /// nearest centroid has the best score with any weight.
     pub fn parts(&self) -> &[Parts] {
         &self.parts
     }
@@ -120,8 +120,9 @@ impl Router {
         }
     }
 
-    /// How far the query is from the rows: the distance of the nearest centroid. For inner products, of which
-    /// the query's length tells nothing, that of a query as long as the rows are on average.
+    /// How far the query is from the rows: its distance from the nearest centroid. For inner products, whose
+    /// order does not depend on the query's length, it is the distance of the query scaled to the average
+    /// length of the rows.
     pub fn distance(&self, directory: &Directory) -> f32 {
         match self.nearest {
             Some((_, nearest)) => nearest.centroid.sqrt(),
@@ -141,15 +142,17 @@ impl Router {
         (least + length * length + self.origin_length * self.origin_length).max(0.0).sqrt()
     }
 
-    /// Lists whose *excess* is at most `excess`: their score less the least one, in units of what the score
-    /// of a list changes by when its centroid is a mean radius farther. It is a prefix of the routing order.
+    /// Number of lists whose *excess* is at most `excess`. The excess of a list is its score minus the least
+    /// score. Its unit is the amount by which a list's score changes if its centroid is a mean radius farther
+    /// away. These lists are a prefix of the routing order.
     pub fn count_within(&self, directory: &Directory, excess: f32) -> usize {
         let limit = self.least_score(directory) + excess * self.unit(directory);
         let weight = directory.meta.radius_weight;
         self.parts.iter().filter(|parts| parts.score(weight) <= limit).count()
     }
 
-    /// The excess of each list; that of the nearest centroid's, which comes first, is less than any.
+    /// The excess of each list. The list of the nearest centroid comes first, so its excess is less than any
+    /// other.
     pub fn excesses(&self, directory: &Directory) -> impl Fn(u32) -> f32 {
         let (least, unit) = (self.least_score(directory), self.unit(directory));
         let weight = directory.meta.radius_weight;
@@ -181,12 +184,12 @@ impl Router {
         (self.norm + 2.0 * self.origin - squared).max(f32::MIN_POSITIVE).sqrt()
     }
 
-    /// The best list not yet given out.
+    /// The best list that has not been returned yet.
     pub fn next_list(&mut self) -> Option<u32> {
         self.order.pop().map(|Reverse(key)| key as u32)
     }
 
-    /// The list that comes after those given out.
+    /// The list that `next_list` will return next.
     pub fn peek(&self) -> Option<u32> {
         self.order.peek().map(|Reverse(key)| *key as u32)
     }
@@ -201,10 +204,11 @@ impl Router {
             Metric::L2 | Metric::Cosine | Metric::Hamming => squared,
             Metric::InnerProduct => -(dot + directory.origin_product(list) + self.origin),
         };
-        // Where query and centroid are close, their distance is a difference of large numbers.
+        // If query and centroid are close to each other, their distance is a difference of large numbers.
         let floats = f32::EPSILON * (1.0 + 0.25 * (query.len() as f32).sqrt());
         let gap = (squared + floats * (self.norm + norm)).sqrt();
-        // The least products that the operator and the codes lose, in units of the index.
+        // Error from products that are too small for floats in the operator or the codes, in units of the
+        // index.
         let noise = 1e-44 * query.len() as f32 * (1.0 + directory.meta.scale * directory.meta.scale);
         let lengths = self.norm.sqrt() + norm.sqrt() + self.origin_length;
         ListTerms { base, gap, lengths, noise: noise.max(1e-36) }
@@ -214,12 +218,12 @@ impl Router {
 /// A list's score without the weight of its radius.
 #[derive(Clone, Copy)]
 pub struct Parts {
-    /// Squared distance of the centroid; infinite for inner products, for which a row that equals the query
-    /// is none of the nearest.
+    /// Squared distance of the centroid; infinite for inner products, where a row that equals the query need
+    /// not be among the nearest.
     centroid: f32,
-    /// Of a list that is a point.
+    /// Score of the list if its radius were zero.
     far: f32,
-    /// How much nearer a list may be for its extent.
+    /// How much nearer the list's nearest row may be because of its radius.
     spread: f32,
 }
 
@@ -230,8 +234,7 @@ impl Parts {
     }
 }
 
-/// Gives the list with the nearest centroid, of those of an index, the best score. Which it is, and what it
-/// was.
+/// Gives the list with the nearest centroid the best score. Returns this list and its former parts.
 fn bring_nearest_forward(parts: &mut [Parts]) -> Option<(usize, Parts)> {
     let nearest =
         parts.iter_mut().enumerate().min_by(|a, b| TotalF32(a.1.centroid).cmp(&TotalF32(b.1.centroid)));
@@ -241,7 +244,7 @@ fn bring_nearest_forward(parts: &mut [Parts]) -> Option<(usize, Parts)> {
     Some((at, before))
 }
 
-/// A number that orders as the float does; NaN is last.
+/// An integer with the order of the float; NaN is last.
 fn sortable(x: f32) -> u32 {
     let bits = x.to_bits();
     if x.is_nan() {

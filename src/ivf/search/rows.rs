@@ -5,8 +5,8 @@ use crate::page::{NO_BLOCK, Tid};
 
 /// The heap as the scan sees it.
 pub trait Rows {
-    /// These rows will be asked for next, in this order and most likely all of them; with the values where
-    /// the index has them.
+    /// These rows will be fetched next, in this order, and most likely all of them. A row has its value if
+    /// the index knows it.
     ///
     /// # Errors
     /// As for [`Rows::distance`].
@@ -14,21 +14,21 @@ pub trait Rows {
         Ok(())
     }
 
-    /// The operator's value for a row, or `None` if the scan may not return it. `known` is the value where
-    /// the index has it.
+    /// The operator's value for a row, or `None` if the scan may not return it. `known` is the value, if the
+    /// index knows it.
     ///
     /// # Errors
     /// Whatever the evaluation raises.
     fn distance(&mut self, tid: Tid, known: Option<f64>) -> Result<Option<f64>>;
 }
 
-/// Whether a row can be there.
+/// Whether a heap row can have this address.
 pub fn is_address(tid: Tid) -> bool {
     tid.offset != 0 && tid.blkno != NO_BLOCK
 }
 
-/// The value of a row, if its address can be one: the server must not be asked for others, for to it the
-/// block that none is means a new one.
+/// The value of a row, or `None` if its address is impossible. Such an address must not reach the server, for
+/// which the block number "none" means to append a block.
 pub fn value_of(rows: &mut dyn Rows, tid: Tid, known: Option<f64>) -> Result<Option<f64>> {
     if !is_address(tid) {
         let what = format!("({},{}) is no address of a row", tid.blkno, tid.offset);

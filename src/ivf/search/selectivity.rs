@@ -1,24 +1,28 @@
-//! How many lists a filtered scan needs, by what the filter columns have let pass so far.
+//! How many lists a filtered scan needs, estimated from the rows that have passed the filter columns so far.
 //!
-//! Among rows of which one in ten passes, the ten nearest that pass are as far as the hundred nearest of all,
-//! and lie in as many lists. Where passing rows lie together, lists without them say nothing about how near
-//! the others are: a list counts by the share of its rows that pass, beside the share in lists where rows do
-//! pass. And what passes there is the farther part of what lies within its distance, of which the calibrated
-//! number of lists finds less than of all: the loss allowed shrinks a little more than as much. Measured on
-//! 30,000 glosses (384 dimensions) with a filter on their first principal component that passes the half
-//! without the query, the loss shrunk by the evenness: recall .910 of .9, .948 of .95, .992 of .99; by its
-//! square .968 of .95; lists counted by the root of their evenness .917 of .95. On 116,659 of 768 the half
-//! came out at .945 to .949 by the evenness itself, by its power of 1.25 at .945, .953 and .957 in three
-//! builds, at .953 as it is.
+//! If one row in ten passes, the ten nearest passing rows are as far away as the hundred nearest of all rows,
+//! and in as many lists. If passing rows are in few lists, the other lists say nothing about how near passing
+//! rows are. So lists count in proportion to the *evenness*: the share of rows that pass, divided by the
+//! share in lists in which rows pass. In that case passing rows are also the farther part of the rows within
+//! their distance, and the calibrated number of lists finds fewer of these. So the allowed loss is multiplied
+//! by a power of the evenness, [`LOSS`]. Measured with a filter on the first principal component that passes
+//! the half of the rows without the query:
+//! | rows | lists count by | loss is multiplied by | recall (target) |
+//! | 30,000 × 384 | evenness | evenness | .910 (.9), .948 (.95), .992 (.99) |
+//! | 30,000 × 384 | evenness | evenness² | .968 (.95) |
+//! | 30,000 × 384 | its square root | evenness | .917 (.95) |
+//! | 116,659 × 768 | evenness | evenness | .945 to .949 (.95) |
+//! | 116,659 × 768 | evenness | evenness^1.25 | .945, .953, .957 (.95, three builds) |
+//! | 116,659 × 768 | evenness | evenness^1.5, as it is | .953 (.95) |
 
 use super::effort::whole;
 use super::list_scan::Stats;
 
-/// Fewer windows of passing rows in the whole index are all read: the codes of other rows are not compared
-/// then, so this takes little, and of so few rows the reckoning is a matter of chance.
+/// If fewer than this many windows of rows pass in the whole index, all of them are read. This takes little
+/// time, because the codes of other rows are not compared, and an estimate from so few rows would be random.
 const FEW_WINDOWS: f64 = 20.0;
-/// The power of the evenness by which the loss allowed shrinks: between the two that were measured, 1.25 and
-/// the square, see above.
+/// The allowed loss is reduced by this power of the evenness. It is between the two powers that were measured
+/// (1.25 and 2, see above).
 const LOSS: f64 = 1.5;
 
 /// What the lists read so far have shown.
@@ -30,7 +34,7 @@ pub struct Selectivity {
     /// Rows of the lists read.
     rows: f64,
     passed: f64,
-    /// Over passing rows, the sum of the shares of the others of their list that pass.
+    /// Sum over passing rows: the share of the other rows of the row's list that pass.
     company: f64,
 }
 
@@ -48,25 +52,26 @@ impl Selectivity {
         }
     }
 
-    /// Counts a list that was not read, for none of its rows passes.
+    /// Counts a list that was skipped because none of its rows passes.
     pub fn skip(&mut self) {
         self.lists += 1.0;
     }
 
-    /// Rows of all lists: those that were left out hold about as many as the others.
+    /// Rows of all lists, if skipped lists have as many rows as the others.
     fn all_rows(&self) -> f64 {
         self.rows * self.lists / self.read
     }
 
-    /// How evenly passing rows lie in the lists: the share of rows that pass, by that where rows pass.
+    /// How evenly passing rows are distributed over lists: the share of rows that pass, divided by the share
+    /// in lists in which rows pass.
     fn evenness(&self) -> f64 {
         let share = self.passed / self.all_rows();
         share / share.max(self.company / self.passed)
     }
 
-    /// Whether the lists read, of `all`, each counted by how many of its rows pass, are as many as a window
-    /// of passing rows takes, where `needed` says how many so many of all rows take when the allowed loss is
-    /// multiplied by its second argument.
+    /// Whether enough lists of `all` have been read for a window of passing rows. Lists count in proportion
+    /// to the evenness. `needed(rows, factor)` is the number of lists for `rows` rows without a filter, if
+    /// the allowed loss is multiplied by `factor`.
     pub fn is_enough(
         &self,
         window: u64,
@@ -78,7 +83,7 @@ impl Selectivity {
         }
         let window = window as f64;
         if self.passed / self.lists * f64::from(all) < FEW_WINDOWS * window {
-            // So few rows pass in the whole index, and the codes of no others are compared.
+            // So few rows pass in the whole index that comparing all of them is cheap.
             return false;
         }
         let even = self.evenness();
@@ -91,8 +96,8 @@ impl Selectivity {
 mod tests {
     use super::*;
 
-    /// What is known when of twenty lists eighteen were left out or, where `read`, had no row that passes,
-    /// and all rows of two pass.
+    /// The state after twenty lists: all rows of two lists pass, and the other eighteen were skipped or, with
+    /// `read`, were read and had no passing row.
     fn one_in_ten(read: bool) -> Selectivity {
         let mut passing = Selectivity::default();
         let mut stats = Stats::default();

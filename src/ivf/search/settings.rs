@@ -1,11 +1,11 @@
-//! What a scan is asked for.
+//! The settings of a scan.
 
-/// What happens when a scan's first effort does not yield enough rows.
+/// What a scan does if its first lists have too few rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Go on through further lists; rows that would be out of order are left out.
+    /// Continue with further lists; leave out rows that would be out of order.
     Strict,
-    /// Go on through further lists; rows found late come late.
+    /// Continue with further lists; return rows found late late.
     Relaxed,
     /// End with the lists of the first effort.
     Off,
@@ -14,33 +14,34 @@ pub enum Order {
 /// How many lists a scan reads at first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probes {
-    /// As many as the recall target takes, but at least so many.
+    /// As many lists as the recall target needs, but at least `least`.
     ForRecall {
-        /// Lists that are read in any case.
+        /// Number of lists that are always read.
         least: u32,
     },
-    /// So many, whatever the recall target is.
+    /// This number of lists, whatever the recall target is.
     Lists(u32),
 }
 
 /// What the consumer asks for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
-    /// Lists to probe at first.
+    /// Number of lists to probe first.
     pub probes: Probes,
-    /// Share of the true nearest rows to find. Also says how wide the bounds are, whatever the lists.
+    /// Share of the true nearest rows to find. It also determines the width of the bounds, whatever the
+    /// number of lists is.
     pub recall_target: f32,
     /// What to do after the first effort.
     pub order: Order,
-    /// Rows that the consumer takes at a time, if it is known: what the scan gives depends on this, but not
-    /// on how many of them it skips before.
+    /// Number of rows of a page, if known. The rows that a scan returns depend on this number, but not on how
+    /// many pages are skipped.
     pub limit: Option<u64>,
     /// Values above this are not wanted.
     pub ceiling: f64,
-    /// Share of the rows that [`super::Rows::distance`] is expected to let pass; 1 without a filter.
+    /// Expected share of rows for which [`super::Rows::distance`] returns a value; 1 without a filter.
     pub passing: f32,
     /// Bytes that a scan may keep, unless the limit needs more.
     pub memory: usize,
-    /// Whether only the order within so many rows as the limit has counts, from the first on.
+    /// Whether only the order within pages of `limit` rows matters, counted from the first row.
     pub paged: bool,
 }

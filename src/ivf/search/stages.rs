@@ -1,52 +1,54 @@
-//! The rows that a scan goes for, one stage after the other, so that the pages of a query fit together.
+//! Stages: how many rows a scan looks for, step by step, so that the pages of a query fit together.
 //!
-//! `LIMIT n OFFSET m` reads m rows and shows the next n. Pages of one query show no row twice and hide none
-//! only if all scans give one sequence, whatever the offset. So what is read depends on n alone: the first
-//! stage is for n rows, as without an offset, and each further stage for twice as many rows as the one
-//! before.
+//! `LIMIT n OFFSET m` skips m rows and shows the next n. The pages of a query repeat no row and omit none
+//! only if all scans return the same sequence, whatever the offset is. So what a scan reads depends only on
+//! n. The first stage is for n rows, as without an offset, and each further stage for twice as many rows as
+//! the one before.
 
 use super::effort;
 use super::settings::{Order, Probes, Settings};
 use crate::ivf::directory::Directory;
 
-/// Rows in a first window when the consumer's wish is unknown: a few pages of ten. The planner assumes as
-/// many (`pg/planner/query_page.rs`).
+/// Rows of the first window if it is not known how many rows are wanted: a few pages of ten rows. The planner
+/// assumes the same number (`pg/planner/query_page.rs`).
 const FIRST_WINDOW: u64 = 40;
-/// Rows of a first window for each that the filter is expected to let pass: half as many again, for the
-/// planner's expectation is inexact, and a second round costs more than some candidates.
+/// A first window has this many times the rows of which enough are expected to pass the filter. It is larger
+/// by half because the planner's expectation is inexact, and a second round costs more than some more
+/// candidates.
 const SPARE: f64 = 1.5;
 /// No window is smaller: the calibration is for ten rows.
 const LEAST_WINDOW: u64 = 10;
-/// No window is more than so many times the rows wanted, before the spare ones: an expectation of less than
-/// one row in sixty is often far off, and the next round goes by what did pass.
+/// A window is at most this many times the rows wanted, not counting `SPARE`. An expectation of less than one
+/// row in sixty is often far too low, and the next round uses the share that has passed.
 const MOST_SHARES: f64 = 60.0;
-/// A smaller share of the rows fetched is taken for the work of a filter, not of rows that were deleted:
-/// these are seldom more than a tenth.
+/// If a smaller share of the fetched rows has passed, a filter is assumed to be the cause and not deleted
+/// rows, which are seldom more than a tenth.
 const FILTERED: f64 = 0.9;
-/// The loss allowed to stages after the first, as a share of that which the target allows. Rows that a later
-/// stage finds too late are lost beside those that it does not find. Measured so that the recall of the pages
+/// The loss allowed to stages after the first, as a share of the loss that the target allows. It is smaller
+/// because a later stage loses rows that it finds too late, too. Measured so that the recall of the pages
 /// together keeps to the target (`README.md` has the table).
 const LATER_LOSS: f64 = 0.7;
-/// Windows that a stage after the first keeps, for stages that double: all lists are read again at every
-/// fourth. More would be candidates of no use to who stops before.
+/// Number of windows for which a stage after the first keeps candidates, if stages double. So all lists are
+/// read again at every fourth stage. More candidates would be of no use to a consumer that stops earlier.
 const AHEAD: u64 = 8;
 
-/// Rows that are held back until so many are certain.
+/// A stage of a scan: its rows are returned when enough of them are certain.
 #[derive(Clone, Copy, Debug)]
 pub struct Stage {
     /// Rows of a page.
     page: u64,
-    /// Rows given out at its end.
+    /// Number of rows that the scan has returned when the stage ends.
     pub goal: u64,
     /// Rows that its window is for.
     pub window: u64,
-    /// How many such windows a round keeps, so that the next stages need no rows but those of further lists.
+    /// Number of windows for which a round keeps candidates, so that the next stages need only rows of
+    /// additional lists.
     pub ahead: u64,
     /// The loss allowed, as a share of that which the target allows.
     pub loss: f64,
-    /// Lists that it reads at least.
+    /// Least number of lists that the stage reads.
     pub probes: u32,
-    /// Whether it has not read them yet.
+    /// Whether the stage has not read its lists yet.
     pub is_new: bool,
 }
 
@@ -57,9 +59,9 @@ pub struct Effort<'a> {
     pub directory: &'a Directory,
     /// What is asked for.
     pub settings: &'a Settings,
-    /// Decides between two whole numbers of lists.
+    /// The query's dither: rounds numbers of lists up or down.
     pub dither: f64,
-    /// Lists that the query takes beside those that others do.
+    /// Additional lists of a far query.
     pub further: f64,
 }
 
@@ -86,7 +88,7 @@ impl Effort<'_> {
     }
 }
 
-/// The rows among which `rows` that pass are expected, with some to spare.
+/// The number of nearest rows among which `rows` passing rows are expected, with a reserve.
 fn window(rows: u64, passing: f64) -> u64 {
     let window = if passing < 1.0 {
         (rows as f64 * SPARE / passing.max(1.0 / MOST_SHARES)).ceil() as u64
@@ -96,7 +98,7 @@ fn window(rows: u64, passing: f64) -> u64 {
     window.max(LEAST_WINDOW)
 }
 
-/// The window of a scan whose consumer's wish is unknown.
+/// The window of a scan for which it is not known how many rows are wanted.
 pub fn unlimited(settings: &Settings) -> u64 {
     window(FIRST_WINDOW, f64::from(settings.passing))
 }
@@ -117,17 +119,17 @@ impl Stage {
         }
     }
 
-    /// The stage after this one, which holds back `most` rows at most unless a page has more. Of the rows
-    /// `fetched` so far these have `passed`.
+    /// The stage after this one. It adds at most `most` rows, or one page if that is more. Of the rows
+    /// `fetched` so far, `passed` have passed the filter.
     pub fn next(&self, most: u64, (fetched, passed): (u64, u64), effort: Effort<'_>) -> Self {
-        // Whole pages: between two of them rows come that were found too late.
+        // Stages are whole pages, because late rows are returned between two pages.
         let most = most.max(self.page) / self.page * self.page;
         let goal = self.goal.saturating_add(self.goal.min(most));
         let share = passed.max(1) as f64 / fetched.max(1) as f64;
         let window = window(goal, if share < FILTERED { share } else { 1.0 });
         let loss = if effort.settings.order == Order::Relaxed { 1.0 } else { LATER_LOSS };
-        // Lists that were asked for are those of a page. Its rows would be all if the next were looked for in
-        // the same lists: what lies nearer in others would come too late for the order.
+        // `ivf.probes` is the number of lists for one page. If the next page used the same lists, it would
+        // find nothing new: nearer rows of other lists would be too late for the order.
         let pages = u32::try_from(goal.div_ceil(self.page)).unwrap_or(u32::MAX);
         let asked = match effort.settings.probes {
             Probes::Lists(lists) if effort.settings.order != Order::Off => lists,

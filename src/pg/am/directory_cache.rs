@@ -22,7 +22,7 @@ struct Kept {
 const KEPT_BYTES: usize = 64 << 20;
 
 thread_local! {
-    /// As many as [`KEPT_BYTES`] allow.
+    /// The number of entries is limited only by [`KEPT_BYTES`].
     static DIRECTORIES: RefCell<Mru<Kept>> = const { RefCell::new(Mru::new(usize::MAX)) };
 }
 

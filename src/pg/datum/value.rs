@@ -50,11 +50,12 @@ pub struct Value<L> {
 /// Where the bytes of a value are, and who owns them. A plain number, so that a value stays in two registers.
 #[derive(Clone, Copy, PartialEq)]
 enum Held {
-    /// In Postgres' memory, and somebody else's.
+    /// In memory of PostgreSQL that belongs to someone else.
     Borrowed,
-    /// In Postgres' memory, a copy of our own.
+    /// A copy in memory of PostgreSQL that belongs to this value.
     Owned,
-    /// Aligned, in memory that the caller lent: it is stored with a 1-byte header, not aligned.
+    /// An aligned copy in memory that the caller lent. The stored value has a 1-byte header and is not
+    /// aligned.
     Lent,
 }
 

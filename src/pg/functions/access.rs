@@ -8,7 +8,7 @@ use super::owner::as_owner;
 use crate::error::{Error, Kind};
 use crate::pg::compat::owns_relation;
 use crate::pg::error::raise;
-use crate::pg::relation::relation_name;
+use crate::pg::relation::{may_read_column, may_read_table, relation_name};
 
 /// The lock of functions that read.
 pub const READING: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
@@ -160,10 +160,9 @@ unsafe fn watches_tables() -> bool {
 unsafe fn expect_readable(table: pg_sys::Oid, index: pg_sys::Oid) {
     // SAFETY: catalog lookups by number; aclcheck_error raises; it takes a name.
     unsafe {
-        let select = pg_sys::AclMode::from(pg_sys::ACL_SELECT);
-        let may = pg_sys::pg_class_aclcheck(table, pg_sys::GetUserId(), select);
-        if may != pg_sys::AclResult::ACLCHECK_OK && !may_read_columns(table, index) {
-            pg_sys::aclcheck_error(may, pg_sys::ObjectType::OBJECT_TABLE, pg_sys::get_rel_name(table));
+        if !may_read_table(table, pg_sys::GetUserId()) && !may_read_columns(table, index) {
+            let denied = pg_sys::AclResult::ACLCHECK_NO_PRIV;
+            pg_sys::aclcheck_error(denied, pg_sys::ObjectType::OBJECT_TABLE, pg_sys::get_rel_name(table));
         }
     }
 }
@@ -182,14 +181,11 @@ unsafe fn may_read_columns(table: pg_sys::Oid, index: pg_sys::Oid) -> bool {
         let row = &*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_index>(entry);
         let columns = row.indkey.values.as_slice(row.indnatts.max(0) as usize);
         let predicate = pg_sys::Anum_pg_index_indpred as i32;
-        let select = pg_sys::AclMode::from(pg_sys::ACL_SELECT);
         let user = pg_sys::GetUserId();
         let may = pg_sys::heap_attisnull(entry, predicate, std::ptr::null_mut())
             && columns.iter().all(|&column| {
                 // The columns that an expression reads are not determined.
-                column != 0
-                    && pg_sys::pg_attribute_aclcheck(table, column, user, select)
-                        == pg_sys::AclResult::ACLCHECK_OK
+                column != 0 && may_read_column(table, column, user)
             });
         pg_sys::ReleaseSysCache(entry);
         may

@@ -34,7 +34,7 @@ struct Prices {
     random_page: f64,
     sequential_page: f64,
     operator: f64,
-    /// Before the first page is read.
+    /// Price of the work before the first page is read.
     start: f64,
     /// Price of an exact distance, including the fetch of the vector from the table; zero if the index knows
     /// the distance.
@@ -131,7 +131,9 @@ unsafe extern "C-unwind" fn amcostestimate(
         let everything = (Probes::Lists(directory.lists()), 1.0);
         let effort = if whole { everything } else { (settings.probes, settings.recall_target) };
         let read = match directory.summaries_position(0) {
-            Some(_) if passing < 1.0 => Some(read(root, path, rows / f64::from(directory.lists()))),
+            Some(_) if passing < 1.0 => {
+                Some(share_of_lists_read(root, path, rows / f64::from(directory.lists())))
+            }
             _ => None,
         };
         let first = estimate(directory, rows, effort, wanted, (passing, read));
@@ -196,21 +198,21 @@ impl Expected {
         unsafe {
             let info = &*(*path).indexinfo;
             // Rows without a vector are not in the index, so a condition that excludes them excludes nothing.
-            let with_vector = passing(root, path, |column| column == 0);
+            let with_vector = share_passing(root, path, |column| column == 0);
             let rows = (info.tuples * with_vector).max(1.0);
-            let passing = passing(root, path, |column| column > 0).clamp(1.0 / rows, 1.0);
+            let passing = share_passing(root, path, |column| column > 0).clamp(1.0 / rows, 1.0);
             let table = &*info.rel;
             let order = PgList::<pg_sys::Node>::from_pg((*path).indexorderbys).get_ptr(0);
             let thresholds = order.map(|order| bounds(table.baserestrictinfo, order)).unwrap_or_default();
             let by_planner = by_planner(root, table.relid as i32, &thresholds);
             let known = threshold::expected(root, &thresholds).filter(|_| may_tell(root, info));
             let within = match (order, known) {
-                (Some(order), Some(value)) => within(root, order, value, index),
+                (Some(order), Some(value)) => share_within_value(root, order, value, index),
                 _ if thresholds.is_empty() => 1.0,
                 _ => WITHIN,
             };
-            // As many returned rows pass the filter as the planner expects for the table. All of them pass
-            // the thresholds.
+            // The number of returned rows that pass the filter is the planner's estimate for the table. All
+            // of them pass the thresholds.
             let share = (table.rows / (rows * passing * by_planner)).clamp(1.0 / rows, 1.0);
             Self { with_vector, rows, passing, within, share }
         }
@@ -234,7 +236,7 @@ pub unsafe fn share_within(
             return None;
         }
         let value = threshold::expected(root, thresholds)?;
-        let share = within(root, order, value, &Index::open(&*index));
+        let share = share_within_value(root, order, value, &Index::open(&*index));
         let relid = (*(*index).rel).relid as i32;
         Some((share.max(1.0 / (*index).tuples.max(1.0)), by_planner(root, relid, thresholds)))
     }
@@ -256,7 +258,7 @@ unsafe fn by_planner(
 
 /// The share of rows within `value` of the query's vector, if the planner knows it; else of a vector that is
 /// like a row.
-unsafe fn within(
+unsafe fn share_within_value(
     root: *mut pg_sys::PlannerInfo,
     order: *mut pg_sys::Node,
     value: f64,
@@ -290,7 +292,7 @@ unsafe fn query(root: *mut pg_sys::PlannerInfo, order: *mut pg_sys::Node) -> Opt
 
 /// The share of the rows that pass the conditions on those columns of the index for which `of` is true
 /// (column 0 is the vector).
-unsafe fn passing(
+unsafe fn share_passing(
     root: *mut pg_sys::PlannerInfo,
     path: *mut pg_sys::IndexPath,
     of: impl Fn(i16) -> bool,
@@ -317,7 +319,11 @@ unsafe fn passing(
 /// The share of the lists that the conditions on filter columns do not exclude; a list has `rows` rows. It
 /// assumes that rows pass independently of their lists. Each condition is considered alone, and the one that
 /// excludes most lists counts.
-unsafe fn read(root: *mut pg_sys::PlannerInfo, path: *mut pg_sys::IndexPath, rows: f64) -> f64 {
+unsafe fn share_of_lists_read(
+    root: *mut pg_sys::PlannerInfo,
+    path: *mut pg_sys::IndexPath,
+    rows: f64,
+) -> f64 {
     // SAFETY: the planner's structures: the clauses are a list of IndexClause nodes, each of RestrictInfo
     // nodes whose clause has an operator of the column's family, or is a test for NULL
     // (match_clause_to_indexcol, indxpath.c).
@@ -387,15 +393,16 @@ const LIST_PAGE: f64 = 0.25;
 const START: f64 = 2000.0;
 const START_LIST: f64 = 12.0;
 
-/// The cost of so many pages of a table, read as a bitmap scan reads them.
+/// The cost of reading `pages` of a table's `all_pages` as a bitmap scan reads them.
 fn by_bitmap(pages: f64, all_pages: f64, prices: &Prices) -> f64 {
     let steps = (prices.random_page - prices.sequential_page).max(0.0);
     pages * (prices.random_page - steps * (pages / all_pages.max(1.0)).min(1.0).sqrt())
 }
 
-/// What the planner charges too much for the pages of the rows that leave the scan (`cost_index`,
-/// costsize.c): it assumes that each is read alone, and the scan has read them in the order of the table. A
-/// total cost that is lower by this may be below the start-up cost; with what the planner adds it is not.
+/// The amount by which the planner's cost for the pages of the returned rows is too high (`cost_index`,
+/// costsize.c). The planner assumes that each page is read alone, but the scan has read them in the order of
+/// the table. A total cost that is reduced by this amount may be below the start-up cost. After the planner's
+/// addition it is not.
 unsafe fn overpaid(
     root: *mut pg_sys::PlannerInfo,
     path: *mut pg_sys::IndexPath,
@@ -408,7 +415,10 @@ unsafe fn overpaid(
         let (info, table) = (&*(*path).indexinfo, &*(*(*path).indexinfo).rel);
         let (rows, loops) = (pg_sys::clamp_row_est(selectivity * table.tuples), loop_count.max(1.0));
         let pages = pg_sys::index_pages_fetched(rows * loops, table.pages, info.pages.into(), root) / loops;
-        pages * prices.random_page - by_bitmap(pages, table.pages.into(), prices)
+        let too_much = pages * prices.random_page - by_bitmap(pages, table.pages.into(), prices);
+        // The larger the share of the table, the more rounds the scan takes, each in an order of its own.
+        let share = (rows / table.tuples.max(1.0)).min(1.0);
+        too_much * (1.0 - share * share)
     }
 }
 

@@ -1,21 +1,24 @@
-//! What a plan may tell of a table's rows: what the server's own estimates may
-//! (`examine_simple_variable`, selfuncs.c), for whoever sees a plan learns from its numbers.
+//! Decides whether a plan may show estimates that depend on a table's rows. Whoever sees a plan learns
+//! something from its numbers, so the rules are those of the server's own estimates
+//! (`examine_simple_variable`, selfuncs.c).
 
 use pgrx::pg_sys;
 
-/// Whether estimates may tell where the rows of an index's table are: the query may read the vectors, and all
-/// rows.
+use crate::pg::relation::{may_read_column, may_read_table};
+
+/// Whether estimates may depend on where the rows of an index's table are. This holds if the query may read
+/// the vectors and all rows.
 ///
 /// Plans are made before rights are checked, and `debug_print_plan` shows them to everybody. Row-level
-/// security and security barriers hide rows. Of a partition or an inheritance child the entry of a parent
-/// says so, and rights on the table that the query names suffice (`expand_single_inheritance_child`,
-/// inherit.c).
+/// security and security barriers hide rows. For a partition or an inheritance child, the entry of the parent
+/// contains these conditions, and rights on the table that the query names are sufficient
+/// (`expand_single_inheritance_child`, inherit.c).
 ///
 /// # Safety
 /// The planner's structures, which belong together.
 pub unsafe fn may_tell(root: *mut pg_sys::PlannerInfo, index: &pg_sys::IndexOptInfo) -> bool {
-    // SAFETY: the planner's arrays have a place for each table, that of parents only where there are
-    // children; an index has at least one column.
+    // SAFETY: the planner's arrays have an entry for each table. The array of parents exists only if there
+    // are children. An index has at least one column.
     unsafe {
         let table = &*index.rel;
         let user = if table.userid == pg_sys::InvalidOid { pg_sys::GetUserId() } else { table.userid };
@@ -27,8 +30,9 @@ pub unsafe fn may_tell(root: *mut pg_sys::PlannerInfo, index: &pg_sys::IndexOptI
             if !entry.securityQuals.is_null() {
                 return false;
             }
-            allowed |=
-                entry.rtekind == pg_sys::RTEKind::RTE_RELATION && may_select(entry.relid, column, user);
+            allowed |= entry.rtekind == pg_sys::RTEKind::RTE_RELATION
+                && (may_read_table(entry.relid, user)
+                    || column.is_some_and(|column| may_read_column(entry.relid, column as i16, user)));
             let parents = (*root).append_rel_array;
             if parents.is_null() {
                 return allowed;
@@ -40,23 +44,12 @@ pub unsafe fn may_tell(root: *mut pg_sys::PlannerInfo, index: &pg_sys::IndexOptI
     }
 }
 
-/// The parent's number of a child's column, if it has it.
+/// The number that a child's column has in the parent, if the parent has the column.
 unsafe fn column_of_parent(parent: &pg_sys::AppendRelInfo, column: i32) -> Option<i32> {
     if parent.parent_colnos.is_null() || column > parent.num_child_cols {
         return None;
     }
-    // SAFETY: as many numbers as the child has columns, counted from one.
+    // SAFETY: the array has one number for each column of the child. Columns are counted from one.
     let number = unsafe { *parent.parent_colnos.add(column as usize - 1) };
     (number > 0).then_some(i32::from(number))
-}
-
-/// Whether a role may read a table, or a column of it.
-unsafe fn may_select(table: pg_sys::Oid, column: Option<i32>, user: pg_sys::Oid) -> bool {
-    let (select, ok) = (pg_sys::ACL_SELECT as pg_sys::AclMode, pg_sys::AclResult::ACLCHECK_OK);
-    // SAFETY: catalog lookups by number.
-    unsafe {
-        pg_sys::pg_class_aclcheck(table, user, select) == ok
-            || column
-                .is_some_and(|column| pg_sys::pg_attribute_aclcheck(table, column as i16, user, select) == ok)
-    }
 }

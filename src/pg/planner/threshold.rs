@@ -22,7 +22,7 @@ const FROM_NUMERIC: u32 = 1746;
 /// A threshold of the planner's: its leaves are expressions.
 pub type Threshold = Bound<*mut pg_sys::Node>;
 
-/// A threshold whose expressions are compiled, to be evaluated.
+/// A threshold whose expressions are compiled for evaluation.
 pub type CompiledBound = Bound<*mut pg_sys::ExprState>;
 
 /// The bound that a clause puts on `order`, the expression that a scan is ordered by. The clause must compare

@@ -1,7 +1,8 @@
 //! `ambeginscan`, `amrescan`, `amgettuple`, `amendscan`: an ordered scan by `ivf::search`.
 //!
-//! The heap is read inside the access method, under the scan's snapshot, for exact values; what leaves the
-//! scan is in final order. Only conditions on filter columns whose keys are lossy are rechecked above.
+//! The access method itself reads the heap, under the scan's snapshot, to compute exact values. So the rows
+//! that it returns are in final order. The executor rechecks only conditions on filter columns with lossy
+//! keys.
 
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, pg_sys};
@@ -25,23 +26,23 @@ use crate::pg::storage::buffer_store::{IndexStore, Logging};
 use crate::pg::storage::tid::item_pointer;
 use crate::value::Metric;
 
-/// A scan. Its heap memory is freed with the memory context it was begun in, or at `amendscan`.
+/// A scan. Its memory is freed with the memory context in which it was begun, or at `amendscan`.
 struct Scan {
     /// The context the scan was begun in: lives until its end.
     context: pg_sys::MemoryContext,
     store: IndexStore,
     /// What the index is over, and its metric.
     indexed: (Indexed, Metric),
-    /// The query of the rescan at hand; `None` for SQL NULL.
+    /// The query of the current rescan; `None` for SQL NULL.
     query: Option<Vec<f32>>,
     search: Option<search::Scan>,
     table_rows: Option<TableRows>,
     /// The filter columns, once a scan has conditions on them.
     columns: Option<FilterColumns>,
-    /// Whether the conditions on filter columns may let pass what they should not.
+    /// Whether rows may pass the filter keys although they do not fulfil the conditions.
     recheck: bool,
     started: bool,
-    /// Whom it runs as.
+    /// The user as whom the scan runs.
     user: pg_sys::Oid,
 }
 
@@ -169,13 +170,13 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
     }
 }
 
-/// What a scan has done, all its rescans together.
+/// The counters of a scan, summed over its rescans.
 #[cfg(feature = "pg18")]
 pub struct Done {
     pub stats: crate::ivf::search::Stats,
     /// Lists of the index.
     pub lists: u32,
-    /// Whether the last of them ended at its distance threshold, if it had one.
+    /// Whether the last rescan ended at its distance threshold; `None` if it had none.
     pub threshold: Option<bool>,
 }
 
@@ -190,7 +191,7 @@ pub unsafe fn done(scan: pg_sys::IndexScanDesc) -> Option<Done> {
     Some(Done { stats: search.stats(), lists: search.lists(), threshold: search.threshold_reached() })
 }
 
-/// What needs the snapshot and the table, which Postgres sets after `ambeginscan`.
+/// The part of the start that needs the snapshot and the table, which Postgres sets after `ambeginscan`.
 unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
     // SAFETY: the caller passes a live scan.
     unsafe {
@@ -258,7 +259,7 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
 /// `amgettuple` (access/amapi.h).
 pub type GetTuple = unsafe extern "C-unwind" fn(pg_sys::IndexScanDesc, pg_sys::ScanDirection::Type) -> bool;
 
-/// The one address of our `amgettuple`, by which an index is known to be ours.
+/// The address of our `amgettuple`, by which our indexes are recognised.
 pub static GETTUPLE: GetTuple = amgettuple;
 
 /// Whether an open index is of this access method.

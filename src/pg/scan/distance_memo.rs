@@ -1,13 +1,13 @@
-//! The distances that the scans at hand have measured, for who asks for them again.
+//! Memo of the distances computed by running scans, keyed by TOAST pointer.
 //!
-//! The executor evaluates the ORDER BY expression of every row that a scan returns, for the plan's target
-//! list has it, if only to drop it. The operator would read a vector that is out of line a second time, which
-//! is a tenth of a warm query. So the scan notes the distances of the rows that it has fetched, and the
-//! operator looks here first.
+//! The executor evaluates the ORDER BY expression for every row that a scan returns, because the plan's
+//! target list contains it, even if the query drops it. The operator would read an out-of-line vector a
+//! second time, which takes a tenth of a warm query. So the scan stores the distances of the rows that it has
+//! fetched, and the operator looks here first.
 //!
-//! A value is recognised by the pointer that its row has to it. While the scan lives, its snapshot keeps what
-//! it has seen from being removed, and so the number of a value out of line from being given to another; the
-//! notes are gone when the scan ends or begins anew.
+//! A value is recognised by the TOAST pointer in its row. While the scan is open, its snapshot prevents the
+//! removal of rows that it has seen, so the number of such a value cannot be reused. The memo of a scan is
+//! dropped when the scan ends or is restarted.
 
 use std::cell::RefCell;
 
@@ -19,25 +19,26 @@ use crate::pg::datum::short_header::AlignedCopy;
 use crate::pg::storage::toast::{ToastPointer, toast_pointer};
 use crate::value::Metric;
 
-/// Distances kept of each scan, the last ones: while a limit is being filled, all rows are fetched before the
-/// first leaves.
+/// Number of distances kept for each scan, the last ones. To fill a limit, a scan fetches all rows before it
+/// returns the first.
 const MOST: usize = 256;
-/// Scans that keep notes at once, the last ones: those of a partitioned table give their rows in turn.
+/// Number of scans that have a memo at the same time, the last ones. The scans of a partitioned table return
+/// their rows in turn.
 const MOST_SCANS: usize = 16;
-/// The notes of one scan.
+/// The memo of one scan.
 struct Memo {
-    /// Whose they are; null if nobody's.
+    /// The scan; null if the memo is unused.
     scan: *const u8,
     metric: Metric,
     /// The elements of the query.
     query: Vec<u8>,
     pointers: Vec<(ToastPointer, f64)>,
-    /// The place of the next one.
+    /// Index at which the next distance is stored.
     next: usize,
 }
 
 impl Memo {
-    /// Whether its values are in the table that a pointer leads to, which it ends with.
+    /// Whether the memo's values are in the TOAST table of a pointer. A pointer ends with the table's OID.
     fn has_table(&self, pointer: &ToastPointer) -> bool {
         const TABLE: usize = size_of::<ToastPointer>() - size_of::<pg_sys::Oid>();
         self.pointers.first().is_some_and(|(p, _)| p[TABLE..] == pointer[TABLE..])
@@ -45,14 +46,14 @@ impl Memo {
 }
 
 thread_local! {
-    /// In the order in which their scans began.
+    /// Memos in the order in which their scans began.
     static MEMOS: RefCell<Mru<Memo>> = const { RefCell::new(Mru::new(MOST_SCANS)) };
 }
 
-/// Begins the notes of a scan, which is known by an address of its own, for a query.
+/// Begins the memo of a scan for a query. `scan` is an address that identifies the scan.
 pub fn begin(scan: *const u8, metric: Metric, query: &[f32]) {
     MEMOS.with_borrow_mut(|all| {
-        // The scan's own, or one whose scan has ended.
+        // The memo of this scan, or one whose scan has ended.
         let old = if all.iter().any(|memo| memo.scan == scan) { scan } else { std::ptr::null() };
         let new = || Memo { scan, metric, query: Vec::new(), pointers: Vec::new(), next: 0 };
         let memo = all.find_or_insert(|memo| memo.scan == old, new);
@@ -63,7 +64,7 @@ pub fn begin(scan: *const u8, metric: Metric, query: &[f32]) {
     });
 }
 
-/// Ends the notes of a scan, if they are still kept.
+/// Drops the memo of a scan, if there is one.
 pub fn end(scan: *const u8) {
     MEMOS.with_borrow_mut(|all| {
         if let Some(memo) = all.iter_mut().find(|memo| memo.scan == scan) {
@@ -73,7 +74,7 @@ pub fn end(scan: *const u8) {
     });
 }
 
-/// Notes the distance of the vector that a row points to.
+/// Stores the distance of the vector to which a row's TOAST pointer refers.
 pub fn note(scan: *const u8, pointer: &ToastPointer, distance: f64) {
     MEMOS.with_borrow_mut(|all| {
         let Some(memo) = all.iter_mut().find(|memo| memo.scan == scan) else { return };
@@ -85,7 +86,7 @@ pub fn note(scan: *const u8, pointer: &ToastPointer, distance: f64) {
     });
 }
 
-/// The distance of two values of type `vector`, the arguments of an operator, if a scan has noted it.
+/// The distance of two values of type `vector`, the arguments of an operator, if a scan has stored it.
 ///
 /// # Safety
 /// The arguments are of that type.

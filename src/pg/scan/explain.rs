@@ -1,4 +1,5 @@
-//! `EXPLAIN (ANALYZE)` says what an ordered scan did: PostgreSQL 18 has a hook for each node of a plan.
+//! `EXPLAIN (ANALYZE)` shows the counters of an ordered scan. PostgreSQL 18 has a hook for each node of a
+//! plan.
 
 use std::ffi::{CStr, CString};
 use std::fmt::Write;
@@ -35,7 +36,7 @@ unsafe extern "C-unwind" fn explain_node(
         if !(*out).analyze || (*node).type_ != pg_sys::NodeTag::T_IndexScanState {
             return;
         }
-        // A scan that was never begun (in a worker, or not at all) has no descriptor here.
+        // A scan that was not begun in this process (only in a worker, or not at all) has no descriptor here.
         let scan = (*node.cast::<pg_sys::IndexScanState>()).iss_ScanDesc;
         if !scan.is_null()
             && is_ivf((*scan).indexRelation)
@@ -49,7 +50,7 @@ unsafe extern "C-unwind" fn explain_node(
     }
 }
 
-/// One line, as `Buffers` has one: what is zero is left out.
+/// One line, like that of `Buffers`. Counters that are zero are left out.
 unsafe fn show(done: &Done, out: *mut pg_sys::ExplainState) {
     let stats = &done.stats;
     let mut line = format!("lists={} of {}", stats.lists, done.lists);

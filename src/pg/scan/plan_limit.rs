@@ -1,12 +1,12 @@
 //! What the plan above a scan wants: its LIMIT, its filter, its distance thresholds.
 //!
-//! An access method is not told how many rows will be taken, nor which of them the filter above it drops.
-//! Both matter here: with them the scan can hold rows back until the wanted number is certain, so that a
-//! filtered `LIMIT k` gets its k rows in exact order. A hook at the start of execution walks through the plan
-//! and remembers every ordered scan, with what is [`Above`] it; the scan finds its own by its descriptor.
+//! PostgreSQL does not tell an access method how many rows the query needs, nor which of them the filter
+//! above drops. With both, the scan can wait until the needed number of rows is certain, so that a filtered
+//! `LIMIT k` gets its k rows in exact order. A hook at executor start walks through the plan and records
+//! every ordered scan, with what is [`Above`] it. The scan finds its record by its descriptor.
 //!
-//! Who asks for the nearest rows by a LIMIT accepts that one is missing. An aggregate does not, nor does a
-//! join's inner side or a subquery in an expression: only nodes that hand on each row as it comes carry a
+//! A user who asks for the nearest rows by a LIMIT accepts that one is missing. An aggregate, the inner side
+//! of a join or a subquery in an expression does not. So only nodes that pass on each row as it comes pass a
 //! LIMIT down to a scan.
 
 use std::cell::RefCell;
@@ -20,21 +20,21 @@ use crate::pg::planner::min_max::is_exact;
 use crate::pg::planner::threshold::{CompiledBound, evaluate};
 use crate::pg::settings::resolve::ScanRequest;
 
-/// How much of a scan is taken by what is above it.
+/// How many rows of a scan the plan above it needs.
 #[derive(Clone, Copy)]
 pub enum Above {
     /// All of it.
     Whole,
-    /// Nobody knows: there is a LIMIT above nodes that drop or add rows.
+    /// An unknown number: there is a LIMIT above nodes that drop or add rows.
     Unknown { limit: *mut pg_sys::LimitState },
-    /// What a LIMIT takes, and one more row if `tied`. It may be `merged` from several scans, or lose
-    /// rows on the way.
+    /// The rows of a LIMIT, and one more row if `tied`. With `merged`, they come from several scans, or some
+    /// are dropped on the way.
     Limit { limit: *mut pg_sys::LimitState, tied: bool, merged: bool },
 }
 
-/// Of a LIMIT above nodes that drop or add rows, so many rows are no more than a scan without a limit looks
-/// for at first. Of a larger one that many are looked for; not those of its OFFSET, so that all pages are of
-/// the same rows.
+/// The number of rows that a scan without a known limit looks for first. If a LIMIT above nodes that drop or
+/// add rows is larger, the scan first looks for the rows of that LIMIT. The rows of its OFFSET do not count,
+/// so that all pages are slices of the same sequence.
 const FEW: i64 = 40;
 
 /// An ordered scan of ours in a running plan.
@@ -75,13 +75,13 @@ pub unsafe fn remember(limited: Limited) {
     LIMITED.with_borrow_mut(|all| all.push(limited));
 }
 
-/// What is wanted of a scan.
+/// What the plan wants from a scan.
 #[derive(Clone, Copy)]
 pub struct PlanRequest {
-    /// How much, up to which value.
+    /// Number of rows, and largest value.
     pub scan: ScanRequest,
     qual: *mut pg_sys::ExprState,
-    /// The index conditions, where they must be rechecked; else null.
+    /// The index conditions, if they must be rechecked; else null.
     recheck: *mut pg_sys::ExprState,
     context: *mut pg_sys::ExprContext,
     /// Null, or where EXPLAIN ANALYZE counts rows removed by the filter.
@@ -125,7 +125,8 @@ impl PlanRequest {
     }
 }
 
-/// What the plan above `scan` wants of it, as of now (a LIMIT may be a parameter that changes).
+/// What the plan above `scan` wants from it now (a LIMIT may be a parameter, which can change between
+/// rescans).
 ///
 /// # Safety
 /// `scan` is live and the executor is asking it for a row.
@@ -136,7 +137,8 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, recheck: bool) -> PlanRe
     });
     let everything = |ceiling| ScanRequest { everything: true, ceiling, ..ScanRequest::default() };
     let Some(Limited { scan: node, above, thresholds, .. }) = found else {
-        // Rows that changed are looked at again by plans that no hook sees (EvalPlanQual).
+        // Rows that were updated concurrently are checked again by plans for which no hook is called
+        // (EvalPlanQual).
         return PlanRequest { scan: everything(f64::INFINITY), ..PlanRequest::default() };
     };
     // SAFETY: as above; ExecLimit evaluates its counts before it asks its child for a row.
@@ -160,12 +162,12 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, recheck: bool) -> PlanRe
         }
         let table = f64::from((*(*(*scan).heapRelation).rd_rel).reltuples);
         let expected = (*state.plan).plan_rows / table;
-        // Of a plan with index conditions or thresholds it is not known how many rows each part excludes: the
-        // scan learns it.
+        // If a plan has index conditions or thresholds, it is not known how many rows each of them excludes.
+        // The scan measures it.
         let filters = !state.qual.is_null() && (*scan).numberOfKeys == 0 && thresholds.is_empty();
         let passing = if filters && expected > 0.0 { expected.min(1.0) as f32 } else { 1.0 };
         let rows = (*limit).count.saturating_add(i64::from(tied));
-        // Rows that are found too late come between two of the pages that begin with the first row.
+        // Late rows may be returned between two pages, and pages are counted from the first row.
         let paged = !tied && !merged && (*limit).offset % rows.max(1) == 0;
         PlanRequest {
             scan: ScanRequest {

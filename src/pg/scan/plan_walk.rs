@@ -12,7 +12,8 @@ use crate::pg::compat::planstate_children;
 use crate::pg::planner::threshold::{CompiledBound, bounds};
 
 impl Above {
-    /// What is above the child whose rows `node`, below `self`, hands on as they come.
+    /// What is above the child of `node`, if `self` is above `node` and `node` passes on the child's rows as
+    /// they come.
     unsafe fn below(self, node: *mut pg_sys::PlanState) -> Self {
         use pg_sys::NodeTag;
         // SAFETY: a live node of a started plan; its tag tells its type.
@@ -29,7 +30,7 @@ impl Above {
                     Self::Limit { limit, tied, .. } => Self::Limit { limit, tied, merged: true },
                     other => other,
                 },
-                // It reads until the distance changes.
+                // An incremental sort reads all rows of one distance before it returns them.
                 NodeTag::T_IncrementalSortState => match self {
                     Self::Limit { limit, merged, .. } => Self::Limit { limit, tied: true, merged },
                     other => other,
@@ -39,13 +40,13 @@ impl Above {
                 | NodeTag::T_NestLoopState
                 | NodeTag::T_MergeJoinState
                 | NodeTag::T_HashJoinState => self.vague(),
-                // Aggregates, sorts, hashes, set operations, windows, and what is not known here.
+                // Aggregates, sorts, hashes, set operations, windows, and all unknown nodes.
                 _ => Self::Whole,
             }
         }
     }
 
-    /// The same where rows are dropped or added on the way.
+    /// The same, if rows are dropped or added on the way.
     fn vague(self) -> Self {
         match self {
             Self::Limit { limit, .. } => Self::Unknown { limit },
@@ -54,12 +55,12 @@ impl Above {
     }
 }
 
-/// Where the walk through a plan is.
+/// The position of the walk through a plan.
 struct Walk {
     executor: *mut pg_sys::EState,
     /// Null at the top.
     parent: *mut pg_sys::PlanState,
-    /// What is above the children whose rows the parent hands on.
+    /// What is above those children whose rows the parent passes on.
     above: Above,
 }
 
@@ -90,7 +91,7 @@ unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, flags:
     }
 }
 
-/// Remembers the ordered scans of ours in a tree of plan states.
+/// Records our ordered scans in a tree of plan states.
 #[pg_guard]
 unsafe extern "C-unwind" fn visit(state: *mut pg_sys::PlanState, walk: *mut c_void) -> bool {
     if state.is_null() {
@@ -112,7 +113,7 @@ unsafe extern "C-unwind" fn visit(state: *mut pg_sys::PlanState, walk: *mut c_vo
     }
 }
 
-/// Whether a node's rows come from this child as they are asked for. The others are inner sides of joins and
+/// Whether a node passes on the rows of this child as they come. Other children are inner sides of joins and
 /// plans of subqueries.
 unsafe fn hands_on(parent: *mut pg_sys::PlanState, child: *mut pg_sys::PlanState) -> bool {
     let among = |plans: *mut *mut pg_sys::PlanState, n: std::ffi::c_int| {

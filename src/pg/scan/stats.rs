@@ -6,10 +6,10 @@ use pgrx::pg_sys;
 
 use crate::ivf::search::Stats;
 
-/// A scan's counters, and whose they are.
+/// A scan's counters, and the user as whom it ran.
 #[derive(Clone, Copy)]
 pub struct Last {
-    /// The user that it ran as, who may be another than the session's.
+    /// The user as whom the scan ran, who may differ from the session's user.
     pub user: pg_sys::Oid,
     /// What it has done so far.
     pub stats: Stats,
@@ -19,12 +19,12 @@ thread_local! {
     static LAST: Cell<Option<Last>> = const { Cell::new(None) };
 }
 
-/// Remembers what a scan has done so far.
+/// Stores the counters of a scan.
 pub fn set(last: Last) {
     LAST.set(Some(last));
 }
 
-/// What the last scan did.
+/// The counters of the last scan.
 pub fn get() -> Option<Last> {
     LAST.get()
 }

@@ -1,9 +1,9 @@
-//! The rows of the table behind a scan, as its snapshot sees them: fetched, passed by the filter above,
-//! measured.
+//! The table rows of a scan, as its snapshot sees them. They are fetched, tested with the filter above the
+//! scan, and their distances are computed.
 //!
-//! The search names rows that it will ask for ([`Rows::prefetch`]), and then asks for each
-//! ([`Rows::distance`]). A row that was named is fetched at once. If its vector is out of line it is not read
-//! yet: only its page is asked for, so that the processor loads those of several rows together.
+//! The search first announces rows ([`Rows::prefetch`]), and then requests the distance of each
+//! ([`Rows::distance`]). An announced row is fetched at once. If its vector is out of line, the vector is not
+//! read yet: only its page is prefetched, so that the pages of several rows are loaded together.
 //!
 //! ```text
 //! prefetch(row): fetch, filter
@@ -20,8 +20,8 @@
 //! a row that was not named: fetch, filter ─ passes ─► what the index knows, or measure_slot
 //! ```
 //!
-//! The states are kept in the order in which the rows were named. A row that is asked for drops those named
-//! before it, which the search no longer wants.
+//! The states are kept in the order in which the rows were announced. When a row is requested, the states of
+//! rows announced before it are dropped, because the search no longer wants them.
 
 use std::collections::VecDeque;
 
@@ -39,7 +39,7 @@ use crate::pg::storage::tid::item_pointer;
 use crate::pg::storage::toast::{ToastPointer, ToastReader, toast_pointer};
 use crate::value::Metric;
 
-/// The table behind a scan.
+/// The table of a scan.
 pub struct TableRows {
     table: pg_sys::Relation,
     fetch: *mut pg_sys::IndexFetchTableData,
@@ -53,11 +53,11 @@ pub struct TableRows {
     /// Where all of this lives.
     context: pg_sys::MemoryContext,
     request: PlanRequest,
-    /// The scan that notes distances; null if none does.
+    /// The scan whose distances are stored in the memo; null if none.
     notes: *const u8,
-    /// Where pages lay, if the table is a heap.
+    /// The buffer hints of the table, if it is a heap.
     hints: Option<BufferHints>,
-    /// Rows that will be asked for next, in this order.
+    /// Prefetched rows, in the order in which they will be requested.
     prefetched: VecDeque<(Tid, Prefetched)>,
 }
 
@@ -66,9 +66,9 @@ pub struct TableRows {
 enum Prefetched {
     /// The scan does not return it.
     Hidden,
-    /// It passes, and this is its distance.
+    /// It passes the filter, and this is its distance.
     Distance(f64),
-    /// It has a pointer to its vector, whose pages are asked for.
+    /// It has a TOAST pointer to its vector, whose pages have been prefetched.
     Toasted(ToastPointer),
 }
 
@@ -82,7 +82,8 @@ impl Drop for TableRows {
 #[derive(Clone, Copy)]
 enum Column {
     Attribute(i32),
-    /// Compiled by itself: the index's other expressions are nothing that the query has named.
+    /// Compiled separately, because the query does not use the index's other expressions, which must not be
+    /// evaluated.
     Expression {
         state: *mut pg_sys::ExprState,
         executor: *mut pg_sys::EState,
@@ -108,8 +109,8 @@ impl Column {
     }
 }
 
-/// The value of an expression for the row in a slot, which stays until the next is evaluated; `None` if it is
-/// NULL.
+/// The value of an expression for the row in a slot; `None` if it is NULL. It is valid until the next
+/// evaluation.
 unsafe fn evaluate(
     expression: *mut pg_sys::ExprState,
     executor: *mut pg_sys::EState,
@@ -172,12 +173,12 @@ impl TableRows {
         self.request = request;
     }
 
-    /// Has the distances noted for a scan.
+    /// From now on stores distances in the memo of a scan.
     pub fn note_for(&mut self, scan: *const u8) {
         self.notes = scan;
     }
 
-    /// Gives back the page at hand, and forgets rows that were prefetched.
+    /// Releases the current page, and forgets prefetched rows.
     pub fn reset(&mut self) {
         self.prefetched.clear();
         // SAFETY: fetch and slot were made by `open`.
@@ -187,9 +188,9 @@ impl TableRows {
         }
     }
 
-    /// Asks for the pages of rows that will be fetched: the processor for those that this backend knows, the
-    /// disk for others, all at once, though they may be in memory. (What has left memory since it was read
-    /// here is read one by one.)
+    /// Prefetches the pages of rows that will be fetched. Pages of which this backend knows the buffer are
+    /// prefetched to the processor's caches. Others are requested from the disk, all at once, although they
+    /// may be in shared buffers. (Pages that were evicted since this backend read them are read one by one.)
     fn prefetch_pages(&self, rows: &[(Tid, Option<f64>)]) {
         let Some(hints) = &self.hints else { return };
         for (row, _) in rows {
@@ -237,8 +238,8 @@ impl TableRows {
                     all_dead,
                 );
             };
-            // As `heapam_index_fetch_tuple` (heapam_handler.c), but that its page is found where it lay last,
-            // and is not pruned: the executor does that where it fetches the rows that it gets.
+            // Like `heapam_index_fetch_tuple` (heapam_handler.c), except that the page is found by a buffer
+            // hint, and is not pruned: the executor prunes it when it fetches the returned rows.
             let buffer = hints.pin(self.table, tid.blkno);
             lock_buffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
             let tuple = &raw mut (*self.slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tupdata;
@@ -277,14 +278,14 @@ impl TableRows {
         }
     }
 
-    /// Notes a distance for who asks for it again.
+    /// Stores a distance in the memo.
     fn note(&self, pointer: &ToastPointer, distance: f64) {
         if !self.notes.is_null() {
             distance_memo::note(self.notes, pointer, distance);
         }
     }
 
-    /// The state of a row, if it was prefetched. It and those before it are forgotten.
+    /// The state of a row, if it was prefetched. Removes it and the states before it.
     fn take_prefetched(&mut self, tid: Tid) -> Option<Prefetched> {
         while let Some((next, state)) = self.prefetched.pop_front() {
             if next == tid {
@@ -295,7 +296,7 @@ impl TableRows {
     }
 }
 
-/// The rows of the table, with the query that they are measured against.
+/// The rows of the table, with the query from which distances are computed.
 pub struct Measured<'a> {
     /// The rows.
     pub rows: &'a mut TableRows,
@@ -339,7 +340,8 @@ impl Measured<'_> {
         }
     }
 
-    /// Fetches a row and measures it, unless its vector is out of line: then asks for the pages of that.
+    /// Fetches a row and computes its distance. If its vector is out of line, only prefetches the vector's
+    /// pages.
     unsafe fn prefetch_row(&mut self, (tid, known): (Tid, Option<f64>)) -> Result<Prefetched> {
         // SAFETY: the scan is running.
         unsafe {
@@ -384,7 +386,7 @@ impl Rows for Measured<'_> {
                     if let distance @ Some(_) = self.measure_toasted(&pointer)? {
                         return Ok(distance);
                     }
-                    // The server reads it, by its row.
+                    // The server reads the vector, after its row has been fetched again.
                     if !self.rows.fetch(tid) {
                         return Ok(None);
                     }

@@ -27,11 +27,11 @@ pub struct IndexOptions {
     pub lists: i32,
     /// Bits per dimension, 1, 4 or 8; `None` if not set.
     pub bits: Option<u8>,
-    /// Lists to probe, if the index says: else the recall target does.
+    /// Number of lists to probe, if it is set for the index. Otherwise the recall target decides.
     pub probes: Option<u32>,
-    /// Recall target, if the index says.
+    /// Recall target, if it is set for the index.
     pub recall_target: Option<f64>,
-    /// Whether VACUUM measures anew how many lists a target needs.
+    /// Whether VACUUM measures again how many lists each target needs.
     pub recalibrate: bool,
     /// The options of an index under one of pgvector's names.
     pub foreign: Option<Foreign>,

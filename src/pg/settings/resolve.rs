@@ -50,7 +50,7 @@ pub fn settings(options: &IndexOptions, lists: u32, request: ScanRequest) -> Set
     let session_target = Some(RECALL_TARGET.get()).filter(|target| *target != DEFAULT_RECALL_TARGET);
     let asked = pgvector::effort(options.foreign, lists);
     let target = session_target.or(options.recall_target).unwrap_or(DEFAULT_RECALL_TARGET);
-    // A target that the session asks for is not undone by the index's number of probes.
+    // A target that the session sets has priority over the index's number of probes.
     let option = options.probes.filter(|_| session_target.is_none());
     let follow_target = Probes::ForRecall { least: asked.least_probes };
     let order = match ITERATIVE_SCAN.get() {

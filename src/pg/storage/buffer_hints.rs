@@ -1,10 +1,10 @@
-//! Where the pages of an index or a table lay in shared buffers when this backend read them last.
+//! Buffer hints: the shared buffers in which this backend last found the pages of indexes and tables.
 //!
-//! To find a page by its number costs several cache misses in the table of buffers, which was a sixth of a
-//! warm scan. `ReadRecentBuffer` (storage/buffer/bufmgr.c) takes a guess instead, verifies it and pins the
-//! page; a wrong guess costs nothing but the ordinary way. So nothing here needs to be invalidated: not when
-//! pages are evicted, nor when a relation is rebuilt or dropped. All relations share one table of a fixed
-//! size: a page takes the place of another one whose number or relation it happens to share it with.
+//! Finding a page by its number costs several cache misses in the buffer table, which was a sixth of the time
+//! of a warm scan. `ReadRecentBuffer` (storage/buffer/bufmgr.c) takes a guess instead, verifies it and pins
+//! the page. After a wrong guess the page is looked up as usual. So hints need not be invalidated when pages
+//! are evicted or a relation is rebuilt or dropped. All relations share one hash table of a fixed size, in
+//! which a page replaces another page with the same entry.
 
 use std::alloc::{Layout, alloc_zeroed};
 use std::cell::{Cell, OnceCell};
@@ -17,28 +17,30 @@ use crate::kernel;
 use crate::page::PAGE_SIZE;
 use crate::pg::compat::{charge_buffer_hit, count_buffer_hit, read_recent_buffer};
 
-/// Pages remembered at most, of all relations together: 4 MB, of which only what is used takes memory.
+/// Largest number of hints, for all relations together: 4 MB of address space, of which only the used part
+/// takes memory.
 const MOST: usize = 1 << 19;
 
 /// The buffer in which a page was found.
 #[derive(Clone, Copy)]
 struct Hint {
-    /// Whose page it is, and the bits of its number that do not tell its entry in the table.
+    /// Identifies the page: a number of the relation, and those bits of the block number that do not select
+    /// the entry.
     tag: u32,
-    /// 0 (`InvalidBuffer`) for what is not known.
+    /// The buffer; 0 (`InvalidBuffer`) if not known.
     buffer: pg_sys::Buffer,
 }
 
-/// What is remembered of a relation: its part of the one table that a backend has.
+/// The hints of a relation, in the one table of the backend.
 #[derive(Clone, Copy)]
 pub struct BufferHints {
-    /// As many as a power of two, or none. Neighbours lie side by side.
+    /// The number of hints is a power of two, or zero. Hints of neighbouring pages are neighbours.
     hints: &'static [Cell<Hint>],
-    /// Where block 0 would be.
+    /// The entry of block 0.
     first: u32,
     /// The relation's part of the tags.
     tag: u32,
-    /// Bits of a block's number that tell its entry.
+    /// Number of bits of a block number that select the entry.
     bits: u32,
 }
 
@@ -46,8 +48,8 @@ thread_local! {
     static HINTS: OnceCell<&'static [Cell<Hint>]> = const { OnceCell::new() };
 }
 
-/// The table of this backend: twice as many hints as there are shared buffers, for no more guesses can be
-/// right. It is made once and kept.
+/// The table of this backend. It has twice as many hints as there are shared buffers, because more guesses
+/// cannot be right. It is created once and kept.
 fn table() -> &'static [Cell<Hint>] {
     // SAFETY: the number of buffers is fixed when the server starts.
     let buffers = unsafe { pg_sys::NBuffers.max(1) } as usize;
@@ -57,7 +59,7 @@ fn table() -> &'static [Cell<Hint>] {
     unsafe {
         let memory = alloc_zeroed(layout).cast::<Cell<Hint>>();
         match memory.is_null() {
-            // Nothing is remembered then.
+            // Without memory there are no hints.
             true => &[],
             false => std::slice::from_raw_parts(memory, count),
         }
@@ -65,7 +67,7 @@ fn table() -> &'static [Cell<Hint>] {
 }
 
 impl BufferHints {
-    /// What this backend remembers of an open relation.
+    /// The hints of an open relation.
     pub fn of(relation: pg_sys::Relation) -> Self {
         // SAFETY: the relation is open.
         let relation = unsafe { (*relation).rd_id }.to_u32();
@@ -115,8 +117,8 @@ impl BufferHints {
         }
     }
 
-    /// Asks the processor for bytes of a page, its header, its special area and its descriptor. False if
-    /// nothing is known of the page.
+    /// Prefetches bytes of a page, its header, its special area and its descriptor. Returns false if there is
+    /// no hint for the page.
     pub fn prefetch(&self, blkno: u32, bytes: Range<usize>) -> bool {
         let Some(buffer) = self.guess(blkno) else { return false };
         // SAFETY: a global of the server; the address is computed, not read.
@@ -129,7 +131,7 @@ impl BufferHints {
         true
     }
 
-    /// Where a page likely lies.
+    /// The likely address of a page.
     pub fn address(&self, blkno: u32) -> Option<*const u8> {
         self.guess(blkno).map(address)
     }
@@ -149,14 +151,14 @@ unsafe fn use_once_more(buffer: pg_sys::Buffer) {
         let old = state.load(Ordering::Relaxed);
         let used = (old & pg_sys::BUF_USAGECOUNT_MASK) >> pg_sys::BUF_USAGECOUNT_SHIFT;
         if used < pg_sys::BM_MAX_USAGE_COUNT && old & pg_sys::BM_LOCKED == 0 {
-            // Where somebody else is at it, the page is in use anyway.
+            // If another backend is changing the state, the page is in use anyway.
             let more = old + pg_sys::BUF_USAGECOUNT_ONE;
             let _ = state.compare_exchange(old, more, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 }
 
-/// Where the page in a shared buffer lies.
+/// The address of the page in a shared buffer.
 fn address(buffer: pg_sys::Buffer) -> *const u8 {
     // SAFETY: a global of the server; the address is computed, not read.
     unsafe { pg_sys::BufferBlocks.cast::<u8>().wrapping_add((buffer as usize - 1) * PAGE_SIZE) }

@@ -1,9 +1,10 @@
 //! The page store on PostgreSQL's shared buffers, with generic WAL (`access/transam/README`,
 //! `generic_xlog.c`).
 //!
-//! A change edits the record's own copies of its pages, which replace the pages when it is written, so an
-//! error on the way leaves nothing behind. Guards release nothing while an error unwinds: by then `errfinish`
-//! has reset `InterruptHoldoffCount`, and the abort of the transaction releases locks and pins itself.
+//! A change edits copies of its pages in the WAL record. The copies replace the pages when the record is
+//! written, so an error before that changes nothing. Guards release nothing while an error unwinds: by then
+//! `errfinish` has reset `InterruptHoldoffCount`, and the abort of the transaction releases locks and pins
+//! itself.
 
 use std::cell::Cell;
 use std::ops::{Deref, Range};
@@ -35,7 +36,7 @@ pub struct IndexStore {
     hints: BufferHints,
     /// The ring of buffers that maintenance reads through; null for scans.
     ring: pg_sys::BufferAccessStrategy,
-    /// That of the scan, if it is one: for `old_snapshot_threshold`.
+    /// The snapshot of a scan, for `old_snapshot_threshold`; null otherwise.
     #[cfg(any(feature = "pg15", feature = "pg16"))]
     snapshot: Cell<pg_sys::Snapshot>,
     /// Pages known to exist.
@@ -49,8 +50,8 @@ impl IndexStore {
         Self::through(relation, logging, std::ptr::null_mut())
     }
 
-    /// The same, read through a ring of buffers: what passes over a whole index takes no more of them, and
-    /// does not make its pages seem in use to whom else needs buffers.
+    /// The same, reading through a buffer ring. A pass over a whole index then uses only the buffers of the
+    /// ring, and does not raise the usage counts of its pages.
     pub fn through(relation: pg_sys::Relation, logging: Logging, ring: pg_sys::BufferAccessStrategy) -> Self {
         let (hints, read_ahead) = (BufferHints::of(relation), ReadAhead::new(ring));
         Self {
@@ -72,7 +73,7 @@ impl IndexStore {
         Self::through(relation, Logging::EachChange, ring)
     }
 
-    /// Pins a page that exists, where it lay last or through the ring.
+    /// Pins a page that exists, by its buffer hint or through the ring.
     unsafe fn pin(&self, blkno: u32) -> pg_sys::Buffer {
         if self.ring.is_null() {
             return self.hints.pin(self.relation, blkno);
@@ -87,7 +88,7 @@ impl IndexStore {
         self.relation
     }
 
-    /// Reads from here on are those of a scan with this snapshot, which lives as long.
+    /// From now on reads belong to a scan with this snapshot, which must live as long as the store.
     pub fn seen_by(&self, _snapshot: pg_sys::Snapshot) {
         #[cfg(any(feature = "pg15", feature = "pg16"))]
         self.snapshot.set(_snapshot);
@@ -179,7 +180,7 @@ impl Deref for ReadPage {
 impl Prefetch for IndexStore {
     fn prefetch_pages(&self, blkno: u32, count: u32) {
         let end = blkno.saturating_add(count);
-        // Beyond the end of a damaged index there is nothing to ask for.
+        // A damaged index may refer to pages beyond its end; these are not prefetched.
         let known = match end <= self.nblocks.get() {
             true => end,
             false => self.nblocks().map_or(blkno, |nblocks| end.min(nblocks)),
@@ -288,7 +289,7 @@ impl Store for IndexStore {
 struct Opened {
     blkno: u32,
     buffer: Locked,
-    /// What is written to: the copy in the record under way, or the page itself.
+    /// The memory that is written to: the page's copy in the current record, or the page itself.
     image: Option<NonNull<Page>>,
     new: bool,
     flushed: bool,
@@ -299,7 +300,7 @@ struct BufferChange<'a> {
     /// The page that is locked against changes.
     watched: Option<Locked>,
     opened: Vec<Opened>,
-    /// The record under way; null before the first page is written.
+    /// The current record; null before the first page is written.
     record: *mut pg_sys::GenericXLogState,
 }
 
@@ -326,7 +327,8 @@ impl BufferChange<'_> {
         }
     }
 
-    /// Forgets what was written. (Pages of an index that is being built are void when its build fails.)
+    /// Forgets what was written. (Without a record, pages may have been changed; but then the index is being
+    /// built, and its file is removed.)
     fn abort(&mut self) {
         if !self.record.is_null() {
             // SAFETY: the record was started here; this frees its memory.

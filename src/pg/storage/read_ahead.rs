@@ -1,9 +1,10 @@
-//! Pages that will be read soon, in order: asked of the disk before they are needed.
+//! Read-ahead: pages that will be read soon are requested from the disk, in order, before they are needed.
 //!
-//! From PostgreSQL 17 on by a read stream (storage/aio/read_stream.c), which joins neighbours to one read;
-//! before, by `PrefetchBuffer`. Both are for pages that are not in shared buffers: a page that is there is
-//! found faster by where it lay last (`buffer_hints.rs`). So nothing is done before one of the planned pages
-//! had to be read from the disk: then those after it are likely to be missing too.
+//! PostgreSQL 17 and later use a read stream (storage/aio/read_stream.c), which combines neighbouring pages
+//! into one read; older majors use `PrefetchBuffer`. Both are for pages that are not in shared buffers. A
+//! page that is there is found faster by its buffer hint (`buffer_hints.rs`). So read-ahead begins only when
+//! one of the planned pages had to be read from the disk, because then the pages after it are probably
+//! missing, too.
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
@@ -12,18 +13,18 @@ use pgrx::pg_sys;
 #[cfg(any(feature = "pg17", feature = "pg18"))]
 use pgrx::prelude::*;
 
-/// What will be read, and how far that has come.
+/// The plan: which pages will be read, and how far reading has come.
 pub struct ReadAhead {
-    /// At an address of its own: the stream's callback has it.
+    /// Boxed, because the stream's callback has its address.
     queue: Box<Queue>,
     #[cfg(any(feature = "pg17", feature = "pg18"))]
     ring: pg_sys::BufferAccessStrategy,
-    /// Null while there is none.
+    /// Null while there is no stream.
     #[cfg(any(feature = "pg17", feature = "pg18"))]
     stream: Cell<*mut pg_sys::ReadStream>,
-    /// Whether a page of the plan was missing.
+    /// Whether a page of the plan was not in shared buffers.
     cold: Cell<bool>,
-    /// Whether pages were read since the plan was begun: what is planned next begins a new one.
+    /// Whether pages have been read since the plan was begun. Then the next planned pages begin a new plan.
     begun: Cell<bool>,
 }
 
@@ -69,7 +70,7 @@ impl Queue {
 }
 
 impl ReadAhead {
-    /// Nothing yet. What is read from disk goes through the ring, if there is one.
+    /// An empty plan. Pages read from disk go through the ring, if there is one.
     pub fn new(ring: pg_sys::BufferAccessStrategy) -> Self {
         #[cfg(not(any(feature = "pg17", feature = "pg18")))]
         let _ = ring;
@@ -84,7 +85,7 @@ impl ReadAhead {
         }
     }
 
-    /// Plans pages after those that are planned; after a read, in their place.
+    /// Adds pages to the plan; after a read, replaces the plan.
     pub fn prefetch(&self, pages: Range<u32>) {
         if self.begun.replace(false) {
             self.end();
@@ -94,11 +95,11 @@ impl ReadAhead {
         }
     }
 
-    /// Pins a page: as part of the plan if that has it next and pages were missing, else by `pin`. Also
-    /// whether `pin` did.
+    /// Pins a page. It comes from the read stream if it is the next page of the plan and pages were missing,
+    /// else from `pin`. Also returns whether `pin` was used.
     ///
     /// # Safety
-    /// The relation is open and has the planned pages. No other is passed before [`ReadAhead::end`].
+    /// The relation is open and has the planned pages. No other relation is passed before [`ReadAhead::end`].
     pub unsafe fn take(
         &self,
         relation: pg_sys::Relation,
@@ -138,7 +139,7 @@ fn pages_read() -> i64 {
 
 #[cfg(any(feature = "pg17", feature = "pg18"))]
 impl ReadAhead {
-    /// Gives up what is planned. Not after an error: the transaction's end releases its pins.
+    /// Drops the plan. Not called after an error, when the end of the transaction releases the pins.
     pub fn end(&self) {
         let stream = self.stream.replace(std::ptr::null_mut());
         if !stream.is_null() {
@@ -166,7 +167,7 @@ impl ReadAhead {
                 ));
             }
             let buffer = pg_sys::read_stream_next_buffer(self.stream.get(), std::ptr::null_mut());
-            // The stream gives what the plan has, in its order.
+            // The stream returns the pages of the plan, in their order.
             assert!(
                 buffer != 0 && pg_sys::BufferGetBlockNumber(buffer) == blkno,
                 "the read stream lost its place"
@@ -191,14 +192,14 @@ unsafe extern "C-unwind" fn next_block(
 
 #[cfg(not(any(feature = "pg17", feature = "pg18")))]
 impl ReadAhead {
-    /// Gives up what is planned.
+    /// Drops the plan.
     pub fn end(&self) {
         self.cold.set(false);
         self.queue.clear();
     }
 
     unsafe fn advance(&self, relation: pg_sys::Relation, _block: u32) -> Option<pg_sys::Buffer> {
-        /// Pages asked for before they are read, at least.
+        /// Least number of pages requested before they are read.
         const WINDOW: i32 = 32;
         // SAFETY: a setting; prefetching is advice for pages that exist, for which the caller vouches.
         unsafe {
@@ -215,7 +216,7 @@ impl ReadAhead {
         None
     }
 
-    /// Pages asked for and not yet taken.
+    /// Number of pages requested and not yet read.
     fn ahead(&self) -> usize {
         let (issued, taken) = (self.queue.issued.get(), self.queue.taken.get());
         let runs = self.queue.runs.borrow();

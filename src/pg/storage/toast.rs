@@ -1,8 +1,8 @@
-//! Values out of line, read where they likely lie, or by one scan of the TOAST table's index that stays open.
+//! Out-of-line values: read from their guessed position, or by one TOAST index scan that stays open.
 //!
 //! The server opens the table, its index and a scan for each value and closes them again (detoast.c,
 //! `toast_fetch_datum`; heaptoast.c, `heap_fetch_toast_slice`). A search reads about a dozen values of one
-//! table. Whatever is not as expected here is left to the server, which knows what is wrong with it.
+//! table. If anything is not as expected here, the server reads the value, and reports the fault.
 
 use pgrx::pg_sys;
 
@@ -24,10 +24,10 @@ const LARGEST: usize = 1 << 16;
 const POINTER: usize = TAGS + size_of::<pg_sys::varatt_external>();
 const TAGS: usize = 2;
 
-/// What a row has in place of a value that is out of line.
+/// The pointer that a row has in place of an out-of-line value.
 pub type ToastPointer = [u8; POINTER];
 
-/// The pointer that a row has in place of a value, if the value is out of line.
+/// The TOAST pointer in a datum, if its value is out of line.
 ///
 /// # Safety
 /// The datum is a varlena.
@@ -43,7 +43,7 @@ pub unsafe fn toast_pointer(datum: pg_sys::Datum) -> Option<ToastPointer> {
     }
 }
 
-/// What a pointer says of a value that is simply out of line.
+/// The content of a pointer to an out-of-line value that is not compressed.
 struct External {
     table: pg_sys::Oid,
     value: pg_sys::Oid,
@@ -57,7 +57,7 @@ impl External {
         let external = unsafe { pointer[TAGS..].as_ptr().cast::<pg_sys::varatt_external>().read_unaligned() };
         let size = (external.va_extinfo & pg_sys::VARLENA_EXTSIZE_MASK) as usize;
         let whole = usize::try_from(external.va_rawsize).ok()?;
-        // Others are compressed, or damaged.
+        // Other values are compressed or damaged.
         let simple = size + HEADER == whole && whole <= LARGEST;
         simple.then_some(Self { table: external.va_toastrelid, value: external.va_valueid, size })
     }
@@ -76,9 +76,9 @@ pub struct ToastReader {
 struct Open {
     table: pg_sys::Relation,
     direct: DirectReader,
-    /// Once a value was not where it was likely to be.
+    /// Opened once a guessed position was wrong.
     index: Option<OpenIndex>,
-    /// At an address of its own: the scan has it.
+    /// Boxed, because the scan has its address.
     snapshot: Box<pg_sys::SnapshotData>,
 }
 
@@ -89,11 +89,11 @@ struct OpenIndex {
 }
 
 impl ToastReader {
-    /// The value that a pointer leads to, with a usual header, until the next one is read; `None` if it is
-    /// not simply out of line. `snapshot` is the one under which its row was seen.
+    /// The value of a pointer, with a 4-byte header; it is valid until the next value is read. `None` if the
+    /// value is compressed. `snapshot` is the one with which the value's row was found.
     ///
     /// # Safety
-    /// The pointer is that of a row that is visible. What this opens lives in `context` and belongs to the
+    /// The pointer is from a visible row. What this opens is allocated in `context` and belongs to the
     /// resource owner of the running scan.
     pub unsafe fn fetch(
         &mut self,
@@ -107,7 +107,7 @@ impl ToastReader {
         // its bytes.
         unsafe {
             let bytes = self.value.as_mut_ptr().cast::<u8>();
-            // What the index scan allocates on its way it frees at its end.
+            // The index scan frees at its end what it allocates meanwhile.
             let before = pg_sys::MemoryContextSwitchTo(context);
             let complete = self.open(table, snapshot).is_some_and(|open| {
                 let room = std::slice::from_raw_parts_mut(bytes.add(HEADER), size);
@@ -119,8 +119,7 @@ impl ToastReader {
         }
     }
 
-    /// Asks the processor for the page where a value likely lies. Whether the value may be read by
-    /// [`ToastReader::fetch`].
+    /// Prefetches the likely page of a value. Returns whether [`ToastReader::fetch`] can read the value.
     ///
     /// # Safety
     /// As for that.
@@ -140,7 +139,7 @@ impl ToastReader {
         }
     }
 
-    /// The TOAST table, opened if it is not yet; `None` if it cannot be read here, or another is open.
+    /// The TOAST table, opened if needed; `None` if it cannot be read here, or if another table is open.
     unsafe fn open(&mut self, table: pg_sys::Oid, snapshot: pg_sys::Snapshot) -> Option<&mut Open> {
         if self.foreign {
             return None;
@@ -202,7 +201,7 @@ impl Open {
         }
     }
 
-    /// Reads a value's chunks, which must fill `room`, by the table's index. Holds no page afterwards.
+    /// Reads a value's chunks by the table's index; they must fill `room`. No page is pinned afterwards.
     unsafe fn read_by_index(&mut self, value: pg_sys::Oid, mut room: &mut [u8]) -> bool {
         // SAFETY: scan and slot are open, and the rows are those of a TOAST table.
         unsafe {
@@ -214,7 +213,7 @@ impl Open {
             let mut complete = true;
             let mut next = 0;
             let (mut first, mut last) = (0, 0);
-            // To the end, where the scan gives back its pages.
+            // Reads to the end, where the scan releases its pages.
             while pg_sys::index_getnext_slot(scan, pg_sys::ScanDirection::ForwardScanDirection, slot) {
                 let (mut no_number, mut no_data) = (false, false);
                 let number = pg_sys::slot_getattr(slot, CHUNK_SEQ, &raw mut no_number).value() as i32;
@@ -233,7 +232,7 @@ impl Open {
                 if next == 1 {
                     first = size;
                 }
-                // All are of one size but the last, which is not larger.
+                // All chunks have the same size, except the last, which may be smaller.
                 complete = is_plain(chunk) && size > 0 && size <= first && (next == 1 || last == first) && {
                     let data = pgrx::vardata_any(chunk).cast::<u8>();
                     take(&mut room, std::slice::from_raw_parts(data, size))
@@ -247,7 +246,7 @@ impl Open {
     }
 }
 
-/// Moves bytes to the beginning of what room is left, if they fit.
+/// Copies bytes to the beginning of the remaining room, if they fit.
 fn take(room: &mut &mut [u8], bytes: &[u8]) -> bool {
     let Some((here, rest)) = std::mem::take(room).split_at_mut_checked(bytes.len()) else { return false };
     here.copy_from_slice(bytes);

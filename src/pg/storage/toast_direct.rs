@@ -1,9 +1,9 @@
-//! Values out of line, read from the pages of a TOAST table where they likely lie, without its index.
+//! Out-of-line values, read directly from the guessed pages of a TOAST table, without its index.
 //!
-//! The chunks of a value are found by its number and theirs, which no other chunk has that the TOAST table's
-//! index leads to (`GetNewOidWithIndex` in catalog.c). A number may be given out again while a dead chunk
-//! with it lies about that has lost its entry there, or never had one: so a chunk must be visible to the
-//! scan's own snapshot, as its row is. What is not found, or not visible, is left to the index.
+//! A chunk is identified by the value's number and the chunk's own number. No other chunk in the TOAST
+//! table's index has the same numbers (`GetNewOidWithIndex` in catalog.c). But a dead chunk that is not in
+//! the index (any more) may have the number of a new value. So a chunk must be visible to the scan's
+//! snapshot, as its row is. If a chunk is not found or not visible, the value is read by the index.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -18,10 +18,10 @@ use crate::page::toast_locator::{Position, ToastLocator};
 use crate::page::{PAGE_SIZE, Tid};
 use crate::pg::compat::lock_buffer;
 
-/// TOAST tables remembered, at most.
+/// Largest number of TOAST tables remembered.
 const MOST_TABLES: usize = 16;
-/// Pages that are read for the begin of a value, at most: each tells how far off the guess was, and the index
-/// takes as many.
+/// The most pages read to find the first chunk of a value. Each page shows how wrong the guess was, and a
+/// search of the index reads as many pages.
 const MOST_PAGES: u32 = 3;
 /// The columns of a TOAST table, none of which is NULL (toasting.c): the value's number, the chunk's, its
 /// bytes.
@@ -37,7 +37,7 @@ pub struct DirectReader {
     table: pg_sys::Relation,
     hints: BufferHints,
     locator: Rc<RefCell<ToastLocator>>,
-    /// Pages of the table when it was opened: it cannot shrink while it is.
+    /// Number of pages of the table when it was opened. It cannot shrink while it is open.
     nblocks: u32,
 }
 
@@ -48,7 +48,7 @@ struct SharedPage(Locked);
 struct Chunk {
     value: u32,
     number: u32,
-    /// Its row, of so many bytes with its header.
+    /// The chunk's row, and its size with the header.
     tuple: *mut u8,
     size: usize,
     data: *const u8,
@@ -73,7 +73,7 @@ impl DirectReader {
         Self { table, hints: BufferHints::of(table), locator, nblocks }
     }
 
-    /// Fills `room` with a value's bytes, if it lies where it is likely to and the snapshot sees it.
+    /// Fills `room` with a value's bytes, if the value is at its guessed position and the snapshot sees it.
     ///
     /// # Safety
     /// The snapshot is valid.
@@ -106,14 +106,14 @@ impl DirectReader {
                 }
                 return complete;
             }
-            // Who lies here tells how far it is.
+            // The numbers on this page tell how far away the value is.
             let seen = (1..=last).find_map(|offset| Some((offset, page.chunk(offset)?.value)));
             drop(page);
             let Some((offset, other)) = seen else { break };
             let here = guess.blkno;
             let position = position(Tid { blkno: here, offset }, last);
             let next = if other == value {
-                // Its further chunks: it begins on the page before.
+                // The page has later chunks of the value, so the value begins on the page before.
                 here.checked_sub(1).map(|blkno| Position { blkno, part: 1.0 })
             } else {
                 locator.from((other, position), value)
@@ -127,14 +127,14 @@ impl DirectReader {
         false
     }
 
-    /// Asks the processor for the begin of the page where a value likely lies.
+    /// Prefetches the beginning of the likely page of a value.
     pub fn prefetch(&self, value: pg_sys::Oid) {
         if let Some(guess) = self.locator.borrow().likely(value.to_u32()) {
             self.hints.prefetch(guess.blkno, 0..0);
         }
     }
 
-    /// A value was found by the index, its first chunk on a page that is pinned.
+    /// Records the position of a value found by the index, whose first chunk is on a pinned page.
     ///
     /// # Safety
     /// The buffer holds the page.
@@ -144,8 +144,8 @@ impl DirectReader {
         self.locator.borrow_mut().found(value.to_u32(), position(tid, last));
     }
 
-    /// Copies the chunks of a value, the first of which is at `first`; they follow each other there and on
-    /// the next page.
+    /// Copies the chunks of a value. The first is at `first`; the others follow it there and on the next
+    /// page.
     fn take(
         &self,
         mut page: SharedPage,
@@ -213,8 +213,8 @@ impl SharedPage {
         unsafe { last_offset(self.start()) }
     }
 
-    /// The chunk that a line pointer leads to, if it leads to one. A row on which others work is not touched
-    /// but for its columns, which never change.
+    /// The chunk of a line pointer, if there is one. Only the columns of the row are read, which never
+    /// change, even if other backends change its header.
     fn chunk(&self, offset: u16) -> Option<Chunk> {
         if offset == 0 || offset > self.last() {
             return None;
@@ -236,7 +236,7 @@ impl SharedPage {
             if columns + NUMBERS + size_of::<u32>() > size {
                 return None;
             }
-            // A row ends where its last column does.
+            // The row must end with its last column.
             if !is_plain(stored) || columns + NUMBERS + pgrx::varsize_any(stored) != size {
                 return None;
             }
@@ -252,16 +252,16 @@ impl SharedPage {
     }
 }
 
-/// Where a row is, on a page with so many line pointers.
+/// The position of a row, on a page whose last line pointer is `last`.
 fn position(tid: Tid, last: u16) -> Position {
     let part = f32::from(tid.offset.saturating_sub(1)) / f32::from(last.max(1));
     Position { blkno: tid.blkno, part }
 }
 
-/// Whether a chunk's bytes lie in it as they are.
+/// Whether a chunk's bytes are stored in it without compression.
 ///
 /// # Safety
-/// The begin of a varlena can be read there.
+/// The beginning of a varlena can be read at `chunk`.
 pub unsafe fn is_plain(chunk: *const pg_sys::varlena) -> bool {
     // SAFETY: the caller vouches for the begin.
     unsafe { pgrx::varatt_is_4b_u(chunk) || pgrx::varatt_is_1b(chunk) && !pgrx::varatt_is_1b_e(chunk) }

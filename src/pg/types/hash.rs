@@ -53,7 +53,7 @@ sql_functions! {
     }
 
     fn sparsevec_hash(a: SparseVector) -> i32 {
-        // It holds no zeros.
+        // A sparse vector stores no zeros, so equal values have equal bytes.
         hash(a.bytes())
     }
 
