@@ -14,8 +14,8 @@ const GENERATION: usize = 32;
 
 /// The decoded meta page.
 ///
-/// Lists are replaced all together (`ivf/renew`). While they are, the index has two sets: rows that are inserted
-/// go to the next one, and scans read both.
+/// All lists are replaced together (`ivf/renew`). While they are, the index has two sets: inserted rows go to
+/// the next set, and scans read both.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Root {
     /// The lists in use.
@@ -44,6 +44,11 @@ impl Root {
     pub fn generation_on(page: &Page) -> u32 {
         let bytes = page.content();
         u32::from_le_bytes([0, 1, 2, 3].map(|i| bytes[GENERATION + i]))
+    }
+
+    /// The number of the next change of the lists.
+    pub fn next_generation(&self) -> u32 {
+        self.current.generation.wrapping_add(1)
     }
 
     /// Writes the meta page.

@@ -49,8 +49,8 @@ pub trait Store: Prefetch {
     /// Adds so many consecutive pages (all zero) at the end of the store, and returns the first one.
     fn reserve(&self, count: u32) -> Result<u32>;
 
-    /// Forgets which pages are free. After the next change of a page that all who allocate watch, no page that
-    /// was free before is taken.
+    /// Forgets which pages are free. Everybody who allocates watches one page; after the next change of that
+    /// page, nobody takes a page that was free before.
     fn forget_free(&self) -> Result<()>;
 
     /// From here on these pages may be taken by [`Change::allocate`]. A crash may forget it, or may bring back

@@ -145,8 +145,8 @@ pub fn calibrate<S: Store>(
     seed: u64,
     progress: &dyn Progress,
 ) -> Result<Meta> {
-    let efforts = Default::default();
-    let meta = Meta { efforts, probes: Default::default(), ..meta };
+    let mut meta = meta;
+    meta.set_measured(Default::default());
     if queries.is_empty() {
         let directory = Directory::with_meta(store, meta.clone())?;
         let rows = memory::collected((0..directory.lists()).map(|list| directory.built_rows(list)))?;

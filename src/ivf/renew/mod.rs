@@ -24,22 +24,13 @@ use rayon::ThreadPool;
 
 pub use self::due::{Reason, is_due, rows};
 use self::space::Space;
-pub use self::space::sweep;
+pub use self::space::{Transactions, sweep};
 use super::build::{Options, Routing, Source, Spool, model};
 use super::directory::{Directory, read_root};
 use super::progress::{Phase, Progress};
 use crate::error::{Error, Kind, Result};
 use crate::page::meta::META_BLOCK;
 use crate::page::{Meta, Root, Store};
-
-/// The transactions of the server.
-pub trait Transactions {
-    /// The number of the one that begins next.
-    fn next(&self) -> u64;
-
-    /// Whether all that began before this one have ended, for whoever may read the index.
-    fn have_ended(&self, before: u64) -> bool;
-}
 
 /// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,15 +89,10 @@ fn flip<S: Store>(store: &S, mut current: Meta, transactions: &dyn Transactions)
     store.change(|change| {
         let handle = change.open(META_BLOCK)?;
         let root = Root::read(change.page(handle))?;
-        current.generation = next_generation(&root);
+        current.generation = root.next_generation();
         // Whoever has begun to read the old lists began before this transaction.
         let retired = transactions.next();
         Root { current, next: None, retired, free: root.free }.write(change.page_mut(handle));
         Ok(())
     })
-}
-
-/// The number of the next change of the lists.
-fn next_generation(root: &Root) -> u32 {
-    root.current.generation.wrapping_add(1)
 }

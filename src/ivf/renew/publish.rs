@@ -1,6 +1,5 @@
 //! The new lists come to be: without rows, beside those in use.
 
-use super::next_generation;
 use super::space::Space;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::build::model::Model;
@@ -8,7 +7,7 @@ use crate::ivf::build::write::{Pages, new_codes, summaries_page};
 use crate::ivf::directory::{Directory, Entry, entry_size, read_root};
 use crate::memory;
 use crate::page::lists::{self, LISTS_PER_PAGE, ListState};
-use crate::page::meta::{LEVELS, META_BLOCK, TARGETS};
+use crate::page::meta::{MEASURED, META_BLOCK, TARGETS};
 use crate::page::{Meta, NO_BLOCK, Page, PageKind, Root, Store, summary, tape};
 
 /// Writes the lists of a model, one page each, and makes them those that take new rows.
@@ -21,16 +20,15 @@ pub fn publish<S: Store>(store: &S, model: &Model, space: &mut Space<'_, S>) -> 
     let lists = directory.lists();
     let first_list = root.current.first_list.checked_add(root.current.lists);
     let first_list = first_list.filter(|first| first.checked_add(lists).is_some());
-    let (efforts, radius_weight) = efforts_like(&root.current, lists);
     let mut meta = Meta {
         first_list: first_list.ok_or_else(used_up)?,
-        generation: next_generation(&root),
+        generation: root.next_generation(),
         ready: true,
-        efforts,
-        probes: efforts[0].map(|lists| lists.ceil() as u32),
-        radius_weight,
+        // Without radii their weight says nothing.
+        radius_weight: 0.0,
         ..directory.meta.clone()
     };
+    calibrate_like(&root.current, &mut meta);
     let owner = meta.first_list;
     if directory.origin.iter().any(|&x| x != 0.0) {
         let bytes: Vec<u8> = directory.origin.iter().flat_map(|x| x.to_le_bytes()).collect();
@@ -59,12 +57,16 @@ pub fn publish<S: Store>(store: &S, model: &Model, space: &mut Space<'_, S>) -> 
     })
 }
 
-/// The calibration of the lists in use, for as many as there will be: until the new ones have been measured.
-fn efforts_like(current: &Meta, lists: u32) -> ([[f32; TARGETS.len()]; LEVELS.len()], f32) {
-    let (more, all) = (lists as f32 / current.lists as f32, lists as f32);
-    let efforts = current.efforts.map(|level| level.map(|effort| (effort * more).min(all)));
-    // Without radii their weight says nothing.
-    (efforts, 0.0)
+/// Gives new lists the calibration of those in use, for their number, until they have been measured.
+fn calibrate_like(current: &Meta, meta: &mut Meta) {
+    let (more, all) = (meta.lists as f32 / current.lists as f32, meta.lists as f32);
+    let mut tables = [[0.0; TARGETS.len()]; MEASURED.len()];
+    for (level, table) in MEASURED.iter().zip(&mut tables) {
+        if let Some((_, measured)) = current.measured().find(|(measured, _)| measured == level) {
+            *table = measured.map(|lists| (lists * more).min(all));
+        }
+    }
+    meta.set_measured(tables);
 }
 
 /// Writes the page of each list that takes new rows.

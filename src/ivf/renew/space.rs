@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use super::Transactions;
 use crate::error::{Error, Result};
 use crate::ivf::directory::{Directory, entry_size, read_root};
 use crate::ivf::list_chain;
@@ -10,6 +9,15 @@ use crate::ivf::progress::Progress;
 use crate::memory::{self, Grow};
 use crate::page::meta::META_BLOCK;
 use crate::page::{NO_BLOCK, Page, PageKind, Root, Store, lists, summary, tape};
+
+/// The transactions of the server.
+pub trait Transactions {
+    /// The number of the one that begins next.
+    fn next(&self) -> u64;
+
+    /// Whether all that began before this one have ended, for whoever may read the index.
+    fn have_ended(&self, before: u64) -> bool;
+}
 
 /// The free pages of an index, and those that were taken from them.
 pub struct Space<'a, S: Store> {

@@ -7,7 +7,7 @@ use pgrx::pg_sys;
 
 use crate::error::Result;
 use crate::ivf::directory::{Directory, read_root};
-use crate::ivf::search::Directories;
+use crate::ivf::scan::Directories;
 use crate::mru::Mru;
 use crate::pg::error::in_index;
 use crate::pg::storage::buffer_store::{IndexStore, Logging};

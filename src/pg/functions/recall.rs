@@ -11,7 +11,7 @@ use super::check::expect_built_before;
 use super::json;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::code::is_indexed;
-use crate::ivf::search::Scan;
+use crate::ivf::scan::Scan;
 use crate::ivf::search::filter::Filter;
 use crate::ivf::top_k::TopK;
 use crate::page::{Key, Tid};

@@ -12,7 +12,7 @@ use super::plan_limit::plan_request;
 use super::stats::{self, Last};
 use super::table_rows::{Measured, TableRows};
 use crate::error::{Error, Kind, Result};
-use crate::ivf::search;
+use crate::ivf::scan;
 use crate::ivf::search::filter::Filter;
 use crate::pg::am::directory_cache::directories;
 use crate::pg::am::filter_columns::FilterColumns;
@@ -35,7 +35,7 @@ struct Scan {
     indexed: (Indexed, Metric),
     /// The query of the current rescan; `None` for SQL NULL.
     query: Option<Vec<f32>>,
-    search: Option<search::Scan>,
+    search: Option<scan::Scan>,
     table_rows: Option<TableRows>,
     /// The filter columns, once a scan has conditions on them.
     columns: Option<FilterColumns>,
@@ -145,7 +145,7 @@ pub unsafe extern "C-unwind" fn amgettuple(
 
 /// On a standby pages may be used again while a scan still reads them, for nothing but the primary knows that it
 /// does: they look damaged then.
-fn conflict(store: &IndexStore, search: &search::Scan, error: Error) -> Error {
+fn conflict(store: &IndexStore, search: &scan::Scan, error: Error) -> Error {
     if error.kind == Kind::Corrupted && directories(store).is_ok_and(|now| !search.reads(&now)) {
         let message = "canceling statement due to conflict with recovery";
         return Error::new(Kind::Conflict, message)
@@ -247,7 +247,7 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
         let settings = resolve::settings(&options, directory.lists(), request.scan);
         let search = match state.search.take() {
             Some(search) if search.reads(&directories) => search,
-            _ => search::Scan::new(directories, settings),
+            _ => scan::Scan::new(directories, settings),
         };
         state.search.insert(search).start_filtered(settings, state.query.as_deref(), filter);
         state.user = pg_sys::GetUserId();

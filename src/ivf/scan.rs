@@ -3,10 +3,10 @@
 
 use std::rc::Rc;
 
-use super::filter::Filter;
-use super::{Rows, Search, Settings, Stats};
+use super::directory::Directory;
+use super::search::filter::Filter;
+use super::search::{Rows, Search, Settings, Stats};
 use crate::error::Result;
-use crate::ivf::directory::Directory;
 use crate::page::{Store, Tid};
 use crate::value::TotalF64;
 
