@@ -34,8 +34,8 @@ pub fn calibrate<S: Store>(
     calibrate::calibrate(store, meta, points, Queries::Rows, progress)
 }
 
-/// What users have told an index by queries of their own (`ivf_recalibrate`), which lists that replace its lists
-/// must not forget: how many times as many lists these queries need as rows do.
+/// What users have told an index by queries of their own (`ivf_recalibrate`), which lists that replace its
+/// lists must not forget: how many times as many lists these queries need as rows do.
 pub struct Asked([[f32; TARGETS.len()]; MEASURED.len()]);
 
 impl Asked {
