@@ -5,6 +5,8 @@ use std::rc::Rc;
 
 use vector_search::error::Result;
 use vector_search::ivf::build::{Options, RowSink, Source};
+use vector_search::ivf::calibrate::vacuum::refresh;
+use vector_search::ivf::calibrate::{Queries, recalibrate};
 use vector_search::ivf::directory::{Directory, read_root};
 use vector_search::ivf::progress::Silent;
 use vector_search::ivf::renew::{Reason, Renewed, Transactions, is_due, renew, sweep};
@@ -292,4 +294,24 @@ fn a_stale_directory_writes_nothing() {
     };
     check::check(&world.store, &mut count, &|| Ok(())).unwrap();
     assert_eq!(tids, 300);
+}
+
+#[test]
+fn what_users_have_told_an_index_stays() {
+    let mut mixture = Mixture::new(32, 60, 0.6, 6);
+    let options = options(32, Metric::L2);
+    let world = World::build(table(&mut mixture, 12_000), &options);
+    // Queries between the clusters need more lists than rows do.
+    let mut far = || (0..32).map(|_| mixture.draw()[0]).collect::<Vec<f32>>();
+    let asked: Vec<f32> = (0..300).flat_map(|_| far()).collect();
+    let by_rows = read_root(&world.store).unwrap().current.tables();
+    let told = recalibrate(&world.store, &asked, Queries::Asked, &Silent).unwrap().tables();
+    assert!(told[0][5] > 1.5 * by_rows[0][5], "{} lists for such queries, {}", told[0][5], by_rows[0][5]);
+    for _ in 0..2 {
+        renewed(&world, &world.store, &options, true).unwrap();
+        let kept = read_root(&world.store).unwrap().current.tables();
+        assert!(kept[0][5] > 0.75 * told[0][5], "{} lists of {}", kept[0][5], told[0][5]);
+        // VACUUM's own calibration leaves it alone.
+        assert!(!refresh(&world.store, true, 1, &Silent).unwrap());
+    }
 }

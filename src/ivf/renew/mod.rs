@@ -1,18 +1,18 @@
-//! Replacing all lists of an index while it is in use: by better ones for the rows that it has now.
+//! Replaces all lists of an index, while it is in use, by lists made for the rows that it has now.
 //!
 //! An index that has grown, shrunk or drifted since its build is slow: its lists are too long, or unlike its
-//! rows. It gets new lists in five steps, each of which leaves an index that is right:
+//! rows. It gets new lists in five steps. After each step the index is right:
 //!
 //! 1. **Train** on rows of the table, as a build does.
-//! 2. **Publish** the new lists, empty but for one page each, beside those in use. From this change on, rows
-//!    that are inserted go to the new lists, and scans read both. The lists in use have no more than they had.
+//! 2. **Publish** the new lists, empty but for one page each, beside those in use. From this change on,
+//!    inserted rows go to the new lists, and scans read both. The lists in use get no more rows.
 //! 3. **Copy** their rows: read from the table, coded anew, written to pages that nothing refers to. The last
 //!    codes page of each list leads to the page that takes new rows.
 //! 4. **Flip**: one change makes the new lists those in use. Their directory names the copied pages first.
 //! 5. **Free** the pages of the old lists, once nobody can read them any more.
 //!
-//! What a crash interrupts between 2 and 4 is gone on with from 3. Why this is right beside inserts, scans
-//! and vacuums: `ivf/README.md`.
+//! If a crash or an error interrupts it between 2 and 4, the next maintenance goes on with 3. `ivf/README.md`
+//! says why this is right beside inserts, scans and vacuums.
 
 mod copy;
 mod due;
