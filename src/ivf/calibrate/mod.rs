@@ -74,8 +74,8 @@ pub fn recalibrate<S: Store>(
     Ok(meta)
 }
 
-/// Vectors as the table stores them, one after the other, in the coordinates of an index. Those that it does not
-/// have are left out.
+/// Vectors as the table stores them, one after the other, in the coordinates of an index. Those that it does
+/// not have are left out.
 ///
 /// # Errors
 /// Out of memory.

@@ -12,6 +12,7 @@ use crate::ivf::vacuum::{Vacuumed, bulk_delete, count};
 use crate::pg::allocator;
 use crate::pg::compat::{vacuum_delay_point, with_table_of};
 use crate::pg::error::{OrRaise, in_index};
+use crate::pg::owner::as_owner;
 use crate::pg::settings::reloptions::IndexOptions;
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
 use crate::pg::storage::tid::item_pointer;
@@ -81,7 +82,7 @@ unsafe fn renew_if_due(info: *mut pg_sys::IndexVacuumInfo) -> bool {
     unsafe {
         let index = (*info).index;
         let when = if IndexOptions::of(index).renew { When::Due } else { When::Never };
-        let done = with_table_of(info, |table| maintain(table, index, when, &Delayed));
+        let done = with_table_of(info, |table| as_owner(table, || maintain(table, index, when, &Delayed)));
         let done = done.map_err(|e| in_index(index, e)).or_raise();
         let Some(reason) = done.reason else { return false };
         let name = crate::pg::relation::relation_name(index);

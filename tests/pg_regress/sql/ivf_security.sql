@@ -36,7 +36,7 @@ RESET SESSION AUTHORIZATION;
 -- Users and functions recorded since the last call; the search_path if the extension must have set it
 CREATE FUNCTION seen() RETURNS SETOF text LANGUAGE sql AS $$
     WITH gone AS (DELETE FROM trap.seen RETURNING *)
-    SELECT DISTINCT concat_ws(', ', entry, what, who, CASE WHEN entry ~ '^ivf_' THEN path END) FROM gone ORDER BY 1 $$;
+    SELECT DISTINCT concat_ws(', ', entry, what, who, CASE WHEN entry ~ '^ivf_|VACUUM' THEN path END) FROM gone ORDER BY 1 $$;
 
 -- Builds run as the owner, whoever starts them
 SET trap.entry = 'CREATE INDEX';
