@@ -15,7 +15,8 @@ use vector_search::ivf::search::Settings;
 use vector_search::ivf::search::filter::Filter;
 use vector_search::ivf::{check, vacuum};
 use vector_search::page::memory::MemoryStore;
-use vector_search::page::{Change, Columns, Page, Prefetch, Store, Tid};
+use vector_search::page::meta::META_BLOCK;
+use vector_search::page::{Change, Columns, Meta, NO_BLOCK, Page, Prefetch, Root, Store, Tid};
 use vector_search::value::Metric;
 
 use crate::random::Random;
@@ -314,4 +315,39 @@ fn what_users_have_told_an_index_stays() {
         // VACUUM's own calibration leaves it alone.
         assert!(!refresh(&world.store, true, 1, &Silent).unwrap());
     }
+}
+
+#[test]
+fn an_index_of_an_earlier_version_is_brought_to_the_newest_format() {
+    let mut mixture = Mixture::new(16, 30, 0.7, 7);
+    let columns = Columns::new(&[4, 8]).unwrap();
+    let options = Options { columns, ..options(16, Metric::L2) };
+    let world = World::build(table(&mut mixture, 11_000), &options);
+    // As version 0.1.0 wrote it: without summaries, and lists measured for ten rows.
+    let old = Meta {
+        summaries_first: NO_BLOCK,
+        efforts: Default::default(),
+        between: Default::default(),
+        farther: Default::default(),
+        ..world.directory().meta.clone()
+    };
+    let written = world.store.change(|change| {
+        let handle = change.open(META_BLOCK)?;
+        Root::of(old).write(change.page_mut(handle));
+        Ok(())
+    });
+    written.unwrap();
+    let root = read_root(&world.store).unwrap();
+    assert_eq!((root.version(), is_due(&world.store, &root, 0).unwrap()), (2, None));
+    (20_000..25_000).for_each(|n| world.insert(n, mixture.draw()));
+    vacuum::count(&world.store, &|| Ok(())).unwrap();
+    assert_eq!(is_due(&world.store, &root, 0).unwrap(), Some(Reason::Grown));
+    renewed(&world, &world.store, &options, true).unwrap();
+    sweep(&world.store, &Ended(true), &Silent).unwrap();
+    let report = world.check();
+    let root = read_root(&world.store).unwrap();
+    assert_eq!((root.version(), root.free), (5, report.unused_pages));
+    assert!(root.current.summaries_first != NO_BLOCK && root.current.farther.is_known());
+    let query = mixture.draw();
+    assert_same(&world.search(&query, EXACT, 500), &world.truth(&query, 500, None), "after the renewal");
 }
