@@ -1,6 +1,6 @@
-"""How an index lives: it grows from nothing or from a small build, shrinks, is filled again, and its rows are replaced
-by others, beside autovacuum and a connection that asks all the time. What comes of it is compared with a fresh build
-on a copy of the table, asked in turn."""
+"""How an index lives: it grows from nothing or from a small build, shrinks, is filled again, and its rows are
+replaced by others, beside autovacuum and a connection that asks all the time. What comes of it is compared with
+a fresh build on a copy of the table, asked in turn."""
 
 import os
 import time
@@ -19,9 +19,11 @@ SCENARIOS = os.environ.get("GROW", "empty,random,sorted,topics,refill,churn").sp
 # Rows of the small build.
 START = int(os.environ.get("START", "10000"))
 BATCH = 1000
+# The most rows that are inserted in a second while an index grows; 0: as fast as it goes.
+RATE = float(os.environ.get("RATE", "0"))
 TARGET = 0.95
 TOPICS = 45
-# Rounds of churn, the share of the rows that each replaces, and the pause after it, in which autovacuum looks once.
+# Rounds of churn, the share of the rows that each replaces, and the pause after it: autovacuum looks once.
 CHURNS, SHARE = 10, 0.2
 PAUSE = LOOKS + 5
 # Numbers of rows at which codes are counted, and queries of each count.
@@ -33,9 +35,10 @@ GROWN, FRESH, OTHER = "grown_items", "fresh_items", "other_items"
 
 
 def measure(present: list[Contender], data: datasets.Data, results: dict, save: Callable[[], None]) -> None:
-    """Adds each scenario that a contender does not have yet: all of ours, and for HNSW the growth from nothing."""
-    waiting = [(c, s) for c in present if c.method != "ivfflat" for s in SCENARIOS
-               if (c.method == "ivf" or s == "empty") and s not in results.setdefault(c.name, {}).get("grow", {})]
+    """Adds each scenario that a contender does not have yet: ours all, HNSW the growth from nothing."""
+    waiting = [(c, s) for c in present for s in SCENARIOS
+               if (c.method == "ivf" or (c.method, s) == ("hnsw", "empty"))
+               and s not in results.setdefault(c.name, {}).get("grow", {})]
     if not waiting:
         return
     with autovacuum():
@@ -44,7 +47,7 @@ def measure(present: list[Contender], data: datasets.Data, results: dict, save: 
             print(f"grow: {contender.name}, {scenario}", flush=True)
             began = time.perf_counter()
             outcome = SCENARIO[scenario](contender, data, bare)
-            outcome |= {"naptime": NAPTIME, "minutes": (time.perf_counter() - began) / 60}
+            outcome |= {"naptime": NAPTIME, "rate": RATE, "minutes": (time.perf_counter() - began) / 60}
             results[contender.name].setdefault("grow", {})[scenario] = outcome
             print(f"  {outcome['compared']}\n  {outcome['minutes']:.1f} minutes", flush=True)
             save()
@@ -90,14 +93,16 @@ class Bench:
         self.connection.execute(f"VACUUM ANALYZE {fresh.table}")
         return fresh, self.index(fresh)
 
-    def insert(self, contender: Contender, first: int, end: int) -> float:
+    def insert(self, contender: Contender, first: int, end: int, rate: float = 0) -> float:
         """Inserts rows, a thousand in each transaction; the seconds that the server took."""
-        connection, seconds = connect(contender.schema), 0.0
+        connection, seconds, opened = connect(contender.schema), 0.0, time.perf_counter()
         for start in range(first, end, BATCH):
             rows = [b"".join(copied(start, self.data.rows[start : min(start + BATCH, end)], self.data))]
             began = time.perf_counter()
             insert_rows(connection, contender.table, rows)
             seconds += time.perf_counter() - began
+            if rate > 0:
+                time.sleep(max(opened + (start + BATCH - first) / rate - time.perf_counter(), 0))
         # Closed, because a connection reports to the statistics when it ends.
         connection.close()
         return seconds
@@ -142,9 +147,9 @@ def index_of(contender: Contender) -> str:
 
 def create(connection: psycopg.Connection, table: str, data: datasets.Data, tended: bool) -> None:
     connection.execute(f"DROP TABLE IF EXISTS {table}")
-    connection.execute(f"CREATE TABLE {table} (id int, bucket int, topic int, e {data.kind}({data.rows.shape[1]}))")
-    if not tended:
-        connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off, toast.autovacuum_enabled = off)")
+    settings = "" if tended else "WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off)"
+    connection.execute(f"CREATE TABLE {table} (id int, bucket int, topic int, "
+                       f"e {data.kind}({data.rows.shape[1]})) {settings}")
 
 
 def bare_inserts(data: datasets.Data) -> dict:
@@ -174,8 +179,10 @@ def grown(contender: Contender, data: datasets.Data, bare: dict, start: int) -> 
     if contender.method == "ivf":
         out["untended"] = untended(bench, fresh, start, bare)
     out["growth"] = growth(bench, start, bare)
-    print(f"  grown: {out['growth']['rows_per_second']:.0f} rows/s, {len(out['growth']['upkeep']['vacuums'])} vacuums, settled "
-          f"{out['growth']['settled_seconds']:.0f} s after the last row", flush=True)
+    upkeep = out["growth"]["upkeep"]
+    print(f"  grown: {out['growth']['rows_per_second']:.0f} rows/s, {len(upkeep['vacuums'])} vacuums, "
+          f"{upkeep['renewals']} times new lists, settled {out['growth']['settled_seconds']:.0f} s after the last row",
+          flush=True)
     out["compared"] = bench.compared(bench.at(GROWN), fresh, data.farthest)
     if contender.method == "ivf":
         out["fresh_codes"] = fresh_codes(bench, [n for n, _ in out["growth"]["codes"]])
@@ -192,7 +199,7 @@ def growth(bench: Bench, start: int, bare: dict) -> dict:
     wal, seconds, codes = bench.wal(), 0.0, []
     began, first = time.monotonic(), start
     for stop in stops(start, rows):
-        seconds += bench.insert(table, first, stop)
+        seconds += bench.insert(table, first, stop, RATE)
         first = stop
         if ours:
             codes.append([stop, codes_read(table, bench.data, bench.settings, COUNTED)])
@@ -219,12 +226,13 @@ def begun(bench: Bench, name: str, start: int, tended: bool) -> Contender:
 
 def stops(start: int, rows: int) -> list[int]:
     """Numbers of rows at which growth is looked at: a like share more at each."""
-    return [int(n) for n in np.unique(np.geomspace(max(start, rows / 100, BATCH), rows, STOPS + 1).astype(int)[1:])]
+    sizes = np.geomspace(max(start, rows / 100, BATCH), rows, STOPS + 1)[1:]
+    return [int(n) for n in np.unique(sizes.round())]
 
 
 def untended(bench: Bench, fresh: Contender, start: int, bare: dict) -> dict:
     """The same inserts into an index that nothing tends, while the fresh one is asked: what inserts cost without
-    maintenance, and queries beside inserts. Then what a VACUUM of it takes that makes new lists."""
+    maintenance, and queries beside inserts. Then what a VACUUM takes that makes new lists for it."""
     table = begun(bench, OTHER, start, tended=False)
     rows = len(bench.data.rows)
     asking = Queries(fresh, bench.data, bench.settings)
@@ -307,8 +315,8 @@ def row(number: int, data: datasets.Data) -> Iterable[bytes]:
 
 
 def churn(contender: Contender, data: datasets.Data, _: dict) -> dict:
-    """A third of the rows, topic after topic: each round deletes the fifth that came first, and inserts as many of the
-    topics that follow."""
+    """A third of the rows, topic after topic: each round deletes the fifth that came first, and inserts as many of
+    the topics that follow."""
     bench = Bench(contender, by_topic(data))
     window = int(len(data.rows) / (1 + CHURNS * SHARE))
     step = int(window * SHARE)

@@ -23,20 +23,23 @@ def grow(results: dict[str, dict]) -> list[str]:
     if not runs:
         return []
     naptime = runs[0][2]["naptime"]
-    looks = "as Postgres has it" if naptime == "default" else f"as Postgres has it, but for `autovacuum_naptime = {naptime}s`"
+    but = "" if naptime == "default" else f", but for `autovacuum_naptime = {naptime}s`"
+    rate = runs[0][2].get("rate")
+    fast = f", {rate:,.0f} a second at most" if rate else " as fast as it goes"
     out = ["## Growth", "",
-           f"Autovacuum {looks}; rows come in transactions of 1,000; another connection asks all the time. Each index is "
-           "then compared with a fresh build on a copy of its table, both asked in turn (target .95; HNSW: the smallest "
-           "`ef_search` with recall .95). `×`: by the fresh build's.", ""]
+           f"Autovacuum is as Postgres has it{but}. Rows come in transactions of 1,000{fast}; another connection asks "
+           "all the time. Each index is then compared with a fresh build on a copy of its table, both asked in turn "
+           "(target .95; HNSW: the smallest `ef_search` with recall .95). `×`: by the fresh build's.", ""]
     out += table(["", "rows", "lists", "codes", "×", "queries/s", "×", "recall", "fresh", "file, MB", "×"],
                  [compared(*label(name, scenario), of["compared"], of["rows"]) for name, scenario, of in runs]
                  + [compared("after deleting nine of ten, VACUUM twice", "", of["shrunk"], of["rows"] // 10)
                     for _, scenario, of in runs if scenario == "refill"])
-    out += ["While they grow. *Untended*: the same inserts, without autovacuum, while the fresh index is asked. WAL is the "
-            "index's alone. Maintenance: rows that went to new lists, by the seconds that autovacuum, with its cost delay, "
-            "was at the index.", ""]
+    out += ["While they grow. *Untended*: the same inserts, without autovacuum, while the fresh index is asked. WAL is "
+            "the index's alone. Maintenance: rows that went to new lists, by the seconds that autovacuum, with its cost "
+            "delay, was at the index.", ""]
     out += table(["", "inserts/s", "untended", "WAL, bytes/row", "untended", "p50, ms", "p99, ms", "worst, ms",
-                  "p99 fresh, untended", "p99 fresh, alone", "settled after, s", "new lists, times", "maintained rows/s"],
+                  "p99 fresh, untended", "p99 fresh, alone", "settled after, s", "new lists, times",
+                  "maintained rows/s"],
                  [growing(*label(name, scenario), of) for name, scenario, of in runs if "growth" in of])
     out += table(["", "inserts/s", "settled after, s", "new lists, times", "maintained rows/s"],
                  [kept(*label(name, scenario), of) for name, scenario, of in runs if scenario in ("refill", "churn")])
@@ -111,25 +114,27 @@ def scale(ours: dict) -> list[str]:
         # What a query of one list takes above the floor is routing and more.
         routing = max(p["one_list_ms"] - p["floor_ms"], 0) / usual["p50_ms"]
         rows.append([f"{p['rows']:,}", f"{p['build_seconds']:.1f}", f"{p['rows'] / p['build_seconds']:,.0f}",
-                     f"{p['peak_mb']:.0f}", f"{p['lists']:,}", f"{p['imbalance']:.1f}", f"{p['index_bytes'] / 1e6:,.0f}",
-                     *[f"{s['recall']:.3f}" for s in p["search"]], f"{usual['codes']:,.0f}", f"{usual['p50_ms']:.2f}",
+                     f"{p['peak_mb']:.0f}", f"{p['lists']:,}", f"{p['imbalance']:.1f}",
+                     f"{p['index_bytes'] / 1e6:,.0f}", *[f"{s['recall']:.3f}" for s in p["search"]],
+                     f"{usual['codes']:,.0f}", f"{usual['p50_ms']:.2f}",
                      f"{routing:.0%}", f"{p['directory_bytes'] / 1e6:.1f}", f"{p['backend_kb'] / 1e3:.1f}",
                      f"{p['first_query_ms']:.1f}"])
     out = ["## Scale", "",
-           "Fresh builds of our index. Routing is at most the share given: what a query that reads one list takes above the "
-           "floor, by a query at .95. The directory is what each backend keeps for it; a backend's memory is what 200 queries "
-           "add to it.", "",
+           "Fresh builds of our index. Routing is at most the share given: what a query that reads one list takes "
+           "above the floor, by a query at .95. The directory is what each backend keeps for it; a backend's memory is "
+           "what 200 queries add to it.", "",
            *table(["rows", "build, s", "rows/s", "memory, MB", "lists", "largest by mean", "file, MB",
                    *[f"recall at {e:g}" for e in efforts], "codes at .95", "p50 at .95, ms", "routing ≤",
                    "directory, MB", "backend, MB", "first query, ms"], rows)]
     if len(points) > 1:
         first, last = points[0], points[-1]
+
         def codes(p: dict) -> float:
             return next(s["codes"] for s in p["search"] if s["effort"] == 0.95)
 
         slope = math.log(codes(last) / codes(first)) / math.log(last["rows"] / first["rows"])
         out += [f"Codes read at .95 grow as rows^{slope:.2f}.", ""]
     if mixtures := points[-1]["mixtures"]:
-        out += [f"{mixtures:,} of the largest table's rows are mixtures of real ones (benches/data.py); the queries are "
-                "real.", ""]
+        out += [f"{mixtures:,} of the largest table's rows are mixtures of real ones (benches/data.py); the queries "
+                "are real.", ""]
     return out

@@ -15,7 +15,7 @@ import data as datasets
 from contender import Contender, connect, nearest
 from timing import Statement, encoded
 
-# Seconds between autovacuum's looks at a database, so that a run takes minutes; "default" leaves Postgres' minute.
+# Seconds between autovacuum's looks at a database, so that a run takes minutes; "default": Postgres' minute.
 NAPTIME = os.environ.get("NAPTIME", "10")
 LOOKS = 60.0 if NAPTIME == "default" else float(NAPTIME)
 # Seconds between readings of what autovacuum is doing.
@@ -36,13 +36,13 @@ def autovacuum() -> Iterator[None]:
 
 def _restart(settings: list[str]) -> None:
     script = datasets.ROOT / "scripts" / "server.sh"
-    subprocess.run([script, "start", os.environ["BENCH_SERVER"], os.environ["BENCH_PG_CONFIG"], "5432", *settings],
-                   check=True, capture_output=True)
+    server = [os.environ["BENCH_SERVER"], os.environ["BENCH_PG_CONFIG"], "5432"]
+    subprocess.run([script, "start", *server, *settings], check=True, capture_output=True)
 
 
 class Autovacuum(Thread):
     """Records each vacuum of a table: when it began and ended, how long it was at the indexes, and what became of
-    our index. The end of a vacuum is seen within a twentieth of a second."""
+    the index. The end of a vacuum is seen within a twentieth of a second."""
 
     def __init__(self, contender: Contender, index: str):
         super().__init__(daemon=True)
@@ -72,8 +72,8 @@ class Autovacuum(Thread):
             seen = now
 
     def settled(self, since: float) -> float:
-        """Waits until autovacuum has had two looks and found nothing to do; the seconds from `since` to the end of
-        its last vacuum."""
+        """Waits until autovacuum has had two looks and found nothing to do; the seconds from `since` to the end
+        of its last vacuum."""
         quiet = time.monotonic()
         while time.monotonic() - quiet < 2 * LOOKS + 1:
             time.sleep(PAUSE)
@@ -82,8 +82,7 @@ class Autovacuum(Thread):
         return max(self.vacuums[-1]["ended"] - since, 0.0) if self.vacuums else 0.0
 
     def stop(self) -> dict:
-        """The vacuums that made new lists: how many, the rows that they copied, and how many in a second; and what
-        the index is like now."""
+        """The vacuums, how many of them made new lists, the rows that those copied, and how many in a second."""
         self.ended.set()
         self.join()
         renewed, built = [], self.before.get("built_rows")
@@ -103,11 +102,11 @@ def state(connection: psycopg.Connection, contender: Contender, index: str) -> d
         return {"index_bytes": size}
     info, = connection.execute(f"SELECT ivf_index_info('{contender.schema}.{index}')").fetchone()
     keys = ("lists", "live_rows", "dead_rows", "built_rows", "imbalance", "directory_bytes")
-    return {"index_bytes": size, **{key: info[key] for key in keys}}
+    return {"index_bytes": size, **{key: info[key] for key in keys}, "maintenance": info.get("maintenance")}
 
 
 class Queries:
-    """A process that asks one query after the other, and sleeps while it waits for the answer, until it is stopped."""
+    """A process that asks one query after the other until it is stopped; it sleeps while it waits."""
 
     def __init__(self, contender: Contender, data: datasets.Data, settings: list[str]):
         forked = multiprocessing.get_context("fork")
