@@ -27,7 +27,13 @@ def autovacuum() -> Iterator[None]:
     """A server with autovacuum as Postgres has it, but for the time between its looks; then as before."""
     usual = os.environ["BENCH_SETTINGS"].splitlines()
     ours = [s for s in usual if not s.startswith("autovacuum")]
-    _restart(ours if NAPTIME == "default" else [*ours, f"autovacuum_naptime = {NAPTIME}"])
+    if NAPTIME != "default":
+        ours.append(f"autovacuum_naptime = {NAPTIME}")
+    with psycopg.connect() as connection:
+        # Only then it says for how long a vacuum has slept.
+        if connection.info.server_version >= 180000:
+            ours.append("track_cost_delay_timing = on")
+    _restart(ours)
     try:
         yield
     finally:
@@ -56,7 +62,9 @@ class Autovacuum(Thread):
 
     def run(self) -> None:
         connection = connect(self.contender.schema)
-        sql = f"SELECT phase FROM pg_stat_progress_vacuum WHERE relid = '{self.contender.table}'::regclass"
+        # Before PostgreSQL 18 there is no column `delay_time`.
+        sql = (f"SELECT phase, (to_jsonb(p) ->> 'delay_time')::float / 1000 FROM pg_stat_progress_vacuum p "
+               f"WHERE relid = '{self.contender.table}'::regclass")
         running: dict | None = None
         seen = time.monotonic()
         while not self.ended.wait(PAUSE):
@@ -66,6 +74,8 @@ class Autovacuum(Thread):
                 running = {"began": now, "cleaning_seconds": 0.0}
             if row and row[0] == "cleaning up indexes":
                 running["cleaning_seconds"] += now - seen
+            if row and row[1] is not None:
+                running["asleep_seconds"] = row[1]
             if running and not row:
                 self.vacuums.append(running | {"ended": now} | state(connection, self.contender, self.index))
                 running = None
