@@ -19,12 +19,9 @@ const UNEVENNESS: f64 = 1.3;
 const LEAST_CHANGE: f64 = 0.1;
 /// Rows below this share of those of the build leave lists that are too short.
 const SHRUNK: f64 = 0.5;
-/// Share of the file's pages that may be free before the rest is moved together.
+/// Share of the file's pages that may be free before the rest is moved together. It must fit into them, or the
+/// file does not become shorter.
 const FREE: f64 = 0.5;
-/// The same in an index at rest: its rows have changed by less than the share [`REST`] since its last build. A
-/// growing index needs the free pages soon.
-const FREE_AT_REST: f64 = 0.2;
-const REST: f64 = 0.05;
 /// A file of fewer pages is not worth it.
 const LEAST_PAGES: u32 = 64;
 
@@ -42,6 +39,8 @@ pub enum Reason {
     Uneven,
     /// Most of the file is free.
     Sparse,
+    /// Somebody has asked for it.
+    Asked,
 }
 
 impl fmt::Display for Reason {
@@ -52,6 +51,7 @@ impl fmt::Display for Reason {
             Self::Shrunk => "there are far fewer rows",
             Self::Uneven => "rows have gathered in some lists",
             Self::Sparse => "most of the file is free",
+            Self::Asked => "as was asked for",
         })
     }
 }
@@ -89,10 +89,8 @@ pub fn is_due<S: Store>(store: &S, root: &Root, lists: u32) -> Result<Option<Rea
     } else if has > 1 && now > UNEVENNESS * then && changed(&directory, &states) > LEAST_CHANGE * live {
         Some(Reason::Uneven)
     } else {
-        let at_rest = changed(&directory, &states) <= REST * before;
-        let free = if at_rest { FREE_AT_REST } else { FREE };
         let pages = store.nblocks()?;
-        let sparse = f64::from(root.free) > free * f64::from(pages) && pages > LEAST_PAGES;
+        let sparse = f64::from(root.free) > FREE * f64::from(pages) && pages > LEAST_PAGES;
         sparse.then_some(Reason::Sparse)
     })
 }

@@ -78,7 +78,7 @@ pub fn renew<S: Store>(
     let meta = copy::calibrate(store, meta, queries, options.seed, progress)?;
     let renewed = Renewed { rows: meta.built_rows, lists: meta.lists };
     flip(store, meta, space.count(), transactions)?;
-    copy::begin_with_first_pages(store)?;
+    copy::begin_with_first_pages(store, progress)?;
     space.give_back()?;
     Ok(renewed)
 }

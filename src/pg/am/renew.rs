@@ -14,6 +14,7 @@ use crate::ivf::directory::{Directory, read_root};
 use crate::ivf::progress::Progress;
 use crate::ivf::renew::{Reason, Renewed, Transactions, end_in_use, is_due, none_reads, renew, rows, sweep};
 use crate::page::Store;
+use crate::pg::compat::sends_wal;
 use crate::pg::settings::reloptions::IndexOptions;
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
 
@@ -106,16 +107,17 @@ pub unsafe fn maintain(
     let lists = IndexOptions::of(index).lists.max(0) as u32;
     let reason = match when {
         When::Never => None,
-        When::Due | When::Always => is_due(&store, &root, lists)?,
+        When::Due => is_due(&store, &root, lists)?,
+        When::Always => Some(is_due(&store, &root, lists)?.unwrap_or(Reason::Asked)),
     };
     let mut done =
         Maintained { reason, rows: root.current.built_rows, lists: root.current.lists, freed, truncated: 0 };
-    if reason.is_some() || when == When::Always {
+    if reason.is_some() {
         // SAFETY: the caller vouches for the relations.
         let renewed = unsafe { replace(heap, &store, lists, progress)? };
         (done.rows, done.lists) = (renewed.rows, renewed.lists);
     }
-    if reason.is_some() || freed.is_some() || when == When::Always {
+    if reason.is_some() || freed.is_some() {
         done.truncated = give_back(&store, progress)?;
     }
     Ok(done)
@@ -147,23 +149,59 @@ unsafe fn replace(
     renew(store, &options, &mut source, &mut TempFile::default(), (&pool, &transactions), progress)
 }
 
-/// Gives the free pages at the end of the file back to the system, and notes that nobody reads earlier lists, if
-/// nobody uses the index for a moment. How many pages there were.
+/// Notes that nobody reads earlier lists, if that is known now, and shortens the file by the free pages at its
+/// end. By how many.
 fn give_back(store: &IndexStore, progress: &dyn Progress) -> Result<u32> {
-    if read_root(store)?.retired == 0 && end_in_use(store, progress)? == store.nblocks()? {
+    let index = store.relation();
+    // SAFETY: the index is open.
+    if unsafe { nobody_reads(index) } {
+        none_reads(store)?;
+    }
+    // SAFETY: as above.
+    unsafe {
+        if pg_sys::IsInParallelMode() {
+            // The lock would need a transaction number, which a parallel VACUUM must not take.
+            return Ok(0);
+        }
+        // Without a transaction, those that read now could not be told from those that read later.
+        pg_sys::GetCurrentTransactionId();
+    }
+    if end_in_use(store, progress)? == store.nblocks()? {
         return Ok(0);
     }
-    let Some(_alone) = Alone::wait(store.relation())? else { return Ok(0) };
-    none_reads(store)?;
+    let Some(_alone) = Alone::wait(index) else { return Ok(0) };
     let (pages, end) = (store.nblocks()?, end_in_use(store, progress)?);
     if end < pages {
         // SAFETY: the index is open and locked against all use; nothing refers to the pages from `end` on.
-        unsafe { pg_sys::RelationTruncate(store.relation(), end) };
+        unsafe { pg_sys::RelationTruncate(index, end) };
     }
     Ok(pages - end)
 }
 
-/// A lock against all use of an index. Everybody who reads it keeps a lock until the end of the transaction.
+/// Whether nobody reads the index at this moment, as far as this server can know: who does has a lock on it until
+/// the end of the transaction. On a standby, scans that this server does not know of may.
+unsafe fn nobody_reads(index: pg_sys::Relation) -> bool {
+    // SAFETY: the caller passes an open index. This backend's own scans, as of cursors, hold further references.
+    unsafe {
+        if (*index).rd_refcnt > 1 || sends_wal() {
+            return false;
+        }
+        let lock = (*index).rd_lockInfo.lockRelId;
+        let tag = pg_sys::LOCKTAG {
+            locktag_field1: lock.dbId.to_u32(),
+            locktag_field2: lock.relId.to_u32(),
+            locktag_field3: 0,
+            locktag_field4: 0,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_RELATION as u8,
+            locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+        };
+        let mut others = 0;
+        pg_sys::GetLockConflicts(&raw const tag, ALONE, &raw mut others);
+        others == 0
+    }
+}
+
+/// A lock against all use of an index.
 struct Alone(pg_sys::Relation);
 
 const ALONE: pg_sys::LOCKMODE = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
@@ -171,23 +209,23 @@ const ALONE: pg_sys::LOCKMODE = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
 impl Alone {
     /// Takes the lock if it can be had soon. Nobody ever waits behind this: it is taken when it is free, or not
     /// (`lazy_truncate_heap` in vacuumlazy.c does the same).
-    fn wait(index: pg_sys::Relation) -> Result<Option<Self>> {
+    fn wait(index: pg_sys::Relation) -> Option<Self> {
         const TIMES: u32 = 20;
         const PAUSE: Duration = Duration::from_millis(25);
         // SAFETY: the index is open. This backend's own scans, as of cursors, hold further references.
         unsafe {
             if (*index).rd_refcnt > 1 {
-                return Ok(None);
+                return None;
             }
             for _ in 0..TIMES {
                 if pg_sys::ConditionalLockRelation(index, ALONE) {
-                    return Ok(Some(Self(index)));
+                    return Some(Self(index));
                 }
                 pgrx::check_for_interrupts!();
                 std::thread::sleep(PAUSE);
             }
         }
-        Ok(None)
+        None
     }
 }
 
