@@ -14,6 +14,7 @@
 //! What a crash interrupts between 2 and 4 is gone on with from 3. Why this is right beside inserts, scans and
 //! vacuums: `ivf/README.md`.
 
+mod again;
 mod copy;
 mod due;
 mod frozen;
@@ -22,6 +23,7 @@ mod space;
 
 use rayon::ThreadPool;
 
+pub use self::again::is_due_again;
 pub use self::due::{Reason, is_due, rows};
 use self::space::Space;
 pub use self::space::{Transactions, end_in_use, none_reads, sweep};
