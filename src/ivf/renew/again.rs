@@ -8,8 +8,8 @@ use crate::ivf::progress::Progress;
 use crate::ivf::vacuum::count;
 use crate::page::Store;
 
-/// Counts the rows after a replacement, and says why another one is due. The lists were made for the rows that
-/// there were when it began, `made_for`; and `PostgreSQL` forgets the rows that come while a vacuum runs
+/// Counts the rows after a replacement, and says why another one is due. The lists were made for the rows
+/// that there were when it began, `made_for`; and `PostgreSQL` forgets the rows that come while a vacuum runs
 /// (`ins_since_vacuum` in `pgstat_report_vacuum`), so that autovacuum would not come again for them.
 ///
 /// # Errors

@@ -10,12 +10,11 @@ use super::space::Space;
 use crate::error::Result;
 use crate::ivf::build::write::{Pages, Plan, pages_of, write_codes, write_extended};
 use crate::ivf::build::{Coder, Options, Routing, Runs, Source, Spool};
-use crate::ivf::calibrate::{self, QUERIES, Queries, reconstruct};
 use crate::ivf::directory::{Directory, Entry};
 use crate::ivf::progress::Progress;
 use crate::memory;
 use crate::page::codes::OUT_OF_CHAIN;
-use crate::page::lists::{self, LISTS_PER_PAGE};
+use crate::page::lists::{self, KEPT, LISTS_PER_PAGE};
 use crate::page::summary::SUMMARY_SIZE;
 use crate::page::{Change, Meta, NO_BLOCK, PageKind, Store, Summary};
 
@@ -51,8 +50,8 @@ pub fn code<S: Store>(
     Ok(Coded { directory, runs, radii })
 }
 
-/// Writes coded rows to pages that nothing refers to, and a directory that does; the list states and summaries
-/// know of them. Returns the description of the lists with them.
+/// Writes coded rows to pages that nothing refers to, and a directory that does; the list states and
+/// summaries know of them. Returns the description of the lists with them.
 ///
 /// # Errors
 /// As [`super::renew`].
@@ -61,7 +60,7 @@ pub fn write<S: Store>(
     coded: Coded,
     spool: &mut dyn Spool,
     space: &mut Space<'_, S>,
-    progress: &dyn Progress,
+    (asked, progress): (bool, &dyn Progress),
 ) -> Result<Meta> {
     let Coded { directory, runs, radii } = coded;
     let runs = runs.sort()?;
@@ -91,7 +90,7 @@ pub fn write<S: Store>(
         progress.done(done);
         progress.tick()?;
     }
-    note(store, &directory, &plans)?;
+    note(store, &directory, &plans, asked)?;
     let directory_first = write_directory(store, space, directory.meta.first_list, &entries)?;
     Ok(Meta { directory_first, built_rows, ..directory.meta.clone() })
 }
@@ -113,7 +112,7 @@ fn widen<S: Store>(store: &S, directory: &Directory, list: u32, rows: &[Summary]
 }
 
 /// Notes in the list states where the copied rows are. What inserts have written there stays.
-fn note<S: Store>(store: &S, directory: &Directory, plans: &[Plan]) -> Result<()> {
+fn note<S: Store>(store: &S, directory: &Directory, plans: &[Plan], asked: bool) -> Result<()> {
     for (page, plans) in (0..).zip(plans.chunks(LISTS_PER_PAGE as usize)) {
         let (blkno, _) = directory.state_position(page * LISTS_PER_PAGE);
         store.change(|change| {
@@ -125,7 +124,7 @@ fn note<S: Store>(store: &S, directory: &Directory, plans: &[Plan]) -> Result<()
                 state.moved_extended = copied.extended;
                 state.rows = copied.rows;
                 state.contiguous = copied.contiguous;
-                state.calibrated = copied.calibrated;
+                state.calibrated = if asked { KEPT } else { copied.calibrated };
                 lists::write(change.page_mut(handle), index, &state);
             }
             Ok(())
@@ -134,32 +133,9 @@ fn note<S: Store>(store: &S, directory: &Directory, plans: &[Plan]) -> Result<()
     Ok(())
 }
 
-/// Measures how many of the new lists a recall target needs, with `queries` or, without these, rows made from
-/// their codes.
-///
-/// # Errors
-/// As [`super::renew`].
-pub fn calibrate<S: Store>(
-    store: &S,
-    meta: Meta,
-    mut queries: Vec<f32>,
-    seed: u64,
-    progress: &dyn Progress,
-) -> Result<Meta> {
-    let mut meta = meta;
-    meta.set_measured(Default::default());
-    if queries.is_empty() {
-        let directory = Directory::with_meta(store, meta.clone())?;
-        let rows = memory::collected((0..directory.lists()).map(|list| directory.built_rows(list)))?;
-        let how_many = (*QUERIES.end(), seed);
-        queries = reconstruct::points(store, &directory, &rows, how_many, &|| progress.tick())?;
-    }
-    calibrate::calibrate(store, meta, &queries, Queries::Rows, progress)
-}
-
 /// Has inserts begin with the last page of the copied rows, which may have free slots, and go on with their
-/// last extended page where the list has no other. Pages that took new rows meanwhile, and have none, leave their
-/// lists: a scan would read them for nothing. Nothing depends on this, so a crash may leave it undone.
+/// last extended page where the list has no other. Pages that took new rows meanwhile, and have none, leave
+/// their lists: a scan would read them for nothing. Nothing depends on this, so a crash may leave it undone.
 ///
 /// # Errors
 /// Damage, or the store's errors.

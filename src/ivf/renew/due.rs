@@ -10,8 +10,8 @@ use crate::ivf::calibrate::reconstruct;
 use crate::ivf::directory::Directory;
 use crate::page::{Root, Store};
 
-/// By how much the rows may outnumber those of the build before new lists are due. Codes read grow by about the
-/// root of this; a row is copied once for each such growth.
+/// By how much the rows may outnumber those of the build before new lists are due. Codes read grow by about
+/// the root of this; a row is copied once for each such growth.
 pub(super) const GROWTH: f64 = 1.3;
 /// By how much the lists may have become less even than at the build: see [`unevenness`].
 const UNEVENNESS: f64 = 1.3;
@@ -19,9 +19,9 @@ const UNEVENNESS: f64 = 1.3;
 const LEAST_CHANGE: f64 = 0.1;
 /// Rows below this share of those of the build leave lists that are too short.
 const SHRUNK: f64 = 0.5;
-/// Share of the file's pages that may be free before the rest is moved together. It must fit into them, or the
-/// file does not become shorter.
-const FREE: f64 = 0.5;
+/// Free pages that make it worth moving the rest together, for each page in use. New lists must fit into them
+/// with room to spare, or the file does not become shorter.
+const FREE: f64 = 1.25;
 /// A file of fewer pages is not worth it.
 const LEAST_PAGES: u32 = 64;
 
@@ -90,7 +90,10 @@ pub fn is_due<S: Store>(store: &S, root: &Root, lists: u32) -> Result<Option<Rea
         Some(Reason::Uneven)
     } else {
         let pages = store.nblocks()?;
-        let sparse = f64::from(root.free) > FREE * f64::from(pages) && pages > LEAST_PAGES;
+        // While they are made, each list has one more codes page.
+        let step = 1 + directory.codes.more() as u32;
+        let used = pages.saturating_sub(root.free) + directory.lists() * step;
+        let sparse = f64::from(root.free) > FREE * f64::from(used) && pages > LEAST_PAGES;
         sparse.then_some(Reason::Sparse)
     })
 }

@@ -161,8 +161,8 @@ unsafe fn replace(
     renew(store, &options, &mut source, &mut TempFile::default(), (&pool, &transactions), progress)
 }
 
-/// Notes that nobody reads earlier lists, if that is known now, and shortens the file by the free pages at its
-/// end. By how many.
+/// Notes that nobody reads earlier lists, if that is known now, and shortens the file by the free pages at
+/// its end. By how many.
 fn give_back(store: &IndexStore, progress: &dyn Progress) -> Result<u32> {
     let index = store.relation();
     // SAFETY: the index is open.
@@ -190,10 +190,11 @@ fn give_back(store: &IndexStore, progress: &dyn Progress) -> Result<u32> {
     Ok(pages - end)
 }
 
-/// Whether nobody reads the index at this moment, as far as this server can know: who does has a lock on it until
-/// the end of the transaction. On a standby, scans that this server does not know of may.
+/// Whether nobody reads the index at this moment, as far as this server can know: who does has a lock on it
+/// until the end of the transaction. On a standby, scans that this server does not know of may.
 unsafe fn nobody_reads(index: pg_sys::Relation) -> bool {
-    // SAFETY: the caller passes an open index. This backend's own scans, as of cursors, hold further references.
+    // SAFETY: the caller passes an open index. This backend's own scans, as of cursors, hold further
+    // references.
     unsafe {
         if (*index).rd_refcnt > 1 || sends_wal() {
             return false;
@@ -219,8 +220,8 @@ struct Alone(pg_sys::Relation);
 const ALONE: pg_sys::LOCKMODE = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
 
 impl Alone {
-    /// Takes the lock if it can be had soon. Nobody ever waits behind this: it is taken when it is free, or not
-    /// (`lazy_truncate_heap` in vacuumlazy.c does the same).
+    /// Takes the lock if it can be had soon. Nobody ever waits behind this: it is taken when it is free, or
+    /// not (`lazy_truncate_heap` in vacuumlazy.c does the same).
     fn wait(index: pg_sys::Relation) -> Option<Self> {
         const TIMES: u32 = 20;
         const PAUSE: Duration = Duration::from_millis(25);
