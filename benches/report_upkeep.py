@@ -41,10 +41,11 @@ def grow(results: dict[str, dict]) -> list[str]:
                   "p99 fresh, untended", "p99 fresh, alone", "settled after, s", "new lists, times",
                   "maintained rows/s"],
                  [growing(*label(name, scenario), of) for name, scenario, of in runs if "growth" in of])
-    out += table(["", "inserts/s", "settled after, s", "new lists, times", "maintained rows/s"],
+    out += table(["", "inserts/s", "settled after, s", "new lists, times", "maintained rows/s",
+                  "largest file in between, MB"],
                  [kept(*label(name, scenario), of) for name, scenario, of in runs if scenario in ("refill", "churn")])
-    out += table(["VACUUM of the untended index, one thread or more", "rows", "s", "s when nothing is due", "rows/s",
-                  "WAL, bytes/row", "codes before, ×"],
+    out += table(["VACUUM of the untended index", "rows", "s", "rows/s", "WAL, bytes/row", "file after, MB",
+                  "VACUUM again, s", "WAL, MB", "file, MB", "codes before, ×"],
                  [vacuumed(*label(name, scenario), of) for name, scenario, of in runs if "untended" in of])
     return out
 
@@ -80,15 +81,17 @@ def growing(about: str, whose: str, of: dict) -> list[str]:
 
 def kept(about: str, whose: str, of: dict) -> list[str]:
     inserted = of.get("rows_per_second") or sum(r["rows_per_second"] for r in of["rounds"]) / len(of["rounds"])
+    sizes = [r["index_bytes"] for r in [*of.get("rounds", []), *of["upkeep"]["vacuums"]]]
     return [about + whose, text(inserted), text(of["settled_seconds"]), text(of["upkeep"]["renewals"]),
-            text(of["upkeep"]["rows_per_second"])]
+            text(of["upkeep"]["rows_per_second"]), text(max(sizes) / 1e6 if sizes else None)]
 
 
 def vacuumed(about: str, whose: str, of: dict) -> list[str]:
     first, again = of["untended"]["vacuum"], of["untended"]["vacuum_again"]
-    rows, seconds = first["renewed_rows"], first["seconds"] - again["seconds"]
-    return [about + whose, text(rows), f"{first['seconds']:.1f}", f"{again['seconds']:.1f}",
-            text(rows / seconds if rows and seconds > 0 else None), text(first["wal_bytes"] / rows if rows else None),
+    rows = first["renewed_rows"]
+    return [about + whose, text(rows), f"{first['seconds']:.1f}", text(rows / first["seconds"] if rows else None),
+            text(first["wal_bytes"] / rows if rows else None), text(first["index_bytes"] / 1e6),
+            f"{again['seconds']:.1f}", text(again["wal_bytes"] / 1e6), text(again["index_bytes"] / 1e6),
             f"{of['untended']['codes'] / of['compared']['fresh']['codes']:.1f}"]
 
 
