@@ -9,7 +9,7 @@ use vector_search::ivf::calibrate::vacuum::refresh;
 use vector_search::ivf::calibrate::{Queries, recalibrate};
 use vector_search::ivf::directory::{Directory, read_root};
 use vector_search::ivf::progress::Silent;
-use vector_search::ivf::renew::{Reason, Renewed, Transactions, is_due, renew, sweep};
+use vector_search::ivf::renew::{Reason, Renewed, Transactions, is_due, is_due_again, renew, sweep};
 use vector_search::ivf::scan::{Directories, Scan};
 use vector_search::ivf::search::Settings;
 use vector_search::ivf::search::filter::Filter;
@@ -171,6 +171,39 @@ fn an_index_that_was_made_empty_becomes_as_good_as_one_that_is_built() {
     }
     assert_eq!(world.store.nblocks().unwrap(), pages);
     world.check();
+}
+
+/// Rows come while lists are replaced: before new lists take them (they are copied then) or after.
+fn growing_while_replaced(early: bool) {
+    let mut mixture = Mixture::new(24, 20, 0.6, 6);
+    let options = options(24, Metric::L2);
+    let world = World::build(Table::new(), &options);
+    table(&mut mixture, 12_000).into_iter().for_each(|(n, vector)| world.insert(n, vector));
+    vacuum::count(&world.store, &|| Ok(())).unwrap();
+    let more = RefCell::new(table(&mut mixture, 24_000).into_iter().skip(12_000));
+    let act = |_: u64| {
+        if early || read_root(&world.store).unwrap().next.is_some() {
+            more.borrow_mut().by_ref().take(1000).for_each(|(n, vector)| world.insert(n, vector));
+        }
+    };
+    let beside = Beside { store: &world.store, changes: Cell::new(0), others: &act };
+    let first = renewed(&world, &beside, &options, true).unwrap();
+    assert_eq!(more.borrow().len(), 0);
+    assert_eq!(first.rows, if early { 24_000 } else { 12_000 });
+    // Nobody has counted the rows that came, or knows that the lists were made for fewer.
+    let root = read_root(&world.store).unwrap();
+    assert_eq!(is_due(&world.store, &root, 0).unwrap(), None);
+    assert_eq!(is_due_again(&world.store, 0, 12_000, &Silent).unwrap(), Some(Reason::Grown));
+    let second = renewed(&world, &world.store, &options, true).unwrap();
+    assert_eq!(second, Renewed { rows: 24_000, lists: 96 });
+    assert_eq!(is_due_again(&world.store, 0, 24_000, &Silent).unwrap(), None);
+    world.check();
+}
+
+#[test]
+fn rows_that_come_while_lists_are_replaced_make_it_due_again() {
+    growing_while_replaced(false);
+    growing_while_replaced(true);
 }
 
 /// Scans that began at any step of a replacement find each row once, in order, at every later step; rows are

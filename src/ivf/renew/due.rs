@@ -12,7 +12,7 @@ use crate::page::{Root, Store};
 
 /// By how much the rows may outnumber those of the build before new lists are due. Codes read grow by about
 /// the root of this; a row is copied once for each such growth.
-const GROWTH: f64 = 1.3;
+pub(super) const GROWTH: f64 = 1.3;
 /// By how much the lists may have become less even than at the build: see [`unevenness`].
 const UNEVENNESS: f64 = 1.3;
 /// Changes of less than this share of the rows never make new lists due.

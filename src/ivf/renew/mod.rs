@@ -14,6 +14,7 @@
 //! If a crash or an error interrupts it between 2 and 4, the next maintenance goes on with 3. `ivf/README.md`
 //! says why this is right beside inserts, scans and vacuums.
 
+mod again;
 mod copy;
 mod due;
 mod frozen;
@@ -23,6 +24,7 @@ mod space;
 
 use rayon::ThreadPool;
 
+pub use self::again::is_due_again;
 pub use self::due::{Reason, is_due, rows};
 use self::space::Space;
 pub use self::space::{Transactions, end_in_use, none_reads, sweep};

@@ -12,7 +12,9 @@ use crate::error::Result;
 use crate::ivf::build::{Options, RowSink, Source};
 use crate::ivf::directory::{Directory, read_root};
 use crate::ivf::progress::Progress;
-use crate::ivf::renew::{Reason, Renewed, Transactions, end_in_use, is_due, none_reads, renew, rows, sweep};
+use crate::ivf::renew::{
+    Reason, Renewed, Transactions, end_in_use, is_due, is_due_again, none_reads, renew, rows, sweep,
+};
 use crate::page::Store;
 use crate::pg::compat::sends_wal;
 use crate::pg::settings::reloptions::IndexOptions;
@@ -87,6 +89,10 @@ pub enum When {
     Never,
 }
 
+/// The most times that one maintenance replaces the lists: each time there are a good many more rows, or they lie
+/// elsewhere, so that this is enough while a table grows tenfold.
+const MOST_TIMES: u32 = 8;
+
 /// Replaces the lists of an index, and has its free pages used again. The caller has a lock on the table that
 /// excludes other maintenance, has counted the rows, and runs as the table's owner.
 ///
@@ -112,10 +118,16 @@ pub unsafe fn maintain(
     };
     let mut done =
         Maintained { reason, rows: root.current.built_rows, lists: root.current.lists, freed, truncated: 0 };
-    if reason.is_some() {
+    let mut due = reason;
+    for _ in 0..MOST_TIMES {
+        if due.is_none() {
+            break;
+        }
+        let made_for = rows(&store, &Directory::load(&store)?)?;
         // SAFETY: the caller vouches for the relations.
         let renewed = unsafe { replace(heap, &store, lists, progress)? };
         (done.rows, done.lists) = (renewed.rows, renewed.lists);
+        due = is_due_again(&store, lists, made_for, progress)?;
     }
     if reason.is_some() || freed.is_some() {
         done.truncated = give_back(&store, progress)?;
