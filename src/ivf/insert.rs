@@ -57,8 +57,10 @@ pub fn insert<S: Store>(
         let Some(put) = insertion.put(blkno)? else { return Ok(Inserted::Stale) };
         let went_on = match put {
             Put::Done => break,
-            Put::Full(next) if next != NO_BLOCK => Some(blkno = next),
-            Put::Full(_) => insertion.grow(blkno)?.map(|next| blkno = next),
+            Put::Full(next) => {
+                let next = if next == NO_BLOCK { insertion.grow(blkno)? } else { Some(next) };
+                next.map(|next| blkno = next)
+            }
             Put::NoRecord => insertion.grow_extended()?,
             Put::Uncovered => insertion.widen_summaries()?,
         };

@@ -9,6 +9,8 @@ const STATE: usize = 395;
 const HAS_NEXT: usize = STATE + 12;
 /// Where the description of the next lists begins.
 const NEXT: usize = 1024;
+/// Where the time of the last replacement lies.
+const REPLACED: usize = HAS_NEXT + 1;
 /// Where the number of changes lies, as [`Meta::generation`].
 const GENERATION: usize = 32;
 
@@ -23,16 +25,22 @@ pub struct Root {
     /// The lists that take their place, if that is under way.
     pub next: Option<Meta>,
     /// The transaction that was next when the lists in use became that: who began before may read the pages
-    /// of earlier ones. 0 if there are none to be freed.
+    /// of earlier lists. 0 if there are none, [`UNREAD`] if nobody reads them.
     pub retired: u64,
-    /// Pages that were free when it was looked last.
+    /// Pages that were free when a vacuum last looked.
     pub free: u32,
+    /// When the lists last took the place of others, in seconds since 1970; 0 if they are those of the build.
+    pub replaced: u64,
 }
+
+/// For [`Root::retired`]: nobody reads the pages of earlier lists any more, and they are not free yet. (No
+/// transaction has this number.)
+pub const UNREAD: u64 = 1;
 
 impl Root {
     /// An index with these lists alone.
     pub fn of(current: Meta) -> Self {
-        Self { current, next: None, retired: 0, free: 0 }
+        Self { current, next: None, retired: 0, free: 0, replaced: 0 }
     }
 
     /// The format of the index.
@@ -59,6 +67,7 @@ impl Root {
         put(0, &self.current.encode(self.version()));
         put(STATE, &self.retired.to_le_bytes());
         put(STATE + 8, &self.free.to_le_bytes());
+        put(REPLACED, &self.replaced.to_le_bytes());
         if let Some(next) = &self.next {
             put(HAS_NEXT, &[1]);
             put(NEXT, &next.encode(VERSION));
@@ -80,9 +89,9 @@ impl Root {
                 return Err(Error::corrupted(META_BLOCK, "it is not clear whether lists are being replaced"));
             }
         };
-        let retired = u64::from_le_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|i| content[STATE + i]));
+        let number = |at: usize| u64::from_le_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|i| content[at + i]));
         let free = u32::from_le_bytes([8, 9, 10, 11].map(|i| content[STATE + i]));
-        let root = Self { current, next, retired, free };
+        let root = Self { current, next, retired: number(STATE), free, replaced: number(REPLACED) };
         root.validate()?;
         Ok(root)
     }

@@ -95,7 +95,7 @@ pub enum Routing {
     /// There is one.
     One,
     /// By the means in the space of the vectors.
-    Means(Assigner),
+    Means(Box<Assigner>),
     /// As inserts find them, where the means are not known.
     Directory,
 }
@@ -109,7 +109,7 @@ impl Routing {
         if model.entries.len() == 1 {
             return Ok(Self::One);
         }
-        Ok(Self::Means(Assigner::new(&model.means, model.directory.dims())?))
+        Ok(Self::Means(Box::new(Assigner::new(&model.means, model.directory.dims())?)))
     }
 }
 

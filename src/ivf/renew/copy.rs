@@ -70,14 +70,14 @@ pub fn write<S: Store>(
     let mut entries = memory::with_capacity(lists)?;
     let mut plans = memory::with_capacity(lists)?;
     let mut done = 0;
-    for list in 0..lists {
+    for (list, radius) in radii.iter().enumerate() {
         let mut entry = directory.entry(list as u32)?;
         let rows = runs.count(list);
         let (codes, extended) = pages_of(&directory, rows);
         let first = space.take(u32::try_from(codes + extended).unwrap_or(u32::MAX))?;
         let tail = entry.head;
         let plan = Plan::of(&directory, &mut entry, (rows, first.into(), tail))?;
-        entry.radius = if radii[list].is_finite() { radii[list] } else { 0.0 };
+        entry.radius = if radius.is_finite() { *radius } else { 0.0 };
         let mut summaries = vec![Summary::default(); directory.meta.columns.widths().len()];
         let mut pages = Pages::reserved(store, first);
         write_codes(&directory, list, &plan, &runs, spool, (&mut pages, &mut summaries))?;

@@ -21,6 +21,10 @@ const LEAST_CHANGE: f64 = 0.1;
 const SHRUNK: f64 = 0.5;
 /// Share of the file's pages that may be free before the rest is moved together.
 const FREE: f64 = 0.5;
+/// The same in an index at rest: its rows have changed by less than the share [`REST`] since its last build. A
+/// growing index needs the free pages soon.
+const FREE_AT_REST: f64 = 0.2;
+const REST: f64 = 0.05;
 /// A file of fewer pages is not worth it.
 const LEAST_PAGES: u32 = 64;
 
@@ -84,10 +88,12 @@ pub fn is_due<S: Store>(store: &S, root: &Root, lists: u32) -> Result<Option<Rea
         Some(Reason::Shrunk)
     } else if has > 1 && now > UNEVENNESS * then && changed(&directory, &states) > LEAST_CHANGE * live {
         Some(Reason::Uneven)
-    } else if f64::from(root.free) > FREE * f64::from(store.nblocks()?) && store.nblocks()? > LEAST_PAGES {
-        Some(Reason::Sparse)
     } else {
-        None
+        let at_rest = changed(&directory, &states) <= REST * before;
+        let free = if at_rest { FREE_AT_REST } else { FREE };
+        let pages = store.nblocks()?;
+        let sparse = f64::from(root.free) > free * f64::from(pages) && pages > LEAST_PAGES;
+        sparse.then_some(Reason::Sparse)
     })
 }
 

@@ -24,7 +24,7 @@ use rayon::ThreadPool;
 
 pub use self::due::{Reason, is_due, rows};
 use self::space::Space;
-pub use self::space::{Transactions, sweep};
+pub use self::space::{Transactions, end_in_use, none_reads, sweep};
 use super::build::{Options, Routing, Source, Spool, model};
 use super::directory::{Directory, read_root};
 use super::progress::{Phase, Progress};
@@ -77,14 +77,14 @@ pub fn renew<S: Store>(
     progress.phase(Phase::Calibrating);
     let meta = copy::calibrate(store, meta, queries, options.seed, progress)?;
     let renewed = Renewed { rows: meta.built_rows, lists: meta.lists };
-    flip(store, meta, transactions)?;
+    flip(store, meta, space.count(), transactions)?;
     copy::begin_with_first_pages(store)?;
     space.give_back()?;
     Ok(renewed)
 }
 
-/// Makes the new lists those in use.
-fn flip<S: Store>(store: &S, mut current: Meta, transactions: &dyn Transactions) -> Result<()> {
+/// Makes the new lists those in use. So many pages are left `free`.
+fn flip<S: Store>(store: &S, mut current: Meta, free: u32, transactions: &dyn Transactions) -> Result<()> {
     current.ready = true;
     store.change(|change| {
         let handle = change.open(META_BLOCK)?;
@@ -92,7 +92,8 @@ fn flip<S: Store>(store: &S, mut current: Meta, transactions: &dyn Transactions)
         current.generation = root.next_generation();
         // Whoever has begun to read the old lists began before this transaction.
         let retired = transactions.next();
-        Root { current, next: None, retired, free: root.free }.write(change.page_mut(handle));
+        let replaced = transactions.now();
+        Root { current, next: None, retired, free, replaced }.write(change.page_mut(handle));
         Ok(())
     })
 }

@@ -8,12 +8,16 @@ use crate::ivf::list_chain;
 use crate::ivf::progress::Progress;
 use crate::memory::{self, Grow};
 use crate::page::meta::META_BLOCK;
+use crate::page::root::UNREAD;
 use crate::page::{NO_BLOCK, Page, PageKind, Root, Store, lists, summary, tape};
 
 /// The transactions of the server.
 pub trait Transactions {
     /// The number of the one that begins next.
     fn next(&self) -> u64;
+
+    /// Seconds since 1970.
+    fn now(&self) -> u64;
 
     /// Whether all that began before this one have ended, for whoever may read the index.
     fn have_ended(&self, before: u64) -> bool;
@@ -38,11 +42,11 @@ pub fn sweep<S: Store>(
     progress: &dyn Progress,
 ) -> Result<Option<u32>> {
     let root = read_root(store)?;
-    if root.retired == 0 || !transactions.have_ended(root.retired) {
+    if root.retired == 0 || !is_unread(&root, transactions) {
         return Ok(None);
     }
     let space = Space::find(store, transactions, progress)?;
-    let free = space.free.iter().map(|run| run.end - run.start).sum();
+    let free = space.count();
     space.give_back()?;
     store.change(|change| {
         let handle = change.open(META_BLOCK)?;
@@ -51,6 +55,44 @@ pub fn sweep<S: Store>(
         Ok(())
     })?;
     Ok(Some(free))
+}
+
+/// Whether nobody reads the pages of earlier lists.
+fn is_unread(root: &Root, transactions: &dyn Transactions) -> bool {
+    matches!(root.retired, 0 | UNREAD) || transactions.have_ended(root.retired)
+}
+
+/// Notes that nobody reads the pages of earlier lists. The caller knows that nobody reads the index now: who
+/// reads it later knows the lists in use.
+///
+/// # Errors
+/// Damage, or the store's errors.
+pub fn none_reads<S: Store>(store: &S) -> Result<()> {
+    if read_root(store)?.retired == 0 {
+        return Ok(());
+    }
+    store.change(|change| {
+        let handle = change.open(META_BLOCK)?;
+        let root = Root::read(change.page(handle))?;
+        Root { retired: UNREAD, ..root }.write(change.page_mut(handle));
+        Ok(())
+    })
+}
+
+/// The number of pages of the file without the free ones at its end. The caller knows that nobody uses the
+/// index.
+///
+/// # Errors
+/// Damage, the store's errors and [`Progress::tick`]'s.
+pub fn end_in_use<S: Store>(store: &S, progress: &dyn Progress) -> Result<u32> {
+    let root = read_root(store)?;
+    let oldest = if matches!(root.retired, 0 | UNREAD) { root.current.first_list } else { 0 };
+    let mut end = store.nblocks()?;
+    while end > META_BLOCK + 1 && store.read(end - 1)?.is_free(oldest) {
+        progress.tick()?;
+        end -= 1;
+    }
+    Ok(end)
 }
 
 impl<'a, S: Store> Space<'a, S> {
@@ -63,9 +105,14 @@ impl<'a, S: Store> Space<'a, S> {
         // Whoever took a page before has made it its own when this lock is had.
         store.change(|change| change.open(META_BLOCK).map(drop))?;
         let root = read_root(store)?;
-        let unread = root.retired == 0 || transactions.have_ended(root.retired);
+        let unread = is_unread(&root, transactions);
         let pages = Pages::look(store, &root, unread, progress)?;
         Ok(Self { store, free: pages.runs()?, oldest: if unread { root.current.first_list } else { 0 } })
+    }
+
+    /// The number of free pages.
+    pub fn count(&self) -> u32 {
+        self.free.iter().map(|run| run.end - run.start).sum()
     }
 
     /// Consecutive pages for the caller to write.

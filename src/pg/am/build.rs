@@ -179,15 +179,37 @@ fn rehearse() {
 }
 
 /// Progress in `pg_stat_progress_create_index`, at most ten times a second.
-struct Shown {
+pub struct Shown {
     last: Cell<Instant>,
+    /// Whether the command itself was made known by this, and ends with it.
+    command: bool,
 }
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
 impl Shown {
     fn new() -> Self {
-        Self { last: Cell::new(Instant::now()) }
+        Self { last: Cell::new(Instant::now()), command: false }
+    }
+
+    /// Progress of work on an index that is no command of the server: it is shown until this is dropped.
+    pub fn of(index: pg_sys::Relation, table: pg_sys::Relation) -> Self {
+        // SAFETY: the relations are open. What is shown ends with the transaction at the latest.
+        unsafe {
+            let command = pg_sys::ProgressCommandType::PROGRESS_COMMAND_CREATE_INDEX;
+            pg_sys::pgstat_progress_start_command(command, (*table).rd_id);
+            show(pg_sys::PROGRESS_CREATEIDX_INDEX_OID.to_u32(), i64::from((*index).rd_id.to_u32()));
+        }
+        Self { last: Cell::new(Instant::now()), command: true }
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        if self.command && !std::thread::panicking() {
+            // SAFETY: ends what was begun; an error's abort does so itself.
+            unsafe { pg_sys::pgstat_progress_end_command() };
+        }
     }
 }
 

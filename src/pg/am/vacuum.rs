@@ -4,7 +4,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::build::random_seed;
-use super::renew::{Maintained, maintain};
+use super::renew::{Maintained, When, maintain};
 use crate::error::Result;
 use crate::ivf::calibrate::vacuum::refresh;
 use crate::ivf::progress::Progress;
@@ -76,7 +76,8 @@ unsafe fn renew_if_due(info: *mut pg_sys::IndexVacuumInfo) {
     // SAFETY: Postgres passes a live structure; VACUUM has locked the table, runs as its owner and has a snapshot.
     unsafe {
         let index = (*info).index;
-        let done = with_table_of(info, |table| maintain(table, index, &Delayed));
+        let when = if IndexOptions::of(index).renew { When::Due } else { When::Never };
+        let done = with_table_of(info, |table| maintain(table, index, when, &Delayed));
         let done = done.map_err(|e| in_index(index, e)).or_raise();
         let Some(reason) = done.reason else { return };
         let name = crate::pg::relation::relation_name(index);
