@@ -16,6 +16,7 @@ use crate::ivf::renew::{Reason, Renewed, Transactions, end_in_use, is_due, none_
 use crate::page::Store;
 use crate::pg::settings::reloptions::IndexOptions;
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
+use crate::pg::storage::recovery_conflict;
 
 /// What maintenance has done.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -32,8 +33,11 @@ pub struct Maintained {
     pub truncated: u32,
 }
 
-/// The transactions that may read the rows of a table.
-struct OfTable(pg_sys::Relation);
+/// The transactions that may read the rows of a table, and an index on it.
+struct OfTable {
+    table: pg_sys::Relation,
+    index: pg_sys::Relation,
+}
 
 impl Transactions for OfTable {
     fn next(&self) -> u64 {
@@ -49,8 +53,13 @@ impl Transactions for OfTable {
         // SAFETY: the table is open. As nbtree asks before it uses a deleted page again (nbtpage.c).
         unsafe {
             let transaction = pg_sys::FullTransactionId { value: before };
-            pg_sys::GlobalVisCheckRemovableFullXid(self.0, transaction)
+            pg_sys::GlobalVisCheckRemovableFullXid(self.table, transaction)
         }
+    }
+
+    fn forget_ended(&self) {
+        // SAFETY: both are open.
+        unsafe { recovery_conflict::log(self.index, recovery_conflict::last_dead(self.table)) };
     }
 }
 
@@ -101,7 +110,7 @@ pub unsafe fn maintain(
     progress: &dyn Progress,
 ) -> Result<Maintained> {
     let store = IndexStore::new(index, Logging::EachChange);
-    let freed = sweep(&store, &OfTable(heap), progress)?;
+    let freed = sweep(&store, &OfTable { table: heap, index }, progress)?;
     let root = read_root(&store)?;
     let lists = IndexOptions::of(index).lists.max(0) as u32;
     let reason = match when {
@@ -143,7 +152,7 @@ unsafe fn replace(
     let info = unsafe { pg_sys::BuildIndexInfo(index) };
     let table = TableSource::new(heap, index, info, options.dims, options.seed);
     let mut source = AnyVisible { table, rows: rows(store, &directory)?, progress };
-    let (pool, transactions) = (threads()?, OfTable(heap));
+    let (pool, transactions) = (threads()?, OfTable { table: heap, index });
     renew(store, &options, &mut source, &mut TempFile::default(), (&pool, &transactions), progress)
 }
 
