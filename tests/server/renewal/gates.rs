@@ -90,3 +90,46 @@ fn rows_that_a_standby_still_sees_are_not_lost() {
     let answer = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(answer.trim_end().ends_with("4000") || answer.contains("40001"), "{answer}");
 }
+
+/// A row with a vector out of line.
+const LONG: &str = "(SELECT array_agg(t * sin(t * i) + sin(n * i)) FROM generate_series(1, 700) i)::vector(700)";
+
+#[test]
+fn vectors_that_go_from_toast_meanwhile() {
+    let server = Server::new("renewal-toast", &["autovacuum = off", "fsync = off"]);
+    for gates in 1..4 {
+        server.sql("DROP TABLE IF EXISTS items; DROP FUNCTION IF EXISTS gate(bigint)");
+        server.sql("CREATE TABLE items (id bigint PRIMARY KEY, embedding vector(700))");
+        server.sql("ALTER TABLE items ALTER embedding SET STORAGE EXTERNAL");
+        let rows = |first: u64, last: u64, topic: &str| {
+            let numbers = format!("(SELECT n, {topic} t FROM generate_series({first}, {last}) n) s");
+            server.sql(&format!("INSERT INTO items SELECT n, {LONG} FROM {numbers}"));
+        };
+        rows(1, 600, "n % 9");
+        server.sql(GATE);
+        rows(1001, 1400, "21");
+        let toast = server.sql("SELECT reltoastrelid::regclass FROM pg_class WHERE relname = 'items'");
+        // An old snapshot keeps rows that are deleted. VACUUM comes to the gate and means to read them; then they
+        // go, for VACUUM's own snapshot keeps nothing.
+        let mut old = server.interactive();
+        let mut input = old.stdin.take().unwrap();
+        writeln!(input, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT pg_advisory_lock(8);").unwrap();
+        let kept = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 8";
+        while server.sql(kept) == "0" {}
+        server.sql(&format!("DELETE FROM items WHERE id % 20 = {gates} AND id > 1"));
+        let mut gate = Gate::shut(&server);
+        let vacuum = server.start_sql("SET client_min_messages = debug2; VACUUM items");
+        Gate::wait(&server, "waiting");
+        for _ in 1..gates {
+            gate.step(&server);
+        }
+        drop(input);
+        let _ = old.wait();
+        server.sql(&format!("VACUUM {toast}"));
+        gate.open();
+        let output = vacuum.wait_with_output().unwrap();
+        let messages = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "at gate {gates}: {messages}");
+        server.check("gated");
+    }
+}
