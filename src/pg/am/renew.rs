@@ -150,7 +150,7 @@ unsafe fn replace(
     };
     // SAFETY: the index is open; its description lives in the current context.
     let info = unsafe { pg_sys::BuildIndexInfo(index) };
-    let table = TableSource::new(heap, index, info, options.dims, options.seed);
+    let table = TableSource::new(heap, index, info, options.dims, options.seed).in_use();
     let mut source = AnyVisible { table, rows: rows(store, &directory)?, progress };
     let (pool, transactions) = (threads()?, OfTable { table: heap, index });
     renew(store, &options, &mut source, &mut TempFile::default(), (&pool, &transactions), progress)
@@ -183,9 +183,10 @@ impl Alone {
     fn wait(index: pg_sys::Relation) -> Result<Option<Self>> {
         const TIMES: u32 = 20;
         const PAUSE: Duration = Duration::from_millis(25);
-        // SAFETY: the index is open. This backend's own scans, as of cursors, hold further references.
+        // SAFETY: the index is open. This backend's own scans, as of cursors, hold further references. For standbys
+        // the lock needs a transaction id, which VACUUM cannot take while it has parallel workers.
         unsafe {
-            if (*index).rd_refcnt > 1 {
+            if (*index).rd_refcnt > 1 || pg_sys::IsInParallelMode() {
                 return Ok(None);
             }
             for _ in 0..TIMES {

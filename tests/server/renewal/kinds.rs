@@ -52,6 +52,23 @@ fn all_kinds_of_indexes() {
 }
 
 #[test]
+fn vacuum_with_parallel_workers() {
+    let server = server("renewal-parallel", &["autovacuum = off", "fsync = off"]);
+    server.sql("CREATE INDEX by_category ON items (category)");
+    for topic in 0..3 {
+        server.sql(&new_topic(topic));
+        server.sql("DELETE FROM items WHERE id % 3 = 1");
+        let parallel = "SET min_parallel_index_scan_size = 0; SET max_parallel_maintenance_workers = 2; VACUUM items";
+        server.sql(parallel);
+        verify(&server);
+        server.sql(parallel);
+        assert!(!state(&server, "items_index").0);
+        server.sql(&drop_topic(topic));
+    }
+    assert_eq!(server.sql("SELECT ivf_index_info('items_index') ->> 'version'"), "5");
+}
+
+#[test]
 fn tables_without_wal() {
     let conf = ["autovacuum = off", "fsync = off"];
     let server = Server::new("renewal-unlogged", &conf);

@@ -50,9 +50,9 @@ fn write(primary: &Server, deletes: bool, topics: &mut std::ops::RangeFrom<u64>,
     while Instant::now() < end {
         let topic = topics.next().unwrap();
         primary.sql(&new_topic(topic));
-        for _ in 0..2 {
-            renewals += u64::from(vacuum(primary).is_some());
-        }
+        renewals += u64::from(vacuum(primary).is_some());
+        primary.sql("SELECT ivf_maintain('items_index', true)");
+        renewals += 1;
         if deletes {
             primary.sql(&drop_topic(topic));
             let update = format!("UPDATE items SET embedding = vec(id, {topic}) WHERE id % 13 = {}", topic % 13);
