@@ -155,11 +155,12 @@ impl Directory {
         let padded = padded_dims(meta.dims as usize);
         let size = entry_size(padded);
         let total = size.saturating_mul(meta.lists as usize);
-        let bytes = tape::read(store, meta.directory_first, PageKind::Directory, total)?;
+        let owner = meta.first_list;
+        let bytes = tape::read(store, meta.directory_first, (PageKind::Directory, owner), total)?;
         let origin = if meta.origin_first == NO_BLOCK {
             vec![0.0; padded]
         } else {
-            tape::read(store, meta.origin_first, PageKind::Origin, padded * 4)?
+            tape::read(store, meta.origin_first, (PageKind::Origin, owner), padded * 4)?
                 .chunks_exact(4)
                 .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
                 .collect()

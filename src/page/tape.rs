@@ -25,8 +25,8 @@ pub fn write(
     Ok(())
 }
 
-/// Reads `len` bytes that start at page `first`.
-pub fn read<S: Store>(store: &S, first: u32, kind: PageKind, len: usize) -> Result<Vec<u8>> {
+/// Reads `len` bytes that start at page `first`, from pages that belong to `owner`.
+pub fn read<S: Store>(store: &S, first: u32, (kind, owner): (PageKind, u32), len: usize) -> Result<Vec<u8>> {
     let count = pages(len);
     store.prefetch_pages(first, count);
     // The buffer grows page by page, so that a damaged length causes an error at the end of the file and not
@@ -34,7 +34,7 @@ pub fn read<S: Store>(store: &S, first: u32, kind: PageKind, len: usize) -> Resu
     let mut out = Vec::new();
     for blkno in first..first.saturating_add(count) {
         let page = store.read(blkno)?;
-        page.expect_kind(blkno, kind)?;
+        page.expect_owned(blkno, kind, owner)?;
         out.try_extend(&page.content()[..CONTENT_SIZE.min(len - out.len())])?;
     }
     store.end_prefetch();

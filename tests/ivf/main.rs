@@ -18,6 +18,7 @@ mod racing;
 mod random;
 mod refresh;
 mod renew;
+mod renew_readers;
 mod shapes;
 mod within;
 mod world;

@@ -38,6 +38,8 @@ impl Transactions for Ended {
         assert_eq!(before, 7);
         self.0
     }
+
+    fn forget_ended(&self) {}
 }
 
 /// A store beside whose changes others act: before each, with its number.

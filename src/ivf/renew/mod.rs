@@ -98,6 +98,8 @@ pub fn renew<S: Store>(
 /// Makes the new lists those in use. So many pages are left `free`.
 fn flip<S: Store>(store: &S, mut current: Meta, free: u32, transactions: &dyn Transactions) -> Result<()> {
     current.ready = true;
+    // The new lists have no rows that are dead to everybody here.
+    transactions.forget_ended();
     store.change(|change| {
         let handle = change.open(META_BLOCK)?;
         let root = Root::read(change.page(handle))?;

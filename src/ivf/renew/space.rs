@@ -21,6 +21,10 @@ pub trait Transactions {
 
     /// Whether all that began before this one have ended, for whoever may read the index.
     fn have_ended(&self, before: u64) -> bool;
+
+    /// Tells standbys that what only ended transactions could read is about to go from the index. Here they
+    /// have ended; a standby may have older ones.
+    fn forget_ended(&self);
 }
 
 /// The free pages of an index, and those that were taken from them.
@@ -106,6 +110,9 @@ impl<'a, S: Store> Space<'a, S> {
         store.change(|change| change.open(META_BLOCK).map(drop))?;
         let root = read_root(store)?;
         let unread = is_unread(&root, transactions);
+        if unread && !matches!(root.retired, 0 | UNREAD) {
+            transactions.forget_ended();
+        }
         let pages = Pages::look(store, &root, unread, progress)?;
         Ok(Self { store, free: pages.runs()?, oldest: if unread { root.current.first_list } else { 0 } })
     }

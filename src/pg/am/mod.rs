@@ -6,6 +6,7 @@ pub mod directory_cache;
 pub mod filter_columns;
 mod insert;
 pub mod opclass;
+mod readers;
 pub mod renew;
 pub mod table_source;
 mod vacuum;

@@ -1,22 +1,18 @@
 //! Renewing an index in use: `ivf::renew` in VACUUM and for `ivf_maintain`.
 
-use std::time::{Duration, SystemTime};
-
 use pgrx::pg_sys;
 use rayon::ThreadPool;
 use serde::Serialize;
 
 use super::build::{TempFile, build_options, pool, random_seed, start};
+use super::readers::{Alone, OfTable, Values, nobody_reads};
 use super::table_source::TableSource;
 use crate::error::Result;
 use crate::ivf::build::{Options, RowSink, Source};
 use crate::ivf::directory::{Directory, read_root};
 use crate::ivf::progress::Progress;
-use crate::ivf::renew::{
-    Reason, Renewed, Transactions, end_in_use, is_due, is_due_again, none_reads, renew, rows, sweep,
-};
+use crate::ivf::renew::{Reason, Renewed, end_in_use, is_due, is_due_again, none_reads, renew, rows, sweep};
 use crate::page::Store;
-use crate::pg::compat::sends_wal;
 use crate::pg::settings::reloptions::IndexOptions;
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
 
@@ -33,28 +29,6 @@ pub struct Maintained {
     pub freed: Option<u32>,
     /// Pages by which the file has become shorter.
     pub truncated: u32,
-}
-
-/// The transactions that may read the rows of a table.
-struct OfTable(pg_sys::Relation);
-
-impl Transactions for OfTable {
-    fn next(&self) -> u64 {
-        // SAFETY: reads a counter.
-        unsafe { pg_sys::ReadNextFullTransactionId() }.value
-    }
-
-    fn now(&self) -> u64 {
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
-    }
-
-    fn have_ended(&self, before: u64) -> bool {
-        // SAFETY: the table is open. As nbtree asks before it uses a deleted page again (nbtpage.c).
-        unsafe {
-            let transaction = pg_sys::FullTransactionId { value: before };
-            pg_sys::GlobalVisCheckRemovableFullXid(self.0, transaction)
-        }
-    }
 }
 
 /// The rows of a table that any snapshot may see, and most likely some that none may.
@@ -89,8 +63,8 @@ pub enum When {
     Never,
 }
 
-/// The most times that one maintenance replaces the lists: each time there are a good many more rows, or they lie
-/// elsewhere, so that this is enough while a table grows tenfold.
+/// The most times that one maintenance replaces the lists: each time there are a good many more rows, or they
+/// lie elsewhere, so that this is enough while a table grows tenfold.
 const MOST_TIMES: u32 = 8;
 
 /// Replaces the lists of an index, and has its free pages used again. The caller has a lock on the table that
@@ -108,7 +82,7 @@ pub unsafe fn maintain(
     progress: &dyn Progress,
 ) -> Result<Maintained> {
     let store = IndexStore::new(index, Logging::EachChange);
-    let freed = sweep(&store, &OfTable(heap), progress)?;
+    let freed = sweep(&store, &OfTable { table: heap, index }, progress)?;
     let root = read_root(&store)?;
     let lists = IndexOptions::of(index).lists.max(0) as u32;
     let reason = match when {
@@ -127,38 +101,13 @@ pub unsafe fn maintain(
         // SAFETY: the caller vouches for the relations.
         let renewed = unsafe { replace(heap, &store, lists, progress)? };
         (done.rows, done.lists) = (renewed.rows, renewed.lists);
+        note_unread(&store)?;
         due = is_due_again(&store, lists, made_for, progress)?;
     }
     if reason.is_some() || freed.is_some() {
         done.truncated = give_back(&store, progress)?;
     }
     Ok(done)
-}
-
-/// A lock that keeps out-of-line values of rows which have died just now: no snapshot of VACUUM's holds back
-/// the vacuum of the TOAST table, which would remove them while they are read.
-struct Values(pg_sys::Oid);
-
-const NO_VACUUM: pg_sys::LOCKMODE = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
-
-impl Values {
-    /// Locks a table's TOAST table, if it has one.
-    fn keep(toast: pg_sys::Oid) -> Option<Self> {
-        (toast != pg_sys::InvalidOid).then(|| {
-            // SAFETY: the TOAST table of a locked table is not dropped.
-            unsafe { pg_sys::LockRelationOid(toast, NO_VACUUM) };
-            Self(toast)
-        })
-    }
-}
-
-impl Drop for Values {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            // SAFETY: the lock was taken, and is given back once; an error's abort does so itself.
-            unsafe { pg_sys::UnlockRelationOid(self.0, NO_VACUUM) };
-        }
-    }
 }
 
 /// Replaces the lists.
@@ -183,7 +132,7 @@ unsafe fn replace(
     let info = unsafe { pg_sys::BuildIndexInfo(index) };
     let table = TableSource::new(heap, index, info, options.dims, options.seed);
     let mut source = AnyVisible { table, rows: rows(store, &directory)?, progress };
-    let (pool, transactions) = (threads()?, OfTable(heap));
+    let (pool, transactions) = (threads()?, OfTable { table: heap, index });
     // SAFETY: the table is open.
     let _values = Values::keep(unsafe { (*(*heap).rd_rel).reltoastrelid });
     renew(store, &options, &mut source, &mut TempFile::default(), (&pool, &transactions), progress)
@@ -193,11 +142,8 @@ unsafe fn replace(
 /// its end. By how many.
 fn give_back(store: &IndexStore, progress: &dyn Progress) -> Result<u32> {
     let index = store.relation();
-    // SAFETY: the index is open.
-    if unsafe { nobody_reads(index) } {
-        none_reads(store)?;
-    }
-    // SAFETY: as above.
+    note_unread(store)?;
+    // SAFETY: reads and sets the state of the transaction.
     unsafe {
         if pg_sys::IsInParallelMode() {
             // The lock would need a transaction number, which a parallel VACUUM must not take.
@@ -218,65 +164,10 @@ fn give_back(store: &IndexStore, progress: &dyn Progress) -> Result<u32> {
     Ok(pages - end)
 }
 
-/// Whether nobody reads the index at this moment, as far as this server can know: who does has a lock on it
-/// until the end of the transaction. On a standby, scans that this server does not know of may.
-unsafe fn nobody_reads(index: pg_sys::Relation) -> bool {
-    // SAFETY: the caller passes an open index. This backend's own scans, as of cursors, hold further
-    // references.
-    unsafe {
-        if (*index).rd_refcnt > 1 || sends_wal() {
-            return false;
-        }
-        let lock = (*index).rd_lockInfo.lockRelId;
-        let tag = pg_sys::LOCKTAG {
-            locktag_field1: lock.dbId.to_u32(),
-            locktag_field2: lock.relId.to_u32(),
-            locktag_field3: 0,
-            locktag_field4: 0,
-            locktag_type: pg_sys::LockTagType::LOCKTAG_RELATION as u8,
-            locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
-        };
-        let mut others = 0;
-        pg_sys::GetLockConflicts(&raw const tag, ALONE, &raw mut others);
-        others == 0
-    }
-}
-
-/// A lock against all use of an index.
-struct Alone(pg_sys::Relation);
-
-const ALONE: pg_sys::LOCKMODE = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
-
-impl Alone {
-    /// Takes the lock if it can be had soon. Nobody ever waits behind this: it is taken when it is free, or
-    /// not (`lazy_truncate_heap` in vacuumlazy.c does the same).
-    fn wait(index: pg_sys::Relation) -> Option<Self> {
-        const TIMES: u32 = 20;
-        const PAUSE: Duration = Duration::from_millis(25);
-        // SAFETY: the index is open. This backend's own scans, as of cursors, hold further references.
-        unsafe {
-            if (*index).rd_refcnt > 1 {
-                return None;
-            }
-            for _ in 0..TIMES {
-                if pg_sys::ConditionalLockRelation(index, ALONE) {
-                    return Some(Self(index));
-                }
-                pgrx::check_for_interrupts!();
-                std::thread::sleep(PAUSE);
-            }
-        }
-        None
-    }
-}
-
-impl Drop for Alone {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            // SAFETY: the lock was taken, and is given back once; an error's abort does so itself.
-            unsafe { pg_sys::UnlockRelation(self.0, ALONE) };
-        }
-    }
+/// Notes that nobody reads earlier lists, if that is known now.
+fn note_unread(store: &IndexStore) -> Result<()> {
+    // SAFETY: the index is open.
+    if unsafe { nobody_reads(store.relation()) } { none_reads(store) } else { Ok(()) }
 }
 
 /// Autovacuum takes one thread, as it takes no parallel workers.

@@ -277,9 +277,9 @@ impl TableSource {
         Self::new(heap, index, unsafe { concurrent(index) }, dims, seed)
     }
 
-    /// Passes every row that any snapshot may see to the sink, and rows of transactions under way, some of them
-    /// twice, as BRIN's summaries need them (`table_index_build_range_scan` with `anyvisible`). Nothing waits
-    /// for transactions, and other backends may change the table.
+    /// Passes every row that any snapshot may see to the sink, and rows of transactions under way, some of
+    /// them twice, as BRIN's summaries need them (`table_index_build_range_scan` with `anyvisible`). Nothing
+    /// waits for transactions, and other backends may change the table.
     ///
     /// # Errors
     /// Those of the sink and of [`Progress::tick`].

@@ -74,8 +74,8 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
     stats
 }
 
-/// Replaces the lists of an index that has grown, shrunk or drifted, and finds its free pages. Returns whether it
-/// has new lists, which are calibrated.
+/// Replaces the lists of an index that has grown, shrunk or drifted, and finds its free pages. Returns
+/// whether it has new lists, which are calibrated.
 unsafe fn renew_if_due(info: *mut pg_sys::IndexVacuumInfo) -> bool {
     // SAFETY: Postgres passes a live structure; VACUUM has locked the table, runs as its owner and has a
     // snapshot.
