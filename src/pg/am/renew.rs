@@ -89,8 +89,8 @@ pub enum When {
     Never,
 }
 
-/// The most times that one maintenance replaces the lists: each time there are a good many more rows, or they lie
-/// elsewhere, so that this is enough while a table grows tenfold.
+/// The most times that one maintenance replaces the lists: each time there are a good many more rows, or they
+/// lie elsewhere, so that this is enough while a table grows tenfold.
 const MOST_TIMES: u32 = 8;
 
 /// Replaces the lists of an index, and has its free pages used again. The caller has a lock on the table that
