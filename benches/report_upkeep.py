@@ -35,13 +35,13 @@ def grow(results: dict[str, dict]) -> list[str]:
                  + [compared("after deleting nine of ten, VACUUM twice", "", of["shrunk"], of["rows"] // 10)
                     for _, scenario, of in runs if scenario == "refill"])
     out += ["While they grow. *Untended*: the same inserts, without autovacuum, while the fresh index is asked. WAL is "
-            "the index's alone. Maintenance: rows that went to new lists, by the seconds that autovacuum, with its cost "
-            "delay, was at the index.", ""]
+            "the index's alone. Maintenance: rows that went to new lists (of the last time in a vacuum), by the seconds "
+            "that autovacuum, with its cost delay, was at the index; asleep: the share of them that was this delay.", ""]
     out += table(["", "inserts/s", "untended", "WAL, bytes/row", "untended", "p50, ms", "p99, ms", "worst, ms",
-                  "p99 fresh, untended", "p99 fresh, alone", "settled after, s", "new lists, times",
-                  "maintained rows/s"],
+                  "p99 fresh, untended", "p99 fresh, alone", "settled after, s", "vacuums with new lists",
+                  "maintained rows/s", "asleep"],
                  [growing(*label(name, scenario), of) for name, scenario, of in runs if "growth" in of])
-    out += table(["", "inserts/s", "settled after, s", "new lists, times", "maintained rows/s",
+    out += table(["", "inserts/s", "settled after, s", "vacuums with new lists", "maintained rows/s",
                   "largest file in between, MB"],
                  [kept(*label(name, scenario), of) for name, scenario, of in runs if scenario in ("refill", "churn")])
     out += table(["VACUUM of the untended index", "rows", "s", "rows/s", "WAL, bytes/row", "file after, MB",
@@ -76,7 +76,14 @@ def growing(about: str, whose: str, of: dict) -> list[str]:
             text(now["index_wal_per_row"]), text(without.get("index_wal_per_row")), f"{during['p50_ms']:.2f}",
             f"{during['p99_ms']:.2f}", f"{during['worst_ms']:.0f}", text(beside.get("p99_ms"), "{:.2f}"),
             f"{alone['p99_ms']:.2f}", text(now["settled_seconds"]), text(now["upkeep"]["renewals"]),
-            text(now["upkeep"]["rows_per_second"])]
+            text(now["upkeep"]["rows_per_second"]), asleep(now["upkeep"]["vacuums"])]
+
+
+def asleep(vacuums: list[dict]) -> str:
+    """The share of vacuums that was cost-based delay, which PostgreSQL 18 knows."""
+    known = [v for v in vacuums if "asleep_seconds" in v]
+    spent = sum(v["ended"] - v["began"] for v in known)
+    return text(sum(v["asleep_seconds"] for v in known) / spent if spent else None, "{:.0%}")
 
 
 def kept(about: str, whose: str, of: dict) -> list[str]:
