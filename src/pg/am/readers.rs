@@ -25,11 +25,10 @@ impl Transactions for OfTable {
     }
 
     fn have_ended(&self, before: u64) -> bool {
-        // SAFETY: the table is open. As nbtree asks before it uses a deleted page again (nbtpage.c).
-        unsafe {
-            let transaction = pg_sys::FullTransactionId { value: before };
-            pg_sys::GlobalVisCheckRemovableFullXid(self.table, transaction)
-        }
+        // As nbtree asks before it uses a deleted page again (nbtpage.c), but by the transactions of this
+        // moment: what `GlobalVisCheckRemovableFullXid` knows may be as old as VACUUM's snapshot. SAFETY: the
+        // table is open.
+        before <= unsafe { recovery_conflict::last_dead(self.table) }
     }
 
     fn forget_ended(&self) {
