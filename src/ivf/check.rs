@@ -10,7 +10,9 @@ use crate::kernel::BLOCK_ROWS;
 use crate::memory::Grow;
 use crate::page::codes::{BlockRef, slots};
 use crate::page::meta::META_BLOCK;
-use crate::page::{Key, NO_BLOCK, PAGE_SIZE, Page, PageKind, Root, Store, Summary, Tid, lists, summary, tape};
+use crate::page::{
+    Key, NO_BLOCK, PAGE_SIZE, Page, PageKind, Root, Store, Summary, Tid, lists, summary, tape,
+};
 use crate::quant::padded_dims;
 
 /// What the verifier counted.

@@ -123,7 +123,8 @@ struct Case {
 impl Case {
     fn new(dims: usize, widths: &[u8], rows: u64) -> Self {
         let mut mixture = Mixture::new(dims, 3, 0.5, 8);
-        let options = Options { lists: 2, columns: Columns::new(widths).unwrap(), ..options(dims, Metric::L2) };
+        let options =
+            Options { lists: 2, columns: Columns::new(widths).unwrap(), ..options(dims, Metric::L2) };
         let world = World::build(table(&mut mixture, rows), &options);
         Self { world, options, pool: pool(), query: mixture.draw() }
     }
@@ -149,7 +150,8 @@ impl Case {
             self.renew(world, ended).unwrap();
             sweep(&world.store, &Ended(ended), &Silent).unwrap();
             for n in 0..6 {
-                world.insert(1000 + 100 * round + n, self.query.iter().map(|x| x + n as f32 / 16.0).collect());
+                world
+                    .insert(1000 + 100 * round + n, self.query.iter().map(|x| x + n as f32 / 16.0).collect());
             }
         }
         if ended {
@@ -173,10 +175,13 @@ impl Case {
                     world.store.stop_after(None);
                     let event = || self.finish(&world, on, whole, cut);
                     let amid = Amid::new(&world.store, before, &event);
-                    let which = format!("{what} on a {on:?}, {stop} changes, before step {before}, cut {cut}");
+                    let which =
+                        format!("{what} on a {on:?}, {stop} changes, before step {before}, cut {cut}");
                     let old = world.directories();
                     match reader(&world, &amid, &which) {
-                        Err(Error { kind: Kind::Corrupted, .. }) if on == On::Standby && amid.has_happened() => {
+                        Err(Error { kind: Kind::Corrupted, .. })
+                            if on == On::Standby && amid.has_happened() =>
+                        {
                             let now = world.directories();
                             assert!(old.0.meta != now.0.meta, "{which}: the lists were not replaced");
                         }
@@ -206,10 +211,12 @@ fn load(store: &impl Store) -> Result<Directories> {
 /// A scan beside a replacement finds the rows that were there when it began, each once and in order.
 fn scans(case: &Case, on: On, settings: Settings, filter: &Filter) {
     case.each(on, "a scan", &|world, amid, which| {
-        let passes = |n: u64| filter.conditions.iter().all(|c| match (&c.accept, keys(n)[c.column]) {
-            (Accept::Within(low, high), Some(key)) => (low..=high).contains(&&key),
-            _ => false,
-        });
+        let passes = |n: u64| {
+            filter.conditions.iter().all(|c| match (&c.accept, keys(n)[c.column]) {
+                (Accept::Within(low, high), Some(key)) => (low..=high).contains(&&key),
+                _ => false,
+            })
+        };
         let number = |t: Tid| u64::from(t.blkno) * 100 + u64::from(t.offset) - 1;
         let mut truth = world.truth(&case.query, usize::MAX, None);
         truth.retain(|(t, _)| passes(number(*t)));
@@ -263,9 +270,7 @@ fn the_verifier_finds_no_damage() {
 #[test]
 fn the_description_of_an_index_is_right() {
     let case = Case::new(8, &[], 36);
-    case.each(On::Primary, "the description", &|_, amid, _| {
-        info::info(amid, 0, &|| Ok(())).map(drop)
-    });
+    case.each(On::Primary, "the description", &|_, amid, _| info::info(amid, 0, &|| Ok(())).map(drop));
 }
 
 #[test]
@@ -293,7 +298,9 @@ fn inserts_that_began_before_are_in_the_index_once() {
 /// What a directory says of its lists.
 fn described(directory: &Directory) -> Vec<(Vec<i8>, u32, (u32, u32))> {
     let lists = 0..directory.lists();
-    lists.map(|list| (directory.centroid(list).0.to_vec(), directory.owner(list), directory.head(list))).collect()
+    lists
+        .map(|list| (directory.centroid(list).0.to_vec(), directory.owner(list), directory.head(list)))
+        .collect()
 }
 
 #[test]

@@ -337,10 +337,8 @@ impl TableSource {
         let mut leaving = self.leaving.take();
         for first in (0..nblocks).step_by(BLOCKS as usize) {
             progress.tick()?;
-            let mut state = Visit {
-                leaving: leaving.as_mut(),
-                ..Visit::new(self.values, Some(&columns), &mut *sink)
-            };
+            let mut state =
+                Visit { leaving: leaving.as_mut(), ..Visit::new(self.values, Some(&columns), &mut *sink) };
             self.scan_blocks(first, BLOCKS.min(nblocks - first), Some(visit), (&raw mut state).cast());
         }
         if let Some(mut leaving) = leaving {

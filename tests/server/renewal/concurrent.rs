@@ -9,7 +9,7 @@ use super::*;
 fn sixteen_connections_while_lists_are_replaced() {
     let conf = ["autovacuum = off", "fsync = off", "deadlock_timeout = '1s'", "max_connections = 40"];
     let server = server("renewal-concurrent", &conf);
-    let end = Instant::now() + Duration::from_secs(setting("VECTOR_SEARCH_TEST_RENEWAL_SECONDS", 20));
+    let end = Instant::now() + Duration::from_secs(setting("VECTOR_SEARCH_TEST_RENEWAL_SECONDS", 10));
     let renewals = AtomicU64::new(0);
     let mut most = 0;
     std::thread::scope(|scope| {
@@ -43,7 +43,7 @@ fn sixteen_connections_while_lists_are_replaced() {
     });
     let renewals = renewals.into_inner();
     println!("{renewals} renewals, {most} pages at most");
-    assert!(renewals >= 3, "{renewals} renewals");
+    assert!(renewals >= 1, "{renewals} renewals");
     verify(&server);
     vacuum(&server);
     verify(&server);
@@ -70,7 +70,11 @@ fn script(worker: u64, round: u64) -> String {
         3 => format!(
             "BEGIN; CALL rows({0}, {0} + 200, {round}); SELECT pg_sleep(.05); {1};",
             50_000_000 + 1000 * round,
-            if round % 2 == 0 { "ROLLBACK" } else { "DELETE FROM items WHERE id > 50000000 AND id < 99000000; COMMIT" }
+            if round % 2 == 0 {
+                "ROLLBACK"
+            } else {
+                "DELETE FROM items WHERE id > 50000000 AND id < 99000000; COMMIT"
+            }
         ),
         4 | 5 => {
             let update = of_base(&format!("UPDATE items SET embedding = vec({seed}, id % 50)"), 60);

@@ -67,7 +67,8 @@ fn rows_that_a_standby_still_sees_are_not_lost() {
     primary.sql("CALL rows(1, 2500, NULL)");
     primary.sql(GATE);
     primary.sql(&new_topic(0));
-    let standby = primary.standby("renewal-gate-standby", &["hot_standby = on", "max_standby_streaming_delay = '1s'"]);
+    let standby =
+        primary.standby("renewal-gate-standby", &["hot_standby = on", "max_standby_streaming_delay = '1s'"]);
     caught_up(&primary, &standby);
     let mut reader = standby.interactive();
     let mut input = reader.stdin.take().unwrap();
@@ -92,7 +93,8 @@ fn rows_that_a_standby_still_sees_are_not_lost() {
 }
 
 /// A row with a vector out of line.
-const LONG: &str = "(SELECT array_agg(t * sin(t * i) + sin(n * i)) FROM generate_series(1, 700) i)::vector(700)";
+const LONG: &str =
+    "(SELECT array_agg(t * sin(t * i) + sin(n * i)) FROM generate_series(1, 700) i)::vector(700)";
 
 #[test]
 fn vectors_that_go_from_toast_meanwhile() {

