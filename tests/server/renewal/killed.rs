@@ -49,7 +49,7 @@ fn a_renewal_that_is_killed_is_gone_on_with() {
     let seed = if seed > 0 { seed } else { SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() };
     println!("VECTOR_SEARCH_TEST_SEED={seed}");
     let mut random = Random(seed);
-    let (mut interrupted, rounds) = (0, setting("VECTOR_SEARCH_TEST_KILLS", 4));
+    let (mut interrupted, rounds) = (0, setting("VECTOR_SEARCH_TEST_KILLS", 3));
     let mut sizes = Vec::new();
     for round in 0..rounds {
         kill_in_the_middle(&server, round, &mut random);

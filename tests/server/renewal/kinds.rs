@@ -10,7 +10,7 @@ fn renew(server: &Server, table: &str, column: &str, op: &str, query: &str, cond
         format!("SELECT compare('{table}', '{column}', '{op}', ({query})::text, '{condition}', 0);");
     let check = format!("SELECT ivf_check('{index}', true); {compare}");
     server.sql(&check);
-    for round in 0..3 {
+    for round in 0..2 {
         server.sql(&format!("SELECT ivf_maintain('{index}', true); {check}"));
         server.sql(&format!("UPDATE {table} SET id = -id WHERE id % 5 = {round}; {check}"));
         server.sql(&format!("DELETE FROM {table} WHERE id % 7 = {round}; VACUUM {table}; {check}"));
