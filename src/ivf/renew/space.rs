@@ -106,14 +106,18 @@ impl<'a, S: Store> Space<'a, S> {
     /// Damage, out of memory, the store's errors and [`Progress::tick`]'s.
     pub fn find(store: &'a S, transactions: &dyn Transactions, progress: &dyn Progress) -> Result<Self> {
         store.forget_free()?;
-        // Whoever took a page before has made it its own when this lock is had.
-        store.change(|change| change.open(META_BLOCK).map(drop))?;
+        // Whoever took a page before has made it its own when this lock is had, and nobody is adding one: a page
+        // of zeros among these is nobody's.
+        let count = store.change(|change| {
+            change.open(META_BLOCK)?;
+            store.nblocks()
+        })?;
         let root = read_root(store)?;
         let unread = is_unread(&root, transactions);
         if unread && !matches!(root.retired, 0 | UNREAD) {
             transactions.forget_ended();
         }
-        let pages = Pages::look(store, &root, unread, progress)?;
+        let pages = Pages::look(store, (&root, unread), count as usize, progress)?;
         Ok(Self { store, free: pages.runs()?, oldest: if unread { root.current.first_list } else { 0 } })
     }
 
@@ -165,10 +169,14 @@ struct Pages {
 }
 
 impl Pages {
-    /// Looks at all pages. Those that look in use are so unless no list leads to them: they were there before
-    /// the lists are followed, and pages come with what leads to them.
-    fn look<S: Store>(store: &S, root: &Root, unread: bool, progress: &dyn Progress) -> Result<Self> {
-        let count = store.nblocks()? as usize;
+    /// Looks at the first `count` pages. Those that look in use are so unless no list leads to them: they were
+    /// there before the lists are followed, and pages come with what leads to them.
+    fn look<S: Store>(
+        store: &S,
+        (root, unread): (&Root, bool),
+        count: usize,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         let (mut free, mut unknown) = (memory::filled(false, count)?, memory::filled(false, count)?);
         let oldest = if unread { root.current.first_list } else { 0 };
         store.prefetch_pages(0, count as u32);

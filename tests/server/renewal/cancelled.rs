@@ -28,11 +28,10 @@ fn a_renewal_that_is_cancelled_leaves_a_right_index() {
     let server = server("renewal-cancelled", &["autovacuum = off", "fsync = off"]);
     server.sql(&new_topic(0));
     let (mut interrupted, mut at_work) = (0, 0);
-    for round in 0..8u64 {
+    for round in 0..6u64 {
         let (took, cancelled) = cancel_after(&server, Duration::from_millis(250 * round));
         assert!(!cancelled || took < Duration::from_millis(1500), "cancel took {took:?} in round {round}");
         at_work += u32::from(cancelled);
-        verify(&server);
         server.sql(&format!("CALL rows({0}, {0} + 50, NULL)", 10_000 + 100 * round));
         verify(&server);
         let between = state(&server, "items_index").0;
@@ -44,7 +43,7 @@ fn a_renewal_that_is_cancelled_leaves_a_right_index() {
             server.sql(&new_topic(round / 3 + 1));
         }
     }
-    println!("{at_work} of 8 cancelled at work, {interrupted} between publishing and the flip");
+    println!("{at_work} of 6 cancelled at work, {interrupted} between publishing and the flip");
     assert!(at_work > 0);
     // A timeout is the same; the backend works on.
     let script = "SET vacuum_cost_delay = '1ms'; SET vacuum_cost_limit = 50; SET statement_timeout = '400ms'; \

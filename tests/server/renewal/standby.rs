@@ -69,7 +69,7 @@ fn long_scans_on_a_standby_are_right_or_cancelled() {
     let primary = server("renewal-primary", CONF);
     let standby =
         primary.standby("renewal-standby", &["hot_standby = on", "max_standby_streaming_delay = '1s'"]);
-    let seconds = setting("VECTOR_SEARCH_TEST_RENEWAL_SECONDS", 20) / 2;
+    let seconds = setting("VECTOR_SEARCH_TEST_RENEWAL_SECONDS", 10) / 2;
     let mut topics = 0..;
     for deletes in [false, true] {
         caught_up(&primary, &standby);
@@ -84,7 +84,7 @@ fn long_scans_on_a_standby_are_right_or_cancelled() {
             renewals = write(&primary, deletes, &mut topics, end);
         });
         println!("{renewals} renewals, {counts:?} conflicts and answers");
-        assert!(renewals > 1 && counts[1].load(Ordering::Relaxed) > 0);
+        assert!(renewals > 0 && counts[1].load(Ordering::Relaxed) > 0);
         caught_up(&primary, &standby);
         verify(&standby);
     }
