@@ -106,8 +106,8 @@ impl<'a, S: Store> Space<'a, S> {
     /// Damage, out of memory, the store's errors and [`Progress::tick`]'s.
     pub fn find(store: &'a S, transactions: &dyn Transactions, progress: &dyn Progress) -> Result<Self> {
         store.forget_free()?;
-        // Whoever took a page before has made it its own when this lock is had, and nobody is adding one: a page
-        // of zeros among these is nobody's.
+        // Whoever took a page before has made it its own when this lock is had, and nobody is adding one: a
+        // page of zeros among these is nobody's.
         let count = store.change(|change| {
             change.open(META_BLOCK)?;
             store.nblocks()
@@ -169,8 +169,8 @@ struct Pages {
 }
 
 impl Pages {
-    /// Looks at the first `count` pages. Those that look in use are so unless no list leads to them: they were
-    /// there before the lists are followed, and pages come with what leads to them.
+    /// Looks at the first `count` pages. Those that look in use are so unless no list leads to them: they
+    /// were there before the lists are followed, and pages come with what leads to them.
     fn look<S: Store>(
         store: &S,
         (root, unread): (&Root, bool),
