@@ -88,6 +88,11 @@ CREATE FUNCTION ivf_recall(index regclass, sample_size int DEFAULT 100, k int DE
 
 COMMENT ON FUNCTION ivf_recall(regclass, int, int) IS 'measures the recall of an ivf index beside an exact pass over its table';
 
+CREATE FUNCTION ivf_maintain(index regclass, always boolean DEFAULT false) RETURNS jsonb
+    AS 'MODULE_PATHNAME', 'ivf_maintain_wrapper' LANGUAGE C VOLATILE STRICT;
+
+COMMENT ON FUNCTION ivf_maintain(regclass, boolean) IS 'replaces the lists of an ivf index if its rows have changed much, as VACUUM does';
+
 CREATE FUNCTION ivf_recalibrate(index regclass) RETURNS jsonb
     AS 'MODULE_PATHNAME', 'ivf_recalibrate_wrapper' LANGUAGE C VOLATILE STRICT;
 

@@ -30,6 +30,8 @@ pub enum Kind {
     NoObject,
     /// Stored bytes that contradict the file format (XX002).
     Corrupted,
+    /// What is read was replaced meanwhile: the statement may be tried again (40001).
+    Conflict,
     /// A bug or a broken calling convention (XX000).
     Internal,
 }

@@ -194,7 +194,7 @@ fn pages() {
         }
         // Any result is allowed: damage that is not found may give wrong rows.
         let _ = check::check(&store, &mut |_| Ok(()), &|| Ok(()));
-        let _ = info::info(&store, &|| Ok(()));
+        let _ = info::info(&store, 0, &|| Ok(()));
         let damaged = World { table: world.table.clone(), store, metric: world.metric };
         for settings in [world::DEFAULT, world::EXACT] {
             let Ok(directory) = Directory::load(&damaged.store) else { break };

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::directory::{Directory, read_meta};
+use super::directory::Directory;
 use super::insert::{cover, summaries};
 use super::list_chain;
 use crate::error::{Error, Result};
@@ -10,7 +10,9 @@ use crate::kernel::BLOCK_ROWS;
 use crate::memory::Grow;
 use crate::page::codes::{BlockRef, slots};
 use crate::page::meta::META_BLOCK;
-use crate::page::{Key, NO_BLOCK, PAGE_SIZE, Page, PageKind, Store, Summary, Tid, lists, summary, tape};
+use crate::page::{
+    Key, NO_BLOCK, PAGE_SIZE, Page, PageKind, Root, Store, Summary, Tid, lists, summary, tape,
+};
 use crate::quant::padded_dims;
 
 /// What the verifier counted.
@@ -39,9 +41,14 @@ pub fn check<S: Store>(
 ) -> Result<Report> {
     let mut check =
         Check { store, seen: Vec::new(), report: Report::default(), records: Vec::new(), visit, tick };
-    let directory = check.fixed_pages()?;
-    for list in 0..directory.lists() {
-        check.list(&directory, list)?;
+    check.mark(META_BLOCK)?;
+    let (current, next) = Directory::load_all(store)?;
+    check.report.lists = current.lists();
+    for directory in std::iter::once(current).chain(next) {
+        check.fixed_pages(&directory)?;
+        for list in 0..directory.lists() {
+            check.list(&directory, list)?;
+        }
     }
     check.unreferenced()?;
     Ok(check.report)
@@ -56,13 +63,22 @@ pub type Visit<'a> = dyn FnMut(Tid, &[Key], Option<&[u8]>) -> Result<()> + 'a;
 /// # Errors
 /// Damage, and the store's and `tick`'s errors.
 pub fn contents<S: Store>(store: &S, visit: &mut Visit<'_>, tick: &dyn Fn() -> Result<()>) -> Result<()> {
-    let directory = Directory::load(store)?;
+    let (current, next) = Directory::load_all(store)?;
+    std::iter::once(current).chain(next).try_for_each(|directory| rows_of(store, &directory, visit, tick))
+}
+
+fn rows_of<S: Store>(
+    store: &S,
+    directory: &Directory,
+    visit: &mut Visit<'_>,
+    tick: &dyn Fn() -> Result<()>,
+) -> Result<()> {
     let (exact, layout) = (directory.codec.is_exact(), &directory.codes);
     let size = directory.codec.sign_bytes();
     let mut keys = Vec::new();
-    let mut addresses = list_chain::Addresses::new(store, &directory);
+    let mut addresses = list_chain::Addresses::new(store, directory);
     for list in 0..directory.lists() {
-        list_chain::codes_pages(store, &directory, list, |_, page| {
+        list_chain::codes_pages(store, directory, list, |_, page| {
             tick()?;
             // If a slot was freed and reused since the page was read, its row is invisible to all older
             // snapshots.
@@ -111,11 +127,9 @@ impl<S: Store> Check<'_, S> {
         Ok(())
     }
 
-    fn fixed_pages(&mut self) -> Result<Directory> {
-        let meta = read_meta(self.store)?;
-        let directory = Directory::load(self.store)?;
+    fn fixed_pages(&mut self, directory: &Directory) -> Result<()> {
+        let meta = &directory.meta;
         let padded = padded_dims(meta.dims as usize);
-        self.mark(META_BLOCK)?;
         if meta.origin_first != NO_BLOCK {
             (meta.origin_first..).take(tape::pages(padded * 4) as usize).try_for_each(|b| self.mark(b))?;
         }
@@ -132,14 +146,14 @@ impl<S: Store> Check<'_, S> {
                 self.store.read(blkno)?.expect_kind(blkno, PageKind::Summaries)?;
             }
         }
-        self.report.lists = meta.lists;
-        Ok(directory)
+        Ok(())
     }
 
     fn list(&mut self, directory: &Directory, list: u32) -> Result<()> {
         let (state_blkno, index) = directory.state_position(list);
         let state = lists::read(&*self.store.read(state_blkno)?, index);
-        if state.head != directory.head(list).0 {
+        let head = directory.head(list).0;
+        if head != state.head && head != state.first() {
             return Err(Error::corrupted(state_blkno, "list state and directory name different first pages"));
         }
         let mut slots = Vec::new();
@@ -169,10 +183,17 @@ impl<S: Store> Check<'_, S> {
             }
             Ok(())
         })?;
-        if !insert_found {
+        // When the lists have taken the place of others meanwhile, the page may be one that they took over.
+        if !insert_found && self.is_current(directory)? {
             return Err(Error::corrupted(state_blkno, "the insert page is not a page of its list"));
         }
         self.extended_pages(directory, list)
+    }
+
+    /// Whether the lists have been those in use, or to be, since their directory was read.
+    fn is_current(&self, directory: &Directory) -> Result<bool> {
+        let generation = Root::generation_on(&*self.store.read(META_BLOCK)?);
+        Ok(generation == directory.meta.generation)
     }
 
     fn codes_page(
@@ -207,7 +228,8 @@ impl<S: Store> Check<'_, S> {
             for i in 0..layout.more() {
                 let more = view.more(i);
                 self.mark(more)?;
-                self.store.read(more)?.expect_owned(more, PageKind::CodesMore, list)?;
+                let owner = directory.owner(list);
+                self.store.read(more)?.expect_owned(more, PageKind::CodesMore, owner)?;
             }
         }
         Ok(())
@@ -273,14 +295,17 @@ impl<S: Store> Check<'_, S> {
         }
         // Read after the slots: an insert may have added a page meanwhile, never removed one.
         let (state_blkno, index) = directory.state_position(list);
-        let mut blkno = lists::read(&*self.store.read(state_blkno)?, index).extended;
+        let state = lists::read(&*self.store.read(state_blkno)?, index);
+        let moved = directory.head(list).0 == state.moved;
         let mut pages = Vec::new();
-        while blkno != NO_BLOCK {
-            self.mark(blkno)?;
-            let page = self.store.read(blkno)?;
-            page.expect_owned(blkno, PageKind::Extended, list)?;
-            pages.try_push(blkno)?;
-            blkno = page.next();
+        for mut blkno in [state.extended, if moved { state.moved_extended } else { NO_BLOCK }] {
+            while blkno != NO_BLOCK {
+                self.mark(blkno)?;
+                let page = self.store.read(blkno)?;
+                page.expect_owned(blkno, PageKind::Extended, directory.owner(list))?;
+                pages.try_push(blkno)?;
+                blkno = page.next();
+            }
         }
         pages.sort_unstable();
         match self.records.iter().find(|r| pages.binary_search(&r.0).is_err()) {

@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::kernel;
 use crate::memory::{self, Grow};
 use crate::page::meta::META_BLOCK;
-use crate::page::{Meta, NO_BLOCK, PageKind, Store, codes, extended, lists, summary, tape};
+use crate::page::{Meta, NO_BLOCK, Page, PageKind, Root, Store, codes, extended, lists, summary, tape};
 use crate::quant::{Codec, Rotation, padded_dims, round_to_byte};
 use crate::value::{Metric, TotalF32};
 
@@ -101,6 +101,8 @@ pub struct Directory {
     /// The rotated, scaled origin.
     pub origin: Vec<f32>,
     padded: usize,
+    /// The least owner of pages in use.
+    oldest: u32,
     centroids: Vec<i8>,
     scales: Vec<f32>,
     norms: Vec<f32>,
@@ -114,14 +116,38 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Reads and decodes the directory.
+    /// Reads and decodes the directory of the lists in use.
+    ///
+    /// # Errors
+    /// Damage, out of memory, or the store's errors.
     pub fn load<S: Store>(store: &S) -> Result<Self> {
-        let meta = read_meta(store)?;
-        if !meta.ready {
+        Ok(Self::load_all(store)?.0)
+    }
+
+    /// The directories of the lists in use and of those that are to take their place, if that is under way.
+    ///
+    /// # Errors
+    /// As [`Directory::load`].
+    pub fn load_all<S: Store>(store: &S) -> Result<(Self, Option<Self>)> {
+        loop {
+            let root = read_root(store)?;
+            let loaded = Self::of_root(store, &root);
+            // On a standby pages may have been used again since.
+            if loaded.is_ok() || read_root(store)? == root {
+                return loaded;
+            }
+        }
+    }
+
+    fn of_root<S: Store>(store: &S, root: &Root) -> Result<(Self, Option<Self>)> {
+        if !root.current.ready {
             return Err(Error::new(Kind::Corrupted, "the index was not built to its end")
                 .with_hint("Rebuild the index with REINDEX."));
         }
-        Self::with_meta(store, meta)
+        let next = root.next.clone().map(|next| Self::with_meta(store, next)).transpose()?;
+        let oldest = root.current.first_list;
+        let next = next.map(|next| Self { oldest, ..next });
+        Ok((Self::with_meta(store, root.current.clone())?, next))
     }
 
     /// The directory of an index whose meta page is known.
@@ -129,11 +155,12 @@ impl Directory {
         let padded = padded_dims(meta.dims as usize);
         let size = entry_size(padded);
         let total = size.saturating_mul(meta.lists as usize);
-        let bytes = tape::read(store, meta.directory_first, PageKind::Directory, total)?;
+        let owner = meta.first_list;
+        let bytes = tape::read(store, meta.directory_first, (PageKind::Directory, owner), total)?;
         let origin = if meta.origin_first == NO_BLOCK {
             vec![0.0; padded]
         } else {
-            tape::read(store, meta.origin_first, PageKind::Origin, padded * 4)?
+            tape::read(store, meta.origin_first, (PageKind::Origin, owner), padded * 4)?
                 .chunks_exact(4)
                 .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
                 .collect()
@@ -160,6 +187,7 @@ impl Directory {
             codec,
             origin,
             padded,
+            oldest: meta.first_list,
             centroids: Vec::new(),
             scales: Vec::new(),
             norms: Vec::new(),
@@ -225,10 +253,14 @@ impl Directory {
         Ok(())
     }
 
-    /// Whether the index is still the one this was read from.
-    pub fn is_current<S: Store>(&self, store: &S) -> Result<bool> {
-        let meta = read_meta(store)?;
-        Ok(meta == self.meta)
+    /// Whether a page is free (see [`Page::is_free`]).
+    pub fn is_free(&self, page: &Page) -> bool {
+        page.is_free(self.oldest)
+    }
+
+    /// The owner of a list's pages.
+    pub fn owner(&self, list: u32) -> u32 {
+        self.meta.first_list + list
     }
 
     /// Bytes this takes.
@@ -398,6 +430,6 @@ impl Bytes {
 }
 
 /// Reads the meta page.
-pub fn read_meta<S: Store>(store: &S) -> Result<Meta> {
-    Meta::read(&*store.read(META_BLOCK)?)
+pub fn read_root<S: Store>(store: &S) -> Result<Root> {
+    Root::read(&*store.read(META_BLOCK)?)
 }

@@ -2,9 +2,11 @@
 
 use serde::Serialize;
 
-use super::directory::Directory;
+use super::directory::{Directory, read_root};
 use super::list_chain;
+use super::renew::{Reason, is_due};
 use crate::error::Result;
+use crate::memory;
 use crate::page::meta::TARGETS;
 use crate::page::{Meta, PAGE_SIZE, Store};
 use crate::value::Metric;
@@ -44,8 +46,31 @@ pub struct Info {
     pub largest_list: u64,
     /// Rows in the largest list divided by rows in the average list.
     pub imbalance: f64,
+    /// Lists that have more than twice the rows of the average list.
+    pub large_lists: u32,
+    /// Lists that have less than half the rows of the average list.
+    pub small_lists: u32,
+    /// What maintenance would do, and has done.
+    pub maintenance: Maintenance,
     /// Lists probed for each recall target, as calibrated; empty when every list is probed.
     pub calibration: Vec<Calibrated>,
+}
+
+/// The state of the replacement of lists (`ivf/renew`).
+#[derive(Clone, Debug, Serialize)]
+pub struct Maintenance {
+    /// Why the lists are to be replaced, by the rows that the last vacuum counted; `null` if they are not.
+    pub due: Option<Reason>,
+    /// Whether they are being replaced, or that was interrupted.
+    pub running: bool,
+    /// Rows that were inserted into the new lists since it began.
+    pub rows_in_new_lists: u64,
+    /// When lists were last replaced, in seconds since 1970; `null` if these are the lists of the build.
+    pub last: Option<u64>,
+    /// Pages that were free when a vacuum last looked.
+    pub free_pages: u32,
+    /// Whether pages of earlier lists wait until nobody reads them.
+    pub pages_waiting: bool,
 }
 
 /// One line of the calibration table.
@@ -57,32 +82,30 @@ pub struct Calibrated {
     pub probes: u32,
 }
 
-/// Reads the whole index and describes it.
+/// Reads the whole index and describes it. `wanted_lists` is their number if users have named it, else 0.
 ///
 /// # Errors
 /// Damage, and the store's and `tick`'s errors.
-pub fn info<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Info> {
-    let directory = Directory::load(store)?;
+pub fn info<S: Store>(store: &S, wanted_lists: u32, tick: &dyn Fn() -> Result<()>) -> Result<Info> {
+    let root = read_root(store)?;
+    let due = is_due(store, &root, wanted_lists)?;
+    let (directory, next) = Directory::load_all(store)?;
     let meta = &directory.meta;
-    let (mut live, mut dead) = (0u64, 0u64);
-    let (mut smallest, mut largest) = (u64::MAX, 0);
-    for list in 0..directory.lists() {
-        let mut rows = 0;
-        list_chain::codes_pages(store, &directory, list, |_, page| {
-            for block in directory.codes.blocks_on(page) {
-                rows += u64::from(block.live().count_ones());
-                dead += u64::from((block.owned() & !block.live()).count_ones());
-            }
-            tick()
-        })?;
-        live += rows;
-        smallest = smallest.min(rows);
-        largest = largest.max(rows);
-    }
+    let mut dead = 0;
+    let rows = rows_of_lists(store, &directory, &mut dead, tick)?;
+    let new = match &next {
+        Some(next) => rows_of_lists(store, next, &mut dead, tick)?.iter().sum(),
+        None => 0,
+    };
+    let old: u64 = rows.iter().sum();
+    let (smallest, largest) =
+        (rows.iter().copied().min().unwrap_or(0), rows.iter().copied().max().unwrap_or(0));
+    let times = |rows: u64| rows as f64 * f64::from(meta.lists) / old as f64;
+    let live = old + new;
     let pages = store.nblocks()?;
     let size = u64::from(pages) * PAGE_SIZE as u64;
     Ok(Info {
-        version: meta.version(),
+        version: root.version(),
         metric: match meta.metric {
             Metric::L2 => "l2",
             Metric::Cosine => "cosine",
@@ -100,11 +123,43 @@ pub fn info<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Info> 
         pages,
         bytes_per_row: if live > 0 { size as f64 / live as f64 } else { 0.0 },
         directory_bytes: directory.memory() as u64,
+        large_lists: rows.iter().filter(|rows| times(**rows) > 2.0).count() as u32,
+        small_lists: rows.iter().filter(|rows| times(**rows) < 0.5).count() as u32,
+        maintenance: Maintenance {
+            due,
+            running: root.next.is_some(),
+            rows_in_new_lists: new,
+            last: Some(root.replaced).filter(|&at| at > 0),
+            free_pages: root.free,
+            pages_waiting: root.retired > 0,
+        },
         smallest_list: smallest,
         largest_list: largest,
-        imbalance: if live > 0 { largest as f64 * f64::from(meta.lists) / live as f64 } else { 1.0 },
+        imbalance: if old > 0 { times(largest) } else { 1.0 },
         calibration: calibration(meta),
     })
+}
+
+/// The rows of each list. Adds the freed slots to `dead`.
+fn rows_of_lists<S: Store>(
+    store: &S,
+    directory: &Directory,
+    dead: &mut u64,
+    tick: &dyn Fn() -> Result<()>,
+) -> Result<Vec<u64>> {
+    let mut lists = memory::with_capacity(directory.lists() as usize)?;
+    for list in 0..directory.lists() {
+        let mut rows = 0;
+        list_chain::codes_pages(store, directory, list, |_, page| {
+            for block in directory.codes.blocks_on(page) {
+                rows += u64::from(block.live().count_ones());
+                *dead += u64::from((block.owned() & !block.live()).count_ones());
+            }
+            tick()
+        })?;
+        lists.push(rows);
+    }
+    Ok(lists)
 }
 
 /// The calibration table as users see it; empty when every list is probed.

@@ -10,12 +10,28 @@ use super::directory::Directory;
 use super::list_chain::guard_circle;
 use crate::error::{Error, Kind, Result};
 use crate::kernel::BLOCK_ROWS;
+use crate::page::codes::OUT_OF_CHAIN;
+use crate::page::meta::META_BLOCK;
 use crate::page::summary::{SUMMARY_SIZE, set_watch, watch};
 use crate::page::tid::RecordRef;
-use crate::page::{Change, Key, NO_BLOCK, Page, PageHandle, PageKind, Store, Summary, TID_SIZE, Tid, lists};
+use crate::page::{
+    Change, Key, NO_BLOCK, Page, PageHandle, PageKind, Root, Store, Summary, TID_SIZE, Tid, lists,
+};
 
-/// Inserts a row with its keys in the filter columns. Returns false if the row is not indexed (a zero vector
-/// under cosine). `code` is scratch memory made for this directory.
+/// What became of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is in the index.
+    Yes,
+    /// It is not to be indexed: a zero vector under cosine.
+    No,
+    /// The lists have been replaced since the directory was read, or a page has left its list: nothing was
+    /// written. Once more, with the directory as it is now.
+    Stale,
+}
+
+/// Inserts a row with its keys in the filter columns. `directory` is that of the lists which take new rows
+/// ([`Directory::load_all`]: the next ones if there are any), and `code` is memory made for it.
 ///
 /// # Errors
 /// Damage in the pages of the list, or the store's errors.
@@ -26,9 +42,9 @@ pub fn insert<S: Store>(
     tid: Tid,
     vector: &[f32],
     keys: &[Key],
-) -> Result<bool> {
+) -> Result<Inserted> {
     if !code.encode(directory, vector) {
-        return Ok(false);
+        return Ok(Inserted::No);
     }
     let (state_blkno, state_index) = directory.state_position(code.list);
     let state = {
@@ -40,17 +56,24 @@ pub fn insert<S: Store>(
     let mut blkno = state.insert;
     let mut steps = 0u32;
     loop {
-        match insertion.put(blkno)? {
+        let Some(put) = insertion.put(blkno)? else { return Ok(Inserted::Stale) };
+        let went_on = match put {
             Put::Done => break,
-            Put::Full(next) if next != NO_BLOCK => blkno = next,
-            Put::Full(_) => blkno = insertion.grow(blkno)?,
+            Put::Full(next) => {
+                let next = if next == NO_BLOCK { insertion.grow(blkno)? } else { Some(next) };
+                next.map(|next| blkno = next)
+            }
             Put::NoRecord => insertion.grow_extended()?,
             Put::Uncovered => insertion.widen_summaries()?,
+            Put::Nowhere => None,
+        };
+        if went_on.is_none() {
+            return Ok(Inserted::Stale);
         }
         guard_circle(store, blkno, &mut steps)?;
     }
     if blkno != state.insert {
-        store.change(|change| {
+        insertion.change(|change| {
             let handle = change.open(state_blkno)?;
             let mut state = lists::read(change.page(handle), state_index);
             state.insert = blkno;
@@ -58,7 +81,7 @@ pub fn insert<S: Store>(
             Ok(())
         })?;
     }
-    Ok(true)
+    Ok(Inserted::Yes)
 }
 
 /// The summaries on a page, beginning at an offset.
@@ -79,6 +102,8 @@ enum Put {
     NoRecord,
     /// The list's summaries exclude the row.
     Uncovered,
+    /// The page has left its list.
+    Nowhere,
 }
 
 /// The list's summaries, locked.
@@ -104,13 +129,26 @@ struct Insertion<'a, S: Store> {
 }
 
 impl<S: Store> Insertion<'_, S> {
-    /// Tries to write the row to the codes page `blkno`.
-    fn put(&self, blkno: u32) -> Result<Put> {
-        let layout = &self.directory.codes;
+    /// Changes pages of the list, if its lists still take new rows: they do until the change ends.
+    fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<Option<R>> {
         self.store.change(|change| {
+            if Root::generation_on(change.watch(META_BLOCK)?) != self.directory.meta.generation {
+                return Ok(None);
+            }
+            f(change).map(Some)
+        })
+    }
+
+    /// Tries to write the row to the codes page `blkno`.
+    fn put(&self, blkno: u32) -> Result<Option<Put>> {
+        let layout = &self.directory.codes;
+        self.change(|change| {
             let codes = change.open(blkno)?;
             let page = change.page(codes);
-            page.expect_owned(blkno, PageKind::Codes, self.code.list)?;
+            page.expect_owned(blkno, PageKind::Codes, self.owner())?;
+            if page.count() == OUT_OF_CHAIN {
+                return Ok(Put::Nowhere);
+            }
             let free = (0..layout.blocks()).find_map(|b| {
                 let free = layout.block(page, b).free();
                 (free != 0).then_some((b, free))
@@ -126,7 +164,7 @@ impl<S: Store> Insertion<'_, S> {
             let Some((reference, record)) = self.place(change, owned)? else { return Ok(Put::NoRecord) };
             for (i, &more_blkno) in more.iter().enumerate() {
                 let handle = change.open(more_blkno)?;
-                change.page(handle).expect_owned(more_blkno, PageKind::CodesMore, self.code.list)?;
+                change.page(handle).expect_owned(more_blkno, PageKind::CodesMore, self.owner())?;
                 let (group, _) = layout.more_groups(i);
                 let out = layout.more_codes_mut(change.page_mut(handle), i);
                 write_code(self.directory, out, group, slot, &self.code.signs);
@@ -165,9 +203,11 @@ impl<S: Store> Insertion<'_, S> {
 
     /// Makes the summaries of the list cover the row. A scan that has read them before has a snapshot that
     /// does not see it.
-    fn widen_summaries(&self) -> Result<()> {
-        let Some((blkno, at)) = self.directory.summaries_position(self.code.list) else { return Ok(()) };
-        self.store.change(|change| {
+    fn widen_summaries(&self) -> Result<Option<()>> {
+        let Some((blkno, at)) = self.directory.summaries_position(self.code.list) else {
+            return Ok(Some(()));
+        };
+        self.change(|change| {
             let handle = change.open(blkno)?;
             change.page(handle).expect_kind(blkno, PageKind::Summaries)?;
             let bytes = &mut change.page_mut(handle).content_mut()[at..];
@@ -194,7 +234,7 @@ impl<S: Store> Insertion<'_, S> {
         }
         let handle = change.open(blkno)?;
         let page = change.page(handle);
-        page.expect_owned(blkno, PageKind::Extended, self.code.list)?;
+        page.expect_owned(blkno, PageKind::Extended, self.owner())?;
         let used = page.count();
         match owned {
             Some(reference) if u32::from(reference.offset) < used => Ok(Some((reference, Some(handle)))),
@@ -213,33 +253,33 @@ impl<S: Store> Insertion<'_, S> {
         page.set_count(used);
     }
 
-    /// Appends an empty codes page behind `tail` and returns it, or the page that another backend has
-    /// appended. It holds the lock of `tail` throughout: if several inserts find the list full at the same
-    /// time, only one appends pages. So only a crash can lose a page.
-    fn grow(&self, tail: u32) -> Result<u32> {
+    /// Adds an empty codes page behind `tail` and returns it, or the one that somebody else has added. All
+    /// under the lock of the tail: of inserters that find the list full together one adds pages, and no page
+    /// is lost but by a crash.
+    fn grow(&self, tail: u32) -> Result<Option<u32>> {
         let layout = &self.directory.codes;
-        let list = self.code.list;
-        self.store.change(|change| {
+        let owner = self.owner();
+        self.change(|change| {
             let tail_handle = change.open(tail)?;
-            change.page(tail_handle).expect_owned(tail, PageKind::Codes, list)?;
+            change.page(tail_handle).expect_owned(tail, PageKind::Codes, owner)?;
             let next = change.page(tail_handle).next();
             if next != NO_BLOCK {
                 return Ok(next);
             }
             let mut more = Vec::with_capacity(layout.more());
             for _ in 0..layout.more() {
-                // Nothing refers to these pages before the last step. After a crash they are unused.
-                let (blkno, handle) = change.extend()?;
-                change.page_mut(handle).init(PageKind::CodesMore, list);
+                // Nothing points to these pages until the last step; a crash leaves them unused.
+                let (blkno, handle) = change.allocate(&|page| self.directory.is_free(page))?;
+                change.page_mut(handle).init(PageKind::CodesMore, owner);
                 change.flush(handle)?;
                 more.push(blkno);
             }
-            let (blkno, handle) = change.extend()?;
+            let (blkno, handle) = change.allocate(&|page| self.directory.is_free(page))?;
             if blkno == NO_BLOCK {
                 return Err(Error::new(Kind::LimitExceeded, "the index is full"));
             }
             let page = change.page_mut(handle);
-            page.init(PageKind::Codes, list);
+            page.init(PageKind::Codes, owner);
             if layout.more() > 0 {
                 layout.block_mut(page, 0).set_more(&more);
             }
@@ -249,12 +289,12 @@ impl<S: Store> Insertion<'_, S> {
     }
 
     /// Makes `self.extended` a page with room.
-    fn grow_extended(&mut self) -> Result<()> {
-        let Some(layout) = self.directory.extended else { return Ok(()) };
+    fn grow_extended(&mut self) -> Result<Option<()>> {
+        let Some(layout) = self.directory.extended else { return Ok(Some(())) };
         let (state_blkno, state_index) = self.directory.state_position(self.code.list);
-        let list = self.code.list;
+        let owner = self.owner();
         let full = self.extended;
-        self.extended = self.store.change(|change| {
+        let extended = self.change(|change| {
             let state_handle = change.open(state_blkno)?;
             let mut state = lists::read(change.page(state_handle), state_index);
             if state.extended != full {
@@ -262,19 +302,24 @@ impl<S: Store> Insertion<'_, S> {
             }
             if full != NO_BLOCK {
                 let handle = change.open(full)?;
-                change.page(handle).expect_owned(full, PageKind::Extended, list)?;
+                change.page(handle).expect_owned(full, PageKind::Extended, owner)?;
                 if (change.page(handle).count() as usize) < layout.per_page() {
                     return Ok(full);
                 }
             }
-            let (blkno, handle) = change.extend()?;
+            let (blkno, handle) = change.allocate(&|page| self.directory.is_free(page))?;
             let page = change.page_mut(handle);
-            page.init(PageKind::Extended, list);
+            page.init(PageKind::Extended, owner);
             page.set_next(full);
             state.extended = blkno;
             lists::write(change.page_mut(state_handle), state_index, &state);
             Ok(blkno)
         })?;
-        Ok(())
+        Ok(extended.map(|blkno| self.extended = blkno))
+    }
+
+    /// The owner of the list's pages.
+    fn owner(&self) -> u32 {
+        self.directory.owner(self.code.list)
     }
 }

@@ -10,6 +10,8 @@ use crate::page::{NO_BLOCK, Page, PageKind, RecordRef, Store, Tid};
 /// A walk along the codes pages of a list.
 pub struct ListChain {
     list: u32,
+    /// The owner of its pages.
+    owner: u32,
     /// The page that comes next, or [`NO_BLOCK`].
     next: u32,
     /// Pages that came.
@@ -19,7 +21,7 @@ pub struct ListChain {
 impl ListChain {
     /// The pages of a list from the first on.
     pub fn new(directory: &Directory, list: u32) -> Self {
-        Self { list, next: directory.head(list).0, steps: 0 }
+        Self { list, owner: directory.owner(list), next: directory.head(list).0, steps: 0 }
     }
 
     /// The list whose pages these are.
@@ -41,7 +43,7 @@ impl ListChain {
         }
         guard_circle(store, blkno, &mut self.steps)?;
         let page = store.read(blkno)?;
-        page.expect_owned(blkno, PageKind::Codes, self.list)?;
+        page.expect_owned(blkno, PageKind::Codes, self.owner)?;
         self.next = page.next();
         Ok(Some((blkno, page)))
     }
@@ -108,7 +110,8 @@ impl<'a, S: Store> Addresses<'a, S> {
         let Some(layout) = self.directory.extended else { return Ok((reference, &[])) };
         if self.blkno != reference.blkno {
             self.page.clone_from(&*self.store.read(reference.blkno)?);
-            self.page.expect_owned(reference.blkno, PageKind::Extended, list)?;
+            let owner = self.directory.owner(list);
+            self.page.expect_owned(reference.blkno, PageKind::Extended, owner)?;
             self.blkno = reference.blkno;
         }
         if u32::from(reference.offset) >= self.page.count()

@@ -10,6 +10,8 @@ pub mod info;
 pub mod insert;
 mod list_chain;
 pub mod progress;
+pub mod renew;
+pub mod scan;
 pub mod search;
 pub mod spread;
 pub mod threshold;

@@ -34,10 +34,11 @@ pub fn bulk_delete<S: Store>(
     dead: &mut dyn FnMut(Tid) -> bool,
     tick: &dyn Fn() -> Result<()>,
 ) -> Result<Vacuumed> {
-    let directory = Directory::load(store)?;
     let mut result = Vacuumed::default();
-    for list in 0..directory.lists() {
-        clean_list(store, &directory, list, dead, tick, &mut result)?;
+    for directory in &directories(store)? {
+        for list in 0..directory.lists() {
+            clean_list(store, directory, list, dead, tick, &mut result)?;
+        }
     }
     result.pages = store.nblocks()?;
     Ok(result)
@@ -48,21 +49,28 @@ pub fn bulk_delete<S: Store>(
 /// # Errors
 /// As [`bulk_delete`].
 pub fn count<S: Store>(store: &S, tick: &dyn Fn() -> Result<()>) -> Result<Vacuumed> {
-    let directory = Directory::load(store)?;
     let mut result = Vacuumed::default();
-    for list in 0..directory.lists() {
-        let mut rows = 0;
-        list_chain::codes_pages(store, &directory, list, |_, page| {
-            let blocks = directory.codes.blocks_on(page);
-            rows += blocks.map(|block| u64::from(block.live().count_ones())).sum::<u64>();
-            tick()
-        })?;
-        result.live += rows;
-        note(store, &directory, list, rows, None)?;
-        narrow_summaries(store, &directory, list, false, tick)?;
+    for directory in &directories(store)? {
+        for list in 0..directory.lists() {
+            let mut rows = 0;
+            list_chain::codes_pages(store, directory, list, |_, page| {
+                let blocks = directory.codes.blocks_on(page);
+                rows += blocks.map(|block| u64::from(block.live().count_ones())).sum::<u64>();
+                tick()
+            })?;
+            result.live += rows;
+            note(store, directory, list, rows, None)?;
+            narrow_summaries(store, directory, list, false, tick)?;
+        }
     }
     result.pages = store.nblocks()?;
     Ok(result)
+}
+
+/// The directories of all lists that have rows.
+fn directories<S: Store>(store: &S) -> Result<Vec<Directory>> {
+    let (current, next) = Directory::load_all(store)?;
+    Ok(std::iter::once(current).chain(next).collect())
 }
 
 fn clean_list<S: Store>(

@@ -12,7 +12,7 @@ pub const LISTS_PER_PAGE: u32 = (CONTENT_SIZE / LIST_SIZE) as u32;
 /// One list's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListState {
-    /// First codes page; every list has one.
+    /// First codes page that inserts may have made longer; every list has one.
     pub head: u32,
     /// Inserts begin at this page, because the pages before it in the chain are full.
     pub insert: u32,
@@ -25,6 +25,18 @@ pub struct ListState {
     /// `rows` at the last calibration, plus 1; 0 if not known; [`KEPT`] if VACUUM must not calibrate the
     /// index.
     pub calibrated: u32,
+    /// In a list that took the place of others, the first codes page of the rows that it took over: their
+    /// chain ends in `head`. Else, and as long as they are not written, [`NO_BLOCK`].
+    pub moved: u32,
+    /// The last extended page of these rows, or [`NO_BLOCK`].
+    pub moved_extended: u32,
+}
+
+impl ListState {
+    /// The first codes page of the list's chain.
+    pub fn first(&self) -> u32 {
+        if self.moved == NO_BLOCK { self.head } else { self.moved }
+    }
 }
 
 /// See [`ListState::calibrated`].
@@ -32,7 +44,16 @@ pub const KEPT: u32 = u32::MAX;
 
 impl Default for ListState {
     fn default() -> Self {
-        Self { head: NO_BLOCK, insert: NO_BLOCK, extended: NO_BLOCK, rows: 0, contiguous: 0, calibrated: 0 }
+        Self {
+            head: NO_BLOCK,
+            insert: NO_BLOCK,
+            extended: NO_BLOCK,
+            rows: 0,
+            contiguous: 0,
+            calibrated: 0,
+            moved: NO_BLOCK,
+            moved_extended: NO_BLOCK,
+        }
     }
 }
 
@@ -44,6 +65,7 @@ pub fn position(list: u32) -> (u32, usize) {
 /// Reads the state at `index` of a list state page.
 pub fn read(page: &Page, index: usize) -> ListState {
     let b = &page.content()[index * LIST_SIZE..][..LIST_SIZE];
+    let known = |blkno| if blkno == 0 { NO_BLOCK } else { blkno };
     let word = |i: usize| u32::from_le_bytes([b[4 * i], b[4 * i + 1], b[4 * i + 2], b[4 * i + 3]]);
     ListState {
         head: word(0),
@@ -52,13 +74,19 @@ pub fn read(page: &Page, index: usize) -> ListState {
         rows: word(3),
         contiguous: word(4),
         calibrated: word(5),
+        moved: known(word(6)),
+        moved_extended: known(word(7)),
     }
 }
 
 /// Writes the state at `index` of a list state page.
 pub fn write(page: &mut Page, index: usize, state: &ListState) {
     let out = &mut page.content_mut()[index * LIST_SIZE..][..LIST_SIZE];
-    let words = [state.head, state.insert, state.extended, state.rows, state.contiguous, state.calibrated];
+    // Block 0 is none here, as in formats that had no such fields.
+    let stored = |blkno| if blkno == NO_BLOCK { 0 } else { blkno };
+    let ListState { head, insert, extended, rows, contiguous, calibrated, .. } = *state;
+    let moved = [state.moved, state.moved_extended].map(stored);
+    let words = [head, insert, extended, rows, contiguous, calibrated, moved[0], moved[1]];
     for (o, w) in out.chunks_exact_mut(4).zip(words) {
         o.copy_from_slice(&w.to_le_bytes());
     }

@@ -4,6 +4,7 @@
 //! would leave (one change is one WAL record).
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::page::Page;
@@ -14,6 +15,7 @@ use crate::error::{Error, Kind, Result};
 #[derive(Default)]
 pub struct MemoryStore {
     pages: RefCell<Vec<Rc<Page>>>,
+    free: RefCell<BTreeSet<u32>>,
     changes: Cell<u64>,
     stop_after: Cell<Option<u64>>,
 }
@@ -36,7 +38,7 @@ impl MemoryStore {
 
     /// A copy of the pages as they are now (what a restart would find).
     pub fn snapshot(&self) -> Self {
-        Self { pages: self.pages.clone(), ..Self::default() }
+        Self { pages: self.pages.clone(), free: self.free.clone(), ..Self::default() }
     }
 
     /// Damages a page, for tests.
@@ -47,14 +49,20 @@ impl MemoryStore {
 }
 
 impl MemoryStore {
-    fn apply(&self, opened: Vec<Opened>) -> Result<()> {
-        if !opened.iter().any(|o| o.state == State::Written) {
-            return Ok(());
-        }
+    /// Counts a step that a crash may prevent.
+    fn admit(&self) -> Result<()> {
         if self.stop_after.get().is_some_and(|n| self.changes.get() >= n) {
             return Err(Error::new(Kind::Internal, "stopped before a page change"));
         }
         self.changes.set(self.changes.get() + 1);
+        Ok(())
+    }
+
+    fn apply(&self, opened: Vec<Opened>) -> Result<()> {
+        if !opened.iter().any(|o| o.state == State::Written) {
+            return Ok(());
+        }
+        self.admit()?;
         let mut pages = self.pages.borrow_mut();
         for o in opened.into_iter().filter(|o| o.state == State::Written) {
             let at = o.blkno as usize;
@@ -82,8 +90,27 @@ impl Store for MemoryStore {
         self.pages.borrow().get(blkno as usize).cloned().ok_or_else(|| beyond_end(blkno))
     }
 
+    fn reserve(&self, count: u32) -> Result<u32> {
+        self.admit()?;
+        let first = self.nblocks()?;
+        let mut pages = self.pages.borrow_mut();
+        let all = pages.len() + count as usize;
+        pages.resize_with(all, || Rc::new(Page::zeroed()));
+        Ok(first)
+    }
+
+    fn forget_free(&self) -> Result<()> {
+        self.free.borrow_mut().clear();
+        Ok(())
+    }
+
+    fn add_free(&self, blknos: &mut dyn Iterator<Item = u32>) -> Result<()> {
+        self.free.borrow_mut().extend(blknos);
+        Ok(())
+    }
+
     fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R> {
-        let mut change = MemoryChange { store: self, opened: Vec::new() };
+        let mut change = MemoryChange { store: self, opened: Vec::new(), watched: Vec::new() };
         let result = f(&mut change)?;
         let opened = change.opened;
         self.apply(opened)?;
@@ -108,6 +135,7 @@ struct Opened {
 struct MemoryChange<'a> {
     store: &'a MemoryStore,
     opened: Vec<Opened>,
+    watched: Vec<Rc<Page>>,
 }
 
 impl Change for MemoryChange<'_> {
@@ -117,6 +145,22 @@ impl Change for MemoryChange<'_> {
         }
         let page = (*self.store.read(blkno)?).clone();
         Ok(self.push(Opened { blkno, page, state: State::Opened }))
+    }
+
+    fn watch(&mut self, blkno: u32) -> Result<&Page> {
+        assert!(self.opened.is_empty(), "pages are watched before others are opened");
+        self.watched.push(self.store.read(blkno)?);
+        Ok(&self.watched[self.watched.len() - 1])
+    }
+
+    fn allocate(&mut self, is_free: &dyn Fn(&Page) -> bool) -> Result<(u32, PageHandle)> {
+        loop {
+            let Some(blkno) = self.store.free.borrow_mut().pop_first() else { return self.extend() };
+            let opened = self.opened.iter().any(|o| o.blkno == blkno);
+            if !opened && self.store.read(blkno).is_ok_and(|page| is_free(&page)) {
+                return Ok((blkno, self.open(blkno)?));
+            }
+        }
     }
 
     fn extend(&mut self) -> Result<(u32, PageHandle)> {

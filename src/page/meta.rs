@@ -1,14 +1,16 @@
 //! Block 0: what the index is. All numbers little-endian, at fixed offsets of the page's contents.
 
 use super::columns::{Columns, MAX_COLUMNS};
-use super::page::{NO_BLOCK, Page, PageKind};
+use super::page::NO_BLOCK;
 use crate::error::{Error, Kind, Result};
 use crate::value::Metric;
 
 /// First four bytes of the contents of block 0.
 pub const MAGIC: u32 = 0x3146_5649;
-/// The newest format that this code writes: the one of an index with filter columns and summaries.
-pub const VERSION: u16 = 4;
+/// The newest format this code writes: that of an index whose lists were replaced, or are being replaced.
+pub const VERSION: u16 = 5;
+/// The format of an index with filter columns, whose lists have summaries of them.
+const SUMMARIES_VERSION: u16 = 4;
 /// The format of an index over strings of bits without filter columns: its codes are the strings themselves.
 const BITS_VERSION: u16 = 3;
 /// The format of an index over vectors with filter columns but without summaries, as written by version
@@ -82,15 +84,9 @@ impl Onward {
         self.shares.iter().all(|&share| share > 0.0)
     }
 
-    fn read(page: &Page) -> Self {
-        let [shares, beyond, excesses] = [0, 1, 2].map(|i| floats(page, ONWARD_AT + TABLE * i));
+    fn read(bytes: &[u8]) -> Self {
+        let [shares, beyond, excesses] = [0, 1, 2].map(|i| floats(bytes, ONWARD_AT + TABLE * i));
         Self { shares, beyond, excesses }
-    }
-
-    fn write(&self, page: &mut Page) {
-        for (i, table) in [&self.shares, &self.beyond, &self.excesses].into_iter().enumerate() {
-            put_floats(page, ONWARD_AT + TABLE * i, table);
-        }
     }
 
     fn is_valid(&self) -> bool {
@@ -114,7 +110,7 @@ pub struct Meta {
     pub seed: u64,
     /// A random number for each build, by which cached directories of other builds are recognised.
     pub instance: u64,
-    /// Reserved for counting changes of the directory; builds write 1.
+    /// Number of changes of the lists, by which cached directories are recognised; builds write 1.
     pub generation: u32,
     /// Number of lists.
     pub lists: u32,
@@ -142,6 +138,9 @@ pub struct Meta {
     pub summaries_first: u32,
     /// Which lists far queries read.
     pub farther: Farther,
+    /// The number that pages of the first list have as their owner; those of the others follow. Numbers are
+    /// never used again: 0 in an index whose lists are those of its build.
+    pub first_list: u32,
     /// As `efforts`, for each of [`BETWEEN`].
     pub between: [[f32; TARGETS.len()]; BETWEEN.len()],
     /// When a scan reads on for what it has found.
@@ -171,6 +170,7 @@ impl Meta {
             efforts: [[0.0; TARGETS.len()]; LEVELS.len()],
             summaries_first: NO_BLOCK,
             farther: Farther::default(),
+            first_list: 0,
             between: [[0.0; TARGETS.len()]; BETWEEN.len()],
             onward: Onward::default(),
         }
@@ -182,6 +182,12 @@ impl Meta {
         MEASURED.into_iter().zip([ten, hundred, low, high, thousand]).filter(|(_, table)| table[0] > 0.0)
     }
 
+    /// The tables of lists for each of [`MEASURED`]; zero where they were not measured.
+    pub fn tables(&self) -> [[f32; TARGETS.len()]; MEASURED.len()] {
+        let ([ten, hundred, thousand], [low, high]) = (self.efforts, self.between);
+        [ten, hundred, low, high, thousand]
+    }
+
     /// Sets the tables of lists for each of [`MEASURED`].
     pub fn set_measured(&mut self, tables: [[f32; TARGETS.len()]; MEASURED.len()]) {
         let [ten, hundred, low, high, thousand] = tables;
@@ -190,22 +196,22 @@ impl Meta {
         self.probes = ten.map(|lists| lists.ceil() as u32);
     }
 
-    /// The format of the index.
+    /// The format of an index that has these lists alone.
     pub fn version(&self) -> u16 {
         match self.metric {
-            _ if self.summaries_first != NO_BLOCK => VERSION,
+            _ if self.first_list > 0 => VERSION,
+            _ if self.summaries_first != NO_BLOCK => SUMMARIES_VERSION,
             Metric::Hamming => BITS_VERSION,
             _ if self.columns.is_empty() => MIN_VERSION,
             _ => COLUMNS_VERSION,
         }
     }
 
-    /// Writes the meta page.
-    pub fn write(&self, page: &mut Page) {
-        page.init(PageKind::Meta, 0);
-        let mut out = Vec::with_capacity(512);
+    /// The bytes that describe these lists, in an index of format `version`.
+    pub(super) fn encode(&self, version: u16) -> Vec<u8> {
+        let mut out = Vec::with_capacity(1024);
         out.extend_from_slice(&MAGIC.to_le_bytes());
-        out.extend_from_slice(&self.version().to_le_bytes());
+        out.extend_from_slice(&version.to_le_bytes());
         let columns = self.columns.widths();
         let count = columns.len() as u8;
         out.extend_from_slice(&[u8::from(self.ready), self.metric as u8, self.bits, count, 0, 0]);
@@ -234,15 +240,16 @@ impl Meta {
         for number in self.farther.numbers() {
             out.extend_from_slice(&number.to_le_bytes());
         }
-        page.content_mut()[..out.len()].copy_from_slice(&out);
-        put_floats(page, BETWEEN_AT, self.between.as_flattened());
-        self.onward.write(page);
+        out.extend_from_slice(&self.first_list.to_le_bytes());
+        put_floats(&mut out, BETWEEN_AT, self.between.as_flattened());
+        let Onward { shares, beyond, excesses } = &self.onward;
+        put_floats(&mut out, ONWARD_AT, [*shares, *beyond, *excesses].as_flattened());
+        out
     }
 
-    /// Reads the meta page. An unknown format and impossible values are errors.
-    pub fn read(page: &Page) -> Result<Self> {
-        page.expect_kind(META_BLOCK, PageKind::Meta)?;
-        let mut at = Fields { bytes: page.content(), at: 0 };
+    /// Reads what [`Meta::encode`] made; an unknown format and nonsense are errors.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut at = Fields { bytes, at: 0 };
         if u32::from_le_bytes(at.take()) != MAGIC {
             return Err(Error::corrupted(META_BLOCK, "wrong magic number"));
         }
@@ -255,22 +262,7 @@ impl Meta {
         }
         let [ready, metric, bits, columns, _, _] = at.take();
         let metric = Metric::from_number(metric)?;
-        match (metric == Metric::Hamming, version) {
-            (true, MIN_VERSION..BITS_VERSION) => {
-                let message =
-                    format!("the index over bit strings has format {version}, which is not read any more");
-                return Err(
-                    Error::new(Kind::NotSupported, message).with_hint("Rebuild the index with REINDEX.")
-                );
-            }
-            (false, BITS_VERSION) => {
-                return Err(Error::corrupted(
-                    META_BLOCK,
-                    "an index over vectors with the format of bit strings",
-                ));
-            }
-            _ => {}
-        }
+        expect_suited(metric, version)?;
         let meta = Self {
             ready: ready == 1,
             metric,
@@ -298,10 +290,14 @@ impl Meta {
                 blkno => blkno,
             },
             farther: Farther::read(|| f32::from_le_bytes(at.take())),
-            between: [0, 1].map(|i| floats(page, BETWEEN_AT + TABLE * i)),
-            onward: Onward::read(page),
+            first_list: u32::from_le_bytes(at.take()),
+            between: [0, 1].map(|i| floats(bytes, BETWEEN_AT + TABLE * i)),
+            onward: Onward::read(bytes),
         };
-        if (meta.summaries_first != NO_BLOCK) != (version == VERSION) {
+        if version < VERSION && meta.first_list != 0 {
+            return Err(Error::corrupted(META_BLOCK, "replaced lists in an index of an earlier format"));
+        }
+        if version < VERSION && (meta.summaries_first != NO_BLOCK) != (version == SUMMARIES_VERSION) {
             return Err(Error::corrupted(
                 META_BLOCK,
                 "the format and the summaries of filter columns do not agree",
@@ -337,6 +333,9 @@ impl Meta {
         {
             return wrong("a finished index without lists");
         }
+        if self.first_list.checked_add(self.lists).is_none() {
+            return wrong("numbers of lists out of range");
+        }
         if self.summaries_first != NO_BLOCK && self.columns.is_empty() {
             return wrong("summaries of filter columns that do not exist");
         }
@@ -344,14 +343,30 @@ impl Meta {
     }
 }
 
-fn put_floats(page: &mut Page, at: usize, numbers: &[f32]) {
-    let bytes = page.content_mut()[at..].as_chunks_mut::<4>().0;
-    bytes.iter_mut().zip(numbers).for_each(|(bytes, number)| *bytes = number.to_le_bytes());
+/// Writes numbers at an offset, behind what there is.
+fn put_floats(out: &mut Vec<u8>, at: usize, numbers: &[f32]) {
+    out.resize(at, 0);
+    out.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
 }
 
-fn floats(page: &Page, at: usize) -> [f32; TARGETS.len()] {
-    let bytes = page.content()[at..].as_chunks::<4>().0;
+fn floats(bytes: &[u8], at: usize) -> [f32; TARGETS.len()] {
+    let bytes = bytes[at..].as_chunks::<4>().0;
     std::array::from_fn(|i| f32::from_le_bytes(bytes[i]))
+}
+
+/// An error if an index of this metric cannot have this format.
+fn expect_suited(metric: Metric, version: u16) -> Result<()> {
+    match (metric == Metric::Hamming, version) {
+        (true, MIN_VERSION..BITS_VERSION) => {
+            let message =
+                format!("the index over bit strings has format {version}, which is not read any more");
+            Err(Error::new(Kind::NotSupported, message).with_hint("Rebuild the index with REINDEX."))
+        }
+        (false, BITS_VERSION) => {
+            Err(Error::corrupted(META_BLOCK, "an index over vectors with the format of bit strings"))
+        }
+        _ => Ok(()),
+    }
 }
 
 struct Fields<'a> {

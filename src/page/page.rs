@@ -42,6 +42,8 @@ pub enum PageKind {
     Origin = 7,
     /// Summaries of the keys of each list.
     Summaries = 8,
+    /// Nothing: a crash left it without use.
+    Free = 9,
 }
 
 impl PageKind {
@@ -55,6 +57,7 @@ impl PageKind {
             6 => Self::Extended,
             7 => Self::Origin,
             8 => Self::Summaries,
+            9 => Self::Free,
             _ => return None,
         })
     }
@@ -129,6 +132,17 @@ impl Page {
     /// The list (or 0) the page belongs to.
     pub fn owner(&self) -> u32 {
         self.u32_at(SPECIAL + 4)
+    }
+
+    /// Whether nothing needs the page, where owners less than `oldest` are lists that are no more in use. It
+    /// must be known that nobody reads them.
+    pub fn is_free(&self, oldest: u32) -> bool {
+        match self.kind() {
+            Some(PageKind::Meta) => false,
+            Some(PageKind::Free) => true,
+            Some(_) => self.owner() < oldest,
+            None => self.bytes == [0; PAGE_SIZE],
+        }
     }
 
     /// A 32-bit number whose meaning is the page kind's (e.g. rows used on an extended page).

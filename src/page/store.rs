@@ -46,6 +46,17 @@ pub trait Store: Prefetch {
     /// a change is under way.
     fn read(&self, blkno: u32) -> Result<Self::Read<'_>>;
 
+    /// Adds so many consecutive pages (all zero) at the end of the store, and returns the first one.
+    fn reserve(&self, count: u32) -> Result<u32>;
+
+    /// Forgets which pages are free. Everybody who allocates watches one page; after the next change of that
+    /// page, nobody takes a page that was free before.
+    fn forget_free(&self) -> Result<()>;
+
+    /// From here on these pages may be taken by [`Change::allocate`]. A crash may forget it, or may bring
+    /// back what was forgotten.
+    fn add_free(&self, blknos: &mut dyn Iterator<Item = u32>) -> Result<()>;
+
     /// Runs `f` on up to [`MAX_CHANGE_PAGES`] pages and applies what it wrote as one crash-atomic step. If
     /// `f` fails, nothing is changed. If `f` wrote nothing, nothing is logged.
     fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R>
@@ -62,8 +73,15 @@ pub trait Change {
     /// [`opened_twice`]: the index refers to the page where another belongs.
     fn open(&mut self, blkno: u32) -> Result<PageHandle>;
 
+    /// Locks a page against changes until this change ends, and shows it. Before any page is opened.
+    fn watch(&mut self, blkno: u32) -> Result<&Page>;
+
     /// Adds a page at the end of the store (all zero) and opens it.
     fn extend(&mut self) -> Result<(u32, PageHandle)>;
+
+    /// Opens a page that is free: one named to [`Store::add_free`] of which `is_free` holds, else a new one.
+    /// What it held has to be overwritten.
+    fn allocate(&mut self, is_free: &dyn Fn(&Page) -> bool) -> Result<(u32, PageHandle)>;
 
     /// The page as it is.
     fn page(&self, handle: PageHandle) -> &Page;

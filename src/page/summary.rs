@@ -59,8 +59,17 @@ impl Summary {
         self.marks[word] |= bit;
     }
 
-    /// Adds the key of an inserted row, and widens the range beyond it. Otherwise growing keys (dates,
-    /// sequence numbers) would change the summary with each row.
+    /// Covers what another covers.
+    pub fn join(&mut self, other: &Self) {
+        self.least = self.least.min(other.least);
+        self.largest = self.largest.max(other.largest);
+        self.union |= other.union;
+        self.nulls |= other.nulls;
+        self.marks.iter_mut().zip(other.marks).for_each(|(marks, others)| *marks |= others);
+    }
+
+    /// Takes in the key of a row that is inserted, with room for more of its kind: otherwise keys that only
+    /// grow (dates, numbers in sequence) would change a summary with each row.
     pub fn widen(&mut self, key: Key) {
         if self.covers(key) {
             return;

@@ -15,6 +15,45 @@ pub fn vacuum_delay_point() {
     }
 }
 
+/// Runs `work` with the table of an index that is being vacuumed.
+///
+/// # Safety
+/// A live structure of VACUUM, which has locked the table.
+pub unsafe fn with_table_of<R>(
+    info: *mut pg_sys::IndexVacuumInfo,
+    work: impl FnOnce(pg_sys::Relation) -> R,
+) -> R {
+    // SAFETY: the caller vouches for the structure; the table stays locked.
+    unsafe {
+        #[cfg(not(feature = "pg15"))]
+        return work((*info).heaprel);
+        #[cfg(feature = "pg15")]
+        {
+            let lock = pg_sys::NoLock as pg_sys::LOCKMODE;
+            let table = pg_sys::IndexGetRelation((*(*info).index).rd_id, false);
+            let table = pg_sys::table_open(table, lock);
+            let result = work(table);
+            pg_sys::table_close(table, lock);
+            result
+        }
+    }
+}
+
+/// Whether this server sends its log to others now.
+pub fn sends_wal() -> bool {
+    // SAFETY: reads this backend's copy of what the others do; numbers begin with 1.
+    unsafe {
+        (1..=pg_sys::pgstat_fetch_stat_numbackends()).any(|number| {
+            #[cfg(feature = "pg15")]
+            let backend = pg_sys::pgstat_fetch_stat_local_beentry(number);
+            #[cfg(not(feature = "pg15"))]
+            let backend = pg_sys::pgstat_get_local_beentry_by_index(number);
+            let sender = pg_sys::BackendType::B_WAL_SENDER;
+            backend.as_ref().is_some_and(|backend| backend.backendStatus.st_backendType == sender)
+        })
+    }
+}
+
 /// Calls `walker` on each child of a plan state node; ends when it returns true.
 ///
 /// # Safety

@@ -24,6 +24,7 @@ fn sqlstate(kind: Kind) -> PgSqlErrorCode {
         Kind::WrongObject => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
         Kind::NoObject => PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
         Kind::Corrupted => PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED,
+        Kind::Conflict => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
         Kind::Internal => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
     }
 }

@@ -3,7 +3,7 @@
 use vector_search::ivf::build::Options;
 use vector_search::ivf::search::{Search, Settings};
 use vector_search::page::meta::{Farther, META_BLOCK, Onward};
-use vector_search::page::{Meta, Store};
+use vector_search::page::{Meta, Root, Store};
 use vector_search::value::Metric;
 
 use crate::random::Random;
@@ -106,7 +106,7 @@ fn forget(world: &World) {
         Meta { farther: Farther::default(), onward: Onward::default(), ..world.directory().meta.clone() };
     let written = world.store.change(|change| {
         let handle = change.open(META_BLOCK)?;
-        old.write(change.page_mut(handle));
+        Root::of(old).write(change.page_mut(handle));
         Ok(())
     });
     written.unwrap();

@@ -10,7 +10,7 @@ use vector_search::ivf::search::{Order, Search, Settings};
 use vector_search::ivf::{check, vacuum};
 use vector_search::page::memory::MemoryStore;
 use vector_search::page::meta::META_BLOCK;
-use vector_search::page::{Change, Columns, Key, Meta, NO_BLOCK, Page, Prefetch, Store, Tid, summary};
+use vector_search::page::{Change, Columns, Key, Meta, NO_BLOCK, Page, Prefetch, Root, Store, Tid, summary};
 use vector_search::value::Metric;
 
 use crate::world::{self, DEFAULT, EXACT, Mixture, World, assert_same, keys, options, table};
@@ -352,6 +352,18 @@ impl Store for Meddled<'_> {
         self.store.read(blkno)
     }
 
+    fn reserve(&self, count: u32) -> Result<u32> {
+        self.store.reserve(count)
+    }
+
+    fn forget_free(&self) -> Result<()> {
+        self.store.forget_free()
+    }
+
+    fn add_free(&self, blknos: &mut dyn Iterator<Item = u32>) -> Result<()> {
+        self.store.add_free(blknos)
+    }
+
     fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R> {
         self.store.change(f)
     }
@@ -424,7 +436,7 @@ fn an_index_without_summaries_is_read_and_written_as_before() {
         .store
         .change(|change| {
             let handle = change.open(META_BLOCK)?;
-            meta.write(change.page_mut(handle));
+            Root::of(meta).write(change.page_mut(handle));
             Ok(())
         })
         .unwrap();

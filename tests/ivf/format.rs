@@ -2,12 +2,16 @@
 //! them.
 
 use half::f16;
-use vector_search::error::Kind;
+use vector_search::error::{Kind, Result};
 use vector_search::page::codes::Layout;
 use vector_search::page::meta::{Farther, Onward, TARGETS};
 use vector_search::page::summary::{SUMMARY_SIZE, Summary};
-use vector_search::page::{Columns, Meta, NO_BLOCK, Page, PageKind, RecordRef};
+use vector_search::page::{Columns, Meta, NO_BLOCK, Page, PageKind, RecordRef, Root};
 use vector_search::value::Metric;
+
+fn read(page: &Page) -> Result<Meta> {
+    Root::read(page).map(|root| root.current)
+}
 
 fn meta(columns: Columns) -> Meta {
     Meta {
@@ -29,6 +33,7 @@ fn meta(columns: Columns) -> Meta {
         columns,
         efforts: std::array::from_fn(|level| std::array::from_fn(|i| (100 * level + i) as f32 + 0.5)),
         summaries_first: NO_BLOCK,
+        first_list: 0,
         farther: Farther {
             beyond: std::array::from_fn(|i| i as f32 - 1.5),
             excesses: std::array::from_fn(|i| i as f32 + 0.25),
@@ -79,11 +84,11 @@ fn meta_pages_are_as_documented() {
     for (version, widths) in [(1, &[][..]), (2, &[4, 8, 4])] {
         let meta = meta(Columns::new(widths).unwrap());
         let mut page = Page::zeroed();
-        meta.write(&mut page);
+        Root::of(meta.clone()).write(&mut page);
         let expected = meta_bytes(version, widths, 0);
         assert_eq!(page.bytes()[24..][..expected.len()], expected, "version {version}");
         assert_eq!(page.bytes()[8188..], [PageKind::Meta as u8, 0, 0x49, 0xff]);
-        assert_eq!(Meta::read(&page).unwrap(), meta);
+        assert_eq!(read(&page).unwrap(), meta);
     }
     let mut page = Page::zeroed();
     // As written by version 0.1.0, which did not measure lists for more than ten rows.
@@ -95,25 +100,25 @@ fn meta_pages_are_as_documented() {
         onward: Default::default(),
         ..new
     };
-    old.write(&mut page);
-    assert_eq!(Meta::read(&page).unwrap(), old);
+    Root::of(old.clone()).write(&mut page);
+    assert_eq!(read(&page).unwrap(), old);
     // Offsets of the tables of lists, and of those for far queries.
     for at in [147, 295, 343, 700, 792, 800, 848, 940] {
         let mut page = Page::zeroed();
-        meta(Columns::default()).write(&mut page);
+        Root::of(meta(Columns::default())).write(&mut page);
         page.content_mut()[at..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
-        assert!(Meta::read(&page).is_err(), "no number at {at}");
+        assert!(read(&page).is_err(), "no number at {at}");
     }
-    meta(Columns::default()).write(&mut page);
-    page.content_mut()[4] = 5;
-    assert!(Meta::read(&page).unwrap_err().message.contains("format 5"));
+    Root::of(meta(Columns::default())).write(&mut page);
+    page.content_mut()[4] = 6;
+    assert!(read(&page).unwrap_err().message.contains("format 6"));
     page.content_mut()[4] = 4;
-    assert!(Meta::read(&page).is_err(), "the format of summaries without any");
+    assert!(read(&page).is_err(), "the format of summaries without any");
     page.content_mut()[4] = 3;
-    assert!(Meta::read(&page).is_err(), "the format of strings of bits for vectors");
+    assert!(read(&page).is_err(), "the format of strings of bits for vectors");
     page.content_mut()[4] = 2;
     page.content_mut()[9] = 32;
-    assert!(Meta::read(&page).is_err(), "more columns than there can be");
+    assert!(read(&page).is_err(), "more columns than there can be");
 }
 
 #[test]
@@ -122,13 +127,13 @@ fn indexes_with_summaries_have_a_format_of_their_own() {
         let columns = Columns::new(&[4, 8, 4]).unwrap();
         let meta = Meta { metric, summaries_first: 0x0102_0304, ..meta(columns) };
         let mut page = Page::zeroed();
-        meta.write(&mut page);
+        Root::of(meta.clone()).write(&mut page);
         let mut expected = meta_bytes(4, &[4, 8, 4], 0x0102_0304);
         expected[7] = metric as u8;
         assert_eq!(page.bytes()[24..][..expected.len()], expected);
-        assert_eq!(Meta::read(&page).unwrap(), meta);
+        assert_eq!(read(&page).unwrap(), meta);
         page.content_mut()[4] = 3;
-        assert!(Meta::read(&page).is_err(), "summaries in a format that has none");
+        assert!(read(&page).is_err(), "summaries in a format that has none");
     }
 }
 
@@ -159,12 +164,12 @@ fn indexes_over_bits_have_a_format_of_their_own() {
         let columns = Columns::new(widths).unwrap();
         let meta = Meta { metric: Metric::Hamming, bits: 1, dims: 64_000, ..meta(columns) };
         let mut page = Page::zeroed();
-        meta.write(&mut page);
+        Root::of(meta.clone()).write(&mut page);
         assert_eq!(page.content()[4..9], [3, 0, 1, 4, 1]);
-        assert_eq!(Meta::read(&page).unwrap(), meta);
-        // The version that had been used before: refused, with a hint.
+        assert_eq!(read(&page).unwrap(), meta);
+        // As it was before: refused, with the way out.
         page.content_mut()[4] = 1;
-        let error = Meta::read(&page).unwrap_err();
+        let error = read(&page).unwrap_err();
         assert_eq!(error.kind, Kind::NotSupported);
         assert!(error.message.contains("format 1") && error.hint.unwrap().contains("REINDEX"));
     }

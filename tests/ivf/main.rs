@@ -17,6 +17,8 @@ mod racing;
 #[path = "../support/random.rs"]
 mod random;
 mod refresh;
+mod renew;
+mod renew_readers;
 mod shapes;
 mod within;
 mod world;

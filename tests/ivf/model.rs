@@ -5,7 +5,7 @@ use vector_search::ivf::calibrate::{Queries, recalibrate};
 use vector_search::ivf::progress::Silent;
 use vector_search::ivf::search::{Candidate, Order, Probes, Router, Scanner, Search, Settings, Sink};
 use vector_search::page::meta::META_BLOCK;
-use vector_search::page::{Meta, Store};
+use vector_search::page::{Meta, Root, Store};
 use vector_search::quant::{QueryCode, Width};
 use vector_search::value::Metric;
 
@@ -70,7 +70,7 @@ fn an_index_of_an_earlier_version_holds_the_target_too() {
     let old = Meta { efforts: Default::default(), ..meta };
     let written = world.store.change(|change| {
         let handle = change.open(META_BLOCK)?;
-        old.write(change.page_mut(handle));
+        Root::of(old).write(change.page_mut(handle));
         Ok(())
     });
     written.unwrap();

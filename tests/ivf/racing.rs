@@ -37,6 +37,18 @@ impl Store for Raced<'_> {
         self.store.read(blkno)
     }
 
+    fn reserve(&self, count: u32) -> Result<u32> {
+        self.store.reserve(count)
+    }
+
+    fn forget_free(&self) -> Result<()> {
+        self.store.forget_free()
+    }
+
+    fn add_free(&self, blknos: &mut dyn Iterator<Item = u32>) -> Result<()> {
+        self.store.add_free(blknos)
+    }
+
     fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R> {
         let number = self.changes.replace(self.changes.get() + 1);
         if number == self.before
@@ -51,7 +63,10 @@ impl Store for Raced<'_> {
 /// Adds row `n`.
 fn add(store: &impl Store, directory: &Directory, n: u64, vector: &[f32]) {
     let mut code = RowCode::new(directory).unwrap();
-    assert!(insert::insert(store, directory, &mut code, tid(n), vector, &[]).unwrap());
+    assert_eq!(
+        insert::insert(store, directory, &mut code, tid(n), vector, &[]).unwrap(),
+        insert::Inserted::Yes
+    );
 }
 
 /// Two concurrent inserts into a list of `rows` rows: the second runs between two changes of the first, at

@@ -171,7 +171,7 @@ fn the_index_tells_about_itself() {
     let options = Options { lists: 8, ..options(768, Metric::Cosine) };
     let world = World::build(table(&mut mixture, 2000), &options);
     world.delete(|n| n % 10 == 0);
-    let info = info::info(&world.store, &|| Ok(())).unwrap();
+    let info = info::info(&world.store, 0, &|| Ok(())).unwrap();
     assert_eq!((info.live_rows, info.dead_rows, info.lists, info.bits), (1800, 200, 8, 4));
     assert!(info.size_bytes < 2000 * 600, "{} bytes", info.size_bytes);
     assert!(info.calibration.len() > 5);

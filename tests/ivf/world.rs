@@ -11,11 +11,13 @@ use vector_search::ivf::build::{self, Options, Source, Spool};
 use vector_search::ivf::code::RowCode;
 use vector_search::ivf::directory::Directory;
 use vector_search::ivf::progress::Silent;
-use vector_search::ivf::search::{Order, Probes, Rows, Search, Settings};
+use vector_search::ivf::scan::{Directories, Scan};
+use vector_search::ivf::search::filter::Filter;
+use vector_search::ivf::search::{Order, Probes, Rows, Settings};
 use vector_search::ivf::{check, insert, vacuum};
 use vector_search::kernel;
 use vector_search::page::memory::MemoryStore;
-use vector_search::page::{Columns, Key, Tid};
+use vector_search::page::{Columns, Key, Store, Tid};
 use vector_search::value::{Metric, TotalF64};
 
 /// Clustered vectors: `clusters` centres, spread around them.
@@ -65,7 +67,7 @@ pub fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
 pub type Table = BTreeMap<u64, Vec<f32>>;
 
 /// A table and the number of its filter columns.
-struct TableSource<'a>(&'a Table, usize);
+pub struct TableSource<'a>(pub &'a Table, pub usize);
 
 impl Source for TableSource<'_> {
     fn rows_hint(&self) -> u64 {
@@ -130,6 +132,16 @@ pub fn build_into(store: &MemoryStore, table: &Table, options: &Options) -> Resu
     })
 }
 
+/// Adds a row to the lists that take new ones.
+pub fn add(store: &impl Store, n: u64, vector: &[f32]) {
+    let (current, next) = Directory::load_all(store).unwrap();
+    let directory = next.unwrap_or(current);
+    let keys = &keys(n)[..directory.meta.columns.widths().len()];
+    let mut code = RowCode::new(&directory).unwrap();
+    let inserted = insert::insert(store, &directory, &mut code, tid(n), vector, keys).unwrap();
+    assert_ne!(inserted, insert::Inserted::Stale);
+}
+
 /// As many lists as the recall target takes.
 pub const BY_RECALL: Probes = Probes::ForRecall { least: 0 };
 
@@ -172,18 +184,14 @@ impl World {
         Rc::new(Directory::load(&self.store).unwrap())
     }
 
+    /// The directories that a scan reads.
+    pub fn directories(&self) -> Directories {
+        let (current, next) = Directory::load_all(&self.store).unwrap();
+        (Rc::new(current), next.map(Rc::new))
+    }
+
     pub fn insert(&self, n: u64, vector: Vec<f32>) {
-        let directory = self.directory();
-        let keys = &keys(n)[..directory.meta.columns.widths().len()];
-        insert::insert(
-            &self.store,
-            &directory,
-            &mut RowCode::new(&directory).unwrap(),
-            tid(n),
-            &vector,
-            keys,
-        )
-        .unwrap();
+        add(&self.store, n, &vector);
         self.table.borrow_mut().insert(n, vector);
     }
 
@@ -234,8 +242,8 @@ impl World {
 
     /// The first `n` rows of a scan.
     pub fn search(&self, query: &[f32], settings: Settings, n: usize) -> Vec<(Tid, f64)> {
-        let mut search = Search::new(self.directory(), settings);
-        search.start(settings, Some(query));
+        let mut search = Scan::new(self.directories(), settings);
+        search.start_filtered(settings, Some(query), Filter::default());
         let mut heap = self.heap(query);
         std::iter::from_fn(|| search.next(&self.store, &mut heap).unwrap()).take(n).collect()
     }

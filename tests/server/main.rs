@@ -22,6 +22,7 @@ mod pgvector;
 mod random;
 mod readme;
 mod recall;
+mod renewal;
 mod scan_memory;
 mod security;
 mod standby;

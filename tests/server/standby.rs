@@ -7,7 +7,7 @@ use crate::harness::{Server, literal, vector};
 
 const CONF: &[&str] = &["wal_consistency_checking = 'all'", "max_wal_senders = 4", "autovacuum = off"];
 
-fn caught_up(primary: &Server, standby: &Server) {
+pub fn caught_up(primary: &Server, standby: &Server) {
     let target = primary.sql("SELECT pg_current_wal_lsn()");
     for _ in 0..300 {
         let reached = format!("SELECT pg_last_wal_replay_lsn() >= '{target}'");

@@ -5,9 +5,9 @@
 //! and coded rows that do not fit are written to the spool.
 
 mod input;
-mod model;
+pub(super) mod model;
 mod runs;
-mod write;
+pub(super) mod write;
 
 use std::sync::Arc;
 
@@ -16,7 +16,8 @@ use rayon::ThreadPool;
 pub use self::input::{Options, RowSink, Source, Spool};
 pub use self::model::MAX_LISTS;
 use self::model::Model;
-use self::runs::{Record, Runs};
+use self::runs::Record;
+pub use self::runs::{Runs, Sorted};
 use super::calibrate::{self, Queries};
 use super::code::RowCode;
 use super::directory::Directory;
@@ -52,7 +53,8 @@ pub fn build<S: Store>(
     let mut model = model::train(options, source, pool, progress)?;
     progress.phase(Phase::Assigning);
     progress.total(source.rows_hint());
-    let mut coder = Coder::new(&model, options, pool, spool, progress)?;
+    let routing = Routing::by_means(&model)?;
+    let mut coder = Coder::new((Arc::clone(&model.directory), routing), options, pool, spool, progress)?;
     source.scan(&mut |tid, vector, keys| coder.push(tid, vector, keys))?;
     let (runs, rows, radii) = coder.finish()?;
     for (entry, radius) in model.entries.iter_mut().zip(radii) {
@@ -88,9 +90,32 @@ impl Spool for NoSpool {
     }
 }
 
+/// How rows find their lists.
+pub enum Routing {
+    /// There is one.
+    One,
+    /// By the means in the space of the vectors.
+    Means(Box<Assigner>),
+    /// As inserts find them, where the means are not known.
+    Directory,
+}
+
+impl Routing {
+    /// By the means that a model was made of.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn by_means(model: &Model) -> Result<Self> {
+        if model.entries.len() == 1 {
+            return Ok(Self::One);
+        }
+        Ok(Self::Means(Box::new(Assigner::new(&model.means, model.directory.dims())?)))
+    }
+}
+
 /// What the pool needs to assign and code rows.
 struct Encoder {
-    assigner: Option<Assigner>,
+    routing: Routing,
     directory: Arc<Directory>,
 }
 
@@ -108,11 +133,11 @@ struct Batch {
 impl Batch {
     /// Makes the records.
     fn encode(&mut self, encoder: &Encoder, wanted: &StopSignal) -> Result<()> {
-        let Encoder { assigner, directory } = encoder;
+        let Encoder { routing, directory } = encoder;
         let dims = directory.dims();
         self.lists.clear();
         self.lists.try_resize(self.tids.len(), 0)?;
-        if let Some(assigner) = assigner {
+        if let Routing::Means(assigner) = routing {
             assigner.assign_here(&self.vectors, &mut self.lists, &|_, _| wanted.check())?;
         }
         let size = Record::size(directory);
@@ -125,7 +150,12 @@ impl Batch {
             size,
             || RowCode::new(directory),
             |code, i, out| {
-                code.encode_unit(directory, &vectors[i * dims..][..dims], lists[i]);
+                let vector = &vectors[i * dims..][..dims];
+                match routing {
+                    // Rows without a code are left out before.
+                    Routing::Directory => _ = code.encode(directory, vector),
+                    Routing::One | Routing::Means(_) => code.encode_unit(directory, vector, lists[i]),
+                }
                 Record::write(out, directory, tids[i], code, &keys[i * columns..][..columns]);
             },
         )?;
@@ -139,8 +169,8 @@ impl Batch {
     }
 }
 
-/// Collects rows into batches. The pool assigns and codes one batch while the next one is being read.
-struct Coder<'a> {
+/// Collects rows into batches, which the pool assigns and codes: one while the next one is being read.
+pub struct Coder<'a> {
     encoder: Arc<Encoder>,
     pool: &'a ThreadPool,
     spool: &'a mut dyn Spool,
@@ -159,20 +189,22 @@ struct Coder<'a> {
 }
 
 impl<'a> Coder<'a> {
-    fn new(
-        model: &Model,
+    /// Codes rows for the lists of a directory.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn new(
+        (directory, routing): (Arc<Directory>, Routing),
         options: &Options,
         pool: &'a ThreadPool,
         spool: &'a mut dyn Spool,
         progress: &'a dyn Progress,
     ) -> Result<Self> {
         const BATCH_BYTES: usize = 8 << 20;
-        let lists = model.entries.len();
-        let directory = Arc::clone(&model.directory);
-        let assigner = (lists > 1).then(|| Assigner::new(&model.means, options.dims)).transpose()?;
+        let lists = directory.lists() as usize;
         Ok(Self {
             runs: Runs::new(lists, Record::size(&directory), options.memory / 2)?,
-            encoder: Arc::new(Encoder { assigner, directory }),
+            encoder: Arc::new(Encoder { routing, directory }),
             pool,
             spool,
             progress,
@@ -187,7 +219,11 @@ impl<'a> Coder<'a> {
         })
     }
 
-    fn push(&mut self, tid: Tid, vector: &[f32], keys: &[Key]) -> Result<()> {
+    /// Takes a row.
+    ///
+    /// # Errors
+    /// Out of memory, and those of the spool and [`Progress::tick`].
+    pub fn push(&mut self, tid: Tid, vector: &[f32], keys: &[Key]) -> Result<()> {
         self.seen += 1;
         let batch = &mut self.filling;
         if self.encoder.directory.metric() == Metric::Cosine {
@@ -245,7 +281,11 @@ impl<'a> Coder<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(Runs, u64, Vec<f32>)> {
+    /// The coded rows, how many there are, and the radii of the lists.
+    ///
+    /// # Errors
+    /// As [`Coder::push`].
+    pub fn finish(mut self) -> Result<(Runs, u64, Vec<f32>)> {
         self.flush()?;
         let last = self.coded()?;
         self.keep(last)?;

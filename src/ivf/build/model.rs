@@ -54,7 +54,7 @@ pub fn train(
 ) -> Result<Model> {
     let dims = options.dims;
     let hint = source.rows_hint();
-    let wanted = wanted_lists(options, hint);
+    let wanted = wanted_lists(options.lists, hint);
     progress.phase(Phase::Sampling);
     let want = sample_size(options, wanted, hint, *QUERIES.end());
     progress.total(want as u64);
@@ -194,9 +194,10 @@ fn spread_to_front(sample: &mut [f32], dims: usize, count: usize) {
     }
 }
 
-fn wanted_lists(options: &Options, rows: u64) -> u64 {
-    if options.lists > 0 {
-        return u64::from(options.lists);
+/// Lists for so many rows, unless users have named their number.
+pub fn wanted_lists(named: u32, rows: u64) -> u64 {
+    if named > 0 {
+        return u64::from(named);
     }
     if rows < ONE_LIST_ROWS { 1 } else { (rows / ROWS_PER_LIST).clamp(1, MAX_LISTS.into()) }
 }

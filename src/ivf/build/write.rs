@@ -15,7 +15,7 @@ use crate::page::lists::{self, LISTS_PER_PAGE, ListState};
 use crate::page::meta::META_BLOCK;
 use crate::page::summary::{self, SUMMARY_SIZE};
 use crate::page::tid::RecordRef;
-use crate::page::{MAX_CHANGE_PAGES, Meta, NO_BLOCK, Page, PageKind, Store, Summary, tape};
+use crate::page::{MAX_CHANGE_PAGES, Meta, NO_BLOCK, Page, PageKind, Root, Store, Summary, tape};
 
 /// Writes block 0 as the meta page of an unfinished build.
 pub fn reserve_meta<S: Store>(store: &S, options: &Options) -> Result<()> {
@@ -26,7 +26,7 @@ pub fn reserve_meta<S: Store>(store: &S, options: &Options) -> Result<()> {
         if blkno != META_BLOCK {
             return Err(Error::new(Kind::Internal, "an index is built in an empty file"));
         }
-        meta.write(change.page_mut(handle));
+        Root::of(meta).write(change.page_mut(handle));
         Ok(())
     })
 }
@@ -35,20 +35,43 @@ pub fn reserve_meta<S: Store>(store: &S, options: &Options) -> Result<()> {
 pub fn finish<S: Store>(store: &S, meta: &Meta) -> Result<()> {
     store.change(|change| {
         let handle = change.open(META_BLOCK)?;
-        Meta { ready: true, ..meta.clone() }.write(change.page_mut(handle));
+        Root::of(Meta { ready: true, ..meta.clone() }).write(change.page_mut(handle));
         Ok(())
     })
 }
 
-/// Appends pages in batches of one change.
-struct Pages<'a, S: Store> {
+/// Where pages come to lie.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// At the end of the file, which nobody else makes longer.
+    End,
+    /// On pages that were reserved.
+    Reserved,
+}
+
+/// Writes consecutive pages, in batches of one change.
+pub struct Pages<'a, S: Store> {
     store: &'a S,
+    place: Place,
     next: u32,
     waiting: Vec<Page>,
 }
 
+impl<'a, S: Store> Pages<'a, S> {
+    /// Appends pages from the block `next` on, which is the end of the file.
+    fn at_end(store: &'a S, next: u32) -> Self {
+        Self { store, place: Place::End, next, waiting: Vec::new() }
+    }
+
+    /// Writes pages to blocks that are reserved, from `next` on.
+    pub fn reserved(store: &'a S, next: u32) -> Self {
+        Self { store, place: Place::Reserved, next, waiting: Vec::new() }
+    }
+}
+
 impl<S: Store> Pages<'_, S> {
-    fn push(&mut self, page: Page) -> Result<u32> {
+    /// Writes a page, sooner or later, and says where.
+    pub fn push(&mut self, page: Page) -> Result<u32> {
         let blkno = self.next;
         self.next = blkno.checked_add(1).filter(|&b| b != NO_BLOCK).ok_or_else(too_large)?;
         self.waiting.push(page);
@@ -58,15 +81,19 @@ impl<S: Store> Pages<'_, S> {
         Ok(blkno)
     }
 
-    fn flush(&mut self) -> Result<()> {
+    /// Writes what is waiting.
+    pub fn flush(&mut self) -> Result<()> {
         if self.waiting.is_empty() {
             return Ok(());
         }
         let first = self.next - self.waiting.len() as u32;
-        let waiting = &mut self.waiting;
+        let (waiting, place) = (&mut self.waiting, self.place);
         self.store.change(|change| {
             for (blkno, page) in (first..).zip(waiting.drain(..)) {
-                let (at, handle) = change.extend()?;
+                let (at, handle) = match place {
+                    Place::End => change.extend()?,
+                    Place::Reserved => (blkno, change.open(blkno)?),
+                };
                 if at != blkno {
                     return Err(Error::new(
                         Kind::Internal,
@@ -102,13 +129,13 @@ pub fn index<S: Store>(
     let plans = plan(directory, &mut model.entries, &runs, blkno)?;
     meta.built_rows = (0..count).map(|l| u64::from(runs.count(l))).sum();
 
-    let mut pages = Pages { store, next: META_BLOCK + 1, waiting: Vec::new() };
+    let mut pages = Pages::at_end(store, META_BLOCK + 1);
     if meta.origin_first != NO_BLOCK {
-        tape::write(PageKind::Origin, &origin, |page| pages.push(page).map(drop))?;
+        tape::write((PageKind::Origin, 0), &origin, |page| pages.push(page).map(drop))?;
     }
     let mut bytes = memory::with_capacity(size)?;
     model.entries.iter().for_each(|entry| entry.write(&mut bytes));
-    tape::write(PageKind::Directory, &bytes, |page| pages.push(page).map(drop))?;
+    tape::write((PageKind::Directory, 0), &bytes, |page| pages.push(page).map(drop))?;
     for states in plans.chunks(LISTS_PER_PAGE as usize) {
         let mut page = Page::zeroed();
         page.init(PageKind::Lists, 0);
@@ -116,12 +143,12 @@ pub fn index<S: Store>(
         pages.push(page)?;
     }
     for _ in 0..summary_pages {
-        pages.push(summaries_page())?;
+        pages.push(summaries_page(0))?;
     }
     progress.total(meta.built_rows);
     let mut done = 0;
     let mut summaries = vec![Summary::default(); columns];
-    let mut open = summaries_page();
+    let mut open = summaries_page(0);
     for (list, plan) in plans.iter().enumerate() {
         summaries.fill(Summary::default());
         write_codes(directory, list, plan, &runs, spool, (&mut pages, &mut summaries))?;
@@ -132,7 +159,7 @@ pub fn index<S: Store>(
             if list + 1 == count || summary::position(list as u32 + 1, columns).0 != page {
                 // The page was appended before the lists.
                 pages.flush()?;
-                let full = std::mem::replace(&mut open, summaries_page());
+                let full = std::mem::replace(&mut open, summaries_page(0));
                 pages.store.change(|change| {
                     let handle = change.open(meta.summaries_first + page)?;
                     *change.page_mut(handle) = full;
@@ -171,15 +198,57 @@ fn place(
     Ok(blkno)
 }
 
-fn summaries_page() -> Page {
+/// An empty page of summaries.
+pub fn summaries_page(owner: u32) -> Page {
     let mut page = Page::zeroed();
-    page.init(PageKind::Summaries, 0);
+    page.init(PageKind::Summaries, owner);
     page
 }
 
-struct Plan {
-    state: ListState,
+/// Where the pages of a list come to lie.
+pub struct Plan {
+    /// The list's state when they are written.
+    pub state: ListState,
     extended_first: u32,
+    /// The page that follows on the last codes page, or [`NO_BLOCK`].
+    tail: u32,
+}
+
+/// Pages that so many rows take: codes pages with their further ones, and extended pages.
+pub fn pages_of(directory: &Directory, rows: u32) -> (u64, u64) {
+    let codes = u64::from(rows).div_ceil(directory.codes.rows() as u64).max(1);
+    let extended = directory.extended.map_or(0, |l| u64::from(rows).div_ceil(l.per_page() as u64));
+    (codes * (1 + directory.codes.more() as u64), extended)
+}
+
+impl Plan {
+    /// A list of so many rows on the blocks from `head` on, followed by `tail`. Its entry says so.
+    ///
+    /// # Errors
+    /// The blocks are more than a file can have.
+    pub fn of(directory: &Directory, entry: &mut Entry, (rows, head, tail): (u32, u64, u32)) -> Result<Self> {
+        let (codes, extended) = pages_of(directory, rows);
+        let step = 1 + directory.codes.more() as u32;
+        let narrow = |b: u64| u32::try_from(b).ok().filter(|&b| b != NO_BLOCK).ok_or_else(too_large);
+        let (extended_first, end) = (narrow(head + codes)?, narrow(head + codes + extended)?);
+        let head = narrow(head)?;
+        entry.head = head;
+        entry.rows = rows;
+        entry.contiguous = extended_first - head;
+        Ok(Self {
+            state: ListState {
+                head,
+                insert: extended_first - step,
+                extended: if extended == 0 { NO_BLOCK } else { end - 1 },
+                rows,
+                contiguous: entry.contiguous,
+                calibrated: rows.saturating_add(1),
+                ..ListState::default()
+            },
+            extended_first,
+            tail,
+        })
+    }
 }
 
 /// Assigns block numbers to every list: codes pages (each followed by its further pages), then extended
@@ -189,33 +258,15 @@ fn plan(directory: &Directory, entries: &mut [Entry], runs: &Sorted, first: u32)
     let mut plans = memory::with_capacity(entries.len())?;
     for (list, entry) in entries.iter_mut().enumerate() {
         let rows = runs.count(list);
-        let step = 1 + directory.codes.more() as u64;
-        let codes = u64::from(rows).div_ceil(directory.codes.rows() as u64).max(1);
-        let extended = directory.extended.map_or(0, |l| u64::from(rows).div_ceil(l.per_page() as u64));
-        let narrow = |b: u64| u32::try_from(b).ok().filter(|&b| b != NO_BLOCK).ok_or_else(too_large);
-        let head = narrow(blkno)?;
-        let extended_first = narrow(blkno + codes * step)?;
-        blkno += codes * step + extended;
-        let end = narrow(blkno)?;
-        entry.head = head;
-        entry.rows = rows;
-        entry.contiguous = extended_first - head;
-        plans.push(Plan {
-            state: ListState {
-                head,
-                insert: extended_first - step as u32,
-                extended: if extended == 0 { NO_BLOCK } else { end - 1 },
-                rows,
-                contiguous: entry.contiguous,
-                calibrated: rows.saturating_add(1),
-            },
-            extended_first,
-        });
+        plans.push(Plan::of(directory, entry, (rows, blkno, NO_BLOCK))?);
+        let (codes, extended) = pages_of(directory, rows);
+        blkno += codes + extended;
     }
     Ok(plans)
 }
 
-fn write_codes<S: Store>(
+/// Writes the codes pages of a list, and takes the keys of its rows into the summaries.
+pub fn write_codes<S: Store>(
     directory: &Directory,
     list: usize,
     plan: &Plan,
@@ -260,23 +311,26 @@ fn write_codes<S: Store>(
         row += 1;
         Ok(())
     })?;
+    open[0].set_next(plan.tail);
     open.into_iter().try_for_each(|page| pages.push(page).map(drop))
 }
 
 /// An empty codes page for `blkno`, and the further pages that follow it.
-fn new_codes(directory: &Directory, list: usize, blkno: u32) -> Vec<Page> {
+pub fn new_codes(directory: &Directory, list: usize, blkno: u32) -> Vec<Page> {
     let layout = &directory.codes;
     let mut pages = vec![Page::zeroed(); 1 + layout.more()];
-    pages[0].init(PageKind::Codes, list as u32);
+    let owner = directory.owner(list as u32);
+    pages[0].init(PageKind::Codes, owner);
     if layout.more() > 0 {
         let more: Vec<u32> = (blkno + 1..).take(layout.more()).collect();
         layout.block_mut(&mut pages[0], 0).set_more(&more);
-        pages[1..].iter_mut().for_each(|p| p.init(PageKind::CodesMore, list as u32));
+        pages[1..].iter_mut().for_each(|p| p.init(PageKind::CodesMore, owner));
     }
     pages
 }
 
-fn write_extended<S: Store>(
+/// Writes the extended pages of a list.
+pub fn write_extended<S: Store>(
     directory: &Directory,
     list: usize,
     plan: &Plan,
@@ -294,7 +348,7 @@ fn write_extended<S: Store>(
             used = 0;
         }
         if used == 0 {
-            page.init(PageKind::Extended, list as u32);
+            page.init(PageKind::Extended, directory.owner(list as u32));
             page.set_next(previous);
         }
         let row = Record::read(record, directory);

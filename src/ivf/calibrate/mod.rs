@@ -24,7 +24,7 @@ use crate::ivf::search::Scanner;
 use crate::memory::{self, Grow};
 use crate::page::lists::{self, KEPT};
 use crate::page::meta::{MEASURED, META_BLOCK, TARGETS};
-use crate::page::{Meta, PageKind, Store};
+use crate::page::{Meta, PageKind, Root, Store};
 
 /// How many queries at least look for the neighbours of each of [`MEASURED`]. More neighbours need fewer
 /// queries, because their average is less random, and a query takes longer.
@@ -66,18 +66,8 @@ pub fn recalibrate<S: Store>(
     progress: &dyn Progress,
 ) -> Result<Meta> {
     let directory = Directory::load(store)?;
-    let (dims, padded) = (directory.dims(), directory.padded());
-    let mut unit = vec![0.0; dims];
-    let mut points = memory::with_capacity(vectors.len() / dims * padded)?;
-    for vector in vectors.chunks_exact(dims) {
-        let at = points.len();
-        points.try_resize(at + padded, 0.0)?;
-        let point = &mut points[at..];
-        if !to_point(&directory, vector, &mut unit, point) || point.iter().any(|x| !x.is_finite()) {
-            points.truncate(at);
-        }
-    }
-    let count = points.len() / padded;
+    let points = points(&directory, vectors)?;
+    let count = points.len() / directory.padded();
     if directory.lists() > 1 && count < LEAST_QUERIES {
         let message = format!("{LEAST_QUERIES} vectors are needed to calibrate an index, not {count}");
         return Err(Error::new(Kind::InvalidParameter, message));
@@ -85,6 +75,26 @@ pub fn recalibrate<S: Store>(
     let meta = calibrate(store, directory.meta.clone(), &points, queries, progress)?;
     store_calibration(store, &directory, &meta, queries == Queries::Asked)?;
     Ok(meta)
+}
+
+/// Vectors as the table stores them, one after the other, in the coordinates of an index. Those that it does
+/// not have are left out.
+///
+/// # Errors
+/// Out of memory.
+pub fn points(directory: &Directory, vectors: &[f32]) -> Result<Vec<f32>> {
+    let (dims, padded) = (directory.dims(), directory.padded());
+    let mut unit = vec![0.0; dims];
+    let mut points = memory::with_capacity(vectors.len() / dims * padded)?;
+    for vector in vectors.chunks_exact(dims) {
+        let at = points.len();
+        points.try_resize(at + padded, 0.0)?;
+        let point = &mut points[at..];
+        if !to_point(directory, vector, &mut unit, point) || point.iter().any(|x| !x.is_finite()) {
+            points.truncate(at);
+        }
+    }
+    Ok(points)
 }
 
 /// Completes `meta` with the routing weight and the table of probes.
@@ -259,7 +269,8 @@ impl Query {
 pub fn store_calibration<S: Store>(store: &S, directory: &Directory, meta: &Meta, keep: bool) -> Result<()> {
     store.change(|change| {
         let handle = change.open(META_BLOCK)?;
-        meta.write(change.page_mut(handle));
+        let root = Root::read(change.page(handle))?;
+        Root { current: meta.clone(), ..root }.write(change.page_mut(handle));
         Ok(())
     })?;
     let lists = directory.lists();

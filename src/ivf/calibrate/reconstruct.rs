@@ -115,7 +115,7 @@ impl<'a, S: Store> Reader<'a, S> {
         for i in 0..layout.more() {
             let number = block.more(i);
             let page = self.store.read(number)?;
-            page.expect_owned(number, PageKind::CodesMore, list)?;
+            page.expect_owned(number, PageKind::CodesMore, self.directory.owner(list))?;
             let (first, _) = layout.more_groups(i);
             pack::read_signs(layout.more_codes(&page, i), first, slot, &mut self.signs);
         }

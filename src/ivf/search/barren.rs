@@ -21,7 +21,7 @@ pub(super) fn lists<S: Store>(store: &S, directory: &Directory, filter: &Filter)
         && let Some((blkno, _)) = directory.summaries_position(barren.len() as u32)
     {
         let page = store.read(blkno)?;
-        page.expect_kind(blkno, PageKind::Summaries)?;
+        page.expect_owned(blkno, PageKind::Summaries, directory.meta.first_list)?;
         let left = lists as usize - barren.len();
         for of_list in page.content().chunks_exact(SUMMARY_SIZE * columns).take(left) {
             let summary = |column| Summary::read(&of_list[column * SUMMARY_SIZE..]);

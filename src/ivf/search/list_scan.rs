@@ -54,6 +54,23 @@ pub struct Stats {
     pub rounds: u64,
 }
 
+impl std::ops::Add for Stats {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            lists: self.lists + other.lists,
+            skipped: self.skipped + other.skipped,
+            codes: self.codes + other.codes,
+            excluded: self.excluded + other.excluded,
+            extended: self.extended + other.extended,
+            rows: self.rows + other.rows,
+            kept: self.kept + other.kept,
+            rounds: self.rounds + other.rounds,
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Survivor {
     bound: f32,
@@ -181,7 +198,7 @@ impl Scanner {
         for mut split in self.split.drain(..) {
             for (i, &blkno) in split.more.iter().enumerate() {
                 let page = store.read(blkno)?;
-                page.expect_owned(blkno, PageKind::CodesMore, list)?;
+                page.expect_owned(blkno, PageKind::CodesMore, directory.owner(list))?;
                 let (first, end) = layout.more_groups(i);
                 let codes = layout.more_codes(&page, i);
                 let ahead = ahead_of(store, &page, split.more.get(i + 1).copied());
@@ -229,7 +246,7 @@ impl Scanner {
                 other => {
                     drop(other);
                     let page = store.read(blkno)?;
-                    page.expect_owned(blkno, PageKind::Extended, list)?;
+                    page.expect_owned(blkno, PageKind::Extended, directory.owner(list))?;
                     page
                 }
             };

@@ -70,7 +70,8 @@ pub unsafe extern "C-unwind" fn ambuildphasename(number: i64) -> *mut c_char {
     Phase::name(number).map_or(std::ptr::null_mut(), |name| name.as_ptr().cast_mut())
 }
 
-fn build_options(index: pg_sys::Relation) -> Result<Options> {
+/// What an index is to be made of, by its options.
+pub(super) fn build_options(index: pg_sys::Relation) -> Result<Options> {
     let options = IndexOptions::of(index);
     pgvector::check_options(options.foreign)?;
     // This comes first, because its errors are about the columns.
@@ -108,7 +109,7 @@ pub fn random_seed() -> Result<u64> {
 
 /// As many threads as `max_parallel_maintenance_workers` allows, plus one in place of this thread; a single
 /// one if there is no memory for more stacks.
-fn pool() -> Result<ThreadPool> {
+pub(super) fn pool() -> Result<ThreadPool> {
     // SAFETY: reading a setting.
     let workers = unsafe { pg_sys::max_parallel_maintenance_workers }.max(0) as usize;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -116,7 +117,8 @@ fn pool() -> Result<ThreadPool> {
     start(threads).or_else(|_| start(1))
 }
 
-fn start(threads: usize) -> Result<ThreadPool> {
+/// So many threads.
+pub(super) fn start(threads: usize) -> Result<ThreadPool> {
     const STACK: usize = 2 << 20;
     // Memory that must be free before a thread is started. The C library ends the process if it cannot
     // allocate a thread's thread-local variables. This is far more than they take, because other threads
@@ -177,15 +179,37 @@ fn rehearse() {
 }
 
 /// Progress in `pg_stat_progress_create_index`, at most ten times a second.
-struct Shown {
+pub struct Shown {
     last: Cell<Instant>,
+    /// Whether the command itself was made known by this, and ends with it.
+    command: bool,
 }
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
 impl Shown {
     fn new() -> Self {
-        Self { last: Cell::new(Instant::now()) }
+        Self { last: Cell::new(Instant::now()), command: false }
+    }
+
+    /// Progress of work on an index that is no command of the server: it is shown until this is dropped.
+    pub fn of(index: pg_sys::Relation, table: pg_sys::Relation) -> Self {
+        // SAFETY: the relations are open. What is shown ends with the transaction at the latest.
+        unsafe {
+            let command = pg_sys::ProgressCommandType::PROGRESS_COMMAND_CREATE_INDEX;
+            pg_sys::pgstat_progress_start_command(command, (*table).rd_id);
+            show(pg_sys::PROGRESS_CREATEIDX_INDEX_OID.to_u32(), i64::from((*index).rd_id.to_u32()));
+        }
+        Self { last: Cell::new(Instant::now()), command: true }
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        if self.command && !std::thread::panicking() {
+            // SAFETY: ends what was begun; an error's abort does so itself.
+            unsafe { pg_sys::pgstat_progress_end_command() };
+        }
     }
 }
 
@@ -222,7 +246,7 @@ impl Progress for Shown {
 /// A temporary file of this transaction. It counts towards `temp_file_limit`, and is removed at the end of
 /// the transaction.
 #[derive(Default)]
-struct TempFile {
+pub(super) struct TempFile {
     file: Option<*mut pg_sys::BufFile>,
     length: u64,
 }

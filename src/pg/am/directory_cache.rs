@@ -6,15 +6,16 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 
 use crate::error::Result;
-use crate::ivf::directory::Directory;
+use crate::ivf::directory::{Directory, read_root};
+use crate::ivf::scan::Directories;
 use crate::mru::Mru;
 use crate::pg::error::in_index;
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
 
-/// A decoded directory that this backend keeps.
+/// The decoded directories of an index that this backend keeps.
 struct Kept {
     index: pg_sys::Oid,
-    directory: Rc<Directory>,
+    directories: Directories,
 }
 
 /// Bytes of directories that a backend keeps. The directory in use is kept even if it is larger.
@@ -25,30 +26,49 @@ thread_local! {
     static DIRECTORIES: RefCell<Mru<Kept>> = const { RefCell::new(Mru::new(usize::MAX)) };
 }
 
-/// The directory of an index; the one from an earlier call, if the meta page has not changed since.
+/// The directory of the lists that an index uses.
 pub fn directory(store: &IndexStore) -> Result<Rc<Directory>> {
+    Ok(directories(store)?.0)
+}
+
+/// The directory of the lists that take new rows.
+pub fn writable_directory(store: &IndexStore) -> Result<Rc<Directory>> {
+    let (current, next) = directories(store)?;
+    Ok(next.unwrap_or(current))
+}
+
+/// The directories of an index; those from an earlier call, if the meta page has not changed since.
+pub fn directories(store: &IndexStore) -> Result<Directories> {
     // SAFETY: the relation is open.
     let index = unsafe { (*store.relation()).rd_id };
     let kept = DIRECTORIES.with_borrow_mut(|cache| {
         let kept = cache.find(|kept| kept.index == index);
-        kept.map(|kept| Rc::clone(&kept.directory))
+        kept.map(|kept| kept.directories.clone())
     });
-    if let Some(directory) = kept
-        && directory.is_current(store)?
+    if let Some(directories) = kept
+        && are_current(store, &directories)?
     {
-        return Ok(directory);
+        return Ok(directories);
     }
-    let directory = Rc::new(Directory::load(store)?);
+    let (current, next) = Directory::load_all(store)?;
+    let directories = (Rc::new(current), next.map(Rc::new));
     DIRECTORIES.with_borrow_mut(|cache| {
-        let new = || Kept { index, directory: Rc::clone(&directory) };
-        cache.find_or_insert(|kept| kept.index == index, new).directory = Rc::clone(&directory);
+        let new = || Kept { index, directories: directories.clone() };
+        cache.find_or_insert(|kept| kept.index == index, new).directories = directories.clone();
         let mut bytes = 0;
         cache.retain(|kept| {
-            bytes += kept.directory.memory();
+            let (current, next) = &kept.directories;
+            bytes += current.memory() + next.as_ref().map_or(0, |next| next.memory());
             bytes <= KEPT_BYTES || kept.index == index
         });
     });
-    Ok(directory)
+    Ok(directories)
+}
+
+/// Whether the meta page describes these lists.
+fn are_current(store: &IndexStore, (current, next): &Directories) -> Result<bool> {
+    let root = read_root(store)?;
+    Ok(root.current == current.meta && root.next.as_ref() == next.as_ref().map(|next| &next.meta))
 }
 
 /// Dimensions of the rows in an index. (ALTER TABLE may have removed the column's type modifier since.)

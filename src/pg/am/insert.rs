@@ -5,13 +5,13 @@ use std::rc::Rc;
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, pg_sys};
 
-use super::directory_cache::directory;
+use super::directory_cache::writable_directory;
 use super::filter_columns::FilterColumns;
 use super::opclass;
 use crate::error::Result;
 use crate::ivf::code::RowCode;
 use crate::ivf::directory::Directory;
-use crate::ivf::insert::insert;
+use crate::ivf::insert::{Inserted, insert};
 use crate::page::Key;
 use crate::pg::datum::indexed::Indexed;
 use crate::pg::error::{OrRaise, in_index};
@@ -34,7 +34,7 @@ struct Statement {
 impl Statement {
     fn begin(index: pg_sys::Relation) -> Result<Self> {
         let store = IndexStore::new(index, Logging::EachChange);
-        let directory = directory(&store)?;
+        let directory = writable_directory(&store)?;
         Ok(Self {
             indexed: opclass::indexed(index)?.0,
             columns: FilterColumns::of(index)?,
@@ -81,7 +81,12 @@ pub unsafe extern "C-unwind" fn aminsert(
     unsafe { columns.keys(values, isnull, keys) };
     let add = |vector: &[f32]| {
         check_typmod(directory.dims() as i32, vector.len())?;
-        insert(store, directory, code, heap_tid, vector, keys)
+        // The lists may have been replaced since the statement's last row.
+        while insert(store, directory, code, heap_tid, vector, keys)? == Inserted::Stale {
+            *directory = writable_directory(store)?;
+            *code = RowCode::new(directory)?;
+        }
+        Ok(())
     };
     // SAFETY: the value is of the column's type, which the operator class takes.
     unsafe { indexed.coordinates(*values, coordinates, add) }.map_err(named).or_raise();

@@ -6,6 +6,8 @@ pub mod directory_cache;
 pub mod filter_columns;
 mod insert;
 pub mod opclass;
+mod readers;
+pub mod renew;
 pub mod table_source;
 mod vacuum;
 mod validate;
@@ -49,9 +51,9 @@ fn routine(options: reloptions::AmOptions, filter_columns: bool) -> Internal {
     am.amsearcharray = true;
     am.amsearchnulls = true;
     am.amusemaintenanceworkmem = true;
-    // Bulk deletion and cleanup read the whole index once, so each is worth a parallel worker.
-    am.amparallelvacuumoptions =
-        (pg_sys::VACUUM_OPTION_PARALLEL_BULKDEL | pg_sys::VACUUM_OPTION_PARALLEL_COND_CLEANUP) as u8;
+    // Cleanup may evaluate expressions of the index, which need not be safe in a parallel worker, and takes a
+    // transaction number, which a parallel VACUUM must not.
+    am.amparallelvacuumoptions = pg_sys::VACUUM_OPTION_NO_PARALLEL as u8;
     am.ambuild = Some(build::ambuild);
     am.ambuildempty = Some(build::ambuildempty);
     am.aminsert = Some(insert::aminsert);

@@ -9,6 +9,7 @@ use super::filter_columns::FilterColumns;
 use super::opclass::indexed;
 use crate::error::Result;
 use crate::ivf::build::{RowSink, Source};
+use crate::ivf::progress::Progress;
 use crate::memory;
 use crate::page::{Key, Tid};
 use crate::pg::allocator;
@@ -274,6 +275,27 @@ impl TableSource {
     pub unsafe fn of_index(heap: pg_sys::Relation, index: pg_sys::Relation, dims: usize, seed: u64) -> Self {
         // SAFETY: the caller vouches for the index.
         Self::new(heap, index, unsafe { concurrent(index) }, dims, seed)
+    }
+
+    /// Passes every row that any snapshot may see to the sink, and rows of transactions under way, some of
+    /// them twice, as BRIN's summaries need them (`table_index_build_range_scan` with `anyvisible`). Nothing
+    /// waits for transactions, and other backends may change the table.
+    ///
+    /// # Errors
+    /// Those of the sink and of [`Progress::tick`].
+    pub fn scan_any_visible(&mut self, progress: &dyn Progress, sink: &mut RowSink<'_>) -> Result<()> {
+        /// Each part looks anew which rows are dead to everybody: values of these may be gone from TOAST.
+        const BLOCKS: u32 = 64;
+        let columns = FilterColumns::of(self.index)?;
+        // SAFETY: the table is open.
+        let nblocks =
+            unsafe { pg_sys::RelationGetNumberOfBlocksInFork(self.heap, pg_sys::ForkNumber::MAIN_FORKNUM) };
+        for first in (0..nblocks).step_by(BLOCKS as usize) {
+            progress.tick()?;
+            let mut state = Visit::new(self.values, Some(&columns), &mut *sink);
+            self.scan_blocks(first, BLOCKS.min(nblocks - first), Some(visit), (&raw mut state).cast());
+        }
+        Ok(())
     }
 
     /// Passes about `want` rows from all parts of the table to the sink: a few rows from each of many blocks.

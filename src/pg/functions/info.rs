@@ -8,14 +8,16 @@ use super::{json, tick};
 use crate::ivf::info;
 use crate::pg::error::{OrRaise, in_index};
 use crate::pg::scan::stats;
+use crate::pg::settings::reloptions::IndexOptions;
 use crate::pg::storage::buffer_store::IndexStore;
 
 /// Describes an index; reads all of its list pages.
 #[pg_extern(sql = false)]
 fn ivf_index_info(index: pg_sys::Oid) -> JsonB {
     let info = with_index(index, READING, Right::Count, |opened| {
-        let store = IndexStore::in_bulk(opened.index.as_ptr());
-        info::info(&store, &tick).map_err(|e| in_index(opened.index.as_ptr(), e)).or_raise()
+        let index = opened.index.as_ptr();
+        let lists = IndexOptions::of(index).lists.max(0) as u32;
+        info::info(&IndexStore::in_bulk(index), lists, &tick).map_err(|e| in_index(index, e)).or_raise()
     });
     json(&info)
 }

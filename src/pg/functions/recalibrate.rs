@@ -5,13 +5,11 @@ use pgrx::{JsonB, pg_sys};
 use serde::Serialize;
 
 use super::access::{MAINTENANCE, Opened, Right, with_index};
-use super::json;
-use crate::error::{Error, Kind, Result};
+use super::{Interruptible, expect_writable, json};
+use crate::error::{Error, Kind};
 use crate::ivf::calibrate::{QUERIES, Queries, recalibrate};
 use crate::ivf::info::{Calibrated, calibration};
-use crate::ivf::progress::Progress;
 use crate::memory::Grow;
-use crate::pg::allocator;
 use crate::pg::am::build::random_seed;
 use crate::pg::am::directory_cache::dimensions;
 use crate::pg::am::table_source::TableSource;
@@ -24,16 +22,6 @@ use crate::pg::types::array::Array;
 struct Recalibrated {
     queries: usize,
     calibration: Vec<Calibrated>,
-}
-
-struct Interruptible;
-
-impl Progress for Interruptible {
-    fn tick(&self) -> Result<()> {
-        pgrx::check_for_interrupts!();
-        allocator::check();
-        Ok(())
-    }
 }
 
 /// Calibrates an index with rows of its table as queries.
@@ -69,13 +57,7 @@ fn ivf_recalibrate_for(index: pg_sys::Oid, queries: Array) -> JsonB {
 
 /// Calibrates an index, which the user must own, with the vectors that `queries` returns, and reports.
 fn renew(index: pg_sys::Oid, queries: impl FnOnce(&Opened, usize) -> (Vec<f32>, Queries)) -> JsonB {
-    // SAFETY: these raise, or do nothing.
-    unsafe {
-        let name = c"ivf_recalibrate()".as_ptr();
-        pg_sys::PreventCommandIfReadOnly(name);
-        pg_sys::PreventCommandIfParallelMode(name);
-        pg_sys::PreventCommandDuringRecovery(name);
-    }
+    expect_writable(c"ivf_recalibrate()");
     json(&with_index(index, MAINTENANCE, Right::Own, |opened| {
         let index = opened.index.as_ptr();
         let dims = dimensions(index).or_raise();

@@ -11,11 +11,12 @@ use super::check::expect_built_before;
 use super::json;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::code::is_indexed;
-use crate::ivf::search::Search;
+use crate::ivf::scan::Scan;
+use crate::ivf::search::filter::Filter;
 use crate::ivf::top_k::TopK;
 use crate::page::{Key, Tid};
 use crate::pg::am::build::random_seed;
-use crate::pg::am::directory_cache::{dimensions, directory};
+use crate::pg::am::directory_cache::{dimensions, directories};
 use crate::pg::am::opclass;
 use crate::pg::am::table_source::{TableSource, each_row};
 use crate::pg::error::{OrRaise, in_index, raise};
@@ -143,21 +144,21 @@ fn approximate(
     k: i32,
 ) -> Result<Report> {
     let store = IndexStore::new(index, Logging::EachChange);
-    let directory = directory(&store)?;
+    let directories = directories(&store)?;
     let settings = resolve::settings(
         &IndexOptions::of(index),
-        directory.lists(),
+        directories.0.lists(),
         // One row more, because the row itself is usually found, too.
         ScanRequest { limit: Some(k as u64 + 1), ..ScanRequest::default() },
     );
-    let mut search = Search::new(directory, settings);
+    let mut search = Scan::new(directories, settings);
     let mut times = Vec::new();
     let mut recalls = Vec::new();
     for query in queries {
         let start = Instant::now();
         table_rows.reset();
         let mut rows = Measured { rows: table_rows, query: Some(&query.vector) };
-        search.start(settings, Some(&query.vector));
+        search.start_filtered(settings, Some(&query.vector), Filter::default());
         let (mut hits, mut others) = (0, 0);
         while others < k {
             let Some((row, value)) = search.next(&store, &mut rows)? else { break };

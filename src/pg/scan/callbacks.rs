@@ -12,9 +12,9 @@ use super::plan_limit::plan_request;
 use super::stats::{self, Last};
 use super::table_rows::{Measured, TableRows};
 use crate::error::{Error, Kind, Result};
-use crate::ivf::search::Search;
+use crate::ivf::scan;
 use crate::ivf::search::filter::Filter;
-use crate::pg::am::directory_cache::directory;
+use crate::pg::am::directory_cache::directories;
 use crate::pg::am::filter_columns::FilterColumns;
 use crate::pg::am::opclass;
 use crate::pg::compat::count_index_scan;
@@ -35,7 +35,7 @@ struct Scan {
     indexed: (Indexed, Metric),
     /// The query of the current rescan; `None` for SQL NULL.
     query: Option<Vec<f32>>,
-    search: Option<Search>,
+    search: Option<scan::Scan>,
     table_rows: Option<TableRows>,
     /// The filter columns, once a scan has conditions on them.
     columns: Option<FilterColumns>,
@@ -131,7 +131,9 @@ pub unsafe extern "C-unwind" fn amgettuple(
             return false;
         };
         let mut rows = Measured { rows: table_rows, query: state.query.as_deref() };
-        let next = search.next(&state.store, &mut rows).map_err(|e| in_index(index, e)).or_raise();
+        let next = search.next(&state.store, &mut rows);
+        let next = next.map_err(|e| conflict(&state.store, search, e));
+        let next = next.map_err(|e| in_index(index, e)).or_raise();
         stats::set(Last { user: state.user, stats: search.stats() });
         let Some((tid, _)) = next else { return false };
         (*scan).xs_heaptid = item_pointer(tid);
@@ -139,6 +141,17 @@ pub unsafe extern "C-unwind" fn amgettuple(
         (*scan).xs_recheckorderby = false;
         true
     }
+}
+
+/// On a standby pages may be used again while a scan still reads them, for nothing but the primary knows that
+/// it does: they look damaged then.
+fn conflict(store: &IndexStore, search: &scan::Scan, error: Error) -> Error {
+    if error.kind == Kind::Corrupted && directories(store).is_ok_and(|now| !search.reads(&now)) {
+        let message = "canceling statement due to conflict with recovery";
+        return Error::new(Kind::Conflict, message)
+            .with_detail("The lists of an ivf index were replaced, and its pages used again.");
+    }
+    error
 }
 
 /// Ends a scan.
@@ -196,7 +209,8 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
         }
         count_index_scan(scan);
         state.store.seen_by(snapshot);
-        let directory = directory(&state.store)?;
+        let directories = directories(&state.store)?;
+        let directory = &directories.0;
         if let Some(query) = &state.query
             && query.len() != directory.dims()
         {
@@ -232,8 +246,8 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
         let options = IndexOptions::of((*scan).indexRelation);
         let settings = resolve::settings(&options, directory.lists(), request.scan);
         let search = match state.search.take() {
-            Some(search) if search.reads(&directory) => search,
-            _ => Search::new(directory, settings),
+            Some(search) if search.reads(&directories) => search,
+            _ => scan::Scan::new(directories, settings),
         };
         state.search.insert(search).start_filtered(settings, state.query.as_deref(), filter);
         state.user = pg_sys::GetUserId();

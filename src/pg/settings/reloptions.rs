@@ -1,5 +1,5 @@
-//! Options of an index: `WITH (lists, bits, probes, recall_target, recalibrate)`, and those of pgvector's
-//! access methods.
+//! Options of an index: `WITH (lists, bits, probes, recall_target, recalibrate, renew)`, and those of
+//! pgvector's access methods.
 
 use std::sync::OnceLock;
 
@@ -18,6 +18,7 @@ struct StoredIvf {
     probes: i32,
     recall_target: f64,
     recalibrate: bool,
+    renew: bool,
 }
 
 /// Options of one index.
@@ -33,6 +34,8 @@ pub struct IndexOptions {
     pub recall_target: Option<f64>,
     /// Whether VACUUM measures again how many lists each target needs.
     pub recalibrate: bool,
+    /// Whether VACUUM replaces the lists when that is due.
+    pub renew: bool,
     /// The options of an index under one of pgvector's names.
     pub foreign: Option<Foreign>,
 }
@@ -122,6 +125,8 @@ pub fn define() {
             pg_sys::add_real_reloption(kind, name.as_ptr(), target.as_ptr(), 0.0, 0.5, 1.0, light);
             let recalibrate = c"Whether VACUUM calibrates the index anew when its rows have changed much";
             pg_sys::add_bool_reloption(kind, c"recalibrate".as_ptr(), recalibrate.as_ptr(), true, light);
+            let renew = c"Whether VACUUM replaces the lists when the rows have changed much";
+            pg_sys::add_bool_reloption(kind, c"renew".as_ptr(), renew.as_ptr(), true, light);
             let ivfflat = pg_sys::add_reloption_kind();
             let text = c"Number of inverted lists that pgvector would make";
             let (name, most) = (c"lists".as_ptr(), 32_768);
@@ -181,6 +186,7 @@ pub unsafe extern "C-unwind" fn amoptions(options: pg_sys::Datum, validate: bool
         element(c"probes", RELOPT_TYPE_INT, offset_of!(StoredIvf, probes)),
         element(c"recall_target", RELOPT_TYPE_REAL, offset_of!(StoredIvf, recall_target)),
         element(c"recalibrate", RELOPT_TYPE_BOOL, offset_of!(StoredIvf, recalibrate)),
+        element(c"renew", RELOPT_TYPE_BOOL, offset_of!(StoredIvf, renew)),
     ];
     // SAFETY: the table describes `Stored`.
     unsafe { parse::<StoredIvf, _>(options, validate, kinds.ivf, &elements) }
@@ -248,6 +254,7 @@ impl IndexOptions {
             probes: None,
             recall_target: None,
             recalibrate: true,
+            renew: true,
             foreign: None,
         };
         // SAFETY: an open index has its access method's table; rd_options is null or what that one's
@@ -270,6 +277,7 @@ impl IndexOptions {
                 options.probes = u32::try_from(stored.probes).ok().filter(|&probes| probes > 0);
                 options.recall_target = Some(stored.recall_target).filter(|&target| target > 0.0);
                 options.recalibrate = stored.recalibrate;
+                options.renew = stored.renew;
             }
         }
         options

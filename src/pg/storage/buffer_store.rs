@@ -14,7 +14,7 @@ use pgrx::pg_sys;
 
 use super::buffer_hints::BufferHints;
 use super::read_ahead::ReadAhead;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::page::store::{Change, MAX_CHANGE_PAGES, PageHandle, assert_alone, opened_twice};
 use crate::page::{Page, Prefetch, Store};
 use crate::pg::allocator;
@@ -116,7 +116,7 @@ impl IndexStore {
 }
 
 /// `RelationNeedsWAL` (utils/rel.h).
-unsafe fn relation_needs_wal(relation: pg_sys::Relation) -> bool {
+pub(super) unsafe fn relation_needs_wal(relation: pg_sys::Relation) -> bool {
     const WAL_LEVEL_REPLICA: i32 = pg_sys::WalLevel::WAL_LEVEL_REPLICA as i32;
     // SAFETY: the caller passes an open relation.
     unsafe {
@@ -234,9 +234,49 @@ impl Store for IndexStore {
         }
     }
 
+    fn reserve(&self, count: u32) -> Result<u32> {
+        const P_NEW: u32 = pg_sys::InvalidBlockNumber;
+        let mut first = None;
+        // SAFETY: the extension lock makes the new blocks consecutive and ours alone.
+        unsafe {
+            pg_sys::LockRelationForExtension(self.relation, pg_sys::ExclusiveLock as i32);
+            for _ in 0..count {
+                let buffer = pg_sys::ReadBuffer(self.relation, P_NEW);
+                first.get_or_insert(pg_sys::BufferGetBlockNumber(buffer));
+                pg_sys::ReleaseBuffer(buffer);
+            }
+            pg_sys::UnlockRelationForExtension(self.relation, pg_sys::ExclusiveLock as i32);
+        }
+        first.ok_or_else(|| Error::new(Kind::Internal, "no pages were asked for"))
+    }
+
+    fn forget_free(&self) -> Result<()> {
+        // SAFETY: the relation is open. The map's upper levels are made to agree first, so that none is
+        // hidden.
+        unsafe {
+            pg_sys::IndexFreeSpaceMapVacuum(self.relation);
+            while pg_sys::GetFreeIndexPage(self.relation) != pg_sys::InvalidBlockNumber {
+                pgrx::check_for_interrupts!();
+            }
+        }
+        Ok(())
+    }
+
+    fn add_free(&self, blknos: &mut dyn Iterator<Item = u32>) -> Result<()> {
+        for blkno in blknos {
+            pgrx::check_for_interrupts!();
+            // SAFETY: the relation is open.
+            unsafe { pg_sys::RecordFreeIndexPage(self.relation, blkno) };
+        }
+        // SAFETY: the relation is open.
+        unsafe { pg_sys::IndexFreeSpaceMapVacuum(self.relation) };
+        Ok(())
+    }
+
     fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R> {
         let opened = Vec::with_capacity(MAX_CHANGE_PAGES);
-        let mut change = BufferChange { store: self, opened, record: std::ptr::null_mut() };
+        let record = std::ptr::null_mut();
+        let mut change = BufferChange { store: self, watched: None, opened, record };
         let result = f(&mut change);
         if result.is_ok() {
             change.apply();
@@ -258,6 +298,8 @@ struct Opened {
 
 struct BufferChange<'a> {
     store: &'a IndexStore,
+    /// The page that is locked against changes.
+    watched: Option<Locked>,
     opened: Vec<Opened>,
     /// The current record; null before the first page is written.
     record: *mut pg_sys::GenericXLogState,
@@ -308,7 +350,53 @@ impl Change for BufferChange<'_> {
             pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
             Locked(buffer)
         };
-        Ok(self.push(Opened { blkno, buffer, image: None, new: false, flushed: false }))
+        // A page that was reserved is logged whole when it is written.
+        let new = buffer.page().kind().is_none();
+        Ok(self.push(Opened { blkno, buffer, image: None, new, flushed: false }))
+    }
+
+    fn watch(&mut self, blkno: u32) -> Result<&Page> {
+        assert!(
+            self.opened.is_empty() && self.watched.is_none(),
+            "one page is watched, before others are opened"
+        );
+        self.store.exists(blkno)?;
+        // SAFETY: the relation is open and the block exists.
+        let buffer = unsafe {
+            let buffer = self.store.pin(blkno);
+            lock_buffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            Locked(buffer)
+        };
+        Ok(self.watched.insert(buffer).page())
+    }
+
+    fn allocate(&mut self, is_free: &dyn Fn(&Page) -> bool) -> Result<(u32, PageHandle)> {
+        loop {
+            // SAFETY: the relation is open. The map names a block once.
+            let blkno = unsafe { pg_sys::GetFreeIndexPage(self.store.relation) };
+            if blkno == pg_sys::InvalidBlockNumber {
+                return self.extend();
+            }
+            if self.opened.iter().any(|o| o.blkno == blkno) || self.store.exists(blkno).is_err() {
+                continue;
+            }
+            // SAFETY: the relation is open and the block exists. The lock is not waited for: it is taken out
+            // of order, of a page that may be anything.
+            let buffer = unsafe {
+                let buffer = self.store.pin(blkno);
+                if !pg_sys::ConditionalLockBuffer(buffer) {
+                    pg_sys::ReleaseBuffer(buffer);
+                    continue;
+                }
+                Locked(buffer)
+            };
+            if is_free(buffer.page()) {
+                return Ok((
+                    blkno,
+                    self.push(Opened { blkno, buffer, image: None, new: true, flushed: false }),
+                ));
+            }
+        }
     }
 
     fn extend(&mut self) -> Result<(u32, PageHandle)> {

@@ -3,6 +3,7 @@
 pub mod buffer_hints;
 pub mod buffer_store;
 mod read_ahead;
+pub mod recovery_conflict;
 pub mod tid;
 pub mod toast;
 mod toast_direct;

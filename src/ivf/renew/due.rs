@@ -1,0 +1,129 @@
+//! Whether an index is in need of new lists.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::ivf::build::model::wanted_lists;
+use crate::ivf::calibrate::reconstruct;
+use crate::ivf::directory::Directory;
+use crate::page::{Root, Store};
+
+/// By how much the rows may outnumber those of the build before new lists are due. Codes read grow by about
+/// the root of this; a row is copied once for each such growth.
+pub(super) const GROWTH: f64 = 1.3;
+/// By how much the lists may have become less even than at the build: see [`unevenness`].
+const UNEVENNESS: f64 = 1.3;
+/// Changes of less than this share of the rows never make new lists due.
+const LEAST_CHANGE: f64 = 0.1;
+/// Rows below this share of those of the build leave lists that are too short.
+const SHRUNK: f64 = 0.5;
+/// Free pages that make it worth moving the rest together, for each page in use. New lists must fit into them
+/// with room to spare, or the file does not become shorter.
+const FREE: f64 = 1.25;
+/// A file of fewer pages is not worth it.
+const LEAST_PAGES: u32 = 64;
+
+/// Why new lists are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// A replacement was interrupted.
+    Interrupted,
+    /// There are many more rows than lists were made for.
+    Grown,
+    /// There are many fewer.
+    Shrunk,
+    /// Rows have gathered in some lists.
+    Uneven,
+    /// Most of the file is free.
+    Sparse,
+    /// Somebody has asked for it.
+    Asked,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Interrupted => "it was interrupted",
+            Self::Grown => "there are many more rows",
+            Self::Shrunk => "there are far fewer rows",
+            Self::Uneven => "rows have gathered in some lists",
+            Self::Sparse => "most of the file is free",
+            Self::Asked => "as was asked for",
+        })
+    }
+}
+
+/// The rows of an index, as the last vacuum counted them.
+///
+/// # Errors
+/// Damage, and the store's errors.
+pub fn rows<S: Store>(store: &S, directory: &Directory) -> Result<u64> {
+    Ok(reconstruct::counted(store, directory)?.iter().map(|state| u64::from(state.rows)).sum())
+}
+
+/// Whether new lists are due, by the rows that the last vacuum counted. `lists` is their number if users have
+/// named it, else 0.
+///
+/// # Errors
+/// Damage, and the store's errors.
+pub fn is_due<S: Store>(store: &S, root: &Root, lists: u32) -> Result<Option<Reason>> {
+    if root.next.is_some() {
+        return Ok(Some(Reason::Interrupted));
+    }
+    let directory = Directory::load(store)?;
+    let states = reconstruct::counted(store, &directory)?;
+    let rows: u64 = states.iter().map(|state| u64::from(state.rows)).sum();
+    let built: u64 = (0..directory.lists()).map(|list| u64::from(directory.built_rows(list))).sum();
+    let wanted = wanted_lists(lists, rows);
+    let (live, before) = (rows as f64, built.max(1) as f64);
+    let now = unevenness(states.iter().map(|state| f64::from(state.rows)));
+    let then = unevenness((0..directory.lists()).map(|list| f64::from(directory.built_rows(list))));
+    let has = u64::from(directory.lists());
+    Ok(if wanted > has && live > GROWTH * before {
+        Some(Reason::Grown)
+    } else if wanted < has && live < SHRUNK * before {
+        Some(Reason::Shrunk)
+    } else if has > 1 && now > UNEVENNESS * then && changed(&directory, &states) > LEAST_CHANGE * live {
+        Some(Reason::Uneven)
+    } else {
+        let pages = store.nblocks()?;
+        // While they are made, each list has one more codes page.
+        let step = 1 + directory.codes.more() as u32;
+        let used = pages.saturating_sub(root.free) + directory.lists() * step;
+        let sparse = f64::from(root.free) > FREE * f64::from(used) && pages > LEAST_PAGES;
+        sparse.then_some(Reason::Sparse)
+    })
+}
+
+/// Rows in the list of a row on average, by those of an average list: what lists of uneven length add to the
+/// codes that a scan reads. 1 where there are none.
+fn unevenness(rows: impl Iterator<Item = f64>) -> f64 {
+    let (mut lists, mut sum, mut squares) = (0.0, 0.0, 0.0);
+    for n in rows {
+        lists += 1.0;
+        sum += n;
+        squares += n * n;
+    }
+    if sum > 0.0 { squares / sum * lists / sum } else { 1.0 }
+}
+
+/// Rows by which the lists differ from those of the build.
+fn changed(directory: &Directory, states: &[crate::page::lists::ListState]) -> f64 {
+    let built = (0..directory.lists()).map(|list| directory.built_rows(list));
+    states.iter().zip(built).map(|(state, built)| f64::from(state.rows.abs_diff(built))).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_one_length_are_even() {
+        assert!((unevenness([5.0; 7].into_iter()) - 1.0).abs() < 1e-12);
+        assert!((unevenness([10.0, 0.0].into_iter()) - 2.0).abs() < 1e-12);
+        assert!((unevenness(std::iter::empty()) - 1.0).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,113 @@
+//! Replaces all lists of an index, while it is in use, by lists made for the rows that it has now.
+//!
+//! An index that has grown, shrunk or drifted since its build is slow: its lists are too long, or unlike its
+//! rows. It gets new lists in five steps. After each step the index is right:
+//!
+//! 1. **Train** on rows of the table, as a build does.
+//! 2. **Publish** the new lists, empty but for one page each, beside those in use. From this change on,
+//!    inserted rows go to the new lists, and scans read both. The lists in use get no more rows.
+//! 3. **Copy** their rows: read from the table, coded anew, written to pages that nothing refers to. The last
+//!    codes page of each list leads to the page that takes new rows.
+//! 4. **Flip**: one change makes the new lists those in use. Their directory names the copied pages first.
+//! 5. **Free** the pages of the old lists, once nobody can read them any more.
+//!
+//! If a crash or an error interrupts it between 2 and 4, the next maintenance goes on with 3. `ivf/README.md`
+//! says why this is right beside inserts, scans and vacuums.
+
+mod again;
+mod copy;
+mod due;
+mod frozen;
+mod measure;
+mod publish;
+mod space;
+
+use rayon::ThreadPool;
+
+pub use self::again::is_due_again;
+pub use self::due::{Reason, is_due, rows};
+use self::space::Space;
+pub use self::space::{Transactions, end_in_use, none_reads, sweep};
+use super::build::{Options, Routing, Source, Spool, model};
+use super::calibrate::points;
+use super::directory::{Directory, read_root};
+use super::progress::{Phase, Progress};
+use crate::error::{Error, Kind, Result};
+use crate::page::meta::META_BLOCK;
+use crate::page::{Meta, Root, Store};
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renewed {
+    /// Rows that were copied.
+    pub rows: u64,
+    /// Lists now.
+    pub lists: u32,
+}
+
+/// Replaces the lists of an index, or goes on where that was interrupted. One caller at a time, and no vacuum
+/// beside it; `source` gives every row of the table that any snapshot may see, most likely more than the
+/// index has.
+///
+/// # Errors
+/// Damage, out of memory, and the errors of the source, the store, the spool and [`Progress::tick`]. The
+/// index is right whatever happens.
+pub fn renew<S: Store>(
+    store: &S,
+    options: &Options,
+    source: &mut dyn Source,
+    spool: &mut dyn Spool,
+    (pool, transactions): (&ThreadPool, &dyn Transactions),
+    progress: &dyn Progress,
+) -> Result<Renewed> {
+    let mut space = Space::find(store, transactions, progress)?;
+    let (routing, queries) = match read_root(store)?.next {
+        Some(_) => (Routing::Directory, None),
+        None => {
+            let model = model::train(options, source, pool, progress)?;
+            publish::publish(store, &model, &mut space)?;
+            (Routing::by_means(&model)?, Some(model.queries))
+        }
+    };
+    let (current, next) = Directory::load_all(store)?;
+    let Some(next) = next else {
+        return Err(Error::new(Kind::Internal, "the lists that were published are not there"));
+    };
+    let queries = match queries {
+        Some(queries) => queries,
+        None => points(&next, &measure::rows(source)?)?,
+    };
+    let asked = measure::Asked::of(store, &current, source, progress)?;
+    progress.phase(Phase::Assigning);
+    let coded =
+        copy::code(store, &current, (next, routing), options, (source, &mut *spool), (pool, progress))?;
+    progress.phase(Phase::Writing);
+    let meta = copy::write(store, coded, spool, &mut space, (asked.is_some(), progress))?;
+    progress.phase(Phase::Calibrating);
+    let mut meta = measure::calibrate(store, meta, &queries, progress)?;
+    if let Some(asked) = &asked {
+        asked.apply(&mut meta);
+    }
+    let renewed = Renewed { rows: meta.built_rows, lists: meta.lists };
+    flip(store, meta, space.count(), transactions)?;
+    copy::begin_with_first_pages(store, progress)?;
+    space.give_back()?;
+    Ok(renewed)
+}
+
+/// Makes the new lists those in use. So many pages are left `free`.
+fn flip<S: Store>(store: &S, mut current: Meta, free: u32, transactions: &dyn Transactions) -> Result<()> {
+    current.ready = true;
+    // The new lists have no rows that are dead to everybody here.
+    transactions.forget_ended();
+    store.change(|change| {
+        let handle = change.open(META_BLOCK)?;
+        let root = Root::read(change.page(handle))?;
+        current.generation = root.next_generation();
+        // Whoever has begun to read the old lists began before this transaction.
+        let retired = transactions.next();
+        let replaced = transactions.now();
+        Root { current, next: None, retired, free, replaced }.write(change.page_mut(handle));
+        Ok(())
+    })
+}

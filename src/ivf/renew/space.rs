@@ -1,0 +1,277 @@
+//! Where new pages come to lie: on free pages, then at the end of the file.
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+use crate::ivf::directory::{Directory, entry_size, read_root};
+use crate::ivf::list_chain;
+use crate::ivf::progress::Progress;
+use crate::memory::{self, Grow};
+use crate::page::meta::META_BLOCK;
+use crate::page::root::UNREAD;
+use crate::page::{NO_BLOCK, Page, PageKind, Root, Store, lists, summary, tape};
+
+/// The transactions of the server.
+pub trait Transactions {
+    /// The number of the one that begins next.
+    fn next(&self) -> u64;
+
+    /// Seconds since 1970.
+    fn now(&self) -> u64;
+
+    /// Whether all that began before this one have ended, for whoever may read the index.
+    fn have_ended(&self, before: u64) -> bool;
+
+    /// Tells standbys that what only ended transactions could read is about to go from the index. Here they
+    /// have ended; a standby may have older ones.
+    fn forget_ended(&self);
+}
+
+/// The free pages of an index, and those that were taken from them.
+pub struct Space<'a, S: Store> {
+    store: &'a S,
+    /// Ascending.
+    free: Vec<Range<u32>>,
+    /// Owners less than this are of lists that nobody reads.
+    oldest: u32,
+}
+
+/// Finds the free pages, and lets inserts take them. How many there are; `None` if nothing was to be freed.
+///
+/// # Errors
+/// Damage, out of memory, the store's errors and [`Progress::tick`]'s.
+pub fn sweep<S: Store>(
+    store: &S,
+    transactions: &dyn Transactions,
+    progress: &dyn Progress,
+) -> Result<Option<u32>> {
+    let root = read_root(store)?;
+    if root.retired == 0 || !is_unread(&root, transactions) {
+        return Ok(None);
+    }
+    let space = Space::find(store, transactions, progress)?;
+    let free = space.count();
+    space.give_back()?;
+    store.change(|change| {
+        let handle = change.open(META_BLOCK)?;
+        let root = Root::read(change.page(handle))?;
+        Root { retired: 0, free, ..root }.write(change.page_mut(handle));
+        Ok(())
+    })?;
+    Ok(Some(free))
+}
+
+/// Whether nobody reads the pages of earlier lists.
+fn is_unread(root: &Root, transactions: &dyn Transactions) -> bool {
+    matches!(root.retired, 0 | UNREAD) || transactions.have_ended(root.retired)
+}
+
+/// Notes that nobody reads the pages of earlier lists. The caller knows that nobody reads the index now: who
+/// reads it later knows the lists in use.
+///
+/// # Errors
+/// Damage, or the store's errors.
+pub fn none_reads<S: Store>(store: &S) -> Result<()> {
+    if read_root(store)?.retired == 0 {
+        return Ok(());
+    }
+    store.change(|change| {
+        let handle = change.open(META_BLOCK)?;
+        let root = Root::read(change.page(handle))?;
+        Root { retired: UNREAD, ..root }.write(change.page_mut(handle));
+        Ok(())
+    })
+}
+
+/// The number of pages of the file without the free ones at its end. The caller knows that nobody uses the
+/// index.
+///
+/// # Errors
+/// Damage, the store's errors and [`Progress::tick`]'s.
+pub fn end_in_use<S: Store>(store: &S, progress: &dyn Progress) -> Result<u32> {
+    let root = read_root(store)?;
+    let oldest = if matches!(root.retired, 0 | UNREAD) { root.current.first_list } else { 0 };
+    let mut end = store.nblocks()?;
+    while end > META_BLOCK + 1 && store.read(end - 1)?.is_free(oldest) {
+        progress.tick()?;
+        end -= 1;
+    }
+    Ok(end)
+}
+
+impl<'a, S: Store> Space<'a, S> {
+    /// Finds the free pages. Nobody else takes one until they are given back.
+    ///
+    /// # Errors
+    /// Damage, out of memory, the store's errors and [`Progress::tick`]'s.
+    pub fn find(store: &'a S, transactions: &dyn Transactions, progress: &dyn Progress) -> Result<Self> {
+        store.forget_free()?;
+        // Whoever took a page before has made it its own when this lock is had, and nobody is adding one: a
+        // page of zeros among these is nobody's.
+        let count = store.change(|change| {
+            change.open(META_BLOCK)?;
+            store.nblocks()
+        })?;
+        let root = read_root(store)?;
+        let unread = is_unread(&root, transactions);
+        if unread && !matches!(root.retired, 0 | UNREAD) {
+            transactions.forget_ended();
+        }
+        let pages = Pages::look(store, (&root, unread), count as usize, progress)?;
+        Ok(Self { store, free: pages.runs()?, oldest: if unread { root.current.first_list } else { 0 } })
+    }
+
+    /// The number of free pages.
+    pub fn count(&self) -> u32 {
+        self.free.iter().map(|run| run.end - run.start).sum()
+    }
+
+    /// Consecutive pages for the caller to write.
+    ///
+    /// # Errors
+    /// The store's errors.
+    pub fn take(&mut self, count: u32) -> Result<u32> {
+        let fits = |run: &Range<u32>| run.end - run.start >= count;
+        let Some(at) = self.free.iter().position(fits) else { return self.store.reserve(count) };
+        let first = self.free[at].start;
+        self.free[at].start += count;
+        if self.free[at].is_empty() {
+            self.free.remove(at);
+        }
+        Ok(first)
+    }
+
+    /// Lets inserts take what is left.
+    ///
+    /// # Errors
+    /// The store's errors.
+    pub fn give_back(self) -> Result<()> {
+        for blkno in self.free.iter().cloned().flatten() {
+            if self.store.read(blkno)?.is_free(self.oldest) {
+                continue;
+            }
+            // What a crash has left belongs to lists in use: nobody would know that it is free.
+            self.store.change(|change| {
+                let handle = change.open(blkno)?;
+                change.page_mut(handle).init(PageKind::Free, 0);
+                Ok(())
+            })?;
+        }
+        self.store.add_free(&mut self.free.into_iter().flatten())
+    }
+}
+
+/// What the pages of a file are.
+struct Pages {
+    free: Vec<bool>,
+    /// Pages that look as if they were in use, though nothing may refer to them.
+    unknown: Vec<bool>,
+}
+
+impl Pages {
+    /// Looks at the first `count` pages. Those that look in use are so unless no list leads to them: they
+    /// were there before the lists are followed, and pages come with what leads to them.
+    fn look<S: Store>(
+        store: &S,
+        (root, unread): (&Root, bool),
+        count: usize,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let (mut free, mut unknown) = (memory::filled(false, count)?, memory::filled(false, count)?);
+        let oldest = if unread { root.current.first_list } else { 0 };
+        store.prefetch_pages(0, count as u32);
+        for (blkno, (free, unknown)) in (0..).zip(free.iter_mut().zip(&mut unknown)) {
+            progress.tick()?;
+            let page = store.read(blkno)?;
+            *free = page.is_free(oldest);
+            *unknown = unread && !*free && page.kind() != Some(PageKind::Meta);
+        }
+        store.end_prefetch();
+        let mut pages = Self { free, unknown };
+        if unread {
+            let (current, next) = Directory::load_all(store)?;
+            for directory in std::iter::once(current).chain(next) {
+                pages.follow(store, &directory, progress)?;
+            }
+        }
+        Ok(pages)
+    }
+
+    fn known(&mut self, blkno: u32) {
+        if let Some(unknown) = self.unknown.get_mut(blkno as usize) {
+            *unknown = false;
+        }
+    }
+
+    /// Finds the pages of an index's lists.
+    fn follow<S: Store>(&mut self, store: &S, directory: &Directory, progress: &dyn Progress) -> Result<()> {
+        let meta = &directory.meta;
+        let (lists, padded) = (meta.lists, directory.padded());
+        let columns = meta.columns.widths().len();
+        let fixed = [
+            (meta.origin_first, tape::pages(padded * 4)),
+            (meta.directory_first, tape::pages(entry_size(padded) * lists as usize)),
+            (meta.lists_first, lists.div_ceil(lists::LISTS_PER_PAGE)),
+            (meta.summaries_first, if columns > 0 { summary::pages(lists, columns) } else { 0 }),
+        ];
+        for (first, count) in fixed.into_iter().filter(|(first, _)| *first != NO_BLOCK) {
+            (first..first.saturating_add(count)).for_each(|blkno| self.known(blkno));
+        }
+        for list in 0..lists {
+            list_chain::codes_pages(store, directory, list, |blkno, page| {
+                progress.tick()?;
+                self.known(blkno);
+                self.further(directory, page);
+                Ok(())
+            })?;
+            self.extended(store, directory, list)?;
+        }
+        Ok(())
+    }
+
+    fn further(&mut self, directory: &Directory, page: &Page) {
+        let layout = &directory.codes;
+        for block in layout.blocks_on(page) {
+            (0..layout.more()).for_each(|i| self.known(block.more(i)));
+        }
+    }
+
+    fn extended<S: Store>(&mut self, store: &S, directory: &Directory, list: u32) -> Result<()> {
+        let (blkno, index) = directory.state_position(list);
+        let state = {
+            let page = store.read(blkno)?;
+            page.expect_kind(blkno, PageKind::Lists)?;
+            lists::read(&page, index)
+        };
+        let moved = directory.head(list).0 == state.moved;
+        let mut steps = 0;
+        for mut blkno in [state.extended, if moved { state.moved_extended } else { NO_BLOCK }] {
+            while blkno != NO_BLOCK {
+                list_chain::guard_circle(store, blkno, &mut steps)?;
+                self.known(blkno);
+                let page = store.read(blkno)?;
+                page.expect_owned(blkno, PageKind::Extended, directory.owner(list))?;
+                blkno = page.next();
+            }
+        }
+        Ok(())
+    }
+
+    /// The free pages in runs.
+    fn runs(self) -> Result<Vec<Range<u32>>> {
+        let mut runs: Vec<Range<u32>> = Vec::new();
+        for (blkno, (free, unknown)) in (0..).zip(self.free.into_iter().zip(self.unknown)) {
+            if !free && !unknown {
+                continue;
+            }
+            match runs.last_mut() {
+                Some(run) if run.end == blkno => run.end += 1,
+                _ => runs.try_push(blkno..blkno + 1)?,
+            }
+        }
+        if runs.first().is_some_and(|run| run.start == META_BLOCK) {
+            return Err(Error::corrupted(META_BLOCK, "the meta page looks free"));
+        }
+        Ok(runs)
+    }
+}

@@ -1,0 +1,180 @@
+//! Renewing an index in use: `ivf::renew` in VACUUM and for `ivf_maintain`.
+
+use pgrx::pg_sys;
+use rayon::ThreadPool;
+use serde::Serialize;
+
+use super::build::{TempFile, build_options, pool, random_seed, start};
+use super::readers::{Alone, OfTable, Values, nobody_reads};
+use super::table_source::TableSource;
+use crate::error::Result;
+use crate::ivf::build::{Options, RowSink, Source};
+use crate::ivf::directory::{Directory, read_root};
+use crate::ivf::progress::Progress;
+use crate::ivf::renew::{Reason, Renewed, end_in_use, is_due, is_due_again, none_reads, renew, rows, sweep};
+use crate::page::Store;
+use crate::pg::settings::reloptions::IndexOptions;
+use crate::pg::storage::buffer_store::{IndexStore, Logging};
+
+/// What maintenance has done.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Maintained {
+    /// Why the lists were replaced, if they were.
+    pub reason: Option<Reason>,
+    /// Rows that were copied to new lists.
+    pub rows: u64,
+    /// Lists now.
+    pub lists: u32,
+    /// Pages that were found free for reuse, if they were looked for.
+    pub freed: Option<u32>,
+    /// Pages by which the file has become shorter.
+    pub truncated: u32,
+}
+
+/// The rows of a table that any snapshot may see, and most likely some that none may.
+struct AnyVisible<'a> {
+    table: TableSource,
+    rows: u64,
+    progress: &'a dyn Progress,
+}
+
+impl Source for AnyVisible<'_> {
+    fn rows_hint(&self) -> u64 {
+        self.rows
+    }
+
+    fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
+        self.table.sample(want, sink)
+    }
+
+    fn scan(&mut self, sink: &mut RowSink<'_>) -> Result<()> {
+        self.table.scan_any_visible(self.progress, sink)
+    }
+}
+
+/// When maintenance replaces the lists.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// If that is due.
+    Due,
+    /// In any case.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The most times that one maintenance replaces the lists: each time there are a good many more rows, or they
+/// lie elsewhere, so that this is enough while a table grows tenfold.
+const MOST_TIMES: u32 = 8;
+
+/// Replaces the lists of an index, and has its free pages used again. The caller has a lock on the table that
+/// excludes other maintenance, has counted the rows, and runs as the table's owner.
+///
+/// # Safety
+/// The relations are open and belong together; a snapshot is active.
+///
+/// # Errors
+/// Damage, out of memory, and those of [`Progress::tick`].
+pub unsafe fn maintain(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    when: When,
+    progress: &dyn Progress,
+) -> Result<Maintained> {
+    let store = IndexStore::new(index, Logging::EachChange);
+    let freed = sweep(&store, &OfTable { table: heap, index }, progress)?;
+    let root = read_root(&store)?;
+    let lists = IndexOptions::of(index).lists.max(0) as u32;
+    let reason = match when {
+        When::Never => None,
+        When::Due => is_due(&store, &root, lists)?,
+        When::Always => Some(is_due(&store, &root, lists)?.unwrap_or(Reason::Asked)),
+    };
+    let mut done =
+        Maintained { reason, rows: root.current.built_rows, lists: root.current.lists, freed, truncated: 0 };
+    let mut due = reason;
+    for _ in 0..MOST_TIMES {
+        if due.is_none() {
+            break;
+        }
+        let made_for = rows(&store, &Directory::load(&store)?)?;
+        // SAFETY: the caller vouches for the relations.
+        let renewed = unsafe { replace(heap, &store, lists, progress)? };
+        (done.rows, done.lists) = (renewed.rows, renewed.lists);
+        note_unread(&store)?;
+        due = is_due_again(&store, lists, made_for, progress)?;
+    }
+    if reason.is_some() || freed.is_some() {
+        done.truncated = give_back(&store, progress)?;
+    }
+    Ok(done)
+}
+
+/// Replaces the lists.
+unsafe fn replace(
+    heap: pg_sys::Relation,
+    store: &IndexStore,
+    lists: u32,
+    progress: &dyn Progress,
+) -> Result<Renewed> {
+    let index = store.relation();
+    let directory = Directory::load(store)?;
+    let options = Options {
+        lists,
+        dims: directory.dims(),
+        metric: directory.metric(),
+        bits: directory.meta.bits,
+        seed: random_seed()?,
+        columns: directory.meta.columns,
+        ..build_options(index)?
+    };
+    // SAFETY: the index is open; its description lives in the current context.
+    let info = unsafe { pg_sys::BuildIndexInfo(index) };
+    let table = TableSource::new(heap, index, info, options.dims, options.seed);
+    let mut source = AnyVisible { table, rows: rows(store, &directory)?, progress };
+    let (pool, transactions) = (threads()?, OfTable { table: heap, index });
+    // SAFETY: the table is open.
+    let _values = Values::keep(unsafe { (*(*heap).rd_rel).reltoastrelid });
+    renew(store, &options, &mut source, &mut TempFile::default(), (&pool, &transactions), progress)
+}
+
+/// Notes that nobody reads earlier lists, if that is known now, and shortens the file by the free pages at
+/// its end. By how many.
+fn give_back(store: &IndexStore, progress: &dyn Progress) -> Result<u32> {
+    let index = store.relation();
+    note_unread(store)?;
+    // SAFETY: reads and sets the state of the transaction.
+    unsafe {
+        if pg_sys::IsInParallelMode() {
+            // The lock would need a transaction number, which a parallel VACUUM must not take.
+            return Ok(0);
+        }
+        // Without a transaction, those that read now could not be told from those that read later.
+        pg_sys::GetCurrentTransactionId();
+    }
+    if end_in_use(store, progress)? == store.nblocks()? {
+        return Ok(0);
+    }
+    let Some(_alone) = Alone::wait(index) else { return Ok(0) };
+    let (pages, end) = (store.nblocks()?, end_in_use(store, progress)?);
+    if end < pages {
+        // SAFETY: the index is open and locked against all use; nothing refers to the pages from `end` on.
+        unsafe { pg_sys::RelationTruncate(index, end) };
+    }
+    Ok(pages - end)
+}
+
+/// Notes that nobody reads earlier lists, if that is known now.
+fn note_unread(store: &IndexStore) -> Result<()> {
+    // SAFETY: the index is open.
+    if unsafe { nobody_reads(store.relation()) } { none_reads(store) } else { Ok(()) }
+}
+
+/// Autovacuum takes one thread, as it takes no parallel workers.
+fn threads() -> Result<ThreadPool> {
+    // SAFETY: reading what this process is.
+    match unsafe { pg_sys::MyBackendType } {
+        pg_sys::BackendType::B_AUTOVAC_WORKER => start(1),
+        _ => pool(),
+    }
+}
