@@ -12,7 +12,9 @@ from pathlib import Path
 import psycopg
 
 import data as datasets
+import grow
 import report
+import scale
 import scaling
 import steps
 from contender import build, contenders
@@ -101,6 +103,12 @@ def main() -> None:
             for contender in present:
                 results.setdefault(contender.name, {})
             scaling.measure(present, data, results, save)
+            continue
+        if step == "grow":
+            grow.measure(present, data, results, save)
+            continue
+        if step == "scale":
+            scale.measure(present, data, results, save)
             continue
         if step == "search":
             search_in_turn(present, data, results, save)

@@ -30,7 +30,7 @@ class Peak:
                     workers = [pid for pid, in connection.execute(
                         "SELECT pid FROM pg_stat_activity WHERE leader_pid = %s", (self.leader,))]
                     shared = sum(_shared(pid) for pid in (self.leader, *workers)) if workers else 0
-                own = sum(_own(pid) for pid in (self.leader, *workers))
+                own = sum(anonymous(pid) for pid in (self.leader, *workers))
                 self.kilobytes = max(self.kilobytes, own + shared)
                 readings += 1
                 if self.ended.wait(PAUSE):
@@ -45,7 +45,7 @@ class Peak:
         self.watcher.join()
 
 
-def _own(pid: int) -> int:
+def anonymous(pid: int) -> int:
     """Kilobytes of anonymous memory of a process."""
     found = re.search(r"^RssAnon:\s*(\d+)", _read(pid, "status"), re.MULTILINE)
     return int(found[1]) if found else 0

@@ -2,7 +2,7 @@
 
 import math
 
-COLOURS = ["#1f6feb", "#d1242f", "#9a6700"]
+COLOURS = ["#1f6feb", "#d1242f", "#9a6700", "#1a7f37", "#8250df", "#57606a"]
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 440, 70, 20, 20, 50
 
 Points = list[tuple[float, float]]

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import plot
+import report_upkeep
 from functions import ROUNDS
 
 # Shares of the rows that a filter lets pass.
@@ -96,7 +97,8 @@ def write(out: Path, results: dict) -> str:
         "columns in its index; HNSW with ef_search 40, 80 or 200 and strict iterative scan, IVFFlat with 10, 20 or 80 "
         "probes and relaxed iterative scan, whichever is fastest at recall .95; the planner chooses, where a line says so "
         "with a B-tree on the filter's column at hand.", "",
-        *table, "", *notes(results[ours]), *beside({n: results[n] for n in names}), *figures(out, {n: results[n] for n in names})])
+        *table, "", *notes(results[ours]), *beside({n: results[n] for n in names}),
+        *report_upkeep.grow({n: results[n] for n in names}), *report_upkeep.scale(results[ours]), *figures(out, {n: results[n] for n in names})])
     (out / "report.md").write_text(text)
     if cells := results[ours].get("plans"):
         (out / "plans.md").write_text(plans(cells))
@@ -182,6 +184,7 @@ def figures(out: Path, results: dict[str, dict]) -> list[str]:
                      log_x=True, log_y=True))
     speeds = {name: [(p["rows"], qps) for p in r.get("scaling", []) if (qps := at_recall(p["search"], 0.95, "qps"))]
               for name, r in results.items()}
+    draw("grow", "codes read while an index grows, by those of a fresh build", report_upkeep.growth_curve(ours))
     draw("scaling-qps", "rows and queries per second at recall .95",
          plot.curves(speeds, ("rows", "queries per second at recall .95"), log_x=True, log_y=True))
     return lines

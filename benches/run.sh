@@ -32,6 +32,11 @@
 #       types         functions of the types, compared with pgvector's
 #       scaling       from 10,000 rows to LARGEST rows (default: all rows; beyond them, mixtures of rows), with
 #                     pgvector's indexes up to PEER rows (default 0: without)
+#       grow          an index that is used, beside autovacuum, compared with fresh builds; HNSW's growth too.
+#                     GROW=empty,random,sorted,topics,refill,churn, START=rows of the small build (default 10000),
+#                     NAPTIME=seconds between autovacuum's looks (default 10; `default` leaves Postgres' minute),
+#                     RATE=rows a second while an index grows (default: as fast as it goes)
+#       scale         fresh builds of our index with SCALE_ROWS=100e3,300e3,1e6,2e6 rows (beyond the data's, mixtures)
 set -euo pipefail
 . "$(dirname "$0")/../scripts/lib.sh"
 cd "$ROOT"

@@ -10,6 +10,7 @@ use super::directory::Directory;
 use super::list_chain::guard_circle;
 use crate::error::{Error, Kind, Result};
 use crate::kernel::BLOCK_ROWS;
+use crate::page::codes::OUT_OF_CHAIN;
 use crate::page::meta::META_BLOCK;
 use crate::page::summary::{SUMMARY_SIZE, set_watch, watch};
 use crate::page::tid::RecordRef;
@@ -24,7 +25,8 @@ pub enum Inserted {
     Yes,
     /// It is not to be indexed: a zero vector under cosine.
     No,
-    /// The lists have been replaced since the directory was read: nothing was written.
+    /// The lists have been replaced since the directory was read, or a page has left its list: nothing was
+    /// written. Once more, with the directory as it is now.
     Stale,
 }
 
@@ -63,6 +65,7 @@ pub fn insert<S: Store>(
             }
             Put::NoRecord => insertion.grow_extended()?,
             Put::Uncovered => insertion.widen_summaries()?,
+            Put::Nowhere => None,
         };
         if went_on.is_none() {
             return Ok(Inserted::Stale);
@@ -99,6 +102,8 @@ enum Put {
     NoRecord,
     /// The list's summaries exclude the row.
     Uncovered,
+    /// The page has left its list.
+    Nowhere,
 }
 
 /// The list's summaries, locked.
@@ -141,6 +146,9 @@ impl<S: Store> Insertion<'_, S> {
             let codes = change.open(blkno)?;
             let page = change.page(codes);
             page.expect_owned(blkno, PageKind::Codes, self.owner())?;
+            if page.count() == OUT_OF_CHAIN {
+                return Ok(Put::Nowhere);
+            }
             let free = (0..layout.blocks()).find_map(|b| {
                 let free = layout.block(page, b).free();
                 (free != 0).then_some((b, free))

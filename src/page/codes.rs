@@ -24,6 +24,9 @@ pub const GROUP_SIZE: usize = 16;
 /// Further pages that one block may take (16,000 dimensions need seven).
 pub const MAX_MORE: usize = 8;
 
+/// The number (`Page::count`) of a page that has left the chain of its list, and takes no rows.
+pub const OUT_OF_CHAIN: u32 = 1;
+
 const LIVE: usize = 0;
 const OWNED: usize = 4;
 const ADD: usize = 8;

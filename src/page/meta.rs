@@ -145,6 +145,12 @@ impl Meta {
         MEASURED.into_iter().zip([ten, hundred, low, high, thousand]).filter(|(_, table)| table[0] > 0.0)
     }
 
+    /// The tables of lists for each of [`MEASURED`]; zero where they were not measured.
+    pub fn tables(&self) -> [[f32; TARGETS.len()]; MEASURED.len()] {
+        let ([ten, hundred, thousand], [low, high]) = (self.efforts, self.between);
+        [ten, hundred, low, high, thousand]
+    }
+
     /// Sets the tables of lists for each of [`MEASURED`].
     pub fn set_measured(&mut self, tables: [[f32; TARGETS.len()]; MEASURED.len()]) {
         let [ten, hundred, low, high, thousand] = tables;
@@ -220,22 +226,7 @@ impl Meta {
         }
         let [ready, metric, bits, columns, _, _] = at.take();
         let metric = Metric::from_number(metric)?;
-        match (metric == Metric::Hamming, version) {
-            (true, MIN_VERSION..BITS_VERSION) => {
-                let message =
-                    format!("the index over bit strings has format {version}, which is not read any more");
-                return Err(
-                    Error::new(Kind::NotSupported, message).with_hint("Rebuild the index with REINDEX.")
-                );
-            }
-            (false, BITS_VERSION) => {
-                return Err(Error::corrupted(
-                    META_BLOCK,
-                    "an index over vectors with the format of bit strings",
-                ));
-            }
-            _ => {}
-        }
+        expect_suited(metric, version)?;
         let meta = Self {
             ready: ready == 1,
             metric,
@@ -315,6 +306,21 @@ impl Meta {
 fn floats(bytes: &[u8], at: usize) -> [f32; TARGETS.len()] {
     let bytes = bytes[at..].as_chunks::<4>().0;
     std::array::from_fn(|i| f32::from_le_bytes(bytes[i]))
+}
+
+/// An error if an index of this metric cannot have this format.
+fn expect_suited(metric: Metric, version: u16) -> Result<()> {
+    match (metric == Metric::Hamming, version) {
+        (true, MIN_VERSION..BITS_VERSION) => {
+            let message =
+                format!("the index over bit strings has format {version}, which is not read any more");
+            Err(Error::new(Kind::NotSupported, message).with_hint("Rebuild the index with REINDEX."))
+        }
+        (false, BITS_VERSION) => {
+            Err(Error::corrupted(META_BLOCK, "an index over vectors with the format of bit strings"))
+        }
+        _ => Ok(()),
+    }
 }
 
 struct Fields<'a> {

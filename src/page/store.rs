@@ -53,8 +53,8 @@ pub trait Store: Prefetch {
     /// page, nobody takes a page that was free before.
     fn forget_free(&self) -> Result<()>;
 
-    /// From here on these pages may be taken by [`Change::allocate`]. A crash may forget it, or may bring back
-    /// what was forgotten.
+    /// From here on these pages may be taken by [`Change::allocate`]. A crash may forget it, or may bring
+    /// back what was forgotten.
     fn add_free(&self, blknos: &mut dyn Iterator<Item = u32>) -> Result<()>;
 
     /// Runs `f` on up to [`MAX_CHANGE_PAGES`] pages and applies what it wrote as one crash-atomic step. If

@@ -39,6 +39,21 @@ pub unsafe fn with_table_of<R>(
     }
 }
 
+/// Whether this server sends its log to others now.
+pub fn sends_wal() -> bool {
+    // SAFETY: reads this backend's copy of what the others do; numbers begin with 1.
+    unsafe {
+        (1..=pg_sys::pgstat_fetch_stat_numbackends()).any(|number| {
+            #[cfg(feature = "pg15")]
+            let backend = pg_sys::pgstat_fetch_stat_local_beentry(number);
+            #[cfg(not(feature = "pg15"))]
+            let backend = pg_sys::pgstat_get_local_beentry_by_index(number);
+            let sender = pg_sys::BackendType::B_WAL_SENDER;
+            backend.as_ref().is_some_and(|backend| backend.backendStatus.st_backendType == sender)
+        })
+    }
+}
+
 /// Calls `walker` on each child of a plan state node; ends when it returns true.
 ///
 /// # Safety

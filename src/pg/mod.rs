@@ -10,6 +10,7 @@ mod compat;
 pub mod datum;
 pub mod error;
 mod functions;
+mod owner;
 mod planner;
 mod relation;
 mod scan;

@@ -5,15 +5,18 @@ use std::rc::Rc;
 
 use vector_search::error::Result;
 use vector_search::ivf::build::{Options, RowSink, Source};
+use vector_search::ivf::calibrate::vacuum::refresh;
+use vector_search::ivf::calibrate::{Queries, recalibrate};
 use vector_search::ivf::directory::{Directory, read_root};
 use vector_search::ivf::progress::Silent;
-use vector_search::ivf::renew::{Reason, Renewed, Transactions, is_due, renew, sweep};
+use vector_search::ivf::renew::{Reason, Renewed, Transactions, is_due, is_due_again, renew, sweep};
 use vector_search::ivf::scan::{Directories, Scan};
 use vector_search::ivf::search::Settings;
 use vector_search::ivf::search::filter::Filter;
 use vector_search::ivf::{check, vacuum};
 use vector_search::page::memory::MemoryStore;
-use vector_search::page::{Change, Columns, Page, Prefetch, Store, Tid};
+use vector_search::page::meta::META_BLOCK;
+use vector_search::page::{Change, Columns, Meta, NO_BLOCK, Page, Prefetch, Root, Store, Tid};
 use vector_search::value::Metric;
 
 use crate::random::Random;
@@ -172,6 +175,39 @@ fn an_index_that_was_made_empty_becomes_as_good_as_one_that_is_built() {
     world.check();
 }
 
+/// Rows come while lists are replaced: before new lists take them (they are copied then) or after.
+fn growing_while_replaced(early: bool) {
+    let mut mixture = Mixture::new(24, 20, 0.6, 6);
+    let options = options(24, Metric::L2);
+    let world = World::build(Table::new(), &options);
+    table(&mut mixture, 12_000).into_iter().for_each(|(n, vector)| world.insert(n, vector));
+    vacuum::count(&world.store, &|| Ok(())).unwrap();
+    let more = RefCell::new(table(&mut mixture, 24_000).into_iter().skip(12_000));
+    let act = |_: u64| {
+        if early || read_root(&world.store).unwrap().next.is_some() {
+            more.borrow_mut().by_ref().take(1000).for_each(|(n, vector)| world.insert(n, vector));
+        }
+    };
+    let beside = Beside { store: &world.store, changes: Cell::new(0), others: &act };
+    let first = renewed(&world, &beside, &options, true).unwrap();
+    assert_eq!(more.borrow().len(), 0);
+    assert_eq!(first.rows, if early { 24_000 } else { 12_000 });
+    // Nobody has counted the rows that came, or knows that the lists were made for fewer.
+    let root = read_root(&world.store).unwrap();
+    assert_eq!(is_due(&world.store, &root, 0).unwrap(), None);
+    assert_eq!(is_due_again(&world.store, 0, 12_000, &Silent).unwrap(), Some(Reason::Grown));
+    let second = renewed(&world, &world.store, &options, true).unwrap();
+    assert_eq!(second, Renewed { rows: 24_000, lists: 96 });
+    assert_eq!(is_due_again(&world.store, 0, 24_000, &Silent).unwrap(), None);
+    world.check();
+}
+
+#[test]
+fn rows_that_come_while_lists_are_replaced_make_it_due_again() {
+    growing_while_replaced(false);
+    growing_while_replaced(true);
+}
+
 /// Scans that began at any step of a replacement find each row once, in order, at every later step; rows are
 /// inserted at every step, and each is in the index.
 fn interleaved(dims: usize, metric: Metric, widths: &[u8], before: u64) {
@@ -294,4 +330,59 @@ fn a_stale_directory_writes_nothing() {
     };
     check::check(&world.store, &mut count, &|| Ok(())).unwrap();
     assert_eq!(tids, 300);
+}
+
+#[test]
+fn what_users_have_told_an_index_stays() {
+    let mut mixture = Mixture::new(32, 60, 0.6, 6);
+    let options = options(32, Metric::L2);
+    let world = World::build(table(&mut mixture, 12_000), &options);
+    // Queries between the clusters need more lists than rows do.
+    let mut far = || (0..32).map(|_| mixture.draw()[0]).collect::<Vec<f32>>();
+    let asked: Vec<f32> = (0..300).flat_map(|_| far()).collect();
+    let by_rows = read_root(&world.store).unwrap().current.tables();
+    let told = recalibrate(&world.store, &asked, Queries::Asked, &Silent).unwrap().tables();
+    assert!(told[0][5] > 1.5 * by_rows[0][5], "{} lists for such queries, {}", told[0][5], by_rows[0][5]);
+    for _ in 0..2 {
+        renewed(&world, &world.store, &options, true).unwrap();
+        let kept = read_root(&world.store).unwrap().current.tables();
+        assert!(kept[0][5] > 0.75 * told[0][5], "{} lists of {}", kept[0][5], told[0][5]);
+        // VACUUM's own calibration leaves it alone.
+        assert!(!refresh(&world.store, true, 1, &Silent).unwrap());
+    }
+}
+
+#[test]
+fn an_index_of_an_earlier_version_is_brought_to_the_newest_format() {
+    let mut mixture = Mixture::new(16, 30, 0.7, 7);
+    let columns = Columns::new(&[4, 8]).unwrap();
+    let options = Options { columns, ..options(16, Metric::L2) };
+    let world = World::build(table(&mut mixture, 11_000), &options);
+    // As version 0.1.0 wrote it: without summaries, and lists measured for ten rows.
+    let old = Meta {
+        summaries_first: NO_BLOCK,
+        efforts: Default::default(),
+        between: Default::default(),
+        farther: Default::default(),
+        ..world.directory().meta.clone()
+    };
+    let written = world.store.change(|change| {
+        let handle = change.open(META_BLOCK)?;
+        Root::of(old).write(change.page_mut(handle));
+        Ok(())
+    });
+    written.unwrap();
+    let root = read_root(&world.store).unwrap();
+    assert_eq!((root.version(), is_due(&world.store, &root, 0).unwrap()), (2, None));
+    (20_000..25_000).for_each(|n| world.insert(n, mixture.draw()));
+    vacuum::count(&world.store, &|| Ok(())).unwrap();
+    assert_eq!(is_due(&world.store, &root, 0).unwrap(), Some(Reason::Grown));
+    renewed(&world, &world.store, &options, true).unwrap();
+    sweep(&world.store, &Ended(true), &Silent).unwrap();
+    let report = world.check();
+    let root = read_root(&world.store).unwrap();
+    assert_eq!((root.version(), root.free), (5, report.unused_pages));
+    assert!(root.current.summaries_first != NO_BLOCK && root.current.farther.is_known());
+    let query = mixture.draw();
+    assert_same(&world.search(&query, EXACT, 500), &world.truth(&query, 500, None), "after the renewal");
 }

@@ -1,6 +1,6 @@
-//! Who has begun to read or to insert when lists are replaced: at each step of the replacement, and before each
-//! step of the reader, the rest of the replacement happens. On a primary the reader's pages stay as they are; on
-//! a standby they are used again.
+//! Who has begun to read or to insert when lists are replaced: at each step of the replacement, and before
+//! each step of the reader, the rest of the replacement happens. On a primary the reader's pages stay as they
+//! are; on a standby they are used again.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -142,8 +142,8 @@ impl Case {
         renew(&world.store, &self.options, &mut source, &mut spool, (&self.pool, &ended), &Silent).map(drop)
     }
 
-    /// The rest of a replacement; rows are inserted after it. On a standby a further one follows, and a third,
-    /// which uses the pages again of the lists that were replaced last, and ends after `cut` changes.
+    /// The rest of a replacement; rows are inserted after it. On a standby a further one follows, and a
+    /// third, which uses the pages again of the lists that were replaced last, and ends after `cut` changes.
     fn finish(&self, world: &World, on: On, whole: bool, cut: u64) {
         let ended = on == On::Standby;
         for round in 0..if ended && !whole { 2 } else { 1 } {
@@ -161,8 +161,9 @@ impl Case {
         }
     }
 
-    /// Calls `reader` for each number of changes after which a replacement is interrupted, and each step of the
-    /// reader before which it goes on. What a reader on a standby finds damaged must not be there any more.
+    /// Calls `reader` for each number of changes after which a replacement is interrupted, and each step of
+    /// the reader before which it goes on. What a reader on a standby finds damaged must not be there any
+    /// more.
     fn each(&self, on: On, what: &str, reader: &dyn Fn(&World, &Amid<'_>, &str) -> Result<()>) {
         let (mut whole, mut stop, mut cases) = (false, 0, 0);
         while !whole {

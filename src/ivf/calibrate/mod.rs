@@ -63,18 +63,8 @@ pub fn recalibrate<S: Store>(
     progress: &dyn Progress,
 ) -> Result<Meta> {
     let directory = Directory::load(store)?;
-    let (dims, padded) = (directory.dims(), directory.padded());
-    let mut unit = vec![0.0; dims];
-    let mut points = memory::with_capacity(vectors.len() / dims * padded)?;
-    for vector in vectors.chunks_exact(dims) {
-        let at = points.len();
-        points.try_resize(at + padded, 0.0)?;
-        let point = &mut points[at..];
-        if !to_point(&directory, vector, &mut unit, point) || point.iter().any(|x| !x.is_finite()) {
-            points.truncate(at);
-        }
-    }
-    let count = points.len() / padded;
+    let points = points(&directory, vectors)?;
+    let count = points.len() / directory.padded();
     if directory.lists() > 1 && count < LEAST_QUERIES {
         let message = format!("{LEAST_QUERIES} vectors are needed to calibrate an index, not {count}");
         return Err(Error::new(Kind::InvalidParameter, message));
@@ -82,6 +72,26 @@ pub fn recalibrate<S: Store>(
     let meta = calibrate(store, directory.meta.clone(), &points, queries, progress)?;
     store_calibration(store, &directory, &meta, queries == Queries::Asked)?;
     Ok(meta)
+}
+
+/// Vectors as the table stores them, one after the other, in the coordinates of an index. Those that it does
+/// not have are left out.
+///
+/// # Errors
+/// Out of memory.
+pub fn points(directory: &Directory, vectors: &[f32]) -> Result<Vec<f32>> {
+    let (dims, padded) = (directory.dims(), directory.padded());
+    let mut unit = vec![0.0; dims];
+    let mut points = memory::with_capacity(vectors.len() / dims * padded)?;
+    for vector in vectors.chunks_exact(dims) {
+        let at = points.len();
+        points.try_resize(at + padded, 0.0)?;
+        let point = &mut points[at..];
+        if !to_point(directory, vector, &mut unit, point) || point.iter().any(|x| !x.is_finite()) {
+            points.truncate(at);
+        }
+    }
+    Ok(points)
 }
 
 /// Completes `meta` with the routing weight and the table of probes.

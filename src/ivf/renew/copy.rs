@@ -10,13 +10,13 @@ use super::space::Space;
 use crate::error::Result;
 use crate::ivf::build::write::{Pages, Plan, pages_of, write_codes, write_extended};
 use crate::ivf::build::{Coder, Options, Routing, Runs, Source, Spool};
-use crate::ivf::calibrate::{self, QUERIES, Queries, reconstruct};
 use crate::ivf::directory::{Directory, Entry};
 use crate::ivf::progress::Progress;
 use crate::memory;
-use crate::page::lists::{self, LISTS_PER_PAGE};
+use crate::page::codes::OUT_OF_CHAIN;
+use crate::page::lists::{self, KEPT, LISTS_PER_PAGE};
 use crate::page::summary::SUMMARY_SIZE;
-use crate::page::{Meta, NO_BLOCK, PageKind, Store, Summary};
+use crate::page::{Change, Meta, NO_BLOCK, PageKind, Store, Summary};
 
 /// The rows of an index, coded for its new lists.
 pub struct Coded {
@@ -50,8 +50,8 @@ pub fn code<S: Store>(
     Ok(Coded { directory, runs, radii })
 }
 
-/// Writes coded rows to pages that nothing refers to, and a directory that does; the list states and summaries
-/// know of them. Returns the description of the lists with them.
+/// Writes coded rows to pages that nothing refers to, and a directory that does; the list states and
+/// summaries know of them. Returns the description of the lists with them.
 ///
 /// # Errors
 /// As [`super::renew`].
@@ -60,7 +60,7 @@ pub fn write<S: Store>(
     coded: Coded,
     spool: &mut dyn Spool,
     space: &mut Space<'_, S>,
-    progress: &dyn Progress,
+    (asked, progress): (bool, &dyn Progress),
 ) -> Result<Meta> {
     let Coded { directory, runs, radii } = coded;
     let runs = runs.sort()?;
@@ -90,7 +90,7 @@ pub fn write<S: Store>(
         progress.done(done);
         progress.tick()?;
     }
-    note(store, &directory, &plans)?;
+    note(store, &directory, &plans, asked)?;
     let directory_first = write_directory(store, space, directory.meta.first_list, &entries)?;
     Ok(Meta { directory_first, built_rows, ..directory.meta.clone() })
 }
@@ -112,7 +112,7 @@ fn widen<S: Store>(store: &S, directory: &Directory, list: u32, rows: &[Summary]
 }
 
 /// Notes in the list states where the copied rows are. What inserts have written there stays.
-fn note<S: Store>(store: &S, directory: &Directory, plans: &[Plan]) -> Result<()> {
+fn note<S: Store>(store: &S, directory: &Directory, plans: &[Plan], asked: bool) -> Result<()> {
     for (page, plans) in (0..).zip(plans.chunks(LISTS_PER_PAGE as usize)) {
         let (blkno, _) = directory.state_position(page * LISTS_PER_PAGE);
         store.change(|change| {
@@ -124,7 +124,7 @@ fn note<S: Store>(store: &S, directory: &Directory, plans: &[Plan]) -> Result<()
                 state.moved_extended = copied.extended;
                 state.rows = copied.rows;
                 state.contiguous = copied.contiguous;
-                state.calibrated = copied.calibrated;
+                state.calibrated = if asked { KEPT } else { copied.calibrated };
                 lists::write(change.page_mut(handle), index, &state);
             }
             Ok(())
@@ -133,55 +133,58 @@ fn note<S: Store>(store: &S, directory: &Directory, plans: &[Plan]) -> Result<()
     Ok(())
 }
 
-/// Measures how many of the new lists a recall target needs, with `queries` or, without these, rows made from
-/// their codes.
-///
-/// # Errors
-/// As [`super::renew`].
-pub fn calibrate<S: Store>(
-    store: &S,
-    meta: Meta,
-    mut queries: Vec<f32>,
-    seed: u64,
-    progress: &dyn Progress,
-) -> Result<Meta> {
-    let mut meta = meta;
-    meta.set_measured(Default::default());
-    if queries.is_empty() {
-        let directory = Directory::with_meta(store, meta.clone())?;
-        let rows = memory::collected((0..directory.lists()).map(|list| directory.built_rows(list)))?;
-        let how_many = (*QUERIES.end(), seed);
-        queries = reconstruct::points(store, &directory, &rows, how_many, &|| progress.tick())?;
-    }
-    calibrate::calibrate(store, meta, &queries, Queries::Rows, progress)
-}
-
 /// Has inserts begin with the last page of the copied rows, which may have free slots, and go on with their
-/// last extended page where the list has no other. A hint: nothing depends on it.
+/// last extended page where the list has no other. Pages that took new rows meanwhile, and have none, leave
+/// their lists: a scan would read them for nothing. Nothing depends on this, so a crash may leave it undone.
 ///
 /// # Errors
 /// Damage, or the store's errors.
-pub fn begin_with_first_pages<S: Store>(store: &S) -> Result<()> {
+pub fn begin_with_first_pages<S: Store>(store: &S, progress: &dyn Progress) -> Result<()> {
     let directory = Directory::load(store)?;
     let step = 1 + directory.codes.more() as u32;
-    for first in (0..directory.lists()).step_by(LISTS_PER_PAGE as usize) {
-        let (blkno, _) = directory.state_position(first);
+    for list in 0..directory.lists() {
+        progress.tick()?;
+        let (blkno, index) = directory.state_position(list);
         store.change(|change| {
             let handle = change.open(blkno)?;
             change.page(handle).expect_kind(blkno, PageKind::Lists)?;
-            for index in 0..(directory.lists() - first).min(LISTS_PER_PAGE) as usize {
-                let mut state = lists::read(change.page(handle), index);
-                if state.moved == NO_BLOCK {
-                    continue;
-                }
-                state.insert = state.moved + state.contiguous - step;
-                if state.extended == NO_BLOCK {
-                    state.extended = std::mem::replace(&mut state.moved_extended, NO_BLOCK);
-                }
-                lists::write(change.page_mut(handle), index, &state);
+            let mut state = lists::read(change.page(handle), index);
+            if state.moved == NO_BLOCK {
+                return Ok(());
             }
+            state.insert = state.moved + state.contiguous - step;
+            if state.extended == NO_BLOCK {
+                state.extended = std::mem::replace(&mut state.moved_extended, NO_BLOCK);
+            }
+            take_out_if_empty(change, &directory, list, (state.insert, state.head))?;
+            lists::write(change.page_mut(handle), index, &state);
             Ok(())
         })?;
+    }
+    Ok(())
+}
+
+/// Takes the last page of a list's chain out of it if it has no rows; inserts that come to it begin anew. It
+/// stays as it is, for scans that began with it.
+fn take_out_if_empty(
+    change: &mut dyn Change,
+    directory: &Directory,
+    list: u32,
+    (before, tail): (u32, u32),
+) -> Result<()> {
+    let owner = directory.owner(list);
+    let before_handle = change.open(before)?;
+    change.page(before_handle).expect_owned(before, PageKind::Codes, owner)?;
+    if change.page(before_handle).next() != tail {
+        return Ok(());
+    }
+    let handle = change.open(tail)?;
+    let page = change.page(handle);
+    page.expect_owned(tail, PageKind::Codes, owner)?;
+    let empty = directory.codes.blocks_on(page).all(|block| block.owned() == 0);
+    if empty && page.next() == NO_BLOCK {
+        change.page_mut(before_handle).set_next(NO_BLOCK);
+        change.page_mut(handle).set_count(OUT_OF_CHAIN);
     }
     Ok(())
 }

@@ -10,21 +10,18 @@ use crate::ivf::calibrate::reconstruct;
 use crate::ivf::directory::Directory;
 use crate::page::{Root, Store};
 
-/// By how much the rows may outnumber those of the build before new lists are due. Codes read grow by about the
-/// root of this; a row is copied once for each such growth.
-const GROWTH: f64 = 1.3;
+/// By how much the rows may outnumber those of the build before new lists are due. Codes read grow by about
+/// the root of this; a row is copied once for each such growth.
+pub(super) const GROWTH: f64 = 1.3;
 /// By how much the lists may have become less even than at the build: see [`unevenness`].
 const UNEVENNESS: f64 = 1.3;
 /// Changes of less than this share of the rows never make new lists due.
 const LEAST_CHANGE: f64 = 0.1;
 /// Rows below this share of those of the build leave lists that are too short.
 const SHRUNK: f64 = 0.5;
-/// Share of the file's pages that may be free before the rest is moved together.
-const FREE: f64 = 0.5;
-/// The same in an index at rest: its rows have changed by less than the share [`REST`] since its last build. A
-/// growing index needs the free pages soon.
-const FREE_AT_REST: f64 = 0.2;
-const REST: f64 = 0.05;
+/// Free pages that make it worth moving the rest together, for each page in use. New lists must fit into them
+/// with room to spare, or the file does not become shorter.
+const FREE: f64 = 1.25;
 /// A file of fewer pages is not worth it.
 const LEAST_PAGES: u32 = 64;
 
@@ -42,6 +39,8 @@ pub enum Reason {
     Uneven,
     /// Most of the file is free.
     Sparse,
+    /// Somebody has asked for it.
+    Asked,
 }
 
 impl fmt::Display for Reason {
@@ -52,6 +51,7 @@ impl fmt::Display for Reason {
             Self::Shrunk => "there are far fewer rows",
             Self::Uneven => "rows have gathered in some lists",
             Self::Sparse => "most of the file is free",
+            Self::Asked => "as was asked for",
         })
     }
 }
@@ -89,10 +89,11 @@ pub fn is_due<S: Store>(store: &S, root: &Root, lists: u32) -> Result<Option<Rea
     } else if has > 1 && now > UNEVENNESS * then && changed(&directory, &states) > LEAST_CHANGE * live {
         Some(Reason::Uneven)
     } else {
-        let at_rest = changed(&directory, &states) <= REST * before;
-        let free = if at_rest { FREE_AT_REST } else { FREE };
         let pages = store.nblocks()?;
-        let sparse = f64::from(root.free) > free * f64::from(pages) && pages > LEAST_PAGES;
+        // While they are made, each list has one more codes page.
+        let step = 1 + directory.codes.more() as u32;
+        let used = pages.saturating_sub(root.free) + directory.lists() * step;
+        let sparse = f64::from(root.free) > FREE * f64::from(used) && pages > LEAST_PAGES;
         sparse.then_some(Reason::Sparse)
     })
 }

@@ -1,31 +1,35 @@
-//! Replacing all lists of an index while it is in use: by better ones for the rows that it has now.
+//! Replaces all lists of an index, while it is in use, by lists made for the rows that it has now.
 //!
 //! An index that has grown, shrunk or drifted since its build is slow: its lists are too long, or unlike its
-//! rows. It gets new lists in five steps, each of which leaves an index that is right:
+//! rows. It gets new lists in five steps. After each step the index is right:
 //!
 //! 1. **Train** on rows of the table, as a build does.
-//! 2. **Publish** the new lists, empty but for one page each, beside those in use. From this change on, rows
-//!    that are inserted go to the new lists, and scans read both. The lists in use have no more than they had.
+//! 2. **Publish** the new lists, empty but for one page each, beside those in use. From this change on,
+//!    inserted rows go to the new lists, and scans read both. The lists in use get no more rows.
 //! 3. **Copy** their rows: read from the table, coded anew, written to pages that nothing refers to. The last
 //!    codes page of each list leads to the page that takes new rows.
 //! 4. **Flip**: one change makes the new lists those in use. Their directory names the copied pages first.
 //! 5. **Free** the pages of the old lists, once nobody can read them any more.
 //!
-//! What a crash interrupts between 2 and 4 is gone on with from 3. Why this is right beside inserts, scans and
-//! vacuums: `ivf/README.md`.
+//! If a crash or an error interrupts it between 2 and 4, the next maintenance goes on with 3. `ivf/README.md`
+//! says why this is right beside inserts, scans and vacuums.
 
+mod again;
 mod copy;
 mod due;
 mod frozen;
+mod measure;
 mod publish;
 mod space;
 
 use rayon::ThreadPool;
 
+pub use self::again::is_due_again;
 pub use self::due::{Reason, is_due, rows};
 use self::space::Space;
 pub use self::space::{Transactions, end_in_use, none_reads, sweep};
 use super::build::{Options, Routing, Source, Spool, model};
+use super::calibrate::points;
 use super::directory::{Directory, read_root};
 use super::progress::{Phase, Progress};
 use crate::error::{Error, Kind, Result};
@@ -42,12 +46,12 @@ pub struct Renewed {
 }
 
 /// Replaces the lists of an index, or goes on where that was interrupted. One caller at a time, and no vacuum
-/// beside it; `source` gives every row of the table that any snapshot may see, most likely more than the index
-/// has.
+/// beside it; `source` gives every row of the table that any snapshot may see, most likely more than the
+/// index has.
 ///
 /// # Errors
-/// Damage, out of memory, and the errors of the source, the store, the spool and [`Progress::tick`]. The index
-/// is right whatever happens.
+/// Damage, out of memory, and the errors of the source, the store, the spool and [`Progress::tick`]. The
+/// index is right whatever happens.
 pub fn renew<S: Store>(
     store: &S,
     options: &Options,
@@ -58,27 +62,35 @@ pub fn renew<S: Store>(
 ) -> Result<Renewed> {
     let mut space = Space::find(store, transactions, progress)?;
     let (routing, queries) = match read_root(store)?.next {
-        Some(_) => (Routing::Directory, Vec::new()),
+        Some(_) => (Routing::Directory, None),
         None => {
             let model = model::train(options, source, pool, progress)?;
             publish::publish(store, &model, &mut space)?;
-            (Routing::by_means(&model)?, model.queries)
+            (Routing::by_means(&model)?, Some(model.queries))
         }
     };
     let (current, next) = Directory::load_all(store)?;
     let Some(next) = next else {
         return Err(Error::new(Kind::Internal, "the lists that were published are not there"));
     };
+    let queries = match queries {
+        Some(queries) => queries,
+        None => points(&next, &measure::rows(source)?)?,
+    };
+    let asked = measure::Asked::of(store, &current, source, progress)?;
     progress.phase(Phase::Assigning);
     let coded =
         copy::code(store, &current, (next, routing), options, (source, &mut *spool), (pool, progress))?;
     progress.phase(Phase::Writing);
-    let meta = copy::write(store, coded, spool, &mut space, progress)?;
+    let meta = copy::write(store, coded, spool, &mut space, (asked.is_some(), progress))?;
     progress.phase(Phase::Calibrating);
-    let meta = copy::calibrate(store, meta, queries, options.seed, progress)?;
+    let mut meta = measure::calibrate(store, meta, &queries, progress)?;
+    if let Some(asked) = &asked {
+        asked.apply(&mut meta);
+    }
     let renewed = Renewed { rows: meta.built_rows, lists: meta.lists };
     flip(store, meta, space.count(), transactions)?;
-    copy::begin_with_first_pages(store)?;
+    copy::begin_with_first_pages(store, progress)?;
     space.give_back()?;
     Ok(renewed)
 }

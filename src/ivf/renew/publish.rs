@@ -7,7 +7,7 @@ use crate::ivf::build::write::{Pages, new_codes, summaries_page};
 use crate::ivf::directory::{Directory, Entry, entry_size, read_root};
 use crate::memory;
 use crate::page::lists::{self, LISTS_PER_PAGE, ListState};
-use crate::page::meta::{MEASURED, META_BLOCK, TARGETS};
+use crate::page::meta::META_BLOCK;
 use crate::page::{Meta, NO_BLOCK, Page, PageKind, Root, Store, summary, tape};
 
 /// Writes the lists of a model, one page each, and makes them those that take new rows.
@@ -60,12 +60,8 @@ pub fn publish<S: Store>(store: &S, model: &Model, space: &mut Space<'_, S>) -> 
 /// Gives new lists the calibration of those in use, for their number, until they have been measured.
 fn calibrate_like(current: &Meta, meta: &mut Meta) {
     let (more, all) = (meta.lists as f32 / current.lists as f32, meta.lists as f32);
-    let mut tables = [[0.0; TARGETS.len()]; MEASURED.len()];
-    for (level, table) in MEASURED.iter().zip(&mut tables) {
-        if let Some((_, measured)) = current.measured().find(|(measured, _)| measured == level) {
-            *table = measured.map(|lists| (lists * more).min(all));
-        }
-    }
+    let mut tables = current.tables();
+    tables.as_flattened_mut().iter_mut().for_each(|lists| *lists = (*lists * more).min(all));
     meta.set_measured(tables);
 }
 

@@ -22,8 +22,8 @@ pub trait Transactions {
     /// Whether all that began before this one have ended, for whoever may read the index.
     fn have_ended(&self, before: u64) -> bool;
 
-    /// Tells standbys that what only ended transactions could read is about to go from the index. Here they have
-    /// ended; a standby may have older ones.
+    /// Tells standbys that what only ended transactions could read is about to go from the index. Here they
+    /// have ended; a standby may have older ones.
     fn forget_ended(&self);
 }
 
@@ -106,8 +106,8 @@ impl<'a, S: Store> Space<'a, S> {
     /// Damage, out of memory, the store's errors and [`Progress::tick`]'s.
     pub fn find(store: &'a S, transactions: &dyn Transactions, progress: &dyn Progress) -> Result<Self> {
         store.forget_free()?;
-        // Whoever took a page before has made it its own when this lock is had, and nobody is adding one: a page
-        // of zeros among these is nobody's.
+        // Whoever took a page before has made it its own when this lock is had, and nobody is adding one: a
+        // page of zeros among these is nobody's.
         let count = store.change(|change| {
             change.open(META_BLOCK)?;
             store.nblocks()
@@ -169,8 +169,8 @@ struct Pages {
 }
 
 impl Pages {
-    /// Looks at the first `count` pages. Those that look in use are so unless no list leads to them: they were
-    /// there before the lists are followed, and pages come with what leads to them.
+    /// Looks at the first `count` pages. Those that look in use are so unless no list leads to them: they
+    /// were there before the lists are followed, and pages come with what leads to them.
     fn look<S: Store>(
         store: &S,
         (root, unread): (&Root, bool),

@@ -6,6 +6,7 @@ pub mod directory_cache;
 pub mod filter_columns;
 mod insert;
 pub mod opclass;
+mod readers;
 pub mod renew;
 pub mod table_source;
 mod vacuum;
@@ -50,9 +51,9 @@ fn routine(options: reloptions::AmOptions, filter_columns: bool) -> Internal {
     am.amsearcharray = true;
     am.amsearchnulls = true;
     am.amusemaintenanceworkmem = true;
-    // Bulk deletion reads the whole index, so it is worth a parallel worker. Cleanup may evaluate expressions
-    // of the index, which need not be safe in one.
-    am.amparallelvacuumoptions = pg_sys::VACUUM_OPTION_PARALLEL_BULKDEL as u8;
+    // Cleanup may evaluate expressions of the index, which need not be safe in a parallel worker, and takes a
+    // transaction number, which a parallel VACUUM must not.
+    am.amparallelvacuumoptions = pg_sys::VACUUM_OPTION_NO_PARALLEL as u8;
     am.ambuild = Some(build::ambuild);
     am.ambuildempty = Some(build::ambuildempty);
     am.aminsert = Some(insert::aminsert);

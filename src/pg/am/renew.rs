@@ -1,22 +1,20 @@
 //! Renewing an index in use: `ivf::renew` in VACUUM and for `ivf_maintain`.
 
-use std::time::{Duration, SystemTime};
-
 use pgrx::pg_sys;
 use rayon::ThreadPool;
 use serde::Serialize;
 
 use super::build::{TempFile, build_options, pool, random_seed, start};
+use super::readers::{Alone, OfTable, Values, nobody_reads};
 use super::table_source::TableSource;
 use crate::error::Result;
 use crate::ivf::build::{Options, RowSink, Source};
 use crate::ivf::directory::{Directory, read_root};
 use crate::ivf::progress::Progress;
-use crate::ivf::renew::{Reason, Renewed, Transactions, end_in_use, is_due, none_reads, renew, rows, sweep};
+use crate::ivf::renew::{Reason, Renewed, end_in_use, is_due, is_due_again, none_reads, renew, rows, sweep};
 use crate::page::Store;
 use crate::pg::settings::reloptions::IndexOptions;
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
-use crate::pg::storage::recovery_conflict;
 
 /// What maintenance has done.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -31,36 +29,6 @@ pub struct Maintained {
     pub freed: Option<u32>,
     /// Pages by which the file has become shorter.
     pub truncated: u32,
-}
-
-/// The transactions that may read the rows of a table, and an index on it.
-struct OfTable {
-    table: pg_sys::Relation,
-    index: pg_sys::Relation,
-}
-
-impl Transactions for OfTable {
-    fn next(&self) -> u64 {
-        // SAFETY: reads a counter.
-        unsafe { pg_sys::ReadNextFullTransactionId() }.value
-    }
-
-    fn now(&self) -> u64 {
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
-    }
-
-    fn have_ended(&self, before: u64) -> bool {
-        // SAFETY: the table is open. As nbtree asks before it uses a deleted page again (nbtpage.c).
-        unsafe {
-            let transaction = pg_sys::FullTransactionId { value: before };
-            pg_sys::GlobalVisCheckRemovableFullXid(self.table, transaction)
-        }
-    }
-
-    fn forget_ended(&self) {
-        // SAFETY: both are open.
-        unsafe { recovery_conflict::log(self.index, recovery_conflict::last_dead(self.table)) };
-    }
 }
 
 /// The rows of a table that any snapshot may see, and most likely some that none may.
@@ -95,6 +63,10 @@ pub enum When {
     Never,
 }
 
+/// The most times that one maintenance replaces the lists: each time there are a good many more rows, or they
+/// lie elsewhere, so that this is enough while a table grows tenfold.
+const MOST_TIMES: u32 = 8;
+
 /// Replaces the lists of an index, and has its free pages used again. The caller has a lock on the table that
 /// excludes other maintenance, has counted the rows, and runs as the table's owner.
 ///
@@ -115,16 +87,24 @@ pub unsafe fn maintain(
     let lists = IndexOptions::of(index).lists.max(0) as u32;
     let reason = match when {
         When::Never => None,
-        When::Due | When::Always => is_due(&store, &root, lists)?,
+        When::Due => is_due(&store, &root, lists)?,
+        When::Always => Some(is_due(&store, &root, lists)?.unwrap_or(Reason::Asked)),
     };
     let mut done =
         Maintained { reason, rows: root.current.built_rows, lists: root.current.lists, freed, truncated: 0 };
-    if reason.is_some() || when == When::Always {
+    let mut due = reason;
+    for _ in 0..MOST_TIMES {
+        if due.is_none() {
+            break;
+        }
+        let made_for = rows(&store, &Directory::load(&store)?)?;
         // SAFETY: the caller vouches for the relations.
         let renewed = unsafe { replace(heap, &store, lists, progress)? };
         (done.rows, done.lists) = (renewed.rows, renewed.lists);
+        note_unread(&store)?;
+        due = is_due_again(&store, lists, made_for, progress)?;
     }
-    if reason.is_some() || freed.is_some() || when == When::Always {
+    if reason.is_some() || freed.is_some() {
         done.truncated = give_back(&store, progress)?;
     }
     Ok(done)
@@ -150,64 +130,44 @@ unsafe fn replace(
     };
     // SAFETY: the index is open; its description lives in the current context.
     let info = unsafe { pg_sys::BuildIndexInfo(index) };
-    let table = TableSource::new(heap, index, info, options.dims, options.seed).in_use();
+    let table = TableSource::new(heap, index, info, options.dims, options.seed);
     let mut source = AnyVisible { table, rows: rows(store, &directory)?, progress };
     let (pool, transactions) = (threads()?, OfTable { table: heap, index });
+    // SAFETY: the table is open.
+    let _values = Values::keep(unsafe { (*(*heap).rd_rel).reltoastrelid });
     renew(store, &options, &mut source, &mut TempFile::default(), (&pool, &transactions), progress)
 }
 
-/// Gives the free pages at the end of the file back to the system, and notes that nobody reads earlier lists, if
-/// nobody uses the index for a moment. How many pages there were.
+/// Notes that nobody reads earlier lists, if that is known now, and shortens the file by the free pages at
+/// its end. By how many.
 fn give_back(store: &IndexStore, progress: &dyn Progress) -> Result<u32> {
-    if read_root(store)?.retired == 0 && end_in_use(store, progress)? == store.nblocks()? {
+    let index = store.relation();
+    note_unread(store)?;
+    // SAFETY: reads and sets the state of the transaction.
+    unsafe {
+        if pg_sys::IsInParallelMode() {
+            // The lock would need a transaction number, which a parallel VACUUM must not take.
+            return Ok(0);
+        }
+        // Without a transaction, those that read now could not be told from those that read later.
+        pg_sys::GetCurrentTransactionId();
+    }
+    if end_in_use(store, progress)? == store.nblocks()? {
         return Ok(0);
     }
-    let Some(_alone) = Alone::wait(store.relation())? else { return Ok(0) };
-    none_reads(store)?;
+    let Some(_alone) = Alone::wait(index) else { return Ok(0) };
     let (pages, end) = (store.nblocks()?, end_in_use(store, progress)?);
     if end < pages {
         // SAFETY: the index is open and locked against all use; nothing refers to the pages from `end` on.
-        unsafe { pg_sys::RelationTruncate(store.relation(), end) };
+        unsafe { pg_sys::RelationTruncate(index, end) };
     }
     Ok(pages - end)
 }
 
-/// A lock against all use of an index. Everybody who reads it keeps a lock until the end of the transaction.
-struct Alone(pg_sys::Relation);
-
-const ALONE: pg_sys::LOCKMODE = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
-
-impl Alone {
-    /// Takes the lock if it can be had soon. Nobody ever waits behind this: it is taken when it is free, or not
-    /// (`lazy_truncate_heap` in vacuumlazy.c does the same).
-    fn wait(index: pg_sys::Relation) -> Result<Option<Self>> {
-        const TIMES: u32 = 20;
-        const PAUSE: Duration = Duration::from_millis(25);
-        // SAFETY: the index is open. This backend's own scans, as of cursors, hold further references. For standbys
-        // the lock needs a transaction id, which VACUUM cannot take while it has parallel workers.
-        unsafe {
-            if (*index).rd_refcnt > 1 || pg_sys::IsInParallelMode() {
-                return Ok(None);
-            }
-            for _ in 0..TIMES {
-                if pg_sys::ConditionalLockRelation(index, ALONE) {
-                    return Ok(Some(Self(index)));
-                }
-                pgrx::check_for_interrupts!();
-                std::thread::sleep(PAUSE);
-            }
-        }
-        Ok(None)
-    }
-}
-
-impl Drop for Alone {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            // SAFETY: the lock was taken, and is given back once; an error's abort does so itself.
-            unsafe { pg_sys::UnlockRelation(self.0, ALONE) };
-        }
-    }
+/// Notes that nobody reads earlier lists, if that is known now.
+fn note_unread(store: &IndexStore) -> Result<()> {
+    // SAFETY: the index is open.
+    if unsafe { nobody_reads(store.relation()) } { none_reads(store) } else { Ok(()) }
 }
 
 /// Autovacuum takes one thread, as it takes no parallel workers.

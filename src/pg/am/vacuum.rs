@@ -12,6 +12,7 @@ use crate::ivf::vacuum::{Vacuumed, bulk_delete, count};
 use crate::pg::allocator;
 use crate::pg::compat::{vacuum_delay_point, with_table_of};
 use crate::pg::error::{OrRaise, in_index};
+use crate::pg::owner::as_owner;
 use crate::pg::settings::reloptions::IndexOptions;
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
 use crate::pg::storage::tid::item_pointer;
@@ -56,6 +57,10 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
     } else {
         stats
     };
+    // SAFETY: as above.
+    if unsafe { renew_if_due(info) } {
+        return stats;
+    }
     let wanted = IndexOptions::of(index).recalibrate;
     let refreshed = random_seed().and_then(|seed| refresh(&store, wanted, seed, &Delayed));
     if refreshed.map_err(|e| in_index(index, e)).or_raise() {
@@ -66,25 +71,27 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
         let message = format!("calibrated index \"{name}\" anew: its rows have changed much");
         ereport!(level, PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message);
     }
-    // SAFETY: as above.
-    unsafe { renew_if_due(info) };
     stats
 }
 
-/// Replaces the lists of an index that has grown, shrunk or drifted, and finds its free pages.
-unsafe fn renew_if_due(info: *mut pg_sys::IndexVacuumInfo) {
-    // SAFETY: Postgres passes a live structure; VACUUM has locked the table, runs as its owner and has a snapshot.
+/// Replaces the lists of an index that has grown, shrunk or drifted, and finds its free pages. Returns
+/// whether it has new lists, which are calibrated.
+unsafe fn renew_if_due(info: *mut pg_sys::IndexVacuumInfo) -> bool {
+    // SAFETY: Postgres passes a live structure; VACUUM has locked the table, runs as its owner and has a
+    // snapshot.
     unsafe {
         let index = (*info).index;
         let when = if IndexOptions::of(index).renew { When::Due } else { When::Never };
-        let done = with_table_of(info, |table| maintain(table, index, when, &Delayed));
+        let done = with_table_of(info, |table| as_owner(table, || maintain(table, index, when, &Delayed)));
         let done = done.map_err(|e| in_index(index, e)).or_raise();
-        let Some(reason) = done.reason else { return };
+        let Some(reason) = done.reason else { return false };
         let name = crate::pg::relation::relation_name(index);
         let Maintained { rows, lists, .. } = done;
-        let level = PgLogLevel::from((*info).message_level as isize);
+        // VACUUM's own level, DEBUG2, would hide it: this is rare, and takes as long as a build.
+        let level = PgLogLevel::LOG;
         let message = format!("renewed index \"{name}\" ({reason}): {rows} rows are in {lists} lists now");
         ereport!(level, PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message);
+        true
     }
 }
 

@@ -4,10 +4,10 @@ use std::ffi::{CStr, CString};
 
 use pgrx::{PgRelation, pg_sys};
 
-use super::owner::as_owner;
 use crate::error::{Error, Kind};
 use crate::pg::compat::owns_relation;
 use crate::pg::error::raise;
+use crate::pg::owner::as_owner;
 use crate::pg::relation::{may_read_column, may_read_table, relation_name};
 
 /// The lock of functions that read.

@@ -11,8 +11,8 @@ use crate::pg::am::renew::{Maintained, When, maintain};
 use crate::pg::error::{OrRaise, in_index};
 use crate::pg::storage::buffer_store::IndexStore;
 
-/// Replaces the lists of an index by ones for the rows that it has now, if that is due or `always`, and has free
-/// pages used again.
+/// Replaces the lists of an index by ones for the rows that it has now, if that is due or `always`, and has
+/// free pages used again.
 #[pg_extern(sql = false)]
 fn ivf_maintain(index: pg_sys::Oid, always: bool) -> JsonB {
     expect_writable(c"ivf_maintain()");

@@ -5,7 +5,6 @@ mod check;
 mod heap_all_indexed;
 mod info;
 mod maintain;
-mod owner;
 mod recalibrate;
 mod recall;
 

@@ -251,7 +251,8 @@ impl Store for IndexStore {
     }
 
     fn forget_free(&self) -> Result<()> {
-        // SAFETY: the relation is open. The map's upper levels are made to agree first, so that none is hidden.
+        // SAFETY: the relation is open. The map's upper levels are made to agree first, so that none is
+        // hidden.
         unsafe {
             pg_sys::IndexFreeSpaceMapVacuum(self.relation);
             while pg_sys::GetFreeIndexPage(self.relation) != pg_sys::InvalidBlockNumber {
@@ -379,8 +380,8 @@ impl Change for BufferChange<'_> {
             if self.opened.iter().any(|o| o.blkno == blkno) || self.store.exists(blkno).is_err() {
                 continue;
             }
-            // SAFETY: the relation is open and the block exists. The lock is not waited for: it is taken out of
-            // order, of a page that may be anything.
+            // SAFETY: the relation is open and the block exists. The lock is not waited for: it is taken out
+            // of order, of a page that may be anything.
             let buffer = unsafe {
                 let buffer = self.store.pin(blkno);
                 if !pg_sys::ConditionalLockBuffer(buffer) {

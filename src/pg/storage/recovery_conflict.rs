@@ -1,7 +1,7 @@
 //! What the log tells standbys before something goes that their transactions may still read.
 //!
-//! Generic WAL cannot say it. nbtree's record of a page that is used again says this and nothing else: who replays
-//! it waits for older snapshots, or cancels them (SQLSTATE 40001), and touches no page
+//! Generic WAL cannot say it. nbtree's record of a page that is used again says this and nothing else: who
+//! replays it waits for older snapshots, or cancels them (SQLSTATE 40001), and touches no page
 //! (`btree_xlog_reuse_page` in nbtxlog.c). So our indexes write that record.
 
 use pgrx::pg_sys;
@@ -13,15 +13,15 @@ const REUSE_PAGE: u8 = 0xD0;
 /// `SizeOfBtreeReusePage`: file (three numbers), block, transaction, and from 16 on whether it is a catalog.
 const SIZE: usize = if cfg!(feature = "pg15") { 24 } else { 25 };
 
-/// Has standbys end, or wait for, the snapshots that see transaction `last` or an earlier one as under way. Call
-/// it before what these see is gone from the index.
+/// Has standbys end, or wait for, the snapshots that see transaction `last` or an earlier one as under way.
+/// Call it before what these see is gone from the index.
 ///
 /// # Safety
 /// The index is open.
 pub unsafe fn log(index: pg_sys::Relation, last: u64) {
     let mut record = [0; SIZE];
-    // SAFETY: the caller vouches for the index. The record is as the server's own code reads it, and lives until
-    // it is inserted (_bt_log_reuse_page in nbtpage.c).
+    // SAFETY: the caller vouches for the index. The record is as the server's own code reads it, and lives
+    // until it is inserted (_bt_log_reuse_page in nbtpage.c).
     unsafe {
         if !relation_needs_wal(index) {
             return;
@@ -51,8 +51,8 @@ unsafe fn file(index: pg_sys::Relation) -> [u32; 3] {
     [file.spcNode.to_u32(), file.dbNode.to_u32(), file.relNode.to_u32()]
 }
 
-/// The last transaction whose deletions no snapshot of this server needs to see undone: rows that it deleted are
-/// dead to everybody here.
+/// The last transaction whose deletions no snapshot of this server needs to see undone: rows that it deleted
+/// are dead to everybody here.
 ///
 /// # Safety
 /// The table is open.

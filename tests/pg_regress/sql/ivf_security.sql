@@ -36,7 +36,7 @@ RESET SESSION AUTHORIZATION;
 -- Users and functions recorded since the last call; the search_path if the extension must have set it
 CREATE FUNCTION seen() RETURNS SETOF text LANGUAGE sql AS $$
     WITH gone AS (DELETE FROM trap.seen RETURNING *)
-    SELECT DISTINCT concat_ws(', ', entry, what, who, CASE WHEN entry ~ '^ivf_' THEN path END) FROM gone ORDER BY 1 $$;
+    SELECT DISTINCT concat_ws(', ', entry, what, who, CASE WHEN entry ~ '^ivf_|VACUUM' THEN path END) FROM gone ORDER BY 1 $$;
 
 -- Builds run as the owner, whoever starts them
 SET trap.entry = 'CREATE INDEX';
@@ -70,6 +70,8 @@ SET trap.entry = 'ivf_recall';
 SELECT ivf_recall(i, 5, 5) -> 'queries' AS queries FROM unnest('{trap.t_all,trap.t_plain,trap.t_lists}'::regclass[]) i;
 SET trap.entry = 'ivf_recalibrate';
 SELECT ivf_recalibrate(i) -> 'queries' AS queries FROM unnest('{trap.t_all,trap.t_plain,trap.t_lists}'::regclass[]) i;
+SET trap.entry = 'ivf_maintain';
+SELECT ivf_maintain(i, true) -> 'rows' AS rows FROM unnest('{trap.t_all,trap.t_plain,trap.t_lists}'::regclass[]) i;
 SELECT seen();
 SET trap.entry = 'ivf_recalibrate for queries';
 SELECT ivf_recalibrate('trap.t_lists', (SELECT array_agg(e) FROM trap.t)) -> 'queries' AS queries;
@@ -90,6 +92,7 @@ SELECT ivf_recall('trap.t_all', 5, 5) -> 'queries' AS queries;
 SELECT who, path = 'done' AS done, count(*) FROM trap.seen WHERE what ~ '[A-Z]' GROUP BY 1, 2 ORDER BY 2;
 TRUNCATE trap.seen;
 SELECT ivf_recalibrate('trap.t_all') -> 'queries' AS queries;
+SELECT ivf_maintain('trap.t_all', true) -> 'rows' AS rows;
 SELECT who, path = 'done' AS done, count(*) FROM trap.seen WHERE what ~ '[A-Z]' GROUP BY 1, 2 ORDER BY 2;
 SELECT current_user = session_user AS user, current_setting('search_path') AS path;
 SELECT count(*) > 0 AS seen FROM seen();
@@ -99,7 +102,7 @@ SET trap.entry = 'error';
 DO $$
 DECLARE command text; before text := concat(current_user, current_setting('search_path'));
 BEGIN
-    FOREACH command IN ARRAY ARRAY['ivf_check(''trap.t_all'', true)', 'ivf_recall(''trap.t_all'')', 'ivf_recalibrate(''trap.t_all'')'] LOOP
+    FOREACH command IN ARRAY ARRAY['ivf_check(''trap.t_all'', true)', 'ivf_recall(''trap.t_all'')', 'ivf_recalibrate(''trap.t_all'')', 'ivf_maintain(''trap.t_all'', true)'] LOOP
         BEGIN
             EXECUTE 'SELECT ' || command;
             RAISE EXCEPTION '% has run no function', command;
@@ -117,9 +120,10 @@ SELECT ivf_check('trap.t_invalid');
 SELECT ivf_index_info('trap.t_invalid');
 SELECT ivf_recall('trap.t_invalid');
 SELECT ivf_recalibrate('trap.t_invalid');
+SELECT ivf_maintain('trap.t_invalid');
 DROP INDEX trap.t_invalid;
 
--- Inserts run as the inserting user. VACUUM's calibration evaluates no expression.
+-- Inserts run as the inserting user, VACUUM as the owner.
 GRANT INSERT ON trap.t TO ivf_guest;
 SET ROLE ivf_guest;
 SET trap.entry = 'INSERT';
@@ -147,6 +151,7 @@ SELECT ivf_index_info('trap.t_all');
 SELECT ivf_recall('trap.t_all');
 SELECT ivf_recalibrate('trap.t_all');
 SELECT ivf_recalibrate('trap.t_all', ARRAY['[1,2,3]'::vector]);
+SELECT ivf_maintain('trap.t_all');
 SELECT ivf_check('trap.t_all');
 RESET ROLE;
 -- SELECT on the columns of the index is enough
@@ -198,12 +203,15 @@ SET ROLE ivf_guest;
 SELECT (ivf_last_scan() ->> 'codes')::int > 0 AS told;
 RESET ROLE;
 
--- Calibration writes
+-- Calibration and maintenance write
 BEGIN READ ONLY;
 SELECT ivf_recalibrate('trap.t_all');
 ROLLBACK;
 BEGIN READ ONLY;
 SELECT ivf_recalibrate('trap.t_all', ARRAY['[1,2,3]'::vector]);
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT ivf_maintain('trap.t_all');
 ROLLBACK;
 
 -- Relations that are no index with rows
@@ -212,11 +220,11 @@ CREATE INDEX parts_e ON trap.parts USING ivf (e);
 CREATE FUNCTION complaint(call text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE hint text; BEGIN EXECUTE 'SELECT ' || call; RETURN 'done'; EXCEPTION WHEN OTHERS THEN GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
     RETURN concat_ws(' ', SQLSTATE, SQLERRM || '.', hint); END $$;
-SELECT f, complaint(format('%s(%L::regclass)', f, o)) FROM unnest('{ivf_index_info,ivf_check,ivf_recall,ivf_recalibrate}'::text[]) f,
+SELECT f, complaint(format('%s(%L::regclass)', f, o)) FROM unnest('{ivf_index_info,ivf_check,ivf_recall,ivf_recalibrate,ivf_maintain}'::text[]) f,
     unnest('{trap.t,trap.t_pkey,trap.parts_e,trap.parts,2147483647}'::text[]) o;
 -- Nobody waits for a lock on a relation without having rights on it
 SET ROLE ivf_guest;
-SELECT f, complaint(format('%s(%L::regclass)', f, o)) FROM unnest('{ivf_index_info,ivf_recall,ivf_recalibrate}'::text[]) f,
+SELECT f, complaint(format('%s(%L::regclass)', f, o)) FROM unnest('{ivf_index_info,ivf_recall,ivf_recalibrate,ivf_maintain}'::text[]) f,
     unnest('{trap.t,trap.t_pkey,trap.parts_e}'::text[]) o;
 RESET ROLE;
 

@@ -6,7 +6,8 @@ use std::process::Child;
 use super::*;
 use crate::standby::caught_up;
 
-/// A partial index over all rows; whoever evaluates its condition for row 1 waits at the gate while that is shut.
+/// A partial index over all rows; whoever evaluates its condition for row 1 waits at the gate while that is
+/// shut.
 const GATE: &str = "
 CREATE FUNCTION gate(id bigint) RETURNS bool IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
     IF id = 1 THEN PERFORM pg_advisory_lock_shared(7), pg_advisory_unlock_shared(7); END IF;
@@ -112,8 +113,8 @@ fn vectors_that_go_from_toast_meanwhile() {
         server.sql(GATE);
         rows(1001, 1400, "21");
         let toast = server.sql("SELECT reltoastrelid::regclass FROM pg_class WHERE relname = 'items'");
-        // An old snapshot keeps rows that are deleted. VACUUM comes to the gate and means to read them; then they
-        // go, for VACUUM's own snapshot keeps nothing.
+        // An old snapshot keeps rows that are deleted. VACUUM comes to the gate and means to read them; then
+        // they go, for VACUUM's own snapshot keeps nothing.
         let mut old = server.interactive();
         let mut input = old.stdin.take().unwrap();
         writeln!(input, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT pg_advisory_lock(8);").unwrap();

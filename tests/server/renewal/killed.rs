@@ -28,7 +28,8 @@ fn kill_in_the_middle(server: &Server, round: u64, random: &mut Random) {
     let postmaster = server.postmaster();
     let mut children: Vec<_> = (0..8).map(|writer| server.start_sql(&writes(round, writer))).collect();
     let mut vacuum = server.start_sql(
-        "SET vacuum_cost_delay = '2ms'; SET vacuum_cost_limit = 100; SET vacuum_cost_page_dirty = 5; VACUUM items",
+        "SET vacuum_cost_delay = '2ms'; SET vacuum_cost_limit = 100; \
+         SET vacuum_cost_page_dirty = 5; VACUUM items",
     );
     let phase = "SELECT count(*) FROM pg_stat_progress_vacuum WHERE phase = 'cleaning up indexes'";
     while server.sql(phase) == "0" && vacuum.try_wait().unwrap().is_none() {}
@@ -67,7 +68,8 @@ fn a_renewal_that_is_killed_is_gone_on_with() {
         sizes.push(pages(&server, "items_index").0);
     }
     println!("{interrupted} of {rounds} were interrupted between publishing and the flip; pages {sizes:?}");
-    // What the crashes have left is found: unused pages are known to be free, or are those of the lists before.
+    // What the crashes have left is found: unused pages are known to be free, or are those of the lists
+    // before.
     server.sql("SELECT ivf_maintain('items_index', true); SELECT pg_current_xact_id()");
     vacuum(&server);
     let ((pages, unused), free) = (pages(&server, "items_index"), state(&server, "items_index").1);

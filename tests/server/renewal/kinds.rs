@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Replaces the lists of an index by `ivf_maintain` and VACUUM, with rows inserted, updated and deleted between,
-/// and compares scans with the table.
+/// Replaces the lists of an index by `ivf_maintain` and VACUUM, with rows inserted, updated and deleted
+/// between, and compares scans with the table.
 fn renew(server: &Server, table: &str, column: &str, op: &str, query: &str, condition: &str) {
     let index = format!("{table}_index");
     let compare =

@@ -44,7 +44,8 @@ fn read(standby: &Server, reader: u64, end: Instant, counts: &[AtomicU64; 2]) {
     }
 }
 
-/// Lists are replaced on the primary until `end`. Without deletes, nothing but our own pages can be in conflict.
+/// Lists are replaced on the primary until `end`. Without deletes, nothing but our own pages can be in
+/// conflict.
 fn write(primary: &Server, deletes: bool, topics: &mut std::ops::RangeFrom<u64>, end: Instant) -> u64 {
     let mut renewals = 0;
     while Instant::now() < end {

@@ -1,0 +1,35 @@
+//! Whether new lists are due again, because rows have come while lists were replaced.
+
+use super::due::{GROWTH, Reason, is_due, rows};
+use crate::error::Result;
+use crate::ivf::build::model::wanted_lists;
+use crate::ivf::directory::{Directory, read_root};
+use crate::ivf::progress::Progress;
+use crate::ivf::vacuum::count;
+use crate::page::Store;
+
+/// Counts the rows after a replacement, and says why another one is due. The lists were made for the rows
+/// that there were when it began, `made_for`; and `PostgreSQL` forgets the rows that come while a vacuum runs
+/// (`ins_since_vacuum` in `pgstat_report_vacuum`), so that autovacuum would not come again for them.
+///
+/// # Errors
+/// Damage, the store's errors and [`Progress::tick`]'s.
+pub fn is_due_again<S: Store>(
+    store: &S,
+    lists: u32,
+    made_for: u64,
+    progress: &dyn Progress,
+) -> Result<Option<Reason>> {
+    count(store, &|| progress.tick())?;
+    match is_due(store, &read_root(store)?, lists)? {
+        Some(reason @ (Reason::Grown | Reason::Uneven)) => return Ok(Some(reason)),
+        // Pages that were left by the replacement itself are for a later vacuum.
+        Some(_) => return Ok(None),
+        None => {}
+    }
+    // Rows that came between the training and the copying were copied too.
+    let directory = Directory::load(store)?;
+    let rows = rows(store, &directory)?;
+    let grown = rows as f64 > GROWTH * made_for as f64;
+    Ok((grown && wanted_lists(lists, rows) > directory.lists().into()).then_some(Reason::Grown))
+}

@@ -1,0 +1,93 @@
+-- An index looks after itself: lists are replaced by VACUUM and by ivf_maintain
+\set VERBOSITY terse
+CREATE FUNCTION v(i int) RETURNS vector LANGUAGE sql IMMUTABLE AS $$
+    SELECT ARRAY(SELECT 3 * sin(i % 37 * j) + sin(i * j * 0.37) FROM generate_series(1, 16) j)::vector $$;
+CREATE FUNCTION state(index regclass) RETURNS TABLE (format int, lists int, due text, running bool, replaced bool, live int)
+    LANGUAGE sql AS $$
+    SELECT (info ->> 'version')::int, (info ->> 'lists')::int, info #>> '{maintenance,due}', (info #>> '{maintenance,running}')::bool,
+        (info #>> '{maintenance,last}')::int > 1700000000, (info ->> 'live_rows')::int FROM ivf_index_info(index) info $$;
+-- All rows in order, by the index and without it
+CREATE FUNCTION same(q vector) RETURNS bool LANGUAGE plpgsql AS $$
+DECLARE by_index int[]; by_table int[];
+BEGIN
+    SET LOCAL ivf.recall_target = 1;
+    SET LOCAL enable_sort = off;
+    by_index := ARRAY(SELECT id FROM living ORDER BY e <-> q, id LIMIT 500);
+    SET LOCAL enable_indexscan = off;
+    SET LOCAL enable_sort = on;
+    by_table := ARRAY(SELECT id FROM living ORDER BY e <-> q, id LIMIT 500);
+    RETURN by_index = by_table;
+END $$;
+CREATE TABLE living (id int PRIMARY KEY, e vector(16), kind int);
+ALTER TABLE living SET (autovacuum_enabled = off);
+CREATE INDEX living_e ON living USING ivf (e, kind);
+SELECT * FROM state('living_e');
+INSERT INTO living SELECT i, v(i), i % 5 FROM generate_series(1, 12000) i;
+SELECT * FROM state('living_e');
+VACUUM living;
+SELECT * FROM state('living_e');
+SELECT same(v(17)), same(v(40000));
+SELECT count(*) FROM (SELECT 1 FROM living WHERE kind = 3 ORDER BY e <-> v(5) LIMIT 3000) s;
+SELECT ivf_check('living_e', true) -> 'live' AS live;
+-- Nothing is due
+SELECT ivf_maintain('living_e') - 'freed' AS done;
+-- Few changes are none
+UPDATE living SET kind = kind + 1 WHERE id % 20 = 0;
+VACUUM living;
+SELECT ivf_maintain('living_e') -> 'reason' AS reason;
+-- Many rows of one topic
+INSERT INTO living SELECT i, v(37 * i), 1 FROM generate_series(20001, 23000) i;
+VACUUM living;
+SELECT lists, due, live FROM state('living_e');
+SELECT same(v(17)), same(v(0));
+-- On demand, in a transaction that is not committed, with a cursor that is open
+BEGIN;
+INSERT INTO living SELECT i, v(i), 2 FROM generate_series(30001, 30010) i;
+DECLARE c CURSOR FOR SELECT id FROM living ORDER BY e <-> v(17);
+MOVE 100 IN c;
+SELECT ivf_maintain('living_e', true) - 'freed' AS done;
+SELECT count(*) FROM (SELECT 1 FROM living ORDER BY e <-> v(17) LIMIT 100000) s;
+MOVE ALL IN c;
+ROLLBACK;
+SELECT ivf_check('living_e', true) -> 'live' AS live;
+SELECT same(v(17));
+-- Space comes back
+SELECT pg_relation_size('living_e') AS before \gset
+DELETE FROM living WHERE id % 10 > 0;
+VACUUM living;
+VACUUM living;
+SELECT lists, due, live FROM state('living_e');
+SELECT pg_relation_size('living_e') < :before / 5 AS smaller;
+SELECT same(v(17)), ivf_check('living_e', true) - 'pages' AS checked;
+-- An index may be excluded from it
+ALTER INDEX living_e SET (renew = off);
+INSERT INTO living SELECT i, v(i), i % 5 FROM generate_series(40001, 60000) i;
+VACUUM living;
+SELECT lists, due FROM state('living_e');
+SELECT ivf_maintain('living_e') - 'freed' AS done;
+INSERT INTO living SELECT i, v(3 * i), i % 5 FROM generate_series(60001, 68000) i;
+VACUUM living;
+SELECT lists, due FROM state('living_e');
+-- Kinds of indexes
+DROP INDEX living_e;
+CREATE INDEX living_b ON living USING ivf (e) WITH (bits = 1);
+CREATE INDEX living_h ON living USING ivf ((e::halfvec(16)) halfvec_cosine_ops, kind) WHERE kind <> 2;
+CREATE INDEX living_s ON living USING ivf ((binary_quantize(e)::bit(16)) bit_hamming_ops);
+SELECT c.relname, ivf_maintain(c.oid, true) ->> 'reason' AS reason, ivf_check(c.oid, true) -> 'live' AS live
+    FROM pg_class c WHERE relname IN ('living_b', 'living_h', 'living_s') ORDER BY 1;
+SELECT count(*) FROM (SELECT 1 FROM living WHERE kind <> 2 ORDER BY e::halfvec(16) <=> v(5)::halfvec LIMIT 100000) s;
+DROP TABLE living;
+CREATE UNLOGGED TABLE living (id int, e vector(16));
+CREATE INDEX living_e ON living USING ivf (e);
+INSERT INTO living SELECT i, v(i) FROM generate_series(1, 11000) i;
+VACUUM living;
+SELECT lists, due, live FROM state('living_e');
+DROP TABLE living;
+CREATE TEMP TABLE living (id int, e vector(16));
+CREATE INDEX living_e ON living USING ivf (e);
+INSERT INTO living SELECT i, v(i) FROM generate_series(1, 11000) i;
+SELECT ivf_maintain('living_e') - 'freed' AS done;
+VACUUM living;
+SELECT lists, due, live FROM state('living_e');
+DROP TABLE living;
+DROP FUNCTION same, state, v;
