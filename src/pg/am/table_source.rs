@@ -292,12 +292,7 @@ impl TableSource {
             unsafe { pg_sys::RelationGetNumberOfBlocksInFork(self.heap, pg_sys::ForkNumber::MAIN_FORKNUM) };
         for first in (0..nblocks).step_by(BLOCKS as usize) {
             progress.tick()?;
-<<<<<<< HEAD
-            let mut state =
-                Visit { leaving: leaving.as_mut(), ..Visit::new(self.values, Some(&columns), &mut *sink) };
-=======
             let mut state = Visit::new(self.values, Some(&columns), &mut *sink);
->>>>>>> 41f96d1
             self.scan_blocks(first, BLOCKS.min(nblocks - first), Some(visit), (&raw mut state).cast());
         }
         Ok(())
