@@ -208,6 +208,9 @@ fn rows_that_come_while_lists_are_replaced_make_it_due_again() {
     growing_while_replaced(true);
 }
 
+/// Rows and their values.
+type Found = Vec<(Tid, f64)>;
+
 /// Scans that began at any step of a replacement find each row once, in order, at every later step; rows are
 /// inserted at every step, and each is in the index.
 fn interleaved(dims: usize, metric: Metric, widths: &[u8], before: u64) {
@@ -217,7 +220,7 @@ fn interleaved(dims: usize, metric: Metric, widths: &[u8], before: u64) {
     let world = World::build(table(&mut mixture, before), &options);
     let mixture = RefCell::new(mixture);
     let query = mixture.borrow_mut().draw();
-    let begun: RefCell<Vec<(Directories, Vec<(Tid, f64)>)>> = RefCell::default();
+    let begun: RefCell<Vec<(Directories, Found)>> = RefCell::default();
     let next = Cell::new(before);
     let act = |_: u64| {
         let truth = world.truth(&query, usize::MAX, None);
@@ -228,7 +231,7 @@ fn interleaved(dims: usize, metric: Metric, widths: &[u8], before: u64) {
             let seen: Vec<_> = seen.into_iter().filter(|row| truth.contains(row)).collect();
             assert_same(&seen, truth, "a scan that began before");
         }
-        if next.get() % 3 == 0 {
+        if next.get().is_multiple_of(3) {
             world.check();
         }
         let n = next.replace(next.get() + 1);

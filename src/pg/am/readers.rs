@@ -97,29 +97,3 @@ impl Drop for Alone {
         }
     }
 }
-
-/// A lock that keeps out-of-line values of rows which have died just now: no snapshot of VACUUM's holds back
-/// the vacuum of the TOAST table, which would remove them while they are read.
-pub(super) struct Values(pg_sys::Oid);
-
-const NO_VACUUM: pg_sys::LOCKMODE = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
-
-impl Values {
-    /// Locks a table's TOAST table, if it has one.
-    pub fn keep(toast: pg_sys::Oid) -> Option<Self> {
-        (toast != pg_sys::InvalidOid).then(|| {
-            // SAFETY: the TOAST table of a locked table is not dropped.
-            unsafe { pg_sys::LockRelationOid(toast, NO_VACUUM) };
-            Self(toast)
-        })
-    }
-}
-
-impl Drop for Values {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            // SAFETY: the lock was taken, and is given back once; an error's abort does so itself.
-            unsafe { pg_sys::UnlockRelationOid(self.0, NO_VACUUM) };
-        }
-    }
-}

@@ -5,7 +5,7 @@ use rayon::ThreadPool;
 use serde::Serialize;
 
 use super::build::{TempFile, build_options, pool, random_seed, start};
-use super::readers::{Alone, OfTable, Values, nobody_reads};
+use super::readers::{Alone, OfTable, nobody_reads};
 use super::table_source::TableSource;
 use crate::error::Result;
 use crate::ivf::build::{Options, RowSink, Source};
@@ -130,11 +130,9 @@ unsafe fn replace(
     };
     // SAFETY: the index is open; its description lives in the current context.
     let info = unsafe { pg_sys::BuildIndexInfo(index) };
-    let table = TableSource::new(heap, index, info, options.dims, options.seed);
+    let table = TableSource::new(heap, index, info, options.dims, options.seed).in_use();
     let mut source = AnyVisible { table, rows: rows(store, &directory)?, progress };
     let (pool, transactions) = (threads()?, OfTable { table: heap, index });
-    // SAFETY: the table is open.
-    let _values = Values::keep(unsafe { (*(*heap).rd_rel).reltoastrelid });
     renew(store, &options, &mut source, &mut TempFile::default(), (&pool, &transactions), progress)
 }
 

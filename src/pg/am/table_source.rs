@@ -16,6 +16,7 @@ use crate::pg::allocator;
 use crate::pg::datum::indexed::Indexed;
 use crate::pg::error::OrRaise;
 use crate::pg::storage::tid::tid;
+use crate::pg::storage::toast::{ToastReader, toast_pointer};
 use crate::random::SplitMix64;
 use crate::value::limits::check_typmod;
 
@@ -35,6 +36,31 @@ pub struct TableSource {
     rows: u64,
     /// Rows of the table seen by the scan, indexed or not.
     pub seen: f64,
+    /// Set while others delete rows, and VACUUM their vectors.
+    leaving: Option<Leaving>,
+}
+
+/// Reads vectors out of line of rows that were deleted. Such a row may become dead to everybody after the
+/// scan has begun. Then its vector may be gone: VACUUM's own snapshot keeps nothing.
+struct Leaving {
+    toast: ToastReader,
+    context: pg_sys::MemoryContext,
+}
+
+impl Leaving {
+    /// The value that a row has, or nothing if it is gone.
+    unsafe fn value(&mut self, datum: pg_sys::Datum) -> Option<pg_sys::Datum> {
+        // SAFETY: the caller passes a row's value. The reader is closed before the context and the resource
+        // owner of VACUUM or the statement go, which has a snapshot.
+        unsafe {
+            let Some(pointer) = toast_pointer(datum) else { return Some(datum) };
+            let snapshot = pg_sys::GetActiveSnapshot();
+            if !self.toast.prefetch(&pointer, snapshot, self.context) {
+                return Some(datum);
+            }
+            self.toast.fetch(&pointer, snapshot, self.context)
+        }
+    }
 }
 
 /// What the callback of a heap scan does with a row.
@@ -44,6 +70,7 @@ struct Visit<'a> {
     buffer: Vec<f32>,
     columns: Option<&'a FilterColumns>,
     keys: Vec<Key>,
+    leaving: Option<&'a mut Leaving>,
     sink: &'a mut RowSink<'a>,
 }
 
@@ -54,7 +81,7 @@ impl<'a> Visit<'a> {
         columns: Option<&'a FilterColumns>,
         sink: &'a mut RowSink<'a>,
     ) -> Self {
-        Self { indexed, dims, buffer: Vec::new(), columns, keys: Vec::new(), sink }
+        Self { indexed, dims, buffer: Vec::new(), columns, keys: Vec::new(), leaving: None, sink }
     }
 }
 
@@ -72,7 +99,7 @@ impl TableSource {
             unsafe { pg_sys::RelationGetNumberOfBlocksInFork(heap, pg_sys::ForkNumber::MAIN_FORKNUM) };
         let order = shuffled(nblocks, seed);
         let values = (indexed(index).or_raise().0, dims);
-        let mut table = Self { heap, index, info, values, nblocks, order, rows: 0, seen: 0.0 };
+        let mut table = Self { heap, index, info, values, nblocks, order, rows: 0, seen: 0.0, leaving: None };
         let probed = table.order.len().min(DENSITY_BLOCKS);
         let mut count = 0u64;
         for &blkno in &table.order[..probed] {
@@ -133,7 +160,7 @@ unsafe extern "C-unwind" fn visit(
     row: pg_sys::ItemPointer,
     values: *mut pg_sys::Datum,
     isnull: *mut bool,
-    _alive: bool,
+    alive: bool,
     state: *mut c_void,
 ) {
     // SAFETY: the state is the `Visit` of the call below; values and flags are those of the row.
@@ -143,6 +170,11 @@ unsafe extern "C-unwind" fn visit(
         }
         allocator::check();
         let visit = &mut *state.cast::<Visit>();
+        let value = match &mut visit.leaving {
+            Some(leaving) if !alive => leaving.value(*values),
+            _ => Some(*values),
+        };
+        let Some(value) = value else { return };
         if let Some(columns) = visit.columns {
             columns.keys(values, isnull, &mut visit.keys);
         }
@@ -151,7 +183,7 @@ unsafe extern "C-unwind" fn visit(
             check_typmod(*dims as i32, vector.len())?;
             sink(tid(&*row), vector, keys)
         };
-        visit.indexed.coordinates(*values, &mut visit.buffer, take).or_raise();
+        visit.indexed.coordinates(value, &mut visit.buffer, take).or_raise();
     }
 }
 
@@ -162,6 +194,7 @@ impl Source for TableSource {
 
     fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
         let mut rows = 0usize;
+        let mut leaving = self.leaving.take();
         for i in 0..self.order.len() {
             if rows >= want {
                 break;
@@ -173,9 +206,10 @@ impl Source for TableSource {
                 }
                 Ok(())
             };
-            let mut state = Visit::new(self.values, None, &mut take);
+            let mut state = Visit { leaving: leaving.as_mut(), ..Visit::new(self.values, None, &mut take) };
             self.scan_blocks(self.order[i], 1, Some(visit), (&raw mut state).cast());
         }
+        self.leaving = leaving;
         Ok(())
     }
 
@@ -277,6 +311,15 @@ impl TableSource {
         Self::new(heap, index, unsafe { concurrent(index) }, dims, seed)
     }
 
+    /// A table in use: vectors of deleted rows may be gone. To be scanned to its end, see
+    /// [`TableSource::scan_any_visible`].
+    pub fn in_use(mut self) -> Self {
+        // SAFETY: reading a global: the context in which VACUUM or a statement runs.
+        let context = unsafe { pg_sys::CurrentMemoryContext };
+        self.leaving = Some(Leaving { toast: ToastReader::default(), context });
+        self
+    }
+
     /// Passes every row that any snapshot may see to the sink, and rows of transactions under way, some of
     /// them twice, as BRIN's summaries need them (`table_index_build_range_scan` with `anyvisible`). Nothing
     /// waits for transactions, and other backends may change the table.
@@ -284,16 +327,22 @@ impl TableSource {
     /// # Errors
     /// Those of the sink and of [`Progress::tick`].
     pub fn scan_any_visible(&mut self, progress: &dyn Progress, sink: &mut RowSink<'_>) -> Result<()> {
-        /// Each part looks anew which rows are dead to everybody: values of these may be gone from TOAST.
+        /// Each part looks anew which rows are dead to everybody: what an expression takes from these may be
+        /// gone from TOAST, which is an error.
         const BLOCKS: u32 = 64;
         let columns = FilterColumns::of(self.index)?;
         // SAFETY: the table is open.
         let nblocks =
             unsafe { pg_sys::RelationGetNumberOfBlocksInFork(self.heap, pg_sys::ForkNumber::MAIN_FORKNUM) };
+        let mut leaving = self.leaving.take();
         for first in (0..nblocks).step_by(BLOCKS as usize) {
             progress.tick()?;
-            let mut state = Visit::new(self.values, Some(&columns), &mut *sink);
+            let mut state =
+                Visit { leaving: leaving.as_mut(), ..Visit::new(self.values, Some(&columns), &mut *sink) };
             self.scan_blocks(first, BLOCKS.min(nblocks - first), Some(visit), (&raw mut state).cast());
+        }
+        if let Some(mut leaving) = leaving {
+            leaving.toast.close();
         }
         Ok(())
     }

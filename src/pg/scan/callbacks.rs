@@ -146,7 +146,10 @@ pub unsafe extern "C-unwind" fn amgettuple(
 /// On a standby pages may be used again while a scan still reads them, for nothing but the primary knows that
 /// it does: they look damaged then.
 fn conflict(store: &IndexStore, search: &scan::Scan, error: Error) -> Error {
-    if error.kind == Kind::Corrupted && directories(store).is_ok_and(|now| !search.reads(&now)) {
+    // SAFETY: reads the state of the server.
+    let on_standby = unsafe { pg_sys::RecoveryInProgress() };
+    if on_standby && error.kind == Kind::Corrupted && directories(store).is_ok_and(|now| !search.reads(&now))
+    {
         let message = "canceling statement due to conflict with recovery";
         return Error::new(Kind::Conflict, message)
             .with_detail("The lists of an ivf index were replaced, and its pages used again.");

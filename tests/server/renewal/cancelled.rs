@@ -46,7 +46,8 @@ fn a_renewal_that_is_cancelled_leaves_a_right_index() {
     println!("{at_work} of 6 cancelled at work, {interrupted} between publishing and the flip");
     assert!(at_work > 0);
     // A timeout is the same; the backend works on.
-    let script = "SET vacuum_cost_delay = '1ms'; SET vacuum_cost_limit = 50; SET statement_timeout = '400ms'; \
+    let script = "SET vacuum_cost_delay = '1ms'; SET vacuum_cost_limit = 50; \
+                  SET statement_timeout = '400ms'; \
                   VACUUM items;";
     if let Err(message) = server.try_sql(script) {
         assert!(message.contains("57014"), "{message}");

@@ -28,7 +28,8 @@ fn kill_in_the_middle(server: &Server, round: u64, random: &mut Random) {
     let postmaster = server.postmaster();
     let mut children: Vec<_> = (0..8).map(|writer| server.start_sql(&writes(round, writer))).collect();
     let mut vacuum = server.start_sql(
-        "SET vacuum_cost_delay = '2ms'; SET vacuum_cost_limit = 100; SET vacuum_cost_page_dirty = 5; VACUUM items",
+        "SET vacuum_cost_delay = '2ms'; SET vacuum_cost_limit = 100; \
+         SET vacuum_cost_page_dirty = 5; VACUUM items",
     );
     let phase = "SELECT count(*) FROM pg_stat_progress_vacuum WHERE phase = 'cleaning up indexes'";
     while server.sql(phase) == "0" && vacuum.try_wait().unwrap().is_none() {}

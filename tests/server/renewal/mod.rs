@@ -13,8 +13,8 @@ use crate::harness::Server;
 ///
 /// - `vec(seed, topic)`: a row of a topic. Those from 100 on are far from all others, and wide.
 /// - `rows(first, last, topic)`: adds rows; without a topic they are of forty.
-/// - `compare(table, column, operator, query, condition, pause)`: an index scan to the end, which pauses after
-///   a few rows, has the rows of a sequential scan of the same snapshot, each once and in order.
+/// - `compare(table, column, operator, query, condition, pause)`: an index scan to the end, which pauses
+///   after a few rows, has the rows of a sequential scan of the same snapshot, each once and in order.
 const SET_UP: &str = "
 CREATE FUNCTION vec(seed bigint, topic bigint) RETURNS vector IMMUTABLE LANGUAGE sql AS $$
     SELECT array_agg(CASE WHEN topic < 100 THEN 1 ELSE 4 END * sin(topic * 37.1 * i + i * i)
@@ -121,7 +121,8 @@ fn verify(server: &Server) {
 fn state(server: &Server, index: &str) -> (bool, u32) {
     let answer = server.sql(&format!(
         "CHECKPOINT; WITH meta AS (SELECT pg_read_binary_file(pg_relation_filepath('{index}'), 24, 1000) m)
-         SELECT get_byte(m, 407), get_byte(m, 403) + 256 * (get_byte(m, 404) + 256 * get_byte(m, 405)) FROM meta"
+         SELECT get_byte(m, 407), get_byte(m, 403) + 256 * (get_byte(m, 404) + 256 * get_byte(m, 405))
+         FROM meta"
     ));
     let (next, free) = answer.split_once('|').unwrap();
     (next == "1", free.parse().unwrap())
