@@ -1,6 +1,6 @@
-"""Checks that each crate of Cargo.lock that a build or test can use has a licence that deny.toml allows. A crate
-with a choice of licences passes if one of them is allowed. `make audit` (cargo-deny) checks the same, and
-advisories; this needs nothing to be built."""
+"""Checks that each crate of Cargo.lock that a build or test can use has a licence that deny.toml allows. A
+crate with a choice of licences passes if one of them is allowed. `make audit` (cargo-deny) checks the same,
+and advisories; this needs nothing to be built."""
 
 import json
 import re

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by test_arm.sh, test_packages.sh, test_docker.sh and test_19.sh: a minimal Debian in a folder.
+# Sourced by test_arm.sh, test_packages.sh, test_docker.sh and check_19.sh: a minimal Debian in a folder.
 #
 # Nothing is mounted, so it works in a container, and a folder may be removed at any time.
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes Debian packages under target/package, for each supported PostgreSQL of this machine that has headers and
-# for the embedded 18, or for the given ones:
+# Makes Debian packages under target/package, for each supported PostgreSQL of this machine that has headers
+# and for the embedded 18, or for the given ones:
 #
 #   postgresql-NN-vector-search          the extension vector_search
 #   postgresql-NN-vector-search-compat   the extension "vector", for apps written for pgvector
@@ -29,8 +29,8 @@ libc_version() {
 control() {
     install -d "$1/DEBIAN"
     {
-        printf '%s: %s\n' Package "$2" Version "$VERSION-$REVISION" Architecture "$3" Maintainer "$MAINTAINER" \
-            Installed-Size "$(du -sk --exclude DEBIAN "$1" | cut -f1)" Depends "$4"
+        printf '%s: %s\n' Package "$2" Version "$VERSION-$REVISION" Architecture "$3" \
+            Maintainer "$MAINTAINER" Installed-Size "$(du -sk --exclude DEBIAN "$1" | cut -f1)" Depends "$4"
         [ -z "$5" ] || printf 'Conflicts: %s\n' "$5"
         printf '%s: %s\n' Section database Priority optional
         sed -e '1s/^/Description: /' -e '2,$s/^/ /'

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes an RPM under target/package from packaging/vector_search.spec, for PG_CONFIG's PostgreSQL (or the newest
-# of this machine). The spec calls this script, too, for its steps.
+# Makes an RPM under target/package from packaging/vector_search.spec, for PG_CONFIG's PostgreSQL (or the
+# newest of this machine). The spec calls this script, too, for its steps.
 #
 # usage: scripts/rpm.sh | scripts/rpm.sh stage PG_CONFIG | scripts/rpm.sh place ROOT MAJOR
 set -euo pipefail
@@ -29,7 +29,8 @@ case ${1:-} in
         rm -rf "$top"
         # What the spec would check of this machine are packages that only a machine with RPM has.
         rpmbuild -bb --nodeps --quiet --define "_topdir $top" --define "pgmajor $MAJOR" \
-            --define "pgversion $VERSION" --define "staged $ROOT/scripts/rpm.sh" "$ROOT/packaging/vector_search.spec" >&2
+            --define "pgversion $VERSION" --define "staged $ROOT/scripts/rpm.sh" \
+            "$ROOT/packaging/vector_search.spec" >&2
         find "$top/RPMS" -name '*.rpm' -exec mv -t "$PACKAGES/" {} +
         rm -rf "$top"
         checksums

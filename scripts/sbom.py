@@ -1,5 +1,5 @@
-"""Prints the bill of materials of the library in CycloneDX 1.5: every crate that is compiled into it, with its
-version, licence and checksum. Made from Cargo.toml and Cargo.lock by `cargo metadata`.
+"""Prints the bill of materials of the library in CycloneDX 1.5: every crate that is compiled into it, with
+its version, licence and checksum. Made from Cargo.toml and Cargo.lock by `cargo metadata`.
 
 usage: sbom.py FEATURE        e.g. pg18"""
 

@@ -1,12 +1,13 @@
 # shellcheck shell=bash disable=SC2034
-# Sourced by package.sh, deb.sh and rpm.sh, after lib.sh: the files of an installation, built once for each major.
+# Sourced by package.sh, deb.sh and rpm.sh, after lib.sh: the files of an installation, built once for each
+# major.
 
 VERSION=$(sed -nE 's/^version = "(.*)"/\1/p' "$ROOT/Cargo.toml" | head -1)
 PACKAGES="$BUILD/package"
 SUMMARY="vector similarity search for PostgreSQL, with a self-tuning index"
 
-# supported_configs: pg_config of each supported PostgreSQL of this machine that has headers, and of the embedded
-# 18 unless there is another 18.
+# supported_configs: pg_config of each supported PostgreSQL of this machine that has headers, and of the
+# embedded 18 unless there is another 18.
 supported_configs() {
     local config newest=
     for config in /usr/lib/postgresql/*/bin/pg_config /usr/pgsql-*/bin/pg_config; do
@@ -24,7 +25,8 @@ stage() {
     use_postgres "$1"
     local out="$PACKAGES/build-$MAJOR"
     rm -rf "$out"
-    (cd "$ROOT" && pgrx package --no-default-features --features "pg$MAJOR" --pg-config "$1" --out-dir "$out") >&2
+    (cd "$ROOT" && pgrx package --no-default-features --features "pg$MAJOR" --pg-config "$1" \
+        --out-dir "$out") >&2
     STAGE="$PACKAGES/stage-$MAJOR"
     rm -rf "$STAGE"
     mkdir -p "$STAGE"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the tests that need no PostgreSQL (kernels, the index in memory, fuzzing) on aarch64, under the user-mode
-# emulator of QEMU, on an x86-64 machine. The compiler is that of a minimal Debian in target/arm. Needs root, for
-# chroot. Nothing is mounted, and no PostgreSQL is needed.
+# Runs the tests that need no PostgreSQL (kernels, the index in memory, fuzzing) on aarch64, under the
+# user-mode emulator of QEMU, on an x86-64 machine. The compiler is that of a minimal Debian in target/arm.
+# Needs root, for chroot. Nothing is mounted, and no PostgreSQL is needed.
 #
 # usage: scripts/test_arm.sh [TEST_ARGUMENTS...]     e.g. kernel
 set -euo pipefail

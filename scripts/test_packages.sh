@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs the Debian packages in bare Debians under target/packages-test, uses the extensions as an ordinary user,
-# removes the packages and compares the file system with what it was before. Needs root, for chroot. Also holds
-# the bill of materials, the checksums and their signature.
+# Installs the Debian packages in bare Debians under target/packages-test, uses the extensions as an ordinary
+# user, removes the packages and compares the file system with what it was before. Needs root, for chroot.
+# Also holds the bill of materials, the checksums and their signature.
 #
 # usage: scripts/test_packages.sh [MAJOR...]     default: each major that has packages in target/package
 set -euo pipefail
@@ -10,11 +10,11 @@ set -euo pipefail
 . "$ROOT/scripts/chroot.sh"
 cd "$ROOT"
 
-# files_of DIR: every file with its rights and checksum, without what dpkg keeps of any package, and without the
-# test's own files.
+# files_of DIR: every file with its rights and checksum, without what dpkg keeps of any package, and without
+# the test's own files.
 files_of() {
-    local own=(-path ./var/lib/dpkg -o -path ./var/log -o -path ./var/cache -o -path ./var/lib/apt -o -path ./try
-        -o -path ./tmp -o -path ./proc -o -path ./dev -o -path './.*')
+    local own=(-path ./var/lib/dpkg -o -path ./var/log -o -path ./var/cache -o -path ./var/lib/apt
+        -o -path ./try -o -path ./tmp -o -path ./proc -o -path ./dev -o -path './.*')
     (cd "$1" && find . -xdev \( "${own[@]}" \) -prune -o -printf '%y %m %U:%G %p %l\n' | LC_ALL=C sort)
     (cd "$1" && find . -xdev \( "${own[@]}" \) -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum)
     in_debian "$1" dpkg-query -W -f '${Package} ${Status}\n'
@@ -55,7 +55,8 @@ BEGIN
     EXECUTE 'INSERT INTO answers SELECT $q$table$q$, row_number() OVER (), id FROM (' || query || ') q';
 END $$;
 SELECT (SELECT count(*) FROM answers WHERE way = 'index'), count(*) FROM
-    (SELECT place, id FROM answers WHERE way = 'index' EXCEPT SELECT place, id FROM answers WHERE way = 'table') x;
+    (SELECT place, id FROM answers WHERE way = 'index'
+     EXCEPT SELECT place, id FROM answers WHERE way = 'table') x;
 SELECT amname FROM pg_class c JOIN pg_am a ON a.oid = relam WHERE c.oid = 'app.items_hnsw'::regclass;
 SELECT extversion FROM pg_extension WHERE extname = 'vector_search';
 DROP EXTENSION vector_search CASCADE;
@@ -94,8 +95,8 @@ try_checksums() {
     local home
     home=$(mktemp -d)
     export GNUPGHOME=$home
-    gpg --batch --quiet --passphrase '' --quick-generate-key packages@vector-search.invalid ed25519 sign never \
-        2>/dev/null
+    gpg --batch --quiet --passphrase '' --quick-generate-key packages@vector-search.invalid ed25519 \
+        sign never 2>/dev/null
     SIGN_WITH=packages@vector-search.invalid checksums
     gpg --batch --quiet --verify "$PACKAGES/SHA256SUMS.asc" "$PACKAGES/SHA256SUMS" 2>/dev/null \
         || die "the signature of SHA256SUMS is wrong"
