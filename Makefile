@@ -4,10 +4,10 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-terminal ask test-browser test test-pure test-server test-clients recipes lint docs bench bench-kernel install install-compat package stop clean
+.PHONY: all help setup demo demo-terminal ask test-browser test test-pure test-server test-clients recipes lint docs bench bench-kernel install install-compat package deb rpm pgxn test-arm test-packages test-docker audit stop clean
 
 help: ## Shows the targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 setup: ## Prepares this machine: tools, embedded PostgreSQL
 	@scripts/setup.sh
@@ -63,6 +63,29 @@ install-compat: ## Installs the extension "vector" too, for apps written for pgv
 
 package: ## Makes target/package: the files to copy into PG_CONFIG's PostgreSQL
 	@scripts/package.sh
+
+all: package
+
+deb: ## Makes Debian packages for PostgreSQL 18, and each other of this machine that has headers
+	@scripts/deb.sh $(PG_CONFIG)
+
+rpm: ## Makes an RPM for PG_CONFIG's PostgreSQL
+	@scripts/rpm.sh
+
+pgxn: ## Makes the source archive for PGXN
+	@scripts/pgxn.sh
+
+test-packages: deb ## Installs, uses and removes the Debian packages in bare Debians (root)
+	@scripts/test_packages.sh
+
+test-docker: ## Runs the steps of packaging/Dockerfile in folders, without Docker (root)
+	@scripts/test_docker.sh $(PG_MAJOR)
+
+test-arm: ## Runs the tests that need no PostgreSQL on emulated aarch64 (root)
+	@scripts/test_arm.sh
+
+audit: ## Checks licences, sources and advisories of all crates with cargo-deny
+	@scripts/audit.sh
 
 stop: ## Stops the servers of demo, tests and benchmarks
 	@examples/page/run.sh stop

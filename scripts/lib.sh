@@ -1,4 +1,5 @@
-# shellcheck shell=bash disable=SC2034 Sourced by the other scripts: paths, messages and common functions.
+# shellcheck shell=bash disable=SC2034
+# Sourced by the other scripts: paths, messages and common functions.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 BUILD="$ROOT/target"

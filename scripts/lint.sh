@@ -8,6 +8,7 @@ cd "$ROOT"
 pg_config=${PG_CONFIG:-$("$ROOT/scripts/embedded.sh")}
 use_postgres "$pg_config"
 
+python3 "$ROOT/scripts/check_licences.py"
 say "format and lints"
 cargo fmt --check
 cargo clippy --locked --no-default-features --all-targets -- -D warnings
