@@ -81,7 +81,8 @@ unsafe fn renew_if_due(info: *mut pg_sys::IndexVacuumInfo) -> bool {
     // snapshot.
     unsafe {
         let index = (*info).index;
-        let when = if IndexOptions::of(index).renew { When::Due } else { When::Never };
+        let wanted = IndexOptions::of(index).renew && !is_urgent();
+        let when = if wanted { When::Due } else { When::Never };
         let done = with_table_of(info, |table| as_owner(table, || maintain(table, index, when, &Delayed)));
         let done = done.map_err(|e| in_index(index, e)).or_raise();
         let Some(reason) = done.reason else { return false };
@@ -93,6 +94,13 @@ unsafe fn renew_if_due(info: *mut pg_sys::IndexVacuumInfo) -> bool {
         ereport!(level, PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message);
         true
     }
+}
+
+/// Whether this vacuum is to prevent the wraparound of transaction numbers: it must end, even if an
+/// expression of the index raises an error by now.
+unsafe fn is_urgent() -> bool {
+    // SAFETY: a backend has its own entry.
+    unsafe { u32::from((*pg_sys::MyProc).statusFlags) & pg_sys::PROC_VACUUM_FOR_WRAPAROUND != 0 }
 }
 
 /// Progress of work that takes part in VACUUM's cost-based delay and can be cancelled.
