@@ -151,7 +151,7 @@ fn is_version(text: &str) -> bool {
     let is_number = |p: &&str| {
         !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()) && (*p == "0" || !p.starts_with('0'))
     };
-    parts.len() == 3 && parts.iter().all(|p| is_number(p))
+    parts.len() == 3 && parts.iter().all(is_number)
 }
 
 fn is_range(text: &str) -> bool {
