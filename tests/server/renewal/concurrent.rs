@@ -70,7 +70,7 @@ fn script(worker: u64, round: u64) -> String {
         3 => format!(
             "BEGIN; CALL rows({0}, {0} + 200, {round}); SELECT pg_sleep(.05); {1};",
             50_000_000 + 1000 * round,
-            if round % 2 == 0 {
+            if round.is_multiple_of(2) {
                 "ROLLBACK"
             } else {
                 "DELETE FROM items WHERE id > 50000000 AND id < 99000000; COMMIT"

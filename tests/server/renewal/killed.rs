@@ -35,7 +35,7 @@ fn kill_in_the_middle(server: &Server, round: u64, random: &mut Random) {
     while server.sql(phase) == "0" && vacuum.try_wait().unwrap().is_none() {}
     // Half of the times the new lists have been published.
     let (running, most) = ("SELECT ivf_index_info('items_index') -> 'maintenance' ->> 'running'", 300_000);
-    while round % 2 == 0 && server.sql(running) == "false" && vacuum.try_wait().unwrap().is_none() {}
+    while round.is_multiple_of(2) && server.sql(running) == "false" && vacuum.try_wait().unwrap().is_none() {}
     std::thread::sleep(Duration::from_micros(random.below(most) as u64));
     server.kill(&postmaster);
     children.push(vacuum);
