@@ -158,7 +158,7 @@ impl Runs {
         Ok(())
     }
 
-    /// Puts the run in memory in order; call once, before [`Runs::each`].
+    /// Puts the run in memory in order; call once, before [`Sorted::each`].
     pub fn sort(self) -> Result<Sorted> {
         let (order, starts) = self.order()?;
         Ok(Sorted { runs: self, order, starts })
