@@ -106,8 +106,16 @@ impl Source for Live<'_> {
         TableSource(&table, self.1).sample(want, sink)
     }
 
+    // A scan misses rows that are updated meanwhile: here one in seven.
     fn scan(&mut self, sink: &mut RowSink<'_>) -> Result<()> {
-        let table = self.0.table.borrow().clone();
+        let mut table = self.0.table.borrow().clone();
+        table.retain(|n, _| n % 7 != 3);
+        TableSource(&table, self.1).scan(sink)
+    }
+
+    fn look_up(&mut self, rows: &[Tid], sink: &mut RowSink<'_>) -> Result<()> {
+        let mut table = self.0.table.borrow().clone();
+        table.retain(|n, _| rows.contains(&tid(*n)));
         TableSource(&table, self.1).scan(sink)
     }
 }

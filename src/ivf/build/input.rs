@@ -34,6 +34,10 @@ pub trait Source {
     fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()>;
     /// Passes every row to `sink`, with its keys.
     fn scan(&mut self, sink: &mut RowSink<'_>) -> Result<()>;
+    /// Passes those of these rows to `sink` that exist, where others change the table during a scan.
+    fn look_up(&mut self, _rows: &[Tid], _sink: &mut RowSink<'_>) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A temporary file.

@@ -42,8 +42,12 @@ pub fn code<S: Store>(
     let directory = Arc::new(next);
     let routing = if directory.lists() == 1 { Routing::One } else { routing };
     let mut coder = Coder::new((Arc::clone(&directory), routing), options, pool, spool, progress)?;
-    // Rows that the table does not give are dead to everybody.
     source.scan(&mut |tid, vector, keys| {
+        if frozen.take(tid) { coder.push(tid, vector, keys) } else { Ok(()) }
+    })?;
+    // A row that is updated during the scan may be missed. What is not there now is dead to everybody.
+    let missed = frozen.rows_left()?;
+    source.look_up(&missed, &mut |tid, vector, keys| {
         if frozen.take(tid) { coder.push(tid, vector, keys) } else { Ok(()) }
     })?;
     let (runs, _, radii) = coder.finish()?;

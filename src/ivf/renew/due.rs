@@ -8,7 +8,10 @@ use crate::error::Result;
 use crate::ivf::build::model::wanted_lists;
 use crate::ivf::calibrate::reconstruct;
 use crate::ivf::directory::Directory;
+use crate::ivf::progress::Silent;
 use crate::page::{Root, Store};
+
+use super::space::end_in_use;
 
 /// By how much the rows may outnumber those of the build before new lists are due. Codes read grow by about
 /// the root of this; a row is copied once for each such growth.
@@ -90,10 +93,12 @@ pub fn is_due<S: Store>(store: &S, root: &Root, lists: u32) -> Result<Option<Rea
         Some(Reason::Uneven)
     } else {
         let pages = store.nblocks()?;
-        // While they are made, each list has one more codes page.
+        // Free pages at the end of the file are for the system. While lists are made, each has one more codes page.
         let step = 1 + directory.codes.more() as u32;
+        let tail = pages.saturating_sub(end_in_use(store, &Silent)?);
         let used = pages.saturating_sub(root.free) + directory.lists() * step;
-        let sparse = f64::from(root.free) > FREE * f64::from(used) && pages > LEAST_PAGES;
+        let free = f64::from(root.free.saturating_sub(tail));
+        let sparse = root.retired == 0 && free > FREE * f64::from(used) && pages > LEAST_PAGES;
         sparse.then_some(Reason::Sparse)
     })
 }

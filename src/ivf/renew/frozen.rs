@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::ivf::directory::Directory;
 use crate::ivf::list_chain;
 use crate::ivf::progress::Progress;
-use crate::memory::Grow;
+use crate::memory::{self, Grow};
 use crate::page::{Store, Tid};
 
 /// A set of heap addresses, each of which is taken once.
@@ -43,6 +43,17 @@ impl Frozen {
     /// How many were not taken yet.
     pub fn left(&self) -> u64 {
         self.left
+    }
+
+    /// Those that were not taken yet, ascending.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn rows_left(&self) -> Result<Vec<Tid>> {
+        let left = self.rows.iter().filter(|row| **row & TAKEN == 0);
+        let mut rows = memory::with_capacity(self.left as usize)?;
+        rows.extend(left.map(|row| Tid { blkno: (row >> 16) as u32, offset: *row as u16 }));
+        Ok(rows)
     }
 
     /// Takes a row. False if it is not of these lists, or was taken.

@@ -91,8 +91,19 @@ pub fn renew<S: Store>(
     let renewed = Renewed { rows: meta.built_rows, lists: meta.lists };
     flip(store, meta, space.count(), transactions)?;
     copy::begin_with_first_pages(store, progress)?;
+    retire_again(store, transactions)?;
     space.give_back()?;
     Ok(renewed)
+}
+
+/// Notes that pages which left their lists after the flip may be read by who began before now.
+fn retire_again<S: Store>(store: &S, transactions: &dyn Transactions) -> Result<()> {
+    store.change(|change| {
+        let handle = change.open(META_BLOCK)?;
+        let root = Root::read(change.page(handle))?;
+        Root { retired: transactions.next(), ..root }.write(change.page_mut(handle));
+        Ok(())
+    })
 }
 
 /// Makes the new lists those in use. So many pages are left `free`.

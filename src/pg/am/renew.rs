@@ -4,7 +4,7 @@ use pgrx::pg_sys;
 use rayon::ThreadPool;
 use serde::Serialize;
 
-use super::build::{TempFile, build_options, pool, random_seed, start};
+use super::build::{TempFile, pool, random_seed, start};
 use super::readers::{Alone, OfTable, nobody_reads};
 use super::table_source::TableSource;
 use crate::error::Result;
@@ -12,7 +12,8 @@ use crate::ivf::build::{Options, RowSink, Source};
 use crate::ivf::directory::{Directory, read_root};
 use crate::ivf::progress::Progress;
 use crate::ivf::renew::{Reason, Renewed, end_in_use, is_due, is_due_again, none_reads, renew, rows, sweep};
-use crate::page::Store;
+use crate::page::{Store, Tid};
+use crate::pg::compat::sends_wal;
 use crate::pg::settings::reloptions::IndexOptions;
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
 
@@ -49,6 +50,10 @@ impl Source for AnyVisible<'_> {
 
     fn scan(&mut self, sink: &mut RowSink<'_>) -> Result<()> {
         self.table.scan_any_visible(self.progress, sink)
+    }
+
+    fn look_up(&mut self, rows: &[Tid], sink: &mut RowSink<'_>) -> Result<()> {
+        self.table.look_up(rows, self.progress, sink)
     }
 }
 
@@ -126,7 +131,8 @@ unsafe fn replace(
         bits: directory.meta.bits,
         seed: random_seed()?,
         columns: directory.meta.columns,
-        ..build_options(index)?
+        // SAFETY: reading a setting (kB).
+        memory: unsafe { pg_sys::maintenance_work_mem } as usize * 1024,
     };
     // SAFETY: the index is open; its description lives in the current context.
     let info = unsafe { pg_sys::BuildIndexInfo(index) };
@@ -144,13 +150,16 @@ fn give_back(store: &IndexStore, progress: &dyn Progress) -> Result<u32> {
     // SAFETY: reads and sets the state of the transaction.
     unsafe {
         if pg_sys::IsInParallelMode() {
-            // The lock would need a transaction number, which a parallel VACUUM must not take.
+            // A transaction number is not to be had in a parallel VACUUM.
             return Ok(0);
         }
         // Without a transaction, those that read now could not be told from those that read later.
         pg_sys::GetCurrentTransactionId();
     }
-    if end_in_use(store, progress)? == store.nblocks()? {
+    // A standby would keep the lock until the end of VACUUM, which may be far.
+    // SAFETY: a backend has its own entry.
+    let in_vacuum = unsafe { u32::from((*pg_sys::MyProc).statusFlags) & pg_sys::PROC_IN_VACUUM != 0 };
+    if (in_vacuum && sends_wal()) || end_in_use(store, progress)? == store.nblocks()? {
         return Ok(0);
     }
     let Some(_alone) = Alone::wait(index) else { return Ok(0) };

@@ -15,7 +15,7 @@ use crate::page::{Key, Tid};
 use crate::pg::allocator;
 use crate::pg::datum::indexed::Indexed;
 use crate::pg::error::OrRaise;
-use crate::pg::storage::tid::tid;
+use crate::pg::storage::tid::{item_pointer, tid};
 use crate::pg::storage::toast::{ToastReader, toast_pointer};
 use crate::random::SplitMix64;
 use crate::value::limits::check_typmod;
@@ -340,6 +340,70 @@ impl TableSource {
             let mut state =
                 Visit { leaving: leaving.as_mut(), ..Visit::new(self.values, Some(&columns), &mut *sink) };
             self.scan_blocks(first, BLOCKS.min(nblocks - first), Some(visit), (&raw mut state).cast());
+        }
+        self.leaving = leaving;
+        Ok(())
+    }
+
+    /// Passes the rows at these addresses to the sink, unless they are dead to everybody. A scan does not give a
+    /// row of which it sees an older version while a newer one comes to lie before it on the page: that one
+    /// would come, if nobody else changed the table. Ends the work of [`TableSource::in_use`].
+    ///
+    /// # Errors
+    /// Those of the sink and of [`Progress::tick`].
+    pub fn look_up(&mut self, tids: &[Tid], progress: &dyn Progress, sink: &mut RowSink<'_>) -> Result<()> {
+        const MOST: usize = pg_sys::INDEX_MAX_KEYS as usize;
+        let columns = FilterColumns::of(self.index)?;
+        let mut leaving = self.leaving.take();
+        let mut state = Visit { leaving: leaving.as_mut(), ..Visit::new(self.values, Some(&columns), sink) };
+        let (mut values, mut nulls) = ([pg_sys::Datum::null(); MOST], [false; MOST]);
+        // SAFETY: the relations are open. What is made here is given back at the end, or by an error's abort. The
+        // snapshot sees what is not dead to everybody (InitNonVacuumableSnapshot in snapmgr.h).
+        unsafe {
+            let executor = pg_sys::CreateExecutorState();
+            let context = pg_sys::MakePerTupleExprContext(executor);
+            let slot = pg_sys::table_slot_create(self.heap, std::ptr::null_mut());
+            (*context).ecxt_scantuple = slot;
+            let fetch = pg_sys::table_index_fetch_begin(self.heap);
+            let mut snapshot: pg_sys::SnapshotData = std::mem::zeroed();
+            snapshot.snapshot_type = pg_sys::SnapshotType::SNAPSHOT_NON_VACUUMABLE;
+            snapshot.vistest = pg_sys::GlobalVisTestFor(self.heap);
+            for &row in tids {
+                progress.tick()?;
+                let (mut found, mut again) = (false, false);
+                let mut version = item_pointer(row);
+                // The last version counts: an index that is younger than an update has its values.
+                while pg_sys::table_index_fetch_tuple(
+                    fetch,
+                    &raw mut version,
+                    &raw mut snapshot,
+                    slot,
+                    &raw mut again,
+                    std::ptr::null_mut(),
+                ) {
+                    pg_sys::FormIndexDatum(
+                        self.info,
+                        slot,
+                        executor,
+                        values.as_mut_ptr(),
+                        nulls.as_mut_ptr(),
+                    );
+                    found = true;
+                    if !again {
+                        break;
+                    }
+                }
+                if found {
+                    let (values, nulls) = (values.as_mut_ptr(), nulls.as_mut_ptr());
+                    let mut root = item_pointer(row);
+                    visit(self.index, &raw mut root, values, nulls, false, (&raw mut state).cast());
+                }
+                pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
+            }
+            pg_sys::table_index_fetch_end(fetch);
+            pg_sys::ExecDropSingleTupleTableSlot(slot);
+            (*self.info).ii_ExpressionsState = std::ptr::null_mut();
+            pg_sys::FreeExecutorState(executor);
         }
         if let Some(mut leaving) = leaving {
             leaving.toast.close();

@@ -81,7 +81,10 @@ unsafe fn renew_if_due(info: *mut pg_sys::IndexVacuumInfo) -> bool {
     // snapshot.
     unsafe {
         let index = (*info).index;
-        let wanted = IndexOptions::of(index).renew && !is_urgent();
+        // An expression of an index that is not valid may raise errors for rows that there are. In parallel mode
+        // functions may not do all that they may do in an INSERT.
+        let can = (*(*index).rd_index).indisvalid && !is_urgent() && !pg_sys::IsInParallelMode();
+        let wanted = can && IndexOptions::of(index).renew;
         let when = if wanted { When::Due } else { When::Never };
         let done = with_table_of(info, |table| as_owner(table, || maintain(table, index, when, &Delayed)));
         let done = done.map_err(|e| in_index(index, e)).or_raise();

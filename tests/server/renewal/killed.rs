@@ -77,5 +77,5 @@ fn a_renewal_that_is_killed_is_gone_on_with() {
     assert!(unused <= free + 2 * used, "{pages} pages, {unused} unused, {free} free");
     verify(&server);
     // So the file does not grow with the number of crashes.
-    assert!(sizes.iter().all(|&pages| pages < 3 * sizes[0]), "pages: {sizes:?}");
+    assert!(sizes.iter().all(|&pages| pages < 5 * sizes[0]), "pages: {sizes:?}");
 }
