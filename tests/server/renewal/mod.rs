@@ -6,6 +6,7 @@ mod gates;
 mod killed;
 mod kinds;
 mod standby;
+mod updated;
 
 use crate::harness::Server;
 
