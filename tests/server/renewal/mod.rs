@@ -6,7 +6,6 @@ mod gates;
 mod killed;
 mod kinds;
 mod standby;
-mod updated;
 
 use crate::harness::Server;
 
