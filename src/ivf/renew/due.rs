@@ -93,7 +93,8 @@ pub fn is_due<S: Store>(store: &S, root: &Root, lists: u32) -> Result<Option<Rea
         Some(Reason::Uneven)
     } else {
         let pages = store.nblocks()?;
-        // Free pages at the end of the file are for the system. While lists are made, each has one more codes page.
+        // Free pages at the end of the file are for the system. While lists are made, each has one more codes
+        // page.
         let step = 1 + directory.codes.more() as u32;
         let tail = pages.saturating_sub(end_in_use(store, &Silent)?);
         let used = pages.saturating_sub(root.free) + directory.lists() * step;

@@ -345,9 +345,9 @@ impl TableSource {
         Ok(())
     }
 
-    /// Passes the rows at these addresses to the sink, unless they are dead to everybody. A scan does not give a
-    /// row of which it sees an older version while a newer one comes to lie before it on the page: that one
-    /// would come, if nobody else changed the table. Ends the work of [`TableSource::in_use`].
+    /// Passes the rows at these addresses to the sink, unless they are dead to everybody. A scan does not
+    /// give a row of which it sees an older version while a newer one comes to lie before it on the page:
+    /// that one would come, if nobody else changed the table. Ends the work of [`TableSource::in_use`].
     ///
     /// # Errors
     /// Those of the sink and of [`Progress::tick`].
@@ -357,8 +357,8 @@ impl TableSource {
         let mut leaving = self.leaving.take();
         let mut state = Visit { leaving: leaving.as_mut(), ..Visit::new(self.values, Some(&columns), sink) };
         let (mut values, mut nulls) = ([pg_sys::Datum::null(); MOST], [false; MOST]);
-        // SAFETY: the relations are open. What is made here is given back at the end, or by an error's abort. The
-        // snapshot sees what is not dead to everybody (InitNonVacuumableSnapshot in snapmgr.h).
+        // SAFETY: the relations are open. What is made here is given back at the end, or by an error's abort.
+        // The snapshot sees what is not dead to everybody (InitNonVacuumableSnapshot in snapmgr.h).
         unsafe {
             let executor = pg_sys::CreateExecutorState();
             let context = pg_sys::MakePerTupleExprContext(executor);

@@ -81,8 +81,8 @@ unsafe fn renew_if_due(info: *mut pg_sys::IndexVacuumInfo) -> bool {
     // snapshot.
     unsafe {
         let index = (*info).index;
-        // An expression of an index that is not valid may raise errors for rows that there are. In parallel mode
-        // functions may not do all that they may do in an INSERT.
+        // An expression of an index that is not valid may raise errors for rows that there are. In parallel
+        // mode functions may not do all that they may do in an INSERT.
         let can = (*(*index).rd_index).indisvalid && !is_urgent() && !pg_sys::IsInParallelMode();
         let wanted = can && IndexOptions::of(index).renew;
         let when = if wanted { When::Due } else { When::Never };
