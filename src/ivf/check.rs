@@ -294,19 +294,11 @@ impl<S: Store> Check<'_, S> {
             return Err(Error::corrupted(twice[0].0, "two slots refer to one record"));
         }
         // Read after the slots: an insert may have added a page meanwhile, never removed one.
-        let (state_blkno, index) = directory.state_position(list);
-        let state = lists::read(&*self.store.read(state_blkno)?, index);
-        let moved = directory.head(list).0 == state.moved;
-        let mut pages = Vec::new();
-        for mut blkno in [state.extended, if moved { state.moved_extended } else { NO_BLOCK }] {
-            while blkno != NO_BLOCK {
-                self.mark(blkno)?;
-                let page = self.store.read(blkno)?;
-                page.expect_owned(blkno, PageKind::Extended, directory.owner(list))?;
-                pages.try_push(blkno)?;
-                blkno = page.next();
-            }
-        }
+        let (store, mut pages) = (self.store, Vec::new());
+        list_chain::extended_pages(store, directory, list, |blkno| {
+            self.mark(blkno)?;
+            pages.try_push(blkno)
+        })?;
         pages.sort_unstable();
         match self.records.iter().find(|r| pages.binary_search(&r.0).is_err()) {
             Some(r) => Err(Error::corrupted(r.0, "a record lies outside its list's pages")),

@@ -5,7 +5,7 @@
 
 use super::directory::Directory;
 use crate::error::{Error, Result};
-use crate::page::{NO_BLOCK, Page, PageKind, RecordRef, Store, Tid};
+use crate::page::{NO_BLOCK, Page, PageKind, RecordRef, Store, Tid, lists};
 
 /// A walk along the codes pages of a list.
 pub struct ListChain {
@@ -67,6 +67,34 @@ pub fn codes_pages<S: Store>(
         f(blkno, &copy)?;
     }
     store.end_prefetch();
+    Ok(())
+}
+
+/// Calls `f` with the number of every extended page of a list, before the page is read.
+pub fn extended_pages<S: Store>(
+    store: &S,
+    directory: &Directory,
+    list: u32,
+    mut f: impl FnMut(u32) -> Result<()>,
+) -> Result<()> {
+    let (blkno, index) = directory.state_position(list);
+    let state = {
+        let page = store.read(blkno)?;
+        page.expect_kind(blkno, PageKind::Lists)?;
+        lists::read(&page, index)
+    };
+    // Pages of rows that the list took over have a chain of their own, once the directory names these rows.
+    let moved = if directory.head(list).0 == state.moved { state.moved_extended } else { NO_BLOCK };
+    let mut steps = 0;
+    for mut blkno in [state.extended, moved] {
+        while blkno != NO_BLOCK {
+            guard_circle(store, blkno, &mut steps)?;
+            f(blkno)?;
+            let page = store.read(blkno)?;
+            page.expect_owned(blkno, PageKind::Extended, directory.owner(list))?;
+            blkno = page.next();
+        }
+    }
     Ok(())
 }
 

@@ -26,14 +26,13 @@ use rayon::ThreadPool;
 
 pub use self::again::is_due_again;
 pub use self::due::{Reason, is_due, rows};
-use self::space::Space;
+use self::space::{Space, change_root};
 pub use self::space::{Transactions, end_in_use, none_reads, sweep};
 use super::build::{Options, Routing, Source, Spool, model};
 use super::calibrate::points;
 use super::directory::{Directory, read_root};
 use super::progress::{Phase, Progress};
 use crate::error::{Error, Kind, Result};
-use crate::page::meta::META_BLOCK;
 use crate::page::{Meta, Root, Store};
 
 /// What was done.
@@ -98,12 +97,7 @@ pub fn renew<S: Store>(
 
 /// Notes that pages which left their lists after the flip may be read by who began before now.
 fn retire_again<S: Store>(store: &S, transactions: &dyn Transactions) -> Result<()> {
-    store.change(|change| {
-        let handle = change.open(META_BLOCK)?;
-        let root = Root::read(change.page(handle))?;
-        Root { retired: transactions.next(), ..root }.write(change.page_mut(handle));
-        Ok(())
-    })
+    change_root(store, |root| root.retired = transactions.next())
 }
 
 /// Makes the new lists those in use. So many pages are left `free`.
@@ -111,14 +105,11 @@ fn flip<S: Store>(store: &S, mut current: Meta, free: u32, transactions: &dyn Tr
     current.ready = true;
     // The new lists have no rows that are dead to everybody here.
     transactions.forget_ended();
-    store.change(|change| {
-        let handle = change.open(META_BLOCK)?;
-        let root = Root::read(change.page(handle))?;
+    change_root(store, |root| {
         current.generation = root.next_generation();
         // Whoever has begun to read the old lists began before this transaction.
         let retired = transactions.next();
         let replaced = transactions.now();
-        Root { current, next: None, retired, free, replaced }.write(change.page_mut(handle));
-        Ok(())
+        *root = Root { current, next: None, retired, free, replaced };
     })
 }

@@ -1,14 +1,13 @@
 //! The new lists come to be: without rows, beside those in use.
 
-use super::space::Space;
+use super::space::{Space, change_root};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::build::model::Model;
 use crate::ivf::build::write::{Pages, new_codes, summaries_page};
 use crate::ivf::directory::{Directory, Entry, entry_size, read_root};
 use crate::memory;
 use crate::page::lists::{self, LISTS_PER_PAGE, ListState};
-use crate::page::meta::META_BLOCK;
-use crate::page::{Meta, NO_BLOCK, Page, PageKind, Root, Store, summary, tape};
+use crate::page::{Meta, NO_BLOCK, Page, PageKind, Store, summary, tape};
 
 /// Writes the lists of a model, one page each, and makes them those that take new rows.
 ///
@@ -47,13 +46,9 @@ pub fn publish<S: Store>(store: &S, model: &Model, space: &mut Space<'_, S>) -> 
         (0..count).try_for_each(|_| pages.push(summaries_page(owner)).map(drop))?;
         pages.flush()?;
     }
-    store.change(|change| {
-        let handle = change.open(META_BLOCK)?;
-        let mut root = Root::read(change.page(handle))?;
+    change_root(store, |root| {
         root.current.generation = meta.generation;
         root.next = Some(meta);
-        root.write(change.page_mut(handle));
-        Ok(())
     })
 }
 

@@ -52,13 +52,22 @@ pub fn sweep<S: Store>(
     let space = Space::find(store, transactions, progress)?;
     let free = space.count();
     space.give_back()?;
+    change_root(store, |root| (root.retired, root.free) = (0, free))?;
+    Ok(Some(free))
+}
+
+/// Changes the meta page.
+///
+/// # Errors
+/// Damage, or the store's errors.
+pub fn change_root<S: Store>(store: &S, f: impl FnOnce(&mut Root)) -> Result<()> {
     store.change(|change| {
         let handle = change.open(META_BLOCK)?;
-        let root = Root::read(change.page(handle))?;
-        Root { retired: 0, free, ..root }.write(change.page_mut(handle));
+        let mut root = Root::read(change.page(handle))?;
+        f(&mut root);
+        root.write(change.page_mut(handle));
         Ok(())
-    })?;
-    Ok(Some(free))
+    })
 }
 
 /// Whether nobody reads the pages of earlier lists.
@@ -75,12 +84,7 @@ pub fn none_reads<S: Store>(store: &S) -> Result<()> {
     if read_root(store)?.retired == 0 {
         return Ok(());
     }
-    store.change(|change| {
-        let handle = change.open(META_BLOCK)?;
-        let root = Root::read(change.page(handle))?;
-        Root { retired: UNREAD, ..root }.write(change.page_mut(handle));
-        Ok(())
-    })
+    change_root(store, |root| root.retired = UNREAD)
 }
 
 /// The number of pages of the file without the free ones at its end. The caller knows that nobody uses the
@@ -224,7 +228,10 @@ impl Pages {
                 self.further(directory, page);
                 Ok(())
             })?;
-            self.extended(store, directory, list)?;
+            list_chain::extended_pages(store, directory, list, |blkno| {
+                self.known(blkno);
+                Ok(())
+            })?;
         }
         Ok(())
     }
@@ -234,27 +241,6 @@ impl Pages {
         for block in layout.blocks_on(page) {
             (0..layout.more()).for_each(|i| self.known(block.more(i)));
         }
-    }
-
-    fn extended<S: Store>(&mut self, store: &S, directory: &Directory, list: u32) -> Result<()> {
-        let (blkno, index) = directory.state_position(list);
-        let state = {
-            let page = store.read(blkno)?;
-            page.expect_kind(blkno, PageKind::Lists)?;
-            lists::read(&page, index)
-        };
-        let moved = directory.head(list).0 == state.moved;
-        let mut steps = 0;
-        for mut blkno in [state.extended, if moved { state.moved_extended } else { NO_BLOCK }] {
-            while blkno != NO_BLOCK {
-                list_chain::guard_circle(store, blkno, &mut steps)?;
-                self.known(blkno);
-                let page = store.read(blkno)?;
-                page.expect_owned(blkno, PageKind::Extended, directory.owner(list))?;
-                blkno = page.next();
-            }
-        }
-        Ok(())
     }
 
     /// The free pages in runs.

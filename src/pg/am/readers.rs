@@ -26,8 +26,9 @@ impl Transactions for OfTable {
 
     fn have_ended(&self, before: u64) -> bool {
         // As nbtree asks before it uses a deleted page again (nbtpage.c), but by the transactions of this
-        // moment: what `GlobalVisCheckRemovableFullXid` knows may be as old as VACUUM's snapshot. SAFETY: the
-        // table is open.
+        // moment: what `GlobalVisCheckRemovableFullXid` knows may be as old as VACUUM's snapshot.
+        //
+        // SAFETY: the table is open.
         before <= unsafe { recovery_conflict::last_dead(self.table) }
     }
 
