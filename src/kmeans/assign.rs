@@ -1,11 +1,13 @@
 //! The nearest centroid of every row. If a few principal directions of the centroids have most of their
 //! variance, the search uses these directions only, and then compares the best few centroids exactly.
 
+use super::best::{Best, MOST};
 use super::bits;
 use super::gemm::{CHUNK_ROWS, PackedPanels, Rows, Work};
+use super::groups::{self, GROUPED_ROWS, Groups, MIN_GROUPED};
 use super::members::half_norms;
 use super::parallel::Step;
-use super::pca;
+use super::pca::{self, MAX_DIRECTIONS};
 use super::train::{center, span};
 use crate::error::Result;
 use crate::kernel::{self, l2_squared};
@@ -13,9 +15,9 @@ use crate::memory;
 use rayon::ThreadPool;
 use std::sync::OnceLock;
 
-/// Centroids compared exactly per row; and if there are at least `MANY` centroids, which are closer together.
+/// Centroids compared exactly per row; [`MOST`] if there are at least `MANY` centroids, which are closer
+/// together.
 const BEST: usize = 8;
-const MOST: usize = 16;
 const MANY: usize = 1024;
 /// Share of the centroids' energy that a reduction must keep: at 0.81 the search finds 99.9 % of the
 /// nearest among 400 centroids of a hard mixture.
@@ -42,28 +44,88 @@ pub struct Assigner {
 /// What the search needs. The first large call makes it, with its threads and its callback.
 struct Plan {
     directions: Option<PackedPanels>,
-    centroids: PackedPanels,
-    offsets: Vec<f32>,
+    search: Search,
 }
 
-impl Plan {
-    /// A thread's memory for a block of rows.
-    fn scratch(&self) -> Result<Scratch> {
-        let first = self.directions.as_ref().unwrap_or(&self.centroids);
-        let pack = if first.depth() > self.centroids.depth() { first } else { &self.centroids }.scratch()?;
-        let reduced = self.directions.as_ref().map_or(0, PackedPanels::stride);
-        Ok(Scratch {
-            pack,
-            reduced: memory::with_capacity(CHUNK_ROWS * reduced)?,
-            scores: memory::with_capacity(CHUNK_ROWS * self.centroids.stride())?,
-        })
-    }
+/// The centroids, along the directions if there are any.
+enum Search {
+    All { centroids: PackedPanels, offsets: Vec<f32> },
+    Grouped(Groups),
 }
 
+/// A thread's memory for [`GROUPED_ROWS`] rows.
 struct Scratch {
     pack: Vec<[f32; 4]>,
     reduced: Vec<f32>,
     scores: Vec<f32>,
+    groups: Option<groups::Scratch>,
+    best: Vec<Best>,
+}
+
+impl Plan {
+    fn scratch(&self) -> Result<Scratch> {
+        let reduced = self.directions.as_ref().map_or(0, PackedPanels::stride);
+        let (groups, scores, depth) = match &self.search {
+            Search::All { centroids, .. } => (None, CHUNK_ROWS * centroids.stride(), centroids),
+            Search::Grouped(groups) => (Some(groups.scratch()?), 0, groups.centres()),
+        };
+        let deepest = self.directions.as_ref().filter(|first| first.depth() > depth.depth()).unwrap_or(depth);
+        Ok(Scratch {
+            pack: deepest.scratch()?,
+            reduced: memory::filled(0.0, GROUPED_ROWS * reduced)?,
+            scores: memory::filled(0.0, scores)?,
+            groups,
+            best: memory::with_capacity(GROUPED_ROWS)?,
+        })
+    }
+
+    /// The `count` best lists of each of `number` rows from `first` on, into `scratch.best`.
+    fn find(&self, rows: &Rows, (first, number, count): (usize, usize, usize), scratch: &mut Scratch) {
+        let Scratch { pack, reduced, scores, groups, best } = scratch;
+        best.clear();
+        best.resize(number, Best::new(count));
+        let zero = [0.0; MAX_DIRECTIONS];
+        let (rows, first) = match &self.directions {
+            None => (*rows, first),
+            Some(directions) => {
+                let stride = directions.stride();
+                let reduced = &mut reduced[..number * stride];
+                for (chunk, out) in reduced.chunks_mut(CHUNK_ROWS * stride).enumerate() {
+                    directions.product(rows, first + chunk * CHUNK_ROWS, out, pack);
+                }
+                (Rows { data: reduced, dims: stride, index: None, mean: &zero[..stride], scale: 1.0 }, 0)
+            }
+        };
+        match (&self.search, groups) {
+            (Search::Grouped(by_groups), Some(memory)) => {
+                by_groups.visit(&rows, (first, number), memory, |row, scores| {
+                    scores.keys().for_each(|(list, key)| best[row].push(list, key));
+                });
+            }
+            (Search::All { centroids, offsets }, _) => {
+                let stride = centroids.stride();
+                for at in (0..number).step_by(CHUNK_ROWS) {
+                    let best = &mut best[at..number.min(at + CHUNK_ROWS)];
+                    let scores = &mut scores[..best.len() * stride];
+                    centroids.product(&rows, first + at, scores, pack);
+                    for (best, scores) in best.iter_mut().zip(scores.chunks_exact(stride)) {
+                        let keys = offsets.iter().zip(scores).map(|(offset, score)| offset - score);
+                        (0..).zip(keys).for_each(|(list, key)| best.push(list, key));
+                    }
+                }
+            }
+            (Search::Grouped(_), None) => {}
+        }
+    }
+
+    /// About the multiply-adds that a row takes.
+    fn cost(&self, dims: usize) -> usize {
+        let search = match &self.search {
+            Search::All { centroids, .. } => centroids.stride() * centroids.depth(),
+            Search::Grouped(groups) => groups.cost(),
+        };
+        dims * (self.directions.as_ref().map_or(0, PackedPanels::cols) + MOST) + search
+    }
 }
 
 impl Assigner {
@@ -130,33 +192,18 @@ impl Assigner {
         };
         let rows = Rows { data: rows, dims, index: None, mean: &self.mean, scale: self.scale };
         let count = if self.centroids.len() / dims < MANY { BEST } else { MOST };
-        let reduced_dims = plan.directions.as_ref().map_or(0, PackedPanels::cols);
-        let zero = memory::filled(0.0, reduced_dims)?;
-        let search = plan.centroids.stride() * if reduced_dims > 0 { reduced_dims } else { dims };
-        let cost = CHUNK_ROWS * (dims * (reduced_dims + count) + search);
+        let chunk_rows = if matches!(plan.search, Search::Grouped(_)) { GROUPED_ROWS } else { CHUNK_ROWS };
+        let cost = chunk_rows * plan.cost(dims);
         work.run(
             out,
-            CHUNK_ROWS,
+            chunk_rows,
             cost,
             || plan.scratch(),
             |scratch, chunk, out| {
-                let Scratch { pack, reduced, scores } = scratch;
-                scores.resize(out.len() * plan.centroids.stride(), 0.0);
-                match &plan.directions {
-                    None => plan.centroids.product(&rows, chunk * CHUNK_ROWS, scores, pack),
-                    Some(directions) => {
-                        reduced.resize(out.len() * directions.stride(), 0.0);
-                        directions.product(&rows, chunk * CHUNK_ROWS, reduced, pack);
-                        let reduced =
-                            Rows { data: reduced, dims: reduced_dims, index: None, mean: &zero, scale: 1.0 };
-                        plan.centroids.product(&reduced, 0, scores, pack);
-                    }
-                }
-                for ((i, out), scores) in
-                    out.iter_mut().enumerate().zip(scores.chunks_exact(plan.centroids.stride()))
-                {
-                    let best = best(scores, &plan.offsets, count).into_iter().take(count);
-                    *out = self.nearest(rows.raw(chunk * CHUNK_ROWS + i), best);
+                let first = chunk * chunk_rows;
+                plan.find(&rows, (first, out.len(), count), scratch);
+                for ((i, out), best) in (first..).zip(out).zip(&scratch.best) {
+                    *out = self.nearest(rows.raw(i), best.lists());
                 }
             },
         )
@@ -228,27 +275,15 @@ impl Assigner {
                 points
             }
         };
-        let depth = directions.as_ref().map_or(dims, PackedPanels::cols);
-        let offsets = half_norms(&points, depth)?;
-        Ok(Plan { directions, centroids: PackedPanels::new(&points, depth)?, offsets })
-    }
-}
-
-/// The lists of the `count` smallest `offset − score`, best first; list 0 where there are fewer.
-fn best(scores: &[f32], offsets: &[f32], count: usize) -> [u32; MOST] {
-    let mut lists = [0; MOST];
-    let mut keys = [f32::INFINITY; MOST];
-    let last = count.clamp(1, MOST) - 1;
-    for (list, (score, offset)) in scores.iter().zip(offsets).enumerate() {
-        let key = offset - score;
-        if key < keys[last] {
-            let mut at = last;
-            while at > 0 && key < keys[at - 1] {
-                (keys[at], lists[at]) = (keys[at - 1], lists[at - 1]);
-                at -= 1;
+        let depth = directions.as_ref().map_or(dims, PackedPanels::stride);
+        let search = if k >= MIN_GROUPED {
+            Search::Grouped(Groups::new(&points, depth, work)?)
+        } else {
+            Search::All {
+                centroids: PackedPanels::new(&points, depth)?,
+                offsets: half_norms(&points, depth)?,
             }
-            (keys[at], lists[at]) = (key, list as u32);
-        }
+        };
+        Ok(Plan { directions, search })
     }
-    lists
 }

@@ -3,6 +3,7 @@
 
 use super::bits;
 use super::gemm::{CHUNK_ROWS, PackedPanels, Rows, Work};
+use super::groups::{GROUPED_ROWS, Groups, MIN_GROUPED};
 use super::members::{Assignment, Members, half_norms};
 use super::repair::repair;
 use crate::error::Result;
@@ -51,7 +52,8 @@ pub(super) fn lloyd(
         let tables = if binary.is_some() { bits::Tables::new(&centroids, rows.dims)? } else { None };
         match binary.zip(tables) {
             Some((binary, tables)) => binary.assign(&norms, &tables, &mut near, &work)?,
-            None => assign(rows, &norms, &centroids, &mut near, &work)?,
+            None if k < MIN_GROUPED => assign(rows, &norms, &centroids, &mut near, &work)?,
+            None => assign_by_groups(rows, &norms, &centroids, &mut near, &work)?,
         }
         work.base += work.unit;
         let inertia: f64 = near.iter().map(|x| f64::from(x.best)).sum();
@@ -74,6 +76,62 @@ pub(super) fn lloyd(
     Ok(near)
 }
 
+/// The two nearest centroids so far of a row.
+#[derive(Clone, Copy)]
+struct Two {
+    list: u32,
+    next: u32,
+    best: f32,
+    second: f32,
+}
+
+impl Two {
+    const NONE: Self = Self { list: 0, next: 0, best: f32::INFINITY, second: f32::INFINITY };
+
+    fn push(&mut self, list: u32, key: f32) {
+        if key < self.second {
+            if key < self.best {
+                (self.next, self.second) = (self.list, self.best);
+                (self.list, self.best) = (list, key);
+            } else {
+                (self.next, self.second) = (list, key);
+            }
+        }
+    }
+
+    /// The row's assignment, which was `before`.
+    fn assignment(self, before: &Assignment, norm: f32) -> Assignment {
+        let Self { list, next, best, second } = self;
+        let distance = |key: f32| (2.0 * key + norm).max(0.0);
+        let moved = before.list != list;
+        Assignment { list, next, moved, best: distance(best), second: distance(second) }
+    }
+}
+
+/// Finds the two nearest centroids of every row among those of its nearest groups.
+fn assign_by_groups(
+    rows: &Rows,
+    norms: &[f32],
+    centroids: &[f32],
+    near: &mut [Assignment],
+    work: &Work,
+) -> Result<()> {
+    let groups = Groups::new(centroids, rows.dims, work)?;
+    let scratch = || Ok((groups.scratch()?, memory::filled(Two::NONE, GROUPED_ROWS)?));
+    work.run(near, GROUPED_ROWS, GROUPED_ROWS * groups.cost(), scratch, |(scratch, found), chunk, near| {
+        let first = chunk * GROUPED_ROWS;
+        found.fill(Two::NONE);
+        groups.visit(rows, (first, near.len()), scratch, |row, scores| {
+            let mut two = found[row];
+            scores.keys().for_each(|(list, key)| two.push(list, key));
+            found[row] = two;
+        });
+        for ((near, found), norm) in near.iter_mut().zip(found).zip(&norms[first..]) {
+            *near = found.assignment(near, *norm);
+        }
+    })
+}
+
 /// Finds the two nearest centroids of every row.
 fn assign(rows: &Rows, norms: &[f32], centroids: &[f32], near: &mut [Assignment], work: &Work) -> Result<()> {
     let fixed = PackedPanels::new(centroids, rows.dims)?;
@@ -85,22 +143,11 @@ fn assign(rows: &Rows, norms: &[f32], centroids: &[f32], near: &mut [Assignment]
         fixed.product(rows, chunk * CHUNK_ROWS, scores, pack);
         for ((i, near), scores) in near.iter_mut().enumerate().zip(scores.chunks_exact(fixed.stride())) {
             let norm = norms[chunk * CHUNK_ROWS + i];
-            let (mut list, mut next) = (0, 0);
-            let (mut best, mut second) = (f32::INFINITY, f32::INFINITY);
-            for (c, (dot, offset)) in scores.iter().zip(&offsets).enumerate() {
-                let score = offset - dot;
-                if score < second {
-                    if score < best {
-                        (next, second) = (list, best);
-                        (list, best) = (c as u32, score);
-                    } else {
-                        (next, second) = (c as u32, score);
-                    }
-                }
+            let mut two = Two::NONE;
+            for (list, (dot, offset)) in (0..).zip(scores.iter().zip(&offsets)) {
+                two.push(list, offset - dot);
             }
-            let distance = |score: f32| (2.0 * score + norm).max(0.0);
-            let moved = near.list != list;
-            *near = Assignment { list, next, moved, best: distance(best), second: distance(second) };
+            *near = two.assignment(near, norm);
         }
     })
 }

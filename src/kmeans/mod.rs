@@ -5,8 +5,10 @@
 //! `train` makes centroids, `Assigner` finds the nearest; `parallel` lets other rooms use the pool.
 
 mod assign;
+mod best;
 mod bits;
 mod gemm;
+mod groups;
 mod lloyd;
 mod members;
 pub mod parallel;
@@ -15,6 +17,7 @@ mod repair;
 #[cfg(test)]
 mod tests;
 mod train;
+mod wide;
 
 pub use assign::Assigner;
 pub use parallel::Step;

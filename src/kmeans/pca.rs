@@ -13,12 +13,15 @@ const ROWS: usize = 2048;
 const FLOATS: usize = 1 << 22;
 /// Power steps; the third changes the kept energy by less than a percent on embeddings.
 const STEPS: usize = 3;
-/// Up to 128 orthonormal directions (rows of `rows.dims` floats, a multiple of 16 of them, some perhaps zero)
+/// The most directions.
+pub(super) const MAX_DIRECTIONS: usize = 128;
+
+/// Up to [`MAX_DIRECTIONS`] orthonormal directions (rows of `rows.dims` floats, a multiple of 16 of them, some perhaps zero)
 /// that keep at least the share `least` of the energy (sum of squares about the mean) of `rows`; `None` if
 /// there are no such directions.
 pub(super) fn directions(rows: &Rows, least: f64, work: &Work) -> Result<Option<Vec<f32>>> {
     let (dims, n) = (rows.dims, rows.len());
-    let target = if dims <= 384 { 96 } else { 128 };
+    let target = if dims <= 384 { 96 } else { MAX_DIRECTIONS };
     let m = n.min(ROWS).min((FLOATS / dims).max(2 * target));
     if dims < MIN_DIMS || m < target {
         return Ok(None);

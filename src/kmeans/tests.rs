@@ -90,6 +90,79 @@ fn inertia_is_that_of_plain_lloyd() {
     }
 }
 
+#[test]
+fn groups_of_centroids_cost_little_inertia() {
+    // 900 lists are searched by groups, with 20 rows for each of 700 blobs many lists share a blob.
+    for (dims, k) in [(24, 900), (200, 800)] {
+        let (rows, _) = mixture(15_000, dims, 700, 0.7, 21);
+        let grouped = train(&rows, dims, k, 10, 5, &pool(2), &free).unwrap();
+        let mut near = vec![0; rows.len() / dims];
+        Assigner::new(&grouped, dims).unwrap().assign(&rows, &mut near, &pool(2), &free).unwrap();
+        let part = &rows[..1000 * dims];
+        let exact = inertia(part, dims, &grouped);
+        let assigned: f64 = part
+            .chunks_exact(dims)
+            .zip(&near)
+            .map(|(row, list)| distance(row, &grouped[*list as usize * dims..][..dims]))
+            .sum();
+        assert!(assigned < 1.01 * exact, "{dims} dims: assigned at {assigned}, nearest at {exact}");
+        // Lists of the rows' own blobs, which no centroid can beat by much.
+        let few = train(&rows, dims, 700, 10, 5, &pool(2), &free).unwrap();
+        let few = inertia(part, dims, &few);
+        assert!(exact < few, "{dims} dims: {k} lists {exact}, 700 lists {few}");
+    }
+}
+
+#[test]
+fn no_list_is_much_wider_than_the_mean() {
+    // Half of the rows are in three dense spots; the others are spread.
+    let (dims, k, n) = (64, 100, 20_000);
+    for binary in [false, true] {
+        let (mut rows, _) = mixture(n, dims, 300, 3.0, 9);
+        for (i, row) in rows.chunks_exact_mut(dims).enumerate().take(n / 2) {
+            row.iter_mut()
+                .enumerate()
+                .for_each(|(d, x)| *x = 4.0 * ((i % 3 + d) % 2) as f32 + 0.1 * *x - 2.0);
+        }
+        if binary {
+            let mut random = SplitMix64(4);
+            // A bit in eight differs, so that dense rows differ.
+            rows.iter_mut().for_each(|x| *x = f32::from((*x > 0.0) != (random.below(8) == 0)));
+        }
+        let means = train(&rows, dims, k, 10, 5, &pool(2), &free).unwrap();
+        let mut near = vec![0; n];
+        Assigner::new(&means, dims).unwrap().assign(&rows, &mut near, &pool(2), &free).unwrap();
+        let mut sizes = vec![0; k];
+        near.iter().for_each(|list| sizes[*list as usize] += 1);
+        let largest = *sizes.iter().max().unwrap() as f64 * k as f64 / n as f64;
+        assert!(largest < 4.0, "binary {binary}: the largest list has {largest} times the mean");
+    }
+}
+
+#[test]
+fn equal_rows_stay_in_one_list() {
+    let rows: Vec<f32> =
+        (0..4000 * 4).map(|i| if i / 4 < 3000 { 1.0 } else { (i * 7 % 1000) as f32 }).collect();
+    let means = train(&rows, 4, 40, 10, 5, &pool(2), &free).unwrap();
+    assert!(means.iter().all(|x| x.is_finite()));
+    assert!(inertia(&rows, 4, &means) < inertia(&rows, 4, &means[..20 * 4]));
+}
+
+#[test]
+fn equal_centroids_are_one_group() {
+    let (rows, _) = mixture(2000, 8, 3, 1.0, 2);
+    let mut centroids = vec![1.0; 1000 * 8];
+    centroids[999 * 8..].copy_from_slice(&rows[..8]);
+    let mut near = vec![0; 2000];
+    Assigner::new(&centroids, 8).unwrap().assign(&rows, &mut near, &pool(2), &free).unwrap();
+    assert_eq!(near[0], 999);
+    assert!(near.iter().all(|list| *list < 1000));
+    // With rows that are no numbers.
+    let bad = vec![f32::NAN; 1500 * 8];
+    Assigner::new(&centroids, 8).unwrap().assign(&bad, &mut near[..1500], &pool(2), &free).unwrap();
+    assert!(near.iter().all(|list| *list < 1000));
+}
+
 /// Share of rows whose assignment is the true nearest centroid.
 fn agreement(rows: &[f32], dims: usize, centroids: &[f32]) -> f64 {
     let mut lists = vec![0; rows.len() / dims];

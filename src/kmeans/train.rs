@@ -6,6 +6,7 @@ use super::lloyd::{lloyd, means};
 use super::members::{Assignment, Members};
 use super::parallel::Step;
 use super::pca;
+use super::wide;
 use crate::error::Result;
 use crate::memory;
 use crate::random::SplitMix64;
@@ -62,8 +63,9 @@ pub fn train(
     let mut random = SplitMix64(seed);
     if let Some(binary) = bits::PackedBits::new(&plain, &Work { unit: 0, ..work })? {
         (work.base, work.unit) = (UNIT, UNIT);
-        let near = lloyd(&plain, Some(&binary), k, iterations, &mut random, work)?;
+        let mut near = lloyd(&plain, Some(&binary), k, iterations, &mut random, work)?;
         (work.base, work.unit) = (total - UNIT, UNIT);
+        wide::split(&plain, &mut near, k, &mut random, &work)?;
         finish(&plain, &near, &mut centroids, &mut random, &work)?;
         return Ok(centroids);
     }
@@ -75,15 +77,15 @@ pub fn train(
         None => None,
     };
     (work.base, work.unit) = (UNIT, UNIT);
-    let near = match &reduced {
+    let working = match &reduced {
         Some(data) => {
-            let dims = data.len() / n;
-            let rows = Rows { data, dims, index: None, mean: &zero[..dims], scale: 1.0 };
-            lloyd(&rows, None, k, iterations, &mut random, work)?
+            Rows { data, dims: data.len() / n, index: None, mean: &zero[..data.len() / n], scale: 1.0 }
         }
-        None => lloyd(&rows, None, k, iterations, &mut random, work)?,
+        None => rows,
     };
+    let mut near = lloyd(&working, None, k, iterations, &mut random, work)?;
     (work.base, work.unit) = (total - UNIT, UNIT);
+    wide::split(&working, &mut near, k, &mut random, &work)?;
     finish(&plain, &near, &mut centroids, &mut random, &work)?;
     Ok(centroids)
 }
