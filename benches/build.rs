@@ -1,10 +1,12 @@
-//! Builds indexes in memory, without a server, and measures the seconds of each phase, the sizes of the lists, and
-//! recall and codes read at some targets.
+//! Builds indexes in memory, without a server, and measures the seconds of each phase, the sizes of the
+//! lists, and recall and codes read at some targets.
 //!
-//! `cargo bench --no-default-features --bench build`; environment: `DATA` (rows of signed bytes as a NumPy file;
-//! without it, a mixture of Gaussians), `ROWS` (numbers with commas), `DIMS` (leading coordinates that are used),
-//! `MEMORY` (megabytes for the build), `TARGETS`, `QUERIES`. More rows than the file has are mixtures of two rows of
-//! the file that lie near each other, with some noise.
+//! `cargo bench --no-default-features --bench build`; environment: `DATA` (rows of signed bytes as a NumPy
+//! file; without it, a mixture of Gaussians), `ROWS` (numbers with commas), `DIMS` (leading coordinates that
+//! are used), `MEMORY` (megabytes for the build), `TARGETS`, `QUERIES`. More rows than the file has are
+//! mixtures of two rows of the file that lie near each other, with some noise.
+
+#![allow(clippy::expect_used)]
 
 use std::cell::RefCell;
 use std::env;

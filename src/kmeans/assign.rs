@@ -5,6 +5,7 @@ use super::best::{Best, MOST};
 use super::bits;
 use super::gemm::{CHUNK_ROWS, PackedPanels, Rows, Work};
 use super::groups::{self, GROUPED_ROWS, Groups, MIN_GROUPED};
+use super::lloyd::grouped;
 use super::members::half_norms;
 use super::parallel::Step;
 use super::pca::{self, MAX_DIRECTIONS};
@@ -277,7 +278,7 @@ impl Assigner {
         };
         let depth = directions.as_ref().map_or(dims, PackedPanels::stride);
         let search = if k >= MIN_GROUPED {
-            Search::Grouped(Groups::new(&points, depth, work)?)
+            Search::Grouped(grouped(&points, depth, work)?)
         } else {
             Search::All {
                 centroids: PackedPanels::new(&points, depth)?,

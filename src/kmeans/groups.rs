@@ -3,18 +3,14 @@
 
 use super::best::Best;
 use super::gemm::{CHUNK_ROWS, PackedPanels, Rows, Work};
-use super::lloyd::{lloyd, means};
-use super::members::{Members, half_norms};
+use super::members::{Members, half_norms, means};
 use crate::error::Result;
 use crate::memory;
-use crate::random::SplitMix64;
 
 /// With at least this many centroids, groups save more time than they take.
 pub(super) const MIN_GROUPED: usize = 768;
 /// Groups whose centroids are compared with a row.
 const PROBED: usize = 10;
-/// Rounds of k-means on the centroids.
-const ROUNDS: usize = 4;
 /// Rows that one task takes at a time: so many that several of them share a group.
 pub(super) const GROUPED_ROWS: usize = 1024;
 
@@ -59,19 +55,20 @@ impl Scores<'_> {
 }
 
 impl Groups {
-    /// Groups `centroids` (consecutive, `dims` floats each).
+    /// How many groups there should be. With fewer, rows share their groups less, and with more, they are
+    /// compared with more groups.
+    pub(super) fn number(centroids: usize) -> usize {
+        2 * (centroids as f64).sqrt() as usize
+    }
+
+    /// The groups of `rows`, which are centroids: each group has its members. Empty groups are left out.
     ///
     /// # Errors
     /// Out of memory, and those of the caller's step.
-    pub(super) fn new(centroids: &[f32], dims: usize, work: &Work) -> Result<Self> {
-        let zero = memory::filled(0.0, dims)?;
-        let rows = Rows { data: centroids, dims, index: None, mean: &zero, scale: 1.0 };
-        let wanted = 2 * (rows.len() as f64).sqrt() as usize;
-        let quiet = Work { unit: 0, ..*work };
-        let near = lloyd(&rows, None, wanted, ROUNDS, &mut SplitMix64(wanted as u64), quiet)?;
-        let members = Members::new(&near, wanted)?;
+    pub(super) fn new(rows: &Rows, members: &Members, wanted: usize, work: &Work) -> Result<Self> {
+        let dims = rows.dims;
         let mut centres = memory::filled(0.0, wanted * dims)?;
-        means(&rows, &members, &mut centres, &quiet)?;
+        means(rows, members, &mut centres, work)?;
         let mut parts = memory::with_capacity(wanted)?;
         let mut kept = 0;
         for group in 0..wanted {
@@ -140,8 +137,7 @@ impl Groups {
         }));
         let chosen = Rows { index: Some(index), ..*rows };
         let mut begin = 0;
-        let mut counts = pairs.chunk_by(|a, b| a.0 == b.0);
-        while let Some(run) = counts.next() {
+        for run in pairs.chunk_by(|a, b| a.0 == b.0) {
             let part = &self.parts[run[0].0 as usize];
             let (stride, lists) = (part.centroids.stride(), part.lists.len());
             for at in (begin..begin + run.len()).step_by(CHUNK_ROWS) {

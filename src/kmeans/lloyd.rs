@@ -4,7 +4,7 @@
 use super::bits;
 use super::gemm::{CHUNK_ROWS, PackedPanels, Rows, Work};
 use super::groups::{GROUPED_ROWS, Groups, MIN_GROUPED};
-use super::members::{Assignment, Members, half_norms};
+use super::members::{Assignment, Members, half_norms, means};
 use super::repair::repair;
 use crate::error::Result;
 use crate::memory;
@@ -13,6 +13,8 @@ use crate::random::SplitMix64;
 /// The iterations stop if a smaller share of the rows changes its list, or if the inertia falls by a smaller
 /// share.
 const SETTLED: f64 = 0.005;
+/// Rounds of k-means on centroids.
+const GROUP_ROUNDS: usize = 4;
 
 /// Clusters `rows` into `k` lists (`k` ≤ number of rows) in at most `iterations` rounds; `work` is the share
 /// of one round. Returns the list of every row; some lists may be empty. `binary` has the same rows in packed
@@ -108,6 +110,19 @@ impl Two {
     }
 }
 
+/// Clusters `centroids` (consecutive, `dims` floats each) into groups.
+///
+/// # Errors
+/// Out of memory, and those of the caller's step.
+pub(super) fn grouped(centroids: &[f32], dims: usize, work: &Work) -> Result<Groups> {
+    let zero = memory::filled(0.0, dims)?;
+    let rows = Rows { data: centroids, dims, index: None, mean: &zero, scale: 1.0 };
+    let groups = Groups::number(rows.len());
+    let quiet = Work { unit: 0, ..*work };
+    let near = lloyd(&rows, None, groups, GROUP_ROUNDS, &mut SplitMix64(groups as u64), quiet)?;
+    Groups::new(&rows, &Members::new(&near, groups)?, groups, &quiet)
+}
+
 /// Finds the two nearest centroids of every row among those of its nearest groups.
 fn assign_by_groups(
     rows: &Rows,
@@ -116,7 +131,7 @@ fn assign_by_groups(
     near: &mut [Assignment],
     work: &Work,
 ) -> Result<()> {
-    let groups = Groups::new(centroids, rows.dims, work)?;
+    let groups = grouped(centroids, rows.dims, work)?;
     let scratch = || Ok((groups.scratch()?, memory::filled(Two::NONE, GROUPED_ROWS)?));
     work.run(near, GROUPED_ROWS, GROUPED_ROWS * groups.cost(), scratch, |(scratch, found), chunk, near| {
         let first = chunk * GROUPED_ROWS;
@@ -149,24 +164,5 @@ fn assign(rows: &Rows, norms: &[f32], centroids: &[f32], near: &mut [Assignment]
             }
             *near = two.assignment(near, norm);
         }
-    })
-}
-
-/// Replaces the centroid of every list that has rows by their mean, summed in f64 in row order.
-pub(super) fn means(rows: &Rows, members: &Members, centroids: &mut [f32], work: &Work) -> Result<()> {
-    let dims = rows.dims;
-    let cost = rows.len() * dims / (centroids.len() / dims).max(1);
-    let scratch = || memory::filled(0.0f64, dims);
-    work.run(centroids, dims, cost, scratch, |sums, list, centroid| {
-        let members = members.of(list);
-        if members.is_empty() {
-            return;
-        }
-        sums.fill(0.0);
-        for i in members {
-            sums.iter_mut().zip(rows.row(*i)).for_each(|(s, x)| *s += f64::from(x));
-        }
-        let count = members.len() as f64;
-        centroid.iter_mut().zip(sums).for_each(|(c, s)| *c = (*s / count) as f32);
     })
 }

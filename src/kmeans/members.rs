@@ -1,5 +1,6 @@
-//! Which list every row belongs to, and the rows of every list.
+//! Which list every row belongs to, the rows of every list, and their means.
 
+use super::gemm::{Rows, Work};
 use crate::error::Result;
 use crate::memory;
 
@@ -54,4 +55,23 @@ impl Members {
 pub(super) fn half_norms(vectors: &[f32], dims: usize) -> Result<Vec<f32>> {
     let half = |c: &[f32]| (c.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>() / 2.0) as f32;
     memory::collected(vectors.chunks_exact(dims).map(half))
+}
+
+/// Replaces the centroid of every list that has rows by their mean, summed in f64 in row order.
+pub(super) fn means(rows: &Rows, members: &Members, centroids: &mut [f32], work: &Work) -> Result<()> {
+    let dims = rows.dims;
+    let cost = rows.len() * dims / (centroids.len() / dims).max(1);
+    let scratch = || memory::filled(0.0f64, dims);
+    work.run(centroids, dims, cost, scratch, |sums, list, centroid| {
+        let members = members.of(list);
+        if members.is_empty() {
+            return;
+        }
+        sums.fill(0.0);
+        for i in members {
+            sums.iter_mut().zip(rows.row(*i)).for_each(|(s, x)| *s += f64::from(x));
+        }
+        let count = members.len() as f64;
+        centroid.iter_mut().zip(sums).for_each(|(c, s)| *c = (*s / count) as f32);
+    })
 }

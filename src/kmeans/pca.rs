@@ -16,9 +16,9 @@ const STEPS: usize = 3;
 /// The most directions.
 pub(super) const MAX_DIRECTIONS: usize = 128;
 
-/// Up to [`MAX_DIRECTIONS`] orthonormal directions (rows of `rows.dims` floats, a multiple of 16 of them, some perhaps zero)
-/// that keep at least the share `least` of the energy (sum of squares about the mean) of `rows`; `None` if
-/// there are no such directions.
+/// Up to [`MAX_DIRECTIONS`] orthonormal directions (rows of `rows.dims` floats, a multiple of 16 of them,
+/// some perhaps zero) that keep at least the share `least` of the energy (sum of squares about the mean) of
+/// `rows`; `None` if there are no such directions.
 pub(super) fn directions(rows: &Rows, least: f64, work: &Work) -> Result<Option<Vec<f32>>> {
     let (dims, n) = (rows.dims, rows.len());
     let target = if dims <= 384 { 96 } else { MAX_DIRECTIONS };

@@ -2,8 +2,8 @@
 
 use super::bits;
 use super::gemm::{CHUNK_ROWS, PackedPanels, Rows, Work};
-use super::lloyd::{lloyd, means};
-use super::members::{Assignment, Members};
+use super::lloyd::lloyd;
+use super::members::{Assignment, Members, means};
 use super::parallel::Step;
 use super::pca;
 use super::wide;

@@ -1,5 +1,5 @@
-//! Splits lists that have many more rows than others. Where rows are dense, one list can have ten times the mean:
-//! its inertia is small all the same. But a query that reads it takes ten times as long.
+//! Splits lists that have many more rows than others. Where rows are dense, one list can have ten times the
+//! mean: its inertia is small all the same. But a query that reads it takes ten times as long.
 
 use super::gemm::{Rows, Work};
 use super::lloyd::lloyd;
@@ -17,8 +17,8 @@ const PASSES: usize = 3;
 /// Rounds of k-means in a list.
 const ROUNDS: usize = 6;
 
-/// Splits the wide ones of `k` lists. The number of lists stays the same: as many of the lists whose rows have another
-/// centroid almost as near are given up.
+/// Splits the wide ones of `k` lists. The number of lists stays the same: as many of the lists whose rows
+/// have another centroid almost as near are given up.
 pub(super) fn split(
     rows: &Rows,
     near: &mut [Assignment],

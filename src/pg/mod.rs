@@ -6,6 +6,7 @@
 
 mod allocator;
 mod am;
+mod attempt;
 mod compat;
 pub mod datum;
 pub mod error;

@@ -109,6 +109,10 @@ impl<'a, S: Store> Space<'a, S> {
     /// # Errors
     /// Damage, out of memory, the store's errors and [`Progress::tick`]'s.
     pub fn find(store: &'a S, transactions: &dyn Transactions, progress: &dyn Progress) -> Result<Self> {
+        if read_root(store)?.retired == 0 {
+            // If an error comes before they are given back, the next vacuum finds them again.
+            change_root(store, |root| root.retired = UNREAD)?;
+        }
         store.forget_free()?;
         // Whoever took a page before has made it its own when this lock is had, and nobody is adding one: a
         // page of zeros among these is nobody's.

@@ -1,6 +1,7 @@
 //! Renewing an index in use: `ivf::renew` in VACUUM and for `ivf_maintain`.
 
 use pgrx::pg_sys;
+use pgrx::prelude::*;
 use rayon::ThreadPool;
 use serde::Serialize;
 
@@ -13,6 +14,7 @@ use crate::ivf::directory::{Directory, read_root};
 use crate::ivf::progress::Progress;
 use crate::ivf::renew::{Reason, Renewed, end_in_use, is_due, is_due_again, none_reads, renew, rows, sweep};
 use crate::page::{Store, Tid};
+use crate::pg::attempt::attempt;
 use crate::pg::compat::sends_wal;
 use crate::pg::settings::reloptions::IndexOptions;
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
@@ -68,6 +70,16 @@ pub enum When {
     Never,
 }
 
+/// What maintenance does if it cannot replace the lists: because an expression of the index raises an error
+/// by now, or the disk is full.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// It fails.
+    Raise,
+    /// It warns, and the lists stay as they are.
+    Warn,
+}
+
 /// The most times that one maintenance replaces the lists: each time there are a good many more rows, or they
 /// lie elsewhere, so that this is enough while a table grows tenfold.
 const MOST_TIMES: u32 = 8;
@@ -83,7 +95,7 @@ const MOST_TIMES: u32 = 8;
 pub unsafe fn maintain(
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
-    when: When,
+    (when, on_error): (When, OnError),
     progress: &dyn Progress,
 ) -> Result<Maintained> {
     let store = IndexStore::new(index, Logging::EachChange);
@@ -104,25 +116,47 @@ pub unsafe fn maintain(
         }
         let made_for = rows(&store, &Directory::load(&store)?)?;
         // SAFETY: the caller vouches for the relations.
-        let renewed = unsafe { replace(heap, &store, lists, progress)? };
+        let work = || unsafe { replace(heap, index, lists, progress) };
+        let renewed = match on_error {
+            OnError::Raise => work()?,
+            // SAFETY: as above; `replace` leaves nothing behind that is used here.
+            OnError::Warn => match unsafe { attempt(work)? } {
+                Ok(renewed) => renewed,
+                Err(message) => {
+                    warn(index, &message);
+                    done.reason = None;
+                    break;
+                }
+            },
+        };
         (done.rows, done.lists) = (renewed.rows, renewed.lists);
         note_unread(&store)?;
         due = is_due_again(&store, lists, made_for, progress)?;
     }
-    if reason.is_some() || freed.is_some() {
+    if done.reason.is_some() || freed.is_some() {
         done.truncated = give_back(&store, progress)?;
     }
     Ok(done)
 }
 
+fn warn(index: pg_sys::Relation, message: &str) {
+    let name = crate::pg::relation::relation_name(index);
+    ereport!(
+        PgLogLevel::WARNING,
+        PgSqlErrorCode::ERRCODE_WARNING,
+        format!("could not renew index \"{name}\": {message}"),
+        "The index is right, but it gets slower while it grows. SELECT ivf_maintain(...) tries again."
+    );
+}
+
 /// Replaces the lists.
 unsafe fn replace(
     heap: pg_sys::Relation,
-    store: &IndexStore,
+    index: pg_sys::Relation,
     lists: u32,
     progress: &dyn Progress,
 ) -> Result<Renewed> {
-    let index = store.relation();
+    let store = &IndexStore::new(index, Logging::EachChange);
     let directory = Directory::load(store)?;
     let options = Options {
         lists,

@@ -4,11 +4,13 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::build::random_seed;
-use super::renew::{Maintained, When, maintain};
+use super::renew::{Maintained, OnError, When, maintain};
 use crate::error::Result;
 use crate::ivf::calibrate::vacuum::refresh;
+use crate::ivf::directory::read_root;
 use crate::ivf::progress::Progress;
 use crate::ivf::vacuum::{Vacuumed, bulk_delete, count};
+use crate::page::Store;
 use crate::pg::allocator;
 use crate::pg::compat::{vacuum_delay_point, with_table_of};
 use crate::pg::error::{OrRaise, in_index};
@@ -59,6 +61,8 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
     };
     // SAFETY: as above.
     if unsafe { renew_if_due(info) } {
+        // SAFETY: `report` returned the structure.
+        unsafe { (*stats).num_pages = store.nblocks().map_err(|e| in_index(index, e)).or_raise() };
         return stats;
     }
     let wanted = IndexOptions::of(index).recalibrate;
@@ -84,9 +88,14 @@ unsafe fn renew_if_due(info: *mut pg_sys::IndexVacuumInfo) -> bool {
         // An expression of an index that is not valid may raise errors for rows that there are. In parallel
         // mode functions may not do all that they may do in an INSERT.
         let can = (*(*index).rd_index).indisvalid && !is_urgent() && !pg_sys::IsInParallelMode();
-        let wanted = can && IndexOptions::of(index).renew;
+        // What was begun is brought to its end even so: two sets of lists are slower than one.
+        let begun = read_root(&IndexStore::new(index, Logging::EachChange)).map(|root| root.next.is_some());
+        let begun = begun.map_err(|e| in_index(index, e)).or_raise();
+        let wanted = can && (begun || IndexOptions::of(index).renew);
         let when = if wanted { When::Due } else { When::Never };
-        let done = with_table_of(info, |table| as_owner(table, || maintain(table, index, when, &Delayed)));
+        let done = with_table_of(info, |table| {
+            as_owner(table, || maintain(table, index, (when, OnError::Warn), &Delayed))
+        });
         let done = done.map_err(|e| in_index(index, e)).or_raise();
         let Some(reason) = done.reason else { return false };
         let name = crate::pg::relation::relation_name(index);
@@ -99,8 +108,7 @@ unsafe fn renew_if_due(info: *mut pg_sys::IndexVacuumInfo) -> bool {
     }
 }
 
-/// Whether this vacuum is to prevent the wraparound of transaction numbers: it must end, even if an
-/// expression of the index raises an error by now.
+/// Whether this vacuum is to prevent the wraparound of transaction numbers: it must end soon.
 unsafe fn is_urgent() -> bool {
     // SAFETY: a backend has its own entry.
     unsafe { u32::from((*pg_sys::MyProc).statusFlags) & pg_sys::PROC_VACUUM_FOR_WRAPAROUND != 0 }

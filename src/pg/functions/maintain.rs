@@ -7,7 +7,7 @@ use super::access::{MAINTENANCE, Opened, Right, with_index};
 use super::{expect_writable, json, tick};
 use crate::ivf::vacuum::count;
 use crate::pg::am::build::Shown;
-use crate::pg::am::renew::{Maintained, When, maintain};
+use crate::pg::am::renew::{Maintained, OnError, When, maintain};
 use crate::pg::error::{OrRaise, in_index};
 use crate::pg::storage::buffer_store::IndexStore;
 
@@ -25,7 +25,7 @@ fn maintained(Opened { index, table }: &Opened, when: When) -> Maintained {
     let done = count(&IndexStore::in_bulk(index), &tick).and_then(|_| {
         let shown = Shown::of(index, table);
         // SAFETY: the relations are open and belong together; a function runs with an active snapshot.
-        unsafe { maintain(table, index, when, &shown) }
+        unsafe { maintain(table, index, (when, OnError::Raise), &shown) }
     });
     done.map_err(|e| in_index(index, e)).or_raise()
 }

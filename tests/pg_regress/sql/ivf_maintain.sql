@@ -90,4 +90,38 @@ SELECT ivf_maintain('living_e') - 'freed' AS done;
 VACUUM living;
 SELECT lists, due, live FROM state('living_e');
 DROP TABLE living;
-DROP FUNCTION same, state, v;
+-- An expression that raises an error by now does not fail VACUUM: the lists stay as they are
+CREATE TABLE living (id int, e vector(16)) WITH (autovacuum_enabled = off);
+CREATE FUNCTION fails(vector) RETURNS vector IMMUTABLE LANGUAGE plpgsql AS $$
+    DECLARE at int := nullif(current_setting('living.fails_at', true), '');
+        calls int := 1 + coalesce(nullif(current_setting('living.calls', true), '')::int, 0);
+    BEGIN
+        IF at IS NOT NULL THEN
+            PERFORM set_config('living.calls', calls::text, false);
+            IF calls >= at THEN RAISE EXCEPTION 'call % fails', at; END IF;
+        END IF;
+        RETURN $1;
+    END $$;
+CREATE INDEX living_e ON living USING ivf ((fails(e)::vector(16)));
+INSERT INTO living SELECT i, v(i) FROM generate_series(1, 12000) i;
+SET living.fails_at = 1;
+DELETE FROM living WHERE id <= 100;
+VACUUM living;
+SELECT lists, due, live FROM state('living_e');
+SELECT ivf_maintain('living_e') IS NULL AS failed;
+VACUUM living;
+RESET living.fails_at;
+VACUUM living;
+SELECT lists, due, live FROM state('living_e');
+SELECT count(*) FROM (SELECT 1 FROM living ORDER BY fails(e)::vector(16) <-> v(17) LIMIT 100000) s;
+-- A replacement that was begun is ended even if the index is excluded by now
+INSERT INTO living SELECT i, v(i) FROM generate_series(12101, 20000) i;
+SET living.fails_at = 15000;
+VACUUM living;
+ALTER INDEX living_e SET (renew = off);
+RESET living.fails_at;
+SELECT due FROM state('living_e');
+VACUUM living;
+SELECT lists, due, live FROM state('living_e');
+DROP TABLE living;
+DROP FUNCTION fails, same, state, v;

@@ -1,0 +1,71 @@
+//! Work that may fail without failing its caller.
+
+use std::panic::AssertUnwindSafe;
+
+use pgrx::PgTryBuilder;
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::CaughtError;
+use pgrx::prelude::PgSqlErrorCode;
+
+use crate::error::{Error, Kind, Result};
+
+/// How work has ended.
+enum Ended<R> {
+    Returned(Result<R>),
+    Raised(CaughtError),
+}
+
+/// Runs `work` in a subtransaction. If it fails, what it has done to the transaction is undone, and the
+/// message of the error is returned; changes of an index's pages stay. PL/pgSQL's `exec_stmt_block`
+/// (pl_exec.c) does the same. A cancel, a shutdown and damage are not for the caller to survive: they are
+/// raised.
+///
+/// # Safety
+/// A transaction is under way, not in parallel mode. Whatever `work` uses after an error was not begun by it.
+///
+/// # Errors
+/// Damage that `work` returns.
+pub unsafe fn attempt<R>(work: impl FnOnce() -> Result<R>) -> Result<std::result::Result<R, String>> {
+    // SAFETY: a transaction is under way; the context and the owner are restored below, whatever happens.
+    let (context, owner) = unsafe {
+        let before = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
+        pg_sys::BeginInternalSubTransaction(std::ptr::null());
+        pg_sys::MemoryContextSwitchTo(before.0);
+        before
+    };
+    let ended =
+        PgTryBuilder::new(AssertUnwindSafe(|| Ended::Returned(work()))).catch_others(Ended::Raised).execute();
+    let has_failed = !matches!(ended, Ended::Returned(Ok(_)));
+    // SAFETY: the subtransaction begun above is the current one: `work` ends those that it begins, or fails,
+    // and then they are ended with it.
+    unsafe {
+        if has_failed {
+            pg_sys::RollbackAndReleaseCurrentSubTransaction();
+        } else {
+            pg_sys::ReleaseCurrentSubTransaction();
+        }
+        pg_sys::MemoryContextSwitchTo(context);
+        pg_sys::CurrentResourceOwner = owner;
+    }
+    match ended {
+        Ended::Returned(Ok(result)) => Ok(Ok(result)),
+        Ended::Returned(Err(error @ Error { kind: Kind::Corrupted, .. })) => Err(error),
+        Ended::Returned(Err(error)) => Ok(Err(error.message)),
+        Ended::Raised(cause) => survivable(cause).map(Err),
+    }
+}
+
+/// The message of an error that the caller may survive; raises others.
+fn survivable(cause: CaughtError) -> Result<String> {
+    let (CaughtError::PostgresError(report) | CaughtError::ErrorReport(report)) = &cause else {
+        cause.rethrow()
+    };
+    match report.sql_error_code() {
+        PgSqlErrorCode::ERRCODE_QUERY_CANCELED
+        | PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN
+        | PgSqlErrorCode::ERRCODE_CRASH_SHUTDOWN
+        | PgSqlErrorCode::ERRCODE_DATA_CORRUPTED
+        | PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED => cause.rethrow(),
+        _ => Ok(report.message().to_owned()),
+    }
+}
