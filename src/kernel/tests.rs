@@ -235,6 +235,31 @@ fn bits_of_many_rows_are_counted() {
 }
 
 #[test]
+fn common_bits_of_many_rows_are_counted() {
+    let mut random = SplitMix64(13);
+    for n in (1..=200).chain([992, 993, 1024, 2000, 8000]) {
+        for count in [0, 1, 5, 32] {
+            let (query, rows) = match n {
+                ..=200 => (random.bytes(n), random.bytes(n * count)),
+                _ => (vec![0xff; n], vec![0xff; n * count]),
+            };
+            let mut expected = [[7; BLOCK_ROWS]; 2];
+            for (i, row) in rows.chunks_exact(n).enumerate() {
+                let ones =
+                    |f: fn(u8, u8) -> u8| query.iter().zip(row).map(|(x, y)| f(*x, *y).count_ones()).sum();
+                (expected[0][i], expected[1][i]) = (ones(|x, y| x & y), ones(|x, y| x | y));
+            }
+            for row in supported() {
+                let mut counts = [[7; BLOCK_ROWS]; 2];
+                // SAFETY: the row is supported; `rows` are of the query's length.
+                unsafe { (row.common_bits_rows)(&query, &rows, &mut counts) };
+                assert_eq!(counts, expected, "{} {n} {count}", row.name);
+            }
+        }
+    }
+}
+
+#[test]
 fn every_half_widens_exactly() {
     let one = [f16::ONE];
     for bits in 0..=u16::MAX {

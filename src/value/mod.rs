@@ -2,6 +2,7 @@
 
 pub mod bits;
 pub mod element;
+pub mod jaccard;
 pub mod key;
 pub mod limits;
 pub mod metric;
