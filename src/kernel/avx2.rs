@@ -3,7 +3,7 @@
 mod floats;
 
 use super::scalar;
-use super::table::{BLOCK_ROWS, Factors, Kernels};
+use super::table::{BLOCK_ROWS, Factors, Kernels, TOKENS};
 use floats::{load, total};
 use std::arch::x86_64::*;
 
@@ -41,6 +41,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     dots_i8,
     dot_f32_i8,
     hadamard,
+    max_products,
     tile,
     sign_code,
     grid_code4,
@@ -427,6 +428,26 @@ fn hadamard(x: &mut [f32]) {
         store(c, _mm256_sub_ps(p, r));
         store(d, _mm256_sub_ps(q, s));
     });
+}
+
+/// Four vectors at a time, with two sums each: eight hide the latency of an addition.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn max_products(sixteen: &[[f32; 16]], others: [&[f32]; TOKENS], best: &mut [f32; 16]) {
+    for others in others.as_chunks::<4>().0 {
+        let others = others.map(|other| &other[..sixteen.len()]);
+        let mut sums = [[_mm256_setzero_ps(); 2]; 4];
+        for (i, lanes) in sixteen.iter().enumerate() {
+            let [low, high] = lanes.as_chunks::<8>().0 else { break };
+            let (low, high) = (load(low), load(high));
+            for (sums, other) in sums.iter_mut().zip(others) {
+                let x = _mm256_set1_ps(other[i]);
+                *sums = [_mm256_fmadd_ps(x, low, sums[0]), _mm256_fmadd_ps(x, high, sums[1])];
+            }
+        }
+        for (half, best) in best.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            store(best, sums.iter().fold(load(best), |best, sums| _mm256_max_ps(best, sums[half])));
+        }
+    }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -24,7 +24,7 @@ mod tests;
 
 pub use self::inline::{FEW, cosine_few, cosine_of_sums, narrow_few, norm_squared_few, sum_few, widen_few};
 pub use self::prefetch::{prefetch, prefetch_ahead};
-pub use self::table::BLOCK_ROWS;
+pub use self::table::{BLOCK_ROWS, TOKENS};
 use self::table::{Factors, Kernels};
 use half::f16;
 use std::sync::LazyLock;
@@ -304,6 +304,14 @@ pub fn tile(a: &[[f32; 4]], b: &[[f32; 16]]) -> [[f32; 16]; 4] {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.tile)(a, b) }
+}
+
+/// Raises each of `best` to the largest inner product of one of sixteen vectors with eight others. The sixteen
+/// are interleaved: `sixteen[i]` has component `i` of each. All have the same length.
+pub fn max_products(sixteen: &[[f32; 16]], others: [&[f32]; TOKENS], best: &mut [f32; 16]) {
+    assert!(others.iter().all(|other| other.len() == sixteen.len()));
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.max_products)(sixteen, others, best) }
 }
 
 /// Writes the signs of `a`, one bit each, least significant first; the bit is set if the number is above

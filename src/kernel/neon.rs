@@ -35,6 +35,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     dots_i8,
     dot_f32_i8,
     hadamard,
+    max_products: super::scalar::max_products,
     tile: super::scalar::tile,
     sign_code: super::scalar::sign_code,
     grid_code4: super::scalar::grid_code4,

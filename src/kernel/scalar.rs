@@ -2,7 +2,7 @@
 //!
 //! Byte sums wrap as vector registers do, so that rows agree even where a sum overflows.
 
-use super::table::{BLOCK_ROWS, Factors, Kernels};
+use super::table::{BLOCK_ROWS, Factors, Kernels, TOKENS};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
@@ -35,6 +35,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     dots_i8,
     dot_f32_i8,
     hadamard,
+    max_products,
     tile,
     sign_code,
     grid_code4,
@@ -347,4 +348,18 @@ pub(super) fn grid_code4(a: &[f32], b: &[f32], steps: f32, out: &mut [u8]) -> [f
         }
     }
     sums.map(|parts| parts.iter().sum())
+}
+
+pub(super) fn max_products(sixteen: &[[f32; 16]], others: [&[f32]; TOKENS], best: &mut [f32; 16]) {
+    for other in others {
+        let mut sums = [0.0; 16];
+        for (lanes, x) in sixteen.iter().zip(other) {
+            for (sum, lane) in sums.iter_mut().zip(lanes) {
+                *sum += lane * x;
+            }
+        }
+        for (best, sum) in best.iter_mut().zip(sums) {
+            *best = best.max(sum);
+        }
+    }
 }

@@ -489,6 +489,30 @@ fn lengths_are_checked() {
 }
 
 #[test]
+fn greatest_products_are_near_f64() {
+    let mut random = SplitMix64(31);
+    for n in [0, 1, 2, 7, 16, 33, 128, 200] {
+        let mut draw = |n: usize| -> Vec<f32> { (0..n).map(|_| random.unit() as f32 - 0.5).collect() };
+        let sixteen: Vec<[f32; 16]> = (0..n).map(|_| draw(16).try_into().unwrap()).collect();
+        let others: Vec<Vec<f32>> = (0..TOKENS).map(|_| draw(n)).collect();
+        let before: [f32; 16] =
+            std::array::from_fn(|lane| if lane % 3 == 0 { 1e3 } else { f32::NEG_INFINITY });
+        for row in supported() {
+            let mut best = before;
+            // SAFETY: the row is supported; the lengths are equal.
+            unsafe { (row.max_products)(&sixteen, std::array::from_fn(|i| &others[i][..]), &mut best) };
+            for (lane, best) in best.iter().enumerate() {
+                let product = |other: &Vec<f32>| -> f64 {
+                    sixteen.iter().zip(other).map(|(s, x)| f64::from(s[lane]) * f64::from(*x)).sum()
+                };
+                let greatest = others.iter().map(product).fold(f64::from(before[lane]), f64::max);
+                assert!((f64::from(*best) - greatest).abs() < 1e-5, "{} {n}: {best} {greatest}", row.name);
+            }
+        }
+    }
+}
+
+#[test]
 fn tiles_are_near_f64() {
     let mut random = SplitMix64(11);
     for depth in [0, 1, 2, 3, 17, 256] {

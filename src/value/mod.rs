@@ -5,6 +5,7 @@ pub mod element;
 pub mod jaccard;
 pub mod key;
 pub mod limits;
+pub mod maxsim;
 pub mod metric;
 pub mod numeric;
 mod overlap;

@@ -5,9 +5,10 @@ use std::ffi::c_void;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::dimensions;
 use super::filter_columns::FilterColumns;
 use super::opclass::indexed;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ivf::build::{RowSink, Source};
 use crate::ivf::progress::Progress;
 use crate::memory;
@@ -18,7 +19,6 @@ use crate::pg::error::OrRaise;
 use crate::pg::storage::tid::{item_pointer, tid};
 use crate::pg::storage::toast::{ToastReader, toast_pointer};
 use crate::random::SplitMix64;
-use crate::value::limits::check_typmod;
 
 /// Blocks that are read to estimate the number of rows per block.
 const DENSITY_BLOCKS: usize = 64;
@@ -180,11 +180,17 @@ unsafe extern "C-unwind" fn visit(
         }
         let Visit { dims, keys, sink, .. } = visit;
         let take = |vector: &[f32]| {
-            check_typmod(*dims as i32, vector.len())?;
-            sink(tid(&*row), vector, keys)
+            let row = tid(&*row);
+            dimensions::check(*dims, vector.len()).map_err(|error| named(error, row))?;
+            sink(row, vector, keys)
         };
         visit.indexed.coordinates(value, &mut visit.buffer, take).or_raise();
     }
+}
+
+/// Adds where a row is that does not fit.
+fn named(error: Error, row: Tid) -> Error {
+    error.with_detail(format!("The first such row is at ({},{}) of the table.", row.blkno, row.offset))
 }
 
 impl Source for TableSource {
@@ -439,6 +445,39 @@ impl TableSource {
         };
         let mut state = Visit::new(self.values, None, &mut offer);
         self.scan_blocks(first, count, Some(visit), (&raw mut state).cast());
+    }
+
+    /// The dimensions of the first row of the index, if there is one.
+    pub fn first_dimensions(&self) -> Option<usize> {
+        /// What is looked for, and what was found.
+        struct First(Indexed, Option<usize>);
+        #[pg_guard]
+        unsafe extern "C-unwind" fn first(
+            _index: pg_sys::Relation,
+            _row: pg_sys::ItemPointer,
+            values: *mut pg_sys::Datum,
+            isnull: *mut bool,
+            _alive: bool,
+            state: *mut c_void,
+        ) {
+            // SAFETY: the state is that passed below; the value is of the index's kind.
+            unsafe {
+                let First(indexed, found) = &mut *state.cast::<First>();
+                if found.is_none() && !*isnull {
+                    *found = Some(indexed.coordinates(*values, &mut Vec::new(), <[f32]>::len));
+                }
+            }
+        }
+        let mut state = First(self.values.0, None);
+        // Larger and larger parts, so that a row at the beginning is found at once.
+        let (mut from, mut count) = (0, 1);
+        while from < self.nblocks && state.1.is_none() {
+            count = count.min(self.nblocks - from);
+            self.scan_blocks(from, count, Some(first), (&raw mut state).cast());
+            from += count;
+            count = count.saturating_mul(2);
+        }
+        state.1
     }
 
     /// Blocks of the table.
