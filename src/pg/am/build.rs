@@ -30,8 +30,7 @@ pub unsafe extern "C-unwind" fn ambuild(
     index: pg_sys::Relation,
     info: *mut pg_sys::IndexInfo,
 ) -> *mut pg_sys::IndexBuildResult {
-    let dims = dimensions::of_build(heap, index, info);
-    let options = dims.and_then(|dims| build_options(index, dims)).or_raise();
+    let options = build_options(index, || dimensions::of_build(heap, index, info)).or_raise();
     let mut table = TableSource::new(heap, index, info, options.dims, options.seed);
     let store = IndexStore::new(index, Logging::AtTheEnd);
     let built = if table.nblocks() == 0 {
@@ -59,8 +58,7 @@ pub unsafe extern "C-unwind" fn ambuild(
 pub unsafe extern "C-unwind" fn ambuildempty(index: pg_sys::Relation) {
     let store = MemoryStore::new();
     // The index itself has been built before.
-    directory_cache::dimensions(index)
-        .and_then(|dims| build_options(index, dims))
+    build_options(index, || directory_cache::dimensions(index))
         .and_then(|options| build_empty(&store, &options))
         .and_then(|()| write_init_fork(index, &store))
         .or_raise();
@@ -72,8 +70,8 @@ pub unsafe extern "C-unwind" fn ambuildphasename(number: i64) -> *mut c_char {
     Phase::name(number).map_or(std::ptr::null_mut(), |name| name.as_ptr().cast_mut())
 }
 
-/// What an index is to be made of, by its options.
-pub(super) fn build_options(index: pg_sys::Relation, dims: usize) -> Result<Options> {
+/// What an index is to be made of, by its options and `dims`.
+fn build_options(index: pg_sys::Relation, dims: impl FnOnce() -> Result<usize>) -> Result<Options> {
     let options = IndexOptions::of(index);
     pgvector::check_options(options.foreign)?;
     // This comes first, because its errors are about the columns.
@@ -89,7 +87,7 @@ pub(super) fn build_options(index: pg_sys::Relation, dims: usize) -> Result<Opti
             .with_hint("Such an index keeps the bits themselves: leave the option out."));
     }
     Ok(Options {
-        dims,
+        dims: dims()?,
         metric,
         lists: options.lists as u32,
         bits: options.bits.unwrap_or(DEFAULT_BITS),

@@ -71,6 +71,8 @@ struct Visit<'a> {
     columns: Option<&'a FilterColumns>,
     keys: Vec<Key>,
     leaving: Option<&'a mut Leaving>,
+    /// Whether rows of other dimensions are left out, because the scan of all rows will name the first.
+    is_sample: bool,
     sink: &'a mut RowSink<'a>,
 }
 
@@ -81,7 +83,16 @@ impl<'a> Visit<'a> {
         columns: Option<&'a FilterColumns>,
         sink: &'a mut RowSink<'a>,
     ) -> Self {
-        Self { indexed, dims, buffer: Vec::new(), columns, keys: Vec::new(), leaving: None, sink }
+        Self {
+            indexed,
+            dims,
+            buffer: Vec::new(),
+            columns,
+            keys: Vec::new(),
+            leaving: None,
+            is_sample: false,
+            sink,
+        }
     }
 }
 
@@ -178,8 +189,11 @@ unsafe extern "C-unwind" fn visit(
         if let Some(columns) = visit.columns {
             columns.keys(values, isnull, &mut visit.keys);
         }
-        let Visit { dims, keys, sink, .. } = visit;
+        let Visit { dims, keys, is_sample, sink, .. } = visit;
         let take = |vector: &[f32]| {
+            if *is_sample && vector.len() != *dims {
+                return Ok(());
+            }
             let row = tid(&*row);
             dimensions::check(*dims, vector.len()).map_err(|error| named(error, row))?;
             sink(row, vector, keys)
@@ -212,7 +226,8 @@ impl Source for TableSource {
                 }
                 Ok(())
             };
-            let mut state = Visit { leaving: leaving.as_mut(), ..Visit::new(self.values, None, &mut take) };
+            let sample = Visit::new(self.values, None, &mut take);
+            let mut state = Visit { leaving: leaving.as_mut(), is_sample: true, ..sample };
             self.scan_blocks(self.order[i], 1, Some(visit), (&raw mut state).cast());
         }
         self.leaving = leaving;

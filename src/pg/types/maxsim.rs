@@ -16,7 +16,7 @@ sql_functions! {
         of_vectors(&row, &query).or_raise()
     }
 
-    fn negative_maxsim(row: Array, query: Array) -> f64 {
+    fn vector_negative_maxsim(row: Array, query: Array) -> f64 {
         0.0 - of_vectors(&row, &query).or_raise()
     }
 
