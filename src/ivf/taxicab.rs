@@ -1,9 +1,10 @@
 //! Taxicab (L1) distances from codes for Euclidean ones.
 //!
-//! Codes are rotated, and a rotation keeps Euclidean distances only. But in many dimensions a taxicab distance
-//! is nearly a fixed multiple of the Euclidean one. The build measures the mean and the spread of the quotient,
-//! on pairs of rows that are near each other. The bounds of a Euclidean distance, widened by the spread, are
-//! then bounds of the taxicab distance. The exact distance comes from the table, as for all metrics.
+//! Codes are rotated, and a rotation keeps Euclidean distances only. But in many dimensions a taxicab
+//! distance is nearly a fixed multiple of the Euclidean one. The build measures the mean and the spread of
+//! the quotient, on pairs of rows that are near each other. The bounds of a Euclidean distance, widened by
+//! the spread, are then bounds of the taxicab distance. The exact distance comes from the table, as for all
+//! metrics.
 //!
 //! Bounds are in the unit of the codes: a taxicab distance's *key* is the square of its quotient by the mean.
 //! If no row may be lost, the bounds are those that always hold: a taxicab distance is at least the Euclidean
@@ -11,7 +12,6 @@
 
 use crate::error::Result;
 use crate::ivf::progress::Progress;
-use crate::ivf::search::{Candidate, Sink};
 use crate::kernel;
 use crate::memory;
 use crate::page::Tid;
@@ -35,12 +35,15 @@ const COVERED: (f32, f32) = (0.98, 2.05);
 /// Factors of a squared Euclidean distance's bounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Factors {
-    lower: f32,
-    upper: f32,
+    /// Of lower bounds.
+    pub lower: f32,
+    /// Of upper bounds.
+    pub upper: f32,
 }
 
 impl Taxicab {
-    /// The measured numbers, or the usual ones: the mean quotient of differences that are normally distributed.
+    /// The measured numbers, or the usual ones: the mean quotient of differences that are normally
+    /// distributed.
     fn known(self, dims: usize) -> Self {
         if self.mean > 0.0 {
             return self;
@@ -71,41 +74,8 @@ impl Taxicab {
     }
 }
 
-/// Passes on candidates whose bounds are those of squared Euclidean distances.
-pub struct Widened<'a, S> {
-    sink: &'a mut S,
-    factors: Factors,
-}
-
-impl<'a, S: Sink> Widened<'a, S> {
-    /// A sink of Euclidean candidates for one of taxicab candidates.
-    pub fn new(sink: &'a mut S, factors: Factors) -> Self {
-        Self { sink, factors }
-    }
-}
-
-impl<S: Sink> Sink for Widened<'_, S> {
-    fn threshold(&self) -> f32 {
-        (self.sink.threshold() / self.factors.lower).next_up()
-    }
-
-    fn push(&mut self, list: u32, candidate: Candidate) {
-        let Factors { lower, upper } = self.factors;
-        // A negative bound stays below every key.
-        let widened = Candidate {
-            lower: candidate.lower * lower,
-            upper: candidate.upper * if candidate.upper < 0.0 { lower } else { upper },
-            place: candidate.place * lower,
-            tid: candidate.tid,
-        };
-        if widened.lower < self.sink.threshold() {
-            self.sink.push(list, widened);
-        }
-    }
-}
-
-/// What stands in a calibration for the differences of the quotients: each row's key is multiplied by a random
-/// number. Then the neighbours by keys are in about as many lists as those by taxicab distance.
+/// What stands in a calibration for the differences of the quotients: each row's key is multiplied by a
+/// random number. Then the neighbours by keys are in about as many lists as those by taxicab distance.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Noise {
     spread: f32,

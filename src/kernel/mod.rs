@@ -179,9 +179,9 @@ pub fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
     unsafe { (ACTIVE.common_bits)(a, b) }
 }
 
-/// As [`common_bits`], for a bit string and each of up to 32 strings of the same length, which lie one after the
-/// other in `rows`: `counts` are the numbers of bits set in both, and in either. Other elements of `counts` are
-/// not changed.
+/// As [`common_bits`], for a bit string and each of up to 32 strings of the same length, which lie one after
+/// the other in `rows`: `counts` are the numbers of bits set in both, and in either. Other elements of
+/// `counts` are not changed.
 pub fn common_bits_rows(query: &[u8], rows: &[u8], counts: &mut [[u32; BLOCK_ROWS]; 2]) {
     assert!(
         !query.is_empty() && rows.len() <= BLOCK_ROWS * query.len() && rows.len().is_multiple_of(query.len())
@@ -306,8 +306,8 @@ pub fn tile(a: &[[f32; 4]], b: &[[f32; 16]]) -> [[f32; 16]; 4] {
     unsafe { (ACTIVE.tile)(a, b) }
 }
 
-/// Raises each of `best` to the largest inner product of one of sixteen vectors with eight others. The sixteen
-/// are interleaved: `sixteen[i]` has component `i` of each. All have the same length.
+/// Raises each of `best` to the largest inner product of one of sixteen vectors with eight others. The
+/// sixteen are interleaved: `sixteen[i]` has component `i` of each. All have the same length.
 pub fn max_products(sixteen: &[[f32; 16]], others: [&[f32]; TOKENS], best: &mut [f32; 16]) {
     assert!(others.iter().all(|other| other.len() == sixteen.len()));
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.

@@ -1,16 +1,16 @@
 //! Jaccard distance, and the keys by which an index orders it.
 //!
-//! A distance is 1 − p / q, where p bits are set in both strings and q in at least one. An index orders by its
-//! *key*, the distance less a half, in single precision. (Numbers near zero are the more precise.) Two
-//! different distances of strings of up to [`EXACT_BITS`] bits differ by more than the spacing of the keys, so
-//! they have different keys, and the key tells the distance.
+//! A distance is 1 − p / q, where p bits are set in both strings and q in at least one. An index orders by
+//! its *key*, the distance less a half, in single precision. (Numbers near zero are the more precise.) Two
+//! different distances of strings of up to [`EXACT_BITS`] bits differ by more than the spacing of the keys,
+//! so they have different keys, and the key tells the distance.
 
 use super::limits::data;
 use crate::error::Result;
 use crate::kernel;
 
-/// Longest strings whose keys tell the distances. Distances differ by at least 1 / q², which must be more than
-/// the spacing of the keys, 2⁻²⁵.
+/// Longest strings whose keys tell the distances. Distances differ by at least 1 / q², which must be more
+/// than the spacing of the keys, 2⁻²⁵.
 const EXACT_BITS: usize = 5_760;
 /// Denominator of the fraction that a key is turned into. The smallest key that is not zero is 1 / (2 q), so
 /// all keys are multiples of it.

@@ -8,8 +8,8 @@ use crate::memory;
 /// Vectors of the query that are compared together.
 const LANES: usize = 16;
 
-/// The sum, over the vectors of a query, of the largest inner product with a vector of the row. It is 0 if the
-/// query has no vectors, and otherwise minus infinity if the row has none.
+/// The sum, over the vectors of a query, of the largest inner product with a vector of the row. It is 0 if
+/// the query has no vectors, and otherwise minus infinity if the row has none.
 ///
 /// # Errors
 /// Different dimensions; out of memory.
@@ -36,14 +36,17 @@ pub fn maxsim(row: &[&[f32]], query: &[&[f32]]) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::SplitMix64;
 
     #[test]
     fn sums_of_largest_products() {
-        let mut random = SplitMix64(8);
+        let mut state = 8u64;
+        let mut unit = || {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            (state >> 40) as f32 / (1 << 24) as f32
+        };
         for (rows, queries, dims) in [(1, 1, 1), (3, 2, 5), (8, 16, 64), (9, 17, 128), (40, 33, 31)] {
             let mut draw = |count: usize| -> Vec<Vec<f32>> {
-                (0..count).map(|_| (0..dims).map(|_| random.unit() as f32 - 0.5).collect()).collect()
+                (0..count).map(|_| (0..dims).map(|_| unit() - 0.5).collect()).collect()
             };
             let (rows, queries) = (draw(rows), draw(queries));
             let product = |a: &Vec<f32>, b: &Vec<f32>| -> f64 {

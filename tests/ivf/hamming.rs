@@ -1,5 +1,5 @@
-//! Indexes over bit strings, by Hamming and Jaccard distance: the values are exact, so that every order is that of a sort, ties by address
-//! included.
+//! Indexes over bit strings, by Hamming and Jaccard distance: the values are exact, so that every order is
+//! that of a sort, ties by address included.
 
 use vector_search::error::Kind;
 use vector_search::ivf::build::Options;

@@ -6,7 +6,6 @@ use super::filter::Filter;
 use crate::error::{Error, Result};
 use crate::ivf::directory::Directory;
 use crate::ivf::list_chain::ListChain;
-use crate::ivf::taxicab::Widened;
 use crate::kernel;
 use crate::kernel::BLOCK_ROWS;
 use crate::page::codes::{BlockRef, Layout, slots};
@@ -129,11 +128,7 @@ impl Scanner {
     ) -> Result<()> {
         match directory.metric() {
             Metric::Hamming | Metric::Jaccard => self.list_of_bits(store, directory, query, list, sink),
-            Metric::L1 => {
-                let factors = directory.meta.taxicab.factors(width, directory.dims());
-                let sink = &mut Widened::new(sink, factors);
-                self.list_of_codes(store, directory, query, (list, terms, width), sink)
-            }
+            Metric::L1 => self.list_of_taxicab(store, directory, query, (list, terms, width), sink),
             Metric::L2 | Metric::Cosine | Metric::InnerProduct => {
                 self.list_of_codes(store, directory, query, (list, terms, width), sink)
             }
@@ -141,7 +136,7 @@ impl Scanner {
     }
 
     /// As [`Scanner::list`], for an index whose codes bound the values.
-    fn list_of_codes<S: Store>(
+    pub(super) fn list_of_codes<S: Store>(
         &mut self,
         store: &S,
         directory: &Directory,

@@ -14,6 +14,7 @@ pub mod filter;
 mod full_scan;
 mod list_scan;
 mod list_scan_bits;
+mod list_scan_taxicab;
 mod onward;
 mod output;
 mod query;

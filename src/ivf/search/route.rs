@@ -276,8 +276,8 @@ impl Found {
 /// A list's score without the weight of its radius.
 #[derive(Clone, Copy)]
 pub struct Parts {
-    /// Squared Euclidean distance of the centroid; infinite for inner products, where a row that equals the query need
-    /// not be among the nearest.
+    /// Squared Euclidean distance of the centroid; infinite for inner products, where a row that equals the
+    /// query need not be among the nearest.
     centroid: f32,
     /// Score of the list if its radius were zero.
     far: f32,
@@ -292,9 +292,10 @@ impl Parts {
     }
 }
 
-/// The parts of a list in an index by Jaccard distance. The query has `ones` bits set, and its bytes have this
-/// scale; the list is as [`Directory::products`] gives it.
-fn parts_by_jaccard(ones: f32, scale: f32, (dot, norm, radius, of_rows): (f32, f32, f32, f32)) -> Parts {
+/// The parts of a list in an index by Jaccard distance. The query has `ones` bits set, and its bytes have
+/// this scale; the list is as [`Directory::products`] gives it.
+fn parts_by_jaccard(ones: f32, scale: f32, list: (f32, f32, f32, f32)) -> Parts {
+    let (dot, norm, radius, of_rows) = list;
     let both = scale * dot;
     let either = (ones + of_rows - both).max(1.0);
     // How much the distance falls if a row has another bit of the query: the row is longer by that bit, so

@@ -1,8 +1,8 @@
 //! The dimensions of an index: those of the column's type, of option `dimensions`, or of the rows.
 //!
-//! A column without declared dimensions (`vector`) may have rows of any. An index on it takes the dimensions of
-//! the first row, and keeps them as its option: so it can be built again when the table has no rows (TRUNCATE,
-//! a restored dump).
+//! A column without declared dimensions (`vector`) may have rows of any. An index on it takes the dimensions
+//! of the first row, and keeps them as its option: so it can be built again when the table has no rows
+//! (TRUNCATE, a restored dump).
 
 use pgrx::pg_sys;
 
@@ -10,7 +10,6 @@ use super::opclass;
 use super::table_source::TableSource;
 use crate::error::{Error, Kind, Result};
 use crate::pg::settings::reloptions::{IndexOptions, method_name};
-use crate::value::limits::check_typmod;
 
 /// The dimensions with which an index is to be built.
 ///
@@ -56,16 +55,6 @@ fn check_most(index: pg_sys::Relation, dims: usize) -> Result<()> {
     let method = method_name(index);
     let message = format!("column cannot have more than {most} dimensions for {method} index");
     Err(Error::new(Kind::LimitExceeded, message))
-}
-
-/// An error if a row has other dimensions than its index.
-pub fn check(indexed: usize, row: usize) -> Result<()> {
-    check_typmod(indexed as i32, row).map_err(|error| {
-        error.with_hint(format!(
-            "All rows of an index have the same dimensions. Leave other rows out by a condition of the index, \
-             such as WHERE vector_dims(embedding) = {indexed}."
-        ))
-    })
 }
 
 /// Makes the dimensions an option of the index.

@@ -7,7 +7,7 @@ use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::directory_cache::writable_directory;
 use super::filter_columns::FilterColumns;
-use super::{dimensions, opclass};
+use super::opclass;
 use crate::error::Result;
 use crate::ivf::code::RowCode;
 use crate::ivf::directory::Directory;
@@ -79,7 +79,7 @@ pub unsafe extern "C-unwind" fn aminsert(
     // SAFETY: one value and one flag per column.
     unsafe { columns.keys(values, isnull, keys) };
     let add = |vector: &[f32]| {
-        dimensions::check(directory.dims(), vector.len())?;
+        opclass::check_dimensions(directory.dims(), vector.len())?;
         // The lists may have been replaced since the statement's last row.
         while insert(store, directory, code, heap_tid, vector, keys)? == Inserted::Stale {
             *directory = writable_directory(store)?;

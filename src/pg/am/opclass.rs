@@ -10,6 +10,7 @@ use crate::pg::compat;
 use crate::pg::datum::indexed::Indexed;
 use crate::pg::settings::reloptions::method_name;
 use crate::value::Metric;
+use crate::value::limits::check_typmod;
 
 // The number that a support function returns has the metric in its lower part and the kind of value in its
 // upper part.
@@ -155,8 +156,8 @@ fn supported_since(name: &str) -> i16 {
 fn unsupported(name: &str, method: &str) -> Error {
     let message = format!("operator class \"{name}\" is not supported by {method} indexes of vector_search");
     Error::new(Kind::NotSupported, message).with_hint(
-        "Queries by this distance work without an index. Indexes can be over vector, halfvec and bit, not over \
-         sparsevec.",
+        "Queries by this distance work without an index. Indexes can be over vector, halfvec and bit, \
+         not over sparsevec.",
     )
 }
 
@@ -179,4 +180,14 @@ pub fn declared_dimensions(index: pg_sys::Relation) -> Result<Option<usize>> {
         .with_hint("Use bit(n), or index an expression with a cast, such as ((column::bit(64)))."));
     }
     Ok(usize::try_from(typmod).ok())
+}
+
+/// An error if a row has other dimensions than its index.
+pub fn check_dimensions(indexed: usize, row: usize) -> Result<()> {
+    check_typmod(indexed as i32, row).map_err(|error| {
+        error.with_hint(format!(
+            "All rows of an index have the same dimensions. Leave other rows out by a condition of the index, \
+             such as WHERE vector_dims(embedding) = {indexed}."
+        ))
+    })
 }

@@ -5,9 +5,8 @@ use std::ffi::c_void;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::dimensions;
 use super::filter_columns::FilterColumns;
-use super::opclass::indexed;
+use super::opclass::{check_dimensions, indexed};
 use crate::error::{Error, Result};
 use crate::ivf::build::{RowSink, Source};
 use crate::ivf::progress::Progress;
@@ -195,7 +194,7 @@ unsafe extern "C-unwind" fn visit(
                 return Ok(());
             }
             let row = tid(&*row);
-            dimensions::check(*dims, vector.len()).map_err(|error| named(error, row))?;
+            check_dimensions(*dims, vector.len()).map_err(|error| named(error, row))?;
             sink(row, vector, keys)
         };
         visit.indexed.coordinates(value, &mut visit.buffer, take).or_raise();

@@ -1,5 +1,5 @@
-//! Options of an index: `WITH (lists, bits, probes, recall_target, recalibrate, renew, dimensions)`, and those of
-//! pgvector's access methods.
+//! Options of an index: `WITH (lists, bits, probes, recall_target, recalibrate, renew, dimensions)`, and
+//! those of pgvector's access methods.
 
 use std::sync::OnceLock;
 

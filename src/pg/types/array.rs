@@ -145,8 +145,8 @@ impl Array {
     /// NULLs, several dimensions, out of memory.
     pub fn values<L: Layout>(&self) -> error::Result<Vec<Value<L>>> {
         self.check_flat()?;
-        // SAFETY: the argument is declared as an array of the type; there are no NULLs, and the elements lie in
-        // the array.
+        // SAFETY: the argument is declared as an array of the type; there are no NULLs, and the elements lie
+        // in the array.
         unsafe {
             let elements = elements(self.header, self.element_type());
             fallible::collected(
