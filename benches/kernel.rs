@@ -130,6 +130,12 @@ fn codes(dims: usize, put: &mut impl FnMut(&'static str, f64)) {
         counts
     });
     put("hamming_rows/code", count / kernel::BLOCK_ROWS as f64);
+    let count = time(|| {
+        let mut counts = [[0; kernel::BLOCK_ROWS]; 2];
+        kernel::common_bits_rows(black_box(query), black_box(rows), &mut counts);
+        counts
+    });
+    put("common_bits_rows/code", count / kernel::BLOCK_ROWS as f64);
     let keys = std::array::from_fn(|i| i as u8);
     put("within_u32/code", time(|| kernel::within_u32(black_box(&keys), 7, 99)) / kernel::BLOCK_ROWS as f64);
 }

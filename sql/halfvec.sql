@@ -79,6 +79,15 @@ CREATE FUNCTION halfvec_sub(halfvec, halfvec) RETURNS halfvec
 CREATE FUNCTION halfvec_mul(halfvec, halfvec) RETURNS halfvec
 	AS 'MODULE_PATHNAME', 'halfvec_mul_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
+CREATE FUNCTION halfvec_mul_scalar(halfvec, real) RETURNS halfvec
+	AS 'MODULE_PATHNAME', 'halfvec_mul_scalar_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION scalar_mul_halfvec(real, halfvec) RETURNS halfvec
+	AS 'MODULE_PATHNAME', 'scalar_mul_halfvec_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION halfvec_div_scalar(halfvec, real) RETURNS halfvec
+	AS 'MODULE_PATHNAME', 'halfvec_div_scalar_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
 CREATE FUNCTION halfvec_concat(halfvec, halfvec) RETURNS halfvec
 	AS 'MODULE_PATHNAME', 'halfvec_concat_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
@@ -176,6 +185,20 @@ CREATE OPERATOR - (
 CREATE OPERATOR * (
 	LEFTARG = halfvec, RIGHTARG = halfvec, PROCEDURE = halfvec_mul,
 	COMMUTATOR = *
+);
+
+CREATE OPERATOR * (
+	LEFTARG = halfvec, RIGHTARG = real, PROCEDURE = halfvec_mul_scalar,
+	COMMUTATOR = *
+);
+
+CREATE OPERATOR * (
+	LEFTARG = real, RIGHTARG = halfvec, PROCEDURE = scalar_mul_halfvec,
+	COMMUTATOR = *
+);
+
+CREATE OPERATOR / (
+	LEFTARG = halfvec, RIGHTARG = real, PROCEDURE = halfvec_div_scalar
 );
 
 CREATE OPERATOR || (

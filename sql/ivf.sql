@@ -30,6 +30,15 @@ CREATE FUNCTION ivf_halfvec_ip_metric() RETURNS int2
 CREATE FUNCTION ivf_bit_hamming_metric() RETURNS int2
     AS 'MODULE_PATHNAME', 'ivf_bit_hamming_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
+CREATE FUNCTION ivf_l1_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_l1_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION ivf_halfvec_l1_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_halfvec_l1_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION ivf_bit_jaccard_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_bit_jaccard_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
 CREATE OPERATOR CLASS vector_l2_ops
     DEFAULT FOR TYPE vector USING ivf AS
     OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops,
@@ -64,6 +73,21 @@ CREATE OPERATOR CLASS bit_hamming_ops
     DEFAULT FOR TYPE bit USING ivf AS
     OPERATOR 1 <~> (bit, bit) FOR ORDER BY float_ops,
     FUNCTION 1 (bit, bit) ivf_bit_hamming_metric();
+
+CREATE OPERATOR CLASS vector_l1_ops
+    FOR TYPE vector USING ivf AS
+    OPERATOR 1 <+> (vector, vector) FOR ORDER BY float_ops,
+    FUNCTION 1 (vector, vector) ivf_l1_metric();
+
+CREATE OPERATOR CLASS halfvec_l1_ops
+    FOR TYPE halfvec USING ivf AS
+    OPERATOR 1 <+> (halfvec, halfvec) FOR ORDER BY float_ops,
+    FUNCTION 1 (halfvec, halfvec) ivf_halfvec_l1_metric();
+
+CREATE OPERATOR CLASS bit_jaccard_ops
+    FOR TYPE bit USING ivf AS
+    OPERATOR 1 <%> (bit, bit) FOR ORDER BY float_ops,
+    FUNCTION 1 (bit, bit) ivf_bit_jaccard_metric();
 
 CREATE FUNCTION ivf_index_info(index regclass) RETURNS jsonb
     AS 'MODULE_PATHNAME', 'ivf_index_info_wrapper' LANGUAGE C VOLATILE STRICT;

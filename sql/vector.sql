@@ -82,6 +82,15 @@ CREATE FUNCTION vector_sub(vector, vector) RETURNS vector
 CREATE FUNCTION vector_mul(vector, vector) RETURNS vector
 	AS 'MODULE_PATHNAME', 'vector_mul_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
+CREATE FUNCTION vector_mul_scalar(vector, real) RETURNS vector
+	AS 'MODULE_PATHNAME', 'vector_mul_scalar_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION scalar_mul_vector(real, vector) RETURNS vector
+	AS 'MODULE_PATHNAME', 'scalar_mul_vector_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION vector_div_scalar(vector, real) RETURNS vector
+	AS 'MODULE_PATHNAME', 'vector_div_scalar_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
 CREATE FUNCTION vector_concat(vector, vector) RETURNS vector
 	AS 'MODULE_PATHNAME', 'vector_concat_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
@@ -179,6 +188,20 @@ CREATE OPERATOR - (
 CREATE OPERATOR * (
 	LEFTARG = vector, RIGHTARG = vector, PROCEDURE = vector_mul,
 	COMMUTATOR = *
+);
+
+CREATE OPERATOR * (
+	LEFTARG = vector, RIGHTARG = real, PROCEDURE = vector_mul_scalar,
+	COMMUTATOR = *
+);
+
+CREATE OPERATOR * (
+	LEFTARG = real, RIGHTARG = vector, PROCEDURE = scalar_mul_vector,
+	COMMUTATOR = *
+);
+
+CREATE OPERATOR / (
+	LEFTARG = vector, RIGHTARG = real, PROCEDURE = vector_div_scalar
 );
 
 CREATE OPERATOR || (

@@ -1,6 +1,101 @@
--- From 0.2.1 to 0.3.0: the function ivf_maintain.
+-- From 0.2.1 to 0.3.0: the function ivf_maintain, classes for L1 and Jaccard distance, arithmetic with numbers,
+-- late interaction.
 
 CREATE FUNCTION ivf_maintain(index regclass, always boolean DEFAULT false) RETURNS jsonb
     AS 'MODULE_PATHNAME', 'ivf_maintain_wrapper' LANGUAGE C VOLATILE STRICT;
 
 COMMENT ON FUNCTION ivf_maintain(regclass, boolean) IS 'replaces the lists of an ivf index if its rows have changed much, as VACUUM does';
+
+CREATE FUNCTION ivf_l1_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_l1_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION ivf_halfvec_l1_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_halfvec_l1_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION ivf_bit_jaccard_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_bit_jaccard_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR CLASS vector_l1_ops
+    FOR TYPE vector USING ivf AS
+    OPERATOR 1 <+> (vector, vector) FOR ORDER BY float_ops,
+    FUNCTION 1 (vector, vector) ivf_l1_metric();
+
+CREATE OPERATOR CLASS halfvec_l1_ops
+    FOR TYPE halfvec USING ivf AS
+    OPERATOR 1 <+> (halfvec, halfvec) FOR ORDER BY float_ops,
+    FUNCTION 1 (halfvec, halfvec) ivf_halfvec_l1_metric();
+
+CREATE OPERATOR CLASS bit_jaccard_ops
+    FOR TYPE bit USING ivf AS
+    OPERATOR 1 <%> (bit, bit) FOR ORDER BY float_ops,
+    FUNCTION 1 (bit, bit) ivf_bit_jaccard_metric();
+
+CREATE FUNCTION vector_mul_scalar(vector, real) RETURNS vector
+	AS 'MODULE_PATHNAME', 'vector_mul_scalar_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION scalar_mul_vector(real, vector) RETURNS vector
+	AS 'MODULE_PATHNAME', 'scalar_mul_vector_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION vector_div_scalar(vector, real) RETURNS vector
+	AS 'MODULE_PATHNAME', 'vector_div_scalar_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR * (
+	LEFTARG = vector, RIGHTARG = real, PROCEDURE = vector_mul_scalar,
+	COMMUTATOR = *
+);
+
+CREATE OPERATOR * (
+	LEFTARG = real, RIGHTARG = vector, PROCEDURE = scalar_mul_vector,
+	COMMUTATOR = *
+);
+
+CREATE OPERATOR / (
+	LEFTARG = vector, RIGHTARG = real, PROCEDURE = vector_div_scalar
+);
+
+CREATE FUNCTION halfvec_mul_scalar(halfvec, real) RETURNS halfvec
+	AS 'MODULE_PATHNAME', 'halfvec_mul_scalar_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION scalar_mul_halfvec(real, halfvec) RETURNS halfvec
+	AS 'MODULE_PATHNAME', 'scalar_mul_halfvec_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION halfvec_div_scalar(halfvec, real) RETURNS halfvec
+	AS 'MODULE_PATHNAME', 'halfvec_div_scalar_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR * (
+	LEFTARG = halfvec, RIGHTARG = real, PROCEDURE = halfvec_mul_scalar,
+	COMMUTATOR = *
+);
+
+CREATE OPERATOR * (
+	LEFTARG = real, RIGHTARG = halfvec, PROCEDURE = scalar_mul_halfvec,
+	COMMUTATOR = *
+);
+
+CREATE OPERATOR / (
+	LEFTARG = halfvec, RIGHTARG = real, PROCEDURE = halfvec_div_scalar
+);
+
+CREATE FUNCTION maxsim(vector[], vector[]) RETURNS float8
+	AS 'MODULE_PATHNAME', 'maxsim_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
+
+COMMENT ON FUNCTION maxsim(vector[], vector[]) IS 'sum, over the vectors of the second array, of the largest inner product with one of the first';
+
+CREATE FUNCTION vector_negative_maxsim(vector[], vector[]) RETURNS float8
+	AS 'MODULE_PATHNAME', 'vector_negative_maxsim_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
+
+CREATE FUNCTION maxsim(halfvec[], halfvec[]) RETURNS float8
+	AS 'MODULE_PATHNAME', 'halfvec_maxsim_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
+
+COMMENT ON FUNCTION maxsim(halfvec[], halfvec[]) IS 'sum, over the vectors of the second array, of the largest inner product with one of the first';
+
+CREATE FUNCTION halfvec_negative_maxsim(halfvec[], halfvec[]) RETURNS float8
+	AS 'MODULE_PATHNAME', 'halfvec_negative_maxsim_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
+
+CREATE OPERATOR @# (
+	LEFTARG = vector[], RIGHTARG = vector[], PROCEDURE = vector_negative_maxsim
+);
+
+CREATE OPERATOR @# (
+	LEFTARG = halfvec[], RIGHTARG = halfvec[], PROCEDURE = halfvec_negative_maxsim
+);

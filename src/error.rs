@@ -10,6 +10,8 @@ pub enum Kind {
     InvalidText,
     /// A number outside the range of its type (22003).
     NumericRange,
+    /// A division by zero (22012).
+    DivisionByZero,
     /// A value that the type or operation does not allow (22000).
     Data,
     /// An SQL NULL where none may be (22004).

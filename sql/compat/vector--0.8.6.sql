@@ -91,7 +91,7 @@ CREATE OPERATOR CLASS vector_cosine_ops
 CREATE OPERATOR CLASS vector_l1_ops
     FOR TYPE vector USING hnsw AS
     OPERATOR 1 <+> (vector, vector) FOR ORDER BY float_ops,
-    FUNCTION 1 (vector, vector) ivf_unsupported_metric();
+    FUNCTION 1 (vector, vector) ivf_l1_metric();
 
 CREATE OPERATOR CLASS halfvec_l2_ops
     FOR TYPE halfvec USING hnsw AS
@@ -111,7 +111,7 @@ CREATE OPERATOR CLASS halfvec_cosine_ops
 CREATE OPERATOR CLASS halfvec_l1_ops
     FOR TYPE halfvec USING hnsw AS
     OPERATOR 1 <+> (halfvec, halfvec) FOR ORDER BY float_ops,
-    FUNCTION 1 (halfvec, halfvec) ivf_unsupported_metric();
+    FUNCTION 1 (halfvec, halfvec) ivf_halfvec_l1_metric();
 
 CREATE OPERATOR CLASS bit_hamming_ops
     FOR TYPE bit USING hnsw AS
@@ -121,7 +121,7 @@ CREATE OPERATOR CLASS bit_hamming_ops
 CREATE OPERATOR CLASS bit_jaccard_ops
     FOR TYPE bit USING hnsw AS
     OPERATOR 1 <%> (bit, bit) FOR ORDER BY float_ops,
-    FUNCTION 1 (bit, bit) ivf_unsupported_metric();
+    FUNCTION 1 (bit, bit) ivf_bit_jaccard_metric();
 
 CREATE OPERATOR CLASS sparsevec_l2_ops
     FOR TYPE sparsevec USING hnsw AS

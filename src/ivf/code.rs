@@ -72,8 +72,8 @@ impl RowCode {
         }
         self.residual = kernel::inner_product(&self.point, &self.point);
         let form = match directory.metric() {
-            Metric::Hamming => return,
-            Metric::L2 | Metric::Cosine => Form::L2,
+            Metric::Hamming | Metric::Jaccard => return,
+            Metric::L2 | Metric::Cosine | Metric::L1 => Form::L2,
             Metric::InnerProduct => Form::InnerProduct {
                 residual_dot_centre: kernel::inner_product(&self.point, &self.centroid)
                     + kernel::inner_product(&self.point, &directory.origin),

@@ -10,7 +10,7 @@ use crate::memory::{self, Grow};
 use crate::page::meta::META_BLOCK;
 use crate::page::{Meta, NO_BLOCK, Page, PageKind, Root, Store, codes, extended, lists, summary, tape};
 use crate::quant::{Codec, Rotation, padded_dims, round_to_byte};
-use crate::value::{Metric, TotalF32};
+use crate::value::{Metric, TotalF32, jaccard};
 
 /// Fixed bytes of a directory entry before the centroid's codes: head block, contiguous pages, radius,
 /// scale, rows at build, reserved.
@@ -173,11 +173,11 @@ impl Directory {
         let padded = padded_dims(meta.dims as usize);
         let dims = meta.dims as usize;
         let codec = match meta.metric {
-            Metric::Hamming => Codec::of_bits(dims),
+            metric if metric.is_of_bits() => Codec::of_bits(dims),
             _ => Codec::new(padded, meta.bits)?,
         };
         let codes = match meta.metric {
-            Metric::Hamming => codes::Layout::of_bits(codec.sign_bytes(), meta.columns)?,
+            metric if metric.is_of_bits() => codes::Layout::of_bits(codec.sign_bytes(), meta.columns)?,
             _ => codes::Layout::new(padded, meta.columns)?,
         };
         let mut directory = Self {
@@ -245,7 +245,11 @@ impl Directory {
         }
         self.centroids.try_extend(&entry.codes)?;
         self.norms.push(kernel::dot_i8(&entry.codes, &entry.codes) as f32 * entry.scale * entry.scale);
-        self.origin_products.push(kernel::dot_f32_i8(&self.origin, &entry.codes) * entry.scale);
+        let of_origin = match self.metric() {
+            Metric::Jaccard => entry.codes.iter().map(|code| f32::from(*code)).sum(),
+            _ => kernel::dot_f32_i8(&self.origin, &entry.codes),
+        };
+        self.origin_products.push(of_origin * entry.scale);
         self.scales.push(entry.scale);
         self.radii.push(entry.radius);
         self.heads.push((entry.head, entry.contiguous));
@@ -261,6 +265,11 @@ impl Directory {
     /// The owner of a list's pages.
     pub fn owner(&self, list: u32) -> u32 {
         self.meta.first_list + list
+    }
+
+    /// Whether bounds are keys of the operator's values, and tell the values.
+    pub fn is_exact(&self) -> bool {
+        self.codec.is_exact() && (self.metric() != Metric::Jaccard || jaccard::is_exact(self.dims()))
     }
 
     /// Bytes this takes.
@@ -352,7 +361,7 @@ impl Directory {
     }
 
     /// For each list: its centroid's product with a query of bytes (without the query's scale), the
-    /// centroid's squared norm, the radius, and the product of centroid and origin. `dots` is scratch memory.
+    /// centroid's squared norm, the radius, and [`Directory::origin_product`]. `dots` is scratch memory.
     pub fn products<'a>(
         &'a self,
         query: &[i8],
@@ -370,7 +379,8 @@ impl Directory {
         self.norms[list as usize]
     }
 
-    /// Inner product of a list's centroid with the origin.
+    /// Inner product of a list's centroid with the origin. In an index by Jaccard distance, which has no
+    /// origin: the average number of bits set in its rows.
     pub fn origin_product(&self, list: u32) -> f32 {
         self.origin_products[list as usize]
     }

@@ -111,6 +111,8 @@ pub fn info<S: Store>(store: &S, wanted_lists: u32, tick: &dyn Fn() -> Result<()
             Metric::Cosine => "cosine",
             Metric::InnerProduct => "inner_product",
             Metric::Hamming => "hamming",
+            Metric::Jaccard => "jaccard",
+            Metric::L1 => "l1",
         },
         dimensions: meta.dims,
         bits: meta.bits,

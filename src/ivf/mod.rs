@@ -14,6 +14,7 @@ pub mod renew;
 pub mod scan;
 pub mod search;
 pub mod spread;
+pub mod taxicab;
 pub mod threshold;
 pub mod top_k;
 pub mod vacuum;

@@ -50,8 +50,10 @@ fn key(directory: &Directory, value: f64) -> Option<f64> {
         Metric::InnerProduct => Some(value * scale * scale),
         _ if value < 0.0 => None,
         Metric::L2 => Some(value * scale * value * scale),
+        Metric::L1 => Some(directory.meta.taxicab.key(value * scale, directory.dims())),
         Metric::Cosine => Some(2.0 * value * scale * scale),
         Metric::Hamming => Some(value),
+        Metric::Jaccard => Some(if value < 1.0 { value } else { f64::INFINITY }),
     }
 }
 
@@ -69,6 +71,7 @@ impl QueryNorms {
     fn spread(self, directory: &Directory, list: u32, dot: f32, directions: f32) -> Spread {
         let radius = directory.radius(list) * directory.radius(list);
         match directory.metric() {
+            Metric::Jaccard => self.spread_of_jaccard(directory, list, dot, directions),
             Metric::InnerProduct => Spread {
                 mean: -(dot + directory.origin_product(list) + self.origin),
                 variance: self.full * radius / directions,
@@ -78,6 +81,19 @@ impl QueryNorms {
                 Spread { mean: gap + radius, variance: radius * (4.0 * gap + 2.0 * radius) / directions }
             }
         }
+    }
+}
+
+impl QueryNorms {
+    /// The spread of Jaccard distances. If h bits differ of s that are set in the two strings together, the
+    /// distance is 2 h / (s + h).
+    fn spread_of_jaccard(self, directory: &Directory, list: u32, dot: f32, directions: f32) -> Spread {
+        let radius = directory.radius(list) * directory.radius(list);
+        let gap = (self.norm + directory.norm(list) - 2.0 * dot).max(0.0);
+        let (differ, variance) = (gap + radius, radius * (4.0 * gap + 2.0 * radius) / directions);
+        let set = (self.norm + directory.origin_product(list)).max(1.0);
+        let slope = 2.0 * set / ((set + differ) * (set + differ));
+        Spread { mean: 2.0 * differ / (set + differ), variance: variance * slope * slope }
     }
 }
 

@@ -3,7 +3,7 @@
 mod floats;
 
 use super::scalar;
-use super::table::{BLOCK_ROWS, Factors, Kernels};
+use super::table::{BLOCK_ROWS, Factors, Kernels, TOKENS};
 use floats::{load, total};
 use std::arch::x86_64::*;
 
@@ -30,6 +30,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     hamming,
     hamming_rows,
     common_bits,
+    common_bits_rows,
     subset_sums,
     scan_block,
     lower_bounds,
@@ -40,6 +41,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     dots_i8,
     dot_f32_i8,
     hadamard,
+    max_products,
     tile,
     sign_code,
     grid_code4,
@@ -145,6 +147,30 @@ fn hamming(a: &[u8], b: &[u8]) -> u64 {
 /// Bits are counted by lookup of nibbles (Muła, Kurz, Lemire, arXiv 1611.07612), 32 bytes at a time.
 #[target_feature(enable = "avx2,fma,f16c,popcnt")]
 fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK_ROWS]) {
+    let tail = |a: &[u8], b: &[u8]| scalar::hamming(a, b);
+    combined_rows(query, rows, counts, |a, b| _mm256_xor_si256(a, b), tail);
+}
+
+#[target_feature(enable = "avx2,fma,f16c,popcnt")]
+fn common_bits_rows(query: &[u8], rows: &[u8], counts: &mut [[u32; BLOCK_ROWS]; 2]) {
+    let [both, either] = counts;
+    let tail = |a: &[u8], b: &[u8]| scalar::common_bits(a, b);
+    combined_rows(query, rows, both, |a, b| _mm256_and_si256(a, b), |a, b| tail(a, b).0);
+    // The rows are in the processor's cache by now.
+    combined_rows(query, rows, either, |a, b| _mm256_or_si256(a, b), |a, b| tail(a, b).1);
+}
+
+/// Counts the bits of what `combine` makes of the query and each row. `few` counts those of less than 32
+/// bytes.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,popcnt")]
+fn combined_rows(
+    query: &[u8],
+    rows: &[u8],
+    counts: &mut [u32; BLOCK_ROWS],
+    combine: impl Fn(__m256i, __m256i) -> __m256i,
+    few: impl Fn(&[u8], &[u8]) -> u64,
+) {
     let nibble = _mm256_set1_epi8(15);
     let table = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
     let (wide, tail) = query.as_chunks::<32>();
@@ -158,9 +184,9 @@ fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK_ROWS]) {
                 // SAFETY: the arrays are 32 bytes.
                 let (a, b) =
                     unsafe { (_mm256_loadu_si256(a.as_ptr().cast()), _mm256_loadu_si256(b.as_ptr().cast())) };
-                let differ = _mm256_xor_si256(a, b);
-                let low = _mm256_and_si256(differ, nibble);
-                let high = _mm256_and_si256(_mm256_srli_epi16::<4>(differ), nibble);
+                let bits = combine(a, b);
+                let low = _mm256_and_si256(bits, nibble);
+                let high = _mm256_and_si256(_mm256_srli_epi16::<4>(bits), nibble);
                 bytes = _mm256_add_epi8(bytes, _mm256_shuffle_epi8(table, low));
                 bytes = _mm256_add_epi8(bytes, _mm256_shuffle_epi8(table, high));
             }
@@ -168,7 +194,7 @@ fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK_ROWS]) {
         }
         let half = _mm_add_epi64(_mm256_castsi256_si128(total), _mm256_extracti128_si256::<1>(total));
         let whole = _mm_cvtsi128_si32(_mm_add_epi64(half, _mm_unpackhi_epi64(half, half)));
-        *count = whole.cast_unsigned() + scalar::hamming(tail, row_tail) as u32;
+        *count = whole.cast_unsigned() + few(tail, row_tail) as u32;
     }
 }
 
@@ -402,6 +428,26 @@ fn hadamard(x: &mut [f32]) {
         store(c, _mm256_sub_ps(p, r));
         store(d, _mm256_sub_ps(q, s));
     });
+}
+
+/// Four vectors at a time, with two sums each: eight hide the latency of an addition.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn max_products(sixteen: &[[f32; 16]], others: [&[f32]; TOKENS], best: &mut [f32; 16]) {
+    for others in others.as_chunks::<4>().0 {
+        let others = others.map(|other| &other[..sixteen.len()]);
+        let mut sums = [[_mm256_setzero_ps(); 2]; 4];
+        for (i, lanes) in sixteen.iter().enumerate() {
+            let [low, high] = lanes.as_chunks::<8>().0 else { break };
+            let (low, high) = (load(low), load(high));
+            for (sums, other) in sums.iter_mut().zip(others) {
+                let x = _mm256_set1_ps(other[i]);
+                *sums = [_mm256_fmadd_ps(x, low, sums[0]), _mm256_fmadd_ps(x, high, sums[1])];
+            }
+        }
+        for (half, best) in best.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            store(best, sums.iter().fold(load(best), |best, sums| _mm256_max_ps(best, sums[half])));
+        }
+    }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -3,7 +3,7 @@
 
 mod bits;
 
-use super::table::{BLOCK_ROWS, Factors, Kernels};
+use super::table::{BLOCK_ROWS, Factors, Kernels, TOKENS};
 use super::{avx2, scalar};
 use half::f16;
 use std::arch::x86_64::*;
@@ -35,6 +35,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     hamming: bits::hamming,
     hamming_rows: bits::hamming_rows,
     common_bits: bits::common_bits,
+    common_bits_rows: bits::common_bits_rows,
     subset_sums: avx2::subset_sums,
     scan_block,
     lower_bounds,
@@ -45,6 +46,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     dots_i8,
     dot_f32_i8,
     hadamard,
+    max_products,
     tile,
     sign_code,
     grid_code4,
@@ -535,6 +537,20 @@ fn hadamard(x: &mut [f32]) {
         store(c, _mm512_sub_ps(p, r));
         store(d, _mm512_sub_ps(q, s));
     });
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn max_products(sixteen: &[[f32; 16]], others: [&[f32]; TOKENS], best: &mut [f32; 16]) {
+    let others = others.map(|other| &other[..sixteen.len()]);
+    let mut sums = [_mm512_setzero_ps(); TOKENS];
+    for (i, lanes) in sixteen.iter().enumerate() {
+        let lanes = load(lanes);
+        for (sum, other) in sums.iter_mut().zip(others) {
+            *sum = _mm512_fmadd_ps(_mm512_set1_ps(other[i]), lanes, *sum);
+        }
+    }
+    let greatest = sums.iter().fold(load(best), |best, sum| _mm512_max_ps(best, *sum));
+    store(best, greatest);
 }
 
 /// Two sets of sums, for even and odd components, hide the latency of an addition.

@@ -24,7 +24,7 @@ mod tests;
 
 pub use self::inline::{FEW, cosine_few, cosine_of_sums, narrow_few, norm_squared_few, sum_few, widen_few};
 pub use self::prefetch::{prefetch, prefetch_ahead};
-pub use self::table::BLOCK_ROWS;
+pub use self::table::{BLOCK_ROWS, TOKENS};
 use self::table::{Factors, Kernels};
 use half::f16;
 use std::sync::LazyLock;
@@ -179,6 +179,17 @@ pub fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
     unsafe { (ACTIVE.common_bits)(a, b) }
 }
 
+/// As [`common_bits`], for a bit string and each of up to 32 strings of the same length, which lie one after
+/// the other in `rows`: `counts` are the numbers of bits set in both, and in either. Other elements of
+/// `counts` are not changed.
+pub fn common_bits_rows(query: &[u8], rows: &[u8], counts: &mut [[u32; BLOCK_ROWS]; 2]) {
+    assert!(
+        !query.is_empty() && rows.len() <= BLOCK_ROWS * query.len() && rows.len().is_multiple_of(query.len())
+    );
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.common_bits_rows)(query, rows, counts) }
+}
+
 /// Makes the table of a query for [`scan_block`] from four terms per sub-quantizer, in units of 1/256. Entry
 /// `i` is the upper byte of a sum modulo 2^16: `base` plus each term whose bit is set in `i`.
 pub fn subset_sums(terms: &[u16], base: u16, lut: &mut [u8]) {
@@ -293,6 +304,14 @@ pub fn tile(a: &[[f32; 4]], b: &[[f32; 16]]) -> [[f32; 16]; 4] {
     assert_eq!(a.len(), b.len());
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
     unsafe { (ACTIVE.tile)(a, b) }
+}
+
+/// Raises each of `best` to the largest inner product of one of sixteen vectors with eight others. The
+/// sixteen are interleaved: `sixteen[i]` has component `i` of each. All have the same length.
+pub fn max_products(sixteen: &[[f32; 16]], others: [&[f32]; TOKENS], best: &mut [f32; 16]) {
+    assert!(others.iter().all(|other| other.len() == sixteen.len()));
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.max_products)(sixteen, others, best) }
 }
 
 /// Writes the signs of `a`, one bit each, least significant first; the bit is set if the number is above

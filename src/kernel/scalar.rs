@@ -2,7 +2,7 @@
 //!
 //! Byte sums wrap as vector registers do, so that rows agree even where a sum overflows.
 
-use super::table::{BLOCK_ROWS, Factors, Kernels};
+use super::table::{BLOCK_ROWS, Factors, Kernels, TOKENS};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
@@ -24,6 +24,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     hamming,
     hamming_rows,
     common_bits,
+    common_bits_rows,
     subset_sums,
     scan_block,
     lower_bounds,
@@ -34,6 +35,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     dots_i8,
     dot_f32_i8,
     hadamard,
+    max_products,
     tile,
     sign_code,
     grid_code4,
@@ -138,6 +140,14 @@ pub(super) fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
     words(a, b, |(both, either), x, y| {
         (both + u64::from((x & y).count_ones()), either + u64::from((x | y).count_ones()))
     })
+}
+
+pub(super) fn common_bits_rows(query: &[u8], rows: &[u8], counts: &mut [[u32; BLOCK_ROWS]; 2]) {
+    let [both, either] = counts;
+    for (row, (both, either)) in rows.chunks_exact(query.len()).zip(both.iter_mut().zip(either)) {
+        let (common, any) = common_bits(query, row);
+        (*both, *either) = (common as u32, any as u32);
+    }
 }
 
 fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK_ROWS]) {
@@ -338,4 +348,18 @@ pub(super) fn grid_code4(a: &[f32], b: &[f32], steps: f32, out: &mut [u8]) -> [f
         }
     }
     sums.map(|parts| parts.iter().sum())
+}
+
+pub(super) fn max_products(sixteen: &[[f32; 16]], others: [&[f32]; TOKENS], best: &mut [f32; 16]) {
+    for other in others {
+        let mut sums = [0.0; 16];
+        for (lanes, x) in sixteen.iter().zip(other) {
+            for (sum, lane) in sums.iter_mut().zip(lanes) {
+                *sum += lane * x;
+            }
+        }
+        for (best, sum) in best.iter_mut().zip(sums) {
+            *best = best.max(sum);
+        }
+    }
 }

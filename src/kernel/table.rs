@@ -4,9 +4,12 @@ use half::f16;
 
 /// Rows in a block: their codes are compared together, and lie together on a page.
 pub const BLOCK_ROWS: usize = 32;
+/// Number of vectors that [`super::max_products`] takes together.
+pub const TOKENS: usize = 8;
 
 pub(super) type Distance<T> = unsafe fn(&[T], &[T]) -> f32;
 pub(super) type Tile = unsafe fn(&[[f32; 4]], &[[f32; 16]]) -> [[f32; 16]; 4];
+pub(super) type Products = unsafe fn(&[[f32; 16]], [&[f32]; TOKENS], &mut [f32; 16]);
 pub(super) type SignCode = unsafe fn(&[f32], &[f32], &mut [u8]) -> [f32; 2];
 pub(super) type GridCode = unsafe fn(&[f32], &[f32], f32, &mut [u8]) -> [f32; 3];
 pub(super) type Cosine<T> = unsafe fn(&[T], &[T]) -> f64;
@@ -31,6 +34,7 @@ pub(super) struct Kernels {
     pub(super) hamming: unsafe fn(&[u8], &[u8]) -> u64,
     pub(super) hamming_rows: unsafe fn(&[u8], &[u8], &mut [u32; BLOCK_ROWS]),
     pub(super) common_bits: unsafe fn(&[u8], &[u8]) -> (u64, u64),
+    pub(super) common_bits_rows: unsafe fn(&[u8], &[u8], &mut [[u32; BLOCK_ROWS]; 2]),
     pub(super) subset_sums: unsafe fn(&[u16], u16, &mut [u8]),
     pub(super) scan_block: unsafe fn(&[u8], &[u8], usize, &mut [u32; BLOCK_ROWS]),
     pub(super) lower_bounds: unsafe fn(&[u32; BLOCK_ROWS], &Factors, &mut [f32; BLOCK_ROWS]) -> u32,
@@ -41,6 +45,7 @@ pub(super) struct Kernels {
     pub(super) dots_i8: unsafe fn(&[i8], &[i8], &mut [i32]),
     pub(super) dot_f32_i8: unsafe fn(&[f32], &[i8]) -> f32,
     pub(super) hadamard: unsafe fn(&mut [f32]),
+    pub(super) max_products: Products,
     pub(super) tile: Tile,
     pub(super) sign_code: SignCode,
     pub(super) grid_code4: GridCode,

@@ -2,6 +2,7 @@
 //! `VECTOR_SEARCH_TEST_ISA=avx512` makes these tests fail, not skip, where that row is unsupported.
 
 mod integers;
+mod sets;
 
 use super::table::{Cosine, Distance};
 use super::*;

@@ -7,7 +7,8 @@ use crate::value::Metric;
 
 /// First four bytes of the contents of block 0.
 pub const MAGIC: u32 = 0x3146_5649;
-/// The newest format this code writes: that of an index whose lists were replaced, or are being replaced.
+/// The newest format this code writes: that of an index whose lists were replaced, or are being replaced, and
+/// of an index by a metric that earlier versions do not know.
 pub const VERSION: u16 = 5;
 /// The format of an index with filter columns, whose lists have summaries of them.
 const SUMMARIES_VERSION: u16 = 4;
@@ -32,6 +33,8 @@ pub const BETWEEN: [u32; 2] = [215, 464];
 const BETWEEN_AT: usize = 700;
 /// Offset in the page's contents of the tables of [`Onward`].
 const ONWARD_AT: usize = 800;
+/// Offset in the page's contents of [`Taxicab`].
+const TAXICAB_AT: usize = 944;
 /// Bytes of a table with a number for each of [`TARGETS`].
 const TABLE: usize = size_of::<f32>() * TARGETS.len();
 /// [`LEVELS`] and [`BETWEEN`] together, ascending.
@@ -95,6 +98,26 @@ impl Onward {
     }
 }
 
+/// How taxicab distances follow the Euclidean distances of the same vectors; see `ivf/taxicab.rs`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Taxicab {
+    /// The average quotient of the two. Zero if it was not measured.
+    pub mean: f32,
+    /// The quotients' standard deviation, divided by their mean.
+    pub spread: f32,
+}
+
+impl Taxicab {
+    fn read(bytes: &[u8]) -> Self {
+        let [mean, spread, ..] = floats(bytes, TAXICAB_AT);
+        Self { mean, spread }
+    }
+
+    fn is_valid(&self) -> bool {
+        self.mean.is_finite() && self.mean >= 0.0 && self.spread.is_finite() && self.spread >= 0.0
+    }
+}
+
 /// The decoded meta page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Meta {
@@ -145,6 +168,8 @@ pub struct Meta {
     pub between: [[f32; TARGETS.len()]; BETWEEN.len()],
     /// When a scan reads on for what it has found.
     pub onward: Onward,
+    /// How taxicab distances follow Euclidean ones, in an index by [`Metric::L1`].
+    pub taxicab: Taxicab,
 }
 
 impl Meta {
@@ -173,6 +198,7 @@ impl Meta {
             first_list: 0,
             between: [[0.0; TARGETS.len()]; BETWEEN.len()],
             onward: Onward::default(),
+            taxicab: Taxicab::default(),
         }
     }
 
@@ -199,6 +225,7 @@ impl Meta {
     /// The format of an index that has these lists alone.
     pub fn version(&self) -> u16 {
         match self.metric {
+            Metric::Jaccard | Metric::L1 => VERSION,
             _ if self.first_list > 0 => VERSION,
             _ if self.summaries_first != NO_BLOCK => SUMMARIES_VERSION,
             Metric::Hamming => BITS_VERSION,
@@ -244,6 +271,7 @@ impl Meta {
         put_floats(&mut out, BETWEEN_AT, self.between.as_flattened());
         let Onward { shares, beyond, excesses } = &self.onward;
         put_floats(&mut out, ONWARD_AT, [*shares, *beyond, *excesses].as_flattened());
+        put_floats(&mut out, TAXICAB_AT, &[self.taxicab.mean, self.taxicab.spread]);
         out
     }
 
@@ -293,6 +321,7 @@ impl Meta {
             first_list: u32::from_le_bytes(at.take()),
             between: [0, 1].map(|i| floats(bytes, BETWEEN_AT + TABLE * i)),
             onward: Onward::read(bytes),
+            taxicab: Taxicab::read(bytes),
         };
         if version < VERSION && meta.first_list != 0 {
             return Err(Error::corrupted(META_BLOCK, "replaced lists in an index of an earlier format"));
@@ -329,6 +358,9 @@ impl Meta {
         if !self.onward.is_valid() {
             return wrong("when scans read on is not valid");
         }
+        if !self.taxicab.is_valid() {
+            return wrong("how taxicab distances follow Euclidean ones is not valid");
+        }
         if self.ready && (self.lists == 0 || self.directory_first == NO_BLOCK || self.lists_first == NO_BLOCK)
         {
             return wrong("a finished index without lists");
@@ -356,6 +388,9 @@ fn floats(bytes: &[u8], at: usize) -> [f32; TARGETS.len()] {
 
 /// An error if an index of this metric cannot have this format.
 fn expect_suited(metric: Metric, version: u16) -> Result<()> {
+    if matches!(metric, Metric::Jaccard | Metric::L1) && version < VERSION {
+        return Err(Error::corrupted(META_BLOCK, "an index of this metric with an earlier format"));
+    }
     match (metric == Metric::Hamming, version) {
         (true, MIN_VERSION..BITS_VERSION) => {
             let message =

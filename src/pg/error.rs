@@ -14,6 +14,7 @@ fn sqlstate(kind: Kind) -> PgSqlErrorCode {
     match kind {
         Kind::InvalidText => PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
         Kind::NumericRange => PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+        Kind::DivisionByZero => PgSqlErrorCode::ERRCODE_DIVISION_BY_ZERO,
         Kind::Data => PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
         Kind::NullNotAllowed => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
         Kind::InvalidParameter => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,

@@ -28,7 +28,8 @@ extension_sql_file!("../../sql/halfvec.sql", name = "halfvec", requires = ["vect
 extension_sql_file!("../../sql/sparsevec.sql", name = "sparsevec", requires = ["halfvec"]);
 extension_sql_file!("../../sql/bit.sql", name = "bit", requires = ["sparsevec"]);
 extension_sql_file!("../../sql/casts.sql", name = "casts", requires = ["bit"]);
-extension_sql_file!("../../sql/ivf.sql", name = "ivf", requires = ["casts"]);
+extension_sql_file!("../../sql/maxsim.sql", name = "maxsim", requires = ["casts"]);
+extension_sql_file!("../../sql/ivf.sql", name = "ivf", requires = ["maxsim"]);
 extension_sql_file!("../../sql/filter.sql", name = "filter", requires = ["ivf"]);
 
 /// Called by Postgres when the library is loaded.

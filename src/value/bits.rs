@@ -1,5 +1,6 @@
 //! Distances between bit strings (core's type `bit`), with pgvector's messages.
 
+use super::jaccard;
 use super::limits::data;
 use crate::error::Result;
 use crate::kernel;
@@ -55,7 +56,7 @@ pub fn jaccard_distance(a: Bits, b: Bits) -> Result<f64> {
         (Some(x), Some(y)) => ((x & y).count_ones().into(), (x | y).count_ones().into()),
         _ => kernel::common_bits(a.bytes, b.bytes),
     };
-    Ok(if both == 0 { 1.0 } else { 1.0 - both as f64 / either as f64 })
+    Ok(jaccard::distance(both, either))
 }
 
 /// The coordinates of each byte value. A table, because a build converts every row twice.

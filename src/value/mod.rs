@@ -2,8 +2,10 @@
 
 pub mod bits;
 pub mod element;
+pub mod jaccard;
 pub mod key;
 pub mod limits;
+pub mod maxsim;
 pub mod metric;
 pub mod numeric;
 mod overlap;

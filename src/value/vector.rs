@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 
 use super::element::Element;
 use super::limits::{
-    all_finite, check_dims, check_elements, check_numbers, check_put, check_same, check_typmod, data,
-    overflow,
+    all_finite, check_dims, check_elements, check_finite, check_numbers, check_put, check_same, check_typmod,
+    data, overflow,
 };
 use crate::error::{Error, Kind, Result};
 
@@ -126,6 +126,36 @@ pub fn mul<E: Element>(a: &[E], b: &[E], out: &mut [E]) -> Result<()> {
     let zero = E::default();
     let vanished = |((z, x), y): ((&E, &E), &E)| (*z == zero) & (*x != zero) & (*y != zero);
     if out.iter().zip(a).zip(b).fold(false, |any, each| any | vanished(each)) {
+        return Err(Error::new(Kind::NumericRange, "value out of range: underflow"));
+    }
+    Ok(())
+}
+
+/// `a * x` for each element. Overflow and underflow are errors, as for [`mul`].
+#[inline]
+pub fn mul_scalar<E: Element>(a: &[E], x: f32, out: &mut [E]) -> Result<()> {
+    check_finite(E::TYPE, x)?;
+    E::convert(a, out, |y| y * x);
+    check_overflow(out)?;
+    check_vanished(a, out, x == 0.0)
+}
+
+/// `a / x` for each element.
+#[inline]
+pub fn div_scalar<E: Element>(a: &[E], x: f32, out: &mut [E]) -> Result<()> {
+    check_finite(E::TYPE, x)?;
+    if x == 0.0 {
+        return Err(Error::new(Kind::DivisionByZero, "division by zero"));
+    }
+    E::convert(a, out, |y| y / x);
+    check_overflow(out)?;
+    check_vanished(a, out, false)
+}
+
+/// An element may become zero only if it was, or if zero was what it was multiplied by.
+fn check_vanished<E: Element>(a: &[E], out: &[E], by_zero: bool) -> Result<()> {
+    let zero = E::default();
+    if !by_zero && out.iter().zip(a).fold(false, |any, (z, x)| any | ((*z == zero) & (*x != zero))) {
         return Err(Error::new(Kind::NumericRange, "value out of range: underflow"));
     }
     Ok(())

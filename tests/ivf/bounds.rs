@@ -9,7 +9,7 @@ use crate::hostile;
 use crate::random::Random;
 use crate::world::*;
 
-const METRICS: [Metric; 3] = [Metric::L2, Metric::Cosine, Metric::InnerProduct];
+const METRICS: [Metric; 4] = [Metric::L2, Metric::Cosine, Metric::InnerProduct, Metric::L1];
 
 /// The values, and how they first differ.
 fn assert_values(found: &[(Tid, f64)], truth: &[(Tid, f64)], what: &str) {

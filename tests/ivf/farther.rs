@@ -215,7 +215,7 @@ fn uniform_queries_over_clusters_by_cosine() {
 
 #[test]
 fn random_directions() {
-    for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct] {
+    for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct, Metric::L1] {
         hold(&directions(metric));
     }
 }

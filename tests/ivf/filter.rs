@@ -92,9 +92,12 @@ fn filters() -> Vec<Filter> {
 
 #[test]
 fn exhaustive_scans_equal_sequential_ones() {
-    for (dims, rows, metric) in
-        [(8, 300, Metric::L2), (24, 12_000, Metric::Cosine), (9000, 70, Metric::InnerProduct)]
-    {
+    for (dims, rows, metric) in [
+        (8, 300, Metric::L2),
+        (24, 12_000, Metric::Cosine),
+        (9000, 70, Metric::InnerProduct),
+        (16, 900, Metric::L1),
+    ] {
         let mut mixture = Mixture::new(dims, 20, 0.7, 1);
         let world = World::build(table(&mut mixture, rows), &with_columns(dims, metric));
         world.check();

@@ -4,7 +4,7 @@
 use half::f16;
 use vector_search::error::{Kind, Result};
 use vector_search::page::codes::Layout;
-use vector_search::page::meta::{Farther, Onward, TARGETS};
+use vector_search::page::meta::{Farther, Onward, TARGETS, Taxicab};
 use vector_search::page::summary::{SUMMARY_SIZE, Summary};
 use vector_search::page::{Columns, Meta, NO_BLOCK, Page, PageKind, RecordRef, Root};
 use vector_search::value::Metric;
@@ -44,6 +44,7 @@ fn meta(columns: Columns) -> Meta {
             beyond: std::array::from_fn(|i| i as f32 - 2.5),
             excesses: std::array::from_fn(|i| i as f32 - 4.25),
         },
+        taxicab: Taxicab { mean: 22.5, spread: 0.0625 },
     }
 }
 
@@ -76,6 +77,7 @@ fn meta_bytes(version: u16, widths: &[u8], summaries: u32) -> Vec<u8> {
     for (from, step) in [(1.0, -1.0 / 16.0), (-2.5, 1.0), (-4.25, 1.0)] {
         (0..TARGETS.len()).for_each(|i| bytes.extend((from + step * i as f32).to_le_bytes()));
     }
+    [22.5f32, 0.0625].iter().for_each(|number| bytes.extend(number.to_le_bytes()));
     bytes
 }
 
@@ -98,12 +100,13 @@ fn meta_pages_are_as_documented() {
         farther: Default::default(),
         between: Default::default(),
         onward: Default::default(),
+        taxicab: Default::default(),
         ..new
     };
     Root::of(old.clone()).write(&mut page);
     assert_eq!(read(&page).unwrap(), old);
     // Offsets of the tables of lists, and of those for far queries.
-    for at in [147, 295, 343, 700, 792, 800, 848, 940] {
+    for at in [147, 295, 343, 700, 792, 800, 848, 940, 944, 948] {
         let mut page = Page::zeroed();
         Root::of(meta(Columns::default())).write(&mut page);
         page.content_mut()[at..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
@@ -172,6 +175,24 @@ fn indexes_over_bits_have_a_format_of_their_own() {
         let error = read(&page).unwrap_err();
         assert_eq!(error.kind, Kind::NotSupported);
         assert!(error.message.contains("format 1") && error.hint.unwrap().contains("REINDEX"));
+    }
+}
+
+#[test]
+fn earlier_versions_do_not_read_indexes_by_metrics_that_they_do_not_know() {
+    for (metric, bits) in [(Metric::Jaccard, 1), (Metric::L1, 4)] {
+        for summaries_first in [NO_BLOCK, 77] {
+            let columns = Columns::new(&[4]).unwrap();
+            let meta = Meta { metric, bits, summaries_first, ..meta(columns) };
+            let mut page = Page::zeroed();
+            Root::of(meta.clone()).write(&mut page);
+            assert_eq!(page.content()[4..8], [5, 0, 1, metric as u8]);
+            assert_eq!(read(&page).unwrap(), meta);
+            for version in 1..5 {
+                page.content_mut()[4] = version;
+                assert!(read(&page).is_err(), "{metric:?} in format {version}");
+            }
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Indexes over bit strings: the values are exact, so that every order is that of a sort, ties by address
-//! included.
+//! Indexes over bit strings, by Hamming and Jaccard distance: the values are exact, so that every order is
+//! that of a sort, ties by address included.
 
 use vector_search::error::Kind;
 use vector_search::ivf::build::Options;
@@ -34,16 +34,26 @@ impl Patterns {
     }
 }
 
+const METRICS: [Metric; 2] = [Metric::Hamming, Metric::Jaccard];
+
 fn of_bits(dims: usize) -> Options {
-    options(dims, Metric::Hamming)
+    by(Metric::Hamming, dims)
+}
+
+fn by(metric: Metric, dims: usize) -> Options {
+    options(dims, metric)
 }
 
 #[test]
 fn every_length_works() {
+    METRICS.into_iter().for_each(every_length_works_by);
+}
+
+fn every_length_works_by(metric: Metric) {
     for dims in [1, 2, 3, 7, 8, 9, 31, 63, 64, 65, 100, 768, 1000, 4096, 16_001, 40_000, 64_000] {
         let mut patterns = Patterns::new(dims, 3, 0.7, dims as u64);
         let rows = if dims > 2000 { 40 } else { 400 };
-        let world = World::build(patterns.table(rows), &Options { lists: 3, ..of_bits(dims) });
+        let world = World::build(patterns.table(rows), &Options { lists: 3, ..by(metric, dims) });
         world.check();
         for n in 0..60 {
             world.insert(1000 + n, patterns.draw());
@@ -55,7 +65,7 @@ fn every_length_works() {
         world.check();
         for query in [patterns.draw(), vec![0.0; dims], vec![1.0; dims]] {
             let truth = world.truth(&query, usize::MAX, None);
-            let what = format!("{dims} bits");
+            let what = format!("{metric:?} {dims} bits");
             assert_same(&world.search(&query, EXACT, usize::MAX), &truth, &what);
             let ten = Settings { limit: Some(10), ..EXACT };
             assert_same(&world.search(&query, ten, 10), &truth[..10], &what);
@@ -65,9 +75,13 @@ fn every_length_works() {
 
 #[test]
 fn a_random_history_keeps_index_and_table_equal() {
+    METRICS.into_iter().for_each(a_random_history_keeps_index_and_table_equal_by);
+}
+
+fn a_random_history_keeps_index_and_table_equal_by(metric: Metric) {
     let mut patterns = Patterns::new(45, 10, 0.8, 3);
     let mut random = Random(7);
-    let world = World::build(patterns.table(400), &Options { lists: 7, ..of_bits(45) });
+    let world = World::build(patterns.table(400), &Options { lists: 7, ..by(metric, 45) });
     let mut next = 400;
     for step in 0..12 {
         for _ in 0..90 {
@@ -83,7 +97,7 @@ fn a_random_history_keeps_index_and_table_equal() {
         world.check();
         let query = patterns.draw();
         let truth = world.truth(&query, 50, None);
-        assert_same(&world.search(&query, EXACT, 50), &truth, &format!("step {step}"));
+        assert_same(&world.search(&query, EXACT, 50), &truth, &format!("{metric:?} step {step}"));
     }
 }
 
@@ -105,10 +119,14 @@ fn space_of_dead_rows_is_reused() {
 
 #[test]
 fn filters_are_conditions_of_a_sequential_scan() {
+    METRICS.into_iter().for_each(filters_are_conditions_of_a_sequential_scan_by);
+}
+
+fn filters_are_conditions_of_a_sequential_scan_by(metric: Metric) {
     for (dims, rows) in [(24, 12_000), (700, 300), (9000, 60)] {
         let mut patterns = Patterns::new(dims, 20, 0.8, 1);
         let columns = Columns::new(&[4, 8]).unwrap();
-        let world = World::build(patterns.table(rows), &Options { columns, ..of_bits(dims) });
+        let world = World::build(patterns.table(rows), &Options { columns, ..by(metric, dims) });
         world.delete(|n| n % 5 == 2);
         for n in rows..rows + rows / 4 {
             world.insert(n, patterns.draw());
@@ -138,8 +156,12 @@ fn filters_are_conditions_of_a_sequential_scan() {
 
 #[test]
 fn the_heap_is_asked_for_the_rows_returned_only() {
+    METRICS.into_iter().for_each(the_heap_is_asked_for_the_rows_returned_only_by);
+}
+
+fn the_heap_is_asked_for_the_rows_returned_only_by(metric: Metric) {
     let mut patterns = Patterns::new(256, 200, 0.9, 16);
-    let world = World::build(patterns.table(12_000), &of_bits(256));
+    let world = World::build(patterns.table(12_000), &by(metric, 256));
     assert!(world.directory().lists() > 20);
     for _ in 0..20 {
         let query = patterns.draw();
@@ -164,14 +186,18 @@ fn recall(world: &World, queries: &[Vec<f32>], target: f32) -> f64 {
 
 #[test]
 fn the_recall_target_holds_by_default_and_after_recalibration() {
+    METRICS.into_iter().for_each(the_recall_target_holds_by_default_and_after_recalibration_by);
+}
+
+fn the_recall_target_holds_by_default_and_after_recalibration_by(metric: Metric) {
     let mut patterns = Patterns::new(192, 200, 1.0, 2);
-    let world = World::build(patterns.table(12_000), &of_bits(192));
+    let world = World::build(patterns.table(12_000), &by(metric, 192));
     let built = world.directory().meta.clone();
     assert!(built.lists > 20 && built.probes[0] > 0 && built.probes[5] < built.lists, "{built:?}");
     let queries: Vec<_> = (0..300).map(|_| patterns.draw()).collect();
     for target in [0.9, 0.95, 0.99] {
         let recall = recall(&world, &queries, target);
-        assert!(recall >= f64::from(target) - 0.015, "recall {recall} of {target}");
+        assert!(recall >= f64::from(target) - 0.015, "{metric:?}: recall {recall} of {target}");
     }
     let rows: Vec<f32> = world.table.borrow().values().take(400).flatten().copied().collect();
     let meta = recalibrate(&world.store, &rows, Queries::Rows, &Silent).unwrap();
@@ -181,8 +207,12 @@ fn the_recall_target_holds_by_default_and_after_recalibration() {
 
 #[test]
 fn a_scan_goes_on_and_a_filter_above_is_filled() {
+    METRICS.into_iter().for_each(a_scan_goes_on_and_a_filter_above_is_filled_by);
+}
+
+fn a_scan_goes_on_and_a_filter_above_is_filled_by(metric: Metric) {
     let mut patterns = Patterns::new(96, 40, 0.8, 6);
-    let world = World::build(patterns.table(11_000), &of_bits(96));
+    let world = World::build(patterns.table(11_000), &by(metric, 96));
     let query = patterns.draw();
     for order in [Order::Strict, Order::Relaxed] {
         let settings = Settings { limit: None, order, ..DEFAULT };
@@ -207,18 +237,22 @@ fn a_scan_goes_on_and_a_filter_above_is_filled() {
 
 #[test]
 fn a_ceiling_ends_the_search() {
+    METRICS.into_iter().for_each(a_ceiling_ends_the_search_by);
+}
+
+fn a_ceiling_ends_the_search_by(metric: Metric) {
     let mut patterns = Patterns::new(64, 20, 0.8, 7);
-    let world = World::build(patterns.table(11_000), &of_bits(64));
+    let world = World::build(patterns.table(11_000), &by(metric, 64));
     let query = patterns.draw();
     let all = world.truth(&query, usize::MAX, None);
-    for ceiling in [-1.0, 0.0, 3.0, 3.5, 20.0, 64.0] {
+    for ceiling in [-1.0, 0.0, 3.0, 3.5, 20.0, 64.0, all[0].1, all[70].1, all[5000].1] {
         let settings = Settings { ceiling, ..EXACT };
         let truth: Vec<_> = all.iter().filter(|r| r.1 <= ceiling).copied().collect();
         let mut search = Search::new(world.directory(), settings);
         search.start(settings, Some(&query));
         let mut heap = world.heap(&query);
         let found: Vec<_> = std::iter::from_fn(|| search.next(&world.store, &mut heap).unwrap()).collect();
-        assert_same(&found, &truth, &format!("up to {ceiling}"));
+        assert_same(&found, &truth, &format!("{metric:?} up to {ceiling}"));
     }
 }
 

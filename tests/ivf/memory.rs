@@ -52,6 +52,8 @@ fn unlimited_scans_give_every_row_once_in_little_memory() {
         (Metric::InnerProduct, 4, 1),
         (Metric::Cosine, 8, 40),
         (Metric::Cosine, 1, 1),
+        (Metric::L1, 4, 12),
+        (Metric::L1, 1, 1),
     ] {
         let (world, queries) = worlds(metric, bits, lists);
         for query in &queries {
@@ -125,7 +127,9 @@ fn equal_rows_come_each_once() {
     let mut rows = table(&mut mixture, 1000);
     let (same, other) = (mixture.draw(), mixture.draw());
     (1000..7000).for_each(|n| drop(rows.insert(n, same.clone())));
-    for (metric, bits, lists) in [(Metric::L2, 4, 3), (Metric::Cosine, 1, 5), (Metric::InnerProduct, 8, 1)] {
+    for (metric, bits, lists) in
+        [(Metric::L2, 4, 3), (Metric::Cosine, 1, 5), (Metric::InnerProduct, 8, 1), (Metric::L1, 4, 3)]
+    {
         let world = World::build(rows.clone(), &Options { lists, bits, ..options(16, metric) });
         for query in [&same, &other] {
             for order in [Order::Strict, Order::Relaxed] {
@@ -166,7 +170,7 @@ fn rows_and_queries_without_bounds_come_in_order() {
             row.iter_mut().for_each(|x| *x = (*x / 8.0).clamp(-1.0, 1.0) * 3e38);
         }
     }
-    for metric in [Metric::L2, Metric::InnerProduct] {
+    for metric in [Metric::L2, Metric::InnerProduct, Metric::L1] {
         let world = World::build(rows.clone(), &Options { lists: 4, ..options(12, metric) });
         for query in [vec![0.5; 12], vec![3e38; 12]] {
             for limit in [None, Some(10)] {
@@ -215,7 +219,7 @@ fn filter_columns_and_ceilings_keep_little() {
 fn random_worlds_equal_a_sequential_scan() {
     let mut random = Random(36);
     for round in 0..24u64 {
-        let metric = [Metric::L2, Metric::Cosine, Metric::InnerProduct][random.below(3)];
+        let metric = [Metric::L2, Metric::Cosine, Metric::InnerProduct, Metric::L1][random.below(4)];
         let (dims, clusters) = (1 + random.below(30), 1 + random.below(20));
         let spread = [0.0, 1e-4, 0.3, 3.0][random.below(4)];
         let mut mixture = Mixture::new(dims, clusters, spread, round);

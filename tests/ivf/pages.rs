@@ -217,9 +217,13 @@ fn a_row_that_is_named_twice_comes_once() {
 /// cluster of rows may end.
 #[test]
 fn the_recall_holds_where_clusters_end() {
-    for (metric, clusters) in
-        [(Metric::L2, 40), (Metric::L2, 75), (Metric::Cosine, 75), (Metric::InnerProduct, 20)]
-    {
+    for (metric, clusters) in [
+        (Metric::L2, 40),
+        (Metric::L2, 75),
+        (Metric::Cosine, 75),
+        (Metric::InnerProduct, 20),
+        (Metric::L1, 40),
+    ] {
         let mut mixture = Mixture::new(16, clusters, 0.33, clusters as u64);
         let rows = table(&mut mixture, 6000);
         let world = World::build(rows, &Options { lists: 60, ..options(16, metric) });

@@ -37,7 +37,7 @@ fn recall(world: &World, queries: &[Vec<f32>]) -> f64 {
 
 #[test]
 fn lists_that_have_changed_are_measured_anew() {
-    for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct] {
+    for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct, Metric::L1] {
         let mut old = Mixture::new(32, 60, 0.6, 1);
         let world = World::build(table(&mut old, 6000), &Options { lists: 60, ..options(32, metric) });
         assert!(!vacuumed(&world), "nothing has changed");

@@ -256,6 +256,7 @@ fn interleaved(dims: usize, metric: Metric, widths: &[u8], before: u64) {
 fn scans_and_inserts_go_on_at_every_step() {
     interleaved(24, Metric::L2, &[], 300);
     interleaved(24, Metric::Cosine, &[4, 8], 300);
+    interleaved(24, Metric::L1, &[4], 300);
     interleaved(2500, Metric::L2, &[], 40);
 }
 

@@ -50,7 +50,7 @@ fn tables_smaller_than_their_lists_work() {
 
 #[test]
 fn an_empty_index_takes_rows() {
-    for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct] {
+    for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct, Metric::L1] {
         let store = MemoryStore::new();
         build::build_empty(&store, &options(24, metric)).unwrap();
         let world = World { table: Default::default(), store, metric };
@@ -95,7 +95,7 @@ fn null_and_zero_queries_give_every_row_once() {
 
 #[test]
 fn huge_and_tiny_values_keep_their_order() {
-    for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine] {
+    for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine, Metric::L1] {
         for magnitude in [1e-38f32, 1e-20, 1e-3, 300.0, 1e10, 1e19, 3e38] {
             let mut mixture = Mixture::new(12, 4, 0.3, 13);
             let mut rows = table(&mut mixture, 200);

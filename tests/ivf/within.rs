@@ -6,6 +6,9 @@ use vector_search::value::Metric;
 
 use crate::world::*;
 
+const METRICS: [Metric; 6] =
+    [Metric::L2, Metric::Cosine, Metric::InnerProduct, Metric::L1, Metric::Hamming, Metric::Jaccard];
+
 /// For some queries and each share of the rows: the estimate for the query, and the estimate for an unknown
 /// query.
 fn guesses(world: &World, queries: &[Vec<f32>], share_within: f64) -> (Vec<f64>, Vec<f64>) {
@@ -34,7 +37,7 @@ fn guesses_are_near_the_truth() {
     let shapes =
         [(3, 1, 1.0, 8.0), (8, 30, 0.3, 3.0), (64, 40, 0.5, 3.0), (64, 1, 1.0, 8.0), (256, 200, 0.8, 30.0)];
     for (dims, clusters, spread, off) in shapes {
-        for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct] {
+        for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct, Metric::L1] {
             let mut mixture = Mixture::new(dims, clusters, spread, 5);
             let options = Options { lists: 50, ..options(dims, metric) };
             let world = World::build(table(&mut mixture, 4000), &options);
@@ -55,12 +58,12 @@ fn guesses_are_near_the_truth() {
 
 #[test]
 fn bounds_beyond_all_rows_are_beyond_all_rows() {
-    for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct, Metric::Hamming] {
+    for metric in METRICS {
         let mut mixture = Mixture::new(16, 4, 0.4, 6);
         let bits = |v: Vec<f32>| v.iter().map(|x| f32::from(u8::from(*x > 0.0))).collect();
         let rows = table(&mut mixture, 500);
         let rows = match metric {
-            Metric::Hamming => rows.into_iter().map(|(n, row)| (n, bits(row))).collect(),
+            Metric::Hamming | Metric::Jaccard => rows.into_iter().map(|(n, row)| (n, bits(row))).collect(),
             _ => rows,
         };
         let world = World::build(rows, &Options { lists: 5, ..options(16, metric) });

@@ -56,6 +56,13 @@ pub fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
         Metric::L2 => f64::from(kernel::l2_squared(a, b)).sqrt(),
         Metric::InnerProduct => -f64::from(kernel::inner_product(a, b)),
         Metric::Hamming => f64::from(kernel::l2_squared(a, b)),
+        Metric::L1 => f64::from(kernel::l1(a, b)),
+        Metric::Jaccard => {
+            let common = |(x, y): (&f32, &f32)| (u64::from(x * y > 0.0), u64::from(x + y > 0.0));
+            let sum = |s: (u64, u64), pair| (s.0 + common(pair).0, s.1 + common(pair).1);
+            let (both, either) = a.iter().zip(b).fold((0, 0), sum);
+            if both == 0 { 1.0 } else { 1.0 - both as f64 / either as f64 }
+        }
         Metric::Cosine => {
             let value = kernel::cosine_distance(a, b);
             if value.is_nan() { f64::NAN } else { value }

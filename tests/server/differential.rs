@@ -13,7 +13,7 @@ struct Query {
 
 fn query(random: &mut Random) -> Query {
     let pick = |random: &mut Random, from: &[&str]| from[random.below(from.len())].to_owned();
-    let operator = pick(random, &["<->", "<=>", "<#>"]);
+    let operator = pick(random, &["<->", "<=>", "<#>", "<+>"]);
     let target = literal(&(0..8).map(|_| random.signed_unit()).collect::<Vec<_>>());
     let table = if operator == "<->" { pick(random, &["items", "parts"]) } else { "items".into() };
     let filter = match random.below(10) {
@@ -80,6 +80,7 @@ fn random_queries_agree_with_sequential_scans() {
          CREATE INDEX ON items USING ivf (embedding, category);
          CREATE INDEX ON items USING ivf (embedding vector_cosine_ops, id, category) WITH (lists = 30);
          CREATE INDEX ON items USING ivf (embedding vector_ip_ops) WITH (lists = 17, bits = 8);
+         CREATE INDEX ON items USING ivf (embedding vector_l1_ops, category, id) WITH (lists = 23);
          CREATE TABLE parts (LIKE items) PARTITION BY HASH (id);
          CREATE TABLE parts_0 PARTITION OF parts FOR VALUES WITH (MODULUS 3, REMAINDER 0);
          CREATE TABLE parts_1 PARTITION OF parts FOR VALUES WITH (MODULUS 3, REMAINDER 1);

@@ -10,9 +10,11 @@ use crate::ivf::calibrate::QUERIES;
 use crate::ivf::code::normalize;
 use crate::ivf::directory::{Directory, Entry};
 use crate::ivf::progress::{Phase, Progress};
+use crate::ivf::taxicab;
 use crate::kernel;
 use crate::kmeans::{self, Assigner};
 use crate::memory::{self, Grow};
+use crate::page::meta::Taxicab;
 use crate::page::{Meta, extended};
 use crate::quant::{Codec, padded_dims};
 use crate::value::Metric;
@@ -95,13 +97,17 @@ pub fn train(
     let lists = means.len() / dims;
     let (origin, scale) = match options.metric {
         // Bit strings need no origin and no scale.
-        Metric::Hamming => (vec![0.0; dims], 1.0),
+        Metric::Hamming | Metric::Jaccard => (vec![0.0; dims], 1.0),
         Metric::Cosine => (mean(&sample, dims), 1.0),
-        Metric::L2 | Metric::InnerProduct => {
+        Metric::L2 | Metric::InnerProduct | Metric::L1 => {
             (mean(&sample, dims), scale(&sample, dims, &means, pool, progress)?)
         }
     };
-    let meta = Meta { scale, lists: lists as u32, ..unbuilt(options)? };
+    let taxicab = match options.metric {
+        Metric::L1 => taxicab::measure(&sample, dims, progress)?,
+        _ => Taxicab::default(),
+    };
+    let meta = Meta { scale, lists: lists as u32, taxicab, ..unbuilt(options)? };
     model(meta, &origin, means, &sample[..queries * dims])
 }
 
@@ -155,7 +161,7 @@ impl RetainChunks for Vec<f32> {
 fn unbuilt(options: &Options) -> Result<Meta> {
     let padded = padded_dims(options.dims);
     let mut bits = match options.metric {
-        Metric::Hamming => 1,
+        metric if metric.is_of_bits() => 1,
         _ => options.bits,
     };
     let too_wide = |bits| -> Result<bool> {

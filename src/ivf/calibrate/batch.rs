@@ -3,12 +3,13 @@
 use crate::error::Result;
 use crate::ivf::directory::Directory;
 use crate::ivf::progress::Progress;
-use crate::ivf::search::{Candidate, NEAREST, Router, Scanner, Sink};
+use crate::ivf::search::{Candidate, NEAREST, Router, Scanner, Sink, dither};
+use crate::ivf::taxicab::Noise;
 use crate::ivf::top_k::TopK;
 use crate::memory::{self, Grow, out_of_memory};
 use crate::page::Store;
 use crate::quant::{QueryCode, Width};
-use crate::value::TotalF32;
+use crate::value::{Metric, TotalF32};
 
 /// With fewer queries the index is not calibrated, and scans probe every list. (With ten neighbours of each
 /// of 50 queries, a recall of .95 is known within about a hundredth.)
@@ -128,7 +129,7 @@ impl Query {
         self.router.start(reader.directory, point)?;
         self.point.clear();
         self.point.try_extend(point)?;
-        self.nearest.restart(neighbours);
+        self.nearest.restart(neighbours, noise(reader.directory, point));
         self.left.clear();
         self.left.try_resize(reader.directory.lists() as usize, false)?;
         self.scores.grow((reader.directory.lists() as usize).saturating_sub(self.scores.len()))?;
@@ -158,6 +159,12 @@ impl Query {
     }
 }
 
+/// The noise of a query's estimates.
+fn noise(directory: &Directory, point: &[f32]) -> Noise {
+    let taxicab = (directory.metric() == Metric::L1).then_some(directory.meta.taxicab);
+    Noise::new(taxicab, directory.dims(), dither(point).to_bits())
+}
+
 /// A row, ordered by its estimated value, with its list. It is not ordered by its upper bound, because the
 /// bounds of far lists are wider: neighbours would seem to lie in nearer lists than they do.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -175,10 +182,12 @@ pub(super) struct Nearest {
     trail: Vec<Neighbour>,
     /// Number of bytes whose allocation failed.
     missing: Option<usize>,
+    noise: Noise,
 }
 
 impl Nearest {
-    fn restart(&mut self, wanted: usize) {
+    fn restart(&mut self, wanted: usize, noise: Noise) {
+        self.noise = noise;
         self.top.restart(wanted);
         self.trail.clear();
         self.close.restart(CLOSE);
@@ -213,7 +222,8 @@ impl Sink for Nearest {
     }
 
     fn push(&mut self, list: u32, candidate: Candidate) {
-        let row = Neighbour { value: TotalF32(candidate.estimate()), list };
+        let value = self.noise.applied(candidate.estimate(), candidate.tid);
+        let row = Neighbour { value: TotalF32(value), list };
         if !self.close.is_full() || self.close.greatest().is_some_and(|greatest| row.value < *greatest) {
             self.close.push(row.value);
             let size = size_of_val(&*self.trail);

@@ -148,7 +148,7 @@ fn displace(
             let mut noise = memory::filled(0.0, directory.dims())?;
             noise.fill_with(|| normal(random));
             directory.transform(&noise, query);
-            if directory.metric() == Metric::L2 {
+            if matches!(directory.metric(), Metric::L2 | Metric::L1) {
                 add(query, &directory.origin, 1.0);
                 stretch(query, length);
             }

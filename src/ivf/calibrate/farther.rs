@@ -20,7 +20,7 @@ use crate::ivf::search::{self, Router};
 use crate::memory::{self, Grow};
 use crate::page::Store;
 use crate::page::meta::{Farther, LEVELS, TARGETS};
-use crate::value::{Metric, TotalF32};
+use crate::value::TotalF32;
 
 /// Share of the calibration's queries that are not far, at least.
 const ORDINARY: f64 = 0.92;
@@ -45,7 +45,7 @@ pub(super) fn measure<S: Store>(
 ) -> Result<(Farther, Vec<Displaced>)> {
     let all = points.len() / directory.padded();
     // There are no points between bit strings. And if rows equal their centroids, the unit of excess is zero.
-    if directory.metric() == Metric::Hamming || all < LEAST_QUERIES || directory.mean_radius() <= 0.0 {
+    if directory.codec.is_exact() || all < LEAST_QUERIES || directory.mean_radius() <= 0.0 {
         return Ok((Farther::default(), Vec::new()));
     }
     let ordinary = Ordinary::new(directory, points, progress)?;

@@ -11,6 +11,7 @@ use crate::kernel::BLOCK_ROWS;
 use crate::page::codes::{BlockRef, Layout, slots};
 use crate::page::{Page, PageKind, RecordRef, Store, Tid};
 use crate::quant::{ListTerms, QueryCode, Stage1, Width};
+use crate::value::Metric;
 
 /// A row that may be among the nearest.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -125,9 +126,24 @@ impl Scanner {
         (list, terms, width): (u32, &dyn Fn() -> ListTerms, Width),
         sink: &mut impl Sink,
     ) -> Result<()> {
-        if directory.codec.is_exact() {
-            return self.list_of_bits(store, directory, query, list, sink);
+        match directory.metric() {
+            Metric::Hamming | Metric::Jaccard => self.list_of_bits(store, directory, query, list, sink),
+            Metric::L1 => self.list_of_taxicab(store, directory, query, (list, terms, width), sink),
+            Metric::L2 | Metric::Cosine | Metric::InnerProduct => {
+                self.list_of_codes(store, directory, query, (list, terms, width), sink)
+            }
         }
+    }
+
+    /// As [`Scanner::list`], for an index whose codes bound the values.
+    pub(super) fn list_of_codes<S: Store>(
+        &mut self,
+        store: &S,
+        directory: &Directory,
+        query: &QueryCode,
+        (list, terms, width): (u32, &dyn Fn() -> ListTerms, Width),
+        sink: &mut impl Sink,
+    ) -> Result<()> {
         let layout = &directory.codes;
         let filtered = !self.filter.is_empty();
         // Lists without a passing row do not need them.

@@ -1,4 +1,5 @@
-//! Reading a list of bit strings. Their codes give exact values where other codes give bounds.
+//! Reading a list of bit strings. Their codes give exact values where other codes give bounds. (For Jaccard
+//! distance of very long strings they give narrow bounds.)
 
 use super::list_scan::{Candidate, Scanner, Sink, ahead_of};
 use crate::error::Result;
@@ -9,6 +10,7 @@ use crate::kernel::BLOCK_ROWS;
 use crate::page::Store;
 use crate::page::codes::{BlockRef, slots};
 use crate::quant::QueryCode;
+use crate::value::{Metric, jaccard};
 
 /// Half the least difference of two values. A value plus this is a threshold below which rows of this value
 /// are.
@@ -28,6 +30,10 @@ impl Scanner {
         sink: &mut impl Sink,
     ) -> Result<()> {
         let layout = &directory.codes;
+        let compare = match directory.metric() {
+            Metric::Jaccard => compare_jaccard,
+            _ => compare_hamming,
+        };
         let mut chain = ListChain::new(directory, list);
         self.stats.lists += 1;
         while let Some((_, page)) = chain.next(store)? {
@@ -46,7 +52,7 @@ impl Scanner {
 }
 
 /// Passes the rows of a block that may be wanted to `sink`.
-fn compare(query: &[u8], block: BlockRef<'_>, live: u32, list: u32, sink: &mut impl Sink) {
+fn compare_hamming(query: &[u8], block: BlockRef<'_>, live: u32, list: u32, sink: &mut impl Sink) {
     let mut counts = [0; BLOCK_ROWS];
     let codes = block.codes();
     if live.count_ones() < FEW {
@@ -66,6 +72,35 @@ fn compare(query: &[u8], block: BlockRef<'_>, live: u32, list: u32, sink: &mut i
         if value < sink.threshold() {
             let tid = block.reference(slot);
             sink.push(list, Candidate { lower: value, upper: value + HALF, place: value, tid });
+        }
+    }
+}
+
+/// As [`compare_hamming`]. The bounds are keys of Jaccard distances; see `value/jaccard.rs`.
+fn compare_jaccard(query: &[u8], block: BlockRef<'_>, live: u32, list: u32, sink: &mut impl Sink) {
+    let mut counts = [[0; BLOCK_ROWS]; 2];
+    let codes = block.codes();
+    if live.count_ones() < FEW {
+        for slot in slots(live) {
+            let (both, either) = kernel::common_bits(query, &codes[slot * query.len()..][..query.len()]);
+            (counts[0][slot], counts[1][slot]) = (both as u32, either as u32);
+        }
+    } else {
+        kernel::common_bits_rows(query, codes, &mut counts);
+    }
+    let [both, either] = counts;
+    let is_exact = jaccard::is_exact(8 * query.len());
+    let keys: [f32; BLOCK_ROWS] =
+        std::array::from_fn(|slot| jaccard::key(jaccard::distance(both[slot].into(), either[slot].into())));
+    // A key that was rounded is only near the value.
+    let lower = |slot: usize| if is_exact { keys[slot] } else { keys[slot].next_down() };
+    let threshold = sink.threshold();
+    let below = |slot: usize| u32::from(lower(slot) < threshold) << slot;
+    let wanted = (0..BLOCK_ROWS).map(below).fold(0, |mask, bit| mask | bit);
+    for slot in slots(wanted & live) {
+        let (lower, upper) = (lower(slot), keys[slot].next_up());
+        if lower < sink.threshold() {
+            sink.push(list, Candidate { lower, upper, place: lower, tid: block.reference(slot) });
         }
     }
 }

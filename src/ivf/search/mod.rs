@@ -14,6 +14,7 @@ pub mod filter;
 mod full_scan;
 mod list_scan;
 mod list_scan_bits;
+mod list_scan_taxicab;
 mod onward;
 mod output;
 mod query;
@@ -43,7 +44,7 @@ use self::stages::Stage;
 use super::directory::Directory;
 use crate::error::Result;
 use crate::page::{Store, Tid};
-use crate::value::{Metric, TotalF64};
+use crate::value::{Metric, TotalF64, jaccard};
 
 /// The least memory of a scan, which is the least `work_mem` that PostgreSQL allows.
 const LEAST_MEMORY: usize = 64 << 10;
@@ -66,7 +67,10 @@ impl Room {
 
 /// The value of a row in an index over bit strings, whose codes are the rows.
 fn known_value(directory: &Directory, candidate: Candidate) -> Option<f64> {
-    directory.codec.is_exact().then_some(f64::from(candidate.lower))
+    directory.is_exact().then(|| match directory.metric() {
+        Metric::Jaccard => jaccard::distance_of(candidate.lower),
+        _ => f64::from(candidate.lower),
+    })
 }
 
 /// The most rows that are prefetched together from the heap. With more rows, the first would be evicted from
@@ -158,7 +162,7 @@ impl Search {
         self.ceiling = self.key_of_ceiling(settings.ceiling);
         self.barren = None;
         self.candidates.clear();
-        self.output.start(settings.order, self.directory.codec.is_exact());
+        self.output.start(settings.order, self.directory.is_exact());
         self.output.set_room(self.room.rows);
         let keeps_late = settings.paged && settings.order == Order::Strict;
         self.output.start_late(if keeps_late { self.room.rows / 4 } else { 0 });
@@ -341,6 +345,9 @@ impl Search {
             Metric::Cosine => 2.0 * value * scale * scale,
             Metric::InnerProduct => value * scale * scale,
             Metric::Hamming => value,
+            Metric::Jaccard if self.directory.is_exact() => jaccard::key(value).into(),
+            Metric::Jaccard => value - 0.5,
+            Metric::L1 => self.directory.meta.taxicab.key(value * scale, self.directory.dims()),
         }
     }
 
@@ -348,7 +355,7 @@ impl Search {
     fn key_of_ceiling(&self, value: f64) -> f32 {
         let key = match self.directory.metric() {
             // No distance is negative.
-            Metric::L2 if value < 0.0 => -1.0,
+            Metric::L2 | Metric::L1 if value < 0.0 => -1.0,
             _ => self.key(value),
         };
         (key + key.abs() * 1e-5) as f32 + f32::MIN_POSITIVE

@@ -102,11 +102,15 @@ impl Router {
         self.parts.clear();
         self.nearest = None;
         match directory.metric() {
-            Metric::L2 | Metric::Cosine | Metric::Hamming => {
+            Metric::L2 | Metric::Cosine | Metric::Hamming | Metric::L1 => {
                 self.parts.extend(products.map(|(dot, centroid, radius, _)| {
                     let d = (norm + centroid - 2.0 * scale * dot).max(0.0);
                     Parts { centroid: d, far: d + radius * radius, spread: d.sqrt() * radius }
                 }));
+                self.nearest = bring_nearest_forward(&mut self.parts);
+            }
+            Metric::Jaccard => {
+                self.parts.extend(products.map(|list| parts_by_jaccard(norm, scale, list)));
                 self.nearest = bring_nearest_forward(&mut self.parts);
             }
             Metric::InnerProduct => {
@@ -216,7 +220,7 @@ impl Router {
         let norm = directory.norm(list);
         let squared = (self.norm + norm - 2.0 * dot).max(0.0);
         let base = match directory.metric() {
-            Metric::L2 | Metric::Cosine | Metric::Hamming => squared,
+            Metric::L2 | Metric::Cosine | Metric::Hamming | Metric::Jaccard | Metric::L1 => squared,
             Metric::InnerProduct => -(dot + directory.origin_product(list) + self.origin),
         };
         // If query and centroid are close to each other, their distance is a difference of large numbers.
@@ -272,8 +276,8 @@ impl Found {
 /// A list's score without the weight of its radius.
 #[derive(Clone, Copy)]
 pub struct Parts {
-    /// Squared distance of the centroid; infinite for inner products, where a row that equals the query need
-    /// not be among the nearest.
+    /// Squared Euclidean distance of the centroid; infinite for inner products, where a row that equals the
+    /// query need not be among the nearest.
     centroid: f32,
     /// Score of the list if its radius were zero.
     far: f32,
@@ -285,6 +289,22 @@ impl Parts {
     /// The score: smaller is better.
     pub fn score(self, weight: f32) -> f32 {
         self.far - weight * self.spread
+    }
+}
+
+/// The parts of a list in an index by Jaccard distance. The query has `ones` bits set, and its bytes have
+/// this scale; the list is as [`Directory::products`] gives it.
+fn parts_by_jaccard(ones: f32, scale: f32, list: (f32, f32, f32, f32)) -> Parts {
+    let (dot, norm, radius, of_rows) = list;
+    let both = scale * dot;
+    let either = (ones + of_rows - both).max(1.0);
+    // How much the distance falls if a row has another bit of the query: the row is longer by that bit, so
+    // `either` does not change.
+    let slope = 1.0 / either;
+    Parts {
+        centroid: (ones + norm - 2.0 * both).max(0.0),
+        far: 1.0 - both / either,
+        spread: 0.5 * ones.sqrt() * radius * slope,
     }
 }
 

@@ -10,8 +10,8 @@ use pgrx::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::filter_columns::FilterColumns;
-use super::opclass;
 use super::table_source::TableSource;
+use super::{dimensions, directory_cache, opclass};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::build::{Built, Options, Spool, build, build_empty};
 use crate::ivf::progress::{Phase, Progress};
@@ -22,7 +22,6 @@ use crate::pg::error::OrRaise;
 use crate::pg::settings::pgvector;
 use crate::pg::settings::reloptions::{DEFAULT_BITS, IndexOptions};
 use crate::pg::storage::buffer_store::{IndexStore, Logging, write_init_fork};
-use crate::value::Metric;
 
 /// Builds an index from the rows of its table.
 #[pg_guard]
@@ -31,7 +30,7 @@ pub unsafe extern "C-unwind" fn ambuild(
     index: pg_sys::Relation,
     info: *mut pg_sys::IndexInfo,
 ) -> *mut pg_sys::IndexBuildResult {
-    let options = build_options(index).or_raise();
+    let options = build_options(index, || dimensions::of_build(heap, index, info)).or_raise();
     let mut table = TableSource::new(heap, index, info, options.dims, options.seed);
     let store = IndexStore::new(index, Logging::AtTheEnd);
     let built = if table.nblocks() == 0 {
@@ -58,7 +57,8 @@ pub unsafe extern "C-unwind" fn ambuild(
 #[pg_guard]
 pub unsafe extern "C-unwind" fn ambuildempty(index: pg_sys::Relation) {
     let store = MemoryStore::new();
-    build_options(index)
+    // The index itself has been built before.
+    build_options(index, || directory_cache::dimensions(index))
         .and_then(|options| build_empty(&store, &options))
         .and_then(|()| write_init_fork(index, &store))
         .or_raise();
@@ -70,8 +70,8 @@ pub unsafe extern "C-unwind" fn ambuildphasename(number: i64) -> *mut c_char {
     Phase::name(number).map_or(std::ptr::null_mut(), |name| name.as_ptr().cast_mut())
 }
 
-/// What an index is to be made of, by its options.
-pub(super) fn build_options(index: pg_sys::Relation) -> Result<Options> {
+/// What an index is to be made of, by its options and `dims`.
+fn build_options(index: pg_sys::Relation, dims: impl FnOnce() -> Result<usize>) -> Result<Options> {
     let options = IndexOptions::of(index);
     pgvector::check_options(options.foreign)?;
     // This comes first, because its errors are about the columns.
@@ -81,13 +81,13 @@ pub(super) fn build_options(index: pg_sys::Relation) -> Result<Options> {
     // SAFETY: reading a setting (kB).
     let memory = unsafe { pg_sys::maintenance_work_mem } as usize * 1024;
     let metric = opclass::indexed(index)?.1;
-    if metric == Metric::Hamming && options.bits.is_some() {
+    if metric.is_of_bits() && options.bits.is_some() {
         let message = "option \"bits\" is not for indexes over bit strings";
         return Err(Error::new(Kind::InvalidParameter, message)
             .with_hint("Such an index keeps the bits themselves: leave the option out."));
     }
     Ok(Options {
-        dims: opclass::dimensions(index)?,
+        dims: dims()?,
         metric,
         lists: options.lists as u32,
         bits: options.bits.unwrap_or(DEFAULT_BITS),

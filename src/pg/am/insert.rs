@@ -17,7 +17,6 @@ use crate::pg::datum::indexed::Indexed;
 use crate::pg::error::{OrRaise, in_index};
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
 use crate::pg::storage::tid::tid;
-use crate::value::limits::check_typmod;
 
 /// What the inserts of one statement into one index share. It stays valid, because the statement holds a lock
 /// on the index that excludes all that would change it.
@@ -80,7 +79,7 @@ pub unsafe extern "C-unwind" fn aminsert(
     // SAFETY: one value and one flag per column.
     unsafe { columns.keys(values, isnull, keys) };
     let add = |vector: &[f32]| {
-        check_typmod(directory.dims() as i32, vector.len())?;
+        opclass::check_dimensions(directory.dims(), vector.len())?;
         // The lists may have been replaced since the statement's last row.
         while insert(store, directory, code, heap_tid, vector, keys)? == Inserted::Stale {
             *directory = writable_directory(store)?;

@@ -2,6 +2,7 @@
 
 pub mod build;
 mod column_equality;
+mod dimensions;
 pub mod directory_cache;
 pub mod filter_columns;
 mod insert;

@@ -10,6 +10,7 @@ use crate::pg::compat;
 use crate::pg::datum::indexed::Indexed;
 use crate::pg::settings::reloptions::method_name;
 use crate::value::Metric;
+use crate::value::limits::check_typmod;
 
 // The number that a support function returns has the metric in its lower part and the kind of value in its
 // upper part.
@@ -68,6 +69,24 @@ fn ivf_bit_hamming_metric() -> i16 {
     number(Indexed::Bits, Metric::Hamming)
 }
 
+/// Support function of `vector_l1_ops`.
+#[pg_extern(sql = false)]
+fn ivf_l1_metric() -> i16 {
+    number(Indexed::Vector, Metric::L1)
+}
+
+/// Support function of `halfvec_l1_ops`.
+#[pg_extern(sql = false)]
+fn ivf_halfvec_l1_metric() -> i16 {
+    number(Indexed::Half, Metric::L1)
+}
+
+/// Support function of `bit_jaccard_ops`.
+#[pg_extern(sql = false)]
+fn ivf_bit_jaccard_metric() -> i16 {
+    number(Indexed::Bits, Metric::Jaccard)
+}
+
 /// Support function of classes that exist in pgvector, for distances that our index cannot bound.
 #[pg_extern(sql = false)]
 fn ivf_unsupported_metric() -> i16 {
@@ -106,16 +125,13 @@ fn family_name(index: pg_sys::Relation) -> String {
 
 /// The kind of value and the metric of an open index, from its operator class.
 pub fn indexed(index: pg_sys::Relation) -> Result<(Indexed, Metric)> {
-    let number = support_number(index, 0)?;
+    let mut number = support_number(index, 0)?;
     if number == UNSUPPORTED {
         let (name, method) = (family_name(index), method_name(index));
-        let message =
-            format!("operator class \"{name}\" is not supported by {method} indexes of vector_search");
-        return Err(Error::new(Kind::NotSupported, message).with_hint(
-            "Queries by this distance work without an index; l2, inner product and cosine of vector and \
-             halfvec, \
-             and Hamming distance of bit, can be indexed.",
-        ));
+        number = supported_since(&name);
+        if number == UNSUPPORTED {
+            return Err(unsupported(&name, method));
+        }
     }
     let [kind, metric] = number.to_be_bytes();
     let kind = match kind {
@@ -127,8 +143,26 @@ pub fn indexed(index: pg_sys::Relation) -> Result<(Indexed, Metric)> {
     Ok((kind, Metric::from_number(metric)?))
 }
 
-/// The dimensions of the indexed column, from its type modifier.
-pub fn dimensions(index: pg_sys::Relation) -> Result<usize> {
+/// The number for a class that extension `vector` made when its distance could not be indexed.
+fn supported_since(name: &str) -> i16 {
+    match name {
+        "vector_l1_ops" => number(Indexed::Vector, Metric::L1),
+        "halfvec_l1_ops" => number(Indexed::Half, Metric::L1),
+        "bit_jaccard_ops" => number(Indexed::Bits, Metric::Jaccard),
+        _ => UNSUPPORTED,
+    }
+}
+
+fn unsupported(name: &str, method: &str) -> Error {
+    let message = format!("operator class \"{name}\" is not supported by {method} indexes of vector_search");
+    Error::new(Kind::NotSupported, message).with_hint(
+        "Queries by this distance work without an index. Indexes can be over vector, halfvec and bit, \
+         not over sparsevec.",
+    )
+}
+
+/// The dimensions of the indexed column, if its type modifier has them.
+pub fn declared_dimensions(index: pg_sys::Relation) -> Result<Option<usize>> {
     // If the column has a domain type, the domain has the type modifier. SAFETY: an open index has a
     // descriptor with at least one attribute.
     let (typmod, of_type) = unsafe {
@@ -145,20 +179,15 @@ pub fn dimensions(index: pg_sys::Relation) -> Result<usize> {
         )
         .with_hint("Use bit(n), or index an expression with a cast, such as ((column::bit(64)))."));
     }
-    if typmod < 0 {
-        return Err(Error::new(Kind::InvalidParameter, "column does not have dimensions").with_hint(
-            "Give the column a type with dimensions, such as vector(384), or index an expression with a \
-             cast, \
-             such as ((embedding::vector(384))).",
-        ));
-    }
-    let dims = typmod as usize;
-    let most = indexed(index)?.1.most_dims();
-    if dims > most {
-        return Err(Error::new(
-            Kind::LimitExceeded,
-            format!("column cannot have more than {most} dimensions for {} index", method_name(index)),
-        ));
-    }
-    Ok(dims)
+    Ok(usize::try_from(typmod).ok())
+}
+
+/// An error if a row has other dimensions than its index.
+pub fn check_dimensions(indexed: usize, row: usize) -> Result<()> {
+    check_typmod(indexed as i32, row).map_err(|error| {
+        error.with_hint(format!(
+            "All rows of an index have the same dimensions. Leave other rows out by a condition of the index, \
+             such as WHERE vector_dims(embedding) = {indexed}."
+        ))
+    })
 }

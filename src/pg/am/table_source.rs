@@ -6,8 +6,8 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::filter_columns::FilterColumns;
-use super::opclass::indexed;
-use crate::error::Result;
+use super::opclass::{check_dimensions, indexed};
+use crate::error::{Error, Result};
 use crate::ivf::build::{RowSink, Source};
 use crate::ivf::progress::Progress;
 use crate::memory;
@@ -18,7 +18,6 @@ use crate::pg::error::OrRaise;
 use crate::pg::storage::tid::{item_pointer, tid};
 use crate::pg::storage::toast::{ToastReader, toast_pointer};
 use crate::random::SplitMix64;
-use crate::value::limits::check_typmod;
 
 /// Blocks that are read to estimate the number of rows per block.
 const DENSITY_BLOCKS: usize = 64;
@@ -71,6 +70,8 @@ struct Visit<'a> {
     columns: Option<&'a FilterColumns>,
     keys: Vec<Key>,
     leaving: Option<&'a mut Leaving>,
+    /// Whether rows of other dimensions are left out, because the scan of all rows will name the first.
+    is_sample: bool,
     sink: &'a mut RowSink<'a>,
 }
 
@@ -81,7 +82,16 @@ impl<'a> Visit<'a> {
         columns: Option<&'a FilterColumns>,
         sink: &'a mut RowSink<'a>,
     ) -> Self {
-        Self { indexed, dims, buffer: Vec::new(), columns, keys: Vec::new(), leaving: None, sink }
+        Self {
+            indexed,
+            dims,
+            buffer: Vec::new(),
+            columns,
+            keys: Vec::new(),
+            leaving: None,
+            is_sample: false,
+            sink,
+        }
     }
 }
 
@@ -178,13 +188,22 @@ unsafe extern "C-unwind" fn visit(
         if let Some(columns) = visit.columns {
             columns.keys(values, isnull, &mut visit.keys);
         }
-        let Visit { dims, keys, sink, .. } = visit;
+        let Visit { dims, keys, is_sample, sink, .. } = visit;
         let take = |vector: &[f32]| {
-            check_typmod(*dims as i32, vector.len())?;
-            sink(tid(&*row), vector, keys)
+            if *is_sample && vector.len() != *dims {
+                return Ok(());
+            }
+            let row = tid(&*row);
+            check_dimensions(*dims, vector.len()).map_err(|error| named(error, row))?;
+            sink(row, vector, keys)
         };
         visit.indexed.coordinates(value, &mut visit.buffer, take).or_raise();
     }
+}
+
+/// Adds where a row is that does not fit.
+fn named(error: Error, row: Tid) -> Error {
+    error.with_detail(format!("The first such row is at ({},{}) of the table.", row.blkno, row.offset))
 }
 
 impl Source for TableSource {
@@ -206,7 +225,8 @@ impl Source for TableSource {
                 }
                 Ok(())
             };
-            let mut state = Visit { leaving: leaving.as_mut(), ..Visit::new(self.values, None, &mut take) };
+            let sample = Visit::new(self.values, None, &mut take);
+            let mut state = Visit { leaving: leaving.as_mut(), is_sample: true, ..sample };
             self.scan_blocks(self.order[i], 1, Some(visit), (&raw mut state).cast());
         }
         self.leaving = leaving;
@@ -439,6 +459,39 @@ impl TableSource {
         };
         let mut state = Visit::new(self.values, None, &mut offer);
         self.scan_blocks(first, count, Some(visit), (&raw mut state).cast());
+    }
+
+    /// The dimensions of the first row of the index, if there is one.
+    pub fn first_dimensions(&self) -> Option<usize> {
+        /// What is looked for, and what was found.
+        struct First(Indexed, Option<usize>);
+        #[pg_guard]
+        unsafe extern "C-unwind" fn first(
+            _index: pg_sys::Relation,
+            _row: pg_sys::ItemPointer,
+            values: *mut pg_sys::Datum,
+            isnull: *mut bool,
+            _alive: bool,
+            state: *mut c_void,
+        ) {
+            // SAFETY: the state is that passed below; the value is of the index's kind.
+            unsafe {
+                let First(indexed, found) = &mut *state.cast::<First>();
+                if found.is_none() && !*isnull {
+                    *found = Some(indexed.coordinates(*values, &mut Vec::new(), <[f32]>::len));
+                }
+            }
+        }
+        let mut state = First(self.values.0, None);
+        // Larger and larger parts, so that a row at the beginning is found at once.
+        let (mut from, mut count) = (0, 1);
+        while from < self.nblocks && state.1.is_none() {
+            count = count.min(self.nblocks - from);
+            self.scan_blocks(from, count, Some(first), (&raw mut state).cast());
+            from += count;
+            count = count.saturating_mul(2);
+        }
+        state.1
     }
 
     /// Blocks of the table.

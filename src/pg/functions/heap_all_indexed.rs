@@ -22,7 +22,6 @@ use crate::pg::am::filter_columns::FilterColumns;
 use crate::pg::am::{opclass, table_source};
 use crate::pg::storage::buffer_store::IndexStore;
 use crate::quant::pack::write_bits;
-use crate::value::Metric;
 
 /// Groups of the table's blocks whose rows are counted.
 const GROUPS: usize = 4096;
@@ -127,7 +126,7 @@ impl<'a> AllRows<'a> {
                     wrong[0].0.get_or_insert(row);
                 }
                 Ok(at) => {
-                    if metric == Metric::Hamming {
+                    if metric.is_of_bits() {
                         write_bits(vector, &mut bits);
                         if entries[at].code != hash(bits.as_slice()) {
                             wrong[1].0.get_or_insert(row);

@@ -100,6 +100,8 @@ unsafe fn as_operator(call: *mut pg_sys::FuncExpr) -> Option<*mut pg_sys::Expr> 
             b"cosine_distance" => c"<=>",
             b"vector_negative_inner_product" | b"halfvec_negative_inner_product" => c"<#>",
             b"hamming_distance" => c"<~>",
+            b"jaccard_distance" => c"<%>",
+            b"l1_distance" => c"<+>",
             _ => return None,
         };
         let arguments = PgList::<pg_sys::Node>::from_pg((*call).args);

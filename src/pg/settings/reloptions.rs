@@ -1,5 +1,5 @@
-//! Options of an index: `WITH (lists, bits, probes, recall_target, recalibrate, renew)`, and those of
-//! pgvector's access methods.
+//! Options of an index: `WITH (lists, bits, probes, recall_target, recalibrate, renew, dimensions)`, and
+//! those of pgvector's access methods.
 
 use std::sync::OnceLock;
 
@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::guc::MAX_LISTS;
+use crate::value::Metric;
 
 /// The options as stored in the relation cache (`rd_options`).
 #[repr(C)]
@@ -19,6 +20,7 @@ struct StoredIvf {
     recall_target: f64,
     recalibrate: bool,
     renew: bool,
+    dimensions: i32,
 }
 
 /// Options of one index.
@@ -36,6 +38,8 @@ pub struct IndexOptions {
     pub recalibrate: bool,
     /// Whether VACUUM replaces the lists when that is due.
     pub renew: bool,
+    /// Dimensions of the rows, if the column's type does not tell them.
+    pub dimensions: Option<usize>,
     /// The options of an index under one of pgvector's names.
     pub foreign: Option<Foreign>,
 }
@@ -55,6 +59,7 @@ pub enum Foreign {
 struct StoredIvfFlat {
     vl_len: i32,
     lists: i32,
+    dimensions: i32,
 }
 
 /// The options of `hnsw` in `rd_options`.
@@ -64,6 +69,7 @@ struct StoredHnsw {
     vl_len: i32,
     m: i32,
     ef_construction: i32,
+    dimensions: i32,
 }
 
 const IVFFLAT_LISTS: i32 = 100;
@@ -127,19 +133,34 @@ pub fn define() {
             pg_sys::add_bool_reloption(kind, c"recalibrate".as_ptr(), recalibrate.as_ptr(), true, light);
             let renew = c"Whether VACUUM replaces the lists when the rows have changed much";
             pg_sys::add_bool_reloption(kind, c"renew".as_ptr(), renew.as_ptr(), true, light);
+            add_dimensions(kind, LOCK);
             let ivfflat = pg_sys::add_reloption_kind();
             let text = c"Number of inverted lists that pgvector would make";
             let (name, most) = (c"lists".as_ptr(), 32_768);
             pg_sys::add_int_reloption(ivfflat, name, text.as_ptr(), IVFFLAT_LISTS, 1, most, LOCK);
+            add_dimensions(ivfflat, LOCK);
             let hnsw = pg_sys::add_reloption_kind();
             let text = c"Connections per layer that pgvector would make";
             pg_sys::add_int_reloption(hnsw, c"m".as_ptr(), text.as_ptr(), HNSW_M, 2, 100, LOCK);
             let (name, text) = (c"ef_construction".as_ptr(), c"Candidates that pgvector would look at");
             let default = HNSW_EF_CONSTRUCTION;
             pg_sys::add_int_reloption(hnsw, name, text.as_ptr(), default, 4, 1000, LOCK);
+            add_dimensions(hnsw, LOCK);
             OptionKinds { ivf: kind, ivfflat, hnsw }
         }
     });
+}
+
+/// Registers option `dimensions`.
+///
+/// # Safety
+/// At library load.
+unsafe fn add_dimensions(kind: pg_sys::relopt_kind::Type, lock: pg_sys::LOCKMODE) {
+    let text =
+        c"Dimensions of the rows of a column without declared dimensions; 0 takes those of the first row";
+    let (name, most) = (c"dimensions".as_ptr(), Metric::Hamming.most_dims() as i32);
+    // SAFETY: the caller loads the library; strings are constants.
+    unsafe { pg_sys::add_int_reloption(kind, name, text.as_ptr(), 0, 0, most, lock) }
 }
 
 /// A table of options for `build_reloptions`.
@@ -187,6 +208,7 @@ pub unsafe extern "C-unwind" fn amoptions(options: pg_sys::Datum, validate: bool
         element(c"recall_target", RELOPT_TYPE_REAL, offset_of!(StoredIvf, recall_target)),
         element(c"recalibrate", RELOPT_TYPE_BOOL, offset_of!(StoredIvf, recalibrate)),
         element(c"renew", RELOPT_TYPE_BOOL, offset_of!(StoredIvf, renew)),
+        element(c"dimensions", RELOPT_TYPE_INT, offset_of!(StoredIvf, dimensions)),
     ];
     // SAFETY: the table describes `Stored`.
     unsafe { parse::<StoredIvf, _>(options, validate, kinds.ivf, &elements) }
@@ -200,7 +222,10 @@ pub unsafe extern "C-unwind" fn ivfflat_amoptions(
 ) -> *mut pg_sys::bytea {
     let Some(kinds) = KINDS.get() else { return std::ptr::null_mut() };
     let integer = pg_sys::relopt_type::RELOPT_TYPE_INT;
-    let elements = [element(c"lists", integer, std::mem::offset_of!(StoredIvfFlat, lists))];
+    let elements = [
+        element(c"lists", integer, std::mem::offset_of!(StoredIvfFlat, lists)),
+        element(c"dimensions", integer, std::mem::offset_of!(StoredIvfFlat, dimensions)),
+    ];
     // SAFETY: the table describes `StoredIvfFlat`.
     unsafe { parse::<StoredIvfFlat, _>(options, validate, kinds.ivfflat, &elements) }
 }
@@ -214,6 +239,7 @@ pub unsafe extern "C-unwind" fn hnsw_amoptions(options: pg_sys::Datum, validate:
     let elements = [
         element(c"m", integer, offset_of!(StoredHnsw, m)),
         element(c"ef_construction", integer, offset_of!(StoredHnsw, ef_construction)),
+        element(c"dimensions", integer, offset_of!(StoredHnsw, dimensions)),
     ];
     // SAFETY: the table describes `StoredHnsw`.
     unsafe { parse::<StoredHnsw, _>(options, validate, kinds.hnsw, &elements) }
@@ -245,6 +271,11 @@ impl Foreign {
     }
 }
 
+/// A number that is set.
+fn not_zero(number: i32) -> Option<usize> {
+    usize::try_from(number).ok().filter(|&number| number > 0)
+}
+
 impl IndexOptions {
     /// The options of an open index.
     pub fn of(relation: pg_sys::Relation) -> Self {
@@ -255,6 +286,7 @@ impl IndexOptions {
             recall_target: None,
             recalibrate: true,
             renew: true,
+            dimensions: None,
             foreign: None,
         };
         // SAFETY: an open index has its access method's table; rd_options is null or what that one's
@@ -264,12 +296,15 @@ impl IndexOptions {
             let is = |one: AmOptions| parser.is_some_and(|f| std::ptr::fn_addr_eq(f, one));
             let stored = (*relation).rd_options;
             if is(IVFFLAT) {
-                let lists = stored.cast::<StoredIvfFlat>().as_ref().map_or(IVFFLAT_LISTS, |s| s.lists);
+                let stored = stored.cast::<StoredIvfFlat>().as_ref();
+                let lists = stored.map_or(IVFFLAT_LISTS, |s| s.lists);
+                options.dimensions = stored.and_then(|s| not_zero(s.dimensions));
                 options.foreign = Some(Foreign::IvfFlat { lists });
             } else if is(HNSW) {
                 let stored = stored.cast::<StoredHnsw>().as_ref();
                 let (m, ef_construction) =
                     stored.map_or((HNSW_M, HNSW_EF_CONSTRUCTION), |s| (s.m, s.ef_construction));
+                options.dimensions = stored.and_then(|s| not_zero(s.dimensions));
                 options.foreign = Some(Foreign::Hnsw { m, ef_construction });
             } else if let Some(stored) = stored.cast::<StoredIvf>().as_ref() {
                 options.lists = stored.lists;
@@ -278,6 +313,7 @@ impl IndexOptions {
                 options.recall_target = Some(stored.recall_target).filter(|&target| target > 0.0);
                 options.recalibrate = stored.recalibrate;
                 options.renew = stored.renew;
+                options.dimensions = not_zero(stored.dimensions);
             }
         }
         options

@@ -10,6 +10,7 @@ use crate::error::{self, Error, Kind};
 use crate::memory as fallible;
 use crate::pg::datum::alloc::allocate;
 use crate::pg::datum::dense::Vector;
+use crate::pg::datum::value::{Layout, Value};
 use crate::pg::error::{OrRaise, raise};
 use crate::value::limits::check_typmod;
 use crate::value::vector::{put_numbers, put_slice};
@@ -136,6 +137,22 @@ impl Array {
             None => raise(Error::new(Kind::NullNotAllowed, "array must not contain nulls")),
         };
         fallible::collected(elements.into_iter().map(vector)).or_raise()
+    }
+
+    /// The elements of a one-dimensional array of values of this type.
+    ///
+    /// # Errors
+    /// NULLs, several dimensions, out of memory.
+    pub fn values<L: Layout>(&self) -> error::Result<Vec<Value<L>>> {
+        self.check_flat()?;
+        // SAFETY: the argument is declared as an array of the type; there are no NULLs, and the elements lie
+        // in the array.
+        unsafe {
+            let elements = elements(self.header, self.element_type());
+            fallible::collected(
+                elements.into_iter().map(|datum| Value::from_raw(datum.unwrap_or(pg_sys::Datum::null()))),
+            )
+        }
     }
 
     /// Number of dimensions; 0 for an empty array.

@@ -138,6 +138,14 @@ impl Argument for i32 {
     }
 }
 
+impl Argument for f32 {
+    #[inline]
+    unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut AlignedCopy) -> Self {
+        // SAFETY: the caller vouches for the argument; a real is passed by value.
+        unsafe { Self::from_bits(datum(call, place).value() as u32) }
+    }
+}
+
 impl Argument for i64 {
     #[inline]
     unsafe fn take(call: pg_sys::FunctionCallInfo, place: usize, _: &mut AlignedCopy) -> Self {

@@ -116,6 +116,18 @@ sql_functions! {
         HalfVector::filled(a.len(), |out| vector::mul(&a, &b, out)).or_raise()
     }
 
+    fn halfvec_mul_scalar(a: HalfVector, x: f32) -> HalfVector {
+        HalfVector::filled(a.len(), |out| vector::mul_scalar(&a, x, out)).or_raise()
+    }
+
+    fn scalar_mul_halfvec(x: f32, a: HalfVector) -> HalfVector {
+        HalfVector::filled(a.len(), |out| vector::mul_scalar(&a, x, out)).or_raise()
+    }
+
+    fn halfvec_div_scalar(a: HalfVector, x: f32) -> HalfVector {
+        HalfVector::filled(a.len(), |out| vector::div_scalar(&a, x, out)).or_raise()
+    }
+
     fn halfvec_concat(a: HalfVector, b: HalfVector) -> HalfVector {
         dense::concat(&a, &b)
     }

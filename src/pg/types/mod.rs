@@ -8,6 +8,7 @@ mod casts;
 mod dense;
 mod halfvec;
 mod hash;
+mod maxsim;
 mod sparsevec;
 mod text;
 mod vector;

@@ -65,6 +65,7 @@ sql_functions! {
         vector::cosine_distance(&a, &b).or_raise()
     }
 
+    #[known(Metric::L1)]
     fn l1_distance(a: Vector, b: Vector) -> f64 {
         vector::l1_distance(&a, &b).or_raise()
     }
@@ -116,6 +117,18 @@ sql_functions! {
 
     fn vector_mul(a: Vector, b: Vector) -> Vector {
         Vector::filled(a.len(), |out| vector::mul(&a, &b, out)).or_raise()
+    }
+
+    fn vector_mul_scalar(a: Vector, x: f32) -> Vector {
+        Vector::filled(a.len(), |out| vector::mul_scalar(&a, x, out)).or_raise()
+    }
+
+    fn scalar_mul_vector(x: f32, a: Vector) -> Vector {
+        Vector::filled(a.len(), |out| vector::mul_scalar(&a, x, out)).or_raise()
+    }
+
+    fn vector_div_scalar(a: Vector, x: f32) -> Vector {
+        Vector::filled(a.len(), |out| vector::div_scalar(&a, x, out)).or_raise()
     }
 
     fn vector_concat(a: Vector, b: Vector) -> Vector {

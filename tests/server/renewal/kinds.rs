@@ -43,6 +43,12 @@ fn all_kinds_of_indexes() {
     renew(&server, "half", "v", "<->", "vec(7, 9)", "");
     table("strings", "binary_quantize(embedding)::bit(16)", "v bit_hamming_ops) WITH (lists = 8)");
     renew(&server, "strings", "v", "<~>", "binary_quantize(vec(7, 9))::bit(16)", "");
+    table("taxicab", "embedding::vector(16)", "v vector_l1_ops, id) WITH (lists = 8)");
+    renew(&server, "taxicab", "v", "<+>", "vec(7, 9)", "");
+    table("common", "binary_quantize(embedding)::bit(16)", "v bit_jaccard_ops) WITH (lists = 8)");
+    renew(&server, "common", "v", "<%>", "binary_quantize(vec(7, 9))::bit(16)", "");
+    table("open", "embedding::vector", "v vector_l1_ops) WITH (lists = 8)");
+    renew(&server, "open", "v", "<+>", "vec(7, 9)", "");
     table("filtered", "embedding::vector(16)", "v, category, id) WITH (lists = 8)");
     renew(&server, "filtered", "v", "<->", "vec(7, 9)", "WHERE category = 3");
     renew(&server, "filtered", "v", "<->", "vec(7, 9)", "WHERE id BETWEEN 100 AND 300");

@@ -1,0 +1,211 @@
+//! Taxicab (L1) distances from codes for Euclidean ones.
+//!
+//! Codes are rotated, and a rotation keeps Euclidean distances only. But in many dimensions a taxicab
+//! distance is nearly a fixed multiple of the Euclidean one. The build measures the mean and the spread of
+//! the quotient, on pairs of rows that are near each other. The bounds of a Euclidean distance, widened by
+//! the spread, are then bounds of the taxicab distance. The exact distance comes from the table, as for all
+//! metrics.
+//!
+//! Bounds are in the unit of the codes: a taxicab distance's *key* is the square of its quotient by the mean.
+//! If no row may be lost, the bounds are those that always hold: a taxicab distance is at least the Euclidean
+//! one, and at most the square root of the dimensions times that.
+
+use crate::error::Result;
+use crate::ivf::progress::Progress;
+use crate::kernel;
+use crate::memory;
+use crate::page::Tid;
+use crate::page::meta::Taxicab;
+use crate::quant::Width;
+use crate::random::SplitMix64;
+use crate::value::TotalF32;
+
+/// Rows that are compared with others, the number of the others, and how many nearest of each count.
+const QUERIES: usize = 200;
+const OTHERS: usize = 4000;
+const NEAREST: usize = 10;
+/// With fewer pairs the usual numbers are taken.
+const LEAST_PAIRS: usize = 30;
+/// The spread that is assumed if it was not measured.
+const USUAL_SPREAD: f32 = 0.1;
+/// The spread covers this share of the quotients at either end, at so many standard deviations of a normal
+/// distribution.
+const COVERED: (f32, f32) = (0.98, 2.05);
+
+/// Factors of a squared Euclidean distance's bounds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Factors {
+    /// Of lower bounds.
+    pub lower: f32,
+    /// Of upper bounds.
+    pub upper: f32,
+}
+
+impl Taxicab {
+    /// The measured numbers, or the usual ones: the mean quotient of differences that are normally
+    /// distributed.
+    fn known(self, dims: usize) -> Self {
+        if self.mean > 0.0 {
+            return self;
+        }
+        let mean = (dims as f32 * std::f32::consts::FRAC_2_PI).sqrt().max(1.0);
+        Self { mean, spread: USUAL_SPREAD }
+    }
+
+    /// The key of a distance in the unit of the index.
+    pub fn key(self, distance: f64, dims: usize) -> f64 {
+        let multiple = distance / f64::from(self.known(dims).mean);
+        multiple * multiple
+    }
+
+    /// What turns bounds of squared Euclidean distances into bounds of keys.
+    pub fn factors(self, width: Width, dims: usize) -> Factors {
+        let Self { mean, spread } = self.known(dims);
+        let (least, most) = (1.0 / mean, (dims as f32).sqrt() / mean);
+        let (least, most) = if width.sound {
+            (least, most)
+        } else {
+            let wide = width.deviations * spread;
+            ((1.0 - wide).max(least), (1.0 + wide).min(most.max(1.0)))
+        };
+        // The operator's sum is rounded, and so is the square.
+        let floats = f32::EPSILON * (8.0 + dims as f32 / 8.0);
+        Factors { lower: least * least * (1.0 - floats), upper: most * most * (1.0 + floats) }
+    }
+}
+
+/// What stands in a calibration for the differences of the quotients: each row's key is multiplied by a
+/// random number. Then the neighbours by keys are in about as many lists as those by taxicab distance.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Noise {
+    spread: f32,
+    seed: u64,
+}
+
+impl Noise {
+    /// For one query; `taxicab` is `None` for other metrics.
+    pub fn new(taxicab: Option<Taxicab>, dims: usize, seed: u64) -> Self {
+        Self { spread: taxicab.map_or(0.0, |taxicab| taxicab.known(dims).spread), seed }
+    }
+
+    /// The key of a row with some of the noise.
+    pub fn applied(self, key: f32, tid: Tid) -> f32 {
+        if self.spread == 0.0 {
+            return key;
+        }
+        let mut random = SplitMix64(self.seed ^ u64::from(tid.blkno) << 16 ^ u64::from(tid.offset));
+        // About normal.
+        let normal = (0..4).map(|_| random.unit()).sum::<f64>() - 2.0;
+        let factor = (1.0 + self.spread * normal as f32 * 3f32.sqrt()).max(0.0);
+        key * factor * factor
+    }
+}
+
+/// Measures the quotients of near rows of a sample.
+///
+/// # Errors
+/// Out of memory, and [`Progress::tick`]'s.
+pub fn measure(sample: &[f32], dims: usize, progress: &dyn Progress) -> Result<Taxicab> {
+    let rows = sample.len() / dims;
+    let row = |i: usize| &sample[i * dims..][..dims];
+    let (query_step, step) = (rows.div_ceil(QUERIES).max(1), rows.div_ceil(OTHERS).max(1));
+    let mut quotients: Vec<f32> = memory::with_capacity(QUERIES * 2 * NEAREST)?;
+    let mut distances: Vec<[f32; 2]> = memory::with_capacity(OTHERS)?;
+    for query in (0..rows).step_by(query_step) {
+        distances.clear();
+        for other in (0..rows).step_by(step).filter(|other| *other != query) {
+            let euclidean = kernel::l2_squared(row(query), row(other)).sqrt();
+            let taxicab = kernel::l1(row(query), row(other));
+            if euclidean > 0.0 && taxicab.is_finite() && euclidean.is_finite() {
+                distances.push([euclidean, taxicab]);
+            }
+        }
+        // The nearest by either distance, so that neither small nor large quotients are left out.
+        for by in [0, 1] {
+            let near = NEAREST.min(distances.len());
+            if near < distances.len() {
+                distances.select_nth_unstable_by_key(near, |pair| TotalF32(pair[by]));
+            }
+            quotients.extend(distances[..near].iter().map(|[euclidean, taxicab]| taxicab / euclidean));
+        }
+        progress.tick()?;
+    }
+    Ok(statistics(&mut quotients))
+}
+
+fn statistics(quotients: &mut [f32]) -> Taxicab {
+    if quotients.len() < LEAST_PAIRS {
+        return Taxicab::default();
+    }
+    let count = quotients.len() as f64;
+    let mean = quotients.iter().map(|q| f64::from(*q)).sum::<f64>() / count;
+    let variance = quotients.iter().map(|q| (f64::from(*q) - mean).powi(2)).sum::<f64>() / count;
+    let (mean, deviation) = (mean as f32, variance.sqrt() as f32);
+    quotients.sort_unstable_by(f32::total_cmp);
+    let (share, deviations) = COVERED;
+    let at = |share: f32| quotients[((quotients.len() - 1) as f32 * share) as usize];
+    let ends = (mean - at(1.0 - share)).max(at(share) - mean) / deviations;
+    Taxicab { mean, spread: deviation.max(ends) / mean }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ivf::progress::Silent;
+
+    fn normal(random: &mut SplitMix64) -> f32 {
+        ((0..12).map(|_| random.unit()).sum::<f64>() - 6.0) as f32
+    }
+
+    #[test]
+    fn quotients_of_normal_differences() {
+        let mut random = SplitMix64(3);
+        for dims in [16, 128] {
+            let sample: Vec<f32> = (0..3000 * dims).map(|_| normal(&mut random)).collect();
+            let measured = measure(&sample, dims, &Silent).unwrap();
+            let usual = Taxicab::default().known(dims);
+            assert!((measured.mean / usual.mean - 1.0).abs() < 0.05, "{measured:?} {usual:?}");
+            // The standard deviation of the quotient, divided by its mean, is about sqrt(.07 / dims).
+            let spread = (0.07 / dims as f32).sqrt();
+            assert!(measured.spread > 0.8 * spread && measured.spread < 2.5 * spread, "{measured:?}");
+        }
+    }
+
+    #[test]
+    fn few_or_equal_rows_have_no_quotients() {
+        assert_eq!(measure(&[1.0, 2.0, 3.0, 4.0], 2, &Silent).unwrap(), Taxicab::default());
+        assert_eq!(measure(&[0.5; 4000], 4, &Silent).unwrap(), Taxicab::default());
+        assert_eq!(measure(&[], 4, &Silent).unwrap(), Taxicab::default());
+    }
+
+    #[test]
+    fn sound_factors_hold_for_every_difference() {
+        let mut random = SplitMix64(4);
+        for dims in [1, 2, 7, 100] {
+            for taxicab in [Taxicab::default(), Taxicab { mean: 1.5, spread: 0.01 }] {
+                let factors = taxicab.factors(Width::sound(8.0), dims);
+                let mut vectors = vec![vec![1.0; dims], vec![0.0; dims]];
+                vectors[1][0] = -3.0;
+                vectors.extend((0..50).map(|_| (0..dims).map(|_| normal(&mut random)).collect::<Vec<f32>>()));
+                for vector in vectors {
+                    let zero = vec![0.0; dims];
+                    let key = taxicab.key(kernel::l1(&vector, &zero).into(), dims);
+                    let squared = kernel::l2_squared(&vector, &zero);
+                    assert!(f64::from(squared * factors.lower) <= key, "{dims} {vector:?}");
+                    assert!(f64::from(squared * factors.upper) >= key, "{dims} {vector:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn noise_has_the_spread() {
+        let noise = Noise::new(Some(Taxicab { mean: 9.0, spread: 0.05 }), 100, 7);
+        let roots: Vec<f32> = (0..2000)
+            .map(|n| noise.applied(4.0, Tid { blkno: n / 50, offset: (n % 50 + 1) as u16 }).sqrt())
+            .collect();
+        let measured = statistics(&mut roots.clone());
+        assert!((measured.mean - 2.0).abs() < 0.01 && (measured.spread - 0.05).abs() < 0.005, "{measured:?}");
+        assert_eq!(Noise::new(None, 100, 7).applied(4.0, Tid { blkno: 1, offset: 1 }), 4.0);
+    }
+}

@@ -1,0 +1,52 @@
+//! Kernels that compare one thing with several.
+
+use super::*;
+
+#[test]
+fn common_bits_of_many_rows_are_counted() {
+    let mut random = SplitMix64(13);
+    for n in (1..=200).chain([992, 993, 1024, 2000, 8000]) {
+        for count in [0, 1, 5, 32] {
+            let (query, rows) = match n {
+                ..=200 => (random.bytes(n), random.bytes(n * count)),
+                _ => (vec![0xff; n], vec![0xff; n * count]),
+            };
+            let mut expected = [[7; BLOCK_ROWS]; 2];
+            for (i, row) in rows.chunks_exact(n).enumerate() {
+                let ones =
+                    |f: fn(u8, u8) -> u8| query.iter().zip(row).map(|(x, y)| f(*x, *y).count_ones()).sum();
+                (expected[0][i], expected[1][i]) = (ones(|x, y| x & y), ones(|x, y| x | y));
+            }
+            for row in supported() {
+                let mut counts = [[7; BLOCK_ROWS]; 2];
+                // SAFETY: the row is supported; `rows` are of the query's length.
+                unsafe { (row.common_bits_rows)(&query, &rows, &mut counts) };
+                assert_eq!(counts, expected, "{} {n} {count}", row.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn greatest_products_are_near_f64() {
+    let mut random = SplitMix64(31);
+    for n in [0, 1, 2, 7, 16, 33, 128, 200] {
+        let mut draw = |n: usize| -> Vec<f32> { (0..n).map(|_| random.unit() as f32 - 0.5).collect() };
+        let sixteen: Vec<[f32; 16]> = (0..n).map(|_| draw(16).try_into().unwrap()).collect();
+        let others: Vec<Vec<f32>> = (0..TOKENS).map(|_| draw(n)).collect();
+        let before: [f32; 16] =
+            std::array::from_fn(|lane| if lane % 3 == 0 { 1e3 } else { f32::NEG_INFINITY });
+        for row in supported() {
+            let mut best = before;
+            // SAFETY: the row is supported; the lengths are equal.
+            unsafe { (row.max_products)(&sixteen, std::array::from_fn(|i| &others[i][..]), &mut best) };
+            for (lane, best) in best.iter().enumerate() {
+                let product = |other: &Vec<f32>| -> f64 {
+                    sixteen.iter().zip(other).map(|(s, x)| f64::from(s[lane]) * f64::from(*x)).sum()
+                };
+                let greatest = others.iter().map(product).fold(f64::from(before[lane]), f64::max);
+                assert!((f64::from(*best) - greatest).abs() < 1e-5, "{} {n}: {best} {greatest}", row.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Jaccard distance, and the keys by which an index orders it.
+//!
+//! A distance is 1 − p / q, where p bits are set in both strings and q in at least one. An index orders by
+//! its *key*, the distance less a half, in single precision. (Numbers near zero are the more precise.) Two
+//! different distances of strings of up to [`EXACT_BITS`] bits differ by more than the spacing of the keys,
+//! so they have different keys, and the key tells the distance.
+
+use super::limits::data;
+use crate::error::Result;
+use crate::kernel;
+
+/// Longest strings whose keys tell the distances. Distances differ by at least 1 / q², which must be more
+/// than the spacing of the keys, 2⁻²⁵.
+const EXACT_BITS: usize = 5_760;
+/// Denominator of the fraction that a key is turned into. The smallest key that is not zero is 1 / (2 q), so
+/// all keys are multiples of it.
+const DENOMINATOR: u64 = 1 << 44;
+
+/// Whether the keys of strings of so many bits tell the distances.
+pub fn is_exact(bits: usize) -> bool {
+    bits <= EXACT_BITS
+}
+
+/// The distance of strings that have so many bits in common, and so many set in at least one.
+#[inline(always)]
+pub fn distance(both: u64, either: u64) -> f64 {
+    if both == 0 { 1.0 } else { 1.0 - both as f64 / either as f64 }
+}
+
+/// The distance of strings whose bits are coordinates 0 and 1.
+///
+/// # Errors
+/// Different lengths.
+pub fn of_coordinates(a: &[f32], b: &[f32]) -> Result<f64> {
+    if a.len() != b.len() {
+        return Err(data(format!("different bit lengths {} and {}", a.len(), b.len())));
+    }
+    // Sums up to 2²⁴ are exact.
+    let ones = |x: &[f32]| kernel::inner_product(x, x) as u64;
+    let both = kernel::inner_product(a, b) as u64;
+    Ok(distance(both, ones(a) + ones(b) - both))
+}
+
+/// The key of a distance.
+#[inline(always)]
+pub fn key(distance: f64) -> f32 {
+    (distance - 0.5) as f32
+}
+
+/// The distance that has a key, for strings of which [`is_exact`] is true.
+pub fn distance_of(wanted: f32) -> f64 {
+    // The continued fraction of p / q. Its convergents include every fraction that is nearer to the number
+    // than 1 / (2 q²) (Legendre), and the key is.
+    let mut rest = ((0.5 - f64::from(wanted)) * DENOMINATOR as f64).max(0.0) as u64;
+    let mut divisor = DENOMINATOR;
+    let (mut before, mut now) = ((0u64, 1u64), (1u64, 0u64));
+    while divisor > 0 && now.1 <= EXACT_BITS as u64 {
+        let whole = rest / divisor;
+        (rest, divisor) = (divisor, rest % divisor);
+        let next = |now: u64, before: u64| whole.saturating_mul(now).saturating_add(before);
+        (before, now) = (now, (next(now.0, before.0), next(now.1, before.1)));
+        let distance = distance(now.0, now.1);
+        if key(distance) == wanted {
+            return distance;
+        }
+    }
+    // Only damaged pages have such keys.
+    f64::from(wanted) + 0.5
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_tell_distances() {
+        let largest = EXACT_BITS as u64;
+        let some = (1..=700).chain(4090..=4100).chain(largest - 40..=largest);
+        for either in some {
+            for both in 0..=either {
+                let distance = distance(both, either);
+                assert_eq!(distance_of(key(distance)), distance, "{both} / {either}");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_have_the_order_of_distances() {
+        // Neighbours among the fractions with denominators up to the largest, where they are closest.
+        let n = EXACT_BITS as u64;
+        for (p, q) in [(1, n), (1, 2), (n / 2, n - 1), (n - 2, n - 1), (2, 3), (1, 3), (3, 4)] {
+            for (a, b) in [(n, n - 1), (n - 1, n - 2), (n, n - 7)] {
+                for bits in [a, b] {
+                    let near = (bits * p / q).clamp(1, bits);
+                    for both in near.saturating_sub(2).max(1)..=(near + 2).min(bits) {
+                        let (x, y) = (distance(both, bits), distance(p, q));
+                        assert_eq!(key(x).partial_cmp(&key(y)), x.partial_cmp(&y), "{both}/{bits} {p}/{q}");
+                    }
+                }
+            }
+        }
+        assert_eq!((distance_of(key(1.0)), distance_of(key(0.0))), (1.0, 0.0));
+        assert!(distance_of(7.0).is_finite() && distance_of(f32::NAN).is_nan());
+    }
+}
