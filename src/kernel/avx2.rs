@@ -30,7 +30,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     hamming,
     hamming_rows,
     common_bits,
-    common_bits_rows,
+    common_rows,
     subset_sums,
     scan_block,
     lower_bounds,
@@ -152,12 +152,9 @@ fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK_ROWS]) {
 }
 
 #[target_feature(enable = "avx2,fma,f16c,popcnt")]
-fn common_bits_rows(query: &[u8], rows: &[u8], counts: &mut [[u32; BLOCK_ROWS]; 2]) {
-    let [both, either] = counts;
-    let tail = |a: &[u8], b: &[u8]| scalar::common_bits(a, b);
-    combined_rows(query, rows, both, |a, b| _mm256_and_si256(a, b), |a, b| tail(a, b).0);
-    // The rows are in the processor's cache by now.
-    combined_rows(query, rows, either, |a, b| _mm256_or_si256(a, b), |a, b| tail(a, b).1);
+fn common_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK_ROWS]) {
+    let tail = |a: &[u8], b: &[u8]| scalar::common_bits(a, b).0;
+    combined_rows(query, rows, counts, |a, b| _mm256_and_si256(a, b), tail);
 }
 
 /// Counts the bits of what `combine` makes of the query and each row. `few` counts those of less than 32

@@ -35,7 +35,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     hamming: bits::hamming,
     hamming_rows: bits::hamming_rows,
     common_bits: bits::common_bits,
-    common_bits_rows: bits::common_bits_rows,
+    common_rows: bits::common_rows,
     subset_sums: avx2::subset_sums,
     scan_block,
     lower_bounds,

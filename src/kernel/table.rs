@@ -34,7 +34,7 @@ pub(super) struct Kernels {
     pub(super) hamming: unsafe fn(&[u8], &[u8]) -> u64,
     pub(super) hamming_rows: unsafe fn(&[u8], &[u8], &mut [u32; BLOCK_ROWS]),
     pub(super) common_bits: unsafe fn(&[u8], &[u8]) -> (u64, u64),
-    pub(super) common_bits_rows: unsafe fn(&[u8], &[u8], &mut [[u32; BLOCK_ROWS]; 2]),
+    pub(super) common_rows: unsafe fn(&[u8], &[u8], &mut [u32; BLOCK_ROWS]),
     pub(super) subset_sums: unsafe fn(&[u16], u16, &mut [u8]),
     pub(super) scan_block: unsafe fn(&[u8], &[u8], usize, &mut [u32; BLOCK_ROWS]),
     pub(super) lower_bounds: unsafe fn(&[u32; BLOCK_ROWS], &Factors, &mut [f32; BLOCK_ROWS]) -> u32,
