@@ -427,17 +427,17 @@ fn hadamard(x: &mut [f32]) {
     });
 }
 
-/// Four vectors at a time, with two sums each: eight hide the latency of an addition.
+/// Six vectors at a time, with two sums each: as many as fit the registers.
 #[target_feature(enable = "avx2,fma,f16c")]
 fn max_products(sixteen: &[[f32; 16]], others: [&[f32]; TOKENS], best: &mut [f32; 16]) {
-    for others in others.as_chunks::<4>().0 {
-        let others = others.map(|other| &other[..sixteen.len()]);
-        let mut sums = [[_mm256_setzero_ps(); 2]; 4];
+    for others in others.as_chunks::<6>().0 {
+        let mut sums = [[_mm256_setzero_ps(); 2]; 6];
         for (i, lanes) in sixteen.iter().enumerate() {
             let [low, high] = lanes.as_chunks::<8>().0 else { break };
             let (low, high) = (load(low), load(high));
             for (sums, other) in sums.iter_mut().zip(others) {
-                let x = _mm256_set1_ps(other[i]);
+                // SAFETY: all have the same length, which the entry point checks.
+                let x = _mm256_set1_ps(unsafe { *other.get_unchecked(i) });
                 *sums = [_mm256_fmadd_ps(x, low, sums[0]), _mm256_fmadd_ps(x, high, sums[1])];
             }
         }

@@ -305,7 +305,7 @@ pub fn tile(a: &[[f32; 4]], b: &[[f32; 16]]) -> [[f32; 16]; 4] {
     unsafe { (ACTIVE.tile)(a, b) }
 }
 
-/// Raises each of `best` to the largest inner product of one of sixteen vectors with eight others. The
+/// Raises each of `best` to the largest inner product of one of sixteen vectors with twelve others. The
 /// sixteen are interleaved: `sixteen[i]` has component `i` of each. All have the same length.
 pub fn max_products(sixteen: &[[f32; 16]], others: [&[f32]; TOKENS], best: &mut [f32; 16]) {
     assert!(others.iter().all(|other| other.len() == sixteen.len()));

@@ -5,7 +5,7 @@ use half::f16;
 /// Rows in a block: their codes are compared together, and lie together on a page.
 pub const BLOCK_ROWS: usize = 32;
 /// Number of vectors that [`super::max_products`] takes together.
-pub const TOKENS: usize = 8;
+pub const TOKENS: usize = 12;
 
 pub(super) type Distance<T> = unsafe fn(&[T], &[T]) -> f32;
 pub(super) type Tile = unsafe fn(&[[f32; 4]], &[[f32; 16]]) -> [[f32; 16]; 4];
