@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Instant;
 use vector_search::kernel;
 use vector_search::quant::{Codec, QueryCode, Rotation};
+use vector_search::value::maxsim::maxsim;
 
 const DIMS: [usize; 3] = [128, 768, 1536];
 /// Half of the second-level cache of the machines that we know.
@@ -92,6 +93,12 @@ fn floats(dims: usize, put: &mut impl FnMut(&'static str, f64)) {
     put("l2_squared_f16", time(|| kernel::l2_squared_f16(black_box(&a16), black_box(&b16))));
     put("inner_product_f16", time(|| kernel::inner_product_f16(black_box(&a16), black_box(&b16))));
     put("cosine_distance_f16", time(|| kernel::cosine_distance_f16(black_box(&a16), black_box(&b16))));
+    // 32 vectors of a query and 128 of a row.
+    let vectors = |count: usize| (0..count).map(|i| wave(dims, i as f32)).collect::<Vec<_>>();
+    let (row, query) = (vectors(128), vectors(32));
+    let (row, query) =
+        (row.iter().map(|v| &v[..]).collect::<Vec<_>>(), query.iter().map(|v| &v[..]).collect::<Vec<_>>());
+    put("maxsim,32x128", time(|| maxsim(black_box(&row), black_box(&query))));
     put("l1_f16", time(|| kernel::l1_f16(black_box(&a16), black_box(&b16))));
 }
 
@@ -131,11 +138,11 @@ fn codes(dims: usize, put: &mut impl FnMut(&'static str, f64)) {
     });
     put("hamming_rows/code", count / kernel::BLOCK_ROWS as f64);
     let count = time(|| {
-        let mut counts = [[0; kernel::BLOCK_ROWS]; 2];
-        kernel::common_bits_rows(black_box(query), black_box(rows), &mut counts);
+        let mut counts = [0; kernel::BLOCK_ROWS];
+        kernel::common_rows(black_box(query), black_box(rows), &mut counts);
         counts
     });
-    put("common_bits_rows/code", count / kernel::BLOCK_ROWS as f64);
+    put("common_rows/code", count / kernel::BLOCK_ROWS as f64);
     let keys = std::array::from_fn(|i| i as u8);
     put("within_u32/code", time(|| kernel::within_u32(black_box(&keys), 7, 99)) / kernel::BLOCK_ROWS as f64);
 }

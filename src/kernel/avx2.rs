@@ -30,7 +30,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     hamming,
     hamming_rows,
     common_bits,
-    common_bits_rows,
+    common_rows,
     subset_sums,
     scan_block,
     lower_bounds,
@@ -152,12 +152,9 @@ fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK_ROWS]) {
 }
 
 #[target_feature(enable = "avx2,fma,f16c,popcnt")]
-fn common_bits_rows(query: &[u8], rows: &[u8], counts: &mut [[u32; BLOCK_ROWS]; 2]) {
-    let [both, either] = counts;
-    let tail = |a: &[u8], b: &[u8]| scalar::common_bits(a, b);
-    combined_rows(query, rows, both, |a, b| _mm256_and_si256(a, b), |a, b| tail(a, b).0);
-    // The rows are in the processor's cache by now.
-    combined_rows(query, rows, either, |a, b| _mm256_or_si256(a, b), |a, b| tail(a, b).1);
+fn common_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK_ROWS]) {
+    let tail = |a: &[u8], b: &[u8]| scalar::common_bits(a, b).0;
+    combined_rows(query, rows, counts, |a, b| _mm256_and_si256(a, b), tail);
 }
 
 /// Counts the bits of what `combine` makes of the query and each row. `few` counts those of less than 32
@@ -430,17 +427,17 @@ fn hadamard(x: &mut [f32]) {
     });
 }
 
-/// Four vectors at a time, with two sums each: eight hide the latency of an addition.
+/// Six vectors at a time, with two sums each: as many as fit the registers.
 #[target_feature(enable = "avx2,fma,f16c")]
 fn max_products(sixteen: &[[f32; 16]], others: [&[f32]; TOKENS], best: &mut [f32; 16]) {
-    for others in others.as_chunks::<4>().0 {
-        let others = others.map(|other| &other[..sixteen.len()]);
-        let mut sums = [[_mm256_setzero_ps(); 2]; 4];
+    for others in others.as_chunks::<6>().0 {
+        let mut sums = [[_mm256_setzero_ps(); 2]; 6];
         for (i, lanes) in sixteen.iter().enumerate() {
             let [low, high] = lanes.as_chunks::<8>().0 else { break };
             let (low, high) = (load(low), load(high));
             for (sums, other) in sums.iter_mut().zip(others) {
-                let x = _mm256_set1_ps(other[i]);
+                // SAFETY: all have the same length, which the entry point checks.
+                let x = _mm256_set1_ps(unsafe { *other.get_unchecked(i) });
                 *sums = [_mm256_fmadd_ps(x, low, sums[0]), _mm256_fmadd_ps(x, high, sums[1])];
             }
         }

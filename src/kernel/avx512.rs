@@ -35,7 +35,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     hamming: bits::hamming,
     hamming_rows: bits::hamming_rows,
     common_bits: bits::common_bits,
-    common_bits_rows: bits::common_bits_rows,
+    common_rows: bits::common_rows,
     subset_sums: avx2::subset_sums,
     scan_block,
     lower_bounds,
@@ -541,12 +541,13 @@ fn hadamard(x: &mut [f32]) {
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn max_products(sixteen: &[[f32; 16]], others: [&[f32]; TOKENS], best: &mut [f32; 16]) {
-    let others = others.map(|other| &other[..sixteen.len()]);
     let mut sums = [_mm512_setzero_ps(); TOKENS];
     for (i, lanes) in sixteen.iter().enumerate() {
         let lanes = load(lanes);
         for (sum, other) in sums.iter_mut().zip(others) {
-            *sum = _mm512_fmadd_ps(_mm512_set1_ps(other[i]), lanes, *sum);
+            // SAFETY: all have the same length, which the entry point checks.
+            let x = _mm512_set1_ps(unsafe { *other.get_unchecked(i) });
+            *sum = _mm512_fmadd_ps(x, lanes, *sum);
         }
     }
     let greatest = sums.iter().fold(load(best), |best, sum| _mm512_max_ps(best, *sum));

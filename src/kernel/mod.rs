@@ -179,15 +179,14 @@ pub fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
     unsafe { (ACTIVE.common_bits)(a, b) }
 }
 
-/// As [`common_bits`], for a bit string and each of up to 32 strings of the same length, which lie one after
-/// the other in `rows`: `counts` are the numbers of bits set in both, and in either. Other elements of
-/// `counts` are not changed.
-pub fn common_bits_rows(query: &[u8], rows: &[u8], counts: &mut [[u32; BLOCK_ROWS]; 2]) {
+/// Counts the bits that a bit string has in common with each of up to 32 strings of the same length, which lie
+/// one after the other in `rows`. Other elements of `counts` are not changed.
+pub fn common_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK_ROWS]) {
     assert!(
         !query.is_empty() && rows.len() <= BLOCK_ROWS * query.len() && rows.len().is_multiple_of(query.len())
     );
     // SAFETY: `ACTIVE` is a row whose `supported` returned true.
-    unsafe { (ACTIVE.common_bits_rows)(query, rows, counts) }
+    unsafe { (ACTIVE.common_rows)(query, rows, counts) }
 }
 
 /// Makes the table of a query for [`scan_block`] from four terms per sub-quantizer, in units of 1/256. Entry
@@ -306,7 +305,7 @@ pub fn tile(a: &[[f32; 4]], b: &[[f32; 16]]) -> [[f32; 16]; 4] {
     unsafe { (ACTIVE.tile)(a, b) }
 }
 
-/// Raises each of `best` to the largest inner product of one of sixteen vectors with eight others. The
+/// Raises each of `best` to the largest inner product of one of sixteen vectors with twelve others. The
 /// sixteen are interleaved: `sixteen[i]` has component `i` of each. All have the same length.
 pub fn max_products(sixteen: &[[f32; 16]], others: [&[f32]; TOKENS], best: &mut [f32; 16]) {
     assert!(others.iter().all(|other| other.len() == sixteen.len()));

@@ -24,7 +24,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     hamming: super::scalar::hamming,
     hamming_rows: super::scalar::hamming_rows,
     common_bits: super::scalar::common_bits,
-    common_bits_rows: super::scalar::common_bits_rows,
+    common_rows: super::scalar::common_rows,
     scan_block,
     lower_bounds,
     subset_sums: super::scalar::subset_sums,

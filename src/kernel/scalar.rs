@@ -24,7 +24,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     hamming,
     hamming_rows,
     common_bits,
-    common_bits_rows,
+    common_rows,
     subset_sums,
     scan_block,
     lower_bounds,
@@ -142,11 +142,9 @@ pub(super) fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
     })
 }
 
-pub(super) fn common_bits_rows(query: &[u8], rows: &[u8], counts: &mut [[u32; BLOCK_ROWS]; 2]) {
-    let [both, either] = counts;
-    for (row, (both, either)) in rows.chunks_exact(query.len()).zip(both.iter_mut().zip(either)) {
-        let (common, any) = common_bits(query, row);
-        (*both, *either) = (common as u32, any as u32);
+pub(super) fn common_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK_ROWS]) {
+    for (row, count) in rows.chunks_exact(query.len()).zip(counts) {
+        *count = words(query, row, |both: u64, x, y| both + u64::from((x & y).count_ones())) as u32;
     }
 }
 

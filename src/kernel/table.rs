@@ -5,7 +5,7 @@ use half::f16;
 /// Rows in a block: their codes are compared together, and lie together on a page.
 pub const BLOCK_ROWS: usize = 32;
 /// Number of vectors that [`super::max_products`] takes together.
-pub const TOKENS: usize = 8;
+pub const TOKENS: usize = 12;
 
 pub(super) type Distance<T> = unsafe fn(&[T], &[T]) -> f32;
 pub(super) type Tile = unsafe fn(&[[f32; 4]], &[[f32; 16]]) -> [[f32; 16]; 4];
@@ -34,7 +34,7 @@ pub(super) struct Kernels {
     pub(super) hamming: unsafe fn(&[u8], &[u8]) -> u64,
     pub(super) hamming_rows: unsafe fn(&[u8], &[u8], &mut [u32; BLOCK_ROWS]),
     pub(super) common_bits: unsafe fn(&[u8], &[u8]) -> (u64, u64),
-    pub(super) common_bits_rows: unsafe fn(&[u8], &[u8], &mut [[u32; BLOCK_ROWS]; 2]),
+    pub(super) common_rows: unsafe fn(&[u8], &[u8], &mut [u32; BLOCK_ROWS]),
     pub(super) subset_sums: unsafe fn(&[u16], u16, &mut [u8]),
     pub(super) scan_block: unsafe fn(&[u8], &[u8], usize, &mut [u32; BLOCK_ROWS]),
     pub(super) lower_bounds: unsafe fn(&[u32; BLOCK_ROWS], &Factors, &mut [f32; BLOCK_ROWS]) -> u32,

@@ -47,6 +47,13 @@ pub fn key(distance: f64) -> f32 {
     (distance - 0.5) as f32
 }
 
+/// How many bits a string must have in common with one of so many bits set, for its key to be below `threshold`,
+/// at least: q is not less than these, and p / q is more than a half less the threshold.
+pub fn least_common(threshold: f32, ones: u64) -> u32 {
+    // Rounded down by more than the rounding of keys.
+    ((0.5 - f64::from(threshold) - 1e-6) * ones as f64).ceil() as u32
+}
+
 /// The distance that has a key, for strings of which [`is_exact`] is true.
 pub fn distance_of(wanted: f32) -> f64 {
     // The continued fraction of p / q. Its convergents include every fraction that is nearer to the number
@@ -82,6 +89,22 @@ mod tests {
                 assert_eq!(distance_of(key(distance)), distance, "{both} / {either}");
             }
         }
+    }
+
+    #[test]
+    fn strings_with_too_few_common_bits_are_far() {
+        for ones in [0, 1, 7, 100, 5760, 64_000] {
+            for both in [0, 1, 2, 6, 50, 99, 100, 3000, 5760, 64_000].into_iter().filter(|both| *both <= ones)
+            {
+                let key = key(distance(both, ones));
+                // A threshold just above the key, and one at it, where more bits are needed or the same.
+                for threshold in [key.next_up(), key + 1e-5, 1.0, f32::INFINITY] {
+                    assert!(u64::from(least_common(threshold, ones)) <= both, "{ones} {both} {threshold}");
+                }
+            }
+        }
+        assert_eq!(least_common(key(0.5), 100), 50);
+        assert_eq!(least_common(key(0.2), 1000), 800);
     }
 
     #[test]

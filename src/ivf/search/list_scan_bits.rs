@@ -78,27 +78,23 @@ fn compare_hamming(query: &[u8], block: BlockRef<'_>, live: u32, list: u32, sink
 
 /// As [`compare_hamming`]. The bounds are keys of Jaccard distances; see `value/jaccard.rs`.
 fn compare_jaccard(query: &[u8], block: BlockRef<'_>, live: u32, list: u32, sink: &mut impl Sink) {
-    let mut counts = [[0; BLOCK_ROWS]; 2];
     let codes = block.codes();
-    if live.count_ones() < FEW {
-        for slot in slots(live) {
-            let (both, either) = kernel::common_bits(query, &codes[slot * query.len()..][..query.len()]);
-            (counts[0][slot], counts[1][slot]) = (both as u32, either as u32);
-        }
-    } else {
-        kernel::common_bits_rows(query, codes, &mut counts);
-    }
-    let [both, either] = counts;
+    let string = |slot: usize| &codes[slot * query.len()..][..query.len()];
     let is_exact = jaccard::is_exact(8 * query.len());
-    let keys: [f32; BLOCK_ROWS] =
-        std::array::from_fn(|slot| jaccard::key(jaccard::distance(both[slot].into(), either[slot].into())));
-    // A key that was rounded is only near the value.
-    let lower = |slot: usize| if is_exact { keys[slot] } else { keys[slot].next_down() };
-    let threshold = sink.threshold();
-    let below = |slot: usize| u32::from(lower(slot) < threshold) << slot;
-    let wanted = (0..BLOCK_ROWS).map(below).fold(0, |mask, bit| mask | bit);
-    for slot in slots(wanted & live) {
-        let (lower, upper) = (lower(slot), keys[slot].next_up());
+    let mut wanted = live;
+    if live.count_ones() >= FEW {
+        let mut counts = [0; BLOCK_ROWS];
+        kernel::common_rows(query, codes, &mut counts);
+        let (_, ones) = kernel::common_bits(query, query);
+        let least = jaccard::least_common(sink.threshold(), ones);
+        let enough = |(slot, count): (usize, &u32)| u32::from(*count >= least) << slot;
+        wanted &= counts.iter().enumerate().map(enough).fold(0, |mask, bit| mask | bit);
+    }
+    for slot in slots(wanted) {
+        let (both, either) = kernel::common_bits(query, string(slot));
+        let key = jaccard::key(jaccard::distance(both, either));
+        // A key that was rounded is only near the value.
+        let (lower, upper) = (if is_exact { key } else { key.next_down() }, key.next_up());
         if lower < sink.threshold() {
             sink.push(list, Candidate { lower, upper, place: lower, tid: block.reference(slot) });
         }

@@ -36,11 +36,8 @@ pub(in crate::kernel) fn hamming_rows(query: &[u8], rows: &[u8], counts: &mut [u
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx512vpopcntdq")]
-pub(in crate::kernel) fn common_bits_rows(query: &[u8], rows: &[u8], counts: &mut [[u32; BLOCK_ROWS]; 2]) {
-    let [both, either] = counts;
-    combined_rows(query, rows, both, |a, b| _mm256_and_si256(a, b));
-    // The rows are in the processor's cache by now.
-    combined_rows(query, rows, either, |a, b| _mm256_or_si256(a, b));
+pub(in crate::kernel) fn common_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK_ROWS]) {
+    combined_rows(query, rows, counts, |a, b| _mm256_and_si256(a, b));
 }
 
 /// Counts the bits of what `combine` makes of the query and each row.

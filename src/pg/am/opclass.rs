@@ -186,8 +186,8 @@ pub fn declared_dimensions(index: pg_sys::Relation) -> Result<Option<usize>> {
 pub fn check_dimensions(indexed: usize, row: usize) -> Result<()> {
     check_typmod(indexed as i32, row).map_err(|error| {
         error.with_hint(format!(
-            "All rows of an index have the same dimensions. Leave other rows out by a condition of the index, \
-             such as WHERE vector_dims(embedding) = {indexed}."
+            "All rows of an index have the same dimensions. Leave other rows out by a condition of the \
+             index, such as WHERE vector_dims(embedding) = {indexed}."
         ))
     })
 }
