@@ -179,8 +179,8 @@ pub fn common_bits(a: &[u8], b: &[u8]) -> (u64, u64) {
     unsafe { (ACTIVE.common_bits)(a, b) }
 }
 
-/// Counts the bits that a bit string has in common with each of up to 32 strings of the same length, which lie
-/// one after the other in `rows`. Other elements of `counts` are not changed.
+/// Counts the bits that a bit string has in common with each of up to 32 strings of the same length, which
+/// lie one after the other in `rows`. Other elements of `counts` are not changed.
 pub fn common_rows(query: &[u8], rows: &[u8], counts: &mut [u32; BLOCK_ROWS]) {
     assert!(
         !query.is_empty() && rows.len() <= BLOCK_ROWS * query.len() && rows.len().is_multiple_of(query.len())
