@@ -47,8 +47,8 @@ pub fn key(distance: f64) -> f32 {
     (distance - 0.5) as f32
 }
 
-/// How many bits a string must have in common with one of so many bits set, for its key to be below
-/// `threshold`, at least: q is not less than these, and p / q is more than a half less the threshold.
+/// How many bits a string must have in common with one of so many bits set, at least, for its key to be below
+/// `threshold`: q is not less than these, and p / q is more than a half less the threshold.
 pub fn least_common(threshold: f32, ones: u64) -> u32 {
     // Rounded down by more than the rounding of keys.
     ((0.5 - f64::from(threshold) - 1e-6) * ones as f64).ceil() as u32

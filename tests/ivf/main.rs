@@ -3,6 +3,7 @@
 
 mod bounds;
 mod crash;
+mod earlier;
 mod farther;
 mod filter;
 mod format;

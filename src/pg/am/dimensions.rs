@@ -24,8 +24,10 @@ pub fn of_build(
         (Some(declared), Some(option)) if declared != option => {
             let message =
                 format!("option \"dimensions\" is {option}, but the column's type has {declared} dimensions");
-            return Err(Error::new(Kind::InvalidParameter, message)
-                .with_hint("Leave the option out: it is for columns without declared dimensions."));
+            return Err(Error::new(Kind::InvalidParameter, message).with_hint(
+                "The option is for columns without declared dimensions. Leave it out, or take it from the \
+                     index by ALTER INDEX ... RESET (dimensions).",
+            ));
         }
         (Some(dims), _) | (None, Some(dims)) => dims,
         (None, None) => {
