@@ -56,14 +56,16 @@ fn pages(name: &str) -> MemoryStore {
 
 fn assert_right(world: &World, what: &str) {
     world.check();
+    let mut near = 0;
     for n in [3, 100, 333, 901] {
         let query = row(n, world.metric == Metric::Hamming);
         assert_same(&world.search(&query, EXACT, 1000), &world.truth(&query, 1000, None), what);
         let relaxed = Settings { order: Order::Relaxed, probes: BY_RECALL, limit: Some(10), ..DEFAULT };
         let found = world.search(&query, relaxed, 10);
         let truth = world.truth(&query, 10, None);
-        assert!(found.iter().filter(|row| row.1 <= truth[9].1).count() >= 7, "{what}: {found:?}");
+        near += found.iter().filter(|row| row.1 <= truth[9].1).count();
     }
+    assert!(near >= 28, "{what}: {near} of 40 neighbours");
 }
 
 #[test]
