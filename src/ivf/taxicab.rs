@@ -32,10 +32,6 @@ const USUAL_SPREAD: f32 = 0.1;
 /// distribution.
 const COVERED: (f32, f32) = (0.98, 2.05);
 
-/// The share of the spread that the noise of a calibration has. With all of it recall was above the target by
-/// two to three hundredths, because the quotients of a query's rows differ less than those of all rows.
-const NOISE: f32 = 0.8;
-
 /// Factors of a squared Euclidean distance's bounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Factors {
@@ -89,7 +85,7 @@ pub struct Noise {
 impl Noise {
     /// For one query; `taxicab` is `None` for other metrics.
     pub fn new(taxicab: Option<Taxicab>, dims: usize, seed: u64) -> Self {
-        Self { spread: taxicab.map_or(0.0, |taxicab| NOISE * taxicab.known(dims).spread), seed }
+        Self { spread: taxicab.map_or(0.0, |taxicab| taxicab.known(dims).spread), seed }
     }
 
     /// The key of a row with some of the noise.
@@ -209,10 +205,7 @@ mod tests {
             .map(|n| noise.applied(4.0, Tid { blkno: n / 50, offset: (n % 50 + 1) as u16 }).sqrt())
             .collect();
         let measured = statistics(&mut roots.clone());
-        assert!(
-            (measured.mean - 2.0).abs() < 0.01 && (measured.spread - 0.05 * NOISE).abs() < 0.005,
-            "{measured:?}"
-        );
+        assert!((measured.mean - 2.0).abs() < 0.01 && (measured.spread - 0.05).abs() < 0.005, "{measured:?}");
         assert_eq!(Noise::new(None, 100, 7).applied(4.0, Tid { blkno: 1, offset: 1 }), 4.0);
     }
 }
