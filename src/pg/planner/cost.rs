@@ -9,7 +9,9 @@ use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 
 use super::min_max;
+use super::monotone::Varying;
 use super::query_page::{self, Page};
+use super::range::is_range;
 use super::rights::may_tell;
 use super::support::distance_cost;
 use super::threshold::{self, Threshold, bounds};
@@ -25,6 +27,7 @@ use crate::pg::error::{OrRaise, in_index};
 use crate::pg::settings::reloptions::IndexOptions;
 use crate::pg::settings::resolve::{self, ScanRequest};
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
+use crate::value::Metric;
 
 /// Assumed share of rows within a distance threshold if nothing is known about it. The planner assumes a
 /// third, but a threshold that lets a third of the rows pass is hardly useful.
@@ -127,7 +130,8 @@ unsafe extern "C-unwind" fn amcostestimate(
         let wanted = (Page::of(root).rows() / share).clamp(1.0, near);
         // A scan knows that there are fewer rows than the limit only when it has read everything. The same
         // holds for `min` of a distance.
-        let whole = min_max::mark(root) || (wanted >= near && within < 1.0);
+        let whole =
+            min_max::mark(root) || is_range((*path).indexorderbys) || (wanted >= near && within < 1.0);
         let everything = (Probes::Lists(directory.lists()), 1.0);
         let effort = if whole { everything } else { (settings.probes, settings.recall_target) };
         let read = match directory.summaries_position(0) {
@@ -152,6 +156,20 @@ unsafe extern "C-unwind" fn amcostestimate(
         let rest = price(&all, &prices, heap, paid).max(*startup_cost);
         *total_cost = rest - overpaid(root, path, loop_count, *selectivity, &prices);
         *index_pages = all.pages.max(1.0);
+    }
+}
+
+/// The metric of an index.
+///
+/// # Safety
+/// The planner's structure of an index of ours.
+pub unsafe fn metric_of(info: *mut pg_sys::IndexOptInfo) -> Metric {
+    // SAFETY: the planner has locked the index.
+    unsafe {
+        let relation = pg_sys::index_open((*info).indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
+        let (_, metric) = opclass::indexed(relation).or_raise();
+        pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
+        metric
     }
 }
 
@@ -203,7 +221,16 @@ impl Expected {
             let passing = share_passing(root, path, |column| column > 0).clamp(1.0 / rows, 1.0);
             let table = &*info.rel;
             let order = PgList::<pg_sys::Node>::from_pg((*path).indexorderbys).get_ptr(0);
-            let thresholds = order.map(|order| bounds(table.baserestrictinfo, order)).unwrap_or_default();
+            let varying = Varying::Table(root, table.relid);
+            let mut thresholds =
+                order.map(|order| bounds(table.baserestrictinfo, order, varying)).unwrap_or_default();
+            let mut filtered = table.rows;
+            if let (true, Some(repeated), Some(order)) =
+                (is_range((*path).indexorderbys), (*path).path.param_info.as_ref(), order)
+            {
+                thresholds.extend(bounds(repeated.ppi_clauses, order, varying));
+                filtered = repeated.ppi_rows;
+            }
             let by_planner = by_planner(root, table.relid as i32, &thresholds);
             let known = threshold::expected(root, &thresholds).filter(|_| may_tell(root, info));
             let within = match (order, known) {
@@ -213,7 +240,7 @@ impl Expected {
             };
             // The number of returned rows that pass the filter is the planner's estimate for the table. All
             // of them pass the thresholds.
-            let share = (table.rows / (rows * passing * by_planner)).clamp(1.0 / rows, 1.0);
+            let share = (filtered / (rows * passing * by_planner)).clamp(1.0 / rows, 1.0);
             Self { with_vector, rows, passing, within, share }
         }
     }

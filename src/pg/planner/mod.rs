@@ -2,10 +2,11 @@
 
 pub mod cost;
 pub mod min_max;
-mod monotone;
+pub mod monotone;
 mod offset;
 mod partial_index;
 mod query_page;
+pub mod range;
 mod rights;
 mod row_estimates;
 mod similarity_order;

@@ -5,6 +5,7 @@
 use pgrx::{PgList, pg_sys};
 
 use super::cost::{is_ours, share_within};
+use super::monotone::Varying;
 use super::threshold::bounds;
 
 /// Corrects the row estimates of a table and of its paths, if one path is ordered by a distance for which the
@@ -16,9 +17,12 @@ pub unsafe fn correct(root: *mut pg_sys::PlannerInfo, table: *mut pg_sys::RelOpt
     // SAFETY: the planner's structures; a node's tag tells its type.
     unsafe {
         let paths = PgList::<pg_sys::Path>::from_pg((*table).pathlist);
-        let Some((index, order)) = paths.iter_ptr().find_map(|path| ordered(path)) else { return };
-        let thresholds = bounds((*table).baserestrictinfo, order);
-        let Some((share, by_planner)) = share_within(root, index, order, &thresholds) else { return };
+        let known = paths.iter_ptr().filter_map(|path| ordered(path)).find_map(|(index, order)| {
+            let thresholds = bounds((*table).baserestrictinfo, order, Varying::All);
+            let (share, by_planner) = share_within(root, index, order, &thresholds)?;
+            Some((thresholds, share, by_planner))
+        });
+        let Some((thresholds, share, by_planner)) = known else { return };
         // The planner caches a clause's selectivity in these fields.
         for ((clause, _), share) in thresholds.iter().zip([share].into_iter().chain(std::iter::repeat(1.0))) {
             (*clause.cast::<pg_sys::RestrictInfo>()).norm_selec = share;

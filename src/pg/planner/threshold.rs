@@ -8,7 +8,7 @@
 
 use pgrx::{FromDatum, PgList, pg_sys};
 
-use super::monotone::{self, is_fixed, step};
+use super::monotone::{self, Varying, is_fixed, step};
 use crate::ivf::threshold::{Arithmetic, Bound, Fixed};
 
 /// `<` and `<=` of float8 and float4, the first operand float8 or not, and their commutators
@@ -31,30 +31,64 @@ pub type CompiledBound = Bound<*mut pg_sys::ExprState>;
 ///
 /// # Safety
 /// Both are expressions of one scan, of the planner's or of the plan.
-pub unsafe fn bound(clause: *mut pg_sys::Node, order: *mut pg_sys::Node) -> Option<Threshold> {
+pub unsafe fn bound(
+    clause: *mut pg_sys::Node,
+    order: *mut pg_sys::Node,
+    varying: Varying,
+) -> Option<Threshold> {
+    // SAFETY: a node's tag tells its type.
+    unsafe {
+        let Comparison { mut side, bound, above, .. } = comparison(clause, varying)?;
+        let mut undo = Vec::new();
+        while !is_same(side, order) {
+            let step = step(side, varying)?;
+            undo.push(step.undo()?);
+            side = step.varies;
+        }
+        Bound::new(fixed(bound)?, above, undo)
+    }
+}
+
+/// A comparison of a value that varies with one that is the same for all rows.
+pub struct Comparison {
+    /// The side that varies.
+    pub side: *mut pg_sys::Node,
+    /// The other side.
+    pub bound: *mut pg_sys::Node,
+    /// Whether the varying side is bounded from above.
+    pub above: bool,
+    /// Whether equal sides fail.
+    pub strict: bool,
+}
+
+/// Whether an operator is one of those comparisons.
+pub fn is_comparison(operator: pg_sys::Oid) -> bool {
+    let operator = operator.to_u32();
+    LESS.contains(&operator) || GREATER.contains(&operator)
+}
+
+/// A clause as a comparison of floats.
+///
+/// # Safety
+/// As for [`bound`].
+pub unsafe fn comparison(clause: *mut pg_sys::Node, varying: Varying) -> Option<Comparison> {
     // SAFETY: a node's tag tells its type.
     unsafe {
         let clause = operation(clause)?;
         let (left, right) = arguments(clause)?;
         let operator = (*clause).opno.to_u32();
-        let (less, greater) = match operator {
-            _ if LESS.contains(&operator) => (left, right),
-            _ if GREATER.contains(&operator) => (right, left),
+        let position = |of: [u32; 6]| of.iter().position(|o| *o == operator);
+        let (less, greater, position) = match (position(LESS), position(GREATER)) {
+            (Some(position), _) => (left, right, position),
+            (_, Some(position)) => (right, left, position),
             _ => return None,
         };
-        // Which side has the distance, and whether the distance is bounded from above.
-        let (mut side, bound, above) = match (is_fixed(greater), is_fixed(less)) {
-            (true, _) => (less, greater, true),
-            (_, true) => (greater, less, false),
-            _ => return None,
-        };
-        let mut undo = Vec::new();
-        while !is_same(side, order) {
-            let step = step(side)?;
-            undo.push(step.undo()?);
-            side = step.varies;
+        let strict = position % 2 == 0;
+        match (is_fixed(greater, varying), is_fixed(less, varying)) {
+            (true, _) => Some(Comparison { side: less, bound: greater, above: true, strict }),
+            (_, true) => Some(Comparison { side: greater, bound: less, above: false, strict }),
+            _ => None,
         }
-        Bound::new(fixed(bound)?, above, undo)
     }
 }
 
@@ -65,6 +99,7 @@ pub unsafe fn bound(clause: *mut pg_sys::Node, order: *mut pg_sys::Node) -> Opti
 pub unsafe fn bounds(
     clauses: *mut pg_sys::List,
     order: *mut pg_sys::Node,
+    varying: Varying,
 ) -> Vec<(*mut pg_sys::Node, Threshold)> {
     // SAFETY: a node's tag tells its type.
     unsafe {
@@ -74,7 +109,7 @@ pub unsafe fn bounds(
                 pg_sys::NodeTag::T_RestrictInfo => (*clause.cast::<pg_sys::RestrictInfo>()).clause.cast(),
                 _ => clause,
             };
-            Some((clause, bound(expression, order)?))
+            Some((clause, bound(expression, order, varying)?))
         });
         bounding.collect()
     }
@@ -109,7 +144,11 @@ unsafe fn is_harmless(node: *mut pg_sys::Node) -> bool {
         let Some(tag) = node.as_ref().map(|node| node.type_) else { return false };
         let all = |list| PgList::<pg_sys::Node>::from_pg(list).iter_ptr().all(|node| is_harmless(node));
         match tag {
-            pg_sys::NodeTag::T_Const | pg_sys::NodeTag::T_Param | pg_sys::NodeTag::T_SubPlan => true,
+            // A column is one of another table, and becomes a parameter.
+            pg_sys::NodeTag::T_Const
+            | pg_sys::NodeTag::T_Param
+            | pg_sys::NodeTag::T_SubPlan
+            | pg_sys::NodeTag::T_Var => true,
             pg_sys::NodeTag::T_RelabelType => is_harmless((*node.cast::<pg_sys::RelabelType>()).arg.cast()),
             pg_sys::NodeTag::T_FuncExpr => {
                 let call = &*node.cast::<pg_sys::FuncExpr>();
@@ -146,7 +185,10 @@ pub unsafe fn evaluate(thresholds: &[CompiledBound], context: *mut pg_sys::ExprC
 }
 
 /// A value of one of the types that the operators compare; `None` for NULL.
-unsafe fn number(datum: pg_sys::Datum, null: bool, of: pg_sys::Oid) -> Option<f64> {
+///
+/// # Safety
+/// The datum is of that type.
+pub unsafe fn number(datum: pg_sys::Datum, null: bool, of: pg_sys::Oid) -> Option<f64> {
     // SAFETY: the caller says what the datum is of; both types are passed by value.
     unsafe {
         match of {
@@ -180,19 +222,30 @@ pub unsafe fn expected(
     thresholds.iter().map(value).filter(|value| value.is_finite()).reduce(f64::min)
 }
 
-unsafe fn operation(node: *mut pg_sys::Node) -> Option<*mut pg_sys::OpExpr> {
+/// Null or a node, as an operation.
+///
+/// # Safety
+/// As for [`bound`].
+pub unsafe fn operation(node: *mut pg_sys::Node) -> Option<*mut pg_sys::OpExpr> {
     // SAFETY: null or a node, whose tag tells its type.
     unsafe { (node.as_ref()?.type_ == pg_sys::NodeTag::T_OpExpr).then_some(node.cast()) }
 }
 
-unsafe fn arguments(operation: *mut pg_sys::OpExpr) -> Option<(*mut pg_sys::Node, *mut pg_sys::Node)> {
+/// The two arguments of an operation.
+///
+/// # Safety
+/// As for [`bound`].
+pub unsafe fn arguments(operation: *mut pg_sys::OpExpr) -> Option<(*mut pg_sys::Node, *mut pg_sys::Node)> {
     // SAFETY: the caller passes an operation.
     let arguments = unsafe { PgList::<pg_sys::Node>::from_pg((*operation).args) };
     Some((arguments.get_ptr(0)?, arguments.get_ptr(1)?))
 }
 
 /// Whether two expressions are one operation of the same arguments, in either order: distances commute.
-unsafe fn is_same(a: *mut pg_sys::Node, b: *mut pg_sys::Node) -> bool {
+///
+/// # Safety
+/// As for [`bound`].
+pub unsafe fn is_same(a: *mut pg_sys::Node, b: *mut pg_sys::Node) -> bool {
     let equal = |a: *mut pg_sys::Node, b: *mut pg_sys::Node| {
         // SAFETY: both are expressions.
         unsafe { pg_sys::equal(a.cast(), b.cast()) }

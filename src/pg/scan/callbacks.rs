@@ -214,11 +214,6 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
         state.store.seen_by(snapshot);
         let directories = directories(&state.store)?;
         let directory = &directories.0;
-        if let Some(query) = &state.query
-            && query.len() != directory.dims()
-        {
-            return Err(state.indexed.0.different(directory.dims(), query.len()));
-        }
         let mut filter = Filter::default();
         state.recheck = false;
         if (*scan).numberOfKeys > 0 {
@@ -233,6 +228,15 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
             (filter, state.recheck) = columns.filter(keys)?;
         }
         let request = plan_request(scan, state.recheck);
+        if let Some(query) = &state.query
+            && query.len() != directory.dims()
+        {
+            if !request.is_range {
+                return Err(state.indexed.0.different(directory.dims(), query.len()));
+            }
+            // A condition is an error only for rows for which it is evaluated: the plan's filter does that.
+            state.query = None;
+        }
         if state.table_rows.is_none() {
             let indexed = state.indexed;
             let (table, index) = ((*scan).heapRelation, (*scan).indexRelation);

@@ -46,6 +46,8 @@ pub struct Limited {
     pub scan: *mut pg_sys::IndexScanState,
     /// What is above it.
     pub above: Above,
+    /// Whether it is a range search, which may miss no row.
+    pub exact: bool,
     /// The distance thresholds of its filter.
     pub thresholds: Rc<[CompiledBound]>,
 }
@@ -84,6 +86,8 @@ pub struct PlanRequest {
     /// The index conditions, if they must be rechecked; else null.
     recheck: *mut pg_sys::ExprState,
     context: *mut pg_sys::ExprContext,
+    /// Whether the scan is a range search: its order is of no importance.
+    pub is_range: bool,
     /// Null, or where EXPLAIN ANALYZE counts rows removed by the filter.
     instrument: *mut pg_sys::Instrumentation,
 }
@@ -96,6 +100,7 @@ impl Default for PlanRequest {
             recheck: std::ptr::null_mut(),
             context: std::ptr::null_mut(),
             instrument: std::ptr::null_mut(),
+            is_range: false,
         }
     }
 }
@@ -135,11 +140,12 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, recheck: bool) -> PlanRe
         // SAFETY: entries are removed before their nodes are freed.
         all.iter().find(|l| unsafe { (*l.scan).iss_ScanDesc } == scan).cloned()
     });
-    let everything = |ceiling| ScanRequest { everything: true, ceiling, ..ScanRequest::default() };
-    let Some(Limited { scan: node, above, thresholds, .. }) = found else {
+    let everything =
+        |ceiling, exact| ScanRequest { everything: true, exact, ceiling, ..ScanRequest::default() };
+    let Some(Limited { scan: node, above, exact: is_range, thresholds, .. }) = found else {
         // Rows that were updated concurrently are checked again by plans for which no hook is called
         // (EvalPlanQual).
-        return PlanRequest { scan: everything(f64::INFINITY), ..PlanRequest::default() };
+        return PlanRequest { scan: everything(f64::INFINITY, true), ..PlanRequest::default() };
     };
     // SAFETY: as above; ExecLimit evaluates its counts before it asks its child for a row.
     unsafe {
@@ -150,15 +156,15 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, recheck: bool) -> PlanRe
                 (limit, tied || with_ties, merged)
             }
             Above::Unknown { limit } if !(*limit).noCount => (limit, false, true),
-            _ => return PlanRequest { scan: everything(ceiling), ..PlanRequest::default() },
+            _ => return PlanRequest { scan: everything(ceiling, is_range), is_range, ..PlanRequest::default() },
         };
         let few = matches!(above, Above::Unknown { .. }) && (*limit).count <= FEW;
-        let exact = is_exact(limit);
+        let exact = is_range || is_exact(limit);
         let state = &(*node).ss.ps;
         if few || !state.qual.is_null() && pg_sys::contain_volatile_functions((*state.plan).qual.cast()) {
             // The executor must be the only one to evaluate a volatile filter.
             let scan = ScanRequest { ceiling, exact, ..ScanRequest::default() };
-            return PlanRequest { scan, ..PlanRequest::default() };
+            return PlanRequest { scan, is_range, ..PlanRequest::default() };
         }
         let table = f64::from((*(*(*scan).heapRelation).rd_rel).reltuples);
         let expected = (*state.plan).plan_rows / table;
@@ -183,6 +189,7 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, recheck: bool) -> PlanRe
             recheck: if recheck { (*node).indexqualorig } else { std::ptr::null_mut() },
             context: state.ps_ExprContext,
             instrument: state.instrument,
+            is_range,
         }
     }
 }

@@ -9,6 +9,8 @@ use pgrx::{PgList, PgMemoryContexts, pg_sys};
 use super::callbacks::is_ivf;
 use super::plan_limit::{Above, Limited, remember};
 use crate::pg::compat::planstate_children;
+use crate::pg::planner::monotone::Varying;
+use crate::pg::planner::range::is_range;
 use crate::pg::planner::threshold::{CompiledBound, bounds};
 
 impl Above {
@@ -105,7 +107,8 @@ unsafe extern "C-unwind" fn visit(state: *mut pg_sys::PlanState, walk: *mut c_vo
             let scan = state.cast::<pg_sys::IndexScanState>();
             let index = (*scan).iss_RelationDesc;
             if (*scan).iss_NumOrderByKeys > 0 && !index.is_null() && is_ivf(index) {
-                remember(Limited { executor, scan, above, thresholds: thresholds(scan) });
+                let exact = is_range((*(*state).plan.cast::<pg_sys::IndexScan>()).indexorderby);
+                remember(Limited { executor, scan, above, exact, thresholds: thresholds(scan) });
             }
         }
         let mut below = Walk { executor, parent: state, above: above.below(state) };
@@ -148,7 +151,7 @@ unsafe fn thresholds(scan: *mut pg_sys::IndexScanState) -> Rc<[CompiledBound]> {
         let orders = PgList::<pg_sys::Node>::from_pg((*plan).indexorderbyorig);
         let mut memory = PgMemoryContexts::For((*(*state).state).es_query_cxt);
         memory.switch_to(|_| {
-            let found = orders.get_ptr(0).map(|order| bounds((*plan).scan.plan.qual, order));
+            let found = orders.get_ptr(0).map(|order| bounds((*plan).scan.plan.qual, order, Varying::All));
             let ready = |leaf: &*mut pg_sys::Node| pg_sys::ExecInitExpr(leaf.cast(), state);
             found.into_iter().flatten().map(|(_, bound)| bound.map(ready)).collect()
         })
