@@ -12,6 +12,7 @@ use super::plan_limit::plan_request;
 use super::stats::{self, Last};
 use super::table_rows::{Measured, TableRows};
 use crate::error::{Error, Kind, Result};
+use crate::ivf::code::is_indexed;
 use crate::ivf::scan;
 use crate::ivf::search::filter::Filter;
 use crate::pg::am::directory_cache::directories;
@@ -42,6 +43,8 @@ struct Scan {
     /// Whether rows may pass the filter keys although they do not fulfil the conditions.
     recheck: bool,
     started: bool,
+    /// Whether no row can fulfil the condition of a range search.
+    empty: bool,
     /// The user as whom the scan runs.
     user: pg_sys::Oid,
 }
@@ -68,6 +71,7 @@ pub unsafe extern "C-unwind" fn ambeginscan(
             columns: None,
             recheck: false,
             started: false,
+            empty: false,
             user: pg_sys::InvalidOid,
         });
         (*scan).opaque = state.cast();
@@ -126,6 +130,9 @@ pub unsafe extern "C-unwind" fn amgettuple(
         let index = (*scan).indexRelation;
         if !state.started {
             start(scan, state).map_err(|e| in_index(index, e)).or_raise();
+        }
+        if state.empty {
+            return false;
         }
         let (Some(search), Some(table_rows)) = (&mut state.search, &mut state.table_rows) else {
             return false;
@@ -228,14 +235,18 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
             (filter, state.recheck) = columns.filter(keys)?;
         }
         let request = plan_request(scan, state.recheck);
+        // No distance from NULL is known, and none from a zero vector under cosine: no condition passes.
+        let measures = |query: &Vec<f32>| is_indexed(state.indexed.1, query);
+        state.empty = request.is_range && !state.query.as_ref().is_some_and(measures);
         if let Some(query) = &state.query
             && query.len() != directory.dims()
         {
             if !request.is_range {
                 return Err(state.indexed.0.different(directory.dims(), query.len()));
             }
-            // A condition is an error only for rows for which it is evaluated: the plan's filter does that.
-            state.query = None;
+            // The condition is an error, but only for rows for which it is evaluated: the plan's filter does
+            // that.
+            (state.query, state.empty) = (None, false);
         }
         if state.table_rows.is_none() {
             let indexed = state.indexed;
