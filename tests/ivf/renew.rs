@@ -120,7 +120,8 @@ impl Source for Live<'_> {
     }
 }
 
-fn renewed(world: &World, store: &impl Store, options: &Options, ended: bool) -> Result<Renewed> {
+/// Replaces the lists.
+pub fn renewed(world: &World, store: &impl Store, options: &Options, ended: bool) -> Result<Renewed> {
     let mut source = Live(world, options.columns.widths().len());
     let transactions = Ended(ended);
     renew(store, options, &mut source, &mut MemorySpool::default(), (&pool(), &transactions), &Silent)

@@ -156,7 +156,13 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, recheck: bool) -> PlanRe
                 (limit, tied || with_ties, merged)
             }
             Above::Unknown { limit } if !(*limit).noCount => (limit, false, true),
-            _ => return PlanRequest { scan: everything(ceiling, is_range), is_range, ..PlanRequest::default() },
+            _ => {
+                return PlanRequest {
+                    scan: everything(ceiling, is_range),
+                    is_range,
+                    ..PlanRequest::default()
+                };
+            }
         };
         let few = matches!(above, Above::Unknown { .. }) && (*limit).count <= FEW;
         let exact = is_range || is_exact(limit);
