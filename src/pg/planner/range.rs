@@ -111,7 +111,8 @@ unsafe fn ranges(
             let Some(order) = order(root, table, index, (*clause).clause.cast()) else { continue };
             let outer = without((*clause).clause_relids, table);
             let again = |range: &Range| is_same(range.order, order) && pg_sys::bms_equal(range.outer, outer);
-            if !found.iter().any(again) && !(outer.is_null() && is_ordered(table, index, order)) {
+            let offered = found.iter().any(again) || outer.is_null() && is_ordered(table, index, order);
+            if !offered {
                 found.push(Range { clause, order, outer });
             }
         }
@@ -326,8 +327,7 @@ unsafe fn correct_join(
         // The planner caches a clause's selectivity in these fields.
         (*range.clause).norm_selec = share;
         (*range.clause).outer_selec = share;
-        let rows = |rows: f64| pg_sys::clamp_row_est(rows * share / by_planner);
-        (*parameters).ppi_rows = rows((*parameters).ppi_rows);
+        (*parameters).ppi_rows = pg_sys::clamp_row_est((*parameters).ppi_rows * share / by_planner);
         let all = PgList::<pg_sys::Path>::from_pg((*table).pathlist);
         for other in all.iter_ptr().filter(|other| (**other).param_info == parameters) {
             (*other).rows = (*parameters).ppi_rows;

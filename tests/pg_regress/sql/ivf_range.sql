@@ -52,7 +52,9 @@ END $$;
 SELECT plan(format('SELECT id FROM items WHERE e <-> %L < 0.3', :'q'));
 SELECT plan(format('SELECT id FROM items WHERE e <-> %L < 0.3 AND kind = 2 ORDER BY id', :'q'));
 SELECT plan('SELECT a.id, b.id FROM probes a JOIN items b ON a.e <-> b.e < 0.3');
+SET enable_hashjoin = off; SET enable_mergejoin = off;
 SELECT plan('SELECT a.id, b.id FROM probes a LEFT JOIN items b ON a.kind = b.kind AND a.e <-> b.e < a.r');
+RESET enable_hashjoin; RESET enable_mergejoin;
 -- No plan is worse: the order that the query asks for serves the condition as well.
 SELECT plan(format('SELECT id FROM items WHERE e <-> %L < 0.3 ORDER BY e <-> %1$L LIMIT 5', :'q'));
 -- A condition that most rows fulfil is not for an index.
@@ -152,11 +154,11 @@ SET enable_seqscan = off;
 BEGIN;
 WITH u AS (UPDATE items SET kind = 100, e = e WHERE e <-> :'q' < 0.3 RETURNING id) SELECT count(*) FROM u;
 SELECT count(*), min(kind), max(kind) FROM items WHERE e <-> :'q' < 0.3;
-WITH d AS (DELETE FROM items a USING probes p WHERE a.e <-> p.e < 0.1 RETURNING a.id) SELECT count(*) FROM d;
-SELECT count(*) FROM items a, probes p WHERE a.e <-> p.e < 0.1;
-MERGE INTO items t USING probes p ON t.e <-> p.e < 0.3 AND t.id = p.id + 13
+MERGE INTO items t USING probes p ON t.e <-> p.e <= 0 AND t.kind = p.kind
 	WHEN MATCHED THEN UPDATE SET kind = 200 WHEN NOT MATCHED THEN INSERT (id, kind) VALUES (p.id + 100000, 300);
 SELECT kind, count(*) FROM items WHERE kind >= 200 GROUP BY kind ORDER BY kind;
+WITH d AS (DELETE FROM items a USING probes p WHERE a.e <-> p.e < 0.1 RETURNING a.id) SELECT count(*) FROM d;
+SELECT count(*) FROM items a, probes p WHERE a.e <-> p.e < 0.1;
 ROLLBACK;
 RESET enable_seqscan;
 
