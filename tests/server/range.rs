@@ -100,7 +100,12 @@ fn query(random: &mut Random) -> String {
         _ => String::new(),
     };
     let table = pick(random, &["items", "items", "parts"]);
-    let within = condition(random, &distance, &radius);
+    let mut within = condition(random, &distance, &radius);
+    if random.below(4) == 0 {
+        let other = format!("(t.{column} {operator} (SELECT {column} FROM items WHERE id = {}))", row / 3);
+        let other = condition(random, &other, &radius);
+        within = format!("({within} OR {other} {})", pick(random, &["", "AND t.category < 9"]));
+    }
     let pair = format!("(a.{column} {operator} t.{column})");
     let reach = pick(random, &[&radius, &radius, "a.r"]);
     let joined = condition(random, &pair, reach);

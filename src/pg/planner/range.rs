@@ -1,45 +1,36 @@
-//! Range search: `WHERE embedding <-> $1 < r` without an order, and joins `ON a.embedding <-> b.embedding < r`.
+//! Range search: `WHERE embedding <-> $1 < r` without an order, and joins `ON a.embedding <-> b.embedding <
+//! r`.
 //!
 //! The planner matches our indexes with orders only. So a hook offers scans in the order of a distance that a
 //! condition bounds: the scan ends at the bound (`threshold.rs`), and the condition stays in the plan's
 //! filter. If the condition compares two tables, the scan is repeated for each row of the other table, as the
 //! inner side of a nested loop.
 //!
+//! For an `OR` of such conditions the scan has several orders. It searches for one after the other, and
+//! returns no row twice.
+//!
 //! A user who writes a condition wants all rows that fulfil it. So such a scan is exact whatever the settings
-//! say, also below a LIMIT. The executor recognises it by a [`MARK`] on the order's expression.
+//! say, also below a LIMIT. The executor recognises it by a mark (`range_mark.rs`).
 
 use pgrx::{PgList, pg_sys};
 
 use super::cost::{is_ours, metric_of, share_within};
 use super::monotone::{Varying, is_fixed, step};
-use super::threshold::{Comparison, arguments, bound, bounds, comparison, is_same, operation};
+use super::range_mark::MARK;
+use super::threshold::{
+    self, Comparison, arguments, bound, comparison, conditions, is_same, limits, operation, parts,
+};
 use crate::pg::compat;
 use crate::value::Metric;
 
 /// `<` of float8 (pg_operator.dat).
 const LESS: u32 = 672;
 
-/// The mark: a collation of the operator's result. A float has none, and nothing asks for it, but it stays
-/// with the expression wherever the plan is copied or sent.
-const MARK: pg_sys::Oid = pg_sys::C_COLLATION_OID;
-
-/// Whether the orders of a scan are those of a range search.
-///
-/// # Safety
-/// The planner's or a plan's list of expressions.
-pub unsafe fn is_range(orders: *mut pg_sys::List) -> bool {
-    // SAFETY: the caller vouches for the list; `operation` looks at the tag.
-    unsafe {
-        let order = PgList::<pg_sys::Node>::from_pg(orders).get_ptr(0);
-        order.and_then(|order| operation(order)).is_some_and(|order| (*order).opcollid == MARK)
-    }
-}
-
 /// A scan that is offered.
 struct Range {
     clause: *mut pg_sys::RestrictInfo,
-    /// The distance, with the indexed column first, marked.
-    order: *mut pg_sys::Node,
+    /// The distances, with the indexed column first, marked.
+    orders: Vec<*mut pg_sys::Node>,
     /// Other tables of the condition.
     outer: pg_sys::Relids,
 }
@@ -82,11 +73,14 @@ pub unsafe fn offer(root: *mut pg_sys::PlannerInfo, table: *mut pg_sys::RelOptIn
 /// A quick test that spares most queries the others.
 unsafe fn has_comparison(table: *mut pg_sys::RelOptInfo) -> bool {
     let float = |clause: *mut pg_sys::RestrictInfo| {
-        // SAFETY: the planner's nodes; `operation` looks at the tag.
-        unsafe {
-            let operation = operation((*clause).clause.cast());
-            operation.is_some_and(|operation| super::threshold::is_comparison((*operation).opno))
-        }
+        let is_comparison = |node| {
+            // SAFETY: a node; `operation` looks at the tag.
+            let operation = unsafe { operation(node) };
+            // SAFETY: as above.
+            operation.is_some_and(|o| threshold::is_comparison(unsafe { (*o).opno }))
+        };
+        // SAFETY: the planner's nodes, whose expressions are not null.
+        unsafe { conditions(parts((*clause).clause.cast())[0]).into_iter().any(is_comparison) }
     };
     // SAFETY: lists of RestrictInfo nodes.
     unsafe {
@@ -108,12 +102,16 @@ unsafe fn ranges(
         let joins = PgList::<pg_sys::RestrictInfo>::from_pg((*table).joininfo);
         let movable = joins.iter_ptr().filter(|clause| pg_sys::join_clause_is_movable_to(*clause, table));
         for clause in own.iter_ptr().chain(movable) {
-            let Some(order) = order(root, table, index, (*clause).clause.cast()) else { continue };
+            let Some(orders) = orders(root, table, index, (*clause).clause.cast()) else { continue };
             let outer = without((*clause).clause_relids, table);
-            let again = |range: &Range| is_same(range.order, order) && pg_sys::bms_equal(range.outer, outer);
-            let offered = found.iter().any(again) || outer.is_null() && is_ordered(table, index, order);
-            if !offered {
-                found.push(Range { clause, order, outer });
+            let again = |range: &Range| {
+                range.orders.len() == orders.len()
+                    && pg_sys::bms_equal(range.outer, outer)
+                    && range.orders.iter().zip(&orders).all(|(a, b)| is_same(*a, *b))
+            };
+            let ordered = outer.is_null() && orders.len() == 1 && is_ordered(table, index, orders[0]);
+            if !ordered && !found.iter().any(again) {
+                found.push(Range { clause, orders, outer });
             }
         }
     }
@@ -129,7 +127,28 @@ unsafe fn without(tables: pg_sys::Relids, table: *mut pg_sys::RelOptInfo) -> pg_
     }
 }
 
-/// The marked distance that a clause bounds, if the index has its order and all rows that may fulfil it.
+/// The marked distances that a clause bounds: one, or some of which a row is within the bound of one.
+unsafe fn orders(
+    root: *mut pg_sys::PlannerInfo,
+    table: *mut pg_sys::RelOptInfo,
+    index: *mut pg_sys::IndexOptInfo,
+    clause: *mut pg_sys::Node,
+) -> Option<Vec<*mut pg_sys::Node>> {
+    let mut found: Vec<*mut pg_sys::Node> = Vec::new();
+    // SAFETY: the planner's structures.
+    unsafe {
+        for part in parts(clause) {
+            let mut conditions = conditions(part).into_iter();
+            let order = conditions.find_map(|condition| order(root, table, index, condition))?;
+            if !found.iter().any(|other| is_same(*other, order)) {
+                found.push(order);
+            }
+        }
+    }
+    Some(found)
+}
+
+/// The marked distance that a condition bounds, if the index has its order and all rows that may fulfil it.
 unsafe fn order(
     root: *mut pg_sys::PlannerInfo,
     table: *mut pg_sys::RelOptInfo,
@@ -179,12 +198,8 @@ unsafe fn may_pass_nan(compared: &Comparison) -> bool {
     unsafe {
         let constant = compared.bound.cast::<pg_sys::Const>();
         let known = (*compared.bound).type_ == pg_sys::NodeTag::T_Const
-            && !super::threshold::number(
-                (*constant).constvalue,
-                (*constant).constisnull,
-                (*constant).consttype,
-            )
-            .is_some_and(f64::is_nan);
+            && !threshold::number((*constant).constvalue, (*constant).constisnull, (*constant).consttype)
+                .is_some_and(f64::is_nan);
         !(compared.above && (compared.strict || known))
     }
 }
@@ -260,16 +275,23 @@ unsafe fn path(
     unsafe {
         let outer = pg_sys::bms_union(pg_sys::bms_union(range.outer, filter.outer), (*table).lateral_relids);
         let outer = without(outer, table);
-        let mut orders = PgList::<pg_sys::Node>::new();
-        orders.push(range.order);
         let tables = pg_sys::bms_union((*table).relids, outer);
+        let (mut orders, mut keys) = (PgList::<pg_sys::Node>::new(), PgList::<pg_sys::PathKey>::new());
+        let mut columns = std::ptr::null_mut();
+        for order in &range.orders {
+            orders.push(*order);
+            columns = pg_sys::lappend_int(columns, 0);
+            // The server expects one for each order. No query asks for the order of a marked expression.
+            let key = compat::expression_pathkeys(root, order.cast(), LESS.into(), tables);
+            PgList::from_pg(key).iter_ptr().for_each(|key| keys.push(key));
+        }
         let path = pg_sys::create_index_path(
             root,
             index,
             filter.clauses,
             orders.into_pg(),
-            pg_sys::lappend_int(std::ptr::null_mut(), 0),
-            compat::expression_pathkeys(root, range.order.cast(), LESS.into(), tables),
+            columns,
+            keys.into_pg(),
             pg_sys::ScanDirection::ForwardScanDirection,
             false,
             outer,
@@ -322,8 +344,8 @@ unsafe fn correct_join(
         }
         corrected.push(parameters);
         let varying = Varying::Table(root, (*table).relid);
-        let thresholds = bounds((*parameters).ppi_clauses, range.order, varying);
-        let Some((share, by_planner)) = share_within(root, index, range.order, &thresholds) else { return };
+        let limits = limits((*parameters).ppi_clauses, &range.orders, varying);
+        let Some((share, by_planner)) = share_within(root, index, &range.orders, &limits) else { return };
         // The planner caches a clause's selectivity in these fields.
         (*range.clause).norm_selec = share;
         (*range.clause).outer_selec = share;

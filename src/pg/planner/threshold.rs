@@ -92,26 +92,105 @@ pub unsafe fn comparison(clause: *mut pg_sys::Node, varying: Varying) -> Option<
     }
 }
 
-/// The clauses of a list that bound `order`, and their bounds.
+/// What a clause says about some orders: for each, bounds of which one holds. It says nothing about an order
+/// without bounds.
+pub struct Limits<L> {
+    /// The clause, or the planner's node around it.
+    pub clause: *mut pg_sys::Node,
+    /// For each order, the bounds.
+    pub bounds: Vec<Vec<Bound<L>>>,
+}
+
+/// The clauses of a list that bound `orders`, the expressions that a scan is ordered by. If there are several,
+/// the rows are those of a search for each, and one clause is an `OR` of bounds of all of them.
 ///
 /// # Safety
 /// As for [`bound`]; the clauses are expressions or the planner's nodes around them.
-pub unsafe fn bounds(
+pub unsafe fn limits(
     clauses: *mut pg_sys::List,
-    order: *mut pg_sys::Node,
+    orders: &[*mut pg_sys::Node],
     varying: Varying,
-) -> Vec<(*mut pg_sys::Node, Threshold)> {
+) -> Vec<Limits<*mut pg_sys::Node>> {
+    let mut several = orders.len() > 1;
+    let mut found = Vec::new();
     // SAFETY: a node's tag tells its type.
     unsafe {
-        let clauses = PgList::<pg_sys::Node>::from_pg(clauses);
-        let bounding = clauses.iter_ptr().filter_map(|clause| {
+        for clause in PgList::<pg_sys::Node>::from_pg(clauses).iter_ptr() {
             let expression = match (*clause).type_ {
                 pg_sys::NodeTag::T_RestrictInfo => (*clause.cast::<pg_sys::RestrictInfo>()).clause.cast(),
                 _ => clause,
             };
-            Some((clause, bound(expression, order, varying)?))
-        });
-        bounding.collect()
+            let is_or = is_bool(expression, pg_sys::BoolExprType::OR_EXPR);
+            if is_or && let Some(bounds) = alternatives(expression, orders, varying) {
+                // The searches must find the rows of one clause. Another one may need rows of other searches.
+                if orders.len() == 1 || std::mem::take(&mut several) {
+                    found.push(Limits { clause, bounds });
+                }
+            } else if !is_or {
+                let of = |order: &*mut _| bound(expression, *order, varying).into_iter().collect();
+                let bounds: Vec<Vec<_>> = orders.iter().map(of).collect();
+                if bounds.iter().any(|bounds| !bounds.is_empty()) {
+                    found.push(Limits { clause, bounds });
+                }
+            }
+        }
+    }
+    found
+}
+
+/// For each order, its bounds among the parts of an `OR`. `None` if a part bounds none of the orders, or an
+/// order is not bounded.
+unsafe fn alternatives(
+    clause: *mut pg_sys::Node,
+    orders: &[*mut pg_sys::Node],
+    varying: Varying,
+) -> Option<Vec<Vec<Threshold>>> {
+    let mut bounds: Vec<Vec<Threshold>> = orders.iter().map(|_| Vec::new()).collect();
+    // SAFETY: the caller passes an `OR`.
+    unsafe {
+        for part in parts(clause) {
+            let conditions = conditions(part);
+            let (order, bound) = conditions.into_iter().find_map(|condition| {
+                let of = |order: &*mut _| bound(condition, *order, varying);
+                orders.iter().enumerate().find_map(|(i, order)| Some((i, of(order)?)))
+            })?;
+            bounds[order].push(bound);
+        }
+    }
+    bounds.iter().all(|bounds| !bounds.is_empty()).then_some(bounds)
+}
+
+/// Whether an expression is an `AND` or an `OR`.
+unsafe fn is_bool(node: *mut pg_sys::Node, of: pg_sys::BoolExprType::Type) -> bool {
+    // SAFETY: a node's tag tells its type.
+    unsafe { (*node).type_ == pg_sys::NodeTag::T_BoolExpr && (*node.cast::<pg_sys::BoolExpr>()).boolop == of }
+}
+
+/// The parts of an `OR`; of another expression, itself.
+///
+/// # Safety
+/// As for [`bound`].
+pub unsafe fn parts(node: *mut pg_sys::Node) -> Vec<*mut pg_sys::Node> {
+    // SAFETY: the caller passes an expression.
+    unsafe { arguments_of(node, pg_sys::BoolExprType::OR_EXPR) }
+}
+
+/// The conditions of an `AND`; of another expression, itself.
+///
+/// # Safety
+/// As for [`bound`].
+pub unsafe fn conditions(node: *mut pg_sys::Node) -> Vec<*mut pg_sys::Node> {
+    // SAFETY: the caller passes an expression.
+    unsafe { arguments_of(node, pg_sys::BoolExprType::AND_EXPR) }
+}
+
+unsafe fn arguments_of(node: *mut pg_sys::Node, of: pg_sys::BoolExprType::Type) -> Vec<*mut pg_sys::Node> {
+    // SAFETY: a node's tag tells its type.
+    unsafe {
+        match is_bool(node, of) {
+            true => PgList::from_pg((*node.cast::<pg_sys::BoolExpr>()).args).iter_ptr().collect(),
+            false => vec![node],
+        }
     }
 }
 
@@ -165,11 +244,12 @@ unsafe fn is_harmless(node: *mut pg_sys::Node) -> bool {
     }
 }
 
-/// The least current value of the thresholds; infinite if there is none.
+/// The current limit of an order: of each clause the greatest bound, and of these the least. It is infinite if
+/// no clause bounds it.
 ///
 /// # Safety
 /// The expressions were initialised for the node that the context belongs to.
-pub unsafe fn evaluate(thresholds: &[CompiledBound], context: *mut pg_sys::ExprContext) -> f64 {
+pub unsafe fn evaluate(clauses: &[Vec<CompiledBound>], context: *mut pg_sys::ExprContext) -> f64 {
     let value = |bound: &CompiledBound| {
         bound.value(|state| {
             let mut null = false;
@@ -181,7 +261,8 @@ pub unsafe fn evaluate(thresholds: &[CompiledBound], context: *mut pg_sys::ExprC
             }
         })
     };
-    thresholds.iter().map(value).fold(f64::INFINITY, f64::min)
+    let greatest = |bounds: &Vec<_>| bounds.iter().map(value).fold(f64::NEG_INFINITY, f64::max);
+    clauses.iter().map(greatest).fold(f64::INFINITY, f64::min)
 }
 
 /// A value of one of the types that the operators compare; `None` for NULL.
@@ -199,15 +280,16 @@ pub unsafe fn number(datum: pg_sys::Datum, null: bool, of: pg_sys::Oid) -> Optio
     }
 }
 
-/// The least value of the thresholds that the planner knows; `None` if it knows none.
+/// The limit of an order as far as the planner knows it; `None` if it knows none.
 ///
 /// # Safety
 /// The planner's structures.
 pub unsafe fn expected(
     root: *mut pg_sys::PlannerInfo,
-    thresholds: &[(*mut pg_sys::Node, Threshold)],
+    limits: &[Limits<*mut pg_sys::Node>],
+    order: usize,
 ) -> Option<f64> {
-    let value = |(_, bound): &(_, Threshold)| {
+    let value = |bound: &Threshold| {
         bound.value(|leaf| {
             // SAFETY: the caller vouches for the planner's structures; a node's tag tells its type.
             unsafe {
@@ -219,7 +301,9 @@ pub unsafe fn expected(
             }
         })
     };
-    thresholds.iter().map(value).filter(|value| value.is_finite()).reduce(f64::min)
+    let bounds = limits.iter().filter_map(|limits| limits.bounds.get(order));
+    let greatest = bounds.filter_map(|bounds| bounds.iter().map(value).reduce(f64::max));
+    greatest.filter(|value| value.is_finite()).reduce(f64::min)
 }
 
 /// Null or a node, as an operation.

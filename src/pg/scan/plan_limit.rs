@@ -37,6 +37,9 @@ pub enum Above {
 /// so that all pages are slices of the same sequence.
 const FEW: i64 = 40;
 
+/// The thresholds of an order: for each clause, bounds of which one holds.
+pub type Thresholds = Vec<Vec<CompiledBound>>;
+
 /// An ordered scan of ours in a running plan.
 #[derive(Clone)]
 pub struct Limited {
@@ -48,8 +51,8 @@ pub struct Limited {
     pub above: Above,
     /// Whether it is a range search, which may miss no row.
     pub exact: bool,
-    /// The distance thresholds of its filter.
-    pub thresholds: Rc<[CompiledBound]>,
+    /// For each of its orders, the distance thresholds of its filter.
+    pub thresholds: Rc<[Thresholds]>,
 }
 
 thread_local! {
@@ -130,12 +133,12 @@ impl PlanRequest {
     }
 }
 
-/// What the plan above `scan` wants from it now (a LIMIT may be a parameter, which can change between
-/// rescans).
+/// What the plan above `scan` wants from its search for an order now (a LIMIT may be a parameter, which can
+/// change between rescans).
 ///
 /// # Safety
 /// `scan` is live and the executor is asking it for a row.
-pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, recheck: bool) -> PlanRequest {
+pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, order: usize, recheck: bool) -> PlanRequest {
     let found = LIMITED.with_borrow(|all| {
         // SAFETY: entries are removed before their nodes are freed.
         all.iter().find(|l| unsafe { (*l.scan).iss_ScanDesc } == scan).cloned()
@@ -149,7 +152,8 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, recheck: bool) -> PlanRe
     };
     // SAFETY: as above; ExecLimit evaluates its counts before it asks its child for a row.
     unsafe {
-        let ceiling = evaluate(&thresholds, (*node).ss.ps.ps_ExprContext);
+        let thresholds = thresholds.get(order).map_or(&[][..], |thresholds| thresholds);
+        let ceiling = evaluate(thresholds, (*node).ss.ps.ps_ExprContext);
         let (limit, tied, merged) = match above {
             Above::Limit { limit, tied, merged } if !(*limit).noCount => {
                 let with_ties = (*limit).limitOption == pg_sys::LimitOption::LIMIT_OPTION_WITH_TIES;

@@ -86,7 +86,23 @@ SELECT * FROM same(format('SELECT count(*) FROM (SELECT id FROM items WHERE e <-
 SELECT * FROM same(format('SELECT count(*) FROM (SELECT id FROM items WHERE e <-> %L < 0.3 LIMIT 3) x', :'q'));
 SELECT * FROM same(format('SELECT kind, count(*), max(id) FROM items WHERE e <-> %L < 0.3 GROUP BY kind', :'q'));
 SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L < 0.1 UNION SELECT id FROM items WHERE e <=> %1$L < 0.01', :'q'));
-SELECT equal FROM same(format('SELECT id FROM items WHERE e <-> %L < 0.1 OR e <-> (SELECT e FROM items WHERE id = 5) < 0.1', :'q'));
+
+-- OR: a search for each distance
+SELECT plan(format('SELECT id FROM items WHERE e <-> %L < 0.1 OR e <-> (SELECT e FROM items WHERE id = 5) < 0.1', :'q'));
+SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L < 0.1 OR e <-> (SELECT e FROM items WHERE id = 5) < 0.1', :'q'));
+SELECT * FROM same(format('SELECT id FROM items WHERE (e <-> %L < 0.3 OR e <-> (SELECT e FROM items WHERE id = 764) < 0.4) AND kind < 3', :'q'));
+SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L < 0.1 OR e <-> %1$L < 0.3 AND kind = 2', :'q'));
+SELECT * FROM same(format('SELECT id FROM items WHERE e <=> %L < 0.01 OR (SELECT NULL::vector) <=> e < 1 OR e <=> ''[1,0,0,0,0,0,0,0]'' < 0.3', :'q'));
+SELECT * FROM same(format('SELECT id FROM items WHERE (e <-> %L < 0.2 OR e <-> ''[1,1,1,1,1,1,1,1]'' < 1.5) AND (e <-> %1$L < 0.4 OR e <-> ''[1,1,1,1,1,1,1,1]'' < 1)', :'q'));
+SELECT * FROM same(format('SELECT id FROM items WHERE (e <-> %L < 0.2 OR e <-> ''[1,1,1,1,1,1,1,1]'' < 1.5) AND e <-> %1$L < 3', :'q'));
+SELECT * FROM same(format('SELECT count(*) FROM (SELECT id FROM items WHERE e <-> %L < 0.3 OR e <-> ''[1,1,1,1,1,1,1,1]'' < 1.5 LIMIT 30) x', :'q'));
+SELECT * FROM same('SELECT a.id, b.id FROM probes a JOIN items b ON a.e <-> b.e < 0.1 OR b.e <-> a.h::vector < a.r');
+-- Not if a part is not about a distance of the index
+SELECT index, equal FROM same(format('SELECT id FROM items WHERE e <-> %L < 0.1 OR kind = 77', :'q'));
+SELECT index, equal FROM same(format('SELECT id FROM items WHERE e <-> %L < 0.1 OR e <=> %1$L < 0.01', :'q'));
+SELECT index, equal FROM same(format('SELECT id FROM items WHERE e <-> %L < 0.1 OR e <-> %1$L > 5', :'q'));
+-- An order by two distances is none of the index's.
+SELECT * FROM same(format('SELECT id FROM items ORDER BY e <-> %L, e <-> ''[1,1,1,1,1,1,1,1]'' LIMIT 3', :'q'));
 
 -- Values at which comparisons are special
 SELECT r, same.* FROM (VALUES ('0'), ('-1'), ('-0.0'), ('NaN'), ('Infinity'), ('-Infinity'), ('1e300'), ('1e-300')) v (r),
@@ -154,9 +170,16 @@ SET enable_seqscan = off;
 BEGIN;
 WITH u AS (UPDATE items SET kind = 100, e = e WHERE e <-> :'q' < 0.3 RETURNING id) SELECT count(*) FROM u;
 SELECT count(*), min(kind), max(kind) FROM items WHERE e <-> :'q' < 0.3;
+SAVEPOINT merge;
 MERGE INTO items t USING probes p ON t.e <-> p.e <= 0 AND t.kind = p.kind
 	WHEN MATCHED THEN UPDATE SET kind = 200 WHEN NOT MATCHED THEN INSERT (id, kind) VALUES (p.id + 100000, 300);
 SELECT kind, count(*) FROM items WHERE kind >= 200 GROUP BY kind ORDER BY kind;
+ROLLBACK TO merge;
+SET LOCAL enable_indexscan = off; SET LOCAL enable_seqscan = on;
+MERGE INTO items t USING probes p ON t.e <-> p.e <= 0 AND t.kind = p.kind
+	WHEN MATCHED THEN UPDATE SET kind = 200 WHEN NOT MATCHED THEN INSERT (id, kind) VALUES (p.id + 100000, 300);
+SELECT kind, count(*) FROM items WHERE kind >= 200 GROUP BY kind ORDER BY kind;
+ROLLBACK TO merge;
 WITH d AS (DELETE FROM items a USING probes p WHERE a.e <-> p.e < 0.1 RETURNING a.id) SELECT count(*) FROM d;
 SELECT count(*) FROM items a, probes p WHERE a.e <-> p.e < 0.1;
 ROLLBACK;
