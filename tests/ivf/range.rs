@@ -119,3 +119,20 @@ fn lists_are_read_once() {
     assert_eq!(std::iter::from_fn(|| scan.next(&world.store, &mut heap).unwrap()).count(), 3000);
     assert_eq!((scan.stats().lists, scan.stats().rounds), (20, 1));
 }
+
+/// The operator's sum overflows for these queries, but the codes' does not, because the index scales its
+/// coordinates. So all rows are equally far, and there is no room for all of them.
+#[test]
+fn rows_at_an_infinite_distance_are_not_lost() {
+    let mut mixture = Mixture::new(8, 20, 0.6, 9);
+    let mut rows = table(&mut mixture, 3000);
+    rows.extend((3000..3010).map(|n| (n, vec![if n % 2 == 0 { 1e18 } else { -1e18 }; 8])));
+    for (bits, lists) in [(1, 1), (4, 1), (8, 1), (4, 12)] {
+        let world = World::build(rows.clone(), &Options { bits, lists, ..options(8, Metric::L2) });
+        for query in [vec![-1e30; 8], vec![1e30; 8], vec![0.5; 8]] {
+            let settings = Settings { memory: 64 << 10, ..EXACT };
+            let found = world.search(&query, settings, usize::MAX);
+            assert_same(&found, &world.truth(&query, usize::MAX, None), &format!("{bits} bits"));
+        }
+    }
+}
