@@ -113,8 +113,8 @@ unsafe extern "C-unwind" fn amcostestimate(
         let searches = if is_range(&orders) { orders.len() } else { 0 };
         if orders.len() != searches.max(1) || wants_null_vector(path) {
             // The index cannot answer a query without an order or with two, or for rows that it does not
-            // contain. An infinite cost is not enough: PostgreSQL 18 counts disabled nodes first, and a disabled
-            // sequential scan would lose against it.
+            // contain. An infinite cost is not enough: PostgreSQL 18 counts disabled nodes first, and a
+            // disabled sequential scan would lose against it.
             #[cfg(feature = "pg18")]
             {
                 (*path).path.disabled_nodes = 2;

@@ -92,8 +92,8 @@ pub unsafe fn comparison(clause: *mut pg_sys::Node, varying: Varying) -> Option<
     }
 }
 
-/// What a clause says about some orders: for each, bounds of which one holds. It says nothing about an order
-/// without bounds.
+/// What a clause says about some orders: for each, bounds of which one holds. It says nothing about an
+/// order without bounds.
 pub struct Limits<L> {
     /// The clause, or the planner's node around it.
     pub clause: *mut pg_sys::Node,
@@ -101,8 +101,8 @@ pub struct Limits<L> {
     pub bounds: Vec<Vec<Bound<L>>>,
 }
 
-/// The clauses of a list that bound `orders`, the expressions that a scan is ordered by. If there are several,
-/// the rows are those of a search for each, and one clause is an `OR` of bounds of all of them.
+/// The clauses of a list that bound `orders`, the expressions that a scan is ordered by. If there are
+/// several, the rows are those of a search for each, and one clause is an `OR` of bounds of all of them.
 ///
 /// # Safety
 /// As for [`bound`]; the clauses are expressions or the planner's nodes around them.
@@ -244,8 +244,8 @@ unsafe fn is_harmless(node: *mut pg_sys::Node) -> bool {
     }
 }
 
-/// The current limit of an order: of each clause the greatest bound, and of these the least. It is infinite if
-/// no clause bounds it.
+/// The current limit of an order: of each clause the greatest bound, and of these the least. It is infinite
+/// if no clause bounds it.
 ///
 /// # Safety
 /// The expressions were initialised for the node that the context belongs to.

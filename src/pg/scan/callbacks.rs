@@ -279,19 +279,7 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
             (filter, state.recheck) = columns.filter(keys)?;
         }
         let request = plan_request(scan, state.ended, state.recheck);
-        // No distance from NULL is known, and none from a zero vector under cosine: no condition passes.
-        let measures = |query: &Vec<f32>| is_indexed(state.indexed.1, query);
-        state.empty = request.is_range && !state.query.as_ref().is_some_and(measures);
-        if let Some(query) = &state.query
-            && query.len() != directory.dims()
-        {
-            if !request.is_range {
-                return Err(state.indexed.0.different(directory.dims(), query.len()));
-            }
-            // The condition is an error, but only for rows for which it is evaluated: the plan's filter does
-            // that.
-            (state.query, state.empty) = (None, false);
-        }
+        accept_query(state, directory.dims(), request.is_range)?;
         if state.table_rows.is_none() {
             let indexed = state.indexed;
             let (table, index) = ((*scan).heapRelation, (*scan).indexRelation);
@@ -315,6 +303,24 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
         state.user = pg_sys::GetUserId();
         state.started = true;
         Ok(())
+    }
+}
+
+/// Checks the query of a search.
+fn accept_query(state: &mut Scan, dims: usize, is_range: bool) -> Result<()> {
+    // No distance from NULL is known, and none from a zero vector under cosine: no condition passes.
+    let measures = |query: &Vec<f32>| is_indexed(state.indexed.1, query);
+    state.empty = is_range && !state.query.as_ref().is_some_and(measures);
+    let other = state.query.as_ref().map(Vec::len).filter(|other| *other != dims);
+    match other {
+        Some(other) if !is_range => Err(state.indexed.0.different(dims, other)),
+        Some(_) => {
+            // The condition is an error, but only for rows for which it is evaluated: the plan's filter does
+            // that.
+            (state.query, state.empty) = (None, false);
+            Ok(())
+        }
+        None => Ok(()),
     }
 }
 
