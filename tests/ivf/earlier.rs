@@ -1,8 +1,9 @@
-//! Indexes that earlier versions have written: they are read, changed, verified, and brought to the newest format.
+//! Indexes that earlier versions have written: they are read, changed, verified, and brought to the newest
+//! format.
 //!
-//! The files in `tests/ivf/earlier` have the pages of such indexes, written by the code of that version: 640 rows
-//! of 24 dimensions by [`row`], of which every tenth was deleted again. In a file, runs of bytes that are not zero
-//! follow one another: the number of zeros before it, its length, its bytes.
+//! The files in `tests/ivf/earlier` have the pages of such indexes, written by the code of that version: 640
+//! rows of 24 dimensions by [`row`], of which every tenth was deleted again. In a file, runs of bytes that
+//! are not zero follow one another: the number of zeros before it, its length, its bytes.
 
 use std::cell::RefCell;
 use std::path::Path;

@@ -17,6 +17,7 @@ mod pages;
 mod racing;
 #[path = "../support/random.rs"]
 mod random;
+mod range;
 mod refresh;
 mod renew;
 mod renew_readers;

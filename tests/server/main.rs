@@ -20,6 +20,7 @@ mod nestings;
 mod pgvector;
 #[path = "../support/random.rs"]
 mod random;
+mod range;
 mod readme;
 mod recall;
 mod renewal;

@@ -70,10 +70,11 @@ impl Output {
         self.room = rows.max(4);
     }
 
-    /// Rows with smaller keys are too late.
+    /// Rows with smaller keys are too late. If the operator's value has overflowed, bounds of rows that have
+    /// the same value are smaller.
     pub fn late(&self) -> f64 {
         match self.last {
-            Some(last) if !self.relaxed && !last.key.0.is_nan() => last.key.0,
+            Some(last) if !self.relaxed && last.key.0.is_finite() => last.key.0,
             _ => f64::NEG_INFINITY,
         }
     }

@@ -12,6 +12,9 @@ use crate::ivf::directory::Directory;
 /// Rows of the first window if it is not known how many rows are wanted: a few pages of ten rows. The planner
 /// assumes the same number (`pg/planner/query_page.rs`).
 const FIRST_WINDOW: u64 = 40;
+/// Rows of the first window of a scan for all rows within a threshold. All lists are read in each round, so
+/// there should be one round.
+const WITHIN_WINDOW: u64 = 10_000;
 /// A first window has this many times the rows of which enough are expected to pass the filter. It is larger
 /// by half because the planner's expectation is inexact, and a second round costs more than some more
 /// candidates.
@@ -100,9 +103,11 @@ fn window(rows: u64, passing: f64) -> u64 {
     window.max(LEAST_WINDOW)
 }
 
-/// The window of a scan for which it is not known how many rows are wanted.
+/// The window of a scan for which it is not known how many rows are wanted. With a threshold, all rows up to
+/// it are wanted.
 pub fn unlimited(settings: &Settings) -> u64 {
-    window(FIRST_WINDOW, f64::from(settings.passing))
+    let whole = settings.recall_target >= 1.0 && settings.ceiling < f64::INFINITY;
+    window(if whole { WITHIN_WINDOW } else { FIRST_WINDOW }, f64::from(settings.passing))
 }
 
 impl Stage {

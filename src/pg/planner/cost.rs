@@ -9,10 +9,12 @@ use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 
 use super::min_max;
+use super::monotone::Varying;
 use super::query_page::{self, Page};
+use super::range_mark::is_range;
 use super::rights::may_tell;
 use super::support::distance_cost;
-use super::threshold::{self, Threshold, bounds};
+use super::threshold::{self, Limits, limits};
 use crate::ivf::cost::{CODES_PER_OPERATOR, Shown, Work, estimate, lists_read};
 use crate::ivf::directory::Directory;
 use crate::ivf::search::{Probes, Settings};
@@ -25,6 +27,7 @@ use crate::pg::error::{OrRaise, in_index};
 use crate::pg::settings::reloptions::IndexOptions;
 use crate::pg::settings::resolve::{self, ScanRequest};
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
+use crate::value::Metric;
 
 /// Assumed share of rows within a distance threshold if nothing is known about it. The planner assumes a
 /// third, but a threshold that lets a third of the rows pass is hardly useful.
@@ -106,10 +109,12 @@ unsafe extern "C-unwind" fn amcostestimate(
         // Rows come in the order of distance, which is not correlated with their order in the table.
         *correlation = 0.0;
         *index_pages = f64::from(info.pages);
-        if (*path).indexorderbys.is_null() || wants_null_vector(path) {
-            // The index cannot answer a query without an order, or for rows that it does not contain. An
-            // infinite cost is not enough: PostgreSQL 18 counts disabled nodes first, and a disabled
-            // sequential scan would lose against it.
+        let orders: Vec<_> = PgList::from_pg((*path).indexorderbys).iter_ptr().collect();
+        let searches = if is_range(&orders) { orders.len() } else { 0 };
+        if orders.len() != searches.max(1) || wants_null_vector(path) {
+            // The index cannot answer a query without an order or with two, or for rows that it does not
+            // contain. An infinite cost is not enough: PostgreSQL 18 counts disabled nodes first, and a
+            // disabled sequential scan would lose against it.
             #[cfg(feature = "pg18")]
             {
                 (*path).path.disabled_nodes = 2;
@@ -121,13 +126,14 @@ unsafe extern "C-unwind" fn amcostestimate(
         query_page::costed(root);
         let index = Index::open(info);
         let Index { directory, settings, indexed } = &index;
-        let Expected { with_vector, rows, passing, within, share } = Expected::of(root, path, &index);
+        let Expected { with_vector, rows, passing, within, share } =
+            Expected::of(root, path, &orders, &index);
         *selectivity = with_vector * passing * within;
         let near = (rows * passing * within).clamp(1.0, rows);
         let wanted = (Page::of(root).rows() / share).clamp(1.0, near);
         // A scan knows that there are fewer rows than the limit only when it has read everything. The same
         // holds for `min` of a distance.
-        let whole = min_max::mark(root) || (wanted >= near && within < 1.0);
+        let whole = min_max::mark(root) || searches > 0 || (wanted >= near && within < 1.0);
         let everything = (Probes::Lists(directory.lists()), 1.0);
         let effort = if whole { everything } else { (settings.probes, settings.recall_target) };
         let read = match directory.summaries_position(0) {
@@ -150,8 +156,23 @@ unsafe extern "C-unwind" fn amcostestimate(
         // sequential scan.
         let paid = if within < 1.0 { 0.0 } else { leaving(most) };
         let rest = price(&all, &prices, heap, paid).max(*startup_cost);
-        *total_cost = rest - overpaid(root, path, loop_count, *selectivity, &prices);
+        let again = searches.saturating_sub(1) as f64 * *startup_cost;
+        *total_cost = rest + again - overpaid(root, path, loop_count, *selectivity, &prices);
         *index_pages = all.pages.max(1.0);
+    }
+}
+
+/// The metric of an index.
+///
+/// # Safety
+/// The planner's structure of an index of ours.
+pub unsafe fn metric_of(info: *mut pg_sys::IndexOptInfo) -> Metric {
+    // SAFETY: the planner has locked the index.
+    unsafe {
+        let relation = pg_sys::index_open((*info).indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
+        let (_, metric) = opclass::indexed(relation).or_raise();
+        pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
+        metric
     }
 }
 
@@ -193,7 +214,12 @@ struct Expected {
 }
 
 impl Expected {
-    unsafe fn of(root: *mut pg_sys::PlannerInfo, path: *mut pg_sys::IndexPath, index: &Index) -> Self {
+    unsafe fn of(
+        root: *mut pg_sys::PlannerInfo,
+        path: *mut pg_sys::IndexPath,
+        orders: &[*mut pg_sys::Node],
+        index: &Index,
+    ) -> Self {
         // SAFETY: the caller passes the planner's structures.
         unsafe {
             let info = &*(*path).indexinfo;
@@ -202,18 +228,22 @@ impl Expected {
             let rows = (info.tuples * with_vector).max(1.0);
             let passing = share_passing(root, path, |column| column > 0).clamp(1.0 / rows, 1.0);
             let table = &*info.rel;
-            let order = PgList::<pg_sys::Node>::from_pg((*path).indexorderbys).get_ptr(0);
-            let thresholds = order.map(|order| bounds(table.baserestrictinfo, order)).unwrap_or_default();
-            let by_planner = by_planner(root, table.relid as i32, &thresholds);
-            let known = threshold::expected(root, &thresholds).filter(|_| may_tell(root, info));
-            let within = match (order, known) {
-                (Some(order), Some(value)) => share_within_value(root, order, value, index),
-                _ if thresholds.is_empty() => 1.0,
+            let varying = Varying::Table(root, table.relid);
+            let mut limits = limits(table.baserestrictinfo, orders, varying);
+            let mut filtered = table.rows;
+            if let (true, Some(repeated)) = (is_range(orders), (*path).path.param_info.as_ref()) {
+                limits.extend(threshold::limits(repeated.ppi_clauses, orders, varying));
+                filtered = repeated.ppi_rows;
+            }
+            let by_planner = by_planner(root, table.relid as i32, &limits);
+            let within = match may_tell(root, info).then(|| shares(root, orders, &limits, index)).flatten() {
+                Some(share) => share,
+                _ if limits.is_empty() => 1.0,
                 _ => WITHIN,
             };
             // The number of returned rows that pass the filter is the planner's estimate for the table. All
             // of them pass the thresholds.
-            let share = (table.rows / (rows * passing * by_planner)).clamp(1.0 / rows, 1.0);
+            let share = (filtered / (rows * passing * by_planner)).clamp(1.0 / rows, 1.0);
             Self { with_vector, rows, passing, within, share }
         }
     }
@@ -223,37 +253,61 @@ impl Expected {
 /// `None` if there is no threshold, or if the index cannot estimate it.
 ///
 /// # Safety
-/// The planner's structures; the thresholds are clauses of the table, and bound `order`, which the index has.
+/// The planner's structures; the limits are clauses of the table about `orders`, which the index has.
 pub unsafe fn share_within(
     root: *mut pg_sys::PlannerInfo,
     index: *mut pg_sys::IndexOptInfo,
-    order: *mut pg_sys::Node,
-    thresholds: &[(*mut pg_sys::Node, Threshold)],
+    orders: &[*mut pg_sys::Node],
+    limits: &[Limits<*mut pg_sys::Node>],
 ) -> Option<(f64, f64)> {
     // SAFETY: the caller vouches for the structures; the planner has locked the index.
     unsafe {
         if !may_tell(root, &*index) {
             return None;
         }
-        let value = threshold::expected(root, thresholds)?;
-        let share = share_within_value(root, order, value, &Index::open(&*index));
+        let known = |order| threshold::expected(root, limits, order).is_some();
+        if !(0..orders.len()).all(known) {
+            return None;
+        }
+        let share = shares(root, orders, limits, &Index::open(&*index))?;
         let relid = (*(*index).rel).relid as i32;
-        Some((share.max(1.0 / (*index).tuples.max(1.0)), by_planner(root, relid, thresholds)))
+        Some((share.max(1.0 / (*index).tuples.max(1.0)), by_planner(root, relid, limits)))
     }
+}
+
+/// The share of rows within the limits of any of the orders; `None` if a limit is not known.
+unsafe fn shares(
+    root: *mut pg_sys::PlannerInfo,
+    orders: &[*mut pg_sys::Node],
+    limits: &[Limits<*mut pg_sys::Node>],
+    index: &Index,
+) -> Option<f64> {
+    let share = |(i, order): (usize, &*mut pg_sys::Node)| {
+        // SAFETY: the caller passes the planner's structures.
+        unsafe {
+            let value = threshold::expected(root, limits, i)?;
+            Some(share_within_value(root, *order, value, index))
+        }
+    };
+    if orders.is_empty() {
+        return None;
+    }
+    let shares: Option<Vec<f64>> = orders.iter().enumerate().map(share).collect();
+    shares.map(|shares| shares.into_iter().sum::<f64>().min(1.0))
 }
 
 /// The planner's estimate of the share of rows that pass thresholds.
 unsafe fn by_planner(
     root: *mut pg_sys::PlannerInfo,
     relid: i32,
-    thresholds: &[(*mut pg_sys::Node, Threshold)],
+    limits: &[Limits<*mut pg_sys::Node>],
 ) -> f64 {
-    let selectivity = |(clause, _): &(*mut pg_sys::Node, _)| {
+    let selectivity = |limits: &Limits<_>| {
         let inner = pg_sys::JoinType::JOIN_INNER;
         // SAFETY: the caller passes the planner's structures.
-        unsafe { pg_sys::clause_selectivity(root, *clause, relid, inner, std::ptr::null_mut()) }
+        unsafe { pg_sys::clause_selectivity(root, limits.clause, relid, inner, std::ptr::null_mut()) }
     };
-    thresholds.iter().map(selectivity).product::<f64>().max(f64::MIN_POSITIVE)
+    limits.iter().map(selectivity).product::<f64>().max(f64::MIN_POSITIVE)
 }
 
 /// The share of rows within `value` of the query's vector, if the planner knows it; else of a vector that is

@@ -2,10 +2,12 @@
 
 pub mod cost;
 pub mod min_max;
-mod monotone;
+pub mod monotone;
 mod offset;
 mod partial_index;
 mod query_page;
+mod range;
+pub mod range_mark;
 mod rights;
 mod row_estimates;
 mod similarity_order;

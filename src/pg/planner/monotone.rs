@@ -28,11 +28,21 @@ pub struct Step {
     fixed_first: bool,
 }
 
+/// Which columns vary while a scan returns its rows.
+#[derive(Clone, Copy)]
+pub enum Varying {
+    /// All columns.
+    All,
+    /// Those of one table of a query that is being planned. Columns of other tables are the same for all rows
+    /// of a scan that is repeated for each row of these tables.
+    Table(*mut pg_sys::PlannerInfo, pg_sys::Index),
+}
+
 /// The outermost operation of an expression, if it is one of these.
 ///
 /// # Safety
 /// An expression of the planner's or of a plan.
-pub unsafe fn step(expression: *mut pg_sys::Node) -> Option<Step> {
+pub unsafe fn step(expression: *mut pg_sys::Node, varying: Varying) -> Option<Step> {
     // SAFETY: a node's tag tells its type.
     unsafe {
         if (*expression).type_ != pg_sys::NodeTag::T_OpExpr {
@@ -50,7 +60,7 @@ pub unsafe fn step(expression: *mut pg_sys::Node) -> Option<Step> {
             return None;
         }
         let right = arguments.get_ptr(1)?;
-        let (varies, fixed, fixed_first) = match (is_fixed(left), is_fixed(right)) {
+        let (varies, fixed, fixed_first) = match (is_fixed(left, varying), is_fixed(right, varying)) {
             (true, false) if operator != DIVIDED => (right, left, true),
             (false, true) => (left, right, false),
             _ => return None,
@@ -68,9 +78,17 @@ pub unsafe fn step(expression: *mut pg_sys::Node) -> Option<Step> {
 ///
 /// # Safety
 /// As for [`step`].
-pub unsafe fn is_fixed(expression: *mut pg_sys::Node) -> bool {
-    // SAFETY: the caller passes an expression.
-    unsafe { !pg_sys::contain_var_clause(expression) && !pg_sys::contain_volatile_functions(expression) }
+pub unsafe fn is_fixed(expression: *mut pg_sys::Node, varying: Varying) -> bool {
+    // SAFETY: the caller passes an expression, and the planner's structure with it.
+    unsafe {
+        let varies = match varying {
+            Varying::All => pg_sys::contain_var_clause(expression),
+            Varying::Table(root, relid) => {
+                pg_sys::bms_is_member(relid as i32, pg_sys::pull_varnos(root, expression))
+            }
+        };
+        !varies && !pg_sys::contain_volatile_functions(expression)
+    }
 }
 
 /// The value of a constant that is not NULL.

@@ -5,7 +5,8 @@
 use pgrx::{PgList, pg_sys};
 
 use super::cost::{is_ours, share_within};
-use super::threshold::bounds;
+use super::monotone::Varying;
+use super::threshold::limits;
 
 /// Corrects the row estimates of a table and of its paths, if one path is ordered by a distance for which the
 /// query has a threshold.
@@ -16,12 +17,15 @@ pub unsafe fn correct(root: *mut pg_sys::PlannerInfo, table: *mut pg_sys::RelOpt
     // SAFETY: the planner's structures; a node's tag tells its type.
     unsafe {
         let paths = PgList::<pg_sys::Path>::from_pg((*table).pathlist);
-        let Some((index, order)) = paths.iter_ptr().find_map(|path| ordered(path)) else { return };
-        let thresholds = bounds((*table).baserestrictinfo, order);
-        let Some((share, by_planner)) = share_within(root, index, order, &thresholds) else { return };
+        let known = paths.iter_ptr().filter_map(|path| ordered(path)).find_map(|(index, orders)| {
+            let limits = limits((*table).baserestrictinfo, &orders, Varying::All);
+            let (share, by_planner) = share_within(root, index, &orders, &limits)?;
+            Some((limits, share, by_planner))
+        });
+        let Some((limits, share, by_planner)) = known else { return };
         // The planner caches a clause's selectivity in these fields.
-        for ((clause, _), share) in thresholds.iter().zip([share].into_iter().chain(std::iter::repeat(1.0))) {
-            (*clause.cast::<pg_sys::RestrictInfo>()).norm_selec = share;
+        for (limits, share) in limits.iter().zip([share].into_iter().chain(std::iter::repeat(1.0))) {
+            (*limits.clause.cast::<pg_sys::RestrictInfo>()).norm_selec = share;
         }
         let corrected = |rows: f64| pg_sys::clamp_row_est(rows * share / by_planner);
         (*table).rows = corrected((*table).rows);
@@ -38,14 +42,14 @@ pub unsafe fn correct(root: *mut pg_sys::PlannerInfo, table: *mut pg_sys::RelOpt
     }
 }
 
-/// The index of a path and the distance that it is ordered by, if the index is ours.
-unsafe fn ordered(path: *mut pg_sys::Path) -> Option<(*mut pg_sys::IndexOptInfo, *mut pg_sys::Node)> {
+/// The index of a path and the distances that it is ordered by, if the index is ours.
+unsafe fn ordered(path: *mut pg_sys::Path) -> Option<(*mut pg_sys::IndexOptInfo, Vec<*mut pg_sys::Node>)> {
     // SAFETY: the planner's structure; a node's tag tells its type.
     unsafe {
         let scan = (*path).type_ == pg_sys::NodeTag::T_IndexPath;
         let scan = scan.then(|| &*path.cast::<pg_sys::IndexPath>())?;
         let ours = is_ours(scan.indexinfo);
-        let order = PgList::<pg_sys::Node>::from_pg(scan.indexorderbys).get_ptr(0)?;
-        ours.then_some((scan.indexinfo, order))
+        let orders: Vec<_> = PgList::from_pg(scan.indexorderbys).iter_ptr().collect();
+        (ours && !orders.is_empty()).then_some((scan.indexinfo, orders))
     }
 }

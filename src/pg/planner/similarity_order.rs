@@ -10,9 +10,9 @@ use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 
 use super::cost::is_ours;
-use super::monotone::step;
+use super::monotone::{Varying, step};
 use super::query_page::Page;
-use super::row_estimates;
+use super::{range, row_estimates};
 use crate::pg::compat;
 
 /// `<` of float8 (pg_operator.dat).
@@ -76,6 +76,7 @@ unsafe extern "C-unwind" fn add_paths(
         {
             offer(root, table, order, distance);
         }
+        range::offer(root, table);
         row_estimates::correct(root, table);
     }
 }
@@ -113,7 +114,7 @@ unsafe fn innermost(mut expression: *mut pg_sys::Node) -> Option<(*mut pg_sys::N
     let mut falls = false;
     // SAFETY: an expression, whose tag tells its type.
     unsafe {
-        while let Some(step) = step(expression) {
+        while let Some(step) = step(expression, Varying::All) {
             expression = step.varies;
             falls ^= step.falls;
         }

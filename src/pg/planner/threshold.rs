@@ -8,7 +8,7 @@
 
 use pgrx::{FromDatum, PgList, pg_sys};
 
-use super::monotone::{self, is_fixed, step};
+use super::monotone::{self, Varying, is_fixed, step};
 use crate::ivf::threshold::{Arithmetic, Bound, Fixed};
 
 /// `<` and `<=` of float8 and float4, the first operand float8 or not, and their commutators
@@ -31,26 +31,17 @@ pub type CompiledBound = Bound<*mut pg_sys::ExprState>;
 ///
 /// # Safety
 /// Both are expressions of one scan, of the planner's or of the plan.
-pub unsafe fn bound(clause: *mut pg_sys::Node, order: *mut pg_sys::Node) -> Option<Threshold> {
+pub unsafe fn bound(
+    clause: *mut pg_sys::Node,
+    order: *mut pg_sys::Node,
+    varying: Varying,
+) -> Option<Threshold> {
     // SAFETY: a node's tag tells its type.
     unsafe {
-        let clause = operation(clause)?;
-        let (left, right) = arguments(clause)?;
-        let operator = (*clause).opno.to_u32();
-        let (less, greater) = match operator {
-            _ if LESS.contains(&operator) => (left, right),
-            _ if GREATER.contains(&operator) => (right, left),
-            _ => return None,
-        };
-        // Which side has the distance, and whether the distance is bounded from above.
-        let (mut side, bound, above) = match (is_fixed(greater), is_fixed(less)) {
-            (true, _) => (less, greater, true),
-            (_, true) => (greater, less, false),
-            _ => return None,
-        };
+        let Comparison { mut side, bound, above, .. } = comparison(clause, varying)?;
         let mut undo = Vec::new();
         while !is_same(side, order) {
-            let step = step(side)?;
+            let step = step(side, varying)?;
             undo.push(step.undo()?);
             side = step.varies;
         }
@@ -58,25 +49,148 @@ pub unsafe fn bound(clause: *mut pg_sys::Node, order: *mut pg_sys::Node) -> Opti
     }
 }
 
-/// The clauses of a list that bound `order`, and their bounds.
+/// A comparison of a value that varies with one that is the same for all rows.
+pub struct Comparison {
+    /// The side that varies.
+    pub side: *mut pg_sys::Node,
+    /// The other side.
+    pub bound: *mut pg_sys::Node,
+    /// Whether the varying side is bounded from above.
+    pub above: bool,
+    /// Whether equal sides fail.
+    pub strict: bool,
+}
+
+/// Whether an operator is one of those comparisons.
+pub fn is_comparison(operator: pg_sys::Oid) -> bool {
+    let operator = operator.to_u32();
+    LESS.contains(&operator) || GREATER.contains(&operator)
+}
+
+/// A clause as a comparison of floats.
+///
+/// # Safety
+/// As for [`bound`].
+pub unsafe fn comparison(clause: *mut pg_sys::Node, varying: Varying) -> Option<Comparison> {
+    // SAFETY: a node's tag tells its type.
+    unsafe {
+        let clause = operation(clause)?;
+        let (left, right) = arguments(clause)?;
+        let operator = (*clause).opno.to_u32();
+        let position = |of: [u32; 6]| of.iter().position(|o| *o == operator);
+        let (less, greater, position) = match (position(LESS), position(GREATER)) {
+            (Some(position), _) => (left, right, position),
+            (_, Some(position)) => (right, left, position),
+            _ => return None,
+        };
+        let strict = position % 2 == 0;
+        match (is_fixed(greater, varying), is_fixed(less, varying)) {
+            (true, _) => Some(Comparison { side: less, bound: greater, above: true, strict }),
+            (_, true) => Some(Comparison { side: greater, bound: less, above: false, strict }),
+            _ => None,
+        }
+    }
+}
+
+/// What a clause says about some orders: for each, bounds of which one holds. It says nothing about an
+/// order without bounds.
+pub struct Limits<L> {
+    /// The clause, or the planner's node around it.
+    pub clause: *mut pg_sys::Node,
+    /// For each order, the bounds.
+    pub bounds: Vec<Vec<Bound<L>>>,
+}
+
+/// The clauses of a list that bound `orders`, the expressions that a scan is ordered by. If there are
+/// several, the rows are those of a search for each, and one clause is an `OR` of bounds of all of them.
 ///
 /// # Safety
 /// As for [`bound`]; the clauses are expressions or the planner's nodes around them.
-pub unsafe fn bounds(
+pub unsafe fn limits(
     clauses: *mut pg_sys::List,
-    order: *mut pg_sys::Node,
-) -> Vec<(*mut pg_sys::Node, Threshold)> {
+    orders: &[*mut pg_sys::Node],
+    varying: Varying,
+) -> Vec<Limits<*mut pg_sys::Node>> {
+    let mut several = orders.len() > 1;
+    let mut found = Vec::new();
     // SAFETY: a node's tag tells its type.
     unsafe {
-        let clauses = PgList::<pg_sys::Node>::from_pg(clauses);
-        let bounding = clauses.iter_ptr().filter_map(|clause| {
+        for clause in PgList::<pg_sys::Node>::from_pg(clauses).iter_ptr() {
             let expression = match (*clause).type_ {
                 pg_sys::NodeTag::T_RestrictInfo => (*clause.cast::<pg_sys::RestrictInfo>()).clause.cast(),
                 _ => clause,
             };
-            Some((clause, bound(expression, order)?))
-        });
-        bounding.collect()
+            let is_or = is_bool(expression, pg_sys::BoolExprType::OR_EXPR);
+            if is_or && let Some(bounds) = alternatives(expression, orders, varying) {
+                // The searches must find the rows of one clause. Another one may need rows of other searches.
+                if orders.len() == 1 || std::mem::take(&mut several) {
+                    found.push(Limits { clause, bounds });
+                }
+            } else if !is_or {
+                let of = |order: &*mut _| bound(expression, *order, varying).into_iter().collect();
+                let bounds: Vec<Vec<_>> = orders.iter().map(of).collect();
+                if bounds.iter().any(|bounds| !bounds.is_empty()) {
+                    found.push(Limits { clause, bounds });
+                }
+            }
+        }
+    }
+    found
+}
+
+/// For each order, its bounds among the parts of an `OR`. `None` if a part bounds none of the orders, or an
+/// order is not bounded.
+unsafe fn alternatives(
+    clause: *mut pg_sys::Node,
+    orders: &[*mut pg_sys::Node],
+    varying: Varying,
+) -> Option<Vec<Vec<Threshold>>> {
+    let mut bounds: Vec<Vec<Threshold>> = orders.iter().map(|_| Vec::new()).collect();
+    // SAFETY: the caller passes an `OR`.
+    unsafe {
+        for part in parts(clause) {
+            let conditions = conditions(part);
+            let (order, bound) = conditions.into_iter().find_map(|condition| {
+                let of = |order: &*mut _| bound(condition, *order, varying);
+                orders.iter().enumerate().find_map(|(i, order)| Some((i, of(order)?)))
+            })?;
+            bounds[order].push(bound);
+        }
+    }
+    bounds.iter().all(|bounds| !bounds.is_empty()).then_some(bounds)
+}
+
+/// Whether an expression is an `AND` or an `OR`.
+unsafe fn is_bool(node: *mut pg_sys::Node, of: pg_sys::BoolExprType::Type) -> bool {
+    // SAFETY: a node's tag tells its type.
+    unsafe { (*node).type_ == pg_sys::NodeTag::T_BoolExpr && (*node.cast::<pg_sys::BoolExpr>()).boolop == of }
+}
+
+/// The parts of an `OR`; of another expression, itself.
+///
+/// # Safety
+/// As for [`bound`].
+pub unsafe fn parts(node: *mut pg_sys::Node) -> Vec<*mut pg_sys::Node> {
+    // SAFETY: the caller passes an expression.
+    unsafe { arguments_of(node, pg_sys::BoolExprType::OR_EXPR) }
+}
+
+/// The conditions of an `AND`; of another expression, itself.
+///
+/// # Safety
+/// As for [`bound`].
+pub unsafe fn conditions(node: *mut pg_sys::Node) -> Vec<*mut pg_sys::Node> {
+    // SAFETY: the caller passes an expression.
+    unsafe { arguments_of(node, pg_sys::BoolExprType::AND_EXPR) }
+}
+
+unsafe fn arguments_of(node: *mut pg_sys::Node, of: pg_sys::BoolExprType::Type) -> Vec<*mut pg_sys::Node> {
+    // SAFETY: a node's tag tells its type.
+    unsafe {
+        match is_bool(node, of) {
+            true => PgList::from_pg((*node.cast::<pg_sys::BoolExpr>()).args).iter_ptr().collect(),
+            false => vec![node],
+        }
     }
 }
 
@@ -109,7 +223,11 @@ unsafe fn is_harmless(node: *mut pg_sys::Node) -> bool {
         let Some(tag) = node.as_ref().map(|node| node.type_) else { return false };
         let all = |list| PgList::<pg_sys::Node>::from_pg(list).iter_ptr().all(|node| is_harmless(node));
         match tag {
-            pg_sys::NodeTag::T_Const | pg_sys::NodeTag::T_Param | pg_sys::NodeTag::T_SubPlan => true,
+            // A column is one of another table, and becomes a parameter.
+            pg_sys::NodeTag::T_Const
+            | pg_sys::NodeTag::T_Param
+            | pg_sys::NodeTag::T_SubPlan
+            | pg_sys::NodeTag::T_Var => true,
             pg_sys::NodeTag::T_RelabelType => is_harmless((*node.cast::<pg_sys::RelabelType>()).arg.cast()),
             pg_sys::NodeTag::T_FuncExpr => {
                 let call = &*node.cast::<pg_sys::FuncExpr>();
@@ -126,11 +244,12 @@ unsafe fn is_harmless(node: *mut pg_sys::Node) -> bool {
     }
 }
 
-/// The least current value of the thresholds; infinite if there is none.
+/// The current limit of an order: of each clause the greatest bound, and of these the least. It is infinite
+/// if no clause bounds it.
 ///
 /// # Safety
 /// The expressions were initialised for the node that the context belongs to.
-pub unsafe fn evaluate(thresholds: &[CompiledBound], context: *mut pg_sys::ExprContext) -> f64 {
+pub unsafe fn evaluate(clauses: &[Vec<CompiledBound>], context: *mut pg_sys::ExprContext) -> f64 {
     let value = |bound: &CompiledBound| {
         bound.value(|state| {
             let mut null = false;
@@ -142,11 +261,15 @@ pub unsafe fn evaluate(thresholds: &[CompiledBound], context: *mut pg_sys::ExprC
             }
         })
     };
-    thresholds.iter().map(value).fold(f64::INFINITY, f64::min)
+    let greatest = |bounds: &Vec<_>| bounds.iter().map(value).fold(f64::NEG_INFINITY, f64::max);
+    clauses.iter().map(greatest).fold(f64::INFINITY, f64::min)
 }
 
 /// A value of one of the types that the operators compare; `None` for NULL.
-unsafe fn number(datum: pg_sys::Datum, null: bool, of: pg_sys::Oid) -> Option<f64> {
+///
+/// # Safety
+/// The datum is of that type.
+pub unsafe fn number(datum: pg_sys::Datum, null: bool, of: pg_sys::Oid) -> Option<f64> {
     // SAFETY: the caller says what the datum is of; both types are passed by value.
     unsafe {
         match of {
@@ -157,15 +280,16 @@ unsafe fn number(datum: pg_sys::Datum, null: bool, of: pg_sys::Oid) -> Option<f6
     }
 }
 
-/// The least value of the thresholds that the planner knows; `None` if it knows none.
+/// The limit of an order as far as the planner knows it; `None` if it knows none.
 ///
 /// # Safety
 /// The planner's structures.
 pub unsafe fn expected(
     root: *mut pg_sys::PlannerInfo,
-    thresholds: &[(*mut pg_sys::Node, Threshold)],
+    limits: &[Limits<*mut pg_sys::Node>],
+    order: usize,
 ) -> Option<f64> {
-    let value = |(_, bound): &(_, Threshold)| {
+    let value = |bound: &Threshold| {
         bound.value(|leaf| {
             // SAFETY: the caller vouches for the planner's structures; a node's tag tells its type.
             unsafe {
@@ -177,22 +301,35 @@ pub unsafe fn expected(
             }
         })
     };
-    thresholds.iter().map(value).filter(|value| value.is_finite()).reduce(f64::min)
+    let bounds = limits.iter().filter_map(|limits| limits.bounds.get(order));
+    let greatest = bounds.filter_map(|bounds| bounds.iter().map(value).reduce(f64::max));
+    greatest.filter(|value| value.is_finite()).reduce(f64::min)
 }
 
-unsafe fn operation(node: *mut pg_sys::Node) -> Option<*mut pg_sys::OpExpr> {
+/// Null or a node, as an operation.
+///
+/// # Safety
+/// As for [`bound`].
+pub unsafe fn operation(node: *mut pg_sys::Node) -> Option<*mut pg_sys::OpExpr> {
     // SAFETY: null or a node, whose tag tells its type.
     unsafe { (node.as_ref()?.type_ == pg_sys::NodeTag::T_OpExpr).then_some(node.cast()) }
 }
 
-unsafe fn arguments(operation: *mut pg_sys::OpExpr) -> Option<(*mut pg_sys::Node, *mut pg_sys::Node)> {
+/// The two arguments of an operation.
+///
+/// # Safety
+/// As for [`bound`].
+pub unsafe fn arguments(operation: *mut pg_sys::OpExpr) -> Option<(*mut pg_sys::Node, *mut pg_sys::Node)> {
     // SAFETY: the caller passes an operation.
     let arguments = unsafe { PgList::<pg_sys::Node>::from_pg((*operation).args) };
     Some((arguments.get_ptr(0)?, arguments.get_ptr(1)?))
 }
 
 /// Whether two expressions are one operation of the same arguments, in either order: distances commute.
-unsafe fn is_same(a: *mut pg_sys::Node, b: *mut pg_sys::Node) -> bool {
+///
+/// # Safety
+/// As for [`bound`].
+pub unsafe fn is_same(a: *mut pg_sys::Node, b: *mut pg_sys::Node) -> bool {
     let equal = |a: *mut pg_sys::Node, b: *mut pg_sys::Node| {
         // SAFETY: both are expressions.
         unsafe { pg_sys::equal(a.cast(), b.cast()) }

@@ -4,6 +4,8 @@
 //! that it returns are in final order. The executor rechecks only conditions on filter columns with lossy
 //! keys.
 
+use std::collections::{HashSet, VecDeque};
+
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, pg_sys};
 
@@ -12,8 +14,11 @@ use super::plan_limit::plan_request;
 use super::stats::{self, Last};
 use super::table_rows::{Measured, TableRows};
 use crate::error::{Error, Kind, Result};
+use crate::ivf::code::is_indexed;
 use crate::ivf::scan;
 use crate::ivf::search::filter::Filter;
+use crate::memory::out_of_memory;
+use crate::page::Tid;
 use crate::pg::am::directory_cache::directories;
 use crate::pg::am::filter_columns::FilterColumns;
 use crate::pg::am::opclass;
@@ -35,6 +40,12 @@ struct Scan {
     indexed: (Indexed, Metric),
     /// The query of the current rescan; `None` for SQL NULL.
     query: Option<Vec<f32>>,
+    /// The queries of further searches, whose rows are returned as well (`planner/range.rs`).
+    further: VecDeque<Option<Vec<f32>>>,
+    /// The number of searches that have ended.
+    ended: usize,
+    /// The rows returned by a scan with further searches.
+    returned: HashSet<Tid>,
     search: Option<scan::Scan>,
     table_rows: Option<TableRows>,
     /// The filter columns, once a scan has conditions on them.
@@ -42,6 +53,8 @@ struct Scan {
     /// Whether rows may pass the filter keys although they do not fulfil the conditions.
     recheck: bool,
     started: bool,
+    /// Whether no row can fulfil the condition of a range search.
+    empty: bool,
     /// The user as whom the scan runs.
     user: pg_sys::Oid,
 }
@@ -63,11 +76,15 @@ pub unsafe extern "C-unwind" fn ambeginscan(
             store: IndexStore::new(index, Logging::EachChange),
             indexed,
             query: None,
+            further: VecDeque::new(),
+            ended: 0,
+            returned: HashSet::new(),
             search: None,
             table_rows: None,
             columns: None,
             recheck: false,
             started: false,
+            empty: false,
             user: pg_sys::InvalidOid,
         });
         (*scan).opaque = state.cast();
@@ -97,19 +114,22 @@ pub unsafe extern "C-unwind" fn amrescan(
         if norderbys > 0 && !orderbys.is_null() {
             (*scan).orderByData.copy_from(orderbys, norderbys as usize);
         }
-        if (*scan).numberOfOrderBys != 1 {
-            return;
-        }
-        let key = &*(*scan).orderByData;
-        if key.sk_flags & pg_sys::SK_ISNULL as i32 != 0 {
-            state.query = None;
-        } else {
-            let query = state.query.get_or_insert_with(Vec::new);
-            let take = |vector: &[f32]| {
-                query.clear();
-                query.extend_from_slice(vector);
-            };
-            state.indexed.0.coordinates(key.sk_argument, &mut Vec::new(), take);
+        (state.ended, state.returned) = (0, HashSet::new());
+        state.further.clear();
+        for order in 0..(*scan).numberOfOrderBys.max(0) as usize {
+            let key = &*(*scan).orderByData.add(order);
+            let null = key.sk_flags & pg_sys::SK_ISNULL as i32 != 0;
+            let mut query = if order == 0 { state.query.take() } else { None }.unwrap_or_default();
+            query.clear();
+            let take = |vector: &[f32]| query.extend_from_slice(vector);
+            if !null {
+                state.indexed.0.coordinates(key.sk_argument, &mut Vec::new(), take);
+            }
+            let query = (!null).then_some(query);
+            match order {
+                0 => state.query = query,
+                _ => state.further.push_back(query),
+            }
         }
     }
 }
@@ -124,23 +144,52 @@ pub unsafe extern "C-unwind" fn amgettuple(
     unsafe {
         let state = &mut *(*scan).opaque.cast::<Scan>();
         let index = (*scan).indexRelation;
-        if !state.started {
-            start(scan, state).map_err(|e| in_index(index, e)).or_raise();
+        loop {
+            if let Some(tid) = next(scan, state).map_err(|e| in_index(index, e)).or_raise() {
+                if (*scan).numberOfOrderBys > 1 && !note(&mut state.returned, tid).or_raise() {
+                    continue;
+                }
+                (*scan).xs_heaptid = item_pointer(tid);
+                (*scan).xs_recheck = state.recheck;
+                (*scan).xs_recheckorderby = false;
+                return true;
+            }
+            let Some(query) = state.further.pop_front() else { return false };
+            state.query = query;
+            state.started = false;
+            state.ended += 1;
+            if let Some(table_rows) = &mut state.table_rows {
+                table_rows.reset();
+            }
         }
-        let (Some(search), Some(table_rows)) = (&mut state.search, &mut state.table_rows) else {
-            return false;
-        };
-        let mut rows = Measured { rows: table_rows, query: state.query.as_deref() };
-        let next = search.next(&state.store, &mut rows);
-        let next = next.map_err(|e| conflict(&state.store, search, e));
-        let next = next.map_err(|e| in_index(index, e)).or_raise();
-        stats::set(Last { user: state.user, stats: search.stats() });
-        let Some((tid, _)) = next else { return false };
-        (*scan).xs_heaptid = item_pointer(tid);
-        (*scan).xs_recheck = state.recheck;
-        (*scan).xs_recheckorderby = false;
-        true
     }
+}
+
+/// The next row of the current search.
+unsafe fn next(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<Option<Tid>> {
+    // SAFETY: the caller passes a live scan.
+    unsafe {
+        if !state.started {
+            start(scan, state)?;
+        }
+    }
+    if state.empty {
+        return Ok(None);
+    }
+    let (Some(search), Some(table_rows)) = (&mut state.search, &mut state.table_rows) else {
+        return Ok(None);
+    };
+    let mut rows = Measured { rows: table_rows, query: state.query.as_deref() };
+    let next = search.next(&state.store, &mut rows).map_err(|e| conflict(&state.store, search, e))?;
+    stats::set(Last { user: state.user, stats: search.stats() });
+    Ok(next.map(|(tid, _)| tid))
+}
+
+/// Notes a row that is returned. Returns whether it is the first time.
+fn note(returned: &mut HashSet<Tid>, tid: Tid) -> Result<bool> {
+    let bytes = (returned.len() + 1).saturating_mul(2 * size_of::<Tid>());
+    returned.try_reserve(1).map_err(|_| out_of_memory(bytes))?;
+    Ok(returned.insert(tid))
 }
 
 /// On a standby pages may be used again while a scan still reads them, for nothing but the primary knows that
@@ -165,6 +214,8 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
         let state = &mut *(*scan).opaque.cast::<Scan>();
         state.search = None;
         state.query = None;
+        state.further = VecDeque::new();
+        state.returned = HashSet::new();
         state.columns = None;
         distance_memo::end(scan.cast());
         if let Some(table_rows) = state.table_rows.take() {
@@ -198,7 +249,7 @@ pub unsafe fn done(scan: pg_sys::IndexScanDesc) -> Option<Done> {
 unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
     // SAFETY: the caller passes a live scan.
     unsafe {
-        if (*scan).numberOfOrderBys != 1 {
+        if (*scan).numberOfOrderBys < 1 {
             let method = method_name((*scan).indexRelation);
             return Err(Error::new(Kind::Internal, format!("cannot scan {method} index without order")));
         }
@@ -214,11 +265,6 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
         state.store.seen_by(snapshot);
         let directories = directories(&state.store)?;
         let directory = &directories.0;
-        if let Some(query) = &state.query
-            && query.len() != directory.dims()
-        {
-            return Err(state.indexed.0.different(directory.dims(), query.len()));
-        }
         let mut filter = Filter::default();
         state.recheck = false;
         if (*scan).numberOfKeys > 0 {
@@ -232,7 +278,8 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
             };
             (filter, state.recheck) = columns.filter(keys)?;
         }
-        let request = plan_request(scan, state.recheck);
+        let request = plan_request(scan, state.ended, state.recheck);
+        accept_query(state, directory.dims(), request.is_range)?;
         if state.table_rows.is_none() {
             let indexed = state.indexed;
             let (table, index) = ((*scan).heapRelation, (*scan).indexRelation);
@@ -256,6 +303,24 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
         state.user = pg_sys::GetUserId();
         state.started = true;
         Ok(())
+    }
+}
+
+/// Checks the query of a search.
+fn accept_query(state: &mut Scan, dims: usize, is_range: bool) -> Result<()> {
+    // No distance from NULL is known, and none from a zero vector under cosine: no condition passes.
+    let measures = |query: &Vec<f32>| is_indexed(state.indexed.1, query);
+    state.empty = is_range && !state.query.as_ref().is_some_and(measures);
+    let other = state.query.as_ref().map(Vec::len).filter(|other| *other != dims);
+    match other {
+        Some(other) if !is_range => Err(state.indexed.0.different(dims, other)),
+        Some(_) => {
+            // The condition is an error, but only for rows for which it is evaluated: the plan's filter does
+            // that.
+            (state.query, state.empty) = (None, false);
+            Ok(())
+        }
+        None => Ok(()),
     }
 }
 

@@ -37,6 +37,9 @@ pub enum Above {
 /// so that all pages are slices of the same sequence.
 const FEW: i64 = 40;
 
+/// The thresholds of an order: for each clause, bounds of which one holds.
+pub type Thresholds = Vec<Vec<CompiledBound>>;
+
 /// An ordered scan of ours in a running plan.
 #[derive(Clone)]
 pub struct Limited {
@@ -46,8 +49,10 @@ pub struct Limited {
     pub scan: *mut pg_sys::IndexScanState,
     /// What is above it.
     pub above: Above,
-    /// The distance thresholds of its filter.
-    pub thresholds: Rc<[CompiledBound]>,
+    /// Whether it is a range search, which may miss no row.
+    pub exact: bool,
+    /// For each of its orders, the distance thresholds of its filter.
+    pub thresholds: Rc<[Thresholds]>,
 }
 
 thread_local! {
@@ -84,6 +89,8 @@ pub struct PlanRequest {
     /// The index conditions, if they must be rechecked; else null.
     recheck: *mut pg_sys::ExprState,
     context: *mut pg_sys::ExprContext,
+    /// Whether the scan is a range search: its order is of no importance.
+    pub is_range: bool,
     /// Null, or where EXPLAIN ANALYZE counts rows removed by the filter.
     instrument: *mut pg_sys::Instrumentation,
 }
@@ -96,6 +103,7 @@ impl Default for PlanRequest {
             recheck: std::ptr::null_mut(),
             context: std::ptr::null_mut(),
             instrument: std::ptr::null_mut(),
+            is_range: false,
         }
     }
 }
@@ -125,40 +133,48 @@ impl PlanRequest {
     }
 }
 
-/// What the plan above `scan` wants from it now (a LIMIT may be a parameter, which can change between
-/// rescans).
+/// What the plan above `scan` wants from its search for an order now (a LIMIT may be a parameter, which can
+/// change between rescans).
 ///
 /// # Safety
 /// `scan` is live and the executor is asking it for a row.
-pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, recheck: bool) -> PlanRequest {
+pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, order: usize, recheck: bool) -> PlanRequest {
     let found = LIMITED.with_borrow(|all| {
         // SAFETY: entries are removed before their nodes are freed.
         all.iter().find(|l| unsafe { (*l.scan).iss_ScanDesc } == scan).cloned()
     });
-    let everything = |ceiling| ScanRequest { everything: true, ceiling, ..ScanRequest::default() };
-    let Some(Limited { scan: node, above, thresholds, .. }) = found else {
+    let everything =
+        |ceiling, exact| ScanRequest { everything: true, exact, ceiling, ..ScanRequest::default() };
+    let Some(Limited { scan: node, above, exact: is_range, thresholds, .. }) = found else {
         // Rows that were updated concurrently are checked again by plans for which no hook is called
         // (EvalPlanQual).
-        return PlanRequest { scan: everything(f64::INFINITY), ..PlanRequest::default() };
+        return PlanRequest { scan: everything(f64::INFINITY, true), ..PlanRequest::default() };
     };
     // SAFETY: as above; ExecLimit evaluates its counts before it asks its child for a row.
     unsafe {
-        let ceiling = evaluate(&thresholds, (*node).ss.ps.ps_ExprContext);
+        let thresholds = thresholds.get(order).map_or(&[][..], |thresholds| thresholds);
+        let ceiling = evaluate(thresholds, (*node).ss.ps.ps_ExprContext);
         let (limit, tied, merged) = match above {
             Above::Limit { limit, tied, merged } if !(*limit).noCount => {
                 let with_ties = (*limit).limitOption == pg_sys::LimitOption::LIMIT_OPTION_WITH_TIES;
                 (limit, tied || with_ties, merged)
             }
             Above::Unknown { limit } if !(*limit).noCount => (limit, false, true),
-            _ => return PlanRequest { scan: everything(ceiling), ..PlanRequest::default() },
+            _ => {
+                return PlanRequest {
+                    scan: everything(ceiling, is_range),
+                    is_range,
+                    ..PlanRequest::default()
+                };
+            }
         };
         let few = matches!(above, Above::Unknown { .. }) && (*limit).count <= FEW;
-        let exact = is_exact(limit);
+        let exact = is_range || is_exact(limit);
         let state = &(*node).ss.ps;
         if few || !state.qual.is_null() && pg_sys::contain_volatile_functions((*state.plan).qual.cast()) {
             // The executor must be the only one to evaluate a volatile filter.
             let scan = ScanRequest { ceiling, exact, ..ScanRequest::default() };
-            return PlanRequest { scan, ..PlanRequest::default() };
+            return PlanRequest { scan, is_range, ..PlanRequest::default() };
         }
         let table = f64::from((*(*(*scan).heapRelation).rd_rel).reltuples);
         let expected = (*state.plan).plan_rows / table;
@@ -183,6 +199,7 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, recheck: bool) -> PlanRe
             recheck: if recheck { (*node).indexqualorig } else { std::ptr::null_mut() },
             context: state.ps_ExprContext,
             instrument: state.instrument,
+            is_range,
         }
     }
 }

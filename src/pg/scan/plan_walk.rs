@@ -7,9 +7,11 @@ use pgrx::prelude::*;
 use pgrx::{PgList, PgMemoryContexts, pg_sys};
 
 use super::callbacks::is_ivf;
-use super::plan_limit::{Above, Limited, remember};
+use super::plan_limit::{Above, Limited, Thresholds, remember};
 use crate::pg::compat::planstate_children;
-use crate::pg::planner::threshold::{CompiledBound, bounds};
+use crate::pg::planner::monotone::Varying;
+use crate::pg::planner::range_mark::is_range;
+use crate::pg::planner::threshold::{Threshold, limits};
 
 impl Above {
     /// What is above the child of `node`, if `self` is above `node` and `node` passes on the child's rows as
@@ -105,7 +107,8 @@ unsafe extern "C-unwind" fn visit(state: *mut pg_sys::PlanState, walk: *mut c_vo
             let scan = state.cast::<pg_sys::IndexScanState>();
             let index = (*scan).iss_RelationDesc;
             if (*scan).iss_NumOrderByKeys > 0 && !index.is_null() && is_ivf(index) {
-                remember(Limited { executor, scan, above, thresholds: thresholds(scan) });
+                let (exact, thresholds) = thresholds(scan);
+                remember(Limited { executor, scan, above, exact, thresholds });
             }
         }
         let mut below = Walk { executor, parent: state, above: above.below(state) };
@@ -139,18 +142,25 @@ unsafe fn hands_on(parent: *mut pg_sys::PlanState, child: *mut pg_sys::PlanState
     }
 }
 
-/// The distance thresholds in a scan's filter, ready to be evaluated.
-unsafe fn thresholds(scan: *mut pg_sys::IndexScanState) -> Rc<[CompiledBound]> {
+/// Whether a scan is a range search, and for each of its orders the thresholds in its filter, ready to be
+/// evaluated.
+unsafe fn thresholds(scan: *mut pg_sys::IndexScanState) -> (bool, Rc<[Thresholds]>) {
     // SAFETY: a live node of a started plan; what is made for it lives as long as its query.
     unsafe {
         let state = &raw mut (*scan).ss.ps;
         let plan = (*state).plan.cast::<pg_sys::IndexScan>();
-        let orders = PgList::<pg_sys::Node>::from_pg((*plan).indexorderbyorig);
+        let orders: Vec<_> = PgList::from_pg((*plan).indexorderbyorig).iter_ptr().collect();
         let mut memory = PgMemoryContexts::For((*(*state).state).es_query_cxt);
-        memory.switch_to(|_| {
-            let found = orders.get_ptr(0).map(|order| bounds((*plan).scan.plan.qual, order));
+        let compiled = memory.switch_to(|_| {
             let ready = |leaf: &*mut pg_sys::Node| pg_sys::ExecInitExpr(leaf.cast(), state);
-            found.into_iter().flatten().map(|(_, bound)| bound.map(ready)).collect()
-        })
+            let compile = |bounds: &Vec<Threshold>| bounds.iter().map(|bound| bound.map(ready)).collect();
+            let limits = limits((*plan).scan.plan.qual, &orders, Varying::All);
+            let of = |order: usize| {
+                let bounds = limits.iter().map(|limits| &limits.bounds[order]);
+                bounds.filter(|bounds| !bounds.is_empty()).map(compile).collect()
+            };
+            (0..orders.len()).map(of).collect()
+        });
+        (is_range(&orders), compiled)
     }
 }

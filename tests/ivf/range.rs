@@ -1,0 +1,138 @@
+//! Range search: all rows within a distance, as a scan of the table finds them.
+
+use vector_search::ivf::build::Options;
+use vector_search::ivf::scan::Scan;
+use vector_search::ivf::search::Settings;
+use vector_search::ivf::search::filter::{Accept, Condition, Filter};
+use vector_search::page::{Columns, Tid};
+use vector_search::value::{Metric, TotalF64};
+
+use crate::random::Random;
+use crate::world::*;
+
+const METRICS: [Metric; 4] = [Metric::L2, Metric::Cosine, Metric::InnerProduct, Metric::Hamming];
+
+/// Rows near each other, some of them equal, and some zero vectors.
+fn rows(metric: Metric, dims: usize, count: u64, random: &mut Random) -> Table {
+    let mut mixture = Mixture::new(dims, 12, 0.3, random.below(1000) as u64);
+    let mut row = |n: u64| match (metric, n % 50) {
+        (Metric::Hamming, _) => mixture.draw().iter().map(|x| f32::from(*x > 0.3)).collect(),
+        (_, 7) => vec![0.0; dims],
+        _ => mixture.draw(),
+    };
+    let mut table: Table = (0..count).map(|n| (n, row(n))).collect();
+    for n in (0..count).step_by(20) {
+        let copy = table[&(n / 2)].clone();
+        table.insert(n, copy);
+    }
+    table
+}
+
+fn filters() -> [Filter; 3] {
+    let of = |accept| Filter { conditions: vec![Condition { column: 0, accept }] };
+    [Filter::default(), of(Accept::Within(20, 120)), of(Accept::OneOf(vec![3, 77, 200]))]
+}
+
+fn passes(filter: &Filter, row: Tid) -> bool {
+    let key = keys(u64::from(row.blkno) * 100 + u64::from(row.offset) - 1)[0];
+    filter.conditions.iter().all(|condition| match &condition.accept {
+        Accept::Within(low, high) => key.is_some_and(|key| (*low..=*high).contains(&key)),
+        Accept::OneOf(wanted) => key.is_some_and(|key| wanted.contains(&key)),
+        other => panic!("{other:?}"),
+    })
+}
+
+/// Compares the rows within some distances of some queries, and returns the number of rows.
+fn compare(world: &World, random: &mut Random, what: &str) -> usize {
+    let mut scan: Option<Scan> = None;
+    let mut count = 0;
+    for i in 0..6 {
+        let stored: Vec<Vec<f32>> = world.table.borrow().values().cloned().collect();
+        let mut query = stored[random.below(stored.len())].clone();
+        if world.metric != Metric::Hamming && i % 2 == 0 {
+            query.iter_mut().for_each(|x| *x += 0.1 * random.normal());
+        }
+        if world.metric == Metric::Cosine && query.iter().all(|x| *x == 0.0) {
+            continue;
+        }
+        let truth = world.truth(&query, usize::MAX, None);
+        for filter in filters() {
+            // A value that some row has, exactly or nearly, of a near row or of any.
+            let most = [10, 60, truth.len()][random.below(3)].min(truth.len());
+            let ceiling = truth[random.below(most)].1 + [0.0, -1e-7, 1e-3][random.below(3)];
+            // A small memory cannot keep all candidates.
+            let memory = [64 << 10, 4 << 20][random.below(2)];
+            let settings = Settings { ceiling, memory, ..EXACT };
+            let scan = scan.get_or_insert_with(|| Scan::new(world.directories(), settings));
+            scan.start_filtered(settings, Some(&query), filter.clone());
+            let mut heap = world.heap(&query);
+            let found: Vec<_> = std::iter::from_fn(|| scan.next(&world.store, &mut heap).unwrap()).collect();
+            let within = |row: &&(Tid, f64)| TotalF64(row.1) <= TotalF64(ceiling) && passes(&filter, row.0);
+            let truth: Vec<_> = truth.iter().filter(within).copied().collect();
+            count += truth.len();
+            assert_same(&found, &truth, &format!("{what}, query {i}, up to {ceiling}"));
+        }
+    }
+    count
+}
+
+#[test]
+fn every_metric_and_code_finds_all_rows_within_a_distance() {
+    let mut random = Random(20_261_128);
+    for metric in METRICS {
+        for bits in [1, 4, 8] {
+            for (dims, lists) in [(3, 1), (24, 9), (130, 30)] {
+                let what = format!("{metric:?}, {bits} bits, {dims} dimensions, {lists} lists");
+                let columns = Columns::new(&[4]).unwrap();
+                let options = Options { bits, lists, columns, ..options(dims, metric) };
+                let mut table = rows(metric, dims, 1500, &mut random);
+                let later = table.split_off(&1200);
+                let world = World::build(table, &options);
+                let mut count = compare(&world, &mut random, &format!("{what}, built"));
+                later.into_iter().for_each(|(n, row)| world.insert(n, row));
+                // Rows far from all lists.
+                if metric != Metric::Hamming {
+                    (2000..2020).for_each(|n| world.insert(n, vec![(n - 1990) as f32; dims]));
+                }
+                count += compare(&world, &mut random, &format!("{what}, after inserts"));
+                world.delete(|n| n % 3 == 1);
+                count += compare(&world, &mut random, &format!("{what}, after deletes"));
+                crate::renew::renewed(&world, &world.store, &options, true).unwrap();
+                count += compare(&world, &mut random, &format!("{what}, with other lists"));
+                assert!(count > 100, "{what}: {count} rows");
+            }
+        }
+    }
+}
+
+/// The rows of a round are all rows within the distance: the lists are read once.
+#[test]
+fn lists_are_read_once() {
+    let mut mixture = Mixture::new(16, 5, 0.5, 3);
+    let world = World::build(table(&mut mixture, 8000), &Options { lists: 20, ..options(16, Metric::L2) });
+    let query = mixture.draw();
+    let ceiling = world.truth(&query, 3000, None)[2999].1;
+    let settings = Settings { ceiling, ..EXACT };
+    let mut scan = Scan::new(world.directories(), settings);
+    scan.start_filtered(settings, Some(&query), Filter::default());
+    let mut heap = world.heap(&query);
+    assert_eq!(std::iter::from_fn(|| scan.next(&world.store, &mut heap).unwrap()).count(), 3000);
+    assert_eq!((scan.stats().lists, scan.stats().rounds), (20, 1));
+}
+
+/// The operator's sum overflows for these queries, but the codes' does not, because the index scales its
+/// coordinates. So all rows are equally far, and there is no room for all of them.
+#[test]
+fn rows_at_an_infinite_distance_are_not_lost() {
+    let mut mixture = Mixture::new(8, 20, 0.6, 9);
+    let mut rows = table(&mut mixture, 3000);
+    rows.extend((3000..3010).map(|n| (n, vec![if n % 2 == 0 { 1e18 } else { -1e18 }; 8])));
+    for (bits, lists) in [(1, 1), (4, 1), (8, 1), (4, 12)] {
+        let world = World::build(rows.clone(), &Options { bits, lists, ..options(8, Metric::L2) });
+        for query in [vec![-1e30; 8], vec![1e30; 8], vec![0.5; 8]] {
+            let settings = Settings { memory: 64 << 10, ..EXACT };
+            let found = world.search(&query, settings, usize::MAX);
+            assert_same(&found, &world.truth(&query, usize::MAX, None), &format!("{bits} bits"));
+        }
+    }
+}
