@@ -58,7 +58,7 @@ DROP TABLE items, unlogged;
 CREATE TABLE changing (id int, e vector(8));
 ALTER TABLE changing SET (autovacuum_enabled = off);
 INSERT INTO changing SELECT i, ARRAY(SELECT sin(i * j) FROM generate_series(1, 8) j)::vector FROM generate_series(1, 3000) i;
-CREATE INDEX changing_e ON changing USING ivf (e) WITH (lists = 30, renew = off);
+CREATE INDEX changing_e ON changing USING ivf (e) WITH (lists = 150, renew = off);
 CREATE TABLE seen (step text, calibration jsonb);
 CREATE FUNCTION look(step text) RETURNS bool LANGUAGE sql AS $$
 	INSERT INTO seen SELECT step, ivf_index_info('changing_e') -> 'calibration';

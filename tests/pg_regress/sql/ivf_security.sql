@@ -43,7 +43,7 @@ SET trap.entry = 'CREATE INDEX';
 CREATE INDEX t_all ON trap.t USING ivf ((trap.vec(e)::vector(3)), (trap.key(id))) WHERE trap.holds(id);
 CREATE INDEX t_plain ON trap.t USING ivf (e, (trap.key(id)));
 SET trap.entry = 'CREATE INDEX CONCURRENTLY';
-CREATE INDEX CONCURRENTLY t_lists ON trap.t USING ivf (e, (trap.key(id))) WITH (lists = 10) WHERE trap.holds(id);
+CREATE INDEX CONCURRENTLY t_lists ON trap.t USING ivf (e, (trap.key(id))) WITH (lists = 30) WHERE trap.holds(id);
 SET trap.entry = 'REINDEX';
 REINDEX INDEX trap.t_all;
 SET trap.entry = 'REINDEX CONCURRENTLY';
