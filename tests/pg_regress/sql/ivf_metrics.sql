@@ -28,7 +28,7 @@ BEGIN
 	RETURN NEXT;
 END $$;
 SELECT orders($$v <+> (SELECT v FROM items WHERE id = 5)$$);
-SELECT orders($$v <+> (SELECT v FROM items WHERE id = 5)$$, 'category IN (2, 5)');
+SELECT orders($$v <+> (SELECT v FROM items WHERE id = 5)$$, 'category BETWEEN 2 AND 3');
 SELECT orders($$v <+> (SELECT v FROM items WHERE id = 5)$$, $$v <+> (SELECT v FROM items WHERE id = 5) < 9$$);
 SELECT orders($$h <+> (SELECT h FROM items WHERE id = 77)$$);
 SELECT orders($$b <%> (SELECT b FROM items WHERE id = 900)$$);

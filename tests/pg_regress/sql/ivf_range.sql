@@ -88,7 +88,8 @@ SELECT * FROM same(format('SELECT kind, count(*), max(id) FROM items WHERE e <->
 SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L < 0.1 UNION SELECT id FROM items WHERE e <=> %1$L < 0.01', :'q'));
 
 -- OR: a search for each distance
-SELECT plan(format('SELECT id FROM items WHERE e <-> %L < 0.1 OR e <-> (SELECT e FROM items WHERE id = 5) < 0.1', :'q'));
+SELECT e AS other FROM items WHERE id = 5 \gset
+SELECT plan(format('SELECT id FROM items WHERE e <-> %L < 0.1 OR e <-> %L < 0.1', :'q', :'other'));
 SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L < 0.1 OR e <-> (SELECT e FROM items WHERE id = 5) < 0.1', :'q'));
 SELECT * FROM same(format('SELECT id FROM items WHERE (e <-> %L < 0.3 OR e <-> (SELECT e FROM items WHERE id = 764) < 0.4) AND kind < 3', :'q'));
 SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L < 0.1 OR e <-> %1$L < 0.3 AND kind = 2', :'q'));
