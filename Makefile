@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: all help setup demo demo-terminal ask test-browser test test-pure test-server test-clients recipes lint docs bench bench-kernel install install-compat package deb rpm pgxn test-arm test-packages test-docker audit stop clean
+.PHONY: all help setup demo demo-terminal ask test-browser test test-pure test-server test-clients recipes lint docs bench bench-kernel bench-build install install-compat package deb rpm pgxn test-arm test-packages test-docker audit stop clean
 
 help: ## Shows the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -53,6 +53,9 @@ bench: ## Measures kernels, build, size, recall and speed beside pgvector
 
 bench-kernel: ## Measures the kernels only
 	cargo bench --no-default-features --bench kernel
+
+bench-build: ## Measures builds in memory, without a server: DATA, ROWS, DIMS as benches/build.rs says
+	cargo bench --no-default-features --bench build
 
 install: ## Builds and installs the extension into PG_CONFIG's PostgreSQL
 	@scripts/setup.sh
