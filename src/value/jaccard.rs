@@ -2,7 +2,7 @@
 //!
 //! A distance is 1 − p / q, where p bits are set in both strings and q in at least one. An index orders by
 //! its *key*, the distance less a half, in single precision. (Numbers near zero are the more precise.) Two
-//! different distances of strings of up to [`EXACT_BITS`] bits differ by more than the spacing of the keys,
+//! different distances of strings of up to `EXACT_BITS` bits differ by more than the spacing of the keys,
 //! so they have different keys, and the key tells the distance.
 
 use super::limits::data;
