@@ -442,7 +442,7 @@ fn max_products(sixteen: &[[f32; 16]], others: [&[f32]; TOKENS], best: &mut [f32
             }
         }
         for (half, best) in best.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            store(best, sums.iter().fold(load(best), |best, sums| _mm256_max_ps(best, sums[half])));
+            store(best, sums.iter().fold(load(best), |best, sums| _mm256_max_ps(sums[half], best)));
         }
     }
 }

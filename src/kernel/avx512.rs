@@ -550,7 +550,7 @@ fn max_products(sixteen: &[[f32; 16]], others: [&[f32]; TOKENS], best: &mut [f32
             *sum = _mm512_fmadd_ps(x, lanes, *sum);
         }
     }
-    let greatest = sums.iter().fold(load(best), |best, sum| _mm512_max_ps(best, *sum));
+    let greatest = sums.iter().fold(load(best), |best, sum| _mm512_max_ps(*sum, best));
     store(best, greatest);
 }
 

@@ -57,15 +57,17 @@ pub unsafe fn attempt<R>(work: impl FnOnce() -> Result<R>) -> Result<std::result
 
 /// The message of an error that the caller may survive; raises others.
 fn survivable(cause: CaughtError) -> Result<String> {
-    let (CaughtError::PostgresError(report) | CaughtError::ErrorReport(report)) = &cause else {
-        cause.rethrow()
+    let report = match cause {
+        CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => report,
+        panic @ CaughtError::RustPanic { .. } => panic.rethrow(),
     };
     match report.sql_error_code() {
         PgSqlErrorCode::ERRCODE_QUERY_CANCELED
         | PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN
         | PgSqlErrorCode::ERRCODE_CRASH_SHUTDOWN
         | PgSqlErrorCode::ERRCODE_DATA_CORRUPTED
-        | PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED => cause.rethrow(),
+        // The server has forgotten its own error by now, so it is raised as one of ours.
+        | PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED => CaughtError::ErrorReport(report).rethrow(),
         _ => Ok(report.message().to_owned()),
     }
 }

@@ -18,7 +18,7 @@ pub enum Metric {
     Hamming = 4,
     /// Jaccard distance of bit strings, `<%>`.
     Jaccard = 5,
-    /// Taxicab distance, `<+>`: coded like `L2`; see `ivf/l1.rs`.
+    /// Taxicab distance, `<+>`: coded like `L2`; see `ivf/taxicab.rs`.
     L1 = 6,
 }
 

@@ -353,11 +353,19 @@ impl Search {
 
     /// The ceiling in the units of the bounds, rounded up by more than the rounding errors of the sums.
     fn key_of_ceiling(&self, value: f64) -> f32 {
+        let scale = f64::from(self.directory.meta.scale);
         let key = match self.directory.metric() {
             // No distance is negative.
             Metric::L2 | Metric::L1 if value < 0.0 => -1.0,
             _ => self.key(value),
         };
-        (key + key.abs() * 1e-5) as f32 + f32::MIN_POSITIVE
+        // The operator takes a cosine from sums of single precision: near zero their error is absolute.
+        let absolute = match self.directory.metric() {
+            Metric::Cosine => {
+                2.0 * scale * scale * f64::from(f32::EPSILON) * (8.0 + (self.directory.dims() as f64).sqrt())
+            }
+            _ => 0.0,
+        };
+        (key + key.abs() * 1e-5 + absolute) as f32 + f32::MIN_POSITIVE
     }
 }

@@ -33,12 +33,12 @@ pub fn of_build(
         (None, None) => {
             let found = TableSource::new(heap, index, info, 0, 0).first_dimensions();
             let dims = found.ok_or_else(unknown)?;
-            check_most(index, dims)?;
+            check_number(index, dims)?;
             keep(index, dims)?;
             dims
         }
     };
-    check_most(index, dims)?;
+    check_number(index, dims)?;
     Ok(dims)
 }
 
@@ -49,7 +49,11 @@ fn unknown() -> Error {
     )
 }
 
-fn check_most(index: pg_sys::Relation, dims: usize) -> Result<()> {
+fn check_number(index: pg_sys::Relation, dims: usize) -> Result<()> {
+    if dims == 0 {
+        // An empty string of bits.
+        return Err(unknown());
+    }
     let most = opclass::indexed(index)?.1.most_dims();
     if dims <= most {
         return Ok(());

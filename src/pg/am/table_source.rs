@@ -188,9 +188,11 @@ unsafe extern "C-unwind" fn visit(
         if let Some(columns) = visit.columns {
             columns.keys(values, isnull, &mut visit.keys);
         }
-        let Visit { dims, keys, is_sample, sink, .. } = visit;
+        let Visit { dims, keys, is_sample, leaving, sink, .. } = visit;
+        // Rows of other dimensions are in no index: while one is renewed, they are being inserted.
+        let may_differ = *is_sample || leaving.is_some();
         let take = |vector: &[f32]| {
-            if *is_sample && vector.len() != *dims {
+            if may_differ && vector.len() != *dims {
                 return Ok(());
             }
             let row = tid(&*row);
@@ -461,37 +463,43 @@ impl TableSource {
         self.scan_blocks(first, count, Some(visit), (&raw mut state).cast());
     }
 
-    /// The dimensions of the first row of the index, if there is one.
+    /// The dimensions of the first row of the index, if there is one. A row that is deleted, but that some may
+    /// still see, counts if there is no other.
     pub fn first_dimensions(&self) -> Option<usize> {
         /// What is looked for, and what was found.
-        struct First(Indexed, Option<usize>);
+        struct First {
+            indexed: Indexed,
+            alive: Option<usize>,
+            dead: Option<usize>,
+        }
         #[pg_guard]
         unsafe extern "C-unwind" fn first(
             _index: pg_sys::Relation,
             _row: pg_sys::ItemPointer,
             values: *mut pg_sys::Datum,
             isnull: *mut bool,
-            _alive: bool,
+            is_alive: bool,
             state: *mut c_void,
         ) {
             // SAFETY: the state is that passed below; the value is of the index's kind.
             unsafe {
-                let First(indexed, found) = &mut *state.cast::<First>();
+                let First { indexed, alive, dead } = &mut *state.cast::<First>();
+                let found = if is_alive { alive } else { dead };
                 if found.is_none() && !*isnull {
                     *found = Some(indexed.coordinates(*values, &mut Vec::new(), <[f32]>::len));
                 }
             }
         }
-        let mut state = First(self.values.0, None);
+        let mut state = First { indexed: self.values.0, alive: None, dead: None };
         // Larger and larger parts, so that a row at the beginning is found at once.
         let (mut from, mut count) = (0, 1);
-        while from < self.nblocks && state.1.is_none() {
+        while from < self.nblocks && state.alive.is_none() {
             count = count.min(self.nblocks - from);
             self.scan_blocks(from, count, Some(first), (&raw mut state).cast());
             from += count;
             count = count.saturating_mul(2);
         }
-        state.1
+        state.alive.or(state.dead)
     }
 
     /// Blocks of the table.

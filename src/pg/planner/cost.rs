@@ -123,7 +123,9 @@ unsafe extern "C-unwind" fn amcostestimate(
             *total_cost = f64::INFINITY;
             return;
         }
-        query_page::costed(root);
+        if searches == 0 {
+            query_page::costed(root);
+        }
         let index = Index::open(info);
         let Index { directory, settings, indexed } = &index;
         let Expected { with_vector, rows, passing, within, share } =

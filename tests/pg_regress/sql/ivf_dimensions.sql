@@ -61,3 +61,15 @@ SELECT ivf_index_info('domains_v') ->> 'dimensions' AS dimensions, reloptions FR
 DROP MATERIALIZED VIEW means;
 DROP TABLE source, quick, domains;
 DROP DOMAIN three CASCADE;
+-- Strings of no bits have no dimensions
+CREATE TABLE nothing AS SELECT B'' AS b FROM generate_series(1, 10) i;
+CREATE INDEX ON nothing USING ivf (b bit_hamming_ops);
+DROP TABLE nothing;
+-- A row that was updated meanwhile does not count
+BEGIN;
+CREATE TABLE changed (v vector);
+INSERT INTO changed VALUES ('[1,2]');
+UPDATE changed SET v = '[1,2,3]';
+CREATE INDEX changed_v ON changed USING ivf (v) WHERE vector_dims(v) = 3;
+SELECT ivf_index_info('changed_v') -> 'dimensions' AS dimensions;
+ROLLBACK;

@@ -207,5 +207,17 @@ VACUUM items;
 SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L < 0.3', :'q'));
 SELECT * FROM same(format('SELECT id FROM items WHERE e <#> %L < -3.9', :'q'));
 SELECT * FROM same('SELECT a.id, b.id FROM probes a JOIN items b ON a.e <-> b.e < 0.3');
+-- A policy's condition comes before the user's, so that no scan tells where hidden rows are.
+CREATE ROLE ivf_range_reader;
+ALTER TABLE items ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_kind ON items USING (kind = 1);
+GRANT SELECT ON items TO ivf_range_reader;
+SET ROLE ivf_range_reader;
+SET enable_seqscan = off;
+SELECT count(*) > 0 AS by_index FROM plan(format('SELECT id FROM items WHERE e <-> %L < 0.3', :'q')) p WHERE p LIKE '%items_l2%';
+SELECT plan(format('SELECT id FROM items WHERE e <-> %L < 0.3 ORDER BY e <-> %1$L LIMIT 5', :'q'));
+RESET enable_seqscan;
+RESET ROLE;
 DROP TABLE items, probes, parts;
+DROP ROLE ivf_range_reader;
 DROP FUNCTION same, plan;

@@ -39,3 +39,5 @@ SELECT maxsim(ARRAY[ARRAY['[1,0]'], ARRAY['[1,0]']]::vector[], ARRAY['[3,4]']::v
 SELECT maxsim(ARRAY['[1,0]']::vector[], ARRAY['[3,4,5]']::vector[]);
 SELECT maxsim(ARRAY['[1,0]', '[1]']::halfvec[], '{}');
 DROP TABLE texts;
+-- A product that is no number is passed over
+SELECT maxsim(ARRAY['[1,0]', '[3e38,-3e38]', '[0,0]']::vector[], ARRAY['[3e38,3e38]']::vector[]);
