@@ -463,8 +463,8 @@ impl TableSource {
         self.scan_blocks(first, count, Some(visit), (&raw mut state).cast());
     }
 
-    /// The dimensions of the first row of the index, if there is one. A row that is deleted, but that some may
-    /// still see, counts if there is no other.
+    /// The dimensions of the first row of the index, if there is one. A row that is deleted, but that some
+    /// may still see, counts if there is no other.
     pub fn first_dimensions(&self) -> Option<usize> {
         /// What is looked for, and what was found.
         struct First {

@@ -119,8 +119,7 @@ unsafe extern "C-unwind" fn amcostestimate(
             {
                 (*path).path.disabled_nodes = 2;
             }
-            *startup_cost = f64::INFINITY;
-            *total_cost = f64::INFINITY;
+            (*startup_cost, *total_cost) = (f64::INFINITY, f64::INFINITY);
             return;
         }
         if searches == 0 {

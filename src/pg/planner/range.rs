@@ -101,8 +101,8 @@ unsafe fn ranges(
         let own = PgList::<pg_sys::RestrictInfo>::from_pg((*table).baserestrictinfo);
         let joins = PgList::<pg_sys::RestrictInfo>::from_pg((*table).joininfo);
         let movable = joins.iter_ptr().filter(|clause| pg_sys::join_clause_is_movable_to(*clause, table));
-        // As for any index condition: a policy's or a view's conditions come before those of the user, who could
-        // learn from the rows that a scan removes how many hidden ones are near a point.
+        // As for any index condition: a policy's or a view's conditions come before those of the user, who
+        // could learn from the rows that a scan removes how many hidden ones are near a point.
         let allowed =
             |clause: &*mut pg_sys::RestrictInfo| pg_sys::restriction_is_securely_promotable(*clause, table);
         for clause in own.iter_ptr().chain(movable).filter(allowed) {
