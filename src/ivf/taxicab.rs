@@ -153,15 +153,11 @@ mod tests {
     use super::*;
     use crate::ivf::progress::Silent;
 
-    fn normal(random: &mut SplitMix64) -> f32 {
-        ((0..12).map(|_| random.unit()).sum::<f64>() - 6.0) as f32
-    }
-
     #[test]
     fn quotients_of_normal_differences() {
         let mut random = SplitMix64(3);
         for dims in [16, 128] {
-            let sample: Vec<f32> = (0..3000 * dims).map(|_| normal(&mut random)).collect();
+            let sample: Vec<f32> = (0..3000 * dims).map(|_| random.normal()).collect();
             let measured = measure(&sample, dims, &Silent).unwrap();
             let usual = Taxicab::default().known(dims);
             assert!((measured.mean / usual.mean - 1.0).abs() < 0.05, "{measured:?} {usual:?}");
@@ -186,7 +182,7 @@ mod tests {
                 let factors = taxicab.factors(Width::sound(8.0), dims);
                 let mut vectors = vec![vec![1.0; dims], vec![0.0; dims]];
                 vectors[1][0] = -3.0;
-                vectors.extend((0..50).map(|_| (0..dims).map(|_| normal(&mut random)).collect::<Vec<f32>>()));
+                vectors.extend((0..50).map(|_| (0..dims).map(|_| random.normal()).collect::<Vec<f32>>()));
                 for vector in vectors {
                     let zero = vec![0.0; dims];
                     let key = taxicab.key(kernel::l1(&vector, &zero).into(), dims);

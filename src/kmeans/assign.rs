@@ -59,7 +59,7 @@ struct Scratch {
     pack: Vec<[f32; 4]>,
     reduced: Vec<f32>,
     scores: Vec<f32>,
-    groups: Option<groups::Scratch>,
+    groups: groups::Scratch,
     best: Vec<Best>,
 }
 
@@ -67,8 +67,10 @@ impl Plan {
     fn scratch(&self) -> Result<Scratch> {
         let reduced = self.directions.as_ref().map_or(0, PackedPanels::stride);
         let (groups, scores, depth) = match &self.search {
-            Search::All { centroids, .. } => (None, CHUNK_ROWS * centroids.stride(), centroids),
-            Search::Grouped(groups) => (Some(groups.scratch()?), 0, groups.centres()),
+            Search::All { centroids, .. } => {
+                (groups::Scratch::default(), CHUNK_ROWS * centroids.stride(), centroids)
+            }
+            Search::Grouped(groups) => (groups.scratch()?, 0, groups.centres()),
         };
         let deepest = self.directions.as_ref().filter(|first| first.depth() > depth.depth()).unwrap_or(depth);
         Ok(Scratch {
@@ -97,13 +99,13 @@ impl Plan {
                 (Rows { data: reduced, dims: stride, index: None, mean: &zero[..stride], scale: 1.0 }, 0)
             }
         };
-        match (&self.search, groups) {
-            (Search::Grouped(by_groups), Some(memory)) => {
-                by_groups.visit(&rows, (first, number), memory, |row, scores| {
+        match &self.search {
+            Search::Grouped(by_groups) => {
+                by_groups.visit(&rows, (first, number), groups, |row, scores| {
                     scores.keys().for_each(|(list, key)| best[row].push(list, key));
                 });
             }
-            (Search::All { centroids, offsets }, _) => {
+            Search::All { centroids, offsets } => {
                 let stride = centroids.stride();
                 for at in (0..number).step_by(CHUNK_ROWS) {
                     let best = &mut best[at..number.min(at + CHUNK_ROWS)];
@@ -115,7 +117,6 @@ impl Plan {
                     }
                 }
             }
-            (Search::Grouped(_), None) => {}
         }
     }
 
@@ -187,7 +188,7 @@ impl Assigner {
         let plan = match self.plan.get() {
             Some(plan) => plan,
             None => {
-                let plan = self.plan(&Work { unit: 0, ..work })?;
+                let plan = self.plan(&work.quiet())?;
                 self.plan.get_or_init(|| plan)
             }
         };

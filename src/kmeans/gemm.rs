@@ -162,6 +162,11 @@ impl Work<'_> {
         self.pool.map_or_else(rayon::current_num_threads, ThreadPool::current_num_threads).max(1)
     }
 
+    /// The same, for a part that does not count in the progress.
+    pub(super) fn quiet(&self) -> Self {
+        Self { unit: 0, ..*self }
+    }
+
     /// Calls the caller's callback, without progress.
     pub(super) fn tick(&self) -> Result<()> {
         (self.step)(self.base, self.total)

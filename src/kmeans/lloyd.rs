@@ -35,7 +35,7 @@ pub(super) fn lloyd(
         rows.copy(seed, out);
     }
     let mut norms = memory::filled(0.0f32, n)?;
-    let quiet = Work { unit: 0, ..work };
+    let quiet = work.quiet();
     quiet.run(
         &mut norms,
         CHUNK_ROWS,
@@ -65,7 +65,7 @@ pub(super) fn lloyd(
             break;
         }
         let members = Members::new(&near, k)?;
-        let quiet = Work { unit: 0, ..work };
+        let quiet = work.quiet();
         means(rows, &members, &mut centroids, &quiet)?;
         let repaired = repair(rows, &near, &members, &mut centroids, random, &quiet)?;
         // A repair changes the inertia abruptly; comparing it with the old value then does not show
@@ -118,7 +118,7 @@ pub(super) fn grouped(centroids: &[f32], dims: usize, work: &Work) -> Result<Gro
     let zero = memory::filled(0.0, dims)?;
     let rows = Rows { data: centroids, dims, index: None, mean: &zero, scale: 1.0 };
     let groups = Groups::number(rows.len());
-    let quiet = Work { unit: 0, ..*work };
+    let quiet = work.quiet();
     let near = lloyd(&rows, None, groups, GROUP_ROUNDS, &mut SplitMix64(groups as u64), quiet)?;
     Groups::new(&rows, &Members::new(&near, groups)?, groups, &quiet)
 }

@@ -48,7 +48,7 @@ pub fn train(
         return Ok(centroids);
     }
     let total = UNIT * (iterations as u64 + 3);
-    let mut work = Work { pool: Some(pool), step, base: 0, unit: 0, total };
+    let work = Work { pool: Some(pool), step, base: 0, unit: 0, total };
     work.tick()?;
     let index = usable_rows(samples, dims, k, &work)?;
     let zero = memory::filled(0.0, dims)?;
@@ -61,12 +61,8 @@ pub fn train(
         return Ok(centroids);
     }
     let mut random = SplitMix64(seed);
-    if let Some(binary) = bits::PackedBits::new(&plain, &Work { unit: 0, ..work })? {
-        (work.base, work.unit) = (UNIT, UNIT);
-        let mut near = lloyd(&plain, Some(&binary), k, iterations, &mut random, work)?;
-        (work.base, work.unit) = (total - UNIT, UNIT);
-        wide::split(&plain, &mut near, k, &mut random, &work)?;
-        finish(&plain, &near, &mut centroids, &mut random, &work)?;
+    if let Some(binary) = bits::PackedBits::new(&plain, &work.quiet())? {
+        cluster(&plain, (&plain, Some(&binary)), iterations, &mut centroids, &mut random, work)?;
         return Ok(centroids);
     }
     let (mean, scale) = centered(&plain, &work)?;
@@ -76,18 +72,32 @@ pub fn train(
         Some(basis) => Some(work.products(&rows, &PackedPanels::new(basis, dims)?)?),
         None => None,
     };
-    (work.base, work.unit) = (UNIT, UNIT);
     let working = match &reduced {
         Some(data) => {
             Rows { data, dims: data.len() / n, index: None, mean: &zero[..data.len() / n], scale: 1.0 }
         }
         None => rows,
     };
-    let mut near = lloyd(&working, None, k, iterations, &mut random, work)?;
-    (work.base, work.unit) = (total - UNIT, UNIT);
-    wide::split(&working, &mut near, k, &mut random, &work)?;
-    finish(&plain, &near, &mut centroids, &mut random, &work)?;
+    cluster(&plain, (&working, None), iterations, &mut centroids, &mut random, work)?;
     Ok(centroids)
+}
+
+/// Clusters the rows of the working space, packed too if they are `binary`, and makes the centroids of the
+/// lists in full dimensions.
+fn cluster(
+    plain: &Rows,
+    (working, binary): (&Rows, Option<&bits::PackedBits>),
+    iterations: usize,
+    centroids: &mut [f32],
+    random: &mut SplitMix64,
+    mut work: Work,
+) -> Result<()> {
+    let k = centroids.len() / plain.dims;
+    (work.base, work.unit) = (UNIT, UNIT);
+    let mut near = lloyd(working, binary, k, iterations, random, work)?;
+    (work.base, work.unit) = (work.total - UNIT, UNIT);
+    wide::split(working, &mut near, k, random, &work)?;
+    finish(plain, &near, centroids, random, &work)
 }
 
 /// The rows to train on: the usable rows, or a sample of them if there are more than training needs.

@@ -58,7 +58,7 @@ fn parts(
 ) -> Result<Vec<Assignment>> {
     let index = memory::collected(members.iter().map(|i| rows.index.map_or(*i, |index| index[*i])))?;
     let own = Rows { index: Some(&index), ..*rows };
-    lloyd(&own, None, parts, ROUNDS, random, Work { unit: 0, ..*work })
+    lloyd(&own, None, parts, ROUNDS, random, work.quiet())
 }
 
 /// Gives each part but the first a list of its own, as long as there are lists to spare.

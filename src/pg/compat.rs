@@ -405,16 +405,17 @@ pub unsafe fn class_members(
     }
 }
 
-/// `build_expression_pathkey`: the pathkey of an ascending order by an expression of the tables.
+/// `build_expression_pathkey`: the pathkey of an ascending order by a float8 expression of the tables.
 ///
 /// # Safety
 /// All is the planner's, which has merged its equivalence classes.
 pub unsafe fn expression_pathkeys(
     root: *mut pg_sys::PlannerInfo,
     expression: *mut pg_sys::Expr,
-    less: pg_sys::Oid,
     tables: pg_sys::Relids,
 ) -> *mut pg_sys::List {
+    // `<` of float8 (pg_operator.dat).
+    let less = pg_sys::Oid::from(672);
     // SAFETY: the caller vouches for the arguments.
     unsafe {
         #[cfg(feature = "pg15")]

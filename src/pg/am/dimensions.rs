@@ -29,17 +29,15 @@ pub fn of_build(
                      index by ALTER INDEX ... RESET (dimensions).",
             ));
         }
-        (Some(dims), _) | (None, Some(dims)) => dims,
-        (None, None) => {
-            let found = TableSource::new(heap, index, info, 0, 0).first_dimensions();
-            let dims = found.ok_or_else(unknown)?;
-            check_number(index, dims)?;
-            keep(index, dims)?;
-            dims
-        }
+        (declared, option) => declared.or(option),
     };
-    check_number(index, dims)?;
-    Ok(dims)
+    let first = || TableSource::new(heap, index, info, 0, 0).first_dimensions();
+    let number = dims.or_else(first).ok_or_else(unknown)?;
+    check_number(index, number)?;
+    if dims.is_none() {
+        keep(index, number)?;
+    }
+    Ok(number)
 }
 
 fn unknown() -> Error {
@@ -69,8 +67,8 @@ fn keep(index: pg_sys::Relation, dims: usize) -> Result<()> {
     const AT: usize = pg_sys::Anum_pg_class_reloptions as usize - 1;
     let none = pg_sys::Datum::null();
     let cache = pg_sys::SysCacheIdentifier::RELOID as i32;
-    // SAFETY: a build holds the index locked against all use, and may change its row in pg_class, of which a
-    // copy is changed. All pointers are to memory of the current context.
+    // SAFETY: a build may change the index's row in pg_class, of which a copy is changed. All pointers are to
+    // memory of the current context.
     unsafe {
         let class = pg_sys::table_open(pg_sys::RelationRelationId, pg_sys::RowExclusiveLock as i32);
         let row = pg_sys::SearchSysCacheCopy(cache, (*index).rd_id.into(), none, none, none);

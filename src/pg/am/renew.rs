@@ -64,6 +64,8 @@ impl Source for AnyVisible<'_> {
 pub enum When {
     /// If that is due.
     Due,
+    /// Only what was begun: two sets of lists are slower than one.
+    IfBegun,
     /// In any case.
     Always,
     /// Never.
@@ -104,11 +106,12 @@ pub unsafe fn maintain(
     let lists = IndexOptions::of(index).lists.max(0) as u32;
     let reason = match when {
         When::Never => None,
+        When::IfBegun => root.next.is_some().then_some(Reason::Interrupted),
         When::Due => is_due(&store, &root, lists)?,
         When::Always => Some(is_due(&store, &root, lists)?.unwrap_or(Reason::Asked)),
     };
-    let mut done =
-        Maintained { reason, rows: root.current.built_rows, lists: root.current.lists, freed, truncated: 0 };
+    let (rows_now, lists_now) = (root.current.built_rows, root.current.lists);
+    let mut done = Maintained { reason: None, rows: rows_now, lists: lists_now, freed, truncated: 0 };
     let mut due = reason;
     for _ in 0..MOST_TIMES {
         if due.is_none() {
@@ -124,14 +127,16 @@ pub unsafe fn maintain(
                 Ok(renewed) => renewed,
                 Err(message) => {
                     warn(index, &message);
-                    done.reason = None;
                     break;
                 }
             },
         };
-        (done.rows, done.lists) = (renewed.rows, renewed.lists);
+        (done.reason, done.rows, done.lists) = (reason, renewed.rows, renewed.lists);
         note_unread(&store)?;
-        due = is_due_again(&store, lists, made_for, progress)?;
+        due = match when {
+            When::IfBegun => None,
+            _ => is_due_again(&store, lists, made_for, progress)?,
+        };
     }
     if done.reason.is_some() || freed.is_some() {
         done.truncated = give_back(&store, progress)?;

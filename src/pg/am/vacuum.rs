@@ -7,7 +7,6 @@ use super::build::random_seed;
 use super::renew::{Maintained, OnError, When, maintain};
 use crate::error::Result;
 use crate::ivf::calibrate::vacuum::refresh;
-use crate::ivf::directory::read_root;
 use crate::ivf::progress::Progress;
 use crate::ivf::vacuum::{Vacuumed, bulk_delete, count};
 use crate::page::Store;
@@ -88,11 +87,11 @@ unsafe fn renew_if_due(info: *mut pg_sys::IndexVacuumInfo) -> bool {
         // An expression of an index that is not valid may raise errors for rows that there are. In parallel
         // mode functions may not do all that they may do in an INSERT.
         let can = (*(*index).rd_index).indisvalid && !is_urgent() && !pg_sys::IsInParallelMode();
-        // What was begun is brought to its end even so: two sets of lists are slower than one.
-        let begun = read_root(&IndexStore::new(index, Logging::EachChange)).map(|root| root.next.is_some());
-        let begun = begun.map_err(|e| in_index(index, e)).or_raise();
-        let wanted = can && (begun || IndexOptions::of(index).renew);
-        let when = if wanted { When::Due } else { When::Never };
+        let when = match (can, IndexOptions::of(index).renew) {
+            (true, true) => When::Due,
+            (true, false) => When::IfBegun,
+            (false, _) => When::Never,
+        };
         let done = with_table_of(info, |table| {
             as_owner(table, || maintain(table, index, (when, OnError::Warn), &Delayed))
         });

@@ -23,9 +23,6 @@ use super::threshold::{
 use crate::pg::compat;
 use crate::value::Metric;
 
-/// `<` of float8 (pg_operator.dat).
-const LESS: u32 = 672;
-
 /// A scan that is offered.
 struct Range {
     clause: *mut pg_sys::RestrictInfo,
@@ -286,7 +283,7 @@ unsafe fn path(
             orders.push(*order);
             columns = pg_sys::lappend_int(columns, 0);
             // The server expects one for each order. No query asks for the order of a marked expression.
-            let key = compat::expression_pathkeys(root, order.cast(), LESS.into(), tables);
+            let key = compat::expression_pathkeys(root, order.cast(), tables);
             PgList::from_pg(key).iter_ptr().for_each(|key| keys.push(key));
         }
         let path = pg_sys::create_index_path(

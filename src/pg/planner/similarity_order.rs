@@ -15,9 +15,6 @@ use super::query_page::Page;
 use super::{range, row_estimates};
 use crate::pg::compat;
 
-/// `<` of float8 (pg_operator.dat).
-const LESS: u32 = 672;
-
 /// Numbers of a B-tree's ascending and descending order, up to PostgreSQL 17 as strategies, then as
 /// comparisons.
 const ASCENDING: u32 = 1;
@@ -149,7 +146,7 @@ unsafe fn offer(
 ) {
     // SAFETY: the planner's structures, in the context in which it allocates them.
     unsafe {
-        let by_distance = compat::expression_pathkeys(root, distance.cast(), LESS.into(), (*table).relids);
+        let by_distance = compat::expression_pathkeys(root, distance.cast(), (*table).relids);
         let Some(nearest) = PgList::<pg_sys::PathKey>::from_pg(by_distance).get_ptr(0) else { return };
         let asked = (*root).query_pathkeys;
         (*root).query_pathkeys = by_distance;
