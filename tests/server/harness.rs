@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::random::Random;
 
-/// A running server, stopped on drop.
+/// A running server. It is stopped on drop, and its cluster is removed unless the test failed.
 pub struct Server {
     dir: PathBuf,
     env: Vec<(String, String)>,
@@ -208,7 +208,9 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let dir = self.dir.to_str().unwrap();
-        let _ = Command::new(root().join("scripts/server.sh")).args(["stop", dir, "immediate"]).output();
+        // The clusters of one run are ten gigabytes. That of a test that failed is kept, for its log.
+        let args = if std::thread::panicking() { vec!["stop", dir, "immediate"] } else { vec!["remove", dir] };
+        let _ = Command::new(root().join("scripts/server.sh")).args(args).output();
     }
 }
 
