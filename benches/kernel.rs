@@ -98,7 +98,7 @@ fn floats(dims: usize, put: &mut impl FnMut(&'static str, f64)) {
     let (row, query) = (vectors(128), vectors(32));
     let (row, query) =
         (row.iter().map(|v| &v[..]).collect::<Vec<_>>(), query.iter().map(|v| &v[..]).collect::<Vec<_>>());
-    put("maxsim,32x128", time(|| maxsim(black_box(&row), black_box(&query))));
+    put("maxsim,32x128", time(|| maxsim(black_box(&row), black_box(&query), || ())));
     put("l1_f16", time(|| kernel::l1_f16(black_box(&a16), black_box(&b16))));
 }
 

@@ -11,14 +11,17 @@ const LANES: usize = 16;
 /// The sum, over the vectors of a query, of the largest inner product with a vector of the row. It is 0 if
 /// the query has no vectors, and otherwise minus infinity if the row has none.
 ///
+/// `tick` is called now and then.
+///
 /// # Errors
 /// Different dimensions; out of memory.
-pub fn maxsim(row: &[&[f32]], query: &[&[f32]]) -> Result<f64> {
+pub fn maxsim(row: &[&[f32]], query: &[&[f32]], tick: impl Fn()) -> Result<f64> {
     let Some(dims) = row.first().or(query.first()).map(|vector| vector.len()) else { return Ok(0.0) };
     row.iter().chain(query).try_for_each(|vector| check_same("vector", dims, vector.len()))?;
     let mut interleaved = memory::filled([0.0; LANES], dims)?;
     let mut sum = 0.0;
     for some in query.chunks(LANES) {
+        tick();
         for (lane, vector) in some.iter().enumerate() {
             interleaved.iter_mut().zip(*vector).for_each(|(lanes, x)| lanes[lane] = *x);
         }
@@ -56,7 +59,7 @@ mod tests {
             let expected: f64 = queries.iter().map(best).sum();
             let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
             let queries: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
-            let found = maxsim(&rows, &queries).unwrap();
+            let found = maxsim(&rows, &queries, || ()).unwrap();
             assert!((found - expected).abs() < 1e-4, "{found} {expected}");
         }
     }
@@ -64,11 +67,11 @@ mod tests {
     #[test]
     fn empty_sets_and_different_dimensions() {
         let (two, three): (&[f32], &[f32]) = (&[1.0, 2.0], &[1.0, 2.0, 3.0]);
-        assert_eq!(maxsim(&[], &[]), Ok(0.0));
-        assert_eq!(maxsim(&[two], &[]), Ok(0.0));
-        assert_eq!(maxsim(&[], &[two]), Ok(f64::NEG_INFINITY));
+        assert_eq!(maxsim(&[], &[], || ()), Ok(0.0));
+        assert_eq!(maxsim(&[two], &[], || ()), Ok(0.0));
+        assert_eq!(maxsim(&[], &[two], || ()), Ok(f64::NEG_INFINITY));
         for (row, query) in [(&[two, three][..], &[two][..]), (&[two], &[three]), (&[], &[three, two])] {
-            let error = maxsim(row, query).unwrap_err();
+            let error = maxsim(row, query, || ()).unwrap_err();
             assert!(error.message.starts_with("different vector dimensions"), "{error}");
         }
     }

@@ -26,13 +26,14 @@ use rayon::ThreadPool;
 
 pub use self::again::is_due_again;
 pub use self::due::{Reason, is_due, rows};
-use self::space::{Space, change_root};
+use self::space::{Space, change_root, retire};
 pub use self::space::{Transactions, end_in_use, none_reads, sweep};
 use super::build::{Options, Routing, Source, Spool, model};
 use super::calibrate::points;
 use super::directory::{Directory, read_root};
 use super::progress::{Phase, Progress};
 use crate::error::{Error, Kind, Result};
+use crate::page::root::LEAVING;
 use crate::page::{Meta, Root, Store};
 
 /// What was done.
@@ -90,14 +91,9 @@ pub fn renew<S: Store>(
     let renewed = Renewed { rows: meta.built_rows, lists: meta.lists };
     flip(store, meta, space.count(), transactions)?;
     copy::begin_with_first_pages(store, progress)?;
-    retire_again(store, transactions)?;
+    retire(store, transactions)?;
     space.give_back()?;
     Ok(renewed)
-}
-
-/// Notes that pages which left their lists after the flip may be read by who began before now.
-fn retire_again<S: Store>(store: &S, transactions: &dyn Transactions) -> Result<()> {
-    change_root(store, |root| root.retired = transactions.next())
 }
 
 /// Makes the new lists those in use. So many pages are left `free`.
@@ -107,9 +103,7 @@ fn flip<S: Store>(store: &S, mut current: Meta, free: u32, transactions: &dyn Tr
     transactions.forget_ended();
     change_root(store, |root| {
         current.generation = root.next_generation();
-        // Whoever has begun to read the old lists began before this transaction.
-        let retired = transactions.next();
         let replaced = transactions.now();
-        *root = Root { current, next: None, retired, free, replaced };
+        *root = Root { current, next: None, retired: LEAVING, free, replaced };
     })
 }

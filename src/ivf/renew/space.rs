@@ -8,7 +8,7 @@ use crate::ivf::list_chain;
 use crate::ivf::progress::Progress;
 use crate::memory::{self, Grow};
 use crate::page::meta::META_BLOCK;
-use crate::page::root::UNREAD;
+use crate::page::root::{LEAVING, UNREAD};
 use crate::page::{NO_BLOCK, Page, PageKind, Root, Store, lists, summary, tape};
 
 /// The transactions of the server.
@@ -45,6 +45,7 @@ pub fn sweep<S: Store>(
     transactions: &dyn Transactions,
     progress: &dyn Progress,
 ) -> Result<Option<u32>> {
+    end_leaving(store, transactions)?;
     let root = read_root(store)?;
     if root.retired == 0 || !is_unread(&root, transactions) {
         return Ok(None);
@@ -68,6 +69,19 @@ pub fn change_root<S: Store>(store: &S, f: impl FnOnce(&mut Root)) -> Result<()>
         root.write(change.page_mut(handle));
         Ok(())
     })
+}
+
+/// Notes that whoever began before now may read the pages that have left the lists.
+///
+/// # Errors
+/// Damage, or the store's errors.
+pub fn retire<S: Store>(store: &S, transactions: &dyn Transactions) -> Result<()> {
+    change_root(store, |root| root.retired = transactions.next())
+}
+
+/// The same, if an earlier maintenance could not.
+fn end_leaving<S: Store>(store: &S, transactions: &dyn Transactions) -> Result<()> {
+    if read_root(store)?.retired == LEAVING { retire(store, transactions) } else { Ok(()) }
 }
 
 /// Whether nobody reads the pages of earlier lists.
@@ -109,6 +123,7 @@ impl<'a, S: Store> Space<'a, S> {
     /// # Errors
     /// Damage, out of memory, the store's errors and [`Progress::tick`]'s.
     pub fn find(store: &'a S, transactions: &dyn Transactions, progress: &dyn Progress) -> Result<Self> {
+        end_leaving(store, transactions)?;
         if read_root(store)?.retired == 0 {
             // If an error comes before they are given back, the next vacuum finds them again.
             change_root(store, |root| root.retired = UNREAD)?;

@@ -13,7 +13,7 @@ use crate::ivf::build::{Options, RowSink, Source};
 use crate::ivf::directory::{Directory, read_root};
 use crate::ivf::progress::Progress;
 use crate::ivf::renew::{Reason, Renewed, end_in_use, is_due, is_due_again, none_reads, renew, rows, sweep};
-use crate::page::{Store, Tid};
+use crate::page::{Meta, Store, Tid};
 use crate::pg::attempt::attempt;
 use crate::pg::compat::sends_wal;
 use crate::pg::settings::reloptions::IndexOptions;
@@ -117,7 +117,8 @@ pub unsafe fn maintain(
         if due.is_none() {
             break;
         }
-        let made_for = rows(&store, &Directory::load(&store)?)?;
+        let before = Directory::load(&store)?;
+        let made_for = rows(&store, &before)?;
         // SAFETY: the caller vouches for the relations.
         let work = || unsafe { replace(heap, index, lists, progress) };
         let renewed = match on_error {
@@ -126,7 +127,7 @@ pub unsafe fn maintain(
             OnError::Warn => match unsafe { attempt(work)? } {
                 Ok(renewed) => renewed,
                 Err(message) => {
-                    warn(index, &message);
+                    warn(index, (&before.meta, &read_root(&store)?.current), &message);
                     break;
                 }
             },
@@ -144,13 +145,25 @@ pub unsafe fn maintain(
     Ok(done)
 }
 
-fn warn(index: pg_sys::Relation, message: &str) {
+/// Warns of an error, from which on the index has other lists or the same.
+fn warn(index: pg_sys::Relation, (before, after): (&Meta, &Meta), message: &str) {
     let name = crate::pg::relation::relation_name(index);
+    let (what, detail) = if before.first_list == after.first_list {
+        (
+            "renew",
+            "The index is right, but it gets slower while it grows. SELECT ivf_maintain(...) tries again.",
+        )
+    } else {
+        (
+            "finish renewing",
+            "The index is right and has new lists. A later VACUUM frees the pages of the old ones.",
+        )
+    };
     ereport!(
         PgLogLevel::WARNING,
         PgSqlErrorCode::ERRCODE_WARNING,
-        format!("could not renew index \"{name}\": {message}"),
-        "The index is right, but it gets slower while it grows. SELECT ivf_maintain(...) tries again."
+        format!("could not {what} index \"{name}\": {message}"),
+        detail
     );
 }
 

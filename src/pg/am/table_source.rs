@@ -72,6 +72,8 @@ struct Visit<'a> {
     leaving: Option<&'a mut Leaving>,
     /// Whether rows of other dimensions are left out, because the scan of all rows will name the first.
     is_sample: bool,
+    /// Set when a deleted row of other dimensions is left out, which older snapshots may still see.
+    left_out: bool,
     sink: &'a mut RowSink<'a>,
 }
 
@@ -90,6 +92,7 @@ impl<'a> Visit<'a> {
             keys: Vec::new(),
             leaving: None,
             is_sample: false,
+            left_out: false,
             sink,
         }
     }
@@ -188,11 +191,15 @@ unsafe extern "C-unwind" fn visit(
         if let Some(columns) = visit.columns {
             columns.keys(values, isnull, &mut visit.keys);
         }
-        let Visit { dims, keys, is_sample, leaving, sink, .. } = visit;
+        let Visit { dims, keys, is_sample, leaving, left_out, sink, .. } = visit;
         // Rows of other dimensions are in no index: while one is renewed, they are being inserted.
         let may_differ = *is_sample || leaving.is_some();
         let take = |vector: &[f32]| {
             if may_differ && vector.len() != *dims {
+                return Ok(());
+            }
+            if !alive && vector.len() != *dims {
+                *left_out = true;
                 return Ok(());
             }
             let row = tid(&*row);
@@ -251,6 +258,11 @@ impl Source for TableSource {
                 std::ptr::null_mut(),
             )
         };
+        if state.left_out {
+            // The server then keeps the index from snapshots older than the build (index.c).
+            // SAFETY: the build's index information.
+            unsafe { (*self.info).ii_BrokenHotChain = true };
+        }
         Ok(())
     }
 }

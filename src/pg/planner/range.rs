@@ -328,6 +328,22 @@ unsafe fn loops(root: *mut pg_sys::PlannerInfo, outer: pg_sys::Relids) -> f64 {
     }
 }
 
+/// Whether a query only asks if rows of `table` exist for those of `outer` (a semijoin or an antijoin).
+unsafe fn is_asked_for(
+    root: *mut pg_sys::PlannerInfo,
+    table: *mut pg_sys::RelOptInfo,
+    outer: pg_sys::Relids,
+) -> bool {
+    // SAFETY: the planner's structures.
+    unsafe {
+        PgList::<pg_sys::SpecialJoinInfo>::from_pg((*root).join_info_list).iter_ptr().any(|join| {
+            [pg_sys::JoinType::JOIN_SEMI, pg_sys::JoinType::JOIN_ANTI].contains(&(*join).jointype)
+                && pg_sys::bms_is_subset((*table).relids, (*join).syn_righthand)
+                && pg_sys::bms_overlap(outer, (*join).syn_lefthand)
+        })
+    }
+}
+
 /// Corrects the row estimate of a scan that is repeated. The planner assumes that a third of all pairs pass
 /// the join condition (`row_estimates.rs`).
 unsafe fn correct_join(
@@ -349,7 +365,12 @@ unsafe fn correct_join(
         let Some((share, by_planner)) = share_within(root, index, &range.orders, &limits) else { return };
         // The planner caches a clause's selectivity in these fields.
         (*range.clause).norm_selec = share;
-        (*range.clause).outer_selec = share;
+        (*range.clause).outer_selec = if is_asked_for(root, table, range.outer) {
+            // Of EXISTS and NOT EXISTS: the share of the outer rows for which there is at least one row.
+            (share * (*table).tuples).min(1.0)
+        } else {
+            share
+        };
         (*parameters).ppi_rows = pg_sys::clamp_row_est((*parameters).ppi_rows * share / by_planner);
         let all = PgList::<pg_sys::Path>::from_pg((*table).pathlist);
         for other in all.iter_ptr().filter(|other| (**other).param_info == parameters) {

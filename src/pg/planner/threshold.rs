@@ -245,24 +245,31 @@ unsafe fn is_harmless(node: *mut pg_sys::Node) -> bool {
 }
 
 /// The current limit of an order: of each clause the greatest bound, and of these the least. It is infinite
-/// if no clause bounds it.
+/// if no clause bounds it, and `None` if a clause compares with NULL only, so that no row passes.
 ///
 /// # Safety
 /// The expressions were initialised for the node that the context belongs to.
-pub unsafe fn evaluate(clauses: &[Vec<CompiledBound>], context: *mut pg_sys::ExprContext) -> f64 {
+pub unsafe fn evaluate(clauses: &[Vec<CompiledBound>], context: *mut pg_sys::ExprContext) -> Option<f64> {
     let value = |bound: &CompiledBound| {
-        bound.value(|state| {
+        let mut is_null = false;
+        let value = bound.value(|state| {
             let mut null = false;
             // SAFETY: as ExecEvalExpr does (executor.h).
             unsafe {
                 let evaluate = (**state).evalfunc?;
                 let datum = pg_sys::ffi::pg_guard_ffi_boundary(|| evaluate(*state, context, &raw mut null));
+                is_null |= null;
                 number(datum, null, pg_sys::exprType((**state).expr.cast()))
             }
-        })
+        });
+        // All these operators are strict.
+        (!is_null).then_some(value)
     };
-    let greatest = |bounds: &Vec<_>| bounds.iter().map(value).fold(f64::NEG_INFINITY, f64::max);
-    clauses.iter().map(greatest).fold(f64::INFINITY, f64::min)
+    let mut limit = f64::INFINITY;
+    for bounds in clauses {
+        limit = limit.min(bounds.iter().filter_map(value).reduce(f64::max)?);
+    }
+    Some(limit)
 }
 
 /// A value of one of the types that the operators compare; `None` for NULL.

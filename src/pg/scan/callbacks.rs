@@ -10,12 +10,13 @@ use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::distance_memo;
-use super::plan_limit::plan_request;
+use super::plan_limit::{PlanRequest, plan_request};
 use super::stats::{self, Last};
 use super::table_rows::{Measured, TableRows};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::code::is_indexed;
 use crate::ivf::scan;
+use crate::ivf::search::Stats;
 use crate::ivf::search::filter::Filter;
 use crate::memory::out_of_memory;
 use crate::page::Tid;
@@ -53,7 +54,7 @@ struct Scan {
     /// Whether rows may pass the filter keys although they do not fulfil the conditions.
     recheck: bool,
     started: bool,
-    /// Whether no row can fulfil the condition of a range search.
+    /// Whether no row can fulfil a condition.
     empty: bool,
     /// The user as whom the scan runs.
     user: pg_sys::Oid,
@@ -174,6 +175,7 @@ unsafe fn next(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<Option<T
         }
     }
     if state.empty {
+        stats::set(Last { user: state.user, stats: Stats::default() });
         return Ok(None);
     }
     let (Some(search), Some(table_rows)) = (&mut state.search, &mut state.table_rows) else {
@@ -279,7 +281,7 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
             (filter, state.recheck) = columns.filter(keys)?;
         }
         let request = plan_request(scan, state.ended, state.recheck);
-        accept_query(state, directory.dims(), request.is_range)?;
+        accept_query(state, directory.dims(), request)?;
         if state.table_rows.is_none() {
             let indexed = state.indexed;
             let (table, index) = ((*scan).heapRelation, (*scan).indexRelation);
@@ -307,10 +309,14 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
 }
 
 /// Checks the query of a search.
-fn accept_query(state: &mut Scan, dims: usize, is_range: bool) -> Result<()> {
+fn accept_query(
+    state: &mut Scan,
+    dims: usize,
+    PlanRequest { is_range, is_empty, .. }: PlanRequest,
+) -> Result<()> {
     // No distance from NULL is known, and none from a zero vector under cosine: no condition passes.
     let measures = |query: &Vec<f32>| is_indexed(state.indexed.1, query);
-    state.empty = is_range && !state.query.as_ref().is_some_and(measures);
+    state.empty = is_empty || is_range && !state.query.as_ref().is_some_and(measures);
     let other = state.query.as_ref().map(Vec::len).filter(|other| *other != dims);
     match other {
         Some(other) if !is_range => Err(state.indexed.0.different(dims, other)),

@@ -91,6 +91,8 @@ pub struct PlanRequest {
     context: *mut pg_sys::ExprContext,
     /// Whether the scan is a range search: its order is of no importance.
     pub is_range: bool,
+    /// Whether no row can pass the filter, which compares the distance with NULL.
+    pub is_empty: bool,
     /// Null, or where EXPLAIN ANALYZE counts rows removed by the filter.
     instrument: *mut pg_sys::Instrumentation,
 }
@@ -104,6 +106,7 @@ impl Default for PlanRequest {
             context: std::ptr::null_mut(),
             instrument: std::ptr::null_mut(),
             is_range: false,
+            is_empty: false,
         }
     }
 }
@@ -153,7 +156,9 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, order: usize, recheck: b
     // SAFETY: as above; ExecLimit evaluates its counts before it asks its child for a row.
     unsafe {
         let thresholds = thresholds.get(order).map_or(&[][..], |thresholds| thresholds);
-        let ceiling = evaluate(thresholds, (*node).ss.ps.ps_ExprContext);
+        let Some(ceiling) = evaluate(thresholds, (*node).ss.ps.ps_ExprContext) else {
+            return PlanRequest { is_range, is_empty: true, ..PlanRequest::default() };
+        };
         let (limit, tied, merged) = match above {
             Above::Limit { limit, tied, merged } if !(*limit).noCount => {
                 let with_ties = (*limit).limitOption == pg_sys::LimitOption::LIMIT_OPTION_WITH_TIES;
@@ -161,11 +166,9 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, order: usize, recheck: b
             }
             Above::Unknown { limit } if !(*limit).noCount => (limit, false, true),
             _ => {
-                return PlanRequest {
-                    scan: everything(ceiling, is_range),
-                    is_range,
-                    ..PlanRequest::default()
-                };
+                // Whoever bounds the distance and takes all of the rows wants all within the bound.
+                let exact = is_range || !thresholds.is_empty();
+                return PlanRequest { scan: everything(ceiling, exact), is_range, ..PlanRequest::default() };
             }
         };
         let few = matches!(above, Above::Unknown { .. }) && (*limit).count <= FEW;
@@ -200,6 +203,7 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, order: usize, recheck: b
             context: state.ps_ExprContext,
             instrument: state.instrument,
             is_range,
+            is_empty: false,
         }
     }
 }

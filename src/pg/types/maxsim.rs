@@ -33,12 +33,16 @@ fn of_vectors(row: &Array, query: &Array) -> Result<f64> {
     let (row, query): (Vec<Vector>, Vec<Vector>) = (row.values()?, query.values()?);
     let row = memory::collected(row.iter().map(|vector| &**vector))?;
     let query = memory::collected(query.iter().map(|vector| &**vector))?;
-    value::maxsim(&row, &query)
+    value::maxsim(&row, &query, interrupts)
 }
 
 fn of_halves(row: &Array, query: &Array) -> Result<f64> {
     let (row, query) = (Widened::new(row)?, Widened::new(query)?);
-    value::maxsim(&row.slices()?, &query.slices()?)
+    value::maxsim(&row.slices()?, &query.slices()?, interrupts)
+}
+
+fn interrupts() {
+    pgrx::check_for_interrupts!();
 }
 
 /// The vectors of an array of `halfvec` as floats, one after the other.

@@ -37,6 +37,16 @@ CREATE INDEX ON m USING ivf (v) WITH (dimensions = -1);
 CREATE INDEX ON m USING ivf (v) WITH (dimensions = 17000);
 DROP TABLE m;
 
+-- Deleted rows that older snapshots may still see are left out, and the index is kept from those snapshots
+BEGIN;
+CREATE TABLE d AS SELECT ARRAY[i, i]::vector AS v FROM generate_series(1, 50) i UNION ALL SELECT '[1,2,3]';
+DELETE FROM d WHERE vector_dims(v) = 3;
+CREATE INDEX d_v ON d USING ivf (v);
+SELECT indcheckxmin FROM pg_index WHERE indexrelid = 'd_v'::regclass;
+COMMIT;
+SELECT ivf_check('d_v', true) ->> 'live' AS live;
+DROP TABLE d;
+
 -- Views, domains, unlogged tables, tables made of queries
 CREATE TABLE source AS SELECT i % 4 AS g, ARRAY[i, i * i]::vector AS v FROM generate_series(1, 100) i;
 CREATE MATERIALIZED VIEW means AS SELECT g, avg(v) AS mean FROM source GROUP BY g;

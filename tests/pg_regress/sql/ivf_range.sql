@@ -105,6 +105,11 @@ SELECT index, equal FROM same(format('SELECT id FROM items WHERE e <-> %L < 0.1 
 -- An order by two distances is none of the index's.
 SELECT * FROM same(format('SELECT id FROM items ORDER BY e <-> %L, e <-> ''[1,1,1,1,1,1,1,1]'' LIMIT 3', :'q'));
 
+-- Groups of the distance itself: a scan in its order, all rows of it
+SELECT * FROM same(format('SELECT e <-> %L, count(*) FROM items WHERE e <-> %1$L < 1 GROUP BY 1', :'q'));
+SELECT * FROM same(format('SELECT DISTINCT e <=> %L FROM items WHERE e <=> %1$L < 0.1', :'q'));
+SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L < 0.5 ORDER BY e <-> %1$L', :'q'));
+
 -- Values at which comparisons are special
 SELECT r, same.* FROM (VALUES ('0'), ('-1'), ('-0.0'), ('NaN'), ('Infinity'), ('-Infinity'), ('1e300'), ('1e-300')) v (r),
 	LATERAL same(format('SELECT id FROM items WHERE e <-> %L < %L::float8', :'q', r));
@@ -114,6 +119,12 @@ SELECT r, same.* FROM (VALUES ('0'), ('NaN'), ('Infinity'), ('-Infinity')) v (r)
 	LATERAL same(format('SELECT id FROM items WHERE e <#> %L <= %L::float8', :'q', r));
 SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L < NULL', :'q'));
 SELECT * FROM same('SELECT id FROM items WHERE e <-> NULL < 0.3');
+-- No row passes a NULL bound: no list need be read
+SELECT * FROM same(format('SELECT id FROM items WHERE e <-> %L < (SELECT r FROM probes WHERE id = 9001)', :'q'));
+SET enable_seqscan = off;
+SELECT count(*) FROM items WHERE e <-> :'q' < (SELECT r + 1 FROM probes WHERE id = 9001);
+SELECT (ivf_last_scan() ->> 'codes')::int AS codes;
+RESET enable_seqscan;
 SELECT * FROM same(format('SELECT id FROM items WHERE e <-> (SELECT NULL::vector WHERE %L <> '''') < 0.3', :'q'));
 SELECT * FROM same('SELECT id FROM items WHERE e <=> ''[0,0,0,0,0,0,0,0]'' < 3');
 SELECT * FROM same('SELECT id FROM items WHERE e <-> ''[0,0,0,0,0,0,0,0]'' <= 0');
