@@ -172,6 +172,15 @@ CREATE OPERATOR CLASS timestamptz_ops
     OPERATOR 5 >,
     FUNCTION 1 ivf_int8_key();
 
+CREATE OPERATOR CLASS money_ops
+    DEFAULT FOR TYPE money USING ivf AS
+    OPERATOR 1 <,
+    OPERATOR 2 <=,
+    OPERATOR 3 =,
+    OPERATOR 4 >=,
+    OPERATOR 5 >,
+    FUNCTION 1 ivf_int8_key();
+
 CREATE OPERATOR CLASS numeric_ops
     DEFAULT FOR TYPE numeric USING ivf AS
     OPERATOR 1 <,
@@ -204,6 +213,46 @@ CREATE OPERATOR CLASS bpchar_ops
 
 CREATE OPERATOR CLASS enum_ops
     DEFAULT FOR TYPE anyenum USING ivf AS
+    OPERATOR 3 =,
+    FUNCTION 1 ivf_hash_key();
+
+CREATE OPERATOR CLASS bytea_ops
+    DEFAULT FOR TYPE bytea USING ivf AS
+    OPERATOR 3 =,
+    FUNCTION 1 ivf_hash_key();
+
+CREATE OPERATOR CLASS inet_ops
+    DEFAULT FOR TYPE inet USING ivf AS
+    OPERATOR 3 =,
+    FUNCTION 1 ivf_hash_key();
+
+CREATE OPERATOR CLASS interval_ops
+    DEFAULT FOR TYPE interval USING ivf AS
+    OPERATOR 3 =,
+    FUNCTION 1 ivf_hash_key();
+
+CREATE OPERATOR CLASS jsonb_ops
+    DEFAULT FOR TYPE jsonb USING ivf AS
+    OPERATOR 3 =,
+    FUNCTION 1 ivf_hash_key();
+
+CREATE OPERATOR CLASS macaddr_ops
+    DEFAULT FOR TYPE macaddr USING ivf AS
+    OPERATOR 3 =,
+    FUNCTION 1 ivf_hash_key();
+
+CREATE OPERATOR CLASS macaddr8_ops
+    DEFAULT FOR TYPE macaddr8 USING ivf AS
+    OPERATOR 3 =,
+    FUNCTION 1 ivf_hash_key();
+
+CREATE OPERATOR CLASS oid_ops
+    DEFAULT FOR TYPE oid USING ivf AS
+    OPERATOR 3 =,
+    FUNCTION 1 ivf_hash_key();
+
+CREATE OPERATOR CLASS timetz_ops
+    DEFAULT FOR TYPE timetz USING ivf AS
     OPERATOR 3 =,
     FUNCTION 1 ivf_hash_key();
 

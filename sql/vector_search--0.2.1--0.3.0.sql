@@ -99,3 +99,54 @@ CREATE OPERATOR @# (
 CREATE OPERATOR @# (
 	LEFTARG = halfvec[], RIGHTARG = halfvec[], PROCEDURE = halfvec_negative_maxsim
 );
+
+-- Filter columns of further types.
+
+CREATE OPERATOR CLASS money_ops
+    DEFAULT FOR TYPE money USING ivf AS
+    OPERATOR 1 <,
+    OPERATOR 2 <=,
+    OPERATOR 3 =,
+    OPERATOR 4 >=,
+    OPERATOR 5 >,
+    FUNCTION 1 ivf_int8_key();
+
+CREATE OPERATOR CLASS bytea_ops
+    DEFAULT FOR TYPE bytea USING ivf AS
+    OPERATOR 3 =,
+    FUNCTION 1 ivf_hash_key();
+
+CREATE OPERATOR CLASS inet_ops
+    DEFAULT FOR TYPE inet USING ivf AS
+    OPERATOR 3 =,
+    FUNCTION 1 ivf_hash_key();
+
+CREATE OPERATOR CLASS interval_ops
+    DEFAULT FOR TYPE interval USING ivf AS
+    OPERATOR 3 =,
+    FUNCTION 1 ivf_hash_key();
+
+CREATE OPERATOR CLASS jsonb_ops
+    DEFAULT FOR TYPE jsonb USING ivf AS
+    OPERATOR 3 =,
+    FUNCTION 1 ivf_hash_key();
+
+CREATE OPERATOR CLASS macaddr_ops
+    DEFAULT FOR TYPE macaddr USING ivf AS
+    OPERATOR 3 =,
+    FUNCTION 1 ivf_hash_key();
+
+CREATE OPERATOR CLASS macaddr8_ops
+    DEFAULT FOR TYPE macaddr8 USING ivf AS
+    OPERATOR 3 =,
+    FUNCTION 1 ivf_hash_key();
+
+CREATE OPERATOR CLASS oid_ops
+    DEFAULT FOR TYPE oid USING ivf AS
+    OPERATOR 3 =,
+    FUNCTION 1 ivf_hash_key();
+
+CREATE OPERATOR CLASS timetz_ops
+    DEFAULT FOR TYPE timetz USING ivf AS
+    OPERATOR 3 =,
+    FUNCTION 1 ivf_hash_key();

@@ -37,8 +37,8 @@ pub struct Root {
 /// transaction has this number.)
 pub const UNREAD: u64 = 1;
 
-/// For [`Root::retired`]: pages are still leaving the lists. If maintenance ends here by an error, the next one
-/// knows that whoever began before it may read them. (No transaction has this number.)
+/// For [`Root::retired`]: pages are still leaving the lists. If maintenance ends here by an error, the next
+/// one knows that whoever began before it may read them. (No transaction has this number.)
 pub const LEAVING: u64 = u64::MAX;
 
 impl Root {

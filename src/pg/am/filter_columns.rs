@@ -81,7 +81,7 @@ fn ivf_int4_key() -> i16 {
     Form::Int4 as i16
 }
 
-/// Support function of `int8_ops`, `time_ops`, `timestamp_ops` and `timestamptz_ops`.
+/// Support function of `int8_ops`, `money_ops`, `time_ops`, `timestamp_ops` and `timestamptz_ops`.
 #[pg_extern(sql = false)]
 fn ivf_int8_key() -> i16 {
     Form::Int8 as i16

@@ -66,6 +66,19 @@ BEGIN
         CASE WHEN by_index IS NOT DISTINCT FROM by_scan THEN 'same' ELSE 'DIFFERENT' END);
 END $$;
 
+-- Types of the server
+ALTER TABLE k ADD a inet, ADD ci cidr, ADD iv interval, ADD b bytea, ADD o oid, ADD tz timetz, ADD m macaddr, ADD m8 macaddr8, ADD c money, ADD j jsonb;
+UPDATE k SET a = '10.0.0.0'::inet + id % 7, ci = ('10.' || id % 7 || '.0.0/16')::cidr, iv = (id % 7) * interval '1 day', b = int4send(id % 7), o = (4294967290 - id % 7)::oid,
+    tz = '00:00+00'::timetz + (id % 7) * interval '1 hour', m = ('00:00:00:00:00:0' || id % 7)::macaddr, m8 = ('00:00:00:00:00:00:00:0' || id % 7)::macaddr8,
+    c = (id % 7 - 3)::numeric::money, j = jsonb_build_object('lang', id % 7, 'n', NULL);
+UPDATE k SET a = NULL, iv = NULL, c = NULL, j = NULL WHERE id % 50 = 0;
+CREATE INDEX k_i ON k USING ivf (e, a, ci, iv, b, o, tz, m, m8, c, j, (j -> 'lang'));
+SELECT answered(c) FROM unnest(ARRAY['a = ''10.0.0.3''', 'a = ''10.0.0.3/24''', 'ci = ''10.3.0.0/16''', 'iv = ''72:00''', 'iv IS NULL', 'b = ''\x00000003''',
+    'o = 4294967287', 'tz = ''05:00+02''', 'tz = ''03:00+00''', 'm = ''00:00:00:00:00:03''', 'm8 = ''00:00:00:00:00:00:00:03''', 'c < ''-1''', 'c = ''0''', 'c BETWEEN ''-2'' AND ''2''',
+    'j = ''{"n": null, "lang": 3}''', 'j -> ''lang'' = ''3.0''', 'j -> ''lang'' = ''3'' AND c >= ''0'' AND o <> 4294967287', 'j @> ''{"lang": 3}''']) c;
+SELECT ivf_check('k_i', true) -> 'live' AS live;
+DROP INDEX k_i;
+
 CREATE UNLOGGED TABLE u (f folded, e vector(3));
 CREATE TABLE o (o odd, os odd[], e vector(3));
 SET search_path = public;
