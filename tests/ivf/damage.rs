@@ -562,3 +562,31 @@ fn lists_that_are_being_replaced() {
 fn taxicab_distances() {
     case("taxicab", 16, 240, |o| Options { lists: 3, ..o }, Metric::L1).damage_all();
 }
+
+/// A file that ends too early.
+#[test]
+fn pages_are_missing_at_the_end() {
+    for (what, dims, bits, metric) in [
+        ("four bits", 16, 4, Metric::L2),
+        ("wide", 2500, 8, Metric::Cosine),
+        ("strings", 100, 1, Metric::Hamming),
+    ] {
+        let rows = if dims > 1000 { 40 } else { 200 };
+        let case = case(what, dims, rows, |o| Options { lists: 3, bits, ..o }, metric);
+        let whole = case.world.store.nblocks().unwrap();
+        for pages in 0..whole {
+            let store = MemoryStore::new();
+            for blkno in 0..pages {
+                let page = case.world.store.read(blkno).unwrap();
+                let add = |change: &mut dyn Change| -> Result<()> {
+                    let (_, handle) = change.extend()?;
+                    *change.page_mut(handle) = (*page).clone();
+                    Ok(())
+                };
+                store.change(add).unwrap();
+            }
+            let (verified, right) = case.use_all(&store, &format!("{what}: {pages} of {whole} pages"));
+            assert!(right && !verified, "{what}: {pages} of {whole} pages");
+        }
+    }
+}

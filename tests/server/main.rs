@@ -3,6 +3,7 @@
 //! `VECTOR_SEARCH_PG_CONFIG` names the PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
+mod beside;
 mod cancel;
 mod catalog;
 mod compat;
@@ -34,3 +35,4 @@ mod toast;
 mod transactions;
 mod upgrade;
 mod upgrade_major;
+mod watching;

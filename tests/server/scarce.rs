@@ -170,3 +170,87 @@ fn workers_that_cannot_start() {
         server.check("items_index");
     }
 }
+
+/// Cursors hold pages until hardly a buffer is left for anything else.
+#[test]
+fn buffers_that_are_all_pinned() {
+    let server = Server::new("scarce-buffers", CONF);
+    server.fill("items", 64, 0..4000);
+    server.sql(INDEX);
+    // Sixteen buffers, the least that PostgreSQL allows.
+    server.restart(&[CONF, &["shared_buffers = '128kB'"]].concat());
+    let mut session = Session::new(&server);
+    session.run("SET enable_seqscan = off; SET lock_timeout = '20s'");
+    let work = [
+        "SELECT count(*) FROM (SELECT id FROM items ORDER BY embedding <-> (SELECT embedding FROM items \
+         WHERE id = 7) LIMIT 10) s",
+        "INSERT INTO items SELECT id + 100000, 1, embedding FROM items WHERE id < 50",
+        "DELETE FROM items WHERE id >= 100000",
+        "VACUUM items",
+        "SELECT ivf_check('items_index', true) IS NOT NULL",
+        "SELECT ivf_index_info('items_index') ->> 'lists'",
+    ];
+    let (mut worked, mut failed) = (0, 0);
+    // Another session holds the pages, so that VACUUM can run in this one.
+    let mut holder = Session::new(&server);
+    holder.run("BEGIN; SET enable_indexscan = off; SET enable_bitmapscan = off");
+    for cursors in 0..16 {
+        for statement in work {
+            let answer = session.run(statement);
+            match answer.rsplit_once("SQLSTATE ") {
+                None => worked += 1,
+                Some((_, "53200" | "XX000")) if answer.contains("no unpinned buffers") => failed += 1,
+                Some(_) => panic!("{cursors} cursors, {statement}: {answer}"),
+            }
+        }
+        holder.run(&format!(
+            "SAVEPOINT s; DECLARE c{cursors} CURSOR FOR SELECT 1 FROM items; MOVE {} IN c{cursors}",
+            1 + 180 * cursors
+        ));
+    }
+    assert!(worked > 20 && failed > 5, "{worked} worked, {failed} failed");
+    holder.run("ROLLBACK");
+    session.run("VACUUM items");
+    server.check("items_index");
+}
+
+/// A file that is shorter than it was, as a file system without its journal may leave it.
+#[test]
+fn a_file_that_was_cut() {
+    let server = Server::new("scarce-cut", CONF);
+    server.fill("items", 64, 0..3000);
+    server.sql(INDEX);
+    let data = server.data();
+    let search = "SET enable_seqscan = off; SET ivf.recall_target = 1; SELECT count(*) FROM \
+         (SELECT id FROM items ORDER BY embedding <-> (SELECT embedding FROM items WHERE id = 7)) s";
+    let mut noticed = 0;
+    for share in [0, 1, 50, 99] {
+        server.sql("REINDEX INDEX items_index; CHECKPOINT");
+        let file = data.join(server.sql("SELECT pg_relation_filepath('items_index')"));
+        let size: u64 = server.sql("SELECT pg_relation_size('items_index')").parse().unwrap();
+        server.stop("fast");
+        std::fs::OpenOptions::new().write(true).open(file).unwrap().set_len(size * share / 100).unwrap();
+        server.restart(CONF);
+        for statement in [
+            search,
+            "SELECT ivf_check('items_index', true)",
+            "INSERT INTO items SELECT id + 10000, 1, embedding FROM items WHERE id < 300",
+            "DELETE FROM items WHERE id % 7 = 1; VACUUM items",
+        ] {
+            match server.try_sql(statement) {
+                Err(error) => {
+                    let known = ["XX001", "XX002", "58P01"].iter().any(|state| error.contains(state));
+                    assert!(known, "{share} %: {statement}: {error}");
+                    noticed += 1;
+                }
+                Ok(rows) if statement == search => {
+                    assert_eq!(rows, server.sql("SELECT count(*) FROM items"), "{share} %: rows are missing");
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+    assert!(noticed >= 8, "{noticed} statements noticed");
+    server.sql("REINDEX INDEX items_index");
+    server.check("items_index");
+}

@@ -92,7 +92,8 @@ fn a_cluster_is_upgraded_to_the_next_majors() {
     if checksums {
         old.run("pg_checksums", &["--enable", "-D", &from]).unwrap();
     }
-    let args = ["-b", &old_bin, "-B", &new_bin, "-d", &from, "-D", &to, "-U", "postgres", "-s", "/tmp"];
+    let args =
+        ["-b", &old_bin, "-B", &new_bin, "-d", &from, "-D", &to, "-U", "postgres", "-s", "/tmp", "--no-sync"];
     new.run("pg_upgrade", &args).unwrap_or_else(|said| panic!("{said}"));
     new.restart(&conf);
     new.sql("ALTER EXTENSION vector_search UPDATE");
