@@ -30,6 +30,7 @@ mod renewal;
 mod scan_memory;
 mod scarce;
 mod security;
+mod shards;
 mod standby;
 mod toast;
 mod transactions;
