@@ -377,7 +377,10 @@ impl Case {
         let kind = page.kind().unwrap();
         let bytes: [u8; 8] = std::array::from_fn(|i| if i < size { page.bytes()[at + i] } else { 0 });
         let mut noticed = 0;
-        for value in astray(u64::from_le_bytes(bytes), size, blkno, nblocks) {
+        let values = astray(u64::from_le_bytes(bytes), size, blkno, nblocks);
+        // Of a number, whose values are all valid, a few are enough.
+        let step = if says == Number { 4 } else { 1 };
+        for value in values.into_iter().step_by(step) {
             let store = self.world.store.snapshot();
             let new = &value.to_le_bytes()[..size];
             store.damage(blkno, |page| page.bytes_mut()[at..at + size].copy_from_slice(new));

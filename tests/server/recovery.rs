@@ -118,6 +118,12 @@ fn a_failover_and_the_way_back() {
     assert_eq!(old.sql("SELECT pg_is_in_recovery()"), "t");
     assert_eq!(rows(&old), rows(&new));
     assert_eq!(search(&old), search(&new));
+    // What reads works on a standby; what writes says why not.
+    old.sql("SELECT ivf_recall('items_index', 20), ivf_index_info('items_index')");
+    for call in ["ivf_maintain('items_index')", "ivf_recalibrate('items_index')"] {
+        let error = old.try_sql(&format!("SELECT {call}")).unwrap_err();
+        assert!(error.contains("25006"), "{call}: {error}");
+    }
 }
 
 /// With checksums no byte of the index changes unnoticed, also where each value of a field may be right.

