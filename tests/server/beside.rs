@@ -27,7 +27,7 @@ fn writes(worker: u32, round: u32) -> String {
 fn concurrent_builds_have_all_rows() {
     let server = Server::new("beside-builds", CONF);
     server.fill("items", 24, 0..8000);
-    let end = Instant::now() + Duration::from_secs(6);
+    let end = Instant::now() + Duration::from_secs(4);
     let mut builds = 0;
     std::thread::scope(|scope| {
         for worker in 0..3 {
@@ -81,7 +81,7 @@ fn a_build_whose_backend_is_terminated_leaves_nothing() {
     let whole = began.elapsed();
     let before = files();
     let mut terminated = 0;
-    for step in 1..6u32 {
+    for step in 1..5u32 {
         let build = server.start_sql(create);
         std::thread::sleep(whole * step / 7);
         let end = "SELECT count(pg_terminate_backend(pid, 20000)) FROM pg_stat_activity \

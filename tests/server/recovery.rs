@@ -1,5 +1,5 @@
-//! Backups, recovery to a point in time, promotion, and `pg_rewind`. And checksums, which show damage that the
-//! index itself cannot see.
+//! Backups, recovery to a point in time, promotion, and `pg_rewind`. And checksums, which show damage that
+//! the index itself cannot see.
 
 use std::fs::{OpenOptions, rename};
 use std::os::unix::fs::FileExt;

@@ -1,5 +1,5 @@
-//! Rows on several servers: a partitioned table of foreign tables (`docs/scaling.md`). What the planner sends to
-//! the shards depends on how the query is written.
+//! Rows on several servers: a partitioned table of foreign tables (`docs/scaling.md`). What the planner sends
+//! to the shards depends on how the query is written.
 
 use crate::harness::{Server, literal, major, vector};
 
@@ -101,15 +101,15 @@ fn shards_answer_in_exact_order() {
     let prepared = by_hand("", "$1", "d + 0");
     assert_eq!(
         server.sql(&format!(
-            "SET plan_cache_mode = force_generic_plan; PREPARE near(vector) AS {prepared}; EXECUTE near({query})"
+            "SET plan_cache_mode = force_generic_plan; PREPARE near(vector) AS {prepared};
+             EXECUTE near({query})"
         )),
         server.sql(&format!("SELECT id FROM whole ORDER BY embedding <-> {query} LIMIT 10"))
     );
+    settings_reach_the_shards_and_a_missing_one_is_named(&server);
 }
 
-#[test]
-fn settings_reach_the_shards_and_a_missing_one_is_named() {
-    let Some(server) = sharded() else { return };
+fn settings_reach_the_shards_and_a_missing_one_is_named(server: &Server) {
     server.sql("CREATE FOREIGN TABLE said (target text) SERVER shard2");
     // A session's own setting stays where it is; the server's option travels.
     assert_eq!(
