@@ -91,12 +91,19 @@ impl Server {
 
     /// Starts the server again after a crash.
     pub fn restart(&self, conf: &[&str]) {
+        self.restart_in(conf, &[]);
+    }
+
+    /// The same with more environment.
+    pub fn restart_in(&self, conf: &[&str], environment: &[(&str, String)]) {
         let pg_config = pg_config();
         let mut args = vec!["start", self.dir.to_str().unwrap(), &pg_config, "5432"];
         args.extend(conf);
         // The children of a killed postmaster need a moment to notice it and exit.
         for attempt in 0.. {
-            let output = Command::new(root().join("scripts/server.sh")).args(&args).output().unwrap();
+            let mut command = Command::new(root().join("scripts/server.sh"));
+            command.envs(environment.iter().map(|(name, value)| (name, value)));
+            let output = command.args(&args).output().unwrap();
             if output.status.success() {
                 return;
             }

@@ -11,6 +11,7 @@ mod concurrency;
 mod crash;
 mod differential;
 mod explain;
+mod failing_disk;
 mod faults;
 mod features;
 mod harness;

@@ -21,6 +21,9 @@ fn create(server: &Server) {
     server.sql("CREATE INDEX items_index ON items USING ivf (embedding, category) WITH (lists = 16)");
 }
 
+/// An index that no backup has.
+const SECOND: &str = "CREATE INDEX second ON items USING ivf (embedding) WITH (lists = 8)";
+
 /// The number of rows; verifies the index.
 fn rows(server: &Server) -> String {
     server.check("items_index");
@@ -59,6 +62,7 @@ fn a_backup_is_recovered_to_a_point_in_time() {
         );
         rename(data.join("standby.signal"), data.join("recovery.signal")).unwrap();
         assert!(writer.wait().unwrap().success() && vacuum.wait().unwrap().success());
+        server.sql(SECOND);
         server.sql("SELECT pg_create_restore_point('wanted')");
         server.sql("CREATE TABLE wanted AS SELECT count(*) AS rows FROM items");
         // What must not be there afterwards.
@@ -85,6 +89,7 @@ fn a_backup_is_recovered_to_a_point_in_time() {
         }
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
+    recovered.check("second");
     assert_eq!(rows(&recovered), server.sql("SELECT rows FROM wanted"));
     assert_eq!(recovered.sql("SELECT count(*) FROM items WHERE id >= 20000"), "0");
     recovered.sql(&insert(30_000));
@@ -104,7 +109,7 @@ fn a_failover_and_the_way_back() {
     old.fill("items", 32, 50_000..51_000);
     old.sql("DELETE FROM items WHERE id % 3 = 0; VACUUM items; SELECT ivf_maintain('items_index', true)");
     new.fill("items", 32, 60_000..61_500);
-    new.sql("DELETE FROM items WHERE id % 5 = 0; VACUUM items; CHECKPOINT");
+    new.sql(&format!("DELETE FROM items WHERE id % 5 = 0; VACUUM items; {SECOND}; CHECKPOINT"));
     assert_eq!(rows(&new), new.sql("SELECT count(*) FROM items WHERE id < 4000 OR id >= 60000"));
     let data = old.data();
     old.stop("fast");
@@ -117,6 +122,7 @@ fn a_failover_and_the_way_back() {
     caught_up(&new, &old);
     assert_eq!(old.sql("SELECT pg_is_in_recovery()"), "t");
     assert_eq!(rows(&old), rows(&new));
+    old.check("second");
     assert_eq!(search(&old), search(&new));
     // What reads works on a standby; what writes says why not.
     old.sql("SELECT ivf_recall('items_index', 20), ivf_index_info('items_index')");
