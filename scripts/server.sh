@@ -4,7 +4,9 @@
 #   server.sh start DIR PG_CONFIG [PORT [CONF_LINE...]]   make the cluster if needed; (re)start it
 #   server.sh stop DIR [MODE]                             smart, fast (default) or immediate
 #   server.sh status DIR                                  exit status 0 while it runs
-#   server.sh backup DIR NEW                              a standby of DIR's server in NEW, not started
+#   server.sh backup DIR NEW                              a standby of DIR's server in NEW, not started;
+#                                                         prints NEW's data directory
+#   server.sh run DIR PROGRAM [ARG...]                    one of PostgreSQL's programs, as the server's user
 #   server.sh remove DIR                                  stop the server and remove its cluster
 #   server.sh env DIR                                     `export PGHOST=...` and PSQL, to eval
 #   server.sh psql DIR [ARG...]                           psql with the server's own binaries
@@ -16,7 +18,7 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-usage() { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '2,13s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 # Sets the globals below for one server. The names of its directories in /tmp have a hash of DIR.
 locate() {
@@ -170,6 +172,14 @@ backup() {
     mkdir -m 700 "$data"
     [ "$user" = "$me" ] || chown "$user" "$data"
     as_server "$bin/pg_basebackup" -h "$host" -p "$port" -U postgres -D "$data" -R -c fast -X stream
+    echo "$data"
+}
+
+# Runs a program of the server's PostgreSQL in its data directory. pg_upgrade writes to where it is called.
+run_program() {
+    [ $# -ge 2 ] || usage
+    recall "$1"
+    as_server sh -c 'cd "$1" && shift && exec "$@"' - "$data" "$bin/$2" "${@:3}"
 }
 
 print_env() {
@@ -194,6 +204,7 @@ case $command in
     status) recall "$@" && running ;;
     remove) remove "$@" ;;
     backup) backup "$@" ;;
+    run) run_program "$@" ;;
     env) print_env "$@" ;;
     psql) run_psql "$@" ;;
     *) usage ;;

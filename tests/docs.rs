@@ -209,3 +209,27 @@ fn options_settings_and_functions_are_described() {
         }
     }
 }
+
+/// The tests that docs/faults.md names exist, and each of the scenarios has some.
+#[test]
+fn faults_are_held_by_tests_that_exist() {
+    let text = fs::read_to_string(root().join("docs/faults.md")).unwrap();
+    let rows =
+        text.lines().filter(|line| line.split('|').nth(1).is_some_and(|n| n.trim().parse::<u32>().is_ok()));
+    let (mut scenarios, mut tests) = (0, 0);
+    for row in rows {
+        scenarios += 1;
+        assert!(row.contains('`') || row.contains("come from"), "no test: {row}");
+        for name in row.split('`').skip(1).step_by(2) {
+            if let Some((file, test)) = name.split_once("::") {
+                let source = fs::read_to_string(root().join("tests").join(file));
+                let source = source.unwrap_or_else(|_| panic!("docs/faults.md: {file} does not exist"));
+                assert!(source.contains(&format!("fn {test}(")), "docs/faults.md: {file} has no {test}");
+                tests += 1;
+            } else if name.ends_with(".sql") {
+                assert!(root().join("tests").join(name).exists(), "docs/faults.md: {name} does not exist");
+            }
+        }
+    }
+    assert!(scenarios == 32 && tests > 60, "{scenarios} scenarios, {tests} tests");
+}

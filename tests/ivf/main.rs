@@ -3,6 +3,7 @@
 
 mod bounds;
 mod crash;
+mod damage;
 mod earlier;
 mod farther;
 mod filter;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -45,24 +45,35 @@ impl Server {
 
     /// A fresh cluster with the extension in its database.
     pub fn new(name: &str, conf: &[&str]) -> Self {
+        Self::of(&pg_config(), name, conf)
+    }
+
+    /// The same of another PostgreSQL.
+    pub fn of(pg_config: &str, name: &str, conf: &[&str]) -> Self {
         let dir = Self::directory(name);
         script(&["remove", dir.to_str().unwrap()]);
-        let server = Self::begin(dir, conf);
+        let server = Self::begin(dir, pg_config, conf);
         server.sql("CREATE EXTENSION vector_search");
         server
     }
 
     /// A standby of this server, streaming from it.
     pub fn standby(&self, name: &str, conf: &[&str]) -> Self {
-        let dir = Self::directory(name);
-        script(&["remove", dir.to_str().unwrap()]);
-        script(&["backup", self.dir.to_str().unwrap(), dir.to_str().unwrap()]);
-        Self::begin(dir, conf)
+        self.copy(name, |_| (), conf)
     }
 
-    fn begin(dir: PathBuf, conf: &[&str]) -> Self {
-        let pg_config = pg_config();
-        let mut args = vec!["start", dir.to_str().unwrap(), &pg_config, "5432"];
+    /// A server that begins with a backup of this one. `prepare` gets the data directory, which has a
+    /// `standby.signal`, before it starts.
+    pub fn copy(&self, name: &str, prepare: impl FnOnce(&Path), conf: &[&str]) -> Self {
+        let dir = Self::directory(name);
+        script(&["remove", dir.to_str().unwrap()]);
+        let output = script(&["backup", self.dir.to_str().unwrap(), dir.to_str().unwrap()]);
+        prepare(Path::new(String::from_utf8(output.stdout).unwrap().trim()));
+        Self::begin(dir, &pg_config(), conf)
+    }
+
+    fn begin(dir: PathBuf, pg_config: &str, conf: &[&str]) -> Self {
+        let mut args = vec!["start", dir.to_str().unwrap(), pg_config, "5432"];
         args.extend(conf);
         script(&args);
         let output = script(&["env", dir.to_str().unwrap()]);
@@ -80,18 +91,49 @@ impl Server {
 
     /// Starts the server again after a crash.
     pub fn restart(&self, conf: &[&str]) {
+        self.restart_in(conf, &[]);
+    }
+
+    /// The same with more environment.
+    pub fn restart_in(&self, conf: &[&str], environment: &[(&str, String)]) {
         let pg_config = pg_config();
         let mut args = vec!["start", self.dir.to_str().unwrap(), &pg_config, "5432"];
         args.extend(conf);
         // The children of a killed postmaster need a moment to notice it and exit.
         for attempt in 0.. {
-            let output = Command::new(root().join("scripts/server.sh")).args(&args).output().unwrap();
+            let mut command = Command::new(root().join("scripts/server.sh"));
+            command.envs(environment.iter().map(|(name, value)| (name, value)));
+            let output = command.args(&args).output().unwrap();
             if output.status.success() {
                 return;
             }
             assert!(attempt < 50, "{}", String::from_utf8_lossy(&output.stderr));
             std::thread::sleep(Duration::from_millis(200));
         }
+    }
+
+    /// Stops the server: `fast`, or `immediate`, as if the power failed.
+    pub fn stop(&self, mode: &str) {
+        script(&["stop", self.dir.to_str().unwrap(), mode]);
+    }
+
+    /// Runs one of PostgreSQL's programs as the server's user; what it prints.
+    pub fn run(&self, program: &str, args: &[&str]) -> Result<String, String> {
+        let mut command = Command::new(root().join("scripts/server.sh"));
+        let output = command.args(["run", self.dir.to_str().unwrap(), program]).args(args).output().unwrap();
+        let out =
+            [output.stdout, output.stderr].map(|out| String::from_utf8_lossy(&out).into_owned()).concat();
+        if output.status.success() { Ok(out) } else { Err(out) }
+    }
+
+    /// The directory of the server's programs.
+    pub fn bin(&self) -> &Path {
+        Path::new(&self.psql).parent().unwrap()
+    }
+
+    /// The data directory, while the server runs.
+    pub fn data(&self) -> PathBuf {
+        PathBuf::from(self.sql("SHOW data_directory"))
     }
 
     /// How another server connects to this one.

@@ -3,6 +3,7 @@
 //! `VECTOR_SEARCH_PG_CONFIG` names the PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
+mod beside;
 mod cancel;
 mod catalog;
 mod compat;
@@ -10,6 +11,7 @@ mod concurrency;
 mod crash;
 mod differential;
 mod explain;
+mod failing_disk;
 mod faults;
 mod features;
 mod harness;
@@ -18,14 +20,21 @@ mod moving;
 mod neighbours;
 mod nestings;
 mod pgvector;
+mod power;
 #[path = "../support/random.rs"]
 mod random;
 mod range;
 mod readme;
 mod recall;
+mod recovery;
 mod renewal;
 mod scan_memory;
+mod scarce;
 mod security;
+mod shards;
 mod standby;
 mod toast;
+mod transactions;
 mod upgrade;
+mod upgrade_major;
+mod watching;
