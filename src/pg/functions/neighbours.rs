@@ -19,6 +19,7 @@ use crate::pg::datum::indexed::Indexed;
 use crate::pg::error::{OrRaise, in_index, raise};
 use crate::pg::relation::relation_name;
 use crate::pg::scan::batch_rows::BatchRows;
+use crate::pg::scan::stats::{self, Last};
 use crate::pg::scan::table_rows::TableRows;
 use crate::pg::settings::reloptions::IndexOptions;
 use crate::pg::settings::resolve::{self, ScanRequest};
@@ -49,9 +50,9 @@ fn ivf_neighbours_bit(index: pg_sys::Oid, queries: Array, k: i32, call: pg_sys::
 #[pg_extern(sql = false)]
 fn ivf_neighbour_graph(index: pg_sys::Oid, k: i32, call: pg_sys::FunctionCallInfo) {
     between("k", k, MOST_NEIGHBOURS);
-    let set = ResultSet::begin(call);
+    let (set, user) = (ResultSet::begin(call), current_user());
     with_index(index, READING, Right::Read, |opened| {
-        search(opened, (k, true), |searched| searched.graph(&set));
+        search(opened, user, (k, true), |searched| searched.graph(&set));
     });
 }
 
@@ -62,10 +63,10 @@ fn neighbours(
     call: pg_sys::FunctionCallInfo,
 ) {
     between("k", k, MOST_NEIGHBOURS);
-    let set = ResultSet::begin(call);
+    let (set, user) = (ResultSet::begin(call), current_user());
     with_index(index, READING, Right::Read, |opened| {
         expect_kind(opened, kind);
-        search(opened, (k, false), |searched| searched.array(kind, &queries.nullable(), &set));
+        search(opened, user, (k, false), |searched| searched.array(kind, &queries.nullable(), &set));
     });
 }
 
@@ -92,9 +93,20 @@ struct Searched {
     vector: Vec<f32>,
 }
 
+/// The caller, whom the owner of the table replaces during the search.
+fn current_user() -> pg_sys::Oid {
+    // SAFETY: reads a variable.
+    unsafe { pg_sys::GetUserId() }
+}
+
 /// Prepares a search for `k` rows of each query (with one more, the query's own row, if asked for), and
 /// closes the table after it.
-fn search(opened: &Opened, (k, but_itself): (i32, bool), work: impl FnOnce(&mut Searched) -> Result<()>) {
+fn search(
+    opened: &Opened,
+    user: pg_sys::Oid,
+    (k, but_itself): (i32, bool),
+    work: impl FnOnce(&mut Searched) -> Result<()>,
+) {
     let (index, table) = (opened.index.as_ptr(), opened.table.as_ptr());
     let named = |e| in_index(index, e);
     let store = IndexStore::new(index, Logging::EachChange);
@@ -115,6 +127,7 @@ fn search(opened: &Opened, (k, but_itself): (i32, bool), work: impl FnOnce(&mut 
     let batch = Batch::new(directories.clone(), settings, memory / 4 * 3, but_itself);
     let mut searched = Searched { store, directories, rows, batch, memory: memory / 4, vector: Vec::new() };
     work(&mut searched).map_err(named).or_raise();
+    stats::set(Last { user, stats: searched.batch.stats() });
     searched.rows.0.close();
 }
 

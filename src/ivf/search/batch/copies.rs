@@ -3,13 +3,12 @@
 use std::cell::{Ref, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 use crate::error::{Error, Kind, Result};
-use crate::kernel;
 use crate::memory::{Grow, out_of_memory};
 use crate::page::store::{Change, Prefetch};
-use crate::page::{NO_BLOCK, Page, Store};
+use crate::page::{NO_BLOCK, Page, PageKind, Store};
 
 /// Spreads block numbers, which are nearly consecutive.
 #[derive(Default)]
@@ -73,8 +72,26 @@ impl Pages {
     }
 }
 
+/// A page, copied or in its place.
+pub(super) enum Held<'a, S: Store + 'a> {
+    Copy(Ref<'a, Page>),
+    Original(S::Read<'a>),
+}
+
+impl<S: Store> Deref for Held<'_, S> {
+    type Target = Page;
+
+    fn deref(&self) -> &Page {
+        match self {
+            Self::Copy(page) => page,
+            Self::Original(page) => page,
+        }
+    }
+}
+
 /// A store whose pages are copied when they are read first. Later reads take the copy: they neither pin nor
-/// lock, and see the page as it was.
+/// lock, and see the page as it was. Extended pages are not copied: of these a query reads a few bytes only,
+/// and they stay in the processor's cache while the queries read the list.
 ///
 /// A scan sees each page at one moment, and the pages of a list one after the other; it need not see a page
 /// twice in the same state (`ivf/README.md`, Interlocks). So what a query finds on copies is what it might
@@ -92,21 +109,16 @@ impl<'a, S: Store> Copies<'a, S> {
 
 impl<S: Store> Prefetch for Copies<'_, S> {
     fn prefetch_bytes(&self, blkno: u32, bytes: Range<usize>) {
-        let pages = self.pages.borrow();
-        match pages.places.get(&blkno) {
-            Some(&at) => {
-                if let Some(bytes) = pages.copies[at].bytes().get(bytes) {
-                    kernel::prefetch(bytes.as_ptr(), bytes.len());
-                }
-            }
-            None => self.store.prefetch_bytes(blkno, bytes),
+        // Copies are near already: nothing is announced but bytes of extended pages, and of pages to come.
+        if !bytes.is_empty() {
+            self.store.prefetch_bytes(blkno, bytes);
         }
     }
 }
 
 impl<S: Store> Store for Copies<'_, S> {
     type Read<'b>
-        = Ref<'b, Page>
+        = Held<'b, S>
     where
         Self: 'b;
 
@@ -114,16 +126,19 @@ impl<S: Store> Store for Copies<'_, S> {
         self.store.nblocks()
     }
 
-    fn read(&self, blkno: u32) -> Result<Ref<'_, Page>> {
+    fn read(&self, blkno: u32) -> Result<Held<'_, S>> {
         let known = self.pages.borrow().places.get(&blkno).copied();
         let at = match known {
             Some(at) => at,
             None => {
                 let page = self.store.read(blkno)?;
+                if page.kind() == Some(PageKind::Extended) {
+                    return Ok(Held::Original(page));
+                }
                 self.pages.borrow_mut().add(blkno, &page)?
             }
         };
-        Ok(Ref::map(self.pages.borrow(), |pages| &pages.copies[at]))
+        Ok(Held::Copy(Ref::map(self.pages.borrow(), |pages| &pages.copies[at])))
     }
 
     fn reserve(&self, _: u32) -> Result<u32> {

@@ -31,6 +31,7 @@ use crate::ivf::directory::Directory;
 use crate::ivf::progress::Progress;
 use crate::memory::Grow;
 use crate::page::{Store, Tid};
+use crate::quant::ListTerms;
 
 /// The most queries of a batch. More would only take memory: with so many, each copy of a page serves about
 /// as many queries as there can be.
@@ -49,6 +50,14 @@ pub struct Neighbour {
     pub row: Tid,
     /// The operator's value.
     pub value: f64,
+}
+
+/// A list that is read for a query, which is named by its place in the batch.
+#[derive(Clone, Copy)]
+struct Read {
+    list: u32,
+    query: u32,
+    terms: ListTerms,
 }
 
 /// What a batch reads and writes.
@@ -73,8 +82,8 @@ pub struct Batch {
     capacity: usize,
     scanner: Scanner,
     pages: Pages,
-    /// Which list is read for which query.
-    reads: Vec<(u32, u32)>,
+    /// Which lists are read for which queries.
+    reads: Vec<Read>,
     measuring: Measuring,
     /// Answers queries that the batch cannot answer.
     scan: Option<Scan>,
@@ -219,20 +228,25 @@ impl Batch {
         reads.clear();
         let queries = &mut self.queries[..used];
         for (at, query) in (0..).zip(&mut *queries) {
-            query.next_lists(directory, &self.settings, |list| reads.try_push((list, at)))?;
+            query.next_lists(directory, &self.settings, |list, terms| {
+                reads.try_push(Read { list, query: at, terms })
+            })?;
         }
-        reads.sort_unstable();
-        let lists = || reads.chunk_by(|a, b| a.0 == b.0);
+        reads.sort_unstable_by_key(|read| (read.list, read.query));
+        let lists = || reads.chunk_by(|a, b| a.list == b.list);
         for reads in lists() {
-            let (head, pages) = directory.head(reads[0].0);
+            let (head, pages) = directory.head(reads[0].list);
             around.store.prefetch_pages(head, pages);
         }
         for reads in lists() {
             around.progress.tick()?;
             self.pages.clear();
             let copies = Copies::new(around.store, &mut self.pages);
-            for &(list, at) in reads {
-                let query = &mut queries[at as usize];
+            for (at, &Read { list, query, terms }) in reads.iter().enumerate() {
+                if let Some(next) = reads.get(at + 1) {
+                    queries[next.query as usize].prefetch();
+                }
+                let (query, list) = (&mut queries[query as usize], (list, terms));
                 if reads.len() < FEW {
                     query.read_list((around.store, directory), &mut self.scanner, list)?;
                 } else {

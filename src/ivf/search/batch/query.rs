@@ -13,7 +13,7 @@ use crate::ivf::directory::Directory;
 use crate::ivf::top_k::TopK;
 use crate::memory::{Grow, out_of_memory};
 use crate::page::{Store, Tid};
-use crate::quant::Width;
+use crate::quant::{ListTerms, Width};
 
 /// Number of lists that each query reads first, its best ones. They hold most of its neighbours, and so give
 /// a threshold that excludes nearly all rows of the other lists.
@@ -141,7 +141,7 @@ impl Query {
         &mut self,
         directory: &Directory,
         settings: &Settings,
-        mut read: impl FnMut(u32) -> Result<()>,
+        mut read: impl FnMut(u32, ListTerms) -> Result<()>,
     ) -> Result<()> {
         if self.incomplete {
             return Ok(());
@@ -152,7 +152,7 @@ impl Query {
         let until = if self.read == 0 { self.until.min(FIRST) } else { self.until };
         while self.read < until {
             let Some(list) = self.router.next_list() else { break };
-            read(list)?;
+            read(list, self.router.terms(directory, list, &self.coded.point))?;
             self.read += 1;
         }
         Ok(())
@@ -179,15 +179,19 @@ impl Query {
         if fills { more } else { self.read }
     }
 
+    /// Prefetches what comparing the rows of a list needs.
+    pub fn prefetch(&self) {
+        self.coded.code.prefetch();
+    }
+
     /// Compares the rows of a list.
     pub fn read_list<S: Store>(
         &mut self,
         (store, directory): (&S, &Directory),
         scanner: &mut Scanner,
-        list: u32,
+        (list, terms): (u32, ListTerms),
     ) -> Result<()> {
-        let (router, point) = (&self.router, &self.coded.point);
-        let terms = || router.terms(directory, list, point);
+        let terms = || terms;
         let reading = (list, &terms as &dyn Fn() -> _, self.width);
         scanner.list(store, directory, &self.coded.code, reading, &mut self.candidates)?;
         self.candidates.check()
