@@ -1,15 +1,19 @@
 //! Many queries at once: each finds what a scan finds.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use vector_search::error::Result;
 use vector_search::ivf::build::Options;
 use vector_search::ivf::progress::{Progress, Silent};
-use vector_search::ivf::search::batch::{Batch, Neighbour, Surroundings, Table as BatchTable, WithVector};
+use vector_search::ivf::search::batch::{
+    Batch, Neighbour, Surroundings, Table as BatchTable, WithVector, rows_of_list,
+};
 use vector_search::ivf::search::{Order, Probes, Rows, Settings, Stats};
 use vector_search::page::Tid;
 use vector_search::value::{Metric, TotalF64};
 
+use crate::renew::renewed;
 use crate::world::*;
 
 const MEMORY: usize = 16 << 20;
@@ -230,10 +234,7 @@ fn a_batch_can_be_cancelled_at_every_step() {
             let left = self.0.get();
             self.0.set(left.saturating_sub(1));
             match left {
-                0 => Err(vector_search::error::Error::new(
-                    vector_search::error::Kind::Internal,
-                    "canceled",
-                )),
+                0 => Err(vector_search::error::Error::new(vector_search::error::Kind::Internal, "canceled")),
                 _ => Ok(()),
             }
         }
@@ -259,4 +260,42 @@ fn a_batch_can_be_cancelled_at_every_step() {
         cancelled += 1;
     }
     assert!(cancelled > 10, "{cancelled} steps");
+}
+
+#[test]
+fn while_lists_are_replaced_rows_of_both_sets_are_found() {
+    let options = || Options { lists: 3, ..options(24, Metric::L2) };
+    let (built, mut draw) = world(Metric::L2, 400, options());
+    let mut with_both = 0;
+    for stop in 0.. {
+        let store = built.store.snapshot();
+        let table = Rc::new(RefCell::new(built.table.borrow().clone()));
+        let world = World { table, store, metric: Metric::L2 };
+        world.store.stop_after(Some(stop));
+        let whole = renewed(&world, &world.store, &options(), true).is_ok();
+        world.store.stop_after(None);
+        for n in 1000..1040 {
+            world.insert(n, draw());
+        }
+        let (current, next) = world.directories();
+        with_both += usize::from(next.is_some());
+        let mut rows = Vec::new();
+        for directory in std::iter::once(&current).chain(&next) {
+            for list in 0..directory.lists() {
+                rows_of_list(&world.store, directory, list, &mut rows).unwrap();
+            }
+        }
+        rows.sort_unstable();
+        let all: Vec<Tid> = world.table.borrow().keys().map(|n| tid(*n)).collect();
+        assert_eq!(rows, all, "stopped after {stop} changes");
+        let asked = plain((0..5).map(|_| draw()));
+        let found = neighbours(&world, &asked, first(12, EXACT), MEMORY);
+        for ((query, _), found) in asked.iter().zip(&found) {
+            assert_same(found, &world.truth(query, 12, None), &format!("stopped after {stop} changes"));
+        }
+        if whole {
+            break;
+        }
+    }
+    assert!(with_both > 3, "{with_both} times two sets");
 }

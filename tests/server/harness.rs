@@ -209,7 +209,8 @@ impl Drop for Server {
     fn drop(&mut self) {
         let dir = self.dir.to_str().unwrap();
         // The clusters of one run are ten gigabytes. That of a test that failed is kept, for its log.
-        let args = if std::thread::panicking() { vec!["stop", dir, "immediate"] } else { vec!["remove", dir] };
+        let args =
+            if std::thread::panicking() { vec!["stop", dir, "immediate"] } else { vec!["remove", dir] };
         let _ = Command::new(root().join("scripts/server.sh")).args(args).output();
     }
 }

@@ -329,7 +329,11 @@ impl Search {
         // NaN comes last, as PostgreSQL sorts it, whatever its sign.
         let value = value_of(rows, tid, known)?.map(|value| if value.is_nan() { f64::NAN } else { value });
         let value = value.filter(|value| value.is_nan() || *value <= self.settings.ceiling);
-        Ok(value.map(|value| Ready { value: TotalF64(value), tid, key: TotalF64(key_of(&self.directory, value)) }))
+        Ok(value.map(|value| Ready {
+            value: TotalF64(value),
+            tid,
+            key: TotalF64(key_of(&self.directory, value)),
+        }))
     }
 
     /// The ceiling in the units of the bounds, rounded up by more than the rounding errors of the sums.

@@ -1,5 +1,7 @@
 //! `ivf_neighbours` and `ivf_neighbour_graph`: the nearest rows of many queries at once.
 
+use std::rc::Rc;
+
 use pgrx::pg_sys;
 use pgrx::prelude::pg_extern;
 
@@ -19,6 +21,7 @@ use crate::pg::datum::indexed::Indexed;
 use crate::pg::error::{OrRaise, in_index, raise};
 use crate::pg::relation::relation_name;
 use crate::pg::scan::batch_rows::BatchRows;
+use crate::pg::scan::callbacks::conflict;
 use crate::pg::scan::stats::{self, Last};
 use crate::pg::scan::table_rows::TableRows;
 use crate::pg::settings::reloptions::IndexOptions;
@@ -126,7 +129,11 @@ fn search(
     // Three quarters are for queries, a quarter for their neighbours.
     let batch = Batch::new(directories.clone(), settings, memory / 4 * 3, but_itself);
     let mut searched = Searched { store, directories, rows, batch, memory: memory / 4, vector: Vec::new() };
-    work(&mut searched).map_err(named).or_raise();
+    let done = work(&mut searched).map_err(|e| {
+        let Searched { store, directories: (current, _), .. } = &searched;
+        conflict(store, |now| Rc::ptr_eq(&now.0, current), e)
+    });
+    done.map_err(named).or_raise();
     stats::set(Last { user, stats: searched.batch.stats() });
     searched.rows.0.close();
 }
@@ -150,7 +157,8 @@ impl Searched {
             }
             let mut answers: Vec<Answer> = Vec::new();
             let mut note = |query, neighbours: &[Neighbour]| {
-                neighbours.iter().try_for_each(|&neighbour| answers.try_push(Answer { query, neighbour }))
+                let mut ranked = (0..).zip(neighbours);
+                ranked.try_for_each(|(rank, &neighbour)| answers.try_push(Answer { query, rank, neighbour }))
             };
             for (at, place) in places.iter().enumerate() {
                 let Some(datum) = queries[place.query as usize] else { continue };
@@ -163,9 +171,8 @@ impl Searched {
                     self.run(&mut note)?;
                 }
             }
-            // Stable: the neighbours of a query are in their order.
-            answers.sort_by_key(|answer| answer.query);
-            for Answer { query, neighbour } in answers {
+            answers.sort_unstable_by_key(|answer| (answer.query, answer.rank));
+            for Answer { query, neighbour, .. } in answers {
                 set.put_query(first + query + 1, neighbour);
             }
         }
@@ -241,9 +248,10 @@ struct Place {
     query: u64,
 }
 
-/// A neighbour of a query.
+/// A neighbour of a query, and how many are nearer.
 #[derive(Clone, Copy)]
 struct Answer {
     query: u64,
+    rank: u32,
     neighbour: Neighbour,
 }

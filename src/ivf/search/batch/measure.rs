@@ -5,12 +5,12 @@ use super::super::key::{key_of, known_value};
 use super::super::list_scan::Candidate;
 use super::super::output::Ready;
 use super::super::rows::{Rows, is_address};
-use super::Surroundings;
 use super::query::{Found, Query};
 use crate::error::{Error, Result};
 use crate::ivf::directory::Directory;
+use crate::ivf::progress::Progress;
 use crate::memory::Grow;
-use crate::page::{Store, Tid};
+use crate::page::Tid;
 use crate::value::TotalF64;
 
 /// What is done with a row's vector.
@@ -30,9 +30,6 @@ pub trait Table {
     /// # Errors
     /// Whatever the table raises.
     fn version(&mut self, row: Tid) -> Result<Option<Tid>>;
-
-    /// These rows will be asked for next.
-    fn prefetch(&mut self, _rows: &[Tid]) {}
 
     /// The rows as an ordinary scan for a query sees them.
     fn rows<'a>(&'a mut self, query: &'a [f32]) -> Box<dyn Rows + 'a>;
@@ -59,12 +56,12 @@ pub(super) struct Measuring {
 
 impl Measuring {
     /// Measures rows until each query knows its nearest, or has no more candidates.
-    pub fn measure<S: Store>(
+    pub fn measure(
         &mut self,
         directory: &Directory,
-        wanted: usize,
-        queries: &mut [Query],
-        around: &mut Surroundings<'_, S>,
+        (queries, wanted): (&mut [Query], usize),
+        table: &mut dyn Table,
+        progress: &dyn Progress,
     ) -> Result<()> {
         loop {
             let needs = &mut self.needs;
@@ -80,10 +77,10 @@ impl Measuring {
             }
             needs.sort_unstable_by_key(|need| (need.row, need.query));
             for needs in self.needs.chunk_by(|a, b| a.row == b.row) {
-                around.progress.tick()?;
+                progress.tick()?;
                 self.rows += 1;
                 self.values.clear();
-                let version = values_of(directory, (needs, queries), around.table, &mut self.values)?;
+                let version = values_of(directory, (needs, queries), table, &mut self.values)?;
                 let Some(version) = version else { continue };
                 for (need, &value) in needs.iter().zip(&self.values) {
                     // NaN comes last, as PostgreSQL sorts it, whatever its sign.

@@ -17,8 +17,8 @@ use std::rc::Rc;
 
 use self::copies::{Copies, Pages};
 use self::measure::Measuring;
-use self::query::{Found, Query};
 pub use self::measure::{Table, WithVector};
+use self::query::{Found, Query};
 pub use super::super::list_chain::rows as rows_of_list;
 use super::super::scan::{Directories, Scan};
 use super::filter::Filter;
@@ -29,7 +29,7 @@ use crate::error::Result;
 use crate::ivf::code::to_point;
 use crate::ivf::directory::Directory;
 use crate::ivf::progress::Progress;
-use crate::memory::Grow;
+use crate::memory::{self, Grow};
 use crate::page::{Store, Tid};
 use crate::quant::ListTerms;
 
@@ -147,8 +147,8 @@ impl Batch {
         Stats { rows: self.measuring.rows, ..self.scanner.stats } + scans
     }
 
-    /// The list that is nearest to a query, by which queries that read the same lists come together; `None` if
-    /// it has no neighbours.
+    /// The list that is nearest to a query; queries of one list read about the same lists.
+    /// `None` if it has no neighbours.
     ///
     /// # Errors
     /// Out of memory.
@@ -168,6 +168,8 @@ impl Batch {
     pub fn push(&mut self, number: u64, vector: &[f32], itself: Option<Tid>) -> Result<()> {
         let directory = &self.directories.0;
         if self.used == self.queries.len() {
+            // A query allocates in small pieces.
+            memory::room(Query::bytes(directory, Self::room(self.settings)))?;
             self.queries.try_push(Query::new(directory))?;
         }
         let query = &mut self.queries[self.used];
@@ -200,7 +202,8 @@ impl Batch {
         while self.read_lists(&directory, used, around)? {}
         let queries = &mut self.queries[..used];
         queries.iter_mut().for_each(Query::finish);
-        self.measuring.measure(&directory, self.wanted, queries, around)?;
+        let (table, progress) = (&mut *around.table, around.progress);
+        self.measuring.measure(&directory, (queries, self.wanted), table, progress)?;
         for at in 0..used {
             around.progress.tick()?;
             let query = &mut self.queries[at];

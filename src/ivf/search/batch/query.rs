@@ -245,7 +245,8 @@ impl Query {
     /// Whether the nearest rows are not all known although all candidates have their values: rows are dead,
     /// or bounds were wrong, and a scan would continue with another round.
     pub fn lacks(&self, directory: &Directory, settings: &Settings) -> bool {
-        let exhausted = self.mark.is_end() && (self.read >= directory.lists() || settings.order == Order::Off);
+        let exhausted =
+            self.mark.is_end() && (self.read >= directory.lists() || settings.order == Order::Off);
         let farthest = self.found.greatest().filter(|_| self.found.is_full()).map(|found| found.ready);
         let is_past = |row: Ready| self.mark.is_past(row.key.0, row.tid, directory.is_exact());
         !exhausted && !farthest.is_some_and(is_past)
