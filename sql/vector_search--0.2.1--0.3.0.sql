@@ -150,3 +150,27 @@ CREATE OPERATOR CLASS timetz_ops
     DEFAULT FOR TYPE timetz USING ivf AS
     OPERATOR 3 =,
     FUNCTION 1 ivf_hash_key();
+
+CREATE FUNCTION ivf_neighbours(index regclass, queries vector[], k int DEFAULT 10)
+    RETURNS TABLE (query int, neighbour tid, distance float8)
+    AS 'MODULE_PATHNAME', 'ivf_neighbours_wrapper' LANGUAGE C STABLE STRICT COST 100000 ROWS 10000;
+
+COMMENT ON FUNCTION ivf_neighbours(regclass, vector[], int) IS 'the nearest rows of each vector, by an ivf index';
+
+CREATE FUNCTION ivf_neighbours(index regclass, queries halfvec[], k int DEFAULT 10)
+    RETURNS TABLE (query int, neighbour tid, distance float8)
+    AS 'MODULE_PATHNAME', 'ivf_neighbours_halfvec_wrapper' LANGUAGE C STABLE STRICT COST 100000 ROWS 10000;
+
+COMMENT ON FUNCTION ivf_neighbours(regclass, halfvec[], int) IS 'the nearest rows of each vector, by an ivf index';
+
+CREATE FUNCTION ivf_neighbours(index regclass, queries bit[], k int DEFAULT 10)
+    RETURNS TABLE (query int, neighbour tid, distance float8)
+    AS 'MODULE_PATHNAME', 'ivf_neighbours_bit_wrapper' LANGUAGE C STABLE STRICT COST 100000 ROWS 10000;
+
+COMMENT ON FUNCTION ivf_neighbours(regclass, bit[], int) IS 'the nearest rows of each bit string, by an ivf index';
+
+CREATE FUNCTION ivf_neighbour_graph(index regclass, k int DEFAULT 10)
+    RETURNS TABLE (item tid, neighbour tid, distance float8)
+    AS 'MODULE_PATHNAME', 'ivf_neighbour_graph_wrapper' LANGUAGE C STABLE STRICT COST 1000000 ROWS 1000000;
+
+COMMENT ON FUNCTION ivf_neighbour_graph(regclass, int) IS 'the nearest other rows of each row of an ivf index';

@@ -193,6 +193,8 @@ const TYPES: &[(&str, &[&str])] = &[
     ("int4", &["i32"]),
     ("real", &["f32"]),
     ("text", &["String"]),
+    // A set of rows goes into a tuplestore of the call.
+    ("table", &[""]),
 ];
 
 struct Signature {

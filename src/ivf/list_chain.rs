@@ -5,6 +5,7 @@
 
 use super::directory::Directory;
 use crate::error::{Error, Result};
+use crate::memory::Grow;
 use crate::page::{NO_BLOCK, Page, PageKind, RecordRef, Store, Tid, lists};
 
 /// A walk along the codes pages of a list.
@@ -68,6 +69,20 @@ pub fn codes_pages<S: Store>(
     }
     store.end_prefetch();
     Ok(())
+}
+
+/// Adds the heap addresses of a list's rows.
+///
+/// # Errors
+/// Damage, out of memory, and the store's errors.
+pub fn rows<S: Store>(store: &S, directory: &Directory, list: u32, out: &mut Vec<Tid>) -> Result<()> {
+    let mut addresses = Addresses::new(store, directory);
+    codes_pages(store, directory, list, |_, page| {
+        for (block, slot) in directory.codes.live_slots(page) {
+            out.try_push(addresses.get(list, block.reference(slot))?)?;
+        }
+        Ok(())
+    })
 }
 
 /// Calls `f` with the number of every extended page of a list, before the page is read.

@@ -29,6 +29,11 @@ impl Tid {
     pub fn as_u64(self) -> u64 {
         u64::from(self.blkno) << 16 | u64::from(self.offset)
     }
+
+    /// The address of such a number.
+    pub fn from_u64(number: u64) -> Self {
+        Self { blkno: (number >> 16) as u32, offset: number as u16 }
+    }
 }
 
 /// What a slot of a code block refers to: the extended record (block, index) or, in an index without records,

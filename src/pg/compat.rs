@@ -82,6 +82,21 @@ unsafe extern "C-unwind" {
     ) -> bool;
 }
 
+/// Locks a relation against writes that a serializable transaction has to know of, as a scan of an index does
+/// whose access method has no finer locks (`index_beginscan`, indexam.c).
+///
+/// # Safety
+/// The relation is open; the snapshot is that of the scan.
+pub unsafe fn predicate_lock_relation(relation: pg_sys::Relation, snapshot: pg_sys::Snapshot) {
+    // SAFETY: the caller vouches for both.
+    unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| PredicateLockRelation(relation, snapshot)) }
+}
+
+unsafe extern "C-unwind" {
+    // Not among pgrx' bindings (predicate.h).
+    fn PredicateLockRelation(relation: pg_sys::Relation, snapshot: pg_sys::Snapshot);
+}
+
 /// The record of a setting (guc_tables.h), null if there is none of this name.
 pub fn find_setting(name: &CStr) -> *mut pg_sys::config_generic {
     #[cfg(not(feature = "pg15"))]

@@ -184,6 +184,13 @@ impl QueryCode {
         &self.lut
     }
 
+    /// Prefetches the tables.
+    pub fn prefetch(&self) {
+        kernel::prefetch(self.lut.as_ptr(), self.lut.len());
+        kernel::prefetch(self.bytes.as_ptr().cast(), self.bytes.len());
+        kernel::prefetch(self.bits.as_ptr(), self.bits.len());
+    }
+
     /// The query as a string of bits, where codes are such.
     pub fn bits(&self) -> &[u8] {
         &self.bits

@@ -13,6 +13,7 @@ mod hamming;
 mod hostile;
 mod memory;
 mod model;
+mod neighbours;
 mod order;
 mod pages;
 mod racing;

@@ -8,10 +8,12 @@
 //! for. [`Settings::memory`], or what the limit needs, bounds the memory.
 
 mod barren;
+pub mod batch;
 mod candidates;
 mod effort;
 pub mod filter;
 mod full_scan;
+mod key;
 mod list_scan;
 mod list_scan_bits;
 mod list_scan_taxicab;
@@ -32,6 +34,7 @@ use self::candidates::{CANDIDATE_SIZE, Candidates, Mark};
 pub use self::effort::{dither, further, lists, whole, width};
 use self::filter::Filter;
 use self::full_scan::FullScan;
+use self::key::{key_of, known_value};
 pub use self::list_scan::{Candidate, Scanner, Sink, Stats};
 use self::output::{Output, Ready};
 use self::query::CodedQuery;
@@ -44,7 +47,7 @@ use self::stages::Stage;
 use super::directory::Directory;
 use crate::error::Result;
 use crate::page::{Store, Tid};
-use crate::value::{Metric, TotalF64, jaccard};
+use crate::value::{Metric, TotalF64};
 
 /// The least memory of a scan, which is the least `work_mem` that PostgreSQL allows.
 const LEAST_MEMORY: usize = 64 << 10;
@@ -63,14 +66,6 @@ impl Room {
         let half = memory.max(LEAST_MEMORY) / 2;
         Self { candidates: half / CANDIDATE_SIZE, rows: half / (2 * size_of::<Ready>()) }
     }
-}
-
-/// The value of a row in an index over bit strings, whose codes are the rows.
-fn known_value(directory: &Directory, candidate: Candidate) -> Option<f64> {
-    directory.is_exact().then(|| match directory.metric() {
-        Metric::Jaccard => jaccard::distance_of(candidate.lower),
-        _ => f64::from(candidate.lower),
-    })
 }
 
 /// The most rows that are prefetched together from the heap. With more rows, the first would be evicted from
@@ -334,21 +329,11 @@ impl Search {
         // NaN comes last, as PostgreSQL sorts it, whatever its sign.
         let value = value_of(rows, tid, known)?.map(|value| if value.is_nan() { f64::NAN } else { value });
         let value = value.filter(|value| value.is_nan() || *value <= self.settings.ceiling);
-        Ok(value.map(|value| Ready { value: TotalF64(value), tid, key: TotalF64(self.key(value)) }))
-    }
-
-    /// The operator's value in the units of the bounds.
-    fn key(&self, value: f64) -> f64 {
-        let scale = f64::from(self.directory.meta.scale);
-        match self.directory.metric() {
-            Metric::L2 => (value * scale) * (value * scale),
-            Metric::Cosine => 2.0 * value * scale * scale,
-            Metric::InnerProduct => value * scale * scale,
-            Metric::Hamming => value,
-            Metric::Jaccard if self.directory.is_exact() => jaccard::key(value).into(),
-            Metric::Jaccard => value - 0.5,
-            Metric::L1 => self.directory.meta.taxicab.key(value * scale, self.directory.dims()),
-        }
+        Ok(value.map(|value| Ready {
+            value: TotalF64(value),
+            tid,
+            key: TotalF64(key_of(&self.directory, value)),
+        }))
     }
 
     /// The ceiling in the units of the bounds, rounded up by more than the rounding errors of the sums.
@@ -357,7 +342,7 @@ impl Search {
         let key = match self.directory.metric() {
             // No distance is negative.
             Metric::L2 | Metric::L1 if value < 0.0 => -1.0,
-            _ => self.key(value),
+            _ => key_of(&self.directory, value),
         };
         // The operator takes a cosine from sums of single precision: near zero their error is absolute.
         let absolute = match self.directory.metric() {

@@ -43,6 +43,15 @@ impl Indexed {
         }
     }
 
+    /// The name of the SQL type.
+    pub fn type_name(self) -> &'static str {
+        match self {
+            Self::Vector => "vector",
+            Self::Half => "halfvec",
+            Self::Bits => "bit",
+        }
+    }
+
     /// Bytes of a value of `dims` dimensions.
     pub fn size(self, dims: usize) -> usize {
         match self {

@@ -5,8 +5,10 @@ mod check;
 mod heap_all_indexed;
 mod info;
 mod maintain;
+mod neighbours;
 mod recalibrate;
 mod recall;
+mod result_set;
 
 use std::ffi::CStr;
 
@@ -21,6 +23,14 @@ fn json(value: &impl serde::Serialize) -> JsonB {
     match serde_json::to_value(value) {
         Ok(value) => JsonB(value),
         Err(e) => raise(Error::new(Kind::Internal, format!("could not make JSON: {e}"))),
+    }
+}
+
+/// Raises an error unless a parameter is in its range.
+fn between(name: &str, value: i32, most: i32) {
+    if !(1..=most).contains(&value) {
+        let message = format!("{name} must be between 1 and {most}, not {value}");
+        raise(Error::new(Kind::InvalidParameter, message));
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::access::{Opened, READING, Right, with_index};
 use super::check::expect_built_before;
-use super::json;
+use super::{between, json};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::code::is_indexed;
 use crate::ivf::scan::Scan;
@@ -79,13 +79,6 @@ fn measure(opened: &Opened, sample_size: usize, k: i32) -> Report {
             approximate(index, &mut table_rows, &queries, k).map_err(|e| in_index(index, e)).or_raise();
         table_rows.close();
         report
-    }
-}
-
-fn between(name: &str, value: i32, most: i32) {
-    if !(1..=most).contains(&value) {
-        let message = format!("{name} must be between 1 and {most}, not {value}");
-        raise(Error::new(Kind::InvalidParameter, message));
     }
 }
 

@@ -15,7 +15,7 @@ use super::stats::{self, Last};
 use super::table_rows::{Measured, TableRows};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::code::is_indexed;
-use crate::ivf::scan;
+use crate::ivf::scan::{self, Directories};
 use crate::ivf::search::Stats;
 use crate::ivf::search::filter::Filter;
 use crate::memory::out_of_memory;
@@ -182,7 +182,9 @@ unsafe fn next(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<Option<T
         return Ok(None);
     };
     let mut rows = Measured { rows: table_rows, query: state.query.as_deref() };
-    let next = search.next(&state.store, &mut rows).map_err(|e| conflict(&state.store, search, e))?;
+    let next = search
+        .next(&state.store, &mut rows)
+        .map_err(|e| conflict(&state.store, |now| search.reads(now), e))?;
     stats::set(Last { user: state.user, stats: search.stats() });
     Ok(next.map(|(tid, _)| tid))
 }
@@ -196,11 +198,10 @@ fn note(returned: &mut HashSet<Tid>, tid: Tid) -> Result<bool> {
 
 /// On a standby pages may be used again while a scan still reads them, for nothing but the primary knows that
 /// it does: they look damaged then.
-fn conflict(store: &IndexStore, search: &scan::Scan, error: Error) -> Error {
+pub fn conflict(store: &IndexStore, reads: impl Fn(&Directories) -> bool, error: Error) -> Error {
     // SAFETY: reads the state of the server.
     let on_standby = unsafe { pg_sys::RecoveryInProgress() };
-    if on_standby && error.kind == Kind::Corrupted && directories(store).is_ok_and(|now| !search.reads(&now))
-    {
+    if on_standby && error.kind == Kind::Corrupted && directories(store).is_ok_and(|now| !reads(&now)) {
         let message = "canceling statement due to conflict with recovery";
         return Error::new(Kind::Conflict, message)
             .with_detail("The lists of an ivf index were replaced, and its pages used again.");

@@ -1,5 +1,6 @@
 //! Scans: callbacks, the rows that a scan fetches, and what the plan above it wants.
 
+pub mod batch_rows;
 pub mod callbacks;
 pub mod distance_memo;
 #[cfg(feature = "pg18")]

@@ -31,11 +31,12 @@ use super::distance_memo;
 use super::plan_limit::PlanRequest;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::search::Rows;
+use crate::ivf::search::batch::WithVector;
 use crate::page::Tid;
 use crate::pg::compat::{is_heap, lock_buffer};
 use crate::pg::datum::indexed::Indexed;
 use crate::pg::storage::buffer_hints::BufferHints;
-use crate::pg::storage::tid::item_pointer;
+use crate::pg::storage::tid::{item_pointer, tid};
 use crate::pg::storage::toast::{ToastPointer, ToastReader, toast_pointer};
 use crate::value::Metric;
 
@@ -275,6 +276,25 @@ impl TableRows {
                 }
                 Column::Expression { state, executor } => evaluate(state, executor, self.slot),
             }
+        }
+    }
+
+    /// The address of the version of a row that the snapshot sees, if there is one. If asked for, its vector is
+    /// passed to `with`; a row without one does not count.
+    pub(super) fn visit(&mut self, row: Tid, with: Option<&mut WithVector<'_>>) -> Result<Option<Tid>> {
+        // SAFETY: the table is open, and what `open` made lives as long as this; the slot keeps the row while
+        // its vector is read.
+        unsafe {
+            if !self.fetch(row) {
+                return Ok(None);
+            }
+            let version = Some(tid(&(*self.slot).tts_tid));
+            let Some(with) = with else { return Ok(version) };
+            let Some(datum) = self.datum() else { return Ok(None) };
+            let (snapshot, context) = (self.snapshot, self.context);
+            let here = toast_pointer(datum).and_then(|at| self.toast.fetch(&at, snapshot, context));
+            self.indexed.0.coordinates(here.unwrap_or(datum), &mut self.buffer, with)?;
+            Ok(version)
         }
     }
 

@@ -139,6 +139,12 @@ impl Array {
         fallible::collected(elements.into_iter().map(vector)).or_raise()
     }
 
+    /// The elements as datums, `None` for NULLs.
+    pub fn nullable(&self) -> Vec<Option<pg_sys::Datum>> {
+        // SAFETY: the elements are of the type that the array names.
+        unsafe { elements(self.header, self.element_type()) }
+    }
+
     /// The elements of a one-dimensional array of values of this type.
     ///
     /// # Errors

@@ -1,0 +1,27 @@
+//! Values of rows in the units of their bounds.
+
+use super::list_scan::Candidate;
+use crate::ivf::directory::Directory;
+use crate::value::{Metric, jaccard};
+
+/// The operator's value in the units of the bounds.
+pub(super) fn key_of(directory: &Directory, value: f64) -> f64 {
+    let scale = f64::from(directory.meta.scale);
+    match directory.metric() {
+        Metric::L2 => (value * scale) * (value * scale),
+        Metric::Cosine => 2.0 * value * scale * scale,
+        Metric::InnerProduct => value * scale * scale,
+        Metric::Hamming => value,
+        Metric::Jaccard if directory.is_exact() => jaccard::key(value).into(),
+        Metric::Jaccard => value - 0.5,
+        Metric::L1 => directory.meta.taxicab.key(value * scale, directory.dims()),
+    }
+}
+
+/// The value of a row in an index over bit strings, whose codes are the rows.
+pub(super) fn known_value(directory: &Directory, candidate: Candidate) -> Option<f64> {
+    directory.is_exact().then(|| match directory.metric() {
+        Metric::Jaccard => jaccard::distance_of(candidate.lower),
+        _ => f64::from(candidate.lower),
+    })
+}

@@ -1,0 +1,257 @@
+//! `ivf_neighbours` and `ivf_neighbour_graph`: the nearest rows of many queries at once.
+
+use std::rc::Rc;
+
+use pgrx::pg_sys;
+use pgrx::prelude::pg_extern;
+
+use super::access::{Opened, READING, Right, with_index};
+use super::check::expect_built_before;
+use super::result_set::ResultSet;
+use super::{Interruptible, between};
+use crate::error::{Error, Kind, Result};
+use crate::ivf::scan::Directories;
+use crate::ivf::search::batch::{Batch, Neighbour, Surroundings, Table, rows_of_list};
+use crate::memory::{self, Grow};
+use crate::page::Tid;
+use crate::pg::am::directory_cache::directories;
+use crate::pg::am::opclass;
+use crate::pg::compat::predicate_lock_relation;
+use crate::pg::datum::indexed::Indexed;
+use crate::pg::error::{OrRaise, in_index, raise};
+use crate::pg::relation::relation_name;
+use crate::pg::scan::batch_rows::BatchRows;
+use crate::pg::scan::callbacks::conflict;
+use crate::pg::scan::stats::{self, Last};
+use crate::pg::scan::table_rows::TableRows;
+use crate::pg::settings::reloptions::IndexOptions;
+use crate::pg::settings::resolve::{self, ScanRequest};
+use crate::pg::storage::buffer_store::{IndexStore, Logging};
+use crate::pg::types::array::Array;
+
+const MOST_NEIGHBOURS: i32 = 10_000;
+
+/// The nearest rows of each vector.
+#[pg_extern(sql = false)]
+fn ivf_neighbours(index: pg_sys::Oid, queries: Array, k: i32, call: pg_sys::FunctionCallInfo) {
+    neighbours(index, (Indexed::Vector, &queries), k, call);
+}
+
+/// The nearest rows of each half vector.
+#[pg_extern(sql = false)]
+fn ivf_neighbours_halfvec(index: pg_sys::Oid, queries: Array, k: i32, call: pg_sys::FunctionCallInfo) {
+    neighbours(index, (Indexed::Half, &queries), k, call);
+}
+
+/// The nearest rows of each bit string.
+#[pg_extern(sql = false)]
+fn ivf_neighbours_bit(index: pg_sys::Oid, queries: Array, k: i32, call: pg_sys::FunctionCallInfo) {
+    neighbours(index, (Indexed::Bits, &queries), k, call);
+}
+
+/// The nearest other rows of each row.
+#[pg_extern(sql = false)]
+fn ivf_neighbour_graph(index: pg_sys::Oid, k: i32, call: pg_sys::FunctionCallInfo) {
+    between("k", k, MOST_NEIGHBOURS);
+    let (set, user) = (ResultSet::begin(call), current_user());
+    with_index(index, READING, Right::Read, |opened| {
+        search(opened, user, (k, true), |searched| searched.graph(&set));
+    });
+}
+
+fn neighbours(
+    index: pg_sys::Oid,
+    (kind, queries): (Indexed, &Array),
+    k: i32,
+    call: pg_sys::FunctionCallInfo,
+) {
+    between("k", k, MOST_NEIGHBOURS);
+    let (set, user) = (ResultSet::begin(call), current_user());
+    with_index(index, READING, Right::Read, |opened| {
+        expect_kind(opened, kind);
+        search(opened, user, (k, false), |searched| searched.array(kind, &queries.nullable(), &set));
+    });
+}
+
+/// Raises an error if the index is over values of another type.
+fn expect_kind(opened: &Opened, kind: Indexed) {
+    let index = opened.index.as_ptr();
+    let indexed = opclass::indexed(index).or_raise().0;
+    if indexed != kind {
+        let (name, is, other) = (relation_name(index), indexed.type_name(), kind.type_name());
+        let message = format!("index \"{name}\" is over values of type {is}, not {other}");
+        raise(Error::new(Kind::WrongObject, message).with_hint(format!("Pass an array of type {is}[].")));
+    }
+}
+
+/// An index that is searched, and its table.
+struct Searched {
+    store: IndexStore,
+    directories: Directories,
+    rows: BatchRows,
+    batch: Batch,
+    /// Bytes for the neighbours of an array's queries.
+    memory: usize,
+    /// Memory for a row's vector.
+    vector: Vec<f32>,
+}
+
+/// The caller, whom the owner of the table replaces during the search.
+fn current_user() -> pg_sys::Oid {
+    // SAFETY: reads a variable.
+    unsafe { pg_sys::GetUserId() }
+}
+
+/// Prepares a search for `k` rows of each query (with one more, the query's own row, if asked for), and
+/// closes the table after it.
+fn search(
+    opened: &Opened,
+    user: pg_sys::Oid,
+    (k, but_itself): (i32, bool),
+    work: impl FnOnce(&mut Searched) -> Result<()>,
+) {
+    let (index, table) = (opened.index.as_ptr(), opened.table.as_ptr());
+    let named = |e| in_index(index, e);
+    let store = IndexStore::new(index, Logging::EachChange);
+    let directories = directories(&store).map_err(named).or_raise();
+    let limit = Some(k as u64 + u64::from(but_itself));
+    let request = ScanRequest { limit, ..ScanRequest::default() };
+    let settings = resolve::settings(&IndexOptions::of(index), directories.0.lists(), request);
+    // SAFETY: the relations stay open to the end; the snapshot is the statement's. A setting is read (kB).
+    let (rows, memory) = unsafe {
+        let snapshot = pg_sys::GetActiveSnapshot();
+        expect_built_before(index, snapshot);
+        predicate_lock_relation(index, snapshot);
+        store.seen_by(snapshot);
+        let rows = TableRows::open(table, index, snapshot, opclass::indexed(index).or_raise()).or_raise();
+        (BatchRows(rows), pg_sys::maintenance_work_mem.max(0) as usize * 1024)
+    };
+    // Three quarters are for queries, a quarter for their neighbours.
+    let batch = Batch::new(directories.clone(), settings, memory / 4 * 3, but_itself);
+    let mut searched = Searched { store, directories, rows, batch, memory: memory / 4, vector: Vec::new() };
+    let done = work(&mut searched).map_err(|e| {
+        let Searched { store, directories: (current, _), .. } = &searched;
+        conflict(store, |now| Rc::ptr_eq(&now.0, current), e)
+    });
+    done.map_err(named).or_raise();
+    stats::set(Last { user, stats: searched.batch.stats() });
+    searched.rows.0.close();
+}
+
+impl Searched {
+    /// Answers the queries of the batch.
+    fn run(&mut self, found: &mut dyn FnMut(u64, &[Neighbour]) -> Result<()>) -> Result<()> {
+        let Self { store, rows, batch, .. } = self;
+        batch.run(&mut Surroundings { store, table: rows, progress: &Interruptible }, found)
+    }
+
+    /// The neighbours of the elements of an array, in their order.
+    fn array(&mut self, kind: Indexed, queries: &[Option<pg_sys::Datum>], set: &ResultSet) -> Result<()> {
+        let of_query = size_of::<Answer>() * self.batch.wanted() + size_of::<Place>();
+        let together = (self.memory / of_query).max(1);
+        let mut buffer = Vec::new();
+        for (first, queries) in (0..).step_by(together).zip(queries.chunks(together)) {
+            let mut places = self.places(kind, queries, &mut buffer)?;
+            if places.len() > self.batch.capacity() {
+                places.sort_unstable();
+            }
+            let mut answers: Vec<Answer> = Vec::new();
+            let mut note = |query, neighbours: &[Neighbour]| {
+                let mut ranked = (0..).zip(neighbours);
+                ranked.try_for_each(|(rank, &neighbour)| answers.try_push(Answer { query, rank, neighbour }))
+            };
+            for (at, place) in places.iter().enumerate() {
+                let Some(datum) = queries[place.query as usize] else { continue };
+                // SAFETY: an element of the array, which is of this kind.
+                let push = unsafe {
+                    kind.coordinates(datum, &mut buffer, |v| self.batch.push(place.query, v, None))
+                };
+                push?;
+                if self.batch.is_full() || at + 1 == places.len() {
+                    self.run(&mut note)?;
+                }
+            }
+            answers.sort_unstable_by_key(|answer| (answer.query, answer.rank));
+            for Answer { query, neighbour, .. } in answers {
+                set.put_query(first + query + 1, neighbour);
+            }
+        }
+        Ok(())
+    }
+
+    /// The queries that have neighbours.
+    fn places(
+        &mut self,
+        kind: Indexed,
+        queries: &[Option<pg_sys::Datum>],
+        buffer: &mut Vec<f32>,
+    ) -> Result<Vec<Place>> {
+        let mut places = memory::with_capacity(queries.len())?;
+        let dims = self.directories.0.dims();
+        for (query, datum) in (0..).zip(queries) {
+            super::tick()?;
+            let Some(datum) = *datum else { continue };
+            // SAFETY: an element of the array, which is of this kind.
+            let list = unsafe {
+                kind.coordinates(datum, buffer, |vector| {
+                    if vector.len() != dims {
+                        return Err(kind.different(dims, vector.len()));
+                    }
+                    self.batch.nearest_list(vector)
+                })?
+            };
+            places.extend(list.map(|list| Place { list, query }));
+        }
+        Ok(places)
+    }
+
+    /// The neighbours of all rows, list by list, so that the rows of a batch have the same neighbours.
+    fn graph(&mut self, set: &ResultSet) -> Result<()> {
+        let (current, next) = self.directories.clone();
+        let mut rows = Vec::new();
+        let mut note = |row: u64, neighbours: &[Neighbour]| {
+            neighbours.iter().for_each(|&neighbour| set.put_row(Tid::from_u64(row), neighbour));
+            Ok(())
+        };
+        for directory in std::iter::once(&current).chain(&next) {
+            for list in 0..directory.lists() {
+                rows.clear();
+                rows_of_list(&self.store, directory, list, &mut rows)?;
+                rows.sort_unstable();
+                for &row in &rows {
+                    super::tick()?;
+                    self.push_row(row)?;
+                    if self.batch.is_full() {
+                        self.run(&mut note)?;
+                    }
+                }
+            }
+        }
+        self.run(&mut note)
+    }
+
+    /// Adds a row of the table as a query, if the snapshot sees it.
+    fn push_row(&mut self, row: Tid) -> Result<()> {
+        let Self { rows, vector, batch, .. } = self;
+        vector.clear();
+        if let Some(version) = rows.measured(row, &mut |values| vector.try_extend(values))? {
+            batch.push(version.as_u64(), vector, Some(row))?;
+        }
+        Ok(())
+    }
+}
+
+/// A query and its nearest list. Queries of one list are answered together.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    list: u32,
+    query: u64,
+}
+
+/// A neighbour of a query, and how many are nearer.
+#[derive(Clone, Copy)]
+struct Answer {
+    query: u64,
+    rank: u32,
+    neighbour: Neighbour,
+}

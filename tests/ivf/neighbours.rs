@@ -1,0 +1,301 @@
+//! Many queries at once: each finds what a scan finds.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use vector_search::error::Result;
+use vector_search::ivf::build::Options;
+use vector_search::ivf::progress::{Progress, Silent};
+use vector_search::ivf::search::batch::{
+    Batch, Neighbour, Surroundings, Table as BatchTable, WithVector, rows_of_list,
+};
+use vector_search::ivf::search::{Order, Probes, Rows, Settings, Stats};
+use vector_search::page::Tid;
+use vector_search::value::{Metric, TotalF64};
+
+use crate::renew::renewed;
+use crate::world::*;
+
+const MEMORY: usize = 16 << 20;
+
+/// The table of a world; counts the rows fetched.
+struct Fetched<'a> {
+    world: &'a World,
+    rows: u64,
+}
+
+impl BatchTable for Fetched<'_> {
+    fn measured(&mut self, row: Tid, with: &mut WithVector<'_>) -> Result<Option<Tid>> {
+        self.rows += 1;
+        let n = u64::from(row.blkno) * 100 + u64::from(row.offset) - 1;
+        let table = self.world.table.borrow();
+        let Some(vector) = table.get(&n) else { return Ok(None) };
+        with(vector)?;
+        Ok(Some(row))
+    }
+
+    fn version(&mut self, row: Tid) -> Result<Option<Tid>> {
+        self.measured(row, &mut |_| Ok(()))
+    }
+
+    fn rows<'a>(&'a mut self, query: &'a [f32]) -> Box<dyn Rows + 'a> {
+        Box::new(self.world.heap(query))
+    }
+}
+
+/// A query, and the row that does not count.
+type Asked = (Vec<f32>, Option<Tid>);
+
+/// The neighbours of each query, by batches in so much memory.
+fn neighbours(world: &World, asked: &[Asked], settings: Settings, memory: usize) -> Vec<Vec<(Tid, f64)>> {
+    run(world, asked, (settings, memory), &Silent).0
+}
+
+fn run(
+    world: &World,
+    asked: &[Asked],
+    (settings, memory): (Settings, usize),
+    progress: &dyn Progress,
+) -> (Vec<Vec<(Tid, f64)>>, Stats, u64) {
+    let but_itself = asked.iter().any(|(_, itself)| itself.is_some());
+    let mut batch = Batch::new(world.directories(), settings, memory, but_itself);
+    let mut table = Fetched { world, rows: 0 };
+    let mut around = Surroundings { store: &world.store, table: &mut table, progress };
+    let mut out = vec![Vec::new(); asked.len()];
+    let mut found = |number: u64, rows: &[Neighbour]| {
+        out[number as usize] = rows.iter().map(|found| (found.row, found.value)).collect();
+        Ok(())
+    };
+    for (number, (query, itself)) in asked.iter().enumerate() {
+        batch.push(number as u64, query, *itself).unwrap();
+        if batch.is_full() {
+            batch.run(&mut around, &mut found).unwrap();
+        }
+    }
+    batch.run(&mut around, &mut found).unwrap();
+    let stats = batch.stats();
+    (out, stats, table.rows)
+}
+
+fn plain(queries: impl IntoIterator<Item = Vec<f32>>) -> Vec<Asked> {
+    queries.into_iter().map(|query| (query, None)).collect()
+}
+
+/// A table of these dimensions and a maker of queries, as the metric takes them.
+fn world(metric: Metric, rows: u64, options: Options) -> (World, impl FnMut() -> Vec<f32>) {
+    let mut mixture = Mixture::new(options.dims, 9, 0.6, 7 + rows);
+    let mut draw = move || {
+        let drawn = mixture.draw();
+        match metric.is_of_bits() {
+            true => drawn.iter().map(|x| f32::from(u8::from(*x > 0.0))).collect(),
+            false => drawn,
+        }
+    };
+    let table = (0..rows).map(|n| (n, draw())).collect();
+    (World::build(table, &options), draw)
+}
+
+const METRICS: [Metric; 6] =
+    [Metric::L2, Metric::Cosine, Metric::InnerProduct, Metric::L1, Metric::Hamming, Metric::Jaccard];
+
+fn first(limit: u64, settings: Settings) -> Settings {
+    Settings { limit: Some(limit), ..settings }
+}
+
+#[test]
+fn at_target_one_the_neighbours_are_those_of_a_sort() {
+    for metric in METRICS {
+        for bits in [1, 4, 8] {
+            let (world, mut draw) = world(metric, 900, Options { lists: 8, bits, ..options(48, metric) });
+            world.delete(|n| n % 7 == 0);
+            for n in 1000..1100 {
+                world.insert(n, draw());
+            }
+            // Rows that are dead, but still in the index.
+            world.table.borrow_mut().retain(|n, _| n % 5 != 0);
+            let asked = plain((0..90).map(|_| draw()));
+            for k in [1, 7, 30] {
+                let found = neighbours(&world, &asked, first(k, EXACT), MEMORY);
+                for ((query, _), found) in asked.iter().zip(&found) {
+                    let truth = world.truth(query, k as usize, None);
+                    assert_same(found, &truth, &format!("{metric:?}, {bits} bits, {k} rows"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_recall_is_that_of_scans() {
+    for metric in METRICS {
+        let (world, mut draw) = world(metric, 6000, Options { lists: 40, ..options(64, metric) });
+        let asked = plain((0..200).map(|_| draw()));
+        let settings = DEFAULT;
+        let found = neighbours(&world, &asked, settings, MEMORY);
+        let (mut ours, mut scans) = (0, 0);
+        for ((query, _), found) in asked.iter().zip(&found) {
+            let farthest = TotalF64(world.truth(query, 10, None)[9].1);
+            let near = |rows: &[(Tid, f64)]| rows.iter().filter(|row| TotalF64(row.1) <= farthest).count();
+            assert_eq!(found.len(), 10, "{metric:?}: the limit is filled");
+            assert!(found.is_sorted_by_key(|row| TotalF64(row.1)), "{metric:?}: the order");
+            ours += near(found);
+            scans += near(&world.search(query, settings, 10));
+        }
+        assert!(ours >= scans && ours > 1850, "{metric:?}: {ours} of 2000, scans {scans}");
+    }
+}
+
+#[test]
+fn a_row_is_not_its_own_neighbour() {
+    for metric in METRICS {
+        let (world, _) = world(metric, 500, Options { lists: 5, ..options(32, metric) });
+        let rows: Vec<(u64, Vec<f32>)> =
+            world.table.borrow().iter().map(|(n, vector)| (*n, vector.clone())).collect();
+        let asked: Vec<Asked> = rows.iter().map(|(n, vector)| (vector.clone(), Some(tid(*n)))).collect();
+        let found = neighbours(&world, &asked, first(6, EXACT), MEMORY);
+        for ((query, itself), found) in asked.iter().zip(&found) {
+            let mut truth = world.truth(query, 500, None);
+            truth.retain(|row| Some(row.0) != *itself);
+            assert_same(found, &truth[..5], &format!("{metric:?}"));
+        }
+    }
+}
+
+#[test]
+fn batches_of_any_size_find_the_same() {
+    let (world, mut draw) = world(Metric::L2, 3000, Options { lists: 20, ..options(40, Metric::L2) });
+    let asked = plain((0..150).map(|_| draw()));
+    let all = neighbours(&world, &asked, DEFAULT, MEMORY);
+    for memory in [0, 64 << 10, 300 << 10] {
+        assert_eq!(neighbours(&world, &asked, DEFAULT, memory), all, "{memory} bytes");
+    }
+    let mut one = Batch::new(world.directories(), DEFAULT, 0, false);
+    assert_eq!((one.capacity(), one.is_full()), (1, false));
+    one.push(0, &asked[0].0, None).unwrap();
+    assert!(one.is_full());
+}
+
+#[test]
+fn rows_and_pages_are_read_once_for_all_queries() {
+    let (world, mut draw) = world(Metric::Cosine, 3000, Options { lists: 20, ..options(40, Metric::Cosine) });
+    let query = draw();
+    let alone = run(&world, &plain([query.clone()]), (DEFAULT, MEMORY), &Silent);
+    let many = run(&world, &plain(vec![query; 50]), (DEFAULT, MEMORY), &Silent);
+    assert_eq!(alone.2, many.2, "rows fetched");
+    assert_eq!(50 * alone.1.codes, many.1.codes, "each query compares its codes");
+    assert!(many.0.iter().all(|found| *found == alone.0[0]));
+}
+
+#[test]
+fn what_codes_cannot_order_is_found_too() {
+    // More rows than there are, one list, a zero query, squares that overflow, values that are not numbers.
+    for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct] {
+        for lists in [1, 4] {
+            let (world, mut draw) = world(metric, 60, Options { lists, ..options(16, metric) });
+            let huge: Vec<f32> = draw().iter().map(|x| x * 3e37).collect();
+            let asked = plain([draw(), huge, vec![0.0; 16], draw()]);
+            for (k, settings) in [(5, DEFAULT), (500, DEFAULT), (500, EXACT)] {
+                let found = neighbours(&world, &asked, first(k, settings), MEMORY);
+                for ((query, _), found) in asked.iter().zip(&found) {
+                    let zero = metric == Metric::Cosine && query.iter().all(|x| *x == 0.0);
+                    let truth = world.truth(query, if zero { 0 } else { k as usize }, None);
+                    let same = |a: &(Tid, f64), b: &(Tid, f64)| TotalF64(a.1) == TotalF64(b.1);
+                    assert_eq!(found.len(), truth.len(), "{metric:?} {lists} {k}");
+                    assert!(found.iter().zip(&truth).all(|(a, b)| same(a, b)), "{metric:?} {lists} {k}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn probes_and_orders_hold_as_for_scans() {
+    let (world, mut draw) = world(Metric::L2, 4000, Options { lists: 40, ..options(24, Metric::L2) });
+    let asked = plain((0..40).map(|_| draw()));
+    for order in [Order::Strict, Order::Relaxed, Order::Off] {
+        for lists in [1, 3, 40] {
+            let settings = Settings { probes: Probes::Lists(lists), order, ..first(20, DEFAULT) };
+            let found = neighbours(&world, &asked, settings, MEMORY);
+            for ((query, _), found) in asked.iter().zip(&found) {
+                let mut scan = world.search(query, settings, 20);
+                scan.sort_by_key(|row| (TotalF64(row.1), row.0));
+                assert_same(found, &scan, &format!("{order:?}, {lists} lists"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_batch_can_be_cancelled_at_every_step() {
+    /// Fails at the n-th call.
+    struct Cancelled(Cell<u32>);
+    impl Progress for Cancelled {
+        fn tick(&self) -> Result<()> {
+            let left = self.0.get();
+            self.0.set(left.saturating_sub(1));
+            match left {
+                0 => Err(vector_search::error::Error::new(vector_search::error::Kind::Internal, "canceled")),
+                _ => Ok(()),
+            }
+        }
+    }
+    let (world, mut draw) = world(Metric::L2, 1000, Options { lists: 10, ..options(24, Metric::L2) });
+    let query = draw();
+    let mut batch = Batch::new(world.directories(), DEFAULT, MEMORY, false);
+    let mut cancelled = 0;
+    for calls in 0.. {
+        let progress = Cancelled(Cell::new(calls));
+        let mut table = Fetched { world: &world, rows: 0 };
+        let mut around = Surroundings { store: &world.store, table: &mut table, progress: &progress };
+        batch.push(0, &query, None).unwrap();
+        let mut found = 0;
+        let ended = batch.run(&mut around, &mut |_, rows| {
+            found = rows.len();
+            Ok(())
+        });
+        if ended.is_ok() {
+            assert_eq!(found, 10, "after errors the batch works");
+            break;
+        }
+        cancelled += 1;
+    }
+    assert!(cancelled > 10, "{cancelled} steps");
+}
+
+#[test]
+fn while_lists_are_replaced_rows_of_both_sets_are_found() {
+    let options = || Options { lists: 3, ..options(24, Metric::L2) };
+    let (built, mut draw) = world(Metric::L2, 400, options());
+    let mut with_both = 0;
+    for stop in 0.. {
+        let store = built.store.snapshot();
+        let table = Rc::new(RefCell::new(built.table.borrow().clone()));
+        let world = World { table, store, metric: Metric::L2 };
+        world.store.stop_after(Some(stop));
+        let whole = renewed(&world, &world.store, &options(), true).is_ok();
+        world.store.stop_after(None);
+        for n in 1000..1040 {
+            world.insert(n, draw());
+        }
+        let (current, next) = world.directories();
+        with_both += usize::from(next.is_some());
+        let mut rows = Vec::new();
+        for directory in std::iter::once(&current).chain(&next) {
+            for list in 0..directory.lists() {
+                rows_of_list(&world.store, directory, list, &mut rows).unwrap();
+            }
+        }
+        rows.sort_unstable();
+        let all: Vec<Tid> = world.table.borrow().keys().map(|n| tid(*n)).collect();
+        assert_eq!(rows, all, "stopped after {stop} changes");
+        let asked = plain((0..5).map(|_| draw()));
+        let found = neighbours(&world, &asked, first(12, EXACT), MEMORY);
+        for ((query, _), found) in asked.iter().zip(&found) {
+            assert_same(found, &world.truth(query, 12, None), &format!("stopped after {stop} changes"));
+        }
+        if whole {
+            break;
+        }
+    }
+    assert!(with_both > 3, "{with_both} times two sets");
+}
