@@ -70,7 +70,8 @@ fn what_is_prepared_is_there_once_it_is_committed() {
     server.sql(SET_UP);
     for (end, before, after) in [("COMMIT PREPARED", 3000, 3200), ("ROLLBACK PREPARED", 3200, 3200)] {
         server.sql(&format!(
-            "BEGIN; INSERT INTO items SELECT i + 10 * {before}, 2, vec(i) FROM generate_series(20001, 20300) i;
+            "BEGIN; \
+             INSERT INTO items SELECT i + 10 * {before}, 2, vec(i) FROM generate_series(20001, 20300) i;
              DELETE FROM items WHERE id <= {before} - 2900; PREPARE TRANSACTION 'two'"
         ));
         verify(&server, before);

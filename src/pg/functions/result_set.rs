@@ -1,4 +1,5 @@
-//! The rows that a set-returning function returns, gathered in a tuplestore of the server (`SFRM_Materialize`).
+//! The rows that a set-returning function returns, gathered in a tuplestore of the server
+//! (`SFRM_Materialize`).
 
 use pgrx::pg_sys;
 

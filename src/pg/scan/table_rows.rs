@@ -279,8 +279,8 @@ impl TableRows {
         }
     }
 
-    /// The address of the version of a row that the snapshot sees, if there is one. If asked for, its vector is
-    /// passed to `with`; a row without one does not count.
+    /// The address of the version of a row that the snapshot sees, if there is one. If asked for, its vector
+    /// is passed to `with`; a row without one does not count.
     pub(super) fn visit(&mut self, row: Tid, with: Option<&mut WithVector<'_>>) -> Result<Option<Tid>> {
         // SAFETY: the table is open, and what `open` made lives as long as this; the slot keeps the row while
         // its vector is read.
