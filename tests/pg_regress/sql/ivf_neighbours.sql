@@ -1,9 +1,8 @@
 -- The nearest rows of many queries at once: as queries one by one find them.
 CREATE TABLE near (id int PRIMARY KEY, e vector(8), h halfvec(8), b bit(64));
-SELECT setseed(.5);
 INSERT INTO near
 SELECT i, e::real[]::vector, e::real[]::halfvec, ('x' || substr(md5(i::text), 1, 16))::bit(64)
-FROM (SELECT i, array_agg((random() + (i * d * 7919) % 40 / 20.0)::real) e
+FROM (SELECT i, array_agg((abs(hashint4(i * 8 + d) % 1000) / 1000.0 + (i * d * 7919) % 40 / 20.0)::real ORDER BY d) e
       FROM generate_series(1, 4000) i, generate_series(1, 8) d GROUP BY i) x;
 INSERT INTO near VALUES (0), (-1, '[0,0,0,0,0,0,0,0]', '[0,0,0,0,0,0,0,0]', b'0'::bit(64));
 CREATE INDEX near_l2 ON near USING ivf (e) WITH (lists = 20);
