@@ -209,6 +209,36 @@ fn what_codes_cannot_order_is_found_too() {
 }
 
 #[test]
+fn rows_at_no_distance_come_after_all_others() {
+    for bits in [1, 4, 8] {
+        for (lists, rows) in [(1, 6), (1, 60), (5, 60)] {
+            let options = Options { lists, bits, ..options(16, Metric::Cosine) };
+            let (world, mut draw) = world(Metric::Cosine, rows, options);
+            // Squares of these are zero in single precision, and so are their products with the queries.
+            let mut tiny = vec![0.0; 16];
+            tiny[0] = 1e-30;
+            (1000..1008).for_each(|n| world.insert(n, tiny.clone()));
+            let mut ask = || std::iter::once(0.0).chain(draw().into_iter().skip(1)).collect();
+            let asked = plain((0..10).map(|_| ask()));
+            for k in [3, 20, 64, 500] {
+                let settings = if lists == 1 { DEFAULT } else { EXACT };
+                let found = neighbours(&world, &asked, first(k, settings), MEMORY);
+                for ((query, _), found) in asked.iter().zip(&found) {
+                    let truth = world.truth(query, k as usize, None);
+                    let same = |a: &(Tid, f64), b: &(Tid, f64)| TotalF64(a.1) == TotalF64(b.1);
+                    assert_eq!(
+                        truth.iter().filter(|row| row.1.is_nan()).count(),
+                        if k == 500 { 8 } else { 0 }
+                    );
+                    assert_eq!(found.len(), truth.len(), "{bits} {rows} {lists} {k}");
+                    assert!(found.iter().zip(&truth).all(|(a, b)| same(a, b)), "{bits} {rows} {lists} {k}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn probes_and_orders_hold_as_for_scans() {
     let (world, mut draw) = world(Metric::L2, 4000, Options { lists: 40, ..options(24, Metric::L2) });
     let asked = plain((0..40).map(|_| draw()));

@@ -232,9 +232,11 @@ impl Searched {
 
     /// Adds a row of the table as a query, if the snapshot sees it.
     fn push_row(&mut self, row: Tid) -> Result<()> {
-        let Self { rows, vector, batch, .. } = self;
+        let Self { rows, vector, batch, directories, .. } = self;
         vector.clear();
         if let Some(version) = rows.measured(row, &mut |values| vector.try_extend(values))? {
+            // An expression may have other results by now than when the index was built.
+            opclass::check_dimensions(directories.0.dims(), vector.len())?;
             batch.push(version.as_u64(), vector, Some(row))?;
         }
         Ok(())

@@ -32,6 +32,7 @@ use crate::ivf::progress::Progress;
 use crate::memory::{self, Grow};
 use crate::page::{Store, Tid};
 use crate::quant::ListTerms;
+use crate::value::TotalF64;
 
 /// The most queries of a batch. More would only take memory: with so many, each copy of a page serves about
 /// as many queries as there can be.
@@ -196,6 +197,7 @@ impl Batch {
         let room = Self::room(self.settings);
         let used = std::mem::take(&mut self.used);
         for query in &mut self.queries[..used] {
+            around.progress.tick()?;
             query.plan(&directory, &self.settings, (self.wanted, room))?;
             query.incomplete |= !together;
         }
@@ -276,6 +278,8 @@ impl Batch {
                 self.neighbours.try_push(Neighbour { row, value })?;
             }
         }
+        // A relaxed scan may return a row late.
+        self.neighbours.sort_unstable_by_key(|found| (TotalF64(found.value), found.row));
         Ok(())
     }
 }

@@ -213,6 +213,11 @@ impl Query {
             return Ok(());
         }
         let farthest = self.found.greatest().filter(|_| self.found.is_full()).map(|found| found.ready);
+        if farthest.is_some_and(|row| row.key.0.is_nan()) {
+            // A row at no distance is beyond all others, and no bound tells it: a scan will look further.
+            self.incomplete = true;
+            return Ok(());
+        }
         let dealt = self.candidates.next_mark().map_or(self.mark, |next| next.min(self.mark));
         if farthest.is_some_and(|row| dealt.is_past(row.key.0, row.tid, directory.is_exact())) {
             return Ok(());
