@@ -11,6 +11,7 @@ use crate::random::Random;
 /// A running server. It is stopped on drop, and its cluster is removed unless the test failed.
 pub struct Server {
     dir: PathBuf,
+    pg_config: String,
     env: Vec<(String, String)>,
     psql: String,
 }
@@ -86,7 +87,7 @@ impl Server {
                 _ => env.push((name.to_owned(), value.to_owned())),
             }
         }
-        Self { dir, env, psql }
+        Self { dir, pg_config: pg_config.to_owned(), env, psql }
     }
 
     /// Starts the server again after a crash.
@@ -96,8 +97,7 @@ impl Server {
 
     /// The same with more environment.
     pub fn restart_in(&self, conf: &[&str], environment: &[(&str, String)]) {
-        let pg_config = pg_config();
-        let mut args = vec!["start", self.dir.to_str().unwrap(), &pg_config, "5432"];
+        let mut args = vec!["start", self.dir.to_str().unwrap(), &self.pg_config, "5432"];
         args.extend(conf);
         // The children of a killed postmaster need a moment to notice it and exit.
         for attempt in 0.. {

@@ -156,16 +156,15 @@ fn threads_that_cannot_start() {
 /// Builds use threads, not workers; VACUUM, scans of the table and queries take workers if there are some.
 #[test]
 fn workers_that_cannot_start() {
-    for processes in [0, 1] {
-        let processes = format!("max_worker_processes = {processes}");
-        let mut conf = CONF.to_vec();
-        conf.extend([processes.as_str(), "max_logical_replication_workers = 0"]);
-        let server = Server::new("scarce-workers", &conf);
-        server.fill("items", 32, 0..6000);
+    let server = Server::new("scarce-workers", CONF);
+    server.fill("items", 32, 0..6000);
+    for processes in ["max_worker_processes = 0", "max_worker_processes = 1"] {
+        server.restart(&[CONF, &[processes, "max_logical_replication_workers = 0"]].concat());
         server.sql(&format!(
             "SET max_parallel_maintenance_workers = 4; SET min_parallel_table_scan_size = 0; \
              SET min_parallel_index_scan_size = 0; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0;
              ALTER TABLE items SET (parallel_workers = 4);
+             DROP INDEX IF EXISTS items_index, by_category;
              {INDEX}; CREATE INDEX by_category ON items (category);
              DELETE FROM items WHERE id % 5 = 0; VACUUM (PARALLEL 4) items;
              REINDEX INDEX items_index; SELECT ivf_recalibrate('items_index'), ivf_recall('items_index', 20);
@@ -229,7 +228,7 @@ fn a_file_that_was_cut() {
     let search = "SET enable_seqscan = off; SET ivf.recall_target = 1; SELECT count(*) FROM \
          (SELECT id FROM items ORDER BY embedding <-> (SELECT embedding FROM items WHERE id = 7)) s";
     let mut noticed = 0;
-    for share in [0, 1, 50, 99] {
+    for share in [0, 50, 99] {
         server.sql("REINDEX INDEX items_index; CHECKPOINT");
         let file = data.join(server.sql("SELECT pg_relation_filepath('items_index')"));
         let size: u64 = server.sql("SELECT pg_relation_size('items_index')").parse().unwrap();
@@ -255,7 +254,7 @@ fn a_file_that_was_cut() {
             }
         }
     }
-    assert!(noticed >= 8, "{noticed} statements noticed");
+    assert!(noticed >= 6, "{noticed} statements noticed");
     server.sql("REINDEX INDEX items_index");
     server.check("items_index");
 }
