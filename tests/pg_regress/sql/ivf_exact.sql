@@ -67,8 +67,10 @@ SELECT count(*) AS answers, count(*) FILTER (WHERE off IS DISTINCT FROM truth) A
 -- A LIMIT in the query allows an approximation: fewer lists are read
 SELECT e AS q FROM q WHERE id = 600 \gset
 SET enable_seqscan = off;
+SET ivf.probes = 1;
 SELECT (SELECT e <=> :'q' FROM p ORDER BY e <=> :'q' LIMIT 1) < 1 AS found;
 SELECT (ivf_last_scan() ->> 'lists')::int < (ivf_index_info('p_e_idx') ->> 'lists')::int AS approximate;
+RESET ivf.probes;
 SELECT min(e <=> :'q') < 1 AS found FROM p;
 SELECT ivf_last_scan() ->> 'lists' = ivf_index_info('p_e_idx') ->> 'lists' AS all_lists, (ivf_last_scan() ->> 'heap_rows')::int < 1000 AS by_bounds;
 PREPARE least(vector) AS SELECT min(e <=> $1) FROM p;
