@@ -3,8 +3,10 @@
 //!
 //! `cargo bench --no-default-features --bench build`; environment: `DATA` (rows of signed bytes as a NumPy
 //! file; without it, a mixture of Gaussians), `ROWS` (numbers with commas), `DIMS` (leading coordinates that
-//! are used), `MEMORY` (megabytes for the build), `TARGETS`, `QUERIES`. More rows than the file has are
-//! mixtures of two rows of the file that lie near each other, with some noise.
+//! are used), `MEMORY` (megabytes for the build), `TARGETS`, `QUERIES`, `PER_LIST` (rows of a list, numbers with
+//! commas; 0: as the build chooses). More rows than the file has are mixtures of two rows of the file that lie
+//! near each other, with some noise. Each query asks all indexes over the same rows in turn, so their times
+//! can be compared.
 
 #![allow(clippy::expect_used)]
 
@@ -35,11 +37,17 @@ fn main() {
     let data = Data::load();
     let targets: Vec<f64> = numbers("TARGETS", ".8,.95,.99");
     println!(
-        "{:>9} {:>7} {:>7} {:>7} {:>7} {:>7} {:>9} {:>6} {:>5} {:>7}  target: recall, codes, lists, µs",
+        "{:>9} {:>7} {:>7} {:>7} {:>7} {:>7} {:>9} {:>6} {:>5} {:>7}",
         "rows", "sample", "train", "assign", "write", "calibr", "rows/s", "lists", "max", "radius"
     );
     for rows in numbers("ROWS", "100000,300000,1000000") {
-        measure(&data, rows as u64, &targets);
+        let rows = rows as u64;
+        let built: Vec<Built> =
+            numbers("PER_LIST", "0").into_iter().map(|each| Built::new(&data, rows, each as u64)).collect();
+        let queries = Queries::new(&data, rows);
+        for target in &targets {
+            queries.ask(&data, &built, *target);
+        }
     }
 }
 
@@ -184,53 +192,58 @@ impl Progress for Clock {
     }
 }
 
-fn measure(data: &Data, rows: u64, targets: &[f64]) {
-    let store = MemoryStore::new();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads start");
-    let memory = (numbers("MEMORY", "1024")[0] as usize) << 20;
-    let options = Options {
-        dims: data.dims,
-        metric: Metric::L2,
-        lists: 0,
-        bits: 4,
-        seed: 42,
-        memory,
-        columns: Columns::default(),
-    };
-    let clock = Clock(RefCell::default());
-    let mut spool = MemorySpool::default();
-    build::build(&store, &options, &mut Table(data, rows), &mut spool, &pool, &clock).expect("the build");
-    drop(spool);
-    let end = Instant::now();
-    let began = clock.0.into_inner();
-    let seconds = |phase: Phase| {
-        let at = began.iter().position(|(other, _)| *other == phase).expect("each phase begins");
-        (began.get(at + 1).map_or(end, |next| next.1) - began[at].1).as_secs_f64()
-    };
-    let directory = Rc::new(Directory::load(&store).expect("the directory"));
-    let sizes: Vec<u64> = (0..directory.lists()).map(|list| u64::from(directory.built_rows(list))).collect();
-    let largest = *sizes.iter().max().unwrap_or(&0) as f64 * sizes.len() as f64 / rows as f64;
-    print!(
-        "{rows:>9} {:>7.1} {:>7.1} {:>7.1} {:>7.1} {:>7.1} {:>9.0} {:>6} {largest:>5.1} {:>7.4} ",
-        seconds(Phase::Sampling),
-        seconds(Phase::Training),
-        seconds(Phase::Assigning),
-        seconds(Phase::Writing),
-        seconds(Phase::Calibrating),
-        rows as f64 / (end - began[0].1).as_secs_f64(),
-        sizes.len(),
-        directory.mean_radius() / directory.meta.scale,
-    );
-    let queries = Queries::new(data, rows);
-    for target in targets {
-        let (recall, codes, lists, micros) = queries.ask(data, &store, &directory, *target);
-        print!(" {target}: {recall:.4} {codes:.0} {lists:.0} {micros:.0}");
-    }
-    println!();
+/// An index.
+struct Built {
+    store: MemoryStore,
+    directory: Rc<Directory>,
 }
 
-/// Queries that are no rows, and the distances of their tenth nearest rows.
+impl Built {
+    /// Builds it, and prints what that took.
+    fn new(data: &Data, rows: u64, per_list: u64) -> Self {
+        let store = MemoryStore::new();
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads start");
+        let memory = (numbers("MEMORY", "1024")[0] as usize) << 20;
+        let options = Options {
+            dims: data.dims,
+            metric: Metric::L2,
+            lists: rows.checked_div(per_list).map_or(0, |lists| lists as u32),
+            bits: 4,
+            seed: 42,
+            memory,
+            columns: Columns::default(),
+        };
+        let clock = Clock(RefCell::default());
+        let mut spool = MemorySpool::default();
+        build::build(&store, &options, &mut Table(data, rows), &mut spool, &pool, &clock).expect("the build");
+        drop(spool);
+        let end = Instant::now();
+        let began = clock.0.into_inner();
+        let seconds = |phase: Phase| {
+            let at = began.iter().position(|(other, _)| *other == phase).expect("each phase begins");
+            (began.get(at + 1).map_or(end, |next| next.1) - began[at].1).as_secs_f64()
+        };
+        let directory = Rc::new(Directory::load(&store).expect("the directory"));
+        let sizes: Vec<u64> = (0..directory.lists()).map(|list| u64::from(directory.built_rows(list))).collect();
+        let largest = *sizes.iter().max().unwrap_or(&0) as f64 * sizes.len() as f64 / rows as f64;
+        println!(
+            "{rows:>9} {:>7.1} {:>7.1} {:>7.1} {:>7.1} {:>7.1} {:>9.0} {:>6} {largest:>5.1} {:>7.4}",
+            seconds(Phase::Sampling),
+            seconds(Phase::Training),
+            seconds(Phase::Assigning),
+            seconds(Phase::Writing),
+            seconds(Phase::Calibrating),
+            rows as f64 / (end - began[0].1).as_secs_f64(),
+            sizes.len(),
+            directory.mean_radius() / directory.meta.scale,
+        );
+        Self { store, directory }
+    }
+}
+
+/// Queries that are no rows of the table, and the distances of their tenth nearest rows: the next rows of the
+/// file if it has so many.
 struct Queries {
     points: Vec<f32>,
     farthest: Vec<f32>,
@@ -239,9 +252,11 @@ struct Queries {
 impl Queries {
     fn new(data: &Data, rows: u64) -> Self {
         let count = numbers("QUERIES", "100")[0] as usize;
+        let left = (data.near.len() / NEAR) as u64;
+        let first = if rows + count as u64 <= left { rows } else { 1 << 40 };
         let mut points = vec![0.0; count * data.dims];
         for (i, point) in points.chunks_exact_mut(data.dims).enumerate() {
-            data.row((1 << 40) + i as u64, point);
+            data.row(first + i as u64, point);
         }
         let mut nearest = vec![Vec::new(); count];
         let mut row = vec![0.0; data.dims];
@@ -258,14 +273,9 @@ impl Queries {
         Self { points, farthest: nearest.iter().map(|nearest| nearest[nearest.len() - 1]).collect() }
     }
 
-    /// Recall, and codes, lists and microseconds of a query.
-    fn ask(
-        &self,
-        data: &Data,
-        store: &MemoryStore,
-        directory: &Rc<Directory>,
-        target: f64,
-    ) -> (f64, f64, f64, f64) {
+    /// Asks each query of each index in turn, and prints for each index: recall, codes and lists of a query,
+    /// and its microseconds (median and mean).
+    fn ask(&self, data: &Data, built: &[Built], target: f64) {
         let settings = Settings {
             probes: Probes::ForRecall { least: 0 },
             recall_target: target as f32,
@@ -276,22 +286,36 @@ impl Queries {
             memory: 4 << 20,
             paged: true,
         };
-        let mut scan = Scan::new((Rc::clone(directory), None), settings);
-        let (mut found, mut all) = (0, 0);
-        let began = Instant::now();
-        for (point, farthest) in self.points.chunks_exact(data.dims).zip(&self.farthest) {
-            scan.start_filtered(settings, Some(point), Filter::default());
-            let mut heap = Heap { data, point, row: vec![0.0; data.dims] };
-            for _ in 0..10 {
-                let Some((_, distance)) = scan.next(store, &mut heap).expect("a row") else { break };
-                found += usize::from(distance * distance <= f64::from(*farthest) * (1.0 + 1e-6));
+        let mut scans: Vec<_> =
+            built.iter().map(|built| Scan::new((Rc::clone(&built.directory), None), settings)).collect();
+        let (mut found, mut times) = (vec![0; built.len()], vec![Vec::new(); built.len()]);
+        for (number, (point, farthest)) in self.points.chunks_exact(data.dims).zip(&self.farthest).enumerate() {
+            for turn in 0..built.len() {
+                let at = (number + turn) % built.len();
+                let began = Instant::now();
+                scans[at].start_filtered(settings, Some(point), Filter::default());
+                let mut heap = Heap { data, point, row: vec![0.0; data.dims] };
+                for _ in 0..10 {
+                    let row = scans[at].next(&built[at].store, &mut heap).expect("a row");
+                    let Some((_, distance)) = row else { break };
+                    found[at] += usize::from(distance * distance <= f64::from(*farthest) * (1.0 + 1e-6));
+                }
+                times[at].push(began.elapsed().as_secs_f64() * 1e6);
             }
-            all += 10;
         }
-        let stats = scan.stats();
-        let each = |x: u64| x as f64 / self.farthest.len() as f64;
-        let micros = began.elapsed().as_secs_f64() * 1e6 / self.farthest.len() as f64;
-        (found as f64 / all as f64, each(stats.codes), each(stats.lists), micros)
+        let asked = self.farthest.len() as f64;
+        for (((built, scan), found), mut times) in built.iter().zip(&scans).zip(found).zip(times) {
+            times.sort_by(f64::total_cmp);
+            let (stats, mean) = (scan.stats(), times.iter().sum::<f64>() / asked);
+            println!(
+                "    {target}: {:>6} lists: recall {:.4}, codes {:.0}, lists {:.0}, median {:.0} µs, mean {mean:.0}",
+                built.directory.lists(),
+                found as f64 / asked / 10.0,
+                stats.codes as f64 / asked,
+                stats.lists as f64 / asked,
+                times[times.len() / 2],
+            );
+        }
     }
 }
 

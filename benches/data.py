@@ -80,32 +80,48 @@ def distances(metric: str, rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
     return (rows * rows).sum(axis=1) - 2 * (queries @ rows.T)
 
 
-def tenth_nearest(metric: str, rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    best = np.empty(len(queries))
+def nearest_values(metric: str, rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """For each query, the values of its nearest rows."""
+    best = np.empty((len(queries), min(NEIGHBOURS, len(rows))))
     for i in range(0, len(queries), 100):
         d = distances(metric, rows, queries[i : i + 100])
-        best[i : i + 100] = np.partition(d, NEIGHBOURS - 1, axis=1)[:, NEIGHBOURS - 1]
+        best[i : i + 100] = np.partition(d, best.shape[1] - 1, axis=1)[:, : best.shape[1]]
     return best
 
 
+def tenth_nearest(metric: str, rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    return nearest_values(metric, rows, queries).max(axis=1)
+
+
+# Mixtures are made in batches of this size, so that they do not depend on who asks for which of them.
+MIXED = 2000
+
+
+def rows_from(rows: np.ndarray, first: int, count: int) -> np.ndarray:
+    """Rows `first` to `first + count` of a table of any size: the real ones, then mixtures of a real row with one of
+    its nearest among some hundred others, with a little noise, so that new rows lie where the real ones do."""
+    real = rows[first : first + count]
+    beyond = range(max(first, len(rows)) - len(rows), first + count - len(rows))
+    if not beyond:
+        return real
+    batches = [_mixtures(rows, each) for each in range(beyond.start // MIXED, (beyond.stop - 1) // MIXED + 1)]
+    skipped = beyond.start % MIXED
+    return np.concatenate([real, np.concatenate(batches)[skipped : skipped + len(beyond)]])
+
+
+def _mixtures(rows: np.ndarray, batch: int) -> np.ndarray:
+    random = np.random.default_rng([3, batch])
+    anchors = rows[random.integers(0, len(rows), MIXED)]
+    others = rows[random.integers(0, len(rows), 500)]
+    near = others[np.argmin(distances("l2", others, anchors), axis=1)]
+    share = random.uniform(0.2, 0.8, (MIXED, 1)).astype(np.float32)
+    noise = 0.05 * float(others.std()) * random.standard_normal(anchors.shape, dtype=np.float32)
+    return share * anchors + (1 - share) * near + noise
+
+
 def enlarged(rows: np.ndarray, size: int) -> np.ndarray:
-    """At least `size` rows: the real ones, then mixtures of a real row with one of its nearest among a few
-    thousand others, with a little noise, so that new rows lie where the real ones do."""
-    if size <= len(rows):
-        return rows
-    random = np.random.default_rng(3)
-    out = np.empty((size, rows.shape[1]), dtype=np.float32)
-    out[: len(rows)] = rows
-    spread = 0.05 * rows.std()
-    for first in range(len(rows), size, 2000):
-        count = min(2000, size - first)
-        anchors = rows[random.integers(0, len(rows), count)]
-        others = rows[random.integers(0, len(rows), 4000)]
-        near = others[np.argmin(distances("l2", others, anchors), axis=1)]
-        share = random.uniform(0.2, 0.8, (count, 1)).astype(np.float32)
-        noise = spread * random.standard_normal(anchors.shape, dtype=np.float32)
-        out[first : first + count] = share * anchors + (1 - share) * near + noise
-    return out
+    """At least `size` rows, see `rows_from`."""
+    return rows if size <= len(rows) else rows_from(rows, 0, size)
 
 
 def part(data: Data, rows: np.ndarray) -> Data:

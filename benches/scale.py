@@ -2,8 +2,10 @@
 first query of a connection come to."""
 
 import os
+import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,13 +34,15 @@ def measure(present: list[Contender], data: datasets.Data, results: dict, save: 
         return
     ours = Contender(contender.name, contender.schema, contender.method, contender.options, contender.setting, [])
     ours.table = f"{contender.schema}.{TABLE}"
-    rows = datasets.enlarged(data.rows, missing[-1])
     floor = steps.floor(ours, data)["p50_ms"]
-    have = 0
+    have, values = 0, np.empty((len(data.queries), 0))
+    # In a file: ten million rows need not fit into memory.
+    kept_as = np.float16 if data.kind == "halfvec" else np.float32
+    rows = np.memmap(tempfile.TemporaryFile(), kept_as, "w+", shape=(missing[-1], data.rows.shape[1]))
     make(ours, data)
     for size in missing:
-        part = datasets.part(data, rows[:size])
-        load(ours, part, have)
+        values = load(ours, data, rows, range(have, size), values)
+        part = replace(data, rows=rows[:size], farthest=values.max(axis=1))
         have = size
         point = {"rows": size, "mixtures": max(size - len(data.rows), 0), "floor_ms": floor, **one(ours, part)}
         kept["scale"] = sorted([*kept.get("scale", []), point], key=lambda p: p["rows"])
@@ -54,13 +58,20 @@ def make(contender: Contender, data: datasets.Data) -> None:
                        f"e {data.kind}({data.rows.shape[1]}))")
 
 
-def load(contender: Contender, data: datasets.Data, have: int) -> None:
-    """The rows that the table does not have yet."""
+def load(contender: Contender, data: datasets.Data, table: np.ndarray, wanted: range, values: np.ndarray) -> np.ndarray:
+    """Adds rows to the table, and to its copy here. `values` and the result: for each query, the values of the nearest
+    rows of the table."""
     connection = connect(contender.schema)
-    for first in range(have, len(data.rows), BATCH):
-        insert_rows(connection, contender.table, copied(first, data.rows[first : first + BATCH], data))
+    for first in range(wanted.start, wanted.stop, BATCH):
+        end = min(first + BATCH, wanted.stop)
+        table[first:end] = datasets.rows_from(data.rows, first, end - first)
+        rows = table[first:end].astype(np.float32)
+        insert_rows(connection, contender.table, copied(first, rows, data))
+        values = np.concatenate([values, datasets.nearest_values(data.metric, rows, data.queries)], axis=1)
+        values = np.partition(values, datasets.NEIGHBOURS - 1, axis=1)[:, : datasets.NEIGHBOURS]
     connection.execute(f"VACUUM ANALYZE {contender.table}")
     connection.execute("CHECKPOINT")
+    return values
 
 
 def one(contender: Contender, data: datasets.Data) -> dict:

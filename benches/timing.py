@@ -143,6 +143,6 @@ def recall(data: datasets.Data, found: list[list[int]], farthest: np.ndarray) ->
     hits = 0
     for query, ids, limit in zip(data.queries, found, farthest):
         if ids:
-            d = datasets.distances(data.metric, data.rows[ids], query[None])[0]
+            d = datasets.distances(data.metric, data.rows[ids].astype(np.float32), query[None])[0]
             hits += int((d <= limit + 1e-6 * max(1.0, abs(limit))).sum())
     return hits / (len(found) * datasets.NEIGHBOURS)

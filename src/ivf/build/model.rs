@@ -19,9 +19,13 @@ use crate::page::{Meta, extended};
 use crate::quant::{Codec, padded_dims};
 use crate::value::Metric;
 
-/// Rows per list if the user does not set the number of lists. Scans with half as many rows per list are no
-/// faster (`docs/performance.md`), and need twice the routing and twice the directory.
+/// Rows per list if the user does not set the number of lists, and there are not too many. Scans with half as
+/// many rows per list are no faster (`docs/performance.md`), and need twice the routing and twice the directory.
 const ROWS_PER_LIST: u64 = 250;
+/// Beyond this number of lists, they grow larger, too: the number grows as this power of the rows. Otherwise
+/// routing would become most of a query, and each backend's directory large.
+const MANY_LISTS: f64 = 4000.0;
+const GROWTH: f64 = 0.8;
 /// With fewer rows than this, scanning a single list is faster than routing.
 const ONE_LIST_ROWS: u64 = 10_000;
 /// The most lists of an index, chosen or asked for. The reason is memory: every backend keeps the decoded
@@ -205,7 +209,12 @@ pub fn wanted_lists(named: u32, rows: u64) -> u64 {
     if named > 0 {
         return u64::from(named);
     }
-    if rows < ONE_LIST_ROWS { 1 } else { (rows / ROWS_PER_LIST).clamp(1, MAX_LISTS.into()) }
+    if rows < ONE_LIST_ROWS {
+        return 1;
+    }
+    let lists = rows / ROWS_PER_LIST;
+    let many = MANY_LISTS * (lists as f64 / MANY_LISTS).powf(GROWTH);
+    lists.min(many as u64).min(MAX_LISTS.into())
 }
 
 /// Rows to sample: enough for the lists, within five eighths of the memory (the rest is for the reduced
@@ -260,4 +269,17 @@ fn scale(
     }
     // Limited so that its square and its inverse neither overflow nor become subnormal.
     Ok((-root.log2().round()).clamp(-60.0, 60.0).exp2() as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_grow_with_the_rows() {
+        assert_eq!([0, 9_999, 10_000, 1_000_000].map(|rows| wanted_lists(0, rows)), [1, 1, 40, 4000]);
+        assert_eq!(wanted_lists(0, 10_000_000), 25_238);
+        assert_eq!(wanted_lists(0, u64::MAX), MAX_LISTS.into());
+        assert_eq!(wanted_lists(7, 10_000_000), 7);
+    }
 }
