@@ -109,6 +109,11 @@ impl Summary {
         self.least <= self.largest
     }
 
+    /// The key, if there is only one.
+    pub fn only_key(&self) -> Option<u64> {
+        (self.least == self.largest).then_some(self.least)
+    }
+
     /// Whether there may be a row without a key.
     pub fn has_nulls(&self) -> bool {
         self.nulls
@@ -229,6 +234,7 @@ mod tests {
         let mut empty = Summary::default();
         empty.widen(Some(7));
         assert!(empty.may_have_within(7, 7) && !empty.may_have_within(8, u64::MAX));
+        assert_eq!((empty.only_key(), summary.only_key(), Summary::default().only_key()), (Some(7), None, None));
     }
 
     #[test]

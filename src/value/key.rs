@@ -27,6 +27,17 @@ impl Comparison {
         [Less, LessOrEqual, Equal, GreaterOrEqual, Greater].into_iter().find(|c| *c as u16 == number)
     }
 
+    /// The comparison that is true where this one is false; `=` has none.
+    pub fn opposite(self) -> Option<Self> {
+        match self {
+            Less => Some(GreaterOrEqual),
+            LessOrEqual => Some(Greater),
+            Equal => None,
+            GreaterOrEqual => Some(Less),
+            Greater => Some(LessOrEqual),
+        }
+    }
+
     /// The keys for which this comparison with `key` is true, if different values have different keys.
     pub fn with(self, key: u64) -> Range {
         match self {
@@ -146,6 +157,18 @@ mod tests {
                         holds(c, a, b, i64::cmp),
                         "{a} {c:?} {b}"
                     );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn opposites_are_true_where_comparisons_are_false() {
+        for c in ALL_COMPARISONS {
+            for b in [0, 5, u64::MAX] {
+                for a in [0, 4, 5, 6, u64::MAX] {
+                    let opposite = c.opposite().map(|opposite| inside(a, opposite.with(b)));
+                    assert!(opposite.is_none_or(|is| is != inside(a, c.with(b))), "{a} {c:?} {b}");
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use vector_search::error::{Kind, Result};
 use vector_search::ivf::directory::Directory;
-use vector_search::ivf::search::filter::{Accept, Condition, Filter};
+use vector_search::ivf::search::filter::{Accept, Clause, Condition, Filter};
 use vector_search::ivf::search::{Order, Search, Settings};
 use vector_search::ivf::{check, vacuum};
 use vector_search::page::memory::MemoryStore;
@@ -13,6 +13,7 @@ use vector_search::page::meta::META_BLOCK;
 use vector_search::page::{Change, Columns, Key, Meta, NO_BLOCK, Page, Prefetch, Root, Store, Tid, summary};
 use vector_search::value::Metric;
 
+use crate::random::Random;
 use crate::world::{self, DEFAULT, EXACT, Mixture, World, assert_same, keys, options, table};
 
 /// The condition, evaluated directly.
@@ -22,20 +23,31 @@ fn fits(key: Key, accept: &Accept) -> bool {
         (None, _) | (Some(_), Accept::Null) => false,
         (Some(key), Accept::Within(low, high)) => *low <= key && key <= *high,
         (Some(key), Accept::OneOf(wanted)) => wanted.contains(&key),
+        (Some(key), Accept::NoneOf(others)) => !others.contains(&key),
         (Some(key), Accept::AllBits(bits)) => key & bits == *bits,
         (Some(key), Accept::AnyBits(bits)) => key & bits != 0,
         (Some(_), Accept::NotNull) => true,
     }
 }
 
+fn holds(clause: &Clause, n: u64) -> bool {
+    match clause {
+        Clause::One(condition) => fits(keys(n)[condition.column], &condition.accept),
+        Clause::All(parts) => parts.iter().all(|part| holds(part, n)),
+        Clause::Any(parts) => parts.iter().any(|part| holds(part, n)),
+    }
+}
+
 fn passes(filter: &Filter, n: u64) -> bool {
-    filter.conditions.iter().all(|c| fits(keys(n)[c.column], &c.accept))
+    filter.clauses.iter().all(|clause| holds(clause, n))
 }
 
 fn filter(conditions: &[(usize, Accept)]) -> Filter {
-    let condition =
-        |(column, accept): &(usize, Accept)| Condition { column: *column, accept: accept.clone() };
-    Filter { conditions: conditions.iter().map(condition).collect() }
+    Filter { clauses: conditions.iter().map(|(column, accept)| one(*column, accept.clone())).collect() }
+}
+
+fn one(column: usize, accept: Accept) -> Clause {
+    Clause::One(Condition { column, accept })
 }
 
 fn with_columns(dims: usize, metric: Metric) -> vector_search::ivf::build::Options {
@@ -87,7 +99,103 @@ fn filters() -> Vec<Filter> {
         filter(&[(1, Accept::AllBits(0b11000))]),
         filter(&[(1, Accept::AnyBits(0b11000))]),
         filter(&[(1, Accept::AnyBits(0))]),
+        filter(&[(0, Accept::NoneOf(vec![3, 200]))]),
+        filter(&[(0, Accept::NoneOf((0..200).collect())), (1, Accept::NoneOf(vec![7]))]),
+        any(vec![one(0, Accept::Within(0, 9)), one(0, Accept::Null)]),
+        any(vec![one(0, Accept::Within(9, 8)), one(1, Accept::OneOf(Vec::new()))]),
+        any(vec![
+            Clause::All(vec![one(0, Accept::Within(0, 30)), one(1, Accept::AnyBits(6))]),
+            one(0, Accept::OneOf(vec![77, 78])),
+        ]),
     ]
+}
+
+fn any(parts: Vec<Clause>) -> Filter {
+    Filter { clauses: vec![Clause::Any(parts)] }
+}
+
+/// A random condition on one of the columns.
+fn condition(random: &mut Random) -> Clause {
+    let key = |random: &mut Random| random.below(256) as u64;
+    let accept = match random.below(8) {
+        0 => Accept::Null,
+        1 => Accept::NotNull,
+        2 => Accept::OneOf(std::collections::BTreeSet::from([key(random), key(random)]).into_iter().collect()),
+        3 => Accept::NoneOf(std::collections::BTreeSet::from([key(random), key(random)]).into_iter().collect()),
+        4 => Accept::AllBits(1 << random.below(6)),
+        _ => Accept::Within(key(random), key(random)),
+    };
+    one(random.below(2), accept)
+}
+
+fn tree(random: &mut Random, depth: usize) -> Clause {
+    let parts = |random: &mut Random| (0..1 + random.below(3)).map(|_| tree(random, depth - 1)).collect();
+    match random.below(3) {
+        0 if depth > 0 => Clause::All(parts(random)),
+        1 if depth > 0 => Clause::Any(parts(random)),
+        _ => condition(random),
+    }
+}
+
+#[test]
+fn random_clauses_pass_the_rows_of_a_direct_test() {
+    let mut random = Random(21);
+    let mut mixture = Mixture::new(16, 20, 0.7, 4);
+    let options = vector_search::ivf::build::Options { lists: 40, ..with_columns(16, Metric::L2) };
+    let world = World::build(table(&mut mixture, 3000), &options);
+    let (mut some, mut lists) = (0, 0);
+    for _ in 0..300 {
+        let filter = Filter { clauses: (0..1 + random.below(2)).map(|_| tree(&mut random, 3)).collect() };
+        let query = mixture.draw();
+        let all = truth(&world, &query, &filter, usize::MAX);
+        let (found, skipped) = found_and_skipped(&world, &query, EXACT, &filter, usize::MAX);
+        assert_same(&found, &all, &format!("{filter:?}"));
+        some += usize::from(!all.is_empty() && all.len() < 2900);
+        lists += skipped;
+    }
+    assert!(some > 100 && lists > 100, "{some} filters pass a part of the rows, {lists} lists were skipped");
+}
+
+/// What conditions say of a row if only some of them are known: as three-valued logic has it.
+fn may_hold(clause: &Clause<usize>, known: &[Option<bool>]) -> bool {
+    match clause {
+        Clause::One(at) => known[*at].unwrap_or(true),
+        Clause::All(parts) => parts.iter().all(|part| may_hold(part, known)),
+        Clause::Any(parts) => parts.iter().any(|part| may_hold(part, known)),
+    }
+}
+
+fn numbered(random: &mut Random, depth: usize) -> Clause<usize> {
+    let parts = |random: &mut Random| (0..1 + random.below(3)).map(|_| numbered(random, depth - 1)).collect();
+    match random.below(3) {
+        0 if depth > 0 => Clause::All(parts(random)),
+        1 if depth > 0 => Clause::Any(parts(random)),
+        _ => Clause::One(random.below(6)),
+    }
+}
+
+#[test]
+fn of_unknown_conditions_nothing_follows() {
+    let mut random = Random(22);
+    let (mut nothing, mut something) = (0, 0);
+    for _ in 0..2000 {
+        let clause = numbered(&mut random, 3);
+        let known: Vec<Option<bool>> =
+            (0..6).map(|_| [None, Some(false), Some(true)][random.below(3)]).collect();
+        let narrowed = clause.narrowed(&mut |at| known[*at].map(|_| Clause::One(*at)));
+        match narrowed {
+            None => {
+                nothing += 1;
+                assert!(may_hold(&clause, &known), "{clause:?} {known:?}");
+            }
+            Some(narrowed) => {
+                something += 1;
+                assert!(narrowed.conditions().iter().all(|at| known[**at].is_some()));
+                assert_eq!(may_hold(&narrowed, &known), may_hold(&clause, &known), "{clause:?} {known:?}");
+            }
+        }
+    }
+    assert!(nothing > 200 && something > 200, "{nothing} {something}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use vector_search::ivf::build::Options;
 use vector_search::ivf::calibrate::{Queries, recalibrate};
 use vector_search::ivf::directory::Directory;
 use vector_search::ivf::progress::Silent;
-use vector_search::ivf::search::filter::{Accept, Condition, Filter};
+use vector_search::ivf::search::filter::{Accept, Clause, Condition, Filter};
 use vector_search::ivf::search::{Order, Rows, Search, Settings};
 use vector_search::ivf::{check, info};
 use vector_search::page::{Columns, Key, Store, Tid};
@@ -136,7 +136,7 @@ fn filters_are_conditions_of_a_sequential_scan_by(metric: Metric) {
         let all = world.truth(&query, usize::MAX, None);
         for (low, high) in [(0, 255), (0, 127), (40, 45), (7, 7), (256, 300)] {
             let condition = Condition { column: 0, accept: Accept::Within(low, high) };
-            let filter = Filter { conditions: vec![condition] };
+            let filter = Filter { clauses: vec![Clause::One(condition)] };
             let mut search = Search::new(world.directory(), EXACT);
             search.start_filtered(EXACT, Some(&query), filter);
             let mut heap = world.heap(&query);

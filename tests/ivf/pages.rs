@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use vector_search::ivf::build::Options;
-use vector_search::ivf::search::filter::{Accept, Condition, Filter};
+use vector_search::ivf::search::filter::{Accept, Clause, Condition, Filter};
 use vector_search::ivf::search::{Order, Probes, Search, Settings};
 use vector_search::page::{Columns, Tid};
 use vector_search::value::Metric;
@@ -50,7 +50,7 @@ fn sequence(world: &World, query: &[f32], settings: Settings, filters: Filters<'
 /// Whether a row passes both.
 fn passes(n: u64, (columns, filter): Filters<'_>) -> bool {
     let key = keys(n)[0];
-    let within = columns.conditions.is_empty() || key.is_some_and(|key| key <= 60);
+    let within = columns.is_empty() || key.is_some_and(|key| key <= 60);
     within && filter.is_none_or(|filter| filter(n))
 }
 
@@ -62,7 +62,7 @@ fn pages_are_slices_of_one_sequence() {
     let options = Options { columns, ..options(32, Metric::Cosine) };
     let world = World::build(rows, &options);
     assert!(world.directory().lists() > 20);
-    let within = Filter { conditions: vec![Condition { column: 0, accept: Accept::Within(0, 60) }] };
+    let within = Filter { clauses: vec![Clause::One(Condition { column: 0, accept: Accept::Within(0, 60) })] };
     let (none, odd): (_, fn(u64) -> bool) = (Filter::default(), |n| n % 9 == 1);
     // The third is far from the rows.
     let far = (0..32).map(|i| [2.0, -1.0, 0.5][i % 3]).collect();

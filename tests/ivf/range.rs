@@ -3,7 +3,7 @@
 use vector_search::ivf::build::Options;
 use vector_search::ivf::scan::Scan;
 use vector_search::ivf::search::Settings;
-use vector_search::ivf::search::filter::{Accept, Condition, Filter};
+use vector_search::ivf::search::filter::{Accept, Clause, Condition, Filter};
 use vector_search::page::{Columns, Tid};
 use vector_search::value::{Metric, TotalF64};
 
@@ -29,13 +29,13 @@ fn rows(metric: Metric, dims: usize, count: u64, random: &mut Random) -> Table {
 }
 
 fn filters() -> [Filter; 3] {
-    let of = |accept| Filter { conditions: vec![Condition { column: 0, accept }] };
+    let of = |accept| Filter { clauses: vec![Clause::One(Condition { column: 0, accept })] };
     [Filter::default(), of(Accept::Within(20, 120)), of(Accept::OneOf(vec![3, 77, 200]))]
 }
 
 fn passes(filter: &Filter, row: Tid) -> bool {
     let key = keys(u64::from(row.blkno) * 100 + u64::from(row.offset) - 1)[0];
-    filter.conditions.iter().all(|condition| match &condition.accept {
+    filter.clauses.iter().flat_map(Clause::conditions).all(|condition| match &condition.accept {
         Accept::Within(low, high) => key.is_some_and(|key| (*low..=*high).contains(&key)),
         Accept::OneOf(wanted) => key.is_some_and(|key| wanted.contains(&key)),
         other => panic!("{other:?}"),

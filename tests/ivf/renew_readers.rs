@@ -15,7 +15,7 @@ use vector_search::ivf::progress::Silent;
 use vector_search::ivf::renew::{Transactions, renew, sweep};
 use vector_search::ivf::scan::{Directories, Scan};
 use vector_search::ivf::search::Settings;
-use vector_search::ivf::search::filter::{Accept, Condition, Filter};
+use vector_search::ivf::search::filter::{Accept, Clause, Condition, Filter};
 use vector_search::ivf::{check, info};
 use vector_search::page::memory::MemoryStore;
 use vector_search::page::{Change, Columns, Page, Prefetch, Store, Tid};
@@ -213,7 +213,7 @@ fn load(store: &impl Store) -> Result<Directories> {
 fn scans(case: &Case, on: On, settings: Settings, filter: &Filter) {
     case.each(on, "a scan", &|world, amid, which| {
         let passes = |n: u64| {
-            filter.conditions.iter().all(|c| match (&c.accept, keys(n)[c.column]) {
+            filter.clauses.iter().flat_map(Clause::conditions).all(|c| match (&c.accept, keys(n)[c.column]) {
                 (Accept::Within(low, high), Some(key)) => (low..=high).contains(&&key),
                 _ => false,
             })
@@ -239,7 +239,7 @@ fn scans(case: &Case, on: On, settings: Settings, filter: &Filter) {
 fn scans_that_began_before_find_each_row_once() {
     let whole = Filter::default();
     let some = Condition { column: 0, accept: Accept::Within(10, 120) };
-    let some = Filter { conditions: vec![some] };
+    let some = Filter { clauses: vec![Clause::One(some)] };
     for on in [On::Primary, On::Standby] {
         scans(&Case::new(8, &[], 36), on, EXACT, &whole);
         scans(&Case::new(8, &[4, 8], 36), on, EXACT, &some);

@@ -20,6 +20,8 @@ pub enum Accept {
     Within(u64, u64),
     /// One of these, ascending.
     OneOf(Vec<u64>),
+    /// Any key but these, ascending.
+    NoneOf(Vec<u64>),
     /// Keys with all of these bits.
     AllBits(u64),
     /// Keys with at least one of these bits.
@@ -43,6 +45,10 @@ impl Accept {
                 (Some(&low), Some(&high)) => summary.may_have_within(low, high),
                 _ => false,
             },
+            Self::NoneOf(keys) => {
+                let only = summary.only_key();
+                summary.has_keys() && !only.is_some_and(|key| keys.binary_search(&key).is_ok())
+            }
             Self::AllBits(bits) => summary.has_keys() && summary.union() & bits == *bits,
             Self::AnyBits(bits) => summary.union() & bits != 0,
         }
@@ -58,55 +64,161 @@ pub struct Condition {
     pub accept: Accept,
 }
 
-/// Conditions that all must hold.
+impl Condition {
+    /// Whether no row can fulfil it.
+    fn is_void(&self) -> bool {
+        match &self.accept {
+            Accept::Within(low, high) => low > high,
+            Accept::OneOf(keys) => keys.is_empty(),
+            Accept::AnyBits(bits) => *bits == 0,
+            Accept::NoneOf(_) | Accept::AllBits(_) | Accept::NotNull | Accept::Null => false,
+        }
+    }
+
+    /// The slots of a block whose rows fulfil it.
+    fn slots(&self, layout: &Layout, block: BlockRef<'_>) -> u32 {
+        let (nulls, keys) = layout.column(block, self.column);
+        let wanted = match &self.accept {
+            Accept::Null => return nulls,
+            Accept::NotNull => u32::MAX,
+            Accept::Within(low, high) => within(keys, *low, *high),
+            Accept::OneOf(wanted) => among(keys, wanted),
+            Accept::NoneOf(others) => !among(keys, others),
+            Accept::AllBits(bits) => each(keys, |key| key & bits == *bits),
+            Accept::AnyBits(bits) => each(keys, |key| key & bits != 0),
+        };
+        wanted & !nulls
+    }
+}
+
+/// Conditions joined by `AND` and `OR`. There is no `NOT`: it is a matter of the conditions which of them
+/// have a negation that a key tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Clause<C = Condition> {
+    /// A condition.
+    One(C),
+    /// All must hold.
+    All(Vec<Self>),
+    /// One must hold.
+    Any(Vec<Self>),
+}
+
+impl<C> Clause<C> {
+    /// The clause with each condition replaced by what `with` makes of it. `None` if nothing is known of a
+    /// condition: then any row may fulfil it, and the result lets pass all rows that may fulfil the clause.
+    /// It is `None` itself if these may be all rows.
+    pub fn narrowed<D>(&self, with: &mut dyn FnMut(&C) -> Option<Clause<D>>) -> Option<Clause<D>> {
+        match self {
+            Self::One(condition) => with(condition),
+            Self::All(parts) => Clause::all(parts.iter().map(|part| part.narrowed(with))),
+            Self::Any(parts) => Clause::any(parts.iter().map(|part| part.narrowed(with))),
+        }
+    }
+
+    /// Those parts of which something is known.
+    pub fn all(parts: impl Iterator<Item = Option<Self>>) -> Option<Self> {
+        let mut known: Vec<Self> = parts.flatten().collect();
+        match known.len() {
+            0 | 1 => known.pop(),
+            _ => Some(Self::All(known)),
+        }
+    }
+
+    /// One of the parts; `None` if of one of them nothing is known.
+    pub fn any(parts: impl Iterator<Item = Option<Self>>) -> Option<Self> {
+        Some(Self::Any(parts.collect::<Option<_>>()?))
+    }
+
+    /// The conditions.
+    pub fn conditions(&self) -> Vec<&C> {
+        match self {
+            Self::One(condition) => vec![condition],
+            Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::conditions).collect(),
+        }
+    }
+}
+
+impl Clause {
+    fn is_void(&self) -> bool {
+        match self {
+            Self::One(condition) => condition.is_void(),
+            Self::All(parts) => parts.iter().any(Self::is_void),
+            Self::Any(parts) => parts.iter().all(Self::is_void),
+        }
+    }
+
+    fn may_pass(&self, summary: &impl Fn(usize) -> Summary) -> bool {
+        match self {
+            Self::One(condition) => condition.accept.may_fit(&summary(condition.column)),
+            Self::All(parts) => parts.iter().all(|part| part.may_pass(summary)),
+            Self::Any(parts) => parts.iter().any(|part| part.may_pass(summary)),
+        }
+    }
+
+    /// The slots of `live` whose rows pass.
+    fn passing(&self, layout: &Layout, block: BlockRef<'_>, live: u32) -> u32 {
+        match self {
+            Self::One(condition) => live & condition.slots(layout, block),
+            Self::All(parts) => all_passing(parts, layout, block, live),
+            Self::Any(parts) => {
+                let mut left = live;
+                for part in parts {
+                    if left == 0 {
+                        break;
+                    }
+                    left &= !part.passing(layout, block, left);
+                }
+                live & !left
+            }
+        }
+    }
+}
+
+fn all_passing(clauses: &[Clause], layout: &Layout, block: BlockRef<'_>, live: u32) -> u32 {
+    let mut mask = live;
+    for clause in clauses {
+        if mask == 0 {
+            break;
+        }
+        mask = clause.passing(layout, block, mask);
+    }
+    mask
+}
+
+/// Clauses that all must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// The conditions.
-    pub conditions: Vec<Condition>,
+    /// The clauses.
+    pub clauses: Vec<Clause>,
 }
 
 impl Filter {
     /// Whether every row passes.
     pub fn is_empty(&self) -> bool {
-        self.conditions.is_empty()
+        self.clauses.is_empty()
     }
 
     /// Whether no row can pass.
     pub fn is_void(&self) -> bool {
-        self.conditions.iter().any(|c| match &c.accept {
-            Accept::Within(low, high) => low > high,
-            Accept::OneOf(keys) => keys.is_empty(),
-            Accept::AnyBits(bits) => *bits == 0,
-            Accept::AllBits(_) | Accept::NotNull | Accept::Null => false,
-        })
+        self.clauses.iter().any(Clause::is_void)
     }
 
     /// Whether a list may have rows that pass, by its summary of a column.
     pub fn may_pass(&self, summary: impl Fn(usize) -> Summary) -> bool {
-        self.conditions.iter().all(|c| c.accept.may_fit(&summary(c.column)))
+        self.clauses.iter().all(|clause| clause.may_pass(&summary))
     }
 
     /// The slots of `live` whose rows pass.
     pub fn passing(&self, layout: &Layout, block: BlockRef<'_>, live: u32) -> u32 {
-        let mut mask = live;
-        for condition in &self.conditions {
-            if mask == 0 {
-                break;
-            }
-            let (nulls, keys) = layout.column(block, condition.column);
-            mask &= match &condition.accept {
-                Accept::Null => nulls,
-                Accept::NotNull => !nulls,
-                Accept::Within(low, high) => within(keys, *low, *high) & !nulls,
-                Accept::OneOf(wanted) if wanted.len() <= COMPARED => {
-                    wanted.iter().fold(0, |m, &key| m | within(keys, key, key)) & !nulls
-                }
-                Accept::OneOf(wanted) => each(keys, |key| wanted.binary_search(&key).is_ok()) & !nulls,
-                Accept::AllBits(bits) => each(keys, |key| key & bits == *bits) & !nulls,
-                Accept::AnyBits(bits) => each(keys, |key| key & bits != 0) & !nulls,
-            };
-        }
-        mask
+        all_passing(&self.clauses, layout, block, live)
+    }
+}
+
+/// The slots whose keys are among `wanted`.
+fn among(keys: &[u8], wanted: &[u64]) -> u32 {
+    match wanted.len() <= COMPARED {
+        true => wanted.iter().fold(0, |mask, &key| mask | within(keys, key, key)),
+        false => each(keys, |key| wanted.binary_search(&key).is_ok()),
     }
 }
 

@@ -6,7 +6,7 @@ use pgrx::{direct_function_call, pg_sys};
 use super::column_equality;
 use super::opclass::support_number;
 use crate::error::{Error, Kind, Result};
-use crate::ivf::search::filter::{Accept, Condition, Filter};
+use crate::ivf::search::filter::{Accept, Clause, Condition, Filter};
 use crate::memory::Grow;
 use crate::page::{Columns, Key};
 use crate::pg::compat::{attribute_type, key_columns};
@@ -123,6 +123,68 @@ fn ivf_labels_key() -> i16 {
     Form::Labels as i16
 }
 
+/// A comparison of a filter column.
+#[derive(Clone, Copy)]
+pub struct Compared<V> {
+    /// The strategy of its operator.
+    pub strategy: u16,
+    /// The type of the operator's other side.
+    pub of: pg_sys::Oid,
+    /// Whether rows are wanted for which it is false. Comparisons that have an opposite are not negated.
+    pub negated: bool,
+    /// What the column is compared with; `None` is NULL.
+    pub value: V,
+}
+
+/// A condition on a filter column, for which rows are wanted.
+#[derive(Clone, Copy)]
+pub enum Test<V> {
+    /// A comparison with a value.
+    Compared(Compared<V>),
+    /// The same with an element of an array, or with `all` of its elements.
+    Listed {
+        /// The comparison with the array.
+        compared: Compared<V>,
+        /// Whether it must hold for all elements.
+        all: bool,
+    },
+    /// A boolean column has this value.
+    Is(bool),
+    /// The column is NULL.
+    Null,
+    /// It is not NULL.
+    NotNull,
+}
+
+/// A condition and its column.
+#[derive(Clone, Copy)]
+pub struct Tested<V> {
+    /// The number of the filter column, from 0.
+    pub column: usize,
+    /// The condition.
+    pub test: Test<V>,
+}
+
+impl<V: Copy> Tested<V> {
+    /// The same condition with another value.
+    pub fn map<W>(&self, mut with: impl FnMut(V) -> W) -> Tested<W> {
+        let mut compared = |c: Compared<V>| Compared {
+            strategy: c.strategy,
+            of: c.of,
+            negated: c.negated,
+            value: with(c.value),
+        };
+        let test = match self.test {
+            Test::Compared(c) => Test::Compared(compared(c)),
+            Test::Listed { compared: c, all } => Test::Listed { compared: compared(c), all },
+            Test::Is(value) => Test::Is(value),
+            Test::Null => Test::Null,
+            Test::NotNull => Test::NotNull,
+        };
+        Tested { column: self.column, test }
+    }
+}
+
 /// One filter column of an index.
 struct Column {
     form: Form,
@@ -167,7 +229,7 @@ impl FilterColumns {
             // SAFETY: the index has that many columns and collations.
             columns.push(unsafe { Column::of(index, column, form)? });
         }
-        let memory = Scratch::new(columns.iter().any(Column::may_allocate));
+        let memory = Scratch::new(!columns.is_empty());
         Ok(Self { columns, memory })
     }
 
@@ -237,13 +299,104 @@ impl FilterColumns {
             // SAFETY: as the caller says.
             let accept = unsafe { found.accept(key)? };
             recheck |= found.form.is_lossy() && !matches!(accept, Accept::Null | Accept::NotNull);
-            filter.conditions.push(Condition { column, accept });
+            filter.clauses.push(Clause::One(Condition { column, accept }));
         }
         Ok((filter, recheck))
     }
 }
 
+impl FilterColumns {
+    /// The clauses of a filter, as far as keys tell whether a row fulfils them. `value` evaluates what a
+    /// condition compares with.
+    ///
+    /// # Safety
+    /// The clauses are those of a scan of the index, and their values of the types that they say.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub unsafe fn clauses<V: Copy>(
+        &self,
+        clauses: &[Clause<Tested<V>>],
+        value: impl Fn(V) -> Option<pg_sys::Datum>,
+    ) -> Result<Vec<Clause>> {
+        let mut failed = Ok(());
+        let mut condition = |tested: &Tested<V>| {
+            let accept = self.columns.get(tested.column).map_or(Ok(None), |column| {
+                // SAFETY: as the caller says.
+                unsafe { column.tested(tested.map(&value).test) }
+            });
+            match accept {
+                Ok(accept) => accept.map(|accept| Clause::One(Condition { column: tested.column, accept })),
+                Err(error) => {
+                    failed = Err(error);
+                    None
+                }
+            }
+        };
+        let known = self.memory.within(|| {
+            clauses.iter().filter_map(|clause| clause.narrowed(&mut condition)).collect()
+        });
+        failed.map(|()| known)
+    }
+}
+
 impl Column {
+    /// The keys of rows that may fulfil a condition; `None` if any row may.
+    unsafe fn tested(&self, test: Test<Option<pg_sys::Datum>>) -> Result<Option<Accept>> {
+        // SAFETY: the caller passes values of the types that the condition takes.
+        unsafe {
+            let (compared, listed) = match test {
+                Test::Null => return Ok(Some(Accept::Null)),
+                Test::NotNull => return Ok(Some(Accept::NotNull)),
+                Test::Is(value) => {
+                    let key = self.key(pg_sys::Datum::from(value));
+                    return Ok(Some(Accept::Within(key, key)));
+                }
+                Test::Compared(compared) => (compared, None),
+                Test::Listed { compared, all } => (compared, Some(all)),
+            };
+            let Compared { strategy, of, negated, value } = compared;
+            let array = if listed.is_some() { pg_sys::SK_SEARCHARRAY } else { 0 };
+            let key = pg_sys::ScanKeyData {
+                sk_flags: (array | if value.is_none() { pg_sys::SK_ISNULL } else { 0 }).cast_signed(),
+                sk_strategy: strategy,
+                sk_subtype: of,
+                sk_argument: value.unwrap_or(pg_sys::Datum::null()),
+                ..pg_sys::ScanKeyData::default()
+            };
+            let of_all = listed == Some(true) && value.is_some();
+            Ok(match (negated, of_all) {
+                (false, false) => Some(self.accept(&key)?),
+                (false, true) => self.accept_all(&key)?,
+                // Of values that share a key some may be equal, others not. `x <> ANY (a)` excludes few rows.
+                (true, all) if self.form.is_lossy() || listed.is_some() != all => None,
+                (true, _) => match self.accept(&key)? {
+                    Accept::Within(low, high) if low == high => Some(Accept::NoneOf(vec![low])),
+                    Accept::OneOf(keys) if !keys.is_empty() => Some(Accept::NoneOf(keys)),
+                    // Compared with NULL.
+                    nothing if value.is_none() => Some(nothing),
+                    // All rows pass; those without a value do if an array is empty.
+                    _ => None,
+                },
+            })
+        }
+    }
+
+    /// The keys for which a comparison holds with all elements of an array.
+    unsafe fn accept_all(&self, scan_key: &pg_sys::ScanKeyData) -> Result<Option<Accept>> {
+        let Some(comparison) = Comparison::from_strategy(scan_key.sk_strategy) else { return Ok(None) };
+        // SAFETY: the argument is an array of the operator's type.
+        unsafe {
+            let own = scan_key.sk_subtype;
+            let array = pg_sys::pg_detoast_datum(scan_key.sk_argument.cast_mut_ptr());
+            let values = elements(array.cast(), own).into_iter().flatten();
+            let ranges = values.map(|value| self.range(comparison, pg_sys::getBaseType(own), value));
+            let common = ranges.reduce(|a, b| (a.0.max(b.0), a.1.min(b.1)));
+            // All rows fulfil a comparison with an empty array, also those without a value.
+            Ok(common.map(|(low, high)| Accept::Within(low, high)))
+        }
+    }
+
     unsafe fn of(index: pg_sys::Relation, column: usize, form: Form) -> Result<Self> {
         // SAFETY: the caller passes a column of an open index; the type cache keeps its entries for ever.
         unsafe {
@@ -261,11 +414,6 @@ impl Column {
             }
             Ok(Self { form, collation, hashed, hash: &raw mut (*entry).hash_proc_finfo })
         }
-    }
-
-    /// Whether the server's functions that make a key may allocate memory.
-    fn may_allocate(&self) -> bool {
-        matches!(self.form, Numeric | Hash | Labels)
     }
 
     /// The key of a value of the column.

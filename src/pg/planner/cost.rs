@@ -8,6 +8,7 @@ use std::rc::Rc;
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 
+use super::filter_clauses::{Planned, left_to_filter};
 use super::min_max;
 use super::monotone::Varying;
 use super::query_page::{self, Page};
@@ -20,6 +21,7 @@ use crate::ivf::directory::Directory;
 use crate::ivf::search::{Probes, Settings};
 use crate::ivf::within;
 use crate::pg::am::directory_cache::directory;
+use crate::pg::am::filter_columns::Test;
 use crate::pg::am::opclass;
 use crate::pg::compat::estimate_array_length;
 use crate::pg::datum::indexed::Indexed;
@@ -127,8 +129,9 @@ unsafe extern "C-unwind" fn amcostestimate(
         }
         let index = Index::open(info);
         let Index { directory, settings, indexed } = &index;
+        let tested = left_to_filter(root, path);
         let Expected { with_vector, rows, passing, within, share } =
-            Expected::of(root, path, &orders, &index);
+            Expected::of(root, path, (&orders, &tested), &index);
         *selectivity = with_vector * passing * within;
         let near = (rows * passing * within).clamp(1.0, rows);
         let wanted = (Page::of(root).rows() / share).clamp(1.0, near);
@@ -139,7 +142,7 @@ unsafe extern "C-unwind" fn amcostestimate(
         let effort = if whole { everything } else { (settings.probes, settings.recall_target) };
         let read = match directory.summaries_position(0) {
             Some(_) if passing < 1.0 => {
-                Some(share_of_lists_read(root, path, rows / f64::from(directory.lists())))
+                Some(share_of_lists_read(root, path, &tested, rows / f64::from(directory.lists())))
             }
             _ => None,
         };
@@ -218,16 +221,16 @@ impl Expected {
     unsafe fn of(
         root: *mut pg_sys::PlannerInfo,
         path: *mut pg_sys::IndexPath,
-        orders: &[*mut pg_sys::Node],
+        (orders, tested): (&[*mut pg_sys::Node], &[Left]),
         index: &Index,
     ) -> Self {
         // SAFETY: the caller passes the planner's structures.
         unsafe {
             let info = &*(*path).indexinfo;
             // Rows without a vector are not in the index, so a condition that excludes them excludes nothing.
-            let with_vector = share_passing(root, path, |column| column == 0);
+            let with_vector = share_passing(root, path, &[], |column| column == 0);
             let rows = (info.tuples * with_vector).max(1.0);
-            let passing = share_passing(root, path, |column| column > 0).clamp(1.0 / rows, 1.0);
+            let passing = share_passing(root, path, tested, |column| column > 0).clamp(1.0 / rows, 1.0);
             let table = &*info.rel;
             let varying = Varying::Table(root, table.relid);
             let mut limits = limits(table.baserestrictinfo, orders, varying);
@@ -345,11 +348,15 @@ unsafe fn query(root: *mut pg_sys::PlannerInfo, order: *mut pg_sys::Node) -> Opt
     }
 }
 
+/// A clause of the filter that the scan tests.
+type Left = (*mut pg_sys::RestrictInfo, Planned);
+
 /// The share of the rows that pass the conditions on those columns of the index for which `of` is true
-/// (column 0 is the vector).
+/// (column 0 is the vector), and those of the filter that are `tested`.
 unsafe fn share_passing(
     root: *mut pg_sys::PlannerInfo,
     path: *mut pg_sys::IndexPath,
+    tested: &[Left],
     of: impl Fn(i16) -> bool,
 ) -> f64 {
     // SAFETY: the planner's structures, as `genericcostestimate` uses them (selfuncs.c).
@@ -361,10 +368,13 @@ unsafe fn share_passing(
                 clauses.push(clause);
             }
         }
-        if clauses.is_empty() {
+        if clauses.is_empty() && tested.is_empty() {
             return 1.0;
         }
-        let quals = pg_sys::get_quals_from_indexclauses(clauses.into_pg());
+        let mut quals = pg_sys::get_quals_from_indexclauses(clauses.into_pg());
+        for (clause, _) in tested {
+            quals = pg_sys::lappend(quals, clause.cast());
+        }
         let inner = pg_sys::JoinType::JOIN_INNER;
         let relation = (*(*info).rel).relid as i32;
         pg_sys::clauselist_selectivity(root, quals, relation, inner, std::ptr::null_mut())
@@ -377,6 +387,7 @@ unsafe fn share_passing(
 unsafe fn share_of_lists_read(
     root: *mut pg_sys::PlannerInfo,
     path: *mut pg_sys::IndexPath,
+    tested: &[Left],
     rows: f64,
 ) -> f64 {
     // SAFETY: the planner's structures: the clauses are a list of IndexClause nodes, each of RestrictInfo
@@ -385,6 +396,10 @@ unsafe fn share_of_lists_read(
     unsafe {
         let info = &*(*path).indexinfo;
         let relation = (*info.rel).relid as i32;
+        let share = |clause: *mut pg_sys::RestrictInfo| {
+            let inner = pg_sys::JoinType::JOIN_INNER;
+            pg_sys::clause_selectivity(root, clause.cast(), relation, inner, std::ptr::null_mut())
+        };
         let mut least: f64 = 1.0;
         let clauses = PgList::<pg_sys::IndexClause>::from_pg((*path).indexclauses);
         for clause in clauses.iter_ptr().filter(|clause| (**clause).indexcol > 0) {
@@ -404,11 +419,11 @@ unsafe fn share_of_lists_read(
                     _ => None,
                 };
                 let Some(shown) = shown else { continue };
-                let inner = pg_sys::JoinType::JOIN_INNER;
-                let passing =
-                    pg_sys::clause_selectivity(root, condition.cast(), relation, inner, std::ptr::null_mut());
-                least = least.min(lists_read(shown, passing, rows));
+                least = least.min(lists_read(shown, share(condition), rows));
             }
+        }
+        for (clause, planned) in tested {
+            least = least.min(lists_read(planned_shows(root, planned), share(*clause), rows));
         }
         least
     }
@@ -423,6 +438,21 @@ fn shown(strategy: u32, keys: f64) -> Option<Shown> {
         // For labels, the union of all bits excludes few lists.
         _ => None,
     }
+}
+
+/// What summaries show about a clause: the keys with which its conditions compare may share bits.
+unsafe fn planned_shows(root: *mut pg_sys::PlannerInfo, clause: &Planned) -> Shown {
+    let keys = |test: &Test<*mut pg_sys::Node>| match test {
+        Test::Compared(compared) => {
+            let equal = u32::from(compared.strategy) == pg_sys::BTEqualStrategyNumber;
+            f64::from(u8::from(equal && !compared.negated))
+        }
+        // SAFETY: the caller passes the planner's structures.
+        Test::Listed { compared, .. } => unsafe { estimate_array_length(root, compared.value) },
+        Test::Is(_) | Test::Null | Test::NotNull => 0.0,
+    };
+    let keys: f64 = clause.conditions().iter().map(|tested| keys(&tested.test)).sum();
+    if keys > 0.0 { Shown::ByMarks(keys) } else { Shown::Surely }
 }
 
 /// Whether a condition asks for rows whose vector is NULL, which are not in the index.

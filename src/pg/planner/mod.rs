@@ -1,6 +1,7 @@
 //! What the planner is told: costs, row estimates, and which orders, limits and predicates an index serves.
 
 pub mod cost;
+pub mod filter_clauses;
 pub mod min_max;
 pub mod monotone;
 mod offset;

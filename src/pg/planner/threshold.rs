@@ -217,7 +217,10 @@ unsafe fn fixed(node: *mut pg_sys::Node) -> Option<Fixed<*mut pg_sys::Node>> {
 }
 
 /// Whether an expression's functions raise no error whatever their arguments: they are leakproof.
-unsafe fn is_harmless(node: *mut pg_sys::Node) -> bool {
+///
+/// # Safety
+/// Null, or an expression.
+pub unsafe fn is_harmless(node: *mut pg_sys::Node) -> bool {
     // SAFETY: null or a node, whose tag tells its type.
     unsafe {
         let Some(tag) = node.as_ref().map(|node| node.type_) else { return false };
@@ -229,6 +232,11 @@ unsafe fn is_harmless(node: *mut pg_sys::Node) -> bool {
             | pg_sys::NodeTag::T_SubPlan
             | pg_sys::NodeTag::T_Var => true,
             pg_sys::NodeTag::T_RelabelType => is_harmless((*node.cast::<pg_sys::RelabelType>()).arg.cast()),
+            pg_sys::NodeTag::T_ArrayExpr => {
+                let array = &*node.cast::<pg_sys::ArrayExpr>();
+                // Arrays in an array may be of different sizes.
+                !array.multidims && all(array.elements)
+            }
             pg_sys::NodeTag::T_FuncExpr => {
                 let call = &*node.cast::<pg_sys::FuncExpr>();
                 let harmless =
@@ -253,11 +261,9 @@ pub unsafe fn evaluate(clauses: &[Vec<CompiledBound>], context: *mut pg_sys::Exp
     let value = |bound: &CompiledBound| {
         let mut is_null = false;
         let value = bound.value(|state| {
-            let mut null = false;
-            // SAFETY: as ExecEvalExpr does (executor.h).
+            // SAFETY: as the caller says.
             unsafe {
-                let evaluate = (**state).evalfunc?;
-                let datum = pg_sys::ffi::pg_guard_ffi_boundary(|| evaluate(*state, context, &raw mut null));
+                let (datum, null) = result(*state, context)?;
                 is_null |= null;
                 number(datum, null, pg_sys::exprType((**state).expr.cast()))
             }
@@ -270,6 +276,23 @@ pub unsafe fn evaluate(clauses: &[Vec<CompiledBound>], context: *mut pg_sys::Exp
         limit = limit.min(bounds.iter().filter_map(value).reduce(f64::max)?);
     }
     Some(limit)
+}
+
+/// The value of an expression, and whether it is NULL.
+///
+/// # Safety
+/// As for [`evaluate`].
+pub unsafe fn result(
+    state: *mut pg_sys::ExprState,
+    context: *mut pg_sys::ExprContext,
+) -> Option<(pg_sys::Datum, bool)> {
+    let mut null = false;
+    // SAFETY: as ExecEvalExpr does (executor.h).
+    unsafe {
+        let evaluate = (*state).evalfunc?;
+        let datum = pg_sys::ffi::pg_guard_ffi_boundary(|| evaluate(state, context, &raw mut null));
+        Some((datum, null))
+    }
 }
 
 /// A value of one of the types that the operators compare; `None` for NULL.

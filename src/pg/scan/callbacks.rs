@@ -10,7 +10,7 @@ use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::distance_memo;
-use super::plan_limit::{PlanRequest, plan_request};
+use super::plan_limit::{self, PlanRequest, plan_request};
 use super::stats::{self, Last};
 use super::table_rows::{Measured, TableRows};
 use crate::error::{Error, Kind, Result};
@@ -268,19 +268,7 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
         state.store.seen_by(snapshot);
         let directories = directories(&state.store)?;
         let directory = &directories.0;
-        let mut filter = Filter::default();
-        state.recheck = false;
-        if (*scan).numberOfKeys > 0 {
-            let keys = std::slice::from_raw_parts((*scan).keyData, (*scan).numberOfKeys as usize);
-            let columns = match &state.columns {
-                Some(columns) => columns,
-                None => {
-                    let of = |_: &mut _| FilterColumns::of((*scan).indexRelation);
-                    state.columns.insert(PgMemoryContexts::For(state.context).switch_to(of)?)
-                }
-            };
-            (filter, state.recheck) = columns.filter(keys)?;
-        }
+        let filter = filter(scan, state)?;
         let request = plan_request(scan, state.ended, state.recheck);
         accept_query(state, directory.dims(), request)?;
         if state.table_rows.is_none() {
@@ -306,6 +294,33 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
         state.user = pg_sys::GetUserId();
         state.started = true;
         Ok(())
+    }
+}
+
+/// The conditions that the index tests: those of the scan, and those of the filter above it.
+unsafe fn filter(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<Filter> {
+    let Scan { columns, context, recheck, .. } = state;
+    let columns = || match columns {
+        Some(columns) => Ok(&*columns),
+        None => {
+            // SAFETY: the context lives as long as the scan, whose index is open.
+            let of = |_: &mut _| FilterColumns::of(unsafe { (*scan).indexRelation });
+            // SAFETY: as above.
+            Ok(&*columns.insert(unsafe { PgMemoryContexts::For(*context).switch_to(of)? }))
+        }
+    };
+    *recheck = false;
+    // SAFETY: the caller passes a live scan, which has as many keys as it says.
+    unsafe {
+        if (*scan).numberOfKeys == 0 {
+            return Ok(Filter { clauses: plan_limit::clauses(scan, columns)? });
+        }
+        let keys = std::slice::from_raw_parts((*scan).keyData, (*scan).numberOfKeys as usize);
+        let columns = columns()?;
+        let (mut filter, lossy) = columns.filter(keys)?;
+        *recheck = lossy;
+        filter.clauses.extend(plan_limit::clauses(scan, || Ok(columns))?);
+        Ok(filter)
     }
 }
 

@@ -5,6 +5,7 @@ pub mod callbacks;
 pub mod distance_memo;
 #[cfg(feature = "pg18")]
 mod explain;
+mod filter_clauses;
 mod plan_limit;
 mod plan_walk;
 pub mod stats;

@@ -16,8 +16,12 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::filter_clauses::Compiled;
+use crate::error::Result;
+use crate::ivf::search::filter::Clause;
+use crate::pg::am::filter_columns::FilterColumns;
 use crate::pg::planner::min_max::is_exact;
-use crate::pg::planner::threshold::{CompiledBound, evaluate};
+use crate::pg::planner::threshold::{CompiledBound, evaluate, result};
 use crate::pg::settings::resolve::ScanRequest;
 
 /// How many rows of a scan the plan above it needs.
@@ -53,6 +57,8 @@ pub struct Limited {
     pub exact: bool,
     /// For each of its orders, the distance thresholds of its filter.
     pub thresholds: Rc<[Thresholds]>,
+    /// The clauses of its filter that the index tests.
+    pub clauses: Compiled,
 }
 
 thread_local! {
@@ -136,19 +142,47 @@ impl PlanRequest {
     }
 }
 
+/// The record of a scan.
+unsafe fn recorded(scan: pg_sys::IndexScanDesc) -> Option<Limited> {
+    LIMITED.with_borrow(|all| {
+        // SAFETY: entries are removed before their nodes are freed.
+        all.iter().find(|l| unsafe { (*l.scan).iss_ScanDesc } == scan).cloned()
+    })
+}
+
+/// The clauses of the plan's filter that a scan tests itself. `columns` opens the index's filter columns, if
+/// there are such clauses.
+///
+/// # Safety
+/// As for [`plan_request`].
+pub unsafe fn clauses<'a>(
+    scan: pg_sys::IndexScanDesc,
+    columns: impl FnOnce() -> Result<&'a FilterColumns>,
+) -> Result<Vec<Clause>> {
+    // SAFETY: as the caller says; the expressions are of this node.
+    unsafe {
+        match recorded(scan) {
+            Some(Limited { scan: node, clauses, .. }) if !clauses.is_empty() => {
+                let context = (*node).ss.ps.ps_ExprContext;
+                let value = |state| result(state, context).and_then(|(value, null)| (!null).then_some(value));
+                columns()?.clauses(&clauses, value)
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
 /// What the plan above `scan` wants from its search for an order now (a LIMIT may be a parameter, which can
 /// change between rescans).
 ///
 /// # Safety
 /// `scan` is live and the executor is asking it for a row.
 pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, order: usize, recheck: bool) -> PlanRequest {
-    let found = LIMITED.with_borrow(|all| {
-        // SAFETY: entries are removed before their nodes are freed.
-        all.iter().find(|l| unsafe { (*l.scan).iss_ScanDesc } == scan).cloned()
-    });
+    // SAFETY: as the caller says.
+    let found = unsafe { recorded(scan) };
     let everything =
         |ceiling, exact| ScanRequest { everything: true, exact, ceiling, ..ScanRequest::default() };
-    let Some(Limited { scan: node, above, exact: is_range, thresholds, .. }) = found else {
+    let Some(Limited { scan: node, above, exact: is_range, thresholds, clauses, .. }) = found else {
         // Rows that were updated concurrently are checked again by plans for which no hook is called
         // (EvalPlanQual).
         return PlanRequest { scan: everything(f64::INFINITY, true), ..PlanRequest::default() };
@@ -181,9 +215,10 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, order: usize, recheck: b
         }
         let table = f64::from((*(*(*scan).heapRelation).rd_rel).reltuples);
         let expected = (*state.plan).plan_rows / table;
-        // If a plan has index conditions or thresholds, it is not known how many rows each of them excludes.
-        // The scan measures it.
-        let filters = !state.qual.is_null() && (*scan).numberOfKeys == 0 && thresholds.is_empty();
+        // If the index tests conditions, or there are thresholds, it is not known how many rows each of them
+        // excludes. The scan measures it.
+        let tests = (*scan).numberOfKeys > 0 || !clauses.is_empty();
+        let filters = !state.qual.is_null() && !tests && thresholds.is_empty();
         let passing = if filters && expected > 0.0 { expected.min(1.0) as f32 } else { 1.0 };
         let rows = (*limit).count.saturating_add(i64::from(tied));
         // Late rows may be returned between two pages, and pages are counted from the first row.

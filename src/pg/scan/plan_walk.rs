@@ -7,6 +7,7 @@ use pgrx::prelude::*;
 use pgrx::{PgList, PgMemoryContexts, pg_sys};
 
 use super::callbacks::is_ivf;
+use super::filter_clauses::compiled;
 use super::plan_limit::{Above, Limited, Thresholds, remember};
 use crate::pg::compat::planstate_children;
 use crate::pg::planner::monotone::Varying;
@@ -108,7 +109,8 @@ unsafe extern "C-unwind" fn visit(state: *mut pg_sys::PlanState, walk: *mut c_vo
             let index = (*scan).iss_RelationDesc;
             if (*scan).iss_NumOrderByKeys > 0 && !index.is_null() && is_ivf(index) {
                 let (exact, thresholds) = thresholds(scan);
-                remember(Limited { executor, scan, above, exact, thresholds });
+                let clauses = compiled(scan);
+                remember(Limited { executor, scan, above, exact, thresholds, clauses });
             }
         }
         let mut below = Walk { executor, parent: state, above: above.below(state) };
