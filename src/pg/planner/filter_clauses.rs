@@ -212,3 +212,30 @@ pub unsafe fn left_to_filter(
             .collect()
     }
 }
+
+/// Marks a plan if row-level security or a security barrier hides rows of a table. Who sees how many rows a
+/// scan leaves out must not learn of hidden rows. But a plan no longer tells which of a scan's conditions hide
+/// rows. The mark is that the plan is for one role only, which is so already if policies apply.
+///
+/// # Safety
+/// The planner's structures, from its hook for the paths of a table.
+pub unsafe fn mark_secured(root: *mut pg_sys::PlannerInfo, table: *mut pg_sys::RelOptInfo) {
+    // SAFETY: the planner's structures: lists of RestrictInfo nodes.
+    unsafe {
+        let own = PgList::<pg_sys::RestrictInfo>::from_pg((*table).baserestrictinfo);
+        let joins = PgList::<pg_sys::RestrictInfo>::from_pg((*table).joininfo);
+        let waits = |clause| !pg_sys::restriction_is_securely_promotable(clause, table);
+        if own.iter_ptr().chain(joins.iter_ptr()).any(waits) {
+            (*(*root).glob).dependsOnRole = true;
+        }
+    }
+}
+
+/// Whether a running plan is marked. Parallel workers do not get the mark.
+///
+/// # Safety
+/// A started query.
+pub unsafe fn is_secured(executor: *mut pg_sys::EState) -> bool {
+    // SAFETY: a started query has its plan.
+    unsafe { pg_sys::ParallelWorkerNumber >= 0 || (*(*executor).es_plannedstmt).dependsOnRole }
+}

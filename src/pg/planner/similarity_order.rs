@@ -12,7 +12,7 @@ use pgrx::{PgList, pg_sys};
 use super::cost::is_ours;
 use super::monotone::{Varying, step};
 use super::query_page::Page;
-use super::{range, row_estimates};
+use super::{filter_clauses, range, row_estimates};
 use crate::pg::compat;
 
 /// Numbers of a B-tree's ascending and descending order, up to PostgreSQL 17 as strategies, then as
@@ -61,6 +61,7 @@ unsafe extern "C-unwind" fn add_paths(
         {
             return;
         }
+        filter_clauses::mark_secured(root, table);
         if let Page::Rows(rows) = Page::of(root)
             && (*root).limit_tuples > rows
         {

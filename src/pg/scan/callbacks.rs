@@ -26,6 +26,7 @@ use crate::pg::am::opclass;
 use crate::pg::compat::count_index_scan;
 use crate::pg::datum::indexed::Indexed;
 use crate::pg::error::{OrRaise, in_index};
+use crate::pg::planner::threshold::result;
 use crate::pg::settings::reloptions::{IndexOptions, method_name};
 use crate::pg::settings::resolve;
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
@@ -299,28 +300,41 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
 
 /// The conditions that the index tests: those of the scan, and those of the filter above it.
 unsafe fn filter(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<Filter> {
-    let Scan { columns, context, recheck, .. } = state;
-    let columns = || match columns {
-        Some(columns) => Ok(&*columns),
-        None => {
+    state.recheck = false;
+    // SAFETY: the caller passes a live scan, which has as many keys as it says.
+    unsafe {
+        let clauses = plan_limit::clauses(scan);
+        if (*scan).numberOfKeys == 0 && clauses.is_none() {
+            return Ok(Filter::default());
+        }
+        let columns = filter_columns(scan, &mut state.columns, state.context)?;
+        let mut filter = Filter::default();
+        if (*scan).numberOfKeys > 0 {
+            let keys = std::slice::from_raw_parts((*scan).keyData, (*scan).numberOfKeys as usize);
+            (filter, state.recheck) = columns.filter(keys)?;
+        }
+        if let Some((clauses, context)) = clauses {
+            let value = |state| result(state, context).and_then(|(value, null)| (!null).then_some(value));
+            filter.clauses.extend(columns.clauses(&clauses, value)?);
+        }
+        Ok(filter)
+    }
+}
+
+/// The filter columns of a scan's index, opened when they are first needed.
+unsafe fn filter_columns<'a>(
+    scan: pg_sys::IndexScanDesc,
+    columns: &'a mut Option<FilterColumns>,
+    context: pg_sys::MemoryContext,
+) -> Result<&'a FilterColumns> {
+    match columns {
+        Some(columns) => Ok(columns),
+        none => {
             // SAFETY: the context lives as long as the scan, whose index is open.
             let of = |_: &mut _| FilterColumns::of(unsafe { (*scan).indexRelation });
             // SAFETY: as above.
-            Ok(&*columns.insert(unsafe { PgMemoryContexts::For(*context).switch_to(of)? }))
+            Ok(none.insert(unsafe { PgMemoryContexts::For(context).switch_to(of)? }))
         }
-    };
-    *recheck = false;
-    // SAFETY: the caller passes a live scan, which has as many keys as it says.
-    unsafe {
-        if (*scan).numberOfKeys == 0 {
-            return Ok(Filter { clauses: plan_limit::clauses(scan, columns)? });
-        }
-        let keys = std::slice::from_raw_parts((*scan).keyData, (*scan).numberOfKeys as usize);
-        let columns = columns()?;
-        let (mut filter, lossy) = columns.filter(keys)?;
-        *recheck = lossy;
-        filter.clauses.extend(plan_limit::clauses(scan, || Ok(columns))?);
-        Ok(filter)
     }
 }
 

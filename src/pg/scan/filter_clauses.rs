@@ -7,7 +7,7 @@ use pgrx::{PgList, PgMemoryContexts, pg_sys};
 use crate::ivf::search::filter::Clause;
 use crate::pg::am::filter_columns::Tested;
 use crate::pg::compat::key_columns;
-use crate::pg::planner::filter_clauses::{IndexColumns, Planned, clause};
+use crate::pg::planner::filter_clauses::{IndexColumns, Planned, clause, is_secured};
 use crate::pg::planner::monotone::Varying;
 
 /// Clauses whose values are ready to be evaluated.
@@ -110,6 +110,7 @@ pub unsafe fn compiled(scan: *mut pg_sys::IndexScanState) -> Compiled {
             let compile = |planned: Planned| {
                 planned.narrowed(&mut |tested| Some(Clause::One(tested.map(|node| ready(node.cast())))))
             };
+            // Where rows are hidden, only leakproof conditions are tested.
             let secured = is_secured((*state).state);
             PgList::<pg_sys::Node>::from_pg(filter)
                 .iter_ptr()
@@ -117,15 +118,5 @@ pub unsafe fn compiled(scan: *mut pg_sys::IndexScanState) -> Compiled {
                 .filter_map(|node| compile(clause(node, &columns)?))
                 .collect()
         })
-    }
-}
-
-/// Whether row-level security or a security barrier hides rows of any table of the query. A plan does not
-/// tell which conditions hide rows. Who sees how many rows a scan leaves out must not learn of hidden rows.
-unsafe fn is_secured(executor: *mut pg_sys::EState) -> bool {
-    // SAFETY: a started query's tables, each a RangeTblEntry.
-    unsafe {
-        let tables = PgList::<pg_sys::RangeTblEntry>::from_pg((*executor).es_range_table);
-        tables.iter_ptr().any(|table| !(*table).securityQuals.is_null())
     }
 }

@@ -17,11 +17,8 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::filter_clauses::Compiled;
-use crate::error::Result;
-use crate::ivf::search::filter::Clause;
-use crate::pg::am::filter_columns::FilterColumns;
 use crate::pg::planner::min_max::is_exact;
-use crate::pg::planner::threshold::{CompiledBound, evaluate, result};
+use crate::pg::planner::threshold::{CompiledBound, evaluate};
 use crate::pg::settings::resolve::ScanRequest;
 
 /// How many rows of a scan the plan above it needs.
@@ -150,25 +147,16 @@ unsafe fn recorded(scan: pg_sys::IndexScanDesc) -> Option<Limited> {
     })
 }
 
-/// The clauses of the plan's filter that a scan tests itself. `columns` opens the index's filter columns, if
-/// there are such clauses.
+/// The clauses of the plan's filter that a scan tests itself, if there are any, and the context for which
+/// their values were compiled.
 ///
 /// # Safety
 /// As for [`plan_request`].
-pub unsafe fn clauses<'a>(
-    scan: pg_sys::IndexScanDesc,
-    columns: impl FnOnce() -> Result<&'a FilterColumns>,
-) -> Result<Vec<Clause>> {
-    // SAFETY: as the caller says; the expressions are of this node.
+pub unsafe fn clauses(scan: pg_sys::IndexScanDesc) -> Option<(Compiled, *mut pg_sys::ExprContext)> {
+    // SAFETY: as the caller says.
     unsafe {
-        match recorded(scan) {
-            Some(Limited { scan: node, clauses, .. }) if !clauses.is_empty() => {
-                let context = (*node).ss.ps.ps_ExprContext;
-                let value = |state| result(state, context).and_then(|(value, null)| (!null).then_some(value));
-                columns()?.clauses(&clauses, value)
-            }
-            _ => Ok(Vec::new()),
-        }
+        let Limited { scan: node, clauses, .. } = recorded(scan)?;
+        (!clauses.is_empty()).then(|| (clauses, (*node).ss.ps.ps_ExprContext))
     }
 }
 
