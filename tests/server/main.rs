@@ -14,6 +14,7 @@ mod explain;
 mod failing_disk;
 mod faults;
 mod features;
+mod filter_clauses;
 mod harness;
 mod memory;
 mod moving;

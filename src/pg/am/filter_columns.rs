@@ -132,7 +132,7 @@ pub struct Compared<V> {
     pub of: pg_sys::Oid,
     /// Whether rows are wanted for which it is false. Comparisons that have an opposite are not negated.
     pub negated: bool,
-    /// What the column is compared with; `None` is NULL.
+    /// What the column is compared with.
     pub value: V,
 }
 
@@ -446,6 +446,17 @@ impl Column {
         }
     }
 
+    /// The bits of any of the arrays in an array, or those of all of them. (The arrays are of a domain.)
+    unsafe fn signatures(&self, datum: pg_sys::Datum, any: bool) -> Option<u64> {
+        // SAFETY: the datum is an array, whose elements are arrays of this column's elements.
+        unsafe {
+            let array = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
+            let arrays = elements(array, (*array).elemtype).into_iter().flatten();
+            let bits = arrays.map(|array| self.signature(array));
+            bits.reduce(|a, b| if any { a | b } else { a & b })
+        }
+    }
+
     unsafe fn hash(&self, datum: pg_sys::Datum) -> u32 {
         // SAFETY: the function hashes values of this type.
         unsafe { pg_sys::FunctionCall1Coll(self.hash, self.collation, datum).value() as u32 }
@@ -468,8 +479,14 @@ impl Column {
         // SAFETY: arguments are of the types that the operators of this class take.
         unsafe {
             if self.form == Labels {
-                let bits = self.key(argument);
-                return Ok(if strategy == OVERLAPS { Accept::AnyBits(bits) } else { Accept::AllBits(bits) });
+                let bits = match flags & pg_sys::SK_SEARCHARRAY {
+                    0 => Some(self.key(argument)),
+                    _ => self.signatures(argument, strategy == OVERLAPS),
+                };
+                return Ok(bits.map_or(nothing, |bits| match strategy {
+                    OVERLAPS => Accept::AnyBits(bits),
+                    _ => Accept::AllBits(bits),
+                }));
             }
             let unknown = || Error::new(Kind::Internal, format!("ivf has no strategy {strategy} here"));
             let comparison = Comparison::from_strategy(strategy).ok_or_else(unknown)?;

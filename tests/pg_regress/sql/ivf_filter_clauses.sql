@@ -37,6 +37,10 @@ SELECT compare(c) FROM unnest(ARRAY['a IN (3, 5)', 'a NOT IN (3, 5)', 'a IN (3, 
     'NOT a < ALL(''{9,20}'')', 'a > ANY(''{9,20,NULL}'')', 'a <> ANY(''{3,4}'')', 'a = ANY(ARRAY(SELECT generate_series(1, 30)))', 's IN (''text 1'', ''text 2'') OR a = 3',
     's NOT IN (''text 1'', ''text 2'')', 'a IN (1, 2) OR w IN (0, 10000000000)', 'NOT (a IN (1, 2) OR w NOT IN (0, 10000000000))', 'r IN (0.125, 1) OR n IN (1, 2)']) c;
 SELECT compare(format('a %s ((SELECT array_agg(x) FROM generate_series(1, 40) x)::int[])', o)) FROM unnest('{= ANY,<> ALL}'::text[]) o;
+-- Arrays of arrays
+CREATE DOMAIN labels AS text[];
+SELECT compare(format('tags %s ANY (%L::labels[])', o, a)) FROM unnest('{@>,&&}'::text[]) o, unnest(ARRAY['{"{l1}","{l2,l8}"}', '{"{l1}",NULL}', '{"{}"}', '{}']) a;
+SELECT compare('NOT (tags @> ANY (''{"{l1}","{l2,l8}"}''::labels[]) OR a < 40)');
 -- Booleans
 SELECT compare(c) FROM unnest(ARRAY['flag', 'NOT flag', 'flag IS TRUE', 'flag IS NOT TRUE', 'flag IS FALSE', 'flag IS NOT FALSE', 'flag IS UNKNOWN', 'flag IS NOT UNKNOWN',
     'flag = false', 'flag <> true', 'flag OR a = 1', 'NOT flag OR a = 1', 'NOT (flag OR a = 1)', 'NOT (flag IS NOT TRUE)', 'NOT (flag IS UNKNOWN OR a > 9)',
@@ -130,4 +134,5 @@ RESET enable_seqscan;
 DROP VIEW barrier, plain_view;
 DROP TABLE f, words, secret, parts;
 DROP ROLE regress_reader;
+DROP DOMAIN labels;
 DROP FUNCTION compare, cost, found, left_out;
