@@ -150,3 +150,9 @@ CREATE FUNCTION ivf_neighbour_graph(index regclass, k int DEFAULT 10)
     AS 'MODULE_PATHNAME', 'ivf_neighbour_graph_wrapper' LANGUAGE C STABLE STRICT COST 1000000 ROWS 1000000;
 
 COMMENT ON FUNCTION ivf_neighbour_graph(regclass, int) IS 'the nearest other rows of each row of an ivf index';
+
+CREATE FUNCTION ivf_pairs(index regclass, below float8)
+    RETURNS TABLE (item tid, neighbour tid, distance float8)
+    AS 'MODULE_PATHNAME', 'ivf_pairs_wrapper' LANGUAGE C STABLE STRICT COST 1000000 ROWS 100000;
+
+COMMENT ON FUNCTION ivf_pairs(regclass, float8) IS 'the pairs of rows of an ivf index that are nearer than a distance';

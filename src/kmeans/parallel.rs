@@ -86,6 +86,11 @@ impl<T> Drop for Task<T> {
     }
 }
 
+/// Does pieces of work in a pool, and returns when all are done.
+pub fn for_each<T: Send>(pool: &ThreadPool, pieces: &mut [T], work: impl Fn(&mut T) + Sync) {
+    pool.install(|| pieces.par_iter_mut().with_max_len(1).for_each(|piece| work(piece)));
+}
+
 /// Calls `f(scratch, i, record i)` for every record of `stride` bytes in `out`, in parallel; each thread
 /// makes its own scratch memory. For tasks: it runs in the pool of this thread, and returns when all records
 /// are done.

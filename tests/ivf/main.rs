@@ -16,6 +16,7 @@ mod model;
 mod neighbours;
 mod order;
 mod pages;
+mod pairs;
 mod racing;
 #[path = "../support/random.rs"]
 mod random;

@@ -19,9 +19,9 @@ use crate::world::*;
 const MEMORY: usize = 16 << 20;
 
 /// The table of a world; counts the rows fetched.
-struct Fetched<'a> {
-    world: &'a World,
-    rows: u64,
+pub struct Fetched<'a> {
+    pub world: &'a World,
+    pub rows: u64,
 }
 
 impl BatchTable for Fetched<'_> {
@@ -82,7 +82,7 @@ fn plain(queries: impl IntoIterator<Item = Vec<f32>>) -> Vec<Asked> {
 }
 
 /// A table of these dimensions and a maker of queries, as the metric takes them.
-fn world(metric: Metric, rows: u64, options: Options) -> (World, impl FnMut() -> Vec<f32>) {
+pub fn world(metric: Metric, rows: u64, options: Options) -> (World, impl FnMut() -> Vec<f32>) {
     let mut mixture = Mixture::new(options.dims, 9, 0.6, 7 + rows);
     let mut draw = move || {
         let drawn = mixture.draw();
@@ -95,7 +95,7 @@ fn world(metric: Metric, rows: u64, options: Options) -> (World, impl FnMut() ->
     (World::build(table, &options), draw)
 }
 
-const METRICS: [Metric; 6] =
+pub const METRICS: [Metric; 6] =
     [Metric::L2, Metric::Cosine, Metric::InnerProduct, Metric::L1, Metric::Hamming, Metric::Jaccard];
 
 fn first(limit: u64, settings: Settings) -> Settings {

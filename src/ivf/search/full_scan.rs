@@ -7,6 +7,7 @@ use super::rows::{Rows, value_of};
 use crate::error::Result;
 use crate::ivf::directory::Directory;
 use crate::ivf::list_chain::{self, Addresses, ListChain};
+use crate::memory::Grow;
 use crate::page::codes::slots;
 use crate::page::{Page, Store, Tid};
 use crate::value::TotalF64;
@@ -93,7 +94,8 @@ impl FullScan {
     }
 }
 
-fn live_rows<S: Store>(
+/// Adds the addresses of the rows of a page that pass.
+pub(super) fn live_rows<S: Store>(
     store: &S,
     directory: &Directory,
     filter: &Filter,
@@ -103,7 +105,7 @@ fn live_rows<S: Store>(
     let mut addresses = Addresses::new(store, directory);
     for view in directory.codes.blocks_on(page) {
         for slot in slots(filter.passing(&directory.codes, view, view.live())) {
-            out.push(addresses.get(list, view.reference(slot))?);
+            out.try_push(addresses.get(list, view.reference(slot))?)?;
         }
     }
     Ok(())

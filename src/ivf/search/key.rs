@@ -18,6 +18,24 @@ pub(super) fn key_of(directory: &Directory, value: f64) -> f64 {
     }
 }
 
+/// A ceiling of values in the units of the bounds, rounded up by more than the rounding errors of the sums.
+pub(super) fn ceiling_key(directory: &Directory, value: f64) -> f32 {
+    let scale = f64::from(directory.meta.scale);
+    let key = match directory.metric() {
+        // No distance is negative.
+        Metric::L2 | Metric::L1 if value < 0.0 => -1.0,
+        _ => key_of(directory, value),
+    };
+    // The operator takes a cosine from sums of single precision: near zero their error is absolute.
+    let absolute = match directory.metric() {
+        Metric::Cosine => {
+            2.0 * scale * scale * f64::from(f32::EPSILON) * (8.0 + (directory.dims() as f64).sqrt())
+        }
+        _ => 0.0,
+    };
+    (key + key.abs() * 1e-5 + absolute) as f32 + f32::MIN_POSITIVE
+}
+
 /// The value of a row in an index over bit strings, whose codes are the rows.
 pub(super) fn known_value(directory: &Directory, candidate: Candidate) -> Option<f64> {
     directory.is_exact().then(|| match directory.metric() {

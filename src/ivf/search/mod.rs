@@ -34,7 +34,7 @@ use self::candidates::{CANDIDATE_SIZE, Candidates, Mark};
 pub use self::effort::{dither, further, lists, whole, width};
 use self::filter::Filter;
 use self::full_scan::FullScan;
-use self::key::{key_of, known_value};
+use self::key::{ceiling_key, key_of, known_value};
 pub use self::list_scan::{Candidate, Scanner, Sink, Stats};
 use self::output::{Output, Ready};
 use self::query::CodedQuery;
@@ -47,7 +47,7 @@ use self::stages::Stage;
 use super::directory::Directory;
 use crate::error::Result;
 use crate::page::{Store, Tid};
-use crate::value::{Metric, TotalF64};
+use crate::value::TotalF64;
 
 /// The least memory of a scan, which is the least `work_mem` that PostgreSQL allows.
 const LEAST_MEMORY: usize = 64 << 10;
@@ -154,7 +154,7 @@ impl Search {
         self.kept = self.kept_at_most();
         self.settings = settings;
         self.room = Room::of(settings.memory);
-        self.ceiling = self.key_of_ceiling(settings.ceiling);
+        self.ceiling = ceiling_key(&self.directory, settings.ceiling);
         self.barren = None;
         self.candidates.clear();
         self.output.start(settings.order, self.directory.is_exact());
@@ -334,23 +334,5 @@ impl Search {
             tid,
             key: TotalF64(key_of(&self.directory, value)),
         }))
-    }
-
-    /// The ceiling in the units of the bounds, rounded up by more than the rounding errors of the sums.
-    fn key_of_ceiling(&self, value: f64) -> f32 {
-        let scale = f64::from(self.directory.meta.scale);
-        let key = match self.directory.metric() {
-            // No distance is negative.
-            Metric::L2 | Metric::L1 if value < 0.0 => -1.0,
-            _ => key_of(&self.directory, value),
-        };
-        // The operator takes a cosine from sums of single precision: near zero their error is absolute.
-        let absolute = match self.directory.metric() {
-            Metric::Cosine => {
-                2.0 * scale * scale * f64::from(f32::EPSILON) * (8.0 + (self.directory.dims() as f64).sqrt())
-            }
-            _ => 0.0,
-        };
-        (key + key.abs() * 1e-5 + absolute) as f32 + f32::MIN_POSITIVE
     }
 }

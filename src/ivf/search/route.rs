@@ -83,6 +83,11 @@ impl Router {
 
     fn prepare(&mut self, directory: &Directory, query: &[f32]) {
         self.bytes.set(query);
+        self.relate(directory, query);
+    }
+
+    /// Prepares for the terms of lists only; no list is scored.
+    pub fn relate(&mut self, directory: &Directory, query: &[f32]) {
         self.norm = kernel::inner_product(query, query);
         let g = &directory.origin;
         let squared = kernel::inner_product(g, g);

@@ -118,7 +118,10 @@ pub(super) fn pool() -> Result<ThreadPool> {
 }
 
 /// So many threads.
-pub(super) fn start(threads: usize) -> Result<ThreadPool> {
+///
+/// # Errors
+/// No memory for them.
+pub(in crate::pg) fn start(threads: usize) -> Result<ThreadPool> {
     const STACK: usize = 2 << 20;
     // Memory that must be free before a thread is started. The C library ends the process if it cannot
     // allocate a thread's thread-local variables. This is far more than they take, because other threads

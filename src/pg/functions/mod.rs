@@ -6,6 +6,7 @@ mod heap_all_indexed;
 mod info;
 mod maintain;
 mod neighbours;
+mod pairs;
 mod recalibrate;
 mod recall;
 mod result_set;

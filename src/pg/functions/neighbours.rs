@@ -5,12 +5,13 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 use pgrx::prelude::pg_extern;
 
-use super::access::{Opened, READING, Right, with_index};
+use super::access::{Opened as Relations, READING, Right, with_index};
 use super::check::expect_built_before;
 use super::result_set::ResultSet;
 use super::{Interruptible, between};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::scan::Directories;
+use crate::ivf::search::Stats;
 use crate::ivf::search::batch::{Batch, Neighbour, Surroundings, Table, rows_of_list};
 use crate::memory::{self, Grow};
 use crate::page::Tid;
@@ -74,8 +75,8 @@ fn neighbours(
 }
 
 /// Raises an error if the index is over values of another type.
-fn expect_kind(opened: &Opened, kind: Indexed) {
-    let index = opened.index.as_ptr();
+fn expect_kind(relations: &Relations, kind: Indexed) {
+    let index = relations.index.as_ptr();
     let indexed = opclass::indexed(index).or_raise().0;
     if indexed != kind {
         let (name, is, other) = (relation_name(index), indexed.type_name(), kind.type_name());
@@ -84,11 +85,18 @@ fn expect_kind(opened: &Opened, kind: Indexed) {
     }
 }
 
-/// An index that is searched, and its table.
+/// An index and its table, opened for many queries.
+pub(super) struct Opened {
+    pub store: IndexStore,
+    pub directories: Directories,
+    pub rows: BatchRows,
+    /// Bytes that the queries and their results may take.
+    pub memory: usize,
+}
+
+/// An index that is searched.
 struct Searched {
-    store: IndexStore,
-    directories: Directories,
-    rows: BatchRows,
+    opened: Opened,
     batch: Batch,
     /// Bytes for the neighbours of an array's queries.
     memory: usize,
@@ -97,26 +105,16 @@ struct Searched {
 }
 
 /// The caller, whom the owner of the table replaces during the search.
-fn current_user() -> pg_sys::Oid {
+pub(super) fn current_user() -> pg_sys::Oid {
     // SAFETY: reads a variable.
     unsafe { pg_sys::GetUserId() }
 }
 
-/// Prepares a search for `k` rows of each query (with one more, the query's own row, if asked for), and
-/// closes the table after it.
-fn search(
-    opened: &Opened,
-    user: pg_sys::Oid,
-    (k, but_itself): (i32, bool),
-    work: impl FnOnce(&mut Searched) -> Result<()>,
-) {
-    let (index, table) = (opened.index.as_ptr(), opened.table.as_ptr());
-    let named = |e| in_index(index, e);
+/// Opens an index and its table under the statement's snapshot.
+pub(super) fn open(relations: &Relations) -> Opened {
+    let (index, table) = (relations.index.as_ptr(), relations.table.as_ptr());
     let store = IndexStore::new(index, Logging::EachChange);
-    let directories = directories(&store).map_err(named).or_raise();
-    let limit = Some(k as u64 + u64::from(but_itself));
-    let request = ScanRequest { limit, ..ScanRequest::default() };
-    let settings = resolve::settings(&IndexOptions::of(index), directories.0.lists(), request);
+    let directories = directories(&store).map_err(|e| in_index(index, e)).or_raise();
     // SAFETY: the relations stay open to the end; the snapshot is the statement's. A setting is read (kB).
     let (rows, memory) = unsafe {
         let snapshot = pg_sys::GetActiveSnapshot();
@@ -126,22 +124,45 @@ fn search(
         let rows = TableRows::open(table, index, snapshot, opclass::indexed(index).or_raise()).or_raise();
         (BatchRows(rows), pg_sys::maintenance_work_mem.max(0) as usize * 1024)
     };
+    Opened { store, directories, rows, memory }
+}
+
+impl Opened {
+    /// Closes the table after the work, and raises its error.
+    pub fn close(self, relations: &Relations, user: pg_sys::Oid, done: Result<Stats>) {
+        let Self { store, directories: (current, _), rows, .. } = self;
+        let done = done.map_err(|e| conflict(&store, |now| Rc::ptr_eq(&now.0, &current), e));
+        let stats = done.map_err(|e| in_index(relations.index.as_ptr(), e)).or_raise();
+        stats::set(Last { user, stats });
+        rows.0.close();
+    }
+}
+
+/// Searches for `k` rows of each query (with one more, the query's own row, if asked for).
+fn search(
+    relations: &Relations,
+    user: pg_sys::Oid,
+    (k, but_itself): (i32, bool),
+    work: impl FnOnce(&mut Searched) -> Result<()>,
+) {
+    let opened = open(relations);
+    let limit = Some(k as u64 + u64::from(but_itself));
+    let request = ScanRequest { limit, ..ScanRequest::default() };
+    let options = IndexOptions::of(relations.index.as_ptr());
+    let settings = resolve::settings(&options, opened.directories.0.lists(), request);
     // Three quarters are for queries, a quarter for their neighbours.
-    let batch = Batch::new(directories.clone(), settings, memory / 4 * 3, but_itself);
-    let mut searched = Searched { store, directories, rows, batch, memory: memory / 4, vector: Vec::new() };
-    let done = work(&mut searched).map_err(|e| {
-        let Searched { store, directories: (current, _), .. } = &searched;
-        conflict(store, |now| Rc::ptr_eq(&now.0, current), e)
-    });
-    done.map_err(named).or_raise();
-    stats::set(Last { user, stats: searched.batch.stats() });
-    searched.rows.0.close();
+    let memory = opened.memory;
+    let batch = Batch::new(opened.directories.clone(), settings, memory / 4 * 3, but_itself);
+    let mut searched = Searched { opened, batch, memory: memory / 4, vector: Vec::new() };
+    let done = work(&mut searched);
+    let Searched { opened, batch, .. } = searched;
+    opened.close(relations, user, done.map(|()| batch.stats()));
 }
 
 impl Searched {
     /// Answers the queries of the batch.
     fn run(&mut self, found: &mut dyn FnMut(u64, &[Neighbour]) -> Result<()>) -> Result<()> {
-        let Self { store, rows, batch, .. } = self;
+        let Self { opened: Opened { store, rows, .. }, batch, .. } = self;
         batch.run(&mut Surroundings { store, table: rows, progress: &Interruptible }, found)
     }
 
@@ -187,7 +208,7 @@ impl Searched {
         buffer: &mut Vec<f32>,
     ) -> Result<Vec<Place>> {
         let mut places = memory::with_capacity(queries.len())?;
-        let dims = self.directories.0.dims();
+        let dims = self.opened.directories.0.dims();
         for (query, datum) in (0..).zip(queries) {
             super::tick()?;
             let Some(datum) = *datum else { continue };
@@ -207,7 +228,7 @@ impl Searched {
 
     /// The neighbours of all rows, list by list, so that the rows of a batch have the same neighbours.
     fn graph(&mut self, set: &ResultSet) -> Result<()> {
-        let (current, next) = self.directories.clone();
+        let (current, next) = self.opened.directories.clone();
         let mut rows = Vec::new();
         let mut note = |row: u64, neighbours: &[Neighbour]| {
             neighbours.iter().for_each(|&neighbour| set.put_row(Tid::from_u64(row), neighbour));
@@ -216,7 +237,7 @@ impl Searched {
         for directory in std::iter::once(&current).chain(&next) {
             for list in 0..directory.lists() {
                 rows.clear();
-                rows_of_list(&self.store, directory, list, &mut rows)?;
+                rows_of_list(&self.opened.store, directory, list, &mut rows)?;
                 rows.sort_unstable();
                 for &row in &rows {
                     super::tick()?;
@@ -232,7 +253,7 @@ impl Searched {
 
     /// Adds a row of the table as a query, if the snapshot sees it.
     fn push_row(&mut self, row: Tid) -> Result<()> {
-        let Self { rows, vector, batch, directories, .. } = self;
+        let Self { opened: Opened { rows, directories, .. }, vector, batch, .. } = self;
         vector.clear();
         if let Some(version) = rows.measured(row, &mut |values| vector.try_extend(values))? {
             // An expression may have other results by now than when the index was built.

@@ -12,7 +12,7 @@ use crate::page::{NO_BLOCK, Page, PageKind, Store};
 
 /// Spreads block numbers, which are nearly consecutive.
 #[derive(Default)]
-struct OfBlock(u64);
+pub(super) struct OfBlock(u64);
 
 impl Hasher for OfBlock {
     fn finish(&self) -> u64 {
@@ -158,6 +158,7 @@ impl<S: Store> Store for Copies<'_, S> {
     }
 }
 
-fn read_only() -> Error {
+/// The error of a change.
+pub(super) fn read_only() -> Error {
     Error::new(Kind::Internal, "copies of pages cannot be changed")
 }

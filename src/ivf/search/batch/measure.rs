@@ -94,6 +94,11 @@ impl Measuring {
     }
 }
 
+/// The error of an index that refers to an address that no row has.
+pub(super) fn address_error(row: Tid) -> Error {
+    Error::corrupted(0, format!("({},{}) is no address of a row", row.blkno, row.offset))
+}
+
 /// Computes the values of one row for the queries that need it. Returns the address of the row's version, if
 /// the snapshot sees one.
 fn values_of(
@@ -104,8 +109,7 @@ fn values_of(
 ) -> Result<Option<Tid>> {
     let row = needs[0].row;
     if !is_address(row) {
-        let what = format!("({},{}) is no address of a row", row.blkno, row.offset);
-        return Err(Error::corrupted(0, what));
+        return Err(address_error(row));
     }
     if directory.is_exact() {
         values.grow(needs.len())?;

@@ -10,7 +10,9 @@
 //! ordinary scan answers it. So the result of each query is that of a scan with `LIMIT`.
 
 mod copies;
+mod frozen;
 mod measure;
+pub mod pairs;
 mod query;
 
 use std::rc::Rc;
