@@ -11,8 +11,8 @@ use crate::memory::{Grow, out_of_memory};
 use crate::page::store::{Change, Prefetch};
 use crate::page::{NO_BLOCK, Page, Store};
 
-/// Rows of a part; there is at least one page. A batch keeps the pairs of its queries with all of them.
-const ROWS: usize = 1024;
+/// Rows of a part, unless a page has more. A batch keeps the pairs of its queries with all of them.
+pub(super) const ROWS: usize = 1024;
 
 /// Some codes pages of a list, and the pages to which they refer. A part is read like a whole list: its first
 /// page is found under the number of the list's first page, too, and no page follows its last.
@@ -74,6 +74,11 @@ impl Frozen {
         self.places.insert(blkno, at);
         self.used += 1;
         Ok(())
+    }
+
+    /// Rows for which its codes pages have room.
+    pub fn rows(&self, directory: &Directory) -> usize {
+        self.codes * directory.codes.rows()
     }
 
     /// The codes pages.

@@ -5,6 +5,7 @@
 //! no pair is missed; the table decides about the others. A row is compared with the rows of its own list that
 //! come after it, and with those of later lists. So each pair is found once.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use rayon::ThreadPool;
@@ -16,7 +17,7 @@ use super::super::list_scan::{Candidate, Scanner, Sink, Stats};
 use super::super::query::CodedQuery;
 use super::super::route::Router;
 use super::super::rows::is_address;
-use super::frozen::Frozen;
+use super::frozen::{Frozen, ROWS};
 use super::measure::{Table, address_error};
 use super::{MOST, Surroundings};
 use crate::error::{Error, Result};
@@ -75,12 +76,17 @@ struct Finder {
     failed: Option<Error>,
 }
 
-/// What threads compare queries with.
-struct Part<'a> {
-    directory: &'a Directory,
-    frozen: &'a Frozen,
+/// A part of a list.
+#[derive(Default)]
+struct Part {
     list: u32,
-    /// Whether the queries are of this set of lists.
+    frozen: Frozen,
+}
+
+/// How threads compare queries with parts.
+struct Comparison<'a> {
+    directory: &'a Directory,
+    /// Whether the queries are of the same set of lists.
     own: bool,
     threshold: f32,
     width: Width,
@@ -96,7 +102,7 @@ pub struct Pairs {
     /// The most rows that are kept before they are measured.
     most: usize,
     finders: Vec<Finder>,
-    frozen: Frozen,
+    parts: Vec<Part>,
     near: Vec<Near>,
     values: Vec<f64>,
     measured: u64,
@@ -116,7 +122,7 @@ impl Pairs {
             queries: Vec::new(),
             used: 0,
             finders: Vec::new(),
-            frozen: Frozen::default(),
+            parts: Vec::new(),
             near: Vec::new(),
             values: Vec::new(),
             measured: 0,
@@ -195,35 +201,63 @@ impl Pairs {
                     query.encode(&directory);
                 }
             }
-            for list in if at == set { first } else { 0 }..directory.lists() {
-                let (head, pages) = directory.head(list);
-                around.store.prefetch_pages(head, pages);
-                let mut chain = ListChain::new(&directory, list);
-                while self.used > 0 && self.frozen.take(around.store, &directory, &mut chain)? {
-                    around.progress.tick()?;
-                    self.compare(&directory, (list, at == set), pool)?;
-                    if self.finders.iter().map(|finder| finder.near.len()).sum::<usize>() >= self.most {
-                        self.measure(&directory, around, found)?;
-                    }
-                }
-                around.store.end_prefetch();
+            let lists = if at == set { first } else { 0 }..directory.lists();
+            if self.used > 0 {
+                self.read(&directory, (lists, at == set), (around, pool), found)?;
             }
-            self.measure(&directory, around, found)?;
         }
         self.used = 0;
         Ok(())
     }
 
-    /// Compares the queries with a part of a list.
-    fn compare(&mut self, directory: &Directory, (list, own): (u32, bool), pool: &ThreadPool) -> Result<()> {
-        let part = Part {
+    /// Compares the queries with lists, and measures what is found.
+    fn read<S: Store>(
+        &mut self,
+        directory: &Directory,
+        (lists, own): (Range<u32>, bool),
+        (around, pool): (&mut Surroundings<'_, S>, &ThreadPool),
+        found: &mut dyn FnMut(Pair) -> Result<()>,
+    ) -> Result<()> {
+        let comparison = Comparison {
             directory,
-            frozen: &self.frozen,
-            list,
             own,
             threshold: ceiling_key(directory, self.below),
             width: effort::width(directory, 1.0, directory.lists()),
         };
+        let (mut parts, mut rows) = (0, 0);
+        for list in lists {
+            let (head, pages) = directory.head(list);
+            around.store.prefetch_pages(head, pages);
+            let mut chain = ListChain::new(directory, list);
+            loop {
+                around.progress.tick()?;
+                if rows >= ROWS {
+                    self.compare(&comparison, parts, pool)?;
+                    (parts, rows) = (0, 0);
+                    if self.finders.iter().map(|finder| finder.near.len()).sum::<usize>() >= self.most {
+                        self.measure(directory, around, found)?;
+                    }
+                }
+                if parts == self.parts.len() {
+                    self.parts.try_push(Part::default())?;
+                }
+                let part = &mut self.parts[parts];
+                if !part.frozen.take(around.store, directory, &mut chain)? {
+                    break;
+                }
+                part.list = list;
+                rows += part.frozen.rows(directory);
+                parts += 1;
+            }
+            around.store.end_prefetch();
+        }
+        self.compare(&comparison, parts, pool)?;
+        self.measure(directory, around, found)
+    }
+
+    /// Compares the queries with the first parts.
+    fn compare(&mut self, comparison: &Comparison<'_>, parts: usize, pool: &ThreadPool) -> Result<()> {
+        let parts = &self.parts[..parts];
         let share = self.used.div_ceil(SHARES * pool.current_num_threads());
         let shares = self.queries[..self.used].chunks_mut(share);
         while self.finders.len() < shares.len() {
@@ -232,7 +266,8 @@ impl Pairs {
         let mut work = memory::collected(shares.zip(&mut self.finders).enumerate())?;
         parallel::for_each(pool, &mut work, |(at, (queries, finder))| {
             for (query, number) in queries.iter_mut().zip((*at * share) as u32..) {
-                if let Err(error) = finder.compare(&part, query, number) {
+                let mut compare = |part| finder.compare(comparison, part, (query, number));
+                if let Err(error) = parts.iter().try_for_each(&mut compare) {
                     finder.failed = Some(error);
                     return;
                 }
@@ -318,15 +353,21 @@ impl Query {
 
 impl Finder {
     /// Finds the rows of a part that may be near a query and come after it.
-    fn compare(&mut self, part: &Part<'_>, query: &mut Query, number: u32) -> Result<()> {
-        let Part { directory, frozen, list, own, threshold, width } = *part;
+    fn compare(
+        &mut self,
+        comparison: &Comparison<'_>,
+        Part { list, frozen }: &Part,
+        (query, number): (&mut Query, u32),
+    ) -> Result<()> {
+        let Comparison { directory, own, threshold, width } = *comparison;
+        let list = *list;
         if own && query.list > list {
             return Ok(());
         }
         let after = if own && query.list == list { Some(query.row) } else { None };
         if query.unbounded {
             for page in frozen.codes() {
-                self.take_all(part, page, (after, number))?;
+                self.take_all((frozen, directory), (list, page), (after, number))?;
             }
             return Ok(());
         }
@@ -348,12 +389,12 @@ impl Finder {
     /// Takes all rows of a page.
     fn take_all(
         &mut self,
-        part: &Part<'_>,
-        page: &Page,
+        (frozen, directory): (&Frozen, &Directory),
+        page: (u32, &Page),
         (after, query): (Option<Tid>, u32),
     ) -> Result<()> {
         self.rows.clear();
-        live_rows(part.frozen, part.directory, &Filter::default(), (part.list, page), &mut self.rows)?;
+        live_rows(frozen, directory, &Filter::default(), page, &mut self.rows)?;
         let later = self.rows.iter().filter(|row| after.is_none_or(|after| **row > after));
         for &row in later {
             self.near.try_push(Near { row, query, known: None })?;
