@@ -89,6 +89,7 @@ const WORK: &[(&str, &str)] = &[
     ("SELECT ivf_check('bits_index', true)", ""),
     ("SELECT ivf_recall('items_index', 20, 10)", ""),
     ("SELECT count(ivf_neighbour_graph('items_index', 20))", ""),
+    ("SELECT count(ivf_pairs('items_index', 0.5))", ""),
     ("SELECT count(ivf_neighbours('items_index', (SELECT array_agg(embedding) FROM items), 5))", ""),
     ("SELECT ivf_recalibrate('items_index')", ""),
     ("SELECT ivf_recalibrate('items_index', (SELECT array_agg(embedding) FROM items WHERE id < 2000))", ""),

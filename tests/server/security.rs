@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use crate::harness::Server;
 
-const FUNCTIONS: [&str; 7] = [
+const FUNCTIONS: [&str; 8] = [
     "ivf_index_info('{}'::regclass)",
     "ivf_check('{}'::regclass, true)",
     "ivf_recall('{}'::regclass)",
     "ivf_neighbours('{}'::regclass, ARRAY['[1,2]'::vector])",
     "ivf_neighbour_graph('{}'::regclass)",
+    "ivf_pairs('{}'::regclass, 1)",
     "ivf_recalibrate('{}'::regclass)",
     "ivf_recalibrate('{}'::regclass, ARRAY['[1,2]'::vector])",
 ];

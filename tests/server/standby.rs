@@ -49,6 +49,7 @@ fn a_standby_gives_the_same_answers() {
         "ivf_check('fleeting_index', true)",
         "ivf_recall('fleeting_index')",
         "ivf_neighbour_graph('fleeting_index')",
+        "ivf_pairs('fleeting_index', 1)",
     ] {
         let error = standby.try_sql(&format!("SELECT {call}")).unwrap_err();
         assert!(error.contains("unlogged relations during recovery"), "{call}: {error}");
