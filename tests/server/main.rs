@@ -16,6 +16,7 @@ mod faults;
 mod features;
 mod filter_clauses;
 mod harness;
+mod hypothetical;
 mod memory;
 mod moving;
 mod neighbours;

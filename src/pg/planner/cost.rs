@@ -8,6 +8,7 @@ use std::rc::Rc;
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 
+use super::assumed;
 use super::filter_clauses::{Planned, left_to_filter};
 use super::min_max;
 use super::monotone::Varying;
@@ -127,7 +128,7 @@ unsafe extern "C-unwind" fn amcostestimate(
         if searches == 0 {
             query_page::costed(root);
         }
-        let index = Index::open(info);
+        let index = Index::open(root, info);
         let Index { directory, settings, indexed } = &index;
         let tested = left_to_filter(root, path);
         let Expected { with_vector, rows, passing, within, share } =
@@ -166,13 +167,16 @@ unsafe extern "C-unwind" fn amcostestimate(
     }
 }
 
-/// The metric of an index.
+/// The metric of an index; of one that does not exist, the one with the most exceptions.
 ///
 /// # Safety
 /// The planner's structure of an index of ours.
 pub unsafe fn metric_of(info: *mut pg_sys::IndexOptInfo) -> Metric {
-    // SAFETY: the planner has locked the index.
+    // SAFETY: the planner has locked the index, unless there is none.
     unsafe {
+        if (*info).hypothetical {
+            return Metric::Cosine;
+        }
         let relation = pg_sys::index_open((*info).indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
         let (_, metric) = opclass::indexed(relation).or_raise();
         pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
@@ -188,9 +192,15 @@ struct Index {
 }
 
 impl Index {
-    unsafe fn open(info: &pg_sys::IndexOptInfo) -> Self {
-        // SAFETY: the planner has locked the index.
+    unsafe fn open(root: *mut pg_sys::PlannerInfo, info: &pg_sys::IndexOptInfo) -> Self {
+        // SAFETY: the planner has locked the index, unless there is none.
         unsafe {
+            if info.hypothetical {
+                let (directory, indexed) = assumed::index(root, info).or_raise();
+                let (options, request) = (IndexOptions::default(), ScanRequest::default());
+                let settings = resolve::settings(&options, directory.lists(), request);
+                return Self { directory: Rc::new(directory), settings, indexed };
+            }
             let relation = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
             let store = IndexStore::new(relation, Logging::EachChange);
             let directory = directory(&store).map_err(|e| in_index(relation, e)).or_raise();
@@ -240,7 +250,8 @@ impl Expected {
                 filtered = repeated.ppi_rows;
             }
             let by_planner = by_planner(root, table.relid as i32, &limits);
-            let within = match may_tell(root, info).then(|| shares(root, orders, &limits, index)).flatten() {
+            let known = may_tell(root, info) && !info.hypothetical;
+            let within = match known.then(|| shares(root, orders, &limits, index)).flatten() {
                 Some(share) => share,
                 _ if limits.is_empty() => 1.0,
                 _ => WITHIN,
@@ -266,14 +277,14 @@ pub unsafe fn share_within(
 ) -> Option<(f64, f64)> {
     // SAFETY: the caller vouches for the structures; the planner has locked the index.
     unsafe {
-        if !may_tell(root, &*index) {
+        if !may_tell(root, &*index) || (*index).hypothetical {
             return None;
         }
         let known = |order| threshold::expected(root, limits, order).is_some();
         if !(0..orders.len()).all(known) {
             return None;
         }
-        let share = shares(root, orders, limits, &Index::open(&*index))?;
+        let share = shares(root, orders, limits, &Index::open(root, &*index))?;
         let relid = (*(*index).rel).relid as i32;
         Some((share.max(1.0 / (*index).tuples.max(1.0)), by_planner(root, relid, limits)))
     }

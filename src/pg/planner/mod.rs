@@ -1,5 +1,6 @@
 //! What the planner is told: costs, row estimates, and which orders, limits and predicates an index serves.
 
+mod assumed;
 pub mod cost;
 pub mod filter_clauses;
 pub mod min_max;

@@ -44,6 +44,21 @@ pub struct IndexOptions {
     pub foreign: Option<Foreign>,
 }
 
+impl Default for IndexOptions {
+    fn default() -> Self {
+        Self {
+            lists: 0,
+            bits: None,
+            probes: None,
+            recall_target: None,
+            recalibrate: true,
+            renew: true,
+            dimensions: None,
+            foreign: None,
+        }
+    }
+}
+
 /// Options of pgvector's access methods.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Foreign {
@@ -279,16 +294,7 @@ fn not_zero(number: i32) -> Option<usize> {
 impl IndexOptions {
     /// The options of an open index.
     pub fn of(relation: pg_sys::Relation) -> Self {
-        let mut options = Self {
-            lists: 0,
-            bits: None,
-            probes: None,
-            recall_target: None,
-            recalibrate: true,
-            renew: true,
-            dimensions: None,
-            foreign: None,
-        };
+        let mut options = Self::default();
         // SAFETY: an open index has its access method's table; rd_options is null or what that one's
         // `amoptions` returned.
         unsafe {
