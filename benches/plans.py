@@ -49,7 +49,8 @@ def plans(contender: Contender, data: datasets.Data) -> list[dict]:
         create_index(connection, one, part, "plan_index", ", bucket")
         connection.execute(f"VACUUM ANALYZE {one.table}")
         connection.execute(f"VACUUM ANALYZE {one.schema}.plan_kinds")
-        out += _cells(one, part, [*_filters(one, part), *_thresholds(connection, one, part), *_joins(one, part), *_pages(one, part)])
+        out += _cells(one, part, [*_filters(one, part), *_thresholds(connection, one, part), *_joins(one, part), *_pages(one, part),
+                                *_clauses(one, part), *_ranges(connection, one, part), *_groups(one, part)])
         # Values in a jsonb document, with and without an index column for them.
         connection.execute(f"DROP INDEX {one.schema}.plan_index")
         connection.execute(f"ALTER TABLE {one.table} ADD meta jsonb")
@@ -87,10 +88,7 @@ def _thresholds(connection, one: Contender, part: datasets.Data) -> list[Questio
     distance = order(part)
     out = []
     for share in WITHIN:
-        # Here the client passes the vector as text.
-        sql = f"SELECT percentile_disc({share}) WITHIN GROUP (ORDER BY {distance.replace('%b', '%s::vector')}) FROM {one.table}"
-        texts = [f"[{','.join(map(str, query))}]" for query in part.queries[:5]]
-        radius = float(np.median([connection.execute(sql, [text]).fetchone()[0] for text in texts]))
+        radius = _radius(connection, one, part, share)
         within = f"SELECT id FROM {one.table} WHERE {distance} < {radius} ORDER BY {distance}"
         out += [Question(f"{share:.2%} within{limit}", within + limit) for limit in ("", " LIMIT 10", " LIMIT 100")]
         if share <= 0.1:
@@ -99,6 +97,50 @@ def _thresholds(connection, one: Contender, part: datasets.Data) -> list[Questio
                                 f"SELECT n.id FROM (SELECT e AS v FROM {one.table} WHERE id < 3) a, LATERAL (SELECT id FROM {one.table} "
                                 f"WHERE {to_row} < {radius} ORDER BY {to_row}) n WHERE %b IS NOT NULL", 4))
     return out
+
+
+def _radius(connection, one: Contender, part: datasets.Data, share: float) -> float:
+    """The distance that a share of the rows is within, for the median query."""
+    # Here the client passes the vector as text.
+    distance = order(part).replace("%b", "%s::vector")
+    sql = f"SELECT percentile_disc({share}) WITHIN GROUP (ORDER BY {distance}) FROM {one.table}"
+    texts = [f"[{','.join(map(str, query))}]" for query in part.queries[:5]]
+    return float(np.median([connection.execute(sql, [text]).fetchone()[0] for text in texts]))
+
+
+def _clauses(one: Contender, part: datasets.Data) -> list[Question]:
+    """Questions with conditions that are joined by OR and NOT."""
+    out = []
+    for share in SHARES[2:]:
+        half = int(share * 500)
+        for name, where in (("OR", f"bucket < {half} OR bucket >= {1000 - half}"), ("NOT", f"NOT (bucket >= {half} OR bucket < 0)"),
+                            ("NOT IN", f"bucket < {2 * half} AND bucket NOT IN (1, 3, 5, 7)")):
+            out += [Question(f"{name}, {share:.1%} pass, LIMIT {limit}", nearest(one, part, f"WHERE {where}", limit)) for limit in (10, 100)]
+    return out
+
+
+def _ranges(connection, one: Contender, part: datasets.Data) -> list[Question]:
+    """All rows within a distance, without an order: of a query, of one of two, with a filter, and of rows of a join."""
+    distance, table = order(part), one.table
+    to_row = f"n.e {OPERATOR[part.metric]} a.v"
+    out = []
+    for share in WITHIN[:3]:
+        radius = _radius(connection, one, part, share)
+        name, within = f"{share:.2%} within", f"{distance} < {radius}"
+        other = f"e {OPERATOR[part.metric]} (SELECT e FROM {table} WHERE id = 5) < {radius}"
+        out += [Question(f"{name}, no order", f"SELECT id FROM {table} WHERE {within}"),
+                Question(f"{name}, exists", f"SELECT EXISTS (SELECT FROM {table} WHERE {within})::int"),
+                Question(f"{name}, a tenth passes", f"SELECT id FROM {table} WHERE {within} AND bucket < 100"),
+                Question(f"{name}, or of another", f"SELECT id FROM {table} WHERE {within} OR {other}"),
+                Question(f"{name} of three rows, join", f"SELECT n.id FROM (SELECT e AS v FROM {table} WHERE id < 3) a "
+                         f"JOIN {table} n ON {to_row} < {radius} WHERE %b IS NOT NULL", 4)]
+    return out
+
+
+def _groups(one: Contender, part: datasets.Data) -> list[Question]:
+    """The best of each group, among the nearest rows."""
+    return [Question(f"best of each group, {limit} rows", f"SELECT topic FROM (SELECT topic, {order(part)} AS d FROM {one.table} "
+                     f"ORDER BY d LIMIT {limit}) nearest GROUP BY topic ORDER BY min(d) LIMIT 10") for limit in (100, 1000)]
 
 
 def _joins(one: Contender, part: datasets.Data) -> list[Question]:
