@@ -225,7 +225,8 @@ impl Built {
             (began.get(at + 1).map_or(end, |next| next.1) - began[at].1).as_secs_f64()
         };
         let directory = Rc::new(Directory::load(&store).expect("the directory"));
-        let sizes: Vec<u64> = (0..directory.lists()).map(|list| u64::from(directory.built_rows(list))).collect();
+        let sizes: Vec<u64> =
+            (0..directory.lists()).map(|list| u64::from(directory.built_rows(list))).collect();
         let largest = *sizes.iter().max().unwrap_or(&0) as f64 * sizes.len() as f64 / rows as f64;
         println!(
             "{rows:>9} {:>7.1} {:>7.1} {:>7.1} {:>7.1} {:>7.1} {:>9.0} {:>6} {largest:>5.1} {:>7.4}",
@@ -289,7 +290,8 @@ impl Queries {
         let mut scans: Vec<_> =
             built.iter().map(|built| Scan::new((Rc::clone(&built.directory), None), settings)).collect();
         let (mut found, mut times) = (vec![0; built.len()], vec![Vec::new(); built.len()]);
-        for (number, (point, farthest)) in self.points.chunks_exact(data.dims).zip(&self.farthest).enumerate() {
+        for (number, (point, farthest)) in self.points.chunks_exact(data.dims).zip(&self.farthest).enumerate()
+        {
             for turn in 0..built.len() {
                 let at = (number + turn) % built.len();
                 let began = Instant::now();

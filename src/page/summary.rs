@@ -234,7 +234,10 @@ mod tests {
         let mut empty = Summary::default();
         empty.widen(Some(7));
         assert!(empty.may_have_within(7, 7) && !empty.may_have_within(8, u64::MAX));
-        assert_eq!((empty.only_key(), summary.only_key(), Summary::default().only_key()), (Some(7), None, None));
+        assert_eq!(
+            (empty.only_key(), summary.only_key(), Summary::default().only_key()),
+            (Some(7), None, None)
+        );
     }
 
     #[test]

@@ -120,8 +120,12 @@ fn condition(random: &mut Random) -> Clause {
     let accept = match random.below(8) {
         0 => Accept::Null,
         1 => Accept::NotNull,
-        2 => Accept::OneOf(std::collections::BTreeSet::from([key(random), key(random)]).into_iter().collect()),
-        3 => Accept::NoneOf(std::collections::BTreeSet::from([key(random), key(random)]).into_iter().collect()),
+        2 => {
+            Accept::OneOf(std::collections::BTreeSet::from([key(random), key(random)]).into_iter().collect())
+        }
+        3 => {
+            Accept::NoneOf(std::collections::BTreeSet::from([key(random), key(random)]).into_iter().collect())
+        }
         4 => Accept::AllBits(1 << random.below(6)),
         _ => Accept::Within(key(random), key(random)),
     };

@@ -194,7 +194,8 @@ fn filter_columns_and_ceilings_keep_little() {
     let world =
         World::build(table(&mut mixture, 12_000), &Options { lists: 12, columns, ..options(12, Metric::L2) });
     let query = mixture.draw();
-    let filter = Filter { clauses: vec![Clause::One(Condition { column: 0, accept: Accept::Within(0, 99) })] };
+    let filter =
+        Filter { clauses: vec![Clause::One(Condition { column: 0, accept: Accept::Within(0, 99) })] };
     let passes: fn(u64) -> bool = |n| keys(n)[0].is_some_and(|key| key <= 99);
     let truth = world.truth(&query, usize::MAX, Some(passes));
     assert!(truth.len() > 3500);

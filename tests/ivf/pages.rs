@@ -62,7 +62,8 @@ fn pages_are_slices_of_one_sequence() {
     let options = Options { columns, ..options(32, Metric::Cosine) };
     let world = World::build(rows, &options);
     assert!(world.directory().lists() > 20);
-    let within = Filter { clauses: vec![Clause::One(Condition { column: 0, accept: Accept::Within(0, 60) })] };
+    let within =
+        Filter { clauses: vec![Clause::One(Condition { column: 0, accept: Accept::Within(0, 60) })] };
     let (none, odd): (_, fn(u64) -> bool) = (Filter::default(), |n| n % 9 == 1);
     // The third is far from the rows.
     let far = (0..32).map(|i| [2.0, -1.0, 0.5][i % 3]).collect();

@@ -38,7 +38,8 @@ fn pairs(world: &World, below: f64, memory: usize) -> (Vec<Pair>, u64) {
                 let Some(version) = version.unwrap() else { continue };
                 pairs.push((set, list), (row, version), &vector).unwrap();
                 if pairs.is_full() {
-                    let mut around = Surroundings { store: &world.store, table: &mut table, progress: &Silent };
+                    let mut around =
+                        Surroundings { store: &world.store, table: &mut table, progress: &Silent };
                     pairs.run(set, &mut around, &pool, &mut found).unwrap();
                 }
             }
@@ -91,7 +92,11 @@ fn the_pairs_are_those_of_a_nested_loop() {
                 let below = radius(&world, wanted);
                 for memory in [0, 16 << 20] {
                     let found = pairs(&world, below, memory).0;
-                    assert_eq!(found, truth(&world, below), "{metric:?}, {bits} bits, {lists} lists, {wanted}");
+                    assert_eq!(
+                        found,
+                        truth(&world, below),
+                        "{metric:?}, {bits} bits, {lists} lists, {wanted}"
+                    );
                 }
             }
             assert!(pairs(&world, f64::NEG_INFINITY, 1 << 20).0.is_empty());
@@ -107,7 +112,8 @@ fn each_pair_is_compared_once_and_most_pages_are_read_for_many_rows() {
     assert_eq!(found, truth(&world, below));
     // A list is compared with itself as a whole.
     assert_eq!(codes, 5000 * 5000);
-    let (world, _) = super::neighbours::world(Metric::L2, 5000, Options { lists: 50, ..options(32, Metric::L2) });
+    let (world, _) =
+        super::neighbours::world(Metric::L2, 5000, Options { lists: 50, ..options(32, Metric::L2) });
     let codes = pairs(&world, below, 16 << 20).1;
     assert!(codes < 5000 * 5000 * 11 / 20, "{codes}");
 }
@@ -122,7 +128,11 @@ fn rows_that_codes_cannot_compare_are_measured() {
                 world.insert(n + 10, draw().iter().map(|x| x * 1e-30).collect());
             }
             for below in [radius(&world, 50), f64::INFINITY] {
-                assert_eq!(pairs(&world, below, 1 << 20).0, truth(&world, below), "{metric:?} {lists} {below}");
+                assert_eq!(
+                    pairs(&world, below, 1 << 20).0,
+                    truth(&world, below),
+                    "{metric:?} {lists} {below}"
+                );
             }
         }
     }

@@ -56,10 +56,14 @@ fn condition(random: &mut Random) -> String {
     match random.below(12) {
         0 => format!("{column} IS {}NULL", pick(random, &["", "NOT "])),
         1 => pick(random, &["t.flag", "NOT t.flag", "t.flag IS NOT TRUE", "t.flag IS UNKNOWN"]).to_owned(),
-        2 => format!("t.flag {} {}", pick(random, &["=", "<>", "<"]), pick(random, &["true", "false", "NULL"])),
+        2 => {
+            format!("t.flag {} {}", pick(random, &["=", "<>", "<"]), pick(random, &["true", "false", "NULL"]))
+        }
         3 | 4 if column == "t.a" || column == "t.s" => {
             let array = match column {
-                "t.a" => pick(random, &["'{3,5,9}'", "'{3,NULL}'", "'{}'", "NULL", "'{4}'", "'{3,20}'::int8[]"]),
+                "t.a" => {
+                    pick(random, &["'{3,5,9}'", "'{3,NULL}'", "'{}'", "NULL", "'{4}'", "'{3,20}'::int8[]"])
+                }
                 _ => pick(random, &["'{text 1,text 5}'", "'{text 2,NULL}'", "'{}'::text[]"]),
             };
             let operator = if column == "t.s" { pick(random, &["=", "<>"]) } else { operator };

@@ -33,7 +33,9 @@ fn an_index_without_a_relation_has_a_cost() {
     for query in [
         format!("SELECT id FROM items ORDER BY embedding <=> {target} LIMIT 10"),
         format!("SELECT id FROM items WHERE category = 3 ORDER BY embedding <=> {target} LIMIT 10"),
-        format!("SELECT id FROM items WHERE category = 3 OR id < 99 ORDER BY embedding <=> {target} LIMIT 10"),
+        format!(
+            "SELECT id FROM items WHERE category = 3 OR id < 99 ORDER BY embedding <=> {target} LIMIT 10"
+        ),
         format!("SELECT id FROM items WHERE embedding <=> {target} < 0.1"),
         format!("SELECT id FROM items WHERE embedding <=> {target} < 0.1 ORDER BY embedding <=> {target}"),
         "SELECT b.id FROM items a JOIN items b ON a.embedding <=> b.embedding < 0.1 WHERE a.id < 5".into(),

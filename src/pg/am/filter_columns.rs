@@ -333,9 +333,9 @@ impl FilterColumns {
                 }
             }
         };
-        let known = self.memory.within(|| {
-            clauses.iter().filter_map(|clause| clause.narrowed(&mut condition)).collect()
-        });
+        let known = self
+            .memory
+            .within(|| clauses.iter().filter_map(|clause| clause.narrowed(&mut condition)).collect());
         failed.map(|()| known)
     }
 }

@@ -30,7 +30,9 @@ pub unsafe fn index(
     unsafe {
         let bits = *info.opcintype == pg_sys::BITOID;
         let typmod = match *info.indexkeys {
-            0 => PgList::<pg_sys::Node>::from_pg(info.indexprs).get_ptr(0).map_or(-1, |e| pg_sys::exprTypmod(e)),
+            0 => PgList::<pg_sys::Node>::from_pg(info.indexprs)
+                .get_ptr(0)
+                .map_or(-1, |e| pg_sys::exprTypmod(e)),
             column => {
                 let entry = &**(*root).simple_rte_array.add((*info.rel).relid as usize);
                 let (mut of_type, mut typmod, mut collation) = (pg_sys::InvalidOid, -1, pg_sys::InvalidOid);

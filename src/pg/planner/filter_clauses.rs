@@ -105,9 +105,8 @@ unsafe fn boolean_test(
     use pg_sys::BoolTestType::{IS_FALSE, IS_NOT_FALSE, IS_NOT_TRUE, IS_TRUE, IS_UNKNOWN};
     let column = columns.column(test.arg.cast())?;
     let one = |test| Some(Clause::One(Tested { column, test }));
-    let (kind, other) = (test.booltesttype, |value| {
-        Clause::any([one(Test::Is(value)), one(Test::Null)].into_iter())
-    });
+    let (kind, other) =
+        (test.booltesttype, |value| Clause::any([one(Test::Is(value)), one(Test::Null)].into_iter()));
     match (kind, negated) {
         (IS_TRUE, false) | (pg_sys::BoolTestType::IS_NOT_TRUE, true) => one(Test::Is(true)),
         (IS_FALSE, false) | (IS_NOT_FALSE, true) => one(Test::Is(false)),

@@ -83,7 +83,9 @@ impl IndexColumns for OfPlan {
 
     fn family(&self, column: usize) -> (pg_sys::Oid, pg_sys::Oid) {
         // SAFETY: an open index has a family and a collation for each column.
-        unsafe { (*(*self.index).rd_opfamily.add(column + 1), *(*self.index).rd_indcollation.add(column + 1)) }
+        unsafe {
+            (*(*self.index).rd_opfamily.add(column + 1), *(*self.index).rd_indcollation.add(column + 1))
+        }
     }
 
     fn varying(&self) -> Varying {

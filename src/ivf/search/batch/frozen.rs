@@ -29,7 +29,12 @@ impl Frozen {
     /// Copies the next part of a list. Returns false if there is none.
     ///
     /// The pages are read in the order in which a scan reads them, so the interlocks of a scan hold.
-    pub fn take<S: Store>(&mut self, store: &S, directory: &Directory, chain: &mut ListChain) -> Result<bool> {
+    pub fn take<S: Store>(
+        &mut self,
+        store: &S,
+        directory: &Directory,
+        chain: &mut ListChain,
+    ) -> Result<bool> {
         let layout = &directory.codes;
         (self.used, self.codes) = (0, 0);
         self.places.clear();

@@ -374,14 +374,7 @@ impl Finder {
         let Query { coded, router, .. } = query;
         let terms = || router.terms(directory, list, &coded.point);
         let list = (list, &terms as &dyn Fn() -> _, width);
-        let mut sink = Within {
-            directory,
-            threshold,
-            after,
-            number,
-            near: &mut self.near,
-            failed: None,
-        };
+        let mut sink = Within { directory, threshold, after, number, near: &mut self.near, failed: None };
         self.scanner.list(frozen, directory, &coded.code, list, &mut sink)?;
         sink.failed.map_or(Ok(()), Err)
     }
