@@ -88,7 +88,7 @@ impl<T> Drop for Task<T> {
 
 /// Does pieces of work in a pool, and returns when all are done.
 pub fn for_each<T: Send>(pool: &ThreadPool, pieces: &mut [T], work: impl Fn(&mut T) + Sync) {
-    pool.install(|| pieces.par_iter_mut().with_max_len(1).for_each(|piece| work(piece)));
+    pool.install(|| pieces.par_iter_mut().with_max_len(1).for_each(&work));
 }
 
 /// Calls `f(scratch, i, record i)` for every record of `stride` bytes in `out`, in parallel; each thread

@@ -46,8 +46,8 @@ impl Accept {
                 _ => false,
             },
             Self::NoneOf(keys) => {
-                let only = summary.only_key();
-                summary.has_keys() && !only.is_some_and(|key| keys.binary_search(&key).is_ok())
+                let left_out = |key| keys.binary_search(&key).is_ok();
+                summary.has_keys() && !summary.only_key().is_some_and(left_out)
             }
             Self::AllBits(bits) => summary.has_keys() && summary.union() & bits == *bits,
             Self::AnyBits(bits) => summary.union() & bits != 0,
