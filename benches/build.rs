@@ -22,6 +22,7 @@ use vector_search::ivf::search::filter::Filter;
 use vector_search::ivf::search::{Order, Probes, Rows, Settings};
 use vector_search::kernel::l2_squared;
 use vector_search::page::memory::MemoryStore;
+use vector_search::page::meta::SketchOf;
 use vector_search::page::{Columns, Tid};
 use vector_search::random::SplitMix64;
 use vector_search::value::Metric;
@@ -197,6 +198,7 @@ fn measure(data: &Data, rows: u64, targets: &[f64]) {
         seed: 42,
         memory,
         columns: Columns::default(),
+        sketch: SketchOf::default(),
     };
     let clock = Clock(RefCell::default());
     let mut spool = MemorySpool::default();
