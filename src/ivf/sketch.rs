@@ -61,6 +61,11 @@ impl Sketch {
         }
     }
 
+    /// What the meta page says of sketches of sparse vectors.
+    pub fn of(self) -> SketchOf {
+        SketchOf { dims: self.dims as u32, seed: self.seed }
+    }
+
     /// Whether different vectors may have the same sketch.
     pub fn is_lossy(self) -> bool {
         self.size < self.dims
@@ -128,10 +133,7 @@ impl Rows {
         if self.elements > MOST_ELEMENTS {
             return Ok(());
         }
-        let mut copy = SparseBuf { dims: row.dims, ..SparseBuf::default() };
-        copy.indices.try_extend(row.indices)?;
-        copy.values.try_extend(row.values)?;
-        self.rows.try_push(copy)
+        self.rows.try_push(row.to_buf()?)
     }
 
     /// Measures how the operator's values deviate from those of sketches, on rows that are near each other.

@@ -1,6 +1,7 @@
 //! The input of a build: options, the rows, and a temporary file for rows that do not fit in memory.
 
 use crate::error::Result;
+use crate::ivf::sketch::Sketch;
 use crate::page::{Columns, Key, Tid};
 use crate::page::meta::SketchOf;
 use crate::value::Metric;
@@ -25,6 +26,13 @@ pub struct Options {
     pub columns: Columns,
     /// What sketches are made of, if the rows are sketches of `dims` coordinates.
     pub sketch: SketchOf,
+}
+
+impl Options {
+    /// How values become coordinates.
+    pub fn sketch(&self) -> Sketch {
+        Sketch::of_meta(self.sketch, self.dims)
+    }
 }
 
 /// Takes rows: address, vector, and the keys in the filter columns.

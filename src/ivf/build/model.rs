@@ -11,7 +11,7 @@ use crate::ivf::code::normalize;
 use crate::ivf::deviation;
 use crate::ivf::directory::{Directory, Entry};
 use crate::ivf::progress::{Phase, Progress};
-use crate::ivf::sketch::{self, Sketch};
+use crate::ivf::sketch;
 use crate::kernel;
 use crate::kmeans::{self, Assigner};
 use crate::memory::{self, Grow};
@@ -168,13 +168,6 @@ impl RetainChunks for Vec<f32> {
             }
         }
         self.truncate(kept);
-    }
-}
-
-impl Options {
-    /// How values become coordinates.
-    fn sketch(&self) -> Sketch {
-        Sketch::of_meta(self.sketch, self.dims)
     }
 }
 

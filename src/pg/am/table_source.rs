@@ -8,16 +8,19 @@ use pgrx::prelude::*;
 use super::filter_columns::FilterColumns;
 use super::opclass::{check_dimensions, indexed};
 use crate::error::{Error, Result};
-use crate::ivf::build::{RowSink, Source};
+use crate::ivf::build::{RowSink, Source, SparseSink};
 use crate::ivf::progress::Progress;
+use crate::ivf::sketch::Sketch;
 use crate::memory;
 use crate::page::{Key, Tid};
 use crate::pg::allocator;
 use crate::pg::datum::indexed::Indexed;
+use crate::pg::datum::sparse::SparseVector;
 use crate::pg::error::OrRaise;
 use crate::pg::storage::tid::{item_pointer, tid};
 use crate::pg::storage::toast::{ToastReader, toast_pointer};
 use crate::random::SplitMix64;
+use crate::value::sparse::Sparse;
 
 /// Blocks that are read to estimate the number of rows per block.
 const DENSITY_BLOCKS: usize = 64;
@@ -27,8 +30,8 @@ pub struct TableSource {
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
     info: *mut pg_sys::IndexInfo,
-    /// Kind and dimensions of the values.
-    values: (Indexed, usize),
+    /// Kind of the values, and how they become coordinates.
+    values: (Indexed, Sketch),
     nblocks: u32,
     /// All blocks in random order, or a random part of them if the table is large.
     order: Vec<u32>,
@@ -65,7 +68,7 @@ impl Leaving {
 /// What the callback of a heap scan does with a row.
 struct Visit<'a> {
     indexed: Indexed,
-    dims: usize,
+    sketch: Sketch,
     buffer: Vec<f32>,
     columns: Option<&'a FilterColumns>,
     keys: Vec<Key>,
@@ -80,13 +83,13 @@ struct Visit<'a> {
 impl<'a> Visit<'a> {
     /// Without `columns` the rows have no keys.
     fn new(
-        (indexed, dims): (Indexed, usize),
+        (indexed, sketch): (Indexed, Sketch),
         columns: Option<&'a FilterColumns>,
         sink: &'a mut RowSink<'a>,
     ) -> Self {
         Self {
             indexed,
-            dims,
+            sketch,
             buffer: Vec::new(),
             columns,
             keys: Vec::new(),
@@ -104,14 +107,14 @@ impl TableSource {
         heap: pg_sys::Relation,
         index: pg_sys::Relation,
         info: *mut pg_sys::IndexInfo,
-        dims: usize,
+        sketch: Sketch,
         seed: u64,
     ) -> Self {
         // SAFETY: ambuild passes an open table.
         let nblocks =
             unsafe { pg_sys::RelationGetNumberOfBlocksInFork(heap, pg_sys::ForkNumber::MAIN_FORKNUM) };
         let order = shuffled(nblocks, seed);
-        let values = (indexed(index).or_raise().0, dims);
+        let values = (indexed(index).or_raise().0, sketch);
         let mut table = Self { heap, index, info, values, nblocks, order, rows: 0, seen: 0.0, leaving: None };
         let probed = table.order.len().min(DENSITY_BLOCKS);
         let mut count = 0u64;
@@ -191,22 +194,48 @@ unsafe extern "C-unwind" fn visit(
         if let Some(columns) = visit.columns {
             columns.keys(values, isnull, &mut visit.keys);
         }
-        let Visit { dims, keys, is_sample, leaving, left_out, sink, .. } = visit;
+        let Visit { indexed, sketch, keys, is_sample, leaving, left_out, sink, .. } = visit;
         // Rows of other dimensions are in no index: while one is renewed, they are being inserted.
         let may_differ = *is_sample || leaving.is_some();
-        let take = |vector: &[f32]| {
-            if may_differ && vector.len() != *dims {
+        let take = |dims: usize, vector: &[f32]| {
+            if may_differ && dims != sketch.dims {
                 return Ok(());
             }
-            if !alive && vector.len() != *dims {
+            if !alive && dims != sketch.dims {
                 *left_out = true;
                 return Ok(());
             }
             let row = tid(&*row);
-            check_dimensions(*dims, vector.len()).map_err(|error| named(error, row))?;
+            check_dimensions(*indexed, sketch.dims, dims).map_err(|error| named(error, row))?;
             sink(row, vector, keys)
         };
-        visit.indexed.coordinates(value, &mut visit.buffer, take).or_raise();
+        indexed.coordinates(*sketch, value, &mut visit.buffer, take).or_raise();
+    }
+}
+
+/// Takes the address and the value of a row.
+pub type ValueSink<'a> = dyn FnMut(Tid, Sparse<'_>) -> Result<()> + 'a;
+
+/// The callback of heap scans that pass sparse vectors as the table has them.
+#[pg_guard]
+unsafe extern "C-unwind" fn visit_sparse(
+    _index: pg_sys::Relation,
+    row: pg_sys::ItemPointer,
+    values: *mut pg_sys::Datum,
+    isnull: *mut bool,
+    alive: bool,
+    state: *mut c_void,
+) {
+    // SAFETY: the state is the reference to a sink of the calls below; the value is of the indexed type.
+    unsafe {
+        // The value of a deleted row may be gone.
+        if *isnull || !alive {
+            return;
+        }
+        allocator::check();
+        let sink = &mut **state.cast::<&mut ValueSink<'_>>();
+        let value = SparseVector::from_raw(*values);
+        sink(tid(&*row), value.view()).or_raise();
     }
 }
 
@@ -239,6 +268,26 @@ impl Source for TableSource {
             self.scan_blocks(self.order[i], 1, Some(visit), (&raw mut state).cast());
         }
         self.leaving = leaving;
+        Ok(())
+    }
+
+    fn sample_sparse(&mut self, want: usize, sink: &mut SparseSink<'_>) -> Result<()> {
+        let (dims, mut rows) = (self.values.1.dims, 0usize);
+        for i in 0..self.order.len() {
+            if rows >= want {
+                break;
+            }
+            let mut take = |_: Tid, value: Sparse<'_>| {
+                // The scan of all rows names those of other dimensions.
+                if rows < want && value.dims == dims {
+                    rows += 1;
+                    sink(value)?;
+                }
+                Ok(())
+            };
+            let mut state: &mut ValueSink<'_> = &mut take;
+            self.scan_blocks(self.order[i], 1, Some(visit_sparse), (&raw mut state).cast());
+        }
         Ok(())
     }
 
@@ -275,14 +324,14 @@ impl Source for TableSource {
 pub unsafe fn each_row(
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
-    dims: usize,
+    sketch: Sketch,
     snapshot: pg_sys::Snapshot,
     columns: Option<&FilterColumns>,
     sink: &mut RowSink<'_>,
 ) {
     let all = (0, pg_sys::InvalidBlockNumber);
     // SAFETY: the caller vouches for the arguments.
-    unsafe { each_row_of(heap, index, dims, snapshot, (columns, all), sink) }
+    unsafe { each_row_of(heap, index, sketch, snapshot, (columns, all), sink) }
 }
 
 /// The same for a range of blocks.
@@ -292,14 +341,40 @@ pub unsafe fn each_row(
 pub unsafe fn each_row_of(
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
-    dims: usize,
+    sketch: Sketch,
     snapshot: pg_sys::Snapshot,
     (columns, (first, count)): (Option<&FilterColumns>, (u32, u32)),
     sink: &mut RowSink<'_>,
 ) {
-    let values = (indexed(index).or_raise().0, dims);
+    let values = (indexed(index).or_raise().0, sketch);
     let mut state = Visit::new(values, columns, sink);
-    let state = (&raw mut state).cast();
+    // SAFETY: the caller vouches for the arguments.
+    unsafe { visible(heap, index, snapshot, (first, count), (Some(visit), (&raw mut state).cast())) }
+}
+
+/// Passes every sparse vector of the index's table that `snapshot` sees to the sink.
+///
+/// # Safety
+/// As for [`each_row`]; the index is over sparse vectors.
+pub unsafe fn each_sparse(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    snapshot: pg_sys::Snapshot,
+    mut sink: &mut ValueSink<'_>,
+) {
+    let all = (0, pg_sys::InvalidBlockNumber);
+    // SAFETY: the caller vouches for the arguments.
+    unsafe { visible(heap, index, snapshot, all, (Some(visit_sparse), (&raw mut sink).cast())) }
+}
+
+/// Scans a range of blocks for the rows that `snapshot` sees.
+unsafe fn visible(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    snapshot: pg_sys::Snapshot,
+    (first, count): (u32, u32),
+    (callback, state): (pg_sys::IndexBuildCallback, *mut c_void),
+) {
     // SAFETY: the caller vouches for the arguments; the scan ends with the build scan (heapam_handler.c).
     unsafe {
         let info = concurrent(index);
@@ -314,7 +389,7 @@ pub unsafe fn each_row_of(
             false,
             first,
             count,
-            Some(visit),
+            callback,
             state,
             scan,
         );
@@ -340,9 +415,14 @@ impl TableSource {
     ///
     /// # Safety
     /// The relations are open and belong together.
-    pub unsafe fn of_index(heap: pg_sys::Relation, index: pg_sys::Relation, dims: usize, seed: u64) -> Self {
+    pub unsafe fn of_index(
+        heap: pg_sys::Relation,
+        index: pg_sys::Relation,
+        sketch: Sketch,
+        seed: u64,
+    ) -> Self {
         // SAFETY: the caller vouches for the index.
-        Self::new(heap, index, unsafe { concurrent(index) }, dims, seed)
+        Self::new(heap, index, unsafe { concurrent(index) }, sketch, seed)
     }
 
     /// A table in use: vectors of deleted rows may be gone. To be scanned to its end, see
@@ -498,7 +578,8 @@ impl TableSource {
                 let First { indexed, alive, dead } = &mut *state.cast::<First>();
                 let found = if is_alive { alive } else { dead };
                 if found.is_none() && !*isnull {
-                    *found = Some(indexed.coordinates(*values, &mut Vec::new(), <[f32]>::len));
+                    let dims = |dims, _: &[f32]| dims;
+                    *found = Some(indexed.coordinates(Sketch::none(0), *values, &mut Vec::new(), dims));
                 }
             }
         }

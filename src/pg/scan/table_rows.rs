@@ -34,7 +34,8 @@ use crate::ivf::search::Rows;
 use crate::ivf::search::batch::WithVector;
 use crate::page::Tid;
 use crate::pg::compat::{is_heap, lock_buffer};
-use crate::pg::datum::indexed::Indexed;
+use crate::ivf::sketch::Sketch;
+use crate::pg::datum::indexed::{Indexed, Query};
 use crate::pg::storage::buffer_hints::BufferHints;
 use crate::pg::storage::tid::{item_pointer, tid};
 use crate::pg::storage::toast::{ToastPointer, ToastReader, toast_pointer};
@@ -281,7 +282,11 @@ impl TableRows {
 
     /// The address of the version of a row that the snapshot sees, if there is one. If asked for, its vector
     /// is passed to `with`; a row without one does not count.
-    pub(super) fn visit(&mut self, row: Tid, with: Option<&mut WithVector<'_>>) -> Result<Option<Tid>> {
+    pub(super) fn visit(
+        &mut self,
+        row: Tid,
+        with: Option<&mut WithVector<'_>>,
+    ) -> Result<Option<Tid>> {
         // SAFETY: the table is open, and what `open` made lives as long as this; the slot keeps the row while
         // its vector is read.
         unsafe {
@@ -293,7 +298,8 @@ impl TableRows {
             let Some(datum) = self.datum() else { return Ok(None) };
             let (snapshot, context) = (self.snapshot, self.context);
             let here = toast_pointer(datum).and_then(|at| self.toast.fetch(&at, snapshot, context));
-            self.indexed.0.coordinates(here.unwrap_or(datum), &mut self.buffer, with)?;
+            let datum = here.unwrap_or(datum);
+            self.indexed.0.coordinates(Sketch::none(0), datum, &mut self.buffer, |_, vector| with(vector))?;
             Ok(version)
         }
     }
@@ -321,7 +327,7 @@ pub struct Measured<'a> {
     /// The rows.
     pub rows: &'a mut TableRows,
     /// `None` is SQL's NULL.
-    pub query: Option<&'a [f32]>,
+    pub query: Option<Query<'a>>,
 }
 
 impl Measured<'_> {
@@ -332,7 +338,7 @@ impl Measured<'_> {
         // SAFETY: a visible row points to the value, which stays until the next one is read.
         unsafe {
             let Some(value) = rows.toast.fetch(pointer, rows.snapshot, rows.context) else { return Ok(None) };
-            let distance = indexed.coordinates(value, &mut rows.buffer, |v| metric.distance(v, query))?;
+            let distance = indexed.distance(value, &mut rows.buffer, (metric, query))?;
             rows.note(pointer, distance);
             Ok(Some(distance))
         }
@@ -352,7 +358,7 @@ impl Measured<'_> {
             }
             let rows = &mut *self.rows;
             let (indexed, metric) = rows.indexed;
-            let distance = indexed.coordinates(datum, &mut rows.buffer, |v| metric.distance(v, query))?;
+            let distance = indexed.distance(datum, &mut rows.buffer, (metric, query))?;
             if let Some(pointer) = &pointer {
                 rows.note(pointer, distance);
             }
