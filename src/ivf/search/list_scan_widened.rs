@@ -32,22 +32,22 @@ impl<S: Sink> Sink for Widened<'_, S> {
     fn threshold(&self) -> f32 {
         let threshold = self.sink.threshold();
         match self.factors {
-            Some(Factors { lower, offset, .. }) if lower > 0.0 => ((threshold + offset) / lower).next_up(),
+            Some(Factors { lower, below, .. }) if lower > 0.0 => ((threshold + below) / lower).next_up(),
             _ if threshold == f32::NEG_INFINITY => threshold,
             _ => f32::INFINITY,
         }
     }
 
     fn push(&mut self, list: u32, candidate: Candidate) {
-        let Some(Factors { lower, upper, offset }) = self.factors else {
+        let Some(Factors { lower, upper, below, above }) = self.factors else {
             let none = Candidate { lower: f32::NEG_INFINITY, upper: f32::INFINITY, ..candidate };
             return self.sink.push(list, Candidate { place: f32::NEG_INFINITY, ..none });
         };
         // A negative bound stays below every key.
         let widened = Candidate {
-            lower: candidate.lower * lower - offset,
-            upper: candidate.upper * if candidate.upper < 0.0 { lower } else { upper } + offset,
-            place: candidate.place * lower - offset,
+            lower: candidate.lower * lower - below,
+            upper: candidate.upper * if candidate.upper < 0.0 { lower } else { upper } + above,
+            place: candidate.place * lower - below,
             tid: candidate.tid,
         };
         if widened.lower < self.sink.threshold() {
