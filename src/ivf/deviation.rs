@@ -34,10 +34,16 @@ const USUAL_SPREAD: f32 = 0.1;
 /// The spread covers this share of the quotients at either end, at so many standard deviations of a normal
 /// distribution.
 const COVERED: (f32, f32) = (0.98, 2.05);
-/// Bounds of sketches are this share of the standard deviations of other bounds wide. Sketches differ more
-/// than codes, so that a wider bound has many more rows fetched, and a row is lost only if it is among the
-/// last that are wanted.
-const NARROWER: f32 = 0.7;
+/// Lower bounds of sketches are widened by so many spreads for each standard deviation of other bounds.
+/// Sketches deviate more than codes, so that a wider bound has many more rows fetched, and a row is lost only
+/// if it is among the last that are wanted.
+const BELOW: f32 = 0.5;
+/// Upper bounds are widened by so many spreads. They give the threshold, below which the values of as many
+/// rows as are wanted should be; otherwise lists are read again.
+const ABOVE: f32 = 0.7;
+/// The noise that stands for the deviation of sketches has this share of its spread. With all of it, rows that
+/// are far away and deviate much would seem to be neighbours, and twice as many lists would be read.
+const NOISE: f32 = 0.5;
 
 /// What turns bounds by codes into bounds of keys.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,7 +81,7 @@ impl Directory {
             return None;
         }
         let spread = self.spread();
-        let (below, above) = (tune("SK_NARROW", NARROWER) * width.deviations * spread, tune("SK_UP", 1.0) * spread);
+        let (below, above) = (BELOW * width.deviations * spread, ABOVE * spread);
         Some(match self.metric() {
             Metric::InnerProduct => {
                 let unit = self.meta.scale * length;
@@ -154,7 +160,8 @@ impl Noise {
         if !directory.deviates() {
             return Self::default();
         }
-        let spread = tune("SK_NOISE", 1.0) * directory.spread();
+        let share = if directory.sketch().is_lossy() { NOISE } else { 1.0 };
+        let spread = share * directory.spread();
         match directory.metric() {
             Metric::InnerProduct => Self { factor: 0.0, offset: spread * directory.meta.scale * length, seed },
             _ => Self { factor: spread, offset: 0.0, seed },
@@ -279,16 +286,4 @@ mod tests {
         assert!((measured.mean - 2.0).abs() < 0.01 && (measured.spread - 0.05).abs() < 0.005, "{measured:?}");
         assert_eq!(Noise::default().applied(4.0, Tid { blkno: 1, offset: 1 }), 4.0);
     }
-}
-
-fn tune(name: &str, default: f32) -> f32 {
-    static T: std::sync::OnceLock<[f32; 3]> = std::sync::OnceLock::new();
-    let read = |name: &str| {
-        let text = std::fs::read_to_string(format!("/tmp/{name}")).ok();
-        text.and_then(|x| x.trim().parse().ok()).unwrap_or(f32::NAN)
-    };
-    let names = ["SK_NARROW", "SK_UP", "SK_NOISE"];
-    let all = T.get_or_init(|| names.map(read));
-    let x = names.iter().position(|n| *n == name).map_or(f32::NAN, |i| all[i]);
-    if x.is_nan() { default } else { x }
 }
