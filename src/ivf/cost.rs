@@ -68,7 +68,11 @@ pub fn estimate(
         None => 3.0,
     };
     if directory.sketch().is_lossy() {
-        return of_sketches(Work { lists, pages, codes, extended, rows: reached.max(wanted) }, target, wanted);
+        return of_sketches(
+            Work { lists, pages, codes, extended, rows: reached.max(wanted) },
+            target,
+            wanted,
+        );
     }
     Work { lists, pages, codes, extended, rows: (beyond * wanted + 1.0).min(reached.max(wanted)) }
 }

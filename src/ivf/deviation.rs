@@ -163,7 +163,9 @@ impl Noise {
         let share = if directory.sketch().is_lossy() { NOISE } else { 1.0 };
         let spread = share * directory.spread();
         match directory.metric() {
-            Metric::InnerProduct => Self { factor: 0.0, offset: spread * directory.meta.scale * length, seed },
+            Metric::InnerProduct => {
+                Self { factor: 0.0, offset: spread * directory.meta.scale * length, seed }
+            }
             _ => Self { factor: spread, offset: 0.0, seed },
         }
     }

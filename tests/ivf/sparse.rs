@@ -362,7 +362,8 @@ fn extremes_are_found() {
             }
             let truth = world.truth(&query, 5);
             let (rows, _) = world.search(&query, Settings { limit: Some(5), ..EXACT }, 5);
-            let total = |rows: &[(Tid, f64)]| -> Vec<_> { rows.iter().map(|r| (r.0, TotalF64(r.1))).collect() };
+            let total =
+                |rows: &[(Tid, f64)]| -> Vec<_> { rows.iter().map(|r| (r.0, TotalF64(r.1))).collect() };
             assert_eq!(total(&rows), total(&truth), "{metric:?}");
             let (rows, _) = world.search(&query, Settings { limit: Some(5), ..DEFAULT }, 5);
             assert_eq!(rows[0].1.to_bits(), truth[0].1.to_bits(), "{metric:?} {:?}", query.values.first());

@@ -2,8 +2,8 @@
 
 use crate::error::Result;
 use crate::ivf::sketch::Sketch;
-use crate::page::{Columns, Key, Tid};
 use crate::page::meta::SketchOf;
+use crate::page::{Columns, Key, Tid};
 use crate::value::Metric;
 use crate::value::sparse::Sparse;
 

@@ -1,10 +1,10 @@
 //! Finds the nearest neighbours of several queries at once, from the stored codes of all lists.
 
 use crate::error::Result;
+use crate::ivf::deviation::Noise;
 use crate::ivf::directory::Directory;
 use crate::ivf::progress::Progress;
 use crate::ivf::search::{Candidate, NEAREST, Router, Scanner, Sink, dither};
-use crate::ivf::deviation::Noise;
 use crate::ivf::top_k::TopK;
 use crate::memory::{self, Grow, out_of_memory};
 use crate::page::Store;

@@ -27,7 +27,12 @@ pub struct FullScan {
 impl FullScan {
     /// A scan without an order: values are NaN, and the consumer fetches the rows.
     pub fn unordered(directory: &Directory) -> Self {
-        Self { measured: None, ceiling: f64::INFINITY, chain: Some(ListChain::new(directory, 0)), page: Vec::new() }
+        Self {
+            measured: None,
+            ceiling: f64::INFINITY,
+            chain: Some(ListChain::new(directory, 0)),
+            page: Vec::new(),
+        }
     }
 
     /// A scan in exact order. A pass computes the values of all rows, and returns as many of the nearest as

@@ -184,9 +184,7 @@ fn supported_since(name: &str) -> i16 {
 
 fn unsupported(name: &str, method: &str) -> Error {
     let message = format!("operator class \"{name}\" is not supported by {method} indexes of vector_search");
-    Error::new(Kind::NotSupported, message).with_hint(
-        "Queries by this distance work without an index.",
-    )
+    Error::new(Kind::NotSupported, message).with_hint("Queries by this distance work without an index.")
 }
 
 /// The dimensions of the indexed column, if its type modifier has them.

@@ -381,17 +381,7 @@ unsafe fn visible(
         let scan = pg_sys::table_beginscan_strat(heap, snapshot, 0, std::ptr::null_mut(), true, false);
         // Without synchronisation the block limits also apply to a scan that is passed in (heapam_handler.c).
         pg_sys::table_index_build_range_scan(
-            heap,
-            index,
-            info,
-            false,
-            false,
-            false,
-            first,
-            count,
-            callback,
-            state,
-            scan,
+            heap, index, info, false, false, false, first, count, callback, state, scan,
         );
     }
 }

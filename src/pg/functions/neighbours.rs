@@ -80,7 +80,8 @@ fn expect_dense(opened: &Opened) {
     let index = opened.index.as_ptr();
     if opclass::indexed(index).or_raise().0 == Indexed::Sparse {
         let name = relation_name(index);
-        let message = format!("index \"{name}\" is over sparsevec, whose neighbours are not found in batches");
+        let message =
+            format!("index \"{name}\" is over sparsevec, whose neighbours are not found in batches");
         raise(Error::new(Kind::NotSupported, message).with_hint(
             "Use a lateral join: FROM queries q, LATERAL (SELECT ... ORDER BY e <=> q.e LIMIT 10) n.",
         ));

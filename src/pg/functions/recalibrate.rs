@@ -15,8 +15,8 @@ use crate::pg::am::build::random_seed;
 use crate::pg::am::directory_cache::sketch;
 use crate::pg::am::opclass;
 use crate::pg::am::table_source::TableSource;
-use crate::pg::error::{OrRaise, in_index, raise};
 use crate::pg::datum::indexed::Indexed;
+use crate::pg::error::{OrRaise, in_index, raise};
 use crate::pg::relation::relation_name;
 use crate::pg::storage::buffer_store::IndexStore;
 use crate::pg::types::array::Array;
@@ -50,9 +50,10 @@ fn ivf_recalibrate_for(index: pg_sys::Oid, queries: Array) -> JsonB {
         let (index, dims) = (opened.index.as_ptr(), sketch.dims);
         if opclass::indexed(index).or_raise().0 == Indexed::Sparse {
             let message = format!("index \"{}\" is over sparsevec, not vector", relation_name(index));
-            raise(Error::new(Kind::WrongObject, message).with_hint(
-                "Calibrate it with rows of its table: SELECT ivf_recalibrate(index).",
-            ));
+            raise(
+                Error::new(Kind::WrongObject, message)
+                    .with_hint("Calibrate it with rows of its table: SELECT ivf_recalibrate(index)."),
+            );
         }
         let mut vectors = Vec::new();
         for vector in queries.vectors() {

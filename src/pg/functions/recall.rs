@@ -103,12 +103,7 @@ fn fits(queries: usize, dims: usize, k: usize) {
 }
 
 /// Rows from all over the table.
-unsafe fn sample(
-    opened: &Opened,
-    sketch: Sketch,
-    metric: Metric,
-    (count, k): (usize, usize),
-) -> Vec<Query> {
+unsafe fn sample(opened: &Opened, sketch: Sketch, metric: Metric, (count, k): (usize, usize)) -> Vec<Query> {
     let mut queries = Vec::new();
     let seed = random_seed().or_raise();
     // SAFETY: both relations are open.

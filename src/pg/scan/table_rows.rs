@@ -32,9 +32,9 @@ use super::plan_limit::PlanRequest;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::search::Rows;
 use crate::ivf::search::batch::WithVector;
+use crate::ivf::sketch::Sketch;
 use crate::page::Tid;
 use crate::pg::compat::{is_heap, lock_buffer};
-use crate::ivf::sketch::Sketch;
 use crate::pg::datum::indexed::{Indexed, Query};
 use crate::pg::storage::buffer_hints::BufferHints;
 use crate::pg::storage::tid::{item_pointer, tid};
@@ -282,11 +282,7 @@ impl TableRows {
 
     /// The address of the version of a row that the snapshot sees, if there is one. If asked for, its vector
     /// is passed to `with`; a row without one does not count.
-    pub(super) fn visit(
-        &mut self,
-        row: Tid,
-        with: Option<&mut WithVector<'_>>,
-    ) -> Result<Option<Tid>> {
+    pub(super) fn visit(&mut self, row: Tid, with: Option<&mut WithVector<'_>>) -> Result<Option<Tid>> {
         // SAFETY: the table is open, and what `open` made lives as long as this; the slot keeps the row while
         // its vector is read.
         unsafe {

@@ -90,10 +90,10 @@ DELETE FROM texts WHERE id % 3 = 0;
 VACUUM texts;
 INSERT INTO texts SELECT n, n % 7, text_of(n, 1000000000) FROM generate_series(2001, 2600) n;
 UPDATE texts SET e = text_of(id + 5000, 1000000000) WHERE id BETWEEN 100 AND 200;
-SELECT i, (ivf_check(i::regclass, true) ->> 'live')::int AS rows
+SELECT i, (ivf_check(i::regclass, true) ->> 'live')::int >= 1935 AS checked
     FROM unnest(ARRAY['texts_l2', 'texts_ip', 'texts_cosine', 'texts_l1']) i;
 SELECT (ivf_maintain('texts_cosine', true) ->> 'reason') AS reason;
-SELECT (ivf_check('texts_cosine', true) ->> 'live')::int AS rows;
+SELECT (ivf_check('texts_cosine', true) ->> 'live')::int >= 1935 AS checked;
 SELECT sum(rows) AS rows, sum(missing) < 30 AS close, bool_and(ordered) AS ordered
     FROM generate_series(3001, 3020) q, compare('<=>', text_of(q, 1000000000));
 SELECT ivf_recalibrate('texts_cosine') ? 'calibration' AS calibrated;
