@@ -4,8 +4,8 @@
 //! distance is nearly a fixed multiple of the Euclidean one. The build measures the mean and the spread of
 //! the quotient, on pairs of rows that are near each other. The bounds of a Euclidean distance, widened by
 //! the spread, are then bounds of the taxicab distance. The exact distance comes from the table, as for all
-//! metrics. The same holds for sketches (`sketch.rs`), whose distances differ from those of the sparse vectors.
-//! Inner products of sketches differ by an amount that is proportional to the query's length.
+//! metrics. The same holds for sketches (`sketch.rs`), whose distances differ from those of the sparse
+//! vectors. Inner products of sketches differ by an amount that is proportional to the query's length.
 //!
 //! Bounds are in the unit of the codes: a taxicab distance's *key* is the square of its quotient by the mean.
 //! If no row may be lost, the bounds are those that always hold: a taxicab distance is at least the Euclidean
@@ -41,8 +41,8 @@ const BELOW: f32 = 0.5;
 /// Upper bounds are widened by so many spreads. They give the threshold, below which the values of as many
 /// rows as are wanted should be; otherwise lists are read again.
 const ABOVE: f32 = 0.7;
-/// The noise that stands for the deviation of sketches has this share of its spread. With all of it, rows that
-/// are far away and deviate much would seem to be neighbours, and twice as many lists would be read.
+/// The noise that stands for the deviation of sketches has this share of its spread. With all of it, rows
+/// that are far away and deviate much would seem to be neighbours, and twice as many lists would be read.
 const NOISE: f32 = 0.5;
 
 /// What turns bounds by codes into bounds of keys.

@@ -15,6 +15,7 @@ pub mod renew;
 pub mod scan;
 pub mod search;
 pub mod sketch;
+pub mod sparse_sample;
 pub mod spread;
 pub mod threshold;
 pub mod top_k;

@@ -7,30 +7,16 @@
 //! vectors by about (1 - cosine²) / sqrt(coordinates).
 //!
 //! The index stores and compares sketches as it does dense vectors. How far its values deviate from the
-//! operator's is measured (`deviation.rs`). A vector that has no more dimensions than a sketch is its own
+//! operator's is measured (`sparse_sample.rs`). A vector that has no more dimensions than a sketch is its own
 //! sketch.
 
-use super::deviation::{NEAREST, statistics};
-use super::progress::Progress;
-use crate::error::Result;
-use crate::kernel;
-use crate::memory::{self, Grow};
-use crate::page::meta::{Deviation, SketchOf};
+use crate::page::meta::SketchOf;
 use crate::random::SplitMix64;
-use crate::value::sparse::{Sparse, SparseBuf};
-use crate::value::{Metric, TotalF32, TotalF64};
+use crate::value::sparse::Sparse;
 
 /// Coordinates of a sketch. With so many, a page has two blocks of codes, and the error of a cosine is about
 /// .03. (With 512, three to ten times as many rows have to be fetched.)
 pub const SIZE: usize = 896;
-/// Rows whose neighbours are looked for to measure the deviation, and rows that are looked through.
-const QUERIES: usize = 200;
-const OTHERS: usize = 2000;
-/// The operator's value is computed for so many rows with the nearest sketches.
-const COMPARED: usize = 64;
-/// Elements that are kept for this, at most.
-const MOST_ELEMENTS: usize = 4 << 20;
-
 /// How the values of an index become its coordinates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sketch {
@@ -113,112 +99,66 @@ impl Sketch {
     }
 }
 
-/// Some rows of a table as sparse vectors, kept to measure how sketches deviate.
-#[derive(Default)]
-pub struct Rows {
-    rows: Vec<SparseBuf>,
-    elements: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Rows {
-    /// Rows that are wanted.
-    pub const WANTED: usize = OTHERS;
+    /// A sketch of 40 elements, each index and value made of a number.
+    fn sketch_of(numbers: std::ops::Range<i32>, sketch: Sketch) -> (Vec<f32>, Vec<f32>) {
+        let indices: Vec<i32> = numbers.clone().map(|n| n * 7919 % 99_991).collect();
+        let values: Vec<f32> = numbers.map(|n| (n % 11) as f32 - 5.5).collect();
+        let mut pairs: Vec<(i32, f32)> = indices.into_iter().zip(values).collect();
+        pairs.sort_unstable_by_key(|pair| pair.0);
+        let (indices, values): (Vec<i32>, Vec<f32>) = pairs.into_iter().unzip();
+        let mut out = vec![0.0; sketch.size];
+        sketch.write(Sparse { dims: 100_000, indices: &indices, values: &values }, &mut out);
+        (out, values)
+    }
 
-    /// Keeps a row, if there is room for it.
-    ///
-    /// # Errors
-    /// Out of memory.
-    pub fn push(&mut self, row: Sparse<'_>) -> Result<()> {
-        self.elements += row.values.len();
-        if self.elements > MOST_ELEMENTS {
-            return Ok(());
+    fn product(a: &[f32], b: &[f32]) -> f64 {
+        a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum()
+    }
+
+    #[test]
+    fn lengths_are_kept_and_products_about() {
+        let mut errors = 0.0;
+        for seed in 0..50 {
+            let sketch = Sketch::of_sparse(100_000, seed);
+            let (a, values) = sketch_of(0..80, sketch);
+            let (b, _) = sketch_of(40..120, sketch);
+            assert!((product(&a, &a) / product(&values, &values) - 1.0).abs() < 1e-5);
+            let truth: f64 = (40..80).map(|n: i32| (f64::from(n % 11) - 5.5).powi(2)).sum();
+            errors += ((product(&a, &b) - truth) / product(&values, &values)).powi(2);
         }
-        self.rows.try_push(row.to_buf()?)
+        let deviation = (errors / 50.0).sqrt();
+        // (1 - cosine²) / sqrt(coordinates) for a cosine of about a half.
+        assert!((0.015..0.04).contains(&deviation), "{deviation}");
     }
 
-    /// Measures how the operator's values deviate from those of sketches, on rows that are near each other.
-    ///
-    /// # Errors
-    /// Out of memory, and [`Progress::tick`]'s.
-    pub fn deviation(&self, sketch: Sketch, metric: Metric, progress: &dyn Progress) -> Result<Deviation> {
-        let sketches = self.sketches(sketch, metric)?;
-        let row = |i: usize| &sketches[i * sketch.size..][..sketch.size];
-        let step = self.rows.len().div_ceil(QUERIES).max(1);
-        let mut found: Vec<f32> = memory::with_capacity(QUERIES * 2 * NEAREST)?;
-        let mut near: Vec<(TotalF32, usize)> = memory::with_capacity(self.rows.len())?;
-        for query in (0..self.rows.len()).step_by(step) {
-            let others = (0..self.rows.len()).filter(|other| *other != query);
-            near.clear();
-            near.extend(others.map(|other| (TotalF32(by_sketch(metric, row(query), row(other))), other)));
-            keep_least(&mut near, COMPARED);
-            let mut pairs: Vec<(TotalF64, TotalF32)> = memory::with_capacity(near.len())?;
-            for (by_sketch, other) in &near {
-                let value = metric.sparse_distance(self.rows[query].view(), self.rows[*other].view())?;
-                pairs.push((TotalF64(value), *by_sketch));
-            }
-            let length = kernel::norm_squared(row(query)).sqrt();
-            let deviation = |pair: &(TotalF64, TotalF32)| deviation(metric, *pair, length);
-            // The nearest by either value, so that errors to both sides are found.
-            pairs.sort_unstable_by_key(|pair| pair.1);
-            found.extend(pairs.iter().take(NEAREST).filter_map(deviation));
-            pairs.sort_unstable();
-            found.extend(pairs.iter().take(NEAREST).filter_map(deviation));
-            progress.tick()?;
+    #[test]
+    fn only_zero_has_a_zero_sketch() {
+        let sketch = Sketch::of_sparse(1_000_000, 5);
+        let mut out = vec![1.0; sketch.size];
+        sketch.write(Sparse { dims: 1_000_000, indices: &[], values: &[] }, &mut out);
+        assert!(out.iter().all(|x| *x == 0.0));
+        let place = |i: i32| sketch.place(i);
+        let (at, sign) = place(0);
+        let other = (1..).find(|i| place(*i) == (at, !sign)).unwrap();
+        sketch.write(Sparse { dims: 1_000_000, indices: &[0, other], values: &[3.0, 3.0] }, &mut out);
+        assert_eq!((out[at], product(&out, &out)), (18f32.sqrt(), f64::from(18f32.sqrt() * 18f32.sqrt())));
+        for values in [[f32::MAX, f32::MAX], [1e-45, 1e-45], [1e-30, 1e30]] {
+            sketch.write(Sparse { dims: 1_000_000, indices: &[1, 2], values: &values }, &mut out);
+            assert!(out.iter().all(|x| x.is_finite()) && out.iter().any(|x| *x != 0.0), "{values:?}");
         }
-        Ok(of_metric(metric, &mut found))
     }
 
-    fn sketches(&self, sketch: Sketch, metric: Metric) -> Result<Vec<f32>> {
-        let mut sketches = memory::filled(0.0, self.rows.len() * sketch.size)?;
-        for (row, out) in self.rows.iter().zip(sketches.chunks_exact_mut(sketch.size)) {
-            sketch.write(row.view(), out);
-            if metric == Metric::Cosine {
-                let length = kernel::norm_squared(out).sqrt();
-                out.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
-            }
-        }
-        Ok(sketches)
+    #[test]
+    fn few_dimensions_are_their_own_sketch() {
+        let sketch = Sketch::of_sparse(5, 1);
+        let mut out = vec![7.0; 5];
+        // An index beyond the dimensions, which a damaged value may have, is left out.
+        sketch.write(Sparse { dims: 5, indices: &[0, 3, 9], values: &[1.5, -2.0, 4.0] }, &mut out);
+        assert_eq!(out, [1.5, 0.0, 0.0, -2.0, 0.0]);
+        assert!(!sketch.is_lossy() && Sketch::of_sparse(SIZE + 1, 1).is_lossy());
     }
-}
-
-fn keep_least(near: &mut Vec<(TotalF32, usize)>, count: usize) {
-    if count < near.len() {
-        near.select_nth_unstable(count);
-        near.truncate(count);
-    }
-}
-
-/// What two sketches say of the operator's value: a distance, or minus the inner product.
-fn by_sketch(metric: Metric, a: &[f32], b: &[f32]) -> f32 {
-    match metric {
-        Metric::InnerProduct => -kernel::inner_product(a, b),
-        _ => kernel::l2_squared(a, b).sqrt(),
-    }
-}
-
-/// The quotient of an operator's value and what sketches say of it; the difference for inner products, for a
-/// query of length one.
-fn deviation(metric: Metric, (value, by_sketch): (TotalF64, TotalF32), length: f64) -> Option<f32> {
-    let by_sketch = f64::from(by_sketch.0);
-    let deviation = match metric {
-        Metric::InnerProduct => (value.0 - by_sketch) / length,
-        Metric::Cosine => (2.0 * value.0).max(0.0).sqrt() / by_sketch,
-        _ => value.0 / by_sketch,
-    };
-    deviation.is_finite().then_some(deviation as f32)
-}
-
-/// The statistics of the deviations. Sketches keep Euclidean distances and inner products, so that only the
-/// spread of these is measured.
-fn of_metric(metric: Metric, found: &mut [f32]) -> Deviation {
-    if metric != Metric::L1 {
-        let centre = if metric == Metric::InnerProduct { 0.0 } else { 1.0 };
-        let of = statistics(&mut found.iter().map(|x| (x - centre).abs() + 1.0).collect::<Vec<_>>());
-        if of.mean == 0.0 {
-            return of;
-        }
-        let squares = found.iter().map(|x| f64::from(x - centre).powi(2)).sum::<f64>();
-        return Deviation { mean: 1.0, spread: (squares / found.len() as f64).sqrt() as f32 };
-    }
-    statistics(found)
 }

@@ -11,7 +11,7 @@ use crate::ivf::code::normalize;
 use crate::ivf::deviation;
 use crate::ivf::directory::{Directory, Entry};
 use crate::ivf::progress::{Phase, Progress};
-use crate::ivf::sketch;
+use crate::ivf::sparse_sample::SparseSample;
 use crate::kernel;
 use crate::kmeans::{self, Assigner};
 use crate::memory::{self, Grow};
@@ -119,8 +119,8 @@ fn deviation_of_sketches(
     source: &mut dyn Source,
     progress: &dyn Progress,
 ) -> Result<Deviation> {
-    let mut rows = sketch::Rows::default();
-    source.sample_sparse(sketch::Rows::WANTED, &mut |row| rows.push(row))?;
+    let mut rows = SparseSample::default();
+    source.sample_sparse(SparseSample::WANTED, &mut |row| rows.push(row))?;
     rows.deviation(options.sketch(), options.metric, progress)
 }
 

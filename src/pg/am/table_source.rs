@@ -7,11 +7,11 @@ use pgrx::prelude::*;
 
 use super::filter_columns::FilterColumns;
 use super::opclass::{check_dimensions, indexed};
+use super::reservoir::{Reservoir, shuffled};
 use crate::error::{Error, Result};
 use crate::ivf::build::{RowSink, Source, SparseSink};
 use crate::ivf::progress::Progress;
 use crate::ivf::sketch::Sketch;
-use crate::memory;
 use crate::page::{Key, Tid};
 use crate::pg::allocator;
 use crate::pg::datum::indexed::Indexed;
@@ -19,7 +19,6 @@ use crate::pg::datum::sparse::SparseVector;
 use crate::pg::error::OrRaise;
 use crate::pg::storage::tid::{item_pointer, tid};
 use crate::pg::storage::toast::{ToastReader, toast_pointer};
-use crate::random::SplitMix64;
 use crate::value::sparse::Sparse;
 
 /// Blocks that are read to estimate the number of rows per block.
@@ -588,45 +587,5 @@ impl TableSource {
     /// Blocks of the table.
     pub fn nblocks(&self) -> u32 {
         self.nblocks
-    }
-}
-
-/// Random blocks in random order: all of them, or 2²⁰ of a larger table (k-means never needs more).
-fn shuffled(nblocks: u32, seed: u64) -> Vec<u32> {
-    const MOST: u32 = 1 << 20;
-    let mut random = SplitMix64(seed);
-    let kept = nblocks.min(MOST);
-    let stride = f64::from(nblocks) / f64::from(kept.max(1));
-    let mut order = memory::collected((0..kept as usize).map(|i| (i as f64 * stride) as u32)).or_raise();
-    for i in (1..order.len()).rev() {
-        order.swap(i, random.below(i + 1));
-    }
-    order
-}
-
-/// A uniform sample of the rows that it is offered (Vitter's algorithm R).
-struct Reservoir {
-    size: usize,
-    kept: Vec<(Tid, Vec<f32>)>,
-    offered: usize,
-    random: SplitMix64,
-}
-
-impl Reservoir {
-    fn new(size: usize, seed: u64) -> Self {
-        Self { size, kept: Vec::new(), offered: 0, random: SplitMix64(seed) }
-    }
-
-    fn offer(&mut self, tid: Tid, vector: &[f32]) {
-        self.offered += 1;
-        if self.kept.len() < self.size {
-            self.kept.push((tid, vector.to_vec()));
-            return;
-        }
-        let at = self.random.below(self.offered);
-        if at < self.size {
-            self.kept[at].0 = tid;
-            self.kept[at].1.copy_from_slice(vector);
-        }
     }
 }
