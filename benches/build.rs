@@ -24,6 +24,7 @@ use vector_search::ivf::search::filter::Filter;
 use vector_search::ivf::search::{Order, Probes, Rows, Settings};
 use vector_search::kernel::l2_squared;
 use vector_search::page::memory::MemoryStore;
+use vector_search::page::meta::SketchOf;
 use vector_search::page::{Columns, Tid};
 use vector_search::random::SplitMix64;
 use vector_search::value::Metric;
@@ -213,6 +214,7 @@ impl Built {
             seed: 42,
             memory,
             columns: Columns::default(),
+            sketch: SketchOf::default(),
         };
         let clock = Clock(RefCell::default());
         let mut spool = MemorySpool::default();

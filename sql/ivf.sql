@@ -39,6 +39,18 @@ CREATE FUNCTION ivf_halfvec_l1_metric() RETURNS int2
 CREATE FUNCTION ivf_bit_jaccard_metric() RETURNS int2
     AS 'MODULE_PATHNAME', 'ivf_bit_jaccard_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
+CREATE FUNCTION ivf_sparsevec_l2_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_sparsevec_l2_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION ivf_sparsevec_cosine_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_sparsevec_cosine_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION ivf_sparsevec_ip_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_sparsevec_ip_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION ivf_sparsevec_l1_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_sparsevec_l1_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
 CREATE OPERATOR CLASS vector_l2_ops
     DEFAULT FOR TYPE vector USING ivf AS
     OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops,
@@ -88,6 +100,26 @@ CREATE OPERATOR CLASS bit_jaccard_ops
     FOR TYPE bit USING ivf AS
     OPERATOR 1 <%> (bit, bit) FOR ORDER BY float_ops,
     FUNCTION 1 (bit, bit) ivf_bit_jaccard_metric();
+
+CREATE OPERATOR CLASS sparsevec_l2_ops
+    DEFAULT FOR TYPE sparsevec USING ivf AS
+    OPERATOR 1 <-> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+    FUNCTION 1 (sparsevec, sparsevec) ivf_sparsevec_l2_metric();
+
+CREATE OPERATOR CLASS sparsevec_cosine_ops
+    FOR TYPE sparsevec USING ivf AS
+    OPERATOR 1 <=> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+    FUNCTION 1 (sparsevec, sparsevec) ivf_sparsevec_cosine_metric();
+
+CREATE OPERATOR CLASS sparsevec_ip_ops
+    FOR TYPE sparsevec USING ivf AS
+    OPERATOR 1 <#> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+    FUNCTION 1 (sparsevec, sparsevec) ivf_sparsevec_ip_metric();
+
+CREATE OPERATOR CLASS sparsevec_l1_ops
+    FOR TYPE sparsevec USING ivf AS
+    OPERATOR 1 <+> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+    FUNCTION 1 (sparsevec, sparsevec) ivf_sparsevec_l1_metric();
 
 CREATE FUNCTION ivf_index_info(index regclass) RETURNS jsonb
     AS 'MODULE_PATHNAME', 'ivf_index_info_wrapper' LANGUAGE C VOLATILE STRICT;

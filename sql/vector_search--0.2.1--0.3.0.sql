@@ -1,5 +1,5 @@
--- From 0.2.1 to 0.3.0: the function ivf_maintain, classes for L1 and Jaccard distance, arithmetic with numbers,
--- late interaction.
+-- From 0.2.1 to 0.3.0: the function ivf_maintain, classes for L1 and Jaccard distance and for sparsevec,
+-- arithmetic with numbers, late interaction.
 
 CREATE FUNCTION ivf_maintain(index regclass, always boolean DEFAULT false) RETURNS jsonb
     AS 'MODULE_PATHNAME', 'ivf_maintain_wrapper' LANGUAGE C VOLATILE STRICT;
@@ -29,6 +29,54 @@ CREATE OPERATOR CLASS bit_jaccard_ops
     FOR TYPE bit USING ivf AS
     OPERATOR 1 <%> (bit, bit) FOR ORDER BY float_ops,
     FUNCTION 1 (bit, bit) ivf_bit_jaccard_metric();
+
+CREATE FUNCTION ivf_sparsevec_l2_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_sparsevec_l2_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION ivf_sparsevec_cosine_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_sparsevec_cosine_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION ivf_sparsevec_ip_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_sparsevec_ip_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION ivf_sparsevec_l1_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_sparsevec_l1_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR CLASS sparsevec_l2_ops
+    DEFAULT FOR TYPE sparsevec USING ivf AS
+    OPERATOR 1 <-> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+    FUNCTION 1 (sparsevec, sparsevec) ivf_sparsevec_l2_metric();
+
+CREATE OPERATOR CLASS sparsevec_cosine_ops
+    FOR TYPE sparsevec USING ivf AS
+    OPERATOR 1 <=> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+    FUNCTION 1 (sparsevec, sparsevec) ivf_sparsevec_cosine_metric();
+
+CREATE OPERATOR CLASS sparsevec_ip_ops
+    FOR TYPE sparsevec USING ivf AS
+    OPERATOR 1 <#> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+    FUNCTION 1 (sparsevec, sparsevec) ivf_sparsevec_ip_metric();
+
+CREATE OPERATOR CLASS sparsevec_l1_ops
+    FOR TYPE sparsevec USING ivf AS
+    OPERATOR 1 <+> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+    FUNCTION 1 (sparsevec, sparsevec) ivf_sparsevec_l1_metric();
+
+-- What the planner is told about a distance: its cost, and its operator.
+CREATE FUNCTION sparsevec_distance_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'sparsevec_distance_support_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+ALTER FUNCTION l2_distance(sparsevec, sparsevec) SUPPORT sparsevec_distance_support;
+
+ALTER FUNCTION inner_product(sparsevec, sparsevec) SUPPORT sparsevec_distance_support;
+
+ALTER FUNCTION cosine_distance(sparsevec, sparsevec) SUPPORT sparsevec_distance_support;
+
+ALTER FUNCTION l1_distance(sparsevec, sparsevec) SUPPORT sparsevec_distance_support;
+
+ALTER FUNCTION sparsevec_l2_squared_distance(sparsevec, sparsevec) SUPPORT sparsevec_distance_support;
+
+ALTER FUNCTION sparsevec_negative_inner_product(sparsevec, sparsevec) SUPPORT sparsevec_distance_support;
 
 CREATE FUNCTION vector_mul_scalar(vector, real) RETURNS vector
 	AS 'MODULE_PATHNAME', 'vector_mul_scalar_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;

@@ -291,6 +291,8 @@ fn sql_declares_what_rust_takes() {
         }
     }
     assert!(declared > 30, "declarations were found");
+    // Extension `vector`, as it was installed before its classes were served, has this function.
+    used.push("ivf_unsupported_metric".into());
     for name in functions.keys() {
         assert!(used.contains(name), "{name} is exported and not declared");
     }

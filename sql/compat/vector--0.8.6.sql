@@ -34,10 +34,6 @@ CREATE ACCESS METHOD hnsw TYPE INDEX HANDLER hnswhandler;
 
 COMMENT ON ACCESS METHOD hnsw IS 'ivf of vector_search under a name of pgvector';
 
--- Support function of classes whose distance an ivf index cannot bound. CREATE INDEX with them raises an error.
-CREATE FUNCTION ivf_unsupported_metric() RETURNS int2
-    AS 'MODULE_PATHNAME', 'ivf_unsupported_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-
 CREATE OPERATOR CLASS vector_l2_ops
     DEFAULT FOR TYPE vector USING ivfflat AS
     OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops,
@@ -126,19 +122,19 @@ CREATE OPERATOR CLASS bit_jaccard_ops
 CREATE OPERATOR CLASS sparsevec_l2_ops
     FOR TYPE sparsevec USING hnsw AS
     OPERATOR 1 <-> (sparsevec, sparsevec) FOR ORDER BY float_ops,
-    FUNCTION 1 (sparsevec, sparsevec) ivf_unsupported_metric();
+    FUNCTION 1 (sparsevec, sparsevec) ivf_sparsevec_l2_metric();
 
 CREATE OPERATOR CLASS sparsevec_ip_ops
     FOR TYPE sparsevec USING hnsw AS
     OPERATOR 1 <#> (sparsevec, sparsevec) FOR ORDER BY float_ops,
-    FUNCTION 1 (sparsevec, sparsevec) ivf_unsupported_metric();
+    FUNCTION 1 (sparsevec, sparsevec) ivf_sparsevec_ip_metric();
 
 CREATE OPERATOR CLASS sparsevec_cosine_ops
     FOR TYPE sparsevec USING hnsw AS
     OPERATOR 1 <=> (sparsevec, sparsevec) FOR ORDER BY float_ops,
-    FUNCTION 1 (sparsevec, sparsevec) ivf_unsupported_metric();
+    FUNCTION 1 (sparsevec, sparsevec) ivf_sparsevec_cosine_metric();
 
 CREATE OPERATOR CLASS sparsevec_l1_ops
     FOR TYPE sparsevec USING hnsw AS
     OPERATOR 1 <+> (sparsevec, sparsevec) FOR ORDER BY float_ops,
-    FUNCTION 1 (sparsevec, sparsevec) ivf_unsupported_metric();
+    FUNCTION 1 (sparsevec, sparsevec) ivf_sparsevec_l1_metric();

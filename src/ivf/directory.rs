@@ -3,6 +3,7 @@
 
 use std::sync::OnceLock;
 
+use super::sketch::Sketch;
 use super::spread::Profile;
 use crate::error::{Error, Kind, Result};
 use crate::kernel;
@@ -277,9 +278,23 @@ impl Directory {
         self.centroids.len() + self.heads.len() * 28 + self.origin.len() * 8
     }
 
-    /// Dimensions of the indexed vectors.
+    /// Dimensions of the indexed vectors, or of their sketches.
     pub fn dims(&self) -> usize {
         self.meta.dims as usize
+    }
+
+    /// How values become coordinates.
+    pub fn sketch(&self) -> Sketch {
+        Sketch::of_meta(self.meta.sketch, self.dims())
+    }
+
+    /// The length of a query, given in coordinates of the index, in an index that needs it; else zero.
+    pub fn length(&self, point: &[f32]) -> f32 {
+        if self.metric() != Metric::InnerProduct || !self.deviates() {
+            return 0.0;
+        }
+        let squares = point.iter().zip(&self.origin).map(|(x, g)| (x + g) * (x + g));
+        squares.sum::<f32>().sqrt()
     }
 
     /// Dimensions of the codes.

@@ -19,7 +19,10 @@ pub struct Info {
     /// `l2`, `cosine` or `inner_product`.
     pub metric: &'static str,
     /// Dimensions of the vectors.
-    pub dimensions: u32,
+    pub dimensions: usize,
+    /// Coordinates of a row's sketch, in an index over sparse vectors that have more dimensions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sketch: Option<Sketched>,
     /// Bits per dimension in total.
     pub bits: u8,
     /// Number of filter columns.
@@ -54,6 +57,16 @@ pub struct Info {
     pub maintenance: Maintenance,
     /// Lists probed for each recall target, as calibrated; empty when every list is probed.
     pub calibration: Vec<Calibrated>,
+}
+
+/// The sketches of an index.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Sketched {
+    /// Coordinates.
+    pub coordinates: usize,
+    /// Standard deviation by which distances of near rows differ from those of their sketches: relative, or for
+    /// a query of length one by inner product. `null` if it was not measured.
+    pub error: Option<f64>,
 }
 
 /// The state of the replacement of lists (`ivf/renew`).
@@ -114,7 +127,12 @@ pub fn info<S: Store>(store: &S, wanted_lists: u32, tick: &dyn Fn() -> Result<()
             Metric::Jaccard => "jaccard",
             Metric::L1 => "l1",
         },
-        dimensions: meta.dims,
+        dimensions: directory.sketch().dims,
+        sketch: directory.sketch().is_lossy().then(|| Sketched {
+            coordinates: directory.dims(),
+            error: (meta.deviation.mean > 0.0)
+                .then(|| (f64::from(meta.deviation.spread) * 1e4).round() / 1e4),
+        }),
         bits: meta.bits,
         filter_columns: meta.columns.widths().len(),
         lists: meta.lists,

@@ -50,7 +50,7 @@ fn key(directory: &Directory, value: f64) -> Option<f64> {
         Metric::InnerProduct => Some(value * scale * scale),
         _ if value < 0.0 => None,
         Metric::L2 => Some(value * scale * value * scale),
-        Metric::L1 => Some(directory.meta.taxicab.key(value * scale, directory.dims())),
+        Metric::L1 => Some(directory.meta.deviation.key(value * scale, directory.dims())),
         Metric::Cosine => Some(2.0 * value * scale * scale),
         Metric::Hamming => Some(value),
         Metric::Jaccard => Some(if value < 1.0 { value } else { f64::INFINITY }),

@@ -3,7 +3,7 @@
 use super::columns::{Columns, MAX_COLUMNS};
 use super::page::NO_BLOCK;
 use crate::error::{Error, Kind, Result};
-use crate::value::Metric;
+use crate::value::{Metric, sparse};
 
 /// First four bytes of the contents of block 0.
 pub const MAGIC: u32 = 0x3146_5649;
@@ -33,8 +33,10 @@ pub const BETWEEN: [u32; 2] = [215, 464];
 const BETWEEN_AT: usize = 700;
 /// Offset in the page's contents of the tables of [`Onward`].
 const ONWARD_AT: usize = 800;
-/// Offset in the page's contents of [`Taxicab`].
-const TAXICAB_AT: usize = 944;
+/// Offset in the page's contents of [`Deviation`].
+const DEVIATION_AT: usize = 944;
+/// Offset in the page's contents of [`SketchOf`].
+const SKETCH_AT: usize = 952;
 /// Bytes of a table with a number for each of [`TARGETS`].
 const TABLE: usize = size_of::<f32>() * TARGETS.len();
 /// [`LEVELS`] and [`BETWEEN`] together, ascending.
@@ -98,23 +100,45 @@ impl Onward {
     }
 }
 
-/// How taxicab distances follow the Euclidean distances of the same vectors; see `ivf/taxicab.rs`.
+/// How an operator's values deviate from what codes say of them, if they do; see `ivf/deviation.rs`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Taxicab {
-    /// The average quotient of the two. Zero if it was not measured.
+pub struct Deviation {
+    /// The average quotient of value and distance of codes. Zero if it was not measured.
     pub mean: f32,
-    /// The quotients' standard deviation, divided by their mean.
+    /// The quotients' standard deviation, divided by their mean. In an index over sketches by inner product:
+    /// that of the difference, for a query of length one.
     pub spread: f32,
 }
 
-impl Taxicab {
+impl Deviation {
     fn read(bytes: &[u8]) -> Self {
-        let [mean, spread, ..] = floats(bytes, TAXICAB_AT);
+        let [mean, spread, ..] = floats(bytes, DEVIATION_AT);
         Self { mean, spread }
     }
 
     fn is_valid(&self) -> bool {
         self.mean.is_finite() && self.mean >= 0.0 && self.spread.is_finite() && self.spread >= 0.0
+    }
+}
+
+/// What sketches are made of, in an index over sparse vectors; see `ivf/sketch.rs`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SketchOf {
+    /// Dimensions of the sparse vectors. Zero in an index over other values.
+    pub dims: u32,
+    /// Seed of the hash that makes a sketch.
+    pub seed: u64,
+}
+
+impl SketchOf {
+    fn read(bytes: &[u8]) -> Self {
+        let mut at = Fields { bytes, at: SKETCH_AT };
+        Self { dims: u32::from_le_bytes(at.take()), seed: u64::from_le_bytes(at.take()) }
+    }
+
+    fn is_valid(&self, metric: Metric, dims: u32) -> bool {
+        self.dims == 0
+            || (!metric.is_of_bits() && self.dims >= dims && self.dims as usize <= sparse::MAX_DIMS)
     }
 }
 
@@ -168,8 +192,10 @@ pub struct Meta {
     pub between: [[f32; TARGETS.len()]; BETWEEN.len()],
     /// When a scan reads on for what it has found.
     pub onward: Onward,
-    /// How taxicab distances follow Euclidean ones, in an index by [`Metric::L1`].
-    pub taxicab: Taxicab,
+    /// How values deviate from what codes say, in an index by [`Metric::L1`] or over sketches.
+    pub deviation: Deviation,
+    /// What sketches are made of.
+    pub sketch: SketchOf,
 }
 
 impl Meta {
@@ -198,7 +224,8 @@ impl Meta {
             first_list: 0,
             between: [[0.0; TARGETS.len()]; BETWEEN.len()],
             onward: Onward::default(),
-            taxicab: Taxicab::default(),
+            deviation: Deviation::default(),
+            sketch: SketchOf::default(),
         }
     }
 
@@ -226,6 +253,7 @@ impl Meta {
     pub fn version(&self) -> u16 {
         match self.metric {
             Metric::Jaccard | Metric::L1 => VERSION,
+            _ if self.sketch.dims > 0 => VERSION,
             _ if self.first_list > 0 => VERSION,
             _ if self.summaries_first != NO_BLOCK => SUMMARIES_VERSION,
             Metric::Hamming => BITS_VERSION,
@@ -271,7 +299,9 @@ impl Meta {
         put_floats(&mut out, BETWEEN_AT, self.between.as_flattened());
         let Onward { shares, beyond, excesses } = &self.onward;
         put_floats(&mut out, ONWARD_AT, [*shares, *beyond, *excesses].as_flattened());
-        put_floats(&mut out, TAXICAB_AT, &[self.taxicab.mean, self.taxicab.spread]);
+        put_floats(&mut out, DEVIATION_AT, &[self.deviation.mean, self.deviation.spread]);
+        out.extend_from_slice(&self.sketch.dims.to_le_bytes());
+        out.extend_from_slice(&self.sketch.seed.to_le_bytes());
         out
     }
 
@@ -321,10 +351,14 @@ impl Meta {
             first_list: u32::from_le_bytes(at.take()),
             between: [0, 1].map(|i| floats(bytes, BETWEEN_AT + TABLE * i)),
             onward: Onward::read(bytes),
-            taxicab: Taxicab::read(bytes),
+            deviation: Deviation::read(bytes),
+            sketch: SketchOf::read(bytes),
         };
         if version < VERSION && meta.first_list != 0 {
             return Err(Error::corrupted(META_BLOCK, "replaced lists in an index of an earlier format"));
+        }
+        if version < VERSION && meta.sketch.dims != 0 {
+            return Err(Error::corrupted(META_BLOCK, "sketches in an index of an earlier format"));
         }
         if version < VERSION && (meta.summaries_first != NO_BLOCK) != (version == SUMMARIES_VERSION) {
             return Err(Error::corrupted(
@@ -358,8 +392,11 @@ impl Meta {
         if !self.onward.is_valid() {
             return wrong("when scans read on is not valid");
         }
-        if !self.taxicab.is_valid() {
-            return wrong("how taxicab distances follow Euclidean ones is not valid");
+        if !self.deviation.is_valid() {
+            return wrong("how values deviate from codes is not valid");
+        }
+        if !self.sketch.is_valid(self.metric, self.dims) {
+            return wrong("what sketches are made of is not valid");
         }
         if self.ready && (self.lists == 0 || self.directory_first == NO_BLOCK || self.lists_first == NO_BLOCK)
         {

@@ -102,8 +102,9 @@ impl Root {
 
     fn validate(&self) -> Result<()> {
         let Some(next) = &self.next else { return Ok(()) };
-        let Meta { metric, dims, columns, first_list, lists, generation, .. } = &self.current;
-        let alike = (metric, dims, columns) == (&next.metric, &next.dims, &next.columns);
+        let Meta { metric, dims, columns, sketch, first_list, lists, generation, .. } = &self.current;
+        let alike =
+            (metric, dims, columns, sketch) == (&next.metric, &next.dims, &next.columns, &next.sketch);
         if !alike || next.first_list < first_list + lists || next.generation != *generation || !next.ready {
             return Err(Error::corrupted(META_BLOCK, "the lists and those that replace them do not agree"));
         }

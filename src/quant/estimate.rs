@@ -97,6 +97,8 @@ pub struct QueryCode {
     /// Room for the table's terms.
     terms: Vec<u16>,
     bits: Vec<u8>,
+    /// See [`QueryCode::set_length`].
+    length: f32,
 }
 
 impl QueryCode {
@@ -123,6 +125,7 @@ impl QueryCode {
             float_errors: [false, true].map(|sound| float_error(padded.max(1), sound)),
             terms: vec![0; padded],
             bits: vec![0; bits],
+            length: 0.0,
         };
         code.set(codec, query);
         code
@@ -132,6 +135,16 @@ impl QueryCode {
     /// their inner products to infinity.
     pub fn distrust_beyond(&mut self, longest: f64) {
         self.longest = longest as f32;
+    }
+
+    /// Notes the length of the query itself, where bounds are widened in proportion to it.
+    pub fn set_length(&mut self, length: f32) {
+        self.length = length;
+    }
+
+    /// The length of the query itself, if it was noted.
+    pub fn length(&self) -> f32 {
+        self.length
     }
 
     /// Makes the tables for another query in the same memory.

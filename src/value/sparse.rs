@@ -8,6 +8,7 @@ use super::limits::{self, check_finite, check_same, check_typmod, check_within, 
 use super::overlap::{self, product, sum};
 use super::vector;
 use crate::error::{Error, Kind, Result};
+use crate::memory::Grow;
 
 /// The SQL type.
 pub const TYPE: &str = "sparsevec";
@@ -25,6 +26,19 @@ pub struct Sparse<'a> {
     pub indices: &'a [i32],
     /// The value of each element.
     pub values: &'a [f32],
+}
+
+impl Sparse<'_> {
+    /// The vector with memory of its own.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn to_buf(self) -> Result<SparseBuf> {
+        let mut buf = SparseBuf { dims: self.dims, ..SparseBuf::default() };
+        buf.indices.try_extend(self.indices)?;
+        buf.values.try_extend(self.values)?;
+        Ok(buf)
+    }
 }
 
 /// A sparse vector with memory of its own.

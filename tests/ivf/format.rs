@@ -4,7 +4,7 @@
 use half::f16;
 use vector_search::error::{Kind, Result};
 use vector_search::page::codes::Layout;
-use vector_search::page::meta::{Farther, Onward, TARGETS, Taxicab};
+use vector_search::page::meta::{Deviation, Farther, Onward, SketchOf, TARGETS};
 use vector_search::page::summary::{SUMMARY_SIZE, Summary};
 use vector_search::page::{Columns, Meta, NO_BLOCK, Page, PageKind, RecordRef, Root};
 use vector_search::value::Metric;
@@ -44,7 +44,8 @@ fn meta(columns: Columns) -> Meta {
             beyond: std::array::from_fn(|i| i as f32 - 2.5),
             excesses: std::array::from_fn(|i| i as f32 - 4.25),
         },
-        taxicab: Taxicab { mean: 22.5, spread: 0.0625 },
+        deviation: Deviation { mean: 22.5, spread: 0.0625 },
+        sketch: SketchOf::default(),
     }
 }
 
@@ -92,6 +93,20 @@ fn meta_pages_are_as_documented() {
         assert_eq!(page.bytes()[8188..], [PageKind::Meta as u8, 0, 0x49, 0xff]);
         assert_eq!(read(&page).unwrap(), meta);
     }
+    let sketch = SketchOf { dims: 1_000_000, seed: 0x2827_2625_2423_2221 };
+    let of_sketches = Meta { sketch, ..meta(Columns::default()) };
+    let mut page = Page::zeroed();
+    Root::of(of_sketches.clone()).write(&mut page);
+    let mut expected = meta_bytes(5, &[], 0);
+    expected.extend(1_000_000u32.to_le_bytes());
+    expected.extend([0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28]);
+    assert_eq!(page.bytes()[24..][..expected.len()], expected);
+    assert_eq!(read(&page).unwrap(), of_sketches);
+    page.content_mut()[4] = 1;
+    assert!(read(&page).is_err(), "sketches in the oldest format");
+    page.content_mut()[4] = 5;
+    page.content_mut()[952..956].copy_from_slice(&700u32.to_le_bytes());
+    assert!(read(&page).is_err(), "sketches with more coordinates than dimensions");
     let mut page = Page::zeroed();
     // As written by version 0.1.0, which did not measure lists for more than ten rows.
     let new = meta(Columns::default());
@@ -100,7 +115,8 @@ fn meta_pages_are_as_documented() {
         farther: Default::default(),
         between: Default::default(),
         onward: Default::default(),
-        taxicab: Default::default(),
+        deviation: Default::default(),
+        sketch: Default::default(),
         ..new
     };
     Root::of(old.clone()).write(&mut page);

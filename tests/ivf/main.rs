@@ -25,5 +25,6 @@ mod refresh;
 mod renew;
 mod renew_readers;
 mod shapes;
+mod sparse;
 mod within;
 mod world;

@@ -280,7 +280,7 @@ fn bounds_enclose_the_exact_values() {
                     * match metric {
                         Metric::L2 => value * value,
                         Metric::Cosine => 2.0 * value,
-                        Metric::L1 => value * value / f64::from(directory.meta.taxicab.mean).powi(2),
+                        Metric::L1 => value * value / f64::from(directory.meta.deviation.mean).powi(2),
                         _ => value,
                     };
                 let (lower, upper) = (f64::from(c.lower), f64::from(c.upper));

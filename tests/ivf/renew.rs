@@ -23,7 +23,7 @@ use crate::random::Random;
 use crate::world::*;
 
 /// All transactions have ended, or none.
-struct Ended(bool);
+pub struct Ended(pub bool);
 
 impl Transactions for Ended {
     fn next(&self) -> u64 {

@@ -107,7 +107,7 @@ fn pgvectors_indexes_are_served() {
     assert_eq!(
         server.sql(
             "SELECT bool_and(amvalidate(oid)) FROM pg_opclass WHERE opcmethod IN (SELECT oid \
-             FROM pg_am WHERE amname IN ('hnsw', 'ivfflat')) AND opcname !~ 'sparse'"
+             FROM pg_am WHERE amname IN ('hnsw', 'ivfflat'))"
         ),
         "t"
     );
@@ -171,16 +171,27 @@ fn pgvectors_settings_raise_the_effort() {
 }
 
 #[test]
-fn taxicab_and_jaccard_are_served() {
+fn further_classes_are_served() {
     let server = server("compat-metrics");
     server.sql(
-        "CREATE TABLE t (v vector(3), h halfvec, b bit(8), id serial);
-         INSERT INTO t (v, h, b) SELECT ARRAY[i, i % 7, 1], ARRAY[i % 5, i], (i % 256)::bit(8)
-         FROM generate_series(1, 500) i;
+        "CREATE TABLE t (v vector(3), h halfvec, b bit(8), s sparsevec(9), id serial);
+         INSERT INTO t (v, h, b, s) SELECT ARRAY[i, i % 7, 1], ARRAY[i % 5, i], (i % 256)::bit(8),
+         format('{%s:%s,9:%s}/9', i % 8 + 1, i, i % 7 + 1)::sparsevec FROM generate_series(1, 500) i;
+         CREATE INDEX ON t USING hnsw (s sparsevec_l2_ops); CREATE INDEX ON t USING hnsw (s sparsevec_ip_ops);
+         CREATE INDEX ON t USING hnsw (s sparsevec_l1_ops);
+         CREATE INDEX ON t USING hnsw (s sparsevec_cosine_ops) WITH (m = 8, ef_construction = 64);
          CREATE INDEX ON t USING hnsw (v vector_l1_ops); CREATE INDEX ON t USING hnsw (h halfvec_l1_ops);
          CREATE INDEX ON t USING hnsw (b bit_jaccard_ops) WITH (m = 8)",
     );
-    let orders = ["v <+> '[40,3,1]'", "h <+> '[3,77]'", "b <%> '10110000'"];
+    let orders = [
+        "v <+> '[40,3,1]'",
+        "h <+> '[3,77]'",
+        "b <%> '10110000'",
+        "s <-> '{3:20,9:1}/9'",
+        "s <#> '{3:20,9:1}/9'",
+        "s <=> '{3:20,9:1}/9'",
+        "s <+> '{3:20,9:1}/9'",
+    ];
     let same = || {
         for order in orders {
             let query =
@@ -193,11 +204,20 @@ fn taxicab_and_jaccard_are_served() {
     };
     same();
     // As extension vector was installed before these classes were served.
-    server.sql("DROP INDEX t_v_idx, t_h_idx, t_b_idx; CREATE SCHEMA old");
+    server.sql("DROP INDEX t_v_idx, t_h_idx, t_b_idx, t_s_idx, t_s_idx1, t_s_idx2, t_s_idx3");
+    server.sql(
+        "CREATE SCHEMA old;
+         CREATE FUNCTION ivf_unsupported_metric() RETURNS int2
+         AS '$libdir/vector_search', 'ivf_unsupported_metric_wrapper' LANGUAGE C IMMUTABLE STRICT",
+    );
     for (name, of, operator) in [
         ("vector_l1_ops", "vector", "<+>"),
         ("halfvec_l1_ops", "halfvec", "<+>"),
         ("bit_jaccard_ops", "bit", "<%>"),
+        ("sparsevec_l2_ops", "sparsevec", "<->"),
+        ("sparsevec_ip_ops", "sparsevec", "<#>"),
+        ("sparsevec_cosine_ops", "sparsevec", "<=>"),
+        ("sparsevec_l1_ops", "sparsevec", "<+>"),
     ] {
         server.sql(&format!(
             "CREATE OPERATOR CLASS old.{name} FOR TYPE {of} USING hnsw AS OPERATOR 1 {operator} ({of}, {of})
@@ -207,7 +227,11 @@ fn taxicab_and_jaccard_are_served() {
     server.sql(
         "CREATE INDEX ON t USING hnsw (v old.vector_l1_ops);
          CREATE INDEX ON t USING hnsw (h old.halfvec_l1_ops);
-         CREATE INDEX ON t USING hnsw (b old.bit_jaccard_ops)",
+         CREATE INDEX ON t USING hnsw (b old.bit_jaccard_ops);
+         CREATE INDEX ON t USING hnsw (s old.sparsevec_l2_ops);
+         CREATE INDEX ON t USING hnsw (s old.sparsevec_ip_ops);
+         CREATE INDEX ON t USING hnsw (s old.sparsevec_cosine_ops);
+         CREATE INDEX ON t USING hnsw (s old.sparsevec_l1_ops)",
     );
     same();
 }
@@ -220,10 +244,7 @@ fn what_cannot_be_served_is_said() {
          x varbit(8))",
     );
     for (index, what) in [
-        (
-            "hnsw (s sparsevec_l2_ops)",
-            "0A000: operator class \"sparsevec_l2_ops\" is not supported by hnsw indexes",
-        ),
+        ("ivfflat (s sparsevec_l2_ops)", "does not exist for access method \"ivfflat\""),
         ("hnsw (v)", "has no default operator class for access method \"hnsw\""),
         ("hnsw (n vector_l2_ops)", "22023: column does not have dimensions"),
         ("hnsw (v vector_l2_ops) WITH (m = 1)", "value 1 out of bounds for option \"m\""),

@@ -1,8 +1,11 @@
 //! The input of a build: options, the rows, and a temporary file for rows that do not fit in memory.
 
 use crate::error::Result;
+use crate::ivf::sketch::Sketch;
+use crate::page::meta::SketchOf;
 use crate::page::{Columns, Key, Tid};
 use crate::value::Metric;
+use crate::value::sparse::Sparse;
 
 /// What to build.
 #[derive(Clone, Debug)]
@@ -21,10 +24,22 @@ pub struct Options {
     pub memory: usize,
     /// The filter columns.
     pub columns: Columns,
+    /// What sketches are made of, if the rows are sketches of `dims` coordinates.
+    pub sketch: SketchOf,
+}
+
+impl Options {
+    /// How values become coordinates.
+    pub fn sketch(&self) -> Sketch {
+        Sketch::of_meta(self.sketch, self.dims)
+    }
 }
 
 /// Takes rows: address, vector, and the keys in the filter columns.
 pub type RowSink<'a> = dyn FnMut(Tid, &[f32], &[Key]) -> Result<()> + 'a;
+
+/// Takes sparse vectors.
+pub type SparseSink<'a> = dyn FnMut(Sparse<'_>) -> Result<()> + 'a;
 
 /// Where the rows come from.
 pub trait Source {
@@ -32,6 +47,11 @@ pub trait Source {
     fn rows_hint(&self) -> u64;
     /// Passes at most `want` random rows to `sink`, in random order.
     fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()>;
+    /// Passes at most `want` random rows to `sink` as the table has them, if the index is over sketches of
+    /// them.
+    fn sample_sparse(&mut self, _want: usize, _sink: &mut SparseSink<'_>) -> Result<()> {
+        Ok(())
+    }
     /// Passes every row to `sink`, with its keys.
     fn scan(&mut self, sink: &mut RowSink<'_>) -> Result<()>;
     /// Passes those of these rows to `sink` that exist, where others change the table during a scan.

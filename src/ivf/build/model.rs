@@ -8,13 +8,14 @@ use super::input::{Options, Source};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::calibrate::QUERIES;
 use crate::ivf::code::normalize;
+use crate::ivf::deviation;
 use crate::ivf::directory::{Directory, Entry};
 use crate::ivf::progress::{Phase, Progress};
-use crate::ivf::taxicab;
+use crate::ivf::sparse_sample::SparseSample;
 use crate::kernel;
 use crate::kmeans::{self, Assigner};
 use crate::memory::{self, Grow};
-use crate::page::meta::Taxicab;
+use crate::page::meta::Deviation;
 use crate::page::{Meta, extended};
 use crate::quant::{Codec, padded_dims};
 use crate::value::Metric;
@@ -107,12 +108,24 @@ pub fn train(
             (mean(&sample, dims), scale(&sample, dims, &means, pool, progress)?)
         }
     };
-    let taxicab = match options.metric {
-        Metric::L1 => taxicab::measure(&sample, dims, progress)?,
-        _ => Taxicab::default(),
+    let deviation = match options.metric {
+        _ if options.sketch().is_lossy() => deviation_of_sketches(options, source, progress)?,
+        Metric::L1 => deviation::measure(&sample, dims, progress)?,
+        _ => Deviation::default(),
     };
-    let meta = Meta { scale, lists: lists as u32, taxicab, ..unbuilt(options)? };
+    let meta = Meta { scale, lists: lists as u32, deviation, ..unbuilt(options)? };
     model(meta, &origin, means, &sample[..queries * dims])
+}
+
+/// Measures how values deviate from those of sketches.
+fn deviation_of_sketches(
+    options: &Options,
+    source: &mut dyn Source,
+    progress: &dyn Progress,
+) -> Result<Deviation> {
+    let mut rows = SparseSample::default();
+    source.sample_sparse(SparseSample::WANTED, &mut |row| rows.push(row))?;
+    rows.deviation(options.sketch(), options.metric, progress)
 }
 
 /// The model of an empty table: one list at the origin.
@@ -187,6 +200,7 @@ fn unbuilt(options: &Options) -> Result<Meta> {
     Ok(Meta {
         instance: options.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x51,
         generation: 1,
+        sketch: options.sketch,
         ..Meta::unbuilt(options.metric, bits, dims, options.seed, options.columns)
     })
 }

@@ -1,15 +1,15 @@
 //! Finds the nearest neighbours of several queries at once, from the stored codes of all lists.
 
 use crate::error::Result;
+use crate::ivf::deviation::Noise;
 use crate::ivf::directory::Directory;
 use crate::ivf::progress::Progress;
 use crate::ivf::search::{Candidate, NEAREST, Router, Scanner, Sink, dither};
-use crate::ivf::taxicab::Noise;
 use crate::ivf::top_k::TopK;
 use crate::memory::{self, Grow, out_of_memory};
 use crate::page::Store;
 use crate::quant::{QueryCode, Width};
-use crate::value::{Metric, TotalF32};
+use crate::value::TotalF32;
 
 /// With fewer queries the index is not calibrated, and scans probe every list. (With ten neighbours of each
 /// of 50 queries, a recall of .95 is known within about a hundredth.)
@@ -126,10 +126,12 @@ impl Query {
         worth: u32,
     ) -> Result<()> {
         self.code.set(&reader.directory.codec, point);
+        self.code.set_length(reader.directory.length(point));
         self.router.start(reader.directory, point)?;
         self.point.clear();
         self.point.try_extend(point)?;
-        self.nearest.restart(neighbours, noise(reader.directory, point));
+        let noise = Noise::new(reader.directory, self.code.length(), dither(point).to_bits());
+        self.nearest.restart(neighbours, noise);
         self.left.clear();
         self.left.try_resize(reader.directory.lists() as usize, false)?;
         self.scores.grow((reader.directory.lists() as usize).saturating_sub(self.scores.len()))?;
@@ -157,12 +159,6 @@ impl Query {
         scanner.list(*store, directory, &self.code, (list, &terms, WIDTH), &mut self.nearest)?;
         self.nearest.missing.map_or(Ok(()), |bytes| Err(out_of_memory(bytes)))
     }
-}
-
-/// The noise of a query's estimates.
-fn noise(directory: &Directory, point: &[f32]) -> Noise {
-    let taxicab = (directory.metric() == Metric::L1).then_some(directory.meta.taxicab);
-    Noise::new(taxicab, directory.dims(), dither(point).to_bits())
 }
 
 /// A row, ordered by its estimated value, with its list. It is not ordered by its upper bound, because the

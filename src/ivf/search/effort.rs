@@ -15,10 +15,12 @@ const GROWTH: std::ops::RangeInclusive<f64> = 0.35..=1.0;
 const EXACT: f32 = 8.0;
 
 /// Width of the bounds. If no row may be lost, bounds are sound, except that an error may exceed `EXACT`
-/// standard deviations.
-pub fn width(directory: &Directory, target: f32, probes: u32) -> Width {
+/// standard deviations. Sketches have no sound bounds that exclude rows, so that they are left to scans
+/// without a limit.
+pub fn width(directory: &Directory, target: f32, probes: u32, without_end: bool) -> Width {
     let lists = directory.lists();
-    let sound = target >= 1.0 || (probes >= lists && lists > 1);
+    let reads_all = probes >= lists && lists > 1 && (without_end || !directory.sketch().is_lossy());
+    let sound = target >= 1.0 || reads_all;
     let width = if sound {
         EXACT
     } else if lists == 1 {

@@ -1,5 +1,5 @@
 //! Scans of all rows that pass the filter columns, for queries for which codes cannot order the rows: NULL
-//! and zero queries, and queries whose squares overflow f32.
+//! and zero queries, queries whose squares overflow f32, and exact scans of sketches.
 
 use super::filter::Filter;
 use super::output::{Output, Ready};
@@ -17,6 +17,8 @@ pub struct FullScan {
     /// Whether values of all rows have been computed since the last row was dropped; `None` for a scan
     /// without an order.
     measured: Option<bool>,
+    /// Rows with greater values are not wanted.
+    ceiling: f64,
     /// The current list; `None` if all have been read.
     chain: Option<ListChain>,
     /// The rows of the current page that were not returned yet.
@@ -26,13 +28,18 @@ pub struct FullScan {
 impl FullScan {
     /// A scan without an order: values are NaN, and the consumer fetches the rows.
     pub fn unordered(directory: &Directory) -> Self {
-        Self { measured: None, chain: Some(ListChain::new(directory, 0)), page: Vec::new() }
+        Self {
+            measured: None,
+            ceiling: f64::INFINITY,
+            chain: Some(ListChain::new(directory, 0)),
+            page: Vec::new(),
+        }
     }
 
     /// A scan in exact order. A pass computes the values of all rows, and returns as many of the nearest as
     /// the output has room for. The next pass returns the rows behind these.
-    pub fn ordered() -> Self {
-        Self { measured: Some(false), chain: None, page: Vec::new() }
+    pub fn ordered(ceiling: f64) -> Self {
+        Self { measured: Some(false), ceiling, chain: None, page: Vec::new() }
     }
 
     /// The next row.
@@ -45,7 +52,7 @@ impl FullScan {
     ) -> Result<Option<(Tid, f64)>> {
         let Some(measured) = self.measured else { return self.next_unordered(store, directory, filter) };
         if !measured {
-            measure((store, directory), filter, output, rows)?;
+            measure((store, directory), (filter, self.ceiling), output, rows)?;
             self.measured = Some(true);
         }
         loop {
@@ -56,7 +63,7 @@ impl FullScan {
                 return Ok(None);
             }
             output.restart();
-            measure((store, directory), filter, output, rows)?;
+            measure((store, directory), (filter, self.ceiling), output, rows)?;
         }
     }
 
@@ -114,7 +121,7 @@ pub(super) fn live_rows<S: Store>(
 /// Passes all rows to the output, which keeps those that fit.
 fn measure<S: Store>(
     (store, directory): (&S, &Directory),
-    filter: &Filter,
+    (filter, ceiling): (&Filter, f64),
     output: &mut Output,
     rows: &mut dyn Rows,
 ) -> Result<()> {
@@ -125,7 +132,10 @@ fn measure<S: Store>(
             for tid in page_rows.drain(..) {
                 if let Some(value) = value_of(rows, tid, None)? {
                     let value = TotalF64(if value.is_nan() { f64::NAN } else { value });
-                    output.push(Ready { value, tid, key: value })?;
+                    // NaN comes last, and is no farther than the threshold for a scan without one.
+                    if value.0.is_nan() || value.0 <= ceiling {
+                        output.push(Ready { value, tid, key: value })?;
+                    }
                 }
             }
             Ok(())

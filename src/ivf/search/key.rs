@@ -14,7 +14,7 @@ pub(super) fn key_of(directory: &Directory, value: f64) -> f64 {
         Metric::Hamming => value,
         Metric::Jaccard if directory.is_exact() => jaccard::key(value).into(),
         Metric::Jaccard => value - 0.5,
-        Metric::L1 => directory.meta.taxicab.key(value * scale, directory.dims()),
+        Metric::L1 => directory.meta.deviation.key(value * scale, directory.dims()),
     }
 }
 

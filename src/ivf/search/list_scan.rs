@@ -128,10 +128,10 @@ impl Scanner {
     ) -> Result<()> {
         match directory.metric() {
             Metric::Hamming | Metric::Jaccard => self.list_of_bits(store, directory, query, list, sink),
-            Metric::L1 => self.list_of_taxicab(store, directory, query, (list, terms, width), sink),
-            Metric::L2 | Metric::Cosine | Metric::InnerProduct => {
-                self.list_of_codes(store, directory, query, (list, terms, width), sink)
+            _ if directory.deviates() => {
+                self.list_of_deviating(store, directory, query, (list, terms, width), sink)
             }
+            _ => self.list_of_codes(store, directory, query, (list, terms, width), sink),
         }
     }
 

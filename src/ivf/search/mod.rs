@@ -16,7 +16,7 @@ mod full_scan;
 mod key;
 mod list_scan;
 mod list_scan_bits;
-mod list_scan_taxicab;
+mod list_scan_widened;
 mod onward;
 mod output;
 mod query;
@@ -177,11 +177,13 @@ impl Search {
         let Some(query) = query.filter(|query| self.query.transform(directory, query)) else {
             return Mode::FullScan(FullScan::unordered(directory));
         };
-        if self.query.may_overflow(directory, query) {
+        // What asks for no approximation gets none, and sketches cannot exclude a row for certain.
+        let needs_values = directory.sketch().is_lossy() && self.settings.recall_target >= 1.0;
+        if needs_values || directory.is_unmeasured() || self.query.may_overflow(directory, query) {
             // Every row is measured exactly.
             self.output.start(Order::Strict, false);
             self.output.set_room(self.room.rows);
-            return Mode::FullScan(FullScan::ordered());
+            return Mode::FullScan(FullScan::ordered(self.settings.ceiling));
         }
         self.query.encode(directory);
         Mode::Codes

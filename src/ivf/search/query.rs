@@ -53,6 +53,7 @@ impl CodedQuery {
     /// Makes the code and the tables of the transformed query.
     pub fn encode(&mut self, directory: &Directory) {
         self.code.set(&directory.codec, &self.point);
+        self.code.set_length(directory.length(&self.point));
         self.dither = effort::dither(&self.point);
         self.further = None;
         self.onward = None;

@@ -192,8 +192,9 @@ impl Search {
             _ if self.round.cut => {}
             _ => self.widen(),
         }
-        let width = effort::width(&self.directory, self.settings.recall_target, self.round.probes);
         let without_end = self.stage.is_none() && self.settings.order == Order::Strict;
+        let (target, probes) = (self.settings.recall_target, self.round.probes);
+        let width = effort::width(&self.directory, target, probes, without_end && self.round.number > 0);
         if self.round.number == 0 {
             self.round.width = width;
         } else if without_end && width != self.round.width {

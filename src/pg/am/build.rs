@@ -15,9 +15,12 @@ use super::{dimensions, directory_cache, opclass};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::build::{Built, Options, Spool, build, build_empty};
 use crate::ivf::progress::{Phase, Progress};
+use crate::ivf::sketch::Sketch;
 use crate::memory;
 use crate::page::memory::MemoryStore;
+use crate::page::meta::SketchOf;
 use crate::pg::allocator;
+use crate::pg::datum::indexed::Indexed;
 use crate::pg::error::OrRaise;
 use crate::pg::settings::pgvector;
 use crate::pg::settings::reloptions::{DEFAULT_BITS, IndexOptions};
@@ -30,8 +33,8 @@ pub unsafe extern "C-unwind" fn ambuild(
     index: pg_sys::Relation,
     info: *mut pg_sys::IndexInfo,
 ) -> *mut pg_sys::IndexBuildResult {
-    let options = build_options(index, || dimensions::of_build(heap, index, info)).or_raise();
-    let mut table = TableSource::new(heap, index, info, options.dims, options.seed);
+    let options = build_options(index, || sketch_of_build(heap, index, info)).or_raise();
+    let mut table = TableSource::new(heap, index, info, options.sketch(), options.seed);
     let store = IndexStore::new(index, Logging::AtTheEnd);
     let built = if table.nblocks() == 0 {
         build_empty(&store, &options).map(|()| Built { rows: 0 })
@@ -53,12 +56,25 @@ pub unsafe extern "C-unwind" fn ambuild(
     }
 }
 
+/// How the values of a new index become coordinates.
+fn sketch_of_build(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    info: *mut pg_sys::IndexInfo,
+) -> Result<Sketch> {
+    let dims = dimensions::of_build(heap, index, info)?;
+    Ok(match opclass::indexed(index)?.0 {
+        Indexed::Sparse => Sketch::of_sparse(dims, random_seed()?),
+        _ => Sketch::none(dims),
+    })
+}
+
 /// Writes the init fork of an unlogged index: an index without rows.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn ambuildempty(index: pg_sys::Relation) {
     let store = MemoryStore::new();
     // The index itself has been built before.
-    build_options(index, || directory_cache::dimensions(index))
+    build_options(index, || directory_cache::sketch(index))
         .and_then(|options| build_empty(&store, &options))
         .and_then(|()| write_init_fork(index, &store))
         .or_raise();
@@ -70,8 +86,8 @@ pub unsafe extern "C-unwind" fn ambuildphasename(number: i64) -> *mut c_char {
     Phase::name(number).map_or(std::ptr::null_mut(), |name| name.as_ptr().cast_mut())
 }
 
-/// What an index is to be made of, by its options and `dims`.
-fn build_options(index: pg_sys::Relation, dims: impl FnOnce() -> Result<usize>) -> Result<Options> {
+/// What an index is to be made of, by its options and `sketch`.
+fn build_options(index: pg_sys::Relation, sketch: impl FnOnce() -> Result<Sketch>) -> Result<Options> {
     let options = IndexOptions::of(index);
     pgvector::check_options(options.foreign)?;
     // This comes first, because its errors are about the columns.
@@ -80,20 +96,22 @@ fn build_options(index: pg_sys::Relation, dims: impl FnOnce() -> Result<usize>) 
     let columns = columns.layout()?;
     // SAFETY: reading a setting (kB).
     let memory = unsafe { pg_sys::maintenance_work_mem } as usize * 1024;
-    let metric = opclass::indexed(index)?.1;
+    let (kind, metric) = opclass::indexed(index)?;
     if metric.is_of_bits() && options.bits.is_some() {
         let message = "option \"bits\" is not for indexes over bit strings";
         return Err(Error::new(Kind::InvalidParameter, message)
             .with_hint("Such an index keeps the bits themselves: leave the option out."));
     }
+    let sketch = sketch()?;
     Ok(Options {
-        dims: dims()?,
+        dims: sketch.size,
         metric,
         lists: options.lists as u32,
         bits: options.bits.unwrap_or(DEFAULT_BITS),
         seed: random_seed()?,
         memory,
         columns,
+        sketch: if kind == Indexed::Sparse { sketch.of() } else { SketchOf::default() },
     })
 }
 

@@ -9,7 +9,10 @@ use pgrx::pg_sys;
 use super::opclass;
 use super::table_source::TableSource;
 use crate::error::{Error, Kind, Result};
+use crate::ivf::sketch::Sketch;
+use crate::pg::datum::indexed::Indexed;
 use crate::pg::settings::reloptions::{IndexOptions, method_name};
+use crate::value::sparse;
 
 /// The dimensions with which an index is to be built.
 ///
@@ -31,7 +34,7 @@ pub fn of_build(
         }
         (declared, option) => declared.or(option),
     };
-    let first = || TableSource::new(heap, index, info, 0, 0).first_dimensions();
+    let first = || TableSource::new(heap, index, info, Sketch::none(0), 0).first_dimensions();
     let number = dims.or_else(first).ok_or_else(unknown)?;
     check_number(index, number)?;
     if dims.is_none() {
@@ -52,7 +55,10 @@ fn check_number(index: pg_sys::Relation, dims: usize) -> Result<()> {
         // An empty string of bits.
         return Err(unknown());
     }
-    let most = opclass::indexed(index)?.1.most_dims();
+    let most = match opclass::indexed(index)? {
+        (Indexed::Sparse, _) => sparse::MAX_DIMS,
+        (_, metric) => metric.most_dims(),
+    };
     if dims <= most {
         return Ok(());
     }

@@ -8,6 +8,7 @@ use pgrx::pg_sys;
 use crate::error::Result;
 use crate::ivf::directory::{Directory, read_root};
 use crate::ivf::scan::Directories;
+use crate::ivf::sketch::Sketch;
 use crate::mru::Mru;
 use crate::pg::error::in_index;
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
@@ -71,8 +72,9 @@ fn are_current(store: &IndexStore, (current, next): &Directories) -> Result<bool
     Ok(root.current == current.meta && root.next.as_ref() == next.as_ref().map(|next| &next.meta))
 }
 
-/// Dimensions of the rows in an index. (ALTER TABLE may have removed the column's type modifier since.)
-pub fn dimensions(index: pg_sys::Relation) -> Result<usize> {
+/// Dimensions of the rows in an index, and how they become coordinates. (ALTER TABLE may have removed the
+/// column's type modifier since.)
+pub fn sketch(index: pg_sys::Relation) -> Result<Sketch> {
     let store = IndexStore::new(index, Logging::EachChange);
-    Ok(directory(&store).map_err(|e| in_index(index, e))?.dims())
+    Ok(directory(&store).map_err(|e| in_index(index, e))?.sketch())
 }

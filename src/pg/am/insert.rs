@@ -78,8 +78,9 @@ pub unsafe extern "C-unwind" fn aminsert(
     let Statement { store, directory, indexed, columns, code, coordinates, keys } = statement;
     // SAFETY: one value and one flag per column.
     unsafe { columns.keys(values, isnull, keys) };
-    let add = |vector: &[f32]| {
-        opclass::check_dimensions(directory.dims(), vector.len())?;
+    let sketch = directory.sketch();
+    let add = |dims: usize, vector: &[f32]| {
+        opclass::check_dimensions(*indexed, sketch.dims, dims)?;
         // The lists may have been replaced since the statement's last row.
         while insert(store, directory, code, heap_tid, vector, keys)? == Inserted::Stale {
             *directory = writable_directory(store)?;
@@ -88,6 +89,6 @@ pub unsafe extern "C-unwind" fn aminsert(
         Ok(())
     };
     // SAFETY: the value is of the column's type, which the operator class takes.
-    unsafe { indexed.coordinates(*values, coordinates, add) }.map_err(named).or_raise();
+    unsafe { indexed.coordinates(sketch, *values, coordinates, add) }.map_err(named).or_raise();
     false
 }

@@ -9,6 +9,7 @@ mod insert;
 pub mod opclass;
 mod readers;
 pub mod renew;
+mod reservoir;
 pub mod table_source;
 mod vacuum;
 mod validate;

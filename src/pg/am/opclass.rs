@@ -87,7 +87,31 @@ fn ivf_bit_jaccard_metric() -> i16 {
     number(Indexed::Bits, Metric::Jaccard)
 }
 
-/// Support function of classes that exist in pgvector, for distances that our index cannot bound.
+/// Support function of `sparsevec_l2_ops`.
+#[pg_extern(sql = false)]
+fn ivf_sparsevec_l2_metric() -> i16 {
+    number(Indexed::Sparse, Metric::L2)
+}
+
+/// Support function of `sparsevec_cosine_ops`.
+#[pg_extern(sql = false)]
+fn ivf_sparsevec_cosine_metric() -> i16 {
+    number(Indexed::Sparse, Metric::Cosine)
+}
+
+/// Support function of `sparsevec_ip_ops`.
+#[pg_extern(sql = false)]
+fn ivf_sparsevec_ip_metric() -> i16 {
+    number(Indexed::Sparse, Metric::InnerProduct)
+}
+
+/// Support function of `sparsevec_l1_ops`.
+#[pg_extern(sql = false)]
+fn ivf_sparsevec_l1_metric() -> i16 {
+    number(Indexed::Sparse, Metric::L1)
+}
+
+/// Support function that extension `vector` gave classes of pgvector before their distance could be indexed.
 #[pg_extern(sql = false)]
 fn ivf_unsupported_metric() -> i16 {
     UNSUPPORTED
@@ -138,6 +162,7 @@ pub fn indexed(index: pg_sys::Relation) -> Result<(Indexed, Metric)> {
         0 => Indexed::Vector,
         1 => Indexed::Half,
         2 => Indexed::Bits,
+        3 => Indexed::Sparse,
         _ => return Err(Error::new(Kind::Internal, format!("unknown kind {kind} of an operator class"))),
     };
     Ok((kind, Metric::from_number(metric)?))
@@ -149,16 +174,17 @@ fn supported_since(name: &str) -> i16 {
         "vector_l1_ops" => number(Indexed::Vector, Metric::L1),
         "halfvec_l1_ops" => number(Indexed::Half, Metric::L1),
         "bit_jaccard_ops" => number(Indexed::Bits, Metric::Jaccard),
+        "sparsevec_l2_ops" => number(Indexed::Sparse, Metric::L2),
+        "sparsevec_cosine_ops" => number(Indexed::Sparse, Metric::Cosine),
+        "sparsevec_ip_ops" => number(Indexed::Sparse, Metric::InnerProduct),
+        "sparsevec_l1_ops" => number(Indexed::Sparse, Metric::L1),
         _ => UNSUPPORTED,
     }
 }
 
 fn unsupported(name: &str, method: &str) -> Error {
     let message = format!("operator class \"{name}\" is not supported by {method} indexes of vector_search");
-    Error::new(Kind::NotSupported, message).with_hint(
-        "Queries by this distance work without an index. Indexes can be over vector, halfvec and bit, \
-         not over sparsevec.",
-    )
+    Error::new(Kind::NotSupported, message).with_hint("Queries by this distance work without an index.")
 }
 
 /// The dimensions of the indexed column, if its type modifier has them.
@@ -183,11 +209,14 @@ pub fn declared_dimensions(index: pg_sys::Relation) -> Result<Option<usize>> {
 }
 
 /// An error if a row has other dimensions than its index.
-pub fn check_dimensions(indexed: usize, row: usize) -> Result<()> {
-    check_typmod(indexed as i32, row).map_err(|error| {
-        error.with_hint(format!(
+pub fn check_dimensions(kind: Indexed, indexed: usize, row: usize) -> Result<()> {
+    check_typmod(indexed as i32, row).map_err(|error| match kind {
+        Indexed::Sparse => error.with_hint(format!(
+            "All rows of an index have the same dimensions. Give the column the type sparsevec({indexed})."
+        )),
+        _ => error.with_hint(format!(
             "All rows of an index have the same dimensions. Leave other rows out by a condition of the \
              index, such as WHERE vector_dims(embedding) = {indexed}."
-        ))
+        )),
     })
 }

@@ -7,17 +7,19 @@ use pgrx::prelude::*;
 
 use super::filter_columns::FilterColumns;
 use super::opclass::{check_dimensions, indexed};
+use super::reservoir::{Reservoir, shuffled};
 use crate::error::{Error, Result};
-use crate::ivf::build::{RowSink, Source};
+use crate::ivf::build::{RowSink, Source, SparseSink};
 use crate::ivf::progress::Progress;
-use crate::memory;
+use crate::ivf::sketch::Sketch;
 use crate::page::{Key, Tid};
 use crate::pg::allocator;
 use crate::pg::datum::indexed::Indexed;
+use crate::pg::datum::sparse::SparseVector;
 use crate::pg::error::OrRaise;
 use crate::pg::storage::tid::{item_pointer, tid};
 use crate::pg::storage::toast::{ToastReader, toast_pointer};
-use crate::random::SplitMix64;
+use crate::value::sparse::Sparse;
 
 /// Blocks that are read to estimate the number of rows per block.
 const DENSITY_BLOCKS: usize = 64;
@@ -27,8 +29,8 @@ pub struct TableSource {
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
     info: *mut pg_sys::IndexInfo,
-    /// Kind and dimensions of the values.
-    values: (Indexed, usize),
+    /// Kind of the values, and how they become coordinates.
+    values: (Indexed, Sketch),
     nblocks: u32,
     /// All blocks in random order, or a random part of them if the table is large.
     order: Vec<u32>,
@@ -65,7 +67,7 @@ impl Leaving {
 /// What the callback of a heap scan does with a row.
 struct Visit<'a> {
     indexed: Indexed,
-    dims: usize,
+    sketch: Sketch,
     buffer: Vec<f32>,
     columns: Option<&'a FilterColumns>,
     keys: Vec<Key>,
@@ -80,13 +82,13 @@ struct Visit<'a> {
 impl<'a> Visit<'a> {
     /// Without `columns` the rows have no keys.
     fn new(
-        (indexed, dims): (Indexed, usize),
+        (indexed, sketch): (Indexed, Sketch),
         columns: Option<&'a FilterColumns>,
         sink: &'a mut RowSink<'a>,
     ) -> Self {
         Self {
             indexed,
-            dims,
+            sketch,
             buffer: Vec::new(),
             columns,
             keys: Vec::new(),
@@ -104,14 +106,14 @@ impl TableSource {
         heap: pg_sys::Relation,
         index: pg_sys::Relation,
         info: *mut pg_sys::IndexInfo,
-        dims: usize,
+        sketch: Sketch,
         seed: u64,
     ) -> Self {
         // SAFETY: ambuild passes an open table.
         let nblocks =
             unsafe { pg_sys::RelationGetNumberOfBlocksInFork(heap, pg_sys::ForkNumber::MAIN_FORKNUM) };
         let order = shuffled(nblocks, seed);
-        let values = (indexed(index).or_raise().0, dims);
+        let values = (indexed(index).or_raise().0, sketch);
         let mut table = Self { heap, index, info, values, nblocks, order, rows: 0, seen: 0.0, leaving: None };
         let probed = table.order.len().min(DENSITY_BLOCKS);
         let mut count = 0u64;
@@ -191,22 +193,48 @@ unsafe extern "C-unwind" fn visit(
         if let Some(columns) = visit.columns {
             columns.keys(values, isnull, &mut visit.keys);
         }
-        let Visit { dims, keys, is_sample, leaving, left_out, sink, .. } = visit;
+        let Visit { indexed, sketch, keys, is_sample, leaving, left_out, sink, .. } = visit;
         // Rows of other dimensions are in no index: while one is renewed, they are being inserted.
         let may_differ = *is_sample || leaving.is_some();
-        let take = |vector: &[f32]| {
-            if may_differ && vector.len() != *dims {
+        let take = |dims: usize, vector: &[f32]| {
+            if may_differ && dims != sketch.dims {
                 return Ok(());
             }
-            if !alive && vector.len() != *dims {
+            if !alive && dims != sketch.dims {
                 *left_out = true;
                 return Ok(());
             }
             let row = tid(&*row);
-            check_dimensions(*dims, vector.len()).map_err(|error| named(error, row))?;
+            check_dimensions(*indexed, sketch.dims, dims).map_err(|error| named(error, row))?;
             sink(row, vector, keys)
         };
-        visit.indexed.coordinates(value, &mut visit.buffer, take).or_raise();
+        indexed.coordinates(*sketch, value, &mut visit.buffer, take).or_raise();
+    }
+}
+
+/// Takes the address and the value of a row.
+pub type ValueSink<'a> = dyn FnMut(Tid, Sparse<'_>) -> Result<()> + 'a;
+
+/// The callback of heap scans that pass sparse vectors as the table has them.
+#[pg_guard]
+unsafe extern "C-unwind" fn visit_sparse(
+    _index: pg_sys::Relation,
+    row: pg_sys::ItemPointer,
+    values: *mut pg_sys::Datum,
+    isnull: *mut bool,
+    alive: bool,
+    state: *mut c_void,
+) {
+    // SAFETY: the state is the reference to a sink of the calls below; the value is of the indexed type.
+    unsafe {
+        // The value of a deleted row may be gone.
+        if *isnull || !alive {
+            return;
+        }
+        allocator::check();
+        let sink = &mut **state.cast::<&mut ValueSink<'_>>();
+        let value = SparseVector::from_raw(*values);
+        sink(tid(&*row), value.view()).or_raise();
     }
 }
 
@@ -239,6 +267,26 @@ impl Source for TableSource {
             self.scan_blocks(self.order[i], 1, Some(visit), (&raw mut state).cast());
         }
         self.leaving = leaving;
+        Ok(())
+    }
+
+    fn sample_sparse(&mut self, want: usize, sink: &mut SparseSink<'_>) -> Result<()> {
+        let (dims, mut rows) = (self.values.1.dims, 0usize);
+        for i in 0..self.order.len() {
+            if rows >= want {
+                break;
+            }
+            let mut take = |_: Tid, value: Sparse<'_>| {
+                // The scan of all rows names those of other dimensions.
+                if rows < want && value.dims == dims {
+                    rows += 1;
+                    sink(value)?;
+                }
+                Ok(())
+            };
+            let mut state: &mut ValueSink<'_> = &mut take;
+            self.scan_blocks(self.order[i], 1, Some(visit_sparse), (&raw mut state).cast());
+        }
         Ok(())
     }
 
@@ -275,14 +323,14 @@ impl Source for TableSource {
 pub unsafe fn each_row(
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
-    dims: usize,
+    sketch: Sketch,
     snapshot: pg_sys::Snapshot,
     columns: Option<&FilterColumns>,
     sink: &mut RowSink<'_>,
 ) {
     let all = (0, pg_sys::InvalidBlockNumber);
     // SAFETY: the caller vouches for the arguments.
-    unsafe { each_row_of(heap, index, dims, snapshot, (columns, all), sink) }
+    unsafe { each_row_of(heap, index, sketch, snapshot, (columns, all), sink) }
 }
 
 /// The same for a range of blocks.
@@ -292,31 +340,47 @@ pub unsafe fn each_row(
 pub unsafe fn each_row_of(
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
-    dims: usize,
+    sketch: Sketch,
     snapshot: pg_sys::Snapshot,
     (columns, (first, count)): (Option<&FilterColumns>, (u32, u32)),
     sink: &mut RowSink<'_>,
 ) {
-    let values = (indexed(index).or_raise().0, dims);
+    let values = (indexed(index).or_raise().0, sketch);
     let mut state = Visit::new(values, columns, sink);
-    let state = (&raw mut state).cast();
+    // SAFETY: the caller vouches for the arguments.
+    unsafe { visible(heap, index, snapshot, (first, count), (Some(visit), (&raw mut state).cast())) }
+}
+
+/// Passes every sparse vector of the index's table that `snapshot` sees to the sink.
+///
+/// # Safety
+/// As for [`each_row`]; the index is over sparse vectors.
+pub unsafe fn each_sparse(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    snapshot: pg_sys::Snapshot,
+    mut sink: &mut ValueSink<'_>,
+) {
+    let all = (0, pg_sys::InvalidBlockNumber);
+    // SAFETY: the caller vouches for the arguments.
+    unsafe { visible(heap, index, snapshot, all, (Some(visit_sparse), (&raw mut sink).cast())) }
+}
+
+/// Scans a range of blocks for the rows that `snapshot` sees.
+unsafe fn visible(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    snapshot: pg_sys::Snapshot,
+    (first, count): (u32, u32),
+    (callback, state): (pg_sys::IndexBuildCallback, *mut c_void),
+) {
     // SAFETY: the caller vouches for the arguments; the scan ends with the build scan (heapam_handler.c).
     unsafe {
         let info = concurrent(index);
         let scan = pg_sys::table_beginscan_strat(heap, snapshot, 0, std::ptr::null_mut(), true, false);
         // Without synchronisation the block limits also apply to a scan that is passed in (heapam_handler.c).
         pg_sys::table_index_build_range_scan(
-            heap,
-            index,
-            info,
-            false,
-            false,
-            false,
-            first,
-            count,
-            Some(visit),
-            state,
-            scan,
+            heap, index, info, false, false, false, first, count, callback, state, scan,
         );
     }
 }
@@ -340,9 +404,14 @@ impl TableSource {
     ///
     /// # Safety
     /// The relations are open and belong together.
-    pub unsafe fn of_index(heap: pg_sys::Relation, index: pg_sys::Relation, dims: usize, seed: u64) -> Self {
+    pub unsafe fn of_index(
+        heap: pg_sys::Relation,
+        index: pg_sys::Relation,
+        sketch: Sketch,
+        seed: u64,
+    ) -> Self {
         // SAFETY: the caller vouches for the index.
-        Self::new(heap, index, unsafe { concurrent(index) }, dims, seed)
+        Self::new(heap, index, unsafe { concurrent(index) }, sketch, seed)
     }
 
     /// A table in use: vectors of deleted rows may be gone. To be scanned to its end, see
@@ -498,7 +567,8 @@ impl TableSource {
                 let First { indexed, alive, dead } = &mut *state.cast::<First>();
                 let found = if is_alive { alive } else { dead };
                 if found.is_none() && !*isnull {
-                    *found = Some(indexed.coordinates(*values, &mut Vec::new(), <[f32]>::len));
+                    let dims = |dims, _: &[f32]| dims;
+                    *found = Some(indexed.coordinates(Sketch::none(0), *values, &mut Vec::new(), dims));
                 }
             }
         }
@@ -517,45 +587,5 @@ impl TableSource {
     /// Blocks of the table.
     pub fn nblocks(&self) -> u32 {
         self.nblocks
-    }
-}
-
-/// Random blocks in random order: all of them, or 2²⁰ of a larger table (k-means never needs more).
-fn shuffled(nblocks: u32, seed: u64) -> Vec<u32> {
-    const MOST: u32 = 1 << 20;
-    let mut random = SplitMix64(seed);
-    let kept = nblocks.min(MOST);
-    let stride = f64::from(nblocks) / f64::from(kept.max(1));
-    let mut order = memory::collected((0..kept as usize).map(|i| (i as f64 * stride) as u32)).or_raise();
-    for i in (1..order.len()).rev() {
-        order.swap(i, random.below(i + 1));
-    }
-    order
-}
-
-/// A uniform sample of the rows that it is offered (Vitter's algorithm R).
-struct Reservoir {
-    size: usize,
-    kept: Vec<(Tid, Vec<f32>)>,
-    offered: usize,
-    random: SplitMix64,
-}
-
-impl Reservoir {
-    fn new(size: usize, seed: u64) -> Self {
-        Self { size, kept: Vec::new(), offered: 0, random: SplitMix64(seed) }
-    }
-
-    fn offer(&mut self, tid: Tid, vector: &[f32]) {
-        self.offered += 1;
-        if self.kept.len() < self.size {
-            self.kept.push((tid, vector.to_vec()));
-            return;
-        }
-        let at = self.random.below(self.offered);
-        if at < self.size {
-            self.kept[at].0 = tid;
-            self.kept[at].1.copy_from_slice(vector);
-        }
     }
 }

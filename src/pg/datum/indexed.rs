@@ -6,8 +6,16 @@ use pgrx::pg_sys;
 use super::bit::{BitHeader, BitString};
 use super::dense::{DenseHeader, HalfVector, Vector};
 use super::short_header::AlignedCopy;
-use crate::error::{Error, Kind};
-use crate::value::Element;
+use super::sparse::{SparseHeader, SparseVector};
+use crate::error::{Error, Kind, Result};
+use crate::ivf::code::is_indexed;
+use crate::ivf::sketch::Sketch;
+use crate::memory::Grow;
+use crate::value::sparse::{Sparse, SparseBuf};
+use crate::value::{Element, Metric};
+
+/// Elements of a sparse vector that costs are estimated for.
+const USUAL_ELEMENTS: usize = 100;
 
 /// The kind of value that an index is over. The numbers are returned by the operator classes' support
 /// functions.
@@ -19,27 +27,167 @@ pub enum Indexed {
     Half = 1,
     /// `bit`
     Bits = 2,
+    /// `sparsevec`
+    Sparse = 3,
+}
+
+/// A query's value.
+#[derive(Clone, Copy)]
+pub enum Query<'a> {
+    /// Its coordinates.
+    Vector(&'a [f32]),
+    /// A sparse vector.
+    Sparse(Sparse<'a>),
+}
+
+/// A query's value with memory of its own.
+pub enum OwnedQuery {
+    /// Its coordinates.
+    Vector(Vec<f32>),
+    /// A sparse vector.
+    Sparse(SparseBuf),
+}
+
+impl OwnedQuery {
+    /// The query without its memory.
+    pub fn view(&self) -> Query<'_> {
+        match self {
+            Self::Vector(vector) => Query::Vector(vector),
+            Self::Sparse(vector) => Query::Sparse(vector.view()),
+        }
+    }
+}
+
+impl<'a> Query<'a> {
+    /// Its dimensions.
+    pub fn dims(self) -> usize {
+        match self {
+            Self::Vector(vector) => vector.len(),
+            Self::Sparse(vector) => vector.dims,
+        }
+    }
+
+    /// Whether an index contains such a value.
+    pub fn is_indexed(self, metric: Metric) -> bool {
+        match self {
+            Self::Vector(vector) => is_indexed(metric, vector),
+            Self::Sparse(vector) => is_indexed(metric, vector.values),
+        }
+    }
+
+    /// Its coordinates in an index; `memory` is used if they are a sketch.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn coordinates<'b>(self, sketch: Sketch, memory: &'b mut Vec<f32>) -> Result<&'b [f32]>
+    where
+        'a: 'b,
+    {
+        match self {
+            Self::Vector(vector) => Ok(vector),
+            Self::Sparse(vector) => {
+                memory.try_resize(sketch.size, 0.0)?;
+                sketch.write(vector, memory);
+                Ok(memory)
+            }
+        }
+    }
 }
 
 impl Indexed {
-    /// Calls `with` with the coordinates of a datum that is not null. `buffer` is used if memory is needed.
+    /// Calls `with` with the dimensions and the coordinates of a datum that is not null. `buffer` is used if
+    /// memory is needed. A sparse vector of other dimensions than the sketch has no coordinates.
     ///
     /// # Safety
     /// The datum is of this kind.
     pub unsafe fn coordinates<R>(
         self,
+        sketch: Sketch,
         datum: pg_sys::Datum,
         buffer: &mut Vec<f32>,
-        with: impl FnOnce(&[f32]) -> R,
+        with: impl FnOnce(usize, &[f32]) -> R,
     ) -> R {
         let memory = &mut AlignedCopy::new();
         // SAFETY: the caller vouches for the datum, which the value does not outlive.
         unsafe {
             match self {
-                Self::Vector => with(&Vector::from_raw_in(memory, datum)),
-                Self::Half => with(f16::widen_all(&HalfVector::from_raw_in(memory, datum), buffer)),
-                Self::Bits => with(BitString::from_raw_in(memory, datum).bits().coordinates(buffer)),
+                Self::Vector => {
+                    let vector = Vector::from_raw_in(memory, datum);
+                    with(vector.len(), &vector)
+                }
+                Self::Half => {
+                    let vector = HalfVector::from_raw_in(memory, datum);
+                    with(vector.len(), f16::widen_all(&vector, buffer))
+                }
+                Self::Bits => {
+                    let string = BitString::from_raw_in(memory, datum);
+                    let vector = string.bits().coordinates(buffer);
+                    with(vector.len(), vector)
+                }
+                Self::Sparse => {
+                    let value = SparseVector::from_raw_in(memory, datum);
+                    let vector = value.view();
+                    let size = if vector.dims == sketch.dims { sketch.size } else { 0 };
+                    buffer.resize(size, 0.0);
+                    if size > 0 {
+                        sketch.write(vector, buffer);
+                    }
+                    with(vector.dims, buffer)
+                }
             }
+        }
+    }
+
+    /// The operator's value for a datum that is not null and a query of this kind. `buffer` is used if memory
+    /// is needed.
+    ///
+    /// # Safety
+    /// The datum is of this kind.
+    ///
+    /// # Errors
+    /// Different dimensions.
+    pub unsafe fn distance(
+        self,
+        datum: pg_sys::Datum,
+        buffer: &mut Vec<f32>,
+        (metric, query): (Metric, Query<'_>),
+    ) -> Result<f64> {
+        let memory = &mut AlignedCopy::new();
+        // SAFETY: the caller vouches for the datum, which the value does not outlive.
+        unsafe {
+            match query {
+                Query::Vector(query) => {
+                    let none = Sketch::none(query.len());
+                    self.coordinates(none, datum, buffer, |_, vector| metric.distance(vector, query))
+                }
+                Query::Sparse(query) => {
+                    metric.sparse_distance(SparseVector::from_raw_in(memory, datum).view(), query)
+                }
+            }
+        }
+    }
+
+    /// Takes a datum that is not null as a query, in the memory of an earlier one if there is one.
+    ///
+    /// # Safety
+    /// The datum is of this kind.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub unsafe fn query(self, datum: pg_sys::Datum, earlier: Option<OwnedQuery>) -> Result<OwnedQuery> {
+        // SAFETY: the caller vouches for the datum, which the value does not outlive.
+        unsafe {
+            if self == Self::Sparse {
+                let value = SparseVector::from_raw_in(&mut AlignedCopy::new(), datum);
+                return Ok(OwnedQuery::Sparse(value.view().to_buf()?));
+            }
+            let mut vector = match earlier {
+                Some(OwnedQuery::Vector(vector)) => vector,
+                _ => Vec::new(),
+            };
+            vector.clear();
+            self.coordinates(Sketch::none(0), datum, &mut Vec::new(), |_, of| vector.try_extend(of))?;
+            Ok(OwnedQuery::Vector(vector))
         }
     }
 
@@ -49,6 +197,17 @@ impl Indexed {
             Self::Vector => "vector",
             Self::Half => "halfvec",
             Self::Bits => "bit",
+            Self::Sparse => "sparsevec",
+        }
+    }
+
+    /// Numbers that a distance takes, for a value of `dims` dimensions.
+    pub fn numbers(self, dims: usize) -> usize {
+        // An element of a sparse vector takes as long as several of a dense one.
+        const ELEMENT: usize = 8;
+        match self {
+            Self::Sparse => ELEMENT * dims.min(USUAL_ELEMENTS),
+            _ => dims,
         }
     }
 
@@ -58,6 +217,7 @@ impl Indexed {
             Self::Vector => size_of::<DenseHeader>() + 4 * dims,
             Self::Half => size_of::<DenseHeader>() + 2 * dims,
             Self::Bits => size_of::<BitHeader>() + dims.div_ceil(8),
+            Self::Sparse => size_of::<SparseHeader>() + 8 * dims.min(USUAL_ELEMENTS),
         }
     }
 
@@ -67,6 +227,7 @@ impl Indexed {
             Self::Vector => "vector dimensions",
             Self::Half => "halfvec dimensions",
             Self::Bits => "bit lengths",
+            Self::Sparse => "sparsevec dimensions",
         };
         Error::new(Kind::Data, format!("different {what} {indexed} and {query}"))
     }

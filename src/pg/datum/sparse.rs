@@ -7,7 +7,7 @@ use crate::value::sparse::{self, Sparse, SparseBuf};
 pub struct SparseLayout;
 
 #[repr(C)]
-struct SparseHeader {
+pub(super) struct SparseHeader {
     length: i32,
     dims: i32,
     count: i32,

@@ -17,7 +17,7 @@ use crate::ivf::code::is_indexed;
 use crate::memory::{self, Grow};
 use crate::page::{Key, Tid};
 use crate::pg::allocator;
-use crate::pg::am::directory_cache::dimensions;
+use crate::pg::am::directory_cache::sketch;
 use crate::pg::am::filter_columns::FilterColumns;
 use crate::pg::am::{opclass, table_source};
 use crate::pg::storage::buffer_store::IndexStore;
@@ -111,9 +111,9 @@ impl<'a> AllRows<'a> {
     ) -> Result<()> {
         let (table, index) = (self.opened.table.as_ptr(), self.opened.index.as_ptr());
         let metric = opclass::indexed(index)?.1;
-        let dims = dimensions(index)?;
+        let sketch = sketch(index)?;
         let columns = FilterColumns::of(index)?;
-        let mut bits = vec![0; dims.div_ceil(8)];
+        let mut bits = vec![0; sketch.dims.div_ceil(8)];
         let mut wrong = [
             (None, "is not in the index"),
             (None, "has another value in the index"),
@@ -146,7 +146,7 @@ impl<'a> AllRows<'a> {
         };
         let range = (Some(&columns), (blocks.start, count));
         // SAFETY: both relations are open; the caller vouches for the snapshot.
-        unsafe { table_source::each_row_of(table, index, dims, snapshot, range, &mut look) };
+        unsafe { table_source::each_row_of(table, index, sketch, snapshot, range, &mut look) };
         match wrong.into_iter().find_map(|(row, what)| row.map(|row| damaged(row, what))) {
             Some(error) => Err(error),
             None => Ok(()),

@@ -56,6 +56,7 @@ fn ivf_neighbour_graph(index: pg_sys::Oid, k: i32, call: pg_sys::FunctionCallInf
     between("k", k, MOST_NEIGHBOURS);
     let (set, user) = (ResultSet::begin(call), current_user());
     with_index(index, READING, Right::Read, |opened| {
+        expect_dense(opened);
         search(opened, user, (k, true), |searched| searched.graph(&set));
     });
 }
@@ -69,9 +70,23 @@ fn neighbours(
     between("k", k, MOST_NEIGHBOURS);
     let (set, user) = (ResultSet::begin(call), current_user());
     with_index(index, READING, Right::Read, |opened| {
+        expect_dense(opened);
         expect_kind(opened, kind);
         search(opened, user, (k, false), |searched| searched.array(kind, &queries.nullable(), &set));
     });
+}
+
+/// Raises an error if the index is over sparse vectors: a batch compares rows by their coordinates.
+pub(super) fn expect_dense(relations: &Relations) {
+    let index = relations.index.as_ptr();
+    if opclass::indexed(index).or_raise().0 == Indexed::Sparse {
+        let name = relation_name(index);
+        let message =
+            format!("index \"{name}\" is over sparsevec, whose neighbours are not found in batches");
+        raise(Error::new(Kind::NotSupported, message).with_hint(
+            "Use a lateral join: FROM queries q, LATERAL (SELECT ... ORDER BY e <=> q.e LIMIT 10) n.",
+        ));
+    }
 }
 
 /// Raises an error if the index is over values of another type.
@@ -168,6 +183,7 @@ impl Searched {
 
     /// The neighbours of the elements of an array, in their order.
     fn array(&mut self, kind: Indexed, queries: &[Option<pg_sys::Datum>], set: &ResultSet) -> Result<()> {
+        let sketch = self.opened.directories.0.sketch();
         let of_query = size_of::<Answer>() * self.batch.wanted() + size_of::<Place>();
         let together = (self.memory / of_query).max(1);
         let mut buffer = Vec::new();
@@ -185,7 +201,8 @@ impl Searched {
                 let Some(datum) = queries[place.query as usize] else { continue };
                 // SAFETY: an element of the array, which is of this kind.
                 let push = unsafe {
-                    kind.coordinates(datum, &mut buffer, |v| self.batch.push(place.query, v, None))
+                    let push = |_, vector: &[f32]| self.batch.push(place.query, vector, None);
+                    kind.coordinates(sketch, datum, &mut buffer, push)
                 };
                 push?;
                 if self.batch.is_full() || at + 1 == places.len() {
@@ -208,15 +225,15 @@ impl Searched {
         buffer: &mut Vec<f32>,
     ) -> Result<Vec<Place>> {
         let mut places = memory::with_capacity(queries.len())?;
-        let dims = self.opened.directories.0.dims();
+        let sketch = self.opened.directories.0.sketch();
         for (query, datum) in (0..).zip(queries) {
             super::tick()?;
             let Some(datum) = *datum else { continue };
             // SAFETY: an element of the array, which is of this kind.
             let list = unsafe {
-                kind.coordinates(datum, buffer, |vector| {
-                    if vector.len() != dims {
-                        return Err(kind.different(dims, vector.len()));
+                kind.coordinates(sketch, datum, buffer, |dims, vector| {
+                    if dims != sketch.dims {
+                        return Err(kind.different(sketch.dims, dims));
                     }
                     self.batch.nearest_list(vector)
                 })?
@@ -257,7 +274,7 @@ impl Searched {
         vector.clear();
         if let Some(version) = rows.measured(row, &mut |values| vector.try_extend(values))? {
             // An expression may have other results by now than when the index was built.
-            opclass::check_dimensions(directories.0.dims(), vector.len())?;
+            opclass::check_dimensions(Indexed::Vector, directories.0.dims(), vector.len())?;
             batch.push(version.as_u64(), vector, Some(row))?;
         }
         Ok(())

@@ -6,7 +6,7 @@ use rayon::ThreadPool;
 
 use super::Interruptible;
 use super::access::{READING, Right, with_index};
-use super::neighbours::{Opened, current_user, open};
+use super::neighbours::{Opened, current_user, expect_dense, open};
 use super::result_set::ResultSet;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::search::batch::pairs::{Pair, Pairs};
@@ -25,6 +25,7 @@ fn ivf_pairs(index: pg_sys::Oid, below: f64, call: pg_sys::FunctionCallInfo) {
     }
     let (set, user) = (ResultSet::begin(call), current_user());
     with_index(index, READING, Right::Read, |relations| {
+        expect_dense(relations);
         let mut opened = open(relations);
         let mut pairs = Pairs::new(opened.directories.clone(), below, opened.memory);
         let pool = build::start(threads()).or_else(|_| build::start(1)).or_raise();

@@ -9,11 +9,15 @@ use super::{Interruptible, expect_writable, json};
 use crate::error::{Error, Kind};
 use crate::ivf::calibrate::{QUERIES, Queries, recalibrate};
 use crate::ivf::info::{Calibrated, calibration};
+use crate::ivf::sketch::Sketch;
 use crate::memory::Grow;
 use crate::pg::am::build::random_seed;
-use crate::pg::am::directory_cache::dimensions;
+use crate::pg::am::directory_cache::sketch;
+use crate::pg::am::opclass;
 use crate::pg::am::table_source::TableSource;
+use crate::pg::datum::indexed::Indexed;
 use crate::pg::error::{OrRaise, in_index, raise};
+use crate::pg::relation::relation_name;
 use crate::pg::storage::buffer_store::IndexStore;
 use crate::pg::types::array::Array;
 
@@ -27,11 +31,11 @@ struct Recalibrated {
 /// Calibrates an index with rows of its table as queries.
 #[pg_extern(sql = false)]
 fn ivf_recalibrate(index: pg_sys::Oid) -> JsonB {
-    renew(index, |opened, dims| {
+    renew(index, |opened, sketch| {
         let seed = random_seed().or_raise();
         // SAFETY: both relations are open.
         let mut rows =
-            unsafe { TableSource::of_index(opened.table.as_ptr(), opened.index.as_ptr(), dims, seed) };
+            unsafe { TableSource::of_index(opened.table.as_ptr(), opened.index.as_ptr(), sketch, seed) };
         let want = *QUERIES.end();
         let mut vectors = Vec::new();
         rows.scattered(want, &mut |_, vector| vectors.try_extend(vector).or_raise());
@@ -42,7 +46,15 @@ fn ivf_recalibrate(index: pg_sys::Oid) -> JsonB {
 /// Calibrates an index with queries as its users ask them.
 #[pg_extern(sql = false)]
 fn ivf_recalibrate_for(index: pg_sys::Oid, queries: Array) -> JsonB {
-    renew(index, |_, dims| {
+    renew(index, |opened, sketch| {
+        let (index, dims) = (opened.index.as_ptr(), sketch.dims);
+        if opclass::indexed(index).or_raise().0 == Indexed::Sparse {
+            let message = format!("index \"{}\" is over sparsevec, not vector", relation_name(index));
+            raise(
+                Error::new(Kind::WrongObject, message)
+                    .with_hint("Calibrate it with rows of its table: SELECT ivf_recalibrate(index)."),
+            );
+        }
         let mut vectors = Vec::new();
         for vector in queries.vectors() {
             if vector.len() != dims {
@@ -56,15 +68,15 @@ fn ivf_recalibrate_for(index: pg_sys::Oid, queries: Array) -> JsonB {
 }
 
 /// Calibrates an index, which the user must own, with the vectors that `queries` returns, and reports.
-fn renew(index: pg_sys::Oid, queries: impl FnOnce(&Opened, usize) -> (Vec<f32>, Queries)) -> JsonB {
+fn renew(index: pg_sys::Oid, queries: impl FnOnce(&Opened, Sketch) -> (Vec<f32>, Queries)) -> JsonB {
     expect_writable(c"ivf_recalibrate()");
     json(&with_index(index, MAINTENANCE, Right::Own, |opened| {
         let index = opened.index.as_ptr();
-        let dims = dimensions(index).or_raise();
-        let (vectors, queries) = queries(opened, dims);
+        let sketch = sketch(index).or_raise();
+        let (vectors, queries) = queries(opened, sketch);
         let store = IndexStore::in_bulk(index);
         let meta =
             recalibrate(&store, &vectors, queries, &Interruptible).map_err(|e| in_index(index, e)).or_raise();
-        Recalibrated { queries: vectors.len() / dims, calibration: calibration(&meta) }
+        Recalibrated { queries: vectors.len() / sketch.size, calibration: calibration(&meta) }
     }))
 }

@@ -13,17 +13,20 @@ use crate::error::{Error, Kind, Result};
 use crate::ivf::code::is_indexed;
 use crate::ivf::scan::Scan;
 use crate::ivf::search::filter::Filter;
+use crate::ivf::sketch::Sketch;
 use crate::ivf::top_k::TopK;
 use crate::page::{Key, Tid};
 use crate::pg::am::build::random_seed;
-use crate::pg::am::directory_cache::{dimensions, directories};
+use crate::pg::am::directory_cache::{directories, sketch};
 use crate::pg::am::opclass;
-use crate::pg::am::table_source::{TableSource, each_row};
+use crate::pg::am::table_source::{TableSource, each_row, each_sparse};
+use crate::pg::datum::indexed::{Indexed, OwnedQuery};
 use crate::pg::error::{OrRaise, in_index, raise};
 use crate::pg::scan::table_rows::{Measured, TableRows};
 use crate::pg::settings::reloptions::IndexOptions;
 use crate::pg::settings::resolve::{self, ScanRequest};
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
+use crate::value::sparse::Sparse;
 use crate::value::{Metric, TotalF64};
 
 const MOST_QUERIES: i32 = 10_000;
@@ -34,7 +37,7 @@ const POOR: f64 = 0.8;
 /// A row that is used as a query.
 struct Query {
     row: Tid,
-    vector: Vec<f32>,
+    vector: OwnedQuery,
     /// The values of its nearest other rows.
     nearest: TopK<TotalF64>,
 }
@@ -64,15 +67,19 @@ fn ivf_recall(index: pg_sys::Oid, sample_size: i32, k: i32) -> JsonB {
 
 fn measure(opened: &Opened, sample_size: usize, k: i32) -> Report {
     let index = opened.index.as_ptr();
-    let dims = dimensions(index).or_raise();
+    let sketch = sketch(index).or_raise();
     let (indexed, metric) = opclass::indexed(index).or_raise();
-    fits(sample_size, dims, k as usize);
+    fits(sample_size, sketch.size, k as usize);
     // SAFETY: the relations stay open to the end; the snapshot is the statement's.
     unsafe {
         let snapshot = pg_sys::GetActiveSnapshot();
         expect_built_before(index, snapshot);
-        let mut queries = sample(opened, dims, metric, (sample_size, k as usize));
-        exact(opened, (dims, metric), snapshot, &mut queries);
+        let mut queries = sample(opened, sketch, metric, (sample_size, k as usize));
+        if indexed == Indexed::Sparse {
+            exact_of_sparse(opened, metric, snapshot, &mut queries);
+        } else {
+            exact(opened, (sketch, metric), snapshot, &mut queries);
+        }
         let mut table_rows =
             TableRows::open(opened.table.as_ptr(), index, snapshot, (indexed, metric)).or_raise();
         let report =
@@ -96,14 +103,16 @@ fn fits(queries: usize, dims: usize, k: usize) {
 }
 
 /// Rows from all over the table.
-unsafe fn sample(opened: &Opened, dims: usize, metric: Metric, (count, k): (usize, usize)) -> Vec<Query> {
+unsafe fn sample(opened: &Opened, sketch: Sketch, metric: Metric, (count, k): (usize, usize)) -> Vec<Query> {
     let mut queries = Vec::new();
     let seed = random_seed().or_raise();
     // SAFETY: both relations are open.
-    let mut rows = unsafe { TableSource::of_index(opened.table.as_ptr(), opened.index.as_ptr(), dims, seed) };
+    let mut rows =
+        unsafe { TableSource::of_index(opened.table.as_ptr(), opened.index.as_ptr(), sketch, seed) };
     rows.scattered(count, &mut |row, vector| {
         if is_indexed(metric, vector) {
-            queries.push(Query { row, vector: vector.to_vec(), nearest: TopK::new(k) });
+            let vector = OwnedQuery::Vector(vector.to_vec());
+            queries.push(Query { row, vector, nearest: TopK::new(k) });
         }
     });
     queries
@@ -112,7 +121,7 @@ unsafe fn sample(opened: &Opened, dims: usize, metric: Metric, (count, k): (usiz
 /// One pass over the table: the nearest rows of all queries.
 unsafe fn exact(
     opened: &Opened,
-    (dims, metric): (usize, Metric),
+    (sketch, metric): (Sketch, Metric),
     snapshot: pg_sys::Snapshot,
     queries: &mut [Query],
 ) {
@@ -120,13 +129,48 @@ unsafe fn exact(
         pgrx::check_for_interrupts!();
         if is_indexed(metric, vector) {
             for query in queries.iter_mut().filter(|q| q.row != row) {
-                query.nearest.push(TotalF64(metric.distance(vector, &query.vector)?));
+                if let OwnedQuery::Vector(of_query) = &query.vector {
+                    query.nearest.push(TotalF64(metric.distance(vector, of_query)?));
+                }
             }
         }
         Ok(())
     };
     // SAFETY: both relations are open, the snapshot is active.
-    unsafe { each_row(opened.table.as_ptr(), opened.index.as_ptr(), dims, snapshot, None, &mut visit) };
+    unsafe { each_row(opened.table.as_ptr(), opened.index.as_ptr(), sketch, snapshot, None, &mut visit) };
+}
+
+/// The same for sparse vectors, which a first pass takes from the table in place of their sketches.
+unsafe fn exact_of_sparse(
+    opened: &Opened,
+    metric: Metric,
+    snapshot: pg_sys::Snapshot,
+    queries: &mut Vec<Query>,
+) {
+    let (table, index) = (opened.table.as_ptr(), opened.index.as_ptr());
+    let mut take = |row: Tid, vector: Sparse<'_>| {
+        for query in queries.iter_mut().filter(|query| query.row == row) {
+            query.vector = OwnedQuery::Sparse(vector.to_buf()?);
+        }
+        Ok(())
+    };
+    // SAFETY: both relations are open, the snapshot is active.
+    unsafe { each_sparse(table, index, snapshot, &mut take) };
+    // The snapshot does not see the others.
+    queries.retain(|query| matches!(query.vector, OwnedQuery::Sparse(_)));
+    let mut visit = |row: Tid, vector: Sparse<'_>| {
+        pgrx::check_for_interrupts!();
+        if is_indexed(metric, vector.values) {
+            for query in queries.iter_mut().filter(|query| query.row != row) {
+                if let OwnedQuery::Sparse(of_query) = &query.vector {
+                    query.nearest.push(TotalF64(metric.sparse_distance(vector, of_query.view())?));
+                }
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: as above.
+    unsafe { each_sparse(table, index, snapshot, &mut visit) };
 }
 
 /// The same searches, with the index.
@@ -144,14 +188,16 @@ fn approximate(
         // One row more, because the row itself is usually found, too.
         ScanRequest { limit: Some(k as u64 + 1), ..ScanRequest::default() },
     );
+    let (sketch, mut coordinates) = (directories.0.sketch(), Vec::new());
     let mut search = Scan::new(directories, settings);
     let mut times = Vec::new();
     let mut recalls = Vec::new();
     for query in queries {
         let start = Instant::now();
         table_rows.reset();
-        let mut rows = Measured { rows: table_rows, query: Some(&query.vector) };
-        search.start_filtered(settings, Some(&query.vector), Filter::default());
+        let mut rows = Measured { rows: table_rows, query: Some(query.vector.view()) };
+        let of_query = query.vector.view().coordinates(sketch, &mut coordinates)?;
+        search.start_filtered(settings, Some(of_query), Filter::default());
         let (mut hits, mut others) = (0, 0);
         while others < k {
             let Some((row, value)) = search.next(&store, &mut rows)? else { break };

@@ -61,7 +61,10 @@ impl Prices {
                 start: pg_sys::cpu_operator_cost * (START + START_LIST * f64::from(directory.lists())),
                 distance: match directory.codec.is_exact() {
                     true => 0.0,
-                    false => distance_cost(directory.dims(), index.indexed.size(directory.dims())),
+                    false => {
+                        let (kind, dims) = (index.indexed, directory.sketch().dims);
+                        distance_cost(kind.numbers(dims), kind.size(dims))
+                    }
                 },
             }
         }
@@ -336,8 +339,9 @@ unsafe fn share_within_value(
     // SAFETY: the caller passes the planner's structures; the order's operands are of the indexed type.
     unsafe {
         match query(root, order) {
-            Some(query) => indexed
-                .coordinates(query, &mut Vec::new(), |query| within::share(directory, Some(query), value)),
+            Some(query) => indexed.coordinates(directory.sketch(), query, &mut Vec::new(), |_, query| {
+                within::share(directory, Some(query), value)
+            }),
             None => within::share(directory, None, value),
         }
     }

@@ -47,6 +47,12 @@ fn bit_distance_support(request: Internal) -> Internal {
     answer(request, Indexed::Bits)
 }
 
+/// Answers the planner's questions about a distance of `sparsevec`s.
+#[pg_extern(sql = false)]
+fn sparsevec_distance_support(request: Internal) -> Internal {
+    answer(request, Indexed::Sparse)
+}
+
 fn answer(request: Internal, kind: Indexed) -> Internal {
     let unanswered = Internal::from(Some(pg_sys::Datum::null()));
     let Some(datum) = request.unwrap() else { return unanswered };
@@ -58,7 +64,7 @@ fn answer(request: Internal, kind: Indexed) -> Internal {
                 let request = node.cast::<pg_sys::SupportRequestCost>();
                 let dims = dimensions((*request).node).unwrap_or(USUAL_DIMS);
                 (*request).startup = 0.0;
-                (*request).per_tuple = distance_cost(dims, kind.size(dims));
+                (*request).per_tuple = distance_cost(kind.numbers(dims), kind.size(dims));
                 Internal::from(Some(datum))
             }
             Some(pg_sys::NodeTag::T_SupportRequestSimplify) => {
@@ -98,7 +104,9 @@ unsafe fn as_operator(call: *mut pg_sys::FuncExpr) -> Option<*mut pg_sys::Expr> 
         let operator = match CStr::from_ptr(name).to_bytes() {
             b"l2_distance" => c"<->",
             b"cosine_distance" => c"<=>",
-            b"vector_negative_inner_product" | b"halfvec_negative_inner_product" => c"<#>",
+            b"vector_negative_inner_product"
+            | b"halfvec_negative_inner_product"
+            | b"sparsevec_negative_inner_product" => c"<#>",
             b"hamming_distance" => c"<~>",
             b"jaccard_distance" => c"<%>",
             b"l1_distance" => c"<+>",

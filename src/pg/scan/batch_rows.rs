@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::ivf::search::Rows;
 use crate::ivf::search::batch::{Table, WithVector};
 use crate::page::Tid;
+use crate::pg::datum::indexed::Query;
 
 /// The rows of a table, without a filter.
 pub struct BatchRows(pub TableRows);
@@ -19,6 +20,6 @@ impl Table for BatchRows {
     }
 
     fn rows<'a>(&'a mut self, query: &'a [f32]) -> Box<dyn Rows + 'a> {
-        Box::new(Measured { rows: &mut self.0, query: Some(query) })
+        Box::new(Measured { rows: &mut self.0, query: Some(Query::Vector(query)) })
     }
 }

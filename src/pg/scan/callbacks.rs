@@ -14,7 +14,6 @@ use super::plan_limit::{self, PlanRequest, plan_request};
 use super::stats::{self, Last};
 use super::table_rows::{Measured, TableRows};
 use crate::error::{Error, Kind, Result};
-use crate::ivf::code::is_indexed;
 use crate::ivf::scan::{self, Directories};
 use crate::ivf::search::Stats;
 use crate::ivf::search::filter::Filter;
@@ -24,7 +23,7 @@ use crate::pg::am::directory_cache::directories;
 use crate::pg::am::filter_columns::FilterColumns;
 use crate::pg::am::opclass;
 use crate::pg::compat::count_index_scan;
-use crate::pg::datum::indexed::Indexed;
+use crate::pg::datum::indexed::{Indexed, OwnedQuery};
 use crate::pg::error::{OrRaise, in_index};
 use crate::pg::planner::threshold::result;
 use crate::pg::settings::reloptions::{IndexOptions, method_name};
@@ -41,9 +40,11 @@ struct Scan {
     /// What the index is over, and its metric.
     indexed: (Indexed, Metric),
     /// The query of the current rescan; `None` for SQL NULL.
-    query: Option<Vec<f32>>,
+    query: Option<OwnedQuery>,
+    /// Memory for its coordinates.
+    coordinates: Vec<f32>,
     /// The queries of further searches, whose rows are returned as well (`planner/range.rs`).
-    further: VecDeque<Option<Vec<f32>>>,
+    further: VecDeque<Option<OwnedQuery>>,
     /// The number of searches that have ended.
     ended: usize,
     /// The rows returned by a scan with further searches.
@@ -78,6 +79,7 @@ pub unsafe extern "C-unwind" fn ambeginscan(
             store: IndexStore::new(index, Logging::EachChange),
             indexed,
             query: None,
+            coordinates: Vec::new(),
             further: VecDeque::new(),
             ended: 0,
             returned: HashSet::new(),
@@ -121,13 +123,8 @@ pub unsafe extern "C-unwind" fn amrescan(
         for order in 0..(*scan).numberOfOrderBys.max(0) as usize {
             let key = &*(*scan).orderByData.add(order);
             let null = key.sk_flags & pg_sys::SK_ISNULL as i32 != 0;
-            let mut query = if order == 0 { state.query.take() } else { None }.unwrap_or_default();
-            query.clear();
-            let take = |vector: &[f32]| query.extend_from_slice(vector);
-            if !null {
-                state.indexed.0.coordinates(key.sk_argument, &mut Vec::new(), take);
-            }
-            let query = (!null).then_some(query);
+            let earlier = if order == 0 { state.query.take() } else { None };
+            let query = (!null).then(|| state.indexed.0.query(key.sk_argument, earlier).or_raise());
             match order {
                 0 => state.query = query,
                 _ => state.further.push_back(query),
@@ -182,7 +179,7 @@ unsafe fn next(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<Option<T
     let (Some(search), Some(table_rows)) = (&mut state.search, &mut state.table_rows) else {
         return Ok(None);
     };
-    let mut rows = Measured { rows: table_rows, query: state.query.as_deref() };
+    let mut rows = Measured { rows: table_rows, query: state.query.as_ref().map(OwnedQuery::view) };
     let next = search
         .next(&state.store, &mut rows)
         .map_err(|e| conflict(&state.store, |now| search.reads(now), e))?;
@@ -218,6 +215,7 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
         let state = &mut *(*scan).opaque.cast::<Scan>();
         state.search = None;
         state.query = None;
+        state.coordinates = Vec::new();
         state.further = VecDeque::new();
         state.returned = HashSet::new();
         state.columns = None;
@@ -271,7 +269,8 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
         let directory = &directories.0;
         let filter = filter(scan, state)?;
         let request = plan_request(scan, state.ended, state.recheck);
-        accept_query(state, directory.dims(), request)?;
+        let sketch = directory.sketch();
+        accept_query(state, sketch.dims, request)?;
         if state.table_rows.is_none() {
             let indexed = state.indexed;
             let (table, index) = ((*scan).heapRelation, (*scan).indexRelation);
@@ -280,7 +279,9 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
         }
         if let Some(table_rows) = &mut state.table_rows {
             table_rows.begin(snapshot, request);
-            if let (Indexed::Vector, metric, Some(query)) = (state.indexed.0, state.indexed.1, &state.query) {
+            if let (Indexed::Vector, metric, Some(OwnedQuery::Vector(query))) =
+                (state.indexed.0, state.indexed.1, &state.query)
+            {
                 table_rows.note_for(scan.cast());
                 distance_memo::begin(scan.cast(), metric, query);
             }
@@ -291,7 +292,11 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
             Some(search) if search.reads(&directories) => search,
             _ => scan::Scan::new(directories, settings),
         };
-        state.search.insert(search).start_filtered(settings, state.query.as_deref(), filter);
+        let query = match &state.query {
+            Some(query) => Some(query.view().coordinates(sketch, &mut state.coordinates)?),
+            None => None,
+        };
+        state.search.insert(search).start_filtered(settings, query, filter);
         state.user = pg_sys::GetUserId();
         state.started = true;
         Ok(())
@@ -345,9 +350,9 @@ fn accept_query(
     PlanRequest { is_range, is_empty, .. }: PlanRequest,
 ) -> Result<()> {
     // No distance from NULL is known, and none from a zero vector under cosine: no condition passes.
-    let measures = |query: &Vec<f32>| is_indexed(state.indexed.1, query);
+    let measures = |query: &OwnedQuery| query.view().is_indexed(state.indexed.1);
     state.empty = is_empty || is_range && !state.query.as_ref().is_some_and(measures);
-    let other = state.query.as_ref().map(Vec::len).filter(|other| *other != dims);
+    let other = state.query.as_ref().map(|query| query.view().dims()).filter(|other| *other != dims);
     match other {
         Some(other) if !is_range => Err(state.indexed.0.different(dims, other)),
         Some(_) => {

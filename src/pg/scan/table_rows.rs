@@ -32,9 +32,10 @@ use super::plan_limit::PlanRequest;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::search::Rows;
 use crate::ivf::search::batch::WithVector;
+use crate::ivf::sketch::Sketch;
 use crate::page::Tid;
 use crate::pg::compat::{is_heap, lock_buffer};
-use crate::pg::datum::indexed::Indexed;
+use crate::pg::datum::indexed::{Indexed, Query};
 use crate::pg::storage::buffer_hints::BufferHints;
 use crate::pg::storage::tid::{item_pointer, tid};
 use crate::pg::storage::toast::{ToastPointer, ToastReader, toast_pointer};
@@ -293,7 +294,8 @@ impl TableRows {
             let Some(datum) = self.datum() else { return Ok(None) };
             let (snapshot, context) = (self.snapshot, self.context);
             let here = toast_pointer(datum).and_then(|at| self.toast.fetch(&at, snapshot, context));
-            self.indexed.0.coordinates(here.unwrap_or(datum), &mut self.buffer, with)?;
+            let datum = here.unwrap_or(datum);
+            self.indexed.0.coordinates(Sketch::none(0), datum, &mut self.buffer, |_, vector| with(vector))?;
             Ok(version)
         }
     }
@@ -321,7 +323,7 @@ pub struct Measured<'a> {
     /// The rows.
     pub rows: &'a mut TableRows,
     /// `None` is SQL's NULL.
-    pub query: Option<&'a [f32]>,
+    pub query: Option<Query<'a>>,
 }
 
 impl Measured<'_> {
@@ -332,7 +334,7 @@ impl Measured<'_> {
         // SAFETY: a visible row points to the value, which stays until the next one is read.
         unsafe {
             let Some(value) = rows.toast.fetch(pointer, rows.snapshot, rows.context) else { return Ok(None) };
-            let distance = indexed.coordinates(value, &mut rows.buffer, |v| metric.distance(v, query))?;
+            let distance = indexed.distance(value, &mut rows.buffer, (metric, query))?;
             rows.note(pointer, distance);
             Ok(Some(distance))
         }
@@ -352,7 +354,7 @@ impl Measured<'_> {
             }
             let rows = &mut *self.rows;
             let (indexed, metric) = rows.indexed;
-            let distance = indexed.coordinates(datum, &mut rows.buffer, |v| metric.distance(v, query))?;
+            let distance = indexed.distance(datum, &mut rows.buffer, (metric, query))?;
             if let Some(pointer) = &pointer {
                 rows.note(pointer, distance);
             }

@@ -7,7 +7,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::guc::MAX_LISTS;
-use crate::value::Metric;
+use crate::value::sparse;
 
 /// The options as stored in the relation cache (`rd_options`).
 #[repr(C)]
@@ -173,7 +173,7 @@ pub fn define() {
 unsafe fn add_dimensions(kind: pg_sys::relopt_kind::Type, lock: pg_sys::LOCKMODE) {
     let text =
         c"Dimensions of the rows of a column without declared dimensions; 0 takes those of the first row";
-    let (name, most) = (c"dimensions".as_ptr(), Metric::Hamming.most_dims() as i32);
+    let (name, most) = (c"dimensions".as_ptr(), sparse::MAX_DIMS as i32);
     // SAFETY: the caller loads the library; strings are constants.
     unsafe { pg_sys::add_int_reloption(kind, name, text.as_ptr(), 0, 0, most, lock) }
 }

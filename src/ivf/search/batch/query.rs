@@ -109,7 +109,7 @@ impl Query {
         let stage = Stage::first(settings.limit.unwrap_or(1), self.effort(directory, settings));
         self.window = stage.window;
         self.until = stage.probes;
-        self.width = effort::width(directory, settings.recall_target, stage.probes);
+        self.width = effort::width(directory, settings.recall_target, stage.probes, false);
         self.candidates.start(Want {
             window: stage.window,
             ceiling: f32::INFINITY,

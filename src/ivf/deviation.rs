@@ -1,29 +1,32 @@
-//! Taxicab (L1) distances from codes for Euclidean ones.
+//! How far the operator's values are from what codes say of them.
 //!
-//! Codes are rotated, and a rotation keeps Euclidean distances only. But in many dimensions a taxicab
+//! Codes are rotated, and a rotation keeps Euclidean distances only. But in many dimensions a taxicab (L1)
 //! distance is nearly a fixed multiple of the Euclidean one. The build measures the mean and the spread of
 //! the quotient, on pairs of rows that are near each other. The bounds of a Euclidean distance, widened by
 //! the spread, are then bounds of the taxicab distance. The exact distance comes from the table, as for all
-//! metrics.
+//! metrics. The same holds for sketches (`sketch.rs`), whose distances differ from those of the sparse
+//! vectors. Inner products of sketches differ by an amount that is proportional to the query's length.
 //!
 //! Bounds are in the unit of the codes: a taxicab distance's *key* is the square of its quotient by the mean.
 //! If no row may be lost, the bounds are those that always hold: a taxicab distance is at least the Euclidean
-//! one, and at most the square root of the dimensions times that.
+//! one, and at most the square root of the dimensions times that. For sketches there are no such bounds, and
+//! the values of all rows are computed.
 
 use crate::error::Result;
+use crate::ivf::directory::Directory;
 use crate::ivf::progress::Progress;
 use crate::kernel;
 use crate::memory;
 use crate::page::Tid;
-use crate::page::meta::Taxicab;
+use crate::page::meta::Deviation;
 use crate::quant::Width;
 use crate::random::SplitMix64;
-use crate::value::TotalF32;
+use crate::value::{Metric, TotalF32};
 
 /// Rows that are compared with others, the number of the others, and how many nearest of each count.
 const QUERIES: usize = 200;
 const OTHERS: usize = 4000;
-const NEAREST: usize = 10;
+pub(super) const NEAREST: usize = 10;
 /// With fewer pairs the usual numbers are taken.
 const LEAST_PAIRS: usize = 30;
 /// The spread that is assumed if it was not measured.
@@ -31,17 +34,78 @@ const USUAL_SPREAD: f32 = 0.1;
 /// The spread covers this share of the quotients at either end, at so many standard deviations of a normal
 /// distribution.
 const COVERED: (f32, f32) = (0.98, 2.05);
+/// Lower bounds of sketches are widened by so many spreads for each standard deviation of other bounds.
+/// Sketches deviate more than codes, so that a wider bound has many more rows fetched, and a row is lost only
+/// if it is among the last that are wanted.
+const BELOW: f32 = 0.5;
+/// Upper bounds are widened by so many spreads. They give the threshold, below which the values of as many
+/// rows as are wanted should be; otherwise lists are read again.
+const ABOVE: f32 = 0.7;
+/// The noise that stands for the deviation of sketches has this share of its spread. With all of it, rows
+/// that are far away and deviate much would seem to be neighbours, and twice as many lists would be read.
+const NOISE: f32 = 0.5;
 
-/// Factors of a squared Euclidean distance's bounds.
+/// What turns bounds by codes into bounds of keys.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Factors {
-    /// Of lower bounds.
+    /// Multiplies lower bounds.
     pub lower: f32,
-    /// Of upper bounds.
+    /// Multiplies upper bounds.
     pub upper: f32,
+    /// Is subtracted from lower bounds.
+    pub below: f32,
+    /// Is added to upper bounds.
+    pub above: f32,
 }
 
-impl Taxicab {
+impl Directory {
+    /// Whether the operator's values deviate from what codes say.
+    pub fn deviates(&self) -> bool {
+        self.metric() == Metric::L1 || self.sketch().is_lossy()
+    }
+
+    /// Whether codes cannot order rows, because it is not known how values deviate.
+    pub fn is_unmeasured(&self) -> bool {
+        let needed = matches!(self.metric(), Metric::L1 | Metric::InnerProduct);
+        needed && self.sketch().is_lossy() && self.meta.deviation.mean == 0.0
+    }
+
+    /// What turns bounds by codes into bounds of keys, for a query of this length; `None` if nothing is known
+    /// of the keys.
+    pub fn factors(&self, width: Width, length: f32) -> Option<Factors> {
+        let deviation = self.meta.deviation;
+        if !self.sketch().is_lossy() {
+            return Some(deviation.factors(width, self.dims()));
+        }
+        if width.sound {
+            return None;
+        }
+        let spread = self.spread();
+        let (below, above) = (BELOW * width.deviations * spread, ABOVE * spread);
+        Some(match self.metric() {
+            Metric::InnerProduct => {
+                let unit = self.meta.scale * length;
+                Factors { lower: 1.0, upper: 1.0, below: below * unit, above: above * unit }
+            }
+            _ => {
+                let (least, most) = ((1.0 - below).max(0.0), 1.0 + above);
+                Factors { lower: least * least, upper: most * most, below: 0.0, above: 0.0 }
+            }
+        })
+    }
+
+    /// The spread of the deviation, or what is usual.
+    fn spread(&self) -> f32 {
+        let measured = self.meta.deviation;
+        match (self.sketch().is_lossy(), measured.mean > 0.0) {
+            (true, false) => (0.5 / self.dims() as f32).sqrt(),
+            (true, true) => measured.spread,
+            (false, _) => measured.known(self.dims()).spread,
+        }
+    }
+}
+
+impl Deviation {
     /// The measured numbers, or the usual ones: the mean quotient of differences that are normally
     /// distributed.
     fn known(self, dims: usize) -> Self {
@@ -52,14 +116,14 @@ impl Taxicab {
         Self { mean, spread: USUAL_SPREAD }
     }
 
-    /// The key of a distance in the unit of the index.
+    /// The key of a taxicab distance in the unit of the index.
     pub fn key(self, distance: f64, dims: usize) -> f64 {
         let multiple = distance / f64::from(self.known(dims).mean);
         multiple * multiple
     }
 
-    /// What turns bounds of squared Euclidean distances into bounds of keys.
-    pub fn factors(self, width: Width, dims: usize) -> Factors {
+    /// What turns bounds of squared Euclidean distances into bounds of taxicab distances' keys.
+    fn factors(self, width: Width, dims: usize) -> Factors {
         let Self { mean, spread } = self.known(dims);
         let (least, most) = (1.0 / mean, (dims as f32).sqrt() / mean);
         let (least, most) = if width.sound {
@@ -70,34 +134,53 @@ impl Taxicab {
         };
         // The operator's sum is rounded, and so is the square.
         let floats = f32::EPSILON * (8.0 + dims as f32 / 8.0);
-        Factors { lower: least * least * (1.0 - floats), upper: most * most * (1.0 + floats) }
+        Factors {
+            lower: least * least * (1.0 - floats),
+            upper: most * most * (1.0 + floats),
+            below: 0.0,
+            above: 0.0,
+        }
     }
 }
 
-/// What stands in a calibration for the differences of the quotients: each row's key is multiplied by a
-/// random number. Then the neighbours by keys are in about as many lists as those by taxicab distance.
+/// What stands in a calibration for the deviations: each row's key is changed by a random amount. Then the
+/// neighbours by keys are in about as many lists as those by the operator's values.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Noise {
-    spread: f32,
+    /// Standard deviation of the factor on the root of a key.
+    factor: f32,
+    /// Standard deviation of what is added to a key.
+    offset: f32,
     seed: u64,
 }
 
 impl Noise {
-    /// For one query; `taxicab` is `None` for other metrics.
-    pub fn new(taxicab: Option<Taxicab>, dims: usize, seed: u64) -> Self {
-        Self { spread: taxicab.map_or(0.0, |taxicab| taxicab.known(dims).spread), seed }
+    /// For one query of this length.
+    pub fn new(directory: &Directory, length: f32, seed: u64) -> Self {
+        if !directory.deviates() {
+            return Self::default();
+        }
+        let share = if directory.sketch().is_lossy() { NOISE } else { 1.0 };
+        let spread = share * directory.spread();
+        match directory.metric() {
+            Metric::InnerProduct => {
+                Self { factor: 0.0, offset: spread * directory.meta.scale * length, seed }
+            }
+            _ => Self { factor: spread, offset: 0.0, seed },
+        }
     }
 
     /// The key of a row with some of the noise.
     pub fn applied(self, key: f32, tid: Tid) -> f32 {
-        if self.spread == 0.0 {
+        if self.factor == 0.0 && self.offset == 0.0 {
             return key;
         }
         let mut random = SplitMix64(self.seed ^ u64::from(tid.blkno) << 16 ^ u64::from(tid.offset));
         // About normal.
         let normal = (0..4).map(|_| random.unit()).sum::<f64>() - 2.0;
-        let factor = (1.0 + self.spread * normal as f32 * 3f32.sqrt()).max(0.0);
-        key * factor * factor
+        let normal = normal as f32 * 3f32.sqrt();
+        let factor = (1.0 + self.factor * normal).max(0.0);
+        key * factor * factor + self.offset * normal
     }
 }
 
@@ -105,7 +188,7 @@ impl Noise {
 ///
 /// # Errors
 /// Out of memory, and [`Progress::tick`]'s.
-pub fn measure(sample: &[f32], dims: usize, progress: &dyn Progress) -> Result<Taxicab> {
+pub fn measure(sample: &[f32], dims: usize, progress: &dyn Progress) -> Result<Deviation> {
     let rows = sample.len() / dims;
     let row = |i: usize| &sample[i * dims..][..dims];
     let (query_step, step) = (rows.div_ceil(QUERIES).max(1), rows.div_ceil(OTHERS).max(1));
@@ -133,9 +216,10 @@ pub fn measure(sample: &[f32], dims: usize, progress: &dyn Progress) -> Result<T
     Ok(statistics(&mut quotients))
 }
 
-fn statistics(quotients: &mut [f32]) -> Taxicab {
+/// Mean and spread of quotients.
+pub(super) fn statistics(quotients: &mut [f32]) -> Deviation {
     if quotients.len() < LEAST_PAIRS {
-        return Taxicab::default();
+        return Deviation::default();
     }
     let count = quotients.len() as f64;
     let mean = quotients.iter().map(|q| f64::from(*q)).sum::<f64>() / count;
@@ -145,7 +229,7 @@ fn statistics(quotients: &mut [f32]) -> Taxicab {
     let (share, deviations) = COVERED;
     let at = |share: f32| quotients[((quotients.len() - 1) as f32 * share) as usize];
     let ends = (mean - at(1.0 - share)).max(at(share) - mean) / deviations;
-    Taxicab { mean, spread: deviation.max(ends) / mean }
+    Deviation { mean, spread: deviation.max(ends) / mean }
 }
 
 #[cfg(test)]
@@ -159,7 +243,7 @@ mod tests {
         for dims in [16, 128] {
             let sample: Vec<f32> = (0..3000 * dims).map(|_| random.normal()).collect();
             let measured = measure(&sample, dims, &Silent).unwrap();
-            let usual = Taxicab::default().known(dims);
+            let usual = Deviation::default().known(dims);
             assert!((measured.mean / usual.mean - 1.0).abs() < 0.05, "{measured:?} {usual:?}");
             // The standard deviation of the quotient, divided by its mean, is about sqrt(.07 / dims).
             let spread = (0.07 / dims as f32).sqrt();
@@ -169,16 +253,16 @@ mod tests {
 
     #[test]
     fn few_or_equal_rows_have_no_quotients() {
-        assert_eq!(measure(&[1.0, 2.0, 3.0, 4.0], 2, &Silent).unwrap(), Taxicab::default());
-        assert_eq!(measure(&[0.5; 4000], 4, &Silent).unwrap(), Taxicab::default());
-        assert_eq!(measure(&[], 4, &Silent).unwrap(), Taxicab::default());
+        assert_eq!(measure(&[1.0, 2.0, 3.0, 4.0], 2, &Silent).unwrap(), Deviation::default());
+        assert_eq!(measure(&[0.5; 4000], 4, &Silent).unwrap(), Deviation::default());
+        assert_eq!(measure(&[], 4, &Silent).unwrap(), Deviation::default());
     }
 
     #[test]
     fn sound_factors_hold_for_every_difference() {
         let mut random = SplitMix64(4);
         for dims in [1, 2, 7, 100] {
-            for taxicab in [Taxicab::default(), Taxicab { mean: 1.5, spread: 0.01 }] {
+            for taxicab in [Deviation::default(), Deviation { mean: 1.5, spread: 0.01 }] {
                 let factors = taxicab.factors(Width::sound(8.0), dims);
                 let mut vectors = vec![vec![1.0; dims], vec![0.0; dims]];
                 vectors[1][0] = -3.0;
@@ -196,12 +280,12 @@ mod tests {
 
     #[test]
     fn noise_has_the_spread() {
-        let noise = Noise::new(Some(Taxicab { mean: 9.0, spread: 0.05 }), 100, 7);
+        let noise = Noise { factor: 0.05, offset: 0.0, seed: 7 };
         let roots: Vec<f32> = (0..2000)
             .map(|n| noise.applied(4.0, Tid { blkno: n / 50, offset: (n % 50 + 1) as u16 }).sqrt())
             .collect();
         let measured = statistics(&mut roots.clone());
         assert!((measured.mean - 2.0).abs() < 0.01 && (measured.spread - 0.05).abs() < 0.005, "{measured:?}");
-        assert_eq!(Noise::new(None, 100, 7).applied(4.0, Tid { blkno: 1, offset: 1 }), 4.0);
+        assert_eq!(Noise::default().applied(4.0, Tid { blkno: 1, offset: 1 }), 4.0);
     }
 }

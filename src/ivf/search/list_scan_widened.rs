@@ -1,0 +1,57 @@
+//! Reading a list of an index whose operator's values deviate from what codes say: by L1, or over sketches.
+
+use super::list_scan::{Candidate, Scanner, Sink};
+use crate::error::Result;
+use crate::ivf::deviation::Factors;
+use crate::ivf::directory::Directory;
+use crate::page::Store;
+use crate::quant::{ListTerms, QueryCode, Width};
+
+impl Scanner {
+    /// As [`Scanner::list`], for an index whose values deviate.
+    pub(super) fn list_of_deviating<S: Store>(
+        &mut self,
+        store: &S,
+        directory: &Directory,
+        query: &QueryCode,
+        (list, terms, width): (u32, &dyn Fn() -> ListTerms, Width),
+        sink: &mut impl Sink,
+    ) -> Result<()> {
+        let factors = directory.factors(width, query.length());
+        self.list_of_codes(store, directory, query, (list, terms, width), &mut Widened { sink, factors })
+    }
+}
+
+/// Passes on candidates, with bounds by codes made into bounds of keys.
+struct Widened<'a, S> {
+    sink: &'a mut S,
+    factors: Option<Factors>,
+}
+
+impl<S: Sink> Sink for Widened<'_, S> {
+    fn threshold(&self) -> f32 {
+        let threshold = self.sink.threshold();
+        match self.factors {
+            Some(Factors { lower, below, .. }) if lower > 0.0 => ((threshold + below) / lower).next_up(),
+            _ if threshold == f32::NEG_INFINITY => threshold,
+            _ => f32::INFINITY,
+        }
+    }
+
+    fn push(&mut self, list: u32, candidate: Candidate) {
+        let Some(Factors { lower, upper, below, above }) = self.factors else {
+            let none = Candidate { lower: f32::NEG_INFINITY, upper: f32::INFINITY, ..candidate };
+            return self.sink.push(list, Candidate { place: f32::NEG_INFINITY, ..none });
+        };
+        // A negative bound stays below every key.
+        let widened = Candidate {
+            lower: candidate.lower * lower - below,
+            upper: candidate.upper * if candidate.upper < 0.0 { lower } else { upper } + above,
+            place: candidate.place * lower - below,
+            tid: candidate.tid,
+        };
+        if widened.lower < self.sink.threshold() {
+            self.sink.push(list, widened);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Rows of a table as sparse vectors, on which a build measures how sketches deviate from them.
+
+use super::deviation::{NEAREST, statistics};
+use super::progress::Progress;
+use super::sketch::Sketch;
+use crate::error::Result;
+use crate::kernel;
+use crate::memory::{self, Grow};
+use crate::page::meta::Deviation;
+use crate::value::sparse::{Sparse, SparseBuf};
+use crate::value::{Metric, TotalF32, TotalF64};
+
+/// Rows whose neighbours are looked for to measure the deviation, and rows that are looked through.
+const QUERIES: usize = 200;
+const OTHERS: usize = 2000;
+/// The operator's value is computed for so many rows with the nearest sketches.
+const COMPARED: usize = 64;
+/// Elements that are kept for this, at most.
+const MOST_ELEMENTS: usize = 4 << 20;
+
+/// Some rows of a table, kept to measure how sketches deviate.
+#[derive(Default)]
+pub struct SparseSample {
+    rows: Vec<SparseBuf>,
+    elements: usize,
+}
+
+impl SparseSample {
+    /// Rows that are wanted.
+    pub const WANTED: usize = OTHERS;
+
+    /// Keeps a row, if there is room for it.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn push(&mut self, row: Sparse<'_>) -> Result<()> {
+        self.elements += row.values.len();
+        if self.elements > MOST_ELEMENTS {
+            return Ok(());
+        }
+        self.rows.try_push(row.to_buf()?)
+    }
+
+    /// Measures how the operator's values deviate from those of sketches, on rows that are near each other.
+    ///
+    /// # Errors
+    /// Out of memory, and [`Progress::tick`]'s.
+    pub fn deviation(&self, sketch: Sketch, metric: Metric, progress: &dyn Progress) -> Result<Deviation> {
+        let sketches = self.sketches(sketch, metric)?;
+        let row = |i: usize| &sketches[i * sketch.size..][..sketch.size];
+        let step = self.rows.len().div_ceil(QUERIES).max(1);
+        let mut found: Vec<f32> = memory::with_capacity(QUERIES * 2 * NEAREST)?;
+        let mut near: Vec<(TotalF32, usize)> = memory::with_capacity(self.rows.len())?;
+        for query in (0..self.rows.len()).step_by(step) {
+            let others = (0..self.rows.len()).filter(|other| *other != query);
+            near.clear();
+            near.extend(others.map(|other| (TotalF32(by_sketch(metric, row(query), row(other))), other)));
+            keep_least(&mut near, COMPARED);
+            let mut pairs: Vec<(TotalF64, TotalF32)> = memory::with_capacity(near.len())?;
+            for (by_sketch, other) in &near {
+                let value = metric.sparse_distance(self.rows[query].view(), self.rows[*other].view())?;
+                pairs.push((TotalF64(value), *by_sketch));
+            }
+            let length = kernel::norm_squared(row(query)).sqrt();
+            let deviation = |pair: &(TotalF64, TotalF32)| deviation(metric, *pair, length);
+            // The nearest by either value, so that errors to both sides are found.
+            pairs.sort_unstable_by_key(|pair| pair.1);
+            found.extend(pairs.iter().take(NEAREST).filter_map(deviation));
+            pairs.sort_unstable();
+            found.extend(pairs.iter().take(NEAREST).filter_map(deviation));
+            progress.tick()?;
+        }
+        Ok(of_metric(metric, &mut found))
+    }
+
+    fn sketches(&self, sketch: Sketch, metric: Metric) -> Result<Vec<f32>> {
+        let mut sketches = memory::filled(0.0, self.rows.len() * sketch.size)?;
+        for (row, out) in self.rows.iter().zip(sketches.chunks_exact_mut(sketch.size)) {
+            sketch.write(row.view(), out);
+            if metric == Metric::Cosine {
+                let length = kernel::norm_squared(out).sqrt();
+                out.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
+            }
+        }
+        Ok(sketches)
+    }
+}
+
+fn keep_least(near: &mut Vec<(TotalF32, usize)>, count: usize) {
+    if count < near.len() {
+        near.select_nth_unstable(count);
+        near.truncate(count);
+    }
+}
+
+/// What two sketches say of the operator's value: a distance, or minus the inner product.
+fn by_sketch(metric: Metric, a: &[f32], b: &[f32]) -> f32 {
+    match metric {
+        Metric::InnerProduct => -kernel::inner_product(a, b),
+        _ => kernel::l2_squared(a, b).sqrt(),
+    }
+}
+
+/// The quotient of an operator's value and what sketches say of it; the difference for inner products, for a
+/// query of length one.
+fn deviation(metric: Metric, (value, by_sketch): (TotalF64, TotalF32), length: f64) -> Option<f32> {
+    let by_sketch = f64::from(by_sketch.0);
+    let deviation = match metric {
+        Metric::InnerProduct => (value.0 - by_sketch) / length,
+        Metric::Cosine => (2.0 * value.0).max(0.0).sqrt() / by_sketch,
+        _ => value.0 / by_sketch,
+    };
+    deviation.is_finite().then_some(deviation as f32)
+}
+
+/// The statistics of the deviations. Sketches keep Euclidean distances and inner products, so that only the
+/// spread of these is measured.
+fn of_metric(metric: Metric, found: &mut [f32]) -> Deviation {
+    if metric != Metric::L1 {
+        let centre = if metric == Metric::InnerProduct { 0.0 } else { 1.0 };
+        let of = statistics(&mut found.iter().map(|x| (x - centre).abs() + 1.0).collect::<Vec<_>>());
+        if of.mean == 0.0 {
+            return of;
+        }
+        let squares = found.iter().map(|x| f64::from(x - centre).powi(2)).sum::<f64>();
+        return Deviation { mean: 1.0, spread: (squares / found.len() as f64).sqrt() as f32 };
+    }
+    statistics(found)
+}

@@ -1,0 +1,372 @@
+//! Indexes over sparse vectors: sketches find the rows, the table gives the values.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use vector_search::error::Result;
+use vector_search::ivf::build::{self, Options, RowSink, Source, SparseSink};
+use vector_search::ivf::code::RowCode;
+use vector_search::ivf::directory::Directory;
+use vector_search::ivf::progress::Silent;
+use vector_search::ivf::renew::renew;
+use vector_search::ivf::scan::Scan;
+use vector_search::ivf::search::filter::Filter;
+use vector_search::ivf::search::{Order, Rows, Settings};
+use vector_search::ivf::sketch::{SIZE, Sketch};
+use vector_search::ivf::{check, insert, vacuum};
+use vector_search::page::memory::MemoryStore;
+use vector_search::page::meta::SketchOf;
+use vector_search::page::{Key, Tid};
+use vector_search::value::sparse::SparseBuf;
+use vector_search::value::{Metric, TotalF64};
+
+use crate::random::Random;
+use crate::renew::Ended;
+use crate::world::{DEFAULT, EXACT, MemorySpool, options, pool, tid};
+
+type Table = BTreeMap<u64, SparseBuf>;
+
+const METRICS: [Metric; 4] = [Metric::L2, Metric::Cosine, Metric::InnerProduct, Metric::L1];
+
+/// Weighted terms of texts: a text has terms of its topic, and terms that all topics have.
+struct Texts {
+    dims: usize,
+    topics: Vec<Vec<(i32, f32)>>,
+    random: Random,
+}
+
+impl Texts {
+    fn new(dims: usize, topics: usize, seed: u64) -> Self {
+        let mut random = Random(seed);
+        let weight = |random: &mut Random| 1.0 + 4.0 * random.unit();
+        let mut topic = || (0..120).map(|_| (random.below(dims) as i32, weight(&mut random))).collect();
+        let topics = (0..topics).map(|_| topic()).collect();
+        Self { dims, topics, random }
+    }
+
+    fn draw(&mut self) -> SparseBuf {
+        let Self { dims, topics, random } = self;
+        let topic = &topics[random.below(topics.len())];
+        let mut terms = BTreeMap::new();
+        for _ in 0..60 {
+            let (index, weight) = topic[random.below(topic.len())];
+            terms.insert(index, weight * random.unit());
+        }
+        for _ in 0..20 {
+            terms.insert(random.below(*dims) as i32, random.unit());
+        }
+        SparseBuf {
+            dims: *dims,
+            indices: terms.keys().copied().collect(),
+            values: terms.values().map(|x| x + 0.01).collect(),
+        }
+    }
+
+    fn table(&mut self, rows: u64) -> Table {
+        (0..rows).map(|n| (n, self.draw())).collect()
+    }
+}
+
+struct Texting<'a>(&'a Table, Sketch);
+
+impl Texting<'_> {
+    fn each(&self, sink: &mut dyn FnMut(u64, &[f32]) -> Result<()>) -> Result<()> {
+        let mut out = vec![0.0; self.1.size];
+        self.0.iter().try_for_each(|(n, row)| {
+            self.1.write(row.view(), &mut out);
+            sink(*n, &out)
+        })
+    }
+}
+
+impl Source for Texting<'_> {
+    fn rows_hint(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
+        let step = self.0.len().div_ceil(want.max(1)).max(1) as u64;
+        self.each(&mut |n, sketch| if n % step == 0 { sink(sketch) } else { Ok(()) })
+    }
+
+    fn sample_sparse(&mut self, want: usize, sink: &mut SparseSink<'_>) -> Result<()> {
+        let step = self.0.len().div_ceil(want.max(1)).max(1);
+        self.0.values().step_by(step).try_for_each(|row| sink(row.view()))
+    }
+
+    fn scan(&mut self, sink: &mut RowSink<'_>) -> Result<()> {
+        self.each(&mut |n, sketch| sink(tid(n), sketch, &[]))
+    }
+
+    fn look_up(&mut self, rows: &[Tid], sink: &mut RowSink<'_>) -> Result<()> {
+        self.each(&mut |n, sketch| if rows.contains(&tid(n)) { sink(tid(n), sketch, &[]) } else { Ok(()) })
+    }
+}
+
+/// A table of sparse vectors with its index.
+struct World {
+    table: Rc<RefCell<Table>>,
+    store: MemoryStore,
+    sketch: Sketch,
+    metric: Metric,
+}
+
+fn of(dims: usize, metric: Metric) -> (Sketch, Options) {
+    let sketch = Sketch::of_sparse(dims, 99);
+    let of = SketchOf { dims: dims as u32, seed: 99 };
+    (sketch, Options { sketch: of, ..options(sketch.size, metric) })
+}
+
+impl World {
+    fn build(table: Table, dims: usize, metric: Metric, lists: u32) -> Self {
+        let (sketch, options) = of(dims, metric);
+        let (store, mut spool) = (MemoryStore::new(), MemorySpool::default());
+        let options = Options { lists, ..options };
+        if table.is_empty() {
+            build::build_empty(&store, &options).unwrap();
+        } else {
+            let source = &mut Texting(&table, sketch);
+            build::build(&store, &options, source, &mut spool, &pool(), &Silent).unwrap();
+        }
+        Self { table: Rc::new(RefCell::new(table)), store, sketch, metric }
+    }
+
+    fn sketch_of(&self, row: &SparseBuf) -> Vec<f32> {
+        let mut out = vec![0.0; self.sketch.size];
+        self.sketch.write(row.view(), &mut out);
+        out
+    }
+
+    fn insert(&self, n: u64, row: SparseBuf) {
+        let (current, next) = Directory::load_all(&self.store).unwrap();
+        let directory = next.unwrap_or(current);
+        let mut code = RowCode::new(&directory).unwrap();
+        let sketch = self.sketch_of(&row);
+        insert::insert(&self.store, &directory, &mut code, tid(n), &sketch, &[] as &[Key]).unwrap();
+        self.table.borrow_mut().insert(n, row);
+    }
+
+    fn delete(&self, dead: impl Fn(u64) -> bool) {
+        let mut table = self.table.borrow_mut();
+        table.retain(|n, _| !dead(*n));
+        let alive: std::collections::HashSet<Tid> = table.keys().map(|n| tid(*n)).collect();
+        vacuum::bulk_delete(&self.store, &mut |t| !alive.contains(&t), &|| Ok(())).unwrap();
+    }
+
+    fn search(&self, query: &SparseBuf, settings: Settings, n: usize) -> (Vec<(Tid, f64)>, u64) {
+        let (current, next) = Directory::load_all(&self.store).unwrap();
+        let mut scan = Scan::new((Rc::new(current), next.map(Rc::new)), settings);
+        scan.start_filtered(settings, Some(&self.sketch_of(query)), Filter::default());
+        let mut heap = Heap { world: self, query };
+        let rows = std::iter::from_fn(|| scan.next(&self.store, &mut heap).unwrap()).take(n).collect();
+        (rows, scan.stats().rows)
+    }
+
+    fn truth(&self, query: &SparseBuf, n: usize) -> Vec<(Tid, f64)> {
+        let table = self.table.borrow();
+        let indexed = |row: &SparseBuf| self.metric != Metric::Cosine || !row.values.is_empty();
+        let value = |row: &SparseBuf| self.metric.sparse_distance(row.view(), query.view()).unwrap();
+        let rows = table.iter().filter(|(_, row)| indexed(row)).map(|(n, row)| (tid(*n), value(row)));
+        let mut rows: Vec<(Tid, f64)> = rows.collect();
+        rows.sort_by_key(|row| (TotalF64(row.1), row.0));
+        rows.truncate(n);
+        rows
+    }
+
+    /// Recall of ten rows, and the rows fetched for a query. Rows come in order, each once.
+    fn recall(&self, queries: &[SparseBuf], target: f32) -> (f64, f64) {
+        let (mut found, mut fetched) = (0, 0);
+        for query in queries {
+            let (rows, asked) = self.search(query, Settings { recall_target: target, ..DEFAULT }, 10);
+            assert_eq!(rows.len(), self.table.borrow().len().min(10));
+            assert!(rows.windows(2).all(|w| (TotalF64(w[0].1), w[0].0) < (TotalF64(w[1].1), w[1].0)));
+            let last = self.truth(query, 10).last().unwrap().1;
+            found += rows.iter().filter(|row| row.1 <= last).count();
+            fetched += asked;
+        }
+        let count = queries.len() as f64;
+        (found as f64 / count / 10.0, fetched as f64 / count)
+    }
+
+    fn check(&self) {
+        let mut rows = Vec::new();
+        let mut note = |t| {
+            rows.push(t);
+            Ok(())
+        };
+        check::check(&self.store, &mut note, &|| Ok(())).unwrap();
+        rows.sort_unstable();
+        let table = self.table.borrow();
+        let indexed = |row: &SparseBuf| self.metric != Metric::Cosine || !row.values.is_empty();
+        let expected: Vec<Tid> = table.iter().filter(|(_, row)| indexed(row)).map(|(n, _)| tid(*n)).collect();
+        assert_eq!(rows, expected);
+    }
+}
+
+struct Heap<'a> {
+    world: &'a World,
+    query: &'a SparseBuf,
+}
+
+impl Rows for Heap<'_> {
+    fn distance(&mut self, tid: Tid, known: Option<f64>) -> Result<Option<f64>> {
+        assert_eq!(known, None, "codes do not tell values");
+        let n = u64::from(tid.blkno) * 100 + u64::from(tid.offset) - 1;
+        let table = self.world.table.borrow();
+        table.get(&n).map(|row| self.world.metric.sparse_distance(row.view(), self.query.view())).transpose()
+    }
+}
+
+#[test]
+fn recall_keeps_to_its_target() {
+    for metric in METRICS {
+        let mut texts = Texts::new(30_000, 40, 1);
+        let world = World::build(texts.table(6000), 30_000, metric, 60);
+        let queries: Vec<SparseBuf> = (0..60).map(|_| texts.draw()).collect();
+        for (target, most) in [(0.9, 80.0), (0.95, 100.0), (0.99, 140.0)] {
+            let (recall, fetched) = world.recall(&queries, target);
+            assert!(recall >= f64::from(target) - 0.025, "{metric:?} {target}: {recall}");
+            assert!(fetched < most, "{metric:?} {target}: {fetched} rows");
+        }
+        world.check();
+    }
+}
+
+#[test]
+fn exact_scans_are_exact() {
+    for metric in METRICS {
+        let mut texts = Texts::new(1_000_000, 10, 2);
+        let world = World::build(texts.table(1500), 1_000_000, metric, 12);
+        for _ in 0..5 {
+            let query = texts.draw();
+            let truth = world.truth(&query, 1500);
+            assert_eq!(world.search(&query, EXACT, 2000).0, truth);
+            let limited = Settings { limit: Some(25), ..EXACT };
+            assert_eq!(world.search(&query, limited, 25).0, truth[..25]);
+            let within = Settings { ceiling: truth[99].1, ..EXACT };
+            assert_eq!(world.search(&query, within, 2000).0, truth[..100]);
+        }
+    }
+}
+
+#[test]
+fn a_scan_to_the_end_returns_each_row_once() {
+    for metric in METRICS {
+        let mut texts = Texts::new(50_000, 10, 3);
+        let world = World::build(texts.table(2000), 50_000, metric, 16);
+        for order in [Order::Strict, Order::Relaxed] {
+            for memory in [64 << 10, 4 << 20] {
+                let settings = Settings { limit: None, order, memory, ..DEFAULT };
+                let mut rows: Vec<Tid> =
+                    world.search(&texts.draw(), settings, 9999).0.iter().map(|row| row.0).collect();
+                rows.sort_unstable();
+                rows.dedup();
+                // A strict scan leaves out rows that it finds too late.
+                let least = if order == Order::Strict { 1990 } else { 2000 };
+                assert!(rows.len() >= least, "{metric:?} {order:?}: {} rows", rows.len());
+            }
+        }
+        let all = Settings { limit: Some(2000), ..DEFAULT };
+        assert_eq!(world.search(&texts.draw(), all, 9999).0.len(), 2000);
+    }
+}
+
+#[test]
+fn rows_come_and_go() {
+    for metric in METRICS {
+        let mut texts = Texts::new(40_000, 20, 4);
+        let world = World::build(texts.table(3000), 40_000, metric, 20);
+        let sketch = Directory::load(&world.store).unwrap().sketch();
+        world.delete(|n| n.is_multiple_of(3));
+        (3000..5000).for_each(|n| world.insert(n, texts.draw()));
+        world.check();
+        let queries: Vec<SparseBuf> = (0..30).map(|_| texts.draw()).collect();
+        assert!(world.recall(&queries, 0.95).0 > 0.9, "{metric:?}");
+        let table = world.table.borrow().clone();
+        let (_, options) = of(40_000, metric);
+        let options = Options { lists: 40, seed: 43, ..options };
+        let source = &mut Texting(&table, world.sketch);
+        let transactions = Ended(true);
+        let spool = &mut MemorySpool::default();
+        renew(&world.store, &options, source, spool, (&pool(), &transactions), &Silent).unwrap();
+        world.check();
+        let directory = Directory::load(&world.store).unwrap();
+        assert_eq!((directory.sketch(), directory.lists()), (sketch, 40));
+        assert!(world.recall(&queries, 0.95).0 > 0.9, "{metric:?} after renewal");
+    }
+}
+
+#[test]
+fn an_index_of_an_empty_table_serves_what_is_inserted() {
+    for metric in METRICS {
+        let mut texts = Texts::new(40_000, 5, 5);
+        let world = World::build(Table::new(), 40_000, metric, 0);
+        (0..400).for_each(|n| world.insert(n, texts.draw()));
+        let queries: Vec<SparseBuf> = (0..20).map(|_| texts.draw()).collect();
+        assert!(world.recall(&queries, 0.95).0 > 0.95, "{metric:?}");
+    }
+}
+
+#[test]
+fn few_dimensions_lose_nothing() {
+    for metric in METRICS {
+        let mut texts = Texts::new(SIZE, 5, 6);
+        let world = World::build(texts.table(1000), SIZE, metric, 8);
+        assert!(!Directory::load(&world.store).unwrap().sketch().is_lossy());
+        let query = texts.draw();
+        assert_eq!(world.search(&query, EXACT, 1000).0, world.truth(&query, 1000));
+    }
+}
+
+/// Vectors of all kinds: empty, of one element, negative, huge, tiny, the longest, and of elements that meet
+/// in one coordinate of the sketch.
+fn extremes(dims: usize, sketch: Sketch) -> Vec<SparseBuf> {
+    let of = |terms: &[(i32, f32)]| SparseBuf {
+        dims,
+        indices: terms.iter().map(|term| term.0).collect(),
+        values: terms.iter().map(|term| term.1).collect(),
+    };
+    let mut out = vec![of(&[]), of(&[(0, 1.0)]), of(&[(dims as i32 - 1, -2.5)]), of(&[(5, f32::MAX)])];
+    out.push(of(&[(5, 3e38), (6, 3e38), (7, -3e38)]));
+    out.push(of(&[(5, 1e-45), (6, 1e-45)]));
+    let many: Vec<(i32, f32)> = (0..16_000).map(|i| (i * 3, 0.5 - (i % 7) as f32)).collect();
+    out.push(of(&many));
+    let coordinate = |i: i32| {
+        let mut sketched = vec![0.0; sketch.size];
+        sketch.write(of(&[(i, 1.0)]).view(), &mut sketched);
+        let at = sketched.iter().position(|x| *x != 0.0).unwrap();
+        (at, sketched[at])
+    };
+    let (at, sign) = coordinate(0);
+    let same = (1..dims as i32).find(|i| coordinate(*i) == (at, -sign)).unwrap();
+    out.push(of(&[(0, 1.0), (same, 1.0)]));
+    out
+}
+
+#[test]
+fn extremes_are_found() {
+    for metric in METRICS {
+        let mut texts = Texts::new(60_000, 5, 7);
+        let (sketch, _) = of(60_000, metric);
+        let mut table = texts.table(300);
+        for (n, row) in (300..).zip(extremes(60_000, sketch)) {
+            table.insert(n, row);
+        }
+        let world = World::build(table, 60_000, metric, 6);
+        world.check();
+        for query in extremes(60_000, sketch) {
+            // Values of one kind in the table and here: an empty query has no cosine.
+            if metric == Metric::Cosine && query.values.is_empty() {
+                continue;
+            }
+            let truth = world.truth(&query, 5);
+            let (rows, _) = world.search(&query, Settings { limit: Some(5), ..EXACT }, 5);
+            let total =
+                |rows: &[(Tid, f64)]| -> Vec<_> { rows.iter().map(|r| (r.0, TotalF64(r.1))).collect() };
+            assert_eq!(total(&rows), total(&truth), "{metric:?}");
+            let (rows, _) = world.search(&query, Settings { limit: Some(5), ..DEFAULT }, 5);
+            assert_eq!(rows[0].1.to_bits(), truth[0].1.to_bits(), "{metric:?} {:?}", query.values.first());
+        }
+    }
+}
