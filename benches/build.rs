@@ -43,7 +43,10 @@ fn main() {
     for rows in numbers("ROWS", "100000,300000,1000000") {
         let rows = rows as u64;
         let built: Vec<Built> =
-            numbers("PER_LIST", "0").into_iter().map(|each| Built::new(&data, rows, each as u64)).collect();
+            numbers("LEADING", "0").into_iter().flat_map(|leading| {
+                vector_search::ivf::build::leading::LEADING.store(leading as usize, std::sync::atomic::Ordering::Relaxed);
+                numbers("PER_LIST", "0").into_iter().map(|each| Built::new(&data, rows, each as u64)).collect::<Vec<_>>()
+            }).collect();
         let queries = Queries::new(&data, rows);
         for target in &targets {
             queries.ask(&data, &built, *target);
@@ -308,10 +311,13 @@ impl Queries {
             times.sort_by(f64::total_cmp);
             let (stats, mean) = (scan.stats(), times.iter().sum::<f64>() / asked);
             println!(
-                "    {target}: {:>6} lists: recall {:.4}, codes {:.0}, lists {:.0}, median {:.0} µs, mean {mean:.0}",
+                "    {target}: {:>6} lists, {:>4} dims: recall {:.4}, codes {:.0}, records {:.0}, rows {:.0}, lists {:.0}, median {:.0} µs, mean {mean:.0}",
                 built.directory.lists(),
+                built.directory.codec.first_dims(),
                 found as f64 / asked / 10.0,
                 stats.codes as f64 / asked,
+                stats.extended as f64 / asked,
+                stats.rows as f64 / asked,
                 stats.lists as f64 / asked,
                 times[times.len() / 2],
             );

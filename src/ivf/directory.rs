@@ -1,7 +1,7 @@
 //! The decoded directory: what a backend keeps of an index between scans. It is immutable, and valid as long
 //! as the meta page is the one with which it was read.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::spread::Profile;
 use crate::error::{Error, Kind, Result};
@@ -9,7 +9,7 @@ use crate::kernel;
 use crate::memory::{self, Grow};
 use crate::page::meta::META_BLOCK;
 use crate::page::{Meta, NO_BLOCK, Page, PageKind, Root, Store, codes, extended, lists, summary, tape};
-use crate::quant::{Codec, Rotation, padded_dims, round_to_byte};
+use crate::quant::{Codec, Projection, Rotation, padded_dims, round_to_byte};
 use crate::value::{Metric, TotalF32, jaccard};
 
 /// Fixed bytes of a directory entry before the centroid's codes: head block, contiguous pages, radius,
@@ -157,28 +157,39 @@ impl Directory {
         let total = size.saturating_mul(meta.lists as usize);
         let owner = meta.first_list;
         let bytes = tape::read(store, meta.directory_first, (PageKind::Directory, owner), total)?;
-        let origin = if meta.origin_first == NO_BLOCK {
-            vec![0.0; padded]
-        } else {
-            tape::read(store, meta.origin_first, (PageKind::Origin, owner), padded * 4)?
-                .chunks_exact(4)
-                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                .collect()
-        };
-        Self::new(meta, origin, bytes.chunks_exact(size).map(Entry::read))
+        let (mut origin, mut projection) = (vec![0.0; padded], None);
+        if meta.origin_first != NO_BLOCK {
+            let total = origin_size(&meta);
+            let bytes = tape::read(store, meta.origin_first, (PageKind::Origin, owner), total)?;
+            let (first, rest) = bytes.split_at(padded * 4);
+            for (o, b) in origin.iter_mut().zip(first.as_chunks::<4>().0) {
+                *o = f32::from_le_bytes(*b);
+            }
+            let measured = (meta.leading.error, meta.leading.most_outside);
+            projection = (!rest.is_empty()).then(|| Arc::new(Projection::read(rest, padded, measured)));
+        }
+        Self::new(meta, (origin, projection), bytes.chunks_exact(size).map(Entry::read))
     }
 
     /// A directory from its parts.
-    pub fn new(meta: Meta, origin: Vec<f32>, entries: impl Iterator<Item = Entry>) -> Result<Self> {
+    pub fn new(
+        meta: Meta,
+        (origin, projection): (Vec<f32>, Option<Arc<Projection>>),
+        entries: impl Iterator<Item = Entry>,
+    ) -> Result<Self> {
         let padded = padded_dims(meta.dims as usize);
         let dims = meta.dims as usize;
         let codec = match meta.metric {
             metric if metric.is_of_bits() => Codec::of_bits(dims),
             _ => Codec::new(padded, meta.bits)?,
         };
+        let codec = match projection {
+            Some(projection) => codec.leading(projection),
+            None => codec,
+        };
         let codes = match meta.metric {
             metric if metric.is_of_bits() => codes::Layout::of_bits(codec.sign_bytes(), meta.columns)?,
-            _ => codes::Layout::new(padded, meta.columns)?,
+            _ => codes::Layout::new(codec.first_dims(), meta.columns)?,
         };
         let mut directory = Self {
             rotation: (!codec.is_exact()).then(|| Rotation::new(dims, meta.seed)),
@@ -354,6 +365,24 @@ impl Directory {
         }
     }
 
+    /// Rotates a difference of vectors into index coordinates, without their scale.
+    pub fn rotate(&self, vector: &[f32], out: &mut [f32]) {
+        if let Some(rotation) = &self.rotation {
+            rotation.apply(vector, out);
+        }
+    }
+
+    /// The stored form of the origin, and behind it that of the leading space; `None` if there is neither.
+    pub fn origin_bytes(&self) -> Option<Vec<u8>> {
+        let projection = self.codec.projection();
+        if projection.is_none() && self.origin.iter().all(|&x| x == 0.0) {
+            return None;
+        }
+        let mut bytes: Vec<u8> = self.origin.iter().flat_map(|x| x.to_le_bytes()).collect();
+        projection.inspect(|projection| projection.write(&mut bytes));
+        Some(bytes)
+    }
+
     /// The codes and scale of a list's centroid.
     pub fn centroid(&self, list: u32) -> (&[i8], f32) {
         let at = list as usize * self.padded;
@@ -437,6 +466,12 @@ impl Bytes {
         self.codes.clear();
         self.codes.extend(x.iter().map(|v| round_to_byte(v * inverse)));
     }
+}
+
+/// Bytes of the origin, and of the leading space behind it.
+pub fn origin_size(meta: &Meta) -> usize {
+    let padded = padded_dims(meta.dims as usize);
+    padded * 4 + Projection::size(meta.leading.dims as usize, padded)
 }
 
 /// Reads the meta page.

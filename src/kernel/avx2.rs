@@ -37,6 +37,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     within_u32,
     within_u64,
     dot_extended3,
+    dot_extended4,
     dot_u8_i8,
     dots_i8,
     dot_f32_i8,
@@ -356,6 +357,27 @@ fn dot_extended3(codes: &[u8], query: &[i8]) -> i32 {
             let query = unsafe { _mm256_loadu_si256(query.as_ptr().add(32 * half).cast()) };
             // Two products of at most 7 * 128 do not saturate 16 bits.
             let pairs = _mm256_maddubs_epi16(_mm256_or_si256(low, high), query);
+            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
+        }
+    }
+    let zero = _mm256_setzero_si256();
+    total_i32([sums[0], sums[1], zero, zero])
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn dot_extended4(codes: &[u8], query: &[i8]) -> i32 {
+    let (low, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
+    let mut sums = [_mm256_setzero_si256(); 2];
+    for (code, query) in codes.as_chunks::<32>().0.iter().zip(query.as_chunks::<64>().0) {
+        // SAFETY: the array is 32 bytes.
+        let both = unsafe { _mm256_loadu_si256(code.as_ptr().cast()) };
+        // Bits that the shift carries across bytes are masked away.
+        let halves = [both, _mm256_srli_epi16::<4>(both)];
+        for ((sum, half), query) in sums.iter_mut().zip(halves).zip(query.as_chunks::<32>().0) {
+            // SAFETY: the array is 32 bytes.
+            let query = unsafe { _mm256_loadu_si256(query.as_ptr().cast()) };
+            // Two products of at most 15 * 128 do not saturate 16 bits.
+            let pairs = _mm256_maddubs_epi16(_mm256_and_si256(half, low), query);
             *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
         }
     }

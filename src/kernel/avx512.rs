@@ -42,6 +42,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     within_u32,
     within_u64,
     dot_extended3,
+    dot_extended4,
     dot_u8_i8,
     dots_i8,
     dot_f32_i8,
@@ -442,6 +443,29 @@ fn dot_extended3(codes: &[u8], query: &[i8]) -> i32 {
     };
     let [mut s0, mut s1] = [_mm512_setzero_si512(); 2];
     let (code_pairs, code) = codes.as_chunks::<24>().0.as_chunks::<2>();
+    let (query_pairs, query) = query.as_chunks::<64>().0.as_chunks::<2>();
+    for ([c0, c1], [q0, q1]) in code_pairs.iter().zip(query_pairs) {
+        s0 = step(s0, c0, q0);
+        s1 = step(s1, c1, q1);
+    }
+    for (code, query) in code.iter().zip(query) {
+        s0 = step(s0, code, query);
+    }
+    _mm512_reduce_add_epi32(_mm512_add_epi32(s0, s1))
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn dot_extended4(codes: &[u8], query: &[i8]) -> i32 {
+    let (shifts, low) = (_mm512_setr_epi64(0, 0, 0, 0, 4, 4, 4, 4), _mm512_set1_epi8(15));
+    let step = |sum: __m512i, code: &[u8; 32], query: &[i8; 64]| {
+        // SAFETY: the array is 32 bytes.
+        let both = unsafe { _mm256_loadu_si256(code.as_ptr().cast()) };
+        // Bits that a shift carries across bytes are masked away.
+        let codes = _mm512_and_si512(_mm512_srlv_epi64(_mm512_broadcast_i64x4(both), shifts), low);
+        _mm512_dpbusd_epi32(sum, codes, load_bytes(query))
+    };
+    let [mut s0, mut s1] = [_mm512_setzero_si512(); 2];
+    let (code_pairs, code) = codes.as_chunks::<32>().0.as_chunks::<2>();
     let (query_pairs, query) = query.as_chunks::<64>().0.as_chunks::<2>();
     for ([c0, c1], [q0, q1]) in code_pairs.iter().zip(query_pairs) {
         s0 = step(s0, c0, q0);

@@ -31,6 +31,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     within_u32: super::scalar::within_u32,
     within_u64: super::scalar::within_u64,
     dot_extended3,
+    dot_extended4: super::scalar::dot_extended4,
     dot_u8_i8,
     dots_i8,
     dot_f32_i8,

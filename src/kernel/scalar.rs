@@ -31,6 +31,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     within_u32,
     within_u64,
     dot_extended3,
+    dot_extended4,
     dot_u8_i8,
     dots_i8,
     dot_f32_i8,
@@ -202,6 +203,16 @@ fn dot_extended3(codes: &[u8], query: &[i8]) -> i32 {
             let low = code[i % 16] >> (2 * (i / 16)) & 3;
             let high = code[16 + i / 8] >> (i % 8) & 1;
             sum = sum.wrapping_add(i32::from(low | high << 2) * i32::from(*q));
+        }
+    }
+    sum
+}
+
+pub(super) fn dot_extended4(codes: &[u8], query: &[i8]) -> i32 {
+    let mut sum = 0i32;
+    for (code, q) in codes.as_chunks::<32>().0.iter().zip(query.as_chunks::<64>().0) {
+        for (i, q) in q.iter().enumerate() {
+            sum = sum.wrapping_add(i32::from(code[i % 32] >> (4 * (i / 32)) & 15) * i32::from(*q));
         }
     }
     sum

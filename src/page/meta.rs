@@ -35,6 +35,8 @@ const BETWEEN_AT: usize = 700;
 const ONWARD_AT: usize = 800;
 /// Offset in the page's contents of [`Taxicab`].
 const TAXICAB_AT: usize = 944;
+/// Offset in the page's contents of [`Leading`].
+const LEADING_AT: usize = 1000;
 /// Bytes of a table with a number for each of [`TARGETS`].
 const TABLE: usize = size_of::<f32>() * TARGETS.len();
 /// [`LEVELS`] and [`BETWEEN`] together, ascending.
@@ -118,6 +120,34 @@ impl Taxicab {
     }
 }
 
+/// The space of the one-bit codes, if it is not that of all dimensions; see `quant/projection.rs`. Its
+/// directions are behind the origin.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Leading {
+    /// Its dimensions; zero if the codes are of all dimensions.
+    pub dims: u32,
+    /// Standard deviation of the first stage's error.
+    pub error: f32,
+    /// Rows of which a larger share of energy is outside are never excluded by their one-bit codes.
+    pub most_outside: f32,
+}
+
+impl Leading {
+    fn read(bytes: &[u8]) -> Self {
+        let word = |i: usize| std::array::from_fn(|j| bytes[LEADING_AT + 4 * i + j]);
+        Self {
+            dims: u32::from_le_bytes(word(0)),
+            error: f32::from_le_bytes(word(1)),
+            most_outside: f32::from_le_bytes(word(2)),
+        }
+    }
+
+    fn is_valid(&self, dims: u32) -> bool {
+        let usable = self.dims.is_multiple_of(64) && self.dims < dims;
+        usable && self.error.is_finite() && self.error >= 0.0 && self.most_outside >= 0.0
+    }
+}
+
 /// The decoded meta page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Meta {
@@ -170,6 +200,8 @@ pub struct Meta {
     pub onward: Onward,
     /// How taxicab distances follow Euclidean ones, in an index by [`Metric::L1`].
     pub taxicab: Taxicab,
+    /// The space of the one-bit codes.
+    pub leading: Leading,
 }
 
 impl Meta {
@@ -199,6 +231,7 @@ impl Meta {
             between: [[0.0; TARGETS.len()]; BETWEEN.len()],
             onward: Onward::default(),
             taxicab: Taxicab::default(),
+            leading: Leading::default(),
         }
     }
 
@@ -226,7 +259,7 @@ impl Meta {
     pub fn version(&self) -> u16 {
         match self.metric {
             Metric::Jaccard | Metric::L1 => VERSION,
-            _ if self.first_list > 0 => VERSION,
+            _ if self.first_list > 0 || self.leading.dims > 0 => VERSION,
             _ if self.summaries_first != NO_BLOCK => SUMMARIES_VERSION,
             Metric::Hamming => BITS_VERSION,
             _ if self.columns.is_empty() => MIN_VERSION,
@@ -272,6 +305,8 @@ impl Meta {
         let Onward { shares, beyond, excesses } = &self.onward;
         put_floats(&mut out, ONWARD_AT, [*shares, *beyond, *excesses].as_flattened());
         put_floats(&mut out, TAXICAB_AT, &[self.taxicab.mean, self.taxicab.spread]);
+        let Leading { dims, error, most_outside } = self.leading;
+        put_floats(&mut out, LEADING_AT, &[f32::from_bits(dims), error, most_outside]);
         out
     }
 
@@ -322,6 +357,7 @@ impl Meta {
             between: [0, 1].map(|i| floats(bytes, BETWEEN_AT + TABLE * i)),
             onward: Onward::read(bytes),
             taxicab: Taxicab::read(bytes),
+            leading: Leading::read(bytes),
         };
         if version < VERSION && meta.first_list != 0 {
             return Err(Error::corrupted(META_BLOCK, "replaced lists in an index of an earlier format"));
@@ -360,6 +396,9 @@ impl Meta {
         }
         if !self.taxicab.is_valid() {
             return wrong("how taxicab distances follow Euclidean ones is not valid");
+        }
+        if !self.leading.is_valid(self.dims) {
+            return wrong("the space of the codes is not valid");
         }
         if self.ready && (self.lists == 0 || self.directory_first == NO_BLOCK || self.lists_first == NO_BLOCK)
         {

@@ -7,6 +7,7 @@ use half::f16;
 use super::code::Codec;
 use super::errors::{ERROR_1, ERROR_4, float_error};
 use super::pack;
+use super::projection::Projection;
 use crate::kernel;
 
 /// Largest relative rounding error of half precision, to the nearest.
@@ -19,6 +20,8 @@ const MOST_4: f32 = 7.5;
 const MOST_LOW_3: f32 = 3.5;
 /// Root mean square of the low three bits of 4-bit codes, centred at 3.5: sqrt((8² - 1) / 12).
 const CODE_RMS_3: f32 = 2.2913;
+/// Root mean square of 4-bit codes, centred at 7.5, of normal coordinates: the inverse of the step.
+const CODE_RMS_4: f32 = 2.98;
 
 /// A list as the estimator sees it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -94,6 +97,14 @@ pub struct QueryCode {
     longest: f32,
     /// `float_error` of bounds that are not sound, and of those that are.
     float_errors: [f32; 2],
+    /// The query in the leading space, if the one-bit codes are of one, and memory for that.
+    leading: Vec<f32>,
+    dots: Vec<i32>,
+    /// `ERROR_1`, or what stands for it in a leading space.
+    error: f32,
+    /// `root` and `scatter` of the one-bit codes.
+    first_root: f32,
+    first_scatter: f32,
     /// Room for the table's terms.
     terms: Vec<u16>,
     bits: Vec<u8>,
@@ -104,11 +115,13 @@ impl QueryCode {
     pub fn new(codec: &Codec, query: &[f32]) -> Self {
         // Bits need no tables.
         let (padded, bits) = if codec.is_exact() { (0, codec.sign_bytes()) } else { (codec.padded(), 0) };
+        let first = if codec.is_exact() { 0 } else { codec.first_dims() };
+        let projection = codec.projection();
         let mut code = Self {
-            groups: padded / 4,
+            groups: first / 4,
             sum: 0.0,
             norm: 0.0,
-            lut: vec![0; padded * 4],
+            lut: vec![0; first * 4],
             low: 0.0,
             delta: 0.0,
             bytes: vec![0; padded],
@@ -121,7 +134,12 @@ impl QueryCode {
             root: (padded as f32).sqrt(),
             longest: f32::INFINITY,
             float_errors: [false, true].map(|sound| float_error(padded.max(1), sound)),
-            terms: vec![0; padded],
+            terms: vec![0; first],
+            leading: vec![0.0; projection.map_or(0, Projection::dims)],
+            dots: Vec::new(),
+            error: projection.map_or(ERROR_1, |projection| projection.error),
+            first_root: (first as f32).sqrt(),
+            first_scatter: 1.0 + 1.0 / (first as f32).sqrt(),
             bits: vec![0; bits],
         };
         code.set(codec, query);
@@ -141,8 +159,6 @@ impl QueryCode {
             return pack::write_bits(query, &mut self.bits);
         }
         self.norm = kernel::inner_product(query, query).sqrt();
-        self.sum = folded(query, 0.0, |sum, x| sum + x).iter().sum();
-        self.set_table(query);
         let max = folded(query, 0.0, |max, x| max.max(x.abs())).into_iter().fold(0.0, f32::max);
         self.step = max / 127.0;
         let inverse = if self.step > 0.0 { 1.0 / self.step } else { 0.0 };
@@ -153,6 +169,17 @@ impl QueryCode {
         }
         self.bytes_sum = total;
         self.query.copy_from_slice(query);
+        let mut leading = std::mem::take(&mut self.leading);
+        let first = match codec.projection() {
+            Some(projection) => {
+                projection.apply(&self.bytes, self.step, &mut self.dots, &mut leading);
+                &leading[..]
+            }
+            None => query,
+        };
+        self.sum = folded(first, 0.0, |sum, x| sum + x).iter().sum();
+        self.set_table(first);
+        self.leading = leading;
         (self.fine, self.table_most) = (OnceCell::new(), OnceCell::new());
     }
 
@@ -205,7 +232,8 @@ impl QueryCode {
     fn table_most(&self) -> f32 {
         *self.table_most.get_or_init(|| {
             let (mut low, mut high) = (0.0, 0.0);
-            for (quad, entries) in self.query.as_chunks::<4>().0.iter().zip(self.lut.as_chunks::<16>().0) {
+            let first = if self.leading.is_empty() { &self.query } else { &self.leading };
+            for (quad, entries) in first.as_chunks::<4>().0.iter().zip(self.lut.as_chunks::<16>().0) {
                 let (mut least, mut most) = (0.0f32, 0.0f32);
                 for (code, entry) in entries.iter().enumerate() {
                     let of = |i: usize| if code >> i & 1 == 1 { quad[i] } else { 0.0 };
@@ -225,8 +253,8 @@ impl QueryCode {
 
     /// The first stage for a list: the terms of bounds that are `width` away from the estimates.
     pub fn stage1(&self, terms: ListTerms, width: Width) -> Stage1 {
-        let random = ERROR_1 * self.scatter * terms.gap;
-        let half_root = 0.5 * self.root;
+        let random = self.error * self.first_scatter * terms.gap;
+        let half_root = 0.5 * self.first_root;
         // The rounding error of `rescale` is proportional to |<y, q>|, of which six standard deviations are 3
         // |q|. It is needed for rows coded by older versions, in which `add` does not compensate for it.
         let (table, rounding) = if width.sound {
@@ -289,6 +317,9 @@ impl QueryCode {
     fn extended_4(&self, record: &[u8], sum: u32, terms: ListTerms, width: Width) -> (f32, f32, f32, f32) {
         let add = f16::from_le_bytes([record[0], record[1]]).to_f32();
         let rescale = f16::from_le_bytes([record[2], record[3]]).to_f32();
+        if !self.leading.is_empty() {
+            return self.extended_whole(record, (add, rescale), terms, width);
+        }
         let signs = self.delta * sum as f32 + self.groups as f32 * self.low;
         let dot = kernel::dot_extended3(&record[4..], &self.bytes) as f32;
         let mut low = self.step * (dot - 3.5 * self.bytes_sum as f32) + 3.5 * self.sum;
@@ -307,6 +338,31 @@ impl QueryCode {
         let halves = HALF_ROUNDING * (2.0 * add.abs() + (rescale * product).abs()) + HALF_SMALLEST;
         let error = rescale.abs() * (random + rounding) + halves;
         (add + terms.base + rescale * product, error, add, rescale.abs() * MOST_4 * root)
+    }
+
+    /// As [`QueryCode::extended_4`], from codes that hold all four bits.
+    fn extended_whole(
+        &self,
+        record: &[u8],
+        (add, rescale): (f32, f32),
+        terms: ListTerms,
+        width: Width,
+    ) -> (f32, f32, f32, f32) {
+        let codes = &record[4..];
+        let mut product =
+            self.step * (kernel::dot_extended4(codes, &self.bytes) as f32 - 7.5 * self.bytes_sum as f32);
+        let rounding = if width.sound {
+            let fine = self.fine();
+            product += fine.step * (kernel::dot_extended4(codes, &fine.bytes) as f32 - 7.5 * fine.sum as f32);
+            MOST_4 * self.root * fine.error
+        } else {
+            width.deviations * self.step * CODE_RMS_4 * self.root / 12f32.sqrt()
+        };
+        let random = width.deviations * ERROR_4 * self.scatter * terms.gap;
+        // As in `extended_4`.
+        let halves = HALF_ROUNDING * (2.0 * add.abs() + (rescale * product).abs()) + HALF_SMALLEST;
+        let error = rescale.abs() * (random + rounding) + halves;
+        (add + terms.base + rescale * product, error, add, rescale.abs() * MOST_4 * self.root)
     }
 }
 

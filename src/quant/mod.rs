@@ -6,11 +6,12 @@
 #[cfg(test)]
 mod bounds_tests;
 mod code;
-mod errors;
+pub mod errors;
 mod estimate;
 #[cfg(test)]
 mod hostile;
 pub mod pack;
+mod projection;
 mod rotate;
 mod round;
 #[cfg(test)]
@@ -18,5 +19,6 @@ mod tests;
 
 pub use code::{Codec, Factors, Form};
 pub use estimate::{ListTerms, QueryCode, Stage1, Width};
+pub use projection::Projection;
 pub use rotate::{Rotation, padded_dims};
 pub use round::round_to_byte;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rayon::ThreadPool;
 
 use super::input::{Options, Source};
+use super::leading;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::calibrate::QUERIES;
 use crate::ivf::code::normalize;
@@ -14,9 +15,9 @@ use crate::ivf::taxicab;
 use crate::kernel;
 use crate::kmeans::{self, Assigner};
 use crate::memory::{self, Grow};
-use crate::page::meta::Taxicab;
+use crate::page::meta::{Leading, Taxicab};
 use crate::page::{Meta, extended};
-use crate::quant::{Codec, padded_dims};
+use crate::quant::{Codec, Projection, padded_dims};
 use crate::value::Metric;
 
 /// Rows per list if the user does not set the number of lists, and there are not too many. Scans with half as
@@ -112,24 +113,40 @@ pub fn train(
         _ => Taxicab::default(),
     };
     let meta = Meta { scale, lists: lists as u32, taxicab, ..unbuilt(options)? };
-    model(meta, &origin, means, &sample[..queries * dims])
+    let leading = leading::train(&flat(meta.clone())?, (&sample, &means), pool, progress)?;
+    model(meta, (&origin, leading), means, &sample[..queries * dims])
 }
 
 /// The model of an empty table: one list at the origin.
 pub fn untrained(options: &Options) -> Result<Model> {
     let zero = vec![0.0; options.dims];
-    model(Meta { lists: 1, ..unbuilt(options)? }, &zero, zero.clone(), &[])
+    model(Meta { lists: 1, ..unbuilt(options)? }, (&zero, None), zero.clone(), &[])
 }
 
-fn model(meta: Meta, origin: &[f32], means: Vec<f32>, queries: &[f32]) -> Result<Model> {
+/// A directory whose origin is zero. It transforms the origin and the means.
+fn flat(meta: Meta) -> Result<Directory> {
+    let padded = padded_dims(meta.dims as usize);
+    Directory::new(meta, (vec![0.0; padded], None), std::iter::empty())
+}
+
+fn model(
+    meta: Meta,
+    (origin, projection): (&[f32], Option<Projection>),
+    means: Vec<f32>,
+    queries: &[f32],
+) -> Result<Model> {
     let dims = meta.dims as usize;
     let padded = padded_dims(dims);
-    // This directory, whose origin is zero, is used to transform the origin and the means. The final one is
-    // made below.
-    let flat = Directory::new(meta, vec![0.0; padded], std::iter::empty())?;
+    let leading = projection.as_ref().map_or(Leading::default(), |projection| Leading {
+        dims: projection.dims() as u32,
+        error: projection.error,
+        most_outside: projection.most_outside,
+    });
+    // The final one is made below.
+    let flat = flat(Meta { leading, ..meta })?;
     let mut rotated = vec![0.0; padded];
     flat.transform(origin, &mut rotated);
-    let flat = Directory::new(flat.meta, rotated, std::iter::empty())?;
+    let flat = Directory::new(flat.meta, (rotated, None), std::iter::empty())?;
     let mut point = vec![0.0; padded];
     let mut entries = memory::with_capacity(means.len() / dims)?;
     for mean in means.chunks_exact(dims) {
@@ -141,7 +158,8 @@ fn model(meta: Meta, origin: &[f32], means: Vec<f32>, queries: &[f32]) -> Result
         flat.transform(vector, out);
     }
     points.retain_chunks(padded, |p| p.iter().all(|x| x.is_finite()));
-    let directory = Directory::new(flat.meta, flat.origin, entries.iter().cloned())?;
+    let origin = (flat.origin, projection.map(Arc::new));
+    let directory = Directory::new(flat.meta, origin, entries.iter().cloned())?;
     Ok(Model { directory: Arc::new(directory), entries, means, queries: points })
 }
 
