@@ -3,8 +3,8 @@
 //!
 //! `cargo bench --no-default-features --bench build`; environment: `DATA` (rows of signed bytes as a NumPy
 //! file; without it, a mixture of Gaussians), `ROWS` (numbers with commas), `DIMS` (leading coordinates that
-//! are used), `MEMORY` (megabytes for the build), `TARGETS`, `QUERIES`, `PER_LIST` (rows of a list, numbers with
-//! commas; 0: as the build chooses). More rows than the file has are mixtures of two rows of the file that lie
+//! are used), `MEMORY` (megabytes for the build), `TARGETS`, `QUERIES`, `PER_LIST` (rows of a list) and
+//! `CODE_DIMS` (dimensions of one-bit codes; both numbers with commas, 0: as the build chooses). More rows than the file has are mixtures of two rows of the file that lie
 //! near each other, with some noise. Each query asks all indexes over the same rows in turn, so their times
 //! can be compared.
 
@@ -43,10 +43,9 @@ fn main() {
     for rows in numbers("ROWS", "100000,300000,1000000") {
         let rows = rows as u64;
         let built: Vec<Built> =
-            numbers("LEADING", "0").into_iter().flat_map(|leading| {
-                vector_search::ivf::build::leading::LEADING.store(leading as usize, std::sync::atomic::Ordering::Relaxed);
-                numbers("PER_LIST", "0").into_iter().map(|each| Built::new(&data, rows, each as u64)).collect::<Vec<_>>()
-            }).collect();
+            numbers("CODE_DIMS", "0").into_iter().flat_map(|code_dims| {
+                numbers("PER_LIST", "0").into_iter().map(move |each| (each as u64, code_dims as u32))
+            }).map(|choice| Built::new(&data, rows, choice)).collect();
         let queries = Queries::new(&data, rows);
         for target in &targets {
             queries.ask(&data, &built, *target);
@@ -203,7 +202,7 @@ struct Built {
 
 impl Built {
     /// Builds it, and prints what that took.
-    fn new(data: &Data, rows: u64, per_list: u64) -> Self {
+    fn new(data: &Data, rows: u64, (per_list, code_dims): (u64, u32)) -> Self {
         let store = MemoryStore::new();
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads start");
@@ -213,6 +212,7 @@ impl Built {
             metric: Metric::L2,
             lists: rows.checked_div(per_list).map_or(0, |lists| lists as u32),
             bits: 4,
+            code_dims,
             seed: 42,
             memory,
             columns: Columns::default(),

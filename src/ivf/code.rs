@@ -4,7 +4,7 @@ use super::directory::Directory;
 use crate::error::Result;
 use crate::kernel;
 use crate::memory;
-use crate::quant::{Factors, Form, pack};
+use crate::quant::{Factors, Form, Leading, Projector, pack};
 use crate::value::Metric;
 
 /// A coded row, and the memory to code the next one.
@@ -22,6 +22,8 @@ pub struct RowCode {
     unit: Vec<f32>,
     point: Vec<f32>,
     centroid: Vec<f32>,
+    /// The residual and the centroid in the leading space, if the index has one.
+    leading: [Projector; 2],
 }
 
 impl RowCode {
@@ -40,6 +42,7 @@ impl RowCode {
             unit: memory::filled(0.0, directory.dims())?,
             point: memory::filled(0.0, padded)?,
             centroid: memory::filled(0.0, padded)?,
+            leading: Default::default(),
         })
     }
 
@@ -79,8 +82,15 @@ impl RowCode {
                     + kernel::inner_product(&self.point, &directory.origin),
             },
         };
-        self.factors =
-            directory.codec.encode(&self.point, &self.centroid, form, &mut self.signs, &mut self.extended);
+        let [row, centre] = &mut self.leading;
+        let leading = directory.codec.projection().map(|projection| {
+            let is_close = row.set(projection, &self.point);
+            // A centroid consists of bytes: it is not changed.
+            centre.set(projection, &self.centroid);
+            Leading { row: &row.point, centre: &centre.point, is_close }
+        });
+        let vectors = (&self.point[..], &self.centroid[..]);
+        self.factors = directory.codec.encode(vectors, leading, form, &mut self.signs, &mut self.extended);
     }
 }
 

@@ -7,9 +7,9 @@ use super::spread::Profile;
 use crate::error::{Error, Kind, Result};
 use crate::kernel;
 use crate::memory::{self, Grow};
-use crate::page::meta::META_BLOCK;
+use crate::page::meta::{Leading, META_BLOCK};
 use crate::page::{Meta, NO_BLOCK, Page, PageKind, Root, Store, codes, extended, lists, summary, tape};
-use crate::quant::{Codec, Projection, Rotation, padded_dims, round_to_byte};
+use crate::quant::{Codec, Projection, QueryCode, Rotation, padded_dims, round_to_byte};
 use crate::value::{Metric, TotalF32, jaccard};
 
 /// Fixed bytes of a directory entry before the centroid's codes: head block, contiguous pages, radius,
@@ -113,6 +113,8 @@ pub struct Directory {
     mean_radius: f32,
     mean_length: f32,
     profile: OnceLock<Profile>,
+    /// The squared lengths of the centroids' projections, if they are needed.
+    inside: OnceLock<Vec<f32>>,
 }
 
 impl Directory {
@@ -165,7 +167,8 @@ impl Directory {
             for (o, b) in origin.iter_mut().zip(first.as_chunks::<4>().0) {
                 *o = f32::from_le_bytes(*b);
             }
-            let measured = (meta.leading.error, meta.leading.most_outside);
+            let Leading { error, bias, most_outside, .. } = meta.leading;
+            let measured = [error, bias, most_outside];
             projection = (!rest.is_empty()).then(|| Arc::new(Projection::read(rest, padded, measured)));
         }
         Self::new(meta, (origin, projection), bytes.chunks_exact(size).map(Entry::read))
@@ -209,6 +212,7 @@ impl Directory {
             mean_radius: 0.0,
             mean_length: 0.0,
             profile: OnceLock::new(),
+            inside: OnceLock::new(),
             meta,
         };
         directory.reserve()?;
@@ -412,6 +416,23 @@ impl Directory {
     /// origin: the average number of bits set in its rows.
     pub fn origin_product(&self, list: u32) -> f32 {
         self.origin_products[list as usize]
+    }
+
+    /// An upper bound of the length of what is outside of the leading space in the difference of a query and a
+    /// list's centroid, which are `gap` apart; `gap` without a leading space.
+    pub fn outside(&self, query: &QueryCode, list: u32, gap: f32) -> f32 {
+        let Some(projection) = self.codec.projection() else { return gap };
+        let squares = self.inside.get_or_init(|| {
+            let mut projected = vec![0.0; projection.dims()];
+            let mut dots = Vec::new();
+            let square = |list| {
+                let (codes, scale) = self.centroid(list);
+                projection.apply(codes, scale, &mut dots, &mut projected);
+                kernel::inner_product(&projected, &projected)
+            };
+            (0..self.lists()).map(square).collect()
+        });
+        query.outside(&self.codec, self.centroid(list), squares[list as usize], gap)
     }
 
     /// The list whose centroid is nearest to the transformed `x`. Products with bytes select the best lists;

@@ -208,14 +208,12 @@ fn dot_extended3(codes: &[u8], query: &[i8]) -> i32 {
     sum
 }
 
-pub(super) fn dot_extended4(codes: &[u8], query: &[i8]) -> i32 {
-    let mut sum = 0i32;
-    for (code, q) in codes.as_chunks::<32>().0.iter().zip(query.as_chunks::<64>().0) {
-        for (i, q) in q.iter().enumerate() {
-            sum = sum.wrapping_add(i32::from(code[i % 32] >> (4 * (i / 32)) & 15) * i32::from(*q));
-        }
-    }
-    sum
+fn dot_extended4(low: &[u8], signs: &[u8], query: &[i8]) -> i32 {
+    let highest = signs.iter().zip(query.as_chunks::<8>().0).fold(0i32, |sum, (signs, q)| {
+        let of = |i: usize| i32::from(signs >> i & 1) * i32::from(q[i]);
+        (0..8).fold(sum, |sum, i| sum.wrapping_add(of(i)))
+    });
+    highest.wrapping_mul(8).wrapping_add(dot_extended3(low, query))
 }
 
 fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {

@@ -126,8 +126,10 @@ impl Taxicab {
 pub struct Leading {
     /// Its dimensions; zero if the codes are of all dimensions.
     pub dims: u32,
-    /// Standard deviation of the first stage's error.
+    /// Standard deviation of the first stage's error for near rows.
     pub error: f32,
+    /// Mean of this error.
+    pub bias: f32,
     /// Rows of which a larger share of energy is outside are never excluded by their one-bit codes.
     pub most_outside: f32,
 }
@@ -138,13 +140,15 @@ impl Leading {
         Self {
             dims: u32::from_le_bytes(word(0)),
             error: f32::from_le_bytes(word(1)),
-            most_outside: f32::from_le_bytes(word(2)),
+            bias: f32::from_le_bytes(word(2)),
+            most_outside: f32::from_le_bytes(word(3)),
         }
     }
 
     fn is_valid(&self, dims: u32) -> bool {
         let usable = self.dims.is_multiple_of(64) && self.dims < dims;
-        usable && self.error.is_finite() && self.error >= 0.0 && self.most_outside >= 0.0
+        let numbers = [self.error, self.bias, self.most_outside];
+        usable && numbers.iter().all(|x| x.is_finite() && *x >= 0.0) && self.most_outside < 1.0
     }
 }
 
@@ -305,8 +309,8 @@ impl Meta {
         let Onward { shares, beyond, excesses } = &self.onward;
         put_floats(&mut out, ONWARD_AT, [*shares, *beyond, *excesses].as_flattened());
         put_floats(&mut out, TAXICAB_AT, &[self.taxicab.mean, self.taxicab.spread]);
-        let Leading { dims, error, most_outside } = self.leading;
-        put_floats(&mut out, LEADING_AT, &[f32::from_bits(dims), error, most_outside]);
+        let Leading { dims, error, bias, most_outside } = self.leading;
+        put_floats(&mut out, LEADING_AT, &[f32::from_bits(dims), error, bias, most_outside]);
         out
     }
 

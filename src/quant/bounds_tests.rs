@@ -42,7 +42,7 @@ impl Case {
             let residual: Vec<f32> = self.rotate(row).iter().zip(centre).map(|(x, c)| x - c).collect();
             let residual_dot_centre = kernel::inner_product(&residual, centre);
             let form = if self.inner_product { Form::InnerProduct { residual_dot_centre } } else { Form::L2 };
-            let factors = codec.encode(&residual, centre, form, &mut signs, &mut extended);
+            let factors = codec.encode((&residual, centre), None, form, &mut signs, &mut extended);
             pack::write_signs(&mut block, 0, 3, &signs);
             for ((query, point), code) in queries.iter().zip(&points).zip(&codes) {
                 let truth = if self.inner_product {
@@ -56,10 +56,10 @@ impl Case {
                 let base = if self.inner_product { -dot } else { squared };
                 let gap = (squared + 2e-6 * (q + c)).sqrt();
                 let lengths = norm(point) + norm(centre);
-                let terms = ListTerms { base, gap, lengths, noise: 1e-36 };
+                let terms = ListTerms { base, gap, outside: gap, lengths, noise: 1e-36 };
                 let mut sums = [0; 32];
                 kernel::scan_block(code.lut(), &block, 0, &mut sums);
-                let stage = code.stage1(terms, width);
+                let stage = code.stage1(codec, terms, width);
                 let product = stage.scale * sums[3] as f32 + stage.shift;
                 let bound = factors.add.to_f32() + stage.base + factors.rescale.to_f32() * product;
                 let what = format!("{what}: {truth}");

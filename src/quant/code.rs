@@ -10,7 +10,6 @@ use std::sync::Arc;
 use half::f16;
 
 use super::errors::{ERROR_1, ERROR_4, float_error};
-use super::pack;
 use super::projection::Projection;
 use super::rotate::padded_dims;
 use crate::error::{Error, Kind, Result};
@@ -45,6 +44,17 @@ pub struct Factors {
     pub add: f16,
     /// Multiplies the inner product of code and query; never positive.
     pub rescale: f16,
+}
+
+/// The projections of a row's residual and of its centroid on the leading space.
+#[derive(Clone, Copy)]
+pub struct Leading<'a> {
+    /// Of the residual.
+    pub row: &'a [f32],
+    /// Of the centroid.
+    pub centre: &'a [f32],
+    /// Whether the residual was rounded so little that its code may exclude it.
+    pub is_close: bool,
 }
 
 /// Codes of one width.
@@ -135,17 +145,19 @@ impl Codec {
     /// The length of the longest residual whose factors fit half precision: a residual is at most as long as
     /// its code times its factor. Longer residuals are never excluded by their one-bit codes.
     pub fn longest(&self) -> f64 {
-        f64::from(f16::MAX.to_f32()) * 0.5 * (self.padded as f64).sqrt()
+        let inside = self.projection().map_or(1.0, |projection| f64::from(1.0 - projection.most_outside));
+        f64::from(f16::MAX.to_f32()) * 0.5 * (self.first_dims() as f64).sqrt() * inside.max(0.0).sqrt()
     }
 
-    /// Codes a residual (rotated, relative to `centre`, which is relative to the origin). `signs` takes the
-    /// sign bits, least significant first; `extended` the extended part.
+    /// Codes a residual (rotated, relative to `centre`, which is relative to the origin). `leading` has their
+    /// projections if one-bit codes are of a leading space. `signs` takes the sign bits, least significant
+    /// first; `extended` the extended part.
     ///
     /// Values whose factors half precision cannot hold get factors that make every bound minus infinity.
     pub fn encode(
         &self,
-        residual: &[f32],
-        centre: &[f32],
+        (residual, centre): (&[f32], &[f32]),
+        leading: Option<Leading<'_>>,
         form: Form,
         signs: &mut [u8],
         extended: &mut [u8],
@@ -153,52 +165,23 @@ impl Codec {
         assert_eq!((residual.len(), centre.len()), (self.padded, self.padded), "lengths of a code");
         assert_eq!((signs.len(), extended.len()), (self.sign_bytes(), self.extended_size()));
         let squared = kernel::inner_product(residual, residual);
-        if let Some(projection) = self.projection() {
-            return self.encode_leading(projection, (residual, centre, squared), form, signs, extended);
-        }
-        let [code_residual, code_centre] = kernel::sign_code(residual, centre, signs);
         match self.bits {
             4 => self.encode_4(residual, centre, squared, form, extended),
             8 => self.encode_8(residual, centre, form, extended),
             _ => {}
         }
-        if error(squared, code_residual, (0.25 * self.padded as f32, self.padded)) > ERROR_1_MOST {
+        let (row, centre) = leading.map_or((residual, centre), |leading| (leading.row, leading.centre));
+        let [code_residual, code_centre] = kernel::sign_code(row, centre, signs);
+        let (mut inside, mut excluded) = (squared, true);
+        if let (Some(projection), Some(leading)) = (self.projection(), leading) {
+            inside = kernel::inner_product(row, row);
+            excluded = leading.is_close && squared - inside <= projection.most_outside * squared;
+        }
+        let dims = row.len();
+        if !excluded || error(inside, code_residual, (0.25 * dims as f32, dims)) > ERROR_1_MOST {
             return EVERYTHING;
         }
-        self.half_factors(form, (squared, squared), code_residual, code_centre)
-    }
-
-    /// As [`Codec::encode`], with one-bit codes of the leading space.
-    fn encode_leading(
-        &self,
-        projection: &Projection,
-        (residual, centre, squared): (&[f32], &[f32], f32),
-        form: Form,
-        signs: &mut [u8],
-        extended: &mut [u8],
-    ) -> Factors {
-        match self.bits {
-            4 => {
-                let mut all = vec![0; self.padded / 8];
-                let mut low = vec![0; 4 + self.padded / 64 * 24];
-                kernel::sign_code(residual, centre, &mut all);
-                self.encode_4(residual, centre, squared, form, &mut low);
-                extended[..4].copy_from_slice(&low[..4]);
-                pack::nibbles(&all, &low[4..], &mut extended[4..]);
-            }
-            8 => self.encode_8(residual, centre, form, extended),
-            _ => {}
-        }
-        let (inside, centre) = (projection.of(residual), projection.of(centre));
-        let energy = kernel::inner_product(&inside, &inside);
-        let [code_residual, code_centre] = kernel::sign_code(&inside, &centre, signs);
-        let dims = inside.len();
-        if error(energy, code_residual, (0.25 * dims as f32, dims)) > ERROR_1_MOST
-            || squared - energy > projection.most_outside * squared
-        {
-            return EVERYTHING;
-        }
-        self.half_factors(form, (squared, energy), code_residual, code_centre)
+        self.half_factors(form, (squared, inside), code_residual, code_centre)
     }
 
     /// Reconstructs approximately the residual from which a code was made: the grid vector, scaled to the
@@ -214,8 +197,8 @@ impl Codec {
         let alpha = if inner_product { -rescale } else { -0.5 * rescale };
         for (i, o) in out.iter_mut().enumerate() {
             let level = match self.bits {
-                4 if self.projection.is_some() => f32::from(pack::nibble(&extended[4..], i)) - 7.5,
                 4 => {
+                    let signs = if self.projection.is_some() { &extended[4 + self.padded / 64 * 24..] } else { signs };
                     let (code, at) = (&extended[4 + i / 64 * 24..], i % 64);
                     let low = code[at % 16] >> (2 * (at / 16)) & 3 | (code[16 + at / 8] >> (at % 8) & 1) << 2;
                     f32::from(low | (signs[i / 8] >> (i % 8) & 1) << 3) - 7.5
@@ -231,6 +214,11 @@ impl Codec {
     fn encode_4(&self, residual: &[f32], centre: &[f32], squared: f32, form: Form, out: &mut [u8]) {
         let steps = finite(self.steps / squared.sqrt());
         let (head, codes) = out.split_at_mut(4);
+        // Without sign bits of all dimensions in the first stage, they are behind the low three bits.
+        let (codes, signs) = codes.split_at_mut(self.padded / 64 * 24);
+        if !signs.is_empty() {
+            kernel::sign_code(residual, centre, signs);
+        }
         let [code_residual, code_centre, code_squared] = kernel::grid_code4(residual, centre, steps, codes);
         let mut factors = self.half_factors(form, (squared, squared), code_residual, code_centre);
         // The estimator assumes that every row has the usual error. A row with a coordinate far outside the

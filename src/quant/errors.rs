@@ -2,7 +2,7 @@
 
 /// Standard deviation of the one-bit error per `|rescale| * gap`: the sine of the angle between a residual
 /// and its code is nearly constant, so it is not stored (RaBitQ, arXiv 2405.12497, stores it).
-pub const ERROR_1: f32 = 0.3014;
+pub(super) const ERROR_1: f32 = 0.3014;
 /// The same for four bits: the sine for the 16-level quantizer of a normal variable (mean square error
 /// 0.01154), divided by its step.
 pub(super) const ERROR_4: f32 = 0.3205;

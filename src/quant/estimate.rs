@@ -7,7 +7,7 @@ use half::f16;
 use super::code::Codec;
 use super::errors::{ERROR_1, ERROR_4, float_error};
 use super::pack;
-use super::projection::Projection;
+use super::projection::{LENGTHENED_MOST, Projection};
 use crate::kernel;
 
 /// Largest relative rounding error of half precision, to the nearest.
@@ -30,6 +30,9 @@ pub struct ListTerms {
     pub base: f32,
     /// Distance of query and centroid.
     pub gap: f32,
+    /// The part of this distance that is outside of the leading space, at most; `gap` if it is not known. Only
+    /// sound bounds need it.
+    pub outside: f32,
     /// Sum of the lengths of query, centroid and origin; rounding errors of sums of floats are proportional
     /// to it.
     pub lengths: f32,
@@ -97,11 +100,12 @@ pub struct QueryCode {
     longest: f32,
     /// `float_error` of bounds that are not sound, and of those that are.
     float_errors: [f32; 2],
-    /// The query in the leading space, if the one-bit codes are of one, and memory for that.
+    /// The query's projection, if one-bit codes are of a leading space.
     leading: Vec<f32>,
+    /// Memory for making it.
     dots: Vec<i32>,
-    /// `ERROR_1`, or what stands for it in a leading space.
-    error: f32,
+    /// What sound bounds need of it.
+    inside: OnceCell<Inside>,
     /// `root` and `scatter` of the one-bit codes.
     first_root: f32,
     first_scatter: f32,
@@ -137,7 +141,7 @@ impl QueryCode {
             terms: vec![0; first],
             leading: vec![0.0; projection.map_or(0, Projection::dims)],
             dots: Vec::new(),
-            error: projection.map_or(ERROR_1, |projection| projection.error),
+            inside: OnceCell::new(),
             first_root: (first as f32).sqrt(),
             first_scatter: 1.0 + 1.0 / (first as f32).sqrt(),
             bits: vec![0; bits],
@@ -180,7 +184,7 @@ impl QueryCode {
         self.sum = folded(first, 0.0, |sum, x| sum + x).iter().sum();
         self.set_table(first);
         self.leading = leading;
-        (self.fine, self.table_most) = (OnceCell::new(), OnceCell::new());
+        (self.fine, self.table_most, self.inside) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
     }
 
     /// Subset sums of every four coordinates, rounded to bytes over their common range.
@@ -246,15 +250,56 @@ impl QueryCode {
         })
     }
 
+    /// One standard deviation of a product of a code with the rounding of the query to bytes.
+    fn rounding_of_bytes(&self, half_root: f32) -> f32 {
+        half_root * self.step / 12f32.sqrt()
+    }
+
+    /// An upper bound of the length of what is outside of the leading space in the difference of the query and
+    /// a centroid, which are `gap` apart. `centre` is the centroid's bytes with their scale, `squared` the
+    /// square of its projection's length. `codec` is the one that made this code.
+    pub fn outside(&self, codec: &Codec, (centre, scale): (&[i8], f32), squared: f32, gap: f32) -> f32 {
+        let Some(projection) = codec.projection() else { return gap };
+        let Inside { back, squared: of_query, lost } = self.inside(projection);
+        let product = scale * kernel::dot_f32_i8(back, centre);
+        // A difference of large numbers, if query and centroid are close to each other.
+        let floats = self.float_errors[1] * (of_query + squared);
+        let inside = (of_query + squared - 2.0 * product - floats).max(0.0).sqrt() - LENGTHENED_MOST * lost;
+        (gap * gap - inside.max(0.0).powi(2)).max(0.0).sqrt()
+    }
+
+    fn inside(&self, projection: &Projection) -> &Inside {
+        self.inside.get_or_init(|| {
+            let rest = self.query.iter().zip(&self.bytes).map(|(x, b)| (x - self.step * f32::from(*b)).powi(2));
+            Inside {
+                back: projection.back(&self.leading),
+                squared: kernel::inner_product(&self.leading, &self.leading),
+                lost: 1.01 * rest.sum::<f32>().sqrt(),
+            }
+        })
+    }
+
     /// The second eight bits of the coordinates.
     fn fine(&self) -> &Fine {
         self.fine.get_or_init(|| Fine::new(&self.query, &self.bytes, self.step))
     }
 
     /// The first stage for a list: the terms of bounds that are `width` away from the estimates.
-    pub fn stage1(&self, terms: ListTerms, width: Width) -> Stage1 {
-        let random = self.error * self.first_scatter * terms.gap;
+    pub fn stage1(&self, codec: &Codec, terms: ListTerms, width: Width) -> Stage1 {
         let half_root = 0.5 * self.first_root;
+        let projection = codec.projection();
+        let (deviation, outside) = match projection {
+            None => (ERROR_1, 0.0),
+            Some(projection) if width.sound => {
+                let lost = half_root * LENGTHENED_MOST * self.inside(projection).lost;
+                (ERROR_1, projection.outside_error(terms.outside, terms.gap) + lost)
+            }
+            Some(projection) => {
+                let rounding = width.deviations * self.rounding_of_bytes(half_root);
+                (projection.error, projection.bias * terms.gap + rounding)
+            }
+        };
+        let random = deviation * self.first_scatter * terms.gap;
         // The rounding error of `rescale` is proportional to |<y, q>|, of which six standard deviations are 3
         // |q|. It is needed for rows coded by older versions, in which `add` does not compensate for it.
         let (table, rounding) = if width.sound {
@@ -264,7 +309,8 @@ impl QueryCode {
         };
         let floats = self.float_errors[usize::from(width.sound)] * terms.lengths;
         // The residual is at most as long as the code times its factor.
-        let error = width.deviations * random + table + rounding + floats * half_root;
+        let longer = projection.map_or(1.0, Projection::longer);
+        let error = width.deviations * random + outside + table + rounding + floats * half_root * longer;
         Stage1 {
             scale: self.delta,
             shift: self.groups as f32 * self.low - 0.5 * self.sum + error,
@@ -348,12 +394,12 @@ impl QueryCode {
         terms: ListTerms,
         width: Width,
     ) -> (f32, f32, f32, f32) {
-        let codes = &record[4..];
-        let mut product =
-            self.step * (kernel::dot_extended4(codes, &self.bytes) as f32 - 7.5 * self.bytes_sum as f32);
+        let (low, signs) = record[4..].split_at(self.bytes.len() / 64 * 24);
+        let dot = |bytes: &[i8], sum: i32| kernel::dot_extended4(low, signs, bytes) as f32 - 7.5 * sum as f32;
+        let mut product = self.step * dot(&self.bytes, self.bytes_sum);
         let rounding = if width.sound {
             let fine = self.fine();
-            product += fine.step * (kernel::dot_extended4(codes, &fine.bytes) as f32 - 7.5 * fine.sum as f32);
+            product += fine.step * dot(&fine.bytes, fine.sum);
             MOST_4 * self.root * fine.error
         } else {
             width.deviations * self.step * CODE_RMS_4 * self.root / 12f32.sqrt()
@@ -364,6 +410,16 @@ impl QueryCode {
         let error = rescale.abs() * (random + rounding) + halves;
         (add + terms.base + rescale * product, error, add, rescale.abs() * MOST_4 * self.root)
     }
+}
+
+/// The part of a query that is inside the leading space.
+struct Inside {
+    /// In index coordinates.
+    back: Vec<f32>,
+    /// Its squared length.
+    squared: f32,
+    /// The length of what rounding to bytes took from the query, at most.
+    lost: f32,
 }
 
 /// The second bytes of a query's coordinates.

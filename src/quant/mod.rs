@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod bounds_tests;
 mod code;
-pub mod errors;
+mod errors;
 mod estimate;
 #[cfg(test)]
 mod hostile;
@@ -17,8 +17,8 @@ mod round;
 #[cfg(test)]
 mod tests;
 
-pub use code::{Codec, Factors, Form};
+pub use code::{Codec, Factors, Form, Leading};
 pub use estimate::{ListTerms, QueryCode, Stage1, Width};
-pub use projection::Projection;
+pub use projection::{Projection, Projector};
 pub use rotate::{Rotation, padded_dims};
 pub use round::round_to_byte;

@@ -37,22 +37,3 @@ pub fn write_bits(coordinates: &[f32], bits: &mut [u8]) {
         *byte = eight.iter().enumerate().map(bit).fold(0, |byte, bit| byte | bit);
     }
 }
-
-/// Joins sign bits and the low three bits (as `kernel::dot_extended3` reads them) to 4-bit codes, as
-/// `kernel::dot_extended4` reads them.
-pub fn nibbles(signs: &[u8], low: &[u8], out: &mut [u8]) {
-    for ((signs, low), out) in signs.chunks_exact(8).zip(low.chunks_exact(24)).zip(out.chunks_exact_mut(32)) {
-        let code = |i: usize| {
-            let two = low[i % 16] >> (2 * (i / 16)) & 3;
-            two | (low[16 + i / 8] >> (i % 8) & 1) << 2 | (signs[i / 8] >> (i % 8) & 1) << 3
-        };
-        for (i, out) in out.iter_mut().enumerate() {
-            *out = code(i) | code(32 + i) << 4;
-        }
-    }
-}
-
-/// The 4-bit code of a dimension.
-pub fn nibble(codes: &[u8], i: usize) -> u8 {
-    codes[i / 64 * 32 + i % 32] >> (4 * (i % 64 / 32)) & 15
-}

@@ -114,7 +114,16 @@ impl Spool for MemorySpool {
 }
 
 pub fn options(dims: usize, metric: Metric) -> Options {
-    Options { dims, metric, lists: 0, bits: 4, seed: 42, memory: 64 << 20, columns: Columns::default() }
+    Options {
+        dims,
+        metric,
+        lists: 0,
+        bits: 4,
+        code_dims: 0,
+        seed: 42,
+        memory: 64 << 20,
+        columns: Columns::default(),
+    }
 }
 
 /// The keys of a row, for up to two filter columns (of 4 and 8 bytes).

@@ -5,7 +5,7 @@
 //! and coded rows that do not fit are written to the spool.
 
 mod input;
-pub mod leading;
+mod leading;
 pub(super) mod model;
 mod runs;
 pub(super) mod write;

@@ -113,7 +113,7 @@ pub fn train(
         _ => Taxicab::default(),
     };
     let meta = Meta { scale, lists: lists as u32, taxicab, ..unbuilt(options)? };
-    let leading = leading::train(&flat(meta.clone())?, (&sample, &means), pool, progress)?;
+    let leading = leading::train(&flat(meta.clone())?, options.code_dims, (&sample, &means), pool, progress)?;
     model(meta, (&origin, leading), means, &sample[..queries * dims])
 }
 
@@ -140,6 +140,7 @@ fn model(
     let leading = projection.as_ref().map_or(Leading::default(), |projection| Leading {
         dims: projection.dims() as u32,
         error: projection.error,
+        bias: projection.bias,
         most_outside: projection.most_outside,
     });
     // The final one is made below.
@@ -297,7 +298,7 @@ mod tests {
     fn lists_grow_with_the_rows() {
         assert_eq!([0, 9_999, 10_000, 1_000_000].map(|rows| wanted_lists(0, rows)), [1, 1, 40, 4000]);
         assert_eq!(wanted_lists(0, 10_000_000), 25_238);
-        assert_eq!(wanted_lists(0, u64::MAX), MAX_LISTS.into());
+        assert_eq!(wanted_lists(0, u64::MAX), u64::from(MAX_LISTS));
         assert_eq!(wanted_lists(7, 10_000_000), 7);
     }
 }
