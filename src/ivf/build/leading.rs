@@ -22,6 +22,7 @@ const LEAST_DIMS: usize = 128;
 const MOST_ERROR: f32 = 2.0;
 /// Pairs of near rows on which the error is measured.
 const PAIRS: usize = 2000;
+const LEAST_PAIRS: usize = 100;
 /// Standard deviations by which errors are compared: the width of the bounds at a target of .95.
 const WIDTH: f32 = 2.2;
 /// Rows may have this many times the share of energy outside that all but a hundredth of the sample have.
@@ -139,7 +140,7 @@ fn measure(projection: &mut Projection, flat: &Directory, residuals: &[f32], lis
             outside.push(share);
         }
     }
-    if errors.len() < PAIRS / 4 {
+    if errors.len() < LEAST_PAIRS {
         return Ok(false);
     }
     let pairs = errors.len() as f32;
