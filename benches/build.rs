@@ -42,10 +42,13 @@ fn main() {
     );
     for rows in numbers("ROWS", "100000,300000,1000000") {
         let rows = rows as u64;
-        let built: Vec<Built> =
-            numbers("CODE_DIMS", "0").into_iter().flat_map(|code_dims| {
+        let built: Vec<Built> = numbers("CODE_DIMS", "0")
+            .into_iter()
+            .flat_map(|code_dims| {
                 numbers("PER_LIST", "0").into_iter().map(move |each| (each as u64, code_dims as u32))
-            }).map(|choice| Built::new(&data, rows, choice)).collect();
+            })
+            .map(|choice| Built::new(&data, rows, choice))
+            .collect();
         let queries = Queries::new(&data, rows);
         for target in &targets {
             queries.ask(&data, &built, *target);
@@ -228,7 +231,8 @@ impl Built {
             (began.get(at + 1).map_or(end, |next| next.1) - began[at].1).as_secs_f64()
         };
         let directory = Rc::new(Directory::load(&store).expect("the directory"));
-        let sizes: Vec<u64> = (0..directory.lists()).map(|list| u64::from(directory.built_rows(list))).collect();
+        let sizes: Vec<u64> =
+            (0..directory.lists()).map(|list| u64::from(directory.built_rows(list))).collect();
         let largest = *sizes.iter().max().unwrap_or(&0) as f64 * sizes.len() as f64 / rows as f64;
         println!(
             "{rows:>9} {:>7.1} {:>7.1} {:>7.1} {:>7.1} {:>7.1} {:>9.0} {:>6} {largest:>5.1} {:>7.4}",
@@ -292,7 +296,8 @@ impl Queries {
         let mut scans: Vec<_> =
             built.iter().map(|built| Scan::new((Rc::clone(&built.directory), None), settings)).collect();
         let (mut found, mut times) = (vec![0; built.len()], vec![Vec::new(); built.len()]);
-        for (number, (point, farthest)) in self.points.chunks_exact(data.dims).zip(&self.farthest).enumerate() {
+        for (number, (point, farthest)) in self.points.chunks_exact(data.dims).zip(&self.farthest).enumerate()
+        {
             for turn in 0..built.len() {
                 let at = (number + turn) % built.len();
                 let began = Instant::now();

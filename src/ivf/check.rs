@@ -131,7 +131,9 @@ impl<S: Store> Check<'_, S> {
         let meta = &directory.meta;
         let padded = padded_dims(meta.dims as usize);
         if meta.origin_first != NO_BLOCK {
-            (meta.origin_first..).take(tape::pages(origin_size(meta)) as usize).try_for_each(|b| self.mark(b))?;
+            (meta.origin_first..)
+                .take(tape::pages(origin_size(meta)) as usize)
+                .try_for_each(|b| self.mark(b))?;
         }
         let size = entry_size(padded) * meta.lists as usize;
         (meta.directory_first..).take(tape::pages(size) as usize).try_for_each(|b| self.mark(b))?;

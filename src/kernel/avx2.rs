@@ -389,10 +389,7 @@ fn low_three(code: &[u8; 24]) -> [__m256i; 2] {
         _mm256_or_si256(low, spread_bits(high, 4))
     };
     let [.., a, b, c, d, e, f, g, h] = *code;
-    [
-        half(_mm256_setr_epi64x(0, 0, 2, 2), [a, b, c, d]),
-        half(_mm256_setr_epi64x(4, 4, 6, 6), [e, f, g, h]),
-    ]
+    [half(_mm256_setr_epi64x(0, 0, 2, 2), [a, b, c, d]), half(_mm256_setr_epi64x(4, 4, 6, 6), [e, f, g, h])]
 }
 
 /// 32 bytes, of which byte `i` is `value` if bit `i` is set.

@@ -475,10 +475,8 @@ fn low_three(code: &[u8; 24]) -> __m512i {
     let planes = unsafe { _mm_loadu_si128(code.as_ptr().cast()) };
     let high = u64::from_le_bytes(std::array::from_fn(|i| code[16 + i]));
     // Bits that a shift carries across bytes are masked away.
-    let low = _mm512_and_si512(
-        _mm512_srlv_epi64(_mm512_broadcast_i32x4(planes), shifts),
-        _mm512_set1_epi8(3),
-    );
+    let low =
+        _mm512_and_si512(_mm512_srlv_epi64(_mm512_broadcast_i32x4(planes), shifts), _mm512_set1_epi8(3));
     _mm512_mask_add_epi8(low, high, low, _mm512_set1_epi8(4))
 }
 

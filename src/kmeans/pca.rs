@@ -56,7 +56,13 @@ pub(super) fn directions(rows: &Rows, least: f64, work: &Work) -> Result<Option<
 ///
 /// # Errors
 /// Out of memory, and those of `step`.
-pub fn principal(rows: &[f32], dims: usize, wanted: usize, pool: &ThreadPool, step: Step) -> Result<Vec<f32>> {
+pub fn principal(
+    rows: &[f32],
+    dims: usize,
+    wanted: usize,
+    pool: &ThreadPool,
+    step: Step,
+) -> Result<Vec<f32>> {
     let n = rows.len() / dims;
     let work = Work { pool: Some(pool), step, base: 0, unit: 0, total: 0 };
     let flipped = transposed(rows, dims)?;

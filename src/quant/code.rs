@@ -88,7 +88,14 @@ impl Codec {
 
     /// The codes of strings of `dims` bits: the strings themselves.
     pub fn of_bits(dims: usize) -> Self {
-        Self { padded: padded_dims(dims), bits: 1, code_bytes: dims.div_ceil(8), exact: true, steps: 0.0, projection: None }
+        Self {
+            padded: padded_dims(dims),
+            bits: 1,
+            code_bytes: dims.div_ceil(8),
+            exact: true,
+            steps: 0.0,
+            projection: None,
+        }
     }
 
     /// The same with one-bit codes in a leading space.
@@ -198,7 +205,11 @@ impl Codec {
         for (i, o) in out.iter_mut().enumerate() {
             let level = match self.bits {
                 4 => {
-                    let signs = if self.projection.is_some() { &extended[4 + self.padded / 64 * 24..] } else { signs };
+                    let signs = if self.projection.is_some() {
+                        &extended[4 + self.padded / 64 * 24..]
+                    } else {
+                        signs
+                    };
                     let (code, at) = (&extended[4 + i / 64 * 24..], i % 64);
                     let low = code[at % 16] >> (2 * (at / 16)) & 3 | (code[16 + at / 8] >> (at % 8) & 1) << 2;
                     f32::from(low | (signs[i / 8] >> (i % 8) & 1) << 3) - 7.5

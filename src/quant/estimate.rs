@@ -270,7 +270,8 @@ impl QueryCode {
 
     fn inside(&self, projection: &Projection) -> &Inside {
         self.inside.get_or_init(|| {
-            let rest = self.query.iter().zip(&self.bytes).map(|(x, b)| (x - self.step * f32::from(*b)).powi(2));
+            let rest =
+                self.query.iter().zip(&self.bytes).map(|(x, b)| (x - self.step * f32::from(*b)).powi(2));
             Inside {
                 back: projection.back(&self.leading),
                 squared: kernel::inner_product(&self.leading, &self.leading),

@@ -86,7 +86,8 @@ impl Projection {
     /// The vector in index coordinates that a projection stands for.
     pub fn back(&self, projected: &[f32]) -> Vec<f32> {
         let mut out = vec![0.0; self.padded];
-        for ((codes, scale), x) in self.directions.chunks_exact(self.padded).zip(&self.scales).zip(projected) {
+        for ((codes, scale), x) in self.directions.chunks_exact(self.padded).zip(&self.scales).zip(projected)
+        {
             let x = scale * x;
             out.iter_mut().zip(codes).for_each(|(out, code)| *out += x * f32::from(*code));
         }

@@ -82,7 +82,8 @@ fn every_metric_and_code_finds_all_rows_within_a_distance() {
     for metric in METRICS {
         for bits in [1, 4, 8] {
             for (dims, lists, code_dims) in [(3, 1, 0), (24, 9, 0), (130, 30, 0), (130, 30, 64)] {
-                let what = format!("{metric:?}, {bits} bits, {dims} and {code_dims} dimensions, {lists} lists");
+                let what =
+                    format!("{metric:?}, {bits} bits, {dims} and {code_dims} dimensions, {lists} lists");
                 let columns = Columns::new(&[4]).unwrap();
                 let options = Options { bits, lists, columns, code_dims, ..options(dims, metric) };
                 let mut table = rows(metric, dims, 1500, &mut random);

@@ -112,7 +112,8 @@ fn measure(projection: &mut Projection, flat: &Directory, residuals: &[f32], lis
     let (mut row, mut other) = (vec![0.0; padded], vec![0.0; padded]);
     let (mut inside, mut other_inside) = (Projector::default(), Projector::default());
     let mut signs = vec![0; projection.dims() / 8];
-    let (mut errors, mut outside) = (memory::with_capacity(lists.len())?, memory::with_capacity(lists.len())?);
+    let (mut errors, mut outside) =
+        (memory::with_capacity(lists.len())?, memory::with_capacity(lists.len())?);
     let together = order.chunk_by(|a, b| lists[*a] == lists[*b]);
     let vector = |i: usize| &residuals[i * dims..][..dims];
     let step = (order.len() / PAIRS).max(1);

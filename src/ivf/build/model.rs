@@ -24,9 +24,9 @@ use crate::value::Metric;
 /// many rows per list are no faster (`docs/performance.md`), and need twice the routing and twice the directory.
 const ROWS_PER_LIST: u64 = 250;
 /// Beyond this number of lists, they grow larger, too: the number grows as this power of the rows. Otherwise
-/// routing would become most of a query, and each backend's directory large.
+/// routing becomes most of a query, and each backend's directory large.
 const MANY_LISTS: f64 = 4000.0;
-const GROWTH: f64 = 0.8;
+const GROWTH: f64 = 0.5;
 /// With fewer rows than this, scanning a single list is faster than routing.
 const ONE_LIST_ROWS: u64 = 10_000;
 /// The most lists of an index, chosen or asked for. The reason is memory: every backend keeps the decoded
@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn lists_grow_with_the_rows() {
         assert_eq!([0, 9_999, 10_000, 1_000_000].map(|rows| wanted_lists(0, rows)), [1, 1, 40, 4000]);
-        assert_eq!(wanted_lists(0, 10_000_000), 25_238);
+        assert_eq!(wanted_lists(0, 10_000_000), 12_649);
         assert_eq!(wanted_lists(0, u64::MAX), u64::from(MAX_LISTS));
         assert_eq!(wanted_lists(7, 10_000_000), 7);
     }
