@@ -3,8 +3,8 @@
 //!
 //! `cargo bench --no-default-features --bench build`; environment: `DATA` (rows of signed bytes as a NumPy
 //! file; without it, a mixture of Gaussians), `ROWS` (numbers with commas), `DIMS` (leading coordinates that
-//! are used), `MEMORY` (megabytes for the build), `TARGETS`, `QUERIES`, `PER_LIST` (rows of a list, numbers with
-//! commas; 0: as the build chooses). More rows than the file has are mixtures of two rows of the file that lie
+//! are used), `MEMORY` (megabytes for the build), `TARGETS`, `QUERIES`, `PER_LIST` (rows of a list) and
+//! `CODE_DIMS` (dimensions of one-bit codes; both numbers with commas, 0: as the build chooses). More rows than the file has are mixtures of two rows of the file that lie
 //! near each other, with some noise. Each query asks all indexes over the same rows in turn, so their times
 //! can be compared.
 
@@ -43,8 +43,13 @@ fn main() {
     );
     for rows in numbers("ROWS", "100000,300000,1000000") {
         let rows = rows as u64;
-        let built: Vec<Built> =
-            numbers("PER_LIST", "0").into_iter().map(|each| Built::new(&data, rows, each as u64)).collect();
+        let built: Vec<Built> = numbers("CODE_DIMS", "0")
+            .into_iter()
+            .flat_map(|code_dims| {
+                numbers("PER_LIST", "0").into_iter().map(move |each| (each as u64, code_dims as u32))
+            })
+            .map(|choice| Built::new(&data, rows, choice))
+            .collect();
         let queries = Queries::new(&data, rows);
         for target in &targets {
             queries.ask(&data, &built, *target);
@@ -201,7 +206,7 @@ struct Built {
 
 impl Built {
     /// Builds it, and prints what that took.
-    fn new(data: &Data, rows: u64, per_list: u64) -> Self {
+    fn new(data: &Data, rows: u64, (per_list, code_dims): (u64, u32)) -> Self {
         let store = MemoryStore::new();
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads start");
@@ -211,6 +216,7 @@ impl Built {
             metric: Metric::L2,
             lists: rows.checked_div(per_list).map_or(0, |lists| lists as u32),
             bits: 4,
+            code_dims,
             seed: 42,
             memory,
             columns: Columns::default(),
@@ -312,10 +318,13 @@ impl Queries {
             times.sort_by(f64::total_cmp);
             let (stats, mean) = (scan.stats(), times.iter().sum::<f64>() / asked);
             println!(
-                "    {target}: {:>6} lists: recall {:.4}, codes {:.0}, lists {:.0}, median {:.0} µs, mean {mean:.0}",
+                "    {target}: {:>6} lists, {:>4} dims: recall {:.4}, codes {:.0}, records {:.0}, rows {:.0}, lists {:.0}, median {:.0} µs, mean {mean:.0}",
                 built.directory.lists(),
+                built.directory.codec.first_dims(),
                 found as f64 / asked / 10.0,
                 stats.codes as f64 / asked,
+                stats.extended as f64 / asked,
+                stats.rows as f64 / asked,
                 stats.lists as f64 / asked,
                 times[times.len() / 2],
             );

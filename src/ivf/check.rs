@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::directory::Directory;
+use super::directory::{Directory, entry_size, origin_size};
 use super::insert::{cover, summaries};
 use super::list_chain;
 use crate::error::{Error, Result};
@@ -131,9 +131,11 @@ impl<S: Store> Check<'_, S> {
         let meta = &directory.meta;
         let padded = padded_dims(meta.dims as usize);
         if meta.origin_first != NO_BLOCK {
-            (meta.origin_first..).take(tape::pages(padded * 4) as usize).try_for_each(|b| self.mark(b))?;
+            (meta.origin_first..)
+                .take(tape::pages(origin_size(meta)) as usize)
+                .try_for_each(|b| self.mark(b))?;
         }
-        let size = super::directory::entry_size(padded) * meta.lists as usize;
+        let size = entry_size(padded) * meta.lists as usize;
         (meta.directory_first..).take(tape::pages(size) as usize).try_for_each(|b| self.mark(b))?;
         for blkno in (meta.lists_first..).take(meta.lists.div_ceil(lists::LISTS_PER_PAGE) as usize) {
             self.mark(blkno)?;

@@ -4,7 +4,7 @@ use super::directory::Directory;
 use crate::error::Result;
 use crate::kernel;
 use crate::memory;
-use crate::quant::{Factors, Form, pack};
+use crate::quant::{Factors, Form, Leading, Projector, pack};
 use crate::value::Metric;
 
 /// A coded row, and the memory to code the next one.
@@ -22,6 +22,8 @@ pub struct RowCode {
     unit: Vec<f32>,
     point: Vec<f32>,
     centroid: Vec<f32>,
+    /// The residual and the centroid in the leading space, if the index has one.
+    leading: [Projector; 2],
 }
 
 impl RowCode {
@@ -40,6 +42,7 @@ impl RowCode {
             unit: memory::filled(0.0, directory.dims())?,
             point: memory::filled(0.0, padded)?,
             centroid: memory::filled(0.0, padded)?,
+            leading: Default::default(),
         })
     }
 
@@ -50,18 +53,18 @@ impl RowCode {
             return false;
         }
         self.list = directory.nearest(&self.point);
-        self.encode_point(directory);
+        self.encode_point(directory, &Centres::default());
         true
     }
 
     /// Codes a vector for a given list. For cosine the vector must be normalised.
-    pub fn encode_unit(&mut self, directory: &Directory, vector: &[f32], list: u32) {
+    pub fn encode_unit(&mut self, directory: &Directory, vector: &[f32], list: u32, leading: &Centres) {
         directory.transform(vector, &mut self.point);
         self.list = list;
-        self.encode_point(directory);
+        self.encode_point(directory, leading);
     }
 
-    fn encode_point(&mut self, directory: &Directory) {
+    fn encode_point(&mut self, directory: &Directory, centres: &Centres) {
         if directory.codec.is_exact() {
             pack::write_bits(&self.point, &mut self.signs);
         }
@@ -79,8 +82,50 @@ impl RowCode {
                     + kernel::inner_product(&self.point, &directory.origin),
             },
         };
-        self.factors =
-            directory.codec.encode(&self.point, &self.centroid, form, &mut self.signs, &mut self.extended);
+        let [row, centre] = &mut self.leading;
+        let leading = directory.codec.projection().map(|projection| {
+            let is_close = row.set(projection, &self.point);
+            let centre = centres.of(self.list, projection.dims()).unwrap_or_else(|| {
+                // A centroid consists of bytes: it is not changed.
+                centre.set(projection, &self.centroid);
+                &centre.point
+            });
+            Leading { row: &row.point, centre, is_close }
+        });
+        let vectors = (&self.point[..], &self.centroid[..]);
+        self.factors = directory.codec.encode(vectors, leading, form, &mut self.signs, &mut self.extended);
+    }
+}
+
+/// The centroids in the leading space, if they are known.
+#[derive(Default)]
+pub struct Centres(Vec<f32>);
+
+impl Centres {
+    /// More are computed again for each row.
+    const MOST_BYTES: usize = 32 << 20;
+
+    /// Those of an index, unless they are too many.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn new(directory: &Directory) -> Result<Self> {
+        let Some(projection) = directory.codec.projection() else { return Ok(Self::default()) };
+        let (dims, lists) = (projection.dims(), directory.lists());
+        let total = dims.saturating_mul(lists as usize);
+        if total.saturating_mul(size_of::<f32>()) > Self::MOST_BYTES {
+            return Ok(Self::default());
+        }
+        let (mut all, mut dots) = (memory::filled(0.0, total)?, Vec::new());
+        for (list, out) in (0..lists).zip(all.chunks_exact_mut(dims)) {
+            let (codes, scale) = directory.centroid(list);
+            projection.apply(codes, scale, &mut dots, out);
+        }
+        Ok(Self(all))
+    }
+
+    fn of(&self, list: u32, dims: usize) -> Option<&[f32]> {
+        self.0.get(list as usize * dims..)?.get(..dims)
     }
 }
 

@@ -1,16 +1,16 @@
 //! The decoded directory: what a backend keeps of an index between scans. It is immutable, and valid as long
 //! as the meta page is the one with which it was read.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::sketch::Sketch;
 use super::spread::Profile;
 use crate::error::{Error, Kind, Result};
 use crate::kernel;
 use crate::memory::{self, Grow};
-use crate::page::meta::META_BLOCK;
+use crate::page::meta::{Leading, META_BLOCK};
 use crate::page::{Meta, NO_BLOCK, Page, PageKind, Root, Store, codes, extended, lists, summary, tape};
-use crate::quant::{Codec, Rotation, padded_dims, round_to_byte};
+use crate::quant::{Codec, Projection, QueryCode, Rotation, padded_dims, round_to_byte};
 use crate::value::{Metric, TotalF32, jaccard};
 
 /// Fixed bytes of a directory entry before the centroid's codes: head block, contiguous pages, radius,
@@ -114,6 +114,8 @@ pub struct Directory {
     mean_radius: f32,
     mean_length: f32,
     profile: OnceLock<Profile>,
+    /// The squared lengths of the centroids' projections, if they are needed.
+    inside: OnceLock<Vec<f32>>,
 }
 
 impl Directory {
@@ -158,28 +160,40 @@ impl Directory {
         let total = size.saturating_mul(meta.lists as usize);
         let owner = meta.first_list;
         let bytes = tape::read(store, meta.directory_first, (PageKind::Directory, owner), total)?;
-        let origin = if meta.origin_first == NO_BLOCK {
-            vec![0.0; padded]
-        } else {
-            tape::read(store, meta.origin_first, (PageKind::Origin, owner), padded * 4)?
-                .chunks_exact(4)
-                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                .collect()
-        };
-        Self::new(meta, origin, bytes.chunks_exact(size).map(Entry::read))
+        let (mut origin, mut projection) = (vec![0.0; padded], None);
+        if meta.origin_first != NO_BLOCK {
+            let total = origin_size(&meta);
+            let bytes = tape::read(store, meta.origin_first, (PageKind::Origin, owner), total)?;
+            let (first, rest) = bytes.split_at(padded * 4);
+            for (o, b) in origin.iter_mut().zip(first.as_chunks::<4>().0) {
+                *o = f32::from_le_bytes(*b);
+            }
+            let Leading { error, bias, most_outside, .. } = meta.leading;
+            let measured = [error, bias, most_outside];
+            projection = (!rest.is_empty()).then(|| Arc::new(Projection::read(rest, padded, measured)));
+        }
+        Self::new(meta, (origin, projection), bytes.chunks_exact(size).map(Entry::read))
     }
 
     /// A directory from its parts.
-    pub fn new(meta: Meta, origin: Vec<f32>, entries: impl Iterator<Item = Entry>) -> Result<Self> {
+    pub fn new(
+        meta: Meta,
+        (origin, projection): (Vec<f32>, Option<Arc<Projection>>),
+        entries: impl Iterator<Item = Entry>,
+    ) -> Result<Self> {
         let padded = padded_dims(meta.dims as usize);
         let dims = meta.dims as usize;
         let codec = match meta.metric {
             metric if metric.is_of_bits() => Codec::of_bits(dims),
             _ => Codec::new(padded, meta.bits)?,
         };
+        let codec = match projection {
+            Some(projection) => codec.leading(projection),
+            None => codec,
+        };
         let codes = match meta.metric {
             metric if metric.is_of_bits() => codes::Layout::of_bits(codec.sign_bytes(), meta.columns)?,
-            _ => codes::Layout::new(padded, meta.columns)?,
+            _ => codes::Layout::new(codec.first_dims(), meta.columns)?,
         };
         let mut directory = Self {
             rotation: (!codec.is_exact()).then(|| Rotation::new(dims, meta.seed)),
@@ -199,6 +213,7 @@ impl Directory {
             mean_radius: 0.0,
             mean_length: 0.0,
             profile: OnceLock::new(),
+            inside: OnceLock::new(),
             meta,
         };
         directory.reserve()?;
@@ -369,6 +384,24 @@ impl Directory {
         }
     }
 
+    /// Rotates a difference of vectors into index coordinates, without their scale.
+    pub fn rotate(&self, vector: &[f32], out: &mut [f32]) {
+        if let Some(rotation) = &self.rotation {
+            rotation.apply(vector, out);
+        }
+    }
+
+    /// The stored form of the origin, and behind it that of the leading space; `None` if there is neither.
+    pub fn origin_bytes(&self) -> Option<Vec<u8>> {
+        let projection = self.codec.projection();
+        if projection.is_none() && self.origin.iter().all(|&x| x == 0.0) {
+            return None;
+        }
+        let mut bytes: Vec<u8> = self.origin.iter().flat_map(|x| x.to_le_bytes()).collect();
+        projection.inspect(|projection| projection.write(&mut bytes));
+        Some(bytes)
+    }
+
     /// The codes and scale of a list's centroid.
     pub fn centroid(&self, list: u32) -> (&[i8], f32) {
         let at = list as usize * self.padded;
@@ -398,6 +431,23 @@ impl Directory {
     /// origin: the average number of bits set in its rows.
     pub fn origin_product(&self, list: u32) -> f32 {
         self.origin_products[list as usize]
+    }
+
+    /// An upper bound of the length of what is outside of the leading space in the difference of a query and a
+    /// list's centroid, which are `gap` apart; `gap` without a leading space.
+    pub fn outside(&self, query: &QueryCode, list: u32, gap: f32) -> f32 {
+        let Some(projection) = self.codec.projection() else { return gap };
+        let squares = self.inside.get_or_init(|| {
+            let mut projected = vec![0.0; projection.dims()];
+            let mut dots = Vec::new();
+            let square = |list| {
+                let (codes, scale) = self.centroid(list);
+                projection.apply(codes, scale, &mut dots, &mut projected);
+                kernel::inner_product(&projected, &projected)
+            };
+            (0..self.lists()).map(square).collect()
+        });
+        query.outside(&self.codec, self.centroid(list), squares[list as usize], gap)
     }
 
     /// The list whose centroid is nearest to the transformed `x`. Products with bytes select the best lists;
@@ -452,6 +502,12 @@ impl Bytes {
         self.codes.clear();
         self.codes.extend(x.iter().map(|v| round_to_byte(v * inverse)));
     }
+}
+
+/// Bytes of the origin, and of the leading space behind it.
+pub fn origin_size(meta: &Meta) -> usize {
+    let padded = padded_dims(meta.dims as usize);
+    padded * 4 + Projection::size(meta.leading.dims as usize, padded)
 }
 
 /// Reads the meta page.

@@ -25,6 +25,8 @@ pub struct Info {
     pub sketch: Option<Sketched>,
     /// Bits per dimension in total.
     pub bits: u8,
+    /// Dimensions that the first stage of a scan compares.
+    pub code_dimensions: u32,
     /// Number of filter columns.
     pub filter_columns: usize,
     /// Number of lists.
@@ -134,6 +136,10 @@ pub fn info<S: Store>(store: &S, wanted_lists: u32, tick: &dyn Fn() -> Result<()
                 .then(|| (f64::from(meta.deviation.spread) * 1e4).round() / 1e4),
         }),
         bits: meta.bits,
+        code_dimensions: match meta.leading.dims {
+            0 => meta.dims,
+            dims => dims,
+        },
         filter_columns: meta.columns.widths().len(),
         lists: meta.lists,
         live_rows: live,

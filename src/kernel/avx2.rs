@@ -37,6 +37,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     within_u32,
     within_u64,
     dot_extended3,
+    dot_extended4,
     dot_u8_i8,
     dots_i8,
     dot_f32_i8,
@@ -337,30 +338,70 @@ fn within_u64(values: &[u8; 8 * BLOCK_ROWS], low: u64, high: u64) -> u32 {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 fn dot_extended3(codes: &[u8], query: &[i8]) -> i32 {
-    let (three, four, ones) = (_mm256_set1_epi8(3), _mm256_set1_epi8(4), _mm256_set1_epi16(1));
-    let shifts = [_mm256_setr_epi64x(0, 0, 2, 2), _mm256_setr_epi64x(4, 4, 6, 6)];
-    // Byte `i` of a lane is made from bit `i % 8` of byte `i / 8` of the 32 high bits.
-    let spread = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
-    let bits = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+    let ones = _mm256_set1_epi16(1);
     let mut sums = [_mm256_setzero_si256(); 2];
     for (code, query) in codes.as_chunks::<24>().0.iter().zip(query.as_chunks::<64>().0) {
-        // SAFETY: 16 of the 24 bytes.
-        let planes = _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(code.as_ptr().cast()) });
-        for (half, sum) in sums.iter_mut().enumerate() {
-            let high = i32::from_le_bytes(std::array::from_fn(|i| code[16 + 4 * half + i]));
-            let high = _mm256_shuffle_epi8(_mm256_set1_epi32(high), spread);
-            let high = _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(high, bits), bits), four);
-            // Bits that a shift carries across bytes are masked away.
-            let low = _mm256_and_si256(_mm256_srlv_epi64(planes, shifts[half]), three);
-            // SAFETY: `half` is 0 or 1, and `query` is 64 bytes.
-            let query = unsafe { _mm256_loadu_si256(query.as_ptr().add(32 * half).cast()) };
+        for ((sum, code), query) in sums.iter_mut().zip(low_three(code)).zip(query.as_chunks::<32>().0) {
             // Two products of at most 7 * 128 do not saturate 16 bits.
-            let pairs = _mm256_maddubs_epi16(_mm256_or_si256(low, high), query);
+            let pairs = _mm256_maddubs_epi16(code, load_signed(query));
             *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
         }
     }
     let zero = _mm256_setzero_si256();
     total_i32([sums[0], sums[1], zero, zero])
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn dot_extended4(low: &[u8], signs: &[u8], query: &[i8]) -> i32 {
+    let ones = _mm256_set1_epi16(1);
+    let mut sums = [_mm256_setzero_si256(); 2];
+    let codes = low.as_chunks::<24>().0.iter().zip(signs.as_chunks::<8>().0);
+    for ((code, signs), query) in codes.zip(query.as_chunks::<64>().0) {
+        let halves = low_three(code).into_iter().zip(signs.as_chunks::<4>().0);
+        for ((sum, (low, signs)), query) in sums.iter_mut().zip(halves).zip(query.as_chunks::<32>().0) {
+            let code = _mm256_or_si256(low, spread_bits(*signs, 8));
+            // Two products of at most 15 * 128 do not saturate 16 bits.
+            let pairs = _mm256_maddubs_epi16(code, load_signed(query));
+            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
+        }
+    }
+    let zero = _mm256_setzero_si256();
+    total_i32([sums[0], sums[1], zero, zero])
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn load_signed(bytes: &[i8; 32]) -> __m256i {
+    // SAFETY: the array is 32 bytes.
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}
+
+/// The low three bits of 64 codes, a byte each; see [`super::dot_extended3`].
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn low_three(code: &[u8; 24]) -> [__m256i; 2] {
+    let three = _mm256_set1_epi8(3);
+    // SAFETY: 16 of the 24 bytes.
+    let planes = _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(code.as_ptr().cast()) });
+    let half = |shifts: __m256i, high: [u8; 4]| {
+        // Bits that a shift carries across bytes are masked away.
+        let low = _mm256_and_si256(_mm256_srlv_epi64(planes, shifts), three);
+        _mm256_or_si256(low, spread_bits(high, 4))
+    };
+    let [.., a, b, c, d, e, f, g, h] = *code;
+    [half(_mm256_setr_epi64x(0, 0, 2, 2), [a, b, c, d]), half(_mm256_setr_epi64x(4, 4, 6, 6), [e, f, g, h])]
+}
+
+/// 32 bytes, of which byte `i` is `value` if bit `i` is set.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn spread_bits(bits: [u8; 4], value: i8) -> __m256i {
+    // Byte `i` of a lane is made from bit `i % 8` of byte `i / 8`.
+    let spread = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
+    let each = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+    let bits = _mm256_shuffle_epi8(_mm256_set1_epi32(i32::from_le_bytes(bits)), spread);
+    let set = _mm256_cmpeq_epi8(_mm256_and_si256(bits, each), each);
+    _mm256_and_si256(set, _mm256_set1_epi8(value))
 }
 
 /// Widens first: the byte instruction saturates at 255 * 127 * 2.

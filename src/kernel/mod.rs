@@ -258,6 +258,15 @@ pub fn dot_extended3(codes: &[u8], query: &[i8]) -> i32 {
     unsafe { (ACTIVE.dot_extended3)(codes, query) }
 }
 
+/// Dot product of 4-bit codes with signed bytes. `low` holds the low three bits as for [`dot_extended3`], and
+/// `signs` the highest bits, least significant first.
+pub fn dot_extended4(low: &[u8], signs: &[u8], query: &[i8]) -> i32 {
+    assert!(query.len().is_multiple_of(64) && low.len() == query.len() / 64 * 24);
+    assert!(signs.len() == query.len() / 8);
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.dot_extended4)(low, signs, query) }
+}
+
 /// Exact dot product of unsigned with signed bytes, modulo 2^32.
 pub fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
     assert_eq!(a.len(), b.len());

@@ -31,6 +31,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     within_u32: super::scalar::within_u32,
     within_u64: super::scalar::within_u64,
     dot_extended3,
+    dot_extended4,
     dot_u8_i8,
     dots_i8,
     dot_f32_i8,
@@ -296,23 +297,50 @@ fn lane_bits() -> uint32x4_t {
 
 #[target_feature(enable = "neon")]
 fn dot_extended3(codes: &[u8], query: &[i8]) -> i32 {
-    // Byte `i` of the 16 becomes bit `i % 8` of byte `i / 8`.
-    let bits = vreinterpretq_u8_u64(vdupq_n_u64(0x8040_2010_0804_0201));
-    let (three, four) = (vdupq_n_u8(3), vdupq_n_u8(4));
     let mut sums = [vdupq_n_s32(0); 4];
     for (code, query) in codes.as_chunks::<24>().0.iter().zip(query.as_chunks::<64>().0) {
-        // SAFETY: 16 of the 24 bytes.
-        let planes = unsafe { vld1q_u8(code.as_ptr()) };
-        let lows = [planes, vshrq_n_u8::<2>(planes), vshrq_n_u8::<4>(planes), vshrq_n_u8::<6>(planes)];
-        let queries = query.as_chunks::<16>().0;
-        for (part, ((sum, low), query)) in sums.iter_mut().zip(lows).zip(queries).enumerate() {
-            let high = vcombine_u8(vdup_n_u8(code[16 + 2 * part]), vdup_n_u8(code[17 + 2 * part]));
-            let high = vandq_u8(vtstq_u8(high, bits), four);
-            let value = vorrq_u8(vandq_u8(low, three), high);
-            *sum = dot_step(*sum, vreinterpretq_s8_u8(value), load_i8(query));
+        for ((sum, code), query) in sums.iter_mut().zip(low_three(code)).zip(query.as_chunks::<16>().0) {
+            *sum = dot_step(*sum, vreinterpretq_s8_u8(code), load_i8(query));
         }
     }
     total_i32(sums)
+}
+
+#[target_feature(enable = "neon")]
+fn dot_extended4(low: &[u8], signs: &[u8], query: &[i8]) -> i32 {
+    let mut sums = [vdupq_n_s32(0); 4];
+    let codes = low.as_chunks::<24>().0.iter().zip(signs.as_chunks::<8>().0);
+    for ((code, signs), query) in codes.zip(query.as_chunks::<64>().0) {
+        let parts = low_three(code).into_iter().zip(signs.as_chunks::<2>().0);
+        for ((sum, (low, signs)), query) in sums.iter_mut().zip(parts).zip(query.as_chunks::<16>().0) {
+            let code = vorrq_u8(low, spread_bits(*signs, 8));
+            *sum = dot_step(*sum, vreinterpretq_s8_u8(code), load_i8(query));
+        }
+    }
+    total_i32(sums)
+}
+
+/// The low three bits of 64 codes, a byte each; see [`super::dot_extended3`].
+#[inline]
+#[target_feature(enable = "neon")]
+fn low_three(code: &[u8; 24]) -> [uint8x16_t; 4] {
+    // SAFETY: 16 of the 24 bytes.
+    let planes = unsafe { vld1q_u8(code.as_ptr()) };
+    let lows = [planes, vshrq_n_u8::<2>(planes), vshrq_n_u8::<4>(planes), vshrq_n_u8::<6>(planes)];
+    let high = |part: usize| spread_bits([code[16 + 2 * part], code[17 + 2 * part]], 4);
+    let three = vdupq_n_u8(3);
+    let [a, b, c, d] = lows.map(|low| vandq_u8(low, three));
+    [vorrq_u8(a, high(0)), vorrq_u8(b, high(1)), vorrq_u8(c, high(2)), vorrq_u8(d, high(3))]
+}
+
+/// 16 bytes, of which byte `i` is `value` if bit `i` is set.
+#[inline]
+#[target_feature(enable = "neon")]
+fn spread_bits(bits: [u8; 2], value: u8) -> uint8x16_t {
+    // Byte `i` of the 16 becomes bit `i % 8` of byte `i / 8`.
+    let each = vreinterpretq_u8_u64(vdupq_n_u64(0x8040_2010_0804_0201));
+    let bits = vcombine_u8(vdup_n_u8(bits[0]), vdup_n_u8(bits[1]));
+    vandq_u8(vtstq_u8(bits, each), vdupq_n_u8(value))
 }
 
 /// Adds 16 products of signed bytes, which fit 16 bits, in pairs.

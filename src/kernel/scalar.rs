@@ -31,6 +31,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     within_u32,
     within_u64,
     dot_extended3,
+    dot_extended4,
     dot_u8_i8,
     dots_i8,
     dot_f32_i8,
@@ -205,6 +206,14 @@ fn dot_extended3(codes: &[u8], query: &[i8]) -> i32 {
         }
     }
     sum
+}
+
+fn dot_extended4(low: &[u8], signs: &[u8], query: &[i8]) -> i32 {
+    let highest = signs.iter().zip(query.as_chunks::<8>().0).fold(0i32, |sum, (signs, q)| {
+        let of = |i: usize| i32::from(signs >> i & 1) * i32::from(q[i]);
+        (0..8).fold(sum, |sum, i| sum.wrapping_add(of(i)))
+    });
+    highest.wrapping_mul(8).wrapping_add(dot_extended3(low, query))
 }
 
 fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {

@@ -41,6 +41,7 @@ pub(super) struct Kernels {
     pub(super) within_u32: unsafe fn(&[u8; 4 * BLOCK_ROWS], u32, u32) -> u32,
     pub(super) within_u64: unsafe fn(&[u8; 8 * BLOCK_ROWS], u64, u64) -> u32,
     pub(super) dot_extended3: unsafe fn(&[u8], &[i8]) -> i32,
+    pub(super) dot_extended4: unsafe fn(&[u8], &[u8], &[i8]) -> i32,
     pub(super) dot_u8_i8: unsafe fn(&[u8], &[i8]) -> i32,
     pub(super) dots_i8: unsafe fn(&[i8], &[i8], &mut [i32]),
     pub(super) dot_f32_i8: unsafe fn(&[f32], &[i8]) -> f32,

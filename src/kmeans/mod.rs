@@ -21,4 +21,5 @@ mod wide;
 
 pub use assign::Assigner;
 pub use parallel::Step;
+pub use pca::principal;
 pub use train::train;

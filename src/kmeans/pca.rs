@@ -1,7 +1,10 @@
 //! Principal directions by subspace iteration on a subsample (randomized range finder with power steps;
 //! Halko, Martinsson, Tropp, "Finding structure with randomness", SIAM Review 53, 2011).
 
+use rayon::ThreadPool;
+
 use super::gemm::{PackedPanels, Rows, Work};
+use super::parallel::Step;
 use crate::error::Result;
 use crate::memory;
 use crate::random::SplitMix64;
@@ -46,6 +49,36 @@ pub(super) fn directions(rows: &Rows, least: f64, work: &Work) -> Result<Option<
         mixed = transposed(&mapped, target)?;
     }
     Ok((kept >= least * energy && energy > 0.0).then_some(basis))
+}
+
+/// Orthonormal directions, rows of `dims` floats, of the space of this many dimensions in which most of the
+/// energy of `rows` lies. Some are zero if the rows do not span so many dimensions.
+///
+/// # Errors
+/// Out of memory, and those of `step`.
+pub fn principal(
+    rows: &[f32],
+    dims: usize,
+    wanted: usize,
+    pool: &ThreadPool,
+    step: Step,
+) -> Result<Vec<f32>> {
+    let n = rows.len() / dims;
+    let work = Work { pool: Some(pool), step, base: 0, unit: 0, total: 0 };
+    let flipped = transposed(rows, dims)?;
+    let zero = memory::filled(0.0, dims.max(n))?;
+    let view = |data, dims| Rows { data, dims, index: None, mean: &zero[..dims], scale: 1.0 };
+    let mut random = SplitMix64(0x5EED);
+    let mut mixed: Vec<f32> = memory::collected((0..wanted * n).map(|_| random.sign()))?;
+    let mut basis = Vec::new();
+    for _ in 0..STEPS {
+        let spread = work.products(&view(&flipped, n), &PackedPanels::new(&mixed, n)?)?;
+        basis = transposed(&spread, wanted)?;
+        orthonormalize(&mut basis, dims, &work)?;
+        let mapped = work.products(&view(rows, dims), &PackedPanels::new(&basis, dims)?)?;
+        mixed = transposed(&mapped, wanted)?;
+    }
+    Ok(basis)
 }
 
 fn energy(x: &[f32]) -> f64 {

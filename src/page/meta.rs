@@ -37,6 +37,8 @@ const ONWARD_AT: usize = 800;
 const DEVIATION_AT: usize = 944;
 /// Offset in the page's contents of [`SketchOf`].
 const SKETCH_AT: usize = 952;
+/// Offset in the page's contents of [`Leading`].
+const LEADING_AT: usize = 1000;
 /// Bytes of a table with a number for each of [`TARGETS`].
 const TABLE: usize = size_of::<f32>() * TARGETS.len();
 /// [`LEVELS`] and [`BETWEEN`] together, ascending.
@@ -142,6 +144,38 @@ impl SketchOf {
     }
 }
 
+/// The space of the one-bit codes, if it is not that of all dimensions; see `quant/projection.rs`. Its
+/// directions are behind the origin.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Leading {
+    /// Its dimensions; zero if the codes are of all dimensions.
+    pub dims: u32,
+    /// Standard deviation of the first stage's error for near rows.
+    pub error: f32,
+    /// Mean of this error.
+    pub bias: f32,
+    /// Rows of which a larger share of energy is outside are never excluded by their one-bit codes.
+    pub most_outside: f32,
+}
+
+impl Leading {
+    fn read(bytes: &[u8]) -> Self {
+        let word = |i: usize| std::array::from_fn(|j| bytes[LEADING_AT + 4 * i + j]);
+        Self {
+            dims: u32::from_le_bytes(word(0)),
+            error: f32::from_le_bytes(word(1)),
+            bias: f32::from_le_bytes(word(2)),
+            most_outside: f32::from_le_bytes(word(3)),
+        }
+    }
+
+    fn is_valid(&self, dims: u32) -> bool {
+        let usable = self.dims.is_multiple_of(64) && self.dims < dims;
+        let numbers = [self.error, self.bias, self.most_outside];
+        usable && numbers.iter().all(|x| x.is_finite() && *x >= 0.0) && self.most_outside < 1.0
+    }
+}
+
 /// The decoded meta page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Meta {
@@ -196,6 +230,8 @@ pub struct Meta {
     pub deviation: Deviation,
     /// What sketches are made of.
     pub sketch: SketchOf,
+    /// The space of the one-bit codes.
+    pub leading: Leading,
 }
 
 impl Meta {
@@ -226,6 +262,7 @@ impl Meta {
             onward: Onward::default(),
             deviation: Deviation::default(),
             sketch: SketchOf::default(),
+            leading: Leading::default(),
         }
     }
 
@@ -253,7 +290,7 @@ impl Meta {
     pub fn version(&self) -> u16 {
         match self.metric {
             Metric::Jaccard | Metric::L1 => VERSION,
-            _ if self.sketch.dims > 0 => VERSION,
+            _ if self.sketch.dims > 0 || self.leading.dims > 0 => VERSION,
             _ if self.first_list > 0 => VERSION,
             _ if self.summaries_first != NO_BLOCK => SUMMARIES_VERSION,
             Metric::Hamming => BITS_VERSION,
@@ -302,6 +339,8 @@ impl Meta {
         put_floats(&mut out, DEVIATION_AT, &[self.deviation.mean, self.deviation.spread]);
         out.extend_from_slice(&self.sketch.dims.to_le_bytes());
         out.extend_from_slice(&self.sketch.seed.to_le_bytes());
+        let Leading { dims, error, bias, most_outside } = self.leading;
+        put_floats(&mut out, LEADING_AT, &[f32::from_bits(dims), error, bias, most_outside]);
         out
     }
 
@@ -353,6 +392,7 @@ impl Meta {
             onward: Onward::read(bytes),
             deviation: Deviation::read(bytes),
             sketch: SketchOf::read(bytes),
+            leading: Leading::read(bytes),
         };
         if version < VERSION && meta.first_list != 0 {
             return Err(Error::corrupted(META_BLOCK, "replaced lists in an index of an earlier format"));
@@ -397,6 +437,9 @@ impl Meta {
         }
         if !self.sketch.is_valid(self.metric, self.dims) {
             return wrong("what sketches are made of is not valid");
+        }
+        if !self.leading.is_valid(self.dims) {
+            return wrong("the space of the codes is not valid");
         }
         if self.ready && (self.lists == 0 || self.directory_first == NO_BLOCK || self.lists_first == NO_BLOCK)
         {

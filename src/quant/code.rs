@@ -5,9 +5,12 @@
 //! (RaBitQ, arXiv 2405.12497). `add` is the sum of the terms that do not depend on the query. `rescale` is
 //! the product of the factors of `<y, q>`.
 
+use std::sync::Arc;
+
 use half::f16;
 
 use super::errors::{ERROR_1, ERROR_4, float_error};
+use super::projection::Projection;
 use super::rotate::padded_dims;
 use crate::error::{Error, Kind, Result};
 use crate::kernel;
@@ -43,6 +46,17 @@ pub struct Factors {
     pub rescale: f16,
 }
 
+/// The projections of a row's residual and of its centroid on the leading space.
+#[derive(Clone, Copy)]
+pub struct Leading<'a> {
+    /// Of the residual.
+    pub row: &'a [f32],
+    /// Of the centroid.
+    pub centre: &'a [f32],
+    /// Whether the residual was rounded so little that its code may exclude it.
+    pub is_close: bool,
+}
+
 /// Codes of one width.
 #[derive(Clone, Debug)]
 pub struct Codec {
@@ -52,6 +66,8 @@ pub struct Codec {
     exact: bool,
     /// Grid steps per unit of a normalised coordinate (4 bits).
     steps: f32,
+    /// The leading space of the one-bit codes; without it they are of all dimensions.
+    projection: Option<Arc<Projection>>,
 }
 
 impl Codec {
@@ -67,12 +83,39 @@ impl Codec {
             ));
         }
         let steps = (padded as f32).sqrt() / STEP_16;
-        Ok(Self { padded, bits, code_bytes: padded / 8, exact: false, steps })
+        Ok(Self { padded, bits, code_bytes: padded / 8, exact: false, steps, projection: None })
     }
 
     /// The codes of strings of `dims` bits: the strings themselves.
     pub fn of_bits(dims: usize) -> Self {
-        Self { padded: padded_dims(dims), bits: 1, code_bytes: dims.div_ceil(8), exact: true, steps: 0.0 }
+        Self {
+            padded: padded_dims(dims),
+            bits: 1,
+            code_bytes: dims.div_ceil(8),
+            exact: true,
+            steps: 0.0,
+            projection: None,
+        }
+    }
+
+    /// The same with one-bit codes in a leading space.
+    pub fn leading(self, projection: Arc<Projection>) -> Self {
+        Self { code_bytes: projection.dims() / 8, projection: Some(projection), ..self }
+    }
+
+    /// The leading space, if the one-bit codes are of one.
+    pub fn projection(&self) -> Option<&Projection> {
+        self.projection.as_deref()
+    }
+
+    /// The same, shared.
+    pub fn shared_projection(&self) -> Option<Arc<Projection>> {
+        self.projection.clone()
+    }
+
+    /// Dimensions of the one-bit codes.
+    pub fn first_dims(&self) -> usize {
+        self.projection().map_or(self.padded, Projection::dims)
     }
 
     /// Whether codes are the vectors themselves (bit strings), so that distances computed from them are
@@ -100,6 +143,7 @@ impl Codec {
     pub fn extended_size(&self) -> usize {
         match self.bits {
             1 => 0,
+            4 if self.projection.is_some() => 4 + self.padded / 2,
             4 => 4 + self.padded / 64 * 24,
             _ => 12 + self.padded,
         }
@@ -108,17 +152,19 @@ impl Codec {
     /// The length of the longest residual whose factors fit half precision: a residual is at most as long as
     /// its code times its factor. Longer residuals are never excluded by their one-bit codes.
     pub fn longest(&self) -> f64 {
-        f64::from(f16::MAX.to_f32()) * 0.5 * (self.padded as f64).sqrt()
+        let inside = self.projection().map_or(1.0, |projection| f64::from(1.0 - projection.most_outside));
+        f64::from(f16::MAX.to_f32()) * 0.5 * (self.first_dims() as f64).sqrt() * inside.max(0.0).sqrt()
     }
 
-    /// Codes a residual (rotated, relative to `centre`, which is relative to the origin). `signs` takes the
-    /// sign bits, least significant first; `extended` the extended part.
+    /// Codes a residual (rotated, relative to `centre`, which is relative to the origin). `leading` has their
+    /// projections if one-bit codes are of a leading space. `signs` takes the sign bits, least significant
+    /// first; `extended` the extended part.
     ///
     /// Values whose factors half precision cannot hold get factors that make every bound minus infinity.
     pub fn encode(
         &self,
-        residual: &[f32],
-        centre: &[f32],
+        (residual, centre): (&[f32], &[f32]),
+        leading: Option<Leading<'_>>,
         form: Form,
         signs: &mut [u8],
         extended: &mut [u8],
@@ -126,16 +172,23 @@ impl Codec {
         assert_eq!((residual.len(), centre.len()), (self.padded, self.padded), "lengths of a code");
         assert_eq!((signs.len(), extended.len()), (self.sign_bytes(), self.extended_size()));
         let squared = kernel::inner_product(residual, residual);
-        let [code_residual, code_centre] = kernel::sign_code(residual, centre, signs);
         match self.bits {
             4 => self.encode_4(residual, centre, squared, form, extended),
             8 => self.encode_8(residual, centre, form, extended),
             _ => {}
         }
-        if self.error(squared, code_residual, 0.25 * self.padded as f32) > ERROR_1_MOST {
+        let (row, centre) = leading.map_or((residual, centre), |leading| (leading.row, leading.centre));
+        let [code_residual, code_centre] = kernel::sign_code(row, centre, signs);
+        let (mut inside, mut excluded) = (squared, true);
+        if let (Some(projection), Some(leading)) = (self.projection(), leading) {
+            inside = kernel::inner_product(row, row);
+            excluded = leading.is_close && squared - inside <= projection.most_outside * squared;
+        }
+        let dims = row.len();
+        if !excluded || error(inside, code_residual, (0.25 * dims as f32, dims)) > ERROR_1_MOST {
             return EVERYTHING;
         }
-        self.half_factors(form, squared, code_residual, code_centre)
+        self.half_factors(form, (squared, inside), code_residual, code_centre)
     }
 
     /// Reconstructs approximately the residual from which a code was made: the grid vector, scaled to the
@@ -152,6 +205,11 @@ impl Codec {
         for (i, o) in out.iter_mut().enumerate() {
             let level = match self.bits {
                 4 => {
+                    let signs = if self.projection.is_some() {
+                        &extended[4 + self.padded / 64 * 24..]
+                    } else {
+                        signs
+                    };
                     let (code, at) = (&extended[4 + i / 64 * 24..], i % 64);
                     let low = code[at % 16] >> (2 * (at / 16)) & 3 | (code[16 + at / 8] >> (at % 8) & 1) << 2;
                     f32::from(low | (signs[i / 8] >> (i % 8) & 1) << 3) - 7.5
@@ -167,22 +225,20 @@ impl Codec {
     fn encode_4(&self, residual: &[f32], centre: &[f32], squared: f32, form: Form, out: &mut [u8]) {
         let steps = finite(self.steps / squared.sqrt());
         let (head, codes) = out.split_at_mut(4);
+        // Without sign bits of all dimensions in the first stage, they are behind the low three bits.
+        let (codes, signs) = codes.split_at_mut(self.padded / 64 * 24);
+        if !signs.is_empty() {
+            kernel::sign_code(residual, centre, signs);
+        }
         let [code_residual, code_centre, code_squared] = kernel::grid_code4(residual, centre, steps, codes);
-        let mut factors = self.half_factors(form, squared, code_residual, code_centre);
+        let mut factors = self.half_factors(form, (squared, squared), code_residual, code_centre);
         // The estimator assumes that every row has the usual error. A row with a coordinate far outside the
         // grid has a larger error, so its bounds must not exclude it.
-        if self.error(squared, code_residual, code_squared) > ERROR_4_MOST {
+        if error(squared, code_residual, (code_squared, self.padded)) > ERROR_4_MOST {
             factors = EVERYTHING;
         }
         head[..2].copy_from_slice(&factors.add.to_le_bytes());
         head[2..].copy_from_slice(&factors.rescale.to_le_bytes());
-    }
-
-    /// The standard deviation of `<y, q>` for a query at distance one: the length of the part of `y` that is
-    /// orthogonal to `o`, divided by the square root of the number of directions in which it may point.
-    fn error(&self, squared: f32, code_residual: f32, code_squared: f32) -> f32 {
-        let aligned = if squared > 0.0 { code_residual * (code_residual / squared) } else { code_squared };
-        ((code_squared - aligned).max(0.0) / (self.padded - 1) as f32).sqrt()
     }
 
     /// The factors in half precision, `add` rounded down. If a factor does not fit, the row gets factors that
@@ -190,8 +246,14 @@ impl Codec {
     ///
     /// `add` is computed with `rescale` as rounded. Then the error from rounding `rescale` is proportional to
     /// the distance of query and centroid, not to the length of the query.
-    fn half_factors(&self, form: Form, squared: f32, code_residual: f32, code_centre: f32) -> Factors {
-        let (_, exact) = factors(form, squared, code_residual, code_centre);
+    fn half_factors(
+        &self,
+        form: Form,
+        (squared, coded): (f32, f32),
+        code_residual: f32,
+        code_centre: f32,
+    ) -> Factors {
+        let (_, exact) = factors(form, coded, code_residual, code_centre);
         let rescale = f16::from_f32(exact);
         if exact != 0.0 && !rescale.is_normal() {
             return EVERYTHING;
@@ -235,6 +297,13 @@ impl Codec {
             out.copy_from_slice(&value.to_le_bytes());
         }
     }
+}
+
+/// The standard deviation of `<y, q>` for a query at distance one: the length of the part of `y` that is
+/// orthogonal to `o`, divided by the square root of the number of directions in which it may point.
+fn error(squared: f32, code_residual: f32, (code_squared, dims): (f32, usize)) -> f32 {
+    let aligned = if squared > 0.0 { code_residual * (code_residual / squared) } else { code_squared };
+    ((code_squared - aligned).max(0.0) / (dims - 1) as f32).sqrt()
 }
 
 /// The stored low bits (complemented for negative values, so that codes grow with the value) and the grid

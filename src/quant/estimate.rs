@@ -7,6 +7,7 @@ use half::f16;
 use super::code::Codec;
 use super::errors::{ERROR_1, ERROR_4, float_error};
 use super::pack;
+use super::projection::{LENGTHENED_MOST, Projection};
 use crate::kernel;
 
 /// Largest relative rounding error of half precision, to the nearest.
@@ -19,6 +20,8 @@ const MOST_4: f32 = 7.5;
 const MOST_LOW_3: f32 = 3.5;
 /// Root mean square of the low three bits of 4-bit codes, centred at 3.5: sqrt((8² - 1) / 12).
 const CODE_RMS_3: f32 = 2.2913;
+/// Root mean square of 4-bit codes, centred at 7.5, of normal coordinates: the inverse of the step.
+const CODE_RMS_4: f32 = 2.98;
 
 /// A list as the estimator sees it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,6 +30,9 @@ pub struct ListTerms {
     pub base: f32,
     /// Distance of query and centroid.
     pub gap: f32,
+    /// The part of this distance that is outside of the leading space, at most; `gap` if it is not known. Only
+    /// sound bounds need it.
+    pub outside: f32,
     /// Sum of the lengths of query, centroid and origin; rounding errors of sums of floats are proportional
     /// to it.
     pub lengths: f32,
@@ -94,6 +100,15 @@ pub struct QueryCode {
     longest: f32,
     /// `float_error` of bounds that are not sound, and of those that are.
     float_errors: [f32; 2],
+    /// The query's projection, if one-bit codes are of a leading space.
+    leading: Vec<f32>,
+    /// Memory for making it.
+    dots: Vec<i32>,
+    /// What sound bounds need of it.
+    inside: OnceCell<Inside>,
+    /// `root` and `scatter` of the one-bit codes.
+    first_root: f32,
+    first_scatter: f32,
     /// Room for the table's terms.
     terms: Vec<u16>,
     bits: Vec<u8>,
@@ -106,11 +121,13 @@ impl QueryCode {
     pub fn new(codec: &Codec, query: &[f32]) -> Self {
         // Bits need no tables.
         let (padded, bits) = if codec.is_exact() { (0, codec.sign_bytes()) } else { (codec.padded(), 0) };
+        let first = if codec.is_exact() { 0 } else { codec.first_dims() };
+        let projection = codec.projection();
         let mut code = Self {
-            groups: padded / 4,
+            groups: first / 4,
             sum: 0.0,
             norm: 0.0,
-            lut: vec![0; padded * 4],
+            lut: vec![0; first * 4],
             low: 0.0,
             delta: 0.0,
             bytes: vec![0; padded],
@@ -123,7 +140,12 @@ impl QueryCode {
             root: (padded as f32).sqrt(),
             longest: f32::INFINITY,
             float_errors: [false, true].map(|sound| float_error(padded.max(1), sound)),
-            terms: vec![0; padded],
+            terms: vec![0; first],
+            leading: vec![0.0; projection.map_or(0, Projection::dims)],
+            dots: Vec::new(),
+            inside: OnceCell::new(),
+            first_root: (first as f32).sqrt(),
+            first_scatter: 1.0 + 1.0 / (first as f32).sqrt(),
             bits: vec![0; bits],
             length: 0.0,
         };
@@ -154,8 +176,6 @@ impl QueryCode {
             return pack::write_bits(query, &mut self.bits);
         }
         self.norm = kernel::inner_product(query, query).sqrt();
-        self.sum = folded(query, 0.0, |sum, x| sum + x).iter().sum();
-        self.set_table(query);
         let max = folded(query, 0.0, |max, x| max.max(x.abs())).into_iter().fold(0.0, f32::max);
         self.step = max / 127.0;
         let inverse = if self.step > 0.0 { 1.0 / self.step } else { 0.0 };
@@ -166,7 +186,18 @@ impl QueryCode {
         }
         self.bytes_sum = total;
         self.query.copy_from_slice(query);
-        (self.fine, self.table_most) = (OnceCell::new(), OnceCell::new());
+        let mut leading = std::mem::take(&mut self.leading);
+        let first = match codec.projection() {
+            Some(projection) => {
+                projection.apply(&self.bytes, self.step, &mut self.dots, &mut leading);
+                &leading[..]
+            }
+            None => query,
+        };
+        self.sum = folded(first, 0.0, |sum, x| sum + x).iter().sum();
+        self.set_table(first);
+        self.leading = leading;
+        (self.fine, self.table_most, self.inside) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
     }
 
     /// Subset sums of every four coordinates, rounded to bytes over their common range.
@@ -218,7 +249,8 @@ impl QueryCode {
     fn table_most(&self) -> f32 {
         *self.table_most.get_or_init(|| {
             let (mut low, mut high) = (0.0, 0.0);
-            for (quad, entries) in self.query.as_chunks::<4>().0.iter().zip(self.lut.as_chunks::<16>().0) {
+            let first = if self.leading.is_empty() { &self.query } else { &self.leading };
+            for (quad, entries) in first.as_chunks::<4>().0.iter().zip(self.lut.as_chunks::<16>().0) {
                 let (mut least, mut most) = (0.0f32, 0.0f32);
                 for (code, entry) in entries.iter().enumerate() {
                     let of = |i: usize| if code >> i & 1 == 1 { quad[i] } else { 0.0 };
@@ -231,15 +263,57 @@ impl QueryCode {
         })
     }
 
+    /// One standard deviation of a product of a code with the rounding of the query to bytes.
+    fn rounding_of_bytes(&self, half_root: f32) -> f32 {
+        half_root * self.step / 12f32.sqrt()
+    }
+
+    /// An upper bound of the length of what is outside of the leading space in the difference of the query and
+    /// a centroid, which are `gap` apart. `centre` is the centroid's bytes with their scale, `squared` the
+    /// square of its projection's length. `codec` is the one that made this code.
+    pub fn outside(&self, codec: &Codec, (centre, scale): (&[i8], f32), squared: f32, gap: f32) -> f32 {
+        let Some(projection) = codec.projection() else { return gap };
+        let Inside { back, squared: of_query, lost } = self.inside(projection);
+        let product = scale * kernel::dot_f32_i8(back, centre);
+        // A difference of large numbers, if query and centroid are close to each other.
+        let floats = self.float_errors[1] * (of_query + squared);
+        let inside = (of_query + squared - 2.0 * product - floats).max(0.0).sqrt() - LENGTHENED_MOST * lost;
+        (gap * gap - inside.max(0.0).powi(2)).max(0.0).sqrt()
+    }
+
+    fn inside(&self, projection: &Projection) -> &Inside {
+        self.inside.get_or_init(|| {
+            let rest =
+                self.query.iter().zip(&self.bytes).map(|(x, b)| (x - self.step * f32::from(*b)).powi(2));
+            Inside {
+                back: projection.back(&self.leading),
+                squared: kernel::inner_product(&self.leading, &self.leading),
+                lost: 1.01 * rest.sum::<f32>().sqrt(),
+            }
+        })
+    }
+
     /// The second eight bits of the coordinates.
     fn fine(&self) -> &Fine {
         self.fine.get_or_init(|| Fine::new(&self.query, &self.bytes, self.step))
     }
 
     /// The first stage for a list: the terms of bounds that are `width` away from the estimates.
-    pub fn stage1(&self, terms: ListTerms, width: Width) -> Stage1 {
-        let random = ERROR_1 * self.scatter * terms.gap;
-        let half_root = 0.5 * self.root;
+    pub fn stage1(&self, codec: &Codec, terms: ListTerms, width: Width) -> Stage1 {
+        let half_root = 0.5 * self.first_root;
+        let projection = codec.projection();
+        let (deviation, outside) = match projection {
+            None => (ERROR_1, 0.0),
+            Some(projection) if width.sound => {
+                let lost = half_root * LENGTHENED_MOST * self.inside(projection).lost;
+                (ERROR_1, projection.outside_error(terms.outside, terms.gap) + lost)
+            }
+            Some(projection) => {
+                let rounding = width.deviations * self.rounding_of_bytes(half_root);
+                (projection.error, projection.bias * terms.gap + rounding)
+            }
+        };
+        let random = deviation * self.first_scatter * terms.gap;
         // The rounding error of `rescale` is proportional to |<y, q>|, of which six standard deviations are 3
         // |q|. It is needed for rows coded by older versions, in which `add` does not compensate for it.
         let (table, rounding) = if width.sound {
@@ -249,7 +323,8 @@ impl QueryCode {
         };
         let floats = self.float_errors[usize::from(width.sound)] * terms.lengths;
         // The residual is at most as long as the code times its factor.
-        let error = width.deviations * random + table + rounding + floats * half_root;
+        let longer = projection.map_or(1.0, Projection::longer);
+        let error = width.deviations * random + outside + table + rounding + floats * half_root * longer;
         Stage1 {
             scale: self.delta,
             shift: self.groups as f32 * self.low - 0.5 * self.sum + error,
@@ -302,6 +377,9 @@ impl QueryCode {
     fn extended_4(&self, record: &[u8], sum: u32, terms: ListTerms, width: Width) -> (f32, f32, f32, f32) {
         let add = f16::from_le_bytes([record[0], record[1]]).to_f32();
         let rescale = f16::from_le_bytes([record[2], record[3]]).to_f32();
+        if !self.leading.is_empty() {
+            return self.extended_whole(record, (add, rescale), terms, width);
+        }
         let signs = self.delta * sum as f32 + self.groups as f32 * self.low;
         let dot = kernel::dot_extended3(&record[4..], &self.bytes) as f32;
         let mut low = self.step * (dot - 3.5 * self.bytes_sum as f32) + 3.5 * self.sum;
@@ -321,6 +399,41 @@ impl QueryCode {
         let error = rescale.abs() * (random + rounding) + halves;
         (add + terms.base + rescale * product, error, add, rescale.abs() * MOST_4 * root)
     }
+
+    /// As [`QueryCode::extended_4`], from codes that hold all four bits.
+    fn extended_whole(
+        &self,
+        record: &[u8],
+        (add, rescale): (f32, f32),
+        terms: ListTerms,
+        width: Width,
+    ) -> (f32, f32, f32, f32) {
+        let (low, signs) = record[4..].split_at(self.bytes.len() / 64 * 24);
+        let dot = |bytes: &[i8], sum: i32| kernel::dot_extended4(low, signs, bytes) as f32 - 7.5 * sum as f32;
+        let mut product = self.step * dot(&self.bytes, self.bytes_sum);
+        let rounding = if width.sound {
+            let fine = self.fine();
+            product += fine.step * dot(&fine.bytes, fine.sum);
+            MOST_4 * self.root * fine.error
+        } else {
+            width.deviations * self.step * CODE_RMS_4 * self.root / 12f32.sqrt()
+        };
+        let random = width.deviations * ERROR_4 * self.scatter * terms.gap;
+        // As in `extended_4`.
+        let halves = HALF_ROUNDING * (2.0 * add.abs() + (rescale * product).abs()) + HALF_SMALLEST;
+        let error = rescale.abs() * (random + rounding) + halves;
+        (add + terms.base + rescale * product, error, add, rescale.abs() * MOST_4 * self.root)
+    }
+}
+
+/// The part of a query that is inside the leading space.
+struct Inside {
+    /// In index coordinates.
+    back: Vec<f32>,
+    /// Its squared length.
+    squared: f32,
+    /// The length of what rounding to bytes took from the query, at most.
+    lost: f32,
 }
 
 /// The second bytes of a query's coordinates.

@@ -11,12 +11,14 @@ mod estimate;
 #[cfg(test)]
 mod hostile;
 pub mod pack;
+mod projection;
 mod rotate;
 mod round;
 #[cfg(test)]
 mod tests;
 
-pub use code::{Codec, Factors, Form};
+pub use code::{Codec, Factors, Form, Leading};
 pub use estimate::{ListTerms, QueryCode, Stage1, Width};
+pub use projection::{Projection, Projector};
 pub use rotate::{Rotation, padded_dims};
 pub use round::round_to_byte;

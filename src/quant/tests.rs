@@ -56,7 +56,7 @@ fn scores(dims: usize, bits: u8, inner_product: bool) -> (Scores, Scores) {
         } else {
             Form::L2
         };
-        let factors = codec.encode(&residual, &centre, form, &mut signs, &mut extended);
+        let factors = codec.encode((&residual, &centre), None, form, &mut signs, &mut extended);
         let mut block = vec![0u8; 4 * padded];
         pack::write_signs(&mut block, 0, 5, &signs);
         for q in &queries {
@@ -67,13 +67,13 @@ fn scores(dims: usize, bits: u8, inner_product: bool) -> (Scores, Scores) {
             } else {
                 (gap * gap, kernel::l2_squared(q, &row))
             };
-            let terms = ListTerms { base, gap, lengths: 0.0, noise: 0.0 };
+            let terms = ListTerms { base, gap, outside: gap, lengths: 0.0, noise: 0.0 };
             let mut sums = [0; 32];
             kernel::scan_block(query.lut(), &block, 0, &mut sums);
-            let stage = query.stage1(terms, Width::of(0.0));
+            let stage = query.stage1(&codec, terms, Width::of(0.0));
             let product = stage.scale * sums[5] as f32 + stage.shift;
             let estimate = factors.add.to_f32() + stage.base + factors.rescale.to_f32() * product;
-            let width = query.stage1(terms, Width::of(1.0)).shift - stage.shift;
+            let width = query.stage1(&codec, terms, Width::of(1.0)).shift - stage.shift;
             let sigma = -factors.rescale.to_f32() * width;
             first.z.push(f64::from((estimate - truth) / sigma));
             if bits > 1 {
@@ -170,12 +170,12 @@ fn extreme_values_exclude_nothing() {
             let residual: Vec<f32> = (0..64).map(|i| if i % 3 == 0 { value } else { -value * 0.5 }).collect();
             let centre = vec![0.25; 64];
             let (mut signs, mut extended) = (vec![0; 8], vec![0; codec.extended_size()]);
-            let f = codec.encode(&residual, &centre, Form::L2, &mut signs, &mut extended);
+            let f = codec.encode((&residual, &centre), None, Form::L2, &mut signs, &mut extended);
             let query: Vec<f32> = (0..64).map(|i| (i % 5) as f32 * 0.2).collect();
             let code = QueryCode::new(&codec, &query);
             let gap = kernel::l2_squared(&query, &centre).sqrt();
-            let terms = ListTerms { base: gap * gap, gap, lengths: 0.0, noise: 0.0 };
-            let stage = code.stage1(terms, Width::of(6.0));
+            let terms = ListTerms { base: gap * gap, gap, outside: gap, lengths: 0.0, noise: 0.0 };
+            let stage = code.stage1(&codec, terms, Width::of(6.0));
             let mut block = vec![0u8; 256];
             pack::write_signs(&mut block, 0, 0, &signs);
             let mut sums = [0; 32];
@@ -200,7 +200,7 @@ fn codes_give_their_rows_back() {
             let centre: Vec<f32> = (0..padded).map(|_| random.normal()).collect();
             for form in [Form::L2, Form::InnerProduct { residual_dot_centre: 0.0 }] {
                 let (mut signs, mut extended) = (vec![0; padded / 8], vec![0; codec.extended_size()]);
-                codec.encode(&residual, &centre, form, &mut signs, &mut extended);
+                codec.encode((&residual, &centre), None, form, &mut signs, &mut extended);
                 let mut back = vec![0.0; padded];
                 assert!(codec.decode(form != Form::L2, &signs, &extended, &mut back));
                 let (x, y) =

@@ -115,7 +115,7 @@ const EVERY: [Field; 7] = [
 ];
 
 /// The description of a set of lists on the meta page.
-const META: [Field; 38] = [
+const META: [Field; 42] = [
     ("magic", AT, 4, Structure),
     ("version", AT + 4, 2, Structure),
     ("ready", AT + 6, 1, Structure),
@@ -154,6 +154,10 @@ const META: [Field; 38] = [
     ("onward excesses", AT + 896, 4, Structure),
     ("taxicab mean", AT + 944, 4, Number),
     ("taxicab deviation", AT + 948, 4, Structure),
+    ("leading dimensions", AT + 1000, 4, Structure),
+    ("first stage's error", AT + 1004, 4, Number),
+    ("and its mean", AT + 1008, 4, Number),
+    ("most energy outside", AT + 1012, 4, Number),
 ];
 
 const DIRECTORY: [Field; 7] = [
@@ -458,6 +462,11 @@ fn two_columns() -> Columns {
 fn four_bits_with_filter_columns() {
     case("four bits", 16, 240, |o| Options { lists: 3, columns: two_columns(), ..o }, Metric::L2)
         .damage_all();
+}
+
+#[test]
+fn codes_of_a_leading_space() {
+    case("leading", 100, 400, |o| Options { lists: 3, code_dims: 64, ..o }, Metric::L2).damage_all();
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use half::f16;
 use vector_search::error::{Kind, Result};
 use vector_search::page::codes::Layout;
-use vector_search::page::meta::{Deviation, Farther, Onward, SketchOf, TARGETS};
+use vector_search::page::meta::{Deviation, Farther, Leading, Onward, SketchOf, TARGETS};
 use vector_search::page::summary::{SUMMARY_SIZE, Summary};
 use vector_search::page::{Columns, Meta, NO_BLOCK, Page, PageKind, RecordRef, Root};
 use vector_search::value::Metric;
@@ -46,6 +46,7 @@ fn meta(columns: Columns) -> Meta {
         },
         deviation: Deviation { mean: 22.5, spread: 0.0625 },
         sketch: SketchOf::default(),
+        leading: Leading::default(),
     }
 }
 
@@ -107,6 +108,17 @@ fn meta_pages_are_as_documented() {
     page.content_mut()[4] = 5;
     page.content_mut()[952..956].copy_from_slice(&700u32.to_le_bytes());
     assert!(read(&page).is_err(), "sketches with more coordinates than dimensions");
+    // Codes of a leading space are of format 5.
+    let leading = Leading { dims: 256, error: 0.5, bias: 0.25, most_outside: 0.125 };
+    let new = Meta { leading, ..meta(Columns::default()) };
+    let mut page = Page::zeroed();
+    Root::of(new.clone()).write(&mut page);
+    let mut expected = meta_bytes(5, &[], 0);
+    expected.resize(1000, 0);
+    expected.extend(256u32.to_le_bytes());
+    [0.5f32, 0.25, 0.125].iter().for_each(|number| expected.extend(number.to_le_bytes()));
+    assert_eq!(page.bytes()[24..][..expected.len()], expected);
+    assert_eq!(read(&page).unwrap(), new);
     let mut page = Page::zeroed();
     // As written by version 0.1.0, which did not measure lists for more than ten rows.
     let new = meta(Columns::default());
@@ -122,7 +134,7 @@ fn meta_pages_are_as_documented() {
     Root::of(old.clone()).write(&mut page);
     assert_eq!(read(&page).unwrap(), old);
     // Offsets of the tables of lists, and of those for far queries.
-    for at in [147, 295, 343, 700, 792, 800, 848, 940, 944, 948] {
+    for at in [147, 295, 343, 700, 792, 800, 848, 940, 944, 948, 1004, 1008, 1012] {
         let mut page = Page::zeroed();
         Root::of(meta(Columns::default())).write(&mut page);
         page.content_mut()[at..][..4].copy_from_slice(&f32::NAN.to_le_bytes());

@@ -11,6 +11,7 @@ mod format;
 mod hamming;
 #[path = "../../src/quant/hostile.rs"]
 mod hostile;
+mod leading;
 mod memory;
 mod model;
 mod neighbours;

@@ -81,10 +81,11 @@ fn every_metric_and_code_finds_all_rows_within_a_distance() {
     let mut random = Random(20_261_128);
     for metric in METRICS {
         for bits in [1, 4, 8] {
-            for (dims, lists) in [(3, 1), (24, 9), (130, 30)] {
-                let what = format!("{metric:?}, {bits} bits, {dims} dimensions, {lists} lists");
+            for (dims, lists, code_dims) in [(3, 1, 0), (24, 9, 0), (130, 30, 0), (130, 30, 64)] {
+                let what =
+                    format!("{metric:?}, {bits} bits, {dims} and {code_dims} dimensions, {lists} lists");
                 let columns = Columns::new(&[4]).unwrap();
-                let options = Options { bits, lists, columns, ..options(dims, metric) };
+                let options = Options { bits, lists, columns, code_dims, ..options(dims, metric) };
                 let mut table = rows(metric, dims, 1500, &mut random);
                 let later = table.split_off(&1200);
                 let world = World::build(table, &options);

@@ -119,6 +119,7 @@ pub fn options(dims: usize, metric: Metric) -> Options {
         metric,
         lists: 0,
         bits: 4,
+        code_dims: 0,
         seed: 42,
         memory: 64 << 20,
         columns: Columns::default(),

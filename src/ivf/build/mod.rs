@@ -5,6 +5,7 @@
 //! and coded rows that do not fit are written to the spool.
 
 mod input;
+mod leading;
 pub(super) mod model;
 mod runs;
 pub(super) mod write;
@@ -19,7 +20,7 @@ use self::model::Model;
 use self::runs::Record;
 pub use self::runs::{Runs, Sorted};
 use super::calibrate::{self, Queries};
-use super::code::RowCode;
+use super::code::{Centres, RowCode};
 use super::directory::Directory;
 use super::progress::{Phase, Progress, Silent};
 use crate::error::Result;
@@ -116,6 +117,7 @@ impl Routing {
 /// What the pool needs to assign and code rows.
 struct Encoder {
     routing: Routing,
+    centres: Centres,
     directory: Arc<Directory>,
 }
 
@@ -133,7 +135,7 @@ struct Batch {
 impl Batch {
     /// Makes the records.
     fn encode(&mut self, encoder: &Encoder, wanted: &StopSignal) -> Result<()> {
-        let Encoder { routing, directory } = encoder;
+        let Encoder { routing, centres, directory } = encoder;
         let dims = directory.dims();
         self.lists.clear();
         self.lists.try_resize(self.tids.len(), 0)?;
@@ -154,7 +156,9 @@ impl Batch {
                 match routing {
                     // Rows without a code are left out before.
                     Routing::Directory => _ = code.encode(directory, vector),
-                    Routing::One | Routing::Means(_) => code.encode_unit(directory, vector, lists[i]),
+                    Routing::One | Routing::Means(_) => {
+                        code.encode_unit(directory, vector, lists[i], centres);
+                    }
                 }
                 Record::write(out, directory, tids[i], code, &keys[i * columns..][..columns]);
             },
@@ -204,7 +208,7 @@ impl<'a> Coder<'a> {
         let lists = directory.lists() as usize;
         Ok(Self {
             runs: Runs::new(lists, Record::size(&directory), options.memory / 2)?,
-            encoder: Arc::new(Encoder { routing, directory }),
+            encoder: Arc::new(Encoder { routing, centres: Centres::new(&directory)?, directory }),
             pool,
             spool,
             progress,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rayon::ThreadPool;
 
 use super::input::{Options, Source};
+use super::leading;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::calibrate::QUERIES;
 use crate::ivf::code::normalize;
@@ -15,18 +16,18 @@ use crate::ivf::sparse_sample::SparseSample;
 use crate::kernel;
 use crate::kmeans::{self, Assigner};
 use crate::memory::{self, Grow};
-use crate::page::meta::Deviation;
+use crate::page::meta::{Deviation, Leading};
 use crate::page::{Meta, extended};
-use crate::quant::{Codec, padded_dims};
+use crate::quant::{Codec, Projection, padded_dims};
 use crate::value::Metric;
 
 /// Rows per list if the user does not set the number of lists, and there are not too many. Scans with half as
 /// many rows per list are no faster (`docs/performance.md`), and need twice the routing and twice the directory.
 const ROWS_PER_LIST: u64 = 250;
 /// Beyond this number of lists, they grow larger, too: the number grows as this power of the rows. Otherwise
-/// routing would become most of a query, and each backend's directory large.
+/// routing becomes most of a query, and each backend's directory large.
 const MANY_LISTS: f64 = 4000.0;
-const GROWTH: f64 = 0.8;
+const GROWTH: f64 = 0.5;
 /// With fewer rows than this, scanning a single list is faster than routing.
 const ONE_LIST_ROWS: u64 = 10_000;
 /// The most lists of an index, chosen or asked for. The reason is memory: every backend keeps the decoded
@@ -114,7 +115,8 @@ pub fn train(
         _ => Deviation::default(),
     };
     let meta = Meta { scale, lists: lists as u32, deviation, ..unbuilt(options)? };
-    model(meta, &origin, means, &sample[..queries * dims])
+    let leading = leading::train(&flat(meta.clone())?, options.code_dims, (&sample, &means), pool, progress)?;
+    model(meta, (&origin, leading), means, &sample[..queries * dims])
 }
 
 /// Measures how values deviate from those of sketches.
@@ -131,18 +133,34 @@ fn deviation_of_sketches(
 /// The model of an empty table: one list at the origin.
 pub fn untrained(options: &Options) -> Result<Model> {
     let zero = vec![0.0; options.dims];
-    model(Meta { lists: 1, ..unbuilt(options)? }, &zero, zero.clone(), &[])
+    model(Meta { lists: 1, ..unbuilt(options)? }, (&zero, None), zero.clone(), &[])
 }
 
-fn model(meta: Meta, origin: &[f32], means: Vec<f32>, queries: &[f32]) -> Result<Model> {
+/// A directory whose origin is zero. It transforms the origin and the means.
+fn flat(meta: Meta) -> Result<Directory> {
+    let padded = padded_dims(meta.dims as usize);
+    Directory::new(meta, (vec![0.0; padded], None), std::iter::empty())
+}
+
+fn model(
+    meta: Meta,
+    (origin, projection): (&[f32], Option<Projection>),
+    means: Vec<f32>,
+    queries: &[f32],
+) -> Result<Model> {
     let dims = meta.dims as usize;
     let padded = padded_dims(dims);
-    // This directory, whose origin is zero, is used to transform the origin and the means. The final one is
-    // made below.
-    let flat = Directory::new(meta, vec![0.0; padded], std::iter::empty())?;
+    let leading = projection.as_ref().map_or(Leading::default(), |projection| Leading {
+        dims: projection.dims() as u32,
+        error: projection.error,
+        bias: projection.bias,
+        most_outside: projection.most_outside,
+    });
+    // The final one is made below.
+    let flat = flat(Meta { leading, ..meta })?;
     let mut rotated = vec![0.0; padded];
     flat.transform(origin, &mut rotated);
-    let flat = Directory::new(flat.meta, rotated, std::iter::empty())?;
+    let flat = Directory::new(flat.meta, (rotated, None), std::iter::empty())?;
     let mut point = vec![0.0; padded];
     let mut entries = memory::with_capacity(means.len() / dims)?;
     for mean in means.chunks_exact(dims) {
@@ -154,7 +172,8 @@ fn model(meta: Meta, origin: &[f32], means: Vec<f32>, queries: &[f32]) -> Result
         flat.transform(vector, out);
     }
     points.retain_chunks(padded, |p| p.iter().all(|x| x.is_finite()));
-    let directory = Directory::new(flat.meta, flat.origin, entries.iter().cloned())?;
+    let origin = (flat.origin, projection.map(Arc::new));
+    let directory = Directory::new(flat.meta, origin, entries.iter().cloned())?;
     Ok(Model { directory: Arc::new(directory), entries, means, queries: points })
 }
 
@@ -292,8 +311,8 @@ mod tests {
     #[test]
     fn lists_grow_with_the_rows() {
         assert_eq!([0, 9_999, 10_000, 1_000_000].map(|rows| wanted_lists(0, rows)), [1, 1, 40, 4000]);
-        assert_eq!(wanted_lists(0, 10_000_000), 25_238);
-        assert_eq!(wanted_lists(0, u64::MAX), MAX_LISTS.into());
+        assert_eq!(wanted_lists(0, 10_000_000), 12_649);
+        assert_eq!(wanted_lists(0, u64::MAX), u64::from(MAX_LISTS));
         assert_eq!(wanted_lists(7, 10_000_000), 7);
     }
 }

@@ -119,18 +119,17 @@ pub fn index<S: Store>(
     let directory = &model.directory;
     let count = model.entries.len();
     let mut meta = directory.meta.clone();
-    let origin: Vec<u8> = directory.origin.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let origin = directory.origin_bytes();
     let size = entry_size(directory.padded()).checked_mul(count).ok_or_else(too_large)?;
     let columns = meta.columns.widths().len();
     let summary_pages = if columns == 0 { 0 } else { summary::pages(count as u32, columns) };
-    let has_origin = directory.origin.iter().any(|&x| x != 0.0);
-    let origin_size = has_origin.then_some(origin.len());
+    let origin_size = origin.as_ref().map(Vec::len);
     let blkno = place(&mut meta, (origin_size, size, summary_pages), count as u32)?;
     let plans = plan(directory, &mut model.entries, &runs, blkno)?;
     meta.built_rows = (0..count).map(|l| u64::from(runs.count(l))).sum();
 
     let mut pages = Pages::at_end(store, META_BLOCK + 1);
-    if meta.origin_first != NO_BLOCK {
+    if let Some(origin) = origin {
         tape::write((PageKind::Origin, 0), &origin, |page| pages.push(page).map(drop))?;
     }
     let mut bytes = memory::with_capacity(size)?;

@@ -29,12 +29,12 @@ pub fn publish<S: Store>(store: &S, model: &Model, space: &mut Space<'_, S>) -> 
     };
     calibrate_like(&root.current, &mut meta);
     let owner = meta.first_list;
-    if directory.origin.iter().any(|&x| x != 0.0) {
-        let bytes: Vec<u8> = directory.origin.iter().flat_map(|x| x.to_le_bytes()).collect();
+    if let Some(bytes) = directory.origin_bytes() {
         meta.origin_first = write_tape(store, space, (PageKind::Origin, owner), &bytes)?;
     }
     let mut entries = memory::collected(model.entries.iter().cloned())?;
-    let with_owner = Directory::new(meta.clone(), directory.origin.clone(), entries.iter().cloned())?;
+    let origin = (directory.origin.clone(), directory.codec.shared_projection());
+    let with_owner = Directory::new(meta.clone(), origin, entries.iter().cloned())?;
     let states = write_tails(store, space, &with_owner, &mut entries)?;
     meta.directory_first = write_directory(store, space, owner, &entries)?;
     meta.lists_first = write_states(store, space, owner, &states)?;

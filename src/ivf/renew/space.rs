@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::ivf::directory::{Directory, entry_size, read_root};
+use crate::ivf::directory::{Directory, entry_size, origin_size, read_root};
 use crate::ivf::list_chain;
 use crate::ivf::progress::Progress;
 use crate::memory::{self, Grow};
@@ -232,7 +232,7 @@ impl Pages {
         let (lists, padded) = (meta.lists, directory.padded());
         let columns = meta.columns.widths().len();
         let fixed = [
-            (meta.origin_first, tape::pages(padded * 4)),
+            (meta.origin_first, tape::pages(origin_size(meta))),
             (meta.directory_first, tape::pages(entry_size(padded) * lists as usize)),
             (meta.lists_first, lists.div_ceil(lists::LISTS_PER_PAGE)),
             (meta.summaries_first, if columns > 0 { summary::pages(lists, columns) } else { 0 }),

@@ -149,8 +149,11 @@ impl Scanner {
         // Lists without a passing row do not need them.
         let prepared = OnceCell::new();
         let prepare = || {
-            let terms = terms();
-            (terms, query.stage1(terms, width))
+            let mut terms = terms();
+            if width.sound {
+                terms.outside = directory.outside(query, list, terms.gap);
+            }
+            (terms, query.stage1(&directory.codec, terms, width))
         };
         let mut chain = ListChain::new(directory, list);
         self.stats.lists += 1;

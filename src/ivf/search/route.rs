@@ -235,7 +235,7 @@ impl Router {
         // index.
         let noise = 1e-44 * query.len() as f32 * (1.0 + directory.meta.scale * directory.meta.scale);
         let lengths = self.norm.sqrt() + norm.sqrt() + self.origin_length;
-        ListTerms { base, gap, lengths, noise: noise.max(1e-36) }
+        ListTerms { base, gap, outside: gap, lengths, noise: noise.max(1e-36) }
     }
 }
 

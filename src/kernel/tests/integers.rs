@@ -82,6 +82,12 @@ fn extended_dots_agree() {
                     // SAFETY: the row is supported, with 24 bytes of codes per 64 of the query.
                     let got = unsafe { (row.dot_extended3)(codes, query) };
                     assert_eq!(got, expected, "{} at {groups}", row.name);
+                    let signs = random.bytes(8 * groups);
+                    let highest = |i: usize| i32::from(signs[i / 8] >> (i % 8) & 1) * i32::from(query[i]);
+                    let expected = expected + 8 * (0..query.len()).map(highest).sum::<i32>();
+                    // SAFETY: the row is supported, with 24 bytes and 8 bytes per 64 of the query.
+                    let got = unsafe { (row.dot_extended4)(codes, &signs, query) };
+                    assert_eq!(got, expected, "{} at {groups}, four bits", row.name);
                 }
             }
         }

@@ -97,8 +97,9 @@ fn build_options(index: pg_sys::Relation, sketch: impl FnOnce() -> Result<Sketch
     // SAFETY: reading a setting (kB).
     let memory = unsafe { pg_sys::maintenance_work_mem } as usize * 1024;
     let (kind, metric) = opclass::indexed(index)?;
-    if metric.is_of_bits() && options.bits.is_some() {
-        let message = "option \"bits\" is not for indexes over bit strings";
+    let codes = [("bits", options.bits.is_some()), ("code_dimensions", options.code_dimensions > 0)];
+    if let Some((name, _)) = codes.iter().find(|(_, is_set)| *is_set).filter(|_| metric.is_of_bits()) {
+        let message = format!("option \"{name}\" is not for indexes over bit strings");
         return Err(Error::new(Kind::InvalidParameter, message)
             .with_hint("Such an index keeps the bits themselves: leave the option out."));
     }
@@ -108,6 +109,7 @@ fn build_options(index: pg_sys::Relation, sketch: impl FnOnce() -> Result<Sketch
         metric,
         lists: options.lists as u32,
         bits: options.bits.unwrap_or(DEFAULT_BITS),
+        code_dims: options.code_dimensions as u32,
         seed: random_seed()?,
         memory,
         columns,

@@ -185,6 +185,7 @@ unsafe fn replace(
         dims: directory.dims(),
         metric: directory.metric(),
         bits: directory.meta.bits,
+        code_dims: IndexOptions::of(index).code_dimensions as u32,
         seed: random_seed()?,
         columns: directory.meta.columns,
         sketch: directory.meta.sketch,

@@ -21,6 +21,7 @@ struct StoredIvf {
     recalibrate: bool,
     renew: bool,
     dimensions: i32,
+    code_dimensions: i32,
 }
 
 /// Options of one index.
@@ -30,6 +31,8 @@ pub struct IndexOptions {
     pub lists: i32,
     /// Bits per dimension, 1, 4 or 8; `None` if not set.
     pub bits: Option<u8>,
+    /// Dimensions of the one-bit codes; 0 chooses by the rows.
+    pub code_dimensions: i32,
     /// Number of lists to probe, if it is set for the index. Otherwise the recall target decides.
     pub probes: Option<u32>,
     /// Recall target, if it is set for the index.
@@ -49,6 +52,7 @@ impl Default for IndexOptions {
         Self {
             lists: 0,
             bits: None,
+            code_dimensions: 0,
             probes: None,
             recall_target: None,
             recalibrate: true,
@@ -136,6 +140,9 @@ pub fn define() {
                 c"Valid values are \"1\", \"4\" and \"8\".".as_ptr(),
                 LOCK,
             );
+            let code = c"Dimensions that the first stage of a scan compares; 0 chooses by the rows";
+            let (name, most) = (c"code_dimensions", Metric::L2.most_dims() as i32);
+            pg_sys::add_int_reloption(kind, name.as_ptr(), code.as_ptr(), 0, 0, most, LOCK);
             // Only scans read these options, so changing them needs no rebuild and blocks nobody.
             let light = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
             let probes = c"Number of lists a scan reads at first; 0 follows the recall target";
@@ -224,6 +231,7 @@ pub unsafe extern "C-unwind" fn amoptions(options: pg_sys::Datum, validate: bool
         element(c"recalibrate", RELOPT_TYPE_BOOL, offset_of!(StoredIvf, recalibrate)),
         element(c"renew", RELOPT_TYPE_BOOL, offset_of!(StoredIvf, renew)),
         element(c"dimensions", RELOPT_TYPE_INT, offset_of!(StoredIvf, dimensions)),
+        element(c"code_dimensions", RELOPT_TYPE_INT, offset_of!(StoredIvf, code_dimensions)),
     ];
     // SAFETY: the table describes `Stored`.
     unsafe { parse::<StoredIvf, _>(options, validate, kinds.ivf, &elements) }
@@ -320,6 +328,7 @@ impl IndexOptions {
                 options.recalibrate = stored.recalibrate;
                 options.renew = stored.renew;
                 options.dimensions = not_zero(stored.dimensions);
+                options.code_dimensions = stored.code_dimensions;
             }
         }
         options

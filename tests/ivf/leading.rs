@@ -1,0 +1,111 @@
+//! One-bit codes of a leading space.
+
+use crate::random::Random;
+use crate::world::{Table, World, options};
+use vector_search::ivf::build::Options;
+use vector_search::ivf::directory::Directory;
+use vector_search::ivf::search::{Order, Probes, Settings};
+use vector_search::value::Metric;
+
+const DIMS: usize = 256;
+
+/// Rows near a space of a few dimensions, with `noise` in all others.
+struct Flat {
+    axes: Vec<Vec<f32>>,
+    noise: f32,
+    random: Random,
+}
+
+impl Flat {
+    fn new(inside: usize, noise: f32) -> Self {
+        let mut random = Random(3);
+        let axes = (0..inside).map(|_| (0..DIMS).map(|_| random.normal()).collect()).collect();
+        Self { axes, noise, random }
+    }
+
+    fn draw(&mut self) -> Vec<f32> {
+        let mut row: Vec<f32> = (0..DIMS).map(|_| self.noise * self.random.normal()).collect();
+        for axis in &self.axes {
+            let along = self.random.normal();
+            row.iter_mut().zip(axis).for_each(|(x, a)| *x += along * a);
+        }
+        row
+    }
+
+    fn table(&mut self, rows: u64) -> Table {
+        (0..rows).map(|n| (n, self.draw())).collect()
+    }
+}
+
+fn code_dims(world: &World) -> u32 {
+    Directory::load(&world.store).unwrap().meta.leading.dims
+}
+
+#[test]
+fn a_leading_space_is_chosen_where_it_holds_most_of_the_energy() {
+    let with = |lists, bits| Options { lists, bits, ..options(DIMS, Metric::L2) };
+    let flat = Flat::new(40, 1.0).table(6000);
+    assert_eq!(code_dims(&World::build(flat.clone(), &with(30, 4))), 128);
+    assert_eq!(code_dims(&World::build(flat.clone(), &with(30, 8))), 128);
+    // Not with a single list, nor without a record that has all dimensions.
+    assert_eq!(code_dims(&World::build(flat.clone(), &with(1, 4))), 0);
+    assert_eq!(code_dims(&World::build(flat.clone(), &with(30, 1))), 0);
+    // As users ask, in steps of 64; as many as the vectors have are all.
+    let asked = |code_dims| Options { code_dims, ..with(30, 4) };
+    assert_eq!(code_dims_of(&flat, &asked(65)), 128);
+    assert_eq!(code_dims_of(&flat, &asked(256)), 0);
+    // Energy in all dimensions alike.
+    let round = Flat::new(0, 1.0).table(6000);
+    assert_eq!(code_dims_of(&round, &with(30, 4)), 0);
+}
+
+fn code_dims_of(rows: &Table, options: &Options) -> u32 {
+    code_dims(&World::build(rows.clone(), options))
+}
+
+#[test]
+fn recall_holds_and_exact_scans_are_exact() {
+    for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct, Metric::L1] {
+        for bits in [4, 8] {
+            let mut rows = Flat::new(40, 0.7);
+            let options = Options { lists: 40, bits, ..options(DIMS, metric) };
+            let world = World::build(rows.table(8000), &options);
+            assert!(code_dims(&world) > 0, "{metric:?}");
+            (8000..8500).for_each(|n| world.insert(n, rows.draw()));
+            world.delete(|n| n % 5 == 0);
+            for renewed in [false, true] {
+                let what = format!("{metric:?}, {bits} bits, renewed: {renewed}");
+                if renewed {
+                    crate::renew::renewed(&world, &world.store, &options, true).unwrap();
+                    assert!(code_dims(&world) > 0, "{what}");
+                }
+                world.check();
+                let queries: Vec<_> = (0..40).map(|_| rows.draw()).collect();
+                let recall = |target| recall(&world, &queries, target);
+                assert_eq!(recall(1.0), 1.0, "{what}");
+                assert!(recall(0.95) > 0.9, "{what}: {}", recall(0.95));
+            }
+        }
+    }
+}
+
+/// The share of the ten nearest rows that is found. What is found is in the right order.
+fn recall(world: &World, queries: &[Vec<f32>], target: f32) -> f64 {
+    let settings = Settings {
+        probes: Probes::ForRecall { least: 0 },
+        recall_target: target,
+        order: Order::Strict,
+        limit: Some(10),
+        ceiling: f64::INFINITY,
+        passing: 1.0,
+        memory: 4 << 20,
+        paged: true,
+    };
+    let found = |query: &Vec<f32>| {
+        let rows = world.search(query, settings, 10);
+        assert!(rows.is_sorted_by(|a, b| a.1 <= b.1));
+        let farthest = world.truth(query, 10, None)[9].1;
+        rows.iter().filter(|row| row.1 <= farthest).count()
+    };
+    queries.iter().map(found).sum::<usize>() as f64 / (10 * queries.len()) as f64
+}
