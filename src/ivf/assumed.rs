@@ -35,7 +35,7 @@ pub fn directory(bits: bool, dims: u32, columns: Columns, rows: f64) -> Result<D
         factor *= GROWTH;
     }
     meta.probes = meta.efforts[0].map(|lists| lists.ceil() as u32);
-    Directory::new(meta, Vec::new(), std::iter::empty())
+    Directory::new(meta, (Vec::new(), None), std::iter::empty())
 }
 
 #[cfg(test)]

@@ -222,7 +222,7 @@ impl Pairs {
             directory,
             own,
             threshold: ceiling_key(directory, self.below),
-            width: effort::width(directory, 1.0, directory.lists()),
+            width: effort::width(directory, 1.0, directory.lists(), true),
         };
         let (mut parts, mut rows) = (0, 0);
         for list in lists {
