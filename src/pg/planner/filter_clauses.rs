@@ -10,7 +10,6 @@
 
 use pgrx::{PgList, pg_sys};
 
-use super::cost::is_ours;
 use super::monotone::{Varying, is_fixed};
 use super::threshold::is_harmless;
 use crate::ivf::search::filter::Clause;
@@ -192,7 +191,7 @@ pub unsafe fn left_to_filter(
     // SAFETY: the planner's structures: lists of RestrictInfo and IndexClause nodes.
     unsafe {
         let index = (*path).indexinfo;
-        if !is_ours(index) || (*index).nkeycolumns < 2 {
+        if (*index).nkeycolumns < 2 {
             return Vec::new();
         }
         let (table, columns) = ((*index).rel, OfPlanner(root, index));
@@ -213,8 +212,8 @@ pub unsafe fn left_to_filter(
 }
 
 /// Marks a plan if row-level security or a security barrier hides rows of a table. Who sees how many rows a
-/// scan leaves out must not learn of hidden rows. But a plan no longer tells which of a scan's conditions hide
-/// rows. The mark is that the plan is for one role only, which is so already if policies apply.
+/// scan leaves out must not learn of hidden rows. But a plan no longer tells which of a scan's conditions
+/// hide rows. The mark is that the plan is for one role only, which is so already if policies apply.
 ///
 /// # Safety
 /// The planner's structures, from its hook for the paths of a table.
