@@ -20,7 +20,7 @@ use crate::quant::{Codec, padded_dims};
 use crate::value::Metric;
 
 /// Rows per list if the user does not set the number of lists, and there are not too many. Scans with half as
-/// many rows per list are no faster (`docs/performance.md`), and need twice the routing and twice the directory.
+/// many rows per list are no faster (`docs/performance.md`), and need twice the routing and the directory.
 const ROWS_PER_LIST: u64 = 250;
 /// Beyond this number of lists, they grow larger, too: the number grows as this power of the rows. Otherwise
 /// routing would become most of a query, and each backend's directory large.
