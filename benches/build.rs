@@ -3,10 +3,10 @@
 //!
 //! `cargo bench --no-default-features --bench build`; environment: `DATA` (rows of signed bytes as a NumPy
 //! file; without it, a mixture of Gaussians), `ROWS` (numbers with commas), `DIMS` (leading coordinates that
-//! are used), `MEMORY` (megabytes for the build), `TARGETS`, `QUERIES`, `PER_LIST` (rows of a list) and
-//! `CODE_DIMS` (dimensions of one-bit codes; both numbers with commas, 0: as the build chooses). More rows than the file has are mixtures of two rows of the file that lie
-//! near each other, with some noise. Each query asks all indexes over the same rows in turn, so their times
-//! can be compared.
+//! are used), `MEMORY` (megabytes for the build), `TARGETS`, `QUERIES`, `PER_LIST` (rows of a list, 0: as the
+//! build chooses) and `CODE_DIMS` (dimensions of one-bit codes, 0: all; both numbers with commas). More rows
+//! than the file has are mixtures of two rows of the file that lie near each other, with some noise. Each
+//! query asks all indexes over the same rows in turn, so their times can be compared.
 
 #![allow(clippy::expect_used)]
 
@@ -318,7 +318,10 @@ impl Queries {
             times.sort_by(f64::total_cmp);
             let (stats, mean) = (scan.stats(), times.iter().sum::<f64>() / asked);
             println!(
-                "    {target}: {:>6} lists, {:>4} dims: recall {:.4}, codes {:.0}, records {:.0}, rows {:.0}, lists {:.0}, median {:.0} µs, mean {mean:.0}",
+//! are used), `MEMORY` (megabytes for the build), `TARGETS`, `QUERIES`, `PER_LIST` (rows of a list, 0: as the
+//! build chooses) and `CODE_DIMS` (dimensions of one-bit codes, 0: all; both numbers with commas). More rows
+//! than the file has are mixtures of two rows of the file that lie near each other, with some noise. Each
+//! query asks all indexes over the same rows in turn, so their times can be compared.
                 built.directory.lists(),
                 built.directory.codec.first_dims(),
                 found as f64 / asked / 10.0,

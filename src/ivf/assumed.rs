@@ -7,8 +7,8 @@ use crate::page::meta::{LEVELS, TARGETS};
 use crate::page::{Columns, Meta};
 use crate::value::Metric;
 
-/// Lists for ten rows and each of [`TARGETS`] that a typical index needs: one over 116,659 embeddings of texts
-/// in 768 dimensions.
+/// Lists for ten rows and each of [`TARGETS`] that a typical index needs: one over 116,659 embeddings of
+/// texts in 768 dimensions.
 const MEASURED: [f32; TARGETS.len()] =
     [7.0, 9.0, 15.0, 19.0, 25.0, 30.0, 36.0, 42.0, 55.0, 66.0, 84.0, 110.0];
 /// The number of its lists.
@@ -16,8 +16,8 @@ const OF_LISTS: f32 = 469.0;
 /// How the number of lists grows with the nearest rows that are wanted, from one of [`LEVELS`] to the next.
 const GROWTH: f32 = 1.8;
 
-/// The directory that a build over so many rows would make. It has no lists to route to, only their number and
-/// how many of them a scan reads.
+/// The directory that a build over so many rows would make. It has no lists to route to, only their number
+/// and how many of them a scan reads.
 ///
 /// # Errors
 /// Dimensions or columns that an index cannot have.

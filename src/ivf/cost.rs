@@ -61,7 +61,10 @@ pub fn estimate(
     let codes = codes * (1.0 - (1.0 - passing).powf(kernel::BLOCK_ROWS as f64));
     let reached = rows * share * passing;
     // Measured: about 60 records beyond nine per row wanted survive the first stage (ten rows: 96-150).
-    let extended = if directory.extended.is_some() { (60.0 + 9.0 * wanted).min(reached) } else { 0.0 };
+    // About twice as many survive a first stage in a leading space.
+    let more = if directory.codec.projection().is_some() { 2.0 } else { 1.0 };
+    let extended = more * (60.0 + 9.0 * wanted);
+    let extended = if directory.extended.is_some() { extended.min(reached) } else { 0.0 };
     let beyond = match directory.extended {
         Some(_) => 1.2,
         None if directory.codec.is_exact() => 1.0,

@@ -1,6 +1,7 @@
 //! The decoded directory: what a backend keeps of an index between scans. It is immutable, and valid as long
 //! as the meta page is the one with which it was read.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::sketch::Sketch;
@@ -114,8 +115,8 @@ pub struct Directory {
     mean_radius: f32,
     mean_length: f32,
     profile: OnceLock<Profile>,
-    /// The squared lengths of the centroids' projections, if they are needed.
-    inside: OnceLock<Vec<f32>>,
+    /// The squared lengths of the centroids' projections, as bits of a float; NaN until one is needed.
+    inside: Vec<AtomicU32>,
 }
 
 impl Directory {
@@ -170,7 +171,16 @@ impl Directory {
             }
             let Leading { error, bias, most_outside, .. } = meta.leading;
             let measured = [error, bias, most_outside];
-            projection = (!rest.is_empty()).then(|| Arc::new(Projection::read(rest, padded, measured)));
+            if !rest.is_empty() {
+                let read = Projection::read(rest, padded, measured)?;
+                if !read.is_valid() {
+                    return Err(Error::corrupted(
+                        meta.origin_first,
+                        "the directions of the leading space are not valid",
+                    ));
+                }
+                projection = Some(Arc::new(read));
+            }
         }
         Self::new(meta, (origin, projection), bytes.chunks_exact(size).map(Entry::read))
     }
@@ -213,7 +223,7 @@ impl Directory {
             mean_radius: 0.0,
             mean_length: 0.0,
             profile: OnceLock::new(),
-            inside: OnceLock::new(),
+            inside: Vec::new(),
             meta,
         };
         directory.reserve()?;
@@ -237,6 +247,9 @@ impl Directory {
         self.radii.grow(lists)?;
         self.origin_products.grow(lists)?;
         self.heads.grow(lists)?;
+        if self.codec.projection().is_some() {
+            self.inside.grow(lists)?;
+        }
         memory::room(lists.saturating_mul(ROUTING))
     }
 
@@ -268,6 +281,9 @@ impl Directory {
         self.origin_products.push(of_origin * entry.scale);
         self.scales.push(entry.scale);
         self.radii.push(entry.radius);
+        if self.codec.projection().is_some() {
+            self.inside.push(AtomicU32::new(f32::NAN.to_bits()));
+        }
         self.heads.push((entry.head, entry.contiguous));
         self.rows.push(entry.rows);
         Ok(())
@@ -290,7 +306,8 @@ impl Directory {
 
     /// Bytes this takes.
     pub fn memory(&self) -> usize {
-        self.centroids.len() + self.heads.len() * 28 + self.origin.len() * 8
+        let leading = Projection::size(self.meta.leading.dims as usize, self.padded) + 4 * self.inside.len();
+        self.centroids.len() + self.heads.len() * 28 + self.origin.len() * 8 + leading
     }
 
     /// Dimensions of the indexed vectors, or of their sketches.
@@ -437,17 +454,16 @@ impl Directory {
     /// list's centroid, which are `gap` apart; `gap` without a leading space.
     pub fn outside(&self, query: &QueryCode, list: u32, gap: f32) -> f32 {
         let Some(projection) = self.codec.projection() else { return gap };
-        let squares = self.inside.get_or_init(|| {
+        let known = &self.inside[list as usize];
+        let mut squared = f32::from_bits(known.load(Ordering::Relaxed));
+        if squared.is_nan() {
+            let (codes, scale) = self.centroid(list);
             let mut projected = vec![0.0; projection.dims()];
-            let mut dots = Vec::new();
-            let square = |list| {
-                let (codes, scale) = self.centroid(list);
-                projection.apply(codes, scale, &mut dots, &mut projected);
-                kernel::inner_product(&projected, &projected)
-            };
-            (0..self.lists()).map(square).collect()
-        });
-        query.outside(&self.codec, self.centroid(list), squares[list as usize], gap)
+            projection.apply(codes, scale, &mut Vec::new(), &mut projected);
+            squared = kernel::inner_product(&projected, &projected);
+            known.store(squared.to_bits(), Ordering::Relaxed);
+        }
+        query.outside(&self.codec, self.centroid(list), squared, gap)
     }
 
     /// The list whose centroid is nearest to the transformed `x`. Products with bytes select the best lists;

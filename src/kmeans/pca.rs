@@ -64,6 +64,9 @@ pub fn principal(
     step: Step,
 ) -> Result<Vec<f32>> {
     let n = rows.len() / dims;
+    if n == 0 {
+        return memory::filled(0.0, wanted * dims);
+    }
     let work = Work { pool: Some(pool), step, base: 0, unit: 0, total: 0 };
     let flipped = transposed(rows, dims)?;
     let zero = memory::filled(0.0, dims.max(n))?;

@@ -170,7 +170,7 @@ impl Leading {
     }
 
     fn is_valid(&self, dims: u32) -> bool {
-        let usable = self.dims.is_multiple_of(64) && self.dims < dims;
+        let usable = self.dims.is_multiple_of(64) && self.dims < dims.next_multiple_of(64);
         let numbers = [self.error, self.bias, self.most_outside];
         usable && numbers.iter().all(|x| x.is_finite() && *x >= 0.0) && self.most_outside < 1.0
     }
@@ -394,6 +394,9 @@ impl Meta {
             sketch: SketchOf::read(bytes),
             leading: Leading::read(bytes),
         };
+        if version < VERSION && meta.leading.dims != 0 {
+            return Err(Error::corrupted(META_BLOCK, "codes of a leading space in an index of an earlier format"));
+        }
         if version < VERSION && meta.first_list != 0 {
             return Err(Error::corrupted(META_BLOCK, "replaced lists in an index of an earlier format"));
         }
@@ -438,7 +441,8 @@ impl Meta {
         if !self.sketch.is_valid(self.metric, self.dims) {
             return wrong("what sketches are made of is not valid");
         }
-        if !self.leading.is_valid(self.dims) {
+        let suited = self.bits > 1 && !self.metric.is_of_bits() && (!self.ready || self.origin_first != NO_BLOCK);
+        if !self.leading.is_valid(self.dims) || (self.leading.dims > 0 && !suited) {
             return wrong("the space of the codes is not valid");
         }
         if self.ready && (self.lists == 0 || self.directory_first == NO_BLOCK || self.lists_first == NO_BLOCK)

@@ -129,7 +129,7 @@ fn projection(rotation: &Rotation, rows: &[Vec<f32>]) -> Option<Projection> {
         let column = rotate(&mixed, &column);
         basis.iter_mut().zip(column).for_each(|(direction, x)| direction[i] = x);
     }
-    let mut projection = Projection::new(&basis.concat(), padded)?;
+    let mut projection = Projection::new(&basis.concat(), padded).unwrap()?;
     projection.most_outside = 0.9;
     Some(projection)
 }

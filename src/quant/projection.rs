@@ -5,7 +5,9 @@
 
 use super::errors::ERROR_1;
 use super::round::round_to_byte;
+use crate::error::Result;
 use crate::kernel;
+use crate::memory;
 
 /// How much a projection may lengthen a vector's square, at most: its directions are rounded to bytes.
 const LENGTHENED: f32 = 0.03;
@@ -34,15 +36,19 @@ pub struct Projection {
 
 impl Projection {
     /// Rounds directions of `padded` floats each. `None` if the projection would lengthen vectors too much.
-    pub fn new(directions: &[f32], padded: usize) -> Option<Self> {
-        let (mut codes, mut scales) = (Vec::with_capacity(directions.len()), Vec::new());
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn new(directions: &[f32], padded: usize) -> Result<Option<Self>> {
+        let mut codes = memory::with_capacity(directions.len())?;
+        let mut scales = memory::with_capacity(directions.len() / padded)?;
         for direction in directions.chunks_exact(padded) {
             let scale = byte_step(direction);
             push_bytes(direction, scale, &mut codes);
             scales.push(scale);
         }
         let new = Self { padded, directions: codes, scales, error: ERROR_1, bias: 0.0, most_outside: 1.0 };
-        (new.longest() <= 1.0 + LENGTHENED).then_some(new)
+        Ok((new.longest() <= 1.0 + LENGTHENED).then_some(new))
     }
 
     /// Bytes that so many directions take.
@@ -51,14 +57,18 @@ impl Projection {
     }
 
     /// Reads what [`Projection::write`] made.
-    pub fn read(bytes: &[u8], padded: usize, [error, bias, most_outside]: [f32; 3]) -> Self {
-        let (mut directions, mut scales) = (Vec::new(), Vec::new());
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn read(bytes: &[u8], padded: usize, [error, bias, most_outside]: [f32; 3]) -> Result<Self> {
+        let mut directions = memory::with_capacity(bytes.len())?;
+        let mut scales = memory::with_capacity(bytes.len() / padded)?;
         for direction in bytes.chunks_exact(4 + padded) {
             let (scale, codes) = direction.split_at(4);
             scales.push(f32::from_le_bytes([scale[0], scale[1], scale[2], scale[3]]));
             directions.extend(codes.iter().map(|code| code.cast_signed()));
         }
-        Self { padded, directions, scales, error, bias, most_outside }
+        Ok(Self { padded, directions, scales, error, bias, most_outside })
     }
 
     /// Appends the stored form.
@@ -67,6 +77,11 @@ impl Projection {
             out.extend_from_slice(&scale.to_le_bytes());
             out.extend(codes.iter().map(|code| code.cast_unsigned()));
         }
+    }
+
+    /// Whether all directions are numbers.
+    pub fn is_valid(&self) -> bool {
+        self.scales.iter().all(|scale| scale.is_finite() && *scale >= 0.0)
     }
 
     /// Number of directions.

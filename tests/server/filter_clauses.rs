@@ -1,5 +1,5 @@
-//! Random conditions on filter columns, joined by AND, OR and NOT, answered with the index and by a sequential
-//! scan.
+//! Random conditions on filter columns, joined by AND, OR and NOT, answered with the index and by a
+//! sequential scan.
 
 use std::fmt::Write;
 

@@ -26,7 +26,8 @@ fn an_index_without_a_relation_has_a_cost() {
     server.sql(
         "ALTER TABLE items ADD bits bit(64); UPDATE items SET bits = ('x' || md5(id::text))::bit(64);
          CREATE INDEX ON items USING ivf (embedding vector_cosine_ops, category, id);
-         CREATE INDEX ON items USING ivf (bits bit_hamming_ops); CREATE INDEX ON items USING ivf ((embedding::vector));
+         CREATE INDEX ON items USING ivf (bits bit_hamming_ops);
+         CREATE INDEX ON items USING ivf ((embedding::vector));
          CREATE TABLE empty (e vector); CREATE INDEX ON empty USING ivf ((e::vector(3))); VACUUM ANALYZE",
     );
     let target = "(SELECT embedding FROM items WHERE id = 5)";

@@ -18,7 +18,7 @@ pub struct Options {
     pub lists: u32,
     /// Bits per dimension: 1, 4 or 8.
     pub bits: u8,
-    /// Dimensions of the one-bit codes, or 0 to choose by the rows; see `build/leading.rs`.
+    /// Dimensions of the one-bit codes, or 0 for those of the vectors; see `build/leading.rs`.
     pub code_dims: u32,
     /// Seed of every random choice.
     pub seed: u64,

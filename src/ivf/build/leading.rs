@@ -1,9 +1,10 @@
-//! The leading space of an index (`quant/projection.rs`): trained on the residuals of the sample, and as small
-//! as it may be without many more rows to refine.
+//! The leading space of an index (`quant/projection.rs`), if users have named its dimensions: trained on the
+//! residuals of the sample.
 
 use rayon::ThreadPool;
 
-use crate::error::Result;
+use super::input::Options;
+use crate::error::{Error, Kind, Result};
 use crate::ivf::directory::Directory;
 use crate::ivf::progress::Progress;
 use crate::kernel;
@@ -11,84 +12,103 @@ use crate::kmeans::{self, Assigner};
 use crate::memory;
 use crate::quant::{Projection, Projector, Rotation};
 
-/// Rows of the sample that are used.
-const ROWS: usize = 6144;
+/// Rows of the sample that are used. The directions are fitted to every second one, and measured on the others.
+const ROWS: usize = 8192;
+/// Rows that directions are fitted to, for each of them, at least.
+const ROWS_PER_DIRECTION: usize = 4;
 /// Bytes of directions at most: each query reads all of them, and each backend keeps them.
-const MOST_BYTES: usize = 1 << 20;
-/// With fewer dimensions a code is hardly longer than its factors and its reference.
-const LEAST_DIMS: usize = 128;
-/// The first stage's error may be this many times as large as with codes of all dimensions. Measured: up to
-/// twice the records are read then, and that takes less time than half of the codes.
-const MOST_ERROR: f32 = 2.0;
-/// Pairs of near rows on which the error is measured.
+const MOST_BYTES: usize = 4 << 20;
+/// Pairs of near rows on which the error is measured, and how many are needed.
 const PAIRS: usize = 2000;
 const LEAST_PAIRS: usize = 100;
-/// Standard deviations by which errors are compared: the width of the bounds at a target of .95.
-const WIDTH: f32 = 2.2;
+/// Two rows are no pair if their squared distance is below this share of a row's residual: equal rows have no
+/// error.
+const EQUAL: f32 = 0.25;
 /// Rows may have this many times the share of energy outside that all but a hundredth of the sample have.
 const OUTSIDE: f32 = 1.5;
-/// Standard deviation of the error of codes of all dimensions, and mean product of a code and a direction,
-/// for each root of the dimensions; see `quant/errors.rs`.
-const ERROR_OF_ALL: f32 = 0.3014;
+/// Residuals whose squares are larger, in units of the index, are left out.
+const HUGE: f32 = 1e8;
 
-/// The leading space of the rows' residuals from their means, if one serves better than all dimensions.
-/// `wanted` are its dimensions if users have named them, else 0.
+/// The leading space of the rows' residuals from their means, if users want one and there are rows enough.
+///
+/// # Errors
+/// [`Kind::InvalidParameter`] if the directions would be too many; out of memory, and those of
+/// [`Progress::tick`].
 pub(super) fn train(
     flat: &Directory,
-    wanted: u32,
+    options: &Options,
     (sample, means): (&[f32], &[f32]),
     pool: &ThreadPool,
     progress: &dyn Progress,
 ) -> Result<Option<Projection>> {
     let (dims, padded) = (flat.dims(), flat.padded());
-    let (wanted, rows) = ((wanted as usize).next_multiple_of(64), sample.len() / dims);
-    let fits = (MOST_BYTES / padded).min(padded / 2) / 64 * 64;
-    let most = if wanted > 0 { wanted } else { fits };
-    let without = flat.codec.is_exact() || flat.codec.bits() == 1 || means.len() == dims;
-    if without || most >= dims || most < 64 || (wanted == 0 && most < LEAST_DIMS) || rows < 4 * most {
+    let wanted = (options.code_dims as usize).next_multiple_of(64);
+    if wanted == 0 || wanted >= padded || flat.codec.is_exact() || means.len() == dims {
         return Ok(None);
     }
-    let (residuals, lists) = residuals(dims, (sample, means), pool, progress)?;
-    let basis = kmeans::principal(&residuals, dims, most, pool, &|_, _| progress.tick())?;
-    let sizes = if wanted > 0 { most..=most } else { LEAST_DIMS..=most };
-    for size in sizes.step_by(64) {
-        progress.tick()?;
-        let mut basis = memory::collected(basis[..size * dims].iter().copied())?;
-        mix(&mut basis, dims, flat.meta.seed);
-        let mut directions = memory::filled(0.0, size * padded)?;
-        for (from, to) in basis.chunks_exact(dims).zip(directions.chunks_exact_mut(padded)) {
-            flat.rotate(from, to);
-        }
-        let Some(mut projection) = Projection::new(&directions, padded) else { continue };
-        if !measure(&mut projection, flat, &residuals, &lists)? {
-            continue;
-        }
-        // An error of the product of code and query counts the less, the longer the code.
-        let error = (projection.bias + WIDTH * projection.error) / (size as f32).sqrt();
-        if wanted > 0 || error <= MOST_ERROR * WIDTH * ERROR_OF_ALL / (padded as f32).sqrt() {
-            return Ok(Some(projection));
-        }
+    if wanted * padded > MOST_BYTES {
+        let most = MOST_BYTES / padded / 64 * 64;
+        let message = format!("codes of {dims} dimensions cannot have {} leading ones", options.code_dims);
+        return Err(Error::new(Kind::InvalidParameter, message)
+            .with_hint(format!("Set code_dimensions to at most {most}.")));
     }
-    Ok(None)
+    // Residuals, their transpose, and what is made for each direction.
+    let fits = options.memory / 8 * 3 / (size_of::<f32>() * (2 * dims + 2 * wanted));
+    let (fitted, measured) = residuals(flat, fits.min(ROWS), (sample, means), (pool, progress))?;
+    if fitted.lists.len() < ROWS_PER_DIRECTION * wanted {
+        return Ok(None);
+    }
+    let mut basis = kmeans::principal(&fitted.rows, dims, wanted, pool, &|_, _| progress.tick())?;
+    mix(&mut basis, dims, flat.meta.seed);
+    let mut directions = memory::filled(0.0, wanted * padded)?;
+    for (from, to) in basis.chunks_exact(dims).zip(directions.chunks_exact_mut(padded)) {
+        flat.rotate(from, to);
+    }
+    let Some(mut projection) = Projection::new(&directions, padded)? else { return Ok(None) };
+    Ok(measure(&mut projection, flat, &measured, progress)?.then_some(projection))
 }
 
-/// The residuals of some rows of the sample, and the lists that the rows belong to.
+/// Residuals, one after the other, and the list of each.
+#[derive(Default)]
+struct Residuals {
+    rows: Vec<f32>,
+    lists: Vec<u32>,
+}
+
+/// The residuals of some rows of the sample in units of the index: half of them to fit to, the others to measure.
 fn residuals(
-    dims: usize,
+    flat: &Directory,
+    most: usize,
     (sample, means): (&[f32], &[f32]),
-    pool: &ThreadPool,
-    progress: &dyn Progress,
-) -> Result<(Vec<f32>, Vec<u32>)> {
-    let step = (sample.len() / dims / ROWS).max(1);
-    let mut residuals: Vec<f32> = memory::with_capacity((sample.len() / dims).div_ceil(step) * dims)?;
-    let usable = |row: &&[f32]| row.iter().all(|x| x.is_finite());
-    sample.chunks_exact(dims).step_by(step).filter(usable).for_each(|row| residuals.extend_from_slice(row));
-    let mut lists = memory::filled(0, residuals.len() / dims)?;
-    Assigner::new(means, dims)?.assign(&residuals, &mut lists, pool, &|_, _| progress.tick())?;
-    for (row, &list) in residuals.chunks_exact_mut(dims).zip(&lists) {
-        row.iter_mut().zip(&means[list as usize * dims..]).for_each(|(x, m)| *x -= m);
+    (pool, progress): (&ThreadPool, &dyn Progress),
+) -> Result<(Residuals, Residuals)> {
+    let (dims, scale) = (flat.dims(), flat.meta.scale);
+    let step = (sample.len() / dims).div_ceil(most.max(1)).max(1);
+    let mut halves = [Residuals::default(), Residuals::default()];
+    let rows: Vec<&[f32]> = memory::collected(sample.chunks_exact(dims).step_by(step))?;
+    let assigner = Assigner::new(means, dims)?;
+    for (half, of) in halves.iter_mut().enumerate() {
+        let mut some: Vec<f32> = memory::with_capacity(rows.len().div_ceil(2) * dims)?;
+        rows.iter().skip(half).step_by(2).for_each(|row| some.extend_from_slice(row));
+        let mut lists = memory::filled(0, some.len() / dims)?;
+        assigner.assign(&some, &mut lists, pool, &|_, _| progress.tick())?;
+        let mut kept = 0;
+        for i in 0..lists.len() {
+            let mean = &means[lists[i] as usize * dims..];
+            let row = &mut some[i * dims..][..dims];
+            row.iter_mut().zip(mean).for_each(|(x, m)| *x = (*x - m) * scale);
+            let squared = kernel::inner_product(row, row);
+            if squared <= HUGE {
+                some.copy_within(i * dims..(i + 1) * dims, kept * dims);
+                lists[kept] = lists[i];
+                kept += 1;
+            }
+        }
+        some.truncate(kept * dims);
+        lists.truncate(kept);
+        *of = Residuals { rows: some, lists };
     }
-    Ok((residuals, lists))
+    Ok(halves.into())
 }
 
 /// Rotates the leading space at random, so that coordinates in it are alike.
@@ -105,29 +125,22 @@ fn mix(basis: &mut [f32], dims: usize, seed: u64) {
 
 /// Measures the error of the first stage on pairs of near rows of one list, and how much energy is outside.
 /// Returns false if there are too few pairs.
-fn measure(projection: &mut Projection, flat: &Directory, residuals: &[f32], lists: &[u32]) -> Result<bool> {
+fn measure(
+    projection: &mut Projection,
+    flat: &Directory,
+    residuals: &Residuals,
+    progress: &dyn Progress,
+) -> Result<bool> {
     let (dims, padded) = (flat.dims(), flat.padded());
-    let mut order: Vec<usize> = memory::collected(0..lists.len())?;
-    order.sort_by_key(|&i| lists[i]);
+    let pairs = pairs(residuals, dims, progress)?;
     let (mut row, mut other) = (vec![0.0; padded], vec![0.0; padded]);
     let (mut inside, mut other_inside) = (Projector::default(), Projector::default());
     let mut signs = vec![0; projection.dims() / 8];
-    let (mut errors, mut outside) =
-        (memory::with_capacity(lists.len())?, memory::with_capacity(lists.len())?);
-    let together = order.chunk_by(|a, b| lists[*a] == lists[*b]);
-    let vector = |i: usize| &residuals[i * dims..][..dims];
-    let step = (order.len() / PAIRS).max(1);
-    for (number, (of_list, i)) in
-        together.flat_map(|of_list| of_list.iter().map(move |i| (of_list, *i))).enumerate()
-    {
-        if !number.is_multiple_of(step) {
-            continue;
-        }
-        let distance = |j: &&usize| kernel::l2_squared(vector(i), vector(**j));
-        let others = of_list.iter().filter(|j| **j != i);
-        let Some(near) = others.min_by(|a, b| distance(a).total_cmp(&distance(b))) else { continue };
-        flat.rotate(vector(i), &mut row);
-        flat.rotate(vector(*near), &mut other);
+    let (mut errors, mut outside) = (memory::with_capacity(pairs.len())?, memory::with_capacity(pairs.len())?);
+    for (i, near) in pairs {
+        progress.tick()?;
+        flat.rotate(&residuals.rows[i * dims..][..dims], &mut row);
+        flat.rotate(&residuals.rows[near * dims..][..dims], &mut other);
         inside.set(projection, &row);
         other_inside.set(projection, &other);
         let [code_row, code_other] = kernel::sign_code(&inside.point, &other_inside.point, &mut signs);
@@ -144,12 +157,40 @@ fn measure(projection: &mut Projection, flat: &Directory, residuals: &[f32], lis
     if errors.len() < LEAST_PAIRS {
         return Ok(false);
     }
-    let pairs = errors.len() as f32;
-    let mean = errors.iter().sum::<f32>() / pairs;
-    let variance = errors.iter().map(|error| (error - mean).powi(2)).sum::<f32>() / pairs;
+    let count = errors.len() as f32;
+    let mean = errors.iter().sum::<f32>() / count;
+    let variance = errors.iter().map(|error| (error - mean).powi(2)).sum::<f32>() / count;
     outside.sort_by(f32::total_cmp);
     projection.bias = mean.max(0.0);
-    projection.error = variance.sqrt();
+    // At right angles the code's own error is that of codes of all dimensions.
+    projection.error = projection.error.max(variance.sqrt());
     projection.most_outside = (OUTSIDE * outside[outside.len() - 1 - outside.len() / 100]).clamp(0.01, 0.9);
     Ok(true)
+}
+
+/// Rows, each with its nearest one of the same list.
+fn pairs(residuals: &Residuals, dims: usize, progress: &dyn Progress) -> Result<Vec<(usize, usize)>> {
+    let Residuals { rows, lists } = residuals;
+    let mut order: Vec<usize> = memory::collected(0..lists.len())?;
+    order.sort_by_key(|&i| lists[i]);
+    let step = (order.len() / PAIRS).max(1);
+    let vector = |i: usize| &rows[i * dims..][..dims];
+    let mut found = memory::with_capacity(order.len() / step + 1)?;
+    let together = order.chunk_by(|a, b| lists[*a] == lists[*b]);
+    let of_lists = together.flat_map(|of_list| of_list.iter().map(move |i| (of_list, *i)));
+    for (of_list, i) in of_lists.step_by(step) {
+        progress.tick()?;
+        let least = EQUAL * kernel::inner_product(vector(i), vector(i));
+        let mut nearest = (f32::INFINITY, i);
+        for &j in of_list.iter().filter(|j| **j != i) {
+            let distance = kernel::l2_squared(vector(i), vector(j));
+            if distance >= least && distance < nearest.0 {
+                nearest = (distance, j);
+            }
+        }
+        if nearest.1 != i {
+            found.push((i, nearest.1));
+        }
+    }
+    Ok(found)
 }

@@ -22,7 +22,7 @@ use crate::quant::{Codec, Projection, padded_dims};
 use crate::value::Metric;
 
 /// Rows per list if the user does not set the number of lists, and there are not too many. Scans with half as
-/// many rows per list are no faster (`docs/performance.md`), and need twice the routing and twice the directory.
+/// many rows per list are no faster (`docs/performance.md`), and need twice the routing and the directory.
 const ROWS_PER_LIST: u64 = 250;
 /// Beyond this number of lists, they grow larger, too: the number grows as this power of the rows. Otherwise
 /// routing becomes most of a query, and each backend's directory large.
@@ -115,7 +115,7 @@ pub fn train(
         _ => Deviation::default(),
     };
     let meta = Meta { scale, lists: lists as u32, deviation, ..unbuilt(options)? };
-    let leading = leading::train(&flat(meta.clone())?, options.code_dims, (&sample, &means), pool, progress)?;
+    let leading = leading::train(&flat(meta.clone())?, options, (&sample, &means), pool, progress)?;
     model(meta, (&origin, leading), means, &sample[..queries * dims])
 }
 

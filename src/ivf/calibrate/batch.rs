@@ -21,7 +21,7 @@ pub const QUERIES: std::ops::RangeInclusive<usize> = 500..=1200;
 /// of them. Their tables and candidates still fit in the processor's second-level cache.
 pub(super) const TOGETHER: usize = 16;
 /// Memory of a query for each coordinate, in bytes: the point, its codes and tables.
-const COORDINATE_BYTES: usize = 16;
+const COORDINATE_BYTES: usize = 24;
 /// Number of lists that each query reads before that, the best ones. They hold most of its neighbours, and so
 /// give a threshold that excludes nearly all rows of the other lists.
 const FIRST: u32 = 16;

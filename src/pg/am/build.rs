@@ -103,6 +103,11 @@ fn build_options(index: pg_sys::Relation, sketch: impl FnOnce() -> Result<Sketch
         return Err(Error::new(Kind::InvalidParameter, message)
             .with_hint("Such an index keeps the bits themselves: leave the option out."));
     }
+    if options.bits == Some(1) && options.code_dimensions > 0 {
+        let message = "option \"code_dimensions\" needs more than one bit per dimension";
+        return Err(Error::new(Kind::InvalidParameter, message)
+            .with_hint("Leave the option out, or set bits to 4 or 8."));
+    }
     let sketch = sketch()?;
     Ok(Options {
         dims: sketch.size,

@@ -63,6 +63,22 @@ pub fn is_filter_class(number: i16) -> bool {
     Form::from_number(number).is_some()
 }
 
+/// Whether different values of the columns of a class may share a key.
+///
+/// # Safety
+/// A class of ours, by its operator family and its type.
+pub unsafe fn is_lossy(family: pg_sys::Oid, of_type: pg_sys::Oid) -> bool {
+    // SAFETY: lookups in the catalog; support function 1 of a class takes no arguments.
+    unsafe {
+        let support = pg_sys::get_opfamily_proc(family, of_type, of_type, 1);
+        if support == pg_sys::InvalidOid {
+            return true;
+        }
+        let number = pg_sys::OidFunctionCall0Coll(support, pg_sys::InvalidOid).value() as i16;
+        Form::from_number(number).is_none_or(Form::is_lossy)
+    }
+}
+
 /// Support function of `bool_ops`.
 #[pg_extern(sql = false)]
 fn ivf_bool_key() -> i16 {

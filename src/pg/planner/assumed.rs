@@ -8,6 +8,7 @@ use crate::ivf::assumed;
 use crate::ivf::directory::Directory;
 use crate::page::Columns;
 use crate::pg::datum::indexed::Indexed;
+use crate::value::Metric;
 
 /// Assumed if the column has no declared dimensions.
 const DIMENSIONS: u32 = 768;
@@ -42,6 +43,8 @@ pub unsafe fn index(
             }
         };
         let dims = u32::try_from(typmod).ok().filter(|dims| *dims > 0).unwrap_or(DIMENSIONS);
+        let metric = if bits { Metric::Hamming } else { Metric::L2 };
+        let dims = dims.min(metric.most_dims() as u32);
         let columns = vec![WIDTH; (info.nkeycolumns - 1).max(0) as usize];
         let directory = assumed::directory(bits, dims, Columns::new(&columns)?, info.tuples)?;
         Ok((directory, if bits { Indexed::Bits } else { Indexed::Vector }))

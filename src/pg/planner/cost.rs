@@ -131,9 +131,8 @@ unsafe extern "C-unwind" fn amcostestimate(
         if searches == 0 {
             query_page::costed(root);
         }
-        let index = Index::open(root, info);
+        let (index, tested) = (Index::open(root, info), left_to_filter(root, path));
         let Index { directory, settings, indexed } = &index;
-        let tested = left_to_filter(root, path);
         let Expected { with_vector, rows, passing, within, share } =
             Expected::of(root, path, (&orders, &tested), &index);
         *selectivity = with_vector * passing * within;

@@ -10,11 +10,10 @@
 
 use pgrx::{PgList, pg_sys};
 
-use super::cost::is_ours;
 use super::monotone::{Varying, is_fixed};
-use super::threshold::is_harmless;
+use super::threshold::{is_harmless, is_without_subquery};
 use crate::ivf::search::filter::Clause;
-use crate::pg::am::filter_columns::{Compared, Test, Tested};
+use crate::pg::am::filter_columns::{Compared, Test, Tested, is_lossy};
 use crate::value::key::Comparison;
 
 /// A clause whose values are expressions.
@@ -31,6 +30,8 @@ pub trait IndexColumns {
     fn column(&self, expression: *mut pg_sys::Node) -> Option<usize>;
     /// Its operator family, and its collation.
     fn family(&self, column: usize) -> (pg_sys::Oid, pg_sys::Oid);
+    /// Whether different values may have the same key.
+    fn is_lossy(&self, column: usize) -> bool;
     /// What varies while a scan returns its rows.
     fn varying(&self) -> Varying;
 }
@@ -80,14 +81,22 @@ unsafe fn part(
             pg_sys::NodeTag::T_BooleanTest => boolean_test(&*node.cast(), columns, negated),
             pg_sys::NodeTag::T_OpExpr => {
                 let call = &*node.cast::<pg_sys::OpExpr>();
+                let always = depth == DEEPEST;
                 let (column, compared) =
-                    compared(columns, (call.opno, call.inputcollid), call.args, negated)?;
+                    compared(columns, (call.opno, call.inputcollid), call.args, (negated, always))?;
                 one(column, Test::Compared(compared))
             }
             pg_sys::NodeTag::T_ScalarArrayOpExpr => {
                 let call = &*node.cast::<pg_sys::ScalarArrayOpExpr>();
+                // `x = ANY (column)` is about the elements of the column.
+                columns.column(PgList::<pg_sys::Node>::from_pg(call.args).get_ptr(0)?)?;
+                let always = depth == DEEPEST;
                 let (column, compared) =
-                    compared(columns, (call.opno, call.inputcollid), call.args, negated)?;
+                    compared(columns, (call.opno, call.inputcollid), call.args, (negated, always))?;
+                // `x <> ANY (a)` excludes few rows.
+                if compared.negated && call.useOr != negated {
+                    return None;
+                }
                 // `NOT (x = ANY (a))` is `x <> ALL (a)`.
                 one(column, Test::Listed { compared, all: call.useOr == negated })
             }
@@ -116,12 +125,13 @@ unsafe fn boolean_test(
     }
 }
 
-/// The comparison of a filter column with a value that is the same for all rows.
+/// The comparison of a filter column with a value that is the same for all rows. If the filter does not
+/// `always` evaluate the comparison, the value must not be a subquery, which may raise an error.
 unsafe fn compared(
     columns: &impl IndexColumns,
     (operator, collation): (pg_sys::Oid, pg_sys::Oid),
     arguments: *mut pg_sys::List,
-    negated: bool,
+    (negated, always): (bool, bool),
 ) -> Option<(usize, Compared<*mut pg_sys::Node>)> {
     // SAFETY: lookups in the catalog; the arguments are expressions.
     unsafe {
@@ -145,6 +155,9 @@ unsafe fn compared(
         if !usable || !same_collation || !is_fixed(value, columns.varying()) || !is_harmless(value) {
             return None;
         }
+        if !always && !is_without_subquery(value) {
+            return None;
+        }
         let (mut strategy, mut left, mut right) = (0, pg_sys::InvalidOid, pg_sys::InvalidOid);
         let to = (&raw mut strategy, &raw mut left, &raw mut right);
         pg_sys::get_op_opfamily_properties(operator, family, false, to.0, to.1, to.2);
@@ -154,6 +167,10 @@ unsafe fn compared(
             Some(opposite) if negated => (opposite as u16, false),
             _ => (strategy, negated),
         };
+        // Of values that share a key some may be equal, others not.
+        if negated && columns.is_lossy(column) {
+            return None;
+        }
         Some((column, Compared { strategy, of: right, negated, value }))
     }
 }
@@ -175,6 +192,11 @@ impl IndexColumns for OfPlanner {
         unsafe { (*(*self.1).opfamily.add(column + 1), *(*self.1).indexcollations.add(column + 1)) }
     }
 
+    fn is_lossy(&self, column: usize) -> bool {
+        // SAFETY: the index has this column.
+        unsafe { is_lossy(*(*self.1).opfamily.add(column + 1), *(*self.1).opcintype.add(column + 1)) }
+    }
+
     fn varying(&self) -> Varying {
         // SAFETY: the planner's structure.
         Varying::Table(self.0, unsafe { (*(*self.1).rel).relid })
@@ -192,7 +214,7 @@ pub unsafe fn left_to_filter(
     // SAFETY: the planner's structures: lists of RestrictInfo and IndexClause nodes.
     unsafe {
         let index = (*path).indexinfo;
-        if !is_ours(index) || (*index).nkeycolumns < 2 {
+        if (*index).nkeycolumns < 2 {
             return Vec::new();
         }
         let (table, columns) = ((*index).rel, OfPlanner(root, index));
@@ -213,8 +235,8 @@ pub unsafe fn left_to_filter(
 }
 
 /// Marks a plan if row-level security or a security barrier hides rows of a table. Who sees how many rows a
-/// scan leaves out must not learn of hidden rows. But a plan no longer tells which of a scan's conditions hide
-/// rows. The mark is that the plan is for one role only, which is so already if policies apply.
+/// scan leaves out must not learn of hidden rows. But a plan no longer tells which of a scan's conditions
+/// hide rows. The mark is that the plan is for one role only, which is so already if policies apply.
 ///
 /// # Safety
 /// The planner's structures, from its hook for the paths of a table.

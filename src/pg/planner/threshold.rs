@@ -252,6 +252,32 @@ pub unsafe fn is_harmless(node: *mut pg_sys::Node) -> bool {
     }
 }
 
+/// Whether an expression that [`is_harmless`] contains no subquery: evaluating it runs nothing else.
+///
+/// # Safety
+/// Null, or an expression.
+pub unsafe fn is_without_subquery(node: *mut pg_sys::Node) -> bool {
+    // SAFETY: null or a node, whose tag tells its type.
+    unsafe {
+        let Some(tag) = node.as_ref().map(|node| node.type_) else { return true };
+        let all = |list| PgList::<pg_sys::Node>::from_pg(list).iter_ptr().all(|node| is_without_subquery(node));
+        match tag {
+            pg_sys::NodeTag::T_Const | pg_sys::NodeTag::T_Var => true,
+            // Other parameters may be those of subqueries.
+            pg_sys::NodeTag::T_Param => {
+                (*node.cast::<pg_sys::Param>()).paramkind == pg_sys::ParamKind::PARAM_EXTERN
+            }
+            pg_sys::NodeTag::T_RelabelType => {
+                is_without_subquery((*node.cast::<pg_sys::RelabelType>()).arg.cast())
+            }
+            pg_sys::NodeTag::T_ArrayExpr => all((*node.cast::<pg_sys::ArrayExpr>()).elements),
+            pg_sys::NodeTag::T_FuncExpr => all((*node.cast::<pg_sys::FuncExpr>()).args),
+            pg_sys::NodeTag::T_OpExpr => all((*node.cast::<pg_sys::OpExpr>()).args),
+            _ => false,
+        }
+    }
+}
+
 /// The current limit of an order: of each clause the greatest bound, and of these the least. It is infinite
 /// if no clause bounds it, and `None` if a clause compares with NULL only, so that no row passes.
 ///

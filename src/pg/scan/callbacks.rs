@@ -327,11 +327,11 @@ unsafe fn filter(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<Filter
 }
 
 /// The filter columns of a scan's index, opened when they are first needed.
-unsafe fn filter_columns<'a>(
+unsafe fn filter_columns(
     scan: pg_sys::IndexScanDesc,
-    columns: &'a mut Option<FilterColumns>,
+    columns: &mut Option<FilterColumns>,
     context: pg_sys::MemoryContext,
-) -> Result<&'a FilterColumns> {
+) -> Result<&FilterColumns> {
     match columns {
         Some(columns) => Ok(columns),
         none => {

@@ -88,6 +88,14 @@ impl IndexColumns for OfPlan {
         }
     }
 
+    fn is_lossy(&self, column: usize) -> bool {
+        // SAFETY: as above, and a type.
+        unsafe {
+            let family = *(*self.index).rd_opfamily.add(column + 1);
+            is_lossy(family, *(*self.index).rd_opcintype.add(column + 1))
+        }
+    }
+
     fn varying(&self) -> Varying {
         Varying::All
     }

@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::guc::MAX_LISTS;
+use crate::value::Metric;
 use crate::value::sparse;
 
 /// The options as stored in the relation cache (`rd_options`).
@@ -31,7 +32,7 @@ pub struct IndexOptions {
     pub lists: i32,
     /// Bits per dimension, 1, 4 or 8; `None` if not set.
     pub bits: Option<u8>,
-    /// Dimensions of the one-bit codes; 0 chooses by the rows.
+    /// Dimensions of the one-bit codes; 0 for all.
     pub code_dimensions: i32,
     /// Number of lists to probe, if it is set for the index. Otherwise the recall target decides.
     pub probes: Option<u32>,
@@ -140,7 +141,7 @@ pub fn define() {
                 c"Valid values are \"1\", \"4\" and \"8\".".as_ptr(),
                 LOCK,
             );
-            let code = c"Dimensions that the first stage of a scan compares; 0 chooses by the rows";
+            let code = c"Dimensions that the first stage of a scan compares; 0 compares all";
             let (name, most) = (c"code_dimensions", Metric::L2.most_dims() as i32);
             pg_sys::add_int_reloption(kind, name.as_ptr(), code.as_ptr(), 0, 0, most, LOCK);
             // Only scans read these options, so changing them needs no rebuild and blocks nobody.

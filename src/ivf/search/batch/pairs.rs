@@ -2,8 +2,8 @@
 //!
 //! The rows of some lists are the queries of a batch. Each list is copied once for all of them, part by part
 //! (`frozen.rs`), and threads compare the queries with its codes. The bounds are those of a range search, so
-//! no pair is missed; the table decides about the others. A row is compared with the rows of its own list that
-//! come after it, and with those of later lists. So each pair is found once.
+//! no pair is missed; the table decides about the others. A row is compared with the rows of its own list
+//! that come after it, and with those of later lists. So each pair is found once.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -145,8 +145,8 @@ impl Pairs {
         if set == 0 { Some(Rc::clone(current)) } else { next.clone() }
     }
 
-    /// Adds a row of a list as a query, unless it has no neighbours. The rows of a batch are of one set of lists
-    /// (0: those in use, 1: those that take their place), and come list after list.
+    /// Adds a row of a list as a query, unless it has no neighbours. The rows of a batch are of one set of
+    /// lists (0: those in use, 1: those that take their place), and come list after list.
     ///
     /// # Errors
     /// Out of memory.
@@ -179,8 +179,8 @@ impl Pairs {
         Ok(())
     }
 
-    /// Finds the pairs of the queries, rows of the given set of lists, with themselves and all later rows, and
-    /// forgets the queries.
+    /// Finds the pairs of the queries, rows of the given set of lists, with themselves and all later rows,
+    /// and forgets the queries.
     ///
     /// # Errors
     /// Damage, out of memory, and the errors of the store, the table and `found`.

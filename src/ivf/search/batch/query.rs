@@ -73,7 +73,7 @@ impl Query {
     /// Bytes of a query with room for so many candidates.
     pub fn bytes(directory: &Directory, room: usize) -> usize {
         /// Bytes for each coordinate: the vector, its form in the index, codes and tables.
-        const COORDINATE: usize = 24;
+        const COORDINATE: usize = 36;
         /// Bytes for each list: its score, its key, a product.
         const LIST: usize = 24;
         /// A query's candidates are few of those for which it has room.
