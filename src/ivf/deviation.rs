@@ -37,13 +37,16 @@ const COVERED: (f32, f32) = (0.98, 2.05);
 /// Lower bounds of sketches are widened by so many spreads for each standard deviation of other bounds.
 /// Sketches deviate more than codes, so that a wider bound has many more rows fetched, and a row is lost only
 /// if it is among the last that are wanted.
-const BELOW: f32 = 0.5;
+const BELOW: f32 = 0.4;
+/// Bounds by codes are this share of their usual width in an index over sketches. Errors of codes are smaller
+/// than those of sketches and independent of them, so that they hardly add to them.
+const OF_CODES: f32 = 0.2;
 /// Upper bounds are widened by so many spreads. They give the threshold, below which the values of as many
 /// rows as are wanted should be; otherwise lists are read again.
-const ABOVE: f32 = 0.7;
+const ABOVE: f32 = 1.2;
 /// The noise that stands for the deviation of sketches has this share of its spread. With all of it, rows
 /// that are far away and deviate much would seem to be neighbours, and twice as many lists would be read.
-const NOISE: f32 = 0.5;
+const NOISE: f32 = 0.3;
 
 /// What turns bounds by codes into bounds of keys.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -92,6 +95,14 @@ impl Directory {
                 Factors { lower: least * least, upper: most * most, below: 0.0, above: 0.0 }
             }
         })
+    }
+
+    /// The width of bounds by codes where the bounds of keys have this width.
+    pub fn width_of_codes(&self, width: Width) -> Width {
+        match self.sketch().is_lossy() && !width.sound {
+            true => Width::of(OF_CODES * width.deviations),
+            false => width,
+        }
     }
 
     /// The spread of the deviation, or what is usual.

@@ -18,6 +18,7 @@ impl Scanner {
         sink: &mut impl Sink,
     ) -> Result<()> {
         let factors = directory.factors(width, query.length());
+        let width = directory.width_of_codes(width);
         self.list_of_codes(store, directory, query, (list, terms, width), &mut Widened { sink, factors })
     }
 }

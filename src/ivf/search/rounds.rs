@@ -14,6 +14,9 @@ use crate::quant::Width;
 /// A round's window is at least this many times as wide as the one before. Each round reads its lists again,
 /// so there should be few rounds.
 const WIDER: u64 = 16;
+/// The same in an index over sketches, whose threshold is sometimes a little too low for the values of the rows
+/// that are wanted.
+const WIDER_OF_SKETCHES: u64 = 2;
 /// A window is at most this many times as wide as that, because the share that passed is inexact if few rows
 /// were fetched.
 const WIDEST: u64 = 16;
@@ -213,7 +216,8 @@ impl Search {
         // The number of rows to fetch for the rows wanted, by the share that has passed so far, plus a half.
         let needed =
             (self.wanted() as u64).saturating_mul(3 * round.fetched.max(1)) / (2 * round.passed.max(1));
-        let least = round.window.saturating_mul(WIDER);
+        let wider = if self.directory.sketch().is_lossy() { WIDER_OF_SKETCHES } else { WIDER };
+        let least = round.window.saturating_mul(wider);
         let window = needed.clamp(least, least.saturating_mul(WIDEST));
         let lists = self.directory.lists();
         let probes = if self.settings.order == Order::Off {
