@@ -318,10 +318,7 @@ impl Queries {
             times.sort_by(f64::total_cmp);
             let (stats, mean) = (scan.stats(), times.iter().sum::<f64>() / asked);
             println!(
-//! are used), `MEMORY` (megabytes for the build), `TARGETS`, `QUERIES`, `PER_LIST` (rows of a list, 0: as the
-//! build chooses) and `CODE_DIMS` (dimensions of one-bit codes, 0: all; both numbers with commas). More rows
-//! than the file has are mixtures of two rows of the file that lie near each other, with some noise. Each
-//! query asks all indexes over the same rows in turn, so their times can be compared.
+                "    {target}: {:>6} lists, {:>4} dims: recall {:.4}, codes {:.0}, records {:.0}, rows {:.0}, lists {:.0}, median {:.0} µs, mean {mean:.0}",
                 built.directory.lists(),
                 built.directory.codec.first_dims(),
                 found as f64 / asked / 10.0,

@@ -29,6 +29,8 @@ const OTHERS: usize = 4000;
 pub(super) const NEAREST: usize = 10;
 /// With fewer pairs the usual numbers are taken.
 const LEAST_PAIRS: usize = 30;
+/// The largest spread that counts, of sketches.
+const MOST_SPREAD: f32 = 0.3;
 /// The spread that is assumed if it was not measured.
 const USUAL_SPREAD: f32 = 0.1;
 /// The spread covers this share of the quotients at either end, at so many standard deviations of a normal
@@ -110,7 +112,9 @@ impl Directory {
         let measured = self.meta.deviation;
         match (self.sketch().is_lossy(), measured.mean > 0.0) {
             (true, false) => (0.5 / self.dims() as f32).sqrt(),
-            (true, true) => measured.spread,
+            (true, true) if matches!(self.metric(), Metric::InnerProduct | Metric::L1) => measured.spread,
+            // With more, bounds would exclude nothing.
+            (true, true) => measured.spread.min(MOST_SPREAD),
             (false, _) => measured.known(self.dims()).spread,
         }
     }
@@ -240,7 +244,8 @@ pub(super) fn statistics(quotients: &mut [f32]) -> Deviation {
     let (share, deviations) = COVERED;
     let at = |share: f32| quotients[((quotients.len() - 1) as f32 * share) as usize];
     let ends = (mean - at(1.0 - share)).max(at(share) - mean) / deviations;
-    Deviation { mean, spread: deviation.max(ends) / mean }
+    let spread = deviation.max(ends) / mean;
+    if spread.is_finite() && mean.is_finite() { Deviation { mean, spread } } else { Deviation::default() }
 }
 
 #[cfg(test)]

@@ -105,7 +105,12 @@ fn by_sketch(metric: Metric, a: &[f32], b: &[f32]) -> f32 {
 /// query of length one.
 fn deviation(metric: Metric, (value, by_sketch): (TotalF64, TotalF32), length: f64) -> Option<f32> {
     let by_sketch = f64::from(by_sketch.0);
+    if metric != Metric::InnerProduct && !(by_sketch > 0.0 && by_sketch.is_finite() && !value.0.is_nan()) {
+        return None;
+    }
     let deviation = match metric {
+        // Rows of one direction: both are rounding errors.
+        Metric::Cosine if value.0 < 1e-6 => return None,
         Metric::InnerProduct => (value.0 - by_sketch) / length,
         Metric::Cosine => (2.0 * value.0).max(0.0).sqrt() / by_sketch,
         _ => value.0 / by_sketch,
@@ -122,7 +127,9 @@ fn of_metric(metric: Metric, found: &mut [f32]) -> Deviation {
         if of.mean == 0.0 {
             return of;
         }
-        let squares = found.iter().map(|x| f64::from(x - centre).powi(2)).sum::<f64>();
+        // A quotient of two small distances says nothing about others, and would outweigh them.
+        let most = if metric == Metric::InnerProduct { f32::INFINITY } else { 1.0 };
+        let squares = found.iter().map(|x| f64::from((x - centre).clamp(-most, most)).powi(2)).sum::<f64>();
         return Deviation { mean: 1.0, spread: (squares / found.len() as f64).sqrt() as f32 };
     }
     statistics(found)

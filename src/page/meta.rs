@@ -395,7 +395,10 @@ impl Meta {
             leading: Leading::read(bytes),
         };
         if version < VERSION && meta.leading.dims != 0 {
-            return Err(Error::corrupted(META_BLOCK, "codes of a leading space in an index of an earlier format"));
+            return Err(Error::corrupted(
+                META_BLOCK,
+                "codes of a leading space in an index of an earlier format",
+            ));
         }
         if version < VERSION && meta.first_list != 0 {
             return Err(Error::corrupted(META_BLOCK, "replaced lists in an index of an earlier format"));
@@ -441,7 +444,8 @@ impl Meta {
         if !self.sketch.is_valid(self.metric, self.dims) {
             return wrong("what sketches are made of is not valid");
         }
-        let suited = self.bits > 1 && !self.metric.is_of_bits() && (!self.ready || self.origin_first != NO_BLOCK);
+        let suited =
+            self.bits > 1 && !self.metric.is_of_bits() && (!self.ready || self.origin_first != NO_BLOCK);
         if !self.leading.is_valid(self.dims) || (self.leading.dims > 0 && !suited) {
             return wrong("the space of the codes is not valid");
         }

@@ -153,7 +153,8 @@ impl Codec {
     /// its code times its factor. Longer residuals are never excluded by their one-bit codes.
     pub fn longest(&self) -> f64 {
         let inside = self.projection().map_or(1.0, |projection| f64::from(1.0 - projection.most_outside));
-        f64::from(f16::MAX.to_f32()) * 0.5 * (self.first_dims() as f64).sqrt() / inside.max(f64::MIN_POSITIVE).sqrt()
+        f64::from(f16::MAX.to_f32()) * 0.5 * (self.first_dims() as f64).sqrt()
+            / inside.max(f64::MIN_POSITIVE).sqrt()
     }
 
     /// Codes a residual (rotated, relative to `centre`, which is relative to the origin). `leading` has their

@@ -466,7 +466,14 @@ fn four_bits_with_filter_columns() {
 
 #[test]
 fn codes_of_a_leading_space() {
-    case("leading", 100, 400, |o| Options { lists: 3, code_dims: 64, ..o }, Metric::L2).damage_all();
+    case(
+        "leading",
+        100,
+        600,
+        |o| Options { lists: 3, code_dims: 64, columns: two_columns(), ..o },
+        Metric::L2,
+    )
+    .damage_all();
 }
 
 #[test]

@@ -42,21 +42,24 @@ fn code_dims(world: &World) -> u32 {
 }
 
 #[test]
-fn a_leading_space_is_chosen_where_it_holds_most_of_the_energy() {
-    let with = |lists, bits| Options { lists, bits, ..options(DIMS, Metric::L2) };
-    let flat = Flat::new(40, 1.0).table(6000);
-    assert_eq!(code_dims(&World::build(flat.clone(), &with(30, 4))), 128);
-    assert_eq!(code_dims(&World::build(flat.clone(), &with(30, 8))), 128);
-    // Not with a single list, nor without a record that has all dimensions.
-    assert_eq!(code_dims(&World::build(flat.clone(), &with(1, 4))), 0);
-    assert_eq!(code_dims(&World::build(flat.clone(), &with(30, 1))), 0);
-    // As users ask, in steps of 64; as many as the vectors have are all.
-    let asked = |code_dims| Options { code_dims, ..with(30, 4) };
-    assert_eq!(code_dims_of(&flat, &asked(65)), 128);
-    assert_eq!(code_dims_of(&flat, &asked(256)), 0);
-    // Energy in all dimensions alike.
-    let round = Flat::new(0, 1.0).table(6000);
-    assert_eq!(code_dims_of(&round, &with(30, 4)), 0);
+fn users_name_the_dimensions_of_a_leading_space() {
+    let with = |lists, bits, code_dims| Options { lists, bits, code_dims, ..options(DIMS, Metric::L2) };
+    let rows = Flat::new(40, 1.0).table(6000);
+    assert_eq!(code_dims_of(&rows, &with(30, 4, 0)), 0);
+    // In steps of 64; as many as the vectors have are all.
+    assert_eq!(code_dims_of(&rows, &with(30, 4, 65)), 128);
+    assert_eq!(code_dims_of(&rows, &with(30, 8, 64)), 64);
+    assert_eq!(code_dims_of(&rows, &with(30, 4, 256)), 0);
+    // Not with a single list, nor with few rows, nor with equal ones.
+    assert_eq!(code_dims_of(&rows, &with(1, 4, 128)), 0);
+    assert_eq!(code_dims_of(&Flat::new(40, 1.0).table(300), &with(10, 4, 128)), 0);
+    let equal = (0..6000).map(|n| (n, rows[&(n % 5)].clone())).collect();
+    assert_eq!(code_dims_of(&equal, &with(30, 4, 64)), 0);
+    // Rows whose squares overflow.
+    let huge = rows.iter().map(|(n, row)| (*n, row.iter().map(|x| 1e30 * x).collect())).collect();
+    assert_eq!(code_dims_of(&huge, &with(30, 4, 64)), 0);
+    let large = rows.iter().map(|(n, row)| (*n, row.iter().map(|x| 1e15 * x).collect())).collect();
+    assert_eq!(code_dims_of(&large, &with(30, 4, 64)), 64);
 }
 
 fn code_dims_of(rows: &Table, options: &Options) -> u32 {
@@ -68,7 +71,7 @@ fn recall_holds_and_exact_scans_are_exact() {
     for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct, Metric::L1] {
         for bits in [4, 8] {
             let mut rows = Flat::new(40, 0.7);
-            let options = Options { lists: 40, bits, ..options(DIMS, metric) };
+            let options = Options { lists: 40, bits, code_dims: 128, ..options(DIMS, metric) };
             let world = World::build(rows.table(8000), &options);
             assert!(code_dims(&world) > 0, "{metric:?}");
             (8000..8500).for_each(|n| world.insert(n, rows.draw()));

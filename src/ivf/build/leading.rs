@@ -136,7 +136,8 @@ fn measure(
     let (mut row, mut other) = (vec![0.0; padded], vec![0.0; padded]);
     let (mut inside, mut other_inside) = (Projector::default(), Projector::default());
     let mut signs = vec![0; projection.dims() / 8];
-    let (mut errors, mut outside) = (memory::with_capacity(pairs.len())?, memory::with_capacity(pairs.len())?);
+    let (mut errors, mut outside) =
+        (memory::with_capacity(pairs.len())?, memory::with_capacity(pairs.len())?);
     for (i, near) in pairs {
         progress.tick()?;
         flat.rotate(&residuals.rows[i * dims..][..dims], &mut row);

@@ -44,11 +44,12 @@ impl<S: Sink> Sink for Widened<'_, S> {
             let none = Candidate { lower: f32::NEG_INFINITY, upper: f32::INFINITY, ..candidate };
             return self.sink.push(list, Candidate { place: f32::NEG_INFINITY, ..none });
         };
-        // A negative bound stays below every key.
+        // A negative bound stays below every key; a row without a bound stays without one.
+        let lowered = |x: f32| if x == f32::NEG_INFINITY { x } else { x * lower - below };
         let widened = Candidate {
-            lower: candidate.lower * lower - below,
+            lower: lowered(candidate.lower),
             upper: candidate.upper * if candidate.upper < 0.0 { lower } else { upper } + above,
-            place: candidate.place * lower - below,
+            place: lowered(candidate.place),
             tid: candidate.tid,
         };
         if widened.lower < self.sink.threshold() {

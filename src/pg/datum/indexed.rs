@@ -178,7 +178,9 @@ impl Indexed {
         // SAFETY: the caller vouches for the datum, which the value does not outlive.
         unsafe {
             if self == Self::Sparse {
-                let value = SparseVector::from_raw_in(&mut AlignedCopy::new(), datum);
+                // The value may lie in this memory.
+                let mut memory = AlignedCopy::new();
+                let value = SparseVector::from_raw_in(&mut memory, datum);
                 return Ok(OwnedQuery::Sparse(value.view().to_buf()?));
             }
             let mut vector = match earlier {

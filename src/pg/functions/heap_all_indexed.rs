@@ -113,7 +113,7 @@ impl<'a> AllRows<'a> {
         let metric = opclass::indexed(index)?.1;
         let sketch = sketch(index)?;
         let columns = FilterColumns::of(index)?;
-        let mut bits = vec![0; sketch.dims.div_ceil(8)];
+        let mut bits = vec![0; if metric.is_of_bits() { sketch.dims.div_ceil(8) } else { 0 }];
         let mut wrong = [
             (None, "is not in the index"),
             (None, "has another value in the index"),

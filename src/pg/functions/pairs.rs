@@ -60,7 +60,11 @@ fn find(opened: &mut Opened, pairs: &mut Pairs, pool: &ThreadPool, set: &ResultS
                     continue;
                 };
                 // An expression may have other results by now than when the index was built.
-                opclass::check_dimensions(opclass::indexed(store.relation())?.0, directory.dims(), vector.len())?;
+                opclass::check_dimensions(
+                    opclass::indexed(store.relation())?.0,
+                    directory.dims(),
+                    vector.len(),
+                )?;
                 pairs.push((at, list), (row, version), &vector)?;
                 if pairs.is_full() {
                     let mut around = Surroundings { store, table: rows, progress: &Interruptible };

@@ -260,7 +260,8 @@ pub unsafe fn is_without_subquery(node: *mut pg_sys::Node) -> bool {
     // SAFETY: null or a node, whose tag tells its type.
     unsafe {
         let Some(tag) = node.as_ref().map(|node| node.type_) else { return true };
-        let all = |list| PgList::<pg_sys::Node>::from_pg(list).iter_ptr().all(|node| is_without_subquery(node));
+        let all =
+            |list| PgList::<pg_sys::Node>::from_pg(list).iter_ptr().all(|node| is_without_subquery(node));
         match tag {
             pg_sys::NodeTag::T_Const | pg_sys::NodeTag::T_Var => true,
             // Other parameters may be those of subqueries.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use pgrx::{PgList, PgMemoryContexts, pg_sys};
 
 use crate::ivf::search::filter::Clause;
-use crate::pg::am::filter_columns::Tested;
+use crate::pg::am::filter_columns::{Tested, is_lossy};
 use crate::pg::compat::key_columns;
 use crate::pg::planner::filter_clauses::{IndexColumns, Planned, clause, is_secured};
 use crate::pg::planner::monotone::Varying;
