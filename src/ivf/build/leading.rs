@@ -15,7 +15,7 @@ use crate::quant::{Projection, Projector, Rotation};
 /// Rows of the sample that are used. The directions are fitted to every second one, and measured on the others.
 const ROWS: usize = 8192;
 /// Rows that directions are fitted to, for each of them, at least.
-const ROWS_PER_DIRECTION: usize = 4;
+const ROWS_PER_DIRECTION: usize = 2;
 /// Bytes of directions at most: each query reads all of them, and each backend keeps them.
 const MOST_BYTES: usize = 4 << 20;
 /// Pairs of near rows on which the error is measured, and how many are needed.
