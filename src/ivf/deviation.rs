@@ -36,19 +36,26 @@ const USUAL_SPREAD: f32 = 0.1;
 /// The spread covers this share of the quotients at either end, at so many standard deviations of a normal
 /// distribution.
 const COVERED: (f32, f32) = (0.98, 2.05);
-/// Lower bounds of sketches are widened by so many spreads for each standard deviation of other bounds.
-/// Sketches deviate more than codes, so that a wider bound has many more rows fetched, and a row is lost only
-/// if it is among the last that are wanted.
-const BELOW: f32 = 0.4;
-/// Bounds by codes are this share of their usual width in an index over sketches. Errors of codes are smaller
-/// than those of sketches and independent of them, so that they hardly add to them.
-const OF_CODES: f32 = 0.2;
-/// Upper bounds are widened by so many spreads. They give the threshold, below which the values of as many
-/// rows as are wanted should be; otherwise lists are read again.
-const ABOVE: f32 = 1.2;
-/// The noise that stands for the deviation of sketches has this share of its spread. With all of it, rows
-/// that are far away and deviate much would seem to be neighbours, and twice as many lists would be read.
-const NOISE: f32 = 0.3;
+/// How bounds of keys are made of those of sketches' codes; all measured.
+struct Spreads {
+    /// Lower bounds are widened by so many spreads for each standard deviation of other bounds. Sketches
+    /// deviate more than codes, so a wider bound has many more rows fetched, and a row is lost only if it is
+    /// among the last that are wanted.
+    below: f32,
+    /// Upper bounds are widened by so many spreads. They give the threshold, below which the values of as many
+    /// rows as are wanted should be; otherwise lists are read again.
+    above: f32,
+    /// Bounds by codes are this share of their usual width. Errors of codes are smaller than those of sketches
+    /// and independent of them, so they hardly add to them.
+    of_codes: f32,
+    /// The noise that stands for the deviation of sketches has this share of its spread. With all of it, rows
+    /// that are far away and deviate much would seem to be neighbours, and twice as many lists would be read.
+    noise: f32,
+}
+
+/// L1 distances deviate more, and not in the same way on both sides.
+const OF_L1: Spreads = Spreads { below: 0.5, above: 0.7, of_codes: 1.0, noise: 0.5 };
+const OF_OTHERS: Spreads = Spreads { below: 0.4, above: 1.2, of_codes: 0.2, noise: 0.3 };
 
 /// What turns bounds by codes into bounds of keys.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,7 +93,8 @@ impl Directory {
             return None;
         }
         let spread = self.spread();
-        let (below, above) = (BELOW * width.deviations * spread, ABOVE * spread);
+        let Spreads { below, above, .. } = self.spreads();
+        let (below, above) = (below * width.deviations * spread, above * spread);
         Some(match self.metric() {
             Metric::InnerProduct => {
                 let unit = self.meta.scale * length;
@@ -99,10 +107,14 @@ impl Directory {
         })
     }
 
+    fn spreads(&self) -> Spreads {
+        if self.metric() == Metric::L1 { OF_L1 } else { OF_OTHERS }
+    }
+
     /// The width of bounds by codes where the bounds of keys have this width.
     pub fn width_of_codes(&self, width: Width) -> Width {
         match self.sketch().is_lossy() && !width.sound {
-            true => Width::of(OF_CODES * width.deviations),
+            true => Width::of(self.spreads().of_codes * width.deviations),
             false => width,
         }
     }
@@ -175,7 +187,7 @@ impl Noise {
         if !directory.deviates() {
             return Self::default();
         }
-        let share = if directory.sketch().is_lossy() { NOISE } else { 1.0 };
+        let share = if directory.sketch().is_lossy() { directory.spreads().noise } else { 1.0 };
         let spread = share * directory.spread();
         match directory.metric() {
             Metric::InnerProduct => {

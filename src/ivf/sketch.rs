@@ -60,7 +60,7 @@ impl Sketch {
     /// The coordinate of an index, and whether its elements are subtracted.
     fn place(self, index: i32) -> (usize, bool) {
         let bits = SplitMix64(self.seed ^ u64::from(index.cast_unsigned())).bits();
-        (((bits >> 32) * self.size as u64 >> 32) as usize, bits & 1 == 1)
+        ((((bits >> 32) * self.size as u64) >> 32) as usize, bits & 1 == 1)
     }
 
     /// Writes the sketch of a vector to `out`, which has as many coordinates. It is zero only for zero.

@@ -115,7 +115,7 @@ const EVERY: [Field; 7] = [
 ];
 
 /// The description of a set of lists on the meta page.
-const META: [Field; 42] = [
+const META: [Field; 44] = [
     ("magic", AT, 4, Structure),
     ("version", AT + 4, 2, Structure),
     ("ready", AT + 6, 1, Structure),
@@ -154,6 +154,8 @@ const META: [Field; 42] = [
     ("onward excesses", AT + 896, 4, Structure),
     ("taxicab mean", AT + 944, 4, Number),
     ("taxicab deviation", AT + 948, 4, Structure),
+    ("dimensions of sparse vectors", AT + 952, 4, Number),
+    ("seed of sketches", AT + 956, 8, Number),
     ("leading dimensions", AT + 1000, 4, Structure),
     ("first stage's error", AT + 1004, 4, Number),
     ("and its mean", AT + 1008, 4, Number),
