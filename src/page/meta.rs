@@ -172,7 +172,9 @@ impl Leading {
     fn is_valid(&self, dims: u32) -> bool {
         let usable = self.dims.is_multiple_of(64) && self.dims < dims.next_multiple_of(64);
         let numbers = [self.error, self.bias, self.most_outside];
-        usable && numbers.iter().all(|x| x.is_finite() && *x >= 0.0) && self.most_outside < 1.0
+        // Without a space there are no numbers of it.
+        let agree = (self.dims > 0) == (self.error > 0.0) && (self.dims > 0 || self == &Self::default());
+        usable && agree && numbers.iter().all(|x| x.is_finite() && *x >= 0.0) && self.most_outside < 1.0
     }
 }
 
