@@ -471,7 +471,7 @@ fn codes_of_a_leading_space() {
     case(
         "leading",
         100,
-        600,
+        400,
         |o| Options { lists: 3, code_dims: 64, columns: two_columns(), ..o },
         Metric::L2,
     )
