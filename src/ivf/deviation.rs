@@ -42,8 +42,8 @@ struct Spreads {
     /// deviate more than codes, so a wider bound has many more rows fetched, and a row is lost only if it is
     /// among the last that are wanted.
     below: f32,
-    /// Upper bounds are widened by so many spreads. They give the threshold, below which the values of as many
-    /// rows as are wanted should be; otherwise lists are read again.
+    /// Upper bounds are widened by so many spreads. They give the threshold, below which the values of as
+    /// many rows as are wanted should be; otherwise lists are read again.
     above: f32,
     /// Bounds by codes are this share of their usual width. Errors of codes are smaller than those of sketches
     /// and independent of them, so they hardly add to them.
