@@ -318,7 +318,8 @@ impl Queries {
             times.sort_by(f64::total_cmp);
             let (stats, mean) = (scan.stats(), times.iter().sum::<f64>() / asked);
             println!(
-                "    {target}: {:>6} lists, {:>4} dims: recall {:.4}, codes {:.0}, records {:.0}, rows {:.0}, lists {:.0}, median {:.0} µs, mean {mean:.0}",
+                "    {target}: {:>6} lists, {:>4} dims: recall {:.4}, codes {:.0}, records {:.0}, \
+                 rows {:.0}, lists {:.0}, median {:.0} µs, mean {mean:.0}",
                 built.directory.lists(),
                 built.directory.codec.first_dims(),
                 found as f64 / asked / 10.0,

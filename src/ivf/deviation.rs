@@ -45,8 +45,8 @@ struct Spreads {
     /// Upper bounds are widened by so many spreads. They give the threshold, below which the values of as
     /// many rows as are wanted should be; otherwise lists are read again.
     above: f32,
-    /// Bounds by codes are this share of their usual width. Errors of codes are smaller than those of sketches
-    /// and independent of them, so they hardly add to them.
+    /// Bounds by codes are this share of their usual width. Errors of codes are smaller than those of
+    /// sketches and independent of them, so they hardly add to them.
     of_codes: f32,
     /// The noise that stands for the deviation of sketches has this share of its spread. With all of it, rows
     /// that are far away and deviate much would seem to be neighbours, and twice as many lists would be read.

@@ -450,8 +450,8 @@ impl Directory {
         self.origin_products[list as usize]
     }
 
-    /// An upper bound of the length of what is outside of the leading space in the difference of a query and a
-    /// list's centroid, which are `gap` apart; `gap` without a leading space.
+    /// An upper bound of the length of what is outside of the leading space in the difference of a query and
+    /// a list's centroid, which are `gap` apart; `gap` without a leading space.
     pub fn outside(&self, query: &QueryCode, list: u32, gap: f32) -> f32 {
         let Some(projection) = self.codec.projection() else { return gap };
         let known = &self.inside[list as usize];

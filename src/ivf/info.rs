@@ -66,8 +66,8 @@ pub struct Info {
 pub struct Sketched {
     /// Coordinates.
     pub coordinates: usize,
-    /// Standard deviation by which distances of near rows differ from those of their sketches: relative, or for
-    /// a query of length one by inner product. `null` if it was not measured.
+    /// Standard deviation by which distances of near rows differ from those of their sketches: relative, or
+    /// for a query of length one by inner product. `null` if it was not measured.
     pub error: Option<f64>,
 }
 

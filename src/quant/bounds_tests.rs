@@ -31,7 +31,8 @@ impl Case {
     }
 
     /// Codes `rows` relative to `centre` and compares their bounds with the operator's values. Returns how
-    /// many rows have finite bounds for how many queries, and how many may be excluded by their one-bit codes.
+    /// many rows have finite bounds for how many queries, and how many may be excluded by their one-bit
+    /// codes.
     fn check(&self, rows: &[Vec<f32>], queries: &[Vec<f32>], centre: &[f32], what: &str) -> (usize, usize) {
         let (codec, padded) = (&self.codec, self.rotation.padded());
         let (mut signs, mut extended) = (vec![0; codec.sign_bytes()], vec![0; codec.extended_size()]);

@@ -30,8 +30,8 @@ pub struct ListTerms {
     pub base: f32,
     /// Distance of query and centroid.
     pub gap: f32,
-    /// The part of this distance that is outside of the leading space, at most; `gap` if it is not known. Only
-    /// sound bounds need it.
+    /// The part of this distance that is outside of the leading space, at most; `gap` if it is not known.
+    /// Only sound bounds need it.
     pub outside: f32,
     /// Sum of the lengths of query, centroid and origin; rounding errors of sums of floats are proportional
     /// to it.
@@ -268,9 +268,9 @@ impl QueryCode {
         half_root * self.step / 12f32.sqrt()
     }
 
-    /// An upper bound of the length of what is outside of the leading space in the difference of the query and
-    /// a centroid, which are `gap` apart. `centre` is the centroid's bytes with their scale, `squared` the
-    /// square of its projection's length. `codec` is the one that made this code.
+    /// An upper bound of the length of what is outside of the leading space in the difference of the query
+    /// and a centroid, which are `gap` apart. `centre` is the centroid's bytes with their scale, `squared`
+    /// the square of its projection's length. `codec` is the one that made this code.
     pub fn outside(&self, codec: &Codec, (centre, scale): (&[i8], f32), squared: f32, gap: f32) -> f32 {
         let Some(projection) = codec.projection() else { return gap };
         let Inside { back, squared: of_query, lost } = self.inside(projection);

@@ -25,8 +25,8 @@ pub struct Projection {
     directions: Vec<i8>,
     /// What a direction's bytes are multiplied by.
     scales: Vec<f32>,
-    /// Standard deviation of the first stage's error for near rows, as `ERROR_1` is for codes of all dimensions.
-    /// It includes what is outside the leading space.
+    /// Standard deviation of the first stage's error for near rows, as `ERROR_1` is for codes of all
+    /// dimensions. It includes what is outside the leading space.
     pub error: f32,
     /// Mean of the same error for near rows: what is outside of the leading space is alike in them.
     pub bias: f32,
@@ -141,9 +141,9 @@ impl Projection {
     /// The largest error of `<y, q − c>` for the code `y` of a row that may be excluded, apart from that of
     /// the code itself: what is outside of the leading space, the lengthening, and the rounding of the row.
     ///
-    /// Let `A = 1 − MᵀM` for the projection `M`. The error is `rᵀAv` for the residual `r` and `v = q − c`, and
-    /// `A` plus the lengthening `e` is positive, so `|rᵀAv| ≤ √(rᵀ(A + e)r · vᵀ(A + e)v) + e |r| |v|`. A unit of
-    /// `<y, v>` stands for a product of at least `2 |Mr| / √dims`.
+    /// Let `A = 1 − MᵀM` for the projection `M`. The error is `rᵀAv` for the residual `r` and `v = q − c`,
+    /// and `A` plus the lengthening `e` is positive, so `|rᵀAv| ≤ √(rᵀ(A + e)r · vᵀ(A + e)v) + e |r| |v|`. A
+    /// unit of `<y, v>` stands for a product of at least `2 |Mr| / √dims`.
     pub(super) fn outside_error(&self, outside: f32, gap: f32) -> f32 {
         let rows = self.most_outside + 2.1 * ROUNDED_MOST + LENGTHENED;
         let query = (outside * outside + LENGTHENED * gap * gap).sqrt();

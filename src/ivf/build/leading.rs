@@ -12,7 +12,8 @@ use crate::kmeans::{self, Assigner};
 use crate::memory;
 use crate::quant::{Projection, Projector, Rotation};
 
-/// Rows of the sample that are used. The directions are fitted to every second one, and measured on the others.
+/// Rows of the sample that are used. The directions are fitted to every second one, and measured on the
+/// others.
 const ROWS: usize = 8192;
 /// Rows that directions are fitted to, for each of them, at least.
 const ROWS_PER_DIRECTION: usize = 2;
@@ -75,7 +76,8 @@ struct Residuals {
     lists: Vec<u32>,
 }
 
-/// The residuals of some rows of the sample in units of the index: half of them to fit to, the others to measure.
+/// The residuals of some rows of the sample in units of the index: half of them to fit to, the others to
+/// measure.
 fn residuals(
     flat: &Directory,
     most: usize,

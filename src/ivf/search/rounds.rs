@@ -14,8 +14,8 @@ use crate::quant::Width;
 /// A round's window is at least this many times as wide as the one before. Each round reads its lists again,
 /// so there should be few rounds.
 const WIDER: u64 = 16;
-/// The same in an index over sketches, whose threshold is sometimes a little too low for the values of the rows
-/// that are wanted.
+/// The same in an index over sketches, whose threshold is sometimes a little too low for the values of the
+/// rows that are wanted.
 const WIDER_OF_SKETCHES: u64 = 2;
 /// A window is at most this many times as wide as that, because the share that passed is inexact if few rows
 /// were fetched.
