@@ -106,6 +106,17 @@ INSERT INTO parts SELECT * FROM secret;
 CREATE INDEX ON parts USING ivf (e, a, n);
 CREATE VIEW barrier WITH (security_barrier) AS SELECT * FROM secret WHERE e <-> '[0,0]' < 1000;
 CREATE VIEW plain_view AS SELECT * FROM secret;
+-- The elements of a column, here arrays themselves, are no values of the column.
+CREATE DOMAIN pair AS int[];
+CREATE TABLE pairs_of (id int, e vector(2), c pair[]);
+INSERT INTO pairs_of SELECT n, '[1,1]', ARRAY[ARRAY[n, 2]::pair] FROM generate_series(1, 9) n;
+CREATE INDEX ON pairs_of USING ivf (e, c);
+SELECT id FROM pairs_of WHERE ARRAY[1, 7] && ANY (c) ORDER BY e <-> '[0,0]', id LIMIT 3;
+SELECT id FROM pairs_of WHERE ARRAY[3] <@ ANY (c) ORDER BY e <-> '[0,0]', id LIMIT 3;
+DROP TABLE pairs_of;
+DROP DOMAIN pair;
+-- A subquery that may raise an error is not evaluated before the row needs it.
+SELECT count(*) FROM (SELECT FROM f WHERE a >= 0 OR a IS NULL OR a = (SELECT a FROM f) ORDER BY e <-> '[0,0,0,0]' LIMIT 3) s;
 CREATE ROLE regress_reader;
 GRANT SELECT ON secret, parts, barrier, plain_view TO regress_reader;
 GRANT UPDATE ON barrier TO regress_reader;

@@ -105,6 +105,15 @@ INSERT INTO texts SELECT 9000, 1, format('{%s}/1000000000', string_agg(i * 50 ||
     FROM generate_series(1, 16000) i;
 SELECT id FROM texts ORDER BY e <=> (SELECT e FROM texts WHERE id = 9000) LIMIT 1;
 
+-- Queries of a table are short values, which are not aligned there.
+CREATE TABLE asked AS SELECT n, format('{%s:1,%s:%s}/1000000000', n, 7 * n + 3, n % 5 + 1)::sparsevec AS e FROM generate_series(1, 50) n;
+SET ivf.recall_target = 1;
+SELECT count(*) AS asked, count(*) FILTER (WHERE by_index = by_scan) AS same FROM asked q,
+    LATERAL (SELECT t.e <-> q.e AS by_index FROM texts t ORDER BY t.e <-> q.e LIMIT 1) a,
+    LATERAL (SELECT min((t.e <-> q.e) + 0) AS by_scan FROM texts t) b;
+RESET ivf.recall_target;
+DROP TABLE asked;
+
 -- Errors.
 SELECT id FROM texts ORDER BY e <-> '{1:1}/5' LIMIT 1;
 SELECT * FROM ivf_neighbours('texts_l2', ARRAY['[1]'::vector]);
