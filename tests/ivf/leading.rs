@@ -50,8 +50,9 @@ fn users_name_the_dimensions_of_a_leading_space() {
     assert_eq!(code_dims_of(&rows, &with(30, 4, 65)), 128);
     assert_eq!(code_dims_of(&rows, &with(30, 8, 64)), 64);
     assert_eq!(code_dims_of(&rows, &with(30, 4, 256)), 0);
-    // Not with a single list, nor with few rows, nor with equal ones.
+    // Not with a single list, nor with one bit, nor with few rows, nor with equal ones.
     assert_eq!(code_dims_of(&rows, &with(1, 4, 128)), 0);
+    assert_eq!(code_dims_of(&rows, &with(30, 1, 128)), 0);
     assert_eq!(code_dims_of(&Flat::new(40, 1.0).table(300), &with(10, 4, 128)), 0);
     let equal = (0..6000).map(|n| (n, rows[&(n % 5)].clone())).collect();
     assert_eq!(code_dims_of(&equal, &with(30, 4, 64)), 0);

@@ -44,7 +44,9 @@ pub(super) fn train(
 ) -> Result<Option<Projection>> {
     let (dims, padded) = (flat.dims(), flat.padded());
     let wanted = (options.code_dims as usize).next_multiple_of(64);
-    if wanted == 0 || wanted >= padded || flat.codec.is_exact() || means.len() == dims {
+    // Without records of all dimensions nothing would make up for those left out.
+    let without = flat.codec.is_exact() || flat.codec.bits() == 1 || means.len() == dims;
+    if wanted == 0 || wanted >= padded || without {
         return Ok(None);
     }
     if wanted * padded > MOST_BYTES {
