@@ -38,9 +38,14 @@ class Language(PageTest):
         self.assertEqual(page.evaluate("document.activeElement.id"), "source-1")
 
     def test_cache_keeps_generated_answers(self) -> None:
-        page = self.open("cache")
         question = "Which bird sings for the deaf miner of Ulm?"
         self.db.execute("DELETE FROM cache.entries WHERE question = %s", (question,))
+        # The threshold that the page begins with depends on its index's random seed: with a large one another
+        # question's answer is near enough.
+        ((threshold,),) = self.sql("SELECT threshold FROM cache.settings")
+        self.addCleanup(self.db.execute, "UPDATE cache.settings SET threshold = %s", (threshold,))
+        self.db.execute("UPDATE cache.settings SET threshold = 0.001")
+        page = self.open("cache")
         for outcome in ("miss", "exact"):
             page.fill("#cache-question", question)
             page.press("#cache-question", "Enter")
