@@ -33,21 +33,9 @@ pub(super) fn directions(rows: &Rows, least: f64, work: &Work) -> Result<Option<
     for (i, out) in sample.chunks_exact_mut(dims).enumerate() {
         rows.copy(i * n / m, out);
     }
-    let flipped = transposed(&sample, dims)?;
-    let (zero, energy) = (memory::filled(0.0, dims.max(m))?, energy(&sample));
-    let view = |data, dims| Rows { data, dims, index: None, mean: &zero[..dims], scale: 1.0 };
-    let mut random = SplitMix64(0x5EED);
-    let mut mixed: Vec<f32> = memory::collected((0..target * m).map(|_| random.sign()))?;
-    let mut basis = Vec::new();
-    let mut kept = 0.0;
-    for _ in 0..STEPS {
-        let spread = work.products(&view(&flipped, m), &PackedPanels::new(&mixed, m)?)?;
-        basis = transposed(&spread, target)?;
-        orthonormalize(&mut basis, dims, work)?;
-        let mapped = work.products(&view(&sample, dims), &PackedPanels::new(&basis, dims)?)?;
-        kept = self::energy(&mapped);
-        mixed = transposed(&mapped, target)?;
-    }
+    let energy = energy(&sample);
+    let (basis, mapped) = iterated(&sample, dims, target, work)?;
+    let kept = self::energy(&mapped);
     Ok((kept >= least * energy && energy > 0.0).then_some(basis))
 }
 
@@ -68,20 +56,26 @@ pub fn principal(
         return memory::filled(0.0, wanted * dims);
     }
     let work = Work { pool: Some(pool), step, base: 0, unit: 0, total: 0 };
+    Ok(iterated(rows, dims, wanted, &work)?.0)
+}
+
+/// Subspace iteration: orthonormal directions, and the rows mapped onto them.
+fn iterated(rows: &[f32], dims: usize, wanted: usize, work: &Work) -> Result<(Vec<f32>, Vec<f32>)> {
+    let n = rows.len() / dims;
     let flipped = transposed(rows, dims)?;
     let zero = memory::filled(0.0, dims.max(n))?;
     let view = |data, dims| Rows { data, dims, index: None, mean: &zero[..dims], scale: 1.0 };
     let mut random = SplitMix64(0x5EED);
     let mut mixed: Vec<f32> = memory::collected((0..wanted * n).map(|_| random.sign()))?;
-    let mut basis = Vec::new();
+    let (mut basis, mut mapped) = (Vec::new(), Vec::new());
     for _ in 0..STEPS {
         let spread = work.products(&view(&flipped, n), &PackedPanels::new(&mixed, n)?)?;
         basis = transposed(&spread, wanted)?;
-        orthonormalize(&mut basis, dims, &work)?;
-        let mapped = work.products(&view(rows, dims), &PackedPanels::new(&basis, dims)?)?;
+        orthonormalize(&mut basis, dims, work)?;
+        mapped = work.products(&view(rows, dims), &PackedPanels::new(&basis, dims)?)?;
         mixed = transposed(&mapped, wanted)?;
     }
-    Ok(basis)
+    Ok((basis, mapped))
 }
 
 fn energy(x: &[f32]) -> f64 {

@@ -25,9 +25,7 @@ struct Case {
 
 impl Case {
     fn rotate(&self, x: &[f32]) -> Vec<f32> {
-        let mut out = vec![0.0; self.rotation.padded()];
-        self.rotation.apply(x, &mut out);
-        out
+        rotate(&self.rotation, x)
     }
 
     /// Codes `rows` relative to `centre` and compares their bounds with the operator's values. Returns how

@@ -180,13 +180,13 @@ impl Codec {
         }
         let (row, centre) = leading.map_or((residual, centre), |leading| (leading.row, leading.centre));
         let [code_residual, code_centre] = kernel::sign_code(row, centre, signs);
-        let (mut inside, mut excluded) = (squared, true);
+        let (mut inside, mut excludable) = (squared, true);
         if let (Some(projection), Some(leading)) = (self.projection(), leading) {
             inside = kernel::inner_product(row, row);
-            excluded = leading.is_close && squared - inside <= projection.most_outside * squared;
+            excludable = leading.is_close && squared - inside <= projection.most_outside * squared;
         }
         let dims = row.len();
-        if !excluded || error(inside, code_residual, (0.25 * dims as f32, dims)) > ERROR_1_MOST {
+        if !excludable || error(inside, code_residual, (0.25 * dims as f32, dims)) > ERROR_1_MOST {
             return EVERYTHING;
         }
         self.half_factors(form, (squared, inside), code_residual, code_centre)
