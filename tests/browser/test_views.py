@@ -461,6 +461,55 @@ def size(value: int) -> str:
     return f"{value} bytes"
 
 
+class Early(PageTest):
+    """What is done while a view still loads is done after it, and not lost."""
+
+    def held(self, view: str, path: str):
+        """The view, and the requests that it begins with: none is answered."""
+        page = self.open(view)
+        requests: list = []
+        page.route(re.compile(path), lambda route: requests.append(route))
+        page.reload()
+        page.locator(f"#{view} .status.busy").wait_for()
+        return page, requests
+
+    def go_on(self, page, requests: list, path: str) -> None:
+        page.wait_for_timeout(300)
+        for request in requests:
+            request.continue_()
+        requests.clear()
+        page.unroute(re.compile(path))
+
+    def test_cache(self) -> None:
+        ((question,),) = self.sql("SELECT min(question) FROM cache.entries WHERE expires_at > now()")
+        page, requests = self.held("cache", "/api/cache$")
+        page.fill("#cache-question", question)
+        page.press("#cache-question", "Enter")
+        self.go_on(page, requests, "/api/cache$")
+        page.locator("#cache-result .answer[data-outcome=exact]").wait_for()
+        self.idle(page, "cache")
+        self.assertEqual(page.locator("#cache-result .empty").count(), 0)
+
+    def test_summarise(self) -> None:
+        page, requests = self.held("summarise", "/api/summarise$")
+        page.fill("#summarise-pasted", "The owl hunts at night. It sees well. Its prey is small.")
+        page.locator("#summarise-form button").click()
+        self.go_on(page, requests, "/api/summarise$")
+        page.locator("#summarise-result .figures").first.wait_for()
+        self.assertEqual(page.locator("#summarise-result .empty").count(), 0)
+
+    def test_chat(self) -> None:
+        page, requests = self.held("chat", "/api/chat[?]")
+        second = page.locator("#chat-person option").nth(1).get_attribute("value")
+        page.select_option("#chat-person", second)
+        self.go_on(page, requests, "/api/chat[?]")
+        self.idle(page, "chat")
+        kept = self.sql("SELECT DISTINCT conversation::text FROM memory.messages WHERE owner = %s", second)
+        options = page.locator("#chat-conversation option").evaluate_all("all => all.map(each => each.value)")
+        self.assertEqual(set(options), {""} | {conversation for (conversation,) in kept})
+        self.assertIn(second, page.locator("#chat-messages .empty").inner_text())
+
+
 class Keys(PageTest):
     def test_keys(self) -> None:
         page = self.open("ask")

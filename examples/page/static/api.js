@@ -55,10 +55,25 @@ export async function latest(status, button, words, work) {
     if (waiting) await latest(waiting[0], button, waiting[1], waiting[2]);
 }
 
-/** Runs work with a note that it runs, a button that cannot be pressed twice, and errors in words. */
+const running = new WeakMap();
+
+/**
+ * Runs work with a note that it runs, a button that cannot be pressed twice, and errors in words. Works with one
+ * status run one after another.
+ */
 export async function during(status, button, words, work) {
-    if (button.disabled) return;
-    button.disabled = true;
+    if (button?.disabled) return;
+    if (button) button.disabled = true;
+    const turn = inTurn(running.get(status), status, button, words, work);
+    running.set(status, turn);
+    await turn;
+}
+
+/** Runs the work that a view begins with. No button waits for it: what is asked meanwhile is done after it. */
+export const loading = (status, work) => during(status, null, "Loading…", work);
+
+async function inTurn(before, status, button, words, work) {
+    await before;
     status.className = "status busy";
     status.textContent = words;
     try {
@@ -70,6 +85,6 @@ export async function during(status, button, words, work) {
         status.setAttribute("role", "alert");
         status.textContent = error.message;
     } finally {
-        button.disabled = false;
+        if (button) button.disabled = false;
     }
 }

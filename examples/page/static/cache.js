@@ -1,6 +1,6 @@
 // Cache: ask in other words; what was hit, how near, what it saved.
 
-import {during, get, post} from "./api.js";
+import {during, get, loading, post} from "./api.js";
 import {$, ago, chips, count, el, figures, ms, plural, section, statements} from "./dom.js";
 
 export function start() {
@@ -13,9 +13,7 @@ export function start() {
             state(await post("/api/cache/threshold", {rate: Number($("cache-rate").value)})),
         ),
     );
-    during($("cache-status"), $("cache-form").querySelector("button"), "Loading…", async () =>
-        state(await get("/api/cache"), true),
-    );
+    loading($("cache-status"), async () => state(await get("/api/cache"), true));
 }
 
 function state(now, first = false) {

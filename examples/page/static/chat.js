@@ -1,6 +1,6 @@
 // Chat: what one says, and which earlier messages are remembered for it, and why.
 
-import {during, get, post, stream} from "./api.js";
+import {during, get, loading, post, stream} from "./api.js";
 import {$, ago, chips, count, el, ms, plural, statements} from "./dom.js";
 
 const HALVES = [1, 3, 7, 30, 90, 365, 3650]; // days
@@ -33,7 +33,7 @@ function half() {
 const button = () => $("chat-form").querySelector("button");
 
 function choosePerson() {
-    return during($("chat-status"), button(), "Loading…", async () => {
+    return loading($("chat-status"), async () => {
         await list();
         await messages("");
     });
@@ -54,7 +54,7 @@ async function list(chosen = "") {
     $("chat-conversation").value = chosen;
 }
 
-const open = id => during($("chat-status"), button(), "Loading…", () => messages(id));
+const open = id => loading($("chat-status"), () => messages(id));
 
 async function messages(id) {
     conversation = id ? Number(id) : null;
@@ -102,8 +102,9 @@ function say() {
     const text = $("chat-text").value.trim();
     if (!text) return $("chat-text").focus();
     during($("chat-status"), button(), "Remembering…", async () => {
+        const speaker = person(); // who may be another one when the answer comes
         const result = await post("/api/chat/say", {
-            person: person(),
+            person: speaker,
             conversation,
             text,
             half_life: HALVES[$("chat-half").value],
@@ -128,20 +129,20 @@ function say() {
             ),
             statements(result.statements),
         );
-        await reply(result, text);
+        await reply(result, speaker, text);
         toEnd();
         if (isNew) await list(String(conversation));
     });
 }
 
 /** Generated if there is a language model; otherwise what was remembered, and that it is that. */
-async function reply(result, text) {
+async function reply(result, speaker, text) {
     if (about.model) {
         const body = el("p"),
             made = el("li", {}, el("span", {class: "note"}, `${about.model} · generated`), body);
         $("chat-messages").append(made);
         try {
-            await stream("/api/chat/generate", {person: person(), conversation, text}, each => {
+            await stream("/api/chat/generate", {person: speaker, conversation, text}, each => {
                 if (each.error) throw new Error(each.error);
                 if (each.text) {
                     body.textContent += each.text;

@@ -1,6 +1,6 @@
 // Index: what it weighs, recall against speed, and a text that is found at once.
 
-import {during, get, post, stream} from "./api.js";
+import {during, get, loading, post, stream} from "./api.js";
 import {$, bytes, count, el, figures, ms, plural, section, statements} from "./dom.js";
 import {curve} from "./curve.js";
 
@@ -23,8 +23,7 @@ export function start(given) {
     load();
 }
 
-const load = () =>
-    during($("curve-status"), $("curve-run"), "Loading…", async () => show(await get("/api/index")));
+const load = () => loading($("curve-status"), async () => show(await get("/api/index")));
 
 function show(now) {
     facts = now;

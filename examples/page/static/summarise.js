@@ -1,6 +1,6 @@
 // Summarise: the sentences that stand for a text, shown where they are in it.
 
-import {during, latest, get, post} from "./api.js";
+import {get, latest, loading, post} from "./api.js";
 import {$, el, figures, ms, plural, section, statements} from "./dom.js";
 
 export function start() {
@@ -19,7 +19,7 @@ export function start() {
         run();
     });
     shown();
-    during($("summarise-status"), button(), "Loading…", async () => {
+    loading($("summarise-status"), async () => {
         const {texts} = await get("/api/summarise");
         $("summarise-text").append(
             ...texts.map(each =>
