@@ -293,6 +293,7 @@ impl Queries {
             ceiling: f64::INFINITY,
             passing: 1.0,
             memory: 4 << 20,
+            in_order: true,
             paged: true,
         };
         let mut scans: Vec<_> =

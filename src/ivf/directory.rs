@@ -11,7 +11,7 @@ use crate::kernel;
 use crate::memory::{self, Grow};
 use crate::page::meta::{Leading, META_BLOCK};
 use crate::page::{Meta, NO_BLOCK, Page, PageKind, Root, Store, codes, extended, lists, summary, tape};
-use crate::quant::{Codec, Projection, QueryCode, Rotation, padded_dims, round_to_byte};
+use crate::quant::{Bytes, Codec, Projection, QueryCode, Rotation, padded_dims};
 use crate::value::{Metric, TotalF32, jaccard};
 
 /// Fixed bytes of a directory entry before the centroid's codes: head block, contiguous pages, radius,
@@ -64,16 +64,16 @@ impl Entry {
         }
     }
 
-    fn read(bytes: &[u8]) -> Self {
+    /// Becomes the entry with this stored form, in the same memory.
+    fn read(&mut self, bytes: &[u8]) {
         let word = |i: usize| [bytes[4 * i], bytes[4 * i + 1], bytes[4 * i + 2], bytes[4 * i + 3]];
-        Self {
-            head: u32::from_le_bytes(word(0)),
-            contiguous: u32::from_le_bytes(word(1)),
-            radius: f32::from_le_bytes(word(2)),
-            scale: f32::from_le_bytes(word(3)),
-            rows: u32::from_le_bytes(word(4)),
-            codes: bytes[ENTRY_HEAD..].iter().map(|b| b.cast_signed()).collect(),
-        }
+        self.head = u32::from_le_bytes(word(0));
+        self.contiguous = u32::from_le_bytes(word(1));
+        self.radius = f32::from_le_bytes(word(2));
+        self.scale = f32::from_le_bytes(word(3));
+        self.rows = u32::from_le_bytes(word(4));
+        self.codes.clear();
+        self.codes.extend(bytes[ENTRY_HEAD..].iter().map(|b| b.cast_signed()));
     }
 
     /// Appends the stored form.
@@ -157,10 +157,7 @@ impl Directory {
     /// The directory of an index whose meta page is known.
     pub(super) fn with_meta<S: Store>(store: &S, meta: Meta) -> Result<Self> {
         let padded = padded_dims(meta.dims as usize);
-        let size = entry_size(padded);
-        let total = size.saturating_mul(meta.lists as usize);
         let owner = meta.first_list;
-        let bytes = tape::read(store, meta.directory_first, (PageKind::Directory, owner), total)?;
         let (mut origin, mut projection) = (vec![0.0; padded], None);
         if meta.origin_first != NO_BLOCK {
             let total = origin_size(&meta);
@@ -182,15 +179,50 @@ impl Directory {
                 projection = Some(Arc::new(read));
             }
         }
-        Self::new(meta, (origin, projection), bytes.chunks_exact(size).map(Entry::read))
+        let mut directory = Self::without_lists(meta, (origin, projection))?;
+        directory.read_entries(store)?;
+        Ok(directory.with_means())
+    }
+
+    fn read_entries<S: Store>(&mut self, store: &S) -> Result<()> {
+        let size = entry_size(self.padded);
+        let total = size.saturating_mul(self.meta.lists as usize);
+        let tape = (PageKind::Directory, self.meta.first_list);
+        let first = self.meta.directory_first;
+        // So that a damaged number of lists is no huge allocation.
+        tape::expect_last(store, first, tape, total)?;
+        self.reserve()?;
+        let mut entry = Entry::new(&vec![0.0; self.padded])?;
+        // Of an entry on two pages: what is on the first.
+        let mut begun = Vec::new();
+        tape::each_page(store, first, tape, total, |bytes| {
+            begun.try_extend(bytes)?;
+            let whole = begun.chunks_exact(size);
+            let rest = whole.remainder().len();
+            for bytes in whole {
+                entry.read(bytes);
+                self.push(&entry)?;
+            }
+            begun.drain(..begun.len() - rest);
+            Ok(())
+        })
     }
 
     /// A directory from its parts.
     pub fn new(
         meta: Meta,
-        (origin, projection): (Vec<f32>, Option<Arc<Projection>>),
+        origin: (Vec<f32>, Option<Arc<Projection>>),
         entries: impl Iterator<Item = Entry>,
     ) -> Result<Self> {
+        let mut directory = Self::without_lists(meta, origin)?;
+        directory.reserve()?;
+        for entry in entries {
+            directory.push(&entry)?;
+        }
+        Ok(directory.with_means())
+    }
+
+    fn without_lists(meta: Meta, (origin, projection): (Vec<f32>, Option<Arc<Projection>>)) -> Result<Self> {
         let padded = padded_dims(meta.dims as usize);
         let dims = meta.dims as usize;
         let codec = match meta.metric {
@@ -205,7 +237,7 @@ impl Directory {
             metric if metric.is_of_bits() => codes::Layout::of_bits(codec.sign_bytes(), meta.columns)?,
             _ => codes::Layout::new(codec.first_dims(), meta.columns)?,
         };
-        let mut directory = Self {
+        Ok(Self {
             rotation: (!codec.is_exact()).then(|| Rotation::new(dims, meta.seed)),
             codes,
             extended: extended::Layout::new(codec.extended_size()),
@@ -225,16 +257,16 @@ impl Directory {
             profile: OnceLock::new(),
             inside: Vec::new(),
             meta,
-        };
-        directory.reserve()?;
-        for entry in entries {
-            directory.push(&entry)?;
-        }
-        directory.mean_radius = directory.mean(|_| 0.0);
-        let origin = kernel::inner_product(&directory.origin, &directory.origin);
-        let squared = |list| directory.norm(list) + 2.0 * directory.origin_product(list) + origin;
-        directory.mean_length = directory.mean(squared);
-        Ok(directory)
+        })
+    }
+
+    /// With the means over its lists, after all of them were pushed.
+    fn with_means(mut self) -> Self {
+        self.mean_radius = self.mean(|_| 0.0);
+        let origin = kernel::inner_product(&self.origin, &self.origin);
+        let squared = |list| self.norm(list) + 2.0 * self.origin_product(list) + origin;
+        self.mean_length = self.mean(squared);
+        self
     }
 
     /// Reserves memory for the number of lists on the meta page, and checks that there is memory for routing.
@@ -490,33 +522,6 @@ impl Directory {
             .map(|&(_, list)| (exact(list), list))
             .min_by(|a, b| TotalF32(a.0).cmp(&TotalF32(b.0)))
             .map_or(0, |(_, list)| list)
-    }
-}
-
-/// A vector rounded to bytes, for products with centroids.
-#[derive(Default)]
-pub struct Bytes {
-    /// One byte per dimension.
-    pub codes: Vec<i8>,
-    /// The vector is about `codes * scale`.
-    pub scale: f32,
-}
-
-impl Bytes {
-    /// Rounds `x`.
-    pub fn new(x: &[f32]) -> Self {
-        let mut bytes = Self::default();
-        bytes.set(x);
-        bytes
-    }
-
-    /// Rounds `x` into the same memory.
-    pub fn set(&mut self, x: &[f32]) {
-        let max = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-        self.scale = if max.is_finite() { max / 127.0 } else { 0.0 };
-        let inverse = if self.scale > 0.0 { 1.0 / self.scale } else { 0.0 };
-        self.codes.clear();
-        self.codes.extend(x.iter().map(|v| round_to_byte(v * inverse)));
     }
 }
 

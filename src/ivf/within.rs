@@ -5,9 +5,10 @@
 //! what the planner needs to know. If the query is not known, it is assumed to be like a row.
 
 use super::code::to_point;
-use super::directory::{Bytes, Directory};
+use super::directory::Directory;
 use super::spread::{Profile, Spread};
 use crate::kernel;
+use crate::quant::Bytes;
 use crate::value::Metric;
 
 /// At most this many bytes of centroids are compared with a query, which takes 50 µs. In a larger index every

@@ -27,16 +27,45 @@ pub fn write(
 
 /// Reads `len` bytes that start at page `first`, from pages that belong to `owner`.
 pub fn read<S: Store>(store: &S, first: u32, (kind, owner): (PageKind, u32), len: usize) -> Result<Vec<u8>> {
-    let count = pages(len);
-    store.prefetch_pages(first, count);
+    let mut out = Vec::new();
     // The buffer grows page by page, so that a damaged length causes an error at the end of the file and not
     // a huge allocation.
-    let mut out = Vec::new();
+    each_page(store, first, (kind, owner), len, |bytes| out.try_extend(bytes))?;
+    Ok(out)
+}
+
+/// An error unless the last page of the tape belongs to it, as none does if the length is damaged.
+///
+/// # Errors
+/// Damage, or the store's errors.
+pub fn expect_last<S: Store>(
+    store: &S,
+    first: u32,
+    (kind, owner): (PageKind, u32),
+    len: usize,
+) -> Result<()> {
+    let last = first.saturating_add(pages(len).saturating_sub(1));
+    store.read(last)?.expect_owned(last, kind, owner)
+}
+
+/// Calls `each` with the bytes of each page of the tape in order; otherwise as [`read`].
+pub fn each_page<S: Store>(
+    store: &S,
+    first: u32,
+    (kind, owner): (PageKind, u32),
+    len: usize,
+    mut each: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let count = pages(len);
+    store.prefetch_pages(first, count);
+    let mut left = len;
     for blkno in first..first.saturating_add(count) {
         let page = store.read(blkno)?;
         page.expect_owned(blkno, kind, owner)?;
-        out.try_extend(&page.content()[..CONTENT_SIZE.min(len - out.len())])?;
+        let bytes = &page.content()[..CONTENT_SIZE.min(left)];
+        left -= bytes.len();
+        each(bytes)?;
     }
     store.end_prefetch();
-    Ok(out)
+    Ok(())
 }

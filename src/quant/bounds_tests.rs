@@ -40,9 +40,8 @@ impl Case {
         let mut excludable = 0;
         let (mut finite, mut block) = (0, vec![0u8; 4 * codec.first_dims()]);
         let (mut inside, mut centre_inside) = (Projector::default(), Projector::default());
-        let step = centre.iter().fold(0f32, |m, x| m.max(x.abs())) / 127.0;
-        let inverse = if step > 0.0 { 1.0 / step } else { 0.0 };
-        let bytes: Vec<i8> = centre.iter().map(|x| round_to_byte(x * inverse)).collect();
+        let mut bytes = vec![0; padded];
+        let step = round_to_bytes(centre, &mut bytes);
         for row in rows {
             let residual: Vec<f32> = self.rotate(row).iter().zip(centre).map(|(x, c)| x - c).collect();
             let residual_dot_centre = kernel::inner_product(&residual, centre);

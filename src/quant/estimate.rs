@@ -8,6 +8,7 @@ use super::code::Codec;
 use super::errors::{ERROR_1, ERROR_4, float_error};
 use super::pack;
 use super::projection::{LENGTHENED_MOST, Projection};
+use super::round::{WHOLE, folded, round_to_bytes};
 use crate::kernel;
 
 /// Largest relative rounding error of half precision, to the nearest.
@@ -176,15 +177,8 @@ impl QueryCode {
             return pack::write_bits(query, &mut self.bits);
         }
         self.norm = kernel::inner_product(query, query).sqrt();
-        let max = folded(query, 0.0, |max, x| max.max(x.abs())).into_iter().fold(0.0, f32::max);
-        self.step = max / 127.0;
-        let inverse = if self.step > 0.0 { 1.0 / self.step } else { 0.0 };
-        let mut total = 0;
-        for (b, x) in self.bytes.iter_mut().zip(query) {
-            *b = super::round::round_to_byte(x * inverse);
-            total += i32::from(*b);
-        }
-        self.bytes_sum = total;
+        self.step = round_to_bytes(query, &mut self.bytes);
+        self.bytes_sum = self.bytes.iter().map(|byte| i32::from(*byte)).sum();
         self.query.copy_from_slice(query);
         let mut leading = std::mem::take(&mut self.leading);
         let first = match codec.projection() {
@@ -450,10 +444,8 @@ impl Fine {
     fn new(query: &[f32], bytes: &[i8], step: f32) -> Self {
         let rest = |(x, b): (&f32, &i8)| x - step * f32::from(*b);
         let left: Vec<f32> = query.iter().zip(bytes).map(rest).collect();
-        let max = folded(&left, 0.0, |max, x| max.max(x.abs())).into_iter().fold(0.0, f32::max);
-        let fine = max / 127.0;
-        let inverse = if fine > 0.0 { 1.0 / fine } else { 0.0 };
-        let bytes: Vec<i8> = left.iter().map(|x| super::round::round_to_byte(x * inverse)).collect();
+        let mut bytes = vec![0; left.len()];
+        let fine = round_to_bytes(&left, &mut bytes);
         // The whole remainder, including the rounding of the differences themselves.
         let squares = left.iter().zip(&bytes).map(|(x, b)| (x - fine * f32::from(*b)).powi(2));
         let floats = f32::EPSILON * kernel::inner_product(query, query).sqrt();
@@ -462,22 +454,7 @@ impl Fine {
     }
 }
 
-/// The nearest whole number modulo 2¹⁶, for numbers below 2²² (see [`super::round::round_to_byte`]).
+/// The nearest whole number modulo 2¹⁶, for numbers below 2²² (see [`super::round`]).
 fn fixed(x: f32) -> u16 {
-    (x + super::round::WHOLE).to_bits() as u16
-}
-
-/// Folds into eight lanes, so that no step waits for the one before.
-fn folded(query: &[f32], start: f32, step: impl Fn(f32, f32) -> f32) -> [f32; 8] {
-    let mut lanes = [start; 8];
-    let (chunks, rest) = query.as_chunks::<8>();
-    for chunk in chunks {
-        for (lane, x) in lanes.iter_mut().zip(chunk) {
-            *lane = step(*lane, *x);
-        }
-    }
-    for x in rest {
-        lanes[0] = step(lanes[0], *x);
-    }
-    lanes
+    (x + WHOLE).to_bits() as u16
 }

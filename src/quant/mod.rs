@@ -21,4 +21,4 @@ pub use code::{Codec, Factors, Form, Leading};
 pub use estimate::{ListTerms, QueryCode, Stage1, Width};
 pub use projection::{Projection, Projector};
 pub use rotate::{Rotation, padded_dims};
-pub use round::round_to_byte;
+pub use round::{Bytes, round_to_bytes};

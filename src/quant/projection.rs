@@ -4,7 +4,7 @@
 //! Sources: MRQ (arXiv 2411.06158), SAQ (arXiv 2509.12086).
 
 use super::errors::ERROR_1;
-use super::round::round_to_byte;
+use super::round::{Bytes, round_to_bytes};
 use crate::error::Result;
 use crate::kernel;
 use crate::memory;
@@ -40,13 +40,9 @@ impl Projection {
     /// # Errors
     /// Out of memory.
     pub fn new(directions: &[f32], padded: usize) -> Result<Option<Self>> {
-        let mut codes = memory::with_capacity(directions.len())?;
-        let mut scales = memory::with_capacity(directions.len() / padded)?;
-        for direction in directions.chunks_exact(padded) {
-            let scale = byte_step(direction);
-            push_bytes(direction, scale, &mut codes);
-            scales.push(scale);
-        }
+        let mut codes = memory::filled(0, directions.len())?;
+        let vectors = directions.chunks_exact(padded).zip(codes.chunks_exact_mut(padded));
+        let scales = memory::collected(vectors.map(|(direction, codes)| round_to_bytes(direction, codes)))?;
         let new = Self { padded, directions: codes, scales, error: ERROR_1, bias: 0.0, most_outside: 1.0 };
         Ok((new.longest() <= 1.0 + LENGTHENED).then_some(new))
     }
@@ -155,7 +151,7 @@ impl Projection {
 /// A row's residual or a centroid on its way to a projection: the vector rounded to bytes, and memory.
 #[derive(Default)]
 pub struct Projector {
-    bytes: Vec<i8>,
+    bytes: Bytes,
     dots: Vec<i32>,
     /// The projection of the vector set last.
     pub point: Vec<f32>,
@@ -164,22 +160,12 @@ pub struct Projector {
 impl Projector {
     /// Projects a vector. Returns false if rounding to bytes changes it by more than a bounded share.
     pub fn set(&mut self, projection: &Projection, vector: &[f32]) -> bool {
-        let step = byte_step(vector);
-        self.bytes.clear();
-        push_bytes(vector, step, &mut self.bytes);
+        self.bytes.set(vector);
+        let Bytes { codes, scale } = &self.bytes;
         self.point.resize(projection.dims(), 0.0);
-        projection.apply(&self.bytes, step, &mut self.dots, &mut self.point);
-        let changed = |(x, byte): (&f32, &i8)| (x - step * f32::from(*byte)).powi(2);
-        let changed: f32 = vector.iter().zip(&self.bytes).map(changed).sum();
+        projection.apply(codes, *scale, &mut self.dots, &mut self.point);
+        let changed = |(x, code): (&f32, &i8)| (x - scale * f32::from(*code)).powi(2);
+        let changed: f32 = vector.iter().zip(codes).map(changed).sum();
         changed <= ROUNDED_MOST * ROUNDED_MOST * kernel::inner_product(vector, vector)
     }
-}
-
-fn byte_step(vector: &[f32]) -> f32 {
-    vector.iter().fold(0.0f32, |max, x| max.max(x.abs())) / 127.0
-}
-
-fn push_bytes(vector: &[f32], step: f32, out: &mut Vec<i8>) {
-    let inverse = if step > 0.0 { 1.0 / step } else { 0.0 };
-    out.extend(vector.iter().map(|x| round_to_byte(x * inverse)));
 }

@@ -1,10 +1,10 @@
 //! One-bit codes of a leading space.
 
 use crate::random::Random;
-use crate::world::{Table, World, options};
+use crate::world::{DEFAULT, Table, World, options};
 use vector_search::ivf::build::Options;
 use vector_search::ivf::directory::Directory;
-use vector_search::ivf::search::{Order, Probes, Settings};
+use vector_search::ivf::search::Settings;
 use vector_search::value::Metric;
 
 const DIMS: usize = 256;
@@ -95,16 +95,7 @@ fn recall_holds_and_exact_scans_are_exact() {
 
 /// The share of the ten nearest rows that is found. What is found is in the right order.
 fn recall(world: &World, queries: &[Vec<f32>], target: f32) -> f64 {
-    let settings = Settings {
-        probes: Probes::ForRecall { least: 0 },
-        recall_target: target,
-        order: Order::Strict,
-        limit: Some(10),
-        ceiling: f64::INFINITY,
-        passing: 1.0,
-        memory: 4 << 20,
-        paged: true,
-    };
+    let settings = Settings { recall_target: target, ..DEFAULT };
     let found = |query: &Vec<f32>| {
         let rows = world.search(query, settings, 10);
         assert!(rows.is_sorted_by(|a, b| a.1 <= b.1));

@@ -62,11 +62,16 @@ fn compare(world: &World, random: &mut Random, what: &str) -> usize {
             let ceiling = truth[random.below(most)].1 + [0.0, -1e-7, 1e-3][random.below(3)];
             // A small memory cannot keep all candidates.
             let memory = [64 << 10, 4 << 20][random.below(2)];
-            let settings = Settings { ceiling, memory, ..EXACT };
+            let in_order = random.below(2) == 0;
+            let settings = Settings { ceiling, memory, in_order, ..EXACT };
             let scan = scan.get_or_insert_with(|| Scan::new(world.directories(), settings));
             scan.start_filtered(settings, Some(&query), filter.clone());
             let mut heap = world.heap(&query);
-            let found: Vec<_> = std::iter::from_fn(|| scan.next(&world.store, &mut heap).unwrap()).collect();
+            let rows = std::iter::from_fn(|| scan.next(&world.store, &mut heap).unwrap());
+            let mut found: Vec<_> = rows.collect();
+            if !in_order {
+                found.sort_by_key(|(row, value)| (TotalF64(*value), *row));
+            }
             let within = |row: &&(Tid, f64)| TotalF64(row.1) <= TotalF64(ceiling) && passes(&filter, row.0);
             let truth: Vec<_> = truth.iter().filter(within).copied().collect();
             count += truth.len();
@@ -113,12 +118,48 @@ fn lists_are_read_once() {
     let world = World::build(table(&mut mixture, 8000), &Options { lists: 20, ..options(16, Metric::L2) });
     let query = mixture.draw();
     let ceiling = world.truth(&query, 3000, None)[2999].1;
-    let settings = Settings { ceiling, ..EXACT };
+    for in_order in [true, false] {
+        let settings = Settings { ceiling, in_order, ..EXACT };
+        let mut scan = Scan::new(world.directories(), settings);
+        scan.start_filtered(settings, Some(&query), Filter::default());
+        let mut heap = world.heap(&query);
+        assert_eq!(std::iter::from_fn(|| scan.next(&world.store, &mut heap).unwrap()).count(), 3000);
+        assert_eq!((scan.stats().lists, scan.stats().rounds), (20, 1));
+    }
+}
+
+/// Who only asks whether there is a row does not wait for the others.
+#[test]
+fn the_first_row_comes_from_the_first_lists() {
+    let mut mixture = Mixture::new(16, 5, 0.5, 3);
+    let world = World::build(table(&mut mixture, 8000), &Options { lists: 20, ..options(16, Metric::L2) });
+    for _ in 0..20 {
+        let query = mixture.draw();
+        let ceiling = world.truth(&query, 30, None)[29].1;
+        let settings = Settings { ceiling, in_order: false, ..EXACT };
+        let mut scan = Scan::new(world.directories(), settings);
+        scan.start_filtered(settings, Some(&query), Filter::default());
+        assert!(scan.next(&world.store, &mut world.heap(&query)).unwrap().is_some());
+        assert!(scan.stats().lists <= 6, "{} lists", scan.stats().lists);
+    }
+}
+
+/// A list with more candidates than the memory has room for is read again for the others.
+#[test]
+fn long_lists_are_returned_in_parts() {
+    let mut mixture = Mixture::new(16, 5, 0.5, 3);
+    let world = World::build(table(&mut mixture, 8000), &Options { lists: 1, ..options(16, Metric::L2) });
+    let query = mixture.draw();
+    let ceiling = world.truth(&query, 7000, None)[6999].1;
+    let settings = Settings { ceiling, in_order: false, memory: 64 << 10, ..EXACT };
     let mut scan = Scan::new(world.directories(), settings);
     scan.start_filtered(settings, Some(&query), Filter::default());
     let mut heap = world.heap(&query);
-    assert_eq!(std::iter::from_fn(|| scan.next(&world.store, &mut heap).unwrap()).count(), 3000);
-    assert_eq!((scan.stats().lists, scan.stats().rounds), (20, 1));
+    let mut found: Vec<_> = std::iter::from_fn(|| scan.next(&world.store, &mut heap).unwrap()).collect();
+    assert!(found.is_sorted_by_key(|(row, _)| *row), "rows come in the table's order");
+    found.sort_by_key(|(row, value)| (TotalF64(*value), *row));
+    assert_same(&found, &world.truth(&query, 7000, None), "in parts");
+    assert!(scan.stats().lists > 3 && scan.stats().kept < 2000, "{:?}", scan.stats());
 }
 
 /// The operator's sum overflows for these queries, but the codes' does not, because the index scales its

@@ -177,6 +177,7 @@ pub const EXACT: Settings = Settings {
     ceiling: f64::INFINITY,
     passing: 1.0,
     memory: 4 << 20,
+    in_order: true,
     paged: true,
 };
 pub const DEFAULT: Settings = Settings {
@@ -187,6 +188,7 @@ pub const DEFAULT: Settings = Settings {
     ceiling: f64::INFINITY,
     passing: 1.0,
     memory: 4 << 20,
+    in_order: true,
     paged: true,
 };
 

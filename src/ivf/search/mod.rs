@@ -20,6 +20,7 @@ mod list_scan_widened;
 mod onward;
 mod output;
 mod query;
+mod range_scan;
 mod rounds;
 mod route;
 mod rows;
@@ -38,6 +39,7 @@ use self::key::{ceiling_key, key_of, known_value};
 pub use self::list_scan::{Candidate, Scanner, Sink, Stats};
 use self::output::{Output, Ready};
 use self::query::CodedQuery;
+use self::range_scan::RangeScan;
 use self::rounds::{Filtered, Floors, Round};
 pub use self::route::{Found, Router};
 pub use self::rows::Rows;
@@ -76,6 +78,8 @@ const MOST_PREFETCHED: u64 = 64;
 enum Mode {
     /// By their codes, in order.
     Codes,
+    /// By their codes, all within the ceiling, in any order.
+    Range,
     /// All rows are read.
     FullScan(FullScan),
     /// No row can pass.
@@ -105,6 +109,7 @@ pub struct Search {
     filtered: Option<Filtered>,
     /// The current stage; `None` if it is not known how many rows are wanted.
     stage: Option<Stage>,
+    range: RangeScan,
     returned: u64,
     /// Number of rows fetched by this scan, and number of these that passed the filter.
     seen: (u64, u64),
@@ -133,6 +138,7 @@ impl Search {
             floors: Floors::default(),
             filtered: None,
             stage: None,
+            range: RangeScan::default(),
             returned: 0,
             seen: (0, 0),
             ended: false,
@@ -164,6 +170,7 @@ impl Search {
         self.round = Round::none();
         self.floors.clear();
         self.stage = None;
+        self.range.clear();
         self.returned = 0;
         self.ended = false;
         self.seen = (0, 0);
@@ -186,7 +193,7 @@ impl Search {
             return Mode::FullScan(FullScan::ordered(self.settings.ceiling));
         }
         self.query.encode(directory);
-        Mode::Codes
+        if self.settings.in_order { Mode::Codes } else { Mode::Range }
     }
 
     /// Whether this search was made for the given directory.
@@ -210,7 +217,7 @@ impl Search {
     }
 
     fn kept_at_most(&self) -> u64 {
-        self.kept.max((self.candidates.most() + self.output.most()) as u64)
+        self.kept.max((self.candidates.most() + self.output.most()).max(self.range.most) as u64)
     }
 
     /// The next row and its value (NaN for a scan without an order).
@@ -224,15 +231,25 @@ impl Search {
                 let index = (store, &*self.directory);
                 full_scan.next(index, &self.scanner.filter, &mut self.output, rows)
             }
-            Mode::Codes => self.next_by_codes(store, rows),
+            Mode::Codes => {
+                self.route()?;
+                self.next_by_codes(store, rows)
+            }
+            Mode::Range => {
+                self.route()?;
+                self.next_in_range(store, rows)
+            }
         }?;
         self.ended = next.is_none();
         Ok(next)
     }
 
-    fn next_by_codes<S: Store>(&mut self, store: &S, rows: &mut dyn Rows) -> Result<Option<(Tid, f64)>> {
+    fn route(&mut self) -> Result<()> {
         let (settings, is_filtered) = (&self.settings, !self.scanner.filter.is_empty());
-        self.query.route(&self.directory, &mut self.router, (settings, is_filtered))?;
+        self.query.route(&self.directory, &mut self.router, (settings, is_filtered))
+    }
+
+    fn next_by_codes<S: Store>(&mut self, store: &S, rows: &mut dyn Rows) -> Result<Option<(Tid, f64)>> {
         loop {
             self.begin_stage();
             if self.is_served() {

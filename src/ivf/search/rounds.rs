@@ -356,11 +356,11 @@ impl Search {
         read < self.round.probes
     }
 
-    fn is_barren(&self, list: u32) -> bool {
+    pub(super) fn is_barren(&self, list: u32) -> bool {
         self.barren.as_ref().and_then(|barren| barren.get(list as usize)).copied().unwrap_or_default()
     }
 
-    fn prefetch_list<S: Store>(&self, store: &S, list: u32) {
+    pub(super) fn prefetch_list<S: Store>(&self, store: &S, list: u32) {
         if !self.is_barren(list) {
             let (head, pages) = self.directory.head(list);
             store.prefetch_pages(head, pages);

@@ -8,10 +8,10 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::error::Result;
-use crate::ivf::directory::{Bytes, Directory};
+use crate::ivf::directory::Directory;
 use crate::kernel;
 use crate::memory::Grow;
-use crate::quant::ListTerms;
+use crate::quant::{Bytes, ListTerms};
 use crate::value::{Metric, TotalF32};
 
 /// The query's relation to the lists.

@@ -42,6 +42,8 @@ pub struct Settings {
     pub passing: f32,
     /// Bytes that a scan may keep, unless the limit needs more.
     pub memory: usize,
+    /// Whether rows are wanted in order. Otherwise all rows within the ceiling are wanted, as they are found.
+    pub in_order: bool,
     /// Whether only the order within pages of `limit` rows matters, counted from the first row.
     pub paged: bool,
 }

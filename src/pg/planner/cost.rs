@@ -1,7 +1,8 @@
 //! `amcostestimate`: what an ordered scan is expected to cost.
 //!
 //! The start-up cost is the cost until the rows of the LIMIT have been found, because the first row is
-//! returned when all of them are certain. The total cost is that of a scan to the end.
+//! returned when all of them are certain; but a range search returns rows as it finds them. The total cost is
+//! that of a scan to the end.
 
 use std::rc::Rc;
 
@@ -140,9 +141,14 @@ unsafe extern "C-unwind" fn amcostestimate(
         let wanted = (Page::of(root).rows() / share).clamp(1.0, near);
         // A scan knows that there are fewer rows than the limit only when it has read everything. The same
         // holds for `min` of a distance.
-        let whole = min_max::mark(root) || searches > 0 || (wanted >= near && within < 1.0);
+        let whole = min_max::mark(root) || (wanted >= near && within < 1.0);
         let everything = (Probes::Lists(directory.lists()), 1.0);
-        let effort = if whole { everything } else { (settings.probes, settings.recall_target) };
+        // A range search returns rows as it finds them, the first ones from the nearest lists.
+        let (effort, wanted) = match (searches, whole) {
+            (0, true) => (everything, wanted),
+            (0, false) => ((settings.probes, settings.recall_target), wanted),
+            _ => ((Probes::Lists(1), 1.0), 1.0),
+        };
         let read = match directory.summaries_position(0) {
             Some(_) if passing < 1.0 => {
                 Some(share_of_lists_read(root, path, &tested, rows / f64::from(directory.lists())))
@@ -163,7 +169,8 @@ unsafe extern "C-unwind" fn amcostestimate(
         // sequential scan.
         let paid = if within < 1.0 { 0.0 } else { leaving(most) };
         let rest = price(&all, &prices, heap, paid).max(*startup_cost);
-        let again = searches.saturating_sub(1) as f64 * *startup_cost;
+        let lists = estimate(directory, rows, everything, 1.0, (passing, read));
+        let again = searches.saturating_sub(1) as f64 * price(&lists, &prices, heap, 0.0);
         *total_cost = rest + again - overpaid(root, path, loop_count, *selectivity, &prices);
         *index_pages = all.pages.max(1.0);
     }

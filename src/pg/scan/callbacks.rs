@@ -27,7 +27,7 @@ use crate::pg::datum::indexed::{Indexed, OwnedQuery};
 use crate::pg::error::{OrRaise, in_index};
 use crate::pg::planner::threshold::result;
 use crate::pg::settings::reloptions::{IndexOptions, method_name};
-use crate::pg::settings::resolve;
+use crate::pg::settings::resolve::{self, ScanRequest};
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
 use crate::pg::storage::tid::item_pointer;
 use crate::value::Metric;
@@ -347,7 +347,7 @@ unsafe fn filter_columns(
 fn accept_query(
     state: &mut Scan,
     dims: usize,
-    PlanRequest { is_range, is_empty, .. }: PlanRequest,
+    PlanRequest { scan: ScanRequest { any_order: is_range, .. }, is_empty, .. }: PlanRequest,
 ) -> Result<()> {
     // No distance from NULL is known, and none from a zero vector under cosine: no condition passes.
     let measures = |query: &OwnedQuery| query.view().is_indexed(state.indexed.1);

@@ -92,8 +92,6 @@ pub struct PlanRequest {
     /// The index conditions, if they must be rechecked; else null.
     recheck: *mut pg_sys::ExprState,
     context: *mut pg_sys::ExprContext,
-    /// Whether the scan is a range search: its order is of no importance.
-    pub is_range: bool,
     /// Whether no row can pass the filter, which compares the distance with NULL.
     pub is_empty: bool,
     /// Null, or where EXPLAIN ANALYZE counts rows removed by the filter.
@@ -108,7 +106,6 @@ impl Default for PlanRequest {
             recheck: std::ptr::null_mut(),
             context: std::ptr::null_mut(),
             instrument: std::ptr::null_mut(),
-            is_range: false,
             is_empty: false,
         }
     }
@@ -168,18 +165,18 @@ pub unsafe fn clauses(scan: pg_sys::IndexScanDesc) -> Option<(Compiled, *mut pg_
 pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, order: usize, recheck: bool) -> PlanRequest {
     // SAFETY: as the caller says.
     let found = unsafe { recorded(scan) };
-    let everything =
-        |ceiling, exact| ScanRequest { everything: true, exact, ceiling, ..ScanRequest::default() };
-    let Some(Limited { scan: node, above, exact: is_range, thresholds, clauses, .. }) = found else {
+    let everything = ScanRequest { everything: true, exact: true, ..ScanRequest::default() };
+    let Some(Limited { scan: node, above, exact: any_order, thresholds, clauses, .. }) = found else {
         // Rows that were updated concurrently are checked again by plans for which no hook is called
         // (EvalPlanQual).
-        return PlanRequest { scan: everything(f64::INFINITY, true), ..PlanRequest::default() };
+        return PlanRequest { scan: everything, ..PlanRequest::default() };
     };
     // SAFETY: as above; ExecLimit evaluates its counts before it asks its child for a row.
     unsafe {
         let thresholds = thresholds.get(order).map_or(&[][..], |thresholds| thresholds);
         let Some(ceiling) = evaluate(thresholds, (*node).ss.ps.ps_ExprContext) else {
-            return PlanRequest { is_range, is_empty: true, ..PlanRequest::default() };
+            let scan = ScanRequest { any_order, ..ScanRequest::default() };
+            return PlanRequest { scan, is_empty: true, ..PlanRequest::default() };
         };
         let (limit, tied, merged) = match above {
             Above::Limit { limit, tied, merged } if !(*limit).noCount => {
@@ -189,17 +186,18 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, order: usize, recheck: b
             Above::Unknown { limit } if !(*limit).noCount => (limit, false, true),
             _ => {
                 // Whoever bounds the distance and takes all of the rows wants all within the bound.
-                let exact = is_range || !thresholds.is_empty();
-                return PlanRequest { scan: everything(ceiling, exact), is_range, ..PlanRequest::default() };
+                let exact = any_order || !thresholds.is_empty();
+                let scan = ScanRequest { ceiling, exact, any_order, ..everything };
+                return PlanRequest { scan, ..PlanRequest::default() };
             }
         };
         let few = matches!(above, Above::Unknown { .. }) && (*limit).count <= FEW;
-        let exact = is_range || is_exact(limit);
+        let exact = any_order || is_exact(limit);
         let state = &(*node).ss.ps;
         if few || !state.qual.is_null() && pg_sys::contain_volatile_functions((*state.plan).qual.cast()) {
             // The executor must be the only one to evaluate a volatile filter.
-            let scan = ScanRequest { ceiling, exact, ..ScanRequest::default() };
-            return PlanRequest { scan, is_range, ..PlanRequest::default() };
+            let scan = ScanRequest { ceiling, exact, any_order, ..ScanRequest::default() };
+            return PlanRequest { scan, ..PlanRequest::default() };
         }
         let table = f64::from((*(*(*scan).heapRelation).rd_rel).reltuples);
         let expected = (*state.plan).plan_rows / table;
@@ -218,6 +216,7 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, order: usize, recheck: b
                 ceiling,
                 everything: false,
                 exact,
+                any_order,
                 paged,
                 ordered: tied,
             },
@@ -225,7 +224,6 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, order: usize, recheck: b
             recheck: if recheck { (*node).indexqualorig } else { std::ptr::null_mut() },
             context: state.ps_ExprContext,
             instrument: state.instrument,
-            is_range,
             is_empty: false,
         }
     }

@@ -18,6 +18,8 @@ pub struct ScanRequest {
     pub everything: bool,
     /// Whether no row may be missing whatever the settings say.
     pub exact: bool,
+    /// Whether all rows up to the ceiling are wanted in any order; `exact` goes with it.
+    pub any_order: bool,
     /// Whether only the order within a page counts.
     pub paged: bool,
     /// Whether a node above relies on the order (incremental sort, WITH TIES), whatever the settings say.
@@ -32,6 +34,7 @@ impl Default for ScanRequest {
             ceiling: f64::INFINITY,
             everything: false,
             exact: false,
+            any_order: false,
             paged: false,
             ordered: false,
         }
@@ -43,7 +46,7 @@ impl Default for ScanRequest {
 /// are wanted, a strict scan excludes no row by bounds, because a row found late could not be returned in
 /// order.
 pub fn settings(options: &IndexOptions, lists: u32, request: ScanRequest) -> Settings {
-    let ScanRequest { limit, passing, ceiling, everything, exact, paged, ordered } = request;
+    let ScanRequest { limit, passing, ceiling, everything, exact, any_order, paged, ordered } = request;
     // SAFETY: reading a setting (kB), on the only thread.
     let memory = unsafe { pgrx::pg_sys::work_mem }.max(0) as usize * 1024;
     let session_probes = u32::try_from(PROBES.get()).ok().filter(|probes| *probes > 0);
@@ -67,6 +70,7 @@ pub fn settings(options: &IndexOptions, lists: u32, request: ScanRequest) -> Set
         ceiling,
         passing,
         memory,
+        in_order: !any_order,
         paged,
     };
     if exact || everything && order == Order::Strict {
