@@ -16,7 +16,7 @@ from peak import Peak
 sys.path.append(str(datasets.ROOT / "scripts"))
 from client import register_vector
 
-OPERATOR = {"cosine": "<=>", "l2": "<->", "ip": "<#>", "hamming": "<~>"}
+OPERATOR = {"cosine": "<=>", "l2": "<->", "ip": "<#>", "l1": "<+>", "hamming": "<~>", "jaccard": "<%>"}
 
 
 class Contender:

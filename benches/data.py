@@ -76,6 +76,12 @@ def distances(metric: str, rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
         return -(queries @ rows.T) / np.where(norms > 0, norms, np.inf)
     if metric == "ip":
         return -(queries @ rows.T)
+    if metric == "l1":
+        return np.stack([np.abs(rows - query).sum(axis=1) for query in queries])
+    if metric == "jaccard":
+        common = queries @ rows.T
+        either = queries.sum(axis=1)[:, None] + rows.sum(axis=1) - common
+        return 1 - common / np.maximum(either, 1)
     # Squared Euclidean distance, which is Hamming distance of bits.
     return (rows * rows).sum(axis=1) - 2 * (queries @ rows.T)
 
@@ -156,7 +162,8 @@ def load() -> Data:
     if kind == "halfvec":
         rows, queries = (v.astype(np.float16).astype(np.float32) for v in (rows, queries))
     elif kind == "bit":
-        rows, queries, metric = (rows > 0).astype(np.float32), (queries > 0).astype(np.float32), "hamming"
+        rows, queries = (rows > 0).astype(np.float32), (queries > 0).astype(np.float32)
+        metric = os.environ.get("METRIC", "hamming")
     name = os.environ.get("NAME") or f"{path.stem}-{len(rows)}x{rows.shape[1]}-{kind}-{metric}"
     print(f"{name}: {len(rows)} rows, {len(queries)} queries; computing exact answers", flush=True)
     return Data(name, about, metric, kind, rows, queries, tenth_nearest(metric, rows, queries), *_cuts(rows))

@@ -15,8 +15,9 @@
 #   JOIN=n         join n consecutive rows into one vector
 #   ROWS=n         load at most n rows
 #   QUERIES=n      hold out n rows as queries (default 1000)
-#   TYPE=type      vector (default), halfvec, or bit (the signs of the elements, by Hamming distance)
-#   METRIC=metric  cosine (default), l2 or ip
+#   TYPE=type      vector (default), halfvec, or bit (the signs of the elements)
+#   METRIC=metric  cosine (default), l2, ip or l1; of bits hamming (default) or jaccard.
+#                  For l1 and jaccard: SKIP=ivfflat, which has neither
 #
 # The run:
 #   NAME=x            name of the report
