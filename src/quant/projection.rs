@@ -166,6 +166,7 @@ impl Projector {
         projection.apply(codes, *scale, &mut self.dots, &mut self.point);
         let changed = |(x, code): (&f32, &i8)| (x - scale * f32::from(*code)).powi(2);
         let changed: f32 = vector.iter().zip(codes).map(changed).sum();
-        changed <= ROUNDED_MOST * ROUNDED_MOST * kernel::inner_product(vector, vector)
+        let most = ROUNDED_MOST * ROUNDED_MOST * kernel::inner_product(vector, vector);
+        most.is_finite() && changed <= most
     }
 }

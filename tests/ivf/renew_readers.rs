@@ -19,7 +19,7 @@ use vector_search::ivf::search::filter::{Accept, Clause, Condition, Filter};
 use vector_search::ivf::{check, info};
 use vector_search::page::memory::MemoryStore;
 use vector_search::page::{Change, Columns, Page, Prefetch, Store, Tid};
-use vector_search::value::Metric;
+use vector_search::value::{Metric, TotalF64};
 
 use crate::world::*;
 
@@ -230,6 +230,9 @@ fn scans(case: &Case, on: On, settings: Settings, filter: &Filter) {
             seen.push(row);
         }
         seen.retain(|(t, _)| number(*t) < 1000 && passes(number(*t)));
+        if !settings.in_order {
+            seen.sort_by_key(|(row, value)| (TotalF64(*value), *row));
+        }
         assert_same(&seen, &truth, which);
         Ok(())
     });
@@ -242,6 +245,7 @@ fn scans_that_began_before_find_each_row_once() {
     let some = Filter { clauses: vec![Clause::One(some)] };
     for on in [On::Primary, On::Standby] {
         scans(&Case::new(8, &[], 36), on, EXACT, &whole);
+        scans(&Case::new(8, &[], 36), on, Settings { in_order: false, ..EXACT }, &whole);
         scans(&Case::new(8, &[4, 8], 36), on, EXACT, &some);
     }
 }

@@ -246,6 +246,10 @@ fn exact_scans_are_exact() {
             assert_eq!(world.search(&query, limited, 25).0, truth[..25]);
             let within = Settings { ceiling: truth[99].1, ..EXACT };
             assert_eq!(world.search(&query, within, 2000).0, truth[..100]);
+            let as_found = Settings { in_order: false, ..within };
+            let mut rows = world.search(&query, as_found, 2000).0;
+            rows.sort_by_key(|(row, value)| (TotalF64(*value), *row));
+            assert_eq!(rows, truth[..100]);
         }
     }
 }

@@ -172,13 +172,16 @@ impl Server {
         command
     }
 
-    /// Runs a script; its rows, or psql's messages if it fails.
+    /// Runs a script; its rows, or psql's messages if it fails. The server must not warn that a page, a file or
+    /// a relation was left open.
     pub fn try_sql(&self, script: &str) -> Result<String, String> {
         let output = self.start_sql(script).wait_with_output().unwrap();
+        let messages = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!messages.contains("was not closed") && !messages.contains(" leak: "), "{messages}");
         if output.status.success() {
             Ok(String::from_utf8(output.stdout).unwrap().trim_end().to_owned())
         } else {
-            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+            Err(messages)
         }
     }
 

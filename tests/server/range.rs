@@ -182,3 +182,27 @@ fn random_conditions_on_distances_agree_with_sequential_scans() {
     }
     assert!(used > CASES / 2 && with_rows > CASES / 4, "{used} used the index, {with_rows} had rows");
 }
+
+/// Nothing stays open of a search whose consumer asks for no further row, also if its pages are read from the
+/// disk.
+#[test]
+fn searches_that_are_not_read_to_their_end() {
+    const CONF: &[&str] = &["fsync = off", "autovacuum = off"];
+    let server = Server::new("range_ends", CONF);
+    server.fill("items", 768, 0..3000);
+    server.sql("CREATE INDEX ON items USING ivf (embedding) WITH (lists = 12); ANALYZE items");
+    let query = "(SELECT embedding FROM items WHERE id = 7)";
+    let near = format!("FROM items WHERE embedding <-> {query} < 1000");
+    for statement in [
+        format!("SELECT count(*) FROM (SELECT 1 {near} LIMIT 1) x"),
+        format!("SELECT EXISTS (SELECT {near})::int"),
+        format!("BEGIN; DECLARE c CURSOR FOR SELECT 1 {near}; FETCH 1 FROM c; CLOSE c; COMMIT"),
+        format!("BEGIN; DECLARE c CURSOR FOR SELECT 1 {near}; FETCH 1 FROM c; COMMIT"),
+        format!("SELECT count(*) FROM (VALUES (1)) v, LATERAL (SELECT 1 {near} AND id > column1 LIMIT 1) x"),
+    ] {
+        server.stop("fast");
+        server.restart(CONF);
+        let answer = server.sql(&format!("SET enable_seqscan = off; {statement}"));
+        assert_eq!(answer, "1", "{statement}");
+    }
+}

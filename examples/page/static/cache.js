@@ -8,11 +8,12 @@ export function start() {
         event.preventDefault();
         run();
     });
-    $("cache-rate").addEventListener("change", () =>
+    $("cache-rate").addEventListener("change", () => {
+        const rate = Number($("cache-rate").value);
         during($("cache-status"), $("cache-rate"), "Choosing…", async () =>
-            state(await post("/api/cache/threshold", {rate: Number($("cache-rate").value)})),
-        ),
-    );
+            state(await post("/api/cache/threshold", {rate})),
+        );
+    });
     loading($("cache-status"), async () => state(await get("/api/cache"), true));
 }
 

@@ -33,6 +33,7 @@ function half() {
 const button = () => $("chat-form").querySelector("button");
 
 function choosePerson() {
+    offer([]);
     return loading($("chat-status"), async () => {
         await list();
         await messages("");
@@ -41,6 +42,11 @@ function choosePerson() {
 
 async function list(chosen = "") {
     const {conversations} = await get(`/api/chat?person=${encodeURIComponent(person())}`);
+    offer(conversations);
+    $("chat-conversation").value = chosen;
+}
+
+function offer(conversations) {
     $("chat-conversation").replaceChildren(
         el("option", {value: ""}, "A new conversation"),
         ...conversations.map(each =>
@@ -51,7 +57,6 @@ async function list(chosen = "") {
             ),
         ),
     );
-    $("chat-conversation").value = chosen;
 }
 
 const open = id => loading($("chat-status"), () => messages(id));
@@ -101,8 +106,8 @@ function message(each) {
 function say() {
     const text = $("chat-text").value.trim();
     if (!text) return $("chat-text").focus();
+    const speaker = person(); // who may be another one when the answer comes
     during($("chat-status"), button(), "Remembering…", async () => {
-        const speaker = person(); // who may be another one when the answer comes
         const result = await post("/api/chat/say", {
             person: speaker,
             conversation,

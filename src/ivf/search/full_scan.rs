@@ -12,13 +12,21 @@ use crate::page::codes::slots;
 use crate::page::{Page, Store, Tid};
 use crate::value::TotalF64;
 
+/// What a scan returns.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// All rows, without values.
+    Addresses,
+    /// The rows with values up to this, as they are found.
+    Within(f64),
+    /// The rows with values up to this in order. `measured`: whether the values of all rows have been computed
+    /// since the last row was dropped.
+    InOrder { ceiling: f64, measured: bool },
+}
+
 /// A scan of all lists.
 pub struct FullScan {
-    /// Whether values of all rows have been computed since the last row was dropped; `None` for a scan
-    /// without an order.
-    measured: Option<bool>,
-    /// Rows with greater values are not wanted.
-    ceiling: f64,
+    kind: Kind,
     /// The current list; `None` if all have been read.
     chain: Option<ListChain>,
     /// The rows of the current page that were not returned yet.
@@ -28,18 +36,18 @@ pub struct FullScan {
 impl FullScan {
     /// A scan without an order: values are NaN, and the consumer fetches the rows.
     pub fn unordered(directory: &Directory) -> Self {
-        Self {
-            measured: None,
-            ceiling: f64::INFINITY,
-            chain: Some(ListChain::new(directory, 0)),
-            page: Vec::new(),
-        }
+        Self { kind: Kind::Addresses, chain: Some(ListChain::new(directory, 0)), page: Vec::new() }
+    }
+
+    /// A scan of the rows with values up to `ceiling`, as they are found.
+    pub fn within(directory: &Directory, ceiling: f64) -> Self {
+        Self { kind: Kind::Within(ceiling), ..Self::unordered(directory) }
     }
 
     /// A scan in exact order. A pass computes the values of all rows, and returns as many of the nearest as
     /// the output has room for. The next pass returns the rows behind these.
     pub fn ordered(ceiling: f64) -> Self {
-        Self { measured: Some(false), ceiling, chain: None, page: Vec::new() }
+        Self { kind: Kind::InOrder { ceiling, measured: false }, chain: None, page: Vec::new() }
     }
 
     /// The next row.
@@ -50,11 +58,22 @@ impl FullScan {
         output: &mut Output,
         rows: &mut dyn Rows,
     ) -> Result<Option<(Tid, f64)>> {
-        let Some(measured) = self.measured else { return self.next_unordered(store, directory, filter) };
-        if !measured {
-            measure((store, directory), (filter, self.ceiling), output, rows)?;
-            self.measured = Some(true);
-        }
+        let ceiling = match &mut self.kind {
+            Kind::Addresses => {
+                let next = self.next_address(store, directory, filter)?;
+                return Ok(next.map(|tid| (tid, f64::NAN)));
+            }
+            Kind::Within(ceiling) => {
+                let ceiling = *ceiling;
+                return self.next_within((store, directory), filter, ceiling, rows);
+            }
+            Kind::InOrder { ceiling, measured } => {
+                if !std::mem::replace(measured, true) {
+                    measure((store, directory), (filter, *ceiling), output, rows)?;
+                }
+                *ceiling
+            }
+        };
         loop {
             if let Some(row) = output.take() {
                 return Ok(Some((row.tid, row.value.0)));
@@ -63,19 +82,36 @@ impl FullScan {
                 return Ok(None);
             }
             output.restart();
-            measure((store, directory), (filter, self.ceiling), output, rows)?;
+            measure((store, directory), (filter, ceiling), output, rows)?;
         }
     }
 
-    fn next_unordered<S: Store>(
+    fn next_within<S: Store>(
+        &mut self,
+        (store, directory): (&S, &Directory),
+        filter: &Filter,
+        ceiling: f64,
+        rows: &mut dyn Rows,
+    ) -> Result<Option<(Tid, f64)>> {
+        while let Some(tid) = self.next_address(store, directory, filter)? {
+            if let Some(value) = value_of(rows, tid, None)?
+                && is_within(value, ceiling)
+            {
+                return Ok(Some((tid, value)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn next_address<S: Store>(
         &mut self,
         store: &S,
         directory: &Directory,
         filter: &Filter,
-    ) -> Result<Option<(Tid, f64)>> {
+    ) -> Result<Option<Tid>> {
         loop {
             if let Some(tid) = self.page.pop() {
-                return Ok(Some((tid, f64::NAN)));
+                return Ok(Some(tid));
             }
             if !self.read_page(store, directory, filter)? {
                 return Ok(None);
@@ -99,6 +135,11 @@ impl FullScan {
         }
         Ok(true)
     }
+}
+
+/// Whether a value may be wanted. NaN comes last, and is no farther than the threshold for a scan without one.
+pub(super) fn is_within(value: f64, ceiling: f64) -> bool {
+    value.is_nan() || value <= ceiling
 }
 
 /// Adds the addresses of the rows of a page that pass.
@@ -132,8 +173,7 @@ fn measure<S: Store>(
             for tid in page_rows.drain(..) {
                 if let Some(value) = value_of(rows, tid, None)? {
                     let value = TotalF64(if value.is_nan() { f64::NAN } else { value });
-                    // NaN comes last, and is no farther than the threshold for a scan without one.
-                    if value.0.is_nan() || value.0 <= ceiling {
+                    if is_within(value.0, ceiling) {
                         output.push(Ready { value, tid, key: value })?;
                     }
                 }

@@ -188,6 +188,9 @@ impl Search {
         let needs_values = directory.sketch().is_lossy() && self.settings.recall_target >= 1.0;
         if needs_values || directory.is_unmeasured() || self.query.may_overflow(directory, query) {
             // Every row is measured exactly.
+            if !self.settings.in_order {
+                return Mode::FullScan(FullScan::within(directory, self.settings.ceiling));
+            }
             self.output.start(Order::Strict, false);
             self.output.set_room(self.room.rows);
             return Mode::FullScan(FullScan::ordered(self.settings.ceiling));
@@ -347,7 +350,7 @@ impl Search {
         self.rows_asked += 1;
         // NaN comes last, as PostgreSQL sorts it, whatever its sign.
         let value = value_of(rows, tid, known)?.map(|value| if value.is_nan() { f64::NAN } else { value });
-        let value = value.filter(|value| value.is_nan() || *value <= self.settings.ceiling);
+        let value = value.filter(|value| full_scan::is_within(*value, self.settings.ceiling));
         Ok(value.map(|value| Ready {
             value: TotalF64(value),
             tid,

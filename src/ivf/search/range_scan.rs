@@ -1,35 +1,35 @@
 //! Range search: all rows within the ceiling, as they are found.
 //!
-//! The lists are read one after the other, nearest first, and the rows of a list are fetched in the table's
-//! order before the next list is read. So the first row comes soon, for `EXISTS` or a LIMIT without an order,
-//! and the candidates of one list are all that is kept.
+//! The lists are read in batches, nearest first, and the rows of a batch are returned, in the table's order,
+//! before the next batch is read. The first batch is one list, and each further one has twice as many. So the
+//! first row comes soon, for `EXISTS` or a LIMIT without an order, and the pages of many lists are requested
+//! together where all rows are wanted. No page stays pinned while the consumer has a row.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::key::known_value;
 use super::list_scan::{Candidate, Sink};
 use super::rows::{Rows, is_address};
-use super::{Search, barren, effort};
+use super::{MOST_PREFETCHED, Search, barren, effort};
 use crate::error::{Error, Result};
 use crate::memory::Grow;
 use crate::page::{Store, Tid};
 
-/// Number of lists whose pages are requested before they are read.
-const AHEAD: usize = 8;
-
 /// Where a range search is.
 #[derive(Default)]
 pub(super) struct RangeScan {
-    has_begun: bool,
-    /// The next lists, whose pages have been requested.
-    planned: VecDeque<u32>,
-    /// The list that was read last.
-    list: Option<u32>,
-    /// Its candidates that were not fetched yet, the first one last.
+    /// Number of lists that the next batch may have; zero before the first.
+    size: usize,
+    /// The lists that were read last.
+    batch: Vec<u32>,
+    /// Their candidates that were not fetched yet, the first one last.
     found: Vec<Candidate>,
     /// The last of them, if there was no room for others behind it.
     cut: Option<Tid>,
+    /// Number of rows that are announced together next, and of announced rows that were not fetched yet.
+    /// Each is fetched when it is announced, so the first ones are few.
+    announcing: usize,
+    announced: usize,
     /// The largest number of candidates kept at a time.
     pub most: usize,
 }
@@ -37,11 +37,9 @@ pub(super) struct RangeScan {
 impl RangeScan {
     /// Forgets a search, and keeps the memory.
     pub fn clear(&mut self) {
-        self.has_begun = false;
-        self.planned.clear();
-        self.list = None;
+        self.batch.clear();
         self.found.clear();
-        self.cut = None;
+        (self.size, self.cut, self.announcing, self.announced) = (0, None, 0, 0);
     }
 }
 
@@ -52,85 +50,96 @@ impl Search {
         store: &S,
         rows: &mut dyn Rows,
     ) -> Result<Option<(Tid, f64)>> {
-        if !self.range.has_begun {
-            self.range.has_begun = true;
+        if self.range.size == 0 {
+            (self.range.size, self.range.announcing) = (1, 1);
             self.scanner.stats.rounds += 1;
             self.barren = Some(barren::lists(store, &self.directory, &self.scanner.filter)?);
             self.router.restart(&self.directory)?;
         }
         loop {
-            while let Some(candidate) = self.range.found.pop() {
-                let known = known_value(&self.directory, candidate);
-                if let Some(row) = self.fetch(rows, candidate.tid, known)? {
+            while !self.range.found.is_empty() {
+                self.announce(rows)?;
+                if let Some(candidate) = self.range.found.pop()
+                    && let Some(row) = {
+                        let known = known_value(&self.directory, candidate);
+                        self.fetch(rows, candidate.tid, known)?
+                    }
+                {
                     return Ok(Some((row.tid, row.value.0)));
                 }
             }
-            let (list, behind) = match (self.range.list, self.range.cut.take()) {
-                (Some(list), behind @ Some(_)) => (list, behind),
-                _ => match self.next_in_turn(store) {
-                    Some(list) => (list, None),
-                    None => return Ok(None),
-                },
-            };
-            self.range.list = Some(list);
-            self.find_in(store, list, behind)?;
-            self.announce(rows)?;
+            let behind = self.range.cut.take();
+            if behind.is_none() && !self.next_batch()? {
+                return Ok(None);
+            }
+            self.read_batch(store, behind)?;
         }
     }
 
-    /// The next list that may have rows, and requests those that follow.
-    fn next_in_turn<S: Store>(&mut self, store: &S) -> Option<u32> {
-        while self.range.planned.len() <= AHEAD
+    /// Chooses the next lists. Returns false if there are no more.
+    fn next_batch(&mut self) -> Result<bool> {
+        self.range.batch.clear();
+        while self.range.batch.len() < self.range.size
             && let Some(list) = self.router.next_list()
         {
             if self.is_barren(list) {
                 self.scanner.stats.skipped += 1;
             } else {
-                self.prefetch_list(store, list);
-                self.range.planned.push_back(list);
+                self.range.batch.try_push(list)?;
             }
         }
-        let next = self.range.planned.pop_front();
-        if next.is_none() {
-            store.end_prefetch();
-        }
-        next
+        self.range.size = self.range.size.saturating_mul(2);
+        Ok(!self.range.batch.is_empty())
     }
 
-    /// Finds the candidates of a list that come behind a row in the table, as many as there is room for.
-    fn find_in<S: Store>(&mut self, store: &S, list: u32, behind: Option<Tid>) -> Result<()> {
+    /// Finds the candidates of a batch that come behind a row in the table, as many as there is room for.
+    fn read_batch<S: Store>(&mut self, store: &S, behind: Option<Tid>) -> Result<()> {
         let directory = Rc::clone(&self.directory);
-        let following = self.range.planned.front();
-        self.scanner.after = following.map(|next| directory.head(*next).0);
-        let terms = || self.router.terms(&directory, list, &self.query.point);
         let width = effort::width(&directory, self.settings.recall_target, directory.lists(), true);
-        let room = self.room.candidates;
-        let found = std::mem::take(&mut self.range.found);
-        let mut first = FirstRows { ceiling: self.ceiling, behind, before: None, room, found, failed: None };
-        let of = (list, &terms as &dyn Fn() -> _, width);
-        self.scanner.list(store, &directory, &self.query.code, of, &mut first)?;
+        let (batch, found) = (std::mem::take(&mut self.range.batch), std::mem::take(&mut self.range.found));
+        let (ceiling, room) = (self.ceiling, self.room.candidates);
+        let mut first = FirstRows { ceiling, behind, before: None, room, found, failed: None };
+        batch.iter().for_each(|list| self.prefetch_list(store, *list));
+        for (i, &list) in batch.iter().enumerate() {
+            self.scanner.after = batch.get(i + 1).map(|next| directory.head(*next).0);
+            let terms = || self.router.terms(&directory, list, &self.query.point);
+            let list = (list, &terms as &dyn Fn() -> _, width);
+            self.scanner.list(store, &directory, &self.query.code, list, &mut first)?;
+        }
+        store.end_prefetch();
         let FirstRows { before, mut found, failed, .. } = first;
         failed.map_or(Ok(()), Err)?;
-        self.range.most = self.range.most.max(found.len());
         found.sort_unstable_by_key(|candidate| std::cmp::Reverse(candidate.tid));
-        self.range.cut = before.and(found.first().map(|last| last.tid));
-        self.range.found = found;
+        let range = &mut self.range;
+        range.most = range.most.max(found.len());
+        range.cut = before.and(found.first().map(|last| last.tid));
+        (range.batch, range.found) = (batch, found);
         Ok(())
     }
 
-    /// Announces the rows that will be fetched.
+    /// Announces the rows that will be fetched next, if all that were announced have been fetched.
     fn announce(&mut self, rows: &mut dyn Rows) -> Result<()> {
-        let directory = &self.directory;
-        let next = self.range.found.iter().rev().take(super::MOST_PREFETCHED as usize);
-        let ahead: Vec<_> = next
+        let range = &mut self.range;
+        if range.announced > 0 {
+            range.announced -= 1;
+            return Ok(());
+        }
+        range.announced = range.announcing.min(range.found.len()) - 1;
+        if range.announced == 0 {
+            range.announcing *= 2;
+            return Ok(());
+        }
+        let ahead = range.found.iter().rev().take(range.announcing);
+        let ahead: Vec<_> = ahead
             .filter(|candidate| is_address(candidate.tid))
-            .map(|candidate| (candidate.tid, known_value(directory, *candidate)))
+            .map(|candidate| (candidate.tid, known_value(&self.directory, *candidate)))
             .collect();
-        if ahead.len() > 1 { rows.prefetch(&ahead) } else { Ok(()) }
+        range.announcing = (2 * range.announcing).min(MOST_PREFETCHED as usize);
+        rows.prefetch(&ahead)
     }
 }
 
-/// Takes the candidates of a list that come first in the table.
+/// Takes the candidates that come first in the table.
 struct FirstRows {
     ceiling: f32,
     /// Only rows behind this one.

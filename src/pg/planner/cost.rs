@@ -143,10 +143,12 @@ unsafe extern "C-unwind" fn amcostestimate(
         // holds for `min` of a distance.
         let whole = min_max::mark(root) || (wanted >= near && within < 1.0);
         let everything = (Probes::Lists(directory.lists()), 1.0);
-        // A range search returns rows as it finds them, the first ones from the nearest lists.
         let (effort, wanted) = match (searches, whole) {
             (0, true) => (everything, wanted),
             (0, false) => ((settings.probes, settings.recall_target), wanted),
+            // A range search returns rows as it finds them. By sketches it measures row after row, by codes it
+            // begins with the nearest list.
+            _ if directory.sketch().is_lossy() => ((Probes::Lists(1), 1.0), rows / near),
             _ => ((Probes::Lists(1), 1.0), 1.0),
         };
         let read = match directory.summaries_position(0) {

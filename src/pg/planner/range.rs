@@ -1,10 +1,10 @@
 //! Range search: `WHERE embedding <-> $1 < r` without an order, and joins `ON a.embedding <-> b.embedding <
 //! r`.
 //!
-//! The planner matches our indexes with orders only. So a hook offers scans in the order of a distance that a
-//! condition bounds: the scan ends at the bound (`threshold.rs`), and the condition stays in the plan's
-//! filter. If the condition compares two tables, the scan is repeated for each row of the other table, as the
-//! inner side of a nested loop.
+//! The planner matches our indexes with orders only. So a hook offers scans with the order of a distance that
+//! a condition bounds: the scan returns the rows up to the bound (`threshold.rs`), as it finds them, and the
+//! condition stays in the plan's filter. If the condition compares two tables, the scan is repeated for each
+//! row of the other table, as the inner side of a nested loop.
 //!
 //! For an `OR` of such conditions the scan has several orders. It searches for one after the other, and
 //! returns no row twice.

@@ -178,6 +178,11 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, order: usize, recheck: b
             let scan = ScanRequest { any_order, ..ScanRequest::default() };
             return PlanRequest { scan, is_empty: true, ..PlanRequest::default() };
         };
+        if any_order {
+            // The executor evaluates the filter of the rows that it asks for.
+            let scan = ScanRequest { ceiling, any_order, ..everything };
+            return PlanRequest { scan, ..PlanRequest::default() };
+        }
         let (limit, tied, merged) = match above {
             Above::Limit { limit, tied, merged } if !(*limit).noCount => {
                 let with_ties = (*limit).limitOption == pg_sys::LimitOption::LIMIT_OPTION_WITH_TIES;
@@ -186,17 +191,16 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, order: usize, recheck: b
             Above::Unknown { limit } if !(*limit).noCount => (limit, false, true),
             _ => {
                 // Whoever bounds the distance and takes all of the rows wants all within the bound.
-                let exact = any_order || !thresholds.is_empty();
-                let scan = ScanRequest { ceiling, exact, any_order, ..everything };
+                let scan = ScanRequest { ceiling, exact: !thresholds.is_empty(), ..everything };
                 return PlanRequest { scan, ..PlanRequest::default() };
             }
         };
         let few = matches!(above, Above::Unknown { .. }) && (*limit).count <= FEW;
-        let exact = any_order || is_exact(limit);
+        let exact = is_exact(limit);
         let state = &(*node).ss.ps;
         if few || !state.qual.is_null() && pg_sys::contain_volatile_functions((*state.plan).qual.cast()) {
             // The executor must be the only one to evaluate a volatile filter.
-            let scan = ScanRequest { ceiling, exact, any_order, ..ScanRequest::default() };
+            let scan = ScanRequest { ceiling, exact, ..ScanRequest::default() };
             return PlanRequest { scan, ..PlanRequest::default() };
         }
         let table = f64::from((*(*(*scan).heapRelation).rd_rel).reltuples);
@@ -216,7 +220,7 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, order: usize, recheck: b
                 ceiling,
                 everything: false,
                 exact,
-                any_order,
+                any_order: false,
                 paged,
                 ordered: tied,
             },
