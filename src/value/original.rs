@@ -1,9 +1,9 @@
 //! Values that an index does not store as they are: it stores a sketch of them (`ivf/sketch.rs`).
 
 use super::maxsim::maxsim;
-use super::sparse::{Sparse, SparseBuf};
+use super::metric::Metric;
+use super::sparse::{self, Sparse, SparseBuf};
 use super::tokens::{Tokens, TokensBuf};
-use super::{Metric, sparse};
 use crate::error::{Error, Kind, Result};
 use crate::kernel;
 

@@ -1,5 +1,6 @@
 //! What is computed from the sample: centroids, origin, scale, and the queries for the calibration.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use rayon::ThreadPool;
@@ -118,13 +119,18 @@ pub fn train(
     };
     let meta = Meta { scale, lists: lists as u32, deviation, ..unbuilt(options)? };
     let leading = leading::train(&flat(meta.clone())?, options, (&sample, &means), pool, progress)?;
-    let of_rows = &sample[..queries * dims];
+    let queries = queries_like(&sample[..queries * dims], &sketch, source)?;
+    model(meta, (&origin, leading), means, &queries)
+}
+
+/// Rows as queries: the same, unless queries have other sketches than rows.
+fn queries_like<'a>(rows: &'a [f32], sketch: &Sketch, source: &mut dyn Source) -> Result<Cow<'a, [f32]>> {
     if !sketch.is_of_tokens() {
-        return model(meta, (&origin, leading), means, of_rows);
+        return Ok(Cow::Borrowed(rows));
     }
-    let mut of_queries = Vec::new();
-    source.sample_queries(queries, &mut |query| of_queries.try_extend(query))?;
-    model(meta, (&origin, leading), means, &of_queries)
+    let mut queries = Vec::new();
+    source.sample_queries(rows.len() / sketch.size, &mut |query| queries.try_extend(query))?;
+    Ok(Cow::Owned(queries))
 }
 
 /// Measures how values deviate from those of sketches.

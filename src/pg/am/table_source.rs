@@ -6,6 +6,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::filter_columns::FilterColumns;
+use super::leaving::Leaving;
 use super::opclass::{check_dimensions, indexed};
 use super::reservoir::{Reservoir, shuffled};
 use crate::error::{Error, Result};
@@ -17,7 +18,6 @@ use crate::pg::allocator;
 use crate::pg::datum::indexed::Indexed;
 use crate::pg::error::OrRaise;
 use crate::pg::storage::tid::{item_pointer, tid};
-use crate::pg::storage::toast::{ToastReader, toast_pointer};
 use crate::value::Original;
 
 /// Blocks that are read to estimate the number of rows per block.
@@ -38,29 +38,6 @@ pub struct TableSource {
     pub seen: f64,
     /// Set while others delete rows, and VACUUM their vectors.
     leaving: Option<Leaving>,
-}
-
-/// Reads vectors out of line of rows that were deleted. Such a row may become dead to everybody after the
-/// scan has begun. Then its vector may be gone: VACUUM's own snapshot keeps nothing.
-struct Leaving {
-    toast: ToastReader,
-    context: pg_sys::MemoryContext,
-}
-
-impl Leaving {
-    /// The value that a row has, or nothing if it is gone.
-    unsafe fn value(&mut self, datum: pg_sys::Datum) -> Option<pg_sys::Datum> {
-        // SAFETY: the caller passes a row's value. The reader is closed before the context and the resource
-        // owner of VACUUM or the statement go, which has a snapshot.
-        unsafe {
-            let Some(pointer) = toast_pointer(datum) else { return Some(datum) };
-            let snapshot = pg_sys::GetActiveSnapshot();
-            if !self.toast.prefetch(&pointer, snapshot, self.context) {
-                return Some(datum);
-            }
-            self.toast.fetch(&pointer, snapshot, self.context)
-        }
-    }
 }
 
 /// What the callback of a heap scan does with a row.
@@ -424,9 +401,7 @@ impl TableSource {
     /// A table in use: vectors of deleted rows may be gone. To be scanned to its end, see
     /// [`TableSource::scan_any_visible`].
     pub fn in_use(mut self) -> Self {
-        // SAFETY: reading a global: the context in which VACUUM or a statement runs.
-        let context = unsafe { pg_sys::CurrentMemoryContext };
-        self.leaving = Some(Leaving { toast: ToastReader::default(), context });
+        self.leaving = Some(Leaving::new());
         self
     }
 
@@ -521,7 +496,7 @@ impl TableSource {
             pg_sys::FreeExecutorState(executor);
         }
         if let Some(mut leaving) = leaving {
-            leaving.toast.close();
+            leaving.close();
         }
         Ok(())
     }
