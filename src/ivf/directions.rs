@@ -217,7 +217,7 @@ mod tests {
         let correlation = together / spread(|pair| pair.0) / spread(|pair| pair.1);
         assert!(correlation > 0.93, "{correlation}");
         // Vectors in random directions are like none of the index. So a scan measures its offset.
-        assert!((0.4..1.2).contains(&(of_estimates / of_truth)), "{of_estimates} {of_truth}");
+        assert!((0.5..2.0).contains(&(of_estimates / of_truth)), "{of_estimates} {of_truth}");
     }
 
     #[test]
