@@ -67,37 +67,40 @@ def measure(contender: Contender, data: datasets.Data) -> dict:
     element, = connection.execute(f"SELECT '{kind}'::regtype::oid::bigint").fetchone()
     arrays = [array(tokens[a:b], element, kind) for a, b in zip(ends, ends[1:])]
     rows, queries = arrays[:-QUERIES], arrays[-QUERIES:]
-    connection.execute(f"DROP TABLE IF EXISTS {table}")
-    connection.execute(f"CREATE TABLE {table} (id int, e {kind}({DIMENSIONS})[])")
-    connection.execute(f"ALTER TABLE {table} ALTER e SET STORAGE EXTERNAL")
-    insert_rows(connection, table, copied(rows))
-    connection.execute(f"VACUUM ANALYZE {table}")
+    asked = f"{contender.schema}.token_queries"
+    for name, values in ((table, rows), (asked, queries)):
+        connection.execute(f"DROP TABLE IF EXISTS {name}")
+        connection.execute(f"CREATE TABLE {name} (id int, e {kind}({DIMENSIONS})[])")
+        connection.execute(f"ALTER TABLE {name} ALTER e SET STORAGE EXTERNAL")
+        insert_rows(connection, name, copied(values))
+        connection.execute(f"VACUUM ANALYZE {name}")
     connection.execute("SET max_parallel_workers_per_gather = 0")
-    sql = f"SELECT e @# %b::{kind}[] FROM {table} ORDER BY e @# %b::{kind}[] LIMIT 10"
-    truth, scan_ms = answers(connection, sql, queries)
+    query = f"(SELECT q.e FROM {asked} q WHERE q.id = %s)"
+    sql = f"SELECT t.e @# {query} FROM {table} t ORDER BY 1 LIMIT 10"
+    truth, scan_ms = answers(connection, sql)
     with Peak(connection) as peak:
         began = time.perf_counter()
         connection.execute(f"CREATE INDEX token_items_index ON {table} USING ivf (e)")
         built = {"build_seconds": time.perf_counter() - began}
     size, = connection.execute(f"SELECT pg_relation_size('{contender.schema}.token_items_index')").fetchone()
     built |= {"peak_mb": peak.kilobytes / 1024, "bytes_per_text": size / len(rows)}
-    connection.execute("SET enable_seqscan = off")
+    connection.execute("SET enable_sort = off")
     searched = []
     for target in TARGETS:
         connection.execute(f"SET {contender.setting} = {target}")
-        found, ms = answers(connection, sql, queries)
+        found, ms = answers(connection, sql)
         hits = [np.count_nonzero(np.array(a) <= b[-1]) / len(b) for a, b in zip(found, truth)]
         searched.append({"effort": target, "recall": float(np.mean(hits)), "mean_ms": ms, "qps": 1000 / ms})
         print(f"  {target}: recall {np.mean(hits):.3f}, {ms:.2f} ms, {scan_ms / ms:.0f} times the scan", flush=True)
-    connection.execute(f"DROP TABLE {table}")
+    connection.execute(f"DROP TABLE {table}, {asked}")
     print(f"  {len(rows)} texts, {len(tokens) / len(arrays):.0f} tokens each: build {built['build_seconds']:.1f} s, "
           f"{built['bytes_per_text']:.0f} bytes a text, scan {scan_ms:.0f} ms", flush=True)
     return {"texts": len(rows), "tokens": len(tokens) / len(arrays), "scan_ms": scan_ms, **built, "search": searched}
 
 
-def answers(connection, sql: str, queries: list[bytes]) -> tuple[list[list[float]], float]:
+def answers(connection, sql: str) -> tuple[list[list[float]], float]:
     """The values of the rows found for each query, and the mean time of a query, after one for warming up."""
-    connection.execute(sql, (queries[0], queries[0]), binary=True).fetchall()
+    connection.execute(sql, (0,)).fetchall()
     began = time.perf_counter()
-    found = [[row[0] for row in connection.execute(sql, (query, query), binary=True)] for query in queries]
-    return found, 1000 * (time.perf_counter() - began) / len(queries)
+    found = [[row[0] for row in connection.execute(sql, (query,))] for query in range(QUERIES)]
+    return found, 1000 * (time.perf_counter() - began) / QUERIES
