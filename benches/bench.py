@@ -17,6 +17,7 @@ import report
 import scale
 import scaling
 import steps
+import tokens
 from contender import build, contenders
 from functions import types
 from plans import plans
@@ -28,7 +29,7 @@ FUNCTIONS = {"build": build, "cold": steps.cold, "floor": steps.floor, "filter":
              "vacuum": steps.vacuum}
 # Steps that measure our index only.
 OURS = {"memory": steps.memory, "exact": steps.exact, "plans": plans, "column_cost": steps.column_cost,
-        "join": steps.join,
+        "join": steps.join, "tokens": tokens.measure,
         "types": types}
 
 

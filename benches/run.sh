@@ -31,6 +31,7 @@
 #       join          many queries in one statement, compared with single ones (our index only)
 #       plans         the planner's choice in 168 cases (our index only)
 #       types         functions of the types, compared with pgvector's
+#       tokens        late interaction over TOKEN_TEXTS=20e3 texts, one vector for each token (our index only)
 #       scaling       from 10,000 rows to LARGEST rows (default: all rows; beyond them, mixtures of rows), with
 #                     pgvector's indexes up to PEER rows (default 0: without)
 #       grow          an index that is used, beside autovacuum, compared with fresh builds; HNSW's growth too.

@@ -51,6 +51,12 @@ CREATE FUNCTION ivf_sparsevec_ip_metric() RETURNS int2
 CREATE FUNCTION ivf_sparsevec_l1_metric() RETURNS int2
     AS 'MODULE_PATHNAME', 'ivf_sparsevec_l1_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
+CREATE FUNCTION ivf_vector_maxsim_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_vector_maxsim_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION ivf_halfvec_maxsim_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_halfvec_maxsim_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
 CREATE OPERATOR CLASS vector_l2_ops
     DEFAULT FOR TYPE vector USING ivf AS
     OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops,
@@ -120,6 +126,16 @@ CREATE OPERATOR CLASS sparsevec_l1_ops
     FOR TYPE sparsevec USING ivf AS
     OPERATOR 1 <+> (sparsevec, sparsevec) FOR ORDER BY float_ops,
     FUNCTION 1 (sparsevec, sparsevec) ivf_sparsevec_l1_metric();
+
+CREATE OPERATOR CLASS vector_maxsim_ops
+    DEFAULT FOR TYPE vector[] USING ivf AS
+    OPERATOR 1 @# (vector[], vector[]) FOR ORDER BY float_ops,
+    FUNCTION 1 (vector[], vector[]) ivf_vector_maxsim_metric();
+
+CREATE OPERATOR CLASS halfvec_maxsim_ops
+    DEFAULT FOR TYPE halfvec[] USING ivf AS
+    OPERATOR 1 @# (halfvec[], halfvec[]) FOR ORDER BY float_ops,
+    FUNCTION 1 (halfvec[], halfvec[]) ivf_halfvec_maxsim_metric();
 
 CREATE FUNCTION ivf_index_info(index regclass) RETURNS jsonb
     AS 'MODULE_PATHNAME', 'ivf_index_info_wrapper' LANGUAGE C VOLATILE STRICT;

@@ -148,6 +148,22 @@ CREATE OPERATOR @# (
 	LEFTARG = halfvec[], RIGHTARG = halfvec[], PROCEDURE = halfvec_negative_maxsim
 );
 
+CREATE FUNCTION ivf_vector_maxsim_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_vector_maxsim_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION ivf_halfvec_maxsim_metric() RETURNS int2
+    AS 'MODULE_PATHNAME', 'ivf_halfvec_maxsim_metric_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR CLASS vector_maxsim_ops
+    DEFAULT FOR TYPE vector[] USING ivf AS
+    OPERATOR 1 @# (vector[], vector[]) FOR ORDER BY float_ops,
+    FUNCTION 1 (vector[], vector[]) ivf_vector_maxsim_metric();
+
+CREATE OPERATOR CLASS halfvec_maxsim_ops
+    DEFAULT FOR TYPE halfvec[] USING ivf AS
+    OPERATOR 1 @# (halfvec[], halfvec[]) FOR ORDER BY float_ops,
+    FUNCTION 1 (halfvec[], halfvec[]) ivf_halfvec_maxsim_metric();
+
 -- Filter columns of further types.
 
 CREATE OPERATOR CLASS money_ops

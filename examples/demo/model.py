@@ -47,7 +47,8 @@ class MiniLM:
             progress(start + len(batch))
         return vectors
 
-    def _embed_batch(self, texts: list[str]) -> np.ndarray:
+    def tokens(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """One vector per token, and which of them there are: shorter texts are padded."""
         encoded = self._tokenizer.encode_batch(texts)
         mask = np.array([each.attention_mask for each in encoded], dtype=np.int64)
         feed = {
@@ -55,8 +56,10 @@ class MiniLM:
             "attention_mask": mask,
             "token_type_ids": np.zeros_like(mask),
         }
-        tokens = self._session.run(
-            None, {name: feed[name] for name in self._inputs})[0]
+        return self._session.run(None, {name: feed[name] for name in self._inputs})[0], mask
+
+    def _embed_batch(self, texts: list[str]) -> np.ndarray:
+        tokens, mask = self.tokens(texts)
         # The sentence is the mean of its tokens, without the padding, at length one.
         weights = mask[:, :, None].astype(np.float32)
         mean = (tokens * weights).sum(axis=1) / weights.sum(axis=1)

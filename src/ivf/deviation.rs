@@ -5,7 +5,9 @@
 //! the quotient, on pairs of rows that are near each other. The bounds of a Euclidean distance, widened by
 //! the spread, are then bounds of the taxicab distance. The exact distance comes from the table, as for all
 //! metrics. The same holds for sketches (`sketch.rs`), whose distances differ from those of the sparse
-//! vectors. Inner products of sketches differ by an amount that is proportional to the query's length.
+//! vectors. Inner products of sketches differ by an amount that is proportional to the query's length. So do
+//! those of sketches of sets, after the difference that all rows have in common for a query
+//! (`search/offset.rs`).
 //!
 //! Bounds are in the unit of the codes: a taxicab distance's *key* is the square of its quotient by the mean.
 //! If no row may be lost, the bounds are those that always hold: a taxicab distance is at least the Euclidean
@@ -57,6 +59,12 @@ struct Spreads {
 const OF_L1: Spreads = Spreads { below: 0.5, above: 0.7, of_codes: 1.0, noise: 0.5 };
 const OF_OTHERS: Spreads = Spreads { below: 0.4, above: 1.2, of_codes: 0.2, noise: 0.3 };
 
+/// Sets of vectors: bounds are widened by so many spreads for each standard deviation of other bounds, below
+/// and above. With half of that .87 of ten neighbours are among the rows that are fetched, with this .98.
+const OF_TOKENS: f32 = 0.86;
+/// Spreads that are added to a ceiling, because the query's offset is not known when rows are compared.
+const CEILING_OF_TOKENS: f32 = 4.0;
+
 /// What turns bounds by codes into bounds of keys.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Factors {
@@ -94,7 +102,10 @@ impl Directory {
         }
         let spread = self.spread();
         let Spreads { below, above, .. } = self.spreads();
-        let (below, above) = (below * width.deviations * spread, above * spread);
+        let (below, above) = match self.sketch().is_of_tokens() {
+            true => [OF_TOKENS * width.deviations * spread; 2].into(),
+            false => (below * width.deviations * spread, above * spread),
+        };
         Some(match self.metric() {
             Metric::InnerProduct => {
                 let unit = self.meta.scale * length;
@@ -105,6 +116,14 @@ impl Directory {
                 Factors { lower: least * least, upper: most * most, below: 0.0, above: 0.0 }
             }
         })
+    }
+
+    /// What is added to a ceiling of keys, for a query of this length.
+    pub fn slack_of_ceiling(&self, length: f32) -> f32 {
+        match self.sketch().is_of_tokens() {
+            true => CEILING_OF_TOKENS * self.spread() * self.meta.scale * length,
+            false => 0.0,
+        }
     }
 
     fn spreads(&self) -> Spreads {

@@ -117,6 +117,7 @@ pub struct Directory {
     profile: OnceLock<Profile>,
     /// The squared lengths of the centroids' projections, as bits of a float; NaN until one is needed.
     inside: Vec<AtomicU32>,
+    sketch: Sketch,
 }
 
 impl Directory {
@@ -256,6 +257,7 @@ impl Directory {
             mean_length: 0.0,
             profile: OnceLock::new(),
             inside: Vec::new(),
+            sketch: Sketch::of_meta(meta.sketch, dims)?,
             meta,
         })
     }
@@ -339,7 +341,8 @@ impl Directory {
     /// Bytes this takes.
     pub fn memory(&self) -> usize {
         let leading = Projection::size(self.meta.leading.dims as usize, self.padded) + 4 * self.inside.len();
-        self.centroids.len() + self.heads.len() * 28 + self.origin.len() * 8 + leading
+        let own = self.centroids.len() + self.heads.len() * 28 + self.origin.len() * 8;
+        own + leading + self.sketch.memory()
     }
 
     /// Dimensions of the indexed vectors, or of their sketches.
@@ -348,8 +351,8 @@ impl Directory {
     }
 
     /// How values become coordinates.
-    pub fn sketch(&self) -> Sketch {
-        Sketch::of_meta(self.meta.sketch, self.dims())
+    pub fn sketch(&self) -> &Sketch {
+        &self.sketch
     }
 
     /// The length of a query, given in coordinates of the index, in an index that needs it; else zero.

@@ -16,11 +16,11 @@ use crate::value::Metric;
 pub struct Info {
     /// On-disk format.
     pub version: u16,
-    /// `l2`, `cosine` or `inner_product`.
+    /// The metric, as in `inner_product`.
     pub metric: &'static str,
     /// Dimensions of the vectors.
     pub dimensions: usize,
-    /// Coordinates of a row's sketch, in an index over sparse vectors that have more dimensions.
+    /// Coordinates of a row's sketch, in an index that has sketches of the values.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sketch: Option<Sketched>,
     /// Bits per dimension in total.
@@ -124,6 +124,7 @@ pub fn info<S: Store>(store: &S, wanted_lists: u32, tick: &dyn Fn() -> Result<()
         metric: match meta.metric {
             Metric::L2 => "l2",
             Metric::Cosine => "cosine",
+            Metric::InnerProduct if directory.sketch().is_of_tokens() => "maxsim",
             Metric::InnerProduct => "inner_product",
             Metric::Hamming => "hamming",
             Metric::Jaccard => "jaccard",

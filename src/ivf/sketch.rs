@@ -1,72 +1,167 @@
-//! Sketches: a sparse vector of many dimensions as a dense vector of few.
+//! Sketches: values that are no dense vectors as dense vectors of few coordinates.
 //!
-//! Each index of the sparse vector has a coordinate of the sketch and a sign, by a hash (count sketch). A
-//! coordinate is the sum of its elements with their signs. Products of different elements that meet in a
-//! coordinate have random signs, so inner products are kept on average. Then the sketch is scaled to the
-//! length of the vector: so lengths are exact, and the cosine of two sketches differs from that of the
-//! vectors by about (1 - cosine²) / sqrt(coordinates).
+//! **Sparse vectors.** Each index of the sparse vector has a coordinate of the sketch and a sign, by a hash
+//! (count sketch). A coordinate is the sum of its elements with their signs. Products of different elements
+//! that meet in a coordinate have random signs, so inner products are kept on average. Then the sketch is
+//! scaled to the length of the vector: so lengths are exact, and the cosine of two sketches differs from that
+//! of the vectors by about (1 - cosine²) / sqrt(coordinates). A vector that has no more dimensions than a
+//! sketch is its own sketch.
+//!
+//! **Sets of vectors** have sketches whose inner products estimate late interaction (`directions.rs`). The
+//! sketch of a query differs from that of a row.
 //!
 //! The index stores and compares sketches as it does dense vectors. How far its values deviate from the
-//! operator's is measured (`sparse_sample.rs`). A vector that has no more dimensions than a sketch is its own
-//! sketch.
+//! operator's is measured (`sketch_sample.rs`).
 
+use std::sync::Arc;
+
+use super::directions::Directions;
+use crate::error::{self, Error, Result};
 use crate::page::meta::SketchOf;
 use crate::random::SplitMix64;
+use crate::value::Original;
+use crate::value::maxsim::LANES;
 use crate::value::sparse::Sparse;
 
 /// Coordinates of a sketch. With so many, a page has two blocks of codes, and the error of a cosine is about
 /// .03. (With 512, three to ten times as many rows have to be fetched.)
 pub const SIZE: usize = 896;
+/// Directions of a sketch of vectors that have many dimensions.
+const LEAST_DIRECTIONS: usize = 256;
+
 /// How the values of an index become its coordinates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Sketch {
     /// Dimensions of a value.
     pub dims: usize,
     /// Coordinates.
     pub size: usize,
-    /// Seed of the hash.
-    pub seed: u64,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    /// Dense vectors and bit strings are their own coordinates.
+    Itself,
+    /// Sparse vectors; the seed of the hash.
+    Sparse(u64),
+    /// Rows that are sets of vectors, and the seed of the directions.
+    Rows(Arc<Directions>, u64),
+    /// Queries that are.
+    Queries(Arc<Directions>, u64),
 }
 
 impl Sketch {
     /// Dense vectors and bit strings: their own coordinates.
     pub fn none(dims: usize) -> Self {
-        Self { dims, size: dims, seed: 0 }
+        Self { dims, size: dims, kind: Kind::Itself }
     }
 
     /// For sparse vectors.
     pub fn of_sparse(dims: usize, seed: u64) -> Self {
-        Self { dims, size: dims.min(SIZE), seed }
+        Self { dims, size: dims.min(SIZE), kind: Kind::Sparse(seed) }
     }
 
-    /// What the meta page says of `size` coordinates.
-    pub fn of_meta(of: SketchOf, size: usize) -> Self {
-        match of.dims {
-            0 => Self::none(size),
-            dims => Self { dims: dims as usize, size, seed: of.seed },
+    /// For sets of vectors of so many dimensions.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn of_tokens(dims: usize, seed: u64) -> Result<Self> {
+        let directions = SIZE.saturating_sub(dims).max(LEAST_DIRECTIONS) / LANES * LANES;
+        Self::with_directions(dims, directions, seed)
+    }
+
+    fn with_directions(dims: usize, directions: usize, seed: u64) -> Result<Self> {
+        let kind = Kind::Rows(Arc::new(Directions::new(dims, directions, seed)?), seed);
+        Ok(Self { dims, size: dims + directions, kind })
+    }
+
+    /// What the meta page says of `size` coordinates. Only sketches of sets have more coordinates than their
+    /// values have dimensions.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn of_meta(of: SketchOf, size: usize) -> Result<Self> {
+        match of.dims as usize {
+            0 => Ok(Self::none(size)),
+            dims if dims < size => Self::with_directions(dims, size - dims, of.seed),
+            dims => Ok(Self { dims, size, kind: Kind::Sparse(of.seed) }),
         }
     }
 
-    /// What the meta page says of sketches of sparse vectors.
-    pub fn of(self) -> SketchOf {
-        SketchOf { dims: self.dims as u32, seed: self.seed }
+    /// What the meta page says of these sketches.
+    pub fn of(&self) -> SketchOf {
+        match self.kind {
+            Kind::Itself => SketchOf::default(),
+            Kind::Sparse(seed) | Kind::Rows(_, seed) | Kind::Queries(_, seed) => {
+                SketchOf { dims: self.dims as u32, seed }
+            }
+        }
     }
 
-    /// Whether different vectors may have the same sketch.
-    pub fn is_lossy(self) -> bool {
-        self.size < self.dims
+    /// Whether different values may have the same sketch.
+    pub fn is_lossy(&self) -> bool {
+        self.is_of_tokens() || self.size < self.dims
     }
 
+    /// Whether the values are sets of vectors.
+    pub fn is_of_tokens(&self) -> bool {
+        matches!(self.kind, Kind::Rows(..) | Kind::Queries(..))
+    }
+
+    /// How queries become coordinates.
+    #[must_use]
+    pub fn for_queries(&self) -> Self {
+        let kind = match &self.kind {
+            Kind::Rows(directions, seed) => Kind::Queries(Arc::clone(directions), *seed),
+            other => other.clone(),
+        };
+        Self { kind, ..*self }
+    }
+
+    /// Bytes this takes.
+    pub fn memory(&self) -> usize {
+        match &self.kind {
+            Kind::Itself | Kind::Sparse(_) => 0,
+            Kind::Rows(directions, _) | Kind::Queries(directions, _) => directions.memory(),
+        }
+    }
+
+    /// Writes the sketch of a value to `out`, which has as many coordinates.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn write<'a>(&self, value: impl Into<Original<'a>>, out: &mut [f32]) -> Result<()> {
+        match (&self.kind, value.into()) {
+            (Kind::Rows(directions, _), Original::Tokens(row)) => directions.write_row(row, out),
+            (Kind::Queries(directions, _), Original::Tokens(query)) => directions.write_query(query, out),
+            (Kind::Sparse(seed), Original::Sparse(vector)) => {
+                Hash { seed: *seed, size: self.size }.write(vector, self.is_lossy(), out);
+                Ok(())
+            }
+            _ => Err(Error::new(error::Kind::Internal, "a value of another type than the index")),
+        }
+    }
+}
+
+/// What makes sketches of sparse vectors.
+#[derive(Clone, Copy)]
+struct Hash {
+    seed: u64,
+    size: usize,
+}
+
+impl Hash {
     /// The coordinate of an index, and whether its elements are subtracted.
     fn place(self, index: i32) -> (usize, bool) {
         let bits = SplitMix64(self.seed ^ u64::from(index.cast_unsigned())).bits();
         ((((bits >> 32) * self.size as u64) >> 32) as usize, bits & 1 == 1)
     }
 
-    /// Writes the sketch of a vector to `out`, which has as many coordinates. It is zero only for zero.
-    pub fn write(self, vector: Sparse<'_>, out: &mut [f32]) {
+    /// Writes the sketch of a vector. It is zero only for zero.
+    fn write(self, vector: Sparse<'_>, is_lossy: bool, out: &mut [f32]) {
         out.fill(0.0);
-        if !self.is_lossy() {
+        if !is_lossy {
             for (index, value) in vector.indices.iter().zip(vector.values) {
                 if let Some(place) = out.get_mut(*index as usize) {
                     *place = *value;
@@ -104,14 +199,14 @@ mod tests {
     use super::*;
 
     /// A sketch of 40 elements, each index and value made of a number.
-    fn sketch_of(numbers: std::ops::Range<i32>, sketch: Sketch) -> (Vec<f32>, Vec<f32>) {
+    fn sketch_of(numbers: std::ops::Range<i32>, sketch: &Sketch) -> (Vec<f32>, Vec<f32>) {
         let indices: Vec<i32> = numbers.clone().map(|n| n * 7919 % 99_991).collect();
         let values: Vec<f32> = numbers.map(|n| (n % 11) as f32 - 5.5).collect();
         let mut pairs: Vec<(i32, f32)> = indices.into_iter().zip(values).collect();
         pairs.sort_unstable_by_key(|pair| pair.0);
         let (indices, values): (Vec<i32>, Vec<f32>) = pairs.into_iter().unzip();
         let mut out = vec![0.0; sketch.size];
-        sketch.write(Sparse { dims: 100_000, indices: &indices, values: &values }, &mut out);
+        sketch.write(Sparse { dims: 100_000, indices: &indices, values: &values }, &mut out).unwrap();
         (out, values)
     }
 
@@ -124,8 +219,8 @@ mod tests {
         let mut errors = 0.0;
         for seed in 0..50 {
             let sketch = Sketch::of_sparse(100_000, seed);
-            let (a, values) = sketch_of(0..80, sketch);
-            let (b, _) = sketch_of(40..120, sketch);
+            let (a, values) = sketch_of(0..80, &sketch);
+            let (b, _) = sketch_of(40..120, &sketch);
             assert!((product(&a, &a) / product(&values, &values) - 1.0).abs() < 1e-5);
             let truth: f64 = (40..80).map(|n: i32| (f64::from(n % 11) - 5.5).powi(2)).sum();
             errors += ((product(&a, &b) - truth) / product(&values, &values)).powi(2);
@@ -139,15 +234,17 @@ mod tests {
     fn only_zero_has_a_zero_sketch() {
         let sketch = Sketch::of_sparse(1_000_000, 5);
         let mut out = vec![1.0; sketch.size];
-        sketch.write(Sparse { dims: 1_000_000, indices: &[], values: &[] }, &mut out);
+        sketch.write(Sparse { dims: 1_000_000, indices: &[], values: &[] }, &mut out).unwrap();
         assert!(out.iter().all(|x| *x == 0.0));
-        let place = |i: i32| sketch.place(i);
+        let place = |i: i32| Hash { seed: 5, size: sketch.size }.place(i);
         let (at, sign) = place(0);
         let other = (1..).find(|i| place(*i) == (at, !sign)).unwrap();
-        sketch.write(Sparse { dims: 1_000_000, indices: &[0, other], values: &[3.0, 3.0] }, &mut out);
+        sketch
+            .write(Sparse { dims: 1_000_000, indices: &[0, other], values: &[3.0, 3.0] }, &mut out)
+            .unwrap();
         assert_eq!((out[at], product(&out, &out)), (18f32.sqrt(), f64::from(18f32.sqrt() * 18f32.sqrt())));
         for values in [[f32::MAX, f32::MAX], [1e-45, 1e-45], [1e-30, 1e30]] {
-            sketch.write(Sparse { dims: 1_000_000, indices: &[1, 2], values: &values }, &mut out);
+            sketch.write(Sparse { dims: 1_000_000, indices: &[1, 2], values: &values }, &mut out).unwrap();
             assert!(out.iter().all(|x| x.is_finite()) && out.iter().any(|x| *x != 0.0), "{values:?}");
         }
     }
@@ -157,7 +254,7 @@ mod tests {
         let sketch = Sketch::of_sparse(5, 1);
         let mut out = vec![7.0; 5];
         // An index beyond the dimensions, which a damaged value may have, is left out.
-        sketch.write(Sparse { dims: 5, indices: &[0, 3, 9], values: &[1.5, -2.0, 4.0] }, &mut out);
+        sketch.write(Sparse { dims: 5, indices: &[0, 3, 9], values: &[1.5, -2.0, 4.0] }, &mut out).unwrap();
         assert_eq!(out, [1.5, 0.0, 0.0, -2.0, 0.0]);
         assert!(!sketch.is_lossy() && Sketch::of_sparse(SIZE + 1, 1).is_lossy());
     }

@@ -3,7 +3,7 @@
 use super::columns::{Columns, MAX_COLUMNS};
 use super::page::NO_BLOCK;
 use crate::error::{Error, Kind, Result};
-use crate::value::{Metric, sparse};
+use crate::value::{Metric, sparse, tokens};
 
 /// First four bytes of the contents of block 0.
 pub const MAGIC: u32 = 0x3146_5649;
@@ -123,12 +123,13 @@ impl Deviation {
     }
 }
 
-/// What sketches are made of, in an index over sparse vectors; see `ivf/sketch.rs`.
+/// What sketches are made of, in an index over sparse vectors or sets of vectors; see `ivf/sketch.rs`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SketchOf {
-    /// Dimensions of the sparse vectors. Zero in an index over other values.
+    /// Dimensions of the sparse vectors, or of the vectors of the sets: these are less than the coordinates.
+    /// Zero in an index over other values.
     pub dims: u32,
-    /// Seed of the hash that makes a sketch.
+    /// Seed of the hash, or of the directions, that make a sketch.
     pub seed: u64,
 }
 
@@ -138,9 +139,18 @@ impl SketchOf {
         Self { dims: u32::from_le_bytes(at.take()), seed: u64::from_le_bytes(at.take()) }
     }
 
-    fn is_valid(&self, metric: Metric, dims: u32) -> bool {
-        self.dims == 0
-            || (!metric.is_of_bits() && self.dims >= dims && self.dims as usize <= sparse::MAX_DIMS)
+    fn is_valid(&self, metric: Metric, coordinates: u32) -> bool {
+        /// Directions are in groups of sixteen.
+        const GROUP: u32 = 16;
+        match self.dims {
+            0 => true,
+            dims if dims < coordinates => {
+                let directions = coordinates - dims;
+                let is_whole = directions.is_multiple_of(GROUP) && directions > GROUP;
+                metric == Metric::InnerProduct && is_whole && dims as usize <= tokens::MAX_INDEXED_DIMS
+            }
+            dims => !metric.is_of_bits() && dims as usize <= sparse::MAX_DIMS,
+        }
     }
 }
 

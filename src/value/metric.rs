@@ -1,9 +1,8 @@
 //! The metrics: what an operator returns and what the index compares.
 
 use super::limits::MAX_DIMS;
-use super::sparse::{self, Sparse};
 use super::{jaccard, vector};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// A distance the index can order by. Numbers are on disk: never renumber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,20 +47,6 @@ impl Metric {
         match self {
             Self::Hamming | Self::Jaccard => 64_000,
             _ => MAX_DIMS,
-        }
-    }
-
-    /// The operator's value for two sparse vectors.
-    ///
-    /// # Errors
-    /// Different dimensions.
-    pub fn sparse_distance(self, a: Sparse<'_>, b: Sparse<'_>) -> Result<f64> {
-        match self {
-            Self::L2 => sparse::l2_distance(a, b),
-            Self::Cosine => sparse::cosine_distance(a, b),
-            Self::InnerProduct => sparse::negative_inner_product(a, b),
-            Self::L1 => sparse::l1_distance(a, b),
-            Self::Hamming | Self::Jaccard => Err(Error::new(Kind::Internal, "a metric of bit strings")),
         }
     }
 

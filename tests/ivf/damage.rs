@@ -154,7 +154,7 @@ const META: [Field; 44] = [
     ("onward excesses", AT + 896, 4, Structure),
     ("taxicab mean", AT + 944, 4, Number),
     ("taxicab deviation", AT + 948, 4, Structure),
-    ("dimensions of sparse vectors", AT + 952, 4, Number),
+    ("dimensions of what is sketched", AT + 952, 4, Number),
     ("seed of sketches", AT + 956, 8, Number),
     ("leading dimensions", AT + 1000, 4, Structure),
     ("first stage's error", AT + 1004, 4, Number),

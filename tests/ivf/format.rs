@@ -84,6 +84,18 @@ fn meta_bytes(version: u16, widths: &[u8], summaries: u32) -> Vec<u8> {
 }
 
 #[test]
+fn meta_pages_of_sketches_of_sets_are_as_documented() {
+    // Such sketches have more coordinates than dimensions, for sixteen directions at a time.
+    let sketch = SketchOf { dims: 512, seed: 7 };
+    let of_sets = Meta { sketch, metric: Metric::InnerProduct, ..meta(Columns::default()) };
+    let mut page = Page::zeroed();
+    Root::of(of_sets.clone()).write(&mut page);
+    assert_eq!(read(&page).unwrap(), of_sets);
+    page.content_mut()[952..956].copy_from_slice(&500u32.to_le_bytes());
+    assert!(read(&page).is_err(), "directions are not whole groups");
+}
+
+#[test]
 fn meta_pages_are_as_documented() {
     for (version, widths) in [(1, &[][..]), (2, &[4, 8, 4])] {
         let meta = meta(Columns::new(widths).unwrap());
@@ -107,7 +119,7 @@ fn meta_pages_are_as_documented() {
     assert!(read(&page).is_err(), "sketches in the oldest format");
     page.content_mut()[4] = 5;
     page.content_mut()[952..956].copy_from_slice(&700u32.to_le_bytes());
-    assert!(read(&page).is_err(), "sketches with more coordinates than dimensions");
+    assert!(read(&page).is_err(), "sketches with more coordinates than dimensions, by L2");
     // Codes of a leading space are of format 5.
     let leading = Leading { dims: 256, error: 0.5, bias: 0.25, most_outside: 0.125 };
     let new = Meta { leading, ..meta(Columns::default()) };

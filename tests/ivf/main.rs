@@ -27,5 +27,6 @@ mod renew;
 mod renew_readers;
 mod shapes;
 mod sparse;
+mod tokens;
 mod within;
 mod world;

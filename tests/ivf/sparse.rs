@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use vector_search::error::Result;
-use vector_search::ivf::build::{self, Options, RowSink, Source, SparseSink};
+use vector_search::ivf::build::{self, Options, OriginalSink, RowSink, Source};
 use vector_search::ivf::code::RowCode;
 use vector_search::ivf::directory::Directory;
 use vector_search::ivf::progress::Silent;
@@ -19,7 +19,7 @@ use vector_search::page::memory::MemoryStore;
 use vector_search::page::meta::SketchOf;
 use vector_search::page::{Key, Tid};
 use vector_search::value::sparse::SparseBuf;
-use vector_search::value::{Metric, TotalF64};
+use vector_search::value::{Metric, Original, TotalF64};
 
 use crate::random::Random;
 use crate::renew::Ended;
@@ -68,13 +68,13 @@ impl Texts {
     }
 }
 
-struct Texting<'a>(&'a Table, Sketch);
+struct Texting<'a>(&'a Table, &'a Sketch);
 
 impl Texting<'_> {
     fn each(&self, sink: &mut dyn FnMut(u64, &[f32]) -> Result<()>) -> Result<()> {
         let mut out = vec![0.0; self.1.size];
         self.0.iter().try_for_each(|(n, row)| {
-            self.1.write(row.view(), &mut out);
+            self.1.write(row.view(), &mut out)?;
             sink(*n, &out)
         })
     }
@@ -90,9 +90,9 @@ impl Source for Texting<'_> {
         self.each(&mut |n, sketch| if n % step == 0 { sink(sketch) } else { Ok(()) })
     }
 
-    fn sample_sparse(&mut self, want: usize, sink: &mut SparseSink<'_>) -> Result<()> {
+    fn sample_originals(&mut self, want: usize, sink: &mut OriginalSink<'_>) -> Result<()> {
         let step = self.0.len().div_ceil(want.max(1)).max(1);
-        self.0.values().step_by(step).try_for_each(|row| sink(row.view()))
+        self.0.values().step_by(step).try_for_each(|row| sink(row.view().into()))
     }
 
     fn scan(&mut self, sink: &mut RowSink<'_>) -> Result<()> {
@@ -115,7 +115,8 @@ struct World {
 fn of(dims: usize, metric: Metric) -> (Sketch, Options) {
     let sketch = Sketch::of_sparse(dims, 99);
     let of = SketchOf { dims: dims as u32, seed: 99 };
-    (sketch, Options { sketch: of, ..options(sketch.size, metric) })
+    let options = options(sketch.size, metric);
+    (sketch, Options { sketch: of, ..options })
 }
 
 impl World {
@@ -126,7 +127,7 @@ impl World {
         if table.is_empty() {
             build::build_empty(&store, &options).unwrap();
         } else {
-            let source = &mut Texting(&table, sketch);
+            let source = &mut Texting(&table, &sketch);
             build::build(&store, &options, source, &mut spool, &pool(), &Silent).unwrap();
         }
         Self { table: Rc::new(RefCell::new(table)), store, sketch, metric }
@@ -134,7 +135,7 @@ impl World {
 
     fn sketch_of(&self, row: &SparseBuf) -> Vec<f32> {
         let mut out = vec![0.0; self.sketch.size];
-        self.sketch.write(row.view(), &mut out);
+        self.sketch.write(row.view(), &mut out).unwrap();
         out
     }
 
@@ -166,7 +167,8 @@ impl World {
     fn truth(&self, query: &SparseBuf, n: usize) -> Vec<(Tid, f64)> {
         let table = self.table.borrow();
         let indexed = |row: &SparseBuf| self.metric != Metric::Cosine || !row.values.is_empty();
-        let value = |row: &SparseBuf| self.metric.sparse_distance(row.view(), query.view()).unwrap();
+        let value =
+            |row: &SparseBuf| Original::from(row.view()).distance(self.metric, query.view().into()).unwrap();
         let rows = table.iter().filter(|(_, row)| indexed(row)).map(|(n, row)| (tid(*n), value(row)));
         let mut rows: Vec<(Tid, f64)> = rows.collect();
         rows.sort_by_key(|row| (TotalF64(row.1), row.0));
@@ -214,7 +216,9 @@ impl Rows for Heap<'_> {
         assert_eq!(known, None, "codes do not tell values");
         let n = u64::from(tid.blkno) * 100 + u64::from(tid.offset) - 1;
         let table = self.world.table.borrow();
-        table.get(&n).map(|row| self.world.metric.sparse_distance(row.view(), self.query.view())).transpose()
+        let query = self.query.view().into();
+        let value = |row: &SparseBuf| Original::from(row.view()).distance(self.world.metric, query);
+        table.get(&n).map(value).transpose()
     }
 }
 
@@ -281,7 +285,7 @@ fn rows_come_and_go() {
     for metric in METRICS {
         let mut texts = Texts::new(40_000, 20, 4);
         let world = World::build(texts.table(3000), 40_000, metric, 20);
-        let sketch = Directory::load(&world.store).unwrap().sketch();
+        let sketch = Directory::load(&world.store).unwrap().meta.sketch;
         world.delete(|n| n.is_multiple_of(3));
         (3000..5000).for_each(|n| world.insert(n, texts.draw()));
         world.check();
@@ -290,13 +294,13 @@ fn rows_come_and_go() {
         let table = world.table.borrow().clone();
         let (_, options) = of(40_000, metric);
         let options = Options { lists: 40, seed: 43, ..options };
-        let source = &mut Texting(&table, world.sketch);
+        let source = &mut Texting(&table, &world.sketch);
         let transactions = Ended(true);
         let spool = &mut MemorySpool::default();
         renew(&world.store, &options, source, spool, (&pool(), &transactions), &Silent).unwrap();
         world.check();
         let directory = Directory::load(&world.store).unwrap();
-        assert_eq!((directory.sketch(), directory.lists()), (sketch, 40));
+        assert_eq!((directory.meta.sketch, directory.lists()), (sketch, 40));
         assert!(world.recall(&queries, 0.95).0 > 0.9, "{metric:?} after renewal");
     }
 }
@@ -325,7 +329,7 @@ fn few_dimensions_lose_nothing() {
 
 /// Vectors of all kinds: empty, of one element, negative, huge, tiny, the longest, and of elements that meet
 /// in one coordinate of the sketch.
-fn extremes(dims: usize, sketch: Sketch) -> Vec<SparseBuf> {
+fn extremes(dims: usize, sketch: &Sketch) -> Vec<SparseBuf> {
     let of = |terms: &[(i32, f32)]| SparseBuf {
         dims,
         indices: terms.iter().map(|term| term.0).collect(),
@@ -338,7 +342,7 @@ fn extremes(dims: usize, sketch: Sketch) -> Vec<SparseBuf> {
     out.push(of(&many));
     let coordinate = |i: i32| {
         let mut sketched = vec![0.0; sketch.size];
-        sketch.write(of(&[(i, 1.0)]).view(), &mut sketched);
+        sketch.write(of(&[(i, 1.0)]).view(), &mut sketched).unwrap();
         let at = sketched.iter().position(|x| *x != 0.0).unwrap();
         (at, sketched[at])
     };
@@ -354,12 +358,12 @@ fn extremes_are_found() {
         let mut texts = Texts::new(60_000, 5, 7);
         let (sketch, _) = of(60_000, metric);
         let mut table = texts.table(300);
-        for (n, row) in (300..).zip(extremes(60_000, sketch)) {
+        for (n, row) in (300..).zip(extremes(60_000, &sketch)) {
             table.insert(n, row);
         }
         let world = World::build(table, 60_000, metric, 6);
         world.check();
-        for query in extremes(60_000, sketch) {
+        for query in extremes(60_000, &sketch) {
             // Values of one kind in the table and here: an empty query has no cosine.
             if metric == Metric::Cosine && query.values.is_empty() {
                 continue;

@@ -4,8 +4,7 @@ use crate::error::Result;
 use crate::ivf::sketch::Sketch;
 use crate::page::meta::SketchOf;
 use crate::page::{Columns, Key, Tid};
-use crate::value::Metric;
-use crate::value::sparse::Sparse;
+use crate::value::{Metric, Original};
 
 /// What to build.
 #[derive(Clone, Debug)]
@@ -32,7 +31,10 @@ pub struct Options {
 
 impl Options {
     /// How values become coordinates.
-    pub fn sketch(&self) -> Sketch {
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn sketch(&self) -> Result<Sketch> {
         Sketch::of_meta(self.sketch, self.dims)
     }
 }
@@ -40,8 +42,8 @@ impl Options {
 /// Takes rows: address, vector, and the keys in the filter columns.
 pub type RowSink<'a> = dyn FnMut(Tid, &[f32], &[Key]) -> Result<()> + 'a;
 
-/// Takes sparse vectors.
-pub type SparseSink<'a> = dyn FnMut(Sparse<'_>) -> Result<()> + 'a;
+/// Takes values of which sketches are made.
+pub type OriginalSink<'a> = dyn FnMut(Original<'_>) -> Result<()> + 'a;
 
 /// Where the rows come from.
 pub trait Source {
@@ -49,9 +51,13 @@ pub trait Source {
     fn rows_hint(&self) -> u64;
     /// Passes at most `want` random rows to `sink`, in random order.
     fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()>;
+    /// The same, but with the coordinates that the rows have as queries.
+    fn sample_queries(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
+        self.sample(want, sink)
+    }
     /// Passes at most `want` random rows to `sink` as the table has them, if the index is over sketches of
     /// them.
-    fn sample_sparse(&mut self, _want: usize, _sink: &mut SparseSink<'_>) -> Result<()> {
+    fn sample_originals(&mut self, _want: usize, _sink: &mut OriginalSink<'_>) -> Result<()> {
         Ok(())
     }
     /// Passes every row to `sink`, with its keys.

@@ -1,5 +1,6 @@
 //! What is computed from the sample: centroids, origin, scale, and the queries for the calibration.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use rayon::ThreadPool;
@@ -12,7 +13,8 @@ use crate::ivf::code::normalize;
 use crate::ivf::deviation;
 use crate::ivf::directory::{Directory, Entry};
 use crate::ivf::progress::{Phase, Progress};
-use crate::ivf::sparse_sample::SparseSample;
+use crate::ivf::sketch::Sketch;
+use crate::ivf::sketch_sample::SketchSample;
 use crate::kernel;
 use crate::kmeans::{self, Assigner};
 use crate::memory::{self, Grow};
@@ -109,25 +111,38 @@ pub fn train(
             (mean(&sample, dims), scale(&sample, dims, &means, pool, progress)?)
         }
     };
+    let sketch = options.sketch()?;
     let deviation = match options.metric {
-        _ if options.sketch().is_lossy() => deviation_of_sketches(options, source, progress)?,
+        _ if sketch.is_lossy() => deviation_of_sketches(&sketch, options.metric, source, progress)?,
         Metric::L1 => deviation::measure(&sample, dims, progress)?,
         _ => Deviation::default(),
     };
     let meta = Meta { scale, lists: lists as u32, deviation, ..unbuilt(options)? };
     let leading = leading::train(&flat(meta.clone())?, options, (&sample, &means), pool, progress)?;
-    model(meta, (&origin, leading), means, &sample[..queries * dims])
+    let queries = queries_like(&sample[..queries * dims], &sketch, source)?;
+    model(meta, (&origin, leading), means, &queries)
+}
+
+/// Rows as queries: the same, unless queries have other sketches than rows.
+fn queries_like<'a>(rows: &'a [f32], sketch: &Sketch, source: &mut dyn Source) -> Result<Cow<'a, [f32]>> {
+    if !sketch.is_of_tokens() {
+        return Ok(Cow::Borrowed(rows));
+    }
+    let mut queries = Vec::new();
+    source.sample_queries(rows.len() / sketch.size, &mut |query| queries.try_extend(query))?;
+    Ok(Cow::Owned(queries))
 }
 
 /// Measures how values deviate from those of sketches.
 fn deviation_of_sketches(
-    options: &Options,
+    sketch: &Sketch,
+    metric: Metric,
     source: &mut dyn Source,
     progress: &dyn Progress,
 ) -> Result<Deviation> {
-    let mut rows = SparseSample::default();
-    source.sample_sparse(SparseSample::WANTED, &mut |row| rows.push(row))?;
-    rows.deviation(options.sketch(), options.metric, progress)
+    let mut rows = SketchSample::default();
+    source.sample_originals(SketchSample::WANTED, &mut |row| rows.push(row))?;
+    rows.deviation(sketch, metric, progress)
 }
 
 /// The model of an empty table: one list at the origin.

@@ -17,14 +17,16 @@ const CHANGED: f64 = 0.2;
 /// Calibrates an index if it has changed enough since its last calibration; returns whether it did. Call it
 /// after a vacuum has counted the rows. The queries are rows, reconstructed from their codes, so the table is
 /// not read. It does not calibrate if it is not `wanted`, if codes have one bit per dimension (too coarse to
-/// reconstruct rows), or if users have calibrated with their own queries.
+/// reconstruct rows), if the index is over sets of vectors (as queries they have other coordinates), or if
+/// users have calibrated with their own queries.
 ///
 /// # Errors
 /// Damage, the store's errors and [`Progress::tick`]'s.
 pub fn refresh<S: Store>(store: &S, wanted: bool, seed: u64, progress: &dyn Progress) -> Result<bool> {
     let directory = Directory::load(store)?;
     let codec = &directory.codec;
-    if directory.lists() == 1 || (codec.bits() == 1 && !codec.is_exact()) {
+    let is_coarse = codec.bits() == 1 && !codec.is_exact();
+    if directory.lists() == 1 || is_coarse || directory.sketch().is_of_tokens() {
         return Ok(false);
     }
     let states = reconstruct::counted(store, &directory)?;

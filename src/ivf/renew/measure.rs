@@ -16,7 +16,7 @@ use crate::page::{Meta, Store};
 /// The source's errors, and out of memory.
 pub fn rows(source: &mut dyn Source) -> Result<Vec<f32>> {
     let mut rows = Vec::new();
-    source.sample(*QUERIES.end(), &mut |row| rows.try_extend(row))?;
+    source.sample_queries(*QUERIES.end(), &mut |row| rows.try_extend(row))?;
     Ok(rows)
 }
 

@@ -23,7 +23,7 @@ pub fn width(directory: &Directory, target: f32, probes: u32, without_end: bool)
     let sound = target >= 1.0 || reads_all;
     let width = if sound {
         EXACT
-    } else if lists == 1 {
+    } else if lists == 1 && !directory.sketch().is_of_tokens() {
         // With one list no row is lost by routing, so wider bounds make a small index nearly exact at little
         // cost.
         3.0

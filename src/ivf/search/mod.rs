@@ -17,6 +17,7 @@ mod key;
 mod list_scan;
 mod list_scan_bits;
 mod list_scan_widened;
+mod offset;
 mod onward;
 mod output;
 mod query;
@@ -37,6 +38,7 @@ use self::filter::Filter;
 use self::full_scan::FullScan;
 use self::key::{ceiling_key, key_of, known_value};
 pub use self::list_scan::{Candidate, Scanner, Sink, Stats};
+use self::offset::Offset;
 use self::output::{Output, Ready};
 use self::query::CodedQuery;
 use self::range_scan::RangeScan;
@@ -95,6 +97,8 @@ pub struct Search {
     query: CodedQuery,
     /// The settings' ceiling in the units of the bounds.
     ceiling: f32,
+    /// What the query's values are greater by than estimates.
+    offset: Offset,
     router: Router,
     /// The lists that the current round reads in any case, best first.
     planned: Vec<u32>,
@@ -128,6 +132,7 @@ impl Search {
             room: Room::of(settings.memory),
             mode: Mode::Nothing,
             ceiling: f32::INFINITY,
+            offset: Offset::default(),
             router: Router::default(),
             planned: Vec::new(),
             scanner: Scanner::default(),
@@ -161,6 +166,7 @@ impl Search {
         self.settings = settings;
         self.room = Room::of(settings.memory);
         self.ceiling = ceiling_key(&self.directory, settings.ceiling);
+        self.offset = Offset::start(self.directory.sketch().is_of_tokens());
         self.barren = None;
         self.candidates.clear();
         self.output.start(settings.order, self.directory.is_exact());
@@ -196,6 +202,7 @@ impl Search {
             return Mode::FullScan(FullScan::ordered(self.settings.ceiling));
         }
         self.query.encode(directory);
+        self.ceiling += directory.slack_of_ceiling(self.query.code.length());
         if self.settings.in_order { Mode::Codes } else { Mode::Range }
     }
 
@@ -258,7 +265,9 @@ impl Search {
             if self.is_served() {
                 self.extend(store)?;
             }
-            self.output.settle(self.dealt_with())?;
+            if self.offset.is_known() || self.candidates.next_mark().is_none() {
+                self.output.settle(self.dealt_with())?;
+            }
             if self.may_leave()
                 && let Some(row) = self.output.take()
             {
@@ -279,7 +288,8 @@ impl Search {
 
     /// Announces the rows that will be fetched in any case.
     fn prefetch_rows(&mut self, rows: &mut dyn Rows) -> Result<()> {
-        let most = self.settings.limit.map_or(0, |limit| limit.min(MOST_PREFETCHED) as usize);
+        let wanted = |limit: u64| limit.max(self.offset.wanted().into()).min(MOST_PREFETCHED) as usize;
+        let most = self.settings.limit.map_or(0, wanted);
         let directory = &self.directory;
         let ahead: Vec<_> = self
             .candidates
@@ -323,6 +333,8 @@ impl Search {
         if let Some(row) = self.fetch(rows, candidate.tid, known_value(&self.directory, candidate))? {
             self.round.passed += 1;
             self.seen.1 += 1;
+            self.offset.note(row.key.0, candidate.estimate());
+            self.output.set_offset(self.offset.mean());
             self.output.push(row)?;
         }
         Ok(true)

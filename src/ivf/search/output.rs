@@ -44,6 +44,8 @@ pub struct Output {
     dropped: Option<Ready>,
     late: Late,
     most: usize,
+    /// Is subtracted from keys that are compared with bounds; see `offset.rs`.
+    offset: f64,
 }
 
 impl Output {
@@ -54,6 +56,7 @@ impl Output {
         self.room = 0;
         self.last = None;
         self.most = 0;
+        self.offset = 0.0;
         self.restart();
     }
 
@@ -70,21 +73,24 @@ impl Output {
         self.room = rows.max(4);
     }
 
+    /// Sets what keys are greater by than estimates.
+    pub fn set_offset(&mut self, offset: f64) {
+        self.offset = offset;
+    }
+
     /// Rows with smaller keys are too late. If the operator's value has overflowed, bounds of rows that have
     /// the same value are smaller.
     pub fn late(&self) -> f64 {
         match self.last {
-            Some(last) if !self.relaxed && last.key.0.is_finite() => last.key.0,
+            Some(last) if !self.relaxed && last.key.0.is_finite() => last.key.0 - self.offset,
             _ => f64::NEG_INFINITY,
         }
     }
 
     /// Rows with greater keys cannot be returned before the lists are read again.
     pub fn useful(&self) -> f64 {
-        self.dropped.map_or(
-            f64::INFINITY,
-            |dropped| if dropped.key.0.is_nan() { f64::INFINITY } else { dropped.key.0 },
-        )
+        let dropped = self.dropped.map_or(f64::INFINITY, |dropped| dropped.key.0 - self.offset);
+        if dropped.is_nan() { f64::INFINITY } else { dropped }
     }
 
     /// Whether a row is to be kept.
@@ -168,7 +174,9 @@ impl Output {
     /// # Errors
     /// Out of memory.
     pub fn settle(&mut self, mark: Mark) -> Result<()> {
-        while self.found.peek().is_some_and(|Reverse(row)| mark.is_past(row.key.0, row.tid, self.exact)) {
+        let (exact, offset) = (self.exact, self.offset);
+        let is_past = |row: &Ready| mark.is_past(row.key.0 - offset, row.tid, exact);
+        while self.found.peek().is_some_and(|Reverse(row)| is_past(row)) {
             self.settle_next()?;
         }
         Ok(())

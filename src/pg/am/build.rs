@@ -18,7 +18,6 @@ use crate::ivf::progress::{Phase, Progress};
 use crate::ivf::sketch::Sketch;
 use crate::memory;
 use crate::page::memory::MemoryStore;
-use crate::page::meta::SketchOf;
 use crate::pg::allocator;
 use crate::pg::datum::indexed::Indexed;
 use crate::pg::error::OrRaise;
@@ -34,7 +33,8 @@ pub unsafe extern "C-unwind" fn ambuild(
     info: *mut pg_sys::IndexInfo,
 ) -> *mut pg_sys::IndexBuildResult {
     let options = build_options(index, || sketch_of_build(heap, index, info)).or_raise();
-    let mut table = TableSource::new(heap, index, info, options.sketch(), options.seed);
+    let sketch = options.sketch().or_raise();
+    let mut table = TableSource::new(heap, index, info, sketch, options.seed);
     let store = IndexStore::new(index, Logging::AtTheEnd);
     let built = if table.nblocks() == 0 {
         build_empty(&store, &options).map(|()| Built { rows: 0 })
@@ -65,6 +65,7 @@ fn sketch_of_build(
     let dims = dimensions::of_build(heap, index, info)?;
     Ok(match opclass::indexed(index)?.0 {
         Indexed::Sparse => Sketch::of_sparse(dims, random_seed()?),
+        Indexed::Vectors | Indexed::Halves => Sketch::of_tokens(dims, random_seed()?)?,
         _ => Sketch::none(dims),
     })
 }
@@ -96,7 +97,7 @@ fn build_options(index: pg_sys::Relation, sketch: impl FnOnce() -> Result<Sketch
     let columns = columns.layout()?;
     // SAFETY: reading a setting (kB).
     let memory = unsafe { pg_sys::maintenance_work_mem } as usize * 1024;
-    let (kind, metric) = opclass::indexed(index)?;
+    let metric = opclass::indexed(index)?.1;
     let codes = [("bits", options.bits.is_some()), ("code_dimensions", options.code_dimensions > 0)];
     if let Some((name, _)) = codes.iter().find(|(_, is_set)| *is_set).filter(|_| metric.is_of_bits()) {
         let message = format!("option \"{name}\" is not for indexes over bit strings");
@@ -118,7 +119,7 @@ fn build_options(index: pg_sys::Relation, sketch: impl FnOnce() -> Result<Sketch
         seed: random_seed()?,
         memory,
         columns,
-        sketch: if kind == Indexed::Sparse { sketch.of() } else { SketchOf::default() },
+        sketch: sketch.of(),
     })
 }
 

@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ivf::sketch::Sketch;
 use crate::pg::datum::indexed::Indexed;
 use crate::pg::settings::reloptions::{IndexOptions, method_name};
-use crate::value::sparse;
+use crate::value::{sparse, tokens};
 
 /// The dimensions with which an index is to be built.
 ///
@@ -57,6 +57,7 @@ fn check_number(index: pg_sys::Relation, dims: usize) -> Result<()> {
     }
     let most = match opclass::indexed(index)? {
         (Indexed::Sparse, _) => sparse::MAX_DIMS,
+        (Indexed::Vectors | Indexed::Halves, _) => tokens::MAX_INDEXED_DIMS,
         (_, metric) => metric.most_dims(),
     };
     if dims <= most {

@@ -76,5 +76,5 @@ fn are_current(store: &IndexStore, (current, next): &Directories) -> Result<bool
 /// column's type modifier since.)
 pub fn sketch(index: pg_sys::Relation) -> Result<Sketch> {
     let store = IndexStore::new(index, Logging::EachChange);
-    Ok(directory(&store).map_err(|e| in_index(index, e))?.sketch())
+    Ok(directory(&store).map_err(|e| in_index(index, e))?.sketch().clone())
 }

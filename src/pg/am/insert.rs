@@ -78,9 +78,10 @@ pub unsafe extern "C-unwind" fn aminsert(
     let Statement { store, directory, indexed, columns, code, coordinates, keys } = statement;
     // SAFETY: one value and one flag per column.
     unsafe { columns.keys(values, isnull, keys) };
-    let sketch = directory.sketch();
+    let sketch = directory.sketch().clone();
+    let of_values = sketch.dims;
     let add = |dims: usize, vector: &[f32]| {
-        opclass::check_dimensions(*indexed, sketch.dims, dims)?;
+        opclass::check_dimensions(*indexed, of_values, dims)?;
         // The lists may have been replaced since the statement's last row.
         while insert(store, directory, code, heap_tid, vector, keys)? == Inserted::Stale {
             *directory = writable_directory(store)?;
@@ -89,6 +90,6 @@ pub unsafe extern "C-unwind" fn aminsert(
         Ok(())
     };
     // SAFETY: the value is of the column's type, which the operator class takes.
-    unsafe { indexed.coordinates(sketch, *values, coordinates, add) }.map_err(named).or_raise();
+    unsafe { indexed.coordinates(&sketch, *values, coordinates, add) }.map_err(named).or_raise();
     false
 }

@@ -6,6 +6,7 @@ mod dimensions;
 pub mod directory_cache;
 pub mod filter_columns;
 mod insert;
+mod leaving;
 pub mod opclass;
 mod readers;
 pub mod renew;

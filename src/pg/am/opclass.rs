@@ -111,6 +111,18 @@ fn ivf_sparsevec_l1_metric() -> i16 {
     number(Indexed::Sparse, Metric::L1)
 }
 
+/// Support function of `vector_maxsim_ops`.
+#[pg_extern(sql = false)]
+fn ivf_vector_maxsim_metric() -> i16 {
+    number(Indexed::Vectors, Metric::InnerProduct)
+}
+
+/// Support function of `halfvec_maxsim_ops`.
+#[pg_extern(sql = false)]
+fn ivf_halfvec_maxsim_metric() -> i16 {
+    number(Indexed::Halves, Metric::InnerProduct)
+}
+
 /// Support function that extension `vector` gave classes of pgvector before their distance could be indexed.
 #[pg_extern(sql = false)]
 fn ivf_unsupported_metric() -> i16 {
@@ -163,6 +175,8 @@ pub fn indexed(index: pg_sys::Relation) -> Result<(Indexed, Metric)> {
         1 => Indexed::Half,
         2 => Indexed::Bits,
         3 => Indexed::Sparse,
+        4 => Indexed::Vectors,
+        5 => Indexed::Halves,
         _ => return Err(Error::new(Kind::Internal, format!("unknown kind {kind} of an operator class"))),
     };
     Ok((kind, Metric::from_number(metric)?))
@@ -213,6 +227,10 @@ pub fn check_dimensions(kind: Indexed, indexed: usize, row: usize) -> Result<()>
     check_typmod(indexed as i32, row).map_err(|error| match kind {
         Indexed::Sparse => error.with_hint(format!(
             "All rows of an index have the same dimensions. Give the column the type sparsevec({indexed})."
+        )),
+        Indexed::Vectors | Indexed::Halves => error.with_hint(format!(
+            "All vectors of an index have the same dimensions. Give the column a type such as \
+             vector({indexed})[]."
         )),
         _ => error.with_hint(format!(
             "All rows of an index have the same dimensions. Leave other rows out by a condition of the \

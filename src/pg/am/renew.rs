@@ -9,7 +9,7 @@ use super::build::{TempFile, pool, random_seed, start};
 use super::readers::{Alone, OfTable, nobody_reads};
 use super::table_source::TableSource;
 use crate::error::Result;
-use crate::ivf::build::{Options, RowSink, Source, SparseSink};
+use crate::ivf::build::{Options, OriginalSink, RowSink, Source};
 use crate::ivf::directory::{Directory, read_root};
 use crate::ivf::progress::Progress;
 use crate::ivf::renew::{Reason, Renewed, end_in_use, is_due, is_due_again, none_reads, renew, rows, sweep};
@@ -50,8 +50,12 @@ impl Source for AnyVisible<'_> {
         self.table.sample(want, sink)
     }
 
-    fn sample_sparse(&mut self, want: usize, sink: &mut SparseSink<'_>) -> Result<()> {
-        self.table.sample_sparse(want, sink)
+    fn sample_queries(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
+        self.table.sample_queries(want, sink)
+    }
+
+    fn sample_originals(&mut self, want: usize, sink: &mut OriginalSink<'_>) -> Result<()> {
+        self.table.sample_originals(want, sink)
     }
 
     fn scan(&mut self, sink: &mut RowSink<'_>) -> Result<()> {
@@ -194,7 +198,7 @@ unsafe fn replace(
     };
     // SAFETY: the index is open; its description lives in the current context.
     let info = unsafe { pg_sys::BuildIndexInfo(index) };
-    let table = TableSource::new(heap, index, info, directory.sketch(), options.seed).in_use();
+    let table = TableSource::new(heap, index, info, directory.sketch().clone(), options.seed).in_use();
     let mut source = AnyVisible { table, rows: rows(store, &directory)?, progress };
     let (pool, transactions) = (threads()?, OfTable { table: heap, index });
     renew(store, &options, &mut source, &mut TempFile::default(), (&pool, &transactions), progress)

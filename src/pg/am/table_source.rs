@@ -6,20 +6,19 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::filter_columns::FilterColumns;
+use super::leaving::Leaving;
 use super::opclass::{check_dimensions, indexed};
 use super::reservoir::{Reservoir, shuffled};
 use crate::error::{Error, Result};
-use crate::ivf::build::{RowSink, Source, SparseSink};
+use crate::ivf::build::{OriginalSink, RowSink, Source};
 use crate::ivf::progress::Progress;
 use crate::ivf::sketch::Sketch;
 use crate::page::{Key, Tid};
 use crate::pg::allocator;
 use crate::pg::datum::indexed::Indexed;
-use crate::pg::datum::sparse::SparseVector;
 use crate::pg::error::OrRaise;
 use crate::pg::storage::tid::{item_pointer, tid};
-use crate::pg::storage::toast::{ToastReader, toast_pointer};
-use crate::value::sparse::Sparse;
+use crate::value::Original;
 
 /// Blocks that are read to estimate the number of rows per block.
 const DENSITY_BLOCKS: usize = 64;
@@ -41,33 +40,10 @@ pub struct TableSource {
     leaving: Option<Leaving>,
 }
 
-/// Reads vectors out of line of rows that were deleted. Such a row may become dead to everybody after the
-/// scan has begun. Then its vector may be gone: VACUUM's own snapshot keeps nothing.
-struct Leaving {
-    toast: ToastReader,
-    context: pg_sys::MemoryContext,
-}
-
-impl Leaving {
-    /// The value that a row has, or nothing if it is gone.
-    unsafe fn value(&mut self, datum: pg_sys::Datum) -> Option<pg_sys::Datum> {
-        // SAFETY: the caller passes a row's value. The reader is closed before the context and the resource
-        // owner of VACUUM or the statement go, which has a snapshot.
-        unsafe {
-            let Some(pointer) = toast_pointer(datum) else { return Some(datum) };
-            let snapshot = pg_sys::GetActiveSnapshot();
-            if !self.toast.prefetch(&pointer, snapshot, self.context) {
-                return Some(datum);
-            }
-            self.toast.fetch(&pointer, snapshot, self.context)
-        }
-    }
-}
-
 /// What the callback of a heap scan does with a row.
 struct Visit<'a> {
     indexed: Indexed,
-    sketch: Sketch,
+    sketch: &'a Sketch,
     buffer: Vec<f32>,
     columns: Option<&'a FilterColumns>,
     keys: Vec<Key>,
@@ -82,7 +58,7 @@ struct Visit<'a> {
 impl<'a> Visit<'a> {
     /// Without `columns` the rows have no keys.
     fn new(
-        (indexed, sketch): (Indexed, Sketch),
+        (indexed, sketch): (Indexed, &'a Sketch),
         columns: Option<&'a FilterColumns>,
         sink: &'a mut RowSink<'a>,
     ) -> Self {
@@ -208,16 +184,16 @@ unsafe extern "C-unwind" fn visit(
             check_dimensions(*indexed, sketch.dims, dims).map_err(|error| named(error, row))?;
             sink(row, vector, keys)
         };
-        indexed.coordinates(*sketch, value, &mut visit.buffer, take).or_raise();
+        indexed.coordinates(sketch, value, &mut visit.buffer, take).or_raise();
     }
 }
 
 /// Takes the address and the value of a row.
-pub type ValueSink<'a> = dyn FnMut(Tid, Sparse<'_>) -> Result<()> + 'a;
+pub type ValueSink<'a> = dyn FnMut(Tid, Original<'_>) -> Result<()> + 'a;
 
-/// The callback of heap scans that pass sparse vectors as the table has them.
+/// The callback of heap scans that pass values, of which sketches are made, as the table has them.
 #[pg_guard]
-unsafe extern "C-unwind" fn visit_sparse(
+unsafe extern "C-unwind" fn visit_original(
     _index: pg_sys::Relation,
     row: pg_sys::ItemPointer,
     values: *mut pg_sys::Datum,
@@ -225,16 +201,15 @@ unsafe extern "C-unwind" fn visit_sparse(
     alive: bool,
     state: *mut c_void,
 ) {
-    // SAFETY: the state is the reference to a sink of the calls below; the value is of the indexed type.
+    // SAFETY: the state is that of the calls below; the value is of the indexed type.
     unsafe {
         // The value of a deleted row may be gone.
         if *isnull || !alive {
             return;
         }
         allocator::check();
-        let sink = &mut **state.cast::<&mut ValueSink<'_>>();
-        let value = SparseVector::from_raw(*values);
-        sink(tid(&*row), value.view()).or_raise();
+        let (indexed, sink) = &mut *state.cast::<(Indexed, &mut ValueSink<'_>)>();
+        indexed.original(*values, |value| sink(tid(&*row), value)).or_raise();
     }
 }
 
@@ -262,7 +237,7 @@ impl Source for TableSource {
                 }
                 Ok(())
             };
-            let sample = Visit::new(self.values, None, &mut take);
+            let sample = Visit::new((self.values.0, &self.values.1), None, &mut take);
             let mut state = Visit { leaving: leaving.as_mut(), is_sample: true, ..sample };
             self.scan_blocks(self.order[i], 1, Some(visit), (&raw mut state).cast());
         }
@@ -270,29 +245,37 @@ impl Source for TableSource {
         Ok(())
     }
 
-    fn sample_sparse(&mut self, want: usize, sink: &mut SparseSink<'_>) -> Result<()> {
+    fn sample_queries(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
+        let of_queries = self.values.1.for_queries();
+        let of_rows = std::mem::replace(&mut self.values.1, of_queries);
+        let sampled = self.sample(want, sink);
+        self.values.1 = of_rows;
+        sampled
+    }
+
+    fn sample_originals(&mut self, want: usize, sink: &mut OriginalSink<'_>) -> Result<()> {
         let (dims, mut rows) = (self.values.1.dims, 0usize);
         for i in 0..self.order.len() {
             if rows >= want {
                 break;
             }
-            let mut take = |_: Tid, value: Sparse<'_>| {
+            let mut take = |_: Tid, value: Original<'_>| {
                 // The scan of all rows names those of other dimensions.
-                if rows < want && value.dims == dims {
+                if rows < want && value.dims() == Some(dims) {
                     rows += 1;
                     sink(value)?;
                 }
                 Ok(())
             };
-            let mut state: &mut ValueSink<'_> = &mut take;
-            self.scan_blocks(self.order[i], 1, Some(visit_sparse), (&raw mut state).cast());
+            let mut state: (Indexed, &mut ValueSink<'_>) = (self.values.0, &mut take);
+            self.scan_blocks(self.order[i], 1, Some(visit_original), (&raw mut state).cast());
         }
         Ok(())
     }
 
     fn scan(&mut self, sink: &mut RowSink<'_>) -> Result<()> {
         let columns = FilterColumns::of(self.index)?;
-        let mut state = Visit::new(self.values, Some(&columns), sink);
+        let mut state = Visit::new((self.values.0, &self.values.1), Some(&columns), sink);
         // SAFETY: relations and index information are those of the running ambuild.
         self.seen = unsafe {
             pg_sys::table_index_build_scan(
@@ -345,25 +328,26 @@ pub unsafe fn each_row_of(
     (columns, (first, count)): (Option<&FilterColumns>, (u32, u32)),
     sink: &mut RowSink<'_>,
 ) {
-    let values = (indexed(index).or_raise().0, sketch);
+    let values = (indexed(index).or_raise().0, &sketch);
     let mut state = Visit::new(values, columns, sink);
     // SAFETY: the caller vouches for the arguments.
     unsafe { visible(heap, index, snapshot, (first, count), (Some(visit), (&raw mut state).cast())) }
 }
 
-/// Passes every sparse vector of the index's table that `snapshot` sees to the sink.
+/// Passes every value of the index's table that `snapshot` sees to the sink.
 ///
 /// # Safety
-/// As for [`each_row`]; the index is over sparse vectors.
-pub unsafe fn each_sparse(
+/// As for [`each_row`]; the index has sketches of the values.
+pub unsafe fn each_original(
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
     snapshot: pg_sys::Snapshot,
-    mut sink: &mut ValueSink<'_>,
+    sink: &mut ValueSink<'_>,
 ) {
     let all = (0, pg_sys::InvalidBlockNumber);
+    let mut state = (indexed(index).or_raise().0, sink);
     // SAFETY: the caller vouches for the arguments.
-    unsafe { visible(heap, index, snapshot, all, (Some(visit_sparse), (&raw mut sink).cast())) }
+    unsafe { visible(heap, index, snapshot, all, (Some(visit_original), (&raw mut state).cast())) }
 }
 
 /// Scans a range of blocks for the rows that `snapshot` sees.
@@ -417,9 +401,7 @@ impl TableSource {
     /// A table in use: vectors of deleted rows may be gone. To be scanned to its end, see
     /// [`TableSource::scan_any_visible`].
     pub fn in_use(mut self) -> Self {
-        // SAFETY: reading a global: the context in which VACUUM or a statement runs.
-        let context = unsafe { pg_sys::CurrentMemoryContext };
-        self.leaving = Some(Leaving { toast: ToastReader::default(), context });
+        self.leaving = Some(Leaving::new());
         self
     }
 
@@ -440,8 +422,10 @@ impl TableSource {
         let mut leaving = self.leaving.take();
         for first in (0..nblocks).step_by(BLOCKS as usize) {
             progress.tick()?;
-            let mut state =
-                Visit { leaving: leaving.as_mut(), ..Visit::new(self.values, Some(&columns), &mut *sink) };
+            let mut state = Visit {
+                leaving: leaving.as_mut(),
+                ..Visit::new((self.values.0, &self.values.1), Some(&columns), &mut *sink)
+            };
             self.scan_blocks(first, BLOCKS.min(nblocks - first), Some(visit), (&raw mut state).cast());
         }
         self.leaving = leaving;
@@ -458,7 +442,10 @@ impl TableSource {
         const MOST: usize = pg_sys::INDEX_MAX_KEYS as usize;
         let columns = FilterColumns::of(self.index)?;
         let mut leaving = self.leaving.take();
-        let mut state = Visit { leaving: leaving.as_mut(), ..Visit::new(self.values, Some(&columns), sink) };
+        let mut state = Visit {
+            leaving: leaving.as_mut(),
+            ..Visit::new((self.values.0, &self.values.1), Some(&columns), sink)
+        };
         let (mut values, mut nulls) = ([pg_sys::Datum::null(); MOST], [false; MOST]);
         // SAFETY: the relations are open. What is made here is given back at the end, or by an error's abort.
         // The snapshot sees what is not dead to everybody (InitNonVacuumableSnapshot in snapmgr.h).
@@ -509,7 +496,7 @@ impl TableSource {
             pg_sys::FreeExecutorState(executor);
         }
         if let Some(mut leaving) = leaving {
-            leaving.toast.close();
+            leaving.close();
         }
         Ok(())
     }
@@ -540,7 +527,7 @@ impl TableSource {
             rows.offer(tid, vector);
             Ok(())
         };
-        let mut state = Visit::new(self.values, None, &mut offer);
+        let mut state = Visit::new((self.values.0, &self.values.1), None, &mut offer);
         self.scan_blocks(first, count, Some(visit), (&raw mut state).cast());
     }
 
@@ -568,7 +555,9 @@ impl TableSource {
                 let found = if is_alive { alive } else { dead };
                 if found.is_none() && !*isnull {
                     let dims = |dims, _: &[f32]| dims;
-                    *found = Some(indexed.coordinates(Sketch::none(0), *values, &mut Vec::new(), dims));
+                    let of_row = indexed.coordinates(&Sketch::none(0), *values, &mut Vec::new(), dims);
+                    // A set without vectors has none.
+                    *found = Some(of_row).filter(|dims| *dims > 0 || !indexed.is_sketched());
                 }
             }
         }

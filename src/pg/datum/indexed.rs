@@ -7,15 +7,18 @@ use super::bit::{BitHeader, BitString};
 use super::dense::{DenseHeader, HalfVector, Vector};
 use super::short_header::AlignedCopy;
 use super::sparse::{SparseHeader, SparseVector};
+use super::tokens;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::code::is_indexed;
 use crate::ivf::sketch::Sketch;
 use crate::memory::Grow;
-use crate::value::sparse::{Sparse, SparseBuf};
-use crate::value::{Element, Metric};
+use crate::pg::error::OrRaise;
+use crate::value::{Element, Metric, Original, OriginalBuf};
 
 /// Elements of a sparse vector that costs are estimated for.
 const USUAL_ELEMENTS: usize = 100;
+/// Vectors of a set that costs are estimated for.
+const USUAL_TOKENS: usize = 16;
 
 /// The kind of value that an index is over. The numbers are returned by the operator classes' support
 /// functions.
@@ -29,6 +32,10 @@ pub enum Indexed {
     Bits = 2,
     /// `sparsevec`
     Sparse = 3,
+    /// `vector[]`, as a set
+    Vectors = 4,
+    /// `halfvec[]`, as a set
+    Halves = 5,
 }
 
 /// A query's value.
@@ -36,16 +43,16 @@ pub enum Indexed {
 pub enum Query<'a> {
     /// Its coordinates.
     Vector(&'a [f32]),
-    /// A sparse vector.
-    Sparse(Sparse<'a>),
+    /// A value of which sketches are made.
+    Original(Original<'a>),
 }
 
 /// A query's value with memory of its own.
 pub enum OwnedQuery {
     /// Its coordinates.
     Vector(Vec<f32>),
-    /// A sparse vector.
-    Sparse(SparseBuf),
+    /// A value of which sketches are made.
+    Original(OriginalBuf),
 }
 
 impl OwnedQuery {
@@ -53,17 +60,17 @@ impl OwnedQuery {
     pub fn view(&self) -> Query<'_> {
         match self {
             Self::Vector(vector) => Query::Vector(vector),
-            Self::Sparse(vector) => Query::Sparse(vector.view()),
+            Self::Original(value) => Query::Original(value.view()),
         }
     }
 }
 
 impl<'a> Query<'a> {
-    /// Its dimensions.
-    pub fn dims(self) -> usize {
+    /// Its dimensions; `None` for a value of any dimensions.
+    pub fn dims(self) -> Option<usize> {
         match self {
-            Self::Vector(vector) => vector.len(),
-            Self::Sparse(vector) => vector.dims,
+            Self::Vector(vector) => Some(vector.len()),
+            Self::Original(value) => value.dims(),
         }
     }
 
@@ -71,23 +78,23 @@ impl<'a> Query<'a> {
     pub fn is_indexed(self, metric: Metric) -> bool {
         match self {
             Self::Vector(vector) => is_indexed(metric, vector),
-            Self::Sparse(vector) => is_indexed(metric, vector.values),
+            Self::Original(value) => value.is_indexed(metric),
         }
     }
 
-    /// Its coordinates in an index; `memory` is used if they are a sketch.
+    /// Its coordinates in an index, by the sketch for queries; `memory` is used if they are a sketch.
     ///
     /// # Errors
     /// Out of memory.
-    pub fn coordinates<'b>(self, sketch: Sketch, memory: &'b mut Vec<f32>) -> Result<&'b [f32]>
+    pub fn coordinates<'b>(self, sketch: &Sketch, memory: &'b mut Vec<f32>) -> Result<&'b [f32]>
     where
         'a: 'b,
     {
         match self {
             Self::Vector(vector) => Ok(vector),
-            Self::Sparse(vector) => {
+            Self::Original(value) => {
                 memory.try_resize(sketch.size, 0.0)?;
-                sketch.write(vector, memory);
+                sketch.write(value, memory)?;
                 Ok(memory)
             }
         }
@@ -96,13 +103,13 @@ impl<'a> Query<'a> {
 
 impl Indexed {
     /// Calls `with` with the dimensions and the coordinates of a datum that is not null. `buffer` is used if
-    /// memory is needed. A sparse vector of other dimensions than the sketch has no coordinates.
+    /// memory is needed. A value of other dimensions than its sketch has no coordinates.
     ///
     /// # Safety
     /// The datum is of this kind.
     pub unsafe fn coordinates<R>(
         self,
-        sketch: Sketch,
+        sketch: &Sketch,
         datum: pg_sys::Datum,
         buffer: &mut Vec<f32>,
         with: impl FnOnce(usize, &[f32]) -> R,
@@ -124,18 +131,53 @@ impl Indexed {
                     let vector = string.bits().coordinates(buffer);
                     with(vector.len(), vector)
                 }
-                Self::Sparse => {
-                    let value = SparseVector::from_raw_in(memory, datum);
-                    let vector = value.view();
-                    let size = if vector.dims == sketch.dims { sketch.size } else { 0 };
-                    buffer.resize(size, 0.0);
-                    if size > 0 {
-                        sketch.write(vector, buffer);
-                    }
-                    with(vector.dims, buffer)
+                Self::Sparse | Self::Vectors | Self::Halves => {
+                    let sketched = |value: Original<'_>| {
+                        let dims = value.dims().unwrap_or(sketch.dims);
+                        let size = if dims == sketch.dims { sketch.size } else { 0 };
+                        buffer.try_resize(size, 0.0)?;
+                        if size > 0 {
+                            sketch.write(value, buffer)?;
+                        }
+                        Ok(dims)
+                    };
+                    let dims = self.original(datum, sketched).or_raise();
+                    with(dims, buffer)
                 }
             }
         }
+    }
+
+    /// Calls `with` with a datum that is not null, of a kind of which sketches are made.
+    ///
+    /// # Safety
+    /// The datum is of this kind.
+    ///
+    /// # Errors
+    /// An array that is no set of vectors of the same dimensions; those of `with`; out of memory.
+    pub unsafe fn original<R>(
+        self,
+        datum: pg_sys::Datum,
+        with: impl FnOnce(Original<'_>) -> Result<R>,
+    ) -> Result<R> {
+        // SAFETY: the caller vouches for the datum, which the value does not outlive.
+        unsafe {
+            let of = match self {
+                Self::Sparse => {
+                    let memory = &mut AlignedCopy::new();
+                    return with(SparseVector::from_raw_in(memory, datum).view().into());
+                }
+                Self::Vectors => tokens::Of::Vectors,
+                Self::Halves => tokens::Of::Halves,
+                _ => return Err(Error::new(Kind::Internal, "no sketches are made of such values")),
+            };
+            with(tokens::of_datum(datum, of)?.view().into())
+        }
+    }
+
+    /// Whether an index stores sketches of such values.
+    pub fn is_sketched(self) -> bool {
+        matches!(self, Self::Sparse | Self::Vectors | Self::Halves)
     }
 
     /// The operator's value for a datum that is not null and a query of this kind. `buffer` is used if memory
@@ -152,17 +194,14 @@ impl Indexed {
         buffer: &mut Vec<f32>,
         (metric, query): (Metric, Query<'_>),
     ) -> Result<f64> {
-        let memory = &mut AlignedCopy::new();
         // SAFETY: the caller vouches for the datum, which the value does not outlive.
         unsafe {
             match query {
                 Query::Vector(query) => {
                     let none = Sketch::none(query.len());
-                    self.coordinates(none, datum, buffer, |_, vector| metric.distance(vector, query))
+                    self.coordinates(&none, datum, buffer, |_, vector| metric.distance(vector, query))
                 }
-                Query::Sparse(query) => {
-                    metric.sparse_distance(SparseVector::from_raw_in(memory, datum).view(), query)
-                }
+                Query::Original(query) => self.original(datum, |value| value.distance(metric, query)),
             }
         }
     }
@@ -177,18 +216,15 @@ impl Indexed {
     pub unsafe fn query(self, datum: pg_sys::Datum, earlier: Option<OwnedQuery>) -> Result<OwnedQuery> {
         // SAFETY: the caller vouches for the datum, which the value does not outlive.
         unsafe {
-            if self == Self::Sparse {
-                // The value may lie in this memory.
-                let mut memory = AlignedCopy::new();
-                let value = SparseVector::from_raw_in(&mut memory, datum);
-                return Ok(OwnedQuery::Sparse(value.view().to_buf()?));
+            if self.is_sketched() {
+                return Ok(OwnedQuery::Original(self.original(datum, |value| value.to_buf())?));
             }
             let mut vector = match earlier {
                 Some(OwnedQuery::Vector(vector)) => vector,
                 _ => Vec::new(),
             };
             vector.clear();
-            self.coordinates(Sketch::none(0), datum, &mut Vec::new(), |_, of| vector.try_extend(of))?;
+            self.coordinates(&Sketch::none(0), datum, &mut Vec::new(), |_, of| vector.try_extend(of))?;
             Ok(OwnedQuery::Vector(vector))
         }
     }
@@ -200,6 +236,8 @@ impl Indexed {
             Self::Half => "halfvec",
             Self::Bits => "bit",
             Self::Sparse => "sparsevec",
+            Self::Vectors => "vector[]",
+            Self::Halves => "halfvec[]",
         }
     }
 
@@ -209,6 +247,7 @@ impl Indexed {
         const ELEMENT: usize = 8;
         match self {
             Self::Sparse => ELEMENT * dims.min(USUAL_ELEMENTS),
+            Self::Vectors | Self::Halves => USUAL_TOKENS * USUAL_TOKENS * dims,
             _ => dims,
         }
     }
@@ -220,13 +259,15 @@ impl Indexed {
             Self::Half => size_of::<DenseHeader>() + 2 * dims,
             Self::Bits => size_of::<BitHeader>() + dims.div_ceil(8),
             Self::Sparse => size_of::<SparseHeader>() + 8 * dims.min(USUAL_ELEMENTS),
+            Self::Vectors => USUAL_TOKENS * Self::Vector.size(dims),
+            Self::Halves => USUAL_TOKENS * Self::Half.size(dims),
         }
     }
 
     /// The operators' error for values of different dimensions.
     pub fn different(self, indexed: usize, query: usize) -> Error {
         let what = match self {
-            Self::Vector => "vector dimensions",
+            Self::Vector | Self::Vectors | Self::Halves => "vector dimensions",
             Self::Half => "halfvec dimensions",
             Self::Bits => "bit lengths",
             Self::Sparse => "sparsevec dimensions",

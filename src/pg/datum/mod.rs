@@ -7,4 +7,5 @@ pub mod dense;
 pub mod indexed;
 pub mod short_header;
 pub mod sparse;
+pub mod tokens;
 pub mod value;

@@ -13,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ivf::scan::Directories;
 use crate::ivf::search::Stats;
 use crate::ivf::search::batch::{Batch, Neighbour, Surroundings, Table, rows_of_list};
+use crate::ivf::sketch::Sketch;
 use crate::memory::{self, Grow};
 use crate::page::Tid;
 use crate::pg::am::directory_cache::directories;
@@ -76,13 +77,13 @@ fn neighbours(
     });
 }
 
-/// Raises an error if the index is over sparse vectors: a batch compares rows by their coordinates.
+/// Raises an error if the index has sketches: a batch compares rows by their coordinates.
 pub(super) fn expect_dense(relations: &Relations) {
     let index = relations.index.as_ptr();
-    if opclass::indexed(index).or_raise().0 == Indexed::Sparse {
-        let name = relation_name(index);
-        let message =
-            format!("index \"{name}\" is over sparsevec, whose neighbours are not found in batches");
+    let kind = opclass::indexed(index).or_raise().0;
+    if kind.is_sketched() {
+        let (name, of) = (relation_name(index), kind.type_name());
+        let message = format!("index \"{name}\" is over {of}, whose neighbours are not found in batches");
         raise(Error::new(Kind::NotSupported, message).with_hint(
             "Use a lateral join: FROM queries q, LATERAL (SELECT ... ORDER BY e <=> q.e LIMIT 10) n.",
         ));
@@ -183,7 +184,7 @@ impl Searched {
 
     /// The neighbours of the elements of an array, in their order.
     fn array(&mut self, kind: Indexed, queries: &[Option<pg_sys::Datum>], set: &ResultSet) -> Result<()> {
-        let sketch = self.opened.directories.0.sketch();
+        let sketch = Sketch::none(self.opened.directories.0.sketch().dims);
         let of_query = size_of::<Answer>() * self.batch.wanted() + size_of::<Place>();
         let together = (self.memory / of_query).max(1);
         let mut buffer = Vec::new();
@@ -202,7 +203,7 @@ impl Searched {
                 // SAFETY: an element of the array, which is of this kind.
                 let push = unsafe {
                     let push = |_, vector: &[f32]| self.batch.push(place.query, vector, None);
-                    kind.coordinates(sketch, datum, &mut buffer, push)
+                    kind.coordinates(&sketch, datum, &mut buffer, push)
                 };
                 push?;
                 if self.batch.is_full() || at + 1 == places.len() {
@@ -225,13 +226,13 @@ impl Searched {
         buffer: &mut Vec<f32>,
     ) -> Result<Vec<Place>> {
         let mut places = memory::with_capacity(queries.len())?;
-        let sketch = self.opened.directories.0.sketch();
+        let sketch = Sketch::none(self.opened.directories.0.sketch().dims);
         for (query, datum) in (0..).zip(queries) {
             super::tick()?;
             let Some(datum) = *datum else { continue };
             // SAFETY: an element of the array, which is of this kind.
             let list = unsafe {
-                kind.coordinates(sketch, datum, buffer, |dims, vector| {
+                kind.coordinates(&sketch, datum, buffer, |dims, vector| {
                     if dims != sketch.dims {
                         return Err(kind.different(sketch.dims, dims));
                     }

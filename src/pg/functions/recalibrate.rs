@@ -15,7 +15,6 @@ use crate::pg::am::build::random_seed;
 use crate::pg::am::directory_cache::sketch;
 use crate::pg::am::opclass;
 use crate::pg::am::table_source::TableSource;
-use crate::pg::datum::indexed::Indexed;
 use crate::pg::error::{OrRaise, in_index, raise};
 use crate::pg::relation::relation_name;
 use crate::pg::storage::buffer_store::IndexStore;
@@ -34,8 +33,9 @@ fn ivf_recalibrate(index: pg_sys::Oid) -> JsonB {
     renew(index, |opened, sketch| {
         let seed = random_seed().or_raise();
         // SAFETY: both relations are open.
-        let mut rows =
-            unsafe { TableSource::of_index(opened.table.as_ptr(), opened.index.as_ptr(), sketch, seed) };
+        let mut rows = unsafe {
+            TableSource::of_index(opened.table.as_ptr(), opened.index.as_ptr(), sketch.for_queries(), seed)
+        };
         let want = *QUERIES.end();
         let mut vectors = Vec::new();
         rows.scattered(want, &mut |_, vector| vectors.try_extend(vector).or_raise());
@@ -48,8 +48,10 @@ fn ivf_recalibrate(index: pg_sys::Oid) -> JsonB {
 fn ivf_recalibrate_for(index: pg_sys::Oid, queries: Array) -> JsonB {
     renew(index, |opened, sketch| {
         let (index, dims) = (opened.index.as_ptr(), sketch.dims);
-        if opclass::indexed(index).or_raise().0 == Indexed::Sparse {
-            let message = format!("index \"{}\" is over sparsevec, not vector", relation_name(index));
+        let kind = opclass::indexed(index).or_raise().0;
+        if kind.is_sketched() {
+            let (name, of) = (relation_name(index), kind.type_name());
+            let message = format!("index \"{name}\" is over {of}, not vector");
             raise(
                 Error::new(Kind::WrongObject, message)
                     .with_hint("Calibrate it with rows of its table: SELECT ivf_recalibrate(index)."),
@@ -68,12 +70,12 @@ fn ivf_recalibrate_for(index: pg_sys::Oid, queries: Array) -> JsonB {
 }
 
 /// Calibrates an index, which the user must own, with the vectors that `queries` returns, and reports.
-fn renew(index: pg_sys::Oid, queries: impl FnOnce(&Opened, Sketch) -> (Vec<f32>, Queries)) -> JsonB {
+fn renew(index: pg_sys::Oid, queries: impl FnOnce(&Opened, &Sketch) -> (Vec<f32>, Queries)) -> JsonB {
     expect_writable(c"ivf_recalibrate()");
     json(&with_index(index, MAINTENANCE, Right::Own, |opened| {
         let index = opened.index.as_ptr();
         let sketch = sketch(index).or_raise();
-        let (vectors, queries) = queries(opened, sketch);
+        let (vectors, queries) = queries(opened, &sketch);
         let store = IndexStore::in_bulk(index);
         let meta =
             recalibrate(&store, &vectors, queries, &Interruptible).map_err(|e| in_index(index, e)).or_raise();

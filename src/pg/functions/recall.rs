@@ -19,15 +19,14 @@ use crate::page::{Key, Tid};
 use crate::pg::am::build::random_seed;
 use crate::pg::am::directory_cache::{directories, sketch};
 use crate::pg::am::opclass;
-use crate::pg::am::table_source::{TableSource, each_row, each_sparse};
-use crate::pg::datum::indexed::{Indexed, OwnedQuery};
+use crate::pg::am::table_source::{TableSource, each_original, each_row};
+use crate::pg::datum::indexed::OwnedQuery;
 use crate::pg::error::{OrRaise, in_index, raise};
 use crate::pg::scan::table_rows::{Measured, TableRows};
 use crate::pg::settings::reloptions::IndexOptions;
 use crate::pg::settings::resolve::{self, ScanRequest};
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
-use crate::value::sparse::Sparse;
-use crate::value::{Metric, TotalF64};
+use crate::value::{Metric, Original, TotalF64};
 
 const MOST_QUERIES: i32 = 10_000;
 const MOST_NEIGHBOURS: i32 = 1000;
@@ -74,9 +73,9 @@ fn measure(opened: &Opened, sample_size: usize, k: i32) -> Report {
     unsafe {
         let snapshot = pg_sys::GetActiveSnapshot();
         expect_built_before(index, snapshot);
-        let mut queries = sample(opened, sketch, metric, (sample_size, k as usize));
-        if indexed == Indexed::Sparse {
-            exact_of_sparse(opened, metric, snapshot, &mut queries);
+        let mut queries = sample(opened, sketch.clone(), metric, (sample_size, k as usize));
+        if indexed.is_sketched() {
+            exact_of_originals(opened, metric, snapshot, &mut queries);
         } else {
             exact(opened, (sketch, metric), snapshot, &mut queries);
         }
@@ -140,37 +139,37 @@ unsafe fn exact(
     unsafe { each_row(opened.table.as_ptr(), opened.index.as_ptr(), sketch, snapshot, None, &mut visit) };
 }
 
-/// The same for sparse vectors, which a first pass takes from the table in place of their sketches.
-unsafe fn exact_of_sparse(
+/// The same for values of which the index has sketches: a first pass takes the queries from the table.
+unsafe fn exact_of_originals(
     opened: &Opened,
     metric: Metric,
     snapshot: pg_sys::Snapshot,
     queries: &mut Vec<Query>,
 ) {
     let (table, index) = (opened.table.as_ptr(), opened.index.as_ptr());
-    let mut take = |row: Tid, vector: Sparse<'_>| {
+    let mut take = |row: Tid, value: Original<'_>| {
         for query in queries.iter_mut().filter(|query| query.row == row) {
-            query.vector = OwnedQuery::Sparse(vector.to_buf()?);
+            query.vector = OwnedQuery::Original(value.to_buf()?);
         }
         Ok(())
     };
     // SAFETY: both relations are open, the snapshot is active.
-    unsafe { each_sparse(table, index, snapshot, &mut take) };
+    unsafe { each_original(table, index, snapshot, &mut take) };
     // The snapshot does not see the others.
-    queries.retain(|query| matches!(query.vector, OwnedQuery::Sparse(_)));
-    let mut visit = |row: Tid, vector: Sparse<'_>| {
+    queries.retain(|query| matches!(query.vector, OwnedQuery::Original(_)));
+    let mut visit = |row: Tid, value: Original<'_>| {
         pgrx::check_for_interrupts!();
-        if is_indexed(metric, vector.values) {
+        if value.is_indexed(metric) {
             for query in queries.iter_mut().filter(|query| query.row != row) {
-                if let OwnedQuery::Sparse(of_query) = &query.vector {
-                    query.nearest.push(TotalF64(metric.sparse_distance(vector, of_query.view())?));
+                if let OwnedQuery::Original(of_query) = &query.vector {
+                    query.nearest.push(TotalF64(value.distance(metric, of_query.view())?));
                 }
             }
         }
         Ok(())
     };
     // SAFETY: as above.
-    unsafe { each_sparse(table, index, snapshot, &mut visit) };
+    unsafe { each_original(table, index, snapshot, &mut visit) };
 }
 
 /// The same searches, with the index.
@@ -188,7 +187,7 @@ fn approximate(
         // One row more, because the row itself is usually found, too.
         ScanRequest { limit: Some(k as u64 + 1), ..ScanRequest::default() },
     );
-    let (sketch, mut coordinates) = (directories.0.sketch(), Vec::new());
+    let (sketch, mut coordinates) = (directories.0.sketch().for_queries(), Vec::new());
     let mut search = Scan::new(directories, settings);
     let mut times = Vec::new();
     let mut recalls = Vec::new();
@@ -196,7 +195,7 @@ fn approximate(
         let start = Instant::now();
         table_rows.reset();
         let mut rows = Measured { rows: table_rows, query: Some(query.vector.view()) };
-        let of_query = query.vector.view().coordinates(sketch, &mut coordinates)?;
+        let of_query = query.vector.view().coordinates(&sketch, &mut coordinates)?;
         search.start_filtered(settings, Some(of_query), Filter::default());
         let (mut hits, mut others) = (0, 0);
         while others < k {

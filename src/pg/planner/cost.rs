@@ -347,9 +347,11 @@ unsafe fn share_within_value(
     // SAFETY: the caller passes the planner's structures; the order's operands are of the indexed type.
     unsafe {
         match query(root, order) {
-            Some(query) => indexed.coordinates(directory.sketch(), query, &mut Vec::new(), |_, query| {
-                within::share(directory, Some(query), value)
-            }),
+            Some(query) => {
+                indexed.coordinates(&directory.sketch().for_queries(), query, &mut Vec::new(), |_, query| {
+                    within::share(directory, Some(query), value)
+                })
+            }
             None => within::share(directory, None, value),
         }
     }

@@ -269,7 +269,7 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
         let directory = &directories.0;
         let filter = filter(scan, state)?;
         let request = plan_request(scan, state.ended, state.recheck);
-        let sketch = directory.sketch();
+        let sketch = directory.sketch().for_queries();
         accept_query(state, sketch.dims, request)?;
         if state.table_rows.is_none() {
             let indexed = state.indexed;
@@ -293,7 +293,7 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
             _ => scan::Scan::new(directories, settings),
         };
         let query = match &state.query {
-            Some(query) => Some(query.view().coordinates(sketch, &mut state.coordinates)?),
+            Some(query) => Some(query.view().coordinates(&sketch, &mut state.coordinates)?),
             None => None,
         };
         state.search.insert(search).start_filtered(settings, query, filter);
@@ -352,7 +352,7 @@ fn accept_query(
     // No distance from NULL is known, and none from a zero vector under cosine: no condition passes.
     let measures = |query: &OwnedQuery| query.view().is_indexed(state.indexed.1);
     state.empty = is_empty || is_range && !state.query.as_ref().is_some_and(measures);
-    let other = state.query.as_ref().map(|query| query.view().dims()).filter(|other| *other != dims);
+    let other = state.query.as_ref().and_then(|query| query.view().dims()).filter(|other| *other != dims);
     match other {
         Some(other) if !is_range => Err(state.indexed.0.different(dims, other)),
         Some(_) => {

@@ -295,7 +295,9 @@ impl TableRows {
             let (snapshot, context) = (self.snapshot, self.context);
             let here = toast_pointer(datum).and_then(|at| self.toast.fetch(&at, snapshot, context));
             let datum = here.unwrap_or(datum);
-            self.indexed.0.coordinates(Sketch::none(0), datum, &mut self.buffer, |_, vector| with(vector))?;
+            self.indexed
+                .0
+                .coordinates(&Sketch::none(0), datum, &mut self.buffer, |_, vector| with(vector))?;
             Ok(version)
         }
     }

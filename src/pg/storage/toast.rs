@@ -17,8 +17,8 @@ const CHUNK_SEQ: i32 = 2;
 const CHUNK_DATA: i32 = 3;
 /// Bytes of a varlena's usual header.
 const HEADER: usize = 4;
-/// No value of a type that is indexed has more bytes.
-const LARGEST: usize = 1 << 16;
+/// No vector has more bytes, and few arrays of vectors. The server reads larger values.
+const LARGEST: usize = 1 << 20;
 
 /// Bytes of a pointer to a value out of line: `VARHDRSZ_EXTERNAL` and `varatt_external` (varatt.h).
 const POINTER: usize = TAGS + size_of::<pg_sys::varatt_external>();

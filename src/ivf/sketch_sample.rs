@@ -1,4 +1,4 @@
-//! Rows of a table as sparse vectors, on which a build measures how sketches deviate from them.
+//! Rows of a table as they are, on which a build measures how sketches deviate from them.
 
 use super::deviation::{NEAREST, statistics};
 use super::progress::Progress;
@@ -7,25 +7,24 @@ use crate::error::Result;
 use crate::kernel;
 use crate::memory::{self, Grow};
 use crate::page::meta::Deviation;
-use crate::value::sparse::{Sparse, SparseBuf};
-use crate::value::{Metric, TotalF32, TotalF64};
+use crate::value::{Metric, Original, OriginalBuf, TotalF32, TotalF64};
 
 /// Rows whose neighbours are looked for to measure the deviation, and rows that are looked through.
 const QUERIES: usize = 200;
 const OTHERS: usize = 2000;
 /// The operator's value is computed for so many rows with the nearest sketches.
 const COMPARED: usize = 64;
-/// Elements that are kept for this, at most.
-const MOST_ELEMENTS: usize = 4 << 20;
+/// Numbers that are kept for this, at most.
+const MOST_NUMBERS: usize = 4 << 20;
 
 /// Some rows of a table, kept to measure how sketches deviate.
 #[derive(Default)]
-pub struct SparseSample {
-    rows: Vec<SparseBuf>,
-    elements: usize,
+pub struct SketchSample {
+    rows: Vec<OriginalBuf>,
+    numbers: usize,
 }
 
-impl SparseSample {
+impl SketchSample {
     /// Rows that are wanted.
     pub const WANTED: usize = OTHERS;
 
@@ -33,9 +32,9 @@ impl SparseSample {
     ///
     /// # Errors
     /// Out of memory.
-    pub fn push(&mut self, row: Sparse<'_>) -> Result<()> {
-        self.elements += row.values.len();
-        if self.elements > MOST_ELEMENTS {
+    pub fn push(&mut self, row: Original<'_>) -> Result<()> {
+        self.numbers += row.numbers();
+        if self.numbers > MOST_NUMBERS {
             return Ok(());
         }
         self.rows.try_push(row.to_buf()?)
@@ -45,45 +44,59 @@ impl SparseSample {
     ///
     /// # Errors
     /// Out of memory, and [`Progress::tick`]'s.
-    pub fn deviation(&self, sketch: Sketch, metric: Metric, progress: &dyn Progress) -> Result<Deviation> {
+    pub fn deviation(&self, sketch: &Sketch, metric: Metric, progress: &dyn Progress) -> Result<Deviation> {
         let sketches = self.sketches(sketch, metric)?;
         let row = |i: usize| &sketches[i * sketch.size..][..sketch.size];
+        let (of_queries, mut of_query) = (sketch.for_queries(), memory::filled(0.0, sketch.size)?);
         let step = self.rows.len().div_ceil(QUERIES).max(1);
         let mut found: Vec<f32> = memory::with_capacity(QUERIES * 2 * NEAREST)?;
         let mut near: Vec<(TotalF32, usize)> = memory::with_capacity(self.rows.len())?;
         for query in (0..self.rows.len()).step_by(step) {
+            sketched(&self.rows[query], &of_queries, metric, &mut of_query)?;
             let others = (0..self.rows.len()).filter(|other| *other != query);
             near.clear();
-            near.extend(others.map(|other| (TotalF32(by_sketch(metric, row(query), row(other))), other)));
+            near.extend(others.map(|other| (TotalF32(by_sketch(metric, &of_query, row(other))), other)));
             keep_least(&mut near, COMPARED);
             let mut pairs: Vec<(TotalF64, TotalF32)> = memory::with_capacity(near.len())?;
             for (by_sketch, other) in &near {
-                let value = metric.sparse_distance(self.rows[query].view(), self.rows[*other].view())?;
+                let value = self.rows[*other].view().distance(metric, self.rows[query].view())?;
                 pairs.push((TotalF64(value), *by_sketch));
             }
-            let length = kernel::norm_squared(row(query)).sqrt();
+            let length = kernel::norm_squared(&of_query).sqrt();
             let deviation = |pair: &(TotalF64, TotalF32)| deviation(metric, *pair, length);
             // The nearest by either value, so that errors to both sides are found.
+            let before = found.len();
             pairs.sort_unstable_by_key(|pair| pair.1);
             found.extend(pairs.iter().take(NEAREST).filter_map(deviation));
             pairs.sort_unstable();
             found.extend(pairs.iter().take(NEAREST).filter_map(deviation));
+            if sketch.is_of_tokens() {
+                // A scan measures what all rows have in common.
+                let common = found[before..].iter().sum::<f32>() / (found.len() - before).max(1) as f32;
+                found[before..].iter_mut().for_each(|x| *x -= common);
+            }
             progress.tick()?;
         }
         Ok(of_metric(metric, &mut found))
     }
 
-    fn sketches(&self, sketch: Sketch, metric: Metric) -> Result<Vec<f32>> {
+    fn sketches(&self, sketch: &Sketch, metric: Metric) -> Result<Vec<f32>> {
         let mut sketches = memory::filled(0.0, self.rows.len() * sketch.size)?;
         for (row, out) in self.rows.iter().zip(sketches.chunks_exact_mut(sketch.size)) {
-            sketch.write(row.view(), out);
-            if metric == Metric::Cosine {
-                let length = kernel::norm_squared(out).sqrt();
-                out.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
-            }
+            sketched(row, sketch, metric, out)?;
         }
         Ok(sketches)
     }
+}
+
+/// Writes the sketch of a row, of length one by cosine.
+fn sketched(row: &OriginalBuf, sketch: &Sketch, metric: Metric, out: &mut [f32]) -> Result<()> {
+    sketch.write(row.view(), out)?;
+    if metric == Metric::Cosine {
+        let length = kernel::norm_squared(out).sqrt();
+        out.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
+    }
+    Ok(())
 }
 
 fn keep_least(near: &mut Vec<(TotalF32, usize)>, count: usize) {

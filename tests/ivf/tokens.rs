@@ -1,0 +1,324 @@
+//! Indexes over sets of vectors: sketches find the rows, late interaction orders them.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use vector_search::error::Result;
+use vector_search::ivf::build::{self, Options, OriginalSink, RowSink, Source};
+use vector_search::ivf::code::RowCode;
+use vector_search::ivf::directory::Directory;
+use vector_search::ivf::progress::Silent;
+use vector_search::ivf::renew::renew;
+use vector_search::ivf::scan::Scan;
+use vector_search::ivf::search::filter::Filter;
+use vector_search::ivf::search::{Order, Rows, Settings};
+use vector_search::ivf::sketch::Sketch;
+use vector_search::ivf::{calibrate, check, insert, vacuum};
+use vector_search::page::memory::MemoryStore;
+use vector_search::page::{Key, Tid};
+use vector_search::value::tokens::TokensBuf;
+use vector_search::value::{Metric, Original, TotalF64};
+
+use crate::random::Random;
+use crate::renew::Ended;
+use crate::world::{DEFAULT, EXACT, MemorySpool, options, pool, tid};
+
+const DIMS: usize = 32;
+
+type Table = BTreeMap<u64, TokensBuf>;
+
+/// Texts of topics: the tokens of a text are words of its topic, and words that all topics have, each moved
+/// a little by its text.
+struct Texts {
+    words: Vec<Vec<f32>>,
+    topics: usize,
+    random: Random,
+}
+
+impl Texts {
+    fn new(topics: usize, seed: u64) -> Self {
+        let mut random = Random(seed);
+        let mut word = || (0..DIMS).map(|_| random.normal()).collect();
+        let words = (0..topics * 20 + 40).map(|_| word()).collect();
+        Self { words, topics, random }
+    }
+
+    fn draw(&mut self) -> TokensBuf {
+        let Self { words, topics, random } = self;
+        let (topic, count) = (random.below(*topics), 4 + random.below(20));
+        let mut tokens = TokensBuf::default();
+        let of_text: Vec<f32> = (0..DIMS).map(|_| 0.4 * random.normal()).collect();
+        for _ in 0..count {
+            let common = random.unit() < 0.3;
+            let at = if common { *topics * 20 + random.below(40) } else { topic * 20 + random.below(20) };
+            let mut vector: Vec<f32> = words[at].clone();
+            vector.iter_mut().zip(&of_text).for_each(|(x, y)| *x += y + 0.3 * random.normal());
+            let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+            vector.iter_mut().for_each(|x| *x /= length);
+            tokens.push(&vector).unwrap();
+        }
+        tokens
+    }
+
+    fn table(&mut self, rows: u64) -> Table {
+        (0..rows).map(|n| (n, self.draw())).collect()
+    }
+}
+
+struct Reading<'a>(&'a Table, Sketch);
+
+impl Reading<'_> {
+    fn each(&self, sink: &mut dyn FnMut(u64, &[f32]) -> Result<()>) -> Result<()> {
+        let mut out = vec![0.0; self.1.size];
+        self.0.iter().try_for_each(|(n, row)| {
+            self.1.write(row.view(), &mut out)?;
+            sink(*n, &out)
+        })
+    }
+}
+
+impl Source for Reading<'_> {
+    fn rows_hint(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
+        let step = self.0.len().div_ceil(want.max(1)).max(1) as u64;
+        self.each(&mut |n, sketch| if n % step == 0 { sink(sketch) } else { Ok(()) })
+    }
+
+    fn sample_queries(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
+        Reading(self.0, self.1.for_queries()).sample(want, sink)
+    }
+
+    fn sample_originals(&mut self, want: usize, sink: &mut OriginalSink<'_>) -> Result<()> {
+        let step = self.0.len().div_ceil(want.max(1)).max(1);
+        self.0.values().step_by(step).try_for_each(|row| sink(row.view().into()))
+    }
+
+    fn scan(&mut self, sink: &mut RowSink<'_>) -> Result<()> {
+        self.each(&mut |n, sketch| sink(tid(n), sketch, &[]))
+    }
+
+    fn look_up(&mut self, rows: &[Tid], sink: &mut RowSink<'_>) -> Result<()> {
+        self.each(&mut |n, sketch| if rows.contains(&tid(n)) { sink(tid(n), sketch, &[]) } else { Ok(()) })
+    }
+}
+
+/// A table of sets of vectors with its index.
+struct World {
+    table: Rc<RefCell<Table>>,
+    store: MemoryStore,
+    sketch: Sketch,
+}
+
+fn value(row: &TokensBuf, query: &TokensBuf) -> Result<f64> {
+    Original::from(row.view()).distance(Metric::InnerProduct, query.view().into())
+}
+
+impl World {
+    fn options(sketch: &Sketch) -> Options {
+        Options { sketch: sketch.of(), ..options(sketch.size, Metric::InnerProduct) }
+    }
+
+    fn build(table: Table, lists: u32) -> Self {
+        let sketch = Sketch::of_tokens(DIMS, 99).unwrap();
+        let (store, mut spool) = (MemoryStore::new(), MemorySpool::default());
+        let options = Options { lists, ..Self::options(&sketch) };
+        if table.is_empty() {
+            build::build_empty(&store, &options).unwrap();
+        } else {
+            let source = &mut Reading(&table, sketch.clone());
+            build::build(&store, &options, source, &mut spool, &pool(), &Silent).unwrap();
+        }
+        Self { table: Rc::new(RefCell::new(table)), store, sketch }
+    }
+
+    fn insert(&self, n: u64, row: TokensBuf) {
+        let (current, next) = Directory::load_all(&self.store).unwrap();
+        let directory = next.unwrap_or(current);
+        let (mut code, mut sketch) = (RowCode::new(&directory).unwrap(), vec![0.0; self.sketch.size]);
+        self.sketch.write(row.view(), &mut sketch).unwrap();
+        insert::insert(&self.store, &directory, &mut code, tid(n), &sketch, &[] as &[Key]).unwrap();
+        self.table.borrow_mut().insert(n, row);
+    }
+
+    fn delete(&self, dead: impl Fn(u64) -> bool) {
+        let mut table = self.table.borrow_mut();
+        table.retain(|n, _| !dead(*n));
+        let alive: std::collections::HashSet<Tid> = table.keys().map(|n| tid(*n)).collect();
+        vacuum::bulk_delete(&self.store, &mut |t| !alive.contains(&t), &|| Ok(())).unwrap();
+    }
+
+    fn search(&self, query: &TokensBuf, settings: Settings, n: usize) -> (Vec<(Tid, f64)>, u64) {
+        let (current, next) = Directory::load_all(&self.store).unwrap();
+        let mut scan = Scan::new((Rc::new(current), next.map(Rc::new)), settings);
+        let mut sketch = vec![0.0; self.sketch.size];
+        self.sketch.for_queries().write(query.view(), &mut sketch).unwrap();
+        scan.start_filtered(settings, Some(&sketch), Filter::default());
+        let mut heap = Heap { world: self, query };
+        let rows = std::iter::from_fn(|| scan.next(&self.store, &mut heap).unwrap()).take(n).collect();
+        (rows, scan.stats().rows)
+    }
+
+    fn truth(&self, query: &TokensBuf, n: usize) -> Vec<(Tid, f64)> {
+        let table = self.table.borrow();
+        let mut rows: Vec<(Tid, f64)> =
+            table.iter().map(|(n, row)| (tid(*n), value(row, query).unwrap())).collect();
+        rows.sort_by_key(|row| (TotalF64(row.1), row.0));
+        rows.truncate(n);
+        rows
+    }
+
+    /// Recall of ten rows, and the rows fetched for a query. Rows come in order, each once.
+    fn recall(&self, queries: &[TokensBuf], target: f32) -> (f64, f64) {
+        let (mut found, mut fetched) = (0, 0);
+        for query in queries {
+            let (rows, asked) = self.search(query, Settings { recall_target: target, ..DEFAULT }, 10);
+            assert_eq!(rows.len(), self.table.borrow().len().min(10));
+            assert!(rows.windows(2).all(|w| (TotalF64(w[0].1), w[0].0) < (TotalF64(w[1].1), w[1].0)));
+            let last = self.truth(query, 10).last().unwrap().1;
+            found += rows.iter().filter(|row| row.1 <= last).count();
+            fetched += asked;
+        }
+        let count = queries.len() as f64;
+        (found as f64 / count / 10.0, fetched as f64 / count)
+    }
+
+    fn check(&self) {
+        let mut rows = Vec::new();
+        let mut note = |t| {
+            rows.push(t);
+            Ok(())
+        };
+        check::check(&self.store, &mut note, &|| Ok(())).unwrap();
+        rows.sort_unstable();
+        assert_eq!(rows, self.table.borrow().keys().map(|n| tid(*n)).collect::<Vec<Tid>>());
+    }
+}
+
+struct Heap<'a> {
+    world: &'a World,
+    query: &'a TokensBuf,
+}
+
+impl Rows for Heap<'_> {
+    fn distance(&mut self, tid: Tid, known: Option<f64>) -> Result<Option<f64>> {
+        assert_eq!(known, None, "codes do not tell values");
+        let n = u64::from(tid.blkno) * 100 + u64::from(tid.offset) - 1;
+        self.world.table.borrow().get(&n).map(|row| value(row, self.query)).transpose()
+    }
+}
+
+#[test]
+fn recall_keeps_to_its_target() {
+    let mut texts = Texts::new(40, 1);
+    let world = World::build(texts.table(6000), 60);
+    let queries: Vec<TokensBuf> = (0..60).map(|_| texts.draw()).collect();
+    // Words in random directions: the hardest for sketches.
+    for (target, most) in [(0.9, 400.0), (0.95, 600.0), (0.99, 1600.0)] {
+        let (recall, fetched) = world.recall(&queries, target);
+        assert!(recall >= f64::from(target) - 0.025, "{target}: {recall}");
+        assert!(fetched < most, "{target}: {fetched} rows");
+    }
+    world.check();
+}
+
+#[test]
+fn exact_scans_are_exact() {
+    let mut texts = Texts::new(10, 2);
+    let world = World::build(texts.table(1500), 12);
+    for _ in 0..5 {
+        let query = texts.draw();
+        let truth = world.truth(&query, 1500);
+        assert_eq!(world.search(&query, EXACT, 2000).0, truth);
+        let limited = Settings { limit: Some(25), ..EXACT };
+        assert_eq!(world.search(&query, limited, 25).0, truth[..25]);
+        let within = Settings { ceiling: truth[99].1, ..EXACT };
+        assert_eq!(world.search(&query, within, 2000).0, truth[..100]);
+    }
+}
+
+#[test]
+fn a_scan_to_the_end_returns_each_row_once() {
+    let mut texts = Texts::new(10, 3);
+    let world = World::build(texts.table(2000), 16);
+    for order in [Order::Strict, Order::Relaxed] {
+        for memory in [64 << 10, 4 << 20] {
+            let settings = Settings { limit: None, order, memory, ..DEFAULT };
+            let (rows, _) = world.search(&texts.draw(), settings, 9999);
+            let mut rows: Vec<Tid> = rows.iter().map(|row| row.0).collect();
+            let found = rows.len();
+            rows.sort_unstable();
+            rows.dedup();
+            // A strict scan leaves out rows that it finds too late.
+            let least = if order == Order::Strict { 1990 } else { 2000 };
+            assert!(rows.len() == found && found >= least, "{order:?}: {found} rows");
+        }
+    }
+    let all = Settings { limit: Some(2000), ..DEFAULT };
+    assert_eq!(world.search(&texts.draw(), all, 9999).0.len(), 2000);
+}
+
+#[test]
+fn rows_come_and_go() {
+    let mut texts = Texts::new(20, 4);
+    let world = World::build(texts.table(3000), 20);
+    world.delete(|n| n.is_multiple_of(3));
+    (3000..5000).for_each(|n| world.insert(n, texts.draw()));
+    world.check();
+    let queries: Vec<TokensBuf> = (0..30).map(|_| texts.draw()).collect();
+    assert!(world.recall(&queries, 0.95).0 > 0.9);
+    // Codes of rows say nothing of what the rows are as queries.
+    assert!(!calibrate::vacuum::refresh(&world.store, true, 1, &Silent).unwrap());
+    let table = world.table.borrow().clone();
+    let options = Options { lists: 40, seed: 43, ..World::options(&world.sketch) };
+    let (source, spool) = (&mut Reading(&table, world.sketch.clone()), &mut MemorySpool::default());
+    renew(&world.store, &options, source, spool, (&pool(), &Ended(true)), &Silent).unwrap();
+    world.check();
+    let directory = Directory::load(&world.store).unwrap();
+    assert_eq!((directory.meta.sketch, directory.lists()), (world.sketch.of(), 40));
+    assert!(world.recall(&queries, 0.95).0 > 0.9, "after renewal");
+}
+
+#[test]
+fn an_index_of_an_empty_table_serves_what_is_inserted() {
+    let mut texts = Texts::new(5, 5);
+    let world = World::build(Table::new(), 0);
+    (0..400).for_each(|n| world.insert(n, texts.draw()));
+    let queries: Vec<TokensBuf> = (0..20).map(|_| texts.draw()).collect();
+    assert!(world.recall(&queries, 0.95).0 > 0.95);
+}
+
+/// Sets of all kinds: empty, of one vector, of equal vectors, of a zero vector, huge and tiny ones.
+fn extremes() -> Vec<TokensBuf> {
+    let of = |components: &[f32]| {
+        let mut tokens = TokensBuf::default();
+        components.iter().for_each(|x| tokens.push(&[*x; DIMS]).unwrap());
+        tokens
+    };
+    let numbers: [&[f32]; 8] =
+        [&[], &[1.0], &[0.5; 300], &[0.0], &[3e38, -3e38], &[1e30, 1.0], &[1e-45], &[-1.0, 1e-30]];
+    numbers.map(of).to_vec()
+}
+
+#[test]
+fn extremes_are_found() {
+    let mut texts = Texts::new(5, 7);
+    let mut table = texts.table(300);
+    table.extend((300..).zip(extremes()));
+    let world = World::build(table, 6);
+    world.check();
+    for query in extremes() {
+        let truth = world.truth(&query, 5);
+        let total = |rows: &[(Tid, f64)]| -> Vec<_> { rows.iter().map(|r| (r.0, TotalF64(r.1))).collect() };
+        let (rows, _) = world.search(&query, Settings { limit: Some(5), ..EXACT }, 5);
+        assert_eq!(total(&rows), total(&truth));
+        let (rows, _) = world.search(&query, Settings { limit: Some(5), ..DEFAULT }, 5);
+        assert_eq!(rows.len(), 5);
+    }
+    // Every value that a set without vectors has is infinite, so it comes last.
+    let all = world.search(&texts.draw(), Settings { limit: Some(308), ..EXACT }, 308).0;
+    assert_eq!((all.len(), all[307].1), (308, f64::INFINITY));
+}
