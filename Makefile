@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: all help setup demo demo-terminal ask test-browser test test-pure test-server test-clients recipes lint docs bench bench-kernel bench-build install install-compat package deb rpm pgxn test-arm test-packages test-docker audit stop clean
+.PHONY: all help setup demo demo-terminal ask test-browser test test-pure test-server test-asan test-clients recipes lint docs bench bench-kernel bench-build install install-compat package deb rpm pgxn test-arm test-packages test-docker audit stop clean
 
 help: ## Shows the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -38,6 +38,9 @@ recipes: ## Tries the recipes on real text, and the worker: RECIPES=full for the
 test-browser: ## Clicks through the page with Chromium, and checks what it shows against SQL
 	@scripts/setup.sh
 	@pg_config="$${PG_CONFIG:-$$(scripts/embedded.sh)}"; scripts/install.sh "$$pg_config" && scripts/test_browser.sh "$$pg_config"
+
+test-asan: ## Runs the tests that need no PostgreSQL under AddressSanitizer
+	@scripts/test_asan.sh
 
 test-clients: ## Runs pgvector's clients and their own tests against the extension
 	@scripts/test_clients.sh

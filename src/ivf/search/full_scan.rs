@@ -19,8 +19,8 @@ enum Kind {
     Addresses,
     /// The rows with values up to this, as they are found.
     Within(f64),
-    /// The rows with values up to this in order. `measured`: whether the values of all rows have been computed
-    /// since the last row was dropped.
+    /// The rows with values up to this in order. `measured`: whether the values of all rows have been
+    /// computed since the last row was dropped.
     InOrder { ceiling: f64, measured: bool },
 }
 
@@ -137,7 +137,7 @@ impl FullScan {
     }
 }
 
-/// Whether a value may be wanted. NaN comes last, and is no farther than the threshold for a scan without one.
+/// Whether a value may be wanted. NaN comes last, and is no farther than the threshold of a scan without one.
 pub(super) fn is_within(value: f64, ceiling: f64) -> bool {
     value.is_nan() || value <= ceiling
 }
