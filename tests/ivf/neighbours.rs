@@ -3,11 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use rayon::ThreadPool;
 use vector_search::error::Result;
 use vector_search::ivf::build::Options;
 use vector_search::ivf::progress::{Progress, Silent};
 use vector_search::ivf::search::batch::{
-    Batch, Neighbour, Surroundings, Table as BatchTable, WithVector, rows_of_list,
+    Batch, Itself, Neighbour, Surroundings, Table as BatchTable, WithVector, rows_of_list,
 };
 use vector_search::ivf::search::{Order, Probes, Rows, Settings, Stats};
 use vector_search::page::Tid;
@@ -46,33 +47,46 @@ impl BatchTable for Fetched<'_> {
 /// A query, and the row that does not count.
 type Asked = (Vec<f32>, Option<Tid>);
 
-/// The neighbours of each query, by batches in so much memory.
+/// The neighbours of each query, by batches in so much memory; on threads the same.
 fn neighbours(world: &World, asked: &[Asked], settings: Settings, memory: usize) -> Vec<Vec<(Tid, f64)>> {
-    run(world, asked, (settings, memory), &Silent).0
+    let (found, stats, fetched) = run(world, asked, (settings, memory), None);
+    let on_threads = run(world, asked, (settings, memory), Some(&pool()));
+    assert!(same(&found, &on_threads.0), "on threads");
+    assert_eq!((stats, fetched), (on_threads.1, on_threads.2), "work on threads");
+    found
+}
+
+/// Whether the neighbours are the same; NaN equals NaN.
+fn same(some: &[Vec<(Tid, f64)>], others: &[Vec<(Tid, f64)>]) -> bool {
+    let bits = |of: &[Vec<(Tid, f64)>]| -> Vec<Vec<(Tid, u64)>> {
+        of.iter().map(|rows| rows.iter().map(|row| (row.0, row.1.to_bits())).collect()).collect()
+    };
+    bits(some) == bits(others)
 }
 
 fn run(
     world: &World,
     asked: &[Asked],
     (settings, memory): (Settings, usize),
-    progress: &dyn Progress,
+    pool: Option<&ThreadPool>,
 ) -> (Vec<Vec<(Tid, f64)>>, Stats, u64) {
     let but_itself = asked.iter().any(|(_, itself)| itself.is_some());
     let mut batch = Batch::new(world.directories(), settings, memory, but_itself);
     let mut table = Fetched { world, rows: 0 };
-    let mut around = Surroundings { store: &world.store, table: &mut table, progress };
+    let mut around = Surroundings { store: &world.store, table: &mut table, progress: &Silent };
     let mut out = vec![Vec::new(); asked.len()];
     let mut found = |number: u64, rows: &[Neighbour]| {
         out[number as usize] = rows.iter().map(|found| (found.row, found.value)).collect();
         Ok(())
     };
     for (number, (query, itself)) in asked.iter().enumerate() {
-        batch.push(number as u64, query, *itself).unwrap();
+        let itself = itself.map(|row| Itself { row, version: row });
+        batch.push(number as u64, query, itself).unwrap();
         if batch.is_full() {
-            batch.run(&mut around, &mut found).unwrap();
+            batch.run(&mut around, pool, &mut found).unwrap();
         }
     }
-    batch.run(&mut around, &mut found).unwrap();
+    batch.run(&mut around, pool, &mut found).unwrap();
     let stats = batch.stats();
     (out, stats, table.rows)
 }
@@ -170,7 +184,7 @@ fn batches_of_any_size_find_the_same() {
         assert_eq!(neighbours(&world, &asked, DEFAULT, memory), all, "{memory} bytes");
     }
     let mut one = Batch::new(world.directories(), DEFAULT, 0, false);
-    assert_eq!((one.capacity(), one.is_full()), (1, false));
+    assert_eq!((one.together(), one.is_full()), (1, false));
     one.push(0, &asked[0].0, None).unwrap();
     assert!(one.is_full());
 }
@@ -179,8 +193,8 @@ fn batches_of_any_size_find_the_same() {
 fn rows_and_pages_are_read_once_for_all_queries() {
     let (world, mut draw) = world(Metric::Cosine, 3000, Options { lists: 20, ..options(40, Metric::Cosine) });
     let query = draw();
-    let alone = run(&world, &plain([query.clone()]), (DEFAULT, MEMORY), &Silent);
-    let many = run(&world, &plain(vec![query; 50]), (DEFAULT, MEMORY), &Silent);
+    let alone = run(&world, &plain([query.clone()]), (DEFAULT, MEMORY), None);
+    let many = run(&world, &plain(vec![query; 50]), (DEFAULT, MEMORY), None);
     assert_eq!(alone.2, many.2, "rows fetched");
     assert_eq!(50 * alone.1.codes, many.1.codes, "each query compares its codes");
     assert!(many.0.iter().all(|found| *found == alone.0[0]));
@@ -277,7 +291,7 @@ fn a_batch_can_be_cancelled_at_every_step() {
         let mut around = Surroundings { store: &world.store, table: &mut table, progress: &progress };
         batch.push(0, &query, None).unwrap();
         let mut found = 0;
-        let ended = batch.run(&mut around, &mut |_, rows| {
+        let ended = batch.run(&mut around, None, &mut |_, rows| {
             found = rows.len();
             Ok(())
         });

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 use pgrx::prelude::pg_extern;
+use rayon::ThreadPool;
 
 use super::access::{Opened as Relations, READING, Right, with_index};
 use super::check::expect_built_before;
@@ -12,11 +13,11 @@ use super::{Interruptible, between};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::scan::Directories;
 use crate::ivf::search::Stats;
-use crate::ivf::search::batch::{Batch, Neighbour, Surroundings, Table, rows_of_list};
+use crate::ivf::search::batch::{Batch, Itself, Neighbour, Surroundings, Table, rows_of_list};
 use crate::memory::{self, Grow};
 use crate::page::Tid;
 use crate::pg::am::directory_cache::directories;
-use crate::pg::am::opclass;
+use crate::pg::am::{build, opclass};
 use crate::pg::compat::predicate_lock_relation;
 use crate::pg::datum::indexed::Indexed;
 use crate::pg::error::{OrRaise, in_index, raise};
@@ -31,6 +32,8 @@ use crate::pg::storage::buffer_store::{IndexStore, Logging};
 use crate::pg::types::array::Array;
 
 const MOST_NEIGHBOURS: i32 = 10_000;
+/// Fewer queries than this take less time than threads save.
+const FEW: usize = 128;
 
 /// The nearest rows of each vector.
 #[pg_extern(sql = false)]
@@ -57,7 +60,8 @@ fn ivf_neighbour_graph(index: pg_sys::Oid, k: i32, call: pg_sys::FunctionCallInf
     let (set, user) = (ResultSet::begin(call), current_user());
     with_index(index, READING, Right::Read, |opened| {
         expect_dense(opened);
-        search(opened, user, (k, true), |searched| searched.graph(&set));
+        let pool = pool();
+        search(opened, user, (k, true), pool, |searched| searched.graph(&set));
     });
 }
 
@@ -72,7 +76,9 @@ fn neighbours(
     with_index(index, READING, Right::Read, |opened| {
         expect_dense(opened);
         expect_kind(opened, kind);
-        search(opened, user, (k, false), |searched| searched.array(kind, &queries.nullable(), &set));
+        let queries = queries.nullable();
+        let pool = if queries.len() < FEW { None } else { pool() };
+        search(opened, user, (k, false), pool, |searched| searched.array(kind, &queries, &set));
     });
 }
 
@@ -113,6 +119,7 @@ pub(super) struct Opened {
 struct Searched {
     opened: Opened,
     batch: Batch,
+    pool: Option<ThreadPool>,
     /// Bytes for the neighbours of an array's queries.
     memory: usize,
     /// Memory for a row's vector.
@@ -153,11 +160,24 @@ impl Opened {
     }
 }
 
+/// As many threads as a parallel query has processes.
+pub(super) fn threads() -> usize {
+    // SAFETY: reads a setting.
+    let workers = unsafe { pg_sys::max_parallel_workers_per_gather }.max(0) as usize;
+    (workers + 1).min(std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// Threads for a batch. `None` if this thread does all, because the settings or the memory allow no others.
+fn pool() -> Option<ThreadPool> {
+    Some(threads()).filter(|&threads| threads > 1).and_then(|threads| build::start(threads).ok())
+}
+
 /// Searches for `k` rows of each query (with one more, the query's own row, if asked for).
 fn search(
     relations: &Relations,
     user: pg_sys::Oid,
     (k, but_itself): (i32, bool),
+    pool: Option<ThreadPool>,
     work: impl FnOnce(&mut Searched) -> Result<()>,
 ) {
     let opened = open(relations);
@@ -168,7 +188,7 @@ fn search(
     // Three quarters are for queries, a quarter for their neighbours.
     let memory = opened.memory;
     let batch = Batch::new(opened.directories.clone(), settings, memory / 4 * 3, but_itself);
-    let mut searched = Searched { opened, batch, memory: memory / 4, vector: Vec::new() };
+    let mut searched = Searched { opened, batch, pool, memory: memory / 4, vector: Vec::new() };
     let done = work(&mut searched);
     let Searched { opened, batch, .. } = searched;
     opened.close(relations, user, done.map(|()| batch.stats()));
@@ -177,8 +197,9 @@ fn search(
 impl Searched {
     /// Answers the queries of the batch.
     fn run(&mut self, found: &mut dyn FnMut(u64, &[Neighbour]) -> Result<()>) -> Result<()> {
-        let Self { opened: Opened { store, rows, .. }, batch, .. } = self;
-        batch.run(&mut Surroundings { store, table: rows, progress: &Interruptible }, found)
+        let Self { opened: Opened { store, rows, .. }, batch, pool, .. } = self;
+        let mut around = Surroundings { store, table: rows, progress: &Interruptible };
+        batch.run(&mut around, pool.as_ref(), found)
     }
 
     /// The neighbours of the elements of an array, in their order.
@@ -189,7 +210,7 @@ impl Searched {
         let mut buffer = Vec::new();
         for (first, queries) in (0..).step_by(together).zip(queries.chunks(together)) {
             let mut places = self.places(kind, queries, &mut buffer)?;
-            if places.len() > self.batch.capacity() {
+            if places.len() > self.batch.together() {
                 places.sort_unstable();
             }
             let mut answers: Vec<Answer> = Vec::new();
@@ -275,7 +296,7 @@ impl Searched {
         if let Some(version) = rows.measured(row, &mut |values| vector.try_extend(values))? {
             // An expression may have other results by now than when the index was built.
             opclass::check_dimensions(Indexed::Vector, directories.0.dims(), vector.len())?;
-            batch.push(version.as_u64(), vector, Some(row))?;
+            batch.push(version.as_u64(), vector, Some(Itself { row, version }))?;
         }
         Ok(())
     }

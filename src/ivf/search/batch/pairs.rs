@@ -416,7 +416,7 @@ impl Sink for Within<'_> {
         if self.after.is_some_and(|after| candidate.tid <= after) {
             return;
         }
-        let known = known_value(self.directory, candidate);
+        let known = known_value(self.directory, candidate.lower);
         let near = Near { row: candidate.tid, query: self.number, known };
         if let Err(error) = self.near.try_push(near) {
             self.failed = Some(error);
