@@ -166,7 +166,7 @@ fn a_row_is_not_its_own_neighbour() {
         let rows: Vec<(u64, Vec<f32>)> =
             world.table.borrow().iter().map(|(n, vector)| (*n, vector.clone())).collect();
         let asked: Vec<Asked> = rows.iter().map(|(n, vector)| (vector.clone(), Some(tid(*n)))).collect();
-        let found = neighbours(&world, &asked, first(6, EXACT), MEMORY);
+        let found = neighbours(&world, &asked, first(5, EXACT), MEMORY);
         for ((query, itself), found) in asked.iter().zip(&found) {
             let mut truth = world.truth(query, 500, None);
             truth.retain(|row| Some(row.0) != *itself);

@@ -13,7 +13,7 @@ use super::{Interruptible, between};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::scan::Directories;
 use crate::ivf::search::Stats;
-use crate::ivf::search::batch::{Batch, Itself, Neighbour, Surroundings, Table, rows_of_list};
+use crate::ivf::search::batch::{Batch, Itself, Neighbour, Surroundings, Table, rows_of_list, tour};
 use crate::memory::{self, Grow};
 use crate::page::Tid;
 use crate::pg::am::directory_cache::directories;
@@ -172,7 +172,7 @@ fn pool() -> Option<ThreadPool> {
     Some(threads()).filter(|&threads| threads > 1).and_then(|threads| build::start(threads).ok())
 }
 
-/// Searches for `k` rows of each query (with one more, the query's own row, if asked for).
+/// Searches for `k` rows of each query; rows that are queries do not count.
 fn search(
     relations: &Relations,
     user: pg_sys::Oid,
@@ -181,8 +181,7 @@ fn search(
     work: impl FnOnce(&mut Searched) -> Result<()>,
 ) {
     let opened = open(relations);
-    let limit = Some(k as u64 + u64::from(but_itself));
-    let request = ScanRequest { limit, ..ScanRequest::default() };
+    let request = ScanRequest { limit: Some(k as u64), ..ScanRequest::default() };
     let options = IndexOptions::of(relations.index.as_ptr());
     let settings = resolve::settings(&options, opened.directories.0.lists(), request);
     // Three quarters are for queries, a quarter for their neighbours.
@@ -210,9 +209,7 @@ impl Searched {
         let mut buffer = Vec::new();
         for (first, queries) in (0..).step_by(together).zip(queries.chunks(together)) {
             let mut places = self.places(kind, queries, &mut buffer)?;
-            if places.len() > self.batch.together() {
-                places.sort_unstable();
-            }
+            self.sort(&mut places)?;
             let mut answers: Vec<Answer> = Vec::new();
             let mut note = |query, neighbours: &[Neighbour]| {
                 let mut ranked = (0..).zip(neighbours);
@@ -264,6 +261,23 @@ impl Searched {
         Ok(places)
     }
 
+    /// Brings queries that are near each other together, if not all of them are compared together.
+    fn sort(&self, places: &mut [Place]) -> Result<()> {
+        let directory = &self.opened.directories.0;
+        if places.len() <= self.batch.together() {
+            return Ok(());
+        }
+        if places.len() >= directory.lists() as usize {
+            let mut rank = memory::filled(0, directory.lists() as usize)?;
+            for (at, list) in (0..).zip(tour(directory, &Interruptible)?) {
+                rank[list as usize] = at;
+            }
+            places.iter_mut().for_each(|place| place.list = rank[place.list as usize]);
+        }
+        places.sort_unstable();
+        Ok(())
+    }
+
     /// The neighbours of all rows, list by list, so that the rows of a batch have the same neighbours.
     fn graph(&mut self, set: &ResultSet) -> Result<()> {
         let (current, next) = self.opened.directories.clone();
@@ -273,7 +287,7 @@ impl Searched {
             Ok(())
         };
         for directory in std::iter::once(&current).chain(&next) {
-            for list in 0..directory.lists() {
+            for list in tour(directory, &Interruptible)? {
                 rows.clear();
                 rows_of_list(&self.opened.store, directory, list, &mut rows)?;
                 rows.sort_unstable();
@@ -302,7 +316,7 @@ impl Searched {
     }
 }
 
-/// A query and its nearest list. Queries of one list are answered together.
+/// A query and its nearest list, or that list's place in an order. Queries of one list come together.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     list: u32,

@@ -12,7 +12,7 @@ use super::super::settings::Settings;
 use super::frozen::Frozen;
 use super::query::{Finding, Query};
 use super::reader::Reader;
-use super::shares::{self, in_shares};
+use super::shares::in_shares;
 use crate::error::Result;
 use crate::ivf::directory::Directory;
 use crate::ivf::list_chain::ListChain;
@@ -23,6 +23,13 @@ use crate::page::{Page, Store};
 /// Lists that fewer queries want are read from the store: a copy costs more than it saves, because it has all
 /// records of the list, of which a query reads a few.
 const FEW: usize = 16;
+/// Queries that are compared with one list after the other. Their tables, and the list, fit the second-level
+/// cache.
+const TILE: usize = 64;
+/// Pages of codes that threads compare with queries, at most, before a cancel is noticed.
+const COMPARED: usize = 1 << 20;
+/// Bytes of centroids that all queries of a thread are compared with before the next ones.
+const CENTROIDS: usize = 16 << 10;
 /// Bytes of centroids that threads compare before a cancel is noticed.
 const ROUTED: usize = 1 << 30;
 
@@ -70,7 +77,7 @@ impl Comparing {
             scanners: Vec::new(),
             reads: Vec::new(),
             parts: Vec::new(),
-            pages: bytes / size_of::<Page>(),
+            pages: (bytes / size_of::<Page>()).max(1),
             lists: 0,
         }
     }
@@ -98,7 +105,7 @@ impl Comparing {
             memory::room(Reader::bytes(directory, settings))?;
             self.readers.try_push(Reader::new(directory))?;
         }
-        while self.scanners.len() < shares::workers(around.pool) {
+        while self.scanners.len() < used.div_ceil(TILE) {
             self.scanners.try_push(Scanner::default())?;
         }
         let of_query = directory.lists() as usize * directory.padded();
@@ -107,8 +114,7 @@ impl Comparing {
             around.progress.tick()?;
             let readers = &mut readers[..queries.len()];
             in_shares(around.pool, &mut self.scanners, readers, |_, first, readers| {
-                let mut all = readers.iter_mut().zip(&queries[first..]);
-                all.try_for_each(|(reader, query)| reader.plan(directory, settings, &query.vector))
+                plan((directory, settings), &queries[first..], readers)
             })?;
         }
         while self.read_next((directory, settings), used, around)? {}
@@ -142,7 +148,7 @@ impl Comparing {
             let (head, pages) = directory.head(reads[0].list);
             around.store.prefetch_pages(head, pages);
         }
-        let (mut first, mut parts, mut pages) = (0, 0, 0);
+        let (mut first, mut parts, mut pages, mut compared) = (0, 0, 0, 0);
         for of_list in lists() {
             let range = first..first + of_list.len();
             first = range.end;
@@ -153,9 +159,9 @@ impl Comparing {
             let mut chain = ListChain::new(directory, of_list[0].list);
             loop {
                 around.progress.tick()?;
-                if pages >= self.pages && parts > 0 {
-                    self.compare(directory, (&reads, parts), around.pool)?;
-                    (parts, pages) = (0, 0);
+                if pages >= self.pages || compared >= COMPARED {
+                    self.compare(directory, (&reads, parts, used), around.pool)?;
+                    (parts, pages, compared) = (0, 0, 0);
                 }
                 if parts == self.parts.len() {
                     self.parts.try_push(Part::default())?;
@@ -166,9 +172,10 @@ impl Comparing {
                 }
                 (part.list, part.reads) = (chain.list(), range.clone());
                 (parts, pages) = (parts + 1, pages + part.frozen.pages());
+                compared += of_list.len() * part.frozen.codes().len();
             }
         }
-        self.compare(directory, (&reads, parts), around.pool)?;
+        self.compare(directory, (&reads, parts, used), around.pool)?;
         around.store.end_prefetch();
         self.reads = reads;
         Ok(!self.reads.is_empty())
@@ -193,11 +200,11 @@ impl Comparing {
     fn compare(
         &mut self,
         directory: &Directory,
-        (reads, parts): (&[Read], usize),
+        (reads, parts, used): (&[Read], usize, usize),
         pool: Option<&ThreadPool>,
     ) -> Result<()> {
         let Self { readers, scanners, parts: all, .. } = self;
-        in_shares(pool, scanners, readers, |scanner, first, readers| {
+        in_shares(pool, scanners, &mut readers[..used], |scanner, first, readers| {
             for Part { list, reads: range, frozen } in &all[..parts] {
                 let reads = &reads[range.clone()];
                 let place = |at: usize| reads.partition_point(|read| (read.query as usize) < at);
@@ -213,4 +220,21 @@ impl Comparing {
             Ok(())
         })
     }
+}
+
+/// Lets readers plan what they read for queries. All readers compare a few centroids before the next ones, so
+/// that these stay in the first-level cache.
+fn plan(
+    (directory, settings): (&Directory, &Settings),
+    queries: &[Query],
+    readers: &mut [Reader],
+) -> Result<()> {
+    for (reader, query) in readers.iter_mut().zip(queries) {
+        reader.set(directory, query)?;
+    }
+    let (lists, some) = (directory.lists() as usize, (CENTROIDS / directory.padded()).max(1));
+    for first in (0..lists).step_by(some) {
+        readers.iter_mut().for_each(|reader| reader.score(directory, first..lists.min(first + some)));
+    }
+    readers.iter_mut().try_for_each(|reader| reader.plan(directory, settings))
 }

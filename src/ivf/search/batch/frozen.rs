@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Range;
 
 use crate::error::{Error, Kind, Result};
 use crate::ivf::directory::Directory;
 use crate::ivf::list_chain::ListChain;
+use crate::kernel;
 use crate::memory::{Grow, out_of_memory};
 use crate::page::store::{Change, Prefetch};
 use crate::page::{NO_BLOCK, Page, Store};
@@ -115,7 +117,20 @@ impl Frozen {
     }
 }
 
-impl Prefetch for Frozen {}
+impl Prefetch for Frozen {
+    fn prefetch_bytes(&self, blkno: u32, bytes: Range<usize>) {
+        if let Some(&at) = self.places.get(&blkno)
+            && let Some(bytes) = self.pages[at].bytes().get(bytes)
+        {
+            kernel::prefetch(bytes.as_ptr(), bytes.len());
+        }
+    }
+
+    fn ahead(&self, page: &Page, blkno: u32) -> usize {
+        let address = |page: &Page| std::ptr::from_ref(page).addr();
+        self.places.get(&blkno).map_or(0, |&at| address(&self.pages[at]).wrapping_sub(address(page)))
+    }
+}
 
 impl Store for Frozen {
     type Read<'a> = &'a Page;

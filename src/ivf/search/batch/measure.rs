@@ -163,11 +163,11 @@ impl Worker {
         finding: &mut Finding,
     ) -> Result<()> {
         let Self { next, needs } = self;
-        let Query { vector, itself, .. } = &queries[at as usize];
+        let vector = &queries[at as usize].vector;
         let fetched = needs.len();
         while needs.len() == fetched {
             next.clear();
-            finding.next_rows(directory, (wanted, *itself), |row| next.try_push(row))?;
+            finding.next_rows(directory, wanted, |row| next.try_push(row))?;
             if next.is_empty() {
                 break;
             }

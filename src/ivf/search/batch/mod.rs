@@ -17,6 +17,7 @@ pub mod pairs;
 mod query;
 mod reader;
 mod shares;
+mod tour;
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -29,6 +30,7 @@ pub use self::measure::{Table, WithVector};
 pub use self::query::Itself;
 use self::query::{Finding, Found, Query};
 use self::reader::Reader;
+pub use self::tour::tour;
 pub use super::super::list_chain::rows as rows_of_list;
 use super::super::scan::{Directories, Scan};
 use super::filter::Filter;
@@ -45,7 +47,7 @@ use crate::value::TotalF64;
 /// copy of a list serves nearly as many queries as there can be.
 const MOST: usize = 1024;
 /// Bytes of pages that are copied before the queries are compared with them.
-const PAGES: usize = 2 << 20;
+const PAGES: usize = 16 << 20;
 
 /// A query's neighbour.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,6 +72,8 @@ pub struct Surroundings<'a, S> {
 pub struct Batch {
     directories: Directories,
     settings: Settings,
+    /// Those of the scan for a query that the batch cannot answer.
+    of_scan: Settings,
     /// Rows that each query wants.
     wanted: usize,
     /// Memory for queries, of which the first `used` are in the batch, and for what is known of their rows.
@@ -91,10 +95,12 @@ pub struct Batch {
 
 impl Batch {
     /// A batch that finds the nearest rows by the settings, whose limit is their number, in about `memory`
-    /// bytes. With `but_itself`, one row of each query does not count.
+    /// bytes. With `but_itself` queries are rows, which do not count. The lists that a recall target needs
+    /// were measured in the same way.
     pub fn new(directories: Directories, settings: Settings, memory: usize, but_itself: bool) -> Self {
         let limit = settings.limit.unwrap_or(1).max(1);
-        let wanted = limit as usize - usize::from(but_itself && limit > 1);
+        let of_scan = Settings { limit: Some(limit + u64::from(but_itself)), ..settings };
+        let wanted = limit as usize;
         let pages = PAGES.min(memory / 4);
         let rest = memory - pages;
         let of_reader = Reader::bytes(&directories.0, &settings);
@@ -104,6 +110,7 @@ impl Batch {
         Self {
             directories,
             settings,
+            of_scan,
             wanted,
             queries: Vec::new(),
             findings: Vec::new(),
@@ -242,7 +249,7 @@ impl Batch {
 
     /// Answers a query by an ordinary scan.
     fn scan_for<S: Store>(&mut self, at: usize, around: &mut Surroundings<'_, S>) -> Result<()> {
-        let (directories, settings) = (&self.directories, self.settings);
+        let (directories, settings) = (&self.directories, self.of_scan);
         let scan = self.scan.get_or_insert_with(|| Scan::new(directories.clone(), settings));
         let Query { vector, itself, .. } = &self.queries[at];
         scan.start_filtered(settings, Some(vector), Filter::default());

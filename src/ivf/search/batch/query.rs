@@ -95,11 +95,10 @@ impl Finding {
     }
 
     /// The candidates whose values are needed next, passed to `needed`: none once the nearest rows are known.
-    /// `itself` does not count.
     pub fn next_rows(
         &mut self,
         directory: &Directory,
-        (wanted, itself): (usize, Option<Itself>),
+        wanted: usize,
         mut needed: impl FnMut(Mark) -> Result<()>,
     ) -> Result<()> {
         if self.incomplete {
@@ -122,10 +121,8 @@ impl Finding {
                 break;
             }
             self.next += 1;
-            if itself.is_none_or(|itself| itself.row != next.tid) {
-                needed(next)?;
-                missing = missing.saturating_sub(1);
-            }
+            needed(next)?;
+            missing = missing.saturating_sub(1);
         }
         Ok(())
     }

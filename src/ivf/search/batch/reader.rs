@@ -1,17 +1,19 @@
 //! A query of a batch while its lists are read: which lists these are, and its candidates.
 
+use std::ops::Range;
+
 use super::super::candidates::{CANDIDATE_SIZE, Candidates, Want};
-use super::super::list_scan::Scanner;
+use super::super::list_scan::{Candidate, Scanner, Sink};
 use super::super::query::CodedQuery;
 use super::super::route::Router;
 use super::super::settings::{Order, Settings};
 use super::super::stages::{self, Effort, Stage};
 use super::super::{effort, onward::Onward};
-use super::query::Finding;
+use super::query::{Finding, Query};
 use crate::error::Result;
 use crate::ivf::directory::Directory;
 use crate::memory::Grow;
-use crate::page::Store;
+use crate::page::{Store, Tid};
 use crate::quant::Width;
 
 /// Number of lists that each query reads first, its best ones. They hold most of its neighbours, and so give
@@ -29,6 +31,8 @@ pub(super) struct Reader {
     candidates: Candidates,
     width: Width,
     window: u64,
+    /// The row that does not count.
+    itself: Option<Tid>,
     /// Whether codes can order the rows for the query.
     is_ordered: bool,
     /// Lists that were read, and that are to be read.
@@ -46,6 +50,7 @@ impl Reader {
             candidates: Candidates::default(),
             width: Width::of(0.0),
             window: 0,
+            itself: None,
             is_ordered: false,
             read: 0,
             until: 0,
@@ -65,15 +70,33 @@ impl Reader {
         size_of::<Self>() + directory.padded() * COORDINATE + directory.lists() as usize * LIST + candidates
     }
 
-    /// Plans which lists are read for the settings' limit, as the first round of a scan does.
-    pub fn plan(&mut self, directory: &Directory, settings: &Settings, vector: &[f32]) -> Result<()> {
-        let has_direction = self.coded.transform(directory, vector);
-        self.is_ordered = has_direction && !self.coded.may_overflow(directory, vector);
+    /// Takes a query. The lists are to be scored then.
+    pub fn set(&mut self, directory: &Directory, query: &Query) -> Result<()> {
+        self.itself = query.itself.map(|itself| itself.row);
+        let has_direction = self.coded.transform(directory, &query.vector);
+        self.is_ordered = has_direction && !self.coded.may_overflow(directory, &query.vector);
+        if self.is_ordered {
+            self.coded.encode(directory);
+            self.router.begin(directory, &self.coded.point)?;
+        }
+        Ok(())
+    }
+
+    /// Compares the query with the centroids of some lists.
+    pub fn score(&mut self, directory: &Directory, lists: Range<usize>) {
+        if self.is_ordered {
+            self.router.compare(directory, lists);
+        }
+    }
+
+    /// Plans which lists are read for the settings' limit, as the first round of a scan does. All lists have
+    /// been scored.
+    pub fn plan(&mut self, directory: &Directory, settings: &Settings) -> Result<()> {
         if !self.is_ordered {
             return Ok(());
         }
-        self.coded.encode(directory);
-        self.coded.route(directory, &mut self.router, (settings, false))?;
+        self.router.end(directory);
+        self.coded.take_scores(directory, &self.router, (settings, false));
         self.router.restart(directory)?;
         let stage = Stage::first(settings.limit.unwrap_or(1), self.effort(directory, settings));
         self.window = stage.window;
@@ -159,7 +182,8 @@ impl Reader {
         let Self { coded, router, .. } = self;
         let terms = || router.terms(directory, list, &coded.point);
         let reading = (list, &terms as &dyn Fn() -> _, self.width);
-        scanner.list(store, directory, &coded.code, reading, &mut self.candidates)?;
+        let mut others = Others { candidates: &mut self.candidates, itself: self.itself };
+        scanner.list(store, directory, &coded.code, reading, &mut others)?;
         self.candidates.check()
     }
 
@@ -172,6 +196,24 @@ impl Reader {
         let (mark, _) = self.candidates.finish();
         finding.start(self.candidates.take_marks()?, mark, self.read);
         Ok(())
+    }
+}
+
+/// Takes candidates other than the query's own row.
+struct Others<'a> {
+    candidates: &'a mut Candidates,
+    itself: Option<Tid>,
+}
+
+impl Sink for Others<'_> {
+    fn threshold(&self) -> f32 {
+        self.candidates.threshold()
+    }
+
+    fn push(&mut self, list: u32, candidate: Candidate) {
+        if self.itself != Some(candidate.tid) {
+            self.candidates.push(list, candidate);
+        }
     }
 }
 
