@@ -4,14 +4,14 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use rayon::ThreadPool;
-use vector_search::error::Result;
+use vector_search::error::{Kind, Result};
 use vector_search::ivf::build::Options;
 use vector_search::ivf::progress::{Progress, Silent};
 use vector_search::ivf::search::batch::{
-    Batch, Itself, Neighbour, Surroundings, Table as BatchTable, WithVector, rows_of_list,
+    Batch, Itself, Neighbour, Surroundings, Table as BatchTable, WithVector, rows_of_list, tour,
 };
 use vector_search::ivf::search::{Order, Probes, Rows, Settings, Stats};
-use vector_search::page::Tid;
+use vector_search::page::{Change, PageKind, Store, Tid};
 use vector_search::value::{Metric, TotalF64};
 
 use crate::renew::renewed;
@@ -173,6 +173,97 @@ fn a_row_is_not_its_own_neighbour() {
             assert_same(found, &truth[..5], &format!("{metric:?}"));
         }
     }
+}
+
+#[test]
+fn rows_that_are_queries_are_not_fetched() {
+    for metric in METRICS {
+        let (world, _) = world(metric, 2500, Options { lists: 16, ..options(32, metric) });
+        for step in [1, 2] {
+            let rows: Vec<(u64, Vec<f32>)> = {
+                let table = world.table.borrow();
+                table.iter().step_by(step).map(|(n, vector)| (*n, vector.clone())).collect()
+            };
+            let asked: Vec<Asked> = rows.into_iter().map(|(n, vector)| (vector, Some(tid(n)))).collect();
+            let together = run(&world, &asked, (first(5, DEFAULT), 1 << 30), None);
+            // Others are fetched for the nearest candidates, and some again for the next. The few queries of
+            // which a bound was wrong are answered by scans.
+            let others = 2500 - asked.len() as u64;
+            assert!(together.2 < 2 * others + 250, "{metric:?}: {} rows of {others} others", together.2);
+            assert!(
+                same(&together.0, &neighbours(&world, &asked, first(5, DEFAULT), 200 << 10)),
+                "{metric:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn neighbours_are_named_by_their_versions() {
+    let (world, _) = world(Metric::L2, 300, Options { lists: 3, ..options(16, Metric::L2) });
+    let version = |row: Tid| Tid { blkno: row.blkno + 1000, ..row };
+    let mut batch = Batch::new(world.directories(), first(4, EXACT), MEMORY, true);
+    let rows = world.table.borrow().clone();
+    for (&n, vector) in &rows {
+        let itself = Itself { row: tid(n), version: version(tid(n)) };
+        batch.push(n, vector, Some(itself)).unwrap();
+    }
+    let mut table = Fetched { world: &world, rows: 0 };
+    let mut around = Surroundings { store: &world.store, table: &mut table, progress: &Silent };
+    let mut found = |n: u64, neighbours: &[Neighbour]| {
+        let mut truth = world.truth(&rows[&n], 5, None);
+        truth.retain(|row| row.0 != tid(n));
+        truth.iter_mut().for_each(|row| row.0 = version(row.0));
+        let neighbours: Vec<_> = neighbours.iter().map(|found| (found.row, found.value)).collect();
+        assert_same(&neighbours, &truth, &format!("row {n}"));
+        Ok(())
+    };
+    batch.run(&mut around, Some(&pool()), &mut found).unwrap();
+    assert_eq!(table.rows, 0, "all rows are queries");
+}
+
+#[test]
+fn errors_on_threads_come_back() {
+    let (world, mut draw) = world(Metric::L2, 3000, Options { lists: 10, ..options(24, Metric::L2) });
+    let asked = plain((0..300).map(|_| draw()));
+    let extended = |blkno: &u32| world.store.read(*blkno).unwrap().kind() == Some(PageKind::Extended);
+    let damaged: Vec<u32> = (0..world.store.nblocks().unwrap()).filter(extended).collect();
+    for blkno in damaged {
+        let emptied = |change: &mut dyn Change| {
+            let page = change.open(blkno)?;
+            change.page_mut(page).set_count(0);
+            Ok(())
+        };
+        world.store.change(emptied).unwrap();
+    }
+    for pool in [None, Some(&pool())] {
+        let mut batch = Batch::new(world.directories(), DEFAULT, MEMORY, false);
+        for (query, _) in &asked {
+            batch.push(0, query, None).unwrap();
+        }
+        let mut table = Fetched { world: &world, rows: 0 };
+        let mut around = Surroundings { store: &world.store, table: &mut table, progress: &Silent };
+        let failed = batch.run(&mut around, pool, &mut |_, _| Ok(())).unwrap_err();
+        assert_eq!(failed.kind, Kind::Corrupted);
+    }
+}
+
+#[test]
+fn a_tour_has_each_list_once_and_near_ones_together() {
+    let (world, _) = world(Metric::L2, 4000, Options { lists: 40, ..options(8, Metric::L2) });
+    let directory = world.directory();
+    let order = tour(&directory, &Silent).unwrap();
+    let mut sorted = order.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, (0..directory.lists()).collect::<Vec<_>>());
+    let length = |order: &[u32]| -> f64 {
+        let centroid = |list: u32| -> Vec<f32> {
+            let (codes, scale) = directory.centroid(list);
+            codes.iter().map(|code| f32::from(*code) * scale).collect()
+        };
+        order.windows(2).map(|two| distance(Metric::L2, &centroid(two[0]), &centroid(two[1]))).sum()
+    };
+    assert!(length(&order) < 0.8 * length(&sorted), "{} {}", length(&order), length(&sorted));
 }
 
 #[test]

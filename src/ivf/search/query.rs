@@ -86,8 +86,7 @@ impl CodedQuery {
         let further = effort::further(directory, settings.recall_target, router);
         self.further = Some(further);
         // With a filter every query would seem far, because the nearest rows may not pass.
-        self.onward =
-            if is_filtered { None } else { Onward::new(directory, settings, further, self.dither) };
+        self.onward = if is_filtered { None } else { Onward::new(directory, settings, further, self.dither) };
     }
 
     /// Number of additional lists, if the query is far.

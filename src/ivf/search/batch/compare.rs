@@ -23,6 +23,8 @@ use crate::page::{Page, Store};
 /// Lists that fewer queries want are read from the store: a copy costs more than it saves, because it has all
 /// records of the list, of which a query reads a few.
 const FEW: usize = 16;
+/// The same if there are threads, which cannot read from the store.
+const FEW_ON_THREADS: usize = 6;
 /// Queries that are compared with one list after the other. Their tables, and the list, fit the second-level
 /// cache.
 const TILE: usize = 64;
@@ -148,11 +150,12 @@ impl Comparing {
             let (head, pages) = directory.head(reads[0].list);
             around.store.prefetch_pages(head, pages);
         }
+        let few = if around.pool.is_some() { FEW_ON_THREADS } else { FEW };
         let (mut first, mut parts, mut pages, mut compared) = (0, 0, 0, 0);
         for of_list in lists() {
             let range = first..first + of_list.len();
             first = range.end;
-            if of_list.len() < FEW {
+            if of_list.len() < few {
                 self.read_few(directory, of_list, around)?;
                 continue;
             }
