@@ -1,10 +1,10 @@
 //! The nearest rows of many queries at once.
 //!
 //! A scan reads about thirty lists, and most of its time goes into pinning, locking and loading their pages,
-//! and into fetching rows. Here each list is read once for hundreds of queries, which threads compare with its
-//! copy while that is in the processor's cache (`compare.rs`). Thousands of queries wait until their candidates
-//! are known. Then rows that are queries are compared with each other, and the table is read once for each
-//! other row that any query needs, in the table's order (`measure.rs`).
+//! and into fetching rows. Here each list is read once for hundreds of queries, which threads compare with
+//! its copy while that is in the processor's cache (`compare.rs`). Thousands of queries wait until their
+//! candidates are known. Then rows that are queries are compared with each other, and the table is read once
+//! for each other row that any query needs, in the table's order (`measure.rs`).
 //!
 //! A query reads the lists that the first round of a scan reads, and its candidates are the same
 //! (`reader.rs`). If that does not give all of its rows, because rows are dead or a bound was wrong, an
@@ -43,9 +43,9 @@ use crate::memory::Grow;
 use crate::page::{Store, Tid};
 use crate::value::TotalF64;
 
-/// The most queries that are compared with lists together. More would only take memory: with so many, each
-/// copy of a list serves nearly as many queries as there can be.
-const MOST: usize = 1024;
+/// The most queries that share copies of lists. More would only take memory: with so many, a copy serves
+/// hundreds of queries.
+const MOST: usize = 2048;
 /// Bytes of pages that are copied before the queries are compared with them.
 const PAGES: usize = 16 << 20;
 

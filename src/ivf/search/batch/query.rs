@@ -3,7 +3,7 @@
 use super::super::candidates::Mark;
 use super::super::output::Ready;
 use super::super::settings::{Order, Settings};
-use super::reader::window;
+use super::super::stages::LEAST_WINDOW;
 use crate::error::Result;
 use crate::ivf::directory::Directory;
 use crate::ivf::top_k::TopK;
@@ -149,4 +149,9 @@ impl Finding {
         let is_past = |row: Ready| self.mark.is_past(row.key.0, row.tid, directory.is_exact());
         !exhausted && !self.farthest().is_some_and(is_past)
     }
+}
+
+/// Rows that a query looks for.
+pub(super) fn window(settings: &Settings) -> u64 {
+    settings.limit.unwrap_or(1).max(LEAST_WINDOW)
 }

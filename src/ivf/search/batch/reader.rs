@@ -9,7 +9,7 @@ use super::super::route::Router;
 use super::super::settings::{Order, Settings};
 use super::super::stages::{self, Effort, Stage};
 use super::super::{effort, onward::Onward};
-use super::query::{Finding, Query};
+use super::query::{Finding, Query, window};
 use crate::error::Result;
 use crate::ivf::directory::Directory;
 use crate::memory::Grow;
@@ -220,9 +220,4 @@ impl Sink for Others<'_> {
 /// Candidates for which a query has room.
 fn room(settings: &Settings) -> usize {
     usize::try_from(window(settings)).unwrap_or(usize::MAX).saturating_mul(ROOM)
-}
-
-/// Rows that a query looks for.
-pub(super) fn window(settings: &Settings) -> u64 {
-    settings.limit.unwrap_or(1).max(stages::LEAST_WINDOW)
 }

@@ -22,8 +22,8 @@ pub(super) fn workers(pool: Option<&ThreadPool>) -> usize {
     pool.map_or(1, |pool| SHARES * pool.current_num_threads())
 }
 
-/// Calls `work` with consecutive parts of the items, as many as there are workers, and the number of the first
-/// item. Without a pool, or for a single part, this thread does it.
+/// Calls `work` with consecutive parts of the items, as many as there are workers, and the number of the
+/// first item. Without a pool, or for a single part, this thread does it.
 ///
 /// # Errors
 /// Those of `work`, and out of memory.
