@@ -1,7 +1,7 @@
 //! Reads the lists of many queries: each list once for all of them, and on threads.
 //!
-//! The main thread copies lists (`frozen.rs`). Then threads compare the queries with the copies, each thread a
-//! share of the queries with one list after the other, which stays in its cache meanwhile.
+//! The main thread copies lists (`frozen.rs`). Then threads compare the queries with the copies, each thread
+//! a share of the queries with one list after the other, which stays in its cache meanwhile.
 
 use std::ops::Range;
 
