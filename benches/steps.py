@@ -179,6 +179,48 @@ def join(contender: Contender, data: datasets.Data) -> dict:
     return out
 
 
+def graph(contender: Contender, data: datasets.Data) -> dict:
+    """Seconds of the ten nearest other rows of every row, by one call and by a lateral join, which is measured for every
+    twelfth row, times twelve. Three rounds in turn, the median of each; and the recall of both for some of the rows."""
+    connection = connect(contender.schema)
+    connection.execute("SET enable_sort = off")
+    table, index = contender.table, f"{contender.table}_index"
+    near = f"(SELECT d.id FROM {table} d ORDER BY d.e {OPERATOR[data.metric]} c.e LIMIT {datasets.NEIGHBOURS + 1}) n"
+    lateral = f"FROM (SELECT id, e FROM {table} WHERE id % 12 = 0) c, LATERAL {near}"
+    every = f"FROM ivf_neighbour_graph('{index}', {datasets.NEIGHBOURS})"
+    asked = {"lateral": (0, 12, f"SELECT count(*) {lateral}"), "graph": (0, 1, f"SELECT count(*) {every}"),
+             "graph, two threads": (1, 1, f"SELECT count(*) {every}")}
+    seconds: dict[str, list[float]] = {name: [] for name in asked}
+    for _ in range(3):
+        for name, (workers, times, sql) in asked.items():
+            connection.execute(f"SET max_parallel_workers_per_gather = {workers}")
+            began = time.perf_counter()
+            connection.execute(sql)
+            seconds[name].append(times * (time.perf_counter() - began))
+    out = {name: float(np.median(of)) for name, of in seconds.items()}
+    out |= {f"{name}, ratio": out["lateral"] / out[name] for name in asked if name != "lateral"}
+    found = {"lateral": f"SELECT c.id, n.id {lateral} WHERE n.id <> c.id",
+             "graph": f"SELECT a.id, b.id {every} g JOIN {table} a ON a.ctid = g.item JOIN {table} b ON b.ctid = g.neighbour "
+                      f"WHERE a.id % 12 = 0"}
+    for name, sql in found.items():
+        out[f"{name}, recall"] = _recall_of_rows(data, np.array(connection.execute(sql).fetchall()))
+    print(f"  {out}", flush=True)
+    return out
+
+
+def _recall_of_rows(data: datasets.Data, found: np.ndarray) -> float:
+    """The share of the ten nearest other rows of each row that pairs of numbers of rows have."""
+    asked, hits = np.unique(found[:, 0]), 0
+    for part in np.array_split(asked, max(len(asked) // 1000, 1)):
+        values = datasets.distances(data.metric, data.rows, data.rows[part])
+        values[np.arange(len(part)), part] = np.inf
+        farthest = np.partition(values, datasets.NEIGHBOURS - 1, axis=1)[:, datasets.NEIGHBOURS - 1]
+        pairs = found[np.isin(found[:, 0], part)]
+        place = np.searchsorted(part, pairs[:, 0])
+        hits += int((values[place, pairs[:, 1]] <= farthest[place]).sum())
+    return hits / (datasets.NEIGHBOURS * len(asked))
+
+
 def column_cost(contender: Contender, data: datasets.Data) -> dict:
     """What a filter column of four bytes costs queries that do not use it: five rounds in turn. Each index is another
     build, with other lists, and calibrated anew: so many lists are read as a build needs at .95 with this many rows."""

@@ -1,6 +1,7 @@
 //! The decoded directory: what a backend keeps of an index between scans. It is immutable, and valid as long
 //! as the meta page is the one with which it was read.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -460,15 +461,15 @@ impl Directory {
         (&self.centroids[at..at + self.padded], self.scales[list as usize])
     }
 
+    /// The products of a query of bytes with the bytes of the centroids of some lists.
+    pub fn dots(&self, query: &[i8], lists: Range<usize>, dots: &mut [i32]) {
+        let centroids = &self.centroids[lists.start * self.padded..lists.end * self.padded];
+        kernel::dots_i8(query, centroids, dots);
+    }
+
     /// For each list: its centroid's product with a query of bytes (without the query's scale), the
-    /// centroid's squared norm, the radius, and [`Directory::origin_product`]. `dots` is scratch memory.
-    pub fn products<'a>(
-        &'a self,
-        query: &[i8],
-        dots: &'a mut Vec<i32>,
-    ) -> impl Iterator<Item = (f32, f32, f32, f32)> + 'a {
-        dots.resize(self.norms.len(), 0);
-        kernel::dots_i8(query, &self.centroids, dots);
+    /// centroid's squared norm, the radius, and [`Directory::origin_product`]. `dots` are those of all lists.
+    pub fn products<'a>(&'a self, dots: &'a [i32]) -> impl Iterator<Item = (f32, f32, f32, f32)> + 'a {
         let dots = dots.iter().zip(&self.scales).map(|(dot, scale)| *dot as f32 * scale);
         let rest = self.norms.iter().zip(&self.radii).zip(&self.origin_products);
         dots.zip(rest).map(|(dot, ((norm, radius), origin))| (dot, *norm, *radius, *origin))
@@ -508,7 +509,9 @@ impl Directory {
         const REFINED: usize = 4;
         let bytes = Bytes::new(x);
         let mut best = [(f32::INFINITY, 0u32); REFINED];
-        for (list, (dot, norm, ..)) in (0..).zip(self.products(&bytes.codes, &mut Vec::new())) {
+        let mut dots = vec![0; self.norms.len()];
+        self.dots(&bytes.codes, 0..self.norms.len(), &mut dots);
+        for (list, (dot, norm, ..)) in (0..).zip(self.products(&dots)) {
             let d = norm - 2.0 * bytes.scale * dot;
             if d < best[REFINED - 1].0 {
                 let at = best.partition_point(|b| b.0 <= d);

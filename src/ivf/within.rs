@@ -19,9 +19,9 @@ const MOST_BYTES: usize = 1 << 20;
 const QUERIES: usize = 8;
 const LISTS: usize = 256;
 /// With fewer pairs of lists than this, the number of directions over which rows are spread cannot be
-/// computed; then the second constant is used. Embeddings have more directions: shares of .0005 are estimated 27
-/// to 90 times too large (10,000 rows of three models of 256 to 768 dimensions), and 120 to 230 times with 16
-/// directions. With 64 it is 2 to 17 times, but rows in clusters have fewer.
+/// computed; then the second constant is used. Embeddings have more directions: shares of .0005 are estimated
+/// 27 to 90 times too large (10,000 rows of three models of 256 to 768 dimensions), and 120 to 230 times with
+/// 16 directions. With 64 it is 2 to 17 times, but rows in clusters have fewer.
 const LEAST_PAIRS: f64 = 30.0;
 const USUAL_DIRECTIONS: f32 = 32.0;
 

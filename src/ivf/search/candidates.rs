@@ -6,7 +6,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use super::list_scan::{Candidate, Sink};
 use crate::error::Result;
 use crate::ivf::top_k::TopK;
-use crate::memory::out_of_memory;
+use crate::memory::{self, out_of_memory};
 use crate::page::Tid;
 use crate::value::TotalF32;
 
@@ -290,6 +290,18 @@ impl Candidates {
     /// The candidate with the least lower bound.
     pub fn pop(&mut self) -> Option<Candidate> {
         self.line.pop_front().or_else(|| self.queue.pop().map(|c| c.0))
+    }
+
+    /// Removes all candidates. Returns their positions in the order in which `pop` returns them.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn take_marks(&mut self) -> Result<Vec<Mark>> {
+        let mut marks = memory::with_capacity(self.line.len() + self.queue.len())?;
+        marks.extend(self.line.drain(..).map(|candidate| candidate.mark()));
+        marks.extend(self.queue.drain().map(|candidate| candidate.0.mark()));
+        marks.sort_unstable();
+        Ok(marks)
     }
 
     fn is_wanted(&self, candidate: &Candidate) -> bool {

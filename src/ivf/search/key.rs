@@ -1,6 +1,5 @@
 //! Values of rows in the units of their bounds.
 
-use super::list_scan::Candidate;
 use crate::ivf::directory::Directory;
 use crate::value::{Metric, jaccard};
 
@@ -36,10 +35,10 @@ pub(super) fn ceiling_key(directory: &Directory, value: f64) -> f32 {
     (key + key.abs() * 1e-5 + absolute) as f32 + f32::MIN_POSITIVE
 }
 
-/// The value of a row in an index over bit strings, whose codes are the rows.
-pub(super) fn known_value(directory: &Directory, candidate: Candidate) -> Option<f64> {
+/// The value of a row with this bound in an index over bit strings, whose codes are the rows.
+pub(super) fn known_value(directory: &Directory, lower: f32) -> Option<f64> {
     directory.is_exact().then(|| match directory.metric() {
-        Metric::Jaccard => jaccard::distance_of(candidate.lower),
-        _ => f64::from(candidate.lower),
+        Metric::Jaccard => jaccard::distance_of(lower),
+        _ => f64::from(lower),
     })
 }

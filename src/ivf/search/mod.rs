@@ -295,7 +295,7 @@ impl Search {
             .candidates
             .line_up(most)
             .filter(|candidate| is_address(candidate.tid))
-            .map(|candidate| (candidate.tid, known_value(directory, candidate)))
+            .map(|candidate| (candidate.tid, known_value(directory, candidate.lower)))
             .collect();
         rows.prefetch(&ahead)
     }
@@ -330,7 +330,7 @@ impl Search {
         }
         self.round.fetched += 1;
         self.seen.0 += 1;
-        if let Some(row) = self.fetch(rows, candidate.tid, known_value(&self.directory, candidate))? {
+        if let Some(row) = self.fetch(rows, candidate.tid, known_value(&self.directory, candidate.lower))? {
             self.round.passed += 1;
             self.seen.1 += 1;
             self.offset.note(row.key.0, candidate.estimate());

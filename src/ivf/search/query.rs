@@ -71,13 +71,22 @@ impl CodedQuery {
     ) -> Result<()> {
         if self.further.is_none() {
             router.set(directory, &self.point)?;
-            let further = effort::further(directory, settings.recall_target, router);
-            self.further = Some(further);
-            // With a filter every query would seem far, because the nearest rows may not pass.
-            self.onward =
-                if is_filtered { None } else { Onward::new(directory, settings, further, self.dither) };
+            self.take_scores(directory, router, (settings, is_filtered));
         }
         Ok(())
+    }
+
+    /// Notes what the scores of the lists say of the query.
+    pub fn take_scores(
+        &mut self,
+        directory: &Directory,
+        router: &Router,
+        (settings, is_filtered): (&Settings, bool),
+    ) {
+        let further = effort::further(directory, settings.recall_target, router);
+        self.further = Some(further);
+        // With a filter every query would seem far, because the nearest rows may not pass.
+        self.onward = if is_filtered { None } else { Onward::new(directory, settings, further, self.dither) };
     }
 
     /// Number of additional lists, if the query is far.

@@ -61,7 +61,7 @@ impl Search {
                 self.announce(rows)?;
                 if let Some(candidate) = self.range.found.pop()
                     && let Some(row) = {
-                        let known = known_value(&self.directory, candidate);
+                        let known = known_value(&self.directory, candidate.lower);
                         self.fetch(rows, candidate.tid, known)?
                     }
                 {
@@ -132,7 +132,7 @@ impl Search {
         let ahead = range.found.iter().rev().take(range.announcing);
         let ahead: Vec<_> = ahead
             .filter(|candidate| is_address(candidate.tid))
-            .map(|candidate| (candidate.tid, known_value(&self.directory, *candidate)))
+            .map(|candidate| (candidate.tid, known_value(&self.directory, candidate.lower)))
             .collect();
         range.announcing = (2 * range.announcing).min(MOST_PREFETCHED as usize);
         rows.prefetch(&ahead)

@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::Range;
 
 use crate::error::Result;
 use crate::ivf::directory::Directory;
@@ -38,10 +39,30 @@ impl Router {
     /// # Errors
     /// Out of memory.
     pub fn set(&mut self, directory: &Directory, query: &[f32]) -> Result<()> {
+        self.begin(directory, query)?;
+        self.compare(directory, 0..directory.lists() as usize);
+        self.end(directory);
+        Ok(())
+    }
+
+    /// The first of the three steps of [`Router::set`]: takes the query.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn begin(&mut self, directory: &Directory, query: &[f32]) -> Result<()> {
         self.reserve(directory)?;
         self.prepare(directory, query);
-        self.measure(directory);
         Ok(())
+    }
+
+    /// The second step, for all lists or for one part of them after the other.
+    pub fn compare(&mut self, directory: &Directory, lists: Range<usize>) {
+        directory.dots(&self.bytes.codes, lists.clone(), &mut self.dots[lists]);
+    }
+
+    /// The third step: scores the lists.
+    pub fn end(&mut self, directory: &Directory) {
+        self.measure(directory);
     }
 
     /// Scores all lists, and prepares to return them in order.
@@ -78,7 +99,7 @@ impl Router {
         self.parts.clear();
         self.parts.grow(lists)?;
         self.dots.clear();
-        self.dots.grow(lists)
+        self.dots.try_resize(lists, 0)
     }
 
     fn prepare(&mut self, directory: &Directory, query: &[f32]) {
@@ -103,7 +124,7 @@ impl Router {
 
     fn measure(&mut self, directory: &Directory) {
         let (norm, scale) = (self.norm, self.bytes.scale);
-        let products = directory.products(&self.bytes.codes, &mut self.dots);
+        let products = directory.products(&self.dots);
         self.parts.clear();
         self.nearest = None;
         match directory.metric() {

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 use pgrx::prelude::pg_extern;
+use rayon::ThreadPool;
 
 use super::access::{Opened as Relations, READING, Right, with_index};
 use super::check::expect_built_before;
@@ -12,12 +13,12 @@ use super::{Interruptible, between};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::scan::Directories;
 use crate::ivf::search::Stats;
-use crate::ivf::search::batch::{Batch, Neighbour, Surroundings, Table, rows_of_list};
+use crate::ivf::search::batch::{Batch, Itself, Neighbour, Surroundings, Table, rows_of_list, tour};
 use crate::ivf::sketch::Sketch;
 use crate::memory::{self, Grow};
 use crate::page::Tid;
 use crate::pg::am::directory_cache::directories;
-use crate::pg::am::opclass;
+use crate::pg::am::{build, opclass};
 use crate::pg::compat::predicate_lock_relation;
 use crate::pg::datum::indexed::Indexed;
 use crate::pg::error::{OrRaise, in_index, raise};
@@ -32,6 +33,8 @@ use crate::pg::storage::buffer_store::{IndexStore, Logging};
 use crate::pg::types::array::Array;
 
 const MOST_NEIGHBOURS: i32 = 10_000;
+/// Fewer queries than this take less time than threads save.
+const FEW: usize = 128;
 
 /// The nearest rows of each vector.
 #[pg_extern(sql = false)]
@@ -58,7 +61,8 @@ fn ivf_neighbour_graph(index: pg_sys::Oid, k: i32, call: pg_sys::FunctionCallInf
     let (set, user) = (ResultSet::begin(call), current_user());
     with_index(index, READING, Right::Read, |opened| {
         expect_dense(opened);
-        search(opened, user, (k, true), |searched| searched.graph(&set));
+        let pool = pool();
+        search(opened, user, (k, true), pool, |searched| searched.graph(&set));
     });
 }
 
@@ -73,7 +77,9 @@ fn neighbours(
     with_index(index, READING, Right::Read, |opened| {
         expect_dense(opened);
         expect_kind(opened, kind);
-        search(opened, user, (k, false), |searched| searched.array(kind, &queries.nullable(), &set));
+        let queries = queries.nullable();
+        let pool = if queries.len() < FEW { None } else { pool() };
+        search(opened, user, (k, false), pool, |searched| searched.array(kind, &queries, &set));
     });
 }
 
@@ -114,6 +120,7 @@ pub(super) struct Opened {
 struct Searched {
     opened: Opened,
     batch: Batch,
+    pool: Option<ThreadPool>,
     /// Bytes for the neighbours of an array's queries.
     memory: usize,
     /// Memory for a row's vector.
@@ -154,22 +161,34 @@ impl Opened {
     }
 }
 
-/// Searches for `k` rows of each query (with one more, the query's own row, if asked for).
+/// As many threads as a parallel query has processes.
+pub(super) fn threads() -> usize {
+    // SAFETY: reads a setting.
+    let workers = unsafe { pg_sys::max_parallel_workers_per_gather }.max(0) as usize;
+    (workers + 1).min(std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// Threads for a batch. `None` if this thread does all, because the settings or the memory allow no others.
+fn pool() -> Option<ThreadPool> {
+    Some(threads()).filter(|&threads| threads > 1).and_then(|threads| build::start(threads).ok())
+}
+
+/// Searches for `k` rows of each query; rows that are queries do not count.
 fn search(
     relations: &Relations,
     user: pg_sys::Oid,
     (k, but_itself): (i32, bool),
+    pool: Option<ThreadPool>,
     work: impl FnOnce(&mut Searched) -> Result<()>,
 ) {
     let opened = open(relations);
-    let limit = Some(k as u64 + u64::from(but_itself));
-    let request = ScanRequest { limit, ..ScanRequest::default() };
+    let request = ScanRequest { limit: Some(k as u64), ..ScanRequest::default() };
     let options = IndexOptions::of(relations.index.as_ptr());
     let settings = resolve::settings(&options, opened.directories.0.lists(), request);
     // Three quarters are for queries, a quarter for their neighbours.
     let memory = opened.memory;
     let batch = Batch::new(opened.directories.clone(), settings, memory / 4 * 3, but_itself);
-    let mut searched = Searched { opened, batch, memory: memory / 4, vector: Vec::new() };
+    let mut searched = Searched { opened, batch, pool, memory: memory / 4, vector: Vec::new() };
     let done = work(&mut searched);
     let Searched { opened, batch, .. } = searched;
     opened.close(relations, user, done.map(|()| batch.stats()));
@@ -178,8 +197,9 @@ fn search(
 impl Searched {
     /// Answers the queries of the batch.
     fn run(&mut self, found: &mut dyn FnMut(u64, &[Neighbour]) -> Result<()>) -> Result<()> {
-        let Self { opened: Opened { store, rows, .. }, batch, .. } = self;
-        batch.run(&mut Surroundings { store, table: rows, progress: &Interruptible }, found)
+        let Self { opened: Opened { store, rows, .. }, batch, pool, .. } = self;
+        let mut around = Surroundings { store, table: rows, progress: &Interruptible };
+        batch.run(&mut around, pool.as_ref(), found)
     }
 
     /// The neighbours of the elements of an array, in their order.
@@ -190,9 +210,7 @@ impl Searched {
         let mut buffer = Vec::new();
         for (first, queries) in (0..).step_by(together).zip(queries.chunks(together)) {
             let mut places = self.places(kind, queries, &mut buffer)?;
-            if places.len() > self.batch.capacity() {
-                places.sort_unstable();
-            }
+            self.sort(&mut places)?;
             let mut answers: Vec<Answer> = Vec::new();
             let mut note = |query, neighbours: &[Neighbour]| {
                 let mut ranked = (0..).zip(neighbours);
@@ -244,6 +262,23 @@ impl Searched {
         Ok(places)
     }
 
+    /// Brings queries that are near each other together, if not all of them are compared together.
+    fn sort(&self, places: &mut [Place]) -> Result<()> {
+        let directory = &self.opened.directories.0;
+        if places.len() <= self.batch.together() {
+            return Ok(());
+        }
+        if places.len() >= directory.lists() as usize {
+            let mut rank = memory::filled(0, directory.lists() as usize)?;
+            for (at, list) in (0..).zip(tour(directory, &Interruptible)?) {
+                rank[list as usize] = at;
+            }
+            places.iter_mut().for_each(|place| place.list = rank[place.list as usize]);
+        }
+        places.sort_unstable();
+        Ok(())
+    }
+
     /// The neighbours of all rows, list by list, so that the rows of a batch have the same neighbours.
     fn graph(&mut self, set: &ResultSet) -> Result<()> {
         let (current, next) = self.opened.directories.clone();
@@ -253,7 +288,7 @@ impl Searched {
             Ok(())
         };
         for directory in std::iter::once(&current).chain(&next) {
-            for list in 0..directory.lists() {
+            for list in tour(directory, &Interruptible)? {
                 rows.clear();
                 rows_of_list(&self.opened.store, directory, list, &mut rows)?;
                 rows.sort_unstable();
@@ -276,13 +311,13 @@ impl Searched {
         if let Some(version) = rows.measured(row, &mut |values| vector.try_extend(values))? {
             // An expression may have other results by now than when the index was built.
             opclass::check_dimensions(Indexed::Vector, directories.0.dims(), vector.len())?;
-            batch.push(version.as_u64(), vector, Some(row))?;
+            batch.push(version.as_u64(), vector, Some(Itself { row, version }))?;
         }
         Ok(())
     }
 }
 
-/// A query and its nearest list. Queries of one list are answered together.
+/// A query and its nearest list, or that list's place in an order. Queries of one list come together.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     list: u32,

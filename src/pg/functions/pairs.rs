@@ -6,7 +6,7 @@ use rayon::ThreadPool;
 
 use super::Interruptible;
 use super::access::{READING, Right, with_index};
-use super::neighbours::{Opened, current_user, expect_dense, open};
+use super::neighbours::{Opened, current_user, expect_dense, open, threads};
 use super::result_set::ResultSet;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::search::batch::pairs::{Pair, Pairs};
@@ -32,13 +32,6 @@ fn ivf_pairs(index: pg_sys::Oid, below: f64, call: pg_sys::FunctionCallInfo) {
         let done = find(&mut opened, &mut pairs, &pool, &set);
         opened.close(relations, user, done.map(|()| pairs.stats()));
     });
-}
-
-/// As many threads as a parallel query has processes.
-fn threads() -> usize {
-    // SAFETY: reads a setting.
-    let workers = unsafe { pg_sys::max_parallel_workers_per_gather }.max(0) as usize;
-    (workers + 1).min(std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 fn find(opened: &mut Opened, pairs: &mut Pairs, pool: &ThreadPool, set: &ResultSet) -> Result<()> {

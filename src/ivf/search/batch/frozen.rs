@@ -1,18 +1,38 @@
 //! Copies of a part of a list in plain memory, which several threads may read.
 
 use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Range;
 
-use super::copies::{OfBlock, read_only};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::directory::Directory;
 use crate::ivf::list_chain::ListChain;
+use crate::kernel;
 use crate::memory::{Grow, out_of_memory};
 use crate::page::store::{Change, Prefetch};
 use crate::page::{NO_BLOCK, Page, Store};
 
 /// Rows of a part, unless a page has more. A batch keeps the pairs of its queries with all of them.
 pub(super) const ROWS: usize = 1024;
+
+/// Spreads block numbers, which are nearly consecutive.
+#[derive(Default)]
+pub(super) struct OfBlock(u64);
+
+impl Hasher for OfBlock {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+
+    fn write_u32(&mut self, blkno: u32) {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        self.0 = (self.0 ^ u64::from(blkno)).wrapping_mul(ODD);
+    }
+}
 
 /// Some codes pages of a list, and the pages to which they refer. A part is read like a whole list: its first
 /// page is found under the number of the list's first page, too, and no page follows its last.
@@ -86,13 +106,31 @@ impl Frozen {
         self.codes * directory.codes.rows()
     }
 
+    /// The number of pages.
+    pub fn pages(&self) -> usize {
+        self.used
+    }
+
     /// The codes pages.
     pub fn codes(&self) -> &[Page] {
         &self.pages[..self.codes]
     }
 }
 
-impl Prefetch for Frozen {}
+impl Prefetch for Frozen {
+    fn prefetch_bytes(&self, blkno: u32, bytes: Range<usize>) {
+        if let Some(&at) = self.places.get(&blkno)
+            && let Some(bytes) = self.pages[at].bytes().get(bytes)
+        {
+            kernel::prefetch(bytes.as_ptr(), bytes.len());
+        }
+    }
+
+    fn ahead(&self, page: &Page, blkno: u32) -> usize {
+        let address = |page: &Page| std::ptr::from_ref(page).addr();
+        self.places.get(&blkno).map_or(0, |&at| address(&self.pages[at]).wrapping_sub(address(page)))
+    }
+}
 
 impl Store for Frozen {
     type Read<'a> = &'a Page;
@@ -121,4 +159,9 @@ impl Store for Frozen {
     fn change<R>(&self, _: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R> {
         Err(read_only())
     }
+}
+
+/// The error of a change.
+fn read_only() -> Error {
+    Error::new(Kind::Internal, "copies of pages cannot be changed")
 }

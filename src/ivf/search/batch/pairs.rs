@@ -17,9 +17,9 @@ use super::super::list_scan::{Candidate, Scanner, Sink, Stats};
 use super::super::query::CodedQuery;
 use super::super::route::Router;
 use super::super::rows::is_address;
+use super::Surroundings;
 use super::frozen::{Frozen, ROWS};
 use super::measure::{Table, address_error};
-use super::{MOST, Surroundings};
 use crate::error::{Error, Result};
 use crate::ivf::directory::Directory;
 use crate::ivf::list_chain::ListChain;
@@ -30,6 +30,8 @@ use crate::memory::{self, Grow};
 use crate::page::{Page, Store, Tid};
 use crate::quant::Width;
 
+/// The most queries of a batch. With so many, the copy of a list serves hundreds of queries.
+const MOST: usize = 512;
 /// Parts of a batch that threads take one after the other: several for each, because some have more pairs.
 const SHARES: usize = 8;
 
@@ -416,7 +418,7 @@ impl Sink for Within<'_> {
         if self.after.is_some_and(|after| candidate.tid <= after) {
             return;
         }
-        let known = known_value(self.directory, candidate);
+        let known = known_value(self.directory, candidate.lower);
         let near = Near { row: candidate.tid, query: self.number, known };
         if let Err(error) = self.near.try_push(near) {
             self.failed = Some(error);
