@@ -9,6 +9,7 @@ use std::time::Instant;
 use vector_search::kernel;
 use vector_search::quant::{Codec, QueryCode, Rotation};
 use vector_search::value::maxsim::maxsim;
+use vector_search::value::tokens::TokensBuf;
 
 const DIMS: [usize; 3] = [128, 768, 1536];
 /// Half of the second-level cache of the machines that we know.
@@ -94,11 +95,13 @@ fn floats(dims: usize, put: &mut impl FnMut(&'static str, f64)) {
     put("inner_product_f16", time(|| kernel::inner_product_f16(black_box(&a16), black_box(&b16))));
     put("cosine_distance_f16", time(|| kernel::cosine_distance_f16(black_box(&a16), black_box(&b16))));
     // 32 vectors of a query and 128 of a row.
-    let vectors = |count: usize| (0..count).map(|i| wave(dims, i as f32)).collect::<Vec<_>>();
+    let vectors = |count: usize| {
+        let mut tokens = TokensBuf::default();
+        (0..count).for_each(|i| tokens.push(&wave(dims, i as f32)).expect("vectors of the same dimensions"));
+        tokens
+    };
     let (row, query) = (vectors(128), vectors(32));
-    let (row, query) =
-        (row.iter().map(|v| &v[..]).collect::<Vec<_>>(), query.iter().map(|v| &v[..]).collect::<Vec<_>>());
-    put("maxsim,32x128", time(|| maxsim(black_box(&row), black_box(&query), || ())));
+    put("maxsim,32x128", time(|| maxsim(black_box(row.view()), black_box(query.view()), || ())));
     put("l1_f16", time(|| kernel::l1_f16(black_box(&a16), black_box(&b16))));
 }
 

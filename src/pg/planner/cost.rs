@@ -146,10 +146,7 @@ unsafe extern "C-unwind" fn amcostestimate(
         let (effort, wanted) = match (searches, whole) {
             (0, true) => (everything, wanted),
             (0, false) => ((settings.probes, settings.recall_target), wanted),
-            // A range search returns rows as it finds them. By sketches it measures row after row, by codes it
-            // begins with the nearest list.
-            _ if directory.sketch().is_lossy() => ((Probes::Lists(1), 1.0), rows / near),
-            _ => ((Probes::Lists(1), 1.0), 1.0),
+            _ => ((Probes::Lists(1), 1.0), rows_until_first(directory, rows / near)),
         };
         let read = match directory.summaries_position(0) {
             Some(_) if passing < 1.0 => {
@@ -176,6 +173,12 @@ unsafe extern "C-unwind" fn amcostestimate(
         *total_cost = rest + again - overpaid(root, path, loop_count, *selectivity, &prices);
         *index_pages = all.pages.max(1.0);
     }
+}
+
+/// The number of rows that a range search looks at before it returns one; one of so many is in the range. It
+/// returns rows as it finds them: by sketches it measures row after row, by codes it begins with the nearest.
+fn rows_until_first(directory: &Directory, one_of: f64) -> f64 {
+    if directory.sketch().is_lossy() { one_of } else { 1.0 }
 }
 
 /// The metric of an index; of one that does not exist, the one with the most exceptions.
