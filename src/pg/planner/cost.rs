@@ -146,27 +146,23 @@ unsafe extern "C-unwind" fn amcostestimate(
         let (effort, wanted) = match (searches, whole) {
             (0, true) => (everything, wanted),
             (0, false) => ((settings.probes, settings.recall_target), wanted),
-            _ => ((Probes::Lists(1), 1.0), rows_until_first(directory, rows / near)),
+            _ => ((Probes::Lists(1), 1.0), until_first(directory, rows / near)),
         };
-        let read = match directory.summaries_position(0) {
-            Some(_) if passing < 1.0 => {
-                Some(share_of_lists_read(root, path, &tested, rows / f64::from(directory.lists())))
-            }
-            _ => None,
-        };
+        let excludes = directory.summaries_position(0).is_some() && passing < 1.0;
+        let of_list = rows / f64::from(directory.lists());
+        let read = excludes.then(|| share_of_lists_read(root, path, &tested, of_list));
         let first = estimate(directory, rows, effort, wanted, (passing, read));
-        let most = if within < 1.0 { near } else { rows };
-        let all = estimate(directory, rows, everything, most, (passing, read));
+        let all =
+            estimate(directory, rows, everything, if within < 1.0 { near } else { rows }, (passing, read));
         // For each row that the scan returns, the planner adds the cost of fetching it and of the distance in
         // the plan's target list. The scan has already done both: the page is cached, and the distance is in
         // the memo (`distance_memo.rs`). So these costs are subtracted.
         let leaving = |of: f64| if *indexed == Indexed::Vector { of * share } else { 0.0 };
-        let (prices, table) = (Prices::of(info, &index), &*info.rel);
-        let heap = (table.pages.into(), table.tuples);
+        let (prices, heap) = (Prices::of(info, &index), ((*info.rel).pages.into(), (*info.rel).tuples));
         *startup_cost = price(&first, &prices, heap, leaving(wanted));
         // With a threshold, each row is fetched from a random page, which takes as long as two rows of a
         // sequential scan.
-        let paid = if within < 1.0 { 0.0 } else { leaving(most) };
+        let paid = if within < 1.0 { 0.0 } else { leaving(rows) };
         let rest = price(&all, &prices, heap, paid).max(*startup_cost);
         let lists = estimate(directory, rows, everything, 1.0, (passing, read));
         let again = searches.saturating_sub(1) as f64 * price(&lists, &prices, heap, 0.0);
@@ -177,7 +173,7 @@ unsafe extern "C-unwind" fn amcostestimate(
 
 /// The number of rows that a range search looks at before it returns one; one of so many is in the range. It
 /// returns rows as it finds them: by sketches it measures row after row, by codes it begins with the nearest.
-fn rows_until_first(directory: &Directory, one_of: f64) -> f64 {
+fn until_first(directory: &Directory, one_of: f64) -> f64 {
     if directory.sketch().is_lossy() { one_of } else { 1.0 }
 }
 
