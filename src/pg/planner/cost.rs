@@ -160,8 +160,7 @@ unsafe extern "C-unwind" fn amcostestimate(
         let leaving = |of: f64| if *indexed == Indexed::Vector { of * share } else { 0.0 };
         let (prices, heap) = (Prices::of(info, &index), ((*info.rel).pages.into(), (*info.rel).tuples));
         *startup_cost = price(&first, &prices, heap, leaving(wanted));
-        // With a threshold, each row is fetched from a random page, which takes as long as two rows of a
-        // sequential scan.
+        // With a threshold, a row takes as long as two rows of a sequential scan: its page is a random one.
         let paid = if within < 1.0 { 0.0 } else { leaving(rows) };
         let rest = price(&all, &prices, heap, paid).max(*startup_cost);
         let lists = estimate(directory, rows, everything, 1.0, (passing, read));
