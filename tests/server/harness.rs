@@ -172,8 +172,8 @@ impl Server {
         command
     }
 
-    /// Runs a script; its rows, or psql's messages if it fails. The server must not warn that a page, a file or
-    /// a relation was left open.
+    /// Runs a script; its rows, or psql's messages if it fails. The server must not warn that a page, a file
+    /// or a relation was left open.
     pub fn try_sql(&self, script: &str) -> Result<String, String> {
         let output = self.start_sql(script).wait_with_output().unwrap();
         let messages = String::from_utf8_lossy(&output.stderr).into_owned();
