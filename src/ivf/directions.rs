@@ -13,8 +13,8 @@
 //! what the row's vectors have more than their mean, which is interpolated. The directions are random signs:
 //! an index needs no more than their seed.
 //!
-//! (Sums and means of the vectors in the cells of random hyperplanes need about five times as many candidates
-//! at so few coordinates: `docs/decisions/031-arrays-of-vectors.md`.)
+//! (Sums and means of the vectors in the cells of random hyperplanes need more than ten times as many
+//! candidates at so few coordinates: `docs/decisions/031-arrays-of-vectors.md`.)
 
 use crate::error::Result;
 use crate::kernel;

@@ -16,6 +16,8 @@ const OTHERS: usize = 2000;
 const COMPARED: usize = 64;
 /// Numbers that are kept for this, at most.
 const MOST_NUMBERS: usize = 4 << 20;
+/// Of a set of vectors, the first so many numbers are kept, so that there is room for enough sets.
+const MOST_OF_ROW: usize = MOST_NUMBERS / 128;
 
 /// Some rows of a table, kept to measure how sketches deviate.
 #[derive(Default)]
@@ -33,10 +35,11 @@ impl SketchSample {
     /// # Errors
     /// Out of memory.
     pub fn push(&mut self, row: Original<'_>) -> Result<()> {
-        self.numbers += row.numbers();
-        if self.numbers > MOST_NUMBERS {
+        let row = row.cut(MOST_OF_ROW);
+        if self.numbers + row.numbers() > MOST_NUMBERS {
             return Ok(());
         }
+        self.numbers += row.numbers();
         self.rows.try_push(row.to_buf()?)
     }
 
@@ -59,7 +62,7 @@ impl SketchSample {
             keep_least(&mut near, COMPARED);
             let mut pairs: Vec<(TotalF64, TotalF32)> = memory::with_capacity(near.len())?;
             for (by_sketch, other) in &near {
-                let value = self.rows[*other].view().distance(metric, self.rows[query].view())?;
+                let value = self.rows[*other].view().distance(metric, self.rows[query].view(), || ())?;
                 pairs.push((TotalF64(value), *by_sketch));
             }
             let length = kernel::norm_squared(&of_query).sqrt();

@@ -65,6 +65,16 @@ impl Original<'_> {
         }
     }
 
+    /// A set's first vectors, which have at most `numbers` numbers, but at least one vector; a sparse vector
+    /// as it is.
+    #[must_use]
+    pub fn cut(self, numbers: usize) -> Self {
+        match self {
+            Self::Sparse(_) => self,
+            Self::Tokens(tokens) => Self::Tokens(tokens.first(numbers / tokens.dims().max(1))),
+        }
+    }
+
     /// Whether an index contains it: a sparse vector without elements has no cosine.
     pub fn is_indexed(self, metric: Metric) -> bool {
         match self {
@@ -73,13 +83,13 @@ impl Original<'_> {
         }
     }
 
-    /// The operator's value for this row and a query.
+    /// The operator's value for this row and a query. `tick` is called now and then in long work.
     ///
     /// # Errors
     /// Different dimensions; out of memory.
-    pub fn distance(self, metric: Metric, query: Original<'_>) -> Result<f64> {
+    pub fn distance(self, metric: Metric, query: Original<'_>, tick: impl Fn()) -> Result<f64> {
         match (self, query) {
-            (Self::Tokens(row), Original::Tokens(query)) => Ok(0.0 - maxsim(row, query, || ())?),
+            (Self::Tokens(row), Original::Tokens(query)) => Ok(0.0 - maxsim(row, query, tick)?),
             (Self::Sparse(row), Original::Sparse(query)) => match metric {
                 Metric::L2 => sparse::l2_distance(row, query),
                 Metric::Cosine => sparse::cosine_distance(row, query),

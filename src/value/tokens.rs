@@ -26,6 +26,13 @@ impl<'a> Tokens<'a> {
         self.numbers.chunks_exact(self.dims.max(1))
     }
 
+    /// The first vectors, at least one if there is one.
+    #[must_use]
+    pub fn first(self, vectors: usize) -> Self {
+        let numbers = vectors.max(1).saturating_mul(self.dims).min(self.numbers.len());
+        Self { numbers: &self.numbers[..numbers], ..self }
+    }
+
     /// The set with memory of its own.
     ///
     /// # Errors
@@ -84,6 +91,9 @@ mod tests {
         buf.push(&[f16::from_f32(0.5), f16::ONE]).unwrap();
         buf.push(&[3.0f32, 4.0]).unwrap();
         assert_eq!(buf.view().vectors().collect::<Vec<_>>(), [[0.5, 1.0], [3.0, 4.0]]);
+        assert_eq!(buf.view().first(0).vectors().collect::<Vec<_>>(), [[0.5, 1.0]]);
+        assert_eq!(buf.view().first(9), buf.view());
+        assert_eq!(TokensBuf::default().view().first(3), TokensBuf::default().view());
         let error = buf.push(&[1.0f32]).unwrap_err();
         assert_eq!(error.message, "different vector dimensions 2 and 1");
         assert_eq!(buf.view().to_buf().unwrap(), buf);

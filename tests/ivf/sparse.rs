@@ -167,8 +167,9 @@ impl World {
     fn truth(&self, query: &SparseBuf, n: usize) -> Vec<(Tid, f64)> {
         let table = self.table.borrow();
         let indexed = |row: &SparseBuf| self.metric != Metric::Cosine || !row.values.is_empty();
-        let value =
-            |row: &SparseBuf| Original::from(row.view()).distance(self.metric, query.view().into()).unwrap();
+        let value = |row: &SparseBuf| {
+            Original::from(row.view()).distance(self.metric, query.view().into(), || ()).unwrap()
+        };
         let rows = table.iter().filter(|(_, row)| indexed(row)).map(|(n, row)| (tid(*n), value(row)));
         let mut rows: Vec<(Tid, f64)> = rows.collect();
         rows.sort_by_key(|row| (TotalF64(row.1), row.0));
@@ -217,7 +218,7 @@ impl Rows for Heap<'_> {
         let n = u64::from(tid.blkno) * 100 + u64::from(tid.offset) - 1;
         let table = self.world.table.borrow();
         let query = self.query.view().into();
-        let value = |row: &SparseBuf| Original::from(row.view()).distance(self.world.metric, query);
+        let value = |row: &SparseBuf| Original::from(row.view()).distance(self.world.metric, query, || ());
         table.get(&n).map(value).transpose()
     }
 }

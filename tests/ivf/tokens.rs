@@ -114,7 +114,7 @@ struct World {
 }
 
 fn value(row: &TokensBuf, query: &TokensBuf) -> Result<f64> {
-    Original::from(row.view()).distance(Metric::InnerProduct, query.view().into())
+    Original::from(row.view()).distance(Metric::InnerProduct, query.view().into(), || ())
 }
 
 impl World {
@@ -223,6 +223,24 @@ fn recall_keeps_to_its_target() {
         assert!(fetched < most, "{target}: {fetched} rows");
     }
     world.check();
+}
+
+/// A set with more numbers than a build keeps does not leave the index without a measured error, nor do rows
+/// that are all long.
+#[test]
+fn long_sets_are_measured() {
+    let mut texts = Texts::new(10, 8);
+    let mut long = |vectors: usize| {
+        let mut tokens = TokensBuf::default();
+        while tokens.view().vectors().len() < vectors {
+            texts.draw().view().vectors().for_each(|vector| tokens.push(vector).unwrap());
+        }
+        tokens
+    };
+    let table: Table = (0..120).map(|n| (n, long(if n == 0 { 140_000 } else { 1_200 }))).collect();
+    let world = World::build(table, 1);
+    let directory = Directory::load(&world.store).unwrap();
+    assert!(!directory.is_unmeasured(), "{:?}", directory.meta.deviation);
 }
 
 #[test]

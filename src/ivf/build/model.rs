@@ -129,7 +129,12 @@ fn queries_like<'a>(rows: &'a [f32], sketch: &Sketch, source: &mut dyn Source) -
         return Ok(Cow::Borrowed(rows));
     }
     let mut queries = Vec::new();
-    source.sample_queries(rows.len() / sketch.size, &mut |query| queries.try_extend(query))?;
+    // A query without vectors is equally far from all rows, so its neighbours are in any lists.
+    let mut keep = |query: &[f32]| match query.iter().all(|x| *x == 0.0) {
+        true => Ok(()),
+        false => queries.try_extend(query),
+    };
+    source.sample_queries(rows.len() / sketch.size, &mut keep)?;
     Ok(Cow::Owned(queries))
 }
 

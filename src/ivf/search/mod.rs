@@ -265,7 +265,8 @@ impl Search {
             if self.is_served() {
                 self.extend(store)?;
             }
-            if self.offset.is_known() || self.candidates.next_mark().is_none() {
+            // As long as the offset is not known, no row is certain while others may be fetched.
+            if self.offset.is_known() || !self.has_useful() {
                 self.output.settle(self.dealt_with())?;
             }
             if self.may_leave()
@@ -316,10 +317,15 @@ impl Search {
             })
     }
 
+    /// Whether a candidate may be among the wanted rows.
+    fn has_useful(&self) -> bool {
+        let useful = |next: Mark| f64::from(next.lower.0) <= self.output.useful();
+        self.candidates.next_mark().is_some_and(useful)
+    }
+
     /// Fetches the next candidate. Returns false if the round has no useful candidate left.
     fn fetch_next(&mut self, rows: &mut dyn Rows) -> Result<bool> {
-        let useful = |next: Mark| f64::from(next.lower.0) <= self.output.useful();
-        if !self.candidates.next_mark().is_some_and(useful) {
+        if !self.has_useful() {
             return self.fetch_late(rows);
         }
         let Some(candidate) = self.candidates.pop() else { return Ok(false) };

@@ -124,17 +124,17 @@ impl Search {
             range.announced -= 1;
             return Ok(());
         }
-        range.announced = range.announcing.min(range.found.len()) - 1;
-        if range.announced == 0 {
-            range.announcing *= 2;
+        let some = range.announcing.min(range.found.len());
+        range.announced = some - 1;
+        range.announcing = (2 * range.announcing).min(MOST_PREFETCHED as usize);
+        if some == 1 {
             return Ok(());
         }
-        let ahead = range.found.iter().rev().take(range.announcing);
+        let ahead = range.found.iter().rev().take(some);
         let ahead: Vec<_> = ahead
             .filter(|candidate| is_address(candidate.tid))
             .map(|candidate| (candidate.tid, known_value(&self.directory, candidate.lower)))
             .collect();
-        range.announcing = (2 * range.announcing).min(MOST_PREFETCHED as usize);
         rows.prefetch(&ahead)
     }
 }

@@ -5,7 +5,9 @@ use pgrx::pg_sys;
 use crate::pg::storage::toast::{ToastReader, toast_pointer};
 
 /// Reads vectors out of line of rows that were deleted. Such a row may become dead to everybody after the
-/// scan has begun. Then its vector may be gone: VACUUM's own snapshot keeps nothing.
+/// scan has begun. Then its vector may be gone: VACUUM's own snapshot keeps nothing. Compressed values, and
+/// those of more than a megabyte, are left to the server: if they are gone, the renewal fails, and the next
+/// VACUUM tries it again.
 pub(super) struct Leaving {
     toast: ToastReader,
     context: pg_sys::MemoryContext,

@@ -9,14 +9,14 @@ use super::filter_columns::FilterColumns;
 use super::leaving::Leaving;
 use super::opclass::{check_dimensions, indexed};
 use super::reservoir::{Reservoir, shuffled};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::ivf::build::{OriginalSink, RowSink, Source};
 use crate::ivf::progress::Progress;
 use crate::ivf::sketch::Sketch;
 use crate::page::{Key, Tid};
 use crate::pg::allocator;
 use crate::pg::datum::indexed::Indexed;
-use crate::pg::error::OrRaise;
+use crate::pg::error::{OrRaise, raise};
 use crate::pg::storage::tid::{item_pointer, tid};
 use crate::value::Original;
 
@@ -184,8 +184,18 @@ unsafe extern "C-unwind" fn visit(
             check_dimensions(*indexed, sketch.dims, dims).map_err(|error| named(error, row))?;
             sink(row, vector, keys)
         };
-        indexed.coordinates(sketch, value, &mut visit.buffer, take).or_raise();
+        match indexed.try_coordinates(sketch, value, &mut visit.buffer, take) {
+            Ok(done) => done.or_raise(),
+            // An array that is no set of vectors, as one of other dimensions.
+            Err(error) if (may_differ || !alive) && is_of_value(&error) => visit.left_out |= !may_differ,
+            Err(error) => raise(named(error, tid(&*row))),
+        }
     }
+}
+
+/// Whether an error is due to a value, which cannot be indexed.
+fn is_of_value(error: &Error) -> bool {
+    matches!(error.kind, Kind::Data | Kind::NullNotAllowed)
 }
 
 /// Takes the address and the value of a row.
@@ -543,7 +553,7 @@ impl TableSource {
         #[pg_guard]
         unsafe extern "C-unwind" fn first(
             _index: pg_sys::Relation,
-            _row: pg_sys::ItemPointer,
+            row: pg_sys::ItemPointer,
             values: *mut pg_sys::Datum,
             isnull: *mut bool,
             is_alive: bool,
@@ -555,9 +565,12 @@ impl TableSource {
                 let found = if is_alive { alive } else { dead };
                 if found.is_none() && !*isnull {
                     let dims = |dims, _: &[f32]| dims;
-                    let of_row = indexed.coordinates(&Sketch::none(0), *values, &mut Vec::new(), dims);
-                    // A set without vectors has none.
-                    *found = Some(of_row).filter(|dims| *dims > 0 || !indexed.is_sketched());
+                    match indexed.try_coordinates(&Sketch::none(0), *values, &mut Vec::new(), dims) {
+                        // A set without vectors has none.
+                        Ok(dims) => *found = Some(dims).filter(|dims| *dims > 0 || !indexed.is_sketched()),
+                        Err(error) if !is_alive && is_of_value(&error) => (),
+                        Err(error) => raise(named(error, tid(&*row))),
+                    }
                 }
             }
         }

@@ -114,10 +114,28 @@ impl Indexed {
         buffer: &mut Vec<f32>,
         with: impl FnOnce(usize, &[f32]) -> R,
     ) -> R {
+        // SAFETY: as the caller says.
+        unsafe { self.try_coordinates(sketch, datum, buffer, with).or_raise() }
+    }
+
+    /// As [`Indexed::coordinates`].
+    ///
+    /// # Safety
+    /// The datum is of this kind.
+    ///
+    /// # Errors
+    /// Those of [`Indexed::original`].
+    pub unsafe fn try_coordinates<R>(
+        self,
+        sketch: &Sketch,
+        datum: pg_sys::Datum,
+        buffer: &mut Vec<f32>,
+        with: impl FnOnce(usize, &[f32]) -> R,
+    ) -> Result<R> {
         let memory = &mut AlignedCopy::new();
         // SAFETY: the caller vouches for the datum, which the value does not outlive.
         unsafe {
-            match self {
+            Ok(match self {
                 Self::Vector => {
                     let vector = Vector::from_raw_in(memory, datum);
                     with(vector.len(), &vector)
@@ -141,10 +159,10 @@ impl Indexed {
                         }
                         Ok(dims)
                     };
-                    let dims = self.original(datum, sketched).or_raise();
+                    let dims = self.original(datum, sketched)?;
                     with(dims, buffer)
                 }
-            }
+            })
         }
     }
 
@@ -201,7 +219,8 @@ impl Indexed {
                     let none = Sketch::none(query.len());
                     self.coordinates(&none, datum, buffer, |_, vector| metric.distance(vector, query))
                 }
-                Query::Original(query) => self.original(datum, |value| value.distance(metric, query)),
+                Query::Original(query) => self
+                    .original(datum, |value| value.distance(metric, query, || pgrx::check_for_interrupts!())),
             }
         }
     }

@@ -111,6 +111,8 @@ fn expect_kind(relations: &Relations, kind: Indexed) {
 pub(super) struct Opened {
     pub store: IndexStore,
     pub directories: Directories,
+    /// What the index is over.
+    pub kind: Indexed,
     pub rows: BatchRows,
     /// Bytes that the queries and their results may take.
     pub memory: usize,
@@ -138,16 +140,17 @@ pub(super) fn open(relations: &Relations) -> Opened {
     let (index, table) = (relations.index.as_ptr(), relations.table.as_ptr());
     let store = IndexStore::new(index, Logging::EachChange);
     let directories = directories(&store).map_err(|e| in_index(index, e)).or_raise();
+    let indexed = opclass::indexed(index).or_raise();
     // SAFETY: the relations stay open to the end; the snapshot is the statement's. A setting is read (kB).
     let (rows, memory) = unsafe {
         let snapshot = pg_sys::GetActiveSnapshot();
         expect_built_before(index, snapshot);
         predicate_lock_relation(index, snapshot);
         store.seen_by(snapshot);
-        let rows = TableRows::open(table, index, snapshot, opclass::indexed(index).or_raise()).or_raise();
+        let rows = TableRows::open(table, index, snapshot, indexed).or_raise();
         (BatchRows(rows), pg_sys::maintenance_work_mem.max(0) as usize * 1024)
     };
-    Opened { store, directories, rows, memory }
+    Opened { store, directories, kind: indexed.0, rows, memory }
 }
 
 impl Opened {
@@ -161,11 +164,11 @@ impl Opened {
     }
 }
 
-/// As many threads as a parallel query has processes.
+/// As many threads as a parallel query may have processes.
 pub(super) fn threads() -> usize {
-    // SAFETY: reads a setting.
-    let workers = unsafe { pg_sys::max_parallel_workers_per_gather }.max(0) as usize;
-    (workers + 1).min(std::thread::available_parallelism().map_or(1, usize::from))
+    // SAFETY: reads settings.
+    let workers = unsafe { pg_sys::max_parallel_workers_per_gather.min(pg_sys::max_parallel_workers) };
+    (workers.max(0) as usize + 1).min(std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// Threads for a batch. `None` if this thread does all, because the settings or the memory allow no others.
@@ -230,6 +233,7 @@ impl Searched {
             }
             answers.sort_unstable_by_key(|answer| (answer.query, answer.rank));
             for Answer { query, neighbour, .. } in answers {
+                super::tick()?;
                 set.put_query(first + query + 1, neighbour);
             }
         }
@@ -245,6 +249,8 @@ impl Searched {
     ) -> Result<Vec<Place>> {
         let mut places = memory::with_capacity(queries.len())?;
         let sketch = Sketch::none(self.opened.directories.0.sketch().dims);
+        // Which lists are near matters only if the queries are compared in several parts.
+        let in_parts = queries.len() > self.batch.together();
         for (query, datum) in (0..).zip(queries) {
             super::tick()?;
             let Some(datum) = *datum else { continue };
@@ -254,7 +260,7 @@ impl Searched {
                     if dims != sketch.dims {
                         return Err(kind.different(sketch.dims, dims));
                     }
-                    self.batch.nearest_list(vector)
+                    if in_parts { self.batch.nearest_list(vector) } else { Ok(Some(0)) }
                 })?
             };
             places.extend(list.map(|list| Place { list, query }));
@@ -262,12 +268,9 @@ impl Searched {
         Ok(places)
     }
 
-    /// Brings queries that are near each other together, if not all of them are compared together.
+    /// Brings queries that are near each other together.
     fn sort(&self, places: &mut [Place]) -> Result<()> {
         let directory = &self.opened.directories.0;
-        if places.len() <= self.batch.together() {
-            return Ok(());
-        }
         if places.len() >= directory.lists() as usize {
             let mut rank = memory::filled(0, directory.lists() as usize)?;
             for (at, list) in (0..).zip(tour(directory, &Interruptible)?) {
@@ -306,11 +309,11 @@ impl Searched {
 
     /// Adds a row of the table as a query, if the snapshot sees it.
     fn push_row(&mut self, row: Tid) -> Result<()> {
-        let Self { opened: Opened { rows, directories, .. }, vector, batch, .. } = self;
+        let Self { opened: Opened { rows, directories, kind, .. }, vector, batch, .. } = self;
         vector.clear();
         if let Some(version) = rows.measured(row, &mut |values| vector.try_extend(values))? {
             // An expression may have other results by now than when the index was built.
-            opclass::check_dimensions(Indexed::Vector, directories.0.dims(), vector.len())?;
+            opclass::check_dimensions(*kind, directories.0.dims(), vector.len())?;
             batch.push(version.as_u64(), vector, Some(Itself { row, version }))?;
         }
         Ok(())

@@ -162,7 +162,9 @@ unsafe fn exact_of_originals(
         if value.is_indexed(metric) {
             for query in queries.iter_mut().filter(|query| query.row != row) {
                 if let OwnedQuery::Original(of_query) = &query.vector {
-                    query.nearest.push(TotalF64(value.distance(metric, of_query.view())?));
+                    let distance =
+                        value.distance(metric, of_query.view(), || pgrx::check_for_interrupts!())?;
+                    query.nearest.push(TotalF64(distance));
                 }
             }
         }

@@ -146,7 +146,7 @@ unsafe extern "C-unwind" fn amcostestimate(
         let (effort, wanted) = match (searches, whole) {
             (0, true) => (everything, wanted),
             (0, false) => ((settings.probes, settings.recall_target), wanted),
-            _ => ((Probes::Lists(1), 1.0), until_first(directory, rows / near)),
+            _ => ((Probes::Lists(1), 1.0), until_first(directory, rows * passing / near)),
         };
         let excludes = directory.summaries_position(0).is_some() && passing < 1.0;
         let of_list = rows / f64::from(directory.lists());

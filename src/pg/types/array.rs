@@ -74,9 +74,10 @@ pub unsafe fn elements(array: *mut pg_sys::ArrayType, of: pg_sys::Oid) -> Vec<Op
         let count = usize::try_from(count).unwrap_or(0);
         let elements =
             fallible::collected((0..count).map(|i| (!*nulls.add(i)).then(|| *datums.add(i)))).or_raise();
-        if count > 0 {
-            pg_sys::pfree(datums.cast());
-            pg_sys::pfree(nulls.cast());
+        for memory in [datums.cast(), nulls.cast::<std::ffi::c_void>()] {
+            if !memory.is_null() {
+                pg_sys::pfree(memory);
+            }
         }
         elements
     }

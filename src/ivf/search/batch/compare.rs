@@ -28,8 +28,9 @@ const FEW_ON_THREADS: usize = 6;
 /// Queries that are compared with one list after the other. Their tables, and the list, fit the second-level
 /// cache.
 const TILE: usize = 64;
-/// Pages of codes that threads compare with queries, at most, before a cancel is noticed.
-const COMPARED: usize = 1 << 20;
+/// Pages of codes that threads compare with queries, at most, before a cancel is noticed. Of equal vectors
+/// all records are compared too, which takes ten times as long.
+const COMPARED: usize = 1 << 18;
 /// Bytes of centroids that all queries of a thread are compared with before the next ones.
 const CENTROIDS: usize = 16 << 10;
 /// Bytes of centroids that threads compare before a cancel is noticed.
@@ -165,6 +166,7 @@ impl Comparing {
                 if pages >= self.pages || compared >= COMPARED {
                     self.compare(directory, (&reads, parts, used), around.pool)?;
                     (parts, pages, compared) = (0, 0, 0);
+                    self.limit_copies();
                 }
                 if parts == self.parts.len() {
                     self.parts.try_push(Part::default())?;
@@ -179,9 +181,19 @@ impl Comparing {
             }
         }
         self.compare(directory, (&reads, parts, used), around.pool)?;
+        self.limit_copies();
         around.store.end_prefetch();
         self.reads = reads;
         Ok(!self.reads.is_empty())
+    }
+
+    /// Gives back the memory of copies if it is more than twice what they may take, because the parts of some
+    /// lists are larger than those of others.
+    fn limit_copies(&mut self) {
+        let pages: usize = self.parts.iter().map(|part| part.frozen.room()).sum();
+        if pages > 2 * self.pages {
+            self.parts.clear();
+        }
     }
 
     /// Reads a list for a few queries.

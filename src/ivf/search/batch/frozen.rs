@@ -111,6 +111,11 @@ impl Frozen {
         self.used
     }
 
+    /// The number of pages for which it keeps memory.
+    pub fn room(&self) -> usize {
+        self.pages.len()
+    }
+
     /// The codes pages.
     pub fn codes(&self) -> &[Page] {
         &self.pages[..self.codes]

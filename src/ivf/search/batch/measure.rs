@@ -13,7 +13,7 @@ use super::super::key::{key_of, known_value};
 use super::super::output::Ready;
 use super::super::rows::{Rows, is_address};
 use super::frozen::OfBlock;
-use super::query::{Finding, Found, Itself, Query};
+use super::query::{Finding, Found, Itself, NEED, Query};
 use super::shares::{self, in_shares};
 use crate::error::{Error, Result};
 use crate::ivf::directory::Directory;
@@ -56,6 +56,8 @@ struct Need {
     /// The value, if the index knows it.
     known: Option<f64>,
 }
+
+const _: () = assert!(size_of::<Need>() == NEED);
 
 /// What a thread needs.
 #[derive(Default)]

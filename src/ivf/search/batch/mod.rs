@@ -262,8 +262,8 @@ impl Batch {
                 self.neighbours.try_push(Neighbour { row, value })?;
             }
         }
-        // A relaxed scan may return a row late.
-        self.neighbours.sort_unstable_by_key(|found| (TotalF64(found.value), found.row));
+        // A relaxed scan may return a row late. Rows with equal values stay in the order of the scan.
+        self.neighbours.sort_by_key(|found| TotalF64(found.value));
         Ok(())
     }
 }

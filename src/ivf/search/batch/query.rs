@@ -42,6 +42,9 @@ pub(super) struct Query {
 /// window.
 const LEFT: usize = 4;
 
+/// Bytes of a row that has to be fetched for a query (`measure.rs`).
+pub(super) const NEED: usize = 32;
+
 /// What is known of the rows that a query looks for.
 pub(super) struct Finding {
     /// Candidates whose values are not known, from `next` on, the least lower bounds first.
@@ -69,7 +72,9 @@ impl Finding {
         /// Bytes of an entry in the table of the queries' rows, twice because the table grows by doubling.
         const ENTRY: usize = 32;
         let own = size_of::<Query>() + size_of::<Self>() + ENTRY + directory.dims() * size_of::<f32>();
-        own + Self::left(settings) * size_of::<Mark>() + wanted.saturating_mul(size_of::<Found>())
+        // What is found, and twice, with room to grow, which rows have to be fetched for it.
+        let of_row = size_of::<Found>() + 3 * NEED;
+        own + Self::left(settings) * size_of::<Mark>() + wanted.saturating_mul(of_row)
     }
 
     /// Candidates that are expected to be left.
