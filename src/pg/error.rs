@@ -117,3 +117,8 @@ unsafe fn save(context: &mut pg_sys::ErrorSaveContext, error: &Error) {
         context.error_data = data;
     }
 }
+
+/// Raises the error of a cancelled statement, for work that is not told to end otherwise.
+pub fn interrupts() {
+    pgrx::check_for_interrupts!();
+}

@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ivf::code::is_indexed;
 use crate::ivf::sketch::Sketch;
 use crate::memory::Grow;
-use crate::pg::error::OrRaise;
+use crate::pg::error::{OrRaise, interrupts};
 use crate::value::{Element, Metric, Original, OriginalBuf};
 
 /// Elements of a sparse vector that costs are estimated for.
@@ -219,8 +219,9 @@ impl Indexed {
                     let none = Sketch::none(query.len());
                     self.coordinates(&none, datum, buffer, |_, vector| metric.distance(vector, query))
                 }
-                Query::Original(query) => self
-                    .original(datum, |value| value.distance(metric, query, || pgrx::check_for_interrupts!())),
+                Query::Original(query) => {
+                    self.original(datum, |value| value.distance(metric, query, interrupts))
+                }
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::pg::am::directory_cache::{directories, sketch};
 use crate::pg::am::opclass;
 use crate::pg::am::table_source::{TableSource, each_original, each_row};
 use crate::pg::datum::indexed::OwnedQuery;
-use crate::pg::error::{OrRaise, in_index, raise};
+use crate::pg::error::{OrRaise, in_index, interrupts, raise};
 use crate::pg::scan::table_rows::{Measured, TableRows};
 use crate::pg::settings::reloptions::IndexOptions;
 use crate::pg::settings::resolve::{self, ScanRequest};
@@ -162,8 +162,7 @@ unsafe fn exact_of_originals(
         if value.is_indexed(metric) {
             for query in queries.iter_mut().filter(|query| query.row != row) {
                 if let OwnedQuery::Original(of_query) = &query.vector {
-                    let distance =
-                        value.distance(metric, of_query.view(), || pgrx::check_for_interrupts!())?;
+                    let distance = value.distance(metric, of_query.view(), interrupts)?;
                     query.nearest.push(TotalF64(distance));
                 }
             }

@@ -4,7 +4,7 @@ use super::array::Array;
 use super::call::sql_functions;
 use crate::error::Result;
 use crate::pg::datum::tokens::{Of, of_array};
-use crate::pg::error::OrRaise;
+use crate::pg::error::{OrRaise, interrupts};
 use crate::value::maxsim as value;
 
 sql_functions! {
@@ -28,8 +28,4 @@ sql_functions! {
 fn of(elements: Of, row: &Array, query: &Array) -> Result<f64> {
     let (row, query) = (of_array(row, elements)?, of_array(query, elements)?);
     value::maxsim(row.view(), query.view(), interrupts)
-}
-
-fn interrupts() {
-    pgrx::check_for_interrupts!();
 }
