@@ -91,7 +91,8 @@ CREATE FUNCTION found(condition text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE rows int;
 BEGIN
     EXECUTE format('SELECT count(*) FROM (SELECT FROM words WHERE %s ORDER BY e <-> ''[0,0]'' LIMIT 100) s', condition) INTO rows;
-    RETURN format('%s: %s rows, %s left out', condition, rows, ivf_last_scan()->>'excluded');
+    RETURN format('%s: %s rows, %s left out', condition, rows,
+        CASE WHEN (ivf_last_scan()->>'excluded')::int > 0 THEN 'some' ELSE 'none' END);
 END $$;
 SELECT found(c) FROM unnest(ARRAY[$$word = 'sea' OR id = 3 AND word = 'see'$$, $$word = 'sea' OR upper(word) = 'SEE'$$,
     $$word = 'sea' COLLATE "POSIX" OR upper(word) = 'SEE'$$, $$id > 20 OR upper(word) = 'SEE'$$, $$NOT (id > 20 OR word = 'see')$$, $$NOT (id > 20 OR id = 3)$$,
@@ -124,7 +125,8 @@ CREATE FUNCTION left_out(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE rows int;
 BEGIN
     EXECUTE query INTO rows;
-    RETURN format('%s: %s rows, %s left out', query, rows, ivf_last_scan()->>'excluded');
+    RETURN format('%s: %s rows, %s left out', query, rows,
+        CASE WHEN (ivf_last_scan()->>'excluded')::int > 0 THEN 'some' ELSE 'none' END);
 END $$;
 PREPARE hidden AS SELECT left_out(format('SELECT count(*) FROM (SELECT FROM %s WHERE %s ORDER BY e <-> ''[0,0]'' LIMIT 200) s', t, c))
     FROM unnest('{secret,parts,plain_view}'::text[]) t, unnest('{a < 5 OR a > 40,n < 5 OR n > 40,n <> 3,NOT (n < 45 OR a = 48)}'::text[]) c;
