@@ -1,7 +1,7 @@
 //! The exact values of the candidates of many queries.
 //!
 //! Rows that are queries themselves need not be fetched: threads compute their values from the queries'
-//! vectors. Each other row is fetched once for all queries that need it, in the order of the table.
+//! vectors. In a round each other row is fetched once for all queries that need it, in the table's order.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
