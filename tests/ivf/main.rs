@@ -16,6 +16,7 @@ mod memory;
 mod model;
 mod neighbours;
 mod order;
+mod originals;
 mod pages;
 mod pairs;
 mod racing;

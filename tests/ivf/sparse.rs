@@ -1,31 +1,23 @@
 //! Indexes over sparse vectors: sketches find the rows, the table gives the values.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
-use vector_search::error::Result;
-use vector_search::ivf::build::{self, Options, OriginalSink, RowSink, Source};
-use vector_search::ivf::code::RowCode;
+use vector_search::ivf::build::Options;
 use vector_search::ivf::directory::Directory;
 use vector_search::ivf::progress::Silent;
 use vector_search::ivf::renew::renew;
-use vector_search::ivf::scan::Scan;
-use vector_search::ivf::search::filter::Filter;
-use vector_search::ivf::search::{Order, Rows, Settings};
+use vector_search::ivf::search::{Order, Settings};
 use vector_search::ivf::sketch::{SIZE, Sketch};
-use vector_search::ivf::{check, insert, vacuum};
-use vector_search::page::memory::MemoryStore;
-use vector_search::page::meta::SketchOf;
-use vector_search::page::{Key, Tid};
+use vector_search::page::Tid;
 use vector_search::value::sparse::SparseBuf;
-use vector_search::value::{Metric, Original, TotalF64};
+use vector_search::value::{Metric, TotalF64};
 
+use crate::originals::{self, Reading, World, options_of};
 use crate::random::Random;
 use crate::renew::Ended;
-use crate::world::{DEFAULT, EXACT, MemorySpool, options, pool, tid};
+use crate::world::{DEFAULT, EXACT, MemorySpool, pool};
 
-type Table = BTreeMap<u64, SparseBuf>;
+type Table = originals::Table<SparseBuf>;
 
 const METRICS: [Metric; 4] = [Metric::L2, Metric::Cosine, Metric::InnerProduct, Metric::L1];
 
@@ -68,166 +60,15 @@ impl Texts {
     }
 }
 
-struct Texting<'a>(&'a Table, &'a Sketch);
-
-impl Texting<'_> {
-    fn each(&self, sink: &mut dyn FnMut(u64, &[f32]) -> Result<()>) -> Result<()> {
-        let mut out = vec![0.0; self.1.size];
-        self.0.iter().try_for_each(|(n, row)| {
-            self.1.write(row.view(), &mut out)?;
-            sink(*n, &out)
-        })
-    }
-}
-
-impl Source for Texting<'_> {
-    fn rows_hint(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
-        let step = self.0.len().div_ceil(want.max(1)).max(1) as u64;
-        self.each(&mut |n, sketch| if n % step == 0 { sink(sketch) } else { Ok(()) })
-    }
-
-    fn sample_originals(&mut self, want: usize, sink: &mut OriginalSink<'_>) -> Result<()> {
-        let step = self.0.len().div_ceil(want.max(1)).max(1);
-        self.0.values().step_by(step).try_for_each(|row| sink(row.view().into()))
-    }
-
-    fn scan(&mut self, sink: &mut RowSink<'_>) -> Result<()> {
-        self.each(&mut |n, sketch| sink(tid(n), sketch, &[]))
-    }
-
-    fn look_up(&mut self, rows: &[Tid], sink: &mut RowSink<'_>) -> Result<()> {
-        self.each(&mut |n, sketch| if rows.contains(&tid(n)) { sink(tid(n), sketch, &[]) } else { Ok(()) })
-    }
-}
-
-/// A table of sparse vectors with its index.
-struct World {
-    table: Rc<RefCell<Table>>,
-    store: MemoryStore,
-    sketch: Sketch,
-    metric: Metric,
-}
-
-fn of(dims: usize, metric: Metric) -> (Sketch, Options) {
-    let sketch = Sketch::of_sparse(dims, 99);
-    let of = SketchOf { dims: dims as u32, seed: 99 };
-    let options = options(sketch.size, metric);
-    (sketch, Options { sketch: of, ..options })
-}
-
-impl World {
-    fn build(table: Table, dims: usize, metric: Metric, lists: u32) -> Self {
-        let (sketch, options) = of(dims, metric);
-        let (store, mut spool) = (MemoryStore::new(), MemorySpool::default());
-        let options = Options { lists, ..options };
-        if table.is_empty() {
-            build::build_empty(&store, &options).unwrap();
-        } else {
-            let source = &mut Texting(&table, &sketch);
-            build::build(&store, &options, source, &mut spool, &pool(), &Silent).unwrap();
-        }
-        Self { table: Rc::new(RefCell::new(table)), store, sketch, metric }
-    }
-
-    fn sketch_of(&self, row: &SparseBuf) -> Vec<f32> {
-        let mut out = vec![0.0; self.sketch.size];
-        self.sketch.write(row.view(), &mut out).unwrap();
-        out
-    }
-
-    fn insert(&self, n: u64, row: SparseBuf) {
-        let (current, next) = Directory::load_all(&self.store).unwrap();
-        let directory = next.unwrap_or(current);
-        let mut code = RowCode::new(&directory).unwrap();
-        let sketch = self.sketch_of(&row);
-        insert::insert(&self.store, &directory, &mut code, tid(n), &sketch, &[] as &[Key]).unwrap();
-        self.table.borrow_mut().insert(n, row);
-    }
-
-    fn delete(&self, dead: impl Fn(u64) -> bool) {
-        let mut table = self.table.borrow_mut();
-        table.retain(|n, _| !dead(*n));
-        let alive: std::collections::HashSet<Tid> = table.keys().map(|n| tid(*n)).collect();
-        vacuum::bulk_delete(&self.store, &mut |t| !alive.contains(&t), &|| Ok(())).unwrap();
-    }
-
-    fn search(&self, query: &SparseBuf, settings: Settings, n: usize) -> (Vec<(Tid, f64)>, u64) {
-        let (current, next) = Directory::load_all(&self.store).unwrap();
-        let mut scan = Scan::new((Rc::new(current), next.map(Rc::new)), settings);
-        scan.start_filtered(settings, Some(&self.sketch_of(query)), Filter::default());
-        let mut heap = Heap { world: self, query };
-        let rows = std::iter::from_fn(|| scan.next(&self.store, &mut heap).unwrap()).take(n).collect();
-        (rows, scan.stats().rows)
-    }
-
-    fn truth(&self, query: &SparseBuf, n: usize) -> Vec<(Tid, f64)> {
-        let table = self.table.borrow();
-        let indexed = |row: &SparseBuf| self.metric != Metric::Cosine || !row.values.is_empty();
-        let value = |row: &SparseBuf| {
-            Original::from(row.view()).distance(self.metric, query.view().into(), || ()).unwrap()
-        };
-        let rows = table.iter().filter(|(_, row)| indexed(row)).map(|(n, row)| (tid(*n), value(row)));
-        let mut rows: Vec<(Tid, f64)> = rows.collect();
-        rows.sort_by_key(|row| (TotalF64(row.1), row.0));
-        rows.truncate(n);
-        rows
-    }
-
-    /// Recall of ten rows, and the rows fetched for a query. Rows come in order, each once.
-    fn recall(&self, queries: &[SparseBuf], target: f32) -> (f64, f64) {
-        let (mut found, mut fetched) = (0, 0);
-        for query in queries {
-            let (rows, asked) = self.search(query, Settings { recall_target: target, ..DEFAULT }, 10);
-            assert_eq!(rows.len(), self.table.borrow().len().min(10));
-            assert!(rows.windows(2).all(|w| (TotalF64(w[0].1), w[0].0) < (TotalF64(w[1].1), w[1].0)));
-            let last = self.truth(query, 10).last().unwrap().1;
-            found += rows.iter().filter(|row| row.1 <= last).count();
-            fetched += asked;
-        }
-        let count = queries.len() as f64;
-        (found as f64 / count / 10.0, fetched as f64 / count)
-    }
-
-    fn check(&self) {
-        let mut rows = Vec::new();
-        let mut note = |t| {
-            rows.push(t);
-            Ok(())
-        };
-        check::check(&self.store, &mut note, &|| Ok(())).unwrap();
-        rows.sort_unstable();
-        let table = self.table.borrow();
-        let indexed = |row: &SparseBuf| self.metric != Metric::Cosine || !row.values.is_empty();
-        let expected: Vec<Tid> = table.iter().filter(|(_, row)| indexed(row)).map(|(n, _)| tid(*n)).collect();
-        assert_eq!(rows, expected);
-    }
-}
-
-struct Heap<'a> {
-    world: &'a World,
-    query: &'a SparseBuf,
-}
-
-impl Rows for Heap<'_> {
-    fn distance(&mut self, tid: Tid, known: Option<f64>) -> Result<Option<f64>> {
-        assert_eq!(known, None, "codes do not tell values");
-        let n = u64::from(tid.blkno) * 100 + u64::from(tid.offset) - 1;
-        let table = self.world.table.borrow();
-        let query = self.query.view().into();
-        let value = |row: &SparseBuf| Original::from(row.view()).distance(self.world.metric, query, || ());
-        table.get(&n).map(value).transpose()
-    }
+fn indexed(table: Table, dims: usize, metric: Metric, lists: u32) -> World<SparseBuf> {
+    World::build(table, Sketch::of_sparse(dims, 99), metric, lists)
 }
 
 #[test]
 fn recall_keeps_to_its_target() {
     for metric in METRICS {
         let mut texts = Texts::new(30_000, 40, 1);
-        let world = World::build(texts.table(6000), 30_000, metric, 60);
+        let world = indexed(texts.table(6000), 30_000, metric, 60);
         let queries: Vec<SparseBuf> = (0..60).map(|_| texts.draw()).collect();
         for (target, most) in [(0.9, 80.0), (0.95, 100.0), (0.99, 140.0)] {
             let (recall, fetched) = world.recall(&queries, target);
@@ -242,7 +83,7 @@ fn recall_keeps_to_its_target() {
 fn exact_scans_are_exact() {
     for metric in METRICS {
         let mut texts = Texts::new(1_000_000, 10, 2);
-        let world = World::build(texts.table(1500), 1_000_000, metric, 12);
+        let world = indexed(texts.table(1500), 1_000_000, metric, 12);
         for _ in 0..5 {
             let query = texts.draw();
             let truth = world.truth(&query, 1500);
@@ -263,7 +104,7 @@ fn exact_scans_are_exact() {
 fn a_scan_to_the_end_returns_each_row_once() {
     for metric in METRICS {
         let mut texts = Texts::new(50_000, 10, 3);
-        let world = World::build(texts.table(2000), 50_000, metric, 16);
+        let world = indexed(texts.table(2000), 50_000, metric, 16);
         for order in [Order::Strict, Order::Relaxed] {
             for memory in [64 << 10, 4 << 20] {
                 let settings = Settings { limit: None, order, memory, ..DEFAULT };
@@ -285,7 +126,7 @@ fn a_scan_to_the_end_returns_each_row_once() {
 fn rows_come_and_go() {
     for metric in METRICS {
         let mut texts = Texts::new(40_000, 20, 4);
-        let world = World::build(texts.table(3000), 40_000, metric, 20);
+        let world = indexed(texts.table(3000), 40_000, metric, 20);
         let sketch = Directory::load(&world.store).unwrap().meta.sketch;
         world.delete(|n| n.is_multiple_of(3));
         (3000..5000).for_each(|n| world.insert(n, texts.draw()));
@@ -293,9 +134,9 @@ fn rows_come_and_go() {
         let queries: Vec<SparseBuf> = (0..30).map(|_| texts.draw()).collect();
         assert!(world.recall(&queries, 0.95).0 > 0.9, "{metric:?}");
         let table = world.table.borrow().clone();
-        let (_, options) = of(40_000, metric);
+        let options = options_of(&world.sketch, metric);
         let options = Options { lists: 40, seed: 43, ..options };
-        let source = &mut Texting(&table, &world.sketch);
+        let source = &mut Reading(&table, world.sketch.clone());
         let transactions = Ended(true);
         let spool = &mut MemorySpool::default();
         renew(&world.store, &options, source, spool, (&pool(), &transactions), &Silent).unwrap();
@@ -310,7 +151,7 @@ fn rows_come_and_go() {
 fn an_index_of_an_empty_table_serves_what_is_inserted() {
     for metric in METRICS {
         let mut texts = Texts::new(40_000, 5, 5);
-        let world = World::build(Table::new(), 40_000, metric, 0);
+        let world = indexed(Table::new(), 40_000, metric, 0);
         (0..400).for_each(|n| world.insert(n, texts.draw()));
         let queries: Vec<SparseBuf> = (0..20).map(|_| texts.draw()).collect();
         assert!(world.recall(&queries, 0.95).0 > 0.95, "{metric:?}");
@@ -321,7 +162,7 @@ fn an_index_of_an_empty_table_serves_what_is_inserted() {
 fn few_dimensions_lose_nothing() {
     for metric in METRICS {
         let mut texts = Texts::new(SIZE, 5, 6);
-        let world = World::build(texts.table(1000), SIZE, metric, 8);
+        let world = indexed(texts.table(1000), SIZE, metric, 8);
         assert!(!Directory::load(&world.store).unwrap().sketch().is_lossy());
         let query = texts.draw();
         assert_eq!(world.search(&query, EXACT, 1000).0, world.truth(&query, 1000));
@@ -357,12 +198,12 @@ fn extremes(dims: usize, sketch: &Sketch) -> Vec<SparseBuf> {
 fn extremes_are_found() {
     for metric in METRICS {
         let mut texts = Texts::new(60_000, 5, 7);
-        let (sketch, _) = of(60_000, metric);
+        let sketch = Sketch::of_sparse(60_000, 99);
         let mut table = texts.table(300);
         for (n, row) in (300..).zip(extremes(60_000, &sketch)) {
             table.insert(n, row);
         }
-        let world = World::build(table, 60_000, metric, 6);
+        let world = indexed(table, 60_000, metric, 6);
         world.check();
         for query in extremes(60_000, &sketch) {
             // Values of one kind in the table and here: an empty query has no cosine.

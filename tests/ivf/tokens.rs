@@ -1,32 +1,24 @@
 //! Indexes over sets of vectors: sketches find the rows, late interaction orders them.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::rc::Rc;
-
-use vector_search::error::Result;
-use vector_search::ivf::build::{self, Options, OriginalSink, RowSink, Source};
-use vector_search::ivf::code::RowCode;
+use vector_search::ivf::build::Options;
+use vector_search::ivf::calibrate;
 use vector_search::ivf::directory::Directory;
 use vector_search::ivf::progress::Silent;
 use vector_search::ivf::renew::renew;
-use vector_search::ivf::scan::Scan;
-use vector_search::ivf::search::filter::Filter;
-use vector_search::ivf::search::{Order, Rows, Settings};
+use vector_search::ivf::search::{Order, Settings};
 use vector_search::ivf::sketch::Sketch;
-use vector_search::ivf::{calibrate, check, insert, vacuum};
-use vector_search::page::memory::MemoryStore;
-use vector_search::page::{Key, Tid};
+use vector_search::page::Tid;
 use vector_search::value::tokens::TokensBuf;
-use vector_search::value::{Metric, Original, TotalF64};
+use vector_search::value::{Metric, TotalF64};
 
+use crate::originals::{self, Reading, World, options_of};
 use crate::random::Random;
 use crate::renew::Ended;
-use crate::world::{DEFAULT, EXACT, MemorySpool, options, pool, tid};
+use crate::world::{DEFAULT, EXACT, MemorySpool, pool};
 
 const DIMS: usize = 32;
 
-type Table = BTreeMap<u64, TokensBuf>;
+type Table = originals::Table<TokensBuf>;
 
 /// Texts of topics: the tokens of a text are words of its topic, and words that all topics have, each moved
 /// a little by its text.
@@ -66,155 +58,18 @@ impl Texts {
     }
 }
 
-struct Reading<'a>(&'a Table, Sketch);
-
-impl Reading<'_> {
-    fn each(&self, sink: &mut dyn FnMut(u64, &[f32]) -> Result<()>) -> Result<()> {
-        let mut out = vec![0.0; self.1.size];
-        self.0.iter().try_for_each(|(n, row)| {
-            self.1.write(row.view(), &mut out)?;
-            sink(*n, &out)
-        })
-    }
+fn sketch() -> Sketch {
+    Sketch::of_tokens(DIMS, 99).unwrap()
 }
 
-impl Source for Reading<'_> {
-    fn rows_hint(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
-        let step = self.0.len().div_ceil(want.max(1)).max(1) as u64;
-        self.each(&mut |n, sketch| if n % step == 0 { sink(sketch) } else { Ok(()) })
-    }
-
-    fn sample_queries(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
-        Reading(self.0, self.1.for_queries()).sample(want, sink)
-    }
-
-    fn sample_originals(&mut self, want: usize, sink: &mut OriginalSink<'_>) -> Result<()> {
-        let step = self.0.len().div_ceil(want.max(1)).max(1);
-        self.0.values().step_by(step).try_for_each(|row| sink(row.view().into()))
-    }
-
-    fn scan(&mut self, sink: &mut RowSink<'_>) -> Result<()> {
-        self.each(&mut |n, sketch| sink(tid(n), sketch, &[]))
-    }
-
-    fn look_up(&mut self, rows: &[Tid], sink: &mut RowSink<'_>) -> Result<()> {
-        self.each(&mut |n, sketch| if rows.contains(&tid(n)) { sink(tid(n), sketch, &[]) } else { Ok(()) })
-    }
-}
-
-/// A table of sets of vectors with its index.
-struct World {
-    table: Rc<RefCell<Table>>,
-    store: MemoryStore,
-    sketch: Sketch,
-}
-
-fn value(row: &TokensBuf, query: &TokensBuf) -> Result<f64> {
-    Original::from(row.view()).distance(Metric::InnerProduct, query.view().into(), || ())
-}
-
-impl World {
-    fn options(sketch: &Sketch) -> Options {
-        Options { sketch: sketch.of(), ..options(sketch.size, Metric::InnerProduct) }
-    }
-
-    fn build(table: Table, lists: u32) -> Self {
-        let sketch = Sketch::of_tokens(DIMS, 99).unwrap();
-        let (store, mut spool) = (MemoryStore::new(), MemorySpool::default());
-        let options = Options { lists, ..Self::options(&sketch) };
-        if table.is_empty() {
-            build::build_empty(&store, &options).unwrap();
-        } else {
-            let source = &mut Reading(&table, sketch.clone());
-            build::build(&store, &options, source, &mut spool, &pool(), &Silent).unwrap();
-        }
-        Self { table: Rc::new(RefCell::new(table)), store, sketch }
-    }
-
-    fn insert(&self, n: u64, row: TokensBuf) {
-        let (current, next) = Directory::load_all(&self.store).unwrap();
-        let directory = next.unwrap_or(current);
-        let (mut code, mut sketch) = (RowCode::new(&directory).unwrap(), vec![0.0; self.sketch.size]);
-        self.sketch.write(row.view(), &mut sketch).unwrap();
-        insert::insert(&self.store, &directory, &mut code, tid(n), &sketch, &[] as &[Key]).unwrap();
-        self.table.borrow_mut().insert(n, row);
-    }
-
-    fn delete(&self, dead: impl Fn(u64) -> bool) {
-        let mut table = self.table.borrow_mut();
-        table.retain(|n, _| !dead(*n));
-        let alive: std::collections::HashSet<Tid> = table.keys().map(|n| tid(*n)).collect();
-        vacuum::bulk_delete(&self.store, &mut |t| !alive.contains(&t), &|| Ok(())).unwrap();
-    }
-
-    fn search(&self, query: &TokensBuf, settings: Settings, n: usize) -> (Vec<(Tid, f64)>, u64) {
-        let (current, next) = Directory::load_all(&self.store).unwrap();
-        let mut scan = Scan::new((Rc::new(current), next.map(Rc::new)), settings);
-        let mut sketch = vec![0.0; self.sketch.size];
-        self.sketch.for_queries().write(query.view(), &mut sketch).unwrap();
-        scan.start_filtered(settings, Some(&sketch), Filter::default());
-        let mut heap = Heap { world: self, query };
-        let rows = std::iter::from_fn(|| scan.next(&self.store, &mut heap).unwrap()).take(n).collect();
-        (rows, scan.stats().rows)
-    }
-
-    fn truth(&self, query: &TokensBuf, n: usize) -> Vec<(Tid, f64)> {
-        let table = self.table.borrow();
-        let mut rows: Vec<(Tid, f64)> =
-            table.iter().map(|(n, row)| (tid(*n), value(row, query).unwrap())).collect();
-        rows.sort_by_key(|row| (TotalF64(row.1), row.0));
-        rows.truncate(n);
-        rows
-    }
-
-    /// Recall of ten rows, and the rows fetched for a query. Rows come in order, each once.
-    fn recall(&self, queries: &[TokensBuf], target: f32) -> (f64, f64) {
-        let (mut found, mut fetched) = (0, 0);
-        for query in queries {
-            let (rows, asked) = self.search(query, Settings { recall_target: target, ..DEFAULT }, 10);
-            assert_eq!(rows.len(), self.table.borrow().len().min(10));
-            assert!(rows.windows(2).all(|w| (TotalF64(w[0].1), w[0].0) < (TotalF64(w[1].1), w[1].0)));
-            let last = self.truth(query, 10).last().unwrap().1;
-            found += rows.iter().filter(|row| row.1 <= last).count();
-            fetched += asked;
-        }
-        let count = queries.len() as f64;
-        (found as f64 / count / 10.0, fetched as f64 / count)
-    }
-
-    fn check(&self) {
-        let mut rows = Vec::new();
-        let mut note = |t| {
-            rows.push(t);
-            Ok(())
-        };
-        check::check(&self.store, &mut note, &|| Ok(())).unwrap();
-        rows.sort_unstable();
-        assert_eq!(rows, self.table.borrow().keys().map(|n| tid(*n)).collect::<Vec<Tid>>());
-    }
-}
-
-struct Heap<'a> {
-    world: &'a World,
-    query: &'a TokensBuf,
-}
-
-impl Rows for Heap<'_> {
-    fn distance(&mut self, tid: Tid, known: Option<f64>) -> Result<Option<f64>> {
-        assert_eq!(known, None, "codes do not tell values");
-        let n = u64::from(tid.blkno) * 100 + u64::from(tid.offset) - 1;
-        self.world.table.borrow().get(&n).map(|row| value(row, self.query)).transpose()
-    }
+fn indexed(table: Table, lists: u32) -> World<TokensBuf> {
+    World::build(table, sketch(), Metric::InnerProduct, lists)
 }
 
 #[test]
 fn recall_keeps_to_its_target() {
     let mut texts = Texts::new(40, 1);
-    let world = World::build(texts.table(6000), 60);
+    let world = indexed(texts.table(6000), 60);
     let queries: Vec<TokensBuf> = (0..60).map(|_| texts.draw()).collect();
     // Words in random directions: the hardest for sketches.
     for (target, most) in [(0.9, 400.0), (0.95, 600.0), (0.99, 1600.0)] {
@@ -238,7 +93,7 @@ fn long_sets_are_measured() {
         tokens
     };
     let table: Table = (0..120).map(|n| (n, long(if n == 0 { 140_000 } else { 1_200 }))).collect();
-    let world = World::build(table, 1);
+    let world = indexed(table, 1);
     let directory = Directory::load(&world.store).unwrap();
     assert!(!directory.is_unmeasured(), "{:?}", directory.meta.deviation);
 }
@@ -246,7 +101,7 @@ fn long_sets_are_measured() {
 #[test]
 fn exact_scans_are_exact() {
     let mut texts = Texts::new(10, 2);
-    let world = World::build(texts.table(1500), 12);
+    let world = indexed(texts.table(1500), 12);
     for _ in 0..5 {
         let query = texts.draw();
         let truth = world.truth(&query, 1500);
@@ -261,7 +116,7 @@ fn exact_scans_are_exact() {
 #[test]
 fn a_scan_to_the_end_returns_each_row_once() {
     let mut texts = Texts::new(10, 3);
-    let world = World::build(texts.table(2000), 16);
+    let world = indexed(texts.table(2000), 16);
     for order in [Order::Strict, Order::Relaxed] {
         for memory in [64 << 10, 4 << 20] {
             let settings = Settings { limit: None, order, memory, ..DEFAULT };
@@ -282,7 +137,7 @@ fn a_scan_to_the_end_returns_each_row_once() {
 #[test]
 fn rows_come_and_go() {
     let mut texts = Texts::new(20, 4);
-    let world = World::build(texts.table(3000), 20);
+    let world = indexed(texts.table(3000), 20);
     world.delete(|n| n.is_multiple_of(3));
     (3000..5000).for_each(|n| world.insert(n, texts.draw()));
     world.check();
@@ -291,7 +146,7 @@ fn rows_come_and_go() {
     // Codes of rows say nothing of what the rows are as queries.
     assert!(!calibrate::vacuum::refresh(&world.store, true, 1, &Silent).unwrap());
     let table = world.table.borrow().clone();
-    let options = Options { lists: 40, seed: 43, ..World::options(&world.sketch) };
+    let options = Options { lists: 40, seed: 43, ..options_of(&world.sketch, Metric::InnerProduct) };
     let (source, spool) = (&mut Reading(&table, world.sketch.clone()), &mut MemorySpool::default());
     renew(&world.store, &options, source, spool, (&pool(), &Ended(true)), &Silent).unwrap();
     world.check();
@@ -303,7 +158,7 @@ fn rows_come_and_go() {
 #[test]
 fn an_index_of_an_empty_table_serves_what_is_inserted() {
     let mut texts = Texts::new(5, 5);
-    let world = World::build(Table::new(), 0);
+    let world = indexed(Table::new(), 0);
     (0..400).for_each(|n| world.insert(n, texts.draw()));
     let queries: Vec<TokensBuf> = (0..20).map(|_| texts.draw()).collect();
     assert!(world.recall(&queries, 0.95).0 > 0.95);
@@ -326,7 +181,7 @@ fn extremes_are_found() {
     let mut texts = Texts::new(5, 7);
     let mut table = texts.table(300);
     table.extend((300..).zip(extremes()));
-    let world = World::build(table, 6);
+    let world = indexed(table, 6);
     world.check();
     for query in extremes() {
         let truth = world.truth(&query, 5);
