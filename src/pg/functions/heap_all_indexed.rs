@@ -130,8 +130,8 @@ impl<'a> AllRows<'a> {
                 }
                 return Ok(());
             };
-            // Only a row that the snapshot sees keeps its address. That of a dead row may be read, be freed by
-            // VACUUM, and be read again as that of a new row.
+            // Only a row that the snapshot sees keeps its address. That of a dead row may be read, be freed
+            // by VACUUM, and be read again as that of a new row.
             if end - first > 1 {
                 wrong[1].0.get_or_insert(row);
             }
