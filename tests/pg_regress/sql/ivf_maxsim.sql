@@ -62,10 +62,10 @@ SELECT of_halves, q, rows, missing, ordered FROM unnest(ARRAY[false, true]) of_h
 SELECT rows, missing, ordered FROM compare(text_of(3001), false, 'kind = 3');
 -- By default little is.
 RESET ivf.recall_target;
-SELECT of_halves, sum(rows) AS rows, sum(missing) < 30 AS close, bool_and(ordered) AS ordered
+SELECT of_halves, sum(rows) AS rows, sum(missing) < 50 AS close, bool_and(ordered) AS ordered
     FROM unnest(ARRAY[false, true]) of_halves, generate_series(3001, 3020) q, compare(text_of(q), of_halves)
     GROUP BY of_halves ORDER BY of_halves;
-SELECT sum(rows) AS rows, sum(missing) < 15 AS close, bool_and(ordered) AS ordered
+SELECT sum(rows) AS rows, sum(missing) < 30 AS close, bool_and(ordered) AS ordered
     FROM generate_series(3001, 3010) q, compare(text_of(q), false, 'kind = 3');
 SELECT (ivf_recall('texts_v', 50, 10) ->> 'recall')::numeric > 0.85 AS recall;
 
@@ -87,7 +87,7 @@ UPDATE texts SET tokens = text_of(id + 5000) WHERE id BETWEEN 100 AND 200;
 SELECT i, (ivf_check(i::regclass, true) ->> 'live')::int >= 1400 AS checked FROM unnest(ARRAY['texts_v', 'texts_h']) i;
 SELECT (ivf_maintain('texts_v', true) ->> 'reason') AS reason;
 SELECT (ivf_check('texts_v', true) ->> 'live')::int >= 1400 AS checked;
-SELECT sum(rows) AS rows, sum(missing) < 30 AS close, bool_and(ordered) AS ordered
+SELECT sum(rows) AS rows, sum(missing) < 50 AS close, bool_and(ordered) AS ordered
     FROM generate_series(3001, 3020) q, compare(text_of(q));
 SELECT ivf_recalibrate('texts_v') ? 'calibration' AS calibrated;
 
