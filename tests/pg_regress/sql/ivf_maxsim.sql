@@ -1,5 +1,6 @@
 -- Indexes over vector[] and halfvec[]: rows are found by sketches, and every value is computed from the table.
 SET client_min_messages = warning;
+SET jit = off;
 
 CREATE TABLE few (id int PRIMARY KEY, tokens vector(2)[]);
 INSERT INTO few VALUES (1, ARRAY['[1,0]', '[0,1]']::vector[]), (2, ARRAY['[-1,0]']::vector[]), (3, '{}'), (4, NULL),
