@@ -180,8 +180,8 @@ def join(contender: Contender, data: datasets.Data) -> dict:
 
 
 def graph(contender: Contender, data: datasets.Data) -> dict:
-    """Seconds of the ten nearest other rows of every row, by one call and by a lateral join, which is measured for every
-    twelfth row, times twelve. Three rounds in turn, the median of each; and the recall of both for some of the rows."""
+    """Seconds for the ten nearest other rows of every row: by one call, and by a lateral join of every twelfth row,
+    times twelve. Three rounds in turn, and the median of each. Also the recall of both for every twelfth row."""
     connection = connect(contender.schema)
     connection.execute("SET enable_sort = off")
     table, index = contender.table, f"{contender.table}_index"

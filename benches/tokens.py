@@ -1,4 +1,4 @@
-"""Late interaction: an index over arrays of vectors, one vector for each token of a text, beside a scan that computes
+"""Late interaction: an index over arrays of vectors, one for each token of a text, beside a scan that computes
 every value."""
 
 import os
@@ -16,7 +16,7 @@ from peak import Peak
 sys.path.append(str(datasets.ROOT / "examples" / "demo"))
 
 TEXTS, QUERIES = int(float(os.environ.get("TOKEN_TEXTS", "20e3"))), 100
-# Dimensions to which the model's 384 are reduced, by the directions in which the tokens of the first texts vary most.
+# The model's 384 dimensions are reduced to these: the directions in which the tokens of the first texts vary most.
 DIMENSIONS, MOST_TOKENS = 128, 64
 KEPT = datasets.ROOT / "target" / "data" / f"tokens-{TEXTS}.npz"
 TARGETS = (0.8, 0.9, 0.95, 0.99)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests that need no PostgreSQL (kernels, the index in memory, fuzzing) under AddressSanitizer, which
-# finds reads and writes outside of an allocation. The toolchain has its runtime; the option that switches it on
-# is unstable, so RUSTC_BOOTSTRAP allows it for this build only.
+# finds reads and writes outside of an allocation. The toolchain has its runtime. The option that switches it
+# on is unstable, so RUSTC_BOOTSTRAP allows it, for this build only.
 #
 # usage: scripts/test_asan.sh [TEST_ARGUMENTS...]     e.g. kernel
 # VECTOR_SEARCH_FUZZ_SECONDS=60 fuzzes each target for a minute instead of a second.

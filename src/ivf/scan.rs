@@ -17,8 +17,6 @@ pub type Directories = (Rc<Directory>, Option<Rc<Directory>>);
 pub struct Scan {
     current: Search,
     next: Option<Search>,
-    /// Whether rows are wanted in order.
-    in_order: bool,
     /// The next row of each, where there are two.
     waiting: [Waiting; 2],
 }
@@ -37,14 +35,12 @@ impl Scan {
     /// A scan of an index.
     pub fn new((current, next): Directories, settings: Settings) -> Self {
         let next = next.map(|next| Search::new(next, settings));
-        let current = Search::new(current, settings);
-        Self { current, next, in_order: settings.in_order, waiting: Default::default() }
+        Self { current: Search::new(current, settings), next, waiting: Default::default() }
     }
 
     /// Begins a scan, as [`Search::start_filtered`].
     pub fn start_filtered(&mut self, settings: Settings, query: Option<&[f32]>, filter: Filter) {
         self.waiting = Default::default();
-        self.in_order = settings.in_order;
         // The last pages of one set of lists are not those of both.
         let two = self.next.is_some();
         let memory = if two { settings.memory / 2 } else { settings.memory };
@@ -72,7 +68,7 @@ impl Scan {
     /// Damage, out of memory, and the store's and the heap's errors.
     pub fn next<S: Store>(&mut self, store: &S, rows: &mut dyn Rows) -> Result<Option<(Tid, f64)>> {
         let Some(next) = &mut self.next else { return self.current.next(store, rows) };
-        if !self.in_order {
+        if !self.current.is_in_order() {
             return match self.current.next(store, rows)? {
                 None => next.next(store, rows),
                 row => Ok(row),

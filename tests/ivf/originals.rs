@@ -20,7 +20,7 @@ use vector_search::value::sparse::SparseBuf;
 use vector_search::value::tokens::TokensBuf;
 use vector_search::value::{Metric, Original, TotalF64};
 
-use crate::world::{DEFAULT, MemorySpool, options, pool, tid};
+use crate::world::{DEFAULT, EXACT, MemorySpool, options, pool, tid};
 
 /// A value with memory of its own.
 pub trait Value {
@@ -152,6 +152,19 @@ impl<V: Value> World<V> {
         rows.sort_by_key(|row| (TotalF64(row.1), row.0));
         rows.truncate(n);
         rows
+    }
+
+    /// Compares scans that must be exact with the truth: to the end, of some rows, up to a value, in no order.
+    pub fn compare_exact(&self, query: &V) {
+        let all = self.truth(query, usize::MAX);
+        assert_eq!(self.search(query, EXACT, usize::MAX).0, all);
+        let limited = Settings { limit: Some(25), ..EXACT };
+        assert_eq!(self.search(query, limited, 25).0, all[..25]);
+        let within = Settings { ceiling: all[99].1, ..EXACT };
+        assert_eq!(self.search(query, within, usize::MAX).0, all[..100]);
+        let mut rows = self.search(query, Settings { in_order: false, ..within }, usize::MAX).0;
+        rows.sort_by_key(|(row, value)| (TotalF64(*value), *row));
+        assert_eq!(rows, all[..100]);
     }
 
     /// Recall of ten rows, and the rows fetched for a query. Rows come in order, each once.

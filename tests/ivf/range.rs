@@ -2,8 +2,8 @@
 
 use vector_search::ivf::build::Options;
 use vector_search::ivf::scan::Scan;
-use vector_search::ivf::search::Settings;
 use vector_search::ivf::search::filter::{Accept, Clause, Condition, Filter};
+use vector_search::ivf::search::{Settings, Stats};
 use vector_search::page::{Columns, Tid};
 use vector_search::value::{Metric, TotalF64};
 
@@ -111,6 +111,15 @@ fn every_metric_and_code_finds_all_rows_within_a_distance() {
     }
 }
 
+/// All rows of a scan, and what it read.
+fn scanned(world: &World, query: &[f32], settings: Settings) -> (Vec<(Tid, f64)>, Stats) {
+    let mut scan = Scan::new(world.directories(), settings);
+    scan.start_filtered(settings, Some(query), Filter::default());
+    let mut heap = world.heap(query);
+    let found = std::iter::from_fn(|| scan.next(&world.store, &mut heap).unwrap()).collect();
+    (found, scan.stats())
+}
+
 /// The rows of a round are all rows within the distance: the lists are read once.
 #[test]
 fn lists_are_read_once() {
@@ -120,11 +129,8 @@ fn lists_are_read_once() {
     let ceiling = world.truth(&query, 3000, None)[2999].1;
     for in_order in [true, false] {
         let settings = Settings { ceiling, in_order, ..EXACT };
-        let mut scan = Scan::new(world.directories(), settings);
-        scan.start_filtered(settings, Some(&query), Filter::default());
-        let mut heap = world.heap(&query);
-        assert_eq!(std::iter::from_fn(|| scan.next(&world.store, &mut heap).unwrap()).count(), 3000);
-        assert_eq!((scan.stats().lists, scan.stats().rounds), (20, 1));
+        let (found, stats) = scanned(&world, &query, settings);
+        assert_eq!((found.len(), stats.lists, stats.rounds), (3000, 20, 1));
     }
 }
 
@@ -152,14 +158,11 @@ fn long_lists_are_returned_in_parts() {
     let query = mixture.draw();
     let ceiling = world.truth(&query, 7000, None)[6999].1;
     let settings = Settings { ceiling, in_order: false, memory: 64 << 10, ..EXACT };
-    let mut scan = Scan::new(world.directories(), settings);
-    scan.start_filtered(settings, Some(&query), Filter::default());
-    let mut heap = world.heap(&query);
-    let mut found: Vec<_> = std::iter::from_fn(|| scan.next(&world.store, &mut heap).unwrap()).collect();
+    let (mut found, stats) = scanned(&world, &query, settings);
     assert!(found.is_sorted_by_key(|(row, _)| *row), "rows come in the table's order");
     found.sort_by_key(|(row, value)| (TotalF64(*value), *row));
     assert_same(&found, &world.truth(&query, 7000, None), "in parts");
-    assert!(scan.stats().lists > 3 && scan.stats().kept < 2000, "{:?}", scan.stats());
+    assert!(stats.lists > 3 && stats.kept < 2000, "{stats:?}");
 }
 
 /// The operator's sum overflows for these queries, but the codes' does not, because the index scales its

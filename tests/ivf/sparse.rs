@@ -85,17 +85,7 @@ fn exact_scans_are_exact() {
         let mut texts = Texts::new(1_000_000, 10, 2);
         let world = indexed(texts.table(1500), 1_000_000, metric, 12);
         for _ in 0..5 {
-            let query = texts.draw();
-            let truth = world.truth(&query, 1500);
-            assert_eq!(world.search(&query, EXACT, 2000).0, truth);
-            let limited = Settings { limit: Some(25), ..EXACT };
-            assert_eq!(world.search(&query, limited, 25).0, truth[..25]);
-            let within = Settings { ceiling: truth[99].1, ..EXACT };
-            assert_eq!(world.search(&query, within, 2000).0, truth[..100]);
-            let as_found = Settings { in_order: false, ..within };
-            let mut rows = world.search(&query, as_found, 2000).0;
-            rows.sort_by_key(|(row, value)| (TotalF64(*value), *row));
-            assert_eq!(rows, truth[..100]);
+            world.compare_exact(&texts.draw());
         }
     }
 }

@@ -103,13 +103,7 @@ fn exact_scans_are_exact() {
     let mut texts = Texts::new(10, 2);
     let world = indexed(texts.table(1500), 12);
     for _ in 0..5 {
-        let query = texts.draw();
-        let truth = world.truth(&query, 1500);
-        assert_eq!(world.search(&query, EXACT, 2000).0, truth);
-        let limited = Settings { limit: Some(25), ..EXACT };
-        assert_eq!(world.search(&query, limited, 25).0, truth[..25]);
-        let within = Settings { ceiling: truth[99].1, ..EXACT };
-        assert_eq!(world.search(&query, within, 2000).0, truth[..100]);
+        world.compare_exact(&texts.draw());
     }
 }
 

@@ -58,8 +58,8 @@ export async function latest(status, button, words, work) {
 const running = new WeakMap();
 
 /**
- * Runs work with a note that it runs, a button that cannot be pressed twice, and errors in words. Works with one
- * status run one after another.
+ * Runs work with a note that it runs, a button that cannot be pressed twice, and errors in words. Pieces of work
+ * with the same status run one after another.
  */
 export async function during(status, button, words, work) {
     if (button?.disabled) return;
@@ -69,7 +69,7 @@ export async function during(status, button, words, work) {
     await turn;
 }
 
-/** Runs the work that a view begins with. No button waits for it: what is asked meanwhile is done after it. */
+/** Runs the work that a view begins with. No button waits: what is asked meanwhile is done afterwards. */
 export const loading = (status, work) => during(status, null, "Loading…", work);
 
 async function inTurn(before, status, button, words, work) {

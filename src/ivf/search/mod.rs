@@ -206,6 +206,11 @@ impl Search {
         if self.settings.in_order { Mode::Codes } else { Mode::Range }
     }
 
+    /// Whether rows are wanted in order.
+    pub fn is_in_order(&self) -> bool {
+        self.settings.in_order
+    }
+
     /// Whether this search was made for the given directory.
     pub fn reads(&self, directory: &Rc<Directory>) -> bool {
         Rc::ptr_eq(&self.directory, directory)

@@ -57,16 +57,13 @@ impl Search {
             self.router.restart(&self.directory)?;
         }
         loop {
-            while !self.range.found.is_empty() {
-                self.announce(rows)?;
-                if let Some(candidate) = self.range.found.pop()
-                    && let Some(row) = {
-                        let known = known_value(&self.directory, candidate.lower);
-                        self.fetch(rows, candidate.tid, known)?
-                    }
-                {
+            self.announce(rows)?;
+            if let Some(candidate) = self.range.found.pop() {
+                let known = known_value(&self.directory, candidate.lower);
+                if let Some(row) = self.fetch(rows, candidate.tid, known)? {
                     return Ok(Some((row.tid, row.value.0)));
                 }
+                continue;
             }
             let behind = self.range.cut.take();
             if behind.is_none() && !self.next_batch()? {
@@ -125,6 +122,9 @@ impl Search {
             return Ok(());
         }
         let some = range.announcing.min(range.found.len());
+        if some == 0 {
+            return Ok(());
+        }
         range.announced = some - 1;
         range.announcing = (2 * range.announcing).min(MOST_PREFETCHED as usize);
         if some == 1 {

@@ -13,7 +13,7 @@ use super::super::key::{key_of, known_value};
 use super::super::output::Ready;
 use super::super::rows::{Rows, is_address};
 use super::frozen::OfBlock;
-use super::query::{Finding, Found, Itself, NEED, Query};
+use super::query::{Finding, Found, Itself, Need, Query};
 use super::shares::{self, in_shares};
 use crate::error::{Error, Result};
 use crate::ivf::directory::Directory;
@@ -46,18 +46,6 @@ pub trait Table {
 
 /// Coordinates that threads compare before a cancel is noticed.
 const COMPARED: usize = 1 << 28;
-
-/// A row that a query needs.
-#[derive(Clone, Copy)]
-struct Need {
-    row: Tid,
-    /// The query's place in the batch.
-    query: u32,
-    /// The value, if the index knows it.
-    known: Option<f64>,
-}
-
-const _: () = assert!(size_of::<Need>() == NEED);
 
 /// What a thread needs.
 #[derive(Default)]

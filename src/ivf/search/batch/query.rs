@@ -42,8 +42,16 @@ pub(super) struct Query {
 /// window.
 const LEFT: usize = 4;
 
-/// Bytes of a row that has to be fetched for a query (`measure.rs`).
-pub(super) const NEED: usize = 32;
+/// A row that a query needs.
+#[derive(Clone, Copy)]
+pub(super) struct Need {
+    /// Its address in the index.
+    pub row: Tid,
+    /// The query's place in the batch.
+    pub query: u32,
+    /// The value, if the index knows it.
+    pub known: Option<f64>,
+}
 
 /// What is known of the rows that a query looks for.
 pub(super) struct Finding {
@@ -73,7 +81,7 @@ impl Finding {
         const ENTRY: usize = 32;
         let own = size_of::<Query>() + size_of::<Self>() + ENTRY + directory.dims() * size_of::<f32>();
         // What is found, and twice, with room to grow, which rows have to be fetched for it.
-        let of_row = size_of::<Found>() + 3 * NEED;
+        let of_row = size_of::<Found>() + 3 * size_of::<Need>();
         own + Self::left(settings) * size_of::<Mark>() + wanted.saturating_mul(of_row)
     }
 
