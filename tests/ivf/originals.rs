@@ -154,7 +154,7 @@ impl<V: Value> World<V> {
         rows
     }
 
-    /// Compares scans that must be exact with the truth: to the end, of some rows, up to a value, in no order.
+    /// Compares exact scans with the truth: to the end, of some rows, up to a value, without an order.
     pub fn compare_exact(&self, query: &V) {
         let all = self.truth(query, usize::MAX);
         assert_eq!(self.search(query, EXACT, usize::MAX).0, all);
