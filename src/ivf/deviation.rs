@@ -38,6 +38,9 @@ const USUAL_SPREAD: f32 = 0.1;
 /// The spread covers this share of the quotients at either end, at so many standard deviations of a normal
 /// distribution.
 const COVERED: (f32, f32) = (0.98, 2.05);
+/// Standard deviation of the cosine of a residual and a query by a one-bit code, times the root of the
+/// dimensions (RaBitQ, arXiv 2405.12497: the code's cosine with the residual is about .8).
+const ERROR_OF_CODES: f32 = 0.75;
 /// How bounds of keys are made of those of sketches' codes; all measured.
 struct Spreads {
     /// Lower bounds are widened by so many spreads for each standard deviation of other bounds. Sketches
@@ -47,8 +50,8 @@ struct Spreads {
     /// Upper bounds are widened by so many spreads. They give the threshold, below which the values of as
     /// many rows as are wanted should be; otherwise lists are read again.
     above: f32,
-    /// Bounds by codes are this share of their usual width. Errors of codes are smaller than those of
-    /// sketches and independent of them, so they hardly add to them.
+    /// Bounds by codes are at least this share of their usual width. Errors of codes are usually not larger
+    /// than those of sketches and independent of them, so they hardly add to them.
     of_codes: f32,
     /// The noise that stands for the deviation of sketches has this share of its spread. With all of it, rows
     /// that are far away and deviate much would seem to be neighbours, and twice as many lists would be read.
@@ -84,10 +87,15 @@ impl Directory {
         self.metric() == Metric::L1 || self.sketch().is_lossy()
     }
 
+    /// Whether it is known how values deviate, if they do.
+    pub fn is_measured(&self) -> bool {
+        !self.deviates() || self.meta.deviation.mean > 0.0
+    }
+
     /// Whether codes cannot order rows, because it is not known how values deviate.
     pub fn is_unmeasured(&self) -> bool {
         let needed = matches!(self.metric(), Metric::L1 | Metric::InnerProduct);
-        needed && self.sketch().is_lossy() && self.meta.deviation.mean == 0.0
+        needed && self.sketch().is_lossy() && !self.is_measured()
     }
 
     /// What turns bounds by codes into bounds of keys, for a query of this length; `None` if nothing is known
@@ -133,9 +141,20 @@ impl Directory {
     /// The width of bounds by codes where the bounds of keys have this width.
     pub fn width_of_codes(&self, width: Width) -> Width {
         match self.sketch().is_lossy() && !width.sound {
-            true => Width::of(self.spreads().of_codes * width.deviations),
+            true => Width::of(self.share_of_codes() * width.deviations),
             false => width,
         }
+    }
+
+    /// The share of their usual width that bounds by codes have: all of it where sketches are exact, less the
+    /// more they deviate.
+    fn share_of_codes(&self) -> f32 {
+        let of_radius = match self.metric() {
+            Metric::InnerProduct => self.mean_radius() / self.meta.scale,
+            _ => 1.0,
+        };
+        let of_codes = ERROR_OF_CODES * of_radius / (self.dims() as f32).sqrt();
+        (1.0 - self.spread() / of_codes).max(self.spreads().of_codes)
     }
 
     /// The spread of the deviation, or what is usual.

@@ -2,11 +2,12 @@
 
 use vector_search::ivf::build::Options;
 use vector_search::ivf::calibrate;
-use vector_search::ivf::directory::Directory;
+use vector_search::ivf::directory::{Directory, read_root};
 use vector_search::ivf::progress::Silent;
-use vector_search::ivf::renew::renew;
+use vector_search::ivf::renew::{Reason, is_due, renew};
 use vector_search::ivf::search::{Order, Settings};
 use vector_search::ivf::sketch::Sketch;
+use vector_search::ivf::vacuum;
 use vector_search::page::Tid;
 use vector_search::value::tokens::TokensBuf;
 use vector_search::value::{Metric, TotalF64};
@@ -37,8 +38,14 @@ impl Texts {
     }
 
     fn draw(&mut self) -> TokensBuf {
+        let count = 4 + self.random.below(20);
+        self.draw_of(count)
+    }
+
+    /// A text of so many tokens.
+    fn draw_of(&mut self, count: usize) -> TokensBuf {
         let Self { words, topics, random } = self;
-        let (topic, count) = (random.below(*topics), 4 + random.below(20));
+        let topic = random.below(*topics);
         let mut tokens = TokensBuf::default();
         let of_text: Vec<f32> = (0..DIMS).map(|_| 0.4 * random.normal()).collect();
         for _ in 0..count {
@@ -78,6 +85,19 @@ fn recall_keeps_to_its_target() {
         assert!(fetched < most, "{target}: {fetched} rows");
     }
     world.check();
+}
+
+/// Sketches of sets of one vector are exact, so that only codes are in error.
+#[test]
+fn sets_of_one_vector_keep_to_the_target() {
+    let mut texts = Texts::new(40, 9);
+    let world = indexed((0..6000).map(|n| (n, texts.draw_of(1))).collect(), 60);
+    let queries: Vec<TokensBuf> = (0..60).map(|n| texts.draw_of(if n % 2 == 0 { 1 } else { 12 })).collect();
+    for target in [0.9, 0.95, 0.99] {
+        let (recall, fetched) = world.recall(&queries, target);
+        assert!(fetched < 40.0, "{target}: {fetched} rows");
+        assert!(recall >= f64::from(target) - 0.025, "{target}: {recall}");
+    }
 }
 
 /// A set with more numbers than a build keeps does not leave the index without a measured error, nor do rows
@@ -156,6 +176,32 @@ fn an_index_of_an_empty_table_serves_what_is_inserted() {
     (0..400).for_each(|n| world.insert(n, texts.draw()));
     let queries: Vec<TokensBuf> = (0..20).map(|_| texts.draw()).collect();
     assert!(world.recall(&queries, 0.95).0 > 0.95);
+}
+
+/// Until its rows are measured, an index computes the values of all. A renewal measures them long before it
+/// makes a second list.
+#[test]
+fn an_index_of_an_empty_table_is_soon_measured() {
+    let mut texts = Texts::new(5, 6);
+    let world = indexed(Table::new(), 0);
+    let due = || {
+        vacuum::bulk_delete(&world.store, &mut |_| false, &|| Ok(())).unwrap();
+        is_due(&world.store, &read_root(&world.store).unwrap(), 0).unwrap()
+    };
+    (0..400).for_each(|n| world.insert(n, texts.draw()));
+    assert_eq!(due(), None);
+    (400..600).for_each(|n| world.insert(n, texts.draw()));
+    assert_eq!(due(), Some(Reason::Unmeasured));
+    let table = world.table.borrow().clone();
+    let options = options_of(&world.sketch, Metric::InnerProduct);
+    let (source, spool) = (&mut Reading(&table, world.sketch.clone()), &mut MemorySpool::default());
+    renew(&world.store, &options, source, spool, (&pool(), &Ended(true)), &Silent).unwrap();
+    world.check();
+    assert_eq!(due(), None);
+    let directory = Directory::load(&world.store).unwrap();
+    assert!(directory.is_measured() && directory.lists() == 1, "{:?}", directory.meta);
+    let (recall, fetched) = world.recall(&(0..20).map(|_| texts.draw()).collect::<Vec<_>>(), 0.95);
+    assert!(recall > 0.9 && fetched < 400.0, "{recall}, {fetched} rows");
 }
 
 /// Sets of all kinds: empty, of one vector, of equal vectors, of a zero vector, huge and tiny ones.

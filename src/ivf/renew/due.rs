@@ -28,6 +28,10 @@ const FREE: f64 = 1.25;
 /// A file of fewer pages is not worth it.
 const LEAST_PAGES: u32 = 64;
 
+/// With this number of rows, it is worth measuring how values deviate from what codes say
+/// (`ivf/deviation.rs`).
+const LEAST_MEASURED: u64 = 500;
+
 /// Why new lists are due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -40,6 +44,8 @@ pub enum Reason {
     Shrunk,
     /// Rows have gathered in some lists.
     Uneven,
+    /// How values deviate from what codes say is not measured: there were too few rows.
+    Unmeasured,
     /// Most of the file is free.
     Sparse,
     /// Somebody has asked for it.
@@ -53,6 +59,7 @@ impl fmt::Display for Reason {
             Self::Grown => "there are many more rows",
             Self::Shrunk => "there are far fewer rows",
             Self::Uneven => "rows have gathered in some lists",
+            Self::Unmeasured => "the rows are not measured yet",
             Self::Sparse => "most of the file is free",
             Self::Asked => "as was asked for",
         })
@@ -91,6 +98,9 @@ pub fn is_due<S: Store>(store: &S, root: &Root, lists: u32) -> Result<Option<Rea
         Some(Reason::Shrunk)
     } else if has > 1 && now > UNEVENNESS * then && changed(&directory, &states) > LEAST_CHANGE * live {
         Some(Reason::Uneven)
+    } else if !directory.is_measured() && rows >= LEAST_MEASURED && live > GROWTH * before {
+        // Rows that are all equal cannot be measured: the next time is when there are more of them.
+        Some(Reason::Unmeasured)
     } else {
         let pages = store.nblocks()?;
         // Free pages at the end of the file are for the system. While lists are made, each has one more codes
