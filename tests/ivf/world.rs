@@ -298,7 +298,7 @@ pub struct Heap<'a> {
 }
 
 impl Rows for Heap<'_> {
-    fn prefetch(&mut self, rows: &[(Tid, Option<f64>)]) -> Result<()> {
+    fn prefetch(&mut self, rows: &[(Tid, Option<f64>)], _: &[(Tid, Option<f64>)]) -> Result<()> {
         assert!(self.named.is_empty(), "rows are named before the others are fetched");
         if !self.damaged {
             self.named.extend(rows);

@@ -75,6 +75,8 @@ impl Room {
 /// The most rows that are prefetched together from the heap. With more rows, the first would be evicted from
 /// the processor's caches before they are read.
 const MOST_PREFETCHED: u64 = 64;
+/// Beyond the rows that are wanted, usually one for so many of them is fetched.
+const ROWS_PER_SPARE: usize = 4;
 
 /// How rows are found.
 enum Mode {
@@ -292,18 +294,19 @@ impl Search {
         }
     }
 
-    /// Announces the rows that will be fetched in any case.
+    /// Announces the rows that will be fetched in any case, and some of those that usually follow.
     fn prefetch_rows(&mut self, rows: &mut dyn Rows) -> Result<()> {
         let wanted = |limit: u64| limit.max(self.offset.wanted().into()).min(MOST_PREFETCHED) as usize;
         let most = self.settings.limit.map_or(0, wanted);
         let directory = &self.directory;
         let ahead: Vec<_> = self
             .candidates
-            .line_up(most)
+            .line_up(most + most.div_ceil(ROWS_PER_SPARE))
             .filter(|candidate| is_address(candidate.tid))
             .map(|candidate| (candidate.tid, known_value(directory, candidate.lower)))
             .collect();
-        rows.prefetch(&ahead)
+        let (ahead, spare) = ahead.split_at(most.min(ahead.len()));
+        rows.prefetch(ahead, spare)
     }
 
     /// The mark up to which the rows of the lists read are in the output.

@@ -135,7 +135,7 @@ impl Search {
             .filter(|candidate| is_address(candidate.tid))
             .map(|candidate| (candidate.tid, known_value(&self.directory, candidate.lower)))
             .collect();
-        rows.prefetch(&ahead)
+        rows.prefetch(&ahead, &[])
     }
 }
 

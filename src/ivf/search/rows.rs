@@ -5,12 +5,13 @@ use crate::page::{NO_BLOCK, Tid};
 
 /// The heap as the scan sees it.
 pub trait Rows {
-    /// These rows will be fetched next, in this order, and most likely all of them. A row has its value if
-    /// the index knows it.
+    /// These rows will be fetched next, in this order, and most likely all of them, then perhaps those of
+    /// `spare`. The latter are prefetched only if others had to be requested from the disk. A row has its
+    /// value if the index knows it.
     ///
     /// # Errors
     /// As for [`Rows::distance`].
-    fn prefetch(&mut self, _rows: &[(Tid, Option<f64>)]) -> Result<()> {
+    fn prefetch(&mut self, _rows: &[(Tid, Option<f64>)], _spare: &[(Tid, Option<f64>)]) -> Result<()> {
         Ok(())
     }
 

@@ -190,22 +190,15 @@ impl TableRows {
         }
     }
 
-    /// Prefetches the pages of rows that will be fetched. Pages of which this backend knows the buffer are
-    /// prefetched to the processor's caches. Others are requested from the disk, all at once, although they
-    /// may be in shared buffers. (Pages that were evicted since this backend read them are read one by one.)
-    fn prefetch_pages(&self, rows: &[(Tid, Option<f64>)]) {
-        let Some(hints) = &self.hints else { return };
+    /// Requests the pages of rows that will be fetched. Returns whether any was requested from the disk.
+    fn prefetch_pages(&self, rows: &[(Tid, Option<f64>)]) -> bool {
+        let Some(hints) = &self.hints else { return false };
+        let mut from_disk = false;
         for (row, _) in rows {
-            // SAFETY: the table is open; a block beyond its end is an error now or when it is read. The
-            // others are settings.
-            unsafe {
-                let known = hints.prefetch(row.blkno, 0..0);
-                let temporary = (*(*self.table).rd_rel).relpersistence == pg_sys::RELPERSISTENCE_TEMP as i8;
-                if !known && !temporary && pg_sys::effective_io_concurrency > 0 {
-                    pg_sys::PrefetchBuffer(self.table, pg_sys::ForkNumber::MAIN_FORKNUM, row.blkno);
-                }
-            }
+            // SAFETY: the table is open.
+            from_disk |= unsafe { hints.request(self.table, row.blkno..row.blkno.saturating_add(1)) };
         }
+        from_disk
     }
 
     /// Gives back what `open` took.
@@ -388,9 +381,11 @@ impl Measured<'_> {
 }
 
 impl Rows for Measured<'_> {
-    fn prefetch(&mut self, rows: &[(Tid, Option<f64>)]) -> Result<()> {
-        self.rows.prefetch_pages(rows);
-        for &row in rows {
+    fn prefetch(&mut self, rows: &[(Tid, Option<f64>)], spare: &[(Tid, Option<f64>)]) -> Result<()> {
+        let from_disk = self.rows.prefetch_pages(rows);
+        let spare = if from_disk { spare } else { &[] };
+        self.rows.prefetch_pages(spare);
+        for &row in rows.iter().chain(spare) {
             pgrx::check_for_interrupts!();
             // SAFETY: the scan is running.
             let state = unsafe { self.prefetch_row(row)? };

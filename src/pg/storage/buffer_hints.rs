@@ -111,7 +111,7 @@ impl BufferHints {
     }
 
     /// Remembers where a page was found.
-    pub fn remember(&self, blkno: u32, buffer: pg_sys::Buffer) {
+    fn remember(&self, blkno: u32, buffer: pg_sys::Buffer) {
         if let Some((hint, tag)) = self.hint(blkno) {
             hint.set(Hint { tag, buffer });
         }
@@ -129,6 +129,33 @@ impl BufferHints {
         kernel::prefetch(page.wrapping_add(PAGE_SIZE - 1), 1);
         kernel::prefetch(page.wrapping_add(bytes.start), bytes.len());
         true
+    }
+
+    /// Requests pages that this backend will read soon. Those that are still in the buffers of their hints are
+    /// prefetched to the processor's caches. Others are requested from the disk, all at once, although they
+    /// may be in shared buffers. Returns whether there was any of these.
+    ///
+    /// # Safety
+    /// The relation is that of the hints, and is open. A page beyond its end is an error now or when it is
+    /// read.
+    pub unsafe fn request(&self, relation: pg_sys::Relation, pages: Range<u32>) -> bool {
+        let mut requested = false;
+        // SAFETY: the caller vouches for the relation; the setting is this backend's.
+        let from_disk = unsafe {
+            let temporary = (*(*relation).rd_rel).relpersistence == pg_sys::RELPERSISTENCE_TEMP as i8;
+            !temporary && pg_sys::effective_io_concurrency > 0
+        };
+        for blkno in pages {
+            let here = self.guess(blkno).is_some_and(|buffer| may_hold(buffer, blkno));
+            if here {
+                self.prefetch(blkno, 0..0);
+            } else if from_disk {
+                // SAFETY: as above.
+                unsafe { pg_sys::PrefetchBuffer(relation, pg_sys::ForkNumber::MAIN_FORKNUM, blkno) };
+                requested = true;
+            }
+        }
+        requested
     }
 
     /// The likely address of a page.
@@ -155,6 +182,18 @@ unsafe fn use_once_more(buffer: pg_sys::Buffer) {
             let more = old + pg_sys::BUF_USAGECOUNT_ONE;
             let _ = state.compare_exchange(old, more, Ordering::Relaxed, Ordering::Relaxed);
         }
+    }
+}
+
+/// Whether a shared buffer has a page of this number, of whichever relation: if not, the page that this
+/// backend found there was evicted.
+fn may_hold(buffer: pg_sys::Buffer, blkno: u32) -> bool {
+    // SAFETY: there are as many descriptors as buffers. Others may change the aligned word meanwhile: whoever
+    // uses the buffer verifies it.
+    unsafe {
+        let descriptor = pg_sys::BufferDescriptors.add(buffer as usize - 1);
+        let number = AtomicU32::from_ptr(&raw mut (*descriptor).bufferdesc.tag.blockNum);
+        number.load(Ordering::Relaxed) == blkno
     }
 }
 

@@ -53,16 +53,15 @@ impl IndexStore {
     /// The same, reading through a buffer ring. A pass over a whole index then uses only the buffers of the
     /// ring, and does not raise the usage counts of its pages.
     pub fn through(relation: pg_sys::Relation, logging: Logging, ring: pg_sys::BufferAccessStrategy) -> Self {
-        let (hints, read_ahead) = (BufferHints::of(relation), ReadAhead::new(ring));
         Self {
             relation,
             logging,
-            hints,
+            hints: BufferHints::of(relation),
             ring,
             #[cfg(any(feature = "pg15", feature = "pg16"))]
             snapshot: Cell::new(std::ptr::null_mut()),
             nblocks: Cell::new(0),
-            read_ahead,
+            read_ahead: ReadAhead::default(),
         }
     }
 
@@ -221,11 +220,7 @@ impl Store for IndexStore {
         self.exists(blkno)?;
         // SAFETY: the relation is open, the block exists, and so do those planned.
         unsafe {
-            let pin = || self.pin(blkno);
-            let (buffer, pinned) = self.read_ahead.take(self.relation, blkno, pin);
-            if !pinned && self.ring.is_null() {
-                self.hints.remember(blkno, buffer);
-            }
+            let buffer = self.read_ahead.take((self.relation, &self.hints), blkno, || self.pin(blkno));
             lock_buffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
             let page = ReadPage(Locked(buffer));
             #[cfg(any(feature = "pg15", feature = "pg16"))]

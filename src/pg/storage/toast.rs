@@ -119,7 +119,7 @@ impl ToastReader {
         }
     }
 
-    /// Prefetches the likely page of a value. Returns whether [`ToastReader::fetch`] can read the value.
+    /// Prefetches the likely pages of a value. Returns whether [`ToastReader::fetch`] can read the value.
     ///
     /// # Safety
     /// As for that.
@@ -129,13 +129,13 @@ impl ToastReader {
         snapshot: pg_sys::Snapshot,
         context: pg_sys::MemoryContext,
     ) -> bool {
-        let Some(External { table, value, .. }) = External::of(pointer) else { return false };
+        let Some(External { table, value, size }) = External::of(pointer) else { return false };
         // SAFETY: the caller vouches for all of them.
         unsafe {
             let before = pg_sys::MemoryContextSwitchTo(context);
             let open = self.open(table, snapshot);
             pg_sys::MemoryContextSwitchTo(before);
-            open.map(|open| open.direct.prefetch(value)).is_some()
+            open.map(|open| open.direct.prefetch(value, size)).is_some()
         }
     }
 

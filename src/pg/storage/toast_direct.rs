@@ -127,10 +127,14 @@ impl DirectReader {
         false
     }
 
-    /// Prefetches the beginning of the likely page of a value.
-    pub fn prefetch(&self, value: pg_sys::Oid) {
-        if let Some(guess) = self.locator.borrow().likely(value.to_u32()) {
-            self.hints.prefetch(guess.blkno, 0..0);
+    /// Requests the likely pages of a value of `size` bytes.
+    pub fn prefetch(&self, value: pg_sys::Oid, size: usize) {
+        if let Some(Position { blkno, part }) = self.locator.borrow().likely(value.to_u32()) {
+            // A page that is full of chunks has some bytes less for them.
+            let pages = (part + size as f32 / PAGE_SIZE as f32).ceil().max(1.0) as u32;
+            let end = blkno.saturating_add(pages).min(self.nblocks);
+            // SAFETY: the table is open, and has so many pages.
+            unsafe { self.hints.request(self.table, blkno..end) };
         }
     }
 
