@@ -13,9 +13,11 @@ import psycopg
 
 import data as datasets
 import grow
+import pressure
 import report
 import scale
 import scaling
+import sparse
 import steps
 import tokens
 from contender import build, contenders
@@ -109,6 +111,12 @@ def main() -> None:
             continue
         if step == "scale":
             scale.measure(present, data, results, save)
+            continue
+        if step == "sparse":
+            sparse.measure(present, results, save)
+            continue
+        if step == "pressure":
+            pressure.measure(present, data, results, save)
             continue
         if step == "search":
             search_in_turn(present, data, results, save)

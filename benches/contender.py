@@ -75,8 +75,10 @@ def binary(rows: np.ndarray, kind: str) -> Iterator[bytes]:
     return (head + row.tobytes() for row in wide)
 
 
-def create_index(connection: psycopg.Connection, contender: Contender, data: datasets.Data, name: str,
+def create_index(connection: psycopg.Connection, contender: Contender, of: datasets.Data | str, name: str,
                  columns: str = "") -> dict:
+    """Builds an index with the operator class of data, or with one that is named."""
+    opclass = of if isinstance(of, str) else f"{of.kind}_{of.metric}_ops"
     notices: list[str] = []
 
     def heard(notice: psycopg.errors.Diagnostic) -> None:
@@ -86,7 +88,7 @@ def create_index(connection: psycopg.Connection, contender: Contender, data: dat
     with Peak(connection) as peak:
         began = time.perf_counter()
         connection.execute(f"CREATE INDEX {name} ON {contender.table} USING {contender.method} "
-                           f"(e {data.kind}_{data.metric}_ops{columns}) {contender.options}")
+                           f"(e {opclass}{columns}) {contender.options}")
         seconds = time.perf_counter() - began
     connection.remove_notice_handler(heard)
     size = connection.execute(f"SELECT pg_relation_size('{contender.schema}.{name}')").fetchone()[0]

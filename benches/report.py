@@ -98,7 +98,9 @@ def write(out: Path, results: dict) -> str:
         "probes and relaxed iterative scan, whichever is fastest at recall .95; the planner chooses, where a line says so "
         "with a B-tree on the filter's column at hand.", "",
         *table, "", *notes(results[ours]), *beside({n: results[n] for n in names}),
-        *report_upkeep.grow({n: results[n] for n in names}), *report_upkeep.scale(results[ours]), *figures(out, {n: results[n] for n in names})])
+        *report_upkeep.grow({n: results[n] for n in names}), *report_upkeep.scale(results[ours]),
+        *report_upkeep.pressure({n: results[n] for n in names}), *report_upkeep.sparse({n: results[n] for n in names}),
+        *figures(out, {n: results[n] for n in names})])
     (out / "report.md").write_text(text)
     if cells := results[ours].get("plans"):
         (out / "plans.md").write_text(plans(cells))

@@ -1,4 +1,4 @@
-"""The tables and curves of the steps `grow` and `scale`."""
+"""The tables and curves of the steps `grow`, `scale`, `pressure` and `sparse`."""
 
 import math
 
@@ -147,4 +147,37 @@ def scale(ours: dict) -> list[str]:
     if mixtures := points[-1]["mixtures"]:
         out += [f"{mixtures:,} of the largest table's rows are mixtures of real ones (benches/data.py); the queries "
                 "are real.", ""]
+    return out
+
+
+def pressure(results: dict[str, dict]) -> list[str]:
+    """Indexes on a server with little memory."""
+    found = {name: r["pressure"] for name, r in results.items() if "pressure" in r}
+    if not found:
+        return []
+    first = next(iter(found.values()))
+    out = ["## Little memory", "",
+           f"{first['rows']:,} rows; the table has {first['table_bytes'] / 1e6:,.0f} MB. A memory control group gives the "
+           f"server's buffers, its processes and the operating system's cache of its files {first['limit_bytes'] / 1e6:,.0f} "
+           "MB together, a fifth of it `shared_buffers`. Each line after a start of the server with an empty cache: one half of "
+           "the queries fills it, the other half is timed; no query comes twice.", ""]
+    out += table(["", "setting", "recall", "queries/s", "p50, ms", "p99, ms"],
+                 [[name, f"{p['effort']:g}", f"{p['recall']:.3f}", text(p["qps"]), f"{p['p50_ms']:.2f}", f"{p['p99_ms']:.2f}"]
+                  for name, of in found.items() for p in of["search"]])
+    return out
+
+
+def sparse(results: dict[str, dict]) -> list[str]:
+    """Indexes over sparse vectors."""
+    found = {name: r["sparse"] for name, r in results.items() if "sparse" in r}
+    if not found:
+        return []
+    first = next(iter(found.values()))
+    out = ["## Sparse vectors", "",
+           f"{first['rows']:,} passages of real texts with BM25 weights: {first['dimensions']:,} dimensions, "
+           f"{first['terms']:.0f} of which are not zero on average; 200 held-out passages as queries.", ""]
+    out += table(["", "metric", "build, s", "index, MB", "setting", "recall", "queries/s", "p50, ms", "p99, ms"],
+                 [[name, metric, f"{one['build_seconds']:.1f}", f"{one['index_bytes'] / 1e6:.0f}", f"{p['effort']:g}",
+                   f"{p['recall']:.3f}", text(p["qps"]), f"{p['p50_ms']:.2f}", f"{p['p99_ms']:.2f}"]
+                  for name, of in found.items() for metric, one in of["metrics"].items() for p in one["search"]])
     return out

@@ -40,6 +40,9 @@
 #                     NAPTIME=seconds between autovacuum's looks (default 10; `default` leaves Postgres' minute),
 #                     RATE=rows a second while an index grows (default: as fast as it goes)
 #       scale         fresh builds of our index with SCALE_ROWS=100e3,300e3,1e6,2e6 rows (beyond the data's, mixtures)
+#       sparse        SPARSE_ROWS=100e3 passages with BM25 weights as sparsevec, by SPARSE_METRICS=cosine,ip
+#       pressure      PRESSURE_ROWS=300e3 rows on a server that has a quarter of the table's size for its buffers and the
+#                     operating system's cache (needs root, for a memory control group)
 set -euo pipefail
 . "$(dirname "$0")/../scripts/lib.sh"
 cd "$ROOT"

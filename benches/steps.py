@@ -2,14 +2,13 @@
 
 import os
 import struct
-import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
 import data as datasets
+import server
 from contender import (OPERATOR, Contender, binary, build, connect, copied, create_index, insert_rows, nearest,
                        order)
 from report import SELECTIVITIES
@@ -32,20 +31,11 @@ def memory(contender: Contender, data: datasets.Data) -> dict:
 def cold(contender: Contender, data: datasets.Data) -> dict:
     """The first queries after a restart of the server, each on a connection of its own; without the
     operating system's cache if this user may empty it."""
-    server = [str(datasets.ROOT / "scripts" / "server.sh")]
     latencies, emptied = [], True
     usual = [e for e in contender.efforts if e in (0.95, 20, 80)] or contender.efforts
     setting = f"{contender.setting} = {usual[-1]}"
     for query in data.queries[:8]:
-        subprocess.run([*server, "stop", os.environ["BENCH_SERVER"]], check=True, capture_output=True)
-        try:
-            os.sync()
-            Path("/proc/sys/vm/drop_caches").write_text("3")
-        except OSError:
-            emptied = False
-        settings = os.environ["BENCH_SETTINGS"].splitlines()
-        subprocess.run([*server, "start", os.environ["BENCH_SERVER"], os.environ["BENCH_PG_CONFIG"], "5432",
-                        *settings], check=True, capture_output=True)
+        emptied &= server.restart()
         connection = connect(contender.schema)
         connection.execute(f"SET {setting}")
         connection.execute("SET enable_seqscan = off")

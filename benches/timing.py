@@ -23,14 +23,14 @@ LEAST = 100
 
 
 class Statement:
-    """A prepared statement, whose one parameter is a vector, on a connection of its own."""
+    """A prepared statement with one parameter, usually a vector, on a connection of its own."""
 
-    def __init__(self, schema: str, sql: str, settings: list[str]):
+    def __init__(self, schema: str, sql: str, settings: list[str], parameter: str = "vector"):
         self.connection = connect(schema)
         for setting in settings:
             self.connection.execute(f"SET {setting}")
-        vector, = self.connection.execute("SELECT 'vector'::regtype::oid").fetchone()
-        self._check(self.connection.pgconn.prepare(b"timed", sql.replace("%b", "$1").encode(), [vector]))
+        of, = self.connection.execute("SELECT %s::regtype::oid", (parameter,)).fetchone()
+        self._check(self.connection.pgconn.prepare(b"timed", sql.replace("%b", "$1").encode(), [of]))
 
     def _check(self, result):
         if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
@@ -73,7 +73,7 @@ class Timed:
 
     def summary(self) -> dict:
         ms = np.diff(self.moments) * 1000
-        return {"qps": 1000 / ms.mean(), "p50_ms": float(np.percentile(ms, 50)),
+        return {"qps": float(1000 / ms.mean()), "p50_ms": float(np.percentile(ms, 50)),
                 "p99_ms": float(np.percentile(ms, 99))}
 
 
@@ -84,11 +84,14 @@ def timed(contender: Contender, data: datasets.Data, settings: list[str], where:
 
 
 def timed_sql(schema: str, data: datasets.Data, settings: list[str], sql: str, count: int, known: bool = False) -> Timed:
-    """Answers and latencies of a query with one vector for its parameter: a round for the answers and the caches
-    (where answers are known, as much of it as the time allows), then all again and again that are timed, until the
-    time is over. Queries are in random order: those that come first are like the others."""
-    statement = Statement(schema, sql, settings)
-    parameters = encoded(data.queries[:count])
+    """Answers and latencies of a query with one vector for its parameter."""
+    return timed_by(Statement(schema, sql, settings), encoded(data.queries[:count]), known)
+
+
+def timed_by(statement: Statement, parameters: list[bytes], known: bool = False) -> Timed:
+    """Answers and latencies: a round for the answers and the caches (where answers are known, as much of it as the time
+    allows), then all again and again that are timed, until the time is over. Queries are in random order: those that
+    come first are like the others."""
     clock, run = time.monotonic, statement.run_awake
     found, began = [], clock()
     for each in parameters:
@@ -99,7 +102,7 @@ def timed_sql(schema: str, data: datasets.Data, settings: list[str], sql: str, c
     for each in itertools.cycle(parameters):
         run(each)
         moments.append(clock())
-        if moments[-1] - moments[0] >= SECONDS and len(moments) > min(LEAST, count):
+        if moments[-1] - moments[0] >= SECONDS and len(moments) > min(LEAST, len(parameters)):
             break
     # The timed runs ignore errors. The same query again raises one that they had.
     statement.ids(parameters[0])

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 import data as datasets
+import sources
 from contender import Contender, binary, connect, insert_rows
 from peak import Peak
 
@@ -24,18 +25,23 @@ BATCH = 64
 
 
 def embedded() -> tuple[np.ndarray, np.ndarray]:
-    """The vectors of all tokens, and where those of each text begin: made once, which takes minutes."""
+    """The vectors of all tokens of real texts of several sources, and where those of each text begin: made once, which
+    takes minutes."""
     if not KEPT.exists():
-        import prepare
         from model import MiniLM
-        glosses = prepare.load_texts()[: TEXTS + QUERIES]
-        model, of_texts = MiniLM(), []
-        for first in range(0, len(glosses), BATCH):
-            texts = [prepare.embedded_text(gloss.word, gloss.text) for gloss in glosses[first:first + BATCH]]
-            vectors, there = model.tokens(texts)
-            # Without the marks at both ends.
-            of_texts += [text[: min(count, MOST_TOKENS + 2)][1:-1] for text, count in zip(vectors, there.sum(axis=1))]
-        sample = np.concatenate(of_texts[:1000])
+        # With the marks at both ends, which are left out below.
+        model = MiniLM(MOST_TOKENS + 2)
+        texts, _ = sources.texts()
+        chosen = np.random.default_rng(5).choice(len(texts), TEXTS + QUERIES, replace=False)
+        # A batch has texts of similar length, so that it has little padding.
+        order = sorted(range(len(chosen)), key=lambda i: len(texts[chosen[i]]))
+        of_texts: list[np.ndarray] = [np.empty(0)] * len(chosen)
+        for first in range(0, len(order), BATCH):
+            batch = order[first:first + BATCH]
+            vectors, there = model.tokens([texts[chosen[i]] for i in batch])
+            for i, text, count in zip(batch, vectors, there.sum(axis=1)):
+                of_texts[i] = text[1:count - 1].astype(np.float16)
+        sample = np.concatenate(of_texts[:1000]).astype(np.float32)
         mean = sample.mean(axis=0)
         directions = np.linalg.svd(np.cov((sample - mean).T))[2][:DIMENSIONS].T
         tokens = (np.concatenate(of_texts) - mean) @ directions

