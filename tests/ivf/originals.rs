@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
 use vector_search::error::Result;
-use vector_search::ivf::build::{self, Options, OriginalSink, RowSink, Source};
+use vector_search::ivf::build::{self, Chosen, Options, OriginalSink, RowSink, Source};
 use vector_search::ivf::code::RowCode;
 use vector_search::ivf::directory::Directory;
 use vector_search::ivf::progress::Silent;
@@ -60,12 +60,23 @@ impl<V: Value> Source for Reading<'_, V> {
     }
 
     fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
-        let step = self.0.len().div_ceil(want.max(1)).max(1) as u64;
-        self.each(&mut |n, sketch| if n % step == 0 { sink(sketch) } else { Ok(()) })
+        let mut rows: Vec<_> = self.0.iter().collect();
+        rows.sort_unstable_by_key(|(n, _)| n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mut out = vec![0.0; self.1.size];
+        rows.iter().take(want).try_for_each(|(_, row)| {
+            self.1.write(row.original(), &mut out)?;
+            sink(&out)
+        })
     }
 
-    fn sample_queries(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
-        Reading(self.0, self.1.for_queries()).sample(want, sink)
+    fn sample_queries(
+        &mut self,
+        positions: &[usize],
+        sink: &mut dyn FnMut(&[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let mut chosen = Chosen::new(positions);
+        let mut rows = Reading(self.0, self.1.for_queries());
+        rows.sample(self.0.len(), &mut |row| if chosen.takes_next() { sink(row) } else { Ok(()) })
     }
 
     fn sample_originals(&mut self, want: usize, sink: &mut OriginalSink<'_>) -> Result<()> {

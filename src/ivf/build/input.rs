@@ -45,15 +45,52 @@ pub type RowSink<'a> = dyn FnMut(Tid, &[f32], &[Key]) -> Result<()> + 'a;
 /// Takes values of which sketches are made.
 pub type OriginalSink<'a> = dyn FnMut(Original<'_>) -> Result<()> + 'a;
 
+/// The rows of a sample at some positions.
+#[derive(Debug)]
+pub struct Chosen<'a> {
+    /// Those ahead.
+    positions: &'a [usize],
+    seen: usize,
+}
+
+impl<'a> Chosen<'a> {
+    /// Positions, which ascend; 0 is the first row.
+    pub fn new(positions: &'a [usize]) -> Self {
+        Self { positions, seen: 0 }
+    }
+
+    /// Whether the next row is one of them.
+    pub fn takes_next(&mut self) -> bool {
+        let taken = self.positions.first() == Some(&self.seen);
+        self.seen += 1;
+        if taken {
+            self.positions = &self.positions[1..];
+        }
+        taken
+    }
+
+    /// Whether all of them have been passed.
+    pub fn is_over(&self) -> bool {
+        self.positions.is_empty()
+    }
+}
+
 /// Where the rows come from.
 pub trait Source {
     /// About how many rows there are.
     fn rows_hint(&self) -> u64;
     /// Passes at most `want` random rows to `sink`, in random order.
     fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()>;
-    /// The same, but with the coordinates that the rows have as queries.
-    fn sample_queries(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
-        self.sample(want, sink)
+    /// Passes the rows at these positions of the sample, which ascend, but with the coordinates that they have
+    /// as queries. Rows are left out if there are fewer, or if the table has changed.
+    fn sample_queries(
+        &mut self,
+        positions: &[usize],
+        sink: &mut dyn FnMut(&[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let mut chosen = Chosen::new(positions);
+        let want = positions.last().map_or(0, |last| last + 1);
+        self.sample(want, &mut |row| if chosen.takes_next() { sink(row) } else { Ok(()) })
     }
     /// Passes at most `want` random rows to `sink` as the table has them, if the index is over sketches of
     /// them.

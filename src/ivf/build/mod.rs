@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use rayon::ThreadPool;
 
-pub use self::input::{Options, OriginalSink, RowSink, Source, Spool};
+pub use self::input::{Chosen, Options, OriginalSink, RowSink, Source, Spool};
 pub use self::model::MAX_LISTS;
 use self::model::Model;
 use self::runs::Record;

@@ -91,7 +91,8 @@ pub fn train(
     // Centroids fit the rows that they were trained on better than other rows. So the rows for the
     // calibration are not used for training.
     let queries = (rows / 4).clamp(*QUERIES.start(), *QUERIES.end()).min(rows);
-    spread_to_front(&mut sample, dims, queries);
+    let positions = memory::collected(spread(rows, queries))?;
+    move_to_front(&mut sample, dims, &positions);
     let spare = rows >= 4 * queries && rows - queries >= lists * MIN_SAMPLE_PER_LIST;
     let training = if spare { &sample[queries * dims..] } else { &sample[..] };
     progress.phase(Phase::Training);
@@ -119,12 +120,16 @@ pub fn train(
     };
     let meta = Meta { scale, lists: lists as u32, deviation, ..unbuilt(options)? };
     let leading = leading::train(&flat(meta.clone())?, options, (&sample, &means), pool, progress)?;
-    let queries = queries_like(&sample[..queries * dims], &sketch, source)?;
+    let queries = queries_like((&sample[..queries * dims], &positions), &sketch, source)?;
     model(meta, (&origin, leading), means, &queries)
 }
 
-/// Rows as queries: the same, unless queries have other sketches than rows.
-fn queries_like<'a>(rows: &'a [f32], sketch: &Sketch, source: &mut dyn Source) -> Result<Cow<'a, [f32]>> {
+/// Rows of the sample as queries: the same, unless queries have other sketches than rows.
+fn queries_like<'a>(
+    (rows, positions): (&'a [f32], &[usize]),
+    sketch: &Sketch,
+    source: &mut dyn Source,
+) -> Result<Cow<'a, [f32]>> {
     if !sketch.is_of_tokens() {
         return Ok(Cow::Borrowed(rows));
     }
@@ -134,7 +139,7 @@ fn queries_like<'a>(rows: &'a [f32], sketch: &Sketch, source: &mut dyn Source) -
         true => Ok(()),
         false => queries.try_extend(query),
     };
-    source.sample_queries(rows.len() / sketch.size, &mut keep)?;
+    source.sample_queries(positions, &mut keep)?;
     Ok(Cow::Owned(queries))
 }
 
@@ -244,12 +249,15 @@ fn unbuilt(options: &Options) -> Result<Meta> {
     })
 }
 
-/// Moves `count` rows, evenly spread over the sample, to its front. (Adjacent rows of the sample come from
-/// one page of the table.)
-fn spread_to_front(sample: &mut [f32], dims: usize, count: usize) {
-    let rows = sample.len() / dims;
-    for i in 0..count {
-        let from = (i as u64 * rows as u64 / count as u64) as usize;
+/// Positions of `count` rows, evenly spread over a sample. (Adjacent rows of a sample come from one page of
+/// the table.)
+pub fn spread(rows: usize, count: usize) -> impl ExactSizeIterator<Item = usize> {
+    (0..count).map(move |i| (i as u64 * rows as u64 / count as u64) as usize)
+}
+
+/// Moves rows at ascending positions to the front of a sample.
+fn move_to_front(sample: &mut [f32], dims: usize, positions: &[usize]) {
+    for (i, &from) in positions.iter().enumerate() {
         if from > i {
             let (front, back) = sample.split_at_mut(from * dims);
             front[i * dims..][..dims].swap_with_slice(&mut back[..dims]);

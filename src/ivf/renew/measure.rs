@@ -1,14 +1,18 @@
 //! The calibration of lists that replace others.
 
 use crate::error::Result;
-use crate::ivf::build::Source;
+use crate::ivf::build::{Source, model::spread};
 use crate::ivf::calibrate::{self, QUERIES, Queries, points, reconstruct};
 use crate::ivf::directory::Directory;
 use crate::ivf::progress::Progress;
-use crate::memory::Grow;
+use crate::memory::{self, Grow};
 use crate::page::lists::KEPT;
 use crate::page::meta::{MEASURED, TARGETS};
 use crate::page::{Meta, Store};
+
+/// Queries are spread over so many times as many rows of the sample, which adjacent rows of a page would not
+/// stand for.
+const SPREAD: usize = 8;
 
 /// Rows of the table, as queries.
 ///
@@ -16,7 +20,9 @@ use crate::page::{Meta, Store};
 /// The source's errors, and out of memory.
 pub fn rows(source: &mut dyn Source) -> Result<Vec<f32>> {
     let mut rows = Vec::new();
-    source.sample_queries(*QUERIES.end(), &mut |row| rows.try_extend(row))?;
+    let count = *QUERIES.end();
+    let sampled = source.rows_hint().clamp(count as u64, (SPREAD * count) as u64) as usize;
+    source.sample_queries(&memory::collected(spread(sampled, count))?, &mut |row| rows.try_extend(row))?;
     Ok(rows)
 }
 

@@ -50,8 +50,12 @@ impl Source for AnyVisible<'_> {
         self.table.sample(want, sink)
     }
 
-    fn sample_queries(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
-        self.table.sample_queries(want, sink)
+    fn sample_queries(
+        &mut self,
+        positions: &[usize],
+        sink: &mut dyn FnMut(&[f32]) -> Result<()>,
+    ) -> Result<()> {
+        self.table.sample_queries(positions, sink)
     }
 
     fn sample_originals(&mut self, want: usize, sink: &mut OriginalSink<'_>) -> Result<()> {

@@ -10,7 +10,7 @@ use super::leaving::Leaving;
 use super::opclass::{check_dimensions, indexed};
 use super::reservoir::{Reservoir, shuffled};
 use crate::error::{Error, Kind, Result};
-use crate::ivf::build::{OriginalSink, RowSink, Source};
+use crate::ivf::build::{Chosen, OriginalSink, RowSink, Source};
 use crate::ivf::progress::Progress;
 use crate::ivf::sketch::Sketch;
 use crate::page::{Key, Tid};
@@ -50,6 +50,8 @@ struct Visit<'a> {
     leaving: Option<&'a mut Leaving>,
     /// Whether rows of other dimensions are left out, because the scan of all rows will name the first.
     is_sample: bool,
+    /// Tells whether the next row is taken; without it all are.
+    takes_next: Option<&'a mut dyn FnMut() -> bool>,
     /// Set when a deleted row of other dimensions is left out, which older snapshots may still see.
     left_out: bool,
     sink: &'a mut RowSink<'a>,
@@ -70,6 +72,7 @@ impl<'a> Visit<'a> {
             keys: Vec::new(),
             leaving: None,
             is_sample: false,
+            takes_next: None,
             left_out: false,
             sink,
         }
@@ -99,6 +102,36 @@ impl TableSource {
         let per_block = count as f64 / probed.max(1) as f64;
         table.rows = (per_block * f64::from(nblocks)).ceil() as u64;
         table
+    }
+
+    /// Passes rows of random blocks, those that are chosen.
+    fn sample_of(
+        &mut self,
+        want: usize,
+        mut chosen: Option<&mut Chosen<'_>>,
+        sink: &mut dyn FnMut(&[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let mut rows = 0usize;
+        let mut leaving = self.leaving.take();
+        for i in 0..self.order.len() {
+            if rows >= want || chosen.as_ref().is_some_and(|chosen| chosen.is_over()) {
+                break;
+            }
+            let mut take = |_: Tid, vector: &[f32], _: &[Key]| {
+                if rows < want {
+                    rows += 1;
+                    sink(vector)?;
+                }
+                Ok(())
+            };
+            let sample = Visit::new((self.values.0, &self.values.1), None, &mut take);
+            let mut takes_next = || chosen.as_mut().is_none_or(|chosen| chosen.takes_next());
+            let takes_next = Some(&mut takes_next as &mut dyn FnMut() -> bool);
+            let mut state = Visit { leaving: leaving.as_mut(), is_sample: true, takes_next, ..sample };
+            self.scan_blocks(self.order[i], 1, Some(visit), (&raw mut state).cast());
+        }
+        self.leaving = leaving;
+        Ok(())
     }
 
     /// Rows of one block.
@@ -161,6 +194,9 @@ unsafe extern "C-unwind" fn visit(
         }
         allocator::check();
         let visit = &mut *state.cast::<Visit>();
+        if visit.takes_next.as_mut().is_some_and(|takes_next| !takes_next()) {
+            return;
+        }
         let value = match &mut visit.leaving {
             Some(leaving) if !alive => leaving.value(*values),
             _ => Some(*values),
@@ -234,31 +270,17 @@ impl Source for TableSource {
     }
 
     fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
-        let mut rows = 0usize;
-        let mut leaving = self.leaving.take();
-        for i in 0..self.order.len() {
-            if rows >= want {
-                break;
-            }
-            let mut take = |_: Tid, vector: &[f32], _: &[Key]| {
-                if rows < want {
-                    rows += 1;
-                    sink(vector)?;
-                }
-                Ok(())
-            };
-            let sample = Visit::new((self.values.0, &self.values.1), None, &mut take);
-            let mut state = Visit { leaving: leaving.as_mut(), is_sample: true, ..sample };
-            self.scan_blocks(self.order[i], 1, Some(visit), (&raw mut state).cast());
-        }
-        self.leaving = leaving;
-        Ok(())
+        self.sample_of(want, None, sink)
     }
 
-    fn sample_queries(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
+    fn sample_queries(
+        &mut self,
+        positions: &[usize],
+        sink: &mut dyn FnMut(&[f32]) -> Result<()>,
+    ) -> Result<()> {
         let of_queries = self.values.1.for_queries();
         let of_rows = std::mem::replace(&mut self.values.1, of_queries);
-        let sampled = self.sample(want, sink);
+        let sampled = self.sample_of(positions.len(), Some(&mut Chosen::new(positions)), sink);
         self.values.1 = of_rows;
         sampled
     }
