@@ -73,7 +73,8 @@ pub fn recalibrate<S: Store>(
     let points = points(&directory, vectors)?;
     let count = points.len() / directory.padded();
     if directory.lists() > 1 && count < LEAST_QUERIES {
-        let message = format!("{LEAST_QUERIES} vectors are needed to calibrate an index, not {count}");
+        let message =
+            format!("at least {LEAST_QUERIES} vectors are needed to calibrate an index, not {count}");
         return Err(Error::new(Kind::InvalidParameter, message));
     }
     let meta = calibrate(store, directory.meta.clone(), &points, queries, progress)?;
