@@ -123,7 +123,7 @@ impl Deviation {
     }
 }
 
-/// What sketches are made of, in an index over sparse vectors or sets of vectors; see `ivf/sketch.rs`.
+/// What sketches are made of, in an index over sparse vectors or arrays of vectors; see `ivf/sketch.rs`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SketchOf {
     /// Dimensions of the sparse vectors, or of the vectors of the sets: these are less than the coordinates.

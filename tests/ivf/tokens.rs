@@ -1,4 +1,4 @@
-//! Indexes over sets of vectors: sketches find the rows, late interaction orders them.
+//! Indexes over arrays of vectors: sketches find the rows, late interaction orders them.
 
 use vector_search::ivf::build::Options;
 use vector_search::ivf::calibrate;

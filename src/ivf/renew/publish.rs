@@ -1,4 +1,4 @@
-//! The new lists come to be: without rows, beside those in use.
+//! The new lists come to be: without rows, in addition to those in use.
 
 use super::space::{Space, change_root};
 use crate::error::{Error, Kind, REINDEX, Result};
