@@ -6,8 +6,8 @@
 //! 1. **Train** on rows of the table, as a build does.
 //! 2. **Publish** the new lists, empty but for one page each. Those in use remain. From this change on,
 //!    inserted rows go to the new lists, and scans read both. The lists in use get no more rows.
-//! 3. **Copy** their rows: read from the table, coded again, written to pages that nothing refers to. The last
-//!    codes page of each list leads to the page that takes new rows.
+//! 3. **Copy** their rows: read from the table, coded again, written to pages that nothing refers to. The
+//!    last codes page of each list leads to the page that takes new rows.
 //! 4. **Flip**: one change makes the new lists those in use. Their directory names the copied pages first.
 //! 5. **Free** the pages of the old lists, once nobody can read them any more.
 //!
