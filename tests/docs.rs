@@ -125,8 +125,8 @@ fn links_lead_somewhere() {
     assert!(seen > 100, "{seen} links were found");
 }
 
-/// A code span may continue in the next line, but not if that line begins like an item of a list, a heading, a
-/// quotation or a table: Markdown then ends the paragraph there.
+/// A code span may continue in the next line, but not if that line begins like an item of a list, a heading,
+/// a quotation or a table: Markdown then ends the paragraph there.
 #[test]
 fn no_code_span_becomes_a_list() {
     let mut broken = Vec::new();
