@@ -7,7 +7,7 @@
 //! of the vectors by about (1 - cosine²) / sqrt(coordinates). A vector that has no more dimensions than a
 //! sketch is its own sketch.
 //!
-//! **Sets of vectors** have sketches whose inner products estimate late interaction (`directions.rs`). The
+//! **Arrays of vectors** have sketches whose inner products estimate late interaction (`directions.rs`). The
 //! sketch of a query differs from that of a row.
 //!
 //! The index stores and compares sketches as it does dense vectors. How far its values deviate from the

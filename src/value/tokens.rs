@@ -1,4 +1,4 @@
-//! Sets of vectors of the same dimensions, such as one vector for each token of a text.
+//! Arrays of vectors of the same dimensions, such as one vector for each token of a text.
 
 use super::element::Element;
 use super::limits::check_same;
