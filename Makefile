@@ -51,7 +51,7 @@ lint: ## Checks format, lints and documentation for both feature sets
 docs: ## Makes the documentation as a site, target/book/html (mdBook)
 	@scripts/docs.sh
 
-bench: ## Measures kernels, build, size, recall and speed beside pgvector
+bench: ## Measures kernels, build, size, recall and speed, compared with pgvector
 	@benches/run.sh
 
 bench-kernel: ## Measures the kernels only

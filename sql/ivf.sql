@@ -158,7 +158,7 @@ REVOKE ALL ON FUNCTION ivf_check(regclass, boolean) FROM PUBLIC;
 CREATE FUNCTION ivf_recall(index regclass, sample_size int DEFAULT 100, k int DEFAULT 10) RETURNS jsonb
     AS 'MODULE_PATHNAME', 'ivf_recall_wrapper' LANGUAGE C VOLATILE STRICT;
 
-COMMENT ON FUNCTION ivf_recall(regclass, int, int) IS 'measures the recall of an ivf index beside an exact pass over its table';
+COMMENT ON FUNCTION ivf_recall(regclass, int, int) IS 'measures the recall of an ivf index against an exact pass over its table';
 
 CREATE FUNCTION ivf_maintain(index regclass, always boolean DEFAULT false) RETURNS jsonb
     AS 'MODULE_PATHNAME', 'ivf_maintain_wrapper' LANGUAGE C VOLATILE STRICT;
@@ -168,12 +168,12 @@ COMMENT ON FUNCTION ivf_maintain(regclass, boolean) IS 'replaces the lists of an
 CREATE FUNCTION ivf_recalibrate(index regclass) RETURNS jsonb
     AS 'MODULE_PATHNAME', 'ivf_recalibrate_wrapper' LANGUAGE C VOLATILE STRICT;
 
-COMMENT ON FUNCTION ivf_recalibrate(regclass) IS 'measures anew how many lists a recall target needs';
+COMMENT ON FUNCTION ivf_recalibrate(regclass) IS 'measures again how many lists each recall target needs, with rows of the table as queries';
 
 CREATE FUNCTION ivf_recalibrate(index regclass, queries vector[]) RETURNS jsonb
     AS 'MODULE_PATHNAME', 'ivf_recalibrate_for_wrapper' LANGUAGE C VOLATILE STRICT;
 
-COMMENT ON FUNCTION ivf_recalibrate(regclass, vector[]) IS 'measures how many lists a recall target needs for such queries';
+COMMENT ON FUNCTION ivf_recalibrate(regclass, vector[]) IS 'measures how many lists each recall target needs for these queries';
 
 CREATE FUNCTION ivf_neighbours(index regclass, queries vector[], k int DEFAULT 10)
     RETURNS TABLE (query int, neighbour tid, distance float8)
@@ -203,4 +203,4 @@ CREATE FUNCTION ivf_pairs(index regclass, below float8)
     RETURNS TABLE (item tid, neighbour tid, distance float8)
     AS 'MODULE_PATHNAME', 'ivf_pairs_wrapper' LANGUAGE C STABLE STRICT COST 1000000 ROWS 100000;
 
-COMMENT ON FUNCTION ivf_pairs(regclass, float8) IS 'the pairs of rows of an ivf index that are nearer than a distance';
+COMMENT ON FUNCTION ivf_pairs(regclass, float8) IS 'all pairs of rows of an ivf index whose distance is less than a number';

@@ -243,4 +243,8 @@ CREATE FUNCTION ivf_pairs(index regclass, below float8)
     RETURNS TABLE (item tid, neighbour tid, distance float8)
     AS 'MODULE_PATHNAME', 'ivf_pairs_wrapper' LANGUAGE C STABLE STRICT COST 1000000 ROWS 100000;
 
-COMMENT ON FUNCTION ivf_pairs(regclass, float8) IS 'the pairs of rows of an ivf index that are nearer than a distance';
+COMMENT ON FUNCTION ivf_pairs(regclass, float8) IS 'all pairs of rows of an ivf index whose distance is less than a number';
+
+COMMENT ON FUNCTION ivf_recall(regclass, int, int) IS 'measures the recall of an ivf index against an exact pass over its table';
+COMMENT ON FUNCTION ivf_recalibrate(regclass) IS 'measures again how many lists each recall target needs, with rows of the table as queries';
+COMMENT ON FUNCTION ivf_recalibrate(regclass, vector[]) IS 'measures how many lists each recall target needs for these queries';

@@ -51,6 +51,9 @@ pub struct Error {
     pub hint: Option<String>,
 }
 
+/// Hint for an index that cannot be used as it is.
+pub const REINDEX: &str = "Rebuild the index with REINDEX.";
+
 /// `Result` of the pure rooms.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -77,7 +80,12 @@ impl Error {
     /// Damage found in `blkno`: `what` says what was expected and what was there.
     pub fn corrupted(blkno: u32, what: impl fmt::Display) -> Self {
         Self::new(Kind::Corrupted, format!("ivf index is damaged at block {blkno}: {what}"))
-            .with_hint("Rebuild the index with REINDEX.")
+            .with_hint(REINDEX)
+    }
+
+    /// Damage of which no single page can be named. The message begins with "ivf index".
+    pub fn contradiction(message: impl Into<String>) -> Self {
+        Self::new(Kind::Corrupted, message).with_hint(REINDEX)
     }
 }
 

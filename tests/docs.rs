@@ -125,6 +125,27 @@ fn links_lead_somewhere() {
     assert!(seen > 100, "{seen} links were found");
 }
 
+/// A code span may continue in the next line, but not if that line begins like an item of a list, a heading,
+/// a quotation or a table: Markdown then ends the paragraph there.
+#[test]
+fn no_code_span_becomes_a_list() {
+    let mut broken = Vec::new();
+    for (page, text) in &pages() {
+        let (mut open, mut before) = (false, 0);
+        for (number, line) in prose(text) {
+            let start = line.trim_start();
+            let begins = ["- ", "+ ", "* ", "# ", "> ", "|"].iter().any(|mark| start.starts_with(mark));
+            if open && begins && number == before + 1 {
+                broken.push(format!("{}:{number}: {line}", page.display()));
+            }
+            open &= !begins && !start.is_empty();
+            open ^= line.matches('`').count() % 2 == 1;
+            before = number;
+        }
+    }
+    assert!(broken.is_empty(), "code spans that are broken by their next line:\n{}", broken.join("\n"));
+}
+
 #[test]
 fn every_chapter_is_in_the_table_of_contents() {
     let pages = pages();

@@ -94,7 +94,7 @@ class Guard:
             message = await receive()
             received += len(message.get("body", b""))
             if received > LARGEST_BODY:
-                raise Refused(f"That is too long: {LARGEST_BODY:,} bytes are the most.", 413)
+                raise Refused(f"The request is too long: at most {LARGEST_BODY:,} bytes.", 413)
             return message
 
         async def with_headers(message: Message) -> None:
@@ -115,7 +115,7 @@ def words(error: Exception) -> tuple[str, int]:
         case Silent():
             return str(error), 502
         case HTTPException():
-            return {404: "There is no such page.", 405: "That is not how this is asked."}.get(
+            return {404: "There is no such page.", 405: "This address does not take that method."}.get(
                 error.status_code, error.detail
             ), error.status_code
         case psycopg.errors.QueryCanceled():
@@ -124,11 +124,11 @@ def words(error: Exception) -> tuple[str, int]:
                 503,
             )
         case PoolTimeout() | psycopg.OperationalError():
-            return "The database cannot be reached, or has too much to do. Try again in a moment.", 503
+            return "The database cannot be reached, or is too busy. Try again in a moment.", 503
         case psycopg.DataError():
             return "The database cannot store this text.", 400
         case _:
-            return "Something went wrong on the server; its log says more.", 500
+            return "Something went wrong on the server; its log has the details.", 500
 
 
 def said(error: Exception) -> tuple[str, int]:

@@ -96,7 +96,7 @@ def look_up(s: Session, embedder: Embedder, question: str) -> dict | Miss:
 def keep(s: Session, miss: Miss, answer: str, took: float) -> dict:
     """`took` is without the embedding, which a hit in other words needs too."""
     put = s.run(
-        "3. Computed, and kept", PUT, [miss.question, miss.vector, answer, miss.shown["sources"], took]
+        "3. Computed, and stored", PUT, [miss.question, miss.vector, answer, miss.shown["sources"], took]
     )
     return miss.shown | {
         "answer": answer,

@@ -21,7 +21,7 @@ class Fields:
         try:
             self.values = json.loads(body.decode("utf-8"))
         except (UnicodeDecodeError, ValueError, RecursionError):
-            raise Refused("This is not JSON in UTF-8.")
+            raise Refused("The request is not JSON in UTF-8.")
         if not isinstance(self.values, dict):
             raise Refused("A JSON object is expected.")
 
@@ -32,16 +32,16 @@ class Fields:
         if not isinstance(value, str):
             raise Refused(f"{what}: text is expected.")
         if len(value) > longest:
-            raise Refused(f"{what}: {len(value):,} characters are too many; {longest:,} are the most.")
+            raise Refused(f"{what}: {len(value):,} characters are too many; the limit is {longest:,}.")
         if "\0" in value:
-            raise Refused(f"{what}: there is a NUL character in it; that is not text.")
+            raise Refused(f"{what}: it contains a NUL character, so it is not text.")
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:
-            raise Refused(f"{what}: half of a surrogate pair is in it; that is not text.")
+            raise Refused(f"{what}: it contains half of a surrogate pair, so it is not text.")
         # Other control characters are no part of any language.
         if any(c < " " and c not in "\t\r\n" for c in value):
-            raise Refused(f"{what}: there are control characters in it; that is not text.")
+            raise Refused(f"{what}: it contains control characters, so it is not text.")
         if needed and not value.strip():
             raise Refused(f"{what}: it is empty.")
         return value.strip()

@@ -107,7 +107,7 @@ def curve(pool: ConnectionPool) -> Iterator[dict]:
         steps = EXACT_ROUNDS + ROUNDS * len(TARGETS)
         exact = Measured()
         for done in range(EXACT_ROUNDS):
-            yield {"done": done, "of": steps, "what": "exact scans"}
+            yield {"done": done, "of": steps, "what": "sequential scans"}
             exact.round(pool, vectors, [("enable_indexscan", "off")])
         yield {
             "exact": {

@@ -32,7 +32,7 @@ def split(s: Session, text: str) -> list[dict]:
     rows = s.run("", SPLIT, [text]).rows
     if len(rows) > MOST_SENTENCES:
         raise Refused(
-            f"{len(rows):,} sentences are too many to compare each with each; {MOST_SENTENCES} are the most."
+            f"{len(rows):,} sentences are too many, because each is compared with each; the limit is {MOST_SENTENCES}."
         )
     if not rows:
         raise Refused("The text has no sentence.")

@@ -87,7 +87,7 @@ class Views:
 
     def _model(self) -> language.Model:
         if self.model is None:
-            raise Refused("No language model is set: OPENAI_BASE_URL and OPENAI_API_KEY name one.", 404)
+            raise Refused("No language model is set. Set OPENAI_BASE_URL and OPENAI_API_KEY.", 404)
         return self.model
 
     # Chat

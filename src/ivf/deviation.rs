@@ -62,8 +62,9 @@ struct Spreads {
 const OF_L1: Spreads = Spreads { below: 0.5, above: 0.7, of_codes: 1.0, noise: 0.5 };
 const OF_OTHERS: Spreads = Spreads { below: 0.4, above: 1.2, of_codes: 0.2, noise: 0.3 };
 
-/// Sets of vectors: bounds are widened by so many spreads for each standard deviation of other bounds, below
-/// and above. With half of that .87 of ten neighbours are among the rows that are fetched, with this .98.
+/// Arrays of vectors: bounds are widened by so many spreads for each standard deviation of other bounds,
+/// below and above. With half of that .87 of ten neighbours are among the rows that are fetched, with this
+/// .98.
 const OF_TOKENS: f32 = 0.86;
 /// Spreads that are added to a ceiling, because the query's offset is not known when rows are compared.
 const CEILING_OF_TOKENS: f32 = 4.0;

@@ -1,4 +1,4 @@
-//! Sketches of sets of vectors ("tokens"), which are compared by late interaction.
+//! Sketches of arrays of vectors ("tokens"), which are compared by late interaction.
 //!
 //! The operator's value is a sum over the query's vectors q of the support function of the row's set: h(q) is
 //! the largest inner product of q with a vector of the row. So a row's sketch has values of its support

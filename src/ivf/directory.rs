@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::sketch::Sketch;
 use super::spread::Profile;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::kernel;
 use crate::memory::{self, Grow};
 use crate::page::meta::{Leading, META_BLOCK};
@@ -147,8 +147,7 @@ impl Directory {
 
     fn of_root<S: Store>(store: &S, root: &Root) -> Result<(Self, Option<Self>)> {
         if !root.current.ready {
-            return Err(Error::new(Kind::Corrupted, "the index was not built to its end")
-                .with_hint("Rebuild the index with REINDEX."));
+            return Err(Error::contradiction("ivf index was not built to its end"));
         }
         let next = root.next.clone().map(|next| Self::with_meta(store, next)).transpose()?;
         let oldest = root.current.first_list;

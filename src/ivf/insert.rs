@@ -276,7 +276,7 @@ impl<S: Store> Insertion<'_, S> {
             }
             let (blkno, handle) = change.allocate(&|page| self.directory.is_free(page))?;
             if blkno == NO_BLOCK {
-                return Err(Error::new(Kind::LimitExceeded, "the index is full"));
+                return Err(Error::new(Kind::LimitExceeded, "ivf index is full"));
             }
             let page = change.page_mut(handle);
             page.init(PageKind::Codes, owner);

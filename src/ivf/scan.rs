@@ -13,7 +13,7 @@ use crate::value::TotalF64;
 /// The directories of an index: of the lists in use, and of those that are to take their place.
 pub type Directories = (Rc<Directory>, Option<Rc<Directory>>);
 
-/// A scan; [`Scan::start_filtered`] begins it anew in the same memory.
+/// A scan; [`Scan::start_filtered`] begins it again in the same memory.
 pub struct Scan {
     current: Search,
     next: Option<Search>,

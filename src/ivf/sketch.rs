@@ -7,7 +7,7 @@
 //! of the vectors by about (1 - cosine²) / sqrt(coordinates). A vector that has no more dimensions than a
 //! sketch is its own sketch.
 //!
-//! **Sets of vectors** have sketches whose inner products estimate late interaction (`directions.rs`). The
+//! **Arrays of vectors** have sketches whose inner products estimate late interaction (`directions.rs`). The
 //! sketch of a query differs from that of a row.
 //!
 //! The index stores and compares sketches as it does dense vectors. How far its values deviate from the
@@ -45,7 +45,7 @@ enum Kind {
     Itself,
     /// Sparse vectors; the seed of the hash.
     Sparse(u64),
-    /// Rows that are sets of vectors, and the seed of the directions.
+    /// Rows that are arrays of vectors, and the seed of the directions.
     Rows(Arc<Directions>, u64),
     /// Queries that are.
     Queries(Arc<Directions>, u64),
@@ -62,7 +62,7 @@ impl Sketch {
         Self { dims, size: dims.min(SIZE), kind: Kind::Sparse(seed) }
     }
 
-    /// For sets of vectors of so many dimensions.
+    /// For arrays of vectors of so many dimensions.
     ///
     /// # Errors
     /// Out of memory.
@@ -104,7 +104,7 @@ impl Sketch {
         self.is_of_tokens() || self.size < self.dims
     }
 
-    /// Whether the values are sets of vectors.
+    /// Whether the values are arrays of vectors.
     pub fn is_of_tokens(&self) -> bool {
         matches!(self.kind, Kind::Rows(..) | Kind::Queries(..))
     }

@@ -16,7 +16,7 @@ const OTHERS: usize = 2000;
 const COMPARED: usize = 64;
 /// Numbers that are kept for this, at most.
 const MOST_NUMBERS: usize = 4 << 20;
-/// Of a set of vectors, the first so many numbers are kept, so that there is room for enough sets.
+/// Of an array of vectors, the first so many numbers are kept, so that there is room for enough arrays.
 const MOST_OF_ROW: usize = MOST_NUMBERS / 128;
 
 /// Some rows of a table, kept to measure how sketches deviate.

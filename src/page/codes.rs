@@ -249,8 +249,8 @@ pub fn slots(mut mask: u32) -> impl Iterator<Item = usize> {
 }
 
 fn too_many_columns() -> Error {
-    let message = "the columns of the index are too many to lie on one page";
-    Error::new(Kind::LimitExceeded, message).with_hint("Index fewer columns.")
+    let message = "too many filter columns: their keys do not fit on one page";
+    Error::new(Kind::LimitExceeded, message).with_hint("Index fewer filter columns.")
 }
 
 /// Where things are in a block.

@@ -2,7 +2,7 @@
 
 use super::columns::{Columns, MAX_COLUMNS};
 use super::page::NO_BLOCK;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, REINDEX, Result};
 use crate::value::{Metric, sparse, tokens};
 
 /// First four bytes of the contents of block 0.
@@ -123,7 +123,7 @@ impl Deviation {
     }
 }
 
-/// What sketches are made of, in an index over sparse vectors or sets of vectors; see `ivf/sketch.rs`.
+/// What sketches are made of, in an index over sparse vectors or arrays of vectors; see `ivf/sketch.rs`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SketchOf {
     /// Dimensions of the sparse vectors, or of the vectors of the sets: these are less than the coordinates.
@@ -366,8 +366,8 @@ impl Meta {
         if !(MIN_VERSION..=VERSION).contains(&version) {
             let read = format!("{MIN_VERSION} to {VERSION}");
             let message =
-                format!("the index has format {version}, this version of vector_search reads {read}");
-            return Err(Error::new(Kind::NotSupported, message).with_hint("Rebuild the index with REINDEX."));
+                format!("ivf index has format {version}, this version of vector_search reads {read}");
+            return Err(Error::new(Kind::NotSupported, message).with_hint(REINDEX));
         }
         let [ready, metric, bits, columns, _, _] = at.take();
         let metric = Metric::from_number(metric)?;
@@ -494,8 +494,8 @@ fn expect_suited(metric: Metric, version: u16) -> Result<()> {
     match (metric == Metric::Hamming, version) {
         (true, MIN_VERSION..BITS_VERSION) => {
             let message =
-                format!("the index over bit strings has format {version}, which is not read any more");
-            Err(Error::new(Kind::NotSupported, message).with_hint("Rebuild the index with REINDEX."))
+                format!("ivf index over bit strings has format {version}, which is not read any more");
+            Err(Error::new(Kind::NotSupported, message).with_hint(REINDEX))
         }
         (false, BITS_VERSION) => {
             Err(Error::corrupted(META_BLOCK, "an index over vectors with the format of bit strings"))

@@ -57,13 +57,11 @@ impl<T> OrRaise<T> for Result<T> {
     }
 }
 
-/// Adds the name of the index `relation` to the message of an error about damage.
+/// Puts the name of the index `relation` into a message that begins with "ivf index". The rooms below do not
+/// know the name.
 pub fn in_index(relation: pg_sys::Relation, error: Error) -> Error {
-    if error.kind != Kind::Corrupted {
-        return error;
-    }
-    let name = crate::pg::relation::relation_name(relation);
-    let message = error.message.replacen("ivf index is damaged", &format!("index \"{name}\" is damaged"), 1);
+    let Some(rest) = error.message.strip_prefix("ivf index ") else { return error };
+    let message = format!("index \"{}\" {rest}", crate::pg::relation::relation_name(relation));
     Error { message, ..error }
 }
 

@@ -1,4 +1,4 @@
-//! Late interaction of sets of vectors: each vector of a query counts by its largest inner product.
+//! Late interaction of arrays of vectors: each vector of a query counts by its largest inner product.
 
 use super::limits::check_same;
 use super::tokens::Tokens;

@@ -12,7 +12,7 @@ use crate::kernel;
 pub enum Original<'a> {
     /// A sparse vector.
     Sparse(Sparse<'a>),
-    /// A set of vectors, compared by late interaction.
+    /// An array of vectors, compared by late interaction.
     Tokens(Tokens<'a>),
 }
 
@@ -21,7 +21,7 @@ pub enum Original<'a> {
 pub enum OriginalBuf {
     /// A sparse vector.
     Sparse(SparseBuf),
-    /// A set of vectors.
+    /// An array of vectors.
     Tokens(TokensBuf),
 }
 

@@ -1,4 +1,4 @@
-//! Sets of vectors of the same dimensions, such as one vector for each token of a text.
+//! Arrays of vectors of the same dimensions, such as one vector for each token of a text.
 
 use super::element::Element;
 use super::limits::check_same;
@@ -8,7 +8,7 @@ use crate::memory::Grow;
 /// Dimensions that the vectors of an indexed set may have.
 pub const MAX_INDEXED_DIMS: usize = 2000;
 
-/// A set of vectors, one after the other.
+/// An array of vectors, one after the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Tokens<'a> {
     dims: usize,
@@ -44,7 +44,7 @@ impl<'a> Tokens<'a> {
     }
 }
 
-/// A set of vectors with memory of its own.
+/// An array of vectors with memory of its own.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TokensBuf {
     dims: usize,

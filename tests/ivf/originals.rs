@@ -1,4 +1,4 @@
-//! Tables of values of which an index has sketches: sparse vectors, and sets of vectors.
+//! Tables of values of which an index has sketches: sparse vectors, and arrays of vectors.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};

@@ -1,4 +1,4 @@
-//! Indexes over sets of vectors: sketches find the rows, late interaction orders them.
+//! Indexes over arrays of vectors: sketches find the rows, late interaction orders them.
 
 use vector_search::ivf::build::Options;
 use vector_search::ivf::calibrate;
@@ -87,7 +87,7 @@ fn recall_keeps_to_its_target() {
     world.check();
 }
 
-/// Sketches of sets of one vector are exact, so that only codes are in error.
+/// Sketches of arrays of one vector are exact, so that only codes are in error.
 #[test]
 fn sets_of_one_vector_keep_to_the_target() {
     let mut texts = Texts::new(40, 9);

@@ -218,7 +218,7 @@ fn a_snapshot_from_before_the_build_is_not_held_against_the_index() {
     server.sql(check);
     let output = old.wait_with_output().expect("psql");
     let error = String::from_utf8_lossy(&output.stderr);
-    assert!(error.contains("cannot be compared with what this transaction's snapshot sees"), "{error}");
+    assert!(error.contains("is newer than this transaction's snapshot"), "{error}");
 }
 
 #[test]
@@ -243,6 +243,55 @@ fn a_cursor_that_is_overtaken_by_vacuum_returns_its_own_rows() {
     server.check("items_index");
 }
 
+/// Writes bytes into the file of `items_index`, while the server's buffers keep the old pages.
+fn overwrite(server: &Server, offset: u32, hex: &str) {
+    server.sql(&format!(
+        "SET zero_damaged_pages = off;
+         SELECT lo_unlink(4712) FROM pg_largeobject_metadata WHERE oid = 4712;
+         SELECT pg_relation_filepath('items_index') AS file \\gset
+         SELECT lo_from_bytea(4712, overlay(pg_read_binary_file(:'file')
+             PLACING decode('{hex}', 'hex') FROM {from} FOR {length}));
+         SELECT lo_export(4712, current_setting('data_directory') || '/' || :'file');",
+        from = offset + 1,
+        length = hex.len() / 2
+    ));
+}
+
+#[test]
+fn errors_name_the_index() {
+    let server = Server::new("faults-names", &["fsync = off", "autovacuum = off"]);
+    server.fill("items", 16, 0..100);
+    // Offsets in the meta page's contents: the version, and whether the build is complete.
+    for (offset, hex, state, text) in [
+        (4, "6300", "0A000", "index \"items_index\" has format 99"),
+        (6, "00", "XX002", "index \"items_index\" was not built to its end"),
+    ] {
+        server.sql(
+            "DROP INDEX IF EXISTS items_index; CREATE INDEX items_index ON items USING ivf (embedding);
+             CHECKPOINT",
+        );
+        overwrite(&server, 24 + offset, hex);
+        server.restart(&["fsync = off", "autovacuum = off", "ignore_checksum_failure = on"]);
+        let insert = "INSERT INTO items SELECT id + 1000, category, embedding FROM items";
+        for statement in ["SELECT ivf_index_info('items_index')", insert] {
+            let message = fails(&server, state, statement);
+            assert!(message.contains(text), "{statement}: {message}");
+        }
+    }
+    server.sql(
+        "DROP INDEX items_index;
+         CREATE FUNCTION label(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN 1; END';
+         CREATE INDEX items_index ON items USING ivf (embedding, (label(id)));
+         CREATE OR REPLACE FUNCTION label(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE
+             AS 'BEGIN RETURN 2; END'",
+    );
+    let message = fails(&server, "XX002", "SELECT ivf_check('items_index', true)");
+    let text = "index \"items_index\" contradicts its table: the row at (0,1) has other values of filter \
+                columns in the index";
+    assert!(message.contains(text), "{message}");
+    assert!(message.contains("REINDEX") && !message.contains("block 0"), "{message}");
+}
+
 #[test]
 fn damaged_pages_are_reported_as_damage() {
     let server = Server::new("faults-damage", &["fsync = off", "autovacuum = off"]);
@@ -252,17 +301,7 @@ fn damaged_pages_are_reported_as_damage() {
     let blocks: u32 = server.sql("SELECT pg_relation_size('items_index') / 8192").parse().unwrap();
     for block in [0, 1, 2, blocks / 3, blocks / 2, blocks - 1] {
         server.sql("REINDEX INDEX items_index; CHECKPOINT");
-        // Writes zeros into the middle of the file, while the server's buffers keep the old pages.
-        let script = format!(
-            "SET zero_damaged_pages = off;
-             SELECT lo_unlink(4712) FROM pg_largeobject_metadata WHERE oid = 4712;
-             SELECT pg_relation_filepath('items_index') AS file \\gset
-             SELECT lo_from_bytea(4712, overlay(pg_read_binary_file(:'file')
-                 PLACING decode(repeat('5a', 3000), 'hex') FROM {from} FOR 3000));
-             SELECT lo_export(4712, current_setting('data_directory') || '/' || :'file');",
-            from = block * 8192 + 2000
-        );
-        server.sql(&script);
+        overwrite(&server, block * 8192 + 2000, &"5a".repeat(3000));
         server.restart(&["fsync = off", "autovacuum = off", "ignore_checksum_failure = off"]);
         let used = server.try_sql(&format!(
             "SET enable_seqscan = off; SET ivf.recall_target = 1;

@@ -91,7 +91,7 @@ function shown(result) {
         figures(
             [
                 [ms(timings.index_ms), "nearest 10, by the index", "index_ms"],
-                [ms(timings.exact_ms), "the same, by an exact scan", "exact_ms"],
+                [ms(timings.exact_ms), "the same, by a sequential scan", "exact_ms"],
                 [`${timings.found} of ${timings.of}`, "of the true nearest, found", "recall"],
                 [ms(timings.search_ms), "hybrid search and answer", "search_ms"],
                 [ms(timings.embed_ms), "embedding of the question", "embed_ms"],

@@ -28,16 +28,16 @@ function state(now, first = false) {
             el(
                 "option",
                 {value: each.rate, disabled: each.threshold === null, selected: current.at(-1) === each},
-                percent(each.rate) + (each.threshold === null ? " (not proved)" : ""),
+                percent(each.rate) + (each.threshold === null ? " (too few lookups)" : ""),
             ),
         ),
     );
     $("cache-threshold").textContent =
-        `A question hits within cosine distance ${now.threshold.toFixed(4)}, ` +
+        `A question is a hit within cosine distance ${now.threshold.toFixed(4)}, ` +
         (current.length
-            ? `chosen from ${count(now.labelled)} labelled lookups: at this distance ` +
+            ? `chosen by ${count(now.labelled)} labelled lookups: within this distance ` +
               `${(100 * current.at(-1).false_hit_rate).toFixed(2)} % of them got a wrong answer.`
-            : `set by hand: ${count(now.labelled)} labelled lookups prove no distance.`);
+            : `set by hand: ${count(now.labelled)} labelled lookups are too few to choose one.`);
     const lookups = Object.fromEntries(now.statistics.map(each => [each.outcome, each]));
     const saved = now.statistics.reduce((sum, each) => sum + each.saved_ms, 0);
     $("cache-state").replaceChildren(
@@ -46,13 +46,13 @@ function state(now, first = false) {
                 [count(lookups.exact.lookups), "hits, same words", "exact"],
                 [count(lookups.near.lookups), "hits, other words", "near"],
                 [count(lookups.miss.lookups), "misses", "miss"],
-                [ms(saved), "saved in all", "saved"],
-                [count(now.entries), "answers kept", "entries"],
+                [ms(saved), "saved in total", "saved"],
+                [count(now.entries), "answers stored", "entries"],
             ],
             "Counters",
         ),
         section(
-            "Kept last",
+            "Stored last",
             {},
             el(
                 "ul",
@@ -118,7 +118,7 @@ function run() {
     });
 }
 
-const OUTCOMES = {exact: "Hit: the same words", near: "Hit: other words", miss: "Miss: computed and kept"};
+const OUTCOMES = {exact: "Hit: the same words", near: "Hit: other words", miss: "Miss: computed and stored"};
 
 function shown(result) {
     const {timings} = result;
@@ -155,7 +155,7 @@ function shown(result) {
                         {
                             type: "button",
                             class: "source",
-                            title: "Its source has changed: " + "forget every answer made from it",
+                            title: "This source has changed: " + "remove every answer made from it",
                             onclick: () => invalidate(source),
                         },
                         source,

@@ -62,7 +62,7 @@ export function curve(points, exact, chosen, WIDTH) {
             text(
                 LEFT + 6,
                 y(1000 / exact.ms) - 6,
-                `exact scan: ${(1000 / exact.ms).toFixed(0)} per second`,
+                `sequential scan: ${(1000 / exact.ms).toFixed(0)} per second`,
                 "start",
             ),
         el("svg:polyline", {

@@ -51,7 +51,7 @@ function show(now) {
     if (!points.length)
         $("curve-note").textContent =
             `${plural(now.questions, "question")} made of words of the texts, ` +
-            `at ${now.targets.length} recall targets, against an exact scan. It takes some seconds.`;
+            `at ${now.targets.length} recall targets, compared with a sequential scan. It takes some seconds.`;
     $("index-written").replaceChildren(
         ...(now.written.length
             ? [
@@ -146,7 +146,7 @@ function draw() {
                     [ms(each.ms), "a query, on average", "ms"],
                     [
                         `${(exact.ms / each.ms).toFixed(1)}×`,
-                        `as fast as an exact scan (${ms(exact.ms)})`,
+                        `as fast as a sequential scan (${ms(exact.ms)})`,
                         "ratio",
                     ],
                 ],
@@ -176,7 +176,7 @@ function draw() {
     choose();
     $("curve-note").textContent =
         `${plural(exact.questions, "question")}. A point is the mean over them, each in the ` +
-        `fastest of ${exact.rounds} rounds (exact scans: of ${exact.exact_rounds}), at the client.`;
+        `fastest of ${exact.rounds} rounds (sequential scans: of ${exact.exact_rounds}), at the client.`;
 }
 
 function insert() {

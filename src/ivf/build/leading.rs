@@ -51,9 +51,12 @@ pub(super) fn train(
     }
     if wanted * padded > MOST_BYTES {
         let most = MOST_BYTES / padded / 64 * 64;
-        let message = format!("codes of {dims} dimensions cannot have {} leading ones", options.code_dims);
+        let option = options.code_dims;
+        let message = format!(
+            "option \"code_dimensions\" is {option}, but for {dims} dimensions at most {most} are allowed"
+        );
         return Err(Error::new(Kind::InvalidParameter, message)
-            .with_hint(format!("Set code_dimensions to at most {most}.")));
+            .with_hint(format!("Set code_dimensions to at most {most}, or leave it out.")));
     }
     // Residuals, their transpose, and what is made for each direction.
     let fits = options.memory / 8 * 3 / (size_of::<f32>() * (2 * dims + 2 * wanted));

@@ -369,5 +369,5 @@ pub fn write_extended<S: Store>(
 }
 
 fn too_large() -> Error {
-    Error::new(Kind::LimitExceeded, "the index would have more blocks than a relation can")
+    Error::new(Kind::LimitExceeded, "ivf index would have more blocks than a relation can")
 }

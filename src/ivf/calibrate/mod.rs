@@ -44,7 +44,7 @@ const WEIGHTS: [f32; 5] = [0.0, 0.3, 0.6, 0.9, 1.2];
 /// bounds, queries unlike stored rows, and the randomness of the sample.
 const RESERVE: f32 = 0.1;
 const MOST_RESERVE: f32 = 0.005;
-/// The same for sets of vectors. Rows with better values than their estimates are often together in lists
+/// The same for arrays of vectors. Rows with better values than their estimates are often together in lists
 /// that seem worse than they are, and a scan loses rows among its candidates, too. (Without it recall was .84
 /// at a target of .9, and .92 at .95.)
 const RESERVE_OF_TOKENS: f32 = 0.45;
@@ -73,7 +73,8 @@ pub fn recalibrate<S: Store>(
     let points = points(&directory, vectors)?;
     let count = points.len() / directory.padded();
     if directory.lists() > 1 && count < LEAST_QUERIES {
-        let message = format!("{LEAST_QUERIES} vectors are needed to calibrate an index, not {count}");
+        let message =
+            format!("at least {LEAST_QUERIES} vectors are needed to calibrate an index, not {count}");
         return Err(Error::new(Kind::InvalidParameter, message));
     }
     let meta = calibrate(store, directory.meta.clone(), &points, queries, progress)?;

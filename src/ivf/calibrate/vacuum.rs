@@ -17,7 +17,7 @@ const CHANGED: f64 = 0.2;
 /// Calibrates an index if it has changed enough since its last calibration; returns whether it did. Call it
 /// after a vacuum has counted the rows. The queries are rows, reconstructed from their codes, so the table is
 /// not read. It does not calibrate if it is not `wanted`, if codes have one bit per dimension (too coarse to
-/// reconstruct rows), if the index is over sets of vectors (as queries they have other coordinates), or if
+/// reconstruct rows), if the index is over arrays of vectors (as queries they have other coordinates), or if
 /// users have calibrated with their own queries.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! The rows of the lists in use are coded anew and written to the new lists.
+//! The rows of the lists in use are coded again and written to the new lists.
 
 use std::sync::Arc;
 
@@ -168,7 +168,7 @@ pub fn begin_with_first_pages<S: Store>(store: &S, progress: &dyn Progress) -> R
     Ok(())
 }
 
-/// Takes the last page of a list's chain out of it if it has no rows; inserts that come to it begin anew. It
+/// Takes the last page of a list's chain out of it if it has no rows; inserts that come to it begin again. It
 /// stays as it is, for scans that began with it.
 fn take_out_if_empty(
     change: &mut dyn Change,

@@ -4,15 +4,15 @@
 //! rows. It gets new lists in five steps. After each step the index is right:
 //!
 //! 1. **Train** on rows of the table, as a build does.
-//! 2. **Publish** the new lists, empty but for one page each, beside those in use. From this change on,
+//! 2. **Publish** the new lists, empty but for one page each. Those in use remain. From this change on,
 //!    inserted rows go to the new lists, and scans read both. The lists in use get no more rows.
-//! 3. **Copy** their rows: read from the table, coded anew, written to pages that nothing refers to. The last
-//!    codes page of each list leads to the page that takes new rows.
+//! 3. **Copy** their rows: read from the table, coded again, written to pages that nothing refers to. The
+//!    last codes page of each list leads to the page that takes new rows.
 //! 4. **Flip**: one change makes the new lists those in use. Their directory names the copied pages first.
 //! 5. **Free** the pages of the old lists, once nobody can read them any more.
 //!
 //! If a crash or an error interrupts it between 2 and 4, the next maintenance goes on with 3. `ivf/README.md`
-//! says why this is right beside inserts, scans and vacuums.
+//! says why inserts, scans and vacuums may run at the same time.
 
 mod again;
 mod copy;

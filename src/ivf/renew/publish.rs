@@ -1,7 +1,7 @@
-//! The new lists come to be: without rows, beside those in use.
+//! The new lists come to be: without rows, in addition to those in use.
 
 use super::space::{Space, change_root};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, REINDEX, Result};
 use crate::ivf::build::model::Model;
 use crate::ivf::build::write::{Pages, new_codes, summaries_page};
 use crate::ivf::directory::{Directory, Entry, entry_size, read_root};
@@ -135,6 +135,5 @@ fn write_states<S: Store>(
 }
 
 fn used_up() -> Error {
-    Error::new(Kind::LimitExceeded, "the index has used up the numbers of its lists")
-        .with_hint("Rebuild the index with REINDEX.")
+    Error::new(Kind::LimitExceeded, "ivf index has used up the numbers of its lists").with_hint(REINDEX)
 }

@@ -90,7 +90,7 @@ enum Mode {
     Nothing,
 }
 
-/// A scan; [`Search::start`] begins it anew in the same memory.
+/// A scan; [`Search::start`] begins it again in the same memory.
 pub struct Search {
     directory: Rc<Directory>,
     settings: Settings,

@@ -1,6 +1,6 @@
 //! How far the values of a query are from what sketches say of them.
 //!
-//! A sketch of a set of vectors estimates the values of one query all a little too high, and those of another
+//! Sketches of arrays of vectors estimate all values of one query a little too high, and those of another
 //! all too low: the vectors of the query differ from the directions that replace them, whatever the row is.
 //! This difference is larger than that between rows, which is what bounds cover. So a scan measures it on
 //! the rows with the best estimates, before it takes a row for certain.

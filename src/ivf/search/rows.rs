@@ -28,12 +28,17 @@ pub fn is_address(tid: Tid) -> bool {
     tid.offset != 0 && tid.blkno != NO_BLOCK
 }
 
+/// The error of an index that refers to an address that no row has.
+pub fn address_error(row: Tid) -> Error {
+    let (blkno, offset) = (row.blkno, row.offset);
+    Error::contradiction(format!("ivf index is damaged: ({blkno},{offset}) is no address of a row"))
+}
+
 /// The value of a row, or `None` if its address is impossible. Such an address must not reach the server, for
 /// which the block number "none" means to append a block.
 pub fn value_of(rows: &mut dyn Rows, tid: Tid, known: Option<f64>) -> Result<Option<f64>> {
     if !is_address(tid) {
-        let what = format!("({},{}) is no address of a row", tid.blkno, tid.offset);
-        return Err(Error::corrupted(0, what));
+        return Err(address_error(tid));
     }
     rows.distance(tid, known)
 }

@@ -20,7 +20,7 @@ use crate::memory;
 use crate::page::memory::MemoryStore;
 use crate::pg::allocator;
 use crate::pg::datum::indexed::Indexed;
-use crate::pg::error::OrRaise;
+use crate::pg::error::{OrRaise, in_index};
 use crate::pg::settings::pgvector;
 use crate::pg::settings::reloptions::{DEFAULT_BITS, IndexOptions};
 use crate::pg::storage::buffer_store::{IndexStore, Logging, write_init_fork};
@@ -44,6 +44,7 @@ pub unsafe extern "C-unwind" fn ambuild(
             build(&store, &options, &mut table, &mut TempFile::default(), &pool, &Shown::new())
         })
     }
+    .map_err(|e| in_index(index, e))
     .or_raise();
     store.log_all();
     // SAFETY: palloc0 gives zeroed memory of the structure's size.

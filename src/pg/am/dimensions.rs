@@ -28,8 +28,8 @@ pub fn of_build(
             let message =
                 format!("option \"dimensions\" is {option}, but the column's type has {declared} dimensions");
             return Err(Error::new(Kind::InvalidParameter, message).with_hint(
-                "The option is for columns without declared dimensions. Leave it out, or take it from the \
-                     index by ALTER INDEX ... RESET (dimensions).",
+                "The option is for columns without declared dimensions. Leave it out, or remove it with \
+                     ALTER INDEX ... RESET (dimensions).",
             ));
         }
         (declared, option) => declared.or(option),

@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ivf::search::filter::{Accept, Clause, Condition, Filter};
 use crate::memory::Grow;
 use crate::page::{Columns, Key};
-use crate::pg::compat::{attribute_type, key_columns};
+use crate::pg::compat::{attribute_name, attribute_type, key_columns};
 use crate::pg::datum::alloc::Scratch;
 use crate::pg::settings::reloptions::method_name;
 use crate::pg::types::array::elements;
@@ -239,7 +239,9 @@ impl FilterColumns {
         let mut columns = Vec::new();
         for column in 1..key_columns(index) {
             let Some(form) = Form::from_number(support_number(index, column)?) else {
-                let message = format!("column {} of an ivf index cannot be a vector", column + 1);
+                // SAFETY: the index has that many columns.
+                let name = unsafe { attribute_name((*index).rd_att, column) };
+                let message = format!("column \"{name}\" cannot be a filter column: it is a vector");
                 return refused(message, "An ivf index has one vector, its first column.");
             };
             // SAFETY: the index has that many columns and collations.
@@ -425,7 +427,9 @@ impl Column {
             };
             let entry = pg_sys::lookup_type_cache(hashed, pg_sys::TYPECACHE_HASH_PROC_FINFO as i32);
             if (*entry).hash_proc == pg_sys::InvalidOid {
-                let message = format!("the values of column {} of an ivf index cannot be hashed", column + 1);
+                let name = attribute_name((*index).rd_att, column);
+                let message =
+                    format!("column \"{name}\" cannot be a filter column: its type has no hash function");
                 return Err(Error::new(Kind::NotSupported, message).with_hint(column_equality::LEAVE_OUT));
             }
             Ok(Self { form, collation, hashed, hash: &raw mut (*entry).hash_proc_finfo })

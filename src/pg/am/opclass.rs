@@ -233,8 +233,8 @@ pub fn check_dimensions(kind: Indexed, indexed: usize, row: usize) -> Result<()>
              vector({indexed})[]."
         )),
         _ => error.with_hint(format!(
-            "All rows of an index have the same dimensions. Leave other rows out by a condition of the \
-             index, such as WHERE vector_dims(embedding) = {indexed}."
+            "All rows of an index have the same dimensions. Exclude other rows by a partial index, such as \
+             CREATE INDEX ... WHERE vector_dims(embedding) = {indexed}."
         )),
     })
 }

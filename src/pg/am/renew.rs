@@ -163,12 +163,13 @@ fn warn(index: pg_sys::Relation, (before, after): (&Meta, &Meta), message: &str)
     let (what, detail) = if before.first_list == after.first_list {
         (
             "renew",
-            "The index is right, but it gets slower while it grows. SELECT ivf_maintain(...) tries again.",
+            "The index keeps its lists. It is correct, but becomes slower as it grows. A later VACUUM, or \
+             SELECT ivf_maintain(...), tries again.",
         )
     } else {
         (
             "finish renewing",
-            "The index is right and has new lists. A later VACUUM frees the pages of the old ones.",
+            "The index has new lists and is correct. A later VACUUM frees the pages of the old ones.",
         )
     };
     ereport!(

@@ -222,7 +222,7 @@ unsafe extern "C-unwind" fn visit(
         };
         match indexed.try_coordinates(sketch, value, &mut visit.buffer, take) {
             Ok(done) => done.or_raise(),
-            // An array that is no set of vectors, as one of other dimensions.
+            // An array that is not indexed, such as one of other dimensions.
             Err(error) if (may_differ || !alive) && is_of_value(&error) => visit.left_out |= !may_differ,
             Err(error) => raise(named(error, tid(&*row))),
         }
@@ -444,7 +444,7 @@ impl TableSource {
     /// # Errors
     /// Those of the sink and of [`Progress::tick`].
     pub fn scan_any_visible(&mut self, progress: &dyn Progress, sink: &mut RowSink<'_>) -> Result<()> {
-        /// Each part looks anew which rows are dead to everybody: what an expression takes from these may be
+        /// Each part looks again which rows are dead to everybody: what an expression takes from these may be
         /// gone from TOAST, which is an error.
         const BLOCKS: u32 = 64;
         let columns = FilterColumns::of(self.index)?;

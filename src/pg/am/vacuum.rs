@@ -71,7 +71,7 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
         let name = unsafe { pgrx::PgRelation::from_pg(index) }.name().to_owned();
         // SAFETY: Postgres passes a live structure.
         let level = PgLogLevel::from(unsafe { (*info).message_level } as isize);
-        let message = format!("calibrated index \"{name}\" anew: its rows have changed much");
+        let message = format!("recalibrated index \"{name}\": many of its rows have changed");
         ereport!(level, PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message);
     }
     stats

@@ -172,7 +172,7 @@ impl Indexed {
     /// The datum is of this kind.
     ///
     /// # Errors
-    /// An array that is no set of vectors of the same dimensions; those of `with`; out of memory.
+    /// An array whose vectors have different dimensions; those of `with`; out of memory.
     pub unsafe fn original<R>(
         self,
         datum: pg_sys::Datum,

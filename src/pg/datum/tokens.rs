@@ -1,4 +1,4 @@
-//! Datums of `vector[]` and `halfvec[]` as sets of vectors.
+//! Datums of `vector[]` and `halfvec[]` as arrays of vectors.
 
 use half::f16;
 use pgrx::pg_sys;

@@ -67,9 +67,8 @@ pub(super) unsafe fn expect_built_before(index: pg_sys::Relation, snapshot: pg_s
     };
     if unsuited {
         let name = relation_name(index);
-        let message =
-            format!("index \"{name}\" cannot be compared with what this transaction's snapshot sees");
-        let hint = "The index was built after the snapshot was taken: check it in another transaction.";
+        let message = format!("index \"{name}\" is newer than this transaction's snapshot");
+        let hint = "Call the function in a new transaction.";
         raise(Error::new(Kind::NotReady, message).with_hint(hint));
     }
 }

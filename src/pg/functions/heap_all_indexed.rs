@@ -46,7 +46,8 @@ fn hash<T: Hash + ?Sized>(value: &T) -> u32 {
 }
 
 fn damaged(row: u64, what: &str) -> Error {
-    Error::corrupted(0, format!("the heap row ({},{}) {what}", row >> 16, row & 0xffff))
+    let (blkno, offset) = (row >> 16, row & 0xffff);
+    Error::contradiction(format!("ivf index contradicts its table: the row at ({blkno},{offset}) {what}"))
 }
 
 /// A table and an index that are compared.

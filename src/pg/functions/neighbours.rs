@@ -89,7 +89,7 @@ pub(super) fn expect_dense(relations: &Relations) {
     let kind = opclass::indexed(index).or_raise().0;
     if kind.is_sketched() {
         let (name, of) = (relation_name(index), kind.type_name());
-        let message = format!("index \"{name}\" is over {of}, whose neighbours are not found in batches");
+        let message = format!("index \"{name}\" is over {of}, which batch searches do not support");
         raise(Error::new(Kind::NotSupported, message).with_hint(
             "Use a lateral join: FROM queries q, LATERAL (SELECT ... ORDER BY e <=> q.e LIMIT 10) n.",
         ));

@@ -32,7 +32,7 @@ pub enum IterativeScan {
 pub fn define() {
     GucRegistry::define_int_guc(
         c"ivf.probes",
-        c"Number of lists an ivf index scan reads at first.",
+        c"Number of lists that an ivf index scan reads at first.",
         c"0 chooses the number that ivf.recall_target needs.",
         &PROBES,
         0,
@@ -52,8 +52,8 @@ pub fn define() {
     );
     GucRegistry::define_enum_guc(
         c"ivf.iterative_scan",
-        c"How an ivf index scan goes on when its first lists do not yield enough rows.",
-        c"strict_order keeps the exact order, relaxed_order returns rows found late too, off stops.",
+        c"What an ivf index scan does if its first lists have too few rows.",
+        c"strict_order continues in exact order, relaxed_order also returns rows found late, off stops.",
         &ITERATIVE_SCAN,
         GucContext::Userset,
         GucFlags::default(),

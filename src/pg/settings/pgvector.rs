@@ -81,9 +81,8 @@ pub fn check_options(foreign: Option<Foreign>) -> Result<()> {
     if !SAID.replace(true) {
         let name = foreign.method_name();
         pgrx::notice!(
-            "access method \"{name}\" is served by vector_search's ivf, which chooses lists by the number of \
-             rows \
-             and searches for ivf.recall_target; pgvector's settings can only raise the effort"
+            "access method \"{name}\" is served by vector_search's ivf: scans read as many lists as \
+             ivf.recall_target needs, and pgvector's settings can only raise that number"
         );
     }
     Ok(())

@@ -152,7 +152,7 @@ pub fn define() {
             // 0 stands for "not set".
             let name = c"recall_target";
             pg_sys::add_real_reloption(kind, name.as_ptr(), target.as_ptr(), 0.0, 0.5, 1.0, light);
-            let recalibrate = c"Whether VACUUM calibrates the index anew when its rows have changed much";
+            let recalibrate = c"Whether VACUUM calibrates the index again when its rows have changed much";
             pg_sys::add_bool_reloption(kind, c"recalibrate".as_ptr(), recalibrate.as_ptr(), true, light);
             let renew = c"Whether VACUUM replaces the lists when the rows have changed much";
             pg_sys::add_bool_reloption(kind, c"renew".as_ptr(), renew.as_ptr(), true, light);

@@ -131,9 +131,9 @@ impl BufferHints {
         true
     }
 
-    /// Requests pages that this backend will read soon. Those that are still in the buffers of their hints are
-    /// prefetched to the processor's caches. Others are requested from the disk, all at once, although they
-    /// may be in shared buffers. Returns whether there was any of these.
+    /// Requests pages that this backend will read soon. Those that are still in the buffers of their hints
+    /// are prefetched to the processor's caches. Others are requested from the disk, all at once, although
+    /// they may be in shared buffers. Returns whether there was any of these.
     ///
     /// # Safety
     /// The relation is that of the hints, and is open. A page beyond its end is an error now or when it is

@@ -42,5 +42,9 @@ SELECT ivf_check('led_index', true) IS NOT NULL AS checked;
 CREATE INDEX ON led USING ivf (e) WITH (bits = 1, code_dimensions = 64);
 CREATE INDEX ON led USING ivf ((binary_quantize(e)::bit(128)) bit_hamming_ops) WITH (code_dimensions = 64);
 CREATE INDEX ON led USING ivf (e) WITH (code_dimensions = -1);
+CREATE TABLE wide AS SELECT n AS id, array_agg(sin(n * d))::vector AS e
+FROM generate_series(1, 40) n, generate_series(1, 4096) d GROUP BY n;
+CREATE INDEX ON wide USING ivf (e) WITH (lists = 2, code_dimensions = 2048);
+DROP TABLE wide;
 DROP FUNCTION same;
 DROP TABLE led;

@@ -11,11 +11,11 @@ use rayon::ThreadPool;
 use super::super::candidates::Mark;
 use super::super::key::{key_of, known_value};
 use super::super::output::Ready;
-use super::super::rows::{Rows, is_address};
+use super::super::rows::{Rows, address_error, is_address};
 use super::frozen::OfBlock;
 use super::query::{Finding, Found, Itself, Need, Query};
 use super::shares::{self, in_shares};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ivf::directory::Directory;
 use crate::ivf::progress::Progress;
 use crate::memory::{Grow, out_of_memory};
@@ -185,11 +185,6 @@ fn found(directory: &Directory, Itself { row, version }: Itself, value: f64) -> 
     let value = if value.is_nan() { f64::NAN } else { value };
     let key = TotalF64(key_of(directory, value));
     Found { ready: Ready { value: TotalF64(value), tid: row, key }, version }
-}
-
-/// The error of an index that refers to an address that no row has.
-pub(super) fn address_error(row: Tid) -> Error {
-    Error::corrupted(0, format!("({},{}) is no address of a row", row.blkno, row.offset))
 }
 
 /// Computes the values of one row for the queries that need it. Returns the address of the row's version, if
