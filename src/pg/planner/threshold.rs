@@ -61,10 +61,12 @@ pub unsafe fn supposed(
 ) -> Option<Supposed<*mut pg_sys::Node>> {
     // SAFETY: as the caller says.
     unsafe {
-        let (column, query) = measured(order, varying)?;
+        let (column, query, first) = measured(order, varying)?;
         let (if_equal, bound) = solved(clause, varying, |side| {
-            let (other, value) = measured(side, varying)?;
-            let alike = (*operation(side)?).opno == (*operation(order)?).opno
+            let (other, value, other_first) = measured(side, varying)?;
+            let operator = (*operation(order)?).opno;
+            let alike = (*operation(side)?).opno == operator
+                && (first == other_first || commutes(operator))
                 && pg_sys::equal(column.cast(), other.cast());
             let mut pairs = Vec::new();
             (alike && differences(value, query, &mut pairs) && !pairs.is_empty()).then_some(pairs)
@@ -135,17 +137,18 @@ unsafe fn is_same_value(a: pg_sys::Datum, b: pg_sys::Datum, of: pg_sys::Oid) -> 
     }
 }
 
-/// The operands of a distance: the one that varies, and the one that is the same for all rows.
+/// The operands of a distance: the one that varies, the one that is the same for all rows, and whether the
+/// former is the first.
 unsafe fn measured(
     distance: *mut pg_sys::Node,
     varying: Varying,
-) -> Option<(*mut pg_sys::Node, *mut pg_sys::Node)> {
+) -> Option<(*mut pg_sys::Node, *mut pg_sys::Node, bool)> {
     // SAFETY: as for `bound`.
     unsafe {
         let (left, right) = arguments(operation(distance)?)?;
         match (is_fixed(left, varying), is_fixed(right, varying)) {
-            (false, true) => Some((left, right)),
-            (true, false) => Some((right, left)),
+            (false, true) => Some((left, right, true)),
+            (true, false) => Some((right, left, false)),
             _ => None,
         }
     }
@@ -528,7 +531,8 @@ pub unsafe fn arguments(operation: *mut pg_sys::OpExpr) -> Option<(*mut pg_sys::
     Some((arguments.get_ptr(0)?, arguments.get_ptr(1)?))
 }
 
-/// Whether two expressions are one operation of the same arguments, in either order: distances commute.
+/// Whether two expressions are one operation of the same arguments. They may be in either order if the
+/// operation commutes, as distances do. MaxSim does not.
 ///
 /// # Safety
 /// As for [`bound`].
@@ -541,6 +545,13 @@ pub unsafe fn is_same(a: *mut pg_sys::Node, b: *mut pg_sys::Node) -> bool {
     unsafe {
         let (Some(x), Some(y)) = (operation(a), operation(b)) else { return false };
         let (Some((a, b)), Some((c, d))) = (arguments(x), arguments(y)) else { return false };
-        (*x).opno == (*y).opno && (equal(a, c) && equal(b, d) || equal(a, d) && equal(b, c))
+        (*x).opno == (*y).opno
+            && (equal(a, c) && equal(b, d) || equal(a, d) && equal(b, c) && commutes((*x).opno))
     }
+}
+
+/// Whether the operands of an operator may be exchanged.
+unsafe fn commutes(operator: pg_sys::Oid) -> bool {
+    // SAFETY: looks the operator up.
+    unsafe { pg_sys::get_commutator(operator) == operator }
 }

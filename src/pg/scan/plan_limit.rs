@@ -39,7 +39,6 @@ pub enum Above {
 const FEW: i64 = 40;
 
 /// The thresholds of an order.
-#[derive(Default)]
 pub struct Thresholds {
     /// For each clause, bounds of which one holds.
     pub certain: Vec<Vec<CompiledBound>>,
@@ -48,6 +47,8 @@ pub struct Thresholds {
 }
 
 impl Thresholds {
+    const NONE: &'static Self = &Self { certain: Vec::new(), supposed: Vec::new() };
+
     fn is_empty(&self) -> bool {
         self.certain.is_empty() && self.supposed.is_empty()
     }
@@ -195,8 +196,7 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, order: usize, recheck: b
     };
     // SAFETY: as above; ExecLimit evaluates its counts before it asks its child for a row.
     unsafe {
-        let none = Thresholds::default();
-        let thresholds = thresholds.get(order).unwrap_or(&none);
+        let thresholds = thresholds.get(order).unwrap_or(Thresholds::NONE);
         let Some(ceiling) = thresholds.limit((*node).ss.ps.ps_ExprContext) else {
             let scan = ScanRequest { any_order, ..ScanRequest::default() };
             return PlanRequest { scan, is_empty: true, ..PlanRequest::default() };
