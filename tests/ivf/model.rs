@@ -61,6 +61,20 @@ fn the_recall_target_holds_by_default() {
 }
 
 #[test]
+fn the_recall_target_holds_beside_rows_that_are_equal() {
+    for (equal, metric) in [(6_000, Metric::L2), (8_000, Metric::Cosine), (9_600, Metric::L2)] {
+        let mut mixture = Mixture::new(64, 1, 1.0, 2);
+        let mut rows = table(&mut mixture, 12_000);
+        let same = mixture.draw();
+        rows.range_mut(..equal).for_each(|(_, row)| row.clone_from(&same));
+        let world = World::build(rows, &options(64, metric));
+        let queries: Vec<_> = (0..300).map(|_| mixture.draw()).collect();
+        let r = recall(&world, &queries, DEFAULT);
+        assert!(r >= 0.94, "{equal} equal rows, {metric:?}: recall {r}");
+    }
+}
+
+#[test]
 fn an_index_of_an_earlier_version_holds_the_target_too() {
     let mut mixture = Mixture::new(64, 200, 0.9, 2);
     let world = World::build(table(&mut mixture, 12_000), &options(64, Metric::L2));

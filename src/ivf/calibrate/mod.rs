@@ -14,6 +14,9 @@ pub mod reconstruct;
 pub mod vacuum;
 mod walk;
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
 pub use self::batch::{LEAST_QUERIES, QUERIES};
 use self::batch::{Query, Reader, TOGETHER, of_query};
 use crate::error::{Error, Kind, Result};
@@ -115,6 +118,11 @@ pub fn calibrate<S: Store>(
 ) -> Result<Meta> {
     let mut directory = Directory::with_meta(store, meta)?;
     let (padded, all) = (directory.padded(), directory.lists());
+    let distinct = match queries {
+        Queries::Rows => distinct(points, padded)?,
+        Queries::Asked => Cow::Borrowed(points),
+    };
+    let points = &*distinct;
     let count = points.len() / padded;
     if all == 1 || count < LEAST_QUERIES {
         return Ok(directory.meta);
@@ -169,6 +177,40 @@ pub fn calibrate<S: Store>(
     let own = onward::Own { points, trails: &mut trails, itself };
     let onward = onward::measure(&directory, own, &mut displaced)?;
     Ok(Meta { onward, ..directory.meta })
+}
+
+/// Rows as queries, in their order: of equal ones the first. Others are kept only as far as there would be
+/// fewer than [`LEAST_QUERIES`] without them.
+///
+/// If many rows are equal, they find each other in one list. The average over all rows would then allow that
+/// the other rows, and the users' queries, find next to nothing.
+fn distinct(points: &[f32], padded: usize) -> Result<Cow<'_, [f32]>> {
+    let count = points.len() / padded;
+    let point = |i: &usize| &points[i * padded..][..padded];
+    let mut order = memory::collected(0..count)?;
+    let compare = |a: &usize, b: &usize| {
+        let mut compared = point(a).iter().zip(point(b)).map(|(x, y)| x.total_cmp(y));
+        compared.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    };
+    order.sort_unstable_by(|a, b| compare(a, b).then(a.cmp(b)));
+    let mut again = memory::filled(false, count)?;
+    for pair in order.windows(2) {
+        again[pair[1]] = compare(&pair[0], &pair[1]).is_eq();
+    }
+    let repeated = again.iter().filter(|again| **again).count();
+    if repeated == 0 {
+        return Ok(Cow::Borrowed(points));
+    }
+    let mut missing = LEAST_QUERIES.saturating_sub(count - repeated);
+    let mut kept = memory::with_capacity(points.len())?;
+    for (i, again) in again.iter().enumerate() {
+        if *again && missing == 0 {
+            continue;
+        }
+        missing -= usize::from(*again);
+        kept.extend_from_slice(point(&i));
+    }
+    Ok(Cow::Owned(kept))
 }
 
 /// Which of [`MEASURED`] the `i`-th of `count` queries is for.
@@ -297,4 +339,26 @@ pub fn store_calibration<S: Store>(store: &S, directory: &Directory, meta: &Meta
         })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_rows_ask_once() {
+        let rows = |of: &mut dyn Iterator<Item = u16>| -> Vec<f32> {
+            of.flat_map(|i| [f32::from(i), -1.0]).collect()
+        };
+        let different = rows(&mut (0..60));
+        assert!(matches!(distinct(&different, 2).unwrap(), Cow::Borrowed(points) if points == different));
+        let half = rows(&mut (0..120).map(|i| if i % 2 == 0 { 500 } else { i }));
+        let once = rows(&mut [500, 1].into_iter().chain((3..120).step_by(2)));
+        assert_eq!(*distinct(&half, 2).unwrap(), once);
+        // So few that some are asked again
+        let few = rows(&mut (0..500).map(|i| i % 20));
+        assert_eq!(distinct(&few, 2).unwrap().len() / 2, LEAST_QUERIES);
+        let fewer = rows(&mut (0..30).map(|_| 1));
+        assert_eq!(distinct(&fewer, 2).unwrap().len() / 2, 30);
+    }
 }

@@ -25,6 +25,15 @@ pub type Threshold = Bound<*mut pg_sys::Node>;
 /// A threshold whose expressions are compiled for evaluation.
 pub type CompiledBound = Bound<*mut pg_sys::ExprState>;
 
+/// A threshold of the distance from a value that may be the query or not. It becomes known when the scan
+/// starts: apps without named parameters send the same vector twice.
+pub struct Supposed<L> {
+    /// The value is the query if these are equal: expressions that raise no error, as pairs of one type.
+    pub if_equal: Vec<(L, L)>,
+    /// The threshold then.
+    pub bound: Bound<L>,
+}
+
 /// The bound that a clause puts on `order`, the expression that a scan is ordered by. The clause must compare
 /// the distance, or an expression that grows or falls with it, with a value that is the same for all rows.
 /// `None` for other clauses.
@@ -36,16 +45,133 @@ pub unsafe fn bound(
     order: *mut pg_sys::Node,
     varying: Varying,
 ) -> Option<Threshold> {
+    // SAFETY: as the caller says.
+    unsafe { Some(solved(clause, varying, |side| is_same(side, order).then_some(()))?.1) }
+}
+
+/// The bound that a clause puts on `order` if the order's query is the value from which the clause measures.
+/// `None` also if it is known whether it is.
+///
+/// # Safety
+/// As for [`bound`].
+pub unsafe fn supposed(
+    clause: *mut pg_sys::Node,
+    order: *mut pg_sys::Node,
+    varying: Varying,
+) -> Option<Supposed<*mut pg_sys::Node>> {
+    // SAFETY: as the caller says.
+    unsafe {
+        let (column, query, first) = measured(order, varying)?;
+        let (if_equal, bound) = solved(clause, varying, |side| {
+            let (other, value, other_first) = measured(side, varying)?;
+            let operator = (*operation(order)?).opno;
+            let alike = (*operation(side)?).opno == operator
+                && (first == other_first || commutes(operator))
+                && pg_sys::equal(column.cast(), other.cast());
+            let mut pairs = Vec::new();
+            (alike && differences(value, query, &mut pairs) && !pairs.is_empty()).then_some(pairs)
+        })?;
+        Some(Supposed { if_equal, bound })
+    }
+}
+
+/// Collects the parts in which two expressions differ. Returns whether the expressions have the same value if
+/// the two of each pair have.
+unsafe fn differences(
+    a: *mut pg_sys::Node,
+    b: *mut pg_sys::Node,
+    pairs: &mut Vec<(*mut pg_sys::Node, *mut pg_sys::Node)>,
+) -> bool {
     // SAFETY: a node's tag tells its type.
+    unsafe {
+        if pg_sys::equal(a.cast(), b.cast()) {
+            return true;
+        }
+        if a.is_null() || b.is_null() || pg_sys::exprType(a) != pg_sys::exprType(b) {
+            return false;
+        }
+        let tag = (*a).type_;
+        let constants = tag == pg_sys::NodeTag::T_Const && (*b).type_ == tag;
+        if is_harmless(a) && is_harmless(b) && !constants {
+            pairs.push((a, b));
+            return true;
+        }
+        // A cast of each, as in `$1::text::vector(3)`.
+        if (*b).type_ != tag || pg_sys::contain_mutable_functions(a) || pg_sys::contain_mutable_functions(b) {
+            return false;
+        }
+        match tag {
+            pg_sys::NodeTag::T_CoerceViaIO => {
+                let (a, b) = (a.cast::<pg_sys::CoerceViaIO>(), b.cast::<pg_sys::CoerceViaIO>());
+                differences((*a).arg.cast(), (*b).arg.cast(), pairs)
+            }
+            pg_sys::NodeTag::T_FuncExpr => {
+                let (a, b) = (&*a.cast::<pg_sys::FuncExpr>(), &*b.cast::<pg_sys::FuncExpr>());
+                let (x, y) =
+                    (PgList::<pg_sys::Node>::from_pg(a.args), PgList::<pg_sys::Node>::from_pg(b.args));
+                (a.funcid, a.inputcollid, a.funcvariadic) == (b.funcid, b.inputcollid, b.funcvariadic)
+                    && x.len() == y.len()
+                    && x.iter_ptr().zip(y.iter_ptr()).all(|(a, b)| differences(a, b, pairs))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether two values of a type are the same, byte for byte. A value in another form, such as a compressed
+/// one, counts as another value.
+///
+/// # Safety
+/// Neither is NULL, and both are of that type.
+unsafe fn is_same_value(a: pg_sys::Datum, b: pg_sys::Datum, of: pg_sys::Oid) -> bool {
+    let (mut length, mut by_value) = (0, false);
+    // SAFETY: the type exists; a value that is passed by reference is as long as its type or its header says.
+    unsafe {
+        pg_sys::get_typlenbyval(of, &raw mut length, &raw mut by_value);
+        let bytes = |datum: pg_sys::Datum| {
+            let start = datum.cast_mut_ptr::<u8>();
+            let size = if length == -1 { pgrx::varsize_any(start.cast()) } else { length as usize };
+            std::slice::from_raw_parts(start, size)
+        };
+        if by_value { a.value() == b.value() } else { length != -2 && bytes(a) == bytes(b) }
+    }
+}
+
+/// The operands of a distance: the one that varies, the one that is the same for all rows, and whether the
+/// former is the first.
+unsafe fn measured(
+    distance: *mut pg_sys::Node,
+    varying: Varying,
+) -> Option<(*mut pg_sys::Node, *mut pg_sys::Node, bool)> {
+    // SAFETY: as for `bound`.
+    unsafe {
+        let (left, right) = arguments(operation(distance)?)?;
+        match (is_fixed(left, varying), is_fixed(right, varying)) {
+            (false, true) => Some((left, right, true)),
+            (true, false) => Some((right, left, false)),
+            _ => None,
+        }
+    }
+}
+
+/// The bound that a clause puts on the expression in it for which `distance` is not `None`, and what that is.
+unsafe fn solved<T>(
+    clause: *mut pg_sys::Node,
+    varying: Varying,
+    distance: impl Fn(*mut pg_sys::Node) -> Option<T>,
+) -> Option<(T, Threshold)> {
+    // SAFETY: as for `bound`.
     unsafe {
         let Comparison { mut side, bound, above, .. } = comparison(clause, varying)?;
         let mut undo = Vec::new();
-        while !is_same(side, order) {
+        loop {
+            if let Some(found) = distance(side) {
+                return Some((found, Bound::new(fixed(bound)?, above, undo)?));
+            }
             let step = step(side, varying)?;
             undo.push(step.undo()?);
             side = step.varies;
         }
-        Bound::new(fixed(bound)?, above, undo)
     }
 }
 
@@ -284,7 +410,10 @@ pub unsafe fn is_without_subquery(node: *mut pg_sys::Node) -> bool {
 ///
 /// # Safety
 /// The expressions were initialised for the node that the context belongs to.
-pub unsafe fn evaluate(clauses: &[Vec<CompiledBound>], context: *mut pg_sys::ExprContext) -> Option<f64> {
+pub unsafe fn evaluate<'a>(
+    clauses: impl Iterator<Item = &'a [CompiledBound]>,
+    context: *mut pg_sys::ExprContext,
+) -> Option<f64> {
     let value = |bound: &CompiledBound| {
         let mut is_null = false;
         let value = bound.value(|state| {
@@ -303,6 +432,26 @@ pub unsafe fn evaluate(clauses: &[Vec<CompiledBound>], context: *mut pg_sys::Exp
         limit = limit.min(bounds.iter().filter_map(value).reduce(f64::max)?);
     }
     Some(limit)
+}
+
+impl Supposed<*mut pg_sys::ExprState> {
+    /// Whether the threshold holds now.
+    ///
+    /// # Safety
+    /// As for [`evaluate`].
+    pub unsafe fn holds(&self, context: *mut pg_sys::ExprContext) -> bool {
+        self.if_equal.iter().all(|(a, b)| {
+            // SAFETY: as the caller says; both expressions have the type of the first one.
+            unsafe {
+                match (result(*a, context), result(*b, context)) {
+                    (Some((x, false)), Some((y, false))) => {
+                        is_same_value(x, y, pg_sys::exprType((**a).expr.cast()))
+                    }
+                    _ => false,
+                }
+            }
+        })
+    }
 }
 
 /// The value of an expression, and whether it is NULL.
@@ -382,7 +531,8 @@ pub unsafe fn arguments(operation: *mut pg_sys::OpExpr) -> Option<(*mut pg_sys::
     Some((arguments.get_ptr(0)?, arguments.get_ptr(1)?))
 }
 
-/// Whether two expressions are one operation of the same arguments, in either order: distances commute.
+/// Whether two expressions are one operation of the same arguments. They may be in either order if the
+/// operation commutes, as distances do. MaxSim does not.
 ///
 /// # Safety
 /// As for [`bound`].
@@ -395,6 +545,13 @@ pub unsafe fn is_same(a: *mut pg_sys::Node, b: *mut pg_sys::Node) -> bool {
     unsafe {
         let (Some(x), Some(y)) = (operation(a), operation(b)) else { return false };
         let (Some((a, b)), Some((c, d))) = (arguments(x), arguments(y)) else { return false };
-        (*x).opno == (*y).opno && (equal(a, c) && equal(b, d) || equal(a, d) && equal(b, c))
+        (*x).opno == (*y).opno
+            && (equal(a, c) && equal(b, d) || equal(a, d) && equal(b, c) && commutes((*x).opno))
     }
+}
+
+/// Whether the operands of an operator may be exchanged.
+unsafe fn commutes(operator: pg_sys::Oid) -> bool {
+    // SAFETY: looks the operator up.
+    unsafe { pg_sys::get_commutator(operator) == operator }
 }

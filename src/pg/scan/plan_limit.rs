@@ -18,7 +18,7 @@ use pgrx::prelude::*;
 
 use super::filter_clauses::Compiled;
 use crate::pg::planner::min_max::is_exact;
-use crate::pg::planner::threshold::{CompiledBound, evaluate};
+use crate::pg::planner::threshold::{CompiledBound, Supposed, evaluate};
 use crate::pg::settings::resolve::ScanRequest;
 
 /// How many rows of a scan the plan above it needs.
@@ -38,8 +38,31 @@ pub enum Above {
 /// so that all pages are slices of the same sequence.
 const FEW: i64 = 40;
 
-/// The thresholds of an order: for each clause, bounds of which one holds.
-pub type Thresholds = Vec<Vec<CompiledBound>>;
+/// The thresholds of an order.
+pub struct Thresholds {
+    /// For each clause, bounds of which one holds.
+    pub certain: Vec<Vec<CompiledBound>>,
+    /// Those of which it becomes known when the scan starts whether they hold.
+    pub supposed: Vec<Supposed<*mut pg_sys::ExprState>>,
+}
+
+impl Thresholds {
+    const NONE: &'static Self = &Self { certain: Vec::new(), supposed: Vec::new() };
+
+    fn is_empty(&self) -> bool {
+        self.certain.is_empty() && self.supposed.is_empty()
+    }
+
+    /// The current limit of the order (see [`evaluate`]).
+    unsafe fn limit(&self, context: *mut pg_sys::ExprContext) -> Option<f64> {
+        // SAFETY: as for `evaluate`.
+        unsafe {
+            let supposed = self.supposed.iter().filter(|supposed| supposed.holds(context));
+            let supposed = supposed.map(|supposed| std::slice::from_ref(&supposed.bound));
+            evaluate(self.certain.iter().map(Vec::as_slice).chain(supposed), context)
+        }
+    }
+}
 
 /// An ordered scan of ours in a running plan.
 #[derive(Clone)]
@@ -173,8 +196,8 @@ pub unsafe fn plan_request(scan: pg_sys::IndexScanDesc, order: usize, recheck: b
     };
     // SAFETY: as above; ExecLimit evaluates its counts before it asks its child for a row.
     unsafe {
-        let thresholds = thresholds.get(order).map_or(&[][..], |thresholds| thresholds);
-        let Some(ceiling) = evaluate(thresholds, (*node).ss.ps.ps_ExprContext) else {
+        let thresholds = thresholds.get(order).unwrap_or(Thresholds::NONE);
+        let Some(ceiling) = thresholds.limit((*node).ss.ps.ps_ExprContext) else {
             let scan = ScanRequest { any_order, ..ScanRequest::default() };
             return PlanRequest { scan, is_empty: true, ..PlanRequest::default() };
         };

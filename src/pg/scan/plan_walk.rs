@@ -12,7 +12,7 @@ use super::plan_limit::{Above, Limited, Thresholds, remember};
 use crate::pg::compat::planstate_children;
 use crate::pg::planner::monotone::Varying;
 use crate::pg::planner::range_mark::is_range;
-use crate::pg::planner::threshold::{Threshold, limits};
+use crate::pg::planner::threshold::{Supposed, Threshold, limits, supposed};
 
 impl Above {
     /// What is above the child of `node`, if `self` is above `node` and `node` passes on the child's rows as
@@ -156,12 +156,22 @@ unsafe fn thresholds(scan: *mut pg_sys::IndexScanState) -> (bool, Rc<[Thresholds
         let compiled = memory.switch_to(|_| {
             let ready = |leaf: &*mut pg_sys::Node| pg_sys::ExecInitExpr(leaf.cast(), state);
             let compile = |bounds: &Vec<Threshold>| bounds.iter().map(|bound| bound.map(ready)).collect();
-            let limits = limits((*plan).scan.plan.qual, &orders, Varying::All);
-            let of = |order: usize| {
-                let bounds = limits.iter().map(|limits| &limits.bounds[order]);
-                bounds.filter(|bounds| !bounds.is_empty()).map(compile).collect()
+            let qual = (*plan).scan.plan.qual;
+            let limits = limits(qual, &orders, Varying::All);
+            let of = |(i, order): (usize, &*mut pg_sys::Node)| {
+                let bounds = limits.iter().map(|limits| &limits.bounds[i]);
+                let certain = bounds.filter(|bounds| !bounds.is_empty()).map(compile).collect();
+                let supposed = PgList::<pg_sys::Node>::from_pg(qual)
+                    .iter_ptr()
+                    .filter_map(|clause| supposed(clause, *order, Varying::All))
+                    .map(|Supposed { if_equal, bound }| {
+                        let if_equal = if_equal.iter().map(|(a, b)| (ready(a), ready(b))).collect();
+                        Supposed { if_equal, bound: bound.map(ready) }
+                    })
+                    .collect();
+                Thresholds { certain, supposed }
             };
-            (0..orders.len()).map(of).collect()
+            orders.iter().enumerate().map(of).collect()
         });
         (is_range(&orders), compiled)
     }

@@ -101,6 +101,19 @@ INSERT INTO later SELECT n, text_of(n)::halfvec[] FROM generate_series(1, 200) n
 SELECT id FROM later ORDER BY tokens @# text_of(77)::halfvec[] LIMIT 1;
 SELECT (ivf_check('later_i', true) ->> 'live')::int;
 
+-- MaxSim does not commute: a condition on the similarity of the query to the row is no bound of the order.
+SET ivf.recall_target = 1;
+SET plan_cache_mode = force_generic_plan;
+PREPARE other_way(vector[], vector[]) AS SELECT count(*) FROM (SELECT FROM texts WHERE $1 @# tokens < -1.5 ORDER BY tokens @# $2 LIMIT 100000) x;
+PREPARE other_way_once(vector[]) AS SELECT count(*) FROM (SELECT FROM texts WHERE $1 @# tokens < -1.5 ORDER BY tokens @# $1 LIMIT 100000) x;
+SELECT (text_of(77))[1:1]::vector[] AS q \gset
+SET enable_seqscan = off; SET enable_sort = off;
+EXPLAIN (COSTS OFF) EXECUTE other_way_once(:'q');
+EXECUTE other_way(:'q', :'q');
+EXECUTE other_way_once(:'q');
+SELECT count(*) AS all_rows FROM texts WHERE :'q'::vector[] @# tokens < -1.5;
+RESET enable_seqscan; RESET enable_sort; RESET plan_cache_mode; RESET ivf.recall_target;
+
 -- Errors.
 SELECT id FROM texts ORDER BY tokens @# ARRAY['[1]']::vector[] LIMIT 1;
 SELECT id FROM texts ORDER BY tokens @# ARRAY['[1]', NULL]::vector[] LIMIT 1;

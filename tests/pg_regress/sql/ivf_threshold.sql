@@ -58,6 +58,45 @@ SET enable_indexscan = off;
 SELECT r, (SELECT count(*) FROM items WHERE e <-> :'q' <= r) AS n FROM (VALUES (0.3::float8), (0.7), (0.1)) t (r);
 RESET enable_indexscan;
 
+-- Apps without named parameters send the vector twice. The scan compares the two values when it starts
+CREATE FUNCTION repeated(statement text, q vector, r vector) RETURNS TABLE (rows bigint, equal bool, fetched_less bool) LANGUAGE plpgsql AS $$
+DECLARE fast text; slow text; values_ text := format('(%L, 0.7, %L)', q, r);
+BEGIN
+	PERFORM set_config('ivf.recall_target', '1', true), set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true);
+	EXECUTE 'PREPARE twice(vector, float8, vector) AS SELECT count(*), array_agg(x)::text FROM (' || statement || ') x';
+	EXECUTE 'EXECUTE twice' || values_ INTO rows, fast;
+	fetched_less := (ivf_last_scan() ->> 'heap_rows')::int < 3 * rows + 200;
+	DEALLOCATE twice;
+	PERFORM set_config('enable_indexscan', 'off', true), set_config('enable_sort', 'on', true);
+	EXECUTE 'PREPARE twice(vector, float8, vector) AS SELECT count(*), array_agg(x)::text FROM (' || statement || ') x';
+	EXECUTE 'EXECUTE twice' || values_ INTO rows, slow;
+	DEALLOCATE twice;
+	PERFORM set_config('enable_indexscan', 'on', true);
+	equal := fast IS NOT DISTINCT FROM slow;
+	RETURN NEXT;
+END $$;
+SELECT statement, same.*, other.rows AS other_rows, other.equal AS other_equal, nulls.rows AS null_rows, nulls.equal AS null_equal FROM (VALUES
+	('SELECT id FROM items WHERE e <-> $1 < $2 ORDER BY e <-> $3 LIMIT 100000'),
+	('SELECT id FROM items WHERE e <-> $1 < $2 ORDER BY e <-> $3'),
+	('SELECT id FROM items WHERE $1 <-> e <= $2 AND kind = 2 ORDER BY e <-> $3 LIMIT 5000'),
+	('SELECT id FROM items WHERE 1 - (e <-> $1) > 1 - $2 ORDER BY $3 <-> e LIMIT 5000'),
+	('SELECT id FROM items WHERE e <-> (SELECT $1) < $2 ORDER BY e <-> (SELECT $3) LIMIT 5000'),
+	('SELECT id FROM items WHERE e <-> $1::vector(16) < $2 ORDER BY e <-> $3::vector(16) LIMIT 5000'),
+	('SELECT id FROM items WHERE e <-> (SELECT $1::text)::vector(16) < $2 ORDER BY e <-> (SELECT $3::text)::vector(16) LIMIT 5000'),
+	('SELECT id FROM items WHERE e <-> array_to_vector((SELECT $1::real[]), 16, true) < $2 ORDER BY e <-> array_to_vector((SELECT $3::real[]), 16, true) LIMIT 5000')) s (statement),
+	repeated(statement, :'q', :'q') same, repeated(statement, :'q', array_fill(0.3, ARRAY[16])::vector) other, repeated(statement, NULL, :'q') nulls;
+SELECT other_id, n FROM (VALUES (777), (5), (NULL)) t (other_id), LATERAL (SELECT e AS o FROM items WHERE id = coalesce(other_id, -1) UNION ALL SELECT NULL WHERE other_id IS NULL) o,
+	LATERAL (SELECT count(*) AS n FROM (SELECT FROM items WHERE e <-> o <= 0.3 ORDER BY e <-> :'q' LIMIT 100000) x) y;
+-- A value is not computed for rows that the plan never sees
+CREATE TABLE none (e vector(3));
+CREATE INDEX ON none USING ivf (e);
+PREPARE texts(text, text) AS SELECT count(*) FROM (SELECT FROM none WHERE e <-> $1::vector < 1 ORDER BY e <-> $2::vector LIMIT 5) x;
+SET enable_seqscan = off;
+EXECUTE texts('no vector', '[1,2,3]');
+RESET enable_seqscan;
+DROP TABLE none;
+DROP FUNCTION repeated;
+
 -- Functions called by name are treated as their operators
 SET enable_seqscan = off; SET enable_sort = off;
 PREPARE by_name(vector) AS SELECT id FROM items ORDER BY l2_distance(e, $1) LIMIT 3;
