@@ -81,8 +81,8 @@ pub trait Source {
     fn rows_hint(&self) -> u64;
     /// Passes at most `want` random rows to `sink`, in random order.
     fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()>;
-    /// Passes the rows at these positions of the sample, which ascend, but with the coordinates that they have
-    /// as queries. Rows are left out if there are fewer, or if the table has changed.
+    /// Passes the rows at these positions of the sample, which ascend, but with the coordinates that they
+    /// have as queries. Rows are left out if there are fewer, or if the table has changed.
     fn sample_queries(
         &mut self,
         positions: &[usize],

@@ -14,6 +14,7 @@ mod reservoir;
 pub mod table_source;
 mod vacuum;
 mod validate;
+mod visit;
 
 use pgrx::prelude::*;
 use pgrx::{Internal, pg_sys};
