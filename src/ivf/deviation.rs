@@ -65,7 +65,7 @@ const OF_OTHERS: Spreads = Spreads { below: 0.4, above: 1.2, of_codes: 0.2, nois
 /// Arrays of vectors: bounds are widened by so many spreads for each standard deviation of other bounds,
 /// below and above. With half of that .87 of ten neighbours are among the rows that are fetched, with this
 /// .98.
-const OF_TOKENS: f32 = 0.86;
+const OF_TOKENS: f32 = 0.95;
 /// Spreads that are added to a ceiling, because the query's offset is not known when rows are compared.
 const CEILING_OF_TOKENS: f32 = 4.0;
 

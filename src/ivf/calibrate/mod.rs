@@ -50,7 +50,7 @@ const MOST_RESERVE: f32 = 0.005;
 /// The same for arrays of vectors. Rows with better values than their estimates are often together in lists
 /// that seem worse than they are, and a scan loses rows among its candidates, too. (Without it recall was .84
 /// at a target of .9, and .92 at .95.)
-const RESERVE_OF_TOKENS: f32 = 0.45;
+const RESERVE_OF_TOKENS: f32 = 0.8;
 
 /// Where the queries of a calibration come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,11 +20,11 @@ use crate::value::Original;
 
 /// What the callback of a heap scan does with a row.
 pub(super) struct Visit<'a> {
-    indexed: Indexed,
-    sketch: &'a Sketch,
-    buffer: Vec<f32>,
-    columns: Option<&'a FilterColumns>,
-    keys: Vec<Key>,
+    pub indexed: Indexed,
+    pub sketch: &'a Sketch,
+    pub buffer: Vec<f32>,
+    pub columns: Option<&'a FilterColumns>,
+    pub keys: Vec<Key>,
     pub leaving: Option<&'a mut Leaving>,
     /// Whether rows of other dimensions are left out, because the scan of all rows will name the first.
     pub is_sample: bool,
@@ -32,7 +32,7 @@ pub(super) struct Visit<'a> {
     pub takes_next: Option<&'a mut dyn FnMut() -> bool>,
     /// Set when a deleted row of other dimensions is left out, which older snapshots may still see.
     pub left_out: bool,
-    sink: &'a mut RowSink<'a>,
+    pub sink: &'a mut RowSink<'a>,
 }
 
 impl<'a> Visit<'a> {
