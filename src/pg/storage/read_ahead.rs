@@ -10,17 +10,17 @@ use std::cell::{Cell, RefCell};
 use std::ops::Range;
 
 use pgrx::pg_sys;
-#[cfg(any(feature = "pg17", feature = "pg18"))]
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
 use pgrx::prelude::*;
 
 /// The plan: which pages will be read, and how far reading has come.
 pub struct ReadAhead {
     /// Boxed, because the stream's callback has its address.
     queue: Box<Queue>,
-    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
     ring: pg_sys::BufferAccessStrategy,
     /// Null while there is no stream.
-    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
     stream: Cell<*mut pg_sys::ReadStream>,
     /// Whether a page of the plan was not in shared buffers.
     cold: Cell<bool>,
@@ -72,13 +72,13 @@ impl Queue {
 impl ReadAhead {
     /// An empty plan. Pages read from disk go through the ring, if there is one.
     pub fn new(ring: pg_sys::BufferAccessStrategy) -> Self {
-        #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
         let _ = ring;
         Self {
-            #[cfg(any(feature = "pg17", feature = "pg18"))]
+            #[cfg(not(any(feature = "pg15", feature = "pg16")))]
             ring,
             queue: Box::default(),
-            #[cfg(any(feature = "pg17", feature = "pg18"))]
+            #[cfg(not(any(feature = "pg15", feature = "pg16")))]
             stream: Cell::new(std::ptr::null_mut()),
             cold: Cell::new(false),
             begun: Cell::new(true),
@@ -137,7 +137,7 @@ fn pages_read() -> i64 {
     unsafe { pg_sys::pgBufferUsage.shared_blks_read }
 }
 
-#[cfg(any(feature = "pg17", feature = "pg18"))]
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
 impl ReadAhead {
     /// Drops the plan. Not called after an error, when the end of the transaction releases the pins.
     pub fn end(&self) {
@@ -178,7 +178,7 @@ impl ReadAhead {
 }
 
 /// What a read stream asks for next.
-#[cfg(any(feature = "pg17", feature = "pg18"))]
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
 #[pg_guard]
 unsafe extern "C-unwind" fn next_block(
     _stream: *mut pg_sys::ReadStream,
@@ -190,7 +190,7 @@ unsafe extern "C-unwind" fn next_block(
     queue.issue().unwrap_or(pg_sys::InvalidBlockNumber)
 }
 
-#[cfg(not(any(feature = "pg17", feature = "pg18")))]
+#[cfg(any(feature = "pg15", feature = "pg16"))]
 impl ReadAhead {
     /// Drops the plan.
     pub fn end(&self) {
