@@ -1,10 +1,10 @@
 //! Locks on the pages of buffers (bufmgr.h).
 //!
-//! pgrx saves the registers at each call of the server, so that an ERROR becomes a panic. This takes a tenth of
-//! the time to visit a page. The functions of the block below raise no error if they are called correctly
+//! pgrx saves the registers at each call of the server, so that an ERROR becomes a panic. This takes a tenth
+//! of the time to visit a page. The functions of the block below raise no error if they are called correctly
 //! (bufmgr.c, lwlock.c). Their only errors are: an invalid buffer number or lock mode, a lock or pin that is
-//! not held, and two hundred locks held at once. Before PostgreSQL 19 they allocate nothing. From 19 on a lock
-//! is noted beside its pin, which may grow a table of pins if more than eight buffers are pinned.
+//! not held, and two hundred locks held at once. Before PostgreSQL 19 they allocate nothing. From 19 on a
+//! lock is noted beside its pin, which may grow a table of pins if more than eight buffers are pinned.
 
 use pgrx::pg_sys;
 
