@@ -7,7 +7,7 @@ CREATE INDEX items_category ON items (category);
 VACUUM ANALYZE items;
 
 -- Majors name the results of subqueries differently.
-CREATE FUNCTION plan_of(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+CREATE FUNCTION whole_plan(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE line text;
 BEGIN
 	FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
@@ -16,12 +16,12 @@ BEGIN
 END $$;
 
 -- The index is used with an order and a small LIMIT. It is not used without an order, or if another index finds few rows
-SELECT plan_of('SELECT id FROM items ORDER BY e <-> (SELECT e FROM items WHERE id = 1) LIMIT 10');
+SELECT whole_plan('SELECT id FROM items ORDER BY e <-> (SELECT e FROM items WHERE id = 1) LIMIT 10');
 EXPLAIN (COSTS OFF) SELECT count(*) FROM items;
-SELECT plan_of('SELECT id FROM items WHERE category = 5 ORDER BY e <-> (SELECT e FROM items WHERE id = 1) LIMIT 10');
-SELECT plan_of('SELECT id FROM items ORDER BY e <=> (SELECT e FROM items WHERE id = 1) LIMIT 10');
-SELECT plan_of('SELECT id FROM items ORDER BY e <-> (SELECT e FROM items WHERE id = 1) DESC LIMIT 10');
-SELECT plan_of('SELECT id FROM items ORDER BY e <-> (SELECT e FROM items WHERE id = 1)');
+SELECT whole_plan('SELECT id FROM items WHERE category = 5 ORDER BY e <-> (SELECT e FROM items WHERE id = 1) LIMIT 10');
+SELECT whole_plan('SELECT id FROM items ORDER BY e <=> (SELECT e FROM items WHERE id = 1) LIMIT 10');
+SELECT whole_plan('SELECT id FROM items ORDER BY e <-> (SELECT e FROM items WHERE id = 1) DESC LIMIT 10');
+SELECT whole_plan('SELECT id FROM items ORDER BY e <-> (SELECT e FROM items WHERE id = 1)');
 
 -- Costs rise with the probes and with the number of rows wanted
 CREATE FUNCTION startup(probes int, target float8, rows int) RETURNS numeric LANGUAGE plpgsql AS $$
