@@ -1,13 +1,13 @@
 # vector_search. Every target does its own set-up; see README.md.
 #
-# PG_CONFIG=/path/to/pg_config uses that PostgreSQL (15 to 18) instead of the embedded 18.
+# PG_CONFIG=/path/to/pg_config uses that PostgreSQL (15 to 19) instead of the embedded 18.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: all help setup demo demo-terminal ask test-browser test test-pure test-server test-asan test-clients recipes lint docs bench bench-kernel bench-build install install-compat package deb rpm pgxn test-arm test-packages test-docker audit stop clean
+.PHONY: all help setup demo demo-terminal ask test-browser test test-pure test-server test-asan test-clients recipes lint docs bench bench-kernel bench-build install install-compat package deb rpm pgxn test-arm test-19 test-packages test-docker audit stop clean
 
 help: ## Shows the targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 setup: ## Prepares this machine: tools, embedded PostgreSQL
 	@scripts/setup.sh
@@ -89,6 +89,9 @@ test-docker: ## Runs the steps of packaging/Dockerfile in folders, without Docke
 
 test-arm: ## Runs the tests that need no PostgreSQL on emulated aarch64 (root)
 	@scripts/test_arm.sh
+
+test-19: ## Builds for PostgreSQL 19, and runs the SQL and server tests on it, in a Debian in a folder (root)
+	@scripts/test_19.sh
 
 audit: ## Checks licences, sources and advisories of all crates with cargo-deny
 	@scripts/audit.sh

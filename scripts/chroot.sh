@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by test_arm.sh, test_packages.sh, test_docker.sh and check_19.sh: a minimal Debian in a folder.
+# Sourced by test_arm.sh, test_packages.sh, test_docker.sh and test_19.sh: a minimal Debian in a folder.
 #
 # Nothing is mounted, so it works in a container, and a folder may be removed at any time.
 
@@ -26,6 +26,15 @@ in_debian() {
     shift
     chroot "$dir" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
         DEBIAN_FRONTEND=noninteractive "$@"
+}
+
+# in_debian_with_proc DIR COMMAND...: the same with the machine's /proc, which is mounted for this command only.
+in_debian_with_proc() {
+    local dir=$1
+    shift
+    # shellcheck disable=SC2016  # for the inner shell
+    unshare --mount sh -c 'mount --bind /proc "$0/proc" && exec chroot "$0" "$@"' "$dir" \
+        /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 "$@"
 }
 
 # debian DIR SUITE: makes it, unless it is there.

@@ -4,7 +4,6 @@
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 BUILD="$ROOT/target"
 VENV="$BUILD/venv"
-PGRX_VERSION=0.18.1
 
 say() { printf '%s\n' "== $*" >&2; }
 die() { printf '%s\n' "error: $*" >&2; exit 1; }
@@ -12,11 +11,23 @@ die() { printf '%s\n' "error: $*" >&2; exit 1; }
 # Rustup's directory, which a non-login shell may not have in its PATH.
 command -v cargo >/dev/null || PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
 
-# cargo-pgrx: the one in target/ if setup.sh had to build it, else the machine's. The one in target/ is called
-# by its path, because cargo may prefer ~/.cargo/bin to PATH.
+# major_of PG_CONFIG: prints the number of its major.
+major_of() { "$1" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/'; }
+
+# pgrx_version MAJOR: cargo-pgrx has the version of pgrx, and PostgreSQL 19 has another one
+# (docs/decisions/032-two-versions-of-pgrx.md).
+pgrx_version() { [ "$1" -lt 19 ] && echo 0.18.1 || echo 0.19.3; }
+
+# pgrx_tools MAJOR: where setup.sh puts the cargo-pgrx that it had to build.
+pgrx_tools() { [ "$1" -lt 19 ] && echo "$BUILD/tools" || echo "$BUILD/tools-19"; }
+
+# cargo-pgrx for $MAJOR: the one in target/ if setup.sh had to build it, else the machine's. The one in target/
+# is called by its path, because cargo may prefer ~/.cargo/bin to PATH.
 pgrx() {
-    if [ -x "$BUILD/tools/bin/cargo-pgrx" ]; then
-        "$BUILD/tools/bin/cargo-pgrx" pgrx "$@"
+    local own
+    own="$(pgrx_tools "$MAJOR")/bin/cargo-pgrx"
+    if [ -x "$own" ]; then
+        "$own" pgrx "$@"
     else
         cargo pgrx "$@"
     fi
@@ -27,10 +38,10 @@ pgrx() {
 # Every cargo command should use the same path, because pgrx builds its bindings again when the path changes,
 # and also whenever there is no config.toml.
 use_postgres() {
-    MAJOR=$("$1" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+    MAJOR=$(major_of "$1")
     case $MAJOR in
-        15 | 16 | 17 | 18) ;;
-        *) die "$("$1" --version) is not supported; PostgreSQL 15 to 18 are" ;;
+        15 | 16 | 17 | 18 | 19) ;;
+        *) die "$("$1" --version) is not supported; PostgreSQL 15 to 19 are" ;;
     esac
     export PGRX_PG_CONFIG_PATH=$1
     export PGRX_HOME="$BUILD/pgrx"

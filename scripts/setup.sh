@@ -71,13 +71,21 @@ fi
 
 mkdir -p "$BUILD"
 
-if [ "$(pgrx --version 2>/dev/null | awk '{print $NF}')" != "$PGRX_VERSION" ]; then
-    say "building cargo-pgrx $PGRX_VERSION (once, a few minutes)"
+# For the PostgreSQL that will be used: the embedded 18, unless PG_CONFIG says another.
+MAJOR=18
+if [ -n "${PG_CONFIG:-}" ]; then
+    command -v "$PG_CONFIG" >/dev/null || die "$PG_CONFIG is not an executable pg_config"
+    MAJOR=$(major_of "$PG_CONFIG")
+fi
+version=$(pgrx_version "$MAJOR")
+if [ "$(pgrx --version 2>/dev/null | awk '{print $NF}')" != "$version" ]; then
+    say "building cargo-pgrx $version (once, a few minutes)"
+    tools=$(pgrx_tools "$MAJOR")
     # Without its default features it needs no OpenSSL headers; it works as fast unoptimised, and builds
     # faster.
-    CARGO_TARGET_DIR="$BUILD/tools/build" cargo install cargo-pgrx --version "=$PGRX_VERSION" \
-        --locked --debug --no-default-features --root "$BUILD/tools"
-    rm -rf "$BUILD/tools/build"
+    CARGO_TARGET_DIR="$tools/build" cargo install cargo-pgrx --version "=$version" \
+        --locked --debug --no-default-features --root "$tools"
+    rm -rf "$tools/build"
 fi
 
 # If the venv's python is gone (the checkout was moved, the system upgraded), the venv is made again.

@@ -5,6 +5,11 @@
 #![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+// Another version of pgrx knows PostgreSQL 19 (docs/decisions/032-two-versions-of-pgrx.md). Its macros write
+// the path `pgrx`, too.
+#[cfg(feature = "pg19")]
+extern crate pgrx19 as pgrx;
+
 pub mod error;
 pub mod kernel;
 pub mod memory;

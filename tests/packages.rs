@@ -214,6 +214,14 @@ fn meta_json_says_what_the_source_says() {
     }
 }
 
+/// It is not left to cargo-pgrx to fill in, because it would look at the dependencies of the default feature
+/// (docs/decisions/032-two-versions-of-pgrx.md).
+#[test]
+fn the_control_file_has_the_source_s_version() {
+    let line = format!("default_version = '{}'", env!("CARGO_PKG_VERSION"));
+    assert!(read("vector_search.control").lines().any(|l| l == line), "vector_search.control: {line}");
+}
+
 /// The majors that the scripts accept.
 fn majors() -> BTreeSet<u32> {
     let script = read("scripts/lib.sh");

@@ -8,9 +8,9 @@ use pgrx::pg_sys;
 pub fn vacuum_delay_point() {
     // SAFETY: no buffer lock is held by the callers.
     unsafe {
-        #[cfg(feature = "pg18")]
+        #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
         pg_sys::vacuum_delay_point(false);
-        #[cfg(not(feature = "pg18"))]
+        #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
         pg_sys::vacuum_delay_point();
     }
 }
@@ -144,9 +144,9 @@ pub unsafe fn replace_setting_text(place: *mut *mut c_char, text: &CStr) {
 pub unsafe fn typmod(descriptor: pg_sys::TupleDesc, attribute: usize) -> i32 {
     // SAFETY: the caller vouches for the descriptor.
     unsafe {
-        #[cfg(feature = "pg18")]
+        #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
         return (*pg_sys::TupleDescAttr(descriptor, attribute as i32)).atttypmod;
-        #[cfg(not(feature = "pg18"))]
+        #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
         (*(*descriptor).attrs.as_ptr().add(attribute)).atttypmod
     }
 }
@@ -158,9 +158,9 @@ pub unsafe fn typmod(descriptor: pg_sys::TupleDesc, attribute: usize) -> i32 {
 pub unsafe fn attribute_type(descriptor: pg_sys::TupleDesc, attribute: usize) -> pg_sys::Oid {
     // SAFETY: the caller vouches for the descriptor.
     unsafe {
-        #[cfg(feature = "pg18")]
+        #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
         return (*pg_sys::TupleDescAttr(descriptor, attribute as i32)).atttypid;
-        #[cfg(not(feature = "pg18"))]
+        #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
         (*(*descriptor).attrs.as_ptr().add(attribute)).atttypid
     }
 }
@@ -172,9 +172,9 @@ pub unsafe fn attribute_type(descriptor: pg_sys::TupleDesc, attribute: usize) ->
 pub unsafe fn attribute_name(descriptor: pg_sys::TupleDesc, attribute: usize) -> String {
     // SAFETY: the caller vouches for the descriptor; a name ends with a NUL.
     unsafe {
-        #[cfg(feature = "pg18")]
+        #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
         let name = &raw const (*pg_sys::TupleDescAttr(descriptor, attribute as i32)).attname;
-        #[cfg(not(feature = "pg18"))]
+        #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
         let name = &raw const (*(*descriptor).attrs.as_ptr().add(attribute)).attname;
         let text = std::ffi::CStr::from_ptr((&raw const (*name).data).cast());
         text.to_string_lossy().into_owned()
@@ -204,25 +204,11 @@ pub unsafe fn count_index_scan(scan: pg_sys::IndexScanDesc) {
     // SAFETY: the caller vouches for the scan.
     unsafe {
         pgrx::PgRelation::from_pg((*scan).indexRelation).count_index_scan();
-        #[cfg(feature = "pg18")]
+        #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
         if !(*scan).instrument.is_null() {
             (*(*scan).instrument).nsearches += 1;
         }
     }
-}
-
-// pgrx saves the registers at each call of the server, so that an ERROR becomes a panic. This takes a tenth
-// of the time to visit a page. The functions below raise no error if they are called correctly (bufmgr.c,
-// lwlock.c). They allocate nothing. Their only errors are: an invalid buffer number or lock mode, a lock or
-// pin that is not held, and two hundred locks held at once.
-unsafe extern "C-unwind" {
-    /// `LockBuffer`, for a buffer that this backend has pinned: locks it in one of the two modes if this
-    /// backend has not locked it, or unlocks it.
-    #[link_name = "LockBuffer"]
-    pub fn lock_buffer(buffer: pg_sys::Buffer, mode: i32);
-    /// `UnlockReleaseBuffer`, for a buffer that this backend has pinned and locked.
-    #[link_name = "UnlockReleaseBuffer"]
-    pub fn unlock_release_buffer(buffer: pg_sys::Buffer);
 }
 
 /// Begins an index scan with `keys` scan keys.
@@ -239,10 +225,43 @@ pub unsafe fn begin_index_scan(
     unsafe {
         #[cfg(feature = "pg18")]
         return pg_sys::index_beginscan(table, index, snapshot, std::ptr::null_mut(), keys, 0);
-        #[cfg(not(feature = "pg18"))]
+        #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18")))]
+        return pg_sys::index_beginscan(table, index, snapshot, std::ptr::null_mut(), keys, 0, NO_HINTS);
+        #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
         pg_sys::index_beginscan(table, index, snapshot, keys, 0)
     }
 }
+
+/// No flag of a scan (`SO_NONE`, tableam.h).
+#[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18")))]
+const NO_HINTS: u32 = 0;
+
+/// Begins fetching rows of a table by their addresses.
+///
+/// # Safety
+/// The table is open, and outlives what is returned.
+pub unsafe fn begin_fetch(table: pg_sys::Relation) -> *mut pg_sys::IndexFetchTableData {
+    // SAFETY: the caller vouches for the table.
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
+        return pg_sys::table_index_fetch_begin(table);
+        #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18")))]
+        pg_sys::table_index_fetch_begin(table, NO_HINTS)
+    }
+}
+
+/// Counters of a plan's node (instrument.h).
+#[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
+pub type NodeInstrumentation = pg_sys::Instrumentation;
+#[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18")))]
+pub use pg_sys::NodeInstrumentation;
+
+/// What a hook is told of a statement's constants (queryjumble.h).
+#[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
+pub type Jumble = *mut pg_sys::JumbleState;
+/// What a hook is told of a statement's constants (queryjumble.h).
+#[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18")))]
+pub type Jumble = *const pg_sys::JumbleState;
 
 /// A snapshot that sees the TOAST chunks of every row that `_seen_by` sees (`SnapshotToast`,
 /// heapam_visibility.c).
@@ -362,10 +381,10 @@ pub fn owns_relation(relation: pg_sys::Oid) -> bool {
 pub fn restrict_search_path() {
     // SAFETY: settings of this backend; the strings are constants.
     unsafe {
-        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
         pg_sys::RestrictSearchPath();
         // Older majors: what `RestrictSearchPath` does (guc.c).
-        #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
         pg_sys::set_config_option(
             c"search_path".as_ptr(),
             c"pg_catalog, pg_temp".as_ptr(),
@@ -387,9 +406,9 @@ pub fn restrict_search_path() {
 pub unsafe fn direction(key: *mut pg_sys::PathKey) -> u32 {
     // SAFETY: the caller vouches for the key.
     unsafe {
-        #[cfg(feature = "pg18")]
+        #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
         return (*key).pk_cmptype;
-        #[cfg(not(feature = "pg18"))]
+        #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
         {
             (*key).pk_strategy as u32
         }
@@ -409,12 +428,12 @@ pub unsafe fn class_members(
         let members = pgrx::PgList::from_pg((*class).ec_members);
         #[allow(unused_mut)]
         let mut members: Vec<_> = members.iter_ptr().collect();
-        #[cfg(feature = "pg18")]
+        #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
         if !(*class).ec_childmembers.is_null() && ((*table).relid as i32) < (*class).ec_childmembers_size {
             let children = *(*class).ec_childmembers.add((*table).relid as usize);
             members.extend(pgrx::PgList::from_pg(children).iter_ptr());
         }
-        #[cfg(not(feature = "pg18"))]
+        #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
         let _ = table;
         members
     }
@@ -525,7 +544,7 @@ pub unsafe fn sort_startup_cost(
             &raw mut again,
             root,
             (*sort).path.pathkeys,
-            #[cfg(feature = "pg18")]
+            #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
             (*input).disabled_nodes,
             (*input).total_cost,
             (*input).rows,
@@ -543,9 +562,9 @@ pub unsafe fn sort_startup_cost(
 /// # Safety
 /// A path of the planner's.
 pub unsafe fn disabled_nodes(_path: *mut pg_sys::Path) -> i32 {
-    #[cfg(feature = "pg18")]
+    #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
     // SAFETY: the caller vouches for the path.
     return unsafe { (*_path).disabled_nodes };
-    #[cfg(not(feature = "pg18"))]
+    #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
     0
 }

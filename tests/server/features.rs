@@ -217,3 +217,40 @@ fn a_constraint_that_is_not_valid_hides_no_null() {
          EXPLAIN SELECT id FROM items ORDER BY 1 - (e <=> '[1,2,3]') DESC LIMIT 10";
     assert!(server.sql(plan).contains("Index Scan"));
 }
+
+/// REPACK (CONCURRENTLY) copies a table while others write to it, and inserts what they wrote into the new
+/// indexes (PostgreSQL 19).
+#[test]
+fn a_table_is_repacked_while_rows_change() {
+    if major() < 19 {
+        return;
+    }
+    let server = Server::new("repack", &["fsync = off", "autovacuum = off", "wal_level = replica"]);
+    server.fill("items", 16, 0..20_000);
+    server.sql(
+        "CREATE INDEX by_cosine ON items USING ivf (embedding vector_cosine_ops, id);
+         DELETE FROM items WHERE id % 3 = 0",
+    );
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for i in 0..20 {
+                server.sql(&format!(
+                    "INSERT INTO items (id, category, embedding)
+                         SELECT 100000 + id + {i} * 20, category, embedding FROM items WHERE id < 20;
+                     DELETE FROM items WHERE id % 1000 = {i} * 7 + 1;
+                     UPDATE items SET category = category + 1 WHERE id % 500 = {i}"
+                ));
+            }
+        });
+        for _ in 0..3 {
+            server.sql("REPACK (CONCURRENTLY) items");
+        }
+        writer.join().unwrap();
+    });
+    server.check("by_cosine");
+    let target = "(SELECT embedding FROM items WHERE id = 5)";
+    let nearest = format!("SELECT id FROM items ORDER BY embedding <=> {target}, id LIMIT 20");
+    let by_index = server.sql(&format!("SET ivf.recall_target = 1; SET enable_seqscan = off; {nearest}"));
+    let by_table = server.sql(&format!("SET enable_indexscan = off; {nearest}"));
+    assert_eq!(by_index, by_table);
+}

@@ -5,6 +5,7 @@
 #include "fmgr.h"
 #include "nodes/pathnodes.h"
 #include "commands/explain.h"
+#include "optimizer/pathnode.h"
 #include "optimizer/plancat.h"
 
 PG_MODULE_MAGIC;
@@ -12,7 +13,11 @@ PG_MODULE_MAGIC;
 #define NO_RELATION ((Oid) 4000000000u)
 
 static void
+#if PG_VERSION_NUM < 190000
 add_hypothetical(PlannerInfo *root, Oid table, bool inhparent, RelOptInfo *rel)
+#else
+add_hypothetical(PlannerInfo *root, RelOptInfo *rel, RangeTblEntry *entry)
+#endif
 {
     ListCell *cell;
     List *added = NIL;
@@ -47,6 +52,10 @@ void _PG_init(void);
 void
 _PG_init(void)
 {
+#if PG_VERSION_NUM < 190000
     get_relation_info_hook = add_hypothetical;
+#else
+    build_simple_rel_hook = add_hypothetical;
+#endif
     explain_get_index_name_hook = name_of;
 }

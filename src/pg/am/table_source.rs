@@ -16,6 +16,7 @@ use crate::ivf::progress::Progress;
 use crate::ivf::sketch::Sketch;
 use crate::page::{Key, Tid};
 use crate::pg::allocator;
+use crate::pg::compat::begin_fetch;
 use crate::pg::datum::indexed::Indexed;
 use crate::pg::error::{OrRaise, raise};
 use crate::pg::storage::tid::{item_pointer, tid};
@@ -360,7 +361,7 @@ impl TableSource {
             let context = pg_sys::MakePerTupleExprContext(executor);
             let slot = pg_sys::table_slot_create(self.heap, std::ptr::null_mut());
             (*context).ecxt_scantuple = slot;
-            let fetch = pg_sys::table_index_fetch_begin(self.heap);
+            let fetch = begin_fetch(self.heap);
             let mut snapshot: pg_sys::SnapshotData = std::mem::zeroed();
             snapshot.snapshot_type = pg_sys::SnapshotType::SNAPSHOT_NON_VACUUMABLE;
             snapshot.vistest = pg_sys::GlobalVisTestFor(self.heap);

@@ -122,7 +122,7 @@ unsafe extern "C-unwind" fn amcostestimate(
             // The index cannot answer a query without an order or with two, or for rows that it does not
             // contain. An infinite cost is not enough: PostgreSQL 18 counts disabled nodes first, and a
             // disabled sequential scan would lose against it.
-            #[cfg(feature = "pg18")]
+            #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
             {
                 (*path).path.disabled_nodes = 2;
             }

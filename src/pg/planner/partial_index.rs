@@ -10,18 +10,30 @@ use pgrx::{PgList, pg_sys};
 use super::cost::is_ours;
 use crate::pg::compat::is_not_null;
 
+#[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
 static mut NEXT_HOOK: pg_sys::get_relation_info_hook_type = None;
+#[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18")))]
+static mut NEXT_HOOK: pg_sys::build_simple_rel_hook_type = None;
 
 /// Installs the hook; called once per process.
 pub fn install_hook() {
     // SAFETY: at library load, on the only thread.
     unsafe {
-        NEXT_HOOK = pg_sys::get_relation_info_hook;
-        pg_sys::get_relation_info_hook = Some(relation_info);
+        #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
+        {
+            NEXT_HOOK = pg_sys::get_relation_info_hook;
+            pg_sys::get_relation_info_hook = Some(relation_info);
+        }
+        #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18")))]
+        {
+            NEXT_HOOK = pg_sys::build_simple_rel_hook;
+            pg_sys::build_simple_rel_hook = Some(simple_table);
+        }
     }
 }
 
 /// Called by the planner when it knows a table's indexes.
+#[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
 #[pg_guard]
 unsafe extern "C-unwind" fn relation_info(
     root: *mut pg_sys::PlannerInfo,
@@ -34,8 +46,37 @@ unsafe extern "C-unwind" fn relation_info(
         if let Some(next) = NEXT_HOOK {
             pg_sys::ffi::pg_guard_ffi_boundary(|| next(root, oid, is_parent, table));
         }
+        if !is_parent {
+            drop_predicates(table, oid);
+        }
+    }
+}
+
+/// Called by the planner when it knows an entry of FROM, and a table's indexes.
+#[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18")))]
+#[pg_guard]
+unsafe extern "C-unwind" fn simple_table(
+    root: *mut pg_sys::PlannerInfo,
+    table: *mut pg_sys::RelOptInfo,
+    entry: *mut pg_sys::RangeTblEntry,
+) {
+    // SAFETY: the planner passes live structures; hooks are chained as all extensions do.
+    unsafe {
+        if let Some(next) = NEXT_HOOK {
+            pg_sys::ffi::pg_guard_ffi_boundary(|| next(root, table, entry));
+        }
+        if (*entry).rtekind == pg_sys::RTEKind::RTE_RELATION && !(*entry).inh {
+            drop_predicates(table, (*entry).relid);
+        }
+    }
+}
+
+/// Drops what is not needed of the predicates of a table's indexes.
+unsafe fn drop_predicates(table: *mut pg_sys::RelOptInfo, oid: pg_sys::Oid) {
+    // SAFETY: the planner's list of the table's indexes.
+    unsafe {
         for index in PgList::<pg_sys::IndexOptInfo>::from_pg((*table).indexlist).iter_ptr() {
-            if !(*index).indpred.is_null() && !is_parent && is_ours(index) {
+            if !(*index).indpred.is_null() && is_ours(index) {
                 (*index).indpred = needed((*index).indpred, table, oid);
             }
         }

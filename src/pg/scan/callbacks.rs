@@ -227,7 +227,7 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
 }
 
 /// The counters of a scan, summed over its rescans.
-#[cfg(feature = "pg18")]
+#[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
 pub struct Done {
     pub stats: crate::ivf::search::Stats,
     /// Lists of the index.
@@ -240,7 +240,7 @@ pub struct Done {
 ///
 /// # Safety
 /// A scan of ours that has not ended.
-#[cfg(feature = "pg18")]
+#[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
 pub unsafe fn done(scan: pg_sys::IndexScanDesc) -> Option<Done> {
     // SAFETY: the caller passes a scan of ours.
     let search = unsafe { (*(*scan).opaque.cast::<Scan>()).search.as_ref()? };

@@ -3,7 +3,7 @@
 pub mod batch_rows;
 pub mod callbacks;
 pub mod distance_memo;
-#[cfg(feature = "pg18")]
+#[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
 mod explain;
 mod filter_clauses;
 mod plan_limit;
@@ -14,6 +14,6 @@ pub mod table_rows;
 /// Set-up at library load.
 pub fn init() {
     plan_walk::install_hook();
-    #[cfg(feature = "pg18")]
+    #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
     explain::install_hook();
 }

@@ -17,6 +17,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::filter_clauses::Compiled;
+use crate::pg::compat::NodeInstrumentation;
 use crate::pg::planner::min_max::is_exact;
 use crate::pg::planner::threshold::{CompiledBound, Supposed, evaluate};
 use crate::pg::settings::resolve::ScanRequest;
@@ -118,7 +119,7 @@ pub struct PlanRequest {
     /// Whether no row can pass the filter, which compares the distance with NULL.
     pub is_empty: bool,
     /// Null, or where EXPLAIN ANALYZE counts rows removed by the filter.
-    instrument: *mut pg_sys::Instrumentation,
+    instrument: *mut NodeInstrumentation,
 }
 
 impl Default for PlanRequest {

@@ -34,9 +34,10 @@ use crate::ivf::search::Rows;
 use crate::ivf::search::batch::WithVector;
 use crate::ivf::sketch::Sketch;
 use crate::page::Tid;
-use crate::pg::compat::{is_heap, lock_buffer};
+use crate::pg::compat::{begin_fetch, is_heap};
 use crate::pg::datum::indexed::{Indexed, Query};
 use crate::pg::storage::buffer_hints::BufferHints;
+use crate::pg::storage::buffer_lock;
 use crate::pg::storage::tid::{item_pointer, tid};
 use crate::pg::storage::toast::{ToastPointer, ToastReader, toast_pointer};
 use crate::value::Metric;
@@ -153,7 +154,7 @@ impl TableRows {
             let column = Column::of(index)?;
             Ok(Self {
                 table,
-                fetch: pg_sys::table_index_fetch_begin(table),
+                fetch: begin_fetch(table),
                 slot: pg_sys::table_slot_create(table, std::ptr::null_mut()),
                 snapshot,
                 column,
@@ -236,7 +237,7 @@ impl TableRows {
             // Like `heapam_index_fetch_tuple` (heapam_handler.c), except that the page is found by a buffer
             // hint, and is not pruned: the executor prunes it when it fetches the returned rows.
             let buffer = hints.pin(self.table, tid.blkno);
-            lock_buffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            buffer_lock::lock_shared(buffer);
             let tuple = &raw mut (*self.slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tupdata;
             let found = pg_sys::heap_hot_search_buffer(
                 &raw mut pointer,
@@ -247,7 +248,7 @@ impl TableRows {
                 all_dead,
                 true,
             );
-            lock_buffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+            buffer_lock::unlock(buffer);
             if found {
                 pg_sys::ExecStorePinnedBufferHeapTuple(tuple, self.slot, buffer);
                 (*self.slot).tts_tableOid = (*self.table).rd_id;

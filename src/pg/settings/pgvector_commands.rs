@@ -10,6 +10,7 @@ use std::ffi::{CStr, c_char};
 use pgrx::{PgList, pg_sys};
 
 use super::pgvector_placeholders::{are_made, as_defined, as_placeholders, is_foreign, look, make_if_served};
+use crate::pg::compat::Jumble;
 use crate::pg::types::call;
 
 static mut NEXT_HOOK: pg_sys::ProcessUtility_hook_type = None;
@@ -30,7 +31,7 @@ pub fn install_hooks() {
 unsafe extern "C-unwind" fn analyzed(
     state: *mut pg_sys::ParseState,
     query: *mut pg_sys::Query,
-    jumble: *mut pg_sys::JumbleState,
+    jumble: Jumble,
 ) {
     // SAFETY: the server passes live structures; hooks are chained as all extensions do.
     unsafe {

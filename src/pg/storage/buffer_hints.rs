@@ -9,6 +9,7 @@
 use std::alloc::{Layout, alloc_zeroed};
 use std::cell::{Cell, OnceCell};
 use std::ops::Range;
+#[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use pgrx::pg_sys;
@@ -101,6 +102,7 @@ impl BufferHints {
             {
                 count_buffer_hit(relation);
                 charge_buffer_hit();
+                #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
                 use_once_more(buffer);
                 return buffer;
             }
@@ -164,11 +166,12 @@ impl BufferHints {
     }
 }
 
-/// Tells the clock sweep that a page is in use, as `PinBuffer` does at a first pin and `ReadRecentBuffer`
-/// does not (bufmgr.c).
+/// Tells the clock sweep that a page is in use, as `PinBuffer` does at a first pin and, before PostgreSQL 19,
+/// `ReadRecentBuffer` does not (bufmgr.c).
 ///
 /// # Safety
 /// The buffer is a shared one that this backend has pinned.
+#[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
 unsafe fn use_once_more(buffer: pg_sys::Buffer) {
     // SAFETY: there are as many descriptors as buffers; the state of one that is pinned is changed by
     // compare-and-swap while its header is not locked, by everybody.

@@ -13,12 +13,12 @@ use std::ptr::NonNull;
 use pgrx::pg_sys;
 
 use super::buffer_hints::BufferHints;
+use super::buffer_lock;
 use super::read_ahead::ReadAhead;
 use crate::error::{Error, Kind, Result};
 use crate::page::store::{Change, MAX_CHANGE_PAGES, PageHandle, assert_alone, opened_twice};
 use crate::page::{Page, Prefetch, Store};
 use crate::pg::allocator;
-use crate::pg::compat::{lock_buffer, unlock_release_buffer};
 
 /// How changes reach the log.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -160,7 +160,7 @@ impl Drop for Locked {
         let unwinding = reset || std::thread::panicking();
         if !unwinding {
             // SAFETY: the guard took this lock and pin and gives them back once.
-            unsafe { unlock_release_buffer(self.0) };
+            unsafe { buffer_lock::unlock_release(self.0) };
         }
     }
 }
@@ -221,7 +221,7 @@ impl Store for IndexStore {
         // SAFETY: the relation is open, the block exists, and so do those planned.
         unsafe {
             let buffer = self.read_ahead.take((self.relation, &self.hints), blkno, || self.pin(blkno));
-            lock_buffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            buffer_lock::lock_shared(buffer);
             let page = ReadPage(Locked(buffer));
             #[cfg(any(feature = "pg15", feature = "pg16"))]
             crate::pg::compat::test_for_old_snapshot(self.snapshot.get(), self.relation, &page);
@@ -342,7 +342,7 @@ impl Change for BufferChange<'_> {
         // SAFETY: the relation is open and the block exists.
         let buffer = unsafe {
             let buffer = self.store.pin(blkno);
-            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
+            buffer_lock::lock_exclusive(buffer);
             Locked(buffer)
         };
         // A page that was reserved is logged whole when it is written.
@@ -359,7 +359,7 @@ impl Change for BufferChange<'_> {
         // SAFETY: the relation is open and the block exists.
         let buffer = unsafe {
             let buffer = self.store.pin(blkno);
-            lock_buffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            buffer_lock::lock_shared(buffer);
             Locked(buffer)
         };
         Ok(self.watched.insert(buffer).page())
@@ -401,7 +401,7 @@ impl Change for BufferChange<'_> {
         let (buffer, blkno) = unsafe {
             pg_sys::LockRelationForExtension(relation, pg_sys::ExclusiveLock as i32);
             let buffer = pg_sys::ReadBuffer(relation, P_NEW);
-            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
+            buffer_lock::lock_exclusive(buffer);
             pg_sys::UnlockRelationForExtension(relation, pg_sys::ExclusiveLock as i32);
             (Locked(buffer), pg_sys::BufferGetBlockNumber(buffer))
         };
@@ -468,7 +468,7 @@ pub fn write_init_fork(relation: pg_sys::Relation, source: &crate::page::memory:
                 pg_sys::ReadBufferMode::RBM_NORMAL,
                 std::ptr::null_mut(),
             );
-            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
+            buffer_lock::lock_exclusive(buffer);
             pg_sys::UnlockRelationForExtension(relation, pg_sys::ExclusiveLock as i32);
             pg_sys::CritSectionCount += 1;
             pg_sys::BufferGetPage(buffer).cast::<Page>().write(Page::clone(&image));

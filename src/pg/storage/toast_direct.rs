@@ -11,12 +11,12 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 
 use super::buffer_hints::BufferHints;
+use super::buffer_lock;
 use super::buffer_store::Locked;
 use super::tid::item_pointer;
 use crate::mru::Mru;
 use crate::page::toast_locator::{Position, ToastLocator};
 use crate::page::{PAGE_SIZE, Tid};
-use crate::pg::compat::lock_buffer;
 
 /// Largest number of TOAST tables remembered.
 const MOST_TABLES: usize = 16;
@@ -187,7 +187,7 @@ impl DirectReader {
     fn page(&self, blkno: u32) -> SharedPage {
         let buffer = self.hints.pin(self.table, blkno);
         // SAFETY: the page was just pinned.
-        unsafe { lock_buffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32) };
+        unsafe { buffer_lock::lock_shared(buffer) };
         SharedPage(Locked(buffer))
     }
 

@@ -16,9 +16,9 @@ fn vector_typanalyze(stats: Internal) -> bool {
     let stats = stats.cast_mut_ptr::<pg_sys::VacAttrStats>();
     // SAFETY: ANALYZE passes the column's structure, to be filled in.
     unsafe {
-        #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
         let target = &raw const (*(*stats).attr).attstattarget;
-        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
         let target = &raw const (*stats).attstattarget;
         let asked = i64::from(*target);
         let rows = if asked < 0 { pg_sys::default_statistics_target } else { asked as i32 };

@@ -1,5 +1,7 @@
 -- The rights with which functions in an index run, and what users can learn.
 -- An owner whose functions record the user who runs them, and a guest.
+-- The context of an error passes through Rust only from PostgreSQL 19 on.
+\set SHOW_CONTEXT never
 CREATE ROLE ivf_owner;
 CREATE ROLE ivf_guest;
 CREATE SCHEMA trap AUTHORIZATION ivf_owner;

@@ -15,7 +15,7 @@ CREATE FUNCTION plan(query text) RETURNS TABLE (plan text, same bool) LANGUAGE p
 DECLARE line text; fast text[]; slow text[];
 BEGIN
 	FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
-		IF line ~ 'Scan|Sort|Cond|Merge' AND line !~ 'Key|Bitmap' THEN plan := concat_ws(', ', plan, regexp_replace(line, '^\W*', '')); END IF;
+		IF line ~ 'Scan|Sort|Cond|Merge' AND line !~ 'Key|Bitmap|Replaces' THEN plan := concat_ws(', ', plan, regexp_replace(line, '^\W*', '')); END IF;
 	END LOOP;
 	EXECUTE format('SELECT array_agg(x::text) FROM (%s) x', query) INTO fast;
 	PERFORM set_config('enable_indexscan', 'off', true), set_config('enable_seqscan', 'on', true);

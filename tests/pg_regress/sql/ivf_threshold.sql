@@ -12,7 +12,7 @@ DECLARE line text; fast text[]; slow text[];
 BEGIN
 	PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true);
 	FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
-		IF line LIKE '%Scan%' THEN plan := trim(regexp_replace(line, '->', '')); END IF;
+		IF line LIKE '%Scan%' AND line NOT LIKE '%Replaces%' THEN plan := trim(regexp_replace(line, '->', '')); END IF;
 	END LOOP;
 	PERFORM set_config('ivf.recall_target', '1', true);
 	EXECUTE format('SELECT array_agg(x::text) FROM (%s) x', query) INTO fast;

@@ -52,7 +52,10 @@ INSERT INTO t VALUES (ARRAY[1,2]);
 INSERT INTO t VALUES (ARRAY[1,2,3]::bigint[]);
 INSERT INTO t VALUES ('[1,2,3]'::text);
 SELECT * FROM t;
+-- The hint differs between majors
+\set VERBOSITY terse
 SELECT * FROM t WHERE v = ARRAY[1,2,3];
+\set VERBOSITY default
 SELECT ARRAY[1,2,3] = ARRAY[1,2,3];
 SELECT castsource::regtype, casttarget::regtype, castcontext, castmethod FROM pg_cast
 	WHERE castfunc IN (SELECT oid FROM pg_proc WHERE proname IN ('vector', 'array_to_vector', 'vector_to_float4'))
