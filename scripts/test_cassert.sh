@@ -30,7 +30,8 @@ case $MAJOR in
     *) die "MAJOR is 15 or 18" ;;
 esac
 
-# fetch_source: Debian's source of the major, with its patches, in target/cassert/source-MAJOR.
+# fetch_source: the source of Debian's package in target/cassert/source-MAJOR. Without Debian's patches: one of them
+# installs libraries into /usr/lib/postgresql, whatever the prefix.
 fetch_source() {
     local source="$home/source-$MAJOR" apt="$home/apt-$MAJOR"
     [ ! -d "$source" ] || return 0
@@ -44,7 +45,7 @@ fetch_source() {
         -o Acquire::Retries=2)
     apt-get "${own[@]}" update
     (cd "$apt" && apt-get "${own[@]}" source --download-only "postgresql-$MAJOR")
-    dpkg-source --no-check --no-copy -x "$apt"/*.dsc "$source.new" >"$home/source-$MAJOR.log"
+    dpkg-source --no-check --no-copy --skip-patches -x "$apt"/*.dsc "$source.new" >"$home/source-$MAJOR.log"
     rm -rf "$apt"
     mv "$source.new" "$source"
 }
@@ -67,9 +68,14 @@ build_server() {
         cd "$home/build-$MAJOR"
         "$home/source-$MAJOR/configure" --prefix="$prefix" --enable-cassert --enable-debug --without-icu \
             --without-readline --without-zlib CFLAGS="$flags"
+        # Nothing may be installed elsewhere.
+        libraries=$(printf 'show:\n\t@echo $(pkglibdir)\n' | make -s -f src/Makefile.global -f - top_builddir=. show)
+        case $libraries in "$prefix"/*) ;; *) die "the libraries would be installed into $libraries" ;; esac
         make -s -j "${JOBS:-2}"
         make -s install
-        make -s -C contrib -j "${JOBS:-2}" install
+        for module in auto_explain citext pg_stat_statements postgres_fdw; do
+            make -s -C "contrib/$module" -j "${JOBS:-2}" install
+        done
     ) >"$home/build-$MAJOR.log" 2>&1 \
         || { tail -n 20 "$home/build-$MAJOR.log" >&2; die "PostgreSQL $MAJOR does not build"; }
     echo "$flags" >"$prefix/flags"
