@@ -3,21 +3,10 @@
 #
 # Nothing is mounted, so it works in a container, and a folder may be removed at any time.
 
-# need_tools PROGRAM:PACKAGE...: installs the packages of missing programs as root, names them otherwise.
+# need_tools PROGRAM:PACKAGE...: installs the packages of missing programs. For scripts that use chroot.
 need_tools() {
-    local missing=() tool
-    for tool in "$@"; do
-        command -v "${tool%%:*}" >/dev/null || missing+=("${tool##*:}")
-    done
-    [ "$(id -u)" -eq 0 ] || die "chroot needs root; run this target as root (missing packages:" \
-        "${missing[*]:-none})"
-    [ ${#missing[@]} -gt 0 ] || return 0
-    command -v apt-get >/dev/null || die "apt-get is not here; install the like of: ${missing[*]}"
-    say "installing ${missing[*]}"
-    local install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
-        "${missing[@]}")
-    "${install[@]}" >&2 || { apt-get update -qq >&2 && "${install[@]}" >&2; } \
-        || die "apt-get could not install ${missing[*]}"
+    [ "$(id -u)" -eq 0 ] || die "chroot needs root; run this target as root"
+    need_programs "$@"
 }
 
 # in_debian DIR COMMAND...: runs a command in that Debian with a clean environment.

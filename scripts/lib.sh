@@ -49,6 +49,22 @@ use_postgres() {
     [ -e "$PGRX_HOME/config.toml" ] || echo '[configs]' >"$PGRX_HOME/config.toml"
 }
 
+# need_programs PROGRAM:PACKAGE...: installs the packages of missing programs as root, names them otherwise.
+need_programs() {
+    local missing=() tool
+    for tool in "$@"; do
+        command -v "${tool%%:*}" >/dev/null || missing+=("${tool##*:}")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    command -v apt-get >/dev/null || die "apt-get is not here; install the like of: ${missing[*]}"
+    [ "$(id -u)" -eq 0 ] || die "as root, run: apt-get install -y --no-install-recommends ${missing[*]}"
+    say "installing ${missing[*]}"
+    local install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
+        "${missing[@]}")
+    "${install[@]}" >&2 || { apt-get update -qq >&2 && "${install[@]}" >&2; } \
+        || die "apt-get could not install ${missing[*]}"
+}
+
 # fetch_wheel PACKAGE DIR: unpacks a wheel of PyPI that contains a PostgreSQL into DIR. Pip keeps no
 # execute bits. The rename makes an interrupted download harmless.
 fetch_wheel() {

@@ -25,10 +25,14 @@ trap '"$ROOT/scripts/server.sh" remove "$server" || true; rm -rf "$out"' EXIT
 "$ROOT/scripts/server.sh" start "$server" "$pg_config" 5432 'fsync = off' 'shared_buffers = 128MB' 'autovacuum_naptime = 1d'
 eval "$("$ROOT/scripts/server.sh" env "$server")"
 
+failed=
 say "SQL tests, $("$pg_config" --version)"
 regress="$("$pg_config" --pkglibdir)/pgxs/src/test/regress/pg_regress"
 # The expected results do not depend on this machine's time zone and locale.
 "$regress" --inputdir="$ROOT/tests/pg_regress" --outputdir="$out" --bindir="$(dirname "$PSQL")" \
     --host="$PGHOST" --port="$PGPORT" --user=postgres --dbname=regression \
     --load-extension=vector_search "${tests[@]}" \
-    || { cp -r "$out"/* "$server"; cat "$out/regression.diffs" >&2; exit 1; }
+    || { cp -r "$out"/* "$server"; cat "$out/regression.diffs" >&2; failed=yes; }
+alarms=$("$ROOT/scripts/server.sh" alarms "$server")
+[ -z "$alarms" ] || { printf '%s\n' "the server's log:" "$alarms" >&2; failed=yes; }
+[ -z "$failed" ]

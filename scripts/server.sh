@@ -10,15 +10,20 @@
 #   server.sh remove DIR                                  stop the server and remove its cluster
 #   server.sh env DIR                                     `export PGHOST=...` and PSQL, to eval
 #   server.sh psql DIR [ARG...]                           psql with the server's own binaries
+#   server.sh alarms DIR                                  what its log says of failed assertions, leaks, overwritten
+#                                                         memory and crashes; prints nothing if all is well
 #
 # DIR is a directory under target/, one per server. The server listens only on a unix socket in a directory
 # that is closed to other users, so a port clashes with nothing (default 5432). Postgres refuses to run as
 # root. So if root calls this script, the server runs as `postgres` (or `nobody`). Files that this user could
 # not reach (in a checkout under /root) are in /tmp/vector_search-HASH instead.
+#
+# VECTOR_SEARCH_CONF: lines for the configuration of every server. VECTOR_SEARCH_POSTGRES: a program to start in
+# place of postgres, such as one that runs it under valgrind.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-usage() { sed -n '2,13s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '2,15s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 # Sets the globals below for one server. The names of its directories in /tmp have a hash of DIR.
 locate() {
@@ -71,8 +76,12 @@ find_binaries() {
     bin=$("$1" --bindir) || die "$1 is not a working pg_config"
     [ -x "$bin/postgres" ] || die "$bin has no postgres (only the client is installed?)"
     reachable x "$bin/postgres" && return 0
-    local tree="$BUILD/pg18"
-    case $bin in "$tree"/*) ;; *) die "$user cannot run $bin/postgres" ;; esac
+    local tree
+    case $bin in
+        "$BUILD"/pg18/*) tree="$BUILD/pg18" ;;
+        "$BUILD"/cassert/*) tree=${bin%/bin} ;;
+        *) die "$user cannot run $bin/postgres" ;;
+    esac
     own_dir 755 "$away" "$me"
     mkdir -p "$away/pg"
     # Files are never overwritten in place, because a running server has them mapped.
@@ -103,7 +112,7 @@ write_conf() {
         echo "listen_addresses = ''"
         echo "unix_socket_directories = '$socket'"
         echo "port = $port"
-        printf '%s\n' "$@"
+        printf '%s\n' "$@" ${VECTOR_SEARCH_CONF:+"$VECTOR_SEARCH_CONF"}
     } | as_server sh -c 'cat >"$1"' - "$data/vector_search.conf"
 }
 
@@ -131,6 +140,7 @@ start() {
     printf '%s=%q\n' PGHOST "$socket" PGPORT "$port" PGUSER postgres PGDATABASE postgres \
         VS_BIN "$bin" >"$state"
     as_server "$bin/pg_ctl" start -D "$data" -w -t 120 -l "$data/server.log" \
+        ${VECTOR_SEARCH_POSTGRES:+-p "$VECTOR_SEARCH_POSTGRES"} \
         </dev/null >/dev/null 2>&1 \
         || { as_server tail -n 20 "$data/server.log" >&2; die "the server did not start"; }
 }
@@ -188,6 +198,13 @@ print_env() {
     printf 'export PSQL=%q\n' "$bin/psql"
 }
 
+# A test that kills a server does so by signal 9 or 3. No other signal is meant to end a process.
+alarms() {
+    recall "$@"
+    as_server grep -a -A 25 -E 'TRAP:|problem in [a-z ]+ |was not closed| leak: |terminated by signal (4|6|7|8|11):' \
+        "$data/server.log" || [ $? -eq 1 ]
+}
+
 run_psql() {
     recall "$@"
     shift
@@ -207,5 +224,6 @@ case $command in
     run) run_program "$@" ;;
     env) print_env "$@" ;;
     psql) run_psql "$@" ;;
+    alarms) alarms "$@" ;;
     *) usage ;;
 esac

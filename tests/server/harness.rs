@@ -253,10 +253,15 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let dir = self.dir.to_str().unwrap();
+        let alarms = if std::thread::panicking() { Vec::new() } else { script(&["alarms", dir]).stdout };
         // The clusters of one run are ten gigabytes. That of a test that failed is kept, for its log.
-        let args =
-            if std::thread::panicking() { vec!["stop", dir, "immediate"] } else { vec!["remove", dir] };
+        let args = if std::thread::panicking() || !alarms.is_empty() {
+            vec!["stop", dir, "immediate"]
+        } else {
+            vec!["remove", dir]
+        };
         let _ = Command::new(root().join("scripts/server.sh")).args(args).output();
+        assert!(alarms.is_empty(), "the log of {dir}:\n{}", String::from_utf8_lossy(&alarms));
     }
 }
 

@@ -16,7 +16,7 @@ use crate::ivf::progress::Progress;
 use crate::ivf::sketch::Sketch;
 use crate::page::{Key, Tid};
 use crate::pg::allocator;
-use crate::pg::compat::begin_fetch;
+use crate::pg::compat::{begin_fetch, is_heap};
 use crate::pg::datum::indexed::Indexed;
 use crate::pg::error::{OrRaise, raise};
 use crate::pg::storage::tid::{item_pointer, tid};
@@ -257,7 +257,8 @@ pub unsafe fn each_original(
     unsafe { visible(heap, index, snapshot, all, (Some(visit_original), (&raw mut state).cast())) }
 }
 
-/// Scans a range of blocks for the rows that `snapshot` sees.
+/// Scans a range of blocks for the rows that `snapshot` sees; all of a table that is no heap. A range does not
+/// begin beyond the end of its table.
 unsafe fn visible(
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
@@ -269,10 +270,12 @@ unsafe fn visible(
     unsafe {
         let info = concurrent(index);
         let scan = pg_sys::table_beginscan_strat(heap, snapshot, 0, std::ptr::null_mut(), true, false);
-        // Without synchronisation the block limits also apply to a scan that is passed in (heapam_handler.c).
-        pg_sys::table_index_build_range_scan(
-            heap, index, info, false, false, false, first, count, callback, state, scan,
-        );
+        // A build scan may be given either limits or a scan, which it takes for one of the whole table
+        // (heapam_handler.c). So the scan has the limits. It is not synchronized with others all the same.
+        if is_heap(heap) {
+            pg_sys::heap_setscanlimits(scan, first, count);
+        }
+        pg_sys::table_index_build_scan(heap, index, info, true, false, callback, state, scan);
     }
 }
 

@@ -23,8 +23,8 @@ use crate::pg::am::{opclass, table_source};
 use crate::pg::storage::buffer_store::IndexStore;
 use crate::quant::pack::write_bits;
 
-/// Groups of the table's blocks whose rows are counted.
-const GROUPS: usize = 4096;
+/// Most groups of the table's blocks whose rows are counted.
+const GROUPS: u32 = 4096;
 
 /// What an index stores of a row: its heap address, a hash of its keys, and, in an index over bit strings, a
 /// hash of its string.
@@ -67,13 +67,16 @@ impl<'a> AllRows<'a> {
             let main = pg_sys::ForkNumber::MAIN_FORKNUM;
             pg_sys::RelationGetNumberOfBlocksInFork(opened.table.as_ptr(), main)
         };
-        let group = nblocks.div_ceil(GROUPS as u32).max(1);
-        Self { opened, group, counts: vec![0; GROUPS] }
+        let group = nblocks.div_ceil(GROUPS).max(1);
+        // Each group begins within the table: a scan cannot begin beyond its end.
+        let groups = nblocks.div_ceil(group).max(1);
+        Self { opened, group, counts: vec![0; groups as usize] }
     }
 
     /// Counts a row of the index.
     pub(super) fn count(&mut self, row: Tid) -> Result<()> {
-        self.counts[((row.blkno / self.group) as usize).min(GROUPS - 1)] += 1;
+        let last = self.counts.len() - 1;
+        self.counts[((row.blkno / self.group) as usize).min(last)] += 1;
         Ok(())
     }
 
@@ -85,8 +88,8 @@ impl<'a> AllRows<'a> {
         // SAFETY: reading a setting (kB).
         let memory = unsafe { pg_sys::maintenance_work_mem } as u64 * 1024;
         let most = memory / size_of::<Entry>() as u64;
-        let mut first = 0;
-        while first < GROUPS {
+        let (mut first, groups) = (0, self.counts.len());
+        while first < groups {
             let mut rows = self.counts[first];
             let more = self.counts[first + 1..].iter().take_while(|&&count| {
                 rows += count;
@@ -94,7 +97,7 @@ impl<'a> AllRows<'a> {
             });
             let end = first + 1 + more.count();
             let from = first as u32 * self.group;
-            let to = if end == GROUPS { pg_sys::InvalidBlockNumber } else { end as u32 * self.group };
+            let to = if end == groups { pg_sys::InvalidBlockNumber } else { end as u32 * self.group };
             let rows = self.counts[first..end].iter().sum::<u64>() as usize;
             let entries = entries(store, from..to, rows)?;
             // SAFETY: the caller vouches for the snapshot.
@@ -122,6 +125,10 @@ impl<'a> AllRows<'a> {
             (None, "has other values of filter columns in the index"),
         ];
         let mut look = |row: Tid, vector: &[f32], keys: &[Key]| {
+            // Only heaps are scanned in ranges.
+            if !blocks.contains(&row.blkno) {
+                return Ok(());
+            }
             let row = number(row);
             let first = entries.partition_point(|entry| entry.row < row);
             let end = entries.partition_point(|entry| entry.row <= row);
