@@ -452,10 +452,36 @@ pub unsafe fn expression_pathkeys(
     let less = pg_sys::Oid::from(672);
     // SAFETY: the caller vouches for the arguments.
     unsafe {
+        // The server makes such classes for base relations, and those of partitions from them
+        // (`get_eclass_for_sort_expr`, equivclass.c, asserts it). A class with this expression as its only
+        // member is right for a partition, too.
+        let partitions = partitions_among(root, tables);
+        partitions.iter().for_each(|table| (**table).reloptkind = pg_sys::RelOptKind::RELOPT_BASEREL);
         #[cfg(feature = "pg15")]
-        return pg_sys::build_expression_pathkey(root, expression, std::ptr::null_mut(), less, tables, true);
+        let keys =
+            pg_sys::build_expression_pathkey(root, expression, std::ptr::null_mut(), less, tables, true);
         #[cfg(not(feature = "pg15"))]
-        pg_sys::build_expression_pathkey(root, expression, less, tables, true)
+        let keys = pg_sys::build_expression_pathkey(root, expression, less, tables, true);
+        partitions
+            .iter()
+            .for_each(|table| (**table).reloptkind = pg_sys::RelOptKind::RELOPT_OTHER_MEMBER_REL);
+        keys
+    }
+}
+
+/// The tables of a set that the planner has as parts of another.
+unsafe fn partitions_among(
+    root: *mut pg_sys::PlannerInfo,
+    tables: pg_sys::Relids,
+) -> Vec<*mut pg_sys::RelOptInfo> {
+    // SAFETY: the caller's set has numbers of the planner's tables or outer joins, which have no entry.
+    unsafe {
+        let part = pg_sys::RelOptKind::RELOPT_OTHER_MEMBER_REL;
+        (1..(*root).simple_rel_array_size)
+            .filter(|number| pg_sys::bms_is_member(*number, tables))
+            .map(|number| *(*root).simple_rel_array.add(number as usize))
+            .filter(|table| !table.is_null() && (**table).reloptkind == part)
+            .collect()
     }
 }
 

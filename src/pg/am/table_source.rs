@@ -257,8 +257,8 @@ pub unsafe fn each_original(
     unsafe { visible(heap, index, snapshot, all, (Some(visit_original), (&raw mut state).cast())) }
 }
 
-/// Scans a range of blocks for the rows that `snapshot` sees; all of a table that is no heap. A range does not
-/// begin beyond the end of its table.
+/// Scans a range of blocks for the rows that `snapshot` sees; all of a table that is no heap. A range does
+/// not begin beyond the end of its table.
 unsafe fn visible(
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
