@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ivf::sketch::Sketch;
 use crate::pg::datum::indexed::Indexed;
 use crate::pg::settings::reloptions::{IndexOptions, method_name};
+use crate::pg::storage::tid::tid;
 use crate::value::{sparse, tokens};
 
 /// The dimensions with which an index is to be built.
@@ -78,9 +79,19 @@ fn keep(index: pg_sys::Relation, dims: usize) -> Result<()> {
     // memory of the current context.
     unsafe {
         let class = pg_sys::table_open(pg_sys::RelationRelationId, pg_sys::RowExclusiveLock as i32);
-        let row = pg_sys::SearchSysCacheCopy(cache, (*index).rd_id.into(), none, none, none);
-        if row.is_null() {
+        // A row of pg_class is also changed in place, under this lock (README.tuplock). The lock of the table
+        // keeps others from this row, but the server wants both.
+        let lock = pg_sys::ExclusiveLock as i32;
+        let found = pg_sys::SearchSysCacheCopy(cache, (*index).rd_id.into(), none, none, none);
+        if found.is_null() {
             return Err(Error::new(Kind::Internal, "the index is not in pg_class"));
+        }
+        let mut place = (*found).t_self;
+        pg_sys::LockTuple(class, &raw mut place, lock);
+        // As it is under the lock.
+        let row = pg_sys::SearchSysCacheCopy(cache, (*index).rd_id.into(), none, none, none);
+        if row.is_null() || tid(&(*row).t_self) != tid(&place) {
+            return Err(Error::new(Kind::Internal, "the index's row in pg_class has moved"));
         }
         let mut is_null = false;
         let old =
@@ -102,6 +113,7 @@ fn keep(index: pg_sys::Relation, dims: usize) -> Result<()> {
             replaced.as_ptr().cast_mut(),
         );
         pg_sys::CatalogTupleUpdate(class, &raw mut (*changed).t_self, changed);
+        pg_sys::UnlockTuple(class, &raw mut place, lock);
         pg_sys::table_close(class, pg_sys::RowExclusiveLock as i32);
         pg_sys::CommandCounterIncrement();
     }
