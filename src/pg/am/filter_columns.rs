@@ -407,7 +407,7 @@ impl Column {
         unsafe {
             let own = scan_key.sk_subtype;
             let array = pg_sys::pg_detoast_datum(scan_key.sk_argument.cast_mut_ptr());
-            let values = elements(array.cast(), own).into_iter().flatten();
+            let values = elements(array.cast()).into_iter().flatten();
             let ranges = values.map(|value| self.range(comparison, pg_sys::getBaseType(own), value));
             let common = ranges.reduce(|a, b| (a.0.max(b.0), a.1.min(b.1)));
             // All rows fulfil a comparison with an empty array, also those without a value.
@@ -461,7 +461,7 @@ impl Column {
         // SAFETY: the datum is an array of this column's elements.
         unsafe {
             let array = pg_sys::pg_detoast_datum(datum.cast_mut_ptr());
-            let elements = elements(array.cast(), self.hashed).into_iter().flatten();
+            let elements = elements(array.cast()).into_iter().flatten();
             elements.fold(0, |bits, element| bits | 1 << (self.hash(element) % 64))
         }
     }
@@ -471,7 +471,7 @@ impl Column {
         // SAFETY: the datum is an array, whose elements are arrays of this column's elements.
         unsafe {
             let array = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
-            let arrays = elements(array, (*array).elemtype).into_iter().flatten();
+            let arrays = elements(array).into_iter().flatten();
             let bits = arrays.map(|array| self.signature(array));
             bits.reduce(|a, b| if any { a | b } else { a & b })
         }
@@ -520,7 +520,7 @@ impl Column {
             // By-reference elements are in the detoasted copy, which is freed when the scratch memory is
             // reset.
             let array = pg_sys::pg_detoast_datum(argument.cast_mut_ptr());
-            let ranges = elements(array.cast(), own).into_iter().flatten().map(range).filter(|r| r.0 <= r.1);
+            let ranges = elements(array.cast()).into_iter().flatten().map(range).filter(|r| r.0 <= r.1);
             if comparison == Comparison::Equal {
                 let mut keys = Vec::new();
                 for (low, _) in ranges {

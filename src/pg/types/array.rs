@@ -61,13 +61,15 @@ unsafe impl Plain for f64 {
 /// The elements of an array, `None` for NULL ones. By-reference elements point into the array.
 ///
 /// # Safety
-/// The array is detoasted and of such elements.
-pub unsafe fn elements(array: *mut pg_sys::ArrayType, of: pg_sys::Oid) -> Vec<Option<pg_sys::Datum>> {
+/// The array is detoasted.
+pub unsafe fn elements(array: *mut pg_sys::ArrayType) -> Vec<Option<pg_sys::Datum>> {
     let (mut datums, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
     let (mut length, mut by_value, mut align) = (0i16, false, 0 as std::ffi::c_char);
     // SAFETY: the caller vouches for the array; the server allocates and fills as many datums and flags as it
     // counts.
     unsafe {
+        // Not the type of whoever uses them, such as an operator of text for varchar[], or of a domain.
+        let of = (*array).elemtype;
         pg_sys::get_typlenbyvalalign(of, &raw mut length, &raw mut by_value, &raw mut align);
         let to = (&raw mut datums, &raw mut nulls, &raw mut count);
         pg_sys::deconstruct_array(array, of, i32::from(length), by_value, align, to.0, to.1, to.2);
@@ -131,7 +133,7 @@ impl Array {
     /// The elements of an array of vectors.
     pub fn vectors(&self) -> Vec<Vector> {
         // SAFETY: the argument is declared as vector[].
-        let elements = unsafe { elements(self.header, self.element_type()) };
+        let elements = unsafe { elements(self.header) };
         let vector = |datum: Option<pg_sys::Datum>| match datum {
             // SAFETY: as above; the elements lie in the array.
             Some(datum) => unsafe { Vector::from_raw(datum) },
@@ -143,7 +145,7 @@ impl Array {
     /// The elements as datums, `None` for NULLs.
     pub fn nullable(&self) -> Vec<Option<pg_sys::Datum>> {
         // SAFETY: the elements are of the type that the array names.
-        unsafe { elements(self.header, self.element_type()) }
+        unsafe { elements(self.header) }
     }
 
     /// The elements of a one-dimensional array of values of this type.
@@ -155,7 +157,7 @@ impl Array {
         // SAFETY: the argument is declared as an array of the type; there are no NULLs, and the elements lie
         // in the array.
         unsafe {
-            let elements = elements(self.header, self.element_type());
+            let elements = elements(self.header);
             fallible::collected(
                 elements.into_iter().map(|datum| Value::from_raw(datum.unwrap_or(pg_sys::Datum::null()))),
             )
