@@ -105,8 +105,8 @@ fn a_cluster_is_upgraded_to_the_next_majors() {
     let new = Server::of(pg_config.to_str().unwrap(), "upgrade-new", &conf);
     new.sql("DROP EXTENSION vector_search");
     old.sql(SET_UP);
-    // PostgreSQL 15.20 gives each column an option of its own, which 18.6 does not know: then pg_upgrade fails
-    // with any table.
+    // PostgreSQL 15.20 gives each column an option of its own, which 18.6 does not know: then pg_upgrade
+    // fails with any table.
     old.sql("UPDATE pg_attribute SET attoptions = NULL WHERE attoptions::text LIKE '{pg_attver=%}'");
     let wanted = answers(&old);
     for answer in &wanted {
