@@ -1,6 +1,8 @@
 //! Concurrency of maintenance and inserts: maintenance reads through a buffer ring, and concurrent inserts
 //! lose no page.
 
+use std::time::Duration;
+
 use crate::harness::{Server, major};
 
 #[test]
@@ -14,7 +16,7 @@ fn vacuum_reads_through_its_ring() {
     server.sql("CREATE INDEX items_index ON items USING ivf (embedding); VACUUM items");
     let pages: u64 = server.sql("SELECT pg_relation_size('items_index') / 8192").parse().unwrap();
     // Only the index is read: the table's pages are all visible. The session reports to `pg_stat_io` when it
-    // ends.
+    // ends, which may be after its client has ended.
     server.sql("SELECT pg_stat_reset_shared('io')");
     server.sql("VACUUM (INDEX_CLEANUP on) items");
     let count = |context: &str| -> u64 {
@@ -24,11 +26,24 @@ fn vacuum_reads_through_its_ring() {
         );
         server.sql(&sql).parse().unwrap()
     };
-    let (ring, plain) = (count("vacuum"), count("normal"));
-    assert!(ring > pages / 2, "{ring} pages through the ring, {plain} not, of {pages}");
+    let most = |context: &str| {
+        let soon = || std::thread::sleep(Duration::from_millis(100));
+        (0..50).any(|_| {
+            count(context) > pages / 2 || {
+                soon();
+                false
+            }
+        })
+    };
+    assert!(
+        most("vacuum"),
+        "{} pages through the ring, {} not, of {pages}",
+        count("vacuum"),
+        count("normal")
+    );
     server.sql("SELECT pg_stat_reset_shared('io')");
     server.sql("SELECT ivf_check('items_index')");
-    assert!(count("bulkread") > pages / 2, "the verifier reads through a ring too");
+    assert!(most("bulkread"), "the verifier reads through a ring too");
 }
 
 #[test]
