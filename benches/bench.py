@@ -32,6 +32,9 @@ FUNCTIONS = {"build": build, "cold": steps.cold, "floor": steps.floor, "filter":
 # Steps that measure our index only.
 OURS = {"memory": steps.memory, "exact": steps.exact, "plans": plans, "column_cost": steps.column_cost,
         "join": steps.join, "graph": steps.graph, "tokens": tokens.measure, "types": types}
+# Steps that measure all contenders together. What the record already has is not measured again.
+TOGETHER = {"scaling": scaling.measure, "grow": grow.measure, "scale": scale.measure, "pressure": pressure.measure,
+            "sparse": sparse.measure}
 
 
 def machine() -> dict:
@@ -100,23 +103,8 @@ def main() -> None:
         path.write_text(json.dumps(results, indent=1))
 
     for step in STEPS:
-        if step == "scaling":
-            # All contenders at each size. Sizes that the record already has are not measured again.
-            for contender in present:
-                results.setdefault(contender.name, {})
-            scaling.measure(present, data, results, save)
-            continue
-        if step == "grow":
-            grow.measure(present, data, results, save)
-            continue
-        if step == "scale":
-            scale.measure(present, data, results, save)
-            continue
-        if step == "sparse":
-            sparse.measure(present, results, save)
-            continue
-        if step == "pressure":
-            pressure.measure(present, data, results, save)
+        if step in TOGETHER:
+            TOGETHER[step](present, data, results, save)
             continue
         if step == "search":
             search_in_turn(present, data, results, save)

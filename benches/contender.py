@@ -59,6 +59,14 @@ def copied(first: int, rows: np.ndarray, data: datasets.Data) -> Iterator[bytes]
     yield struct.pack(">h", -1)
 
 
+def numbered(values: Iterable[bytes], first: int = 0) -> Iterator[bytes]:
+    """Values in the binary form of COPY, each behind its number."""
+    yield b"PGCOPY\n\xff\r\n\0" + bytes(8)
+    for number, value in enumerate(values, first):
+        yield struct.pack(">hiii", 2, 4, number, len(value)) + value
+    yield struct.pack(">h", -1)
+
+
 def insert_rows(connection: psycopg.Connection, table: str, rows: Iterable[bytes]) -> None:
     """A transaction with rows from `copied`."""
     with connection.cursor().copy(f"COPY {table} FROM STDIN (FORMAT binary)") as copy:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import data as datasets
 from contender import Contender, build, connect, nearest
 from server import LittleMemory
+from steps import median
 from timing import Statement, Timed, encoded, recall
 
 ROWS = int(float(os.environ.get("PRESSURE_ROWS", "300e3")))
@@ -40,7 +41,7 @@ def measure(present: list[Contender], data: datasets.Data, results: dict, save: 
         mine = points[contender.name]
         settled = [[p for p in mine if p["effort"] == e] for e in EFFORTS[contender.method]]
         results.setdefault(contender.name, {})["pressure"] = {
-            "rows": ROWS, "table_bytes": size, "limit_bytes": size // 4, "search": [middle(of) for of in settled]}
+            "rows": ROWS, "table_bytes": size, "limit_bytes": size // 4, "search": [median(of) for of in settled]}
         connect(contender.schema).execute(f"DROP TABLE {contender.table}")
     save()
 
@@ -61,8 +62,3 @@ def asked(contender: Contender, data: datasets.Data, effort: float) -> dict:
     point = {"effort": effort, "recall": recall(timed, found, data.farthest[half:]), **Timed(found, moments).summary()}
     print(f"pressure: {contender.name}: {point}", flush=True)
     return point
-
-
-def middle(rounds: list[dict]) -> dict:
-    """The round of median speed."""
-    return sorted(rounds, key=lambda p: p["qps"])[len(rounds) // 2]

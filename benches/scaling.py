@@ -18,6 +18,8 @@ def measure(present: list[Contender], data: datasets.Data, results: dict, save: 
     largest, peer = int(os.environ.get("LARGEST") or len(data.rows)), int(os.environ.get("PEER") or 0)
     sizes = sorted({*(n for n in SIZES if n < largest), largest})
     names = {c.name for c in present}
+    for name in names:
+        results.setdefault(name, {})
     rows = None
     for size in sizes:
         missing = [c for c in contenders(size) if c.name in names and (c.schema == "ours" or size <= peer)

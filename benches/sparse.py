@@ -1,10 +1,11 @@
-"""Sparse vectors: passages of real texts with BM25 weights, indexed as `sparsevec` by our index and by pgvector's."""
+"""Sparse vectors: passages of real texts with BM25 weights as `sparsevec`, in our index and in pgvector's."""
 
 import os
 import re
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,7 +13,7 @@ import numpy as np
 
 import data as datasets
 import sources
-from contender import OPERATOR, Contender, connect, create_index, insert_rows
+from contender import OPERATOR, Contender, connect, create_index, insert_rows, numbered
 from timing import Statement, timed_by
 
 ROWS, QUERIES = int(float(os.environ.get("SPARSE_ROWS", "100e3"))), 200
@@ -74,7 +75,8 @@ def vectors() -> Sparse:
         chosen = list(passages())
         order = np.random.default_rng(6).permutation(len(chosen))[: ROWS + QUERIES]
         chosen = [chosen[i] for i in order]
-        known = {word: number for number, word in enumerate(sorted({word for each in chosen for word in each}))}
+        words = sorted({word for each in chosen for word in each})
+        known = {word: number for number, word in enumerate(words)}
         rows_with = Counter(word for each in chosen for word in each)
         usual = sum(each.total() for each in chosen) / len(chosen)
         terms, weights, starts = [], [], [0]
@@ -86,21 +88,13 @@ def vectors() -> Sparse:
                 weights.append(rare * each[word] * (SATURATION + 1) / (each[word] + dampened))
             starts.append(len(terms))
         KEPT.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(KEPT, terms=np.array(terms, np.int32), weights=np.array(weights, np.float32), starts=np.array(starts),
-                 dimensions=len(known))
+        np.savez(KEPT, terms=np.array(terms, np.int32), weights=np.array(weights, np.float32),
+                 starts=np.array(starts), dimensions=len(known))
     kept = np.load(KEPT)
     return Sparse(kept["terms"], kept["weights"], kept["starts"], int(kept["dimensions"]))
 
 
-def copied(of: Sparse, rows: range) -> Iterator[bytes]:
-    yield b"PGCOPY\n\xff\r\n\0" + bytes(8)
-    for row in rows:
-        value = of.binary(row)
-        yield struct.pack(">hiii", 2, 4, row, len(value)) + value
-    yield struct.pack(">h", -1)
-
-
-def measure(present: list[Contender], results: dict, save: Callable[[], None]) -> None:
+def measure(present: list[Contender], _: datasets.Data, results: dict, save: Callable[[], None]) -> None:
     """Adds `sparse` to what each contender has, but for IVFFlat, which has no classes for it."""
     everybody = [c for c in present if c.method in EFFORTS]
     if all("sparse" in results.get(c.name, {}) for c in everybody):
@@ -118,7 +112,8 @@ def measure(present: list[Contender], results: dict, save: Callable[[], None]) -
         values = [of.values(metric, query)[: len(rows)] for query in queries]
         farthest = [np.partition(each, datasets.NEIGHBOURS - 1)[datasets.NEIGHBOURS - 1] for each in values]
         for contender in everybody:
-            results[contender.name]["sparse"]["metrics"][metric] = one(contender, metric, (queries, values, farthest))
+            measured = one(contender, metric, (queries, values, farthest))
+            results[contender.name]["sparse"]["metrics"][metric] = measured
     for contender in everybody:
         connect(contender.schema).execute("DROP TABLE sparse_items, sparse_queries")
     save()
@@ -128,7 +123,7 @@ def load(contender: Contender, of: Sparse, rows: range, table: str) -> None:
     connection = connect(contender.schema)
     connection.execute(f"DROP TABLE IF EXISTS {table}")
     connection.execute(f"CREATE TABLE {table} (id int PRIMARY KEY, e sparsevec({of.dimensions}))")
-    insert_rows(connection, table, copied(of, rows))
+    insert_rows(connection, table, numbered(map(of.binary, rows), rows.start))
     connection.execute(f"VACUUM ANALYZE {table}")
 
 
@@ -136,16 +131,17 @@ def one(contender: Contender, metric: str, asked: tuple) -> dict:
     """An index's build and its search."""
     queries, values, farthest = asked
     connection = connect(contender.schema)
-    contender = Contender(contender.name, contender.schema, contender.method, contender.options, contender.setting, [])
+    contender = copy(contender)
     contender.table = f"{contender.schema}.sparse_items"
     built = create_index(connection, contender, f"sparsevec_{metric}_ops", "sparse_index")
     print(f"sparse: {contender.name}, {metric}: {built}", flush=True)
-    sql = (f"SELECT id FROM sparse_items ORDER BY e {OPERATOR[metric]} (SELECT q.e FROM sparse_queries q WHERE q.id = $1) "
-           f"LIMIT {datasets.NEIGHBOURS}")
+    asked_for = "(SELECT q.e FROM sparse_queries q WHERE q.id = $1)"
+    sql = f"SELECT id FROM sparse_items ORDER BY e {OPERATOR[metric]} {asked_for} LIMIT {datasets.NEIGHBOURS}"
+    parameters = [struct.pack(">i", query) for query in queries]
     search = []
     for effort in EFFORTS[contender.method]:
         settings = [f"{contender.setting} = {effort}", "enable_seqscan = off", "enable_sort = off"]
-        timed = timed_by(Statement(contender.schema, sql, settings, "int4"), [struct.pack(">i", query) for query in queries])
+        timed = timed_by(Statement(contender.schema, sql, settings, "int4"), parameters)
         hits = [(of_query[ids] <= limit + 1e-6 * max(1.0, abs(limit))).sum()
                 for of_query, ids, limit in zip(values, timed.found, farthest)]
         search.append({"effort": effort, "recall": float(np.sum(hits)) / (datasets.NEIGHBOURS * len(queries)),

@@ -5,13 +5,12 @@ import os
 import struct
 import sys
 import time
-from collections.abc import Iterator
 
 import numpy as np
 
 import data as datasets
 import sources
-from contender import Contender, binary, connect, insert_rows
+from contender import Contender, binary, connect, insert_rows, numbered
 from peak import Peak
 
 sys.path.append(str(datasets.ROOT / "examples" / "demo"))
@@ -58,13 +57,6 @@ def array(tokens: np.ndarray, element: int, kind: str) -> bytes:
     return head + b"".join(struct.pack(">i", len(each)) + each for each in binary(tokens, kind))
 
 
-def copied(arrays: list[bytes]) -> Iterator[bytes]:
-    yield b"PGCOPY\n\xff\r\n\0" + bytes(8)
-    for number, value in enumerate(arrays):
-        yield struct.pack(">hiii", 2, 4, number, len(value)) + value
-    yield struct.pack(">h", -1)
-
-
 def measure(contender: Contender, data: datasets.Data) -> dict:
     """Queries of texts that are not in the table, by the index and without it."""
     tokens, ends = embedded()
@@ -78,7 +70,7 @@ def measure(contender: Contender, data: datasets.Data) -> dict:
         connection.execute(f"DROP TABLE IF EXISTS {name}")
         connection.execute(f"CREATE TABLE {name} (id int, e {kind}({DIMENSIONS})[])")
         connection.execute(f"ALTER TABLE {name} ALTER e SET STORAGE EXTERNAL")
-        insert_rows(connection, name, copied(values))
+        insert_rows(connection, name, numbered(values))
         connection.execute(f"VACUUM ANALYZE {name}")
     connection.execute("SET max_parallel_workers_per_gather = 0")
     query = f"(SELECT q.e FROM {asked} q WHERE q.id = %s)"
