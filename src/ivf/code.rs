@@ -1,6 +1,8 @@
 //! From a vector to the bytes that the index stores for it.
 
 use super::directory::Directory;
+use super::elements::write_elements;
+use super::sketch::Sketched;
 use crate::error::Result;
 use crate::kernel;
 use crate::memory;
@@ -46,9 +48,21 @@ impl RowCode {
         })
     }
 
-    /// Codes `vector` for the nearest list. Returns false if the row is not indexed (a zero vector under
+    /// Codes a value for the nearest list. Returns false if the row is not indexed (a zero vector under
     /// cosine).
-    pub fn encode(&mut self, directory: &Directory, vector: &[f32]) -> bool {
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn encode(&mut self, directory: &Directory, value: Sketched<'_>) -> Result<bool> {
+        if !self.encode_vector(directory, value.coordinates) {
+            return Ok(false);
+        }
+        write_elements(directory, value, &mut self.extended)?;
+        Ok(true)
+    }
+
+    /// As [`RowCode::encode`], without the elements of an extended record.
+    pub fn encode_vector(&mut self, directory: &Directory, vector: &[f32]) -> bool {
         if !to_point(directory, vector, &mut self.unit, &mut self.point) {
             return false;
         }
@@ -57,7 +71,8 @@ impl RowCode {
         true
     }
 
-    /// Codes a vector for a given list. For cosine the vector must be normalised.
+    /// Codes a vector for a given list, without the elements of an extended record. For cosine the vector must
+    /// be normalised.
     pub fn encode_unit(&mut self, directory: &Directory, vector: &[f32], list: u32, leading: &Centres) {
         directory.transform(vector, &mut self.point);
         self.list = list;

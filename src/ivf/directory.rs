@@ -228,7 +228,7 @@ impl Directory {
         let dims = meta.dims as usize;
         let codec = match meta.metric {
             metric if metric.is_of_bits() => Codec::of_bits(dims),
-            _ => Codec::new(padded, meta.bits)?,
+            _ => Codec::new(padded, meta.bits)?.of_elements(meta.sketch.elements as usize),
         };
         let codec = match projection {
             Some(projection) => codec.leading(projection),
@@ -434,6 +434,20 @@ impl Directory {
         for (o, g) in out.iter_mut().zip(&self.origin) {
             *o = *o * self.meta.scale - g;
         }
+    }
+
+    /// The sketch of which [`Directory::transform`] has made `point`, in `sketch`.
+    pub fn transform_back(&self, point: &[f32], sketch: &mut Vec<f32>) -> Result<()> {
+        sketch.clear();
+        sketch.try_extend(point)?;
+        for (x, g) in sketch.iter_mut().zip(&self.origin) {
+            *x = (*x + g) / self.meta.scale;
+        }
+        if let Some(rotation) = &self.rotation {
+            rotation.invert(sketch);
+        }
+        sketch.truncate(self.dims());
+        Ok(())
     }
 
     /// Rotates a difference of vectors into index coordinates, without their scale.

@@ -8,6 +8,7 @@
 use super::code::{RowCode, write_code};
 use super::directory::Directory;
 use super::list_chain::guard_circle;
+use super::sketch::Sketched;
 use crate::error::{Error, Kind, Result};
 use crate::kernel::BLOCK_ROWS;
 use crate::page::codes::OUT_OF_CHAIN;
@@ -35,15 +36,15 @@ pub enum Inserted {
 ///
 /// # Errors
 /// Damage in the pages of the list, or the store's errors.
-pub fn insert<S: Store>(
+pub fn insert<'v, S: Store>(
     store: &S,
     directory: &Directory,
     code: &mut RowCode,
     tid: Tid,
-    vector: &[f32],
+    value: impl Into<Sketched<'v>>,
     keys: &[Key],
 ) -> Result<Inserted> {
-    if !code.encode(directory, vector) {
+    if !code.encode(directory, value.into())? {
         return Ok(Inserted::No);
     }
     let (state_blkno, state_index) = directory.state_position(code.list);

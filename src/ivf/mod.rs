@@ -9,6 +9,7 @@ pub mod cost;
 pub mod deviation;
 pub mod directions;
 pub mod directory;
+mod elements;
 pub mod info;
 pub mod insert;
 mod list_chain;

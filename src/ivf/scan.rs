@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::directory::Directory;
 use super::search::filter::Filter;
 use super::search::{Rows, Search, Settings, Stats};
+use super::sketch::Sketched;
 use crate::error::Result;
 use crate::page::{Store, Tid};
 use crate::value::TotalF64;
@@ -39,7 +40,13 @@ impl Scan {
     }
 
     /// Begins a scan, as [`Search::start_filtered`].
-    pub fn start_filtered(&mut self, settings: Settings, query: Option<&[f32]>, filter: Filter) {
+    pub fn start_filtered<'a>(
+        &mut self,
+        settings: Settings,
+        query: Option<impl Into<Sketched<'a>>>,
+        filter: Filter,
+    ) {
+        let query = query.map(Into::into);
         self.waiting = Default::default();
         // The last pages of one set of lists are not those of both.
         let two = self.next.is_some();

@@ -17,7 +17,8 @@ use std::sync::Arc;
 
 use super::directions::Directions;
 use crate::error::{self, Error, Result};
-use crate::page::meta::SketchOf;
+use crate::page::meta::{self, SketchOf};
+use crate::quant::elements::MOST_ELEMENTS;
 use crate::random::SplitMix64;
 use crate::value::Original;
 use crate::value::maxsim::LANES;
@@ -26,8 +27,50 @@ use crate::value::sparse::Sparse;
 /// Coordinates of a sketch. With so many, a page has two blocks of codes, and the error of a cosine is about
 /// .03. (With 512, three to ten times as many rows have to be fetched.)
 pub const SIZE: usize = 896;
+/// Keys of indices.
+const KEYS: usize = 1 << 16;
 /// Directions of a sketch of vectors that have many dimensions.
 const LEAST_DIRECTIONS: usize = 256;
+
+const _: () = assert!(MOST_ELEMENTS == meta::MOST_ELEMENTS as usize, "the file format allows what codes do");
+
+/// A value as an index takes it.
+#[derive(Clone, Copy)]
+pub struct Sketched<'a> {
+    /// Its coordinates, or those of its sketch.
+    pub coordinates: &'a [f32],
+    /// The value itself, if it is a sparse vector.
+    pub sparse: Option<Sparse<'a>>,
+}
+
+impl<'a> Sketched<'a> {
+    /// A value with its coordinates.
+    pub fn new(value: Original<'a>, coordinates: &'a [f32]) -> Self {
+        let sparse = match value {
+            Original::Sparse(vector) => Some(vector),
+            Original::Tokens(_) => None,
+        };
+        Self { coordinates, sparse }
+    }
+}
+
+impl<'a> From<&'a [f32]> for Sketched<'a> {
+    fn from(coordinates: &'a [f32]) -> Self {
+        Self { coordinates, sparse: None }
+    }
+}
+
+impl<'a> From<&'a Vec<f32>> for Sketched<'a> {
+    fn from(coordinates: &'a Vec<f32>) -> Self {
+        coordinates.as_slice().into()
+    }
+}
+
+impl<'a, const N: usize> From<&'a [f32; N]> for Sketched<'a> {
+    fn from(coordinates: &'a [f32; N]) -> Self {
+        coordinates.as_slice().into()
+    }
+}
 
 /// How the values of an index become its coordinates.
 #[derive(Clone, Debug)]
@@ -94,7 +137,7 @@ impl Sketch {
         match self.kind {
             Kind::Itself => SketchOf::default(),
             Kind::Sparse(seed) | Kind::Rows(_, seed) | Kind::Queries(_, seed) => {
-                SketchOf { dims: self.dims as u32, seed }
+                SketchOf { dims: self.dims as u32, seed, elements: 0 }
             }
         }
     }
@@ -119,6 +162,34 @@ impl Sketch {
         Self { kind, ..*self }
     }
 
+    fn hash(&self, seed: u64) -> Hash {
+        Hash { dims: self.dims, seed, size: self.size }
+    }
+
+    /// Whether extended records have the elements of the values.
+    pub fn has_elements(&self) -> bool {
+        matches!(self.kind, Kind::Sparse(_)) && self.is_lossy()
+    }
+
+    /// Whether different indices may have the same key.
+    pub fn keys_collide(&self) -> bool {
+        self.dims > KEYS
+    }
+
+    /// The elements of a sparse vector by their keys, for extended records.
+    pub fn elements<'a>(&self, vector: Sparse<'a>) -> impl ExactSizeIterator<Item = (u16, f32)> + 'a {
+        let hash = self.hash(match self.kind {
+            Kind::Sparse(seed) => seed,
+            _ => 0,
+        });
+        vector.indices.iter().zip(vector.values).map(move |(index, value)| (hash.key(*index), *value))
+    }
+
+    /// The coordinate of a sketch to which elements with a key are added, or from which they are subtracted.
+    pub fn place(&self, key: u16) -> (usize, bool) {
+        self.hash(0).place(key)
+    }
+
     /// Bytes this takes.
     pub fn memory(&self) -> usize {
         match &self.kind {
@@ -136,7 +207,7 @@ impl Sketch {
             (Kind::Rows(directions, _), Original::Tokens(row)) => directions.write_row(row, out),
             (Kind::Queries(directions, _), Original::Tokens(query)) => directions.write_query(query, out),
             (Kind::Sparse(seed), Original::Sparse(vector)) => {
-                Hash { seed: *seed, size: self.size }.write(vector, self.is_lossy(), out);
+                self.hash(*seed).write(vector, self.is_lossy(), out);
                 Ok(())
             }
             _ => Err(Error::new(error::Kind::Internal, "a value of another type than the index")),
@@ -147,15 +218,34 @@ impl Sketch {
 /// What makes sketches of sparse vectors.
 #[derive(Clone, Copy)]
 struct Hash {
+    dims: usize,
     seed: u64,
     size: usize,
 }
 
 impl Hash {
-    /// The coordinate of an index, and whether its elements are subtracted.
-    fn place(self, index: i32) -> (usize, bool) {
-        let bits = SplitMix64(self.seed ^ u64::from(index.cast_unsigned())).bits();
-        ((((bits >> 32) * self.size as u64) >> 32) as usize, bits & 1 == 1)
+    /// The key of an index: all that a sketch and a record know of it. If there are no more dimensions than
+    /// keys, each has a key of its own.
+    fn key(self, index: i32) -> u16 {
+        let index = index.cast_unsigned();
+        if self.dims > KEYS {
+            return (SplitMix64(self.seed ^ u64::from(index)).bits() >> 48) as u16;
+        }
+        // Each step is a one-to-one mapping of sixteen bits.
+        let [add, factor, ..] = [0, 16].map(|shift| (self.seed >> shift) as u16);
+        let mut key = index as u16 ^ add;
+        for _ in 0..3 {
+            key = key.wrapping_mul(factor | 1);
+            key ^= key >> 7;
+            key = key.wrapping_mul(0x9E37);
+            key ^= key >> 9;
+        }
+        key
+    }
+
+    /// The coordinate of a key, and whether its elements are subtracted.
+    fn place(self, key: u16) -> (usize, bool) {
+        ((usize::from(key >> 1) * self.size) >> 15, key & 1 == 1)
     }
 
     /// Writes the sketch of a vector. It is zero only for zero.
@@ -176,7 +266,7 @@ impl Hash {
         // Sums of single precision neither overflow nor vanish.
         let unit = if (1e-15..1e15).contains(&most) { 1.0 } else { 1.0 / f64::from(most) };
         for (index, value) in vector.indices.iter().zip(vector.values) {
-            let (at, is_negative) = self.place(*index);
+            let (at, is_negative) = self.place(self.key(*index));
             let value = (f64::from(*value) * unit) as f32;
             out[at] += if is_negative { -value } else { value };
         }
@@ -185,7 +275,7 @@ impl Hash {
         let found = out.iter().map(squared).sum::<f64>().sqrt();
         if found == 0.0 {
             // All elements have cancelled each other. The first one stands for them.
-            out[self.place(vector.indices[0]).0] = length.min(f32::MAX.into()) as f32;
+            out[self.place(self.key(vector.indices[0])).0] = length.min(f32::MAX.into()) as f32;
             return;
         }
         let factor = length / found;
@@ -236,7 +326,8 @@ mod tests {
         let mut out = vec![1.0; sketch.size];
         sketch.write(Sparse { dims: 1_000_000, indices: &[], values: &[] }, &mut out).unwrap();
         assert!(out.iter().all(|x| *x == 0.0));
-        let place = |i: i32| Hash { seed: 5, size: sketch.size }.place(i);
+        let hash = sketch.hash(5);
+        let place = |i: i32| hash.place(hash.key(i));
         let (at, sign) = place(0);
         let other = (1..).find(|i| place(*i) == (at, !sign)).unwrap();
         sketch

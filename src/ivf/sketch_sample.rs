@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::kernel;
 use crate::memory::{self, Grow};
 use crate::page::meta::Deviation;
+use crate::quant::elements::MOST_ELEMENTS;
 use crate::value::{Metric, Original, OriginalBuf, TotalF32, TotalF64};
 
 /// Rows whose neighbours are looked for to measure the deviation, and rows that are looked through.
@@ -18,6 +19,12 @@ const COMPARED: usize = 64;
 const MOST_NUMBERS: usize = 4 << 20;
 /// Of an array of vectors, the first so many numbers are kept, so that there is room for enough arrays.
 const MOST_OF_ROW: usize = MOST_NUMBERS / 128;
+
+/// An extended record has the elements of this share of the rows in whole, and so many at least, and if no
+/// rows are known.
+const WHOLE: f64 = 0.95;
+const LEAST_ELEMENTS: usize = 16;
+const USUAL_ELEMENTS: usize = 96;
 
 /// Some rows of a table, kept to measure how sketches deviate.
 #[derive(Default)]
@@ -41,6 +48,15 @@ impl SketchSample {
         }
         self.numbers += row.numbers();
         self.rows.try_push(row.to_buf()?)
+    }
+
+    /// The number of elements for which extended records have room, in an index over sparse vectors.
+    pub fn elements(&self) -> u32 {
+        let mut counts: Vec<usize> = self.rows.iter().map(|row| row.view().numbers()).collect();
+        counts.sort_unstable();
+        let at = (counts.len() as f64 * WHOLE) as usize;
+        let count = counts.get(at).copied().unwrap_or(USUAL_ELEMENTS);
+        count.clamp(LEAST_ELEMENTS, MOST_ELEMENTS).next_multiple_of(4) as u32
     }
 
     /// Measures how the operator's values deviate from those of sketches, on rows that are near each other.

@@ -123,6 +123,9 @@ impl Deviation {
     }
 }
 
+/// The most elements of a sparse vector that an extended record has: with so many, two records fit a page.
+pub const MOST_ELEMENTS: u32 = 1024;
+
 /// What sketches are made of, in an index over sparse vectors or arrays of vectors; see `ivf/sketch.rs`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SketchOf {
@@ -131,17 +134,25 @@ pub struct SketchOf {
     pub dims: u32,
     /// Seed of the hash, or of the directions, that make a sketch.
     pub seed: u64,
+    /// Elements of a sparse vector that an extended record has. Zero if records have codes.
+    pub elements: u32,
 }
 
 impl SketchOf {
     fn read(bytes: &[u8]) -> Self {
         let mut at = Fields { bytes, at: SKETCH_AT };
-        Self { dims: u32::from_le_bytes(at.take()), seed: u64::from_le_bytes(at.take()) }
+        let (dims, seed) = (u32::from_le_bytes(at.take()), u64::from_le_bytes(at.take()));
+        Self { dims, seed, elements: u32::from_le_bytes(at.take()) }
     }
 
-    fn is_valid(&self, metric: Metric, coordinates: u32) -> bool {
+    fn is_valid(&self, metric: Metric, coordinates: u32, bits: u8) -> bool {
         /// Directions are in groups of sixteen.
         const GROUP: u32 = 16;
+        // Only sparse vectors that have no coordinate for each dimension have elements in their records.
+        let has_elements = self.dims > coordinates && bits > 1;
+        if (self.elements > 0) != has_elements || self.elements > MOST_ELEMENTS {
+            return false;
+        }
         match self.dims {
             0 => true,
             dims if dims < coordinates => {
@@ -351,6 +362,7 @@ impl Meta {
         put_floats(&mut out, DEVIATION_AT, &[self.deviation.mean, self.deviation.spread]);
         out.extend_from_slice(&self.sketch.dims.to_le_bytes());
         out.extend_from_slice(&self.sketch.seed.to_le_bytes());
+        out.extend_from_slice(&self.sketch.elements.to_le_bytes());
         let Leading { dims, error, bias, most_outside } = self.leading;
         put_floats(&mut out, LEADING_AT, &[f32::from_bits(dims), error, bias, most_outside]);
         out
@@ -453,7 +465,7 @@ impl Meta {
         if !self.deviation.is_valid() {
             return wrong("how values deviate from codes is not valid");
         }
-        if !self.sketch.is_valid(self.metric, self.dims) {
+        if !self.sketch.is_valid(self.metric, self.dims, self.bits) {
             return wrong("what sketches are made of is not valid");
         }
         let suited =

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use half::f16;
 
+use super::elements::record_size;
 use super::errors::{ERROR_1, ERROR_4, float_error};
 use super::projection::Projection;
 use super::rotate::padded_dims;
@@ -68,6 +69,8 @@ pub struct Codec {
     steps: f32,
     /// The leading space of the one-bit codes; without it they are of all dimensions.
     projection: Option<Arc<Projection>>,
+    /// Elements of a sparse vector that an extended record has, if it has no finer code.
+    elements: usize,
 }
 
 impl Codec {
@@ -83,7 +86,8 @@ impl Codec {
             ));
         }
         let steps = (padded as f32).sqrt() / STEP_16;
-        Ok(Self { padded, bits, code_bytes: padded / 8, exact: false, steps, projection: None })
+        let code_bytes = padded / 8;
+        Ok(Self { padded, bits, code_bytes, exact: false, steps, projection: None, elements: 0 })
     }
 
     /// The codes of strings of `dims` bits: the strings themselves.
@@ -95,12 +99,24 @@ impl Codec {
             exact: true,
             steps: 0.0,
             projection: None,
+            elements: 0,
         }
     }
 
     /// The same with one-bit codes in a leading space.
     pub fn leading(self, projection: Arc<Projection>) -> Self {
         Self { code_bytes: projection.dims() / 8, projection: Some(projection), ..self }
+    }
+
+    /// The same with extended records that have so many elements of a sparse vector (`elements.rs`), or a
+    /// finer code if the number is zero.
+    pub fn of_elements(self, elements: usize) -> Self {
+        Self { elements, ..self }
+    }
+
+    /// Whether extended records have elements.
+    pub fn has_elements(&self) -> bool {
+        self.elements > 0
     }
 
     /// The leading space, if the one-bit codes are of one.
@@ -143,6 +159,7 @@ impl Codec {
     pub fn extended_size(&self) -> usize {
         match self.bits {
             1 => 0,
+            _ if self.has_elements() => record_size(self.elements),
             4 if self.projection.is_some() => 4 + self.padded / 2,
             4 => 4 + self.padded / 64 * 24,
             _ => 12 + self.padded,
@@ -159,7 +176,7 @@ impl Codec {
 
     /// Codes a residual (rotated, relative to `centre`, which is relative to the origin). `leading` has their
     /// projections if one-bit codes are of a leading space. `signs` takes the sign bits, least significant
-    /// first; `extended` the extended part.
+    /// first; `extended` the extended part, unless that has elements: these are not written here.
     ///
     /// Values whose factors half precision cannot hold get factors that make every bound minus infinity.
     pub fn encode(
@@ -174,6 +191,7 @@ impl Codec {
         assert_eq!((signs.len(), extended.len()), (self.sign_bytes(), self.extended_size()));
         let squared = kernel::inner_product(residual, residual);
         match self.bits {
+            _ if self.has_elements() => {}
             4 => self.encode_4(residual, centre, squared, form, extended),
             8 => self.encode_8(residual, centre, form, extended),
             _ => {}

@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use half::f16;
 
 use super::code::Codec;
+use super::elements::QueryElements;
 use super::errors::{ERROR_1, ERROR_4, float_error};
 use super::pack;
 use super::projection::{LENGTHENED_MOST, Projection};
@@ -115,6 +116,8 @@ pub struct QueryCode {
     bits: Vec<u8>,
     /// See [`QueryCode::set_length`].
     length: f32,
+    /// The query as records of elements are compared with it.
+    pub elements: Option<Box<QueryElements>>,
 }
 
 impl QueryCode {
@@ -149,6 +152,7 @@ impl QueryCode {
             first_scatter: 1.0 + 1.0 / (first as f32).sqrt(),
             bits: vec![0; bits],
             length: 0.0,
+            elements: None,
         };
         code.set(codec, query);
         code

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod bounds_tests;
 mod code;
+pub mod elements;
 mod errors;
 mod estimate;
 #[cfg(test)]

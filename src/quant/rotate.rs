@@ -62,14 +62,32 @@ impl Rotation {
                 *o *= s;
             }
             kernel::hadamard(if round % 2 == 0 { &mut out[..self.block] } else { &mut out[rest..] });
-            if rest > 0 {
-                let (low, high) = out.split_at_mut(self.padded / 2);
-                for (a, b) in low.iter_mut().zip(high) {
-                    let (x, y) = (*a, *b);
-                    *a = (x + y) * std::f32::consts::FRAC_1_SQRT_2;
-                    *b = (x - y) * std::f32::consts::FRAC_1_SQRT_2;
-                }
+            self.mix(out);
+        }
+    }
+
+    /// Rotates back what [`Rotation::apply`] has made; `out` is `padded` long.
+    pub fn invert(&self, out: &mut [f32]) {
+        let rest = self.padded - self.block;
+        for (round, signs) in self.signs.chunks_exact(self.padded).enumerate().rev() {
+            self.mix(out);
+            kernel::hadamard(if round % 2 == 0 { &mut out[..self.block] } else { &mut out[rest..] });
+            for (o, s) in out.iter_mut().zip(signs) {
+                *o *= s;
             }
+        }
+    }
+
+    /// The Kac step, which is its own inverse.
+    fn mix(&self, out: &mut [f32]) {
+        if self.padded == self.block {
+            return;
+        }
+        let (low, high) = out.split_at_mut(self.padded / 2);
+        for (a, b) in low.iter_mut().zip(high) {
+            let (x, y) = (*a, *b);
+            *a = (x + y) * std::f32::consts::FRAC_1_SQRT_2;
+            *b = (x - y) * std::f32::consts::FRAC_1_SQRT_2;
         }
     }
 }

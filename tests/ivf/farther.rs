@@ -91,7 +91,7 @@ fn measure(world: &World, queries: &Asked<'_>, settings: Settings) -> (f64, f64)
     let mut search = Search::new(world.directory(), settings);
     let mut found = 0;
     for (query, farthest) in queries {
-        search.start(settings, Some(query));
+        search.start(settings, Some(*query));
         let mut heap = world.heap(query);
         let rows = std::iter::from_fn(|| search.next(&world.store, &mut heap).unwrap()).take(10);
         found += rows.filter(|row| row.1 <= *farthest).count();

@@ -227,7 +227,7 @@ fn exhaustive_scans_equal_sequential_ones() {
             assert_same(&search(&world, &query, EXACT, &filter, usize::MAX), &all, &what);
             // The same without an order, as for a NULL query.
             let mut unordered = Search::new(world.directory(), EXACT);
-            unordered.start_filtered(EXACT, None, filter.clone());
+            unordered.start_filtered(EXACT, None::<&[f32]>, filter.clone());
             let mut heap = world.heap(&query);
             let rows = std::iter::from_fn(|| unordered.next(&world.store, &mut heap).unwrap());
             assert_eq!(rows.count(), all.len(), "{what}");

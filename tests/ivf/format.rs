@@ -86,7 +86,7 @@ fn meta_bytes(version: u16, widths: &[u8], summaries: u32) -> Vec<u8> {
 #[test]
 fn meta_pages_of_sketches_of_sets_are_as_documented() {
     // Such sketches have more coordinates than dimensions, for sixteen directions at a time.
-    let sketch = SketchOf { dims: 512, seed: 7 };
+    let sketch = SketchOf { dims: 512, seed: 7, elements: 0 };
     let of_sets = Meta { sketch, metric: Metric::InnerProduct, ..meta(Columns::default()) };
     let mut page = Page::zeroed();
     Root::of(of_sets.clone()).write(&mut page);
@@ -106,7 +106,7 @@ fn meta_pages_are_as_documented() {
         assert_eq!(page.bytes()[8188..], [PageKind::Meta as u8, 0, 0x49, 0xff]);
         assert_eq!(read(&page).unwrap(), meta);
     }
-    let sketch = SketchOf { dims: 1_000_000, seed: 0x2827_2625_2423_2221 };
+    let sketch = SketchOf { dims: 1_000_000, seed: 0x2827_2625_2423_2221, elements: 0x40 };
     let of_sketches = Meta { sketch, ..meta(Columns::default()) };
     let mut page = Page::zeroed();
     Root::of(of_sketches.clone()).write(&mut page);

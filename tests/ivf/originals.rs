@@ -12,7 +12,7 @@ use vector_search::ivf::progress::Silent;
 use vector_search::ivf::scan::Scan;
 use vector_search::ivf::search::filter::Filter;
 use vector_search::ivf::search::{Rows, Settings};
-use vector_search::ivf::sketch::Sketch;
+use vector_search::ivf::sketch::{Sketch, Sketched};
 use vector_search::ivf::{check, insert, vacuum};
 use vector_search::page::memory::MemoryStore;
 use vector_search::page::{Key, Tid};
@@ -45,11 +45,11 @@ pub type Table<V> = BTreeMap<u64, V>;
 pub struct Reading<'a, V>(pub &'a Table<V>, pub Sketch);
 
 impl<V: Value> Reading<'_, V> {
-    fn each(&self, sink: &mut dyn FnMut(u64, &[f32]) -> Result<()>) -> Result<()> {
+    fn each(&self, sink: &mut dyn FnMut(u64, Sketched<'_>) -> Result<()>) -> Result<()> {
         let mut out = vec![0.0; self.1.size];
         self.0.iter().try_for_each(|(n, row)| {
             self.1.write(row.original(), &mut out)?;
-            sink(*n, &out)
+            sink(*n, Sketched::new(row.original(), &out))
         })
     }
 }
@@ -124,7 +124,8 @@ impl<V: Value> World<V> {
         let directory = next.unwrap_or(current);
         let (mut code, mut sketch) = (RowCode::new(&directory).unwrap(), vec![0.0; self.sketch.size]);
         self.sketch.write(row.original(), &mut sketch).unwrap();
-        insert::insert(&self.store, &directory, &mut code, tid(n), &sketch, &[] as &[Key]).unwrap();
+        let value = Sketched::new(row.original(), &sketch);
+        insert::insert(&self.store, &directory, &mut code, tid(n), value, &[] as &[Key]).unwrap();
         self.table.borrow_mut().insert(n, row);
     }
 
@@ -141,7 +142,8 @@ impl<V: Value> World<V> {
         let mut scan = Scan::new((Rc::new(current), next.map(Rc::new)), settings);
         let mut sketch = vec![0.0; self.sketch.size];
         self.sketch.for_queries().write(query.original(), &mut sketch).unwrap();
-        scan.start_filtered(settings, Some(&sketch), Filter::default());
+        let value = Sketched::new(query.original(), &sketch);
+        scan.start_filtered(settings, Some(value), Filter::default());
         let mut heap = Heap { world: self, query };
         let rows = std::iter::from_fn(|| scan.next(&self.store, &mut heap).unwrap()).take(n).collect();
         (rows, scan.stats().rows)

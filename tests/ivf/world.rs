@@ -93,7 +93,7 @@ impl Source for TableSource<'_> {
     }
 
     fn scan(&mut self, sink: &mut build::RowSink<'_>) -> Result<()> {
-        self.0.iter().try_for_each(|(n, v)| sink(tid(*n), v, &keys(*n)[..self.1]))
+        self.0.iter().try_for_each(|(n, v)| sink(tid(*n), v.into(), &keys(*n)[..self.1]))
     }
 }
 

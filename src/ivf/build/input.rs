@@ -1,7 +1,7 @@
 //! The input of a build: options, the rows, and a temporary file for rows that do not fit in memory.
 
 use crate::error::Result;
-use crate::ivf::sketch::Sketch;
+use crate::ivf::sketch::{Sketch, Sketched};
 use crate::page::meta::SketchOf;
 use crate::page::{Columns, Key, Tid};
 use crate::value::{Metric, Original};
@@ -39,8 +39,8 @@ impl Options {
     }
 }
 
-/// Takes rows: address, vector, and the keys in the filter columns.
-pub type RowSink<'a> = dyn FnMut(Tid, &[f32], &[Key]) -> Result<()> + 'a;
+/// Takes rows: address, value, and the keys in the filter columns.
+pub type RowSink<'a> = dyn FnMut(Tid, Sketched<'_>, &[Key]) -> Result<()> + 'a;
 
 /// Takes values of which sketches are made.
 pub type OriginalSink<'a> = dyn FnMut(Original<'_>) -> Result<()> + 'a;

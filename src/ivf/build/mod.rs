@@ -22,7 +22,9 @@ pub use self::runs::{Runs, Sorted};
 use super::calibrate::{self, Queries};
 use super::code::{Centres, RowCode};
 use super::directory::Directory;
+use super::elements::write_elements;
 use super::progress::{Phase, Progress, Silent};
+use super::sketch::Sketched;
 use crate::error::Result;
 use crate::kmeans::parallel::{StopSignal, Task};
 use crate::kmeans::{Assigner, parallel};
@@ -56,7 +58,7 @@ pub fn build<S: Store>(
     progress.total(source.rows_hint());
     let routing = Routing::by_means(&model)?;
     let mut coder = Coder::new((Arc::clone(&model.directory), routing), options, pool, spool, progress)?;
-    source.scan(&mut |tid, vector, keys| coder.push(tid, vector, keys))?;
+    source.scan(&mut |tid, value, keys| coder.push(tid, value, keys))?;
     let (runs, rows, radii) = coder.finish()?;
     for (entry, radius) in model.entries.iter_mut().zip(radii) {
         entry.radius = if radius.is_finite() { radius } else { 0.0 };
@@ -126,6 +128,8 @@ struct Encoder {
 struct Batch {
     tids: Vec<Tid>,
     vectors: Vec<f32>,
+    /// The elements of the extended records, if they have such.
+    elements: Vec<u8>,
     /// The keys of all rows, one row after the other.
     keys: Vec<Key>,
     lists: Vec<u32>,
@@ -145,7 +149,8 @@ impl Batch {
         let size = Record::size(directory);
         self.records.clear();
         self.records.try_resize(self.tids.len() * size, 0)?;
-        let Self { tids, vectors, keys, lists, records } = self;
+        let Self { tids, vectors, elements, keys, lists, records } = self;
+        let of_elements = elements.len() / tids.len().max(1);
         let columns = directory.meta.columns.widths().len();
         parallel::for_each_record(
             records,
@@ -155,10 +160,13 @@ impl Batch {
                 let vector = &vectors[i * dims..][..dims];
                 match routing {
                     // Rows without a code are left out before.
-                    Routing::Directory => _ = code.encode(directory, vector),
+                    Routing::Directory => _ = code.encode_vector(directory, vector),
                     Routing::One | Routing::Means(_) => {
                         code.encode_unit(directory, vector, lists[i], centres);
                     }
+                }
+                if of_elements > 0 {
+                    code.extended.copy_from_slice(&elements[i * of_elements..][..of_elements]);
                 }
                 Record::write(out, directory, tids[i], code, &keys[i * columns..][..columns]);
             },
@@ -169,6 +177,7 @@ impl Batch {
     fn clear(&mut self) {
         self.tids.clear();
         self.vectors.clear();
+        self.elements.clear();
         self.keys.clear();
     }
 }
@@ -227,16 +236,21 @@ impl<'a> Coder<'a> {
     ///
     /// # Errors
     /// Out of memory, and those of the spool and [`Progress::tick`].
-    pub fn push(&mut self, tid: Tid, vector: &[f32], keys: &[Key]) -> Result<()> {
+    pub fn push(&mut self, tid: Tid, value: Sketched<'_>, keys: &[Key]) -> Result<()> {
         self.seen += 1;
-        let batch = &mut self.filling;
-        if self.encoder.directory.metric() == Metric::Cosine {
+        let (batch, directory, vector) = (&mut self.filling, &self.encoder.directory, value.coordinates);
+        if directory.metric() == Metric::Cosine {
             if !super::code::normalize(vector, &mut self.unit) {
                 return Ok(());
             }
             batch.vectors.try_extend(&self.unit)?;
         } else {
             batch.vectors.try_extend(vector)?;
+        }
+        if directory.codec.has_elements() {
+            let before = batch.elements.len();
+            batch.elements.try_resize(before + directory.codec.extended_size(), 0)?;
+            write_elements(directory, value, &mut batch.elements[before..])?;
         }
         batch.keys.try_extend(keys)?;
         batch.tids.try_push(tid)?;

@@ -18,7 +18,7 @@ use crate::ivf::sketch_sample::SketchSample;
 use crate::kernel;
 use crate::kmeans::{self, Assigner};
 use crate::memory::{self, Grow};
-use crate::page::meta::{Deviation, Leading};
+use crate::page::meta::{Deviation, Leading, SketchOf};
 use crate::page::{Meta, extended};
 use crate::quant::{Codec, Projection, padded_dims};
 use crate::value::Metric;
@@ -113,12 +113,22 @@ pub fn train(
         }
     };
     let sketch = options.sketch()?;
+    let meta = unbuilt(options)?;
+    let mut of_elements = meta.sketch.elements;
     let deviation = match options.metric {
-        _ if sketch.is_lossy() => deviation_of_sketches(&sketch, options.metric, source, progress)?,
+        _ if sketch.is_lossy() => {
+            let mut rows = SketchSample::default();
+            source.sample_originals(SketchSample::WANTED, &mut |row| rows.push(row))?;
+            if of_elements > 0 {
+                of_elements = rows.elements();
+            }
+            rows.deviation(&sketch, options.metric, progress)?
+        }
         Metric::L1 => deviation::measure(&sample, dims, progress)?,
         _ => Deviation::default(),
     };
-    let meta = Meta { scale, lists: lists as u32, deviation, ..unbuilt(options)? };
+    let sketch_of = SketchOf { elements: of_elements, ..meta.sketch };
+    let meta = Meta { scale, lists: lists as u32, deviation, sketch: sketch_of, ..meta };
     let leading = leading::train(&flat(meta.clone())?, options, (&sample, &means), pool, progress)?;
     let queries = queries_like((&sample[..queries * dims], &positions), &sketch, source)?;
     model(meta, (&origin, leading), means, &queries)
@@ -141,18 +151,6 @@ fn queries_like<'a>(
     };
     source.sample_queries(positions, &mut keep)?;
     Ok(Cow::Owned(queries))
-}
-
-/// Measures how values deviate from those of sketches.
-fn deviation_of_sketches(
-    sketch: &Sketch,
-    metric: Metric,
-    source: &mut dyn Source,
-    progress: &dyn Progress,
-) -> Result<Deviation> {
-    let mut rows = SketchSample::default();
-    source.sample_originals(SketchSample::WANTED, &mut |row| rows.push(row))?;
-    rows.deviation(sketch, metric, progress)
 }
 
 /// The model of an empty table: one list at the origin.
@@ -239,12 +237,14 @@ fn unbuilt(options: &Options) -> Result<Meta> {
             format!("{} dimensions with {bits} bits do not fit a page", options.dims),
         ));
     }
+    let has_elements = bits > 1 && options.sketch()?.has_elements();
+    let elements = if has_elements { SketchSample::default().elements() } else { 0 };
     let dims =
         u32::try_from(options.dims).map_err(|_| Error::new(Kind::LimitExceeded, "too many dimensions"))?;
     Ok(Meta {
         instance: options.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x51,
         generation: 1,
-        sketch: options.sketch,
+        sketch: SketchOf { elements, ..options.sketch },
         ..Meta::unbuilt(options.metric, bits, dims, options.seed, options.columns)
     })
 }

@@ -126,6 +126,7 @@ impl Query {
         worth: u32,
     ) -> Result<()> {
         self.code.set(&reader.directory.codec, point);
+        reader.directory.set_sketch(&mut self.code, point)?;
         self.code.set_length(reader.directory.length(point));
         self.router.start(reader.directory, point)?;
         self.point.clear();

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::ivf::code::to_point;
 use crate::ivf::directory::Directory;
+use crate::ivf::elements::read_sketch;
 use crate::ivf::list_chain::{self, Addresses};
 use crate::memory::{self, Grow};
 use crate::page::codes::BlockRef;
@@ -94,6 +95,14 @@ impl<'a, S: Store> Reader<'a, S> {
             self.read_signs(list, block, slot)?;
             let (_, extended) = self.records.record(list, block.reference(slot))?;
             let product = self.directory.metric() == Metric::InnerProduct;
+            if codec.has_elements() {
+                let known = read_sketch(self.directory, extended, &mut self.unit);
+                self.directory.transform(&self.unit, &mut self.points[before..]);
+                if !known {
+                    self.points.truncate(before);
+                }
+                return Ok(());
+            }
             let point = &mut self.points[before..];
             let known = codec.decode(product, &self.signs, extended, point);
             let (centroid, scale) = self.directory.centroid(list);

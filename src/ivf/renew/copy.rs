@@ -42,13 +42,13 @@ pub fn code<S: Store>(
     let directory = Arc::new(next);
     let routing = if directory.lists() == 1 { Routing::One } else { routing };
     let mut coder = Coder::new((Arc::clone(&directory), routing), options, pool, spool, progress)?;
-    source.scan(&mut |tid, vector, keys| {
-        if frozen.take(tid) { coder.push(tid, vector, keys) } else { Ok(()) }
+    source.scan(&mut |tid, value, keys| {
+        if frozen.take(tid) { coder.push(tid, value, keys) } else { Ok(()) }
     })?;
     // A row that is updated during the scan may be missed. What is not there now is dead to everybody.
     let missed = frozen.rows_left()?;
-    source.look_up(&missed, &mut |tid, vector, keys| {
-        if frozen.take(tid) { coder.push(tid, vector, keys) } else { Ok(()) }
+    source.look_up(&missed, &mut |tid, value, keys| {
+        if frozen.take(tid) { coder.push(tid, value, keys) } else { Ok(()) }
     })?;
     let (runs, _, radii) = coder.finish()?;
     Ok(Coded { directory, runs, radii })

@@ -276,6 +276,11 @@ impl Scanner {
             }
             let (tid, record) = layout.record(page, index);
             self.stats.extended += 1;
+            if let Some(elements) = &query.elements {
+                let (lower, upper) = elements.bounds(record);
+                sink.push(list, Candidate { lower, upper, place: s.bound, tid });
+                continue;
+            }
             let (estimate, margin) = query.extended(&directory.codec, record, s.sum, terms, width);
             let (mut lower, mut upper) = (estimate - margin, estimate + margin);
             if !lower.is_finite() || !upper.is_finite() {

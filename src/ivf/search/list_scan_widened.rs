@@ -19,7 +19,9 @@ impl Scanner {
     ) -> Result<()> {
         let factors = directory.factors(width, query.length());
         let width = directory.width_of_codes(width);
-        self.list_of_codes(store, directory, query, (list, terms, width), &mut Widened { sink, factors })
+        let has_elements = directory.codec.has_elements();
+        let sink = &mut Widened { sink, factors, has_elements };
+        self.list_of_codes(store, directory, query, (list, terms, width), sink)
     }
 }
 
@@ -27,6 +29,9 @@ impl Scanner {
 struct Widened<'a, S> {
     sink: &'a mut S,
     factors: Option<Factors>,
+    /// Whether extended records have elements, so that a candidate has bounds of keys already. Its place is
+    /// the bound by codes.
+    has_elements: bool,
 }
 
 impl<S: Sink> Sink for Widened<'_, S> {
@@ -46,6 +51,13 @@ impl<S: Sink> Sink for Widened<'_, S> {
         };
         // A negative bound stays below every key; a row without a bound stays without one.
         let lowered = |x: f32| if x == f32::NEG_INFINITY { x } else { x * lower - below };
+        if self.has_elements {
+            let place = lowered(candidate.place).max(candidate.lower);
+            if candidate.lower < self.sink.threshold() {
+                self.sink.push(list, Candidate { place, ..candidate });
+            }
+            return;
+        }
         let widened = Candidate {
             lower: lowered(candidate.lower),
             upper: candidate.upper * if candidate.upper < 0.0 { lower } else { upper } + above,

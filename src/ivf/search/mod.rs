@@ -49,6 +49,7 @@ use self::rows::{is_address, value_of};
 pub use self::settings::{Order, Probes, Settings};
 use self::stages::Stage;
 use super::directory::Directory;
+use super::sketch::Sketched;
 use crate::error::Result;
 use crate::page::{Store, Tid};
 use crate::value::TotalF64;
@@ -158,12 +159,17 @@ impl Search {
 
     /// Begins a scan for `query`. Without a query (SQL NULL, or a zero vector under cosine) it returns every
     /// row, in no particular order.
-    pub fn start(&mut self, settings: Settings, query: Option<&[f32]>) {
+    pub fn start<'a>(&mut self, settings: Settings, query: Option<impl Into<Sketched<'a>>>) {
         self.start_filtered(settings, query, Filter::default());
     }
 
     /// As [`Search::start`], for the rows that pass conditions on the filter columns.
-    pub fn start_filtered(&mut self, settings: Settings, query: Option<&[f32]>, filter: Filter) {
+    pub fn start_filtered<'a>(
+        &mut self,
+        settings: Settings,
+        query: Option<impl Into<Sketched<'a>>>,
+        filter: Filter,
+    ) {
         self.kept = self.kept_at_most();
         self.settings = settings;
         self.room = Room::of(settings.memory);
@@ -182,19 +188,24 @@ impl Search {
         self.returned = 0;
         self.ended = false;
         self.seen = (0, 0);
-        self.mode = if filter.is_void() { Mode::Nothing } else { self.mode_for(query) };
+        self.mode = if filter.is_void() { Mode::Nothing } else { self.mode_for(query.map(Into::into)) };
         self.scanner.filter = filter;
     }
 
     /// Chooses how rows are found for a query, and makes the query's tables if they are needed.
-    fn mode_for(&mut self, query: Option<&[f32]>) -> Mode {
+    fn mode_for(&mut self, query: Option<Sketched<'_>>) -> Mode {
         let directory = &self.directory;
-        let Some(query) = query.filter(|query| self.query.transform(directory, query)) else {
+        let is_coded = |query: &Sketched<'_>| self.query.transform(directory, query.coordinates);
+        let Some(query) = query.filter(is_coded) else {
             return Mode::FullScan(FullScan::unordered(directory));
         };
         // What asks for no approximation gets none, and sketches cannot exclude a row for certain.
         let needs_values = directory.sketch().is_lossy() && self.settings.recall_target >= 1.0;
-        if needs_values || directory.is_unmeasured() || self.query.may_overflow(directory, query) {
+        let needs_values = needs_values || directory.is_unmeasured();
+        if needs_values
+            || self.query.may_overflow(directory, query.coordinates)
+            || !self.query.takes_elements(directory, query)
+        {
             // Every row is measured exactly.
             if !self.settings.in_order {
                 return Mode::FullScan(FullScan::within(directory, self.settings.ceiling));

@@ -7,6 +7,7 @@ use super::settings::Settings;
 use crate::error::Result;
 use crate::ivf::code::to_point;
 use crate::ivf::directory::Directory;
+use crate::ivf::sketch::Sketched;
 use crate::kernel;
 use crate::quant::QueryCode;
 use crate::value::Metric;
@@ -48,6 +49,15 @@ impl CodedQuery {
     /// so for a zero vector and cosine distance.
     pub fn transform(&mut self, directory: &Directory, query: &[f32]) -> bool {
         to_point(directory, query, &mut self.unit, &mut self.point)
+    }
+
+    /// Takes the elements of the query, if the records of the index have elements. Returns false if they are
+    /// not known, or there is no memory for them.
+    pub fn takes_elements(&mut self, directory: &Directory, query: Sketched<'_>) -> bool {
+        if !directory.codec.has_elements() {
+            return true;
+        }
+        query.sparse.is_some_and(|vector| directory.set_elements(&mut self.code, vector).is_ok())
     }
 
     /// Makes the code and the tables of the transformed query.

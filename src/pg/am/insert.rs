@@ -10,6 +10,7 @@ use super::filter_columns::FilterColumns;
 use super::opclass;
 use crate::error::Result;
 use crate::ivf::code::RowCode;
+use crate::ivf::sketch::Sketched;
 use crate::ivf::directory::Directory;
 use crate::ivf::insert::{Inserted, insert};
 use crate::page::Key;
@@ -80,10 +81,10 @@ pub unsafe extern "C-unwind" fn aminsert(
     unsafe { columns.keys(values, isnull, keys) };
     let sketch = directory.sketch().clone();
     let of_values = sketch.dims;
-    let add = |dims: usize, vector: &[f32]| {
+    let add = |dims: usize, value: Sketched<'_>| {
         opclass::check_dimensions(*indexed, of_values, dims)?;
         // The lists may have been replaced since the statement's last row.
-        while insert(store, directory, code, heap_tid, vector, keys)? == Inserted::Stale {
+        while insert(store, directory, code, heap_tid, value, keys)? == Inserted::Stale {
             *directory = writable_directory(store)?;
             *code = RowCode::new(directory)?;
         }

@@ -13,7 +13,7 @@ use super::visit::{ValueSink, Visit, is_of_value, named, visit, visit_original};
 use crate::error::Result;
 use crate::ivf::build::{Chosen, OriginalSink, RowSink, Source};
 use crate::ivf::progress::Progress;
-use crate::ivf::sketch::Sketch;
+use crate::ivf::sketch::{Sketch, Sketched};
 use crate::page::{Key, Tid};
 use crate::pg::allocator;
 use crate::pg::compat::{begin_fetch, is_heap};
@@ -80,10 +80,10 @@ impl TableSource {
             if rows >= want || chosen.as_ref().is_some_and(|chosen| chosen.is_over()) {
                 break;
             }
-            let mut take = |_: Tid, vector: &[f32], _: &[Key]| {
+            let mut take = |_: Tid, value: Sketched<'_>, _: &[Key]| {
                 if rows < want {
                     rows += 1;
-                    sink(vector)?;
+                    sink(value.coordinates)?;
                 }
                 Ok(())
             };
@@ -433,8 +433,8 @@ impl TableSource {
         if rows.size == 0 {
             return;
         }
-        let mut offer = |tid: Tid, vector: &[f32], _: &[Key]| {
-            rows.offer(tid, vector);
+        let mut offer = |tid: Tid, value: Sketched<'_>, _: &[Key]| {
+            rows.offer(tid, value.coordinates);
             Ok(())
         };
         let mut state = Visit::new((self.values.0, &self.values.1), None, &mut offer);
@@ -464,7 +464,7 @@ impl TableSource {
                 let First { indexed, alive, dead } = &mut *state.cast::<First>();
                 let found = if is_alive { alive } else { dead };
                 if found.is_none() && !*isnull {
-                    let dims = |dims, _: &[f32]| dims;
+                    let dims = |dims, _: Sketched<'_>| dims;
                     match indexed.try_coordinates(&Sketch::none(0), *values, &mut Vec::new(), dims) {
                         // A set without vectors has none.
                         Ok(dims) => *found = Some(dims).filter(|dims| *dims > 0 || !indexed.is_sketched()),

@@ -10,7 +10,7 @@ use super::leaving::Leaving;
 use super::opclass::check_dimensions;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::build::RowSink;
-use crate::ivf::sketch::Sketch;
+use crate::ivf::sketch::{Sketch, Sketched};
 use crate::page::{Key, Tid};
 use crate::pg::allocator;
 use crate::pg::datum::indexed::Indexed;
@@ -89,7 +89,7 @@ pub(super) unsafe extern "C-unwind" fn visit(
         let Visit { indexed, sketch, keys, is_sample, leaving, left_out, sink, .. } = visit;
         // Rows of other dimensions are in no index: while one is renewed, they are being inserted.
         let may_differ = *is_sample || leaving.is_some();
-        let take = |dims: usize, vector: &[f32]| {
+        let take = |dims: usize, value: Sketched<'_>| {
             if may_differ && dims != sketch.dims {
                 return Ok(());
             }
@@ -99,7 +99,7 @@ pub(super) unsafe extern "C-unwind" fn visit(
             }
             let row = tid(&*row);
             check_dimensions(*indexed, sketch.dims, dims).map_err(|error| named(error, row))?;
-            sink(row, vector, keys)
+            sink(row, value, keys)
         };
         match indexed.try_coordinates(sketch, value, &mut visit.buffer, take) {
             Ok(done) => done.or_raise(),

@@ -10,7 +10,7 @@ use super::sparse::{SparseHeader, SparseVector};
 use super::tokens;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::code::is_indexed;
-use crate::ivf::sketch::Sketch;
+use crate::ivf::sketch::{Sketch, Sketched};
 use crate::memory::Grow;
 use crate::pg::error::{OrRaise, interrupts};
 use crate::value::{Element, Metric, Original, OriginalBuf};
@@ -86,16 +86,16 @@ impl<'a> Query<'a> {
     ///
     /// # Errors
     /// Out of memory.
-    pub fn coordinates<'b>(self, sketch: &Sketch, memory: &'b mut Vec<f32>) -> Result<&'b [f32]>
+    pub fn coordinates<'b>(self, sketch: &Sketch, memory: &'b mut Vec<f32>) -> Result<Sketched<'b>>
     where
         'a: 'b,
     {
         match self {
-            Self::Vector(vector) => Ok(vector),
+            Self::Vector(vector) => Ok(vector.into()),
             Self::Original(value) => {
                 memory.try_resize(sketch.size, 0.0)?;
                 sketch.write(value, memory)?;
-                Ok(memory)
+                Ok(Sketched::new(value, memory))
             }
         }
     }
@@ -112,7 +112,7 @@ impl Indexed {
         sketch: &Sketch,
         datum: pg_sys::Datum,
         buffer: &mut Vec<f32>,
-        with: impl FnOnce(usize, &[f32]) -> R,
+        with: impl FnOnce(usize, Sketched<'_>) -> R,
     ) -> R {
         // SAFETY: as the caller says.
         unsafe { self.try_coordinates(sketch, datum, buffer, with).or_raise() }
@@ -130,7 +130,7 @@ impl Indexed {
         sketch: &Sketch,
         datum: pg_sys::Datum,
         buffer: &mut Vec<f32>,
-        with: impl FnOnce(usize, &[f32]) -> R,
+        with: impl FnOnce(usize, Sketched<'_>) -> R,
     ) -> Result<R> {
         let memory = &mut AlignedCopy::new();
         // SAFETY: the caller vouches for the datum, which the value does not outlive.
@@ -138,16 +138,16 @@ impl Indexed {
             Ok(match self {
                 Self::Vector => {
                     let vector = Vector::from_raw_in(memory, datum);
-                    with(vector.len(), &vector)
+                    with(vector.len(), (&*vector).into())
                 }
                 Self::Half => {
                     let vector = HalfVector::from_raw_in(memory, datum);
-                    with(vector.len(), f16::widen_all(&vector, buffer))
+                    with(vector.len(), f16::widen_all(&vector, buffer).into())
                 }
                 Self::Bits => {
                     let string = BitString::from_raw_in(memory, datum);
                     let vector = string.bits().coordinates(buffer);
-                    with(vector.len(), vector)
+                    with(vector.len(), vector.into())
                 }
                 Self::Sparse | Self::Vectors | Self::Halves => {
                     let sketched = |value: Original<'_>| {
@@ -157,10 +157,9 @@ impl Indexed {
                         if size > 0 {
                             sketch.write(value, buffer)?;
                         }
-                        Ok(dims)
+                        Ok(with(dims, Sketched::new(value, buffer)))
                     };
-                    let dims = self.original(datum, sketched)?;
-                    with(dims, buffer)
+                    self.original(datum, sketched)?
                 }
             })
         }
@@ -217,7 +216,7 @@ impl Indexed {
             match query {
                 Query::Vector(query) => {
                     let none = Sketch::none(query.len());
-                    self.coordinates(&none, datum, buffer, |_, vector| metric.distance(vector, query))
+                    self.coordinates(&none, datum, buffer, |_, row| metric.distance(row.coordinates, query))
                 }
                 Query::Original(query) => {
                     self.original(datum, |value| value.distance(metric, query, interrupts))
@@ -244,7 +243,8 @@ impl Indexed {
                 _ => Vec::new(),
             };
             vector.clear();
-            self.coordinates(&Sketch::none(0), datum, &mut Vec::new(), |_, of| vector.try_extend(of))?;
+            let mut take = |_, of: Sketched<'_>| vector.try_extend(of.coordinates);
+            self.coordinates(&Sketch::none(0), datum, &mut Vec::new(), &mut take)?;
             Ok(OwnedQuery::Vector(vector))
         }
     }

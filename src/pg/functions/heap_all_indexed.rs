@@ -14,6 +14,7 @@ use super::access::Opened;
 use crate::error::{Error, Result};
 use crate::ivf::check;
 use crate::ivf::code::is_indexed;
+use crate::ivf::sketch::Sketched;
 use crate::memory::{self, Grow};
 use crate::page::{Key, Tid};
 use crate::pg::allocator;
@@ -124,7 +125,8 @@ impl<'a> AllRows<'a> {
             (None, "has another value in the index"),
             (None, "has other values of filter columns in the index"),
         ];
-        let mut look = |row: Tid, vector: &[f32], keys: &[Key]| {
+        let mut look = |row: Tid, value: Sketched<'_>, keys: &[Key]| {
+            let vector = value.coordinates;
             // Only heaps are scanned in ranges.
             if !blocks.contains(&row.blkno) {
                 return Ok(());

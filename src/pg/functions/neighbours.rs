@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ivf::scan::Directories;
 use crate::ivf::search::Stats;
 use crate::ivf::search::batch::{Batch, Itself, Neighbour, Surroundings, Table, rows_of_list, tour};
-use crate::ivf::sketch::Sketch;
+use crate::ivf::sketch::{Sketch, Sketched};
 use crate::memory::{self, Grow};
 use crate::page::Tid;
 use crate::pg::am::directory_cache::directories;
@@ -223,7 +223,7 @@ impl Searched {
                 let Some(datum) = queries[place.query as usize] else { continue };
                 // SAFETY: an element of the array, which is of this kind.
                 let push = unsafe {
-                    let push = |_, vector: &[f32]| self.batch.push(place.query, vector, None);
+                    let push = |_, query: Sketched<'_>| self.batch.push(place.query, query.coordinates, None);
                     kind.coordinates(&sketch, datum, &mut buffer, push)
                 };
                 push?;
@@ -256,11 +256,11 @@ impl Searched {
             let Some(datum) = *datum else { continue };
             // SAFETY: an element of the array, which is of this kind.
             let list = unsafe {
-                kind.coordinates(&sketch, datum, buffer, |dims, vector| {
+                kind.coordinates(&sketch, datum, buffer, |dims, query| {
                     if dims != sketch.dims {
                         return Err(kind.different(sketch.dims, dims));
                     }
-                    if in_parts { self.batch.nearest_list(vector) } else { Ok(Some(0)) }
+                    if in_parts { self.batch.nearest_list(query.coordinates) } else { Ok(Some(0)) }
                 })?
             };
             places.extend(list.map(|list| Place { list, query }));

@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ivf::code::is_indexed;
 use crate::ivf::scan::Scan;
 use crate::ivf::search::filter::Filter;
-use crate::ivf::sketch::Sketch;
+use crate::ivf::sketch::{Sketch, Sketched};
 use crate::ivf::top_k::TopK;
 use crate::page::{Key, Tid};
 use crate::pg::am::build::random_seed;
@@ -124,7 +124,8 @@ unsafe fn exact(
     snapshot: pg_sys::Snapshot,
     queries: &mut [Query],
 ) {
-    let mut visit = |row: Tid, vector: &[f32], _: &[Key]| {
+    let mut visit = |row: Tid, value: Sketched<'_>, _: &[Key]| {
+        let vector = value.coordinates;
         pgrx::check_for_interrupts!();
         if is_indexed(metric, vector) {
             for query in queries.iter_mut().filter(|q| q.row != row) {

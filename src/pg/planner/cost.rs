@@ -347,7 +347,7 @@ unsafe fn share_within_value(
         match query(root, order) {
             Some(query) => {
                 indexed.coordinates(&directory.sketch().for_queries(), query, &mut Vec::new(), |_, query| {
-                    within::share(directory, Some(query), value)
+                    within::share(directory, Some(query.coordinates), value)
                 })
             }
             None => within::share(directory, None, value),

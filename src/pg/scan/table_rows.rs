@@ -291,7 +291,7 @@ impl TableRows {
             let datum = here.unwrap_or(datum);
             self.indexed
                 .0
-                .coordinates(&Sketch::none(0), datum, &mut self.buffer, |_, vector| with(vector))?;
+                .coordinates(&Sketch::none(0), datum, &mut self.buffer, |_, row| with(row.coordinates))?;
             Ok(version)
         }
     }

@@ -1,0 +1,318 @@
+//! Records of sparse vectors: elements with one byte each, and a query that is compared with them.
+//!
+//! A record has the same size for all rows of an index. An element has a *key* of sixteen bits (a hash of its
+//! index, see `ivf/sketch.rs`) and a byte, in units of the row's own step. A row with more elements than fit
+//! keeps the largest. The query is a table with a weight for each key, so that a product takes one look-up
+//! for each element. Two indices may have the same key: this adds to a product what is not there. If no
+//! element is negative, a row then seems nearer than it is, and its value shows the truth.
+
+use crate::error::Result;
+use crate::memory::{self, Grow};
+
+/// The most elements of a record: with so many, two records fit a page.
+pub const MOST_ELEMENTS: usize = 1024;
+/// Bytes of a record before its elements: length, step, and the length of what is left out.
+const HEAD: usize = 12;
+/// Bytes of an element: a key and a value.
+const ELEMENT: usize = 3;
+/// Keys.
+const KEYS: usize = 1 << 16;
+/// Largest magnitude of an element, and of a query's weight: products of [`MOST_ELEMENTS`] fit 32 bits.
+const MOST_BYTE: f64 = 127.0;
+const MOST_WEIGHT: f64 = 8191.0;
+/// Bounds are so many standard deviations from the estimate.
+const DEVIATIONS: f64 = 3.0;
+/// Standard deviation of a rounding error, in steps.
+const ROUNDING: f64 = 0.2887;
+/// Standard deviation of the part that equal keys of different indices add to a product, for vectors of
+/// length one: the root of the number of keys, inverted.
+const COLLISIONS: f64 = 1.0 / 256.0;
+/// Where half of a row's energy or more is left out, its record says nothing.
+const LEFT_OUT_MOST: f64 = 0.5;
+/// The standard deviation of the product with what is left out, as a share of what it would be if that were
+/// as similar to the query as the rest.
+const OF_LEFT_OUT: f64 = 0.5;
+/// For squared lengths in this range sums of single precision agree with the operator's.
+const TRUSTED: std::ops::Range<f64> = 1e-30..1e37;
+
+/// Bytes of the part of a record behind the row's address, for so many elements.
+pub fn record_size(elements: usize) -> usize {
+    HEAD + ELEMENT * elements
+}
+
+/// Writes the record of a sparse vector, given as keys with values. Lengths by [`Operator::Taxicab`] are sums of
+/// magnitudes.
+///
+/// # Errors
+/// Out of memory.
+pub fn write_record(
+    operator: Operator,
+    elements: impl ExactSizeIterator<Item = (u16, f32)>,
+    out: &mut [u8],
+) -> Result<()> {
+    let room = (out.len() - HEAD) / ELEMENT;
+    let mut kept: Vec<(u16, f32)> = memory::with_capacity(elements.len())?;
+    kept.extend(elements);
+    let squared: f64 = kept.iter().map(|(_, x)| f64::from(*x).powi(2)).sum();
+    let length_of = |of: &[(u16, f32)]| match operator {
+        Operator::Taxicab => of.iter().map(|(_, x)| f64::from(x.abs())).sum::<f64>(),
+        _ => of.iter().map(|(_, x)| f64::from(*x).powi(2)).sum::<f64>().sqrt(),
+    };
+    let length = length_of(&kept);
+    let mut left_out = 0.0;
+    if kept.len() > room {
+        kept.select_nth_unstable_by(room, |a, b| b.1.abs().total_cmp(&a.1.abs()));
+        left_out = length_of(&kept[room..]);
+        kept.truncate(room);
+    }
+    let most = kept.iter().fold(0.0, |most, (_, x)| f64::max(most, f64::from(x.abs())));
+    let step = most / MOST_BYTE;
+    let is_trusted = TRUSTED.contains(&squared) || squared == 0.0;
+    let is_negative = kept.iter().any(|(_, x)| *x < 0.0);
+    let (head, rest) = out.split_at_mut(HEAD);
+    let (keys, values) = rest.split_at_mut(2 * room);
+    let signed = if is_negative { -1.0 } else { 1.0 };
+    let known = if is_trusted { step as f32 } else { f32::NAN };
+    for (out, number) in head.chunks_exact_mut(4).zip([length as f32, known, (left_out * signed) as f32]) {
+        out.copy_from_slice(&number.to_le_bytes());
+    }
+    keys.fill(0);
+    values.fill(0);
+    for ((key, value), (of_key, x)) in keys.chunks_exact_mut(2).zip(values).zip(kept) {
+        key.copy_from_slice(&of_key.to_le_bytes());
+        *value = (f64::from(x) / step).round() as i8 as u8;
+    }
+    Ok(())
+}
+
+/// A record, decoded as far as its head.
+#[derive(Clone, Copy)]
+struct Record<'a> {
+    length: f64,
+    step: f64,
+    /// Length of what is left out.
+    left_out: f64,
+    /// Whether elements are negative.
+    is_signed: bool,
+    keys: &'a [[u8; 2]],
+    values: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    fn read(bytes: &'a [u8]) -> Self {
+        let (head, rest) = bytes.split_at(HEAD);
+        let number = |i: usize| f32::from_le_bytes(std::array::from_fn(|j| head[4 * i + j]));
+        let (keys, values) = rest.split_at(rest.len() / ELEMENT * 2);
+        let left_out = number(2);
+        Self {
+            length: number(0).into(),
+            step: number(1).into(),
+            left_out: left_out.abs().into(),
+            is_signed: left_out.is_sign_negative(),
+            keys: keys.as_chunks().0,
+            values,
+        }
+    }
+
+    /// The elements that are not zero, in steps.
+    fn elements(self) -> impl Iterator<Item = (u16, i32)> {
+        let values = self.values.iter().map(|value| i32::from(value.cast_signed()));
+        let keys = self.keys.iter().map(|key| u16::from_le_bytes(*key));
+        keys.zip(values)
+    }
+}
+
+/// Calls `with` with the elements of a record. Returns false if nothing is known of them.
+pub fn read_record(bytes: &[u8], mut with: impl FnMut(u16, f32)) -> bool {
+    let record = Record::read(bytes);
+    for (key, value) in record.elements().filter(|(_, value)| *value != 0) {
+        with(key, (f64::from(value) * record.step) as f32);
+    }
+    record.step.is_finite()
+}
+
+/// What an index orders by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// Euclidean distance, squared.
+    Euclidean,
+    /// Twice the cosine distance.
+    Cosine,
+    /// Minus the inner product.
+    Product,
+    /// Taxicab (L1) distance.
+    Taxicab,
+}
+
+/// What values of an index are, for a query of elements.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Values {
+    /// What it orders by.
+    pub operator: Operator,
+    /// Multiplier of all coordinates in the unit of the index.
+    pub scale: f64,
+    /// A taxicab distance in the unit of the index, divided by this and squared, is its key.
+    pub mean: f64,
+    /// Whether different indices may have the same key.
+    pub collide: bool,
+}
+
+/// What the weights of a query are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Its elements.
+    Elements,
+    /// The coordinates of its sketch, at the keys that have them.
+    Sketch,
+}
+
+/// A query as records are compared with it.
+pub struct QueryElements {
+    values: Values,
+    kind: Kind,
+    weights: Box<[i16; KEYS]>,
+    /// Keys with a weight.
+    keys: Vec<u16>,
+    /// A weight is a multiple of this.
+    step: f64,
+    /// Euclidean length, or the sum of the magnitudes by [`Operator::Taxicab`].
+    length: f64,
+    is_signed: bool,
+}
+
+impl QueryElements {
+    /// No query.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn new(values: Values) -> Result<Self> {
+        let weights = memory::filled(0, KEYS)?.into_boxed_slice();
+        let Ok(weights) = weights.try_into() else { unreachable!("a weight for each key") };
+        let kind = Kind::Elements;
+        Ok(Self { values, kind, weights, keys: Vec::new(), step: 0.0, length: 0.0, is_signed: false })
+    }
+
+    /// Takes the elements of a query, as keys with values.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn set(&mut self, elements: impl ExactSizeIterator<Item = (u16, f32)>) -> Result<()> {
+        self.clear();
+        self.kind = Kind::Elements;
+        let mut merged: Vec<(u16, f64)> = memory::with_capacity(elements.len())?;
+        merged.extend(elements.map(|(key, x)| (key, f64::from(x))));
+        merged.sort_unstable_by_key(|element| element.0);
+        self.length = match self.values.operator {
+            Operator::Taxicab => merged.iter().map(|(_, x)| x.abs()).sum(),
+            _ => merged.iter().map(|(_, x)| x * x).sum::<f64>().sqrt(),
+        };
+        self.is_signed = merged.iter().any(|(_, x)| *x < 0.0);
+        merged.dedup_by(|next, kept| {
+            let is_same = next.0 == kept.0;
+            kept.1 += if is_same { next.1 } else { 0.0 };
+            is_same
+        });
+        self.keys.grow(merged.len())?;
+        self.fill(merged.into_iter());
+        Ok(())
+    }
+
+    /// Takes a sketch: the coordinate of each key, with the key's sign.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn set_sketch(&mut self, length: f32, of_key: impl Fn(u16) -> f32) -> Result<()> {
+        self.clear();
+        self.kind = Kind::Sketch;
+        self.length = length.into();
+        self.is_signed = true;
+        self.keys.grow(KEYS)?;
+        // The largest is that of few keys.
+        self.fill((0..=u16::MAX).map(|key| (key, f64::from(of_key(key)))));
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        for key in self.keys.drain(..) {
+            self.weights[usize::from(key)] = 0;
+        }
+    }
+
+    fn fill(&mut self, elements: impl Iterator<Item = (u16, f64)> + Clone) {
+        let most = elements.clone().fold(0.0, |most, (_, x)| f64::max(most, x.abs()));
+        self.step = most / MOST_WEIGHT;
+        let inverse = if self.step > 0.0 { 1.0 / self.step } else { 0.0 };
+        for (key, x) in elements {
+            self.weights[usize::from(key)] = (x * inverse).round() as i16;
+            self.keys.push(key);
+        }
+    }
+
+    /// Lower and upper bound of a row's value, in the unit of the index. Infinite if its record says nothing.
+    pub fn bounds(&self, record: &[u8]) -> (f32, f32) {
+        let record = Record::read(record);
+        let (lower, upper) = match (self.values.operator, self.kind) {
+            (Operator::Taxicab, Kind::Elements) => self.taxicab(record),
+            _ => self.by_product(record),
+        };
+        let is_known = lower.is_finite() && upper.is_finite();
+        if is_known { (lower as f32, upper as f32) } else { (f32::NEG_INFINITY, f32::INFINITY) }
+    }
+
+    /// The sum of the products of weights and values.
+    fn dot(&self, record: Record<'_>) -> i32 {
+        record.elements().map(|(key, value)| i32::from(self.weights[usize::from(key)]) * value).sum()
+    }
+
+    fn by_product(&self, record: Record<'_>) -> (f64, f64) {
+        let Record { mut length, step, left_out, is_signed, .. } = record;
+        if self.values.operator == Operator::Taxicab {
+            // A sketch is compared by its Euclidean distances.
+            length = step * (record.elements().map(|(_, x)| x * x).sum::<i32>() as f64).sqrt();
+        }
+        let product = f64::from(self.dot(record)) * (self.step * step);
+        let missing = (left_out / length).powi(2);
+        if missing > LEFT_OUT_MOST {
+            return (f64::NAN, f64::NAN);
+        }
+        let collisions = match self.values.collide && (self.is_signed || is_signed) {
+            true => COLLISIONS * self.length * length,
+            false => 0.0,
+        };
+        let rounding = ROUNDING * (self.length * step + self.step * length);
+        let of_left_out = if left_out > 0.0 { OF_LEFT_OUT * product.abs() * missing.sqrt() } else { 0.0 };
+        let error = DEVIATIONS * (rounding + collisions + of_left_out);
+        let Values { operator, scale, .. } = self.values;
+        let unit = scale * scale;
+        let (estimate, error) = match operator {
+            Operator::Cosine => {
+                let lengths = self.length * length;
+                (2.0 * unit * (1.0 - product / lengths), 2.0 * unit * error / lengths)
+            }
+            Operator::Product => (-unit * product, unit * error),
+            _ => {
+                let squares = self.length * self.length + length * length;
+                (unit * (squares - 2.0 * product), 2.0 * unit * error)
+            }
+        };
+        (estimate - error, estimate + error)
+    }
+
+    /// Magnitudes that both have do not count, and elements that only one has count in full.
+    fn taxicab(&self, record: Record<'_>) -> (f64, f64) {
+        let Record { length, step, left_out, .. } = record;
+        let mut common = 0.0f32;
+        let (of_query, of_row) = (self.step as f32, step as f32);
+        for (key, value) in record.elements() {
+            let (x, y) = (of_query * f32::from(self.weights[usize::from(key)]), of_row * value as f32);
+            if x * y > 0.0 {
+                common += x.abs().min(y.abs());
+            }
+        }
+        let distance = length + self.length - 2.0 * f64::from(common);
+        let rounding = ROUNDING * step * (record.values.len() as f64).sqrt();
+        let error = DEVIATIONS * (rounding + OF_LEFT_OUT * left_out);
+        let key = |distance: f64| (distance.max(0.0) * self.values.scale / self.values.mean).powi(2);
+        (key(distance - error), key(distance + error))
+    }
+}
