@@ -62,6 +62,20 @@ struct Spreads {
 const OF_L1: Spreads = Spreads { below: 0.5, above: 0.7, of_codes: 1.0, noise: 0.5 };
 const OF_OTHERS: Spreads = Spreads { below: 0.4, above: 1.2, of_codes: 0.2, noise: 0.3 };
 
+fn tuned() -> Spreads {
+    static T: std::sync::OnceLock<[f32; 3]> = std::sync::OnceLock::new();
+    let t = T.get_or_init(|| {
+        let mut out = [0.7, 0.5, 0.3];
+        if let Ok(s) = std::fs::read_to_string("/tmp/spread.conf") {
+            for (o, x) in out.iter_mut().zip(s.split_whitespace()) {
+                *o = x.parse().unwrap();
+            }
+        }
+        out
+    });
+    Spreads { below: t[0], above: 0.0, of_codes: t[1], noise: t[2] }
+}
+
 /// With the elements in extended records, a row that is refined in vain takes little time.
 const OF_ELEMENTS: Spreads = Spreads { below: 0.7, above: 0.0, of_codes: 0.5, noise: 0.3 };
 
@@ -140,7 +154,7 @@ impl Directory {
 
     fn spreads(&self) -> Spreads {
         if self.codec.has_elements() {
-            return OF_ELEMENTS;
+            return tuned();
         }
         if self.metric() == Metric::L1 { OF_L1 } else { OF_OTHERS }
     }

@@ -75,6 +75,16 @@ impl Directory {
         self.of_elements(code)?.set(elements)
     }
 
+    /// Takes the elements of a row as a query, from its extended record.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub(super) fn set_record(&self, code: &mut QueryCode, record: &[u8]) -> Result<()> {
+        let mut elements = memory::with_capacity(record.len())?;
+        read_record(record, |key, x| elements.push((key, x)));
+        self.of_elements(code)?.set(elements.into_iter())
+    }
+
     /// Takes a query of which only the coordinates are known: those of a sketch.
     ///
     /// # Errors

@@ -27,6 +27,8 @@ const ROUNDING: f64 = 0.2887;
 /// Standard deviation of the part that equal keys of different indices add to a product, for vectors of
 /// length one: the root of the number of keys, inverted.
 const COLLISIONS: f64 = 1.0 / 256.0;
+/// Upper bounds are so much wider where keys may collide.
+const COLLIDE_MOST: f64 = 0.02;
 /// Where half of a row's energy or more is left out, its record says nothing.
 const LEFT_OUT_MOST: f64 = 0.5;
 /// The standard deviation of the product with what is left out, as a share of what it would be if that were
@@ -282,20 +284,21 @@ impl QueryElements {
         let rounding = ROUNDING * (self.length * step + self.step * length);
         let of_left_out = if left_out > 0.0 { OF_LEFT_OUT * product.abs() * missing.sqrt() } else { 0.0 };
         let error = DEVIATIONS * (rounding + collisions + of_left_out);
+        let above = if self.values.collide { COLLIDE_MOST * self.length * length } else { 0.0 };
         let Values { operator, scale, .. } = self.values;
         let unit = scale * scale;
-        let (estimate, error) = match operator {
+        let (estimate, [error, above]) = match operator {
             Operator::Cosine => {
                 let lengths = self.length * length;
-                (2.0 * unit * (1.0 - product / lengths), 2.0 * unit * error / lengths)
+                (2.0 * unit * (1.0 - product / lengths), [error, above].map(|x| 2.0 * unit * x / lengths))
             }
-            Operator::Product => (-unit * product, unit * error),
+            Operator::Product => (-unit * product, [error, above].map(|x| unit * x)),
             _ => {
                 let squares = self.length * self.length + length * length;
-                (unit * (squares - 2.0 * product), 2.0 * unit * error)
+                (unit * (squares - 2.0 * product), [error, above].map(|x| 2.0 * unit * x))
             }
         };
-        (estimate - error, estimate + error)
+        (estimate - error, estimate + error + above)
     }
 
     /// Magnitudes that both have do not count, and elements that only one has count in full.

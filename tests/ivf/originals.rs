@@ -45,6 +45,16 @@ pub type Table<V> = BTreeMap<u64, V>;
 pub struct Reading<'a, V>(pub &'a Table<V>, pub Sketch);
 
 impl<V: Value> Reading<'_, V> {
+    fn shuffled(&self, want: usize, sink: &mut dyn FnMut(Sketched<'_>) -> Result<()>) -> Result<()> {
+        let mut rows: Vec<_> = self.0.iter().collect();
+        rows.sort_unstable_by_key(|(n, _)| n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mut out = vec![0.0; self.1.size];
+        rows.iter().take(want).try_for_each(|(_, row)| {
+            self.1.write(row.original(), &mut out)?;
+            sink(Sketched::new(row.original(), &out))
+        })
+    }
+
     fn each(&self, sink: &mut dyn FnMut(u64, Sketched<'_>) -> Result<()>) -> Result<()> {
         let mut out = vec![0.0; self.1.size];
         self.0.iter().try_for_each(|(n, row)| {
@@ -60,23 +70,17 @@ impl<V: Value> Source for Reading<'_, V> {
     }
 
     fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
-        let mut rows: Vec<_> = self.0.iter().collect();
-        rows.sort_unstable_by_key(|(n, _)| n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let mut out = vec![0.0; self.1.size];
-        rows.iter().take(want).try_for_each(|(_, row)| {
-            self.1.write(row.original(), &mut out)?;
-            sink(&out)
-        })
+        self.shuffled(want, &mut |row| sink(row.coordinates))
     }
 
     fn sample_queries(
         &mut self,
         positions: &[usize],
-        sink: &mut dyn FnMut(&[f32]) -> Result<()>,
+        sink: &mut dyn FnMut(Sketched<'_>) -> Result<()>,
     ) -> Result<()> {
         let mut chosen = Chosen::new(positions);
-        let mut rows = Reading(self.0, self.1.for_queries());
-        rows.sample(self.0.len(), &mut |row| if chosen.takes_next() { sink(row) } else { Ok(()) })
+        let rows = Reading(self.0, self.1.for_queries());
+        rows.shuffled(self.0.len(), &mut |row| if chosen.takes_next() { sink(row) } else { Ok(()) })
     }
 
     fn sample_originals(&mut self, want: usize, sink: &mut OriginalSink<'_>) -> Result<()> {

@@ -110,7 +110,7 @@ fn rows_are_made_again_from_their_codes() {
                 reconstruct::counted(&world.store, &directory).unwrap().iter().map(|s| s.rows).collect();
             assert_eq!(counts.iter().sum::<u32>() as u64, rows);
             let points =
-                reconstruct::points(&world.store, &directory, &counts, (100, 1), &|| Ok(())).unwrap();
+                reconstruct::rows(&world.store, &directory, &counts, (100, 1), &|| Ok(())).unwrap().points;
             let padded = directory.padded();
             assert!((80..=100).contains(&(points.len() / padded)), "{} points", points.len() / padded);
             let transformed: Vec<Vec<f32>> = world

@@ -86,11 +86,11 @@ pub trait Source {
     fn sample_queries(
         &mut self,
         positions: &[usize],
-        sink: &mut dyn FnMut(&[f32]) -> Result<()>,
+        sink: &mut dyn FnMut(Sketched<'_>) -> Result<()>,
     ) -> Result<()> {
         let mut chosen = Chosen::new(positions);
         let want = positions.last().map_or(0, |last| last + 1);
-        self.sample(want, &mut |row| if chosen.takes_next() { sink(row) } else { Ok(()) })
+        self.sample(want, &mut |row| if chosen.takes_next() { sink(row.into()) } else { Ok(()) })
     }
     /// Passes at most `want` random rows to `sink` as the table has them, if the index is over sketches of
     /// them.

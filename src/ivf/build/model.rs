@@ -1,6 +1,5 @@
 //! What is computed from the sample: centroids, origin, scale, and the queries for the calibration.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use rayon::ThreadPool;
@@ -8,12 +7,11 @@ use rayon::ThreadPool;
 use super::input::{Options, Source};
 use super::leading;
 use crate::error::{Error, Kind, Result};
-use crate::ivf::calibrate::QUERIES;
+use crate::ivf::calibrate::{Asking, QUERIES};
 use crate::ivf::code::normalize;
 use crate::ivf::deviation;
 use crate::ivf::directory::{Directory, Entry};
 use crate::ivf::progress::{Phase, Progress};
-use crate::ivf::sketch::Sketch;
 use crate::ivf::sketch_sample::SketchSample;
 use crate::kernel;
 use crate::kmeans::{self, Assigner};
@@ -51,8 +49,8 @@ pub struct Model {
     pub entries: Vec<Entry>,
     /// The lists' means in the space of the vectors.
     pub means: Vec<f32>,
-    /// Calibration queries in index coordinates.
-    pub queries: Vec<f32>,
+    /// The queries for the calibration.
+    pub queries: Asking,
 }
 
 /// Samples the source and finds the lists.
@@ -130,33 +128,38 @@ pub fn train(
     let sketch_of = SketchOf { elements: of_elements, ..meta.sketch };
     let meta = Meta { scale, lists: lists as u32, deviation, sketch: sketch_of, ..meta };
     let leading = leading::train(&flat(meta.clone())?, options, (&sample, &means), pool, progress)?;
-    let queries = queries_like((&sample[..queries * dims], &positions), &sketch, source)?;
-    model(meta, (&origin, leading), means, &queries)
+    let rows = (&sample[..queries * dims], &positions[..]);
+    model(meta, (&origin, leading), means, &mut |directory| ask(directory, rows, source))
 }
 
-/// Rows of the sample as queries: the same, unless queries have other sketches than rows.
-fn queries_like<'a>(
-    (rows, positions): (&'a [f32], &[usize]),
-    sketch: &Sketch,
+/// Rows of the sample as queries: as they are, or as the table has them if queries have other sketches than
+/// rows, or elements.
+fn ask(
+    directory: &Directory,
+    (rows, positions): (&[f32], &[usize]),
     source: &mut dyn Source,
-) -> Result<Cow<'a, [f32]>> {
-    if !sketch.is_of_tokens() {
-        return Ok(Cow::Borrowed(rows));
+) -> Result<Asking> {
+    let (mut asking, mut unit) = (Asking::default(), Vec::new());
+    let is_of_tokens = directory.sketch().is_of_tokens();
+    if !is_of_tokens && !directory.codec.has_elements() {
+        for row in rows.chunks_exact(directory.dims()) {
+            asking.push(directory, row.into(), &mut unit)?;
+        }
+        return Ok(asking);
     }
-    let mut queries = Vec::new();
-    // A query without vectors is equally far from all rows, so its neighbours are in any lists.
-    let mut keep = |query: &[f32]| match query.iter().all(|x| *x == 0.0) {
-        true => Ok(()),
-        false => queries.try_extend(query),
-    };
-    source.sample_queries(positions, &mut keep)?;
-    Ok(Cow::Owned(queries))
+    source.sample_queries(positions, &mut |query| {
+        // A query without vectors is equally far from all rows, so its neighbours are in any lists.
+        let is_empty = is_of_tokens && query.coordinates.iter().all(|x| *x == 0.0);
+        if is_empty { Ok(()) } else { asking.push(directory, query, &mut unit) }
+    })?;
+    Ok(asking)
 }
 
 /// The model of an empty table: one list at the origin.
 pub fn untrained(options: &Options) -> Result<Model> {
     let zero = vec![0.0; options.dims];
-    model(Meta { lists: 1, ..unbuilt(options)? }, (&zero, None), zero.clone(), &[])
+    let mut nothing = |_: &Directory| Ok(Asking::default());
+    model(Meta { lists: 1, ..unbuilt(options)? }, (&zero, None), zero.clone(), &mut nothing)
 }
 
 /// A directory whose origin is zero. It transforms the origin and the means.
@@ -169,7 +172,7 @@ fn model(
     meta: Meta,
     (origin, projection): (&[f32], Option<Projection>),
     means: Vec<f32>,
-    queries: &[f32],
+    ask: &mut dyn FnMut(&Directory) -> Result<Asking>,
 ) -> Result<Model> {
     let dims = meta.dims as usize;
     let padded = padded_dims(dims);
@@ -190,31 +193,10 @@ fn model(
         flat.transform(mean, &mut point);
         entries.push(Entry::new(&point)?);
     }
-    let mut points = memory::filled(0.0, queries.len() / dims * padded)?;
-    for (vector, out) in queries.chunks_exact(dims).zip(points.chunks_exact_mut(padded)) {
-        flat.transform(vector, out);
-    }
-    points.retain_chunks(padded, |p| p.iter().all(|x| x.is_finite()));
+    let queries = ask(&flat)?;
     let origin = (flat.origin, projection.map(Arc::new));
     let directory = Directory::new(flat.meta, origin, entries.iter().cloned())?;
-    Ok(Model { directory: Arc::new(directory), entries, means, queries: points })
-}
-
-trait RetainChunks {
-    fn retain_chunks(&mut self, size: usize, keep: impl Fn(&[f32]) -> bool);
-}
-
-impl RetainChunks for Vec<f32> {
-    fn retain_chunks(&mut self, size: usize, keep: impl Fn(&[f32]) -> bool) {
-        let mut kept = 0;
-        for at in (0..self.len() - self.len() % size).step_by(size) {
-            if keep(&self[at..at + size]) {
-                self.copy_within(at..at + size, kept);
-                kept += size;
-            }
-        }
-        self.truncate(kept);
-    }
+    Ok(Model { directory: Arc::new(directory), entries, means, queries })
 }
 
 fn unbuilt(options: &Options) -> Result<Meta> {

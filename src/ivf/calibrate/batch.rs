@@ -62,7 +62,7 @@ impl<'a, S: Store> Batch<'a, S> {
             let points = points.chunks_exact(padded);
             queries.resize_with(points.len(), || Query::new(directory));
             for (query, point) in queries.iter_mut().zip(points) {
-                query.start(&mut reader, point, neighbours, all)?;
+                query.start(&mut reader, (point, None), neighbours, all)?;
             }
             for list in 0..all {
                 for query in &mut *queries {
@@ -116,22 +116,28 @@ impl Query {
         }
     }
 
-    /// Takes a query and reads its best lists. This gives a threshold by which most rows of the other lists
-    /// are excluded.
+    /// Takes a query, with its elements if they are known, and reads its best lists. This gives a threshold by
+    /// which most rows of the other lists are excluded.
     pub(super) fn start<S: Store>(
         &mut self,
         reader: &mut Reader<'_, S>,
-        point: &[f32],
+        (point, record): (&[f32], Option<&[u8]>),
         neighbours: usize,
         worth: u32,
     ) -> Result<()> {
         self.code.set(&reader.directory.codec, point);
-        reader.directory.set_sketch(&mut self.code, point)?;
+        match record {
+            Some(record) => reader.directory.set_record(&mut self.code, record)?,
+            None => reader.directory.set_sketch(&mut self.code, point)?,
+        }
         self.code.set_length(reader.directory.length(point));
         self.router.start(reader.directory, point)?;
         self.point.clear();
         self.point.try_extend(point)?;
-        let noise = Noise::new(reader.directory, self.code.length(), dither(point).to_bits());
+        let noise = match record {
+            Some(_) => Noise::default(),
+            None => Noise::new(reader.directory, self.code.length(), dither(point).to_bits()),
+        };
         self.nearest.restart(neighbours, noise);
         self.left.clear();
         self.left.try_resize(reader.directory.lists() as usize, false)?;

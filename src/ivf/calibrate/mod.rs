@@ -6,6 +6,7 @@
 //! its own table, because the hundred nearest rows need 1.4 to 1.7 times as many lists as the ten nearest;
 //! the factor is largest at low targets.
 
+mod asking;
 mod batch;
 mod displaced;
 mod farther;
@@ -14,13 +15,10 @@ pub mod reconstruct;
 pub mod vacuum;
 mod walk;
 
-use std::borrow::Cow;
-use std::cmp::Ordering;
-
+pub use self::asking::Asking;
 pub use self::batch::{LEAST_QUERIES, QUERIES};
 use self::batch::{Query, Reader, TOGETHER, of_query};
 use crate::error::{Error, Kind, Result};
-use crate::ivf::code::to_point;
 use crate::ivf::directory::Directory;
 use crate::ivf::progress::Progress;
 use crate::ivf::search::Scanner;
@@ -73,36 +71,19 @@ pub fn recalibrate<S: Store>(
     progress: &dyn Progress,
 ) -> Result<Meta> {
     let directory = Directory::load(store)?;
-    let points = points(&directory, vectors)?;
-    let count = points.len() / directory.padded();
+    let (mut asking, mut unit) = (Asking::default(), Vec::new());
+    for vector in vectors.chunks_exact(directory.dims()) {
+        asking.push(&directory, vector.into(), &mut unit)?;
+    }
+    let count = asking.points.len() / directory.padded();
     if directory.lists() > 1 && count < LEAST_QUERIES {
         let message =
             format!("at least {LEAST_QUERIES} vectors are needed to calibrate an index, not {count}");
         return Err(Error::new(Kind::InvalidParameter, message));
     }
-    let meta = calibrate(store, directory.meta.clone(), &points, queries, progress)?;
+    let meta = calibrate(store, directory.meta.clone(), &asking, queries, progress)?;
     store_calibration(store, &directory, &meta, queries == Queries::Asked)?;
     Ok(meta)
-}
-
-/// Vectors as the table stores them, one after the other, in the coordinates of an index. Those that it does
-/// not have are left out.
-///
-/// # Errors
-/// Out of memory.
-pub fn points(directory: &Directory, vectors: &[f32]) -> Result<Vec<f32>> {
-    let (dims, padded) = (directory.dims(), directory.padded());
-    let mut unit = vec![0.0; dims];
-    let mut points = memory::with_capacity(vectors.len() / dims * padded)?;
-    for vector in vectors.chunks_exact(dims) {
-        let at = points.len();
-        points.try_resize(at + padded, 0.0)?;
-        let point = &mut points[at..];
-        if !to_point(directory, vector, &mut unit, point) || point.iter().any(|x| !x.is_finite()) {
-            points.truncate(at);
-        }
-    }
-    Ok(points)
 }
 
 /// Completes `meta` with the routing weight and the table of probes.
@@ -112,17 +93,18 @@ pub fn points(directory: &Directory, vectors: &[f32]) -> Result<Vec<f32>> {
 pub fn calibrate<S: Store>(
     store: &S,
     meta: Meta,
-    points: &[f32],
+    asking: &Asking,
     queries: Queries,
     progress: &dyn Progress,
 ) -> Result<Meta> {
     let mut directory = Directory::with_meta(store, meta)?;
     let (padded, all) = (directory.padded(), directory.lists());
     let distinct = match queries {
-        Queries::Rows => distinct(points, padded)?,
-        Queries::Asked => Cow::Borrowed(points),
+        Queries::Rows => asking.distinct(padded)?,
+        Queries::Asked => None,
     };
-    let points = &*distinct;
+    let asking = distinct.as_ref().unwrap_or(asking);
+    let points = &asking.points[..];
     let count = points.len() / padded;
     if all == 1 || count < LEAST_QUERIES {
         return Ok(directory.meta);
@@ -147,7 +129,9 @@ pub fn calibrate<S: Store>(
         batch.resize_with(points.len(), || Query::new(&directory));
         for (query, point) in batch.iter_mut().zip(points) {
             let level = level_of(begun, count);
-            query.start(&mut reader, point, MEASURED[level] as usize + itself, worth[level])?;
+            let neighbours = MEASURED[level] as usize + itself;
+            let record = asking.record(reader.directory, begun);
+            query.start(&mut reader, (point, record), neighbours, worth[level])?;
             begun += 1;
         }
         // The pages of a list are read from memory once for all queries.
@@ -177,40 +161,6 @@ pub fn calibrate<S: Store>(
     let own = onward::Own { points, trails: &mut trails, itself };
     let onward = onward::measure(&directory, own, &mut displaced)?;
     Ok(Meta { onward, ..directory.meta })
-}
-
-/// Rows as queries, in their order: of equal ones the first. Others are kept only as far as there would be
-/// fewer than [`LEAST_QUERIES`] without them.
-///
-/// If many rows are equal, they find each other in one list. The average over all rows would then allow that
-/// the other rows, and the users' queries, find next to nothing.
-fn distinct(points: &[f32], padded: usize) -> Result<Cow<'_, [f32]>> {
-    let count = points.len() / padded;
-    let point = |i: &usize| &points[i * padded..][..padded];
-    let mut order = memory::collected(0..count)?;
-    let compare = |a: &usize, b: &usize| {
-        let mut compared = point(a).iter().zip(point(b)).map(|(x, y)| x.total_cmp(y));
-        compared.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
-    };
-    order.sort_unstable_by(|a, b| compare(a, b).then(a.cmp(b)));
-    let mut again = memory::filled(false, count)?;
-    for pair in order.windows(2) {
-        again[pair[1]] = compare(&pair[0], &pair[1]).is_eq();
-    }
-    let repeated = again.iter().filter(|again| **again).count();
-    if repeated == 0 {
-        return Ok(Cow::Borrowed(points));
-    }
-    let mut missing = LEAST_QUERIES.saturating_sub(count - repeated);
-    let mut kept = memory::with_capacity(points.len())?;
-    for (i, again) in again.iter().enumerate() {
-        if *again && missing == 0 {
-            continue;
-        }
-        missing -= usize::from(*again);
-        kept.extend_from_slice(point(&i));
-    }
-    Ok(Cow::Owned(kept))
 }
 
 /// Which of [`MEASURED`] the `i`-th of `count` queries is for.
@@ -339,26 +289,4 @@ pub fn store_calibration<S: Store>(store: &S, directory: &Directory, meta: &Meta
         })?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn equal_rows_ask_once() {
-        let rows = |of: &mut dyn Iterator<Item = u16>| -> Vec<f32> {
-            of.flat_map(|i| [f32::from(i), -1.0]).collect()
-        };
-        let different = rows(&mut (0..60));
-        assert!(matches!(distinct(&different, 2).unwrap(), Cow::Borrowed(points) if points == different));
-        let half = rows(&mut (0..120).map(|i| if i % 2 == 0 { 500 } else { i }));
-        let once = rows(&mut [500, 1].into_iter().chain((3..120).step_by(2)));
-        assert_eq!(*distinct(&half, 2).unwrap(), once);
-        // So few that some are asked again
-        let few = rows(&mut (0..500).map(|i| i % 20));
-        assert_eq!(distinct(&few, 2).unwrap().len() / 2, LEAST_QUERIES);
-        let fewer = rows(&mut (0..30).map(|_| 1));
-        assert_eq!(distinct(&fewer, 2).unwrap().len() / 2, 30);
-    }
 }

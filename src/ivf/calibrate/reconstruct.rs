@@ -1,5 +1,6 @@
 //! Reconstructs rows of an index from their codes, as queries for a calibration that does not read the table.
 
+use super::Asking;
 use crate::error::Result;
 use crate::ivf::code::to_point;
 use crate::ivf::directory::Directory;
@@ -13,18 +14,17 @@ use crate::random::SplitMix64;
 use crate::value::Metric;
 use crate::value::bits::Bits;
 
-/// Returns about `want` random rows of the index, as points (`padded` coordinates each, one after the other).
-/// There are fewer if some codes are unusable. `rows` has the number of rows of each list.
+/// Returns about `want` random rows of the index, as queries. There are fewer if some codes are unusable. `rows` has the number of rows of each list.
 ///
 /// # Errors
 /// Damage, and the store's and `tick`'s errors.
-pub fn points<S: Store>(
+pub fn rows<S: Store>(
     store: &S,
     directory: &Directory,
     rows: &[u32],
     (want, seed): (usize, u64),
     tick: &dyn Fn() -> Result<()>,
-) -> Result<Vec<f32>> {
+) -> Result<Asking> {
     let total = rows.iter().map(|&r| r as usize).sum();
     let mut random = SplitMix64(seed);
     let mut picks = memory::collected((0..want.min(total)).map(|_| random.below(total)))?;
@@ -55,7 +55,7 @@ pub fn points<S: Store>(
         while picks.next_if(|&pick| pick < end).is_some() {}
         first = end;
     }
-    Ok(reader.points)
+    Ok(Asking { points: reader.points, records: reader.of_elements })
 }
 
 struct Reader<'a, S: Store> {
@@ -66,6 +66,8 @@ struct Reader<'a, S: Store> {
     unit: Vec<f32>,
     coordinates: Vec<f32>,
     points: Vec<f32>,
+    /// The extended records of these rows, if records have elements.
+    of_elements: Vec<u8>,
 }
 
 impl<'a, S: Store> Reader<'a, S> {
@@ -78,6 +80,7 @@ impl<'a, S: Store> Reader<'a, S> {
             unit: vec![0.0; directory.dims()],
             coordinates: Vec::new(),
             points: Vec::new(),
+            of_elements: Vec::new(),
         }
     }
 
@@ -98,7 +101,9 @@ impl<'a, S: Store> Reader<'a, S> {
             if codec.has_elements() {
                 let known = read_sketch(self.directory, extended, &mut self.unit);
                 self.directory.transform(&self.unit, &mut self.points[before..]);
-                if !known {
+                if known {
+                    self.of_elements.try_extend(extended)?;
+                } else {
                     self.points.truncate(before);
                 }
                 return Ok(());

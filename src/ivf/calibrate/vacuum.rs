@@ -39,11 +39,11 @@ pub fn refresh<S: Store>(store: &S, wanted: bool, seed: u64, progress: &dyn Prog
         return Ok(false);
     }
     let rows = memory::collected(states.iter().map(|s| s.rows))?;
-    let points = reconstruct::points(store, &directory, &rows, (*QUERIES.end(), seed), &|| progress.tick())?;
-    if points.len() / directory.padded() < LEAST_QUERIES {
+    let asking = reconstruct::rows(store, &directory, &rows, (*QUERIES.end(), seed), &|| progress.tick())?;
+    if asking.points.len() / directory.padded() < LEAST_QUERIES {
         return Ok(false);
     }
-    let meta = calibrate(store, directory.meta.clone(), &points, Queries::Rows, progress)?;
+    let meta = calibrate(store, directory.meta.clone(), &asking, Queries::Rows, progress)?;
     store_calibration(store, &directory, &meta, false)?;
     Ok(true)
 }

@@ -2,10 +2,10 @@
 
 use crate::error::Result;
 use crate::ivf::build::{Source, model::spread};
-use crate::ivf::calibrate::{self, QUERIES, Queries, points, reconstruct};
+use crate::ivf::calibrate::{self, Asking, QUERIES, Queries, reconstruct};
 use crate::ivf::directory::Directory;
 use crate::ivf::progress::Progress;
-use crate::memory::{self, Grow};
+use crate::memory;
 use crate::page::lists::KEPT;
 use crate::page::meta::{MEASURED, TARGETS};
 use crate::page::{Meta, Store};
@@ -14,30 +14,31 @@ use crate::page::{Meta, Store};
 /// stand for.
 const SPREAD: usize = 8;
 
-/// Rows of the table, as queries.
+/// Rows of the table as queries, for a directory.
 ///
 /// # Errors
 /// The source's errors, and out of memory.
-pub fn rows(source: &mut dyn Source) -> Result<Vec<f32>> {
-    let mut rows = Vec::new();
+pub fn rows(directory: &Directory, source: &mut dyn Source) -> Result<Asking> {
+    let (mut asking, mut unit) = (Asking::default(), Vec::new());
     let count = *QUERIES.end();
     let sampled = source.rows_hint().clamp(count as u64, (SPREAD * count) as u64) as usize;
-    source.sample_queries(&memory::collected(spread(sampled, count))?, &mut |row| rows.try_extend(row))?;
-    Ok(rows)
+    let positions = memory::collected(spread(sampled, count))?;
+    source.sample_queries(&positions, &mut |row| asking.push(directory, row, &mut unit))?;
+    Ok(asking)
 }
 
-/// Measures how many of the new lists a recall target needs, by `points` in their coordinates.
+/// Measures how many of the new lists a recall target needs, by queries in their coordinates.
 ///
 /// # Errors
 /// Damage, the store's errors and [`Progress::tick`]'s.
 pub fn calibrate<S: Store>(
     store: &S,
     mut meta: Meta,
-    points: &[f32],
+    asking: &Asking,
     progress: &dyn Progress,
 ) -> Result<Meta> {
     meta.set_measured(Default::default());
-    calibrate::calibrate(store, meta, points, Queries::Rows, progress)
+    calibrate::calibrate(store, meta, asking, Queries::Rows, progress)
 }
 
 /// What users have told an index by queries of their own (`ivf_recalibrate`), which lists that replace its
@@ -59,8 +60,8 @@ impl Asked {
             return Ok(None);
         }
         let asked = directory.meta.tables();
-        let points = points(directory, &rows(source)?)?;
-        let rows = calibrate(store, directory.meta.clone(), &points, progress)?.tables();
+        let asking = rows(directory, source)?;
+        let rows = calibrate(store, directory.meta.clone(), &asking, progress)?.tables();
         let times = |asked: f32, rows: f32| if asked > 0.0 && rows > 0.0 { asked / rows } else { 1.0 };
         Ok(Some(Self(std::array::from_fn(|level| {
             std::array::from_fn(|target| times(asked[level][target], rows[level][target]))

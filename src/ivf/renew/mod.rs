@@ -29,7 +29,6 @@ pub use self::due::{Reason, is_due, rows};
 use self::space::{Space, change_root, retire};
 pub use self::space::{Transactions, end_in_use, none_reads, sweep};
 use super::build::{Options, Routing, Source, Spool, model};
-use super::calibrate::points;
 use super::directory::{Directory, read_root};
 use super::progress::{Phase, Progress};
 use crate::error::{Error, Kind, Result};
@@ -75,7 +74,7 @@ pub fn renew<S: Store>(
     };
     let queries = match queries {
         Some(queries) => queries,
-        None => points(&next, &measure::rows(source)?)?,
+        None => measure::rows(&next, source)?,
     };
     let asked = measure::Asked::of(store, &current, source, progress)?;
     progress.phase(Phase::Assigning);

@@ -13,6 +13,7 @@ use crate::ivf::build::{Options, OriginalSink, RowSink, Source};
 use crate::ivf::directory::{Directory, read_root};
 use crate::ivf::progress::Progress;
 use crate::ivf::renew::{Reason, Renewed, end_in_use, is_due, is_due_again, none_reads, renew, rows, sweep};
+use crate::ivf::sketch::Sketched;
 use crate::page::{Meta, Store, Tid};
 use crate::pg::attempt::attempt;
 use crate::pg::compat::sends_wal;
@@ -53,7 +54,7 @@ impl Source for AnyVisible<'_> {
     fn sample_queries(
         &mut self,
         positions: &[usize],
-        sink: &mut dyn FnMut(&[f32]) -> Result<()>,
+        sink: &mut dyn FnMut(Sketched<'_>) -> Result<()>,
     ) -> Result<()> {
         self.table.sample_queries(positions, sink)
     }

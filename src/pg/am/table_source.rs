@@ -72,7 +72,7 @@ impl TableSource {
         &mut self,
         want: usize,
         mut chosen: Option<&mut Chosen<'_>>,
-        sink: &mut dyn FnMut(&[f32]) -> Result<()>,
+        sink: &mut dyn FnMut(Sketched<'_>) -> Result<()>,
     ) -> Result<()> {
         let mut rows = 0usize;
         let mut leaving = self.leaving.take();
@@ -83,7 +83,7 @@ impl TableSource {
             let mut take = |_: Tid, value: Sketched<'_>, _: &[Key]| {
                 if rows < want {
                     rows += 1;
-                    sink(value.coordinates)?;
+                    sink(value)?;
                 }
                 Ok(())
             };
@@ -145,13 +145,13 @@ impl Source for TableSource {
     }
 
     fn sample(&mut self, want: usize, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
-        self.sample_of(want, None, sink)
+        self.sample_of(want, None, &mut |value| sink(value.coordinates))
     }
 
     fn sample_queries(
         &mut self,
         positions: &[usize],
-        sink: &mut dyn FnMut(&[f32]) -> Result<()>,
+        sink: &mut dyn FnMut(Sketched<'_>) -> Result<()>,
     ) -> Result<()> {
         let of_queries = self.values.1.for_queries();
         let of_rows = std::mem::replace(&mut self.values.1, of_queries);
