@@ -42,6 +42,7 @@ const COVERED: (f32, f32) = (0.98, 2.05);
 /// dimensions (RaBitQ, arXiv 2405.12497: the code's cosine with the residual is about .8).
 const ERROR_OF_CODES: f32 = 0.75;
 /// How bounds of keys are made of those of sketches' codes; all measured.
+#[derive(Clone, Copy)]
 struct Spreads {
     /// Lower bounds are widened by so many spreads for each standard deviation of other bounds. Sketches
     /// deviate more than codes, so a wider bound has many more rows fetched, and a row is lost only if it is
@@ -62,22 +63,14 @@ struct Spreads {
 const OF_L1: Spreads = Spreads { below: 0.5, above: 0.7, of_codes: 1.0, noise: 0.5 };
 const OF_OTHERS: Spreads = Spreads { below: 0.4, above: 1.2, of_codes: 0.2, noise: 0.3 };
 
-fn tuned() -> Spreads {
-    static T: std::sync::OnceLock<[f32; 3]> = std::sync::OnceLock::new();
-    let t = T.get_or_init(|| {
-        let mut out = [0.7, 0.5, 0.3];
-        if let Ok(s) = std::fs::read_to_string("/tmp/spread.conf") {
-            for (o, x) in out.iter_mut().zip(s.split_whitespace()) {
-                *o = x.parse().unwrap();
-            }
-        }
-        out
-    });
-    Spreads { below: t[0], above: 0.0, of_codes: t[1], noise: t[2] }
-}
-
-/// With the elements in extended records, a row that is refined in vain takes little time.
-const OF_ELEMENTS: Spreads = Spreads { below: 0.7, above: 0.0, of_codes: 0.5, noise: 0.3 };
+/// With elements in extended records only the first stage compares sketches. A row that is refined in vain
+/// takes as long as ten codes, and upper bounds are not widened.
+const OF_ELEMENTS: [(Metric, Spreads); 4] = [
+    (Metric::Cosine, Spreads { below: 0.35, above: 0.0, of_codes: 0.2, noise: 0.3 }),
+    (Metric::InnerProduct, Spreads { below: 0.35, above: 0.0, of_codes: 0.2, noise: 0.3 }),
+    (Metric::L2, Spreads { below: 0.6, above: 0.0, of_codes: 0.3, noise: 0.3 }),
+    (Metric::L1, Spreads { below: 0.9, above: 0.0, of_codes: 0.6, noise: 0.5 }),
+];
 
 /// Arrays of vectors: bounds are widened by so many spreads for each standard deviation of other bounds,
 /// below and above. Of 100,000 diverse texts .97 of ten neighbours are then among the rows that are fetched
@@ -153,8 +146,10 @@ impl Directory {
     }
 
     fn spreads(&self) -> Spreads {
-        if self.codec.has_elements() {
-            return tuned();
+        if self.codec.has_elements()
+            && let Some((_, spreads)) = OF_ELEMENTS.iter().find(|of| of.0 == self.metric())
+        {
+            return *spreads;
         }
         if self.metric() == Metric::L1 { OF_L1 } else { OF_OTHERS }
     }
@@ -194,7 +189,7 @@ impl Directory {
 impl Deviation {
     /// The measured numbers, or the usual ones: the mean quotient of differences that are normally
     /// distributed.
-    fn known(self, dims: usize) -> Self {
+    pub(super) fn known(self, dims: usize) -> Self {
         if self.mean > 0.0 {
             return self;
         }

@@ -58,7 +58,7 @@ impl Directory {
             let values = Values {
                 operator: operator(self.metric()),
                 scale: self.meta.scale.into(),
-                mean: self.meta.deviation.mean.into(),
+                mean: self.meta.deviation.known(self.dims()).mean.into(),
                 collide: self.sketch().keys_collide(),
             };
             code.elements = Some(Box::new(QueryElements::new(values)?));

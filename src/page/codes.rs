@@ -307,6 +307,11 @@ impl<'a> BlockRef<'a> {
         &self.bytes[..self.at.refs_at]
     }
 
+    /// The references of all slots.
+    pub fn references(&self) -> &'a [u8] {
+        &self.bytes[self.at.refs_at..][..BLOCK_ROWS * TID_SIZE]
+    }
+
     /// The reference of a slot.
     pub fn reference(&self, slot: usize) -> RecordRef {
         RecordRef::from_bytes(array(&self.bytes[self.at.refs_at + slot * TID_SIZE..]))

@@ -34,6 +34,8 @@ const LEFT_OUT_MOST: f64 = 0.5;
 /// The standard deviation of the product with what is left out, as a share of what it would be if that were
 /// as similar to the query as the rest.
 const OF_LEFT_OUT: f64 = 0.5;
+/// The operators' rounding errors at most, as a share of the lengths.
+const FLOATS: f64 = 1e-5;
 /// For squared lengths in this range sums of single precision agree with the operator's.
 const TRUSTED: std::ops::Range<f64> = 1e-30..1e37;
 
@@ -180,6 +182,8 @@ pub struct QueryElements {
     /// Euclidean length, or the sum of the magnitudes by [`Operator::Taxicab`].
     length: f64,
     is_signed: bool,
+    /// Sum of the magnitudes.
+    sum: f64,
 }
 
 impl QueryElements {
@@ -190,8 +194,16 @@ impl QueryElements {
     pub fn new(values: Values) -> Result<Self> {
         let weights = memory::filled(0, KEYS)?.into_boxed_slice();
         let Ok(weights) = weights.try_into() else { unreachable!("a weight for each key") };
-        let kind = Kind::Elements;
-        Ok(Self { values, kind, weights, keys: Vec::new(), step: 0.0, length: 0.0, is_signed: false })
+        Ok(Self {
+            values,
+            kind: Kind::Elements,
+            weights,
+            keys: Vec::new(),
+            step: 0.0,
+            length: 0.0,
+            is_signed: false,
+            sum: 0.0,
+        })
     }
 
     /// Takes the elements of a query, as keys with values.
@@ -204,8 +216,9 @@ impl QueryElements {
         let mut merged: Vec<(u16, f64)> = memory::with_capacity(elements.len())?;
         merged.extend(elements.map(|(key, x)| (key, f64::from(x))));
         merged.sort_unstable_by_key(|element| element.0);
+        self.sum = merged.iter().map(|(_, x)| x.abs()).sum();
         self.length = match self.values.operator {
-            Operator::Taxicab => merged.iter().map(|(_, x)| x.abs()).sum(),
+            Operator::Taxicab => self.sum,
             _ => merged.iter().map(|(_, x)| x * x).sum::<f64>().sqrt(),
         };
         self.is_signed = merged.iter().any(|(_, x)| *x < 0.0);
@@ -261,6 +274,48 @@ impl QueryElements {
         if is_known { (lower as f32, upper as f32) } else { (f32::NEG_INFINITY, f32::INFINITY) }
     }
 
+    /// A lower bound that holds for certain, of a query of elements. It is -infinite if there is none, as for
+    /// negative elements whose keys may be those of others: these may subtract what is not there.
+    pub fn sound_bound(&self, record: &[u8]) -> f32 {
+        let record = Record::read(record);
+        let is_sound = !self.values.collide || !(self.is_signed || record.is_signed);
+        if self.kind != Kind::Elements || !is_sound {
+            return f32::NEG_INFINITY;
+        }
+        let room = record.values.len() as f64;
+        let bound = match self.values.operator {
+            Operator::Taxicab => {
+                let Record { length, step, left_out, .. } = record;
+                let matched = room.min(self.keys.len() as f64);
+                let common = self.common(record) + matched * 0.5 * (step + self.step) + left_out;
+                self.key(length + self.length - 2.0 * common - FLOATS * (length + self.length))
+            }
+            _ => {
+                let Record { length, step, left_out, .. } = record;
+                // What a row has at most besides its length, because its elements are rounded.
+                let of_row = room.sqrt() * length + room * 0.5 * step;
+                let rounding = 0.5 * (self.sum * step + of_row * self.step);
+                let most =
+                    f64::from(self.dot(record)) * (self.step * step) + rounding + self.length * left_out;
+                let Values { operator, scale, .. } = self.values;
+                let unit = scale * scale;
+                match operator {
+                    Operator::Cosine => {
+                        let lengths = self.length * length;
+                        2.0 * unit * (1.0 - most / lengths - FLOATS)
+                    }
+                    Operator::Product => -unit * (most + FLOATS * self.length * length),
+                    _ => {
+                        let squares = self.length * self.length + length * length;
+                        unit * (squares * (1.0 - FLOATS) - 2.0 * most)
+                    }
+                }
+            }
+        };
+        // Rounded down, so that it holds in single precision.
+        if bound.is_finite() { (bound as f32).next_down() } else { f32::NEG_INFINITY }
+    }
+
     /// The sum of the products of weights and values.
     fn dot(&self, record: Record<'_>) -> i32 {
         record.elements().map(|(key, value)| i32::from(self.weights[usize::from(key)]) * value).sum()
@@ -304,18 +359,189 @@ impl QueryElements {
     /// Magnitudes that both have do not count, and elements that only one has count in full.
     fn taxicab(&self, record: Record<'_>) -> (f64, f64) {
         let Record { length, step, left_out, .. } = record;
+        let distance = length + self.length - 2.0 * self.common(record);
+        let rounding = ROUNDING * step * (record.values.len() as f64).sqrt();
+        let error = DEVIATIONS * (rounding + OF_LEFT_OUT * left_out);
+        (self.key(distance - error), self.key(distance + error))
+    }
+
+    fn key(&self, distance: f64) -> f64 {
+        (distance.max(0.0) * self.values.scale / self.values.mean).powi(2)
+    }
+
+    /// The sum of the magnitudes that the query and a row have in common.
+    fn common(&self, record: Record<'_>) -> f64 {
         let mut common = 0.0f32;
-        let (of_query, of_row) = (self.step as f32, step as f32);
+        let (of_query, of_row) = (self.step as f32, record.step as f32);
         for (key, value) in record.elements() {
             let (x, y) = (of_query * f32::from(self.weights[usize::from(key)]), of_row * value as f32);
             if x * y > 0.0 {
                 common += x.abs().min(y.abs());
             }
         }
-        let distance = length + self.length - 2.0 * f64::from(common);
-        let rounding = ROUNDING * step * (record.values.len() as f64).sqrt();
-        let error = DEVIATIONS * (rounding + OF_LEFT_OUT * left_out);
-        let key = |distance: f64| (distance.max(0.0) * self.values.scale / self.values.mean).powi(2);
-        (key(distance - error), key(distance + error))
+        f64::from(common)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::SplitMix64;
+
+    const OPERATORS: [Operator; 4] =
+        [Operator::Euclidean, Operator::Cosine, Operator::Product, Operator::Taxicab];
+    const SCALE: f64 = 0.5;
+    const MEAN: f64 = 3.0;
+
+    /// A vector by its indices, which are keys unless they are too large.
+    fn vector(random: &mut SplitMix64, count: usize, dims: usize, is_signed: bool) -> Vec<(usize, f32)> {
+        let mut out: Vec<(usize, f32)> = (0..count)
+            .map(|_| {
+                let value = 0.05 + random.unit() as f32 * 3.0;
+                let sign = if is_signed && random.bits() & 1 == 1 { -1.0 } else { 1.0 };
+                (random.below(dims), sign * value * value)
+            })
+            .collect();
+        out.sort_by_key(|element| element.0);
+        out.dedup_by_key(|element| element.0);
+        out
+    }
+
+    fn by_keys(of: &[(usize, f32)]) -> impl ExactSizeIterator<Item = (u16, f32)> + '_ {
+        of.iter().map(|(index, x)| (*index as u16, *x))
+    }
+
+    /// The value in the unit of the index.
+    fn truth(operator: Operator, a: &[(usize, f32)], b: &[(usize, f32)]) -> f64 {
+        let at = |of: &[(usize, f32)], index: usize| {
+            of.iter().find(|element| element.0 == index).map_or(0.0, |element| f64::from(element.1))
+        };
+        let mut indices: Vec<usize> = a.iter().chain(b).map(|element| element.0).collect();
+        indices.sort_unstable();
+        indices.dedup();
+        let pairs: Vec<(f64, f64)> = indices.iter().map(|index| (at(a, *index), at(b, *index))).collect();
+        let sum = |f: &dyn Fn(f64, f64) -> f64| pairs.iter().map(|(x, y)| f(*x, *y)).sum::<f64>();
+        let product = sum(&|x, y| x * y);
+        match operator {
+            Operator::Euclidean => sum(&|x, y| (x - y) * (x - y)) * SCALE * SCALE,
+            Operator::Product => -product * SCALE * SCALE,
+            Operator::Cosine => {
+                2.0 * SCALE * SCALE * (1.0 - product / (sum(&|x, _| x * x) * sum(&|_, y| y * y)).sqrt())
+            }
+            Operator::Taxicab => (sum(&|x, y| (x - y).abs()) * SCALE / MEAN).powi(2),
+        }
+    }
+
+    /// Compares rows of all kinds with queries: `check` gets both bounds, the sound one, and the truth.
+    fn compare(room: usize, dims: usize, is_signed: bool, check: &mut dyn FnMut((f32, f32), f32, f64)) {
+        let mut random = SplitMix64(17 + dims as u64 + u64::from(is_signed));
+        for operator in OPERATORS {
+            let values = Values { operator, scale: SCALE, mean: MEAN, collide: dims > KEYS };
+            let mut query = QueryElements::new(values).unwrap();
+            for _ in 0..20 {
+                let count = 1 + random.below(60);
+                let asked = vector(&mut random, count, dims, is_signed);
+                query.set(by_keys(&asked)).unwrap();
+                for _ in 0..20 {
+                    let count = 1 + random.below(60);
+                    let mut row = vector(&mut random, count, dims, is_signed);
+                    // Some terms of the query, so that there is something in common.
+                    row.extend(asked.iter().filter(|_| random.bits() & 1 == 1));
+                    row.sort_by_key(|element| element.0);
+                    row.dedup_by_key(|element| element.0);
+                    let mut record = vec![7; record_size(room)];
+                    write_record(operator, by_keys(&row), &mut record).unwrap();
+                    let bounds = query.bounds(&record);
+                    check(bounds, query.sound_bound(&record), truth(operator, &asked, &row));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sound_bounds_hold() {
+        for room in [8, 24, 128] {
+            for (dims, is_signed) in [(3000, false), (3000, true), (1 << 17, false), (1 << 17, true)] {
+                let (mut rows, mut unknown) = (0, 0);
+                compare(room, dims, is_signed, &mut |_, sound, truth| {
+                    assert!(f64::from(sound) <= truth + 1e-9 * truth.abs(), "{room} {dims} {sound} {truth}");
+                    rows += 1;
+                    unknown += usize::from(sound == f32::NEG_INFINITY);
+                });
+                // Few rows and queries have no negative element.
+                let knows_few = dims > KEYS && is_signed;
+                assert!(if knows_few { unknown * 10 > rows * 9 } else { unknown == 0 }, "{unknown}");
+            }
+        }
+    }
+
+    #[test]
+    fn usual_bounds_enclose_the_values_closely() {
+        for (dims, is_signed) in [(3000, false), (3000, true), (1 << 17, false), (1 << 17, true)] {
+            let (mut rows, mut outside, mut width) = (0u32, 0, 0.0);
+            compare(128, dims, is_signed, &mut |(lower, upper), _, truth| {
+                rows += 1;
+                outside += u32::from(f64::from(lower) > truth || f64::from(upper) < truth);
+                width += f64::from(upper - lower) / truth.abs().max(0.1);
+            });
+            assert!(outside * 100 < rows, "{dims} {is_signed}: {outside} of {rows}");
+            assert!(width < 0.4 * f64::from(rows), "{dims} {is_signed}: {}", width / f64::from(rows));
+        }
+    }
+
+    #[test]
+    fn a_row_is_read_as_it_was_written() {
+        let row = [(3, 1.0), (70, -12.7), (900, 0.1), (901, 6.0)];
+        let mut record = vec![0; record_size(6)];
+        write_record(Operator::Product, by_keys(&row), &mut record).unwrap();
+        let mut found = Vec::new();
+        assert!(read_record(&record, |key, x| found.push((usize::from(key), (x * 1e3).round() / 1e3))));
+        assert_eq!(found, row);
+        // The largest are kept, and half of the energy must be.
+        let mut record = vec![0; record_size(2)];
+        write_record(Operator::Product, by_keys(&row), &mut record).unwrap();
+        found.clear();
+        read_record(&record, |key, x| found.push((usize::from(key), x)));
+        found.sort_by_key(|element| element.0);
+        assert_eq!(found.iter().map(|element| element.0).collect::<Vec<_>>(), [70, 901]);
+    }
+
+    #[test]
+    fn of_lengths_beyond_single_precision_nothing_is_known() {
+        let values = Values { operator: Operator::Euclidean, scale: 1.0, mean: 1.0, collide: false };
+        let mut query = QueryElements::new(values).unwrap();
+        query.set(by_keys(&[(1, 1.0)])).unwrap();
+        for row in [[(1, 3e38), (2, 3e38)], [(1, 1e-40), (2, 1e-40)]] {
+            let mut record = vec![0; record_size(2)];
+            write_record(values.operator, by_keys(&row), &mut record).unwrap();
+            assert_eq!(query.bounds(&record), (f32::NEG_INFINITY, f32::INFINITY));
+            assert_eq!(query.sound_bound(&record), f32::NEG_INFINITY);
+            assert!(!read_record(&record, |_, _| ()));
+        }
+        // And a row without elements is as far away as the query is long.
+        let mut record = vec![9; record_size(2)];
+        write_record(values.operator, by_keys(&[]), &mut record).unwrap();
+        let (lower, upper) = query.bounds(&record);
+        assert!(lower <= 1.0 && upper >= 1.0 && upper - lower < 0.01, "{lower} {upper}");
+    }
+
+    #[test]
+    fn a_sketch_is_compared_by_its_coordinates() {
+        for operator in OPERATORS {
+            let values = Values { operator, scale: 1.0, mean: 1.0, collide: false };
+            let mut query = QueryElements::new(values).unwrap();
+            query.set_sketch(5.0, |key| if key & 1 == 1 { -4.0 } else { 3.0 }).unwrap();
+            let mut record = vec![0; record_size(4)];
+            write_record(operator, by_keys(&[(2, 1.0), (5, 1.0)]), &mut record).unwrap();
+            let (lower, upper) = query.bounds(&record);
+            let product = 3.0 - 4.0;
+            let truth = match operator {
+                Operator::Product => -product,
+                Operator::Cosine => 2.0 * (1.0 - product / (5.0 * 2f32.sqrt())),
+                _ => 25.0 + 2.0 - 2.0 * product,
+            };
+            assert!(((lower + upper) / 2.0 - truth).abs() < 0.02, "{operator:?} {lower} {upper} {truth}");
+            assert_eq!(query.sound_bound(&record), f32::NEG_INFINITY);
+        }
     }
 }

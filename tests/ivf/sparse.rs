@@ -92,10 +92,23 @@ fn recall_keeps_to_its_target() {
 #[test]
 fn exact_scans_are_exact() {
     for metric in METRICS {
-        let mut texts = Texts::new(1_000_000, 10, 2);
-        let world = indexed(texts.table(1500), 1_000_000, metric, 12);
-        for _ in 0..5 {
-            world.compare_exact(&texts.draw());
+        for (dims, is_signed) in [(1_000_000, false), (1_000_000, true), (50_000, true)] {
+            let mut texts = Texts::new(dims, 10, 2);
+            let mut table = texts.table(1500);
+            if is_signed {
+                let values = table.values_mut().flat_map(|row| &mut row.values);
+                values.step_by(3).for_each(|value| *value = -*value);
+            }
+            let world = indexed(table, dims, metric, 12);
+            for _ in 0..5 {
+                world.compare_exact(&texts.draw());
+            }
+            // Rows whose elements exclude them are not fetched. Negative elements do not exclude rows where
+            // indices share keys.
+            let settings = Settings { limit: Some(10), ..EXACT };
+            let (_, fetched) = world.search(&texts.draw(), settings, 10);
+            let all = is_signed && dims > 1 << 16;
+            assert!(if all { fetched == 1500 } else { fetched < 300 }, "{metric:?} {dims}: {fetched} rows");
         }
     }
 }

@@ -161,6 +161,10 @@ impl Scanner {
             let ahead = ahead_of(store, &page, chain.upcoming().or(self.after));
             for block in layout.blocks_on(&page) {
                 prefetch_block(layout, block, filtered, ahead);
+                if query.elements.is_some() {
+                    // Sketches exclude fewer rows: nearly all blocks have one that is refined.
+                    kernel::prefetch_ahead(block.references(), ahead);
+                }
                 let live = self.passing(layout, block);
                 if live == 0 {
                     continue;

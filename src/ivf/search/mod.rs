@@ -35,7 +35,7 @@ pub use self::candidates::NEAREST;
 use self::candidates::{CANDIDATE_SIZE, Candidates, Mark};
 pub use self::effort::{dither, further, lists, whole, width};
 use self::filter::Filter;
-use self::full_scan::FullScan;
+use self::full_scan::{FullScan, Which};
 use self::key::{ceiling_key, key_of, known_value};
 pub use self::list_scan::{Candidate, Scanner, Sink, Stats};
 use self::offset::Offset;
@@ -51,6 +51,7 @@ use self::stages::Stage;
 use super::directory::Directory;
 use super::sketch::Sketched;
 use crate::error::Result;
+use crate::memory::Grow;
 use crate::page::{Store, Tid};
 use crate::value::TotalF64;
 
@@ -195,6 +196,8 @@ impl Search {
     /// Chooses how rows are found for a query, and makes the query's tables if they are needed.
     fn mode_for(&mut self, query: Option<Sketched<'_>>) -> Mode {
         let directory = &self.directory;
+        self.query.forget_elements();
+        self.planned.clear();
         let is_coded = |query: &Sketched<'_>| self.query.transform(directory, query.coordinates);
         let Some(query) = query.filter(is_coded) else {
             return Mode::FullScan(FullScan::unordered(directory));
@@ -202,17 +205,18 @@ impl Search {
         // What asks for no approximation gets none, and sketches cannot exclude a row for certain.
         let needs_values = directory.sketch().is_lossy() && self.settings.recall_target >= 1.0;
         let needs_values = needs_values || directory.is_unmeasured();
-        if needs_values
-            || self.query.may_overflow(directory, query.coordinates)
-            || !self.query.takes_elements(directory, query)
-        {
-            // Every row is measured exactly.
+        let overflows = self.query.may_overflow(directory, query.coordinates);
+        let is_comparable = !overflows && self.query.take_elements(directory, query);
+        if needs_values || !is_comparable {
+            // Every row is measured exactly, unless its elements exclude it.
             if !self.settings.in_order {
                 return Mode::FullScan(FullScan::within(directory, self.settings.ceiling));
             }
             self.output.start(Order::Strict, false);
-            self.output.set_room(self.room.rows);
-            return Mode::FullScan(FullScan::ordered(self.settings.ceiling));
+            let most = self.room.rows;
+            let wanted = self.settings.limit.map(|limit| limit.saturating_add(limit / 2).saturating_add(6));
+            let room = wanted.filter(|_| self.query.elements().is_some()).map_or(most, |rows| rows as usize);
+            return Mode::FullScan(FullScan::ordered(self.settings.ceiling, (room, most)));
         }
         self.query.encode(directory);
         self.ceiling += directory.slack_of_ceiling(self.query.code.length());
@@ -253,11 +257,17 @@ impl Search {
     /// # Errors
     /// Damage, out of memory, and the store's and the heap's errors.
     pub fn next<S: Store>(&mut self, store: &S, rows: &mut dyn Rows) -> Result<Option<(Tid, f64)>> {
+        self.plan_full_scan()?;
         let next = match &mut self.mode {
             Mode::Nothing => Ok(None),
             Mode::FullScan(full_scan) => {
-                let index = (store, &*self.directory);
-                full_scan.next(index, &self.scanner.filter, &mut self.output, rows)
+                let elements = self.query.elements();
+                let which = Which { filter: &self.scanner.filter, elements, lists: &self.planned };
+                let next = full_scan.next((store, &*self.directory), which, &mut self.output, rows);
+                let done = full_scan.take_stats();
+                self.rows_asked += done.rows;
+                self.scanner.stats = self.scanner.stats + done;
+                next
             }
             Mode::Codes => {
                 self.route()?;
@@ -270,6 +280,18 @@ impl Search {
         }?;
         self.ended = next.is_none();
         Ok(next)
+    }
+
+    /// The order in which a scan that looks at all rows reads the lists, if near rows exclude others.
+    fn plan_full_scan(&mut self) -> Result<()> {
+        let is_full = matches!(self.mode, Mode::FullScan(_)) && self.settings.in_order;
+        if is_full && self.query.elements().is_some() && self.planned.is_empty() {
+            self.router.start(&self.directory, &self.query.point)?;
+            while let Some(list) = self.router.next_list() {
+                self.planned.try_push(list)?;
+            }
+        }
+        Ok(())
     }
 
     fn route(&mut self) -> Result<()> {

@@ -93,6 +93,11 @@ impl Output {
         if dropped.is_nan() { f64::INFINITY } else { dropped }
     }
 
+    /// Rows with greater values are not kept, as far as that is known.
+    pub fn farthest(&self) -> f64 {
+        self.dropped.map_or(f64::INFINITY, |dropped| dropped.value.0)
+    }
+
     /// Whether a row is to be kept.
     fn is_wanted(&self, row: &Ready) -> bool {
         let after_last = self.relaxed || self.last.is_none_or(|last| *row > last);

@@ -10,6 +10,7 @@ use crate::ivf::directory::Directory;
 use crate::ivf::sketch::Sketched;
 use crate::kernel;
 use crate::quant::QueryCode;
+use crate::quant::elements::QueryElements;
 use crate::value::Metric;
 
 /// A query that is answered by codes. Its memory is used again for the next query.
@@ -26,6 +27,8 @@ pub(super) struct CodedQuery {
     further: Option<f64>,
     /// Whether the scan reads on for what its first lists have, until that is decided.
     pub onward: Option<Onward>,
+    /// Whether `code` has the query's elements.
+    has_elements: bool,
 }
 
 impl CodedQuery {
@@ -42,6 +45,7 @@ impl CodedQuery {
             dither: 0.0,
             further: None,
             onward: None,
+            has_elements: false,
         }
     }
 
@@ -53,11 +57,23 @@ impl CodedQuery {
 
     /// Takes the elements of the query, if the records of the index have elements. Returns false if they are
     /// not known, or there is no memory for them.
-    pub fn takes_elements(&mut self, directory: &Directory, query: Sketched<'_>) -> bool {
+    pub fn take_elements(&mut self, directory: &Directory, query: Sketched<'_>) -> bool {
         if !directory.codec.has_elements() {
             return true;
         }
-        query.sparse.is_some_and(|vector| directory.set_elements(&mut self.code, vector).is_ok())
+        let taken = |vector| directory.set_elements(&mut self.code, vector).is_ok();
+        self.has_elements = query.sparse.is_some_and(taken);
+        self.has_elements
+    }
+
+    /// Begins a query whose elements are not known.
+    pub fn forget_elements(&mut self) {
+        self.has_elements = false;
+    }
+
+    /// The query as the rows' elements are compared with it, if its elements are known.
+    pub fn elements(&self) -> Option<&QueryElements> {
+        self.code.elements.as_deref().filter(|_| self.has_elements)
     }
 
     /// Makes the code and the tables of the transformed query.

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use rayon::ThreadPool;
 
 use super::super::effort;
-use super::super::full_scan::live_rows;
+use super::super::full_scan::{Which, live_rows};
 use super::super::key::{ceiling_key, known_value};
 use super::super::list_scan::{Candidate, Scanner, Sink, Stats};
 use super::super::query::CodedQuery;
@@ -389,7 +389,8 @@ impl Finder {
         (after, query): (Option<Tid>, u32),
     ) -> Result<()> {
         self.rows.clear();
-        live_rows(frozen, directory, &Filter::default(), page, &mut self.rows)?;
+        let all = Which { filter: &Filter::default(), elements: None, lists: &[] };
+        live_rows((frozen, directory), all, page, f32::INFINITY, |tid| self.rows.try_push(tid))?;
         let later = self.rows.iter().filter(|row| after.is_none_or(|after| **row > after));
         for &row in later {
             self.near.try_push(Near { row, query, known: None })?;
