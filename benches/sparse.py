@@ -18,7 +18,7 @@ from timing import Statement, timed_by
 
 ROWS, QUERIES = int(float(os.environ.get("SPARSE_ROWS", "100e3"))), 200
 METRICS = os.environ.get("SPARSE_METRICS", "cosine,ip").split(",")
-EFFORTS = {"ivf": [0.8, 0.9, 0.95, 0.98, 0.99], "hnsw": [10, 20, 40, 80, 120, 200, 400]}
+EFFORTS = {"ivf": [0.8, 0.9, 0.95, 0.98, 0.99], "hnsw": [10, 20, 40, 80, 120, 200, 400, 800]}
 # A passage is so many consecutive texts of one source that it has this number of distinct terms.
 TERMS = 60
 # Parameters of BM25 as most search engines have them.

@@ -71,8 +71,8 @@ impl RowCode {
         true
     }
 
-    /// Codes a vector for a given list, without the elements of an extended record. For cosine the vector must
-    /// be normalised.
+    /// Codes a vector for a given list, without the elements of an extended record. For cosine the vector
+    /// must be normalised.
     pub fn encode_unit(&mut self, directory: &Directory, vector: &[f32], list: u32, leading: &Centres) {
         directory.transform(vector, &mut self.point);
         self.list = list;

@@ -22,7 +22,7 @@ pub struct Info {
     pub dimensions: usize,
     /// Coordinates of a row's sketch, in an index that has sketches of the values.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub sketch: Option<Sketched>,
+    pub sketch: Option<Sketches>,
     /// Bits per dimension in total.
     pub bits: u8,
     /// Dimensions that the first stage of a scan compares.
@@ -63,12 +63,15 @@ pub struct Info {
 
 /// The sketches of an index.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Sketched {
+pub struct Sketches {
     /// Coordinates.
     pub coordinates: usize,
     /// Standard deviation by which distances of near rows differ from those of their sketches: relative, or
     /// for a query of length one by inner product. `null` if it was not measured.
     pub error: Option<f64>,
+    /// Elements of a sparse vector that a record has room for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub elements: Option<u32>,
 }
 
 /// The state of the replacement of lists (`ivf/renew`).
@@ -131,10 +134,11 @@ pub fn info<S: Store>(store: &S, wanted_lists: u32, tick: &dyn Fn() -> Result<()
             Metric::L1 => "l1",
         },
         dimensions: directory.sketch().dims,
-        sketch: directory.sketch().is_lossy().then(|| Sketched {
+        sketch: directory.sketch().is_lossy().then(|| Sketches {
             coordinates: directory.dims(),
             error: (meta.deviation.mean > 0.0)
                 .then(|| (f64::from(meta.deviation.spread) * 1e4).round() / 1e4),
+            elements: Some(meta.sketch.elements).filter(|elements| *elements > 0),
         }),
         bits: meta.bits,
         code_dimensions: match meta.leading.dims {

@@ -5,7 +5,7 @@
 //! that meet in a coordinate have random signs, so inner products are kept on average. Then the sketch is
 //! scaled to the length of the vector: so lengths are exact, and the cosine of two sketches differs from that
 //! of the vectors by about (1 - cosine²) / sqrt(coordinates). A vector that has no more dimensions than a
-//! sketch is its own sketch.
+//! sketch is its own sketch. The extended record has the elements themselves (`elements.rs`).
 //!
 //! **Arrays of vectors** have sketches whose inner products estimate late interaction (`directions.rs`). The
 //! sketch of a query differs from that of a row.

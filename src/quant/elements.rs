@@ -44,8 +44,8 @@ pub fn record_size(elements: usize) -> usize {
     HEAD + ELEMENT * elements
 }
 
-/// Writes the record of a sparse vector, given as keys with values. Lengths by [`Operator::Taxicab`] are sums of
-/// magnitudes.
+/// Writes the record of a sparse vector, given as keys with values. Lengths by [`Operator::Taxicab`] are sums
+/// of magnitudes.
 ///
 /// # Errors
 /// Out of memory.

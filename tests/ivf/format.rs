@@ -3,11 +3,16 @@
 
 use half::f16;
 use vector_search::error::{Kind, Result};
+use vector_search::ivf::directory::Directory;
+use vector_search::ivf::sketch::Sketch;
 use vector_search::page::codes::Layout;
 use vector_search::page::meta::{Deviation, Farther, Leading, Onward, SketchOf, TARGETS};
 use vector_search::page::summary::{SUMMARY_SIZE, Summary};
-use vector_search::page::{Columns, Meta, NO_BLOCK, Page, PageKind, RecordRef, Root};
+use vector_search::page::{Columns, Meta, NO_BLOCK, Page, PageKind, RecordRef, Root, Store};
 use vector_search::value::Metric;
+use vector_search::value::sparse::SparseBuf;
+
+use crate::originals;
 
 fn read(page: &Page) -> Result<Meta> {
     Root::read(page).map(|root| root.current)
@@ -290,4 +295,49 @@ fn blocks_of_codes_are_as_documented() {
     expected[328 + 132 + 260] = 0x77;
     assert_eq!(page.content()[size..2 * size], expected);
     assert_eq!(page.bytes()[8180..8184], [7, 0, 0, 0]);
+}
+
+/// The key of an index, as documented.
+fn key(seed: u64, index: u32, dims: u32) -> u16 {
+    if dims > 65_536 {
+        // SplitMix64's first number
+        let mut z = (seed ^ u64::from(index)).wrapping_add(0x9E37_79B9_7F4A_7C15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        return ((z ^ (z >> 31)) >> 48) as u16;
+    }
+    let mut key = index ^ (seed & 0xFFFF) as u32;
+    for _ in 0..3 {
+        key = key * (((seed >> 16) & 0xFFFF) as u32 | 1) & 0xFFFF;
+        key ^= key >> 7;
+        key = key * 0x9E37 & 0xFFFF;
+        key ^= key >> 9;
+    }
+    key as u16
+}
+
+#[test]
+fn records_of_sparse_vectors_are_as_documented() {
+    const SEED: u64 = 0x0123_4567_89AB_CDEF;
+    for (dims, metric) in [(60_000, Metric::L2), (100_000, Metric::L1)] {
+        let row = SparseBuf { dims, indices: vec![0, 7, 896, 59_999], values: vec![1.0, -12.7, 0.1, 6.0] };
+        let table = [(3, row.clone())].into_iter().collect();
+        let world = originals::World::build(table, Sketch::of_sparse(dims, SEED), metric, 1);
+        let n = Directory::load(&world.store).unwrap().meta.sketch.elements as usize;
+        assert_eq!(n, 16);
+        let pages = (0..world.store.nblocks().unwrap()).map(|blkno| world.store.read(blkno).unwrap());
+        let mut pages = pages.filter(|page| page.kind() == Some(PageKind::Extended));
+        let page = pages.next().unwrap();
+        let record = &page.content()[..18 + 3 * n];
+        let float = |at: usize| f32::from_le_bytes(record[at..at + 4].try_into().unwrap());
+        let length = if metric == Metric::L1 { 19.8 } else { (1.0f32 + 161.29 + 0.01 + 36.0).sqrt() };
+        assert!((float(6) - length).abs() < 1e-3 && (float(10) - 0.1).abs() < 1e-6);
+        assert!(float(14) == 0.0 && float(14).is_sign_negative());
+        let keys = record[18..18 + 2 * n].as_chunks::<2>().0.iter().map(|key| u16::from_le_bytes(*key));
+        let values = record[18 + 2 * n..].iter().map(|value| value.cast_signed());
+        let expected = row.indices.iter().map(|index| key(SEED, *index as u32, dims as u32));
+        let mut expected: Vec<(u16, i8)> = expected.zip([10, -127, 1, 60]).collect();
+        expected.resize(n, (0, 0));
+        assert_eq!(keys.zip(values).collect::<Vec<_>>(), expected);
+    }
 }

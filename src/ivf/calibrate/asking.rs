@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::LEAST_QUERIES;
+use super::batch::LEAST_QUERIES;
 use crate::error::Result;
 use crate::ivf::code::to_point;
 use crate::ivf::directory::Directory;

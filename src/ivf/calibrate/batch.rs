@@ -116,8 +116,8 @@ impl Query {
         }
     }
 
-    /// Takes a query, with its elements if they are known, and reads its best lists. This gives a threshold by
-    /// which most rows of the other lists are excluded.
+    /// Takes a query, with its elements if they are known, and reads its best lists. This gives a threshold
+    /// by which most rows of the other lists are excluded.
     pub(super) fn start<S: Store>(
         &mut self,
         reader: &mut Reader<'_, S>,

@@ -60,7 +60,8 @@ pub enum Queries {
 }
 
 /// Calibrates a finished index again and stores the result. Scans that begin later use it. `vectors` are the
-/// queries as the table stores them, one after the other.
+/// queries as the table stores them, one after the other. If records have elements, rows of the index are
+/// taken instead, because sketches say less.
 ///
 /// # Errors
 /// Too few queries; damage, the store's errors and [`Progress::tick`]'s.
@@ -72,6 +73,13 @@ pub fn recalibrate<S: Store>(
 ) -> Result<Meta> {
     let directory = Directory::load(store)?;
     let (mut asking, mut unit) = (Asking::default(), Vec::new());
+    if directory.codec.has_elements() {
+        let states = reconstruct::counted(store, &directory)?;
+        let rows = memory::collected(states.iter().map(|state| state.rows))?;
+        let (want, seed) = (*QUERIES.end(), directory.meta.instance);
+        asking = reconstruct::rows(store, &directory, &rows, (want, seed), &|| progress.tick())?;
+    }
+    let vectors = if asking.points.is_empty() { vectors } else { &[] };
     for vector in vectors.chunks_exact(directory.dims()) {
         asking.push(&directory, vector.into(), &mut unit)?;
     }

@@ -1,6 +1,6 @@
 //! Reconstructs rows of an index from their codes, as queries for a calibration that does not read the table.
 
-use super::Asking;
+use super::asking::Asking;
 use crate::error::Result;
 use crate::ivf::code::to_point;
 use crate::ivf::directory::Directory;
@@ -14,7 +14,8 @@ use crate::random::SplitMix64;
 use crate::value::Metric;
 use crate::value::bits::Bits;
 
-/// Returns about `want` random rows of the index, as queries. There are fewer if some codes are unusable. `rows` has the number of rows of each list.
+/// Returns about `want` random rows of the index, as queries. There are fewer if some codes are unusable.
+/// `rows` has the number of rows of each list.
 ///
 /// # Errors
 /// Damage, and the store's and `tick`'s errors.

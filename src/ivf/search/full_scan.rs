@@ -1,6 +1,6 @@
 //! Scans of all rows that pass the filter columns, for queries for which codes cannot order the rows: NULL
-//! and zero queries, queries whose squares overflow f32, and exact scans of sketches. If extended records have
-//! the elements of the rows, only rows are fetched that may be among the nearest or in the range.
+//! and zero queries, queries whose squares overflow f32, and exact scans of sketches. If extended records
+//! have the elements of the rows, only rows are fetched that may be among the nearest or in the range.
 
 use super::filter::Filter;
 use super::key::ceiling_key;
