@@ -165,7 +165,7 @@ impl Source for Table<'_> {
         let mut row = vec![0.0; self.0.dims];
         (0..self.1).try_for_each(|i| {
             self.0.row(i, &mut row);
-            sink(Tid { blkno: (i / PER_PAGE) as u32, offset: (i % PER_PAGE + 1) as u16 }, &row, &[])
+            sink(Tid { blkno: (i / PER_PAGE) as u32, offset: (i % PER_PAGE + 1) as u16 }, (&row).into(), &[])
         })
     }
 }

@@ -99,6 +99,7 @@ impl Directory {
         self.of_elements(code)?.set_sketch(length, |key| {
             let (at, is_negative) = self.sketch().place(key);
             if is_negative { -sketch[at] } else { sketch[at] }
-        })
+        });
+        Ok(())
     }
 }

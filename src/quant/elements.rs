@@ -175,7 +175,7 @@ pub struct QueryElements {
     values: Values,
     kind: Kind,
     weights: Box<[i16; KEYS]>,
-    /// Keys with a weight.
+    /// Keys with a weight, of a query of elements.
     keys: Vec<u16>,
     /// A weight is a multiple of this.
     step: f64,
@@ -187,6 +187,9 @@ pub struct QueryElements {
 }
 
 impl QueryElements {
+    /// Bytes of the weights.
+    pub const SIZE: usize = size_of::<i16>() * KEYS;
+
     /// No query.
     ///
     /// # Errors
@@ -228,29 +231,26 @@ impl QueryElements {
             is_same
         });
         self.keys.grow(merged.len())?;
+        self.keys.extend(merged.iter().map(|element| element.0));
         self.fill(merged.into_iter());
         Ok(())
     }
 
     /// Takes a sketch: the coordinate of each key, with the key's sign.
-    ///
-    /// # Errors
-    /// Out of memory.
-    pub fn set_sketch(&mut self, length: f32, of_key: impl Fn(u16) -> f32) -> Result<()> {
+    pub fn set_sketch(&mut self, length: f32, of_key: impl Fn(u16) -> f32) {
         self.clear();
         self.kind = Kind::Sketch;
         self.length = length.into();
         self.is_signed = true;
-        self.keys.grow(KEYS)?;
-        // The largest is that of few keys.
         self.fill((0..=u16::MAX).map(|key| (key, f64::from(of_key(key)))));
-        Ok(())
     }
 
     fn clear(&mut self) {
-        for key in self.keys.drain(..) {
-            self.weights[usize::from(key)] = 0;
+        match self.kind {
+            Kind::Elements => self.keys.iter().for_each(|key| self.weights[usize::from(*key)] = 0),
+            Kind::Sketch => self.weights.fill(0),
         }
+        self.keys.clear();
     }
 
     fn fill(&mut self, elements: impl Iterator<Item = (u16, f64)> + Clone) {
@@ -259,7 +259,6 @@ impl QueryElements {
         let inverse = if self.step > 0.0 { 1.0 / self.step } else { 0.0 };
         for (key, x) in elements {
             self.weights[usize::from(key)] = (x * inverse).round() as i16;
-            self.keys.push(key);
         }
     }
 
@@ -530,7 +529,7 @@ mod tests {
         for operator in OPERATORS {
             let values = Values { operator, scale: 1.0, mean: 1.0, collide: false };
             let mut query = QueryElements::new(values).unwrap();
-            query.set_sketch(5.0, |key| if key & 1 == 1 { -4.0 } else { 3.0 }).unwrap();
+            query.set_sketch(5.0, |key| if key & 1 == 1 { -4.0 } else { 3.0 });
             let mut record = vec![0; record_size(4)];
             write_record(operator, by_keys(&[(2, 1.0), (5, 1.0)]), &mut record).unwrap();
             let (lower, upper) = query.bounds(&record);

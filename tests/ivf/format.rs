@@ -308,9 +308,9 @@ fn key(seed: u64, index: u32, dims: u32) -> u16 {
     }
     let mut key = index ^ (seed & 0xFFFF) as u32;
     for _ in 0..3 {
-        key = key * (((seed >> 16) & 0xFFFF) as u32 | 1) & 0xFFFF;
+        key = (key * (((seed >> 16) & 0xFFFF) as u32 | 1)) & 0xFFFF;
         key ^= key >> 7;
-        key = key * 0x9E37 & 0xFFFF;
+        key = (key * 0x9E37) & 0xFFFF;
         key ^= key >> 9;
     }
     key as u16

@@ -8,6 +8,7 @@ use crate::ivf::search::{Candidate, NEAREST, Router, Scanner, Sink, dither};
 use crate::ivf::top_k::TopK;
 use crate::memory::{self, Grow, out_of_memory};
 use crate::page::Store;
+use crate::quant::elements::QueryElements;
 use crate::quant::{QueryCode, Width};
 use crate::value::TotalF32;
 
@@ -80,7 +81,8 @@ impl<'a, S: Store> Batch<'a, S> {
 
 /// Memory of a query of a batch, in bytes.
 pub(super) fn of_query(directory: &Directory) -> usize {
-    COORDINATE_BYTES * directory.padded()
+    let of_elements = if directory.codec.has_elements() { QueryElements::SIZE } else { 0 };
+    COORDINATE_BYTES * directory.padded() + of_elements
 }
 
 /// The index, and the memory for reading it.

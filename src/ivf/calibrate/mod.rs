@@ -107,10 +107,7 @@ pub fn calibrate<S: Store>(
 ) -> Result<Meta> {
     let mut directory = Directory::with_meta(store, meta)?;
     let (padded, all) = (directory.padded(), directory.lists());
-    let distinct = match queries {
-        Queries::Rows => asking.distinct(padded)?,
-        Queries::Asked => None,
-    };
+    let distinct = if queries == Queries::Rows { asking.distinct(padded)? } else { None };
     let asking = distinct.as_ref().unwrap_or(asking);
     let points = &asking.points[..];
     let count = points.len() / padded;
@@ -159,10 +156,8 @@ pub fn calibrate<S: Store>(
     }
     store.end_prefetch();
     let best = tables.best();
-    let mut meta = directory.meta.clone();
-    meta.radius_weight = WEIGHTS[best];
-    meta.set_measured(tables.efforts(best));
-    directory.meta = meta;
+    directory.meta.radius_weight = WEIGHTS[best];
+    directory.meta.set_measured(tables.efforts(best));
     let (farther, mut displaced) = farther::measure(store, &directory, points, progress)?;
     store.end_prefetch();
     directory.meta.farther = farther;
