@@ -12,11 +12,12 @@ use crate::ivf::code::normalize;
 use crate::ivf::deviation;
 use crate::ivf::directory::{Directory, Entry};
 use crate::ivf::progress::{Phase, Progress};
+use crate::ivf::sketch::Sketch;
 use crate::ivf::sketch_sample::SketchSample;
 use crate::kernel;
 use crate::kmeans::{self, Assigner};
 use crate::memory::{self, Grow};
-use crate::page::meta::{Deviation, Leading, SketchOf};
+use crate::page::meta::{Leading, SketchOf};
 use crate::page::{Meta, extended};
 use crate::quant::{Codec, Projection, padded_dims};
 use crate::value::Metric;
@@ -110,26 +111,28 @@ pub fn train(
             (mean(&sample, dims), scale(&sample, dims, &means, pool, progress)?)
         }
     };
-    let sketch = options.sketch()?;
-    let meta = unbuilt(options)?;
-    let mut of_elements = meta.sketch.elements;
-    let deviation = match options.metric {
-        _ if sketch.is_lossy() => {
-            let mut rows = SketchSample::default();
-            source.sample_originals(SketchSample::WANTED, &mut |row| rows.push(row))?;
-            if of_elements > 0 {
-                of_elements = rows.elements();
-            }
-            rows.deviation(&sketch, options.metric, progress)?
-        }
-        Metric::L1 => deviation::measure(&sample, dims, progress)?,
-        _ => Deviation::default(),
-    };
-    let sketch_of = SketchOf { elements: of_elements, ..meta.sketch };
-    let meta = Meta { scale, lists: lists as u32, deviation, sketch: sketch_of, ..meta };
+    let meta = measured(unbuilt(options)?, &sample, source, progress)?;
+    let meta = Meta { scale, lists: lists as u32, ..meta };
     let leading = leading::train(&flat(meta.clone())?, options, (&sample, &means), pool, progress)?;
     let rows = (&sample[..queries * dims], &positions[..]);
     model(meta, (&origin, leading), means, &mut |directory| ask(directory, rows, source))
+}
+
+/// With what the rows tell of their sketches, and of how values deviate from codes.
+fn measured(meta: Meta, sample: &[f32], source: &mut dyn Source, progress: &dyn Progress) -> Result<Meta> {
+    let dims = meta.dims as usize;
+    let sketch = Sketch::of_meta(meta.sketch, dims)?;
+    if !sketch.is_lossy() {
+        return Ok(match meta.metric {
+            Metric::L1 => Meta { deviation: deviation::measure(sample, dims, progress)?, ..meta },
+            _ => meta,
+        });
+    }
+    let mut rows = SketchSample::default();
+    source.sample_originals(SketchSample::WANTED, &mut |row| rows.push(row))?;
+    let elements = if meta.sketch.elements > 0 { rows.elements() } else { 0 };
+    let deviation = rows.deviation(&sketch, meta.metric, progress)?;
+    Ok(Meta { deviation, sketch: SketchOf { elements, ..meta.sketch }, ..meta })
 }
 
 /// Rows of the sample as queries: as they are, or as the table has them if queries have other sketches than
