@@ -145,6 +145,11 @@ impl SketchOf {
         Self { dims, seed, elements: u32::from_le_bytes(at.take()) }
     }
 
+    /// Whether values have the same sketches, so that a query is compared with both.
+    pub(super) fn is_as(self, other: Self) -> bool {
+        (self.dims, self.seed) == (other.dims, other.seed)
+    }
+
     fn is_valid(&self, metric: Metric, coordinates: u32, bits: u8) -> bool {
         /// Directions are in groups of sixteen.
         const GROUP: u32 = 16;

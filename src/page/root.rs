@@ -104,7 +104,7 @@ impl Root {
         let Some(next) = &self.next else { return Ok(()) };
         let Meta { metric, dims, columns, sketch, first_list, lists, generation, .. } = &self.current;
         let alike =
-            (metric, dims, columns, sketch) == (&next.metric, &next.dims, &next.columns, &next.sketch);
+            (metric, dims, columns) == (&next.metric, &next.dims, &next.columns) && sketch.is_as(next.sketch);
         if !alike || next.first_list < first_list + lists || next.generation != *generation || !next.ready {
             return Err(Error::corrupted(META_BLOCK, "the lists and those that replace them do not agree"));
         }

@@ -55,6 +55,15 @@ impl Texts {
         }
     }
 
+    /// The terms of two texts.
+    fn two(&mut self) -> SparseBuf {
+        let texts = [self.draw(), self.draw()];
+        let all = texts.iter().flat_map(|text| text.indices.iter().copied().zip(text.values.iter().copied()));
+        let terms: BTreeMap<i32, f32> = all.collect();
+        let (indices, values) = terms.into_iter().unzip();
+        SparseBuf { dims: self.dims, indices, values }
+    }
+
     fn table(&mut self, rows: u64) -> Table {
         (0..rows).map(|n| (n, self.draw())).collect()
     }
@@ -142,10 +151,12 @@ fn rows_come_and_go() {
         let world = indexed(texts.table(3000), 40_000, metric, 20);
         let sketch = Directory::load(&world.store).unwrap().meta.sketch;
         world.delete(|n| n.is_multiple_of(3));
-        (3000..5000).for_each(|n| world.insert(n, texts.draw()));
+        (3000..4500).for_each(|n| world.insert(n, texts.draw()));
         world.check();
         let queries: Vec<SparseBuf> = (0..30).map(|_| texts.draw()).collect();
         assert!(world.recall(&queries, 0.95).0 > 0.9, "{metric:?}");
+        // Twice the terms: the records of the new lists have room for more.
+        (4500..5000).for_each(|n| world.insert(n, texts.two()));
         let table = world.table.borrow().clone();
         let options = options_of(&world.sketch, metric);
         let options = Options { lists: 40, seed: 43, ..options };
@@ -156,6 +167,7 @@ fn rows_come_and_go() {
         world.check();
         let directory = Directory::load(&world.store).unwrap();
         assert_eq!((directory.meta.sketch.seed, directory.lists()), (sketch.seed, 40));
+        assert!(directory.meta.sketch.elements > sketch.elements, "{:?}", directory.meta.sketch);
         assert!(world.recall(&queries, 0.95).0 > 0.9, "{metric:?} after renewal");
     }
 }
