@@ -78,13 +78,14 @@ impl Walk {
         self.ranks.partition_point(|rank| *rank < read) as f64 / self.ranks.len().max(1) as f64
     }
 
-    /// The excess of the lists of the nearest rows.
+    /// The excess of the lists of the nearest rows. It is finite, because the rule is chosen among these, and
+    /// an index whose rule is not finite counts as damaged.
     pub fn excesses(&self) -> impl Iterator<Item = f32> {
         let value = self.steps.last().map_or(f32::INFINITY, |step| step.1);
         let score = |rank: &u32| self.scores.get(*rank as usize).copied();
         self.ranks.iter().map(move |rank| {
             let excess = score(rank).map_or(f32::MAX, |score| self.found.excess(value, score));
-            if excess.is_nan() { f32::MAX } else { excess.max(-f32::MAX) }
+            if excess.is_nan() { f32::MAX } else { excess.clamp(-f32::MAX, f32::MAX) }
         })
     }
 
@@ -123,4 +124,43 @@ fn steps(rows: &[Neighbour]) -> Result<Vec<(u32, f32)>> {
         }
     }
     Ok(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ivf::build::{Options, build_empty};
+    use crate::page::memory::MemoryStore;
+    use crate::value::Metric;
+
+    #[test]
+    fn excesses_are_finite() {
+        let store = MemoryStore::new();
+        let options = Options {
+            dims: 2,
+            metric: Metric::L2,
+            lists: 0,
+            bits: 4,
+            code_dims: 0,
+            seed: 1,
+            memory: 1 << 20,
+            columns: Default::default(),
+            sketch: Default::default(),
+        };
+        build_empty(&store, &options).unwrap();
+        let directory = Directory::load(&store).unwrap();
+        let mut router = Router::default();
+        router.set(&directory, &vec![0.0; directory.padded()]).unwrap();
+        // The nearest rows are as good as equal to the query, and in lists that are not the best ones.
+        let walk = Walk {
+            found: router.found(&directory),
+            dither: 0.0,
+            further: [0.0; TARGETS.len()],
+            scores: vec![f32::NEG_INFINITY, 5.0, 1e30, f32::INFINITY],
+            steps: vec![(4, 0.0)],
+            ranks: vec![0, 1, 2, 3, 4],
+        };
+        let excesses: Vec<f32> = walk.excesses().collect();
+        assert_eq!(excesses, [-f32::MAX, f32::MAX, f32::MAX, f32::MAX, f32::MAX]);
+    }
 }
