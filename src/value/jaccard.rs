@@ -53,8 +53,11 @@ pub fn key(distance: f64) -> f32 {
 pub fn near(threshold: f32, both: &[u32; BLOCK_ROWS], differ: &[u32; BLOCK_ROWS]) -> u32 {
     // p / q is more than a half less the threshold. Rounded down by more than the rounding of keys.
     let least = 0.5 - threshold - 2e-6;
-    // The product of zero bits and an infinite threshold is NaN.
-    let is_near = |both: u32, differ: u32| !((both as f32) < least * (both + differ) as f32);
+    let is_near = |both: u32, differ: u32| {
+        let limit = least * (both + differ) as f32;
+        // The product of zero bits and an infinite threshold is NaN.
+        both as f32 >= limit || limit.is_nan()
+    };
     let bits = both.iter().zip(differ).enumerate();
     bits.fold(0, |mask, (slot, (both, differ))| mask | u32::from(is_near(*both, *differ)) << slot)
 }
