@@ -2,11 +2,14 @@
 //! lists, and recall and codes read at some targets.
 //!
 //! `cargo bench --no-default-features --bench build`; environment: `DATA` (rows of signed bytes as a NumPy
-//! file; without it, a mixture of Gaussians), `ROWS` (numbers with commas), `DIMS` (leading coordinates that
-//! are used), `MEMORY` (megabytes for the build), `TARGETS`, `QUERIES`, `PER_LIST` (rows of a list, 0: as the
-//! build chooses) and `CODE_DIMS` (dimensions of one-bit codes, 0: all; both numbers with commas). More rows
-//! than the file has are mixtures of two rows of the file that lie near each other, with some noise. Each
-//! query asks all indexes over the same rows in turn, so their times can be compared.
+//! file; without it, a mixture of Gaussians), `SCALE` (a NumPy file with one float for each row; without it,
+//! rows are scaled to length one), `METRIC` (l2, l1, hamming or jaccard; of bits that are the signs of the
+//! coordinates), `ROWS` (numbers with commas), `DIMS` (leading coordinates that are used), `MEMORY` (megabytes
+//! for the build), `TARGETS`, `QUERIES`, `ROUNDS` (how often a query is asked; its least time counts),
+//! `PER_LIST` (rows of a list, 0: as the build chooses) and `CODE_DIMS` (dimensions of one-bit codes, 0: all;
+//! both numbers with commas). More rows than the file has are mixtures of two rows of the file that lie near
+//! each other, with some noise. Each query asks all indexes over the same rows in turn, so their times can be
+//! compared.
 
 #![allow(clippy::expect_used)]
 
@@ -25,7 +28,7 @@ use vector_search::ivf::search::{Order, Probes, Rows, Settings};
 use vector_search::kernel::l2_squared;
 use vector_search::page::memory::MemoryStore;
 use vector_search::page::meta::SketchOf;
-use vector_search::page::{Columns, Tid};
+use vector_search::page::{Columns, Store, Tid};
 use vector_search::random::SplitMix64;
 use vector_search::value::Metric;
 
@@ -38,8 +41,8 @@ fn main() {
     let data = Data::load();
     let targets: Vec<f64> = numbers("TARGETS", ".8,.95,.99");
     println!(
-        "{:>9} {:>7} {:>7} {:>7} {:>7} {:>7} {:>9} {:>6} {:>5} {:>7}",
-        "rows", "sample", "train", "assign", "write", "calibr", "rows/s", "lists", "max", "radius"
+        "{:>9} {:>7} {:>7} {:>7} {:>7} {:>7} {:>9} {:>6} {:>5} {:>7} {:>6}",
+        "rows", "sample", "train", "assign", "write", "calibr", "rows/s", "lists", "max", "radius", "pages"
     );
     for rows in numbers("ROWS", "100000,300000,1000000") {
         let rows = rows as u64;
@@ -62,9 +65,21 @@ fn numbers(name: &str, default: &str) -> Vec<f64> {
     text.split(',').map(|x| x.parse().unwrap_or_else(|_| panic!("{name}: {x} is no number"))).collect()
 }
 
+/// The metric of the indexes.
+fn metric() -> Metric {
+    match env::var("METRIC").as_deref().unwrap_or("l2") {
+        "l2" => Metric::L2,
+        "l1" => Metric::L1,
+        "hamming" => Metric::Hamming,
+        "jaccard" => Metric::Jaccard,
+        other => panic!("METRIC: {other} is none of l2, l1, hamming, jaccard"),
+    }
+}
+
 /// Rows by number.
 struct Data {
     dims: usize,
+    metric: Metric,
     base: Vec<f32>,
     near: Vec<u32>,
     spread: f32,
@@ -74,7 +89,7 @@ impl Data {
     fn load() -> Self {
         let dims = numbers("DIMS", "256")[0] as usize;
         let base = match env::var("DATA") {
-            Ok(path) => unit(&signed_bytes(&path, dims), dims),
+            Ok(path) => scaled(signed_bytes(&path, dims), dims),
             Err(_) => gaussians(dims),
         };
         let n = base.len() / dims;
@@ -88,11 +103,23 @@ impl Data {
             }
         }
         let variance = base.iter().map(|x| f64::from(x * x)).sum::<f64>() / base.len() as f64;
-        Self { dims, base, near, spread: 0.05 * variance.sqrt() as f32 }
+        Self { dims, metric: metric(), base, near, spread: 0.05 * variance.sqrt() as f32 }
+    }
+
+    /// The operator's value.
+    fn distance(&self, a: &[f32], b: &[f32]) -> f64 {
+        self.metric.distance(a, b).expect("rows have the same dimensions")
     }
 
     /// Row `i`; rows from `1 << 40` on are none of the table's.
     fn row(&self, i: u64, out: &mut [f32]) {
+        self.floats(i, out);
+        if self.metric.is_of_bits() {
+            out.iter_mut().for_each(|x| *x = f32::from(u8::from(*x > 0.0)));
+        }
+    }
+
+    fn floats(&self, i: u64, out: &mut [f32]) {
         let n = self.near.len() / NEAR;
         let mut random = SplitMix64(i.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         random.below(2);
@@ -124,13 +151,19 @@ fn signed_bytes(path: &str, dims: usize) -> Vec<f32> {
         .collect()
 }
 
-fn unit(rows: &[f32], dims: usize) -> Vec<f32> {
-    let mut out = rows.to_vec();
-    for row in out.chunks_exact_mut(dims) {
-        let length = row.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-9);
-        row.iter_mut().for_each(|x| *x /= length);
+/// The rows with the scales of the file `SCALE`, or of length one.
+fn scaled(mut rows: Vec<f32>, dims: usize) -> Vec<f32> {
+    let scales: Option<Vec<f32>> = env::var("SCALE").ok().map(|path| {
+        let bytes = std::fs::read(path).expect("SCALE can be read");
+        let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+        bytes[start..].as_chunks().0.iter().map(|scale| f32::from_le_bytes(*scale)).collect()
+    });
+    for (i, row) in rows.chunks_exact_mut(dims).enumerate() {
+        let length = || row.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-9);
+        let scale = scales.as_ref().map_or_else(|| 1.0 / length(), |scales| scales[i]);
+        row.iter_mut().for_each(|x| *x *= scale);
     }
-    out
+    rows
 }
 
 fn gaussians(dims: usize) -> Vec<f32> {
@@ -213,7 +246,7 @@ impl Built {
         let memory = (numbers("MEMORY", "1024")[0] as usize) << 20;
         let options = Options {
             dims: data.dims,
-            metric: Metric::L2,
+            metric: data.metric,
             lists: rows.checked_div(per_list).map_or(0, |lists| lists as u32),
             bits: 4,
             code_dims,
@@ -237,7 +270,7 @@ impl Built {
             (0..directory.lists()).map(|list| u64::from(directory.built_rows(list))).collect();
         let largest = *sizes.iter().max().unwrap_or(&0) as f64 * sizes.len() as f64 / rows as f64;
         println!(
-            "{rows:>9} {:>7.1} {:>7.1} {:>7.1} {:>7.1} {:>7.1} {:>9.0} {:>6} {largest:>5.1} {:>7.4}",
+            "{rows:>9} {:>7.2} {:>7.2} {:>7.2} {:>7.2} {:>7.2} {:>9.0} {:>6} {largest:>5.1} {:>7.4} {:>6}",
             seconds(Phase::Sampling),
             seconds(Phase::Training),
             seconds(Phase::Assigning),
@@ -246,6 +279,7 @@ impl Built {
             rows as f64 / (end - began[0].1).as_secs_f64(),
             sizes.len(),
             directory.mean_radius() / directory.meta.scale,
+            store.nblocks().expect("the store has pages"),
         );
         Self { store, directory }
     }
@@ -255,7 +289,7 @@ impl Built {
 /// file if it has so many.
 struct Queries {
     points: Vec<f32>,
-    farthest: Vec<f32>,
+    farthest: Vec<f64>,
 }
 
 impl Queries {
@@ -272,7 +306,7 @@ impl Queries {
         for i in 0..rows {
             data.row(i, &mut row);
             for (nearest, point) in nearest.iter_mut().zip(points.chunks_exact(data.dims)) {
-                let distance = l2_squared(&row, point);
+                let distance = data.distance(&row, point);
                 if nearest.len() < 10 || distance < nearest[9] {
                     nearest.insert(nearest.partition_point(|x| *x <= distance), distance);
                     nearest.truncate(10);
@@ -298,9 +332,11 @@ impl Queries {
         };
         let mut scans: Vec<_> =
             built.iter().map(|built| Scan::new((Rc::clone(&built.directory), None), settings)).collect();
-        let (mut found, mut times) = (vec![0; built.len()], vec![Vec::new(); built.len()]);
-        for (number, (point, farthest)) in self.points.chunks_exact(data.dims).zip(&self.farthest).enumerate()
-        {
+        let rounds = numbers("ROUNDS", "1")[0] as usize;
+        let asked = self.farthest.len();
+        let (mut found, mut times) = (vec![0; built.len()], vec![vec![f64::INFINITY; asked]; built.len()]);
+        let queries = self.points.chunks_exact(data.dims).zip(&self.farthest).enumerate();
+        for (number, (point, farthest)) in std::iter::repeat_n(queries, rounds).flatten() {
             for turn in 0..built.len() {
                 let at = (number + turn) % built.len();
                 let began = Instant::now();
@@ -309,15 +345,15 @@ impl Queries {
                 for _ in 0..10 {
                     let row = scans[at].next(&built[at].store, &mut heap).expect("a row");
                     let Some((_, distance)) = row else { break };
-                    found[at] += usize::from(distance * distance <= f64::from(*farthest) * (1.0 + 1e-6));
+                    found[at] += usize::from(distance <= farthest * (1.0 + 1e-6));
                 }
-                times[at].push(began.elapsed().as_secs_f64() * 1e6);
+                times[at][number] = times[at][number].min(began.elapsed().as_secs_f64() * 1e6);
             }
         }
-        let asked = self.farthest.len() as f64;
+        let asked = (asked * rounds) as f64;
         for (((built, scan), found), mut times) in built.iter().zip(&scans).zip(found).zip(times) {
             times.sort_by(f64::total_cmp);
-            let (stats, mean) = (scan.stats(), times.iter().sum::<f64>() / asked);
+            let (stats, mean) = (scan.stats(), times.iter().sum::<f64>() / times.len() as f64);
             println!(
                 "    {target}: {:>6} lists, {:>4} dims: recall {:.4}, codes {:.0}, records {:.0}, \
                  rows {:.0}, lists {:.0}, median {:.0} µs, mean {mean:.0}",
@@ -343,6 +379,6 @@ struct Heap<'a> {
 impl Rows for Heap<'_> {
     fn distance(&mut self, tid: Tid, _: Option<f64>) -> Result<Option<f64>> {
         self.data.row(u64::from(tid.blkno) * PER_PAGE + u64::from(tid.offset) - 1, &mut self.row);
-        Ok(Some(f64::from(l2_squared(&self.row, self.point)).sqrt()))
+        Ok(Some(self.data.distance(&self.row, self.point)))
     }
 }

@@ -8,6 +8,7 @@
 use super::limits::data;
 use crate::error::Result;
 use crate::kernel;
+use crate::kernel::BLOCK_ROWS;
 
 /// Longest strings whose keys tell the distances. Distances differ by at least 1 / q², which must be more
 /// than the spacing of the keys, 2⁻²⁵.
@@ -47,11 +48,18 @@ pub fn key(distance: f64) -> f32 {
     (distance - 0.5) as f32
 }
 
-/// How many bits a string must have in common with one of so many bits set, at least, for its key to be below
-/// `threshold`: q is not less than these, and p / q is more than a half less the threshold.
-pub fn least_common(threshold: f32, ones: u64) -> u32 {
-    // Rounded down by more than the rounding of keys.
-    ((0.5 - f64::from(threshold) - 1e-6) * ones as f64).ceil() as u32
+/// Which of 32 strings may have keys below `threshold`, as a mask. Each has so many bits in common with another
+/// string, and so many that differ from it. Near the threshold the mask has a few strings too many.
+pub fn near(threshold: f32, both: &[u32; BLOCK_ROWS], differ: &[u32; BLOCK_ROWS]) -> u32 {
+    // p / q is more than a half less the threshold. Rounded down by more than the rounding of keys.
+    let least = 0.5 - threshold - 2e-6;
+    let is_near = |both: u32, differ: u32| {
+        let limit = least * (both + differ) as f32;
+        // The product of zero bits and an infinite threshold is NaN.
+        both as f32 >= limit || limit.is_nan()
+    };
+    let bits = both.iter().zip(differ).enumerate();
+    bits.fold(0, |mask, (slot, (both, differ))| mask | u32::from(is_near(*both, *differ)) << slot)
 }
 
 /// The distance that has a key, for strings of which [`is_exact`] is true.
@@ -92,19 +100,28 @@ mod tests {
     }
 
     #[test]
-    fn strings_with_too_few_common_bits_are_far() {
-        for ones in [0, 1, 7, 100, 5760, 64_000] {
-            for both in [0, 1, 2, 6, 50, 99, 100, 3000, 5760, 64_000].into_iter().filter(|both| *both <= ones)
-            {
-                let key = key(distance(both, ones));
-                // A threshold just above the key, and one at it, where more bits are needed or the same.
+    fn strings_below_a_threshold_are_near() {
+        let mut near_ones = 0;
+        for either in [1, 7, 100, 767, 5760, 64_000u32] {
+            for both in [0, 1, 2, 6, 50, 99, 100, 3000, 5760, 64_000].into_iter().filter(|n| *n <= either) {
+                let (mut commons, mut differ) = ([0; BLOCK_ROWS], [either; BLOCK_ROWS]);
+                (commons[9], differ[9]) = (both, either - both);
+                let key = key(distance(both.into(), either.into()));
                 for threshold in [key.next_up(), key + 1e-5, 1.0, f32::INFINITY] {
-                    assert!(u64::from(least_common(threshold, ones)) <= both, "{ones} {both} {threshold}");
+                    assert!(near(threshold, &commons, &differ) >> 9 & 1 == 1, "{both} {either} {threshold}");
+                }
+                for threshold in [key - 1e-5, f32::NEG_INFINITY] {
+                    let mask = near(threshold, &commons, &differ);
+                    assert_eq!(mask, 0, "{both} {either} {threshold}");
+                    near_ones += 1;
                 }
             }
         }
-        assert_eq!(least_common(key(0.5), 100), 50);
-        assert_eq!(least_common(key(0.2), 1000), 800);
+        assert!(near_ones > 50);
+        // Two strings without bits are as far from each other as can be.
+        for threshold in [0.5f32.next_up(), f32::INFINITY] {
+            assert_eq!(near(threshold, &[0; BLOCK_ROWS], &[0; BLOCK_ROWS]), u32::MAX);
+        }
     }
 
     #[test]

@@ -79,20 +79,24 @@ fn compare_hamming(query: &[u8], block: BlockRef<'_>, live: u32, list: u32, sink
 /// As [`compare_hamming`]. The bounds are keys of Jaccard distances; see `value/jaccard.rs`.
 fn compare_jaccard(query: &[u8], block: BlockRef<'_>, live: u32, list: u32, sink: &mut impl Sink) {
     let codes = block.codes();
-    let string = |slot: usize| &codes[slot * query.len()..][..query.len()];
-    let is_exact = jaccard::is_exact(8 * query.len());
+    let (mut both, mut differ) = ([0; BLOCK_ROWS], [0; BLOCK_ROWS]);
     let mut wanted = live;
-    if live.count_ones() >= FEW {
-        let mut counts = [0; BLOCK_ROWS];
-        kernel::common_rows(query, codes, &mut counts);
-        let (_, ones) = kernel::common_bits(query, query);
-        let least = jaccard::least_common(sink.threshold(), ones);
-        let enough = |(slot, count): (usize, &u32)| u32::from(*count >= least) << slot;
-        wanted &= counts.iter().enumerate().map(enough).fold(0, |mask, bit| mask | bit);
+    if live.count_ones() < FEW {
+        for slot in slots(live) {
+            let (common, either) = kernel::common_bits(query, &codes[slot * query.len()..][..query.len()]);
+            (both[slot], differ[slot]) = (common as u32, (either - common) as u32);
+        }
+    } else {
+        // A bit that is set in at least one of two strings is common or differs. So the kernels that count for
+        // 32 rows give both numbers, and only rows that are near take a division.
+        kernel::common_rows(query, codes, &mut both);
+        kernel::hamming_rows(query, codes, &mut differ);
+        wanted &= jaccard::near(sink.threshold(), &both, &differ);
     }
+    let is_exact = jaccard::is_exact(8 * query.len());
     for slot in slots(wanted) {
-        let (both, either) = kernel::common_bits(query, string(slot));
-        let key = jaccard::key(jaccard::distance(both, either));
+        let (common, either) = (u64::from(both[slot]), u64::from(both[slot] + differ[slot]));
+        let key = jaccard::key(jaccard::distance(common, either));
         // A key that was rounded is only near the value.
         let (lower, upper) = (if is_exact { key } else { key.next_down() }, key.next_up());
         if lower < sink.threshold() {
