@@ -98,6 +98,7 @@ test-19: ## Builds for PostgreSQL 19, and runs the SQL and server tests on it, i
 	@scripts/test_19.sh
 
 test-citus: ## Tests distributed tables, if PG_CONFIG's PostgreSQL has Citus: a coordinator and workers on loopback
+	@scripts/setup.sh
 	@scripts/test_citus.sh "$${PG_CONFIG:-$$(scripts/embedded.sh)}"
 
 audit: ## Checks licences, sources and advisories of all crates with cargo-deny

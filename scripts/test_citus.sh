@@ -14,7 +14,6 @@ if [ ! -e "$("$pg_config" --sharedir)/extension/citus.control" ]; then
     say "SKIPPED: $("$pg_config" --version) has no Citus (PG_CONFIG names a PostgreSQL that has)"
     exit 0
 fi
-"$ROOT/scripts/setup.sh"
 "$ROOT/scripts/install.sh" "$pg_config"
 python_packages
 
