@@ -27,6 +27,8 @@ DECLARE
     here text := '';         -- the query for partitions that are on this server
     send_all text;
     open_links text[];
+    -- Before PostgreSQL 17 dblink_get_result cannot be interrupted, and dblink_cancel_query waits forever.
+    can_cancel boolean := pg_catalog.current_setting('server_version_num')::int >= 170000;
     reused boolean;
     delivered boolean := false;
     failing oid;
@@ -41,6 +43,11 @@ BEGIN
     IF query IS NULL OR k IS NULL OR k < 0 THEN
         RAISE EXCEPTION 'knn_shards needs a query that is not null, and a k of 0 or more'
             USING ERRCODE = '22023';
+    END IF;
+    -- A shard's session that has not loaded the library yet would take any number, and later ignore it.
+    IF recall_target < '0.5'::float8 OR recall_target > '1'::float8 THEN
+        RAISE EXCEPTION '% is outside the valid range for parameter "ivf.recall_target" (0.5 .. 1)',
+            recall_target USING ERRCODE = '22023';
     END IF;
     IF NOT pg_catalog.has_table_privilege(shards::oid, 'SELECT'::text) THEN
         RAISE EXCEPTION 'permission denied for table %', shards USING ERRCODE = '42501';
@@ -197,10 +204,9 @@ BEGIN
                 RAISE EXCEPTION 'could not send the query to all shards' USING ERRCODE = '08006';
             END IF;
             FOR answer IN REVERSE CASE WHEN recall_target IS NULL THEN 1 ELSE 2 END .. 1 LOOP
-                -- Before PostgreSQL 17 dblink_get_result cannot be cancelled. pg_sleep takes a millisecond or
-                -- more, so a short wait is busy.
+                -- pg_sleep takes a millisecond or more, so a short wait is busy.
                 began := pg_catalog.clock_timestamp();
-                waiting := pg_catalog.current_setting('server_version_num')::int < 170000;
+                waiting := NOT can_cancel;
                 WHILE waiting LOOP
                     EXECUTE pg_catalog.format('SELECT pg_catalog.bool_or(%s.dblink_is_busy(l) = 1)
                         FROM pg_catalog.unnest($1) l', dblink) INTO waiting USING links;
@@ -227,9 +233,12 @@ BEGIN
         EXCEPTION WHEN query_canceled OR OTHERS THEN
             GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT,
                 details = PG_EXCEPTION_DETAIL, context = PG_EXCEPTION_CONTEXT;
-            EXECUTE pg_catalog.format('SELECT pg_catalog.count(%1$s.dblink_disconnect(l))
+            -- First the queries end, for which nobody waits any more. Then the connections.
+            EXECUTE pg_catalog.format('SELECT pg_catalog.count(pg_catalog.concat(
+                    CASE WHEN $2 AND %1$s.dblink_is_busy(l) = 1 THEN %1$s.dblink_cancel_query(l) END,
+                    %1$s.dblink_disconnect(l)))
                 FROM pg_catalog.unnest(%1$s.dblink_get_connections()) l WHERE l = ANY ($1)', dblink)
-                USING links;
+                USING links, can_cancel;
             IF attempt = 1 AND reused AND NOT delivered
                 AND (state LIKE '08%' OR state IN ('57P01', '57P02', '57P03')) THEN
                 CONTINUE; -- The connection was of a server that has restarted.

@@ -1,7 +1,5 @@
 //! `knn_shards`: the nearest rows of all shards at once.
 
-use std::time::Instant;
-
 use crate::harness::{Server, literal, major, vector};
 use crate::shards::{ROWS, SHARDS, sharded};
 
@@ -23,6 +21,7 @@ fn truth(server: &Server, query: &str, operator: &str, condition: &str) -> Strin
 }
 
 /// Raises an error that has all these words.
+#[track_caller]
 fn fails(server: &Server, statement: &str, words: &[&str]) {
     let error = server.try_sql(statement).unwrap_err();
     assert!(words.iter().all(|word| error.contains(word)), "{words:?} in {error}");
@@ -119,7 +118,7 @@ fn recall_target_travels(server: &Server, query: &str) {
     fails(
         server,
         &asked(query, ", recall_target => 7"),
-        &["22023", "server \"shard", "7 is outside the valid range for parameter \"ivf.recall_target\""],
+        &["22023", "7 is outside the valid range for parameter \"ivf.recall_target\""],
     );
 }
 
@@ -146,7 +145,8 @@ fn columns_of_the_row_type(server: &Server, query: &str) {
 fn partitions_of_all_kinds(server: &Server, query: &str) {
     server.sql(
         "\\c shard0\nCREATE SCHEMA \"Other schema\";
-         CREATE TABLE \"Other schema\".\"The 'table\" (\"Its id\" int, category int, \"vector\"\"s\" vector(16));
+         CREATE TABLE \"Other schema\".\"The 'table\"
+             (\"Its id\" int, category int, \"vector\"\"s\" vector(16));
          INSERT INTO \"Other schema\".\"The 'table\" SELECT id + 100000, category, embedding FROM items",
     );
     server.sql(
@@ -156,19 +156,21 @@ fn partitions_of_all_kinds(server: &Server, query: &str) {
          INSERT INTO here SELECT * FROM whole WHERE id < 1500;
          CREATE TABLE nested PARTITION OF \"Odd items\" FOR VALUES FROM (1500) TO (99999)
              PARTITION BY RANGE (id);
-         CREATE FOREIGN TABLE odd_1 PARTITION OF nested (\"the 'embedding\" OPTIONS (column_name 'embedding'))
-             FOR VALUES FROM (1500) TO (3000) SERVER shard1 OPTIONS (table_name 'items');
-         CREATE FOREIGN TABLE odd_2 PARTITION OF \"Odd items\" (
-                 id OPTIONS (column_name 'Its id'), \"the 'embedding\" OPTIONS (column_name 'vector\"s'))
-             FOR VALUES FROM (100000) TO (101500) SERVER shard0
-             OPTIONS (schema_name 'Other schema', table_name 'The ''table');
-         CREATE FOREIGN TABLE odd_3 PARTITION OF \"Odd items\" (\"the 'embedding\" OPTIONS (column_name 'embedding'))
-             FOR VALUES FROM (101500) TO (103000) SERVER shard0 OPTIONS (table_name 'items')",
+         CREATE FOREIGN TABLE odd_1 PARTITION OF nested FOR VALUES FROM (1500) TO (3000)
+             SERVER shard1 OPTIONS (table_name 'items');
+         CREATE FOREIGN TABLE odd_2 PARTITION OF \"Odd items\" FOR VALUES FROM (100000) TO (101500)
+             SERVER shard0 OPTIONS (schema_name 'Other schema', table_name 'The ''table');
+         CREATE FOREIGN TABLE odd_3 PARTITION OF \"Odd items\" FOR VALUES FROM (101500) TO (103000)
+             SERVER shard0 OPTIONS (table_name 'items');
+         ALTER FOREIGN TABLE odd_1 ALTER \"the 'embedding\" OPTIONS (column_name 'embedding');
+         ALTER FOREIGN TABLE odd_2 ALTER \"the 'embedding\" OPTIONS (column_name 'vector\"s'),
+             ALTER id OPTIONS (column_name 'Its id');
+         ALTER FOREIGN TABLE odd_3 ALTER \"the 'embedding\" OPTIONS (column_name 'embedding')",
     );
     let condition = "id % 3 = 0 AND \"Odd items\".category < 40";
     let near = server.sql(&format!(
-        "SELECT (item).id, distance FROM knn_shards('\"Odd items\"', NULL::hit, 'the ''embedding', {query}, 40,
-             condition => $$ {condition} $$)"
+        "SELECT (item).id, distance FROM knn_shards(
+             '\"Odd items\"', NULL::hit, 'the ''embedding', {query}, 40, condition => $$ {condition} $$)"
     ));
     // odd_3 shows the rows of `here` under their own numbers, and odd_2 under others.
     let expected = server.sql(&format!(
@@ -208,14 +210,14 @@ fn rights_are_those_of_the_caller(server: &Server, query: &str) {
     let denied = |words: &[&str]| fails(server, &as_alice(&asked(query, "")), words);
     denied(&["42501", "permission denied for table items"]);
     server.sql("GRANT SELECT ON items TO alice");
-    denied(&["42501", "permission denied for foreign server"]);
-    server.sql("GRANT USAGE ON FOREIGN SERVER shard0, shard1, shard2, shard3 TO alice");
-    denied(&["42704", "server \"shard", "user mapping not found for \"alice\""]);
+    denied(&["42704", "server \"shard", "user mapping not found for", "alice"]);
     for shard in 0..SHARDS {
         server.sql(&format!(
             "CREATE USER MAPPING FOR alice SERVER shard{shard} OPTIONS (user 'alice', password 'secret')"
         ));
     }
+    denied(&["42501", "server \"shard", "permission denied for foreign server"]);
+    server.sql("GRANT USAGE ON FOREIGN SERVER shard0, shard1, shard2, shard3 TO alice");
     // This server trusts everybody on its socket, and dblink lets nobody but a superuser use that.
     denied(&["2F003", "server \"shard", "password"]);
     let file = server.data().join("pg_hba.conf");
@@ -273,7 +275,6 @@ fn wrong_arguments_are_named(server: &Server, query: &str) {
 
 fn a_wait_can_be_cancelled(server: &Server, query: &str) {
     let slow = asked(query, ", condition => 'pg_sleep(60) IS NOT NULL'");
-    let began = Instant::now();
     // The next query of the session works.
     let script = format!(
         "\\set ON_ERROR_STOP 0\n{};\nSET statement_timeout = '1s';\n{slow};\nRESET statement_timeout;\n{};",
@@ -282,8 +283,13 @@ fn a_wait_can_be_cancelled(server: &Server, query: &str) {
     );
     let near = truth(server, query, "<->", "true");
     assert_eq!(server.sql(&script), format!("{near}\n{near}"));
-    assert!(began.elapsed().as_secs() < 40, "{:?}, PostgreSQL {}", began.elapsed(), major());
     fails(server, &format!("SET statement_timeout = '1s'; {slow}"), &["57014", "statement timeout"]);
+    // Before PostgreSQL 17 the shards do not hear of it.
+    let sleeping = "pg_stat_activity WHERE datname LIKE 'shard_' AND wait_event = 'PgSleep'";
+    if major() >= 17 {
+        assert_eq!(server.sql(&format!("SELECT count(*) FROM {sleeping}")), "0");
+    }
+    server.sql(&format!("SELECT pg_terminate_backend(pid, 5000) FROM {sleeping}"));
 }
 
 fn shards_only_read(server: &Server, query: &str) {
