@@ -81,7 +81,7 @@ class Node:
 class Cluster:
     """The first node is the coordinator."""
 
-    def __init__(self, name: str, workers: int, preload: str = "citus") -> None:
+    def __init__(self, name: str, workers: int, preload: str = "citus", extension: bool = True) -> None:
         self.nodes = [Node(f"{name}{number}", preload) for number in range(workers + 1)]
         for node in self.nodes:
             node.start()
@@ -93,7 +93,8 @@ class Cluster:
             db.execute("SELECT citus_set_coordinator_host('127.0.0.1', %s)", [self.nodes[0].port])
             for node in self.nodes[1:]:
                 db.execute("SELECT citus_add_node('127.0.0.1', %s)", [node.port])
-            db.execute("CREATE EXTENSION vector_search")
+            if extension:
+                db.execute("CREATE EXTENSION vector_search")
 
     def connect(self) -> psycopg.Connection[Any]:
         """A session at the coordinator."""

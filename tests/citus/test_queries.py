@@ -168,3 +168,16 @@ class Queries(CitusTest):
             "WHERE indrelid = '%s'::regclass AND indexrelid::regclass::text LIKE 'items_index%%'"
         )
         self.assertEqual(sum(map(int, info)), ROWS)
+
+    def test_distributed_by_the_vector(self) -> None:
+        # By its hash: equal vectors are together, near ones are not.
+        self.db.execute("CREATE TABLE pieces (id bigint, embedding vector(2))")
+        self.addCleanup(self.db.execute, "DROP TABLE pieces")
+        self.db.execute("SELECT create_distributed_table('pieces', 'embedding')")
+        self.db.execute(
+            "INSERT INTO pieces SELECT i, ARRAY[i % 50, 1::float8]::vector FROM generate_series(1, 500) i"
+        )
+        self.assertEqual(self.one("SELECT count(*) FROM pieces WHERE embedding = '[7,1]'"), 10)
+        near = self.all("SELECT embedding::text FROM pieces ORDER BY embedding <-> '[7,1]' LIMIT 11")
+        self.assertEqual(near[:10], ["[7,1]"] * 10)
+        self.assertIn(near[10], ["[6,1]", "[8,1]"])
