@@ -33,6 +33,7 @@ DECLARE
     delivered boolean := false;
     failing oid;
     sent int;
+    unsent int;
     waiting boolean;
     began timestamptz;
     state text;
@@ -171,15 +172,16 @@ BEGIN
         END LOOP;
     END IF;
 
-    -- Sends nothing, and returns null, if a connection is not there.
-    send_all := pg_catalog.format('SELECT pg_catalog.min(%1$s.dblink_send_query(u.l, u.q))
-        FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS u (l, q)
+    -- Sends nothing if a connection is not there. Returns how many queries it sends, and which one it cannot.
+    send_all := pg_catalog.format('SELECT pg_catalog.count(*),
+            pg_catalog.min(CASE %1$s.dblink_send_query(u.l, u.q) WHEN 0 THEN u.i END)
+        FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) WITH ORDINALITY AS u (l, q, i)
         WHERE $1 OPERATOR(pg_catalog.<@) %1$s.dblink_get_connections()', dblink);
     FOR attempt IN 1 .. 2 LOOP
         BEGIN
-            EXECUTE send_all INTO sent USING links, queries;
-            reused := sent IS NOT NULL;
-            IF sent IS NULL THEN
+            EXECUTE send_all INTO sent, unsent USING links, queries;
+            reused := sent > 0;
+            IF sent = 0 THEN
                 EXECUTE pg_catalog.format('SELECT coalesce(%s.dblink_get_connections(), ''{}'')', dblink)
                     INTO open_links;
                 FOR i IN 1 .. pg_catalog.cardinality(links) LOOP
@@ -198,10 +200,11 @@ BEGIN
                         USING links[i], servers[i];
                 END LOOP;
                 failing := NULL;
-                EXECUTE send_all INTO sent USING links, queries;
+                EXECUTE send_all INTO sent, unsent USING links, queries;
             END IF;
-            IF sent = 0 THEN
-                RAISE EXCEPTION 'could not send the query to all shards' USING ERRCODE = '08006';
+            IF unsent IS NOT NULL THEN
+                failing := servers[unsent];
+                RAISE EXCEPTION 'could not send a query' USING ERRCODE = '08006';
             END IF;
             FOR answer IN REVERSE CASE WHEN recall_target IS NULL THEN 1 ELSE 2 END .. 1 LOOP
                 -- pg_sleep takes a millisecond or more, so a short wait is busy.
