@@ -235,6 +235,12 @@ fn rights_are_those_of_the_caller(server: &Server, query: &str) {
     assert_eq!(server.sql(&as_alice(&format!("SELECT as_owner({query}); {links}"))), format!("{near}\n0"));
     assert_eq!(server.sql(&format!("SET ROLE alice; {}; {links}", asked(query, ""))), format!("{near}\n0"));
     assert_eq!(server.sql(&as_alice(&format!("{}; {links}", asked(query, "")))), format!("{near}\n4"));
+    // A connection is not used with other options of its user's mapping.
+    let mapping =
+        |user: &str| format!("ALTER USER MAPPING FOR alice SERVER shard1 OPTIONS (SET user '{user}')");
+    let changed = format!("{ask}; {}; {ask}", mapping("nobody"), ask = asked(query, ""));
+    fails(server, &as_alice(&changed), &["08001", "server \"shard1\"", "role \"nobody\" does not exist"]);
+    server.sql(&mapping("alice"));
     // Policies of the table would be passed by.
     server.sql("ALTER TABLE items ENABLE ROW LEVEL SECURITY");
     denied(&["0A000", "has row-level security"]);
