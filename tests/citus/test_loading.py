@@ -1,9 +1,10 @@
-"""The order of the libraries, since both Citus and vector_search have hooks in the planner and in commands; and the
-extension `vector`."""
+"""The order of the libraries, since both Citus and vector_search have hooks in the planner and in commands;
+and the extension `vector`."""
 
-import psycopg
 import re
 import unittest
+
+import psycopg
 from cluster import SHARDS, CitusTest, Node, made_up_queries, text
 
 NEAREST = "SELECT id FROM items ORDER BY embedding <-> %s LIMIT 10"

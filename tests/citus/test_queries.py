@@ -119,7 +119,8 @@ class Queries(CitusTest):
         groups = self.all("SELECT category, avg(embedding) FROM items GROUP BY category ORDER BY category")
         self.assertEqual(len(groups), CATEGORIES)
         for category, average in groups:
-            np.testing.assert_allclose(read(average), true[self.numbers % CATEGORIES == category].mean(axis=0), atol=1e-5)
+            members = true[self.numbers % CATEGORIES == category]
+            np.testing.assert_allclose(read(average), members.mean(axis=0), atol=1e-5)
 
     def test_query_from_another_row(self) -> None:
         # By a materialized subquery: Citus fetches it, and sends it to the shards.
@@ -150,7 +151,7 @@ class Queries(CitusTest):
         self.assertGreaterEqual(len(set(found) & set(self.nearest(self.query, 10, passing))), 8)
 
     def test_array_into_vector_needs_a_cast(self) -> None:
-        # Citus builds the assignment cast of an INSERT ... SELECT with one argument, and array_to_vector has three.
+        # Citus builds the assignment cast of an INSERT ... SELECT with one argument; array_to_vector has three.
         self.db.execute("CREATE TABLE copies (id bigint, embedding vector(2))")
         self.addCleanup(self.db.execute, "DROP TABLE copies")
         self.db.execute("SELECT create_distributed_table('copies', 'id')")
