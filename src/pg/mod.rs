@@ -31,6 +31,7 @@ extension_sql_file!("../../sql/casts.sql", name = "casts", requires = ["bit"]);
 extension_sql_file!("../../sql/maxsim.sql", name = "maxsim", requires = ["casts"]);
 extension_sql_file!("../../sql/ivf.sql", name = "ivf", requires = ["maxsim"]);
 extension_sql_file!("../../sql/filter.sql", name = "filter", requires = ["ivf"]);
+extension_sql_file!("../../sql/shards.sql", name = "shards", requires = ["filter"]);
 
 /// Called by Postgres when the library is loaded.
 #[pg_guard]

@@ -9,7 +9,8 @@ use crate::harness::Server;
 /// pg_stat_statements, which `watching.rs` has.
 const RUN_ELSEWHERE: [&str; 2] = ["docs/moving-from-pgvector.md", "docs/operations.md"];
 
-/// The SQL blocks of a file of the checkout.
+/// The SQL blocks of a file of the checkout, without those that begin with "```sql citus". These need Citus,
+/// and `tests/citus` runs them.
 pub fn sql_blocks(file: &str) -> Vec<String> {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
     let mut blocks = Vec::new();

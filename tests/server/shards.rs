@@ -3,15 +3,16 @@
 
 use crate::harness::{Server, literal, major, vector};
 
-const SHARDS: u32 = 4;
-const ROWS: u32 = 1500;
+pub const SHARDS: u32 = 4;
+pub const ROWS: u32 = 1500;
 
 /// A server whose database `postgres` has `items` on four shards, which are databases of the same server, and
-/// `whole` with all rows. `None` if there is no postgres_fdw.
-fn sharded() -> Option<Server> {
-    let server = Server::new("shards", &["fsync = off", "autovacuum = off"]);
-    if server.sql("SELECT count(*) FROM pg_available_extensions WHERE name = 'postgres_fdw'") == "0" {
-        eprintln!("skipped: this server has no postgres_fdw");
+/// `whole` with all rows. `None` if there is no postgres_fdw or no dblink.
+pub fn sharded(name: &str) -> Option<Server> {
+    let server = Server::new(name, &["fsync = off", "autovacuum = off"]);
+    let there = "SELECT count(*) FROM pg_available_extensions WHERE name IN ('postgres_fdw', 'dblink')";
+    if server.sql(there) != "2" {
+        eprintln!("skipped: this server has no postgres_fdw and dblink");
         return None;
     }
     server.fill("whole", 16, 0..SHARDS * ROWS);
@@ -62,7 +63,7 @@ fn by_hand(condition: &str, query: &str, order: &str) -> String {
 
 #[test]
 fn shards_answer_in_exact_order() {
-    let Some(server) = sharded() else { return };
+    let Some(server) = sharded("shards") else { return };
     let query = format!("'{}'::vector", literal(&vector(5, 16)));
     for condition in
         ["", "WHERE category = 7", &format!("WHERE category < 9 AND embedding <-> {query} < 2.5")]
