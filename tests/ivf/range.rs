@@ -181,3 +181,32 @@ fn rows_at_an_infinite_distance_are_not_lost() {
         }
     }
 }
+
+/// An index that was made on an empty table does not know how values by L1 follow those by L2. A threshold
+/// excludes no row that is within it, whatever rows there are.
+#[test]
+fn thresholds_hold_before_rows_are_measured() {
+    for (dims, nonzero) in [(300, 5), (300, 300), (64, 3), (8, 8)] {
+        let store = vector_search::page::memory::MemoryStore::new();
+        vector_search::ivf::build::build_empty(&store, &options(dims, Metric::L1)).unwrap();
+        let world = World { table: Default::default(), store, metric: Metric::L1 };
+        let mut random = Random(dims as u64);
+        let mut row = || {
+            let mut row = vec![0.0; dims];
+            for _ in 0..random.below(nonzero + 1) {
+                row[random.below(dims)] = random.normal();
+            }
+            row
+        };
+        (0..400).for_each(|n| world.insert(n, row()));
+        let mut found = 0;
+        for _ in 0..40 {
+            let query = row();
+            let ceiling = world.truth(&query, 10, None)[9].1;
+            // A little more than the distance, so that the tenth is within it.
+            let settings = Settings { ceiling: ceiling * (1.0 + 1e-6), ..DEFAULT };
+            found += world.search(&query, settings, 10).len();
+        }
+        assert!(found >= 380, "{found} of 400 rows in {dims} dimensions, {nonzero} of which are not zero");
+    }
+}

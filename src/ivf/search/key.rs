@@ -23,6 +23,8 @@ pub(super) fn ceiling_key(directory: &Directory, value: f64) -> f32 {
     let key = match directory.metric() {
         // No distance is negative.
         Metric::L2 | Metric::L1 if value < 0.0 => -1.0,
+        // It is not known how values follow distances of codes, only that these are not greater.
+        Metric::L1 if !directory.is_measured() => (value * scale) * (value * scale),
         _ => key_of(directory, value),
     };
     // The operator takes a cosine from sums of single precision: near zero their error is absolute.
