@@ -4,8 +4,8 @@
 //! `cargo bench --no-default-features --bench build`; environment: `DATA` (rows of signed bytes as a NumPy
 //! file; without it, a mixture of Gaussians), `SCALE` (a NumPy file with one float for each row; without it,
 //! rows are scaled to length one), `METRIC` (l2, l1, hamming or jaccard; of bits that are the signs of the
-//! coordinates), `ROWS` (numbers with commas), `DIMS` (leading coordinates that are used), `MEMORY` (megabytes
-//! for the build), `TARGETS`, `QUERIES`, `ROUNDS` (how often a query is asked; its least time counts),
+//! coordinates), `ROWS` (numbers with commas), `DIMS` (leading coordinates that are used), `MEMORY`
+//! (megabytes for the build), `TARGETS`, `QUERIES`, `ROUNDS` (times that a query is asked; the least counts),
 //! `PER_LIST` (rows of a list, 0: as the build chooses) and `CODE_DIMS` (dimensions of one-bit codes, 0: all;
 //! both numbers with commas). More rows than the file has are mixtures of two rows of the file that lie near
 //! each other, with some noise. Each query asks all indexes over the same rows in turn, so their times can be

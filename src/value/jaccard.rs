@@ -48,8 +48,8 @@ pub fn key(distance: f64) -> f32 {
     (distance - 0.5) as f32
 }
 
-/// Which of 32 strings may have keys below `threshold`, as a mask. Each has so many bits in common with another
-/// string, and so many that differ from it. Near the threshold the mask has a few strings too many.
+/// Which of 32 strings may have keys below `threshold`, as a mask. Each has so many bits in common with
+/// another string, and so many that differ from it. Near the threshold the mask has a few strings too many.
 pub fn near(threshold: f32, both: &[u32; BLOCK_ROWS], differ: &[u32; BLOCK_ROWS]) -> u32 {
     // p / q is more than a half less the threshold. Rounded down by more than the rounding of keys.
     let least = 0.5 - threshold - 2e-6;

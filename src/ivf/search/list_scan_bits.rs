@@ -87,8 +87,8 @@ fn compare_jaccard(query: &[u8], block: BlockRef<'_>, live: u32, list: u32, sink
             (both[slot], differ[slot]) = (common as u32, (either - common) as u32);
         }
     } else {
-        // A bit that is set in at least one of two strings is common or differs. So the kernels that count for
-        // 32 rows give both numbers, and only rows that are near take a division.
+        // A bit that is set in at least one of two strings is common or differs. So the kernels that count
+        // for 32 rows give both numbers, and only rows that are near take a division.
         kernel::common_rows(query, codes, &mut both);
         kernel::hamming_rows(query, codes, &mut differ);
         wanted &= jaccard::near(sink.threshold(), &both, &differ);
