@@ -98,6 +98,42 @@ fn recall_keeps_to_its_target() {
     }
 }
 
+/// By L1 the quotient of a value and the distance of sketches depends on the number of elements.
+#[test]
+fn rows_of_all_lengths_keep_to_the_target() {
+    const DIMS: usize = 30_000;
+    for metric in METRICS {
+        for (rows, lists) in [(300, 1), (4000, 20)] {
+            let mut random = Random(8);
+            let mut draw = || {
+                let count = random.below(300);
+                let terms: BTreeMap<i32, f32> = (0..count)
+                    .map(|_| ((random.below(DIMS) / 40) as i32, random.below(7) as f32 - 3.0))
+                    .filter(|(_, value)| *value != 0.0)
+                    .collect();
+                let (indices, values) = terms.into_iter().unzip();
+                SparseBuf { dims: DIMS, indices, values }
+            };
+            let table: Table = (0..rows).map(|n| (n, draw())).collect();
+            let world = indexed(table, DIMS, metric, lists);
+            let queries: Vec<SparseBuf> = (0..40).map(|_| draw()).filter(|q| !q.values.is_empty()).collect();
+            let (recall, _) = world.recall(&queries, 0.95);
+            assert!(recall > 0.9, "{metric:?} {rows} rows: {recall}");
+            let (mut found, mut least) = (0, 25);
+            for query in &queries {
+                let truth = world.truth(query, 25);
+                let settings = Settings { ceiling: truth[24].1, recall_target: 0.95, ..DEFAULT };
+                let rows = world.search(query, settings, 25).0.len();
+                (found, least) = (found + rows, least.min(rows));
+            }
+            let share = found as f64 / (25 * queries.len()) as f64;
+            assert!(share > 0.9, "{metric:?} {rows} rows: {share} of those within a threshold");
+            // One query found a single row where bounds were by the mean quotient.
+            assert!(least >= 15, "{metric:?} {rows} rows: {least} of 25 within a threshold");
+        }
+    }
+}
+
 #[test]
 fn exact_scans_are_exact() {
     for metric in METRICS {
