@@ -4,6 +4,7 @@ use super::directory::Directory;
 use super::search::{self, Probes};
 use crate::kernel;
 use crate::page::summary;
+use crate::value::Metric;
 
 /// The work of a scan.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,7 +74,7 @@ pub fn estimate(
     if directory.sketch().is_lossy() {
         let reached = Work { lists, pages, codes, extended, rows: reached.max(wanted) };
         return match directory.codec.has_elements() {
-            true => of_elements(reached, target, wanted),
+            true => of_elements(reached, (target, directory.metric()), wanted),
             false => of_sketches(reached, target, wanted),
         };
     }
@@ -89,10 +90,10 @@ fn of_sketches(reached: Work, target: f32, wanted: f64) -> Work {
     Work { rows, extended: (8.0 * reached.extended).min(reached.rows), ..reached }
 }
 
-/// Sketches exclude four fifths of the rows, and none from an exact scan; the elements in extended records
-/// exclude nearly all others.
-fn of_elements(reached: Work, target: f32, wanted: f64) -> Work {
-    let share = if target >= 1.0 { 1.0 } else { 0.2 };
+/// Sketches exclude four fifths of the rows, but none by L1 or from an exact scan; the elements in extended
+/// records exclude nearly all others.
+fn of_elements(reached: Work, (target, metric): (f32, Metric), wanted: f64) -> Work {
+    let share = if target >= 1.0 || metric == Metric::L1 { 1.0 } else { 0.2 };
     let rows = (1.5 * wanted + 5.0).min(reached.rows);
     Work { rows, extended: (share * reached.rows).max(rows), ..reached }
 }
