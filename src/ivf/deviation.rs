@@ -11,8 +11,8 @@
 //!
 //! Bounds are in the unit of the codes: a taxicab distance's *key* is the square of its quotient by the mean.
 //! If no row may be lost, the bounds are those that always hold: a taxicab distance is at least the Euclidean
-//! one, and at most the square root of the dimensions times that. For sketches there are no such bounds, and
-//! the values of all rows are computed.
+//! one, and at most the square root of the dimensions times that. For sketches there are no such bounds:
+//! exact scans compare the elements of all rows (`search/full_scan.rs`), or compute their values.
 
 use crate::error::Result;
 use crate::ivf::directory::Directory;

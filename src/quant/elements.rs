@@ -34,8 +34,10 @@ const LEFT_OUT_MOST: f64 = 0.5;
 /// The standard deviation of the product with what is left out, as a share of what it would be if that were
 /// as similar to the query as the rest.
 const OF_LEFT_OUT: f64 = 0.5;
-/// The operators' rounding errors at most, as a share of the lengths.
-const FLOATS: f64 = 1e-4;
+/// The operators add up in single precision: each term adds a rounding error of this share at most.
+const FLOAT: f64 = 6e-8;
+/// The most terms of a vector that has more than its record.
+const MOST_TERMS: f64 = 16_000.0;
 /// For squared lengths in this range sums of single precision agree with the operator's.
 const TRUSTED: std::ops::Range<f64> = 1e-30..1e37;
 
@@ -118,7 +120,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The elements that are not zero, in steps.
+    /// The elements, in steps, and zeros in the place of those that the row does not have.
     fn elements(self) -> impl Iterator<Item = (u16, i32)> {
         let values = self.values.iter().map(|value| i32::from(value.cast_signed()));
         let keys = self.keys.iter().map(|key| u16::from_le_bytes(*key));
@@ -184,6 +186,10 @@ pub struct QueryElements {
     is_signed: bool,
     /// Sum of the magnitudes.
     sum: f64,
+    /// Number of elements.
+    count: f64,
+    /// Whether the operators' sums of single precision neither overflow nor vanish.
+    is_trusted: bool,
 }
 
 impl QueryElements {
@@ -206,6 +212,8 @@ impl QueryElements {
             length: 0.0,
             is_signed: false,
             sum: 0.0,
+            count: 0.0,
+            is_trusted: false,
         })
     }
 
@@ -219,10 +227,13 @@ impl QueryElements {
         let mut merged: Vec<(u16, f64)> = memory::with_capacity(elements.len())?;
         merged.extend(elements.map(|(key, x)| (key, f64::from(x))));
         merged.sort_unstable_by_key(|element| element.0);
+        self.count = merged.len() as f64;
+        let squared: f64 = merged.iter().map(|(_, x)| x * x).sum();
+        self.is_trusted = TRUSTED.contains(&squared) || squared == 0.0;
         self.sum = merged.iter().map(|(_, x)| x.abs()).sum();
         self.length = match self.values.operator {
             Operator::Taxicab => self.sum,
-            _ => merged.iter().map(|(_, x)| x * x).sum::<f64>().sqrt(),
+            _ => squared.sqrt(),
         };
         self.is_signed = merged.iter().any(|(_, x)| *x < 0.0);
         merged.dedup_by(|next, kept| {
@@ -278,22 +289,24 @@ impl QueryElements {
     pub fn sound_bound(&self, record: &[u8]) -> f32 {
         let record = Record::read(record);
         let is_sound = !self.values.collide || !(self.is_signed || record.is_signed);
-        if self.kind != Kind::Elements || !is_sound {
+        if self.kind != Kind::Elements || !is_sound || !self.is_trusted {
             return f32::NEG_INFINITY;
         }
         let room = record.values.len() as f64;
+        let of_row = if record.left_out > 0.0 { MOST_TERMS } else { room };
+        let floats = 1e-6 + FLOAT * (self.count + of_row);
         let bound = match self.values.operator {
             Operator::Taxicab => {
                 let Record { length, step, left_out, .. } = record;
-                let matched = room.min(self.keys.len() as f64);
+                let matched = room.min(self.count);
                 let common = self.common(record) + matched * 0.5 * (step + self.step) + left_out;
-                self.key(length + self.length - 2.0 * common - FLOATS * (length + self.length))
+                self.key(length + self.length - 2.0 * common - 2.0 * floats * (length + self.length))
             }
             _ => {
                 let Record { length, step, left_out, .. } = record;
                 // What a row has at most besides its length, because its elements are rounded.
-                let of_row = room.sqrt() * length + room * 0.5 * step;
-                let rounding = 0.5 * (self.sum * step + of_row * self.step);
+                let magnitudes = room.sqrt() * length + room * 0.5 * step;
+                let rounding = 0.5 * (self.sum * step + magnitudes * self.step);
                 let most =
                     f64::from(self.dot(record)) * (self.step * step) + rounding + self.length * left_out;
                 let Values { operator, scale, .. } = self.values;
@@ -301,12 +314,12 @@ impl QueryElements {
                 match operator {
                     Operator::Cosine => {
                         let lengths = self.length * length;
-                        2.0 * unit * (1.0 - most / lengths - FLOATS)
+                        2.0 * unit * (1.0 - most / lengths - 2.0 * floats)
                     }
-                    Operator::Product => -unit * (most + FLOATS * self.length * length),
+                    Operator::Product => -unit * (most + floats * self.length * length),
                     _ => {
                         let squares = self.length * self.length + length * length;
-                        unit * (squares * (1.0 - FLOATS) - 2.0 * most)
+                        unit * (squares * (1.0 - 2.0 * floats) - 2.0 * most)
                     }
                 }
             }
@@ -358,6 +371,9 @@ impl QueryElements {
     /// Magnitudes that both have do not count, and elements that only one has count in full.
     fn taxicab(&self, record: Record<'_>) -> (f64, f64) {
         let Record { length, step, left_out, .. } = record;
+        if !step.is_finite() {
+            return (f64::NAN, f64::NAN);
+        }
         let distance = length + self.length - 2.0 * self.common(record);
         let rounding = ROUNDING * step * (record.values.len() as f64).sqrt();
         let error = DEVIATIONS * (rounding + OF_LEFT_OUT * left_out);
@@ -516,21 +532,34 @@ mod tests {
 
     #[test]
     fn of_lengths_beyond_single_precision_nothing_is_known() {
-        let values = Values { operator: Operator::Euclidean, scale: 1.0, mean: 1.0, collide: false };
+        OPERATORS.into_iter().for_each(nothing_is_known);
+    }
+
+    fn nothing_is_known(operator: Operator) {
+        let values = Values { operator, scale: 1.0, mean: 1.0, collide: false };
         let mut query = QueryElements::new(values).unwrap();
         query.set(by_keys(&[(1, 1.0)])).unwrap();
         for row in [[(1, 3e38), (2, 3e38)], [(1, 1e-40), (2, 1e-40)]] {
             let mut record = vec![0; record_size(2)];
             write_record(values.operator, by_keys(&row), &mut record).unwrap();
             assert_eq!(query.bounds(&record), (f32::NEG_INFINITY, f32::INFINITY));
-            assert_eq!(query.sound_bound(&record), f32::NEG_INFINITY);
+            // By L1 the least distance of all, otherwise nothing.
+            assert!(query.sound_bound(&record) <= 0.0);
             assert!(!read_record(&record, |_, _| ()));
         }
-        // And a row without elements is as far away as the query is long.
-        let mut record = vec![9; record_size(2)];
-        write_record(values.operator, by_keys(&[]), &mut record).unwrap();
-        let (lower, upper) = query.bounds(&record);
-        assert!(lower <= 1.0 && upper >= 1.0 && upper - lower < 0.01, "{lower} {upper}");
+        // By a query of such a length nothing is excluded.
+        let mut record = vec![0; record_size(2)];
+        write_record(operator, by_keys(&[(1, 1.0)]), &mut record).unwrap();
+        query.set(by_keys(&[(1, 1e-23)])).unwrap();
+        assert_eq!(query.sound_bound(&record), f32::NEG_INFINITY);
+        if operator != Operator::Cosine {
+            // And a row without elements is as far away as the query is long.
+            query.set(by_keys(&[(1, 1.0)])).unwrap();
+            write_record(operator, by_keys(&[]), &mut record).unwrap();
+            let (lower, upper) = query.bounds(&record);
+            let truth = if operator == Operator::Product { 0.0 } else { 1.0 };
+            assert!(lower <= truth && upper >= truth && upper - lower < 0.01, "{lower} {upper}");
+        }
     }
 
     #[test]

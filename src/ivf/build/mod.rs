@@ -215,13 +215,15 @@ impl<'a> Coder<'a> {
     ) -> Result<Self> {
         const BATCH_BYTES: usize = 8 << 20;
         let lists = directory.lists() as usize;
+        let of_elements = if directory.codec.has_elements() { directory.codec.extended_size() } else { 0 };
+        let of_row = 4 * options.dims + of_elements;
         Ok(Self {
             runs: Runs::new(lists, Record::size(&directory), options.memory / 2)?,
             encoder: Arc::new(Encoder { routing, centres: Centres::new(&directory)?, directory }),
             pool,
             spool,
             progress,
-            full: (BATCH_BYTES.min(options.memory / 16) / (4 * options.dims)).clamp(32, 4096),
+            full: (BATCH_BYTES.min(options.memory / 16) / of_row).clamp(32, 4096),
             filling: Batch::default(),
             coding: None,
             spare: Batch::default(),

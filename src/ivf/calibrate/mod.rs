@@ -61,7 +61,7 @@ pub enum Queries {
 
 /// Calibrates a finished index again and stores the result. Scans that begin later use it. `vectors` are the
 /// queries as the table stores them, one after the other. If records have elements, rows of the index are
-/// taken instead, because sketches say less.
+/// taken instead if there are enough, because sketches say less.
 ///
 /// # Errors
 /// Too few queries; damage, the store's errors and [`Progress::tick`]'s.
@@ -79,7 +79,13 @@ pub fn recalibrate<S: Store>(
         let (want, seed) = (*QUERIES.end(), directory.meta.instance);
         asking = reconstruct::rows(store, &directory, &rows, (want, seed), &|| progress.tick())?;
     }
-    let vectors = if asking.points.is_empty() { vectors } else { &[] };
+    let vectors = if asking.points.len() / directory.padded() < LEAST_QUERIES {
+        // The last build or vacuum has counted too few.
+        asking = Asking::default();
+        vectors
+    } else {
+        &[]
+    };
     for vector in vectors.chunks_exact(directory.dims()) {
         asking.push(&directory, vector.into(), &mut unit)?;
     }

@@ -95,20 +95,18 @@ impl<'a, S: Store> Reader<'a, S> {
             let string = Bits { length: self.directory.dims(), bytes };
             let vector = string.coordinates(&mut self.coordinates);
             to_point(self.directory, vector, &mut self.unit, &mut self.points[before..])
+        } else if codec.has_elements() {
+            let (_, record) = self.records.record(list, block.reference(slot))?;
+            let known = read_sketch(self.directory, record, &mut self.unit);
+            if known {
+                self.directory.transform(&self.unit, &mut self.points[before..]);
+                self.of_elements.try_extend(record)?;
+            }
+            known
         } else {
             self.read_signs(list, block, slot)?;
             let (_, extended) = self.records.record(list, block.reference(slot))?;
             let product = self.directory.metric() == Metric::InnerProduct;
-            if codec.has_elements() {
-                let known = read_sketch(self.directory, extended, &mut self.unit);
-                self.directory.transform(&self.unit, &mut self.points[before..]);
-                if known {
-                    self.of_elements.try_extend(extended)?;
-                } else {
-                    self.points.truncate(before);
-                }
-                return Ok(());
-            }
             let point = &mut self.points[before..];
             let known = codec.decode(product, &self.signs, extended, point);
             let (centroid, scale) = self.directory.centroid(list);

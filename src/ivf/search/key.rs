@@ -34,6 +34,9 @@ pub(super) fn ceiling_key(directory: &Directory, value: f64) -> f32 {
         }
         _ => 0.0,
     };
+    if key == f64::NEG_INFINITY {
+        return f32::NEG_INFINITY;
+    }
     (key + key.abs() * 1e-5 + absolute) as f32 + f32::MIN_POSITIVE
 }
 
