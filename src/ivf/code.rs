@@ -6,7 +6,7 @@ use super::sketch::Sketched;
 use crate::error::Result;
 use crate::kernel;
 use crate::memory;
-use crate::quant::{Factors, Form, Leading, Projector, pack};
+use crate::quant::{Factors, Form, Leading, Projector, TRUSTED, pack};
 use crate::value::Metric;
 
 /// A coded row, and the memory to code the next one.
@@ -153,9 +153,6 @@ pub fn write_code(directory: &Directory, groups: &mut [u8], first: usize, slot: 
         pack::write_signs(groups, first, slot, code);
     }
 }
-
-/// For squared norms in this range, the operator's f32 sums are exact enough to agree with codes.
-const TRUSTED: std::ops::Range<f64> = 1e-30..1e37;
 
 /// Transforms a vector of the table into the index's coordinates (`point`). `unit` is scratch memory with the
 /// vector's dimensions. Returns false if such a vector is not in the index (a zero vector under cosine).

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use super::directions::Directions;
 use crate::error::{self, Error, Result};
 use crate::page::meta::{self, SketchOf};
-use crate::quant::elements::MOST_ELEMENTS;
+use crate::quant::elements::{KEYS, MOST_ELEMENTS};
 use crate::random::SplitMix64;
 use crate::value::Original;
 use crate::value::maxsim::LANES;
@@ -27,8 +27,6 @@ use crate::value::sparse::Sparse;
 /// Coordinates of a sketch. With so many, a page has two blocks of codes, and the error of a cosine is about
 /// .03. (With 512, three to ten times as many rows have to be fetched.)
 pub const SIZE: usize = 896;
-/// Keys of indices.
-const KEYS: usize = 1 << 16;
 /// Directions of a sketch of vectors that have many dimensions.
 const LEAST_DIRECTIONS: usize = 256;
 

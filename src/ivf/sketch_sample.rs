@@ -20,10 +20,11 @@ const MOST_NUMBERS: usize = 4 << 20;
 /// Of an array of vectors, the first so many numbers are kept, so that there is room for enough arrays.
 const MOST_OF_ROW: usize = MOST_NUMBERS / 128;
 
-/// An extended record has the elements of this share of the rows in whole, and so many at least, and if no
-/// rows are known.
+/// Extended records have room for all elements of this share of the rows,
 const WHOLE: f64 = 0.95;
+/// but for at least so many elements.
 const LEAST_ELEMENTS: usize = 16;
+/// The room if no rows are known.
 const USUAL_ELEMENTS: usize = 96;
 
 /// Some rows of a table, kept to measure how sketches deviate.

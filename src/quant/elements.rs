@@ -6,6 +6,7 @@
 //! for each element. Two indices may have the same key: this adds to a product what is not there. If no
 //! element is negative, a row then seems nearer than it is, and its value shows the truth.
 
+use super::errors::TRUSTED;
 use crate::error::Result;
 use crate::memory::{self, Grow};
 
@@ -15,8 +16,8 @@ pub const MOST_ELEMENTS: usize = 1024;
 const HEAD: usize = 12;
 /// Bytes of an element: a key and a value.
 const ELEMENT: usize = 3;
-/// Keys.
-const KEYS: usize = 1 << 16;
+/// Keys that indices may have.
+pub const KEYS: usize = 1 << 16;
 /// Largest magnitude of an element, and of a query's weight: products of [`MOST_ELEMENTS`] fit 32 bits.
 const MOST_BYTE: f64 = 127.0;
 const MOST_WEIGHT: f64 = 8191.0;
@@ -27,9 +28,9 @@ const ROUNDING: f64 = 0.2887;
 /// Standard deviation of the part that equal keys of different indices add to a product, for vectors of
 /// length one: the root of the number of keys, inverted.
 const COLLISIONS: f64 = 1.0 / 256.0;
-/// Upper bounds are so much wider where keys may collide.
+/// Upper bounds are so much wider where different indices may have equal keys.
 const COLLIDE_MOST: f64 = 0.02;
-/// Where half of a row's energy or more is left out, its record says nothing.
+/// If more than this share of a row's energy is left out, its record says nothing.
 const LEFT_OUT_MOST: f64 = 0.5;
 /// The standard deviation of the product with what is left out, as a share of what it would be if that were
 /// as similar to the query as the rest.
@@ -38,8 +39,6 @@ const OF_LEFT_OUT: f64 = 0.5;
 const FLOAT: f64 = 6e-8;
 /// The most terms of a vector that has more than its record.
 const MOST_TERMS: f64 = 16_000.0;
-/// For squared lengths in this range sums of single precision agree with the operator's.
-const TRUSTED: std::ops::Range<f64> = 1e-30..1e37;
 
 /// Bytes of the part of a record behind the row's address, for so many elements.
 pub fn record_size(elements: usize) -> usize {
@@ -73,12 +72,11 @@ pub fn write_record(
     }
     let most = kept.iter().fold(0.0, |most, (_, x)| f64::max(most, f64::from(x.abs())));
     let step = most / MOST_BYTE;
-    let is_trusted = TRUSTED.contains(&squared) || squared == 0.0;
     let is_negative = kept.iter().any(|(_, x)| *x < 0.0);
     let (head, rest) = out.split_at_mut(HEAD);
     let (keys, values) = rest.split_at_mut(2 * room);
     let signed = if is_negative { -1.0 } else { 1.0 };
-    let known = if is_trusted { step as f32 } else { f32::NAN };
+    let known = if is_trusted(squared) { step as f32 } else { f32::NAN };
     for (out, number) in head.chunks_exact_mut(4).zip([length as f32, known, (left_out * signed) as f32]) {
         out.copy_from_slice(&number.to_le_bytes());
     }
@@ -89,6 +87,11 @@ pub fn write_record(
         *value = (f64::from(x) / step).round() as i8 as u8;
     }
     Ok(())
+}
+
+/// Whether the operators' sums agree with exact ones, for a vector of this squared length.
+fn is_trusted(squared: f64) -> bool {
+    TRUSTED.contains(&squared) || squared == 0.0
 }
 
 /// A record, decoded as far as its head.
@@ -229,7 +232,7 @@ impl QueryElements {
         merged.sort_unstable_by_key(|element| element.0);
         self.count = merged.len() as f64;
         let squared: f64 = merged.iter().map(|(_, x)| x * x).sum();
-        self.is_trusted = TRUSTED.contains(&squared) || squared == 0.0;
+        self.is_trusted = is_trusted(squared);
         self.sum = merged.iter().map(|(_, x)| x.abs()).sum();
         self.length = match self.values.operator {
             Operator::Taxicab => self.sum,

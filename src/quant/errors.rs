@@ -7,6 +7,10 @@ pub(super) const ERROR_1: f32 = 0.3014;
 /// 0.01154), divided by its step.
 pub(super) const ERROR_4: f32 = 0.3205;
 
+/// For squared norms in this range, the operator's sums of single precision are exact enough to agree with
+/// codes: they neither overflow nor vanish.
+pub const TRUSTED: std::ops::Range<f64> = 1e-30..1e37;
+
 /// Relative error of sums, rotations and the operator's own value in single precision: the largest possible
 /// error if `sound`, else several times the usual one.
 pub(super) fn float_error(padded: usize, sound: bool) -> f32 {

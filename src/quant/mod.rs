@@ -19,6 +19,7 @@ mod round;
 mod tests;
 
 pub use code::{Codec, Factors, Form, Leading};
+pub use errors::TRUSTED;
 pub use estimate::{ListTerms, QueryCode, Stage1, Width};
 pub use projection::{Projection, Projector};
 pub use rotate::{Rotation, padded_dims};

@@ -204,7 +204,7 @@ pub(super) fn live_rows<S: Store>(
     Ok(refined)
 }
 
-/// Passes all rows to the output that it may keep.
+/// Passes to the output all rows that it may keep.
 fn measure<S: Store>(
     (store, directory): (&S, &Directory),
     (which, ceiling): (Which<'_>, f64),
