@@ -18,6 +18,7 @@ mod scan;
 mod settings;
 mod storage;
 mod types;
+mod work;
 
 use pgrx::prelude::*;
 
