@@ -116,6 +116,8 @@ fn more_rows_than_memory_are_left_to_the_scans() {
     (0..4).for_each(|_| ahead.push(Some(&draw())).unwrap());
     assert!(!ahead.run(f64::MAX, &world.store, &Silent, None).unwrap());
     assert!(ahead.found(0).is_none());
+    ahead.clear();
+    (0..4).for_each(|_| ahead.push(Some(&draw())).unwrap());
     assert!(ahead.run(-1.0, &world.store, &Silent, None).unwrap());
     assert!(ahead.found(0).is_some_and(|(_, near)| near.is_empty()));
 }

@@ -5,6 +5,7 @@
 //! outer rows ahead and searches for all of them together (`scan/join_batch.rs`). It returns the outer rows
 //! as they came, and the searches find the rows that it has found for them. Everything else is as before.
 
+use pgrx::pg_sys::Path;
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 
@@ -12,12 +13,19 @@ use super::cost::is_ours;
 use super::monotone::Varying;
 use super::range_mark::is_range;
 use super::threshold::{arguments, bound, is_harmless, operation};
+use crate::pg::am::opclass;
+use crate::pg::error::OrRaise;
 use crate::pg::scan::join_batch::{self, Methods, NAME};
 use crate::pg::settings::guc::JOIN_BATCHES;
+use crate::pg::work::threads;
 
-/// What a search of a batch costs, as a share of what it costs alone: less than one thread takes, more than
-/// two (docs/performance.md).
-const SHARE: f64 = 0.7;
+/// What a search of a batch costs, as a share of what it costs alone: with one thread or process, and with
+/// several (docs/performance.md).
+const SHARE_ALONE: f64 = 0.95;
+const SHARE: f64 = 0.65;
+/// `EXISTS` ends at the first row, which alone is found in the nearest lists. So batches are for rows of
+/// which at most this share has one.
+const MOST_MATCHED: f64 = 0.5;
 /// With fewer outer rows than this, little is searched for together.
 const LEAST_ROWS: f64 = 32.0;
 
@@ -62,11 +70,16 @@ unsafe extern "C-unwind" fn add_paths(
         if !plain || !JOIN_BATCHES.get() || ![JOIN_INNER, JOIN_LEFT, JOIN_SEMI, JOIN_ANTI].contains(&kind) {
             return;
         }
+        let asks = kind == JOIN_SEMI || kind == JOIN_ANTI;
+        if asks && (*extra).semifactors.outer_match_frac > MOST_MATCHED || locks_rows(root, outer) {
+            return;
+        }
         for path in PgList::<pg_sys::Path>::from_pg((*inner).pathlist).iter_ptr() {
             let Some(search) = Search::of(root, outer, path) else { continue };
             let cheapest = (*outer).cheapest_total_path;
             if !cheapest.is_null() && (*cheapest).param_info.is_null() {
-                let path = search.joined(root, join, kind, extra, cheapest);
+                let share = if threads() > 1 { SHARE } else { SHARE_ALONE };
+                let path = search.joined(root, join, (kind, extra), (cheapest, share));
                 pg_sys::add_path(join, path);
             }
             let partial = PgList::<pg_sys::Path>::from_pg((*outer).partial_pathlist);
@@ -74,7 +87,7 @@ unsafe extern "C-unwind" fn add_paths(
                 && (*join).consider_parallel
                 && (*path).parallel_safe
             {
-                let path = search.joined(root, join, kind, extra, partial);
+                let path = search.joined(root, join, (kind, extra), (partial, SHARE));
                 pg_sys::add_partial_path(join, path);
             }
         }
@@ -114,33 +127,43 @@ impl Search {
             }
             // The index's column is the first operand (`range.rs`).
             let (_, query) = arguments(operation(order)?)?;
-            let varying = Varying::Table(root, (*(*path).parent).relid);
-            let is_bounded = PgList::<pg_sys::RestrictInfo>::from_pg(parameters.ppi_clauses)
+            let table = (*path).parent;
+            let varying = Varying::Table(root, (*table).relid);
+            let clauses = PgList::<pg_sys::RestrictInfo>::from_pg(parameters.ppi_clauses);
+            let bounds: Vec<_> = clauses
                 .iter_ptr()
                 .filter_map(|clause| bound((*clause).clause.cast(), order, varying))
-                .any(|bound| is_constant(root, &bound));
-            (is_bounded && is_harmless(query) && reads_columns(outer, query)).then_some(Self { scan, query })
+                .collect();
+            let is_constant = !bounds.is_empty() && bounds.iter().all(|bound| is_constant(root, bound));
+            // The index may test conditions that stay in the plan's filter.
+            let others = clauses.len() > bounds.len() || !(*table).baserestrictinfo.is_null();
+            let is_filtered = (*(*scan).indexinfo).nkeycolumns > 1 && others;
+            (is_constant
+                && !is_filtered
+                && is_harmless(query)
+                && reads_columns(outer, query)
+                && !is_sketched((*scan).indexinfo))
+            .then_some(Self { scan, query })
         }
     }
 
-    /// A nested loop over an outer path with a node above it.
+    /// A nested loop over an outer path with a node above it. A search costs this share of what it costs
+    /// alone.
     unsafe fn joined(
         &self,
         root: *mut pg_sys::PlannerInfo,
         join: *mut pg_sys::RelOptInfo,
-        kind: pg_sys::JoinType::Type,
-        extra: *mut pg_sys::JoinPathExtraData,
-        outer: *mut pg_sys::Path,
+        (kind, extra): (pg_sys::JoinType::Type, *mut pg_sys::JoinPathExtraData),
+        (outer, share): (*mut pg_sys::Path, f64),
     ) -> *mut pg_sys::Path {
         // SAFETY: the planner's structures, in the context in which it allocates them.
         unsafe {
             let outer = self.ahead(outer);
             let inner = copy(self.scan);
-            (*inner).path.total_cost =
-                (*inner).path.startup_cost + SHARE * ((*inner).path.total_cost - (*inner).path.startup_cost);
+            let Path { startup_cost, total_cost, .. } = (*inner).path;
+            (*inner).path.total_cost = startup_cost + share * (total_cost - startup_cost);
             let inner: *mut pg_sys::Path = inner.cast();
-            let mut workspace = pg_sys::JoinCostWorkspace::default();
-            pg_sys::initial_cost_nestloop(root, &raw mut workspace, kind, outer, inner, extra);
+            let mut workspace = nested_loop_cost(root, kind, (outer, inner), extra);
             let path = pg_sys::create_nestloop_path(
                 root,
                 join,
@@ -150,7 +173,7 @@ impl Search {
                 outer,
                 inner,
                 (*extra).restrictlist,
-                (*outer).pathkeys,
+                pg_sys::build_join_pathkeys(root, join, kind, (*outer).pathkeys),
                 std::ptr::null_mut(),
             );
             path.cast()
@@ -177,6 +200,30 @@ impl Search {
     }
 }
 
+/// A first estimate of what a nested loop costs.
+unsafe fn nested_loop_cost(
+    root: *mut pg_sys::PlannerInfo,
+    kind: pg_sys::JoinType::Type,
+    (outer, inner): (*mut pg_sys::Path, *mut pg_sys::Path),
+    extra: *mut pg_sys::JoinPathExtraData,
+) -> pg_sys::JoinCostWorkspace {
+    let mut estimate = pg_sys::JoinCostWorkspace::default();
+    // SAFETY: the caller vouches for the structures.
+    unsafe {
+        #[cfg(not(feature = "pg19"))]
+        pg_sys::initial_cost_nestloop(root, &raw mut estimate, kind, outer, inner, extra);
+        #[cfg(feature = "pg19")]
+        {
+            // As `try_nestloop_path` and `try_partial_nestloop_path` do (joinpath.c).
+            let partial = (*outer).parallel_workers > 0;
+            let nonpartial = if partial { 0 } else { pg_sys::PGS_CONSIDER_NONPARTIAL };
+            let mask = u64::from(pg_sys::PGS_NESTLOOP_PLAIN | nonpartial);
+            pg_sys::initial_cost_nestloop(root, &raw mut estimate, kind, mask, outer, inner, extra);
+        }
+    }
+    estimate
+}
+
 /// A list of one.
 unsafe fn one<T>(node: *mut T) -> *mut pg_sys::List {
     // SAFETY: a new list, in the planner's context.
@@ -190,6 +237,42 @@ unsafe fn copy(path: *mut pg_sys::IndexPath) -> *mut pg_sys::IndexPath {
         let copy = pg_sys::palloc0(size_of::<pg_sys::IndexPath>()).cast::<pg_sys::IndexPath>();
         *copy = *path;
         copy
+    }
+}
+
+/// Whether an index is over sketches, for which nothing can be searched for ahead, or over nothing yet.
+unsafe fn is_sketched(info: *mut pg_sys::IndexOptInfo) -> bool {
+    // SAFETY: the planner has locked the index, unless there is none.
+    unsafe {
+        if (*info).hypothetical {
+            return true;
+        }
+        let relation = pg_sys::index_open((*info).indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
+        let (kind, _) = opclass::indexed(relation).or_raise();
+        pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
+        kind.is_sketched()
+    }
+}
+
+/// Whether a subquery of the outer side locks its rows: then none must be read that is not needed.
+unsafe fn locks_rows(root: *mut pg_sys::PlannerInfo, outer: *mut pg_sys::RelOptInfo) -> bool {
+    // SAFETY: the planner's array has an entry for each table; members of the set are numbers of tables or of
+    // outer joins, for which there is no entry or a null one.
+    unsafe {
+        let mut number = -1;
+        loop {
+            number = pg_sys::bms_next_member((*outer).relids, number);
+            if number < 0 {
+                return false;
+            }
+            if number < (*root).simple_rel_array_size
+                && let Some(entry) = (*(*root).simple_rte_array.add(number as usize)).as_ref()
+                && let Some(query) = entry.subquery.as_ref()
+                && !query.rowMarks.is_null()
+            {
+                return true;
+            }
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use rayon::ThreadPool;
 
 use super::ahead::{self, Searched};
 use super::callbacks::conflict;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::ivf::search::batch::ahead::Ahead;
 use crate::pg::am::directory_cache::directories;
 use crate::pg::am::opclass;
@@ -72,6 +72,15 @@ pub fn plan_methods() -> *const pg_sys::CustomScanMethods {
     &raw const PLAN_METHODS.0
 }
 
+/// Whether a custom node is one of these.
+///
+/// # Safety
+/// A live node of this tag.
+pub unsafe fn is_ours(node: *mut pg_sys::PlanState) -> bool {
+    // SAFETY: as the caller says.
+    std::ptr::eq(unsafe { (*node.cast::<pg_sys::CustomScanState>()).methods }, &raw const METHODS.0)
+}
+
 /// The node as the executor knows it.
 #[repr(C)]
 struct Node {
@@ -98,7 +107,7 @@ struct Batch {
     /// Whether the outer side has no more rows.
     ended: bool,
     pool: Option<ThreadPool>,
-    /// Outer rows whose inner rows were searched for ahead.
+    /// Outer rows whose inner rows were searched for ahead, by this process.
     searched: u64,
 }
 
@@ -113,7 +122,7 @@ struct Opened {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        ahead::unregister(std::ptr::from_ref(self).cast());
+        ahead::unregister(self.address());
     }
 }
 
@@ -196,7 +205,7 @@ unsafe extern "C-unwind" fn execute(node: *mut pg_sys::CustomScanState) -> *mut 
         }
         let number = batch.returned;
         batch.returned += 1;
-        ahead::change(std::ptr::from_ref(batch).cast(), |_, found| {
+        ahead::change(batch.address(), |_, found| {
             found.iter_mut().for_each(|found| found.number = number);
         });
         copy_row(slot, batch.slot);
@@ -221,11 +230,11 @@ impl Batch {
         unsafe {
             pg_sys::tuplestore_clear(self.rows);
             (self.size, self.returned) = (0, 0);
-            let address = std::ptr::from_ref(self).cast();
+            let address = self.address();
             let known = ahead::change(address, |asked, found| (asked, found.take()));
             let (asked, found) = known.unwrap_or((None, None));
-            let ceiling = asked.filter(|ceiling| ceiling.is_finite());
-            let mut search = ceiling.filter(|_| self.next > 1).and_then(|_| self.prepared(node, found));
+            let ceiling = asked.filter(|ceiling| ceiling.is_finite() && self.next > 1);
+            let mut search = ceiling.and_then(|_| self.prepared(node, found));
             let most = search.as_ref().map_or(1, |ahead| self.next.min(ahead.capacity()));
             while self.size < most {
                 let row = pg_sys::ExecProcNode((*node).ss.ps.lefttree);
@@ -236,7 +245,9 @@ impl Batch {
                 pg_sys::tuplestore_puttupleslot(self.rows, row);
                 self.size += 1;
                 if let Some(search) = &mut search {
-                    self.push(node, row, search).or_raise();
+                    search.push(self.query(node, row).or_raise()).or_raise();
+                } else if self.next > 1 {
+                    ahead::note_row(address, self.query(node, row).or_raise()).or_raise();
                 }
             }
             if let (Some(ahead), Some(ceiling)) = (search, ceiling)
@@ -247,66 +258,76 @@ impl Batch {
         }
     }
 
-    /// Queries that can be searched for; `None` where the index cannot do so.
+    /// What it is known by in `ahead.rs`.
+    fn address(&self) -> *const u8 {
+        std::ptr::from_ref(self).cast()
+    }
+
+    /// The index, which is opened at the first call.
+    unsafe fn open(&mut self, node: *mut pg_sys::CustomScanState) -> Result<&mut Opened> {
+        if self.opened.is_none() {
+            // SAFETY: the caller passes this batch's node. The inner side of the join has locked the index,
+            // and the lock stays until the end of the transaction.
+            self.opened = Some(unsafe {
+                let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+                let relation = pg_sys::index_open(self.index, lock);
+                let store = IndexStore::new(relation, Logging::EachChange);
+                store.seen_by((*(*node).ss.ps.state).es_snapshot);
+                Opened { relation, store, kind: opclass::indexed(relation)?.0, vector: None }
+            });
+        }
+        self.opened.as_mut().ok_or_else(|| Error::new(Kind::Internal, "the index is not open"))
+    }
+
+    /// Queries that can be searched for; `None` where the index cannot do so, also later.
     unsafe fn prepared(
         &mut self,
         node: *mut pg_sys::CustomScanState,
         found: Option<Searched>,
     ) -> Option<Ahead> {
-        // SAFETY: the caller passes this batch's node. The inner side of the join has locked the index, and
-        // the lock stays until the end of the transaction.
-        unsafe {
-            if self.opened.is_none() {
-                let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
-                let relation = pg_sys::index_open(self.index, lock);
-                let store = IndexStore::new(relation, Logging::EachChange);
-                store.seen_by((*(*node).ss.ps.state).es_snapshot);
-                let (kind, _) = opclass::indexed(relation).or_raise();
-                self.opened = Some(Opened { relation, store, kind, vector: None });
-            }
-            let Opened { store, relation, kind, .. } = self.opened.as_ref()?;
-            if kind.is_sketched() {
-                return None;
-            }
-            let now = directories(store).map_err(|e| in_index(*relation, e)).or_raise();
-            match found.map(|found| found.ahead).filter(|ahead| ahead.reads(&now)) {
-                Some(mut ahead) => {
-                    ahead.clear();
-                    Some(ahead)
-                }
-                None => Ahead::new(&now, pg_sys::work_mem.max(0) as usize * 1024),
-            }
+        // SAFETY: the caller passes this batch's node.
+        let Opened { store, relation, .. } = unsafe { self.open(node) }.or_raise();
+        let now = directories(store).map_err(|e| in_index(*relation, e)).or_raise();
+        if let Some(mut ahead) = found.map(|found| found.ahead).filter(|ahead| ahead.reads(&now)) {
+            ahead.clear();
+            return Some(ahead);
         }
+        // SAFETY: reads a setting.
+        let memory = unsafe { pg_sys::work_mem }.max(0) as usize * 1024;
+        let ahead = Ahead::new(&now, memory).filter(|ahead| ahead.capacity() > 1);
+        if ahead.is_none() {
+            self.next = 1;
+        }
+        ahead
     }
 
-    /// Adds the query of an outer row.
-    unsafe fn push(
+    /// The query of an outer row; `None` for NULL.
+    unsafe fn query(
         &mut self,
         node: *mut pg_sys::CustomScanState,
         row: *mut pg_sys::TupleTableSlot,
-        ahead: &mut Ahead,
-    ) -> Result<()> {
+    ) -> Result<Option<&[f32]>> {
         // SAFETY: the caller passes this batch's node and a row of its child. The expression was compiled for
         // the node's slot.
         unsafe {
-            let Some(opened) = &mut self.opened else { return ahead.push(None) };
+            let expression = self.query;
+            let Opened { kind, vector, .. } = self.open(node)?;
             let slot = (*node).ss.ss_ScanTupleSlot;
             copy_row(slot, row);
             let context = (*node).ss.ps.ps_ExprContext;
             (*context).ecxt_scantuple = slot;
             pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
             let mut memory = PgMemoryContexts::For((*context).ecxt_per_tuple_memory);
-            let pushed = memory.switch_to(|_| match result(self.query, context) {
-                Some((datum, false)) => {
-                    let vector = opened.kind.query(datum, opened.vector.take())?;
-                    let vector = opened.vector.insert(vector);
-                    let OwnedQuery::Vector(vector) = vector else { return ahead.push(None) };
-                    ahead.push(Some(vector))
-                }
-                _ => ahead.push(None),
-            });
+            let earlier = vector.take();
+            *vector = memory.switch_to(|_| match result(expression, context) {
+                Some((datum, false)) => kind.query(datum, earlier).map(Some),
+                _ => Ok(None),
+            })?;
             pg_sys::ExecClearTuple(slot);
-            pushed
+            Ok(match vector {
+                Some(OwnedQuery::Vector(vector)) => Some(vector),
+                _ => None,
+            })
         }
     }
 
@@ -328,7 +349,7 @@ impl Batch {
             self.most = self.size / GROWTH;
             self.next = self.most;
         }
-        ahead::change(std::ptr::from_ref(self).cast(), |_, place| {
+        ahead::change(self.address(), |_, place| {
             *place = Some(Searched { ahead, ceiling, number: 0 });
         });
     }
@@ -339,7 +360,7 @@ unsafe extern "C-unwind" fn end(node: *mut pg_sys::CustomScanState) {
     // SAFETY: the executor passes a node that was begun; the batch itself goes with its memory context.
     unsafe {
         if let Some(batch) = (*node.cast::<Node>()).batch.as_mut() {
-            ahead::unregister(std::ptr::from_ref(batch).cast());
+            ahead::unregister(batch.address());
             pg_sys::tuplestore_end(batch.rows);
             batch.pool = None;
             if let Some(opened) = batch.opened.take() {
@@ -356,7 +377,8 @@ unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::CustomScanState) {
     unsafe {
         let batch = &mut *(*node.cast::<Node>()).batch;
         pg_sys::tuplestore_clear(batch.rows);
-        (batch.size, batch.returned, batch.next, batch.ended) = (0, 0, FIRST, false);
+        (batch.size, batch.returned, batch.ended) = (0, 0, false);
+        batch.next = FIRST.min(batch.most);
         let child = (*node).ss.ps.lefttree;
         // Otherwise it is restarted when it is asked for a row.
         if (*child).chgParam.is_null() {

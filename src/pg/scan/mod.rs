@@ -17,6 +17,7 @@ pub mod table_rows;
 pub fn init() {
     plan_walk::install_hook();
     join_batch::register();
+    ahead::install();
     #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
     explain::install_hook();
 }

@@ -43,11 +43,15 @@ END $$;
 SET enable_seqscan = off; SET enable_material = off;
 
 SELECT plan('SELECT a.id, b.id FROM probes a JOIN items b ON a.e <-> b.e < 0.3');
-SELECT plan('SELECT a.id FROM probes a WHERE NOT EXISTS (SELECT FROM items b WHERE b.e <=> a.e < 0.02)');
+SELECT plan('SELECT a.id FROM probes a WHERE NOT EXISTS (SELECT FROM items b WHERE b.e <=> a.e < 0.0000001 AND b.id > a.id)');
 -- Not where the distance differs from row to row, nor with a condition that the index tests, nor for few rows.
 SELECT * FROM same('SELECT a.id, b.id FROM probes a JOIN items b ON a.e <-> b.e < a.r');
 SELECT * FROM same('SELECT a.id, b.id FROM (SELECT * FROM probes LIMIT 20) a JOIN items b ON a.e <-> b.e < 0.3');
 SELECT * FROM same('SELECT a.id, b.id FROM probes a JOIN items b ON a.e <-> b.e < 0.1 OR b.e <-> a.e < 0.2');
+SELECT * FROM same('SELECT a.id, b.id FROM probes a JOIN items b ON a.e <-> b.e < 0.3 AND a.e <-> b.e < a.r');
+-- Nor for EXISTS that most rows have, which ends at the first row, nor where reading a row locks it.
+SELECT * FROM same('SELECT a.id FROM probes a WHERE EXISTS (SELECT FROM items b WHERE a.e <-> b.e < 1)');
+SELECT together FROM same('SELECT a.id FROM (SELECT * FROM probes FOR UPDATE SKIP LOCKED) a JOIN items b ON a.e <-> b.e < 0.3');
 SET ivf.join_batches = off;
 SELECT plan('SELECT a.id, b.id FROM probes a JOIN items b ON a.e <-> b.e < 0.3');
 RESET ivf.join_batches;
@@ -108,6 +112,28 @@ CREATE FUNCTION around(int) RETURNS bigint LANGUAGE sql STABLE AS
 	'SELECT count(*) FROM probes a JOIN items b ON a.e <-> b.e < 0.1 WHERE a.id % 7 = $1 % 7';
 SELECT rows, equal FROM same('SELECT a.id, around(b.id) FROM probes a JOIN items b ON a.e <-> b.e < 0.01 WHERE b.id < 200');
 
+-- A search of the same index in between
+SELECT * FROM same('SELECT a.id, b.id FROM probes a JOIN items b ON a.e <-> b.e < 0.3 WHERE (SELECT count(*) FROM items c WHERE c.e <-> b.e < 0.01) > 1');
+-- An error in the middle of a join, rows that come, and the same join again
+CREATE FUNCTION fails() RETURNS bigint LANGUAGE sql VOLATILE AS
+	'SELECT sum(1 / (b.id - 177)) FROM probes a JOIN items b ON a.e <-> b.e < 0.3';
+CREATE FUNCTION after_an_error() RETURNS TABLE (before bigint, later bigint) LANGUAGE plpgsql AS $$
+DECLARE n bigint;
+BEGIN
+	SELECT count(*) INTO before FROM probes a JOIN items b ON a.e <-> b.e < 0.3;
+	FOR i IN 1..3 LOOP
+		BEGIN n = fails(); EXCEPTION WHEN division_by_zero THEN NULL; END;
+	END LOOP;
+	INSERT INTO items SELECT id + 10000, kind, e FROM probes WHERE id <= 4000;
+	SELECT count(*) INTO later FROM probes a JOIN items b ON a.e <-> b.e < 0.3;
+	RETURN NEXT;
+END $$;
+BEGIN;
+SELECT * FROM after_an_error();
+SET LOCAL enable_indexscan = off; SET LOCAL enable_material = on;
+SELECT count(*) FROM probes a JOIN items b ON a.e <-> b.e < 0.3;
+ROLLBACK;
+
 -- Values of other dimensions are the error that they are without batches.
 CREATE TABLE mixed AS SELECT id, e::vector AS e FROM probes;
 INSERT INTO mixed SELECT i, '[1,2]' FROM generate_series(1, 20) i;
@@ -122,4 +148,4 @@ SET min_parallel_table_scan_size = 0; SET enable_seqscan = on;
 SELECT plan('SELECT a.id, b.id FROM probes a JOIN items b ON a.e <-> b.e < 0.3');
 SELECT * FROM same('SELECT a.id, b.id FROM probes a JOIN items b ON a.e <-> b.e < 0.3');
 DROP TABLE items, probes, mixed;
-DROP FUNCTION plan(text), same(text), analyzed(text), around(int);
+DROP FUNCTION plan(text), same(text), analyzed(text), around(int), fails(), after_an_error();

@@ -106,6 +106,8 @@ impl Ahead {
         let lists = (&**directory, 0..directory.lists());
         queries.read(lists, within, (store, progress, pool), &mut keep)?;
         if !fits {
+            // The memory of a batch that found so much is not needed again.
+            *queries = InRange::default();
             return Ok(false);
         }
         all.sort_unstable_by_key(|near| (near.query, near.row));
