@@ -58,11 +58,11 @@ fn writers(server: &Server, round: u32, statements: impl Fn(u32, &str) -> String
     (0..8).map(|writer| server.start_sql(&script(writer))).collect()
 }
 
-/// Kills the server at a random moment. How many of the connections were at work then.
-fn kill(server: &Server, mut children: Vec<Child>, pause: usize) -> usize {
+/// Kills the server after a pause in milliseconds. Which of the connections were at work then.
+fn kill(server: &Server, postmaster: &str, mut children: Vec<Child>, pause: usize) -> Vec<bool> {
     std::thread::sleep(Duration::from_millis(pause as u64));
-    let at_work = children.iter_mut().filter_map(|c| c.try_wait().unwrap().is_none().then_some(())).count();
-    server.kill(&server.postmaster());
+    let at_work = children.iter_mut().map(|child| child.try_wait().unwrap().is_none()).collect();
+    server.kill(postmaster);
     children.iter_mut().for_each(|child| drop(child.wait()));
     server.restart(CONF);
     at_work
@@ -77,8 +77,10 @@ fn inserts_that_are_killed_lose_nothing_committed() {
     for round in 0..rounds {
         let insert =
             |id: u32, vector: &str| format!("INSERT INTO items VALUES ({id}, {}, '{vector}');\n", id % 45);
+        let postmaster = server.postmaster();
         let writers = writers(&server, round, insert);
-        at_work += kill(&server, writers, 300 + random.below(900));
+        at_work +=
+            kill(&server, &postmaster, writers, 300 + random.below(900)).iter().filter(|w| **w).count();
         verify(&server);
         // The table stays as small as the kills of a few rounds make it, however many there are.
         server.sql(&format!("DELETE FROM items WHERE id BETWEEN 1000000 AND {}", first_of(round) - 1));
@@ -86,16 +88,26 @@ fn inserts_that_are_killed_lose_nothing_committed() {
             server.sql("VACUUM items");
         }
     }
-    println!("{rounds} kills, {at_work} connections at work");
+    println!("{rounds} kills, {at_work} writers at work");
     assert!(server.sql("SELECT count(*) FROM items").parse::<u32>().unwrap() > 12_000);
 }
+
+/// Waits until a VACUUM removes rows from indexes or, after that, from the table.
+const UNTIL_IT_REMOVES: &str = "
+    DO $$ BEGIN
+        FOR i IN 1..5000 LOOP
+            PERFORM pg_stat_clear_snapshot();
+            EXIT WHEN EXISTS (SELECT FROM pg_stat_progress_vacuum WHERE phase LIKE '%vacuuming%');
+            PERFORM pg_sleep(0.002);
+        END LOOP;
+    END $$";
 
 #[test]
 fn vacuums_that_are_killed_leave_a_sound_index() {
     let server = Server::new("crash-vacuum", CONF);
     server.fill("items", 48, 0..20_000);
     server.sql("CREATE INDEX items_index ON items USING ivf (embedding)");
-    let (mut random, mut at_work, rounds) = (random(), 0, setting("VECTOR_SEARCH_TEST_KILLS", 3) as u32);
+    let (mut random, mut vacuums, rounds) = (random(), 0, setting("VECTOR_SEARCH_TEST_KILLS", 3) as u32);
     for round in 0..rounds {
         server.sql(&format!("DELETE FROM items WHERE id % 7 = {}", round % 7));
         let mut children = writers(&server, round, |id, vector| {
@@ -106,16 +118,22 @@ fn vacuums_that_are_killed_leave_a_sound_index() {
                  DELETE FROM items WHERE id = {deleted};\n"
             )
         });
+        let postmaster = server.postmaster();
         children.push(server.start_sql(
-            "SET vacuum_cost_delay = '1ms'; SET vacuum_cost_limit = 200; VACUUM (INDEX_CLEANUP ON) items",
+            // It waits two milliseconds after each two pages.
+            "SET vacuum_cost_delay = '2ms'; SET vacuum_cost_limit = 40; SET vacuum_cost_page_hit = 20;
+             VACUUM (INDEX_CLEANUP ON) items",
         ));
-        at_work += kill(&server, children, 100 + random.below(700));
+        server.sql(UNTIL_IT_REMOVES);
+        let at_work = kill(&server, &postmaster, children, random.below(300));
+        vacuums += u64::from(at_work[8]);
         verify(&server);
         // However many kills there are, there are rows to remove for each.
         server.sql(&format!("DELETE FROM items WHERE id BETWEEN 1000000 AND {}", first_of(round) - 1));
         server.fill("items", 48, (0..20_000).filter(|id| id % 7 == round % 7));
     }
-    println!("{rounds} kills, {at_work} connections at work");
+    println!("{rounds} kills, {vacuums} vacuums at work");
+    assert!(vacuums > 0, "no kill came in a VACUUM");
     server.sql("VACUUM items");
     verify(&server);
     server.fill("items", 48, 500_000..503_000);
