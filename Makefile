@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: all help setup demo demo-terminal ask test-browser test test-pure test-server test-asan test-cassert test-clients recipes lint docs bench bench-kernel bench-build install install-compat package deb rpm pgxn test-arm test-19 test-packages test-docker test-citus audit stop clean
+.PHONY: all help setup demo demo-terminal ask test-browser test test-pure test-server test-asan test-cassert test-clients recipes lint docs bench bench-kernel bench-build install install-compat package deb rpm pgxn test-arm test-19 test-packages test-rpm test-docker test-citus audit stop clean
 
 help: ## Shows the targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -42,7 +42,7 @@ test-browser: ## Clicks through the page with Chromium, and checks what it shows
 test-asan: ## Runs the tests that need no PostgreSQL under AddressSanitizer
 	@scripts/test_asan.sh
 
-test-cassert: ## Runs the SQL and server tests in a PostgreSQL with assertions: MAJOR=15 for 15, STEPS=valgrind
+test-cassert: ## Runs the SQL and server tests in a PostgreSQL with assertions: MAJOR=15 for 15, STEPS=valgrind, HARD=1
 	@scripts/setup.sh
 	@MAJOR=$(or $(MAJOR),18) scripts/test_cassert.sh $(STEPS)
 
@@ -87,6 +87,9 @@ pgxn: ## Makes the source archive for PGXN
 
 test-packages: deb ## Installs, uses and removes the Debian packages in bare Debians (root)
 	@scripts/test_packages.sh
+
+test-rpm: rpm ## Installs, uses and removes the RPMs in a bare folder (root)
+	@scripts/test_rpm.sh
 
 test-docker: ## Runs the steps of packaging/Dockerfile in folders, without Docker (root)
 	@scripts/test_docker.sh $(PG_MAJOR)

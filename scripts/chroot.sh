@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Sourced by test_arm.sh, test_packages.sh, test_docker.sh and test_19.sh: a minimal Debian in a folder.
+# Sourced by test_arm.sh, test_packages.sh, test_rpm.sh, test_docker.sh and test_19.sh: a minimal Debian in a
+# folder.
 #
 # Nothing is mounted, so it works in a container, and a folder may be removed at any time.
 
@@ -105,19 +106,19 @@ as_postgres() {
     in_debian "$dir" setpriv --reuid postgres --regid postgres --clear-groups "$@"
 }
 
-# start_server DIR MAJOR: a new server in that Debian, with its files in /try; it listens at a socket only.
+# start_server DIR BIN: a new server in that Debian, with its files in /try; it listens at a socket only.
 start_server() {
-    local bin="/usr/lib/postgresql/$2/bin"
+    local bin=$2
     rm -rf "$1/try"
     install -d -m 700 "$1/try"
     in_debian "$1" chown postgres:postgres /try
     as_postgres "$1" "$bin/initdb" -D /try/data -A trust --no-sync >/dev/null
     as_postgres "$1" "$bin/pg_ctl" -D /try/data -l /try/log -w -s start \
         -o "-c listen_addresses= -c unix_socket_directories=/try -c fsync=off" \
-        || { tail -5 "$1/try/log" >&2; die "PostgreSQL $2 does not start in $1"; }
+        || { tail -5 "$1/try/log" >&2; die "$2/postgres does not start in $1"; }
 }
 
-stop_server() { as_postgres "$1" "/usr/lib/postgresql/$2/bin/pg_ctl" -D /try/data -m immediate -s stop; }
+stop_server() { as_postgres "$1" "$2/pg_ctl" -D /try/data -m immediate -s stop; }
 
 # sql DIR ROLE DATABASE: runs standard input, prints values only.
 sql() { as_postgres "$1" psql -X -q -A -t -v ON_ERROR_STOP=1 -h /try -U "$2" -d "$3"; }

@@ -113,13 +113,13 @@ if [ -n "${BUILT:-}" ]; then
 fi
 run_dockerfile
 say "the server of the last stage runs the script of its first start"
-start_server "$stages/last" "$major"
+start_server "$stages/last" "/usr/lib/postgresql/$major/bin"
 sql "$stages/last" postgres postgres <"$stages/last/docker-entrypoint-initdb.d/vector_search.sql"
 answer=$(sql "$stages/last" postgres postgres <<'SQL'
 SELECT '[3,4]'::vector <-> '[0,0]';
 SQL
 )
-stop_server "$stages/last" "$major"
+stop_server "$stages/last" "/usr/lib/postgresql/$major/bin"
 [ "$answer" = 5 ] || die "the server answered $answer"
 rm -rf "$stages"
 say "the steps of packaging/Dockerfile${BUILT:+ that need no build} passed for PostgreSQL $major"

@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Server, literal, vector};
+use crate::harness::{Server, literal, setting, vector};
 
 /// How long the test runs; an environment variable can shorten it.
 fn duration() -> Duration {
-    let seconds = std::env::var("VECTOR_SEARCH_TEST_SECONDS").ok().and_then(|s| s.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(60))
+    Duration::from_secs(setting("VECTOR_SEARCH_TEST_SECONDS", 60))
 }
 
 #[test]

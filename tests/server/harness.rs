@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::random::Random;
 
@@ -231,8 +231,8 @@ impl Server {
         self.sql(&format!("\\c {new}\n{}", String::from_utf8(output.stdout).unwrap()));
     }
 
-    /// A table `name (id int, category int, embedding vector(dims))` with rows `first..last`.
-    pub fn fill(&self, name: &str, dims: usize, rows: std::ops::Range<u32>) {
+    /// A table `name (id int, category int, embedding vector(dims))` with rows of these numbers.
+    pub fn fill(&self, name: &str, dims: usize, rows: impl Iterator<Item = u32>) {
         self.sql(&format!(
             "CREATE TABLE IF NOT EXISTS {name} (id int PRIMARY KEY, category int, embedding vector({dims}))"
         ));
@@ -263,6 +263,22 @@ impl Drop for Server {
         let _ = Command::new(root().join("scripts/server.sh")).args(args).output();
         assert!(alarms.is_empty(), "the log of {dir}:\n{}", String::from_utf8_lossy(&alarms));
     }
+}
+
+/// A number from the environment.
+pub fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+/// A source of random numbers, and says with which seed it begins. The environment may set the seed.
+pub fn random() -> Random {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let seed = match setting("VECTOR_SEARCH_TEST_SEED", 0) {
+        0 => now(),
+        seed => seed,
+    };
+    println!("VECTOR_SEARCH_TEST_SEED={seed}");
+    Random(seed)
 }
 
 /// Row `seed` of a clustered set.

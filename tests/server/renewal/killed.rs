@@ -1,8 +1,9 @@
-//! SIGKILL to the server while VACUUM replaces lists and eight connections write.
+//! SIGKILL to the server while VACUUM or `ivf_maintain` replaces lists and eight connections write.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::*;
+use crate::harness::random;
 use crate::random::Random;
 
 const CONF: &[&str] = &["autovacuum = off", "max_wal_size = '256MB'", "max_connections = 30"];
@@ -22,38 +23,45 @@ fn writes(round: u64, writer: u64) -> String {
         .collect()
 }
 
-/// Lets writers and a VACUUM that replaces the lists run, and kills the server in the middle of it.
-fn kill_in_the_middle(server: &Server, round: u64, random: &mut Random) {
+/// Lets writers and the replacement of the lists run, and kills the server in the middle of it. Whether the
+/// replacement was at work then.
+fn kill_in_the_middle(server: &Server, round: u64, random: &mut Random) -> bool {
     server.sql(&new_topic(round));
     let postmaster = server.postmaster();
     let mut children: Vec<_> = (0..8).map(|writer| server.start_sql(&writes(round, writer))).collect();
-    let mut vacuum = server.start_sql(
-        "SET vacuum_cost_delay = '2ms'; SET vacuum_cost_limit = 100; \
-         SET vacuum_cost_page_dirty = 5; VACUUM items",
-    );
-    let phase = "SELECT count(*) FROM pg_stat_progress_vacuum WHERE phase = 'cleaning up indexes'";
-    while server.sql(phase) == "0" && vacuum.try_wait().unwrap().is_none() {}
+    let (work, begun) = if round % 3 == 2 {
+        ("SELECT ivf_maintain('items_index')", "pg_stat_activity WHERE query LIKE 'SELECT ivf_maintain%'")
+    } else {
+        ("VACUUM items", "pg_stat_progress_vacuum WHERE phase = 'cleaning up indexes'")
+    };
+    let mut maintenance = server.start_sql(&format!(
+        "SET vacuum_cost_delay = '2ms'; SET vacuum_cost_limit = 100; SET vacuum_cost_page_dirty = 5; {work}"
+    ));
+    let begun = format!("SELECT count(*) FROM {begun}");
+    while server.sql(&begun) == "0" && maintenance.try_wait().unwrap().is_none() {}
     // Half of the times the new lists have been published.
     let (running, most) = ("SELECT ivf_index_info('items_index') -> 'maintenance' ->> 'running'", 300_000);
-    while round.is_multiple_of(2) && server.sql(running) == "false" && vacuum.try_wait().unwrap().is_none() {}
+    while round.is_multiple_of(2)
+        && server.sql(running) == "false"
+        && maintenance.try_wait().unwrap().is_none()
+    {}
     std::thread::sleep(Duration::from_micros(random.below(most) as u64));
+    let at_work = maintenance.try_wait().unwrap().is_none();
     server.kill(&postmaster);
-    children.push(vacuum);
+    children.push(maintenance);
     children.iter_mut().for_each(|child| drop(child.wait()));
     server.restart(CONF);
+    at_work
 }
 
 #[test]
 fn a_renewal_that_is_killed_is_gone_on_with() {
     let server = server("renewal-killed", CONF);
-    let seed = setting("VECTOR_SEARCH_TEST_SEED", 0);
-    let seed = if seed > 0 { seed } else { SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() };
-    println!("VECTOR_SEARCH_TEST_SEED={seed}");
-    let mut random = Random(seed);
-    let (mut interrupted, rounds) = (0, setting("VECTOR_SEARCH_TEST_KILLS", 3));
+    let mut random = random();
+    let (mut at_work, mut interrupted, rounds) = (0, 0, setting("VECTOR_SEARCH_TEST_KILLS", 3));
     let mut sizes = Vec::new();
     for round in 0..rounds {
-        kill_in_the_middle(&server, round, &mut random);
+        at_work += u64::from(kill_in_the_middle(&server, round, &mut random));
         verify(&server);
         let between = state(&server, "items_index").0;
         let reason = vacuum(&server);
@@ -67,7 +75,8 @@ fn a_renewal_that_is_killed_is_gone_on_with() {
         server.sql("DELETE FROM items WHERE id BETWEEN 1000000 AND 99999999");
         sizes.push(pages(&server, "items_index").0);
     }
-    println!("{interrupted} of {rounds} were interrupted between publishing and the flip; pages {sizes:?}");
+    println!("{at_work} of {rounds} kills came while lists were replaced,");
+    println!("{interrupted} of them between publishing and the flip; pages {sizes:?}");
     // What the crashes have left is found: unused pages are known to be free, or are those of the lists
     // before.
     server.sql("SELECT ivf_maintain('items_index', true); SELECT pg_current_xact_id()");

@@ -7,7 +7,7 @@ mod killed;
 mod kinds;
 mod standby;
 
-use crate::harness::Server;
+use crate::harness::{Server, setting};
 
 /// Tables and what the tests do with them.
 ///
@@ -134,9 +134,4 @@ fn pages(server: &Server, index: &str) -> (u32, u32) {
         server.sql(&format!("SELECT c ->> 'pages', c ->> 'unused_pages' FROM ivf_check('{index}') c"));
     let (pages, unused) = answer.split_once('|').unwrap();
     (pages.parse().unwrap(), unused.parse().unwrap())
-}
-
-/// A number from the environment.
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
