@@ -34,6 +34,7 @@ mod renewal;
 mod scan_memory;
 mod scarce;
 mod security;
+mod session;
 mod shards;
 mod standby;
 mod toast;
