@@ -17,6 +17,7 @@ mod features;
 mod filter_clauses;
 mod harness;
 mod hypothetical;
+mod inject;
 mod knn_shards;
 mod memory;
 mod moving;
