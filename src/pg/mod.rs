@@ -36,6 +36,7 @@ extension_sql_file!("../../sql/shards.sql", name = "shards", requires = ["filter
 /// Called by Postgres when the library is loaded.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    allocator::init();
     settings::init();
     scan::init();
     planner::init();
