@@ -10,6 +10,7 @@ mod attempt;
 mod compat;
 pub mod datum;
 pub mod error;
+mod error_memory;
 mod functions;
 mod owner;
 mod planner;
@@ -36,6 +37,7 @@ extension_sql_file!("../../sql/shards.sql", name = "shards", requires = ["filter
 /// Called by Postgres when the library is loaded.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    error_memory::init();
     allocator::init();
     settings::init();
     scan::init();
