@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 use pgrx::prelude::pg_extern;
-use rayon::ThreadPool;
 
 use super::access::{Opened as Relations, READING, Right, with_index};
 use super::check::expect_built_before;
@@ -18,7 +17,8 @@ use crate::ivf::sketch::{Sketch, Sketched};
 use crate::memory::{self, Grow};
 use crate::page::Tid;
 use crate::pg::am::directory_cache::directories;
-use crate::pg::am::{build, opclass};
+use crate::pg::am::opclass;
+use crate::pg::am::threads::{Threads, start};
 use crate::pg::compat::predicate_lock_relation;
 use crate::pg::datum::indexed::Indexed;
 use crate::pg::error::{OrRaise, in_index, raise};
@@ -122,7 +122,7 @@ pub(super) struct Opened {
 struct Searched {
     opened: Opened,
     batch: Batch,
-    pool: Option<ThreadPool>,
+    pool: Option<Threads>,
     /// Bytes for the neighbours of an array's queries.
     memory: usize,
     /// Memory for a row's vector.
@@ -172,8 +172,8 @@ pub(super) fn threads() -> usize {
 }
 
 /// Threads for a batch. `None` if this thread does all, because the settings or the memory allow no others.
-fn pool() -> Option<ThreadPool> {
-    Some(threads()).filter(|&threads| threads > 1).and_then(|threads| build::start(threads).ok())
+fn pool() -> Option<Threads> {
+    Some(threads()).filter(|&threads| threads > 1).and_then(|threads| start(threads).ok())
 }
 
 /// Searches for `k` rows of each query; rows that are queries do not count.
@@ -181,7 +181,7 @@ fn search(
     relations: &Relations,
     user: pg_sys::Oid,
     (k, but_itself): (i32, bool),
-    pool: Option<ThreadPool>,
+    pool: Option<Threads>,
     work: impl FnOnce(&mut Searched) -> Result<()>,
 ) {
     let opened = open(relations);
@@ -202,7 +202,7 @@ impl Searched {
     fn run(&mut self, found: &mut dyn FnMut(u64, &[Neighbour]) -> Result<()>) -> Result<()> {
         let Self { opened: Opened { store, rows, .. }, batch, pool, .. } = self;
         let mut around = Surroundings { store, table: rows, progress: &Interruptible };
-        batch.run(&mut around, pool.as_ref(), found)
+        batch.run(&mut around, pool.as_deref(), found)
     }
 
     /// The neighbours of the elements of an array, in their order.
