@@ -169,6 +169,41 @@ def join(contender: Contender, data: datasets.Data) -> dict:
     return out
 
 
+def join_by_distance(contender: Contender, data: datasets.Data) -> dict:
+    """Seconds for a join of 2,000 rows with the table by a distance within which a row has about two others: a search
+    for each, and in batches of as many rows as some work_mem allows, without and with a second thread. Five rounds in
+    turn, and the median of each."""
+    connection = connect(contender.schema)
+    table, asked, operator = contender.table, f"{contender.schema}.asked", OPERATOR[data.metric]
+    connection.execute(f"DROP TABLE IF EXISTS {asked}")
+    connection.execute(f"CREATE TABLE {asked} AS SELECT id, e FROM {table} WHERE id % {max(len(data.rows) // 2000, 1)} = 0")
+    connection.execute(f"VACUUM ANALYZE {asked}")
+    third = f"SELECT i.e {operator} a.e AS value FROM {table} i ORDER BY i.e {operator} a.e LIMIT 1 OFFSET 2"
+    radius, = connection.execute(f"SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY value) FROM (SELECT * FROM {asked} "
+                                 f"LIMIT 200) a, LATERAL ({third}) n").fetchone()
+    sql = f"SELECT count(*) FROM {asked} a JOIN {table} i ON i.e {operator} a.e < {radius}"
+    runs = {"one by one": ("off", 0, "4MB"), "batches, 4MB": ("on", 0, "4MB"), "batches, 20MB": ("on", 0, "20MB"),
+            "batches, 20MB, two threads": ("on", 1, "20MB")}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    rows = set()
+    for _ in range(5):
+        for name, (batches, workers, memory) in runs.items():
+            for setting in (f"ivf.join_batches = {batches}", f"max_parallel_workers_per_gather = {workers}",
+                            f"work_mem = '{memory}'", "enable_seqscan = off"):
+                connection.execute(f"SET {setting}")
+            began = time.perf_counter()
+            rows.add(connection.execute(sql).fetchone()[0])
+            seconds[name].append(time.perf_counter() - began)
+    asked_rows, = connection.execute(f"SELECT count(*) FROM {asked}").fetchone()
+    connection.execute(f"DROP TABLE {asked}")
+    if len(rows) != 1:
+        raise RuntimeError(f"the ways do not agree: {rows}")
+    out = {name: float(np.median(of)) for name, of in seconds.items()}
+    out |= {"outer rows": asked_rows, "pairs": rows.pop()}
+    print(f"  {out}", flush=True)
+    return out
+
+
 def graph(contender: Contender, data: datasets.Data) -> dict:
     """Seconds for the ten nearest other rows of every row: by one call, and by a lateral join of every twelfth row,
     times twelve. Three rounds in turn, and the median of each. Also the recall of both for every twelfth row."""

@@ -104,8 +104,12 @@ impl Directory {
 
     /// Whether codes cannot order rows, because it is not known how values deviate.
     pub fn is_unmeasured(&self) -> bool {
-        let needed = matches!(self.metric(), Metric::L1 | Metric::InnerProduct);
-        needed && self.sketch().is_lossy() && !self.is_measured()
+        let needed = match self.metric() {
+            Metric::L1 => true,
+            Metric::InnerProduct => self.sketch().is_lossy(),
+            _ => false,
+        };
+        needed && !self.is_measured()
     }
 
     /// What turns bounds by codes into bounds of keys, for a query of this length; `None` if nothing is known

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::directory::Directory;
 use super::search::filter::Filter;
-use super::search::{Rows, Search, Settings, Stats};
+use super::search::{MayBeNear, Rows, Search, Settings, Stats};
 use super::sketch::Sketched;
 use crate::error::Result;
 use crate::page::{Store, Tid};
@@ -56,6 +56,16 @@ impl Scan {
             next.start_filtered(settings, query, filter.clone());
         }
         self.current.start_filtered(settings, query, filter);
+    }
+
+    /// Begins a range search whose rows are known, as [`Search::start_known`]. Only for a scan of one set of
+    /// lists.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn start_known(&mut self, settings: Settings, rows: &[MayBeNear]) -> Result<()> {
+        self.waiting = Default::default();
+        self.current.start_known(settings, rows)
     }
 
     /// Whether this scan was made for these directories.

@@ -19,6 +19,7 @@ mod scan;
 mod settings;
 mod storage;
 mod types;
+mod work;
 
 use pgrx::prelude::*;
 

@@ -1,6 +1,7 @@
 //! Is the index right? Tests the whole index on the in-memory page store against brute force.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod ahead;
 mod bounds;
 mod crash;
 mod damage;

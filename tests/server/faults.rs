@@ -261,10 +261,16 @@ fn overwrite(server: &Server, offset: u32, hex: &str) {
 fn errors_name_the_index() {
     let server = Server::new("faults-names", &["fsync = off", "autovacuum = off"]);
     server.fill("items", 16, 0..100);
-    // Offsets in the meta page's contents: the version, and whether the build is complete.
-    for (offset, hex, state, text) in [
-        (4, "6300", "0A000", "index \"items_index\" has format 99"),
-        (6, "00", "XX002", "index \"items_index\" was not built to its end"),
+    let insert = "INSERT INTO items SELECT id + 1000, category, embedding FROM items";
+    let described = "SELECT ivf_index_info('items_index')";
+    let near = literal(&vector(3, 16));
+    let scan =
+        format!("SET enable_seqscan = off; SELECT id FROM items ORDER BY embedding <-> '{near}' LIMIT 1");
+    // Offsets in the meta page's contents: the version, whether the build is complete, the metric.
+    for (offset, hex, state, text, other) in [
+        (4, "6300", "0A000", "index \"items_index\" has format 99", described),
+        (6, "00", "XX002", "index \"items_index\" was not built to its end", described),
+        (7, "02", "XX002", "the metric is not that of the operator class", &scan),
     ] {
         server.sql(
             "DROP INDEX IF EXISTS items_index; CREATE INDEX items_index ON items USING ivf (embedding);
@@ -272,8 +278,7 @@ fn errors_name_the_index() {
         );
         overwrite(&server, 24 + offset, hex);
         server.restart(&["fsync = off", "autovacuum = off", "ignore_checksum_failure = on"]);
-        let insert = "INSERT INTO items SELECT id + 1000, category, embedding FROM items";
-        for statement in ["SELECT ivf_index_info('items_index')", insert] {
+        for statement in [other, insert] {
             let message = fails(&server, state, statement);
             assert!(message.contains(text), "{statement}: {message}");
         }

@@ -133,9 +133,8 @@ fn query(random: &mut Random) -> String {
     }
 }
 
-#[test]
-fn random_conditions_on_distances_agree_with_sequential_scans() {
-    let server = Server::new("range", &["fsync = off", "autovacuum = off", "jit = off"]);
+/// Tables, indexes and functions for the comparisons.
+fn fill(server: &Server) {
     server.fill("items", DIMS, 0..4000);
     server.sql(&format!(
         "{FUNCTIONS}
@@ -165,6 +164,12 @@ fn random_conditions_on_distances_agree_with_sequential_scans() {
          CREATE INDEX ON parts USING ivf (embedding vector_cosine_ops);
          DELETE FROM items WHERE id % 9 = 4; UPDATE items SET category = category WHERE id % 9 = 5; ANALYZE"
     ));
+}
+
+#[test]
+fn random_conditions_on_distances_agree_with_sequential_scans() {
+    let server = Server::new("range", &["fsync = off", "autovacuum = off", "jit = off"]);
+    fill(&server);
     let mut random = Random(20_261_128);
     let (mut used, mut with_rows) = (0, 0);
     for _ in 0..CASES / 100 {
@@ -181,6 +186,88 @@ fn random_conditions_on_distances_agree_with_sequential_scans() {
         }
     }
     assert!(used > CASES / 2 && with_rows > CASES / 4, "{used} used the index, {with_rows} had rows");
+}
+
+/// A join of some rows with a table, whose searches may be made together.
+fn join(random: &mut Random) -> String {
+    let (column, operators) = COLUMNS[random.below(10).saturating_sub(7)];
+    let (operator, usual) = operators[random.below(operators.len())];
+    let radius = radius(random, usual * 0.7);
+    let pair = match random.below(2) {
+        0 => format!("(a.{column} {operator} t.{column})"),
+        _ => format!("(t.{column} {operator} a.{column})"),
+    };
+    let joined = condition(random, &pair, &radius);
+    let (first, many) = (random.below(3000), [60, 150, 440][random.below(3)]);
+    let some = format!(
+        "(SELECT * FROM special UNION ALL SELECT * FROM items WHERE id BETWEEN {first} AND {} {})",
+        first + many,
+        pick(random, &["", "ORDER BY r", "OFFSET 0"])
+    );
+    let filter = pick(random, &["", "AND t.id % 3 = 0", "AND t.id > a.id", "AND t.category = a.category"]);
+    match random.below(8) {
+        0 => format!("SELECT a.id AS a, t.id FROM {some} a LEFT JOIN items t ON {joined} {filter}"),
+        1 => format!(
+            "SELECT a.id FROM {some} a WHERE {} EXISTS (SELECT FROM items t WHERE {joined} {filter})",
+            pick(random, &["", "NOT"])
+        ),
+        2 => format!(
+            "SELECT x, a.id AS a, t.id FROM generate_series(1, 3) x, LATERAL (
+                SELECT * FROM {some} b WHERE b.id % 3 = x - 1 OFFSET 0) a JOIN items t ON {joined} {filter}"
+        ),
+        3 => format!(
+            "SELECT a.id AS a, t.id, u.id AS u FROM {some} a JOIN items t ON {joined}
+                JOIN items u ON u.id = t.id + 1 {filter}"
+        ),
+        4 => format!(
+            "SELECT x.r, (SELECT count(*) FROM {some} a JOIN items t ON {pair} < x.r {filter})
+                FROM (SELECT {radius} AS r UNION ALL SELECT {usual} / 2) x"
+        ),
+        5 => format!(
+            "SELECT count(*) FROM (
+                SELECT FROM {some} a JOIN items t ON {joined} {filter} LIMIT {}) x",
+            random.below(200)
+        ),
+        _ => format!("SELECT a.id AS a, t.id FROM {some} a JOIN items t ON {joined} {filter}"),
+    }
+}
+
+#[test]
+fn random_joins_in_batches_agree_with_sequential_scans() {
+    const JOINS: usize = 240;
+    let server = Server::new("join_batches", &["fsync = off", "autovacuum = off", "jit = off"]);
+    fill(&server);
+    server.sql(
+        "CREATE FUNCTION is_batched(query text) RETURNS int LANGUAGE plpgsql AS $$
+         DECLARE line text;
+         BEGIN
+             PERFORM set_config('enable_seqscan', 'off', true);
+             FOR line IN EXECUTE 'EXPLAIN ' || query LOOP
+                 IF line LIKE '%IvfJoinBatch%' THEN RETURN 1; END IF;
+             END LOOP;
+             RETURN 0;
+         END $$",
+    );
+    let mut random = Random(20_261_129);
+    let (mut together, mut with_rows) = (0, 0);
+    for _ in 0..JOINS / 20 {
+        let mut script = String::new();
+        for _ in 0..20 {
+            let (memory, workers) = (["64kB", "4MB", "64MB"][random.below(3)], random.below(3));
+            let join = join(&mut random);
+            writeln!(
+                script,
+                "SET max_parallel_workers_per_gather = {workers}; SELECT is_batched($q${join}$q$);
+                 SELECT compare($q${join}$q$, '{memory}');"
+            )
+            .unwrap();
+        }
+        let answers = server.sql(&script);
+        assert!(!answers.contains("DIFFERENT"), "{answers}");
+        together += answers.lines().filter(|answer| *answer == "1").count();
+        with_rows += answers.lines().filter(|answer| *answer == "rows index").count();
+    }
+    assert!(together > JOINS / 4 && with_rows > JOINS / 4, "{together} together, {with_rows} had rows");
 }
 
 /// Nothing stays open of a search whose consumer asks for no further row, also if its pages are read from the

@@ -18,8 +18,13 @@ pub(super) fn key_of(directory: &Directory, value: f64) -> f64 {
 }
 
 /// A ceiling of values in the units of the bounds, rounded up by more than the rounding errors of the sums.
+///
+/// Inner products that overflow single precision are minus infinity, but their bounds need not be. And rows
+/// whose bounds overflow have minus infinity for a lower bound, which must be below the ceiling.
 pub(super) fn ceiling_key(directory: &Directory, value: f64) -> f32 {
     let scale = f64::from(directory.meta.scale);
+    let least = -f64::from(f32::MAX);
+    let value = if value < least { least } else { value };
     let key = match directory.metric() {
         // No distance is negative.
         Metric::L2 | Metric::L1 if value < 0.0 => -1.0,
@@ -34,10 +39,7 @@ pub(super) fn ceiling_key(directory: &Directory, value: f64) -> f32 {
         }
         _ => 0.0,
     };
-    if key == f64::NEG_INFINITY {
-        return f32::NEG_INFINITY;
-    }
-    (key + key.abs() * 1e-5 + absolute) as f32 + f32::MIN_POSITIVE
+    ((key + key.abs() * 1e-5 + absolute) as f32 + f32::MIN_POSITIVE).max(f32::MIN)
 }
 
 /// The value of a row with this bound in an index over bit strings, whose codes are the rows.

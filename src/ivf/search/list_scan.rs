@@ -8,6 +8,7 @@ use crate::ivf::directory::Directory;
 use crate::ivf::list_chain::ListChain;
 use crate::kernel;
 use crate::kernel::BLOCK_ROWS;
+use crate::memory::Grow;
 use crate::page::codes::{BlockRef, Layout, slots};
 use crate::page::{Page, PageKind, RecordRef, Store, Tid};
 use crate::quant::{ListTerms, QueryCode, Stage1, Width};
@@ -79,10 +80,20 @@ struct Survivor {
     reference: RecordRef,
 }
 
+/// A row whose record was not read yet.
+#[derive(Clone, Copy)]
+pub struct Unrefined {
+    /// Its list.
+    pub list: u32,
+    survivor: Survivor,
+}
+
 /// Memory for reading lists.
 #[derive(Default)]
 pub struct Scanner {
     survivors: Vec<Survivor>,
+    /// If it is not `None`, survivors are put here, and their records are not read.
+    pub unrefined: Option<Vec<Unrefined>>,
     /// What is kept of a block whose codes continue on further pages.
     split: Vec<Split>,
     /// Conditions on the filter columns.
@@ -190,12 +201,39 @@ impl Scanner {
                 let (_, stage) = prepared.get_or_init(prepare);
                 self.finish_split(store, directory, query, (list, stage), sink)?;
             }
-            if !self.survivors.is_empty() {
-                let (terms, _) = prepared.get_or_init(prepare);
-                self.refine(store, directory, query, (list, *terms, width), sink)?;
+            if self.survivors.is_empty() {
+                continue;
             }
+            if let Some(unrefined) = &mut self.unrefined {
+                unrefined.grow(self.survivors.len())?;
+                unrefined.extend(self.survivors.drain(..).map(|survivor| Unrefined { list, survivor }));
+                continue;
+            }
+            let (terms, _) = prepared.get_or_init(prepare);
+            self.refine(store, directory, query, (list, *terms, width), sink)?;
         }
         Ok(())
+    }
+
+    /// Passes those of some rows, all of one list, that may be wanted to `sink`.
+    ///
+    /// # Errors
+    /// Damage, and the store's errors.
+    pub fn refine_later<S: Store>(
+        &mut self,
+        store: &S,
+        directory: &Directory,
+        query: &QueryCode,
+        (rows, mut terms, width): (&[Unrefined], ListTerms, Width),
+        sink: &mut impl Sink,
+    ) -> Result<()> {
+        let Some(list) = rows.first().map(|row| row.list) else { return Ok(()) };
+        if width.sound {
+            terms.outside = directory.outside(query, list, terms.gap);
+        }
+        self.survivors.grow(rows.len())?;
+        self.survivors.extend(rows.iter().map(|row| row.survivor));
+        self.refine(store, directory, query, (list, terms, width), sink)
     }
 
     /// Returns the live rows of a block that pass the filter, and counts them.

@@ -44,7 +44,7 @@ use self::query::CodedQuery;
 use self::range_scan::RangeScan;
 use self::rounds::{Filtered, Floors, Round};
 pub use self::route::{Found, Router};
-pub use self::rows::Rows;
+pub use self::rows::{MayBeNear, Rows};
 use self::rows::{is_address, value_of};
 pub use self::settings::{Order, Probes, Settings};
 use self::stages::Stage;
@@ -171,6 +171,13 @@ impl Search {
         query: Option<impl Into<Sketched<'a>>>,
         filter: Filter,
     ) {
+        self.restart(settings);
+        self.mode = if filter.is_void() { Mode::Nothing } else { self.mode_for(query.map(Into::into)) };
+        self.scanner.filter = filter;
+    }
+
+    /// Forgets the scan before, except its memory and the sums of what was done.
+    fn restart(&mut self, settings: Settings) {
         self.kept = self.kept_at_most();
         self.settings = settings;
         self.room = Room::of(settings.memory);
@@ -189,8 +196,6 @@ impl Search {
         self.returned = 0;
         self.ended = false;
         self.seen = (0, 0);
-        self.mode = if filter.is_void() { Mode::Nothing } else { self.mode_for(query.map(Into::into)) };
-        self.scanner.filter = filter;
     }
 
     /// Chooses how rows are found for a query, and makes the query's tables if they are needed.
@@ -274,7 +279,9 @@ impl Search {
                 self.next_by_codes(store, rows)
             }
             Mode::Range => {
-                self.route()?;
+                if !self.range.is_known() {
+                    self.route()?;
+                }
                 self.next_in_range(store, rows)
             }
         }?;

@@ -4,14 +4,17 @@
 //! before the next batch is read. The first batch is one list, and each further one has twice as many. So the
 //! first row comes soon, for `EXISTS` or a LIMIT without an order, and the pages of many lists are requested
 //! together where all rows are wanted. No page stays pinned while the consumer has a row.
+//!
+//! If the rows that may be in the range are known before (`batch/ahead.rs`), no list is read.
 
 use std::rc::Rc;
 
 use super::key::known_value;
 use super::list_scan::{Candidate, Sink};
-use super::rows::{Rows, is_address};
-use super::{MOST_PREFETCHED, Search, barren, effort};
+use super::rows::{MayBeNear, Rows, is_address};
+use super::{MOST_PREFETCHED, Mode, Search, Settings, barren, effort};
 use crate::error::{Error, Result};
+use crate::ivf::directory::Directory;
 use crate::memory::Grow;
 use crate::page::{Store, Tid};
 
@@ -23,7 +26,9 @@ pub(super) struct RangeScan {
     /// The lists that were read last.
     batch: Vec<u32>,
     /// Their candidates that were not fetched yet, the first one last.
-    found: Vec<Candidate>,
+    found: Vec<MayBeNear>,
+    /// Whether these are all.
+    complete: bool,
     /// The last of them, if there was no room for others behind it.
     cut: Option<Tid>,
     /// Number of rows that are announced together next, and of announced rows that were not fetched yet.
@@ -40,10 +45,35 @@ impl RangeScan {
         self.batch.clear();
         self.found.clear();
         (self.size, self.cut, self.announcing, self.announced) = (0, None, 0, 0);
+        self.complete = false;
+    }
+
+    /// Whether all rows that may be in the range are known, so that no list is read.
+    pub fn is_known(&self) -> bool {
+        self.complete
+    }
+
+    /// Takes all rows that may be in the range, in the table's order.
+    fn take_known(&mut self, rows: &[MayBeNear]) -> Result<()> {
+        self.found.try_extend(rows)?;
+        self.found.reverse();
+        (self.complete, self.size, self.announcing) = (true, 1, 1);
+        Ok(())
     }
 }
 
 impl Search {
+    /// Begins a range search whose rows are known: all those that may be within the ceiling, in the table's
+    /// order.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn start_known(&mut self, settings: Settings, rows: &[MayBeNear]) -> Result<()> {
+        self.restart(settings);
+        self.mode = Mode::Range;
+        self.range.take_known(rows)
+    }
+
     /// The next row within the ceiling, and its value.
     pub(super) fn next_in_range<S: Store>(
         &mut self,
@@ -58,12 +88,14 @@ impl Search {
         }
         loop {
             self.announce(rows)?;
-            if let Some(candidate) = self.range.found.pop() {
-                let known = known_value(&self.directory, candidate.lower);
-                if let Some(row) = self.fetch(rows, candidate.tid, known)? {
+            if let Some((row, known)) = self.range.found.pop() {
+                if let Some(row) = self.fetch(rows, row, known)? {
                     return Ok(Some((row.tid, row.value.0)));
                 }
                 continue;
+            }
+            if self.range.complete {
+                return Ok(None);
             }
             let behind = self.range.cut.take();
             if behind.is_none() && !self.next_batch()? {
@@ -95,7 +127,8 @@ impl Search {
         let width = effort::width(&directory, self.settings.recall_target, directory.lists(), true);
         let (batch, found) = (std::mem::take(&mut self.range.batch), std::mem::take(&mut self.range.found));
         let (ceiling, room) = (self.ceiling, self.room.candidates);
-        let mut first = FirstRows { ceiling, behind, before: None, room, found, failed: None };
+        let mut first =
+            FirstRows { directory: &directory, ceiling, behind, before: None, room, found, failed: None };
         batch.iter().for_each(|list| self.prefetch_list(store, *list));
         for (i, &list) in batch.iter().enumerate() {
             self.scanner.after = batch.get(i + 1).map(|next| directory.head(*next).0);
@@ -106,10 +139,10 @@ impl Search {
         store.end_prefetch();
         let FirstRows { before, mut found, failed, .. } = first;
         failed.map_or(Ok(()), Err)?;
-        found.sort_unstable_by_key(|candidate| std::cmp::Reverse(candidate.tid));
+        found.sort_unstable_by_key(|(row, _)| std::cmp::Reverse(*row));
         let range = &mut self.range;
         range.most = range.most.max(found.len());
-        range.cut = before.and(found.first().map(|last| last.tid));
+        range.cut = before.and(found.first().map(|(last, _)| *last));
         (range.batch, range.found) = (batch, found);
         Ok(())
     }
@@ -130,28 +163,26 @@ impl Search {
         if some == 1 {
             return Ok(());
         }
-        let ahead = range.found.iter().rev().take(some);
-        let ahead: Vec<_> = ahead
-            .filter(|candidate| is_address(candidate.tid))
-            .map(|candidate| (candidate.tid, known_value(&self.directory, candidate.lower)))
-            .collect();
+        let ahead = range.found.iter().rev().take(some).copied();
+        let ahead: Vec<_> = ahead.filter(|(row, _)| is_address(*row)).collect();
         rows.prefetch(&ahead, &[])
     }
 }
 
 /// Takes the candidates that come first in the table.
-struct FirstRows {
+struct FirstRows<'a> {
+    directory: &'a Directory,
     ceiling: f32,
     /// Only rows behind this one.
     behind: Option<Tid>,
     /// Only rows up to this one, because there is no room for others.
     before: Option<Tid>,
     room: usize,
-    found: Vec<Candidate>,
+    found: Vec<MayBeNear>,
     failed: Option<Error>,
 }
 
-impl Sink for FirstRows {
+impl Sink for FirstRows<'_> {
     fn threshold(&self) -> f32 {
         self.ceiling
     }
@@ -161,14 +192,15 @@ impl Sink for FirstRows {
         if self.behind.is_some_and(|behind| tid <= behind) || self.before.is_some_and(|before| tid > before) {
             return;
         }
-        if let Err(error) = self.found.try_push(candidate) {
+        let known = known_value(self.directory, candidate.lower);
+        if let Err(error) = self.found.try_push((tid, known)) {
             self.failed = Some(error);
         }
         if self.found.len() >= self.room.max(2) {
             let last = self.found.len() / 2 - 1;
-            self.found.select_nth_unstable_by_key(last, |candidate| candidate.tid);
+            self.found.select_nth_unstable_by_key(last, |(row, _)| *row);
             self.found.truncate(last + 1);
-            self.before = Some(self.found[last].tid);
+            self.before = Some(self.found[last].0);
         }
     }
 }

@@ -3,6 +3,9 @@
 use crate::error::{Error, Result};
 use crate::page::{NO_BLOCK, Tid};
 
+/// A row that may be in the range of a search, and its value if the index knows it.
+pub type MayBeNear = (Tid, Option<f64>);
+
 /// The heap as the scan sees it.
 pub trait Rows {
     /// These rows will be fetched next, in this order, and most likely all of them, then perhaps those of

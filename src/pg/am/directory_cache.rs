@@ -5,11 +5,13 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ivf::directory::{Directory, read_root};
 use crate::ivf::scan::Directories;
 use crate::ivf::sketch::Sketch;
 use crate::mru::Mru;
+use crate::page::meta::META_BLOCK;
+use crate::pg::am::opclass;
 use crate::pg::error::in_index;
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
 
@@ -52,6 +54,9 @@ pub fn directories(store: &IndexStore) -> Result<Directories> {
         return Ok(directories);
     }
     let (current, next) = Directory::load_all(store)?;
+    if opclass::indexed(store.relation())?.1 != current.metric() {
+        return Err(Error::corrupted(META_BLOCK, "the metric is not that of the operator class"));
+    }
     let directories = (Rc::new(current), next.map(Rc::new));
     DIRECTORIES.with_borrow_mut(|cache| {
         let new = || Kept { index, directories: directories.clone() };

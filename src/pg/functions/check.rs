@@ -5,12 +5,13 @@ use pgrx::{JsonB, pg_sys};
 
 use super::access::{Opened, READING, Right, with_index};
 use super::heap_all_indexed::AllRows;
-use super::{json, tick};
+use super::json;
 use crate::error::{Error, Kind};
 use crate::ivf::check::{self, Report};
 use crate::pg::error::{OrRaise, in_index, raise};
 use crate::pg::relation::relation_name;
 use crate::pg::storage::buffer_store::IndexStore;
+use crate::pg::work::tick;
 
 /// Verifies every page of an index; with `heap_all_indexed` also that each row of the table that the
 /// statement's snapshot sees is in the index, with its keys in the filter columns, and that no row is in it

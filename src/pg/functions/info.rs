@@ -4,12 +4,13 @@ use pgrx::prelude::*;
 use pgrx::{JsonB, pg_sys};
 
 use super::access::{READING, Right, with_index};
-use super::{json, tick};
+use super::json;
 use crate::ivf::info;
 use crate::pg::error::{OrRaise, in_index};
 use crate::pg::scan::stats;
 use crate::pg::settings::reloptions::IndexOptions;
 use crate::pg::storage::buffer_store::IndexStore;
+use crate::pg::work::tick;
 
 /// Describes an index; reads all of its list pages.
 #[pg_extern(sql = false)]

@@ -4,12 +4,13 @@ use pgrx::prelude::pg_extern;
 use pgrx::{JsonB, pg_sys};
 
 use super::access::{MAINTENANCE, Opened, Right, with_index};
-use super::{expect_writable, json, tick};
+use super::{expect_writable, json};
 use crate::ivf::vacuum::count;
 use crate::pg::am::build::Shown;
 use crate::pg::am::renew::{Maintained, OnError, When, maintain};
 use crate::pg::error::{OrRaise, in_index};
 use crate::pg::storage::buffer_store::IndexStore;
+use crate::pg::work::tick;
 
 /// Replaces the lists of an index by ones for the rows that it has now, if that is due or `always`, and has
 /// free pages used again.

@@ -15,9 +15,7 @@ use std::ffi::CStr;
 
 use pgrx::{JsonB, pg_sys};
 
-use crate::error::{Error, Kind, Result};
-use crate::ivf::progress::Progress;
-use crate::pg::allocator;
+use crate::error::{Error, Kind};
 use crate::pg::error::raise;
 
 fn json(value: &impl serde::Serialize) -> JsonB {
@@ -43,19 +41,4 @@ fn expect_writable(function: &CStr) {
         pg_sys::PreventCommandIfParallelMode(function.as_ptr());
         pg_sys::PreventCommandDuringRecovery(function.as_ptr());
     }
-}
-
-/// Work that can be cancelled.
-struct Interruptible;
-
-impl Progress for Interruptible {
-    fn tick(&self) -> Result<()> {
-        tick()
-    }
-}
-
-fn tick() -> Result<()> {
-    pgrx::check_for_interrupts!();
-    allocator::check();
-    Ok(())
 }

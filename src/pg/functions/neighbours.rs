@@ -6,9 +6,9 @@ use pgrx::pg_sys;
 use pgrx::prelude::pg_extern;
 
 use super::access::{Opened as Relations, READING, Right, with_index};
+use super::between;
 use super::check::expect_built_before;
 use super::result_set::ResultSet;
-use super::{Interruptible, between};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::scan::Directories;
 use crate::ivf::search::Stats;
@@ -18,7 +18,7 @@ use crate::memory::{self, Grow};
 use crate::page::Tid;
 use crate::pg::am::directory_cache::directories;
 use crate::pg::am::opclass;
-use crate::pg::am::threads::{Threads, start};
+use crate::pg::am::threads::Threads;
 use crate::pg::compat::predicate_lock_relation;
 use crate::pg::datum::indexed::Indexed;
 use crate::pg::error::{OrRaise, in_index, raise};
@@ -31,6 +31,7 @@ use crate::pg::settings::reloptions::IndexOptions;
 use crate::pg::settings::resolve::{self, ScanRequest};
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
 use crate::pg::types::array::Array;
+use crate::pg::work::{Interruptible, pool, tick};
 
 const MOST_NEIGHBOURS: i32 = 10_000;
 /// Fewer queries than this take less time than threads save.
@@ -164,18 +165,6 @@ impl Opened {
     }
 }
 
-/// As many threads as a parallel query may have processes.
-pub(super) fn threads() -> usize {
-    // SAFETY: reads settings.
-    let workers = unsafe { pg_sys::max_parallel_workers_per_gather.min(pg_sys::max_parallel_workers) };
-    (workers.max(0) as usize + 1).min(std::thread::available_parallelism().map_or(1, usize::from))
-}
-
-/// Threads for a batch. `None` if this thread does all, because the settings or the memory allow no others.
-fn pool() -> Option<Threads> {
-    Some(threads()).filter(|&threads| threads > 1).and_then(|threads| start(threads).ok())
-}
-
 /// Searches for `k` rows of each query; rows that are queries do not count.
 fn search(
     relations: &Relations,
@@ -233,7 +222,7 @@ impl Searched {
             }
             answers.sort_unstable_by_key(|answer| (answer.query, answer.rank));
             for Answer { query, neighbour, .. } in answers {
-                super::tick()?;
+                tick()?;
                 set.put_query(first + query + 1, neighbour);
             }
         }
@@ -252,7 +241,7 @@ impl Searched {
         // Which lists are near matters only if the queries are compared in several parts.
         let in_parts = queries.len() > self.batch.together();
         for (query, datum) in (0..).zip(queries) {
-            super::tick()?;
+            tick()?;
             let Some(datum) = *datum else { continue };
             // SAFETY: an element of the array, which is of this kind.
             let list = unsafe {
@@ -296,7 +285,7 @@ impl Searched {
                 rows_of_list(&self.opened.store, directory, list, &mut rows)?;
                 rows.sort_unstable();
                 for &row in &rows {
-                    super::tick()?;
+                    tick()?;
                     self.push_row(row)?;
                     if self.batch.is_full() {
                         self.run(&mut note)?;

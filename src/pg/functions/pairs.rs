@@ -4,9 +4,8 @@ use pgrx::pg_sys;
 use pgrx::prelude::pg_extern;
 use rayon::ThreadPool;
 
-use super::Interruptible;
 use super::access::{READING, Right, with_index};
-use super::neighbours::{Opened, current_user, expect_dense, open, threads};
+use super::neighbours::{Opened, current_user, expect_dense, open};
 use super::result_set::ResultSet;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::search::batch::pairs::{Pair, Pairs};
@@ -15,6 +14,7 @@ use crate::memory::Grow;
 use crate::pg::am::opclass;
 use crate::pg::am::threads::start;
 use crate::pg::error::{OrRaise, raise};
+use crate::pg::work::{Interruptible, threads, tick};
 
 /// The pairs of rows below a distance.
 #[pg_extern(sql = false)]
@@ -47,7 +47,7 @@ fn find(opened: &mut Opened, pairs: &mut Pairs, pool: &ThreadPool, set: &ResultS
             rows_of_list(store, directory, list, &mut of_list)?;
             of_list.sort_unstable();
             for &row in &of_list {
-                super::tick()?;
+                tick()?;
                 vector.clear();
                 let Some(version) = rows.measured(row, &mut |values| vector.try_extend(values))? else {
                     continue;

@@ -5,7 +5,7 @@ use pgrx::{JsonB, pg_sys};
 use serde::Serialize;
 
 use super::access::{MAINTENANCE, Opened, Right, with_index};
-use super::{Interruptible, expect_writable, json};
+use super::{expect_writable, json};
 use crate::error::{Error, Kind};
 use crate::ivf::calibrate::{QUERIES, Queries, recalibrate};
 use crate::ivf::info::{Calibrated, calibration};
@@ -19,6 +19,7 @@ use crate::pg::error::{OrRaise, in_index, raise};
 use crate::pg::relation::relation_name;
 use crate::pg::storage::buffer_store::IndexStore;
 use crate::pg::types::array::Array;
+use crate::pg::work::Interruptible;
 
 /// The answer of `ivf_recalibrate`.
 #[derive(Serialize)]

@@ -3,6 +3,7 @@
 mod assumed;
 pub mod cost;
 pub mod filter_clauses;
+mod join_batches;
 pub mod min_max;
 pub mod monotone;
 mod offset;
@@ -21,4 +22,5 @@ pub fn init() {
     similarity_order::install_hook();
     partial_index::install_hook();
     offset::install_hook();
+    join_batches::install_hook();
 }

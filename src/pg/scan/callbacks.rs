@@ -9,6 +9,7 @@ use std::collections::{HashSet, VecDeque};
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, pg_sys};
 
+use super::ahead::{self, Asked};
 use super::distance_memo;
 use super::plan_limit::{self, PlanRequest, plan_request};
 use super::stats::{self, Last};
@@ -290,17 +291,37 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<()> {
         let settings = resolve::settings(&options, directory.lists(), request.scan);
         let search = match state.search.take() {
             Some(search) if search.reads(&directories) => search,
-            _ => scan::Scan::new(directories, settings),
+            _ => scan::Scan::new(directories.clone(), settings),
         };
         let query = match &state.query {
             Some(query) => Some(query.view().coordinates(&sketch, &mut state.coordinates)?),
             None => None,
         };
-        state.search.insert(search).start_filtered(settings, query, filter);
+        let search = state.search.insert(search);
+        let asked = match &state.query {
+            Some(OwnedQuery::Vector(query)) if is_single(scan, request.scan) && filter.is_empty() => {
+                let index = (*(*scan).indexRelation).rd_id;
+                Some(Asked { index, snapshot, directories: &directories, query, ceiling: settings.ceiling })
+            }
+            _ => None,
+        };
+        let served = match asked {
+            Some(asked) => ahead::serve(asked, |rows| search.start_known(settings, rows))?,
+            None => false,
+        };
+        if !served {
+            search.start_filtered(settings, query, filter);
+        }
         state.user = pg_sys::GetUserId();
         state.started = true;
         Ok(())
     }
+}
+
+/// Whether a scan is a range search from one vector.
+unsafe fn is_single(scan: pg_sys::IndexScanDesc, request: ScanRequest) -> bool {
+    // SAFETY: the caller passes a live scan.
+    request.any_order && unsafe { (*scan).numberOfOrderBys == 1 }
 }
 
 /// The conditions that the index tests: those of the scan, and those of the filter above it.

@@ -8,6 +8,7 @@ use pgrx::{PgList, PgMemoryContexts, pg_sys};
 
 use super::callbacks::is_ivf;
 use super::filter_clauses::compiled;
+use super::join_batch::is_ours;
 use super::plan_limit::{Above, Limited, Thresholds, remember};
 use crate::pg::compat::planstate_children;
 use crate::pg::planner::monotone::Varying;
@@ -27,6 +28,7 @@ impl Above {
                     self.vague()
                 }
                 NodeTag::T_ResultState | NodeTag::T_SubqueryScanState => self,
+                NodeTag::T_CustomScanState if is_ours(node) => self,
                 // Rows that are locked by others, or not there any more, are dropped.
                 NodeTag::T_LockRowsState | NodeTag::T_AppendState | NodeTag::T_MergeAppendState => match self
                 {

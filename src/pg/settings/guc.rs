@@ -1,4 +1,4 @@
-//! Settings: `ivf.probes`, `ivf.recall_target`, `ivf.iterative_scan`.
+//! Settings: `ivf.probes`, `ivf.recall_target`, `ivf.iterative_scan`, `ivf.join_batches`.
 
 use crate::ivf::build;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
@@ -13,6 +13,9 @@ pub static RECALL_TARGET: GucSetting<f64> = GucSetting::<f64>::new(DEFAULT_RECAL
 /// `ivf.iterative_scan`
 pub static ITERATIVE_SCAN: GucSetting<IterativeScan> =
     GucSetting::<IterativeScan>::new(IterativeScan::StrictOrder);
+
+/// `ivf.join_batches`
+pub static JOIN_BATCHES: GucSetting<bool> = GucSetting::<bool>::new(true);
 
 /// The default of `ivf.recall_target`.
 pub const DEFAULT_RECALL_TARGET: f64 = 0.95;
@@ -55,6 +58,14 @@ pub fn define() {
         c"What an ivf index scan does if its first lists have too few rows.",
         c"strict_order continues in exact order, relaxed_order also returns rows found late, off stops.",
         &ITERATIVE_SCAN,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"ivf.join_batches",
+        c"Whether a join by distance may search for several rows of its outer table together.",
+        c"The result is the same. It is for the planner, as enable_nestloop is.",
+        &JOIN_BATCHES,
         GucContext::Userset,
         GucFlags::default(),
     );

@@ -1,6 +1,6 @@
 //! Settings of a session and options of an index, also pgvector's, and which of them hold for a scan.
 
-mod guc;
+pub mod guc;
 pub mod pgvector;
 mod pgvector_commands;
 pub mod pgvector_placeholders;

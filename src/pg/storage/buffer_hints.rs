@@ -9,7 +9,6 @@
 use std::alloc::{Layout, alloc_zeroed};
 use std::cell::{Cell, OnceCell};
 use std::ops::Range;
-#[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use pgrx::pg_sys;

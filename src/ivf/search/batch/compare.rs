@@ -172,7 +172,7 @@ impl Comparing {
                     self.parts.try_push(Part::default())?;
                 }
                 let part = &mut self.parts[parts];
-                if !part.frozen.take(around.store, directory, &mut chain)? {
+                if !part.frozen.take(around.store, directory, &mut chain, true)? {
                     break;
                 }
                 (part.list, part.reads) = (chain.list(), range.clone());

@@ -46,7 +46,7 @@ pub(super) struct Frozen {
 }
 
 impl Frozen {
-    /// Copies the next part of a list. Returns false if there is none.
+    /// Copies the next part of a list, with its records or without. Returns false if there is none.
     ///
     /// The pages are read in the order in which a scan reads them, so the interlocks of a scan hold.
     pub fn take<S: Store>(
@@ -54,6 +54,7 @@ impl Frozen {
         store: &S,
         directory: &Directory,
         chain: &mut ListChain,
+        with_records: bool,
     ) -> Result<bool> {
         let layout = &directory.codes;
         (self.used, self.codes) = (0, 0);
@@ -73,7 +74,7 @@ impl Frozen {
             for block in layout.blocks_on(&self.pages[page]).filter(|block| block.live() != 0) {
                 others.extend((0..layout.more()).map(|i| block.more(i)));
             }
-            if directory.extended.is_some() {
+            if directory.extended.is_some() && with_records {
                 let references = layout.live_slots(&self.pages[page]);
                 others.extend(references.map(|(block, slot)| block.reference(slot).blkno));
             }

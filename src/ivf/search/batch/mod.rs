@@ -10,8 +10,10 @@
 //! (`reader.rs`). If that does not give all of its rows, because rows are dead or a bound was wrong, an
 //! ordinary scan answers it. So the result of each query is that of a scan with `LIMIT`.
 
+pub mod ahead;
 mod compare;
 mod frozen;
+mod in_range;
 mod measure;
 pub mod pairs;
 mod query;
