@@ -4,7 +4,28 @@
 //! vectors that grow with data are allocated by these functions, which return an [`Error`] on failure. If a
 //! small allocation fails, the reserve of `pg/allocator.rs` serves it until the error can be raised.
 
+use std::cell::Cell;
+
 use crate::error::{Error, Kind, Result};
+
+thread_local! {
+    /// Whether this thread makes an allocation that may fail.
+    static MAY_FAIL: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the allocation that this thread makes may fail. It then takes nothing from the reserve, which
+/// would be used up by what grows with data.
+pub fn may_fail() -> bool {
+    MAY_FAIL.get()
+}
+
+/// Makes an allocation that may fail.
+pub fn fallibly<R>(allocate: impl FnOnce() -> R) -> R {
+    MAY_FAIL.set(true);
+    let result = allocate();
+    MAY_FAIL.set(false);
+    result
+}
 
 /// The error for `bytes` that cannot be allocated.
 #[cold]
@@ -19,7 +40,7 @@ pub fn out_of_memory(bytes: usize) -> Error {
 /// Out of memory.
 pub fn with_capacity<T>(n: usize) -> Result<Vec<T>> {
     let mut out = Vec::new();
-    out.try_reserve_exact(n).map_err(|_| out_of_memory(n.saturating_mul(size_of::<T>())))?;
+    fallibly(|| out.try_reserve_exact(n)).map_err(|_| out_of_memory(n.saturating_mul(size_of::<T>())))?;
     Ok(out)
 }
 
@@ -104,7 +125,8 @@ impl<T> Grow<T> for Vec<T> {
         }
         let bytes = self.len().saturating_add(more).saturating_mul(size_of::<T>());
         // Doubles the capacity or, if that fails, allocates just enough.
-        self.try_reserve(more).or_else(|_| self.try_reserve_exact(more)).map_err(|_| out_of_memory(bytes))
+        fallibly(|| self.try_reserve(more).or_else(|_| self.try_reserve_exact(more)))
+            .map_err(|_| out_of_memory(bytes))
     }
 
     #[inline]
@@ -151,17 +173,29 @@ pub struct Reserve {
     live: [u32; CHUNKS],
     /// The chunk that was cut last.
     open: usize,
+    /// Number of requests that were in use when memory became short.
+    kept: u32,
 }
 
 impl Reserve {
     /// All of it is free.
     pub const fn new() -> Self {
-        Self { cut: [0; CHUNKS], live: [0; CHUNKS], open: 0 }
+        Self { cut: [0; CHUNKS], live: [0; CHUNKS], open: 0, kept: 0 }
     }
 
-    /// Whether nothing is in use.
-    pub fn is_free(&self) -> bool {
-        self.live.iter().all(|&live| live == 0)
+    fn in_use(&self) -> u32 {
+        self.live.iter().sum()
+    }
+
+    /// Memory has become short. What is in use by now does not count in [`Reserve::is_used`]: it was taken
+    /// in an earlier shortage, and somebody keeps it, such as a cache.
+    pub fn begin(&mut self) {
+        self.kept = self.in_use();
+    }
+
+    /// Whether more is in use than there was when memory became short.
+    pub fn is_used(&self) -> bool {
+        self.in_use() > self.kept
     }
 
     /// Reserves `size` bytes and returns their offset, a multiple of `align`. `align` is a power of two that
@@ -178,19 +212,19 @@ impl Reserve {
             return Some(first * CHUNK);
         }
         let chunk = (0..CHUNKS).map(|i| (self.open + i) % CHUNKS).find(|&c| self.fits(c, size, align))?;
-        let at = self.begin(chunk).next_multiple_of(align);
+        let at = self.free_from(chunk).next_multiple_of(align);
         self.cut[chunk] = (at + size) as u32;
         self.live[chunk] += 1;
         self.open = chunk;
         Some(chunk * CHUNK + at)
     }
 
-    fn begin(&self, chunk: usize) -> usize {
+    fn free_from(&self, chunk: usize) -> usize {
         if self.live[chunk] == 0 { 0 } else { self.cut[chunk] as usize }
     }
 
     fn fits(&self, chunk: usize, size: usize, align: usize) -> bool {
-        self.begin(chunk).next_multiple_of(align) + size <= CHUNK
+        self.free_from(chunk).next_multiple_of(align) + size <= CHUNK
     }
 
     /// Frees what [`Reserve::take`] has reserved.
@@ -267,8 +301,24 @@ mod tests {
         }
         assert!(given > 5000 && refused > 10, "{given} {refused}");
         held.drain(..).for_each(|(at, size)| reserve.give(at, size));
-        assert!(reserve.is_free());
+        assert_eq!(reserve.in_use(), 0);
         assert!(reserve.take(MOST, 16).is_some() && reserve.take(MOST, 16).is_some());
         assert!(reserve.take(1, 1).is_none() && reserve.take(MOST + 1, 1).is_none());
+    }
+    #[test]
+    fn what_somebody_keeps_of_a_reserve_is_not_used_in_the_next_shortage() {
+        let mut reserve = Reserve::new();
+        reserve.begin();
+        assert!(!reserve.is_used());
+        let kept = reserve.take(100, 8).unwrap();
+        assert!(reserve.is_used(), "in the shortage in which it was taken");
+        reserve.begin();
+        assert!(!reserve.is_used());
+        let more = reserve.take(CHUNK + 1, 8).unwrap();
+        assert!(reserve.is_used());
+        reserve.give(more, CHUNK + 1);
+        assert!(!reserve.is_used());
+        reserve.give(kept, 100);
+        assert!(!reserve.is_used());
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BinaryHeap;
 
+use crate::memory::fallibly;
+
 /// The `k` smallest values so far.
 #[derive(Default)]
 pub struct TopK<T> {
@@ -61,7 +63,7 @@ impl<T: Ord> TopK<T> {
             return None;
         }
         let more = self.heap.len().clamp(first, self.k.max(first));
-        self.heap.try_reserve_exact(more).is_err().then_some(more)
+        fallibly(|| self.heap.try_reserve_exact(more)).is_err().then_some(more)
     }
 
     /// Removes all values and returns them in no particular order.

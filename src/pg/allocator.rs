@@ -1,26 +1,32 @@
 //! The allocator of this library, with a reserve that is used when there is no memory left.
 //!
-//! Rust aborts the process if an allocation fails, unless it was made by `try_reserve`, as all allocations
-//! that grow with data are (`memory.rs`). An allocator may neither unwind nor jump. So if one of the other,
-//! small allocations fails (texts of errors, boxes, short vectors, the unwinding itself), it is served from a
-//! reserve that every backend has from the start. [`check`] then raises the error at the next place where
-//! this is possible.
+//! Rust aborts the process if an allocation fails, unless it may fail, as all that grow with data may
+//! (`memory.rs`). An allocator may neither unwind nor jump. So if one of the other, small allocations fails
+//! (texts of errors, boxes, short vectors, the unwinding itself), it is served from a reserve that every
+//! backend has from the start. [`check`] then raises the error at the next place where this is possible. That
+//! is in the same transaction: if this ends well, somebody may keep what it has taken, such as a cache, and
+//! later statements have all the memory that they ask for.
 //!
 //! The reserve is a part of the library's own zeroed data: it takes address space, but no memory before it is
 //! used.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
+use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
 use crate::error::{Error, Kind};
-use crate::memory::{CHUNK, CHUNKS, Reserve};
+use crate::memory::{CHUNK, CHUNKS, Reserve, may_fail};
 use crate::pg::error::raise;
 
-/// The alignment of the reserve, and the largest that it serves.
-const ALIGN: usize = 64;
+/// The alignment of the reserve, and the largest that it serves: that of the queues of a pool of threads
+/// (`CachePadded` of crossbeam).
+const ALIGN: usize = 128;
 
-#[repr(C, align(64))]
+#[repr(C, align(128))]
 struct Bytes(UnsafeCell<[u8; CHUNK * CHUNKS]>);
 
 // SAFETY: parts of it are given out under the lock, each to one owner.
@@ -65,11 +71,16 @@ fn place(pointer: *const u8) -> Option<usize> {
 #[cold]
 #[inline(never)]
 fn take(layout: Layout) -> *mut u8 {
-    if layout.align() > ALIGN {
+    if layout.align() > ALIGN || may_fail() {
         return std::ptr::null_mut();
     }
-    SHORT.store(true, Ordering::Relaxed);
-    match RESERVE.with(|reserve| reserve.take(layout.size(), layout.align())) {
+    let taken = RESERVE.with(|reserve| {
+        if !SHORT.swap(true, Ordering::Relaxed) {
+            reserve.begin();
+        }
+        reserve.take(layout.size(), layout.align())
+    });
+    match taken {
         // SAFETY: the place is one within the bytes.
         Some(at) => unsafe { BYTES.0.get().cast::<u8>().add(at) },
         None => std::ptr::null_mut(),
@@ -140,6 +151,18 @@ unsafe impl GlobalAlloc for Reserving {
     }
 }
 
+/// Called when the library is loaded.
+pub fn init() {
+    // SAFETY: the server keeps the callback for the life of the backend.
+    unsafe { pg_sys::RegisterXactCallback(Some(end_of_transaction), std::ptr::null_mut()) };
+}
+
+/// A shortage ends with its transaction.
+#[pg_guard]
+unsafe extern "C-unwind" fn end_of_transaction(_event: pg_sys::XactEvent::Type, _argument: *mut c_void) {
+    SHORT.store(false, Ordering::Relaxed);
+}
+
 /// Raises an error if the reserve was needed and is still in use. It is called where an error may be raised,
 /// and often enough: at every page read, every row of a table and every tick of longer work.
 #[inline]
@@ -153,7 +176,7 @@ pub fn check() {
 #[inline(never)]
 fn short() {
     SHORT.store(false, Ordering::Relaxed);
-    if !RESERVE.with(|reserve| reserve.is_free()) {
+    if RESERVE.with(|reserve| reserve.is_used()) {
         let detail = "vector_search has used memory that it keeps in reserve.";
         raise(Error::new(Kind::OutOfMemory, "out of memory").with_detail(detail));
     }

@@ -33,16 +33,21 @@ pub unsafe fn attempt<R>(work: impl FnOnce() -> Result<R>) -> Result<std::result
         pg_sys::MemoryContextSwitchTo(before.0);
         before
     };
-    let ended =
-        PgTryBuilder::new(AssertUnwindSafe(|| Ended::Returned(work()))).catch_others(Ended::Raised).execute();
-    let has_failed = !matches!(ended, Ended::Returned(Ok(_)));
-    // SAFETY: the subtransaction begun above is the current one: `work` ends those that it begins, or fails,
-    // and then they are ended with it.
+    let released = || {
+        let result = work()?;
+        // The release may fail, too, and then it is rolled back.
+        // SAFETY: the subtransaction begun above is the current one: `work` has ended those that it began.
+        unsafe { pg_sys::ReleaseCurrentSubTransaction() };
+        Ok(result)
+    };
+    let ended = PgTryBuilder::new(AssertUnwindSafe(|| Ended::Returned(released())))
+        .catch_others(Ended::Raised)
+        .execute();
+    // SAFETY: if it has failed, the subtransaction begun above has not been released. Those that `work` has
+    // left are ended with it.
     unsafe {
-        if has_failed {
+        if !matches!(ended, Ended::Returned(Ok(_))) {
             pg_sys::RollbackAndReleaseCurrentSubTransaction();
-        } else {
-            pg_sys::ReleaseCurrentSubTransaction();
         }
         pg_sys::MemoryContextSwitchTo(context);
         pg_sys::CurrentResourceOwner = owner;

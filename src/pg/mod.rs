@@ -10,6 +10,8 @@ mod attempt;
 mod compat;
 pub mod datum;
 pub mod error;
+#[cfg(target_os = "linux")]
+mod error_memory;
 mod functions;
 mod owner;
 mod planner;
@@ -37,6 +39,9 @@ extension_sql_file!("../../sql/shards.sql", name = "shards", requires = ["filter
 /// Called by Postgres when the library is loaded.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    #[cfg(target_os = "linux")]
+    error_memory::init();
+    allocator::init();
     settings::init();
     scan::init();
     planner::init();

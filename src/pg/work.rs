@@ -1,10 +1,9 @@
 //! Long work inside of a statement: it can be cancelled, and may use threads.
 
 use pgrx::pg_sys;
-use rayon::ThreadPool;
 
 use super::allocator;
-use super::am::build;
+use super::am::threads::{Threads, start};
 use crate::error::Result;
 use crate::ivf::progress::Progress;
 
@@ -35,6 +34,6 @@ pub fn threads() -> usize {
 }
 
 /// Threads for a batch. `None` if this thread does all, because the settings or the memory allow no others.
-pub fn pool() -> Option<ThreadPool> {
-    Some(threads()).filter(|&threads| threads > 1).and_then(|threads| build::start(threads).ok())
+pub fn pool() -> Option<Threads> {
+    Some(threads()).filter(|&threads| threads > 1).and_then(|threads| start(threads).ok())
 }

@@ -1,84 +1,8 @@
 //! If memory cannot be allocated, the statement fails and the session continues. The memory that a backend
 //! keeps is bounded.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
-
 use crate::harness::Server;
-
-/// A `psql` that runs one statement after the other.
-struct Session {
-    child: Child,
-    input: ChildStdin,
-    lines: Receiver<String>,
-    backend: String,
-}
-
-const END: &str = "the statement has ended";
-
-impl Session {
-    fn new(server: &Server) -> Self {
-        let mut child = server.interactive();
-        let input = child.stdin.take().unwrap();
-        let (sender, lines) = channel();
-        for stream in [
-            Box::new(child.stdout.take().unwrap()) as Box<dyn std::io::Read + Send>,
-            Box::new(child.stderr.take().unwrap()),
-        ] {
-            let sender = sender.clone();
-            std::thread::spawn(move || {
-                for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    let _ = sender.send(line);
-                }
-            });
-        }
-        let mut session = Self { child, input, lines, backend: String::new() };
-        session.backend = session.run("SELECT pg_backend_pid()");
-        session
-    }
-
-    /// Runs a statement; returns what it printed on both streams.
-    fn run(&mut self, sql: &str) -> String {
-        let script = format!("{sql};\n\\echo :SQLSTATE {END}\n");
-        self.input.write_all(script.as_bytes()).unwrap();
-        let mut out = Vec::new();
-        loop {
-            let line = self.lines.recv_timeout(Duration::from_secs(300)).expect("the session lives");
-            if let Some(state) = line.strip_suffix(END) {
-                if state.trim() != "00000" {
-                    out.push(format!("ERROR {}", state.trim()));
-                }
-                return out.join("\n");
-            }
-            out.push(line);
-        }
-    }
-
-    fn status(&self, field: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.backend)).unwrap();
-        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
-    }
-
-    /// Limits the address space of the backend to a number of bytes, or removes the limit.
-    fn limit(&self, server: &Server, bytes: Option<u64>) {
-        let bytes = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
-        // Only the server's own user may do this.
-        server.sql(&format!(
-            "COPY (SELECT 1) TO PROGRAM 'cat > /dev/null; prlimit --pid {} --as={bytes}:'",
-            self.backend
-        ));
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        let _ = self.input.write_all(b"\\q\n");
-        let _ = self.child.wait();
-    }
-}
+use crate::session::Session;
 
 /// One statement for each kind of work of this extension, and a statement to run after it without a limit.
 const WORK: &[(&str, &str)] = &[
@@ -135,15 +59,15 @@ fn attempt(
     megabytes: u64,
 ) -> (String, Option<String>) {
     let before = session.backend.clone();
-    session.limit(server, Some(session.status("VmSize") + (megabytes << 20)));
+    session.limit(server, &format!("as={}", session.status("VmSize") + (megabytes << 20)));
     let answer = session.run(statement);
-    session.limit(server, None);
+    session.limit(server, "as=unlimited");
     assert_eq!(
         session.run("SELECT pg_backend_pid()"),
         before,
         "{statement}, {megabytes} MB: the backend has gone after {answer}"
     );
-    let state = answer.lines().filter_map(|line| line.strip_prefix("ERROR ")).next_back();
+    let state = answer.lines().filter_map(|line| line.strip_prefix("SQLSTATE ")).next_back();
     let state = state.map(str::to_owned);
     (answer, state)
 }
@@ -225,7 +149,7 @@ fn memory_that_cannot_be_had_is_an_error() {
                 Some(state) => {
                     let whole = session.run(statement);
                     assert!(
-                        whole.contains(&format!("ERROR {state}")),
+                        whole.contains(&format!("SQLSTATE {state}")),
                         "{statement}, {megabytes} MB: {answer}"
                     );
                 }

@@ -1,61 +1,8 @@
 //! No room for a file, no threads, no workers: the statement fails or does with less, and once there is
 //! room again all goes on.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin};
-
 use crate::harness::Server;
-
-/// A session whose backend gets limits from outside.
-struct Session {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<std::process::ChildStdout>,
-    backend: String,
-}
-
-const END: &str = "the statement has ended";
-
-impl Session {
-    fn new(server: &Server) -> Self {
-        let mut child = server.interactive();
-        let input = child.stdin.take().unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let mut session = Self { child, input, output, backend: String::new() };
-        session.backend = session.run("SELECT pg_backend_pid()");
-        session
-    }
-
-    /// Runs a statement; what it printed, and its SQLSTATE if it failed.
-    fn run(&mut self, sql: &str) -> String {
-        self.input.write_all(format!("{sql};\n\\echo :SQLSTATE {END}\n").as_bytes()).unwrap();
-        let mut out = String::new();
-        loop {
-            let mut line = String::new();
-            assert!(self.output.read_line(&mut line).unwrap() > 0, "the session has ended: {out}");
-            match line.trim_end().strip_suffix(END) {
-                Some(state) if state.trim() == "00000" => return out.trim_end().to_owned(),
-                Some(state) => return format!("{out}SQLSTATE {}", state.trim()),
-                None => out.push_str(&line),
-            }
-        }
-    }
-
-    /// Sets a limit of the backend, as `prlimit` names it.
-    fn limit(&self, server: &Server, what: &str) {
-        server.sql(&format!(
-            "COPY (SELECT 1) TO PROGRAM 'cat > /dev/null; prlimit --pid {} --{what}:'",
-            self.backend
-        ));
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        let _ = self.input.write_all(b"\\q\n");
-        let _ = self.child.wait();
-    }
-}
+use crate::session::Session;
 
 const CONF: &[&str] = &["autovacuum = off", "fsync = off"];
 const INDEX: &str = "CREATE INDEX items_index ON items USING ivf (embedding) WITH (lists = 40)";

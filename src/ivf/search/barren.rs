@@ -3,7 +3,7 @@
 use super::filter::Filter;
 use crate::error::Result;
 use crate::ivf::directory::Directory;
-use crate::memory::out_of_memory;
+use crate::memory::{fallibly, out_of_memory};
 use crate::page::summary::{self, SUMMARY_SIZE};
 use crate::page::{PageKind, Store, Summary};
 
@@ -15,7 +15,7 @@ pub(super) fn lists<S: Store>(store: &S, directory: &Directory, filter: &Filter)
     if filter.is_empty() || directory.summaries_position(0).is_none() {
         return Ok(barren);
     }
-    barren.try_reserve_exact(lists as usize).map_err(|_| out_of_memory(lists as usize))?;
+    fallibly(|| barren.try_reserve_exact(lists as usize)).map_err(|_| out_of_memory(lists as usize))?;
     store.prefetch_pages(directory.meta.summaries_first, summary::pages(lists, columns));
     while barren.len() < lists as usize
         && let Some((blkno, _)) = directory.summaries_position(barren.len() as u32)

@@ -6,7 +6,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use super::list_scan::{Candidate, Sink};
 use crate::error::Result;
 use crate::ivf::top_k::TopK;
-use crate::memory::{self, out_of_memory};
+use crate::memory::{self, fallibly, out_of_memory};
 use crate::page::Tid;
 use crate::value::TotalF32;
 
@@ -195,7 +195,7 @@ impl Candidates {
         let mark = self.cut.unwrap_or(mark);
         let more = self.gathered.len();
         let bytes = (self.queue.len() + more).saturating_mul(size_of::<ByLower>());
-        self.queue.try_reserve_exact(more).map_err(|_| out_of_memory(bytes))?;
+        fallibly(|| self.queue.try_reserve_exact(more)).map_err(|_| out_of_memory(bytes))?;
         self.queue.extend(self.gathered.drain(..).filter(|c| c.0.place() <= mark));
         self.gathered = Vec::new();
         self.kept = self.kept.max(self.queue.len() + self.line.len() + more);
@@ -332,7 +332,7 @@ impl Candidates {
     fn make_room(&mut self) {
         if self.gathered.len() < self.room {
             let more = self.gathered.len().max(FIRST_ROOM).min(self.room - self.gathered.len());
-            if self.gathered.try_reserve_exact(more).is_err() {
+            if fallibly(|| self.gathered.try_reserve_exact(more)).is_err() {
                 self.missing = Some((self.gathered.len() + more) * size_of::<ByLower>());
                 return;
             }

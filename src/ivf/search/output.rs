@@ -6,7 +6,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use super::candidates::Mark;
 use super::settings::Order;
 use crate::error::Result;
-use crate::memory::out_of_memory;
+use crate::memory::{fallibly, out_of_memory};
 use crate::page::Tid;
 use crate::value::TotalF64;
 
@@ -134,7 +134,7 @@ impl Output {
     fn keep(&mut self, row: Ready) -> Result<()> {
         if self.found.len() == self.found.capacity() {
             let more = self.found.len().max(64).min(self.room);
-            reserved(self.found.try_reserve_exact(more), more)?;
+            reserved(fallibly(|| self.found.try_reserve_exact(more)), more)?;
         }
         self.found.push(Reverse(row));
         self.most = self.most.max(self.found.len() + self.certain.len());
@@ -163,7 +163,7 @@ impl Output {
     /// Makes the nearest row certain. It is returned after the certain rows; in strict order it is inserted
     /// before those that are farther, because a bound may have been wrong.
     fn settle_next(&mut self) -> Result<()> {
-        reserved(self.certain.try_reserve(1), 1)?;
+        reserved(fallibly(|| self.certain.try_reserve(1)), 1)?;
         let Some(Reverse(row)) = self.found.pop() else { return Ok(()) };
         if !self.relaxed && self.certain.back().is_some_and(|last| row < *last) {
             let at = self.certain.partition_point(|certain| *certain < row);
@@ -193,7 +193,7 @@ impl Output {
     /// Out of memory.
     pub fn settle_all(&mut self) -> Result<()> {
         let found = std::mem::take(&mut self.found).into_vec();
-        reserved(self.certain.try_reserve(found.len()), found.len())?;
+        reserved(fallibly(|| self.certain.try_reserve(found.len())), found.len())?;
         self.certain.extend(found.into_iter().map(|Reverse(row)| row));
         if !self.relaxed || self.forced == 0 {
             self.certain.make_contiguous().sort_unstable();
@@ -206,7 +206,7 @@ impl Output {
     /// # Errors
     /// Out of memory.
     pub fn unsettle(&mut self) -> Result<()> {
-        reserved(self.found.try_reserve(self.certain.len()), self.certain.len())?;
+        reserved(fallibly(|| self.found.try_reserve(self.certain.len())), self.certain.len())?;
         self.found.extend(self.certain.drain(..).map(Reverse));
         self.forced = 0;
         Ok(())
@@ -295,7 +295,7 @@ impl Late {
 
     /// Adds a row. If there is no room, all are forgotten, and none is kept any more.
     fn push(&mut self, tid: Tid) {
-        if self.tids.len() >= self.room || self.tids.try_reserve(1).is_err() {
+        if self.tids.len() >= self.room || fallibly(|| self.tids.try_reserve(1)).is_err() {
             return self.start(0);
         }
         self.tids.push(tid);

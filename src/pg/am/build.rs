@@ -1,22 +1,20 @@
-//! `ambuild`, `ambuildempty`: options, threads, progress and temporary files for `ivf::build`.
+//! `ambuild`, `ambuildempty`: options, progress and temporary files for `ivf::build`.
 
 use std::cell::Cell;
 use std::ffi::{c_char, c_void};
-use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::filter_columns::FilterColumns;
 use super::table_source::TableSource;
+use super::threads::pool;
 use super::{dimensions, directory_cache, opclass};
 use crate::error::{Error, Kind, Result};
 use crate::ivf::build::{Built, Options, Spool, build, build_empty};
 use crate::ivf::progress::{Phase, Progress};
 use crate::ivf::sketch::Sketch;
-use crate::memory;
 use crate::page::memory::MemoryStore;
 use crate::pg::allocator;
 use crate::pg::datum::indexed::Indexed;
@@ -132,80 +130,6 @@ pub fn random_seed() -> Result<u64> {
         return Ok(seed);
     }
     Err(Error::new(Kind::Internal, "could not generate a random seed"))
-}
-
-/// As many threads as `max_parallel_maintenance_workers` allows, plus one in place of this thread; a single
-/// one if there is no memory for more stacks.
-pub(super) fn pool() -> Result<ThreadPool> {
-    // SAFETY: reading a setting.
-    let workers = unsafe { pg_sys::max_parallel_maintenance_workers }.max(0) as usize;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = (workers + 1).min(cores);
-    start(threads).or_else(|_| start(1))
-}
-
-/// So many threads.
-///
-/// # Errors
-/// No memory for them.
-pub(in crate::pg) fn start(threads: usize) -> Result<ThreadPool> {
-    const STACK: usize = 2 << 20;
-    // Memory that must be free before a thread is started. The C library ends the process if it cannot
-    // allocate a thread's thread-local variables. This is far more than they take, because other threads
-    // allocate at the same time.
-    const OF_THREAD: usize = 1 << 20;
-    const OF_ALL: usize = 4 << 20;
-    one_arena();
-    memory::room(threads * (STACK + OF_THREAD) + OF_ALL)?;
-    rehearse();
-    let builder = ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .stack_size(STACK)
-        .thread_name(|i| format!("ivf build {i}"));
-    // Threads inherit the mask: signals must reach the backend's own thread, whose handlers use its state.
-    // SAFETY: sigset_t is plain data that sigfillset initialises; the old mask is restored.
-    let built = unsafe {
-        let (mut all, mut old) = (std::mem::zeroed(), std::mem::zeroed());
-        libc::sigfillset(&raw mut all);
-        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, &raw mut old);
-        let built = builder.build();
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const old, std::ptr::null_mut());
-        built
-    };
-    let pool = built.map_err(|e| {
-        let message = format!("could not start threads to build the index: {e}");
-        Error::new(Kind::OutOfMemory, message)
-    })?;
-    // Runs every thread once now, before other work takes the memory. This allocates the thread-local
-    // variables that a thread needs to run, wait for work and return a result, and registers their
-    // destructors.
-    pool.broadcast(|_| rehearse());
-    pool.install(|| ());
-    Ok(pool)
-}
-
-/// Lets all threads allocate from one heap. Otherwise the C library reserves 64 MB of address space for each
-/// thread, and a thread that gets none cannot use memory that other threads have freed. What they allocate is
-/// large and rare.
-fn one_arena() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    {
-        static ONCE: std::sync::Once = std::sync::Once::new();
-        // SAFETY: sets a number in the C library, once, before the first build has made this process's first
-        // threads.
-        ONCE.call_once(|| unsafe {
-            libc::mallopt(libc::M_ARENA_MAX, 1);
-        });
-    }
-}
-
-/// Uses all of the standard library's thread-local variables that waiting for a task does.
-fn rehearse() {
-    let (sender, receiver) = sync_channel::<()>(1);
-    std::hint::black_box(std::thread::current().id());
-    // Nobody sends a message, so the call waits until its timeout.
-    let _ = receiver.recv_timeout(Duration::from_millis(1));
-    drop(sender);
 }
 
 /// Progress in `pg_stat_progress_create_index`, at most ten times a second.

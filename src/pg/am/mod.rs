@@ -12,6 +12,7 @@ mod readers;
 pub mod renew;
 mod reservoir;
 pub mod table_source;
+pub mod threads;
 mod vacuum;
 mod validate;
 mod visit;

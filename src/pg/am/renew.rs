@@ -2,12 +2,12 @@
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
-use rayon::ThreadPool;
 use serde::Serialize;
 
-use super::build::{TempFile, pool, random_seed, start};
+use super::build::{TempFile, random_seed};
 use super::readers::{Alone, OfTable, nobody_reads};
 use super::table_source::TableSource;
+use super::threads::{Threads, pool, start};
 use crate::error::Result;
 use crate::ivf::build::{Options, OriginalSink, RowSink, Source};
 use crate::ivf::directory::{Directory, read_root};
@@ -246,7 +246,7 @@ fn note_unread(store: &IndexStore) -> Result<()> {
 }
 
 /// Autovacuum takes one thread, as it takes no parallel workers.
-fn threads() -> Result<ThreadPool> {
+fn threads() -> Result<Threads> {
     // SAFETY: reading what this process is.
     match unsafe { pg_sys::MyBackendType } {
         pg_sys::BackendType::B_AUTOVAC_WORKER => start(1),

@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 use pgrx::prelude::pg_extern;
-use rayon::ThreadPool;
 
 use super::access::{Opened as Relations, READING, Right, with_index};
 use super::between;
@@ -19,6 +18,7 @@ use crate::memory::{self, Grow};
 use crate::page::Tid;
 use crate::pg::am::directory_cache::directories;
 use crate::pg::am::opclass;
+use crate::pg::am::threads::Threads;
 use crate::pg::compat::predicate_lock_relation;
 use crate::pg::datum::indexed::Indexed;
 use crate::pg::error::{OrRaise, in_index, raise};
@@ -123,7 +123,7 @@ pub(super) struct Opened {
 struct Searched {
     opened: Opened,
     batch: Batch,
-    pool: Option<ThreadPool>,
+    pool: Option<Threads>,
     /// Bytes for the neighbours of an array's queries.
     memory: usize,
     /// Memory for a row's vector.
@@ -170,7 +170,7 @@ fn search(
     relations: &Relations,
     user: pg_sys::Oid,
     (k, but_itself): (i32, bool),
-    pool: Option<ThreadPool>,
+    pool: Option<Threads>,
     work: impl FnOnce(&mut Searched) -> Result<()>,
 ) {
     let opened = open(relations);
@@ -191,7 +191,7 @@ impl Searched {
     fn run(&mut self, found: &mut dyn FnMut(u64, &[Neighbour]) -> Result<()>) -> Result<()> {
         let Self { opened: Opened { store, rows, .. }, batch, pool, .. } = self;
         let mut around = Surroundings { store, table: rows, progress: &Interruptible };
-        batch.run(&mut around, pool.as_ref(), found)
+        batch.run(&mut around, pool.as_deref(), found)
     }
 
     /// The neighbours of the elements of an array, in their order.

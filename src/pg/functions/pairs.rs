@@ -11,8 +11,8 @@ use crate::error::{Error, Kind, Result};
 use crate::ivf::search::batch::pairs::{Pair, Pairs};
 use crate::ivf::search::batch::{Neighbour, Surroundings, Table, rows_of_list};
 use crate::memory::Grow;
-use crate::pg::am::build;
 use crate::pg::am::opclass;
+use crate::pg::am::threads::start;
 use crate::pg::error::{OrRaise, raise};
 use crate::pg::work::{Interruptible, threads, tick};
 
@@ -28,7 +28,7 @@ fn ivf_pairs(index: pg_sys::Oid, below: f64, call: pg_sys::FunctionCallInfo) {
         expect_dense(relations);
         let mut opened = open(relations);
         let mut pairs = Pairs::new(opened.directories.clone(), below, opened.memory);
-        let pool = build::start(threads()).or_else(|_| build::start(1)).or_raise();
+        let pool = start(threads()).or_else(|_| start(1)).or_raise();
         let done = find(&mut opened, &mut pairs, &pool, &set);
         opened.close(relations, user, done.map(|()| pairs.stats()));
     });

@@ -18,7 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ivf::scan::{self, Directories};
 use crate::ivf::search::Stats;
 use crate::ivf::search::filter::Filter;
-use crate::memory::out_of_memory;
+use crate::memory::{fallibly, out_of_memory};
 use crate::page::Tid;
 use crate::pg::am::directory_cache::directories;
 use crate::pg::am::filter_columns::FilterColumns;
@@ -191,7 +191,7 @@ unsafe fn next(scan: pg_sys::IndexScanDesc, state: &mut Scan) -> Result<Option<T
 /// Notes a row that is returned. Returns whether it is the first time.
 fn note(returned: &mut HashSet<Tid>, tid: Tid) -> Result<bool> {
     let bytes = (returned.len() + 1).saturating_mul(2 * size_of::<Tid>());
-    returned.try_reserve(1).map_err(|_| out_of_memory(bytes))?;
+    fallibly(|| returned.try_reserve(1)).map_err(|_| out_of_memory(bytes))?;
     Ok(returned.insert(tid))
 }
 

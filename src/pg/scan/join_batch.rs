@@ -13,7 +13,6 @@ use std::ffi::{CStr, c_int};
 
 use pgrx::prelude::*;
 use pgrx::{PgList, PgMemoryContexts, pg_sys};
-use rayon::ThreadPool;
 
 use super::ahead::{self, Searched};
 use super::callbacks::conflict;
@@ -21,6 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ivf::search::batch::ahead::Ahead;
 use crate::pg::am::directory_cache::directories;
 use crate::pg::am::opclass;
+use crate::pg::am::threads::Threads;
 use crate::pg::datum::indexed::{Indexed, OwnedQuery};
 use crate::pg::error::{OrRaise, in_index};
 use crate::pg::planner::threshold::result;
@@ -106,7 +106,7 @@ struct Batch {
     most: usize,
     /// Whether the outer side has no more rows.
     ended: bool,
-    pool: Option<ThreadPool>,
+    pool: Option<Threads>,
     /// Outer rows whose inner rows were searched for ahead, by this process.
     searched: u64,
 }
@@ -339,7 +339,7 @@ impl Batch {
         if self.size >= FEW && self.pool.is_none() && alone {
             self.pool = pool();
         }
-        let done = ahead.run(ceiling, store, &Interruptible, self.pool.as_ref());
+        let done = ahead.run(ceiling, store, &Interruptible, self.pool.as_deref());
         let done = done.map_err(|e| conflict(store, |now| ahead.reads(now), e));
         let found = done.map_err(|e| in_index(*relation, e)).or_raise();
         if found {

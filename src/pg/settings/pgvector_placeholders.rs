@@ -98,7 +98,9 @@ static mut TEXTS: [*mut c_char; COUNT] = [std::ptr::null_mut(); COUNT];
 
 thread_local! {
     static MADE: Cell<bool> = const { Cell::new(false) };
-    static LOOKED: Cell<bool> = const { Cell::new(false) };
+    /// How often [`look`] may look. If an error ends it, such as a cancel, the next statement looks again.
+    /// An error that lasts must not end all statements of the session.
+    static LOOKS: Cell<u32> = const { Cell::new(4) };
     static MARKED: Cell<bool> = const { Cell::new(true) };
 }
 
@@ -114,10 +116,11 @@ pub fn make() {
     if MADE.get() || !is_time() {
         return;
     }
-    MADE.set(true);
     let mut made = false;
     for (place, setting) in SETTINGS.iter().enumerate() {
-        if is_defined(setting.name) {
+        // Some are made already if an error has ended this before.
+        if is_defined(setting.name) || is_ours(setting) {
+            made |= is_ours(setting);
             continue;
         }
         made = true;
@@ -147,17 +150,19 @@ pub fn make() {
         }
         as_placeholders();
     }
+    MADE.set(true);
 }
 
-/// As [`make`], if the database has these access methods. Looks once in a session.
+/// As [`make`], if the database has these access methods. Looks once in a session, unless it fails.
 #[inline]
 pub fn look() {
     if !MARKED.get() {
         as_placeholders();
     }
-    if !LOOKED.get() && is_time() {
-        LOOKED.set(true);
+    if LOOKS.get() > 0 && is_time() {
+        LOOKS.set(LOOKS.get() - 1);
         make_if_served();
+        LOOKS.set(0);
     }
 }
 
@@ -180,6 +185,15 @@ fn is_defined(name: &CStr) -> bool {
     unsafe {
         let found = find_setting(name);
         !found.is_null() && (*found).flags & pg_sys::GUC_CUSTOM_PLACEHOLDER as c_int == 0
+    }
+}
+
+/// Whether the record of a setting is ours: one that pgvector's library has taken over is another record.
+fn is_ours(setting: &Setting) -> bool {
+    // SAFETY: the record of a setting, if there is one.
+    unsafe {
+        let found = find_setting(setting.name);
+        !found.is_null() && std::ptr::eq((*found).short_desc, setting.about.as_ptr())
     }
 }
 
@@ -233,11 +247,10 @@ pub fn as_placeholders() {
 fn mark(placeholders: bool) {
     let flag = pg_sys::GUC_CUSTOM_PLACEHOLDER as c_int;
     for setting in &SETTINGS {
-        // SAFETY: the record of a setting, if there is one. It is ours if it has our text: one that
-        // pgvector's library has taken over is another record.
-        unsafe {
-            let found = find_setting(setting.name);
-            if !found.is_null() && std::ptr::eq((*found).short_desc, setting.about.as_ptr()) {
+        if is_ours(setting) {
+            // SAFETY: the record that is ours.
+            unsafe {
+                let found = find_setting(setting.name);
                 match placeholders {
                     true => (*found).flags |= flag,
                     false => (*found).flags &= !flag,

@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ivf::directory::Directory;
 use crate::ivf::list_chain::ListChain;
 use crate::kernel;
-use crate::memory::{Grow, out_of_memory};
+use crate::memory::{Grow, fallibly, out_of_memory};
 use crate::page::store::{Change, Prefetch};
 use crate::page::{NO_BLOCK, Page, Store};
 
@@ -95,7 +95,8 @@ impl Frozen {
             self.pages.try_push(Page::zeroed())?;
         }
         // Room for the number of the list's first page, too.
-        self.places.try_reserve(2).map_err(|_| out_of_memory(size_of::<(u32, usize)>() * (at + 2)))?;
+        fallibly(|| self.places.try_reserve(2))
+            .map_err(|_| out_of_memory(size_of::<(u32, usize)>() * (at + 2)))?;
         self.pages[at].clone_from(page);
         self.places.insert(blkno, at);
         self.used += 1;

@@ -18,7 +18,7 @@ use super::shares::{self, in_shares};
 use crate::error::Result;
 use crate::ivf::directory::Directory;
 use crate::ivf::progress::Progress;
-use crate::memory::{Grow, out_of_memory};
+use crate::memory::{Grow, fallibly, out_of_memory};
 use crate::page::Tid;
 use crate::value::TotalF64;
 
@@ -92,7 +92,7 @@ impl Measuring {
         let Asked { directory, queries, wanted } = asked;
         self.queries.clear();
         let bytes = size_of::<(Tid, u32)>() * queries.len();
-        self.queries.try_reserve(queries.len()).map_err(|_| out_of_memory(bytes))?;
+        fallibly(|| self.queries.try_reserve(queries.len())).map_err(|_| out_of_memory(bytes))?;
         let rows = (0..).zip(queries).filter_map(|(at, query)| Some((query.itself?.row, at)));
         self.queries.extend(rows);
         while self.workers.len() < shares::workers(pool) {
