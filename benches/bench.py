@@ -31,7 +31,8 @@ FUNCTIONS = {"build": build, "cold": steps.cold, "floor": steps.floor, "filter":
              "vacuum": steps.vacuum}
 # Steps that measure our index only.
 OURS = {"memory": steps.memory, "exact": steps.exact, "plans": plans, "column_cost": steps.column_cost,
-        "join": steps.join, "join_by_distance": steps.join_by_distance, "graph": steps.graph, "tokens": tokens.measure, "types": types}
+        "join": steps.join, "join_by_distance": steps.join_by_distance,
+        "graph": steps.graph, "tokens": tokens.measure, "types": types}
 # Steps that measure all contenders together. What the record already has is not measured again.
 TOGETHER = {"scaling": scaling.measure, "grow": grow.measure, "scale": scale.measure, "pressure": pressure.measure,
             "sparse": sparse.measure}

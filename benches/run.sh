@@ -29,7 +29,8 @@
 #       build,memory,exact,cold,floor,search,filter,insert,vacuum    the default
 #       column_cost   cost of a filter column (our index only)
 #       join          many queries in one statement, compared with single ones (our index only)
-#       join_by_distance  2,000 rows joined with the table by a distance, one by one and in batches (our index only)
+#       join_by_distance  2,000 rows joined with the table by a distance, one by one and in batches
+#                     (our index only)
 #       graph         the neighbours of all rows, compared with a lateral join (our index only)
 #       plans         the planner's choice in 168 cases (our index only)
 #       types         functions of the types, compared with pgvector's

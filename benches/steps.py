@@ -170,9 +170,9 @@ def join(contender: Contender, data: datasets.Data) -> dict:
 
 
 def join_by_distance(contender: Contender, data: datasets.Data) -> dict:
-    """Seconds for a join of 2,000 rows with the table by a distance within which a row has about two others: a search
-    for each, and in batches of as many rows as some work_mem allows, without and with a second thread. Five rounds in
-    turn, and the median of each."""
+    """Seconds for a join of 2,000 rows with the table by a distance within which a row has about two others.
+    There is a search for each, or batches of as many rows as work_mem allows, without and with a second
+    thread. Five rounds in turn, and the median of each."""
     connection = connect(contender.schema)
     table, asked, operator = contender.table, f"{contender.schema}.asked", OPERATOR[data.metric]
     connection.execute(f"DROP TABLE IF EXISTS {asked}")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tests the extension in a PostgreSQL with assertions, whose memory is checked: built from Debian's source in
-# target/cassert/MAJOR, with what it frees overwritten. The extension is built with Rust's assertions and checks
-# of overflow. Nothing is installed but tools to build with.
+# target/cassert/MAJOR, with what it frees overwritten. The extension is built with Rust's assertions and
+# checks of overflow. Nothing is installed but tools to build with.
 #
 # usage: scripts/test_cassert.sh [STEP...]     MAJOR=18 (default) or 15
 #
@@ -15,9 +15,9 @@
 #
 # Without an argument: build, sql, server, parallel, nodes, caches. Valgrind takes an hour.
 #
-# HARD=1 takes another server, target/cassert/MAJOR-hard. There an entry of a cache goes as soon as nobody holds
-# it, and what is allocated is filled with changing bytes, which also shows bytes that an input function leaves
-# unset. Each look at the catalog then scans it: what takes a second with assertions takes up to 80.
+# HARD=1 takes another server, target/cassert/MAJOR-hard. There an entry of a cache goes as soon as nobody
+# holds it, and what is allocated is filled with changing bytes, which also shows bytes that an input function
+# leaves unset. Each look at the catalog then scans it: what takes a second with assertions takes up to 80.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"

@@ -3,7 +3,8 @@
 # user, removes the packages and compares the file system with what it was before. Needs root, for chroot.
 #
 # The folder is a minimal Debian, because no distribution of RPMs can be fetched here. Two packages of its own
-# files fulfil what ours require: one provides its libraries, the other is Debian's PostgreSQL in /usr/pgsql-NN.
+# files fulfil what ours require: one provides its libraries, the other is Debian's PostgreSQL in
+# /usr/pgsql-NN.
 #
 # usage: scripts/test_rpm.sh [MAJOR]      default: 18
 set -euo pipefail
@@ -22,7 +23,7 @@ prefix="/usr/pgsql-$major"
 # rpm in that folder. Debian's refuses to install into a Debian unless it is told to (--force-debian).
 rpm_there() { rpm --root "$dir" --dbpath /var/lib/rpm "$@"; }
 
-# make_package NAME [FOLDER] <<<"lines of the spec": a package in target/rpm-test with the files of the folder.
+# make_package NAME [FOLDER] <<<"lines of the spec": a package in target/rpm-test with the folder's files.
 make_package() {
     local name=$1 files=${2:-} top="$home/build"
     rm -rf "$top"
@@ -43,7 +44,7 @@ make_package() {
     rm -rf "$top"
 }
 
-# Debian's programs find their library where they lie, and share/ where Debian has it: a link leads from there.
+# Debian's programs find their library where they lie, and share/ where Debian has it: a link leads there.
 make_server_package() {
     local tree="$home/server"
     [ ! -e "$home/postgresql$major-server.rpm" ] || return 0

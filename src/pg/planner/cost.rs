@@ -181,15 +181,24 @@ fn until_first(directory: &Directory, one_of: f64) -> f64 {
 /// # Safety
 /// The planner's structure of an index of ours.
 pub unsafe fn metric_of(info: *mut pg_sys::IndexOptInfo) -> Metric {
+    // SAFETY: as the caller says.
+    unsafe { indexed_by(info) }.map_or(Metric::Cosine, |(_, metric)| metric)
+}
+
+/// What an index is over, and its metric; `None` for a hypothetical one.
+///
+/// # Safety
+/// As for [`metric_of`].
+pub unsafe fn indexed_by(info: *mut pg_sys::IndexOptInfo) -> Option<(Indexed, Metric)> {
     // SAFETY: the planner has locked the index, unless there is none.
     unsafe {
         if (*info).hypothetical {
-            return Metric::Cosine;
+            return None;
         }
         let relation = pg_sys::index_open((*info).indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
-        let (_, metric) = opclass::indexed(relation).or_raise();
+        let indexed = opclass::indexed(relation).or_raise();
         pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
-        metric
+        Some(indexed)
     }
 }
 

@@ -9,12 +9,11 @@ use pgrx::pg_sys::Path;
 use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 
-use super::cost::is_ours;
+use super::cost::{indexed_by, is_ours};
 use super::monotone::Varying;
+use super::range::tables;
 use super::range_mark::is_range;
 use super::threshold::{arguments, bound, is_harmless, operation};
-use crate::pg::am::opclass;
-use crate::pg::error::OrRaise;
 use crate::pg::scan::join_batch::{self, Methods, NAME};
 use crate::pg::settings::guc::JOIN_BATCHES;
 use crate::pg::work::threads;
@@ -142,7 +141,8 @@ impl Search {
                 && !is_filtered
                 && is_harmless(query)
                 && reads_columns(outer, query)
-                && !is_sketched((*scan).indexinfo))
+                // Nothing can be searched for ahead in sketches.
+                && indexed_by((*scan).indexinfo).is_some_and(|(kind, _)| !kind.is_sketched()))
             .then_some(Self { scan, query })
         }
     }
@@ -240,39 +240,13 @@ unsafe fn copy(path: *mut pg_sys::IndexPath) -> *mut pg_sys::IndexPath {
     }
 }
 
-/// Whether an index is over sketches, for which nothing can be searched for ahead, or over nothing yet.
-unsafe fn is_sketched(info: *mut pg_sys::IndexOptInfo) -> bool {
-    // SAFETY: the planner has locked the index, unless there is none.
-    unsafe {
-        if (*info).hypothetical {
-            return true;
-        }
-        let relation = pg_sys::index_open((*info).indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
-        let (kind, _) = opclass::indexed(relation).or_raise();
-        pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
-        kind.is_sketched()
-    }
-}
-
 /// Whether a subquery of the outer side locks its rows: then none must be read that is not needed.
 unsafe fn locks_rows(root: *mut pg_sys::PlannerInfo, outer: *mut pg_sys::RelOptInfo) -> bool {
-    // SAFETY: the planner's array has an entry for each table; members of the set are numbers of tables or of
-    // outer joins, for which there is no entry or a null one.
+    // SAFETY: the planner's structures; a subquery is null or a node.
     unsafe {
-        let mut number = -1;
-        loop {
-            number = pg_sys::bms_next_member((*outer).relids, number);
-            if number < 0 {
-                return false;
-            }
-            if number < (*root).simple_rel_array_size
-                && let Some(entry) = (*(*root).simple_rte_array.add(number as usize)).as_ref()
-                && let Some(query) = entry.subquery.as_ref()
-                && !query.rowMarks.is_null()
-            {
-                return true;
-            }
-        }
+        tables(root, (*outer).relids, (*root).simple_rte_array)
+            .filter_map(|entry| (*entry).subquery.as_ref())
+            .any(|query| !query.rowMarks.is_null())
     }
 }
 

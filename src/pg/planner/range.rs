@@ -307,25 +307,34 @@ unsafe fn path(
 /// How often a scan is repeated: for each row of the smallest of the other tables, as `get_loop_count`
 /// assumes (indxpath.c).
 unsafe fn loops(root: *mut pg_sys::PlannerInfo, outer: pg_sys::Relids) -> f64 {
-    // SAFETY: the planner's arrays have an entry for each table; members of the set are numbers of tables or
-    // of outer joins, for which there is no entry or a null one.
+    // SAFETY: the planner's structures.
     unsafe {
-        let (mut loops, mut number): (f64, _) = (0.0, -1);
-        loop {
-            number = pg_sys::bms_next_member(outer, number);
-            if number < 0 {
-                return loops.max(1.0);
-            }
-            if number >= (*root).simple_rel_array_size {
-                continue;
-            }
-            if let Some(other) = (*(*root).simple_rel_array.add(number as usize)).as_ref()
-                && other.rows > 0.0
-            {
-                loops = if loops == 0.0 { other.rows } else { loops.min(other.rows) };
-            }
-        }
+        let rows = tables(root, outer, (*root).simple_rel_array).map(|other| (*other).rows);
+        rows.filter(|rows| *rows > 0.0).reduce(f64::min).unwrap_or(1.0).max(1.0)
     }
+}
+
+/// The entries of one of the planner's arrays for the tables of a set. Outer joins have numbers, too, but no
+/// entry.
+///
+/// # Safety
+/// The planner's structures: an array with an entry or null for each table.
+pub unsafe fn tables<T>(
+    root: *mut pg_sys::PlannerInfo,
+    set: pg_sys::Relids,
+    array: *mut *mut T,
+) -> impl Iterator<Item = *mut T> {
+    let mut number = -1;
+    let numbers = std::iter::from_fn(move || {
+        // SAFETY: a set of the planner's.
+        number = unsafe { pg_sys::bms_next_member(set, number) };
+        (number >= 0).then_some(number)
+    });
+    // SAFETY: as the caller says; the array has so many entries.
+    let entry = move |number| unsafe {
+        (number < (*root).simple_rel_array_size).then(|| *array.add(number as usize))
+    };
+    numbers.filter_map(entry).filter(|entry| !entry.is_null())
 }
 
 /// Whether a query only asks if rows of `table` exist for those of `outer` (a semijoin or an antijoin).

@@ -34,8 +34,8 @@ struct Source {
     row: Vec<f32>,
 }
 
-/// What tells whether two snapshots of a backend see the same: each number of a transaction that has ended
-/// since, or command of this one, changes one of these.
+/// What two snapshots of a backend have in common if they see the same rows. Each transaction that ends, and
+/// each command of this one, changes one of these numbers.
 #[derive(Clone, Copy, PartialEq)]
 struct Seen {
     address: pg_sys::Snapshot,

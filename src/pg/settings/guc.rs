@@ -64,7 +64,7 @@ pub fn define() {
     GucRegistry::define_bool_guc(
         c"ivf.join_batches",
         c"Whether a join by distance may search for several rows of its outer table together.",
-        c"The result is the same. It is for the planner, as enable_nestloop is.",
+        c"The result does not depend on it.",
         &JOIN_BATCHES,
         GucContext::Userset,
         GucFlags::default(),
