@@ -124,6 +124,8 @@ fn codes(dims: usize, put: &mut impl FnMut(&'static str, f64)) {
         }
         sums
     });
+    let mut packed = vec![0; bytes.len()];
+    put("pack_rows/block", time(|| kernel::pack_rows(black_box(&bytes), black_box(&mut packed))));
     put("scan_block/code,L2", scan * bytes.len() as f64 / (many.len() * kernel::BLOCK_ROWS) as f64);
     let sums = std::array::from_fn(|i| 100 * i as u32);
     let halves = std::array::from_fn(|i| if i % 2 == 0 { 7 } else { 0x3c });

@@ -1,6 +1,7 @@
 //! The AVX2 row, with FMA and F16C (Haswell and later, every Zen): 8 floats or 32 bytes at a time.
 
 mod floats;
+pub(super) mod pack;
 
 use super::scalar;
 use super::table::{BLOCK_ROWS, Factors, Kernels, TOKENS};
@@ -33,6 +34,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     common_rows,
     subset_sums,
     scan_block,
+    pack_rows: pack::pack_rows,
     lower_bounds,
     within_u32,
     within_u64,

@@ -3,6 +3,7 @@
 
 mod bits;
 mod extended;
+mod pack;
 
 use super::table::{BLOCK_ROWS, Factors, Kernels, TOKENS};
 use super::{avx2, scalar};
@@ -39,6 +40,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     common_rows: bits::common_rows,
     subset_sums: avx2::subset_sums,
     scan_block,
+    pack_rows: pack::pack_rows,
     lower_bounds,
     within_u32,
     within_u64,

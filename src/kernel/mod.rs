@@ -214,6 +214,14 @@ pub fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK
     unsafe { (ACTIVE.scan_block)(lut, codes, ahead, sums) }
 }
 
+/// Packs the codes of 32 rows, which lie one after the other, for [`scan_block`]. A byte of a row has two
+/// sub-quantizers: its low nibble the first. A row's bytes are a multiple of eight.
+pub fn pack_rows(rows: &[u8], groups: &mut [u8]) {
+    assert!(rows.len() == groups.len() && rows.len().is_multiple_of(8 * BLOCK_ROWS));
+    // SAFETY: `ACTIVE` is a row whose `supported` returned true.
+    unsafe { (ACTIVE.pack_rows)(rows, groups) }
+}
+
 /// Lower bounds of the distances of a block's 32 codes from their table sums:
 /// `bounds[j] = (add[j] + base) + rescale[j] * (scale * sums[j] + shift)`, rounded after each step.
 ///

@@ -1,5 +1,7 @@
 //! The NEON row of aarch64: 4 floats or 16 bytes at a time; a tail is copied into zeros.
 
+mod pack;
+
 use super::scalar;
 use super::table::{BLOCK_ROWS, Factors, Kernels};
 use half::f16;
@@ -26,6 +28,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     common_bits: super::scalar::common_bits,
     common_rows: super::scalar::common_rows,
     scan_block,
+    pack_rows: pack::pack_rows,
     lower_bounds,
     subset_sums: super::scalar::subset_sums,
     within_u32: super::scalar::within_u32,

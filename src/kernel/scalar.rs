@@ -27,6 +27,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     common_rows,
     subset_sums,
     scan_block,
+    pack_rows,
     lower_bounds,
     within_u32,
     within_u64,
@@ -43,7 +44,7 @@ pub(super) static KERNELS: Kernels = Kernels {
 };
 
 /// Code of each byte's low nibble.
-const PERMUTED: [usize; 16] = [0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15];
+pub(super) const PERMUTED: [usize; 16] = [0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15];
 
 /// The sum of `term` over pairs, in sixteen interleaved partial sums, which the compiler can vectorise.
 #[inline(always)]
@@ -156,6 +157,18 @@ fn scan_block(lut: &[u8], codes: &[u8], ahead: usize, sums: &mut [u32; BLOCK_ROW
             let (low, high) = (table[usize::from(byte & 15)], table[usize::from(byte >> 4)]);
             sums[slot] = sums[slot].wrapping_add(u32::from(low));
             sums[16 + slot] = sums[16 + slot].wrapping_add(u32::from(high));
+        }
+    }
+}
+
+fn pack_rows(rows: &[u8], groups: &mut [u8]) {
+    let size = rows.len() / BLOCK_ROWS;
+    for (column, out) in groups.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        let (low, high) = out.split_at_mut(16);
+        for ((low, high), slot) in low.iter_mut().zip(high).zip(PERMUTED) {
+            let (first, second) = (rows[slot * size + column], rows[(16 + slot) * size + column]);
+            *low = first & 15 | second << 4;
+            *high = first >> 4 | second & 0xf0;
         }
     }
 }

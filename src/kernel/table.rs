@@ -37,6 +37,7 @@ pub(super) struct Kernels {
     pub(super) common_rows: unsafe fn(&[u8], &[u8], &mut [u32; BLOCK_ROWS]),
     pub(super) subset_sums: unsafe fn(&[u16], u16, &mut [u8]),
     pub(super) scan_block: unsafe fn(&[u8], &[u8], usize, &mut [u32; BLOCK_ROWS]),
+    pub(super) pack_rows: unsafe fn(&[u8], &mut [u8]),
     pub(super) lower_bounds: unsafe fn(&[u32; BLOCK_ROWS], &Factors, &mut [f32; BLOCK_ROWS]) -> u32,
     pub(super) within_u32: unsafe fn(&[u8; 4 * BLOCK_ROWS], u32, u32) -> u32,
     pub(super) within_u64: unsafe fn(&[u8; 8 * BLOCK_ROWS], u64, u64) -> u32,

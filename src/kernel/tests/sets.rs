@@ -26,6 +26,30 @@ fn common_bits_of_many_rows_are_counted() {
 }
 
 #[test]
+fn rows_are_packed_alike() {
+    let mut random = SplitMix64(17);
+    for size in (8..=264).step_by(8).chain([384, 2000]) {
+        for skip in [0, 1] {
+            let rows = random.bytes(skip + BLOCK_ROWS * size);
+            // The nibble of row `j` in group `g`, as `scan_block` takes it.
+            let mut expected = vec![0; BLOCK_ROWS * size];
+            for (j, row) in rows[skip..].chunks_exact(size).enumerate() {
+                for (g, group) in expected.chunks_exact_mut(16).enumerate() {
+                    let nibble = row[g / 2] >> (4 * (g % 2)) & 15;
+                    group[2 * (j % 8) + j % 16 / 8] |= nibble << (4 * (j / 16));
+                }
+            }
+            for row in supported() {
+                let mut groups = vec![7; skip + expected.len()];
+                // SAFETY: the row is supported; the lengths are equal and a multiple of 256.
+                unsafe { (row.pack_rows)(&rows[skip..], &mut groups[skip..]) };
+                assert_eq!(groups[skip..], expected, "{} at {size}", row.name);
+            }
+        }
+    }
+}
+
+#[test]
 fn greatest_products_are_near_f64() {
     let mut random = SplitMix64(31);
     for n in [0, 1, 2, 7, 16, 33, 128, 200] {
