@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::kernel::BLOCK_ROWS;
 use crate::memory::Grow;
 use crate::page::codes::{BlockRef, slots};
-use crate::page::meta::META_BLOCK;
+use crate::page::meta::{META_BLOCK, VERSION};
 use crate::page::{
     Key, NO_BLOCK, PAGE_SIZE, Page, PageKind, Root, Store, Summary, Tid, lists, summary, tape,
 };
@@ -99,6 +99,15 @@ fn end_in_zeros(directory: &Directory, block: BlockRef<'_>) -> bool {
     let size = directory.codec.sign_bytes();
     let beyond = 0xff_u16 >> ((directory.dims() - 1) % 8 + 1);
     slots(block.live()).all(|slot| u16::from(block.codes()[(slot + 1) * size - 1]) & beyond == 0)
+}
+
+/// Whether the codes of all slots that have never had a row are zero. This shows whether codes are plain.
+fn zeros_without_rows(directory: &Directory, block: BlockRef<'_>) -> bool {
+    let mut signs = vec![0; directory.codec.sign_bytes()];
+    slots(!block.owned()).all(|slot| {
+        block.read_signs(slot, &mut signs);
+        signs.iter().all(|&byte| byte == 0)
+    })
 }
 
 struct Check<'a, S: Store> {
@@ -207,8 +216,18 @@ impl<S: Store> Check<'_, S> {
         slots: &mut Vec<(Tid, bool)>,
     ) -> Result<()> {
         let layout = &directory.codes;
-        for view in layout.blocks_on(page) {
+        let plain = layout.plain(page);
+        if plain.is_some_and(|index| index >= layout.blocks() || directory.meta.format < VERSION) {
+            return Err(Error::corrupted(blkno, "plain codes where there can be none"));
+        }
+        for (index, view) in layout.blocks_on(page).enumerate() {
             let (live, owned) = (view.live(), view.owned());
+            if plain == Some(index) && matches!(owned, 0 | u32::MAX) {
+                return Err(Error::corrupted(blkno, "an empty or full block has plain codes"));
+            }
+            if layout.may_be_plain() && !zeros_without_rows(directory, view) {
+                return Err(Error::corrupted(blkno, "a slot that has had no row has a code"));
+            }
             if view.is_overfull() {
                 return Err(Error::corrupted(blkno, "slots are in use that do not exist"));
             }

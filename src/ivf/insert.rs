@@ -12,11 +12,11 @@ use super::sketch::Sketched;
 use crate::error::{Error, Kind, Result};
 use crate::kernel::BLOCK_ROWS;
 use crate::page::codes::OUT_OF_CHAIN;
-use crate::page::meta::META_BLOCK;
+use crate::page::meta::{META_BLOCK, VERSION};
 use crate::page::summary::{SUMMARY_SIZE, set_watch, watch};
 use crate::page::tid::RecordRef;
 use crate::page::{
-    Change, Key, NO_BLOCK, Page, PageHandle, PageKind, Root, Store, Summary, TID_SIZE, Tid, lists,
+    Change, Key, NO_BLOCK, Page, PageHandle, PageKind, Root, Store, Summary, TID_SIZE, Tid, lists, plain,
 };
 
 /// What became of a row.
@@ -183,13 +183,25 @@ impl<S: Store> Insertion<'_, S> {
             if let Some(handle) = record {
                 self.write_record(change.page_mut(handle), reference);
             }
+            self.write_codes(change.page_mut(codes), (index, slot));
             let mut block = layout.block_mut(change.page_mut(codes), index);
-            write_code(self.directory, block.codes(), 0, slot, &self.code.signs);
             let factors = &self.code.factors;
             block.put(slot, factors.add.to_bits(), factors.rescale.to_bits(), reference);
             layout.put_keys(&mut block, slot, self.keys);
             Ok(Put::Done)
         })
+    }
+
+    /// Writes the code of the row to the page of its block.
+    fn write_codes(&self, page: &mut Page, (index, slot): (usize, usize)) {
+        let (layout, signs) = (&self.directory.codes, &self.code.signs);
+        if layout.may_be_plain() {
+            // Earlier versions, which know no plain codes, may read indexes of earlier formats.
+            let may_begin = self.directory.meta.format == VERSION;
+            plain::put(layout, page, (index, slot), signs, may_begin);
+        } else {
+            write_code(self.directory, layout.block_mut(page, index).codes(), 0, slot, signs);
+        }
     }
 
     /// Locks the summaries of the list, if there are any.

@@ -7,6 +7,10 @@
 //! is in the index. It is *owned* once it has an extended record, which it keeps for ever: a dead slot is
 //! reused together with its record.
 //!
+//! One block of a page may have *plain* codes: those of one row after the other, in the same place. The page's
+//! number says which block it is. Only blocks that share a page may be plain, and only inserts make them so
+//! (`plain.rs`).
+//!
 //! Bit strings are not interleaved and need no factors. A block of them is `live, owned, columns, refs,
 //! codes`, with the codes one after the other. The last block of a page has as many slots as the page has
 //! room for.
@@ -17,7 +21,8 @@ use super::columns::{Columns, Key};
 use super::page::{CONTENT_SIZE, NO_BLOCK, Page};
 use super::tid::{RecordRef, TID_SIZE};
 use crate::error::{Error, Kind, Result};
-use crate::kernel::BLOCK_ROWS;
+use crate::kernel::{self, BLOCK_ROWS};
+use crate::quant::pack;
 
 /// Bytes of a code group: four dimensions of 32 vectors.
 pub const GROUP_SIZE: usize = 16;
@@ -26,6 +31,8 @@ pub const MAX_MORE: usize = 8;
 
 /// The number (`Page::count`) of a page that has left the chain of its list, and takes no rows.
 pub const OUT_OF_CHAIN: u32 = 1;
+/// The number of a page whose first block has plain codes; those of the other blocks follow. 0: no block has.
+const FIRST_PLAIN: u32 = 2;
 
 const LIVE: usize = 0;
 const OWNED: usize = 4;
@@ -175,10 +182,29 @@ impl Layout {
         let at = BlockOffsets {
             slots: u32::MAX >> missing,
             factors,
+            plain: false,
             refs_at: self.refs_at,
             codes_at: self.codes_at - missing * TID_SIZE,
         };
         (start..end, at)
+    }
+
+    /// Whether a block may have plain codes.
+    pub fn may_be_plain(&self) -> bool {
+        self.form == Form::Whole
+    }
+
+    /// The block of a page that has plain codes, if there is one.
+    #[inline]
+    pub fn plain(&self, page: &Page) -> Option<usize> {
+        let index = page.count().checked_sub(FIRST_PLAIN)?;
+        self.may_be_plain().then_some(index as usize)
+    }
+
+    /// Says which block of a page has plain codes.
+    pub fn set_plain(&self, page: &mut Page, index: Option<usize>) {
+        assert!(self.may_be_plain(), "blocks of this layout have one form");
+        page.set_count(index.map_or(0, |index| FIRST_PLAIN + index as u32));
     }
 
     /// Further pages of each block; zero unless a block is larger than a page.
@@ -203,14 +229,21 @@ impl Layout {
 
     /// The block number `index` of a page.
     pub fn block<'a>(&self, page: &'a Page, index: usize) -> BlockRef<'a> {
+        self.block_of(page, index, self.plain(page))
+    }
+
+    /// The same, if it is known which block is plain.
+    #[inline]
+    fn block_of<'a>(&self, page: &'a Page, index: usize, plain: Option<usize>) -> BlockRef<'a> {
         let (range, at) = self.at(index);
-        BlockRef { bytes: &page.content()[range], at }
+        BlockRef { bytes: &page.content()[range], at: BlockOffsets { plain: plain == Some(index), ..at } }
     }
 
     /// The blocks of a page in order.
     #[inline]
     pub fn blocks_on<'a>(&self, page: &'a Page) -> impl Iterator<Item = BlockRef<'a>> {
-        (0..self.blocks).map(|index| self.block(page, index))
+        let plain = self.plain(page);
+        (0..self.blocks).map(move |index| self.block_of(page, index, plain))
     }
 
     /// The live slots of a page, each with its block.
@@ -260,6 +293,8 @@ struct BlockOffsets {
     slots: u32,
     /// Whether the block has factors.
     factors: bool,
+    /// Whether its codes are plain.
+    plain: bool,
     refs_at: usize,
     codes_at: usize,
 }
@@ -317,7 +352,26 @@ impl<'a> BlockRef<'a> {
         RecordRef::from_bytes(array(&self.bytes[self.at.refs_at + slot * TID_SIZE..]))
     }
 
-    /// The code groups on this page, or all strings of bits.
+    /// The code groups on this page. `memory` is for those of plain codes.
+    #[inline]
+    pub fn groups<'m>(&self, memory: &'m mut Vec<u8>) -> &'m [u8]
+    where
+        'a: 'm,
+    {
+        if self.at.plain { packed(self.codes(), memory) } else { self.codes() }
+    }
+
+    /// Reads the sign bits of a slot, of the groups on this page.
+    pub fn read_signs(&self, slot: usize, signs: &mut [u8]) {
+        if self.at.plain {
+            let size = self.codes().len() / BLOCK_ROWS;
+            signs.copy_from_slice(&self.codes()[slot * size..][..size]);
+        } else {
+            pack::read_signs(self.codes(), 0, slot, signs);
+        }
+    }
+
+    /// All strings of bits; the codes as they are stored.
     pub fn codes(&self) -> &'a [u8] {
         &self.bytes[self.at.codes_at..]
     }
@@ -326,6 +380,14 @@ impl<'a> BlockRef<'a> {
     pub fn more(&self, index: usize) -> u32 {
         word(self.bytes, HEAD_SIZE + 4 * index)
     }
+}
+
+/// Packs plain codes.
+#[inline(never)]
+fn packed<'m>(plain: &[u8], memory: &'m mut Vec<u8>) -> &'m [u8] {
+    memory.resize(plain.len(), 0);
+    kernel::pack_rows(plain, memory);
+    memory
 }
 
 /// A block, for writing.
@@ -358,7 +420,7 @@ impl BlockMut<'_> {
         self.set_live(self.as_ref().live() | 1 << slot);
     }
 
-    /// The code groups on this page, or all strings of bits.
+    /// All strings of bits; the codes as they are stored.
     pub fn codes(&mut self) -> &mut [u8] {
         &mut self.bytes[self.at.codes_at..]
     }

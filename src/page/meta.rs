@@ -7,17 +7,14 @@ use crate::value::{Metric, sparse, tokens};
 
 /// First four bytes of the contents of block 0.
 pub const MAGIC: u32 = 0x3146_5649;
-/// The newest format this code writes: that of an index whose lists were replaced, or are being replaced, and
-/// of an index by a metric that earlier versions do not know.
+/// The newest format, which new indexes have, and those whose lists were replaced or are being replaced.
 pub const VERSION: u16 = 5;
 /// The format of an index with filter columns, whose lists have summaries of them.
 const SUMMARIES_VERSION: u16 = 4;
 /// The format of an index over strings of bits without filter columns: its codes are the strings themselves.
 const BITS_VERSION: u16 = 3;
-/// The format of an index over vectors with filter columns but without summaries, as written by version
-/// 0.1.0. An index over vectors without filter columns has the oldest format, [`MIN_VERSION`].
-const COLUMNS_VERSION: u16 = 2;
-/// The oldest format this code reads.
+/// The oldest format this code reads: that of an index over vectors without filter columns. Format 2 is that of
+/// an index of version 0.1.0 with filter columns, which has no summaries.
 pub const MIN_VERSION: u16 = 1;
 /// The block of the meta page.
 pub const META_BLOCK: u32 = 0;
@@ -207,6 +204,8 @@ impl Leading {
 /// The decoded meta page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Meta {
+    /// The format. Indexes of earlier versions keep theirs until their lists are replaced.
+    pub format: u16,
     /// Whether the build has finished.
     pub ready: bool,
     /// What the index orders by.
@@ -266,6 +265,7 @@ impl Meta {
     /// The meta page of an index that has no other page yet, and is not ready.
     pub fn unbuilt(metric: Metric, bits: u8, dims: u32, seed: u64, columns: Columns) -> Self {
         Self {
+            format: VERSION,
             ready: false,
             metric,
             bits,
@@ -312,19 +312,6 @@ impl Meta {
         self.efforts = [ten, hundred, thousand];
         self.between = [low, high];
         self.probes = ten.map(|lists| lists.ceil() as u32);
-    }
-
-    /// The format of an index that has these lists alone.
-    pub fn version(&self) -> u16 {
-        match self.metric {
-            Metric::Jaccard | Metric::L1 => VERSION,
-            _ if self.sketch.dims > 0 || self.leading.dims > 0 => VERSION,
-            _ if self.first_list > 0 => VERSION,
-            _ if self.summaries_first != NO_BLOCK => SUMMARIES_VERSION,
-            Metric::Hamming => BITS_VERSION,
-            _ if self.columns.is_empty() => MIN_VERSION,
-            _ => COLUMNS_VERSION,
-        }
     }
 
     /// The bytes that describe these lists, in an index of format `version`.
@@ -390,6 +377,7 @@ impl Meta {
         let metric = Metric::from_number(metric)?;
         expect_suited(metric, version)?;
         let meta = Self {
+            format: version,
             ready: ready == 1,
             metric,
             bits,

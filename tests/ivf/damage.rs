@@ -24,6 +24,7 @@ use vector_search::page::memory::MemoryStore;
 use vector_search::page::{Change, Columns, Page, PageKind, Prefetch, Store, Tid};
 use vector_search::value::Metric;
 
+use crate::plain::plain_blocks;
 use crate::random::Random;
 use crate::renew::renewed;
 use crate::world::*;
@@ -462,8 +463,9 @@ fn two_columns() -> Columns {
 
 #[test]
 fn four_bits_with_filter_columns() {
-    case("four bits", 16, 240, |o| Options { lists: 3, columns: two_columns(), ..o }, Metric::L2)
-        .damage_all();
+    let case = case("four bits", 16, 240, |o| Options { lists: 3, columns: two_columns(), ..o }, Metric::L2);
+    assert_eq!(plain_blocks(&case.world), 3);
+    case.damage_all();
 }
 
 #[test]

@@ -16,6 +16,7 @@ use vector_search::page::memory::MemoryStore;
 use vector_search::page::{Columns, Page, Store};
 use vector_search::value::Metric;
 
+use crate::plain::plain_blocks;
 use crate::renew::renewed;
 use crate::world::{BY_RECALL, DEFAULT, EXACT, Table, World, assert_same, options};
 
@@ -87,6 +88,7 @@ fn indexes_of_earlier_versions_are_used_and_renewed() {
         world.delete(|n| n % 5 == 1);
         assert_right(&world, &format!("format {version}, changed"));
         assert_eq!(read_root(&world.store).unwrap().version(), version);
+        assert_eq!(plain_blocks(&world), 0, "earlier versions do not know plain codes");
         let columns = Columns::new(widths).unwrap();
         let options = Options { columns, lists: 6, ..options(DIMS as usize, metric) };
         renewed(&world, &world.store, &options, true).unwrap();

@@ -8,7 +8,7 @@ use vector_search::ivf::sketch::Sketch;
 use vector_search::page::codes::Layout;
 use vector_search::page::meta::{Deviation, Farther, Leading, Onward, SketchOf, TARGETS};
 use vector_search::page::summary::{SUMMARY_SIZE, Summary};
-use vector_search::page::{Columns, Meta, NO_BLOCK, Page, PageKind, RecordRef, Root, Store};
+use vector_search::page::{Columns, Meta, NO_BLOCK, Page, PageKind, RecordRef, Root, Store, plain};
 use vector_search::value::Metric;
 use vector_search::value::sparse::SparseBuf;
 
@@ -20,6 +20,7 @@ fn read(page: &Page) -> Result<Meta> {
 
 fn meta(columns: Columns) -> Meta {
     Meta {
+        format: if columns.is_empty() { 1 } else { 2 },
         ready: true,
         metric: Metric::Cosine,
         bits: 4,
@@ -92,7 +93,7 @@ fn meta_bytes(version: u16, widths: &[u8], summaries: u32) -> Vec<u8> {
 fn meta_pages_of_sketches_of_sets_are_as_documented() {
     // Such sketches have more coordinates than dimensions, for sixteen directions at a time.
     let sketch = SketchOf { dims: 512, seed: 7, elements: 0 };
-    let of_sets = Meta { sketch, metric: Metric::InnerProduct, ..meta(Columns::default()) };
+    let of_sets = Meta { format: 5, sketch, metric: Metric::InnerProduct, ..meta(Columns::default()) };
     let mut page = Page::zeroed();
     Root::of(of_sets.clone()).write(&mut page);
     assert_eq!(read(&page).unwrap(), of_sets);
@@ -112,7 +113,7 @@ fn meta_pages_are_as_documented() {
         assert_eq!(read(&page).unwrap(), meta);
     }
     let sketch = SketchOf { dims: 1_000_000, seed: 0x2827_2625_2423_2221, elements: 0x40 };
-    let of_sketches = Meta { sketch, ..meta(Columns::default()) };
+    let of_sketches = Meta { format: 5, sketch, ..meta(Columns::default()) };
     let mut page = Page::zeroed();
     Root::of(of_sketches.clone()).write(&mut page);
     let mut expected = meta_bytes(5, &[], 0);
@@ -127,7 +128,7 @@ fn meta_pages_are_as_documented() {
     assert!(read(&page).is_err(), "sketches with more coordinates than dimensions, by L2");
     // Codes of a leading space are of format 5.
     let leading = Leading { dims: 256, error: 0.5, bias: 0.25, most_outside: 0.125 };
-    let new = Meta { leading, ..meta(Columns::default()) };
+    let new = Meta { format: 5, leading, ..meta(Columns::default()) };
     let mut page = Page::zeroed();
     Root::of(new.clone()).write(&mut page);
     let mut expected = meta_bytes(5, &[], 0);
@@ -173,7 +174,7 @@ fn meta_pages_are_as_documented() {
 fn indexes_with_summaries_have_a_format_of_their_own() {
     for metric in [Metric::Cosine, Metric::Hamming] {
         let columns = Columns::new(&[4, 8, 4]).unwrap();
-        let meta = Meta { metric, summaries_first: 0x0102_0304, ..meta(columns) };
+        let meta = Meta { format: 4, metric, summaries_first: 0x0102_0304, ..meta(columns) };
         let mut page = Page::zeroed();
         Root::of(meta.clone()).write(&mut page);
         let mut expected = meta_bytes(4, &[4, 8, 4], 0x0102_0304);
@@ -210,7 +211,7 @@ fn summaries_are_as_documented() {
 fn indexes_over_bits_have_a_format_of_their_own() {
     for widths in [&[][..], &[4, 8, 4]] {
         let columns = Columns::new(widths).unwrap();
-        let meta = Meta { metric: Metric::Hamming, bits: 1, dims: 64_000, ..meta(columns) };
+        let meta = Meta { format: 3, metric: Metric::Hamming, bits: 1, dims: 64_000, ..meta(columns) };
         let mut page = Page::zeroed();
         Root::of(meta.clone()).write(&mut page);
         assert_eq!(page.content()[4..9], [3, 0, 1, 4, 1]);
@@ -228,7 +229,7 @@ fn earlier_versions_do_not_read_indexes_by_metrics_that_they_do_not_know() {
     for (metric, bits) in [(Metric::Jaccard, 1), (Metric::L1, 4)] {
         for summaries_first in [NO_BLOCK, 77] {
             let columns = Columns::new(&[4]).unwrap();
-            let meta = Meta { metric, bits, summaries_first, ..meta(columns) };
+            let meta = Meta { format: 5, metric, bits, summaries_first, ..meta(columns) };
             let mut page = Page::zeroed();
             Root::of(meta.clone()).write(&mut page);
             assert_eq!(page.content()[4..8], [5, 0, 1, metric as u8]);
@@ -295,6 +296,34 @@ fn blocks_of_codes_are_as_documented() {
     expected[328 + 132 + 260] = 0x77;
     assert_eq!(page.content()[size..2 * size], expected);
     assert_eq!(page.bytes()[8180..8184], [7, 0, 0, 0]);
+}
+
+#[test]
+fn plain_codes_are_as_documented() {
+    let layout = Layout::new(64, Columns::default()).unwrap();
+    let mut page = Page::zeroed();
+    page.init(PageKind::Codes, 7);
+    let signs = |slot: usize| -> [u8; 8] { std::array::from_fn(|i| (37 * slot + 11 * i + 5) as u8) };
+    let put = |page: &mut Page, slot: usize| {
+        plain::put(&layout, page, (1, slot), &signs(slot), true);
+        layout.block_mut(page, 1).put(slot, 0, 0, RecordRef { blkno: 1, offset: slot as u16 });
+    };
+    // Rows follow one another, and the page's number is 2 plus the block's.
+    (0..31).for_each(|slot| put(&mut page, slot));
+    let codes = (4 + 4 + 64 + 64 + 32 * 6 + 16 * 16) + (4 + 4 + 64 + 64 + 32 * 6);
+    let mut expected: Vec<u8> = (0..31).flat_map(signs).collect();
+    expected.resize(256, 0);
+    assert_eq!(page.content()[codes..][..256], expected);
+    assert_eq!(page.bytes()[8184..8188], [3, 0, 0, 0]);
+    // The last row packs them: byte 15 of a group has the nibbles of the slots 15 and 31.
+    put(&mut page, 31);
+    assert_eq!(page.bytes()[8184..8188], [0, 0, 0, 0]);
+    for group in 0..16 {
+        let nibble = |slot: usize| signs(slot)[group / 2] >> (4 * (group % 2)) & 15;
+        let bytes = &page.content()[codes + 16 * group..][..16];
+        assert_eq!((bytes[0], bytes[1]), (nibble(0) | nibble(16) << 4, nibble(8) | nibble(24) << 4));
+        assert_eq!((bytes[14], bytes[15]), (nibble(7) | nibble(23) << 4, nibble(15) | nibble(31) << 4));
+    }
 }
 
 /// The key of an index, as documented.

@@ -20,6 +20,7 @@ mod order;
 mod originals;
 mod pages;
 mod pairs;
+mod plain;
 mod racing;
 #[path = "../support/random.rs"]
 mod random;

@@ -17,7 +17,7 @@ use vector_search::value::{Metric, TotalF64};
 use crate::renew::renewed;
 use crate::world::*;
 
-const MEMORY: usize = 16 << 20;
+pub const MEMORY: usize = 16 << 20;
 
 /// The table of a world; counts the rows fetched.
 pub struct Fetched<'a> {
@@ -45,10 +45,10 @@ impl BatchTable for Fetched<'_> {
 }
 
 /// A query, and the row that does not count.
-type Asked = (Vec<f32>, Option<Tid>);
+pub type Asked = (Vec<f32>, Option<Tid>);
 
 /// The neighbours of each query, by batches in so much memory; on threads the same.
-fn neighbours(world: &World, asked: &[Asked], settings: Settings, memory: usize) -> Vec<Vec<(Tid, f64)>> {
+pub fn neighbours(world: &World, asked: &[Asked], settings: Settings, memory: usize) -> Vec<Vec<(Tid, f64)>> {
     let (found, stats, _) = run(world, asked, (settings, memory), None);
     let (on_threads, of_threads, _) = run(world, asked, (settings, memory), Some(&pool()));
     assert!(same(&found, &on_threads), "on threads");

@@ -124,7 +124,7 @@ impl<'a, S: Store> Reader<'a, S> {
     /// Reads the sign bits of a slot, on all pages of its block.
     fn read_signs(&mut self, list: u32, block: BlockRef<'_>, slot: usize) -> Result<()> {
         let layout = &self.directory.codes;
-        pack::read_signs(block.codes(), 0, slot, &mut self.signs);
+        block.read_signs(slot, &mut self.signs);
         for i in 0..layout.more() {
             let number = block.more(i);
             let page = self.store.read(number)?;

@@ -92,6 +92,8 @@ pub struct Unrefined {
 #[derive(Default)]
 pub struct Scanner {
     survivors: Vec<Survivor>,
+    /// Memory for the codes of a plain block.
+    packed: Vec<u8>,
     /// If it is not `None`, survivors are put here, and their records are not read.
     pub unrefined: Option<Vec<Unrefined>>,
     /// What is kept of a block whose codes continue on further pages.
@@ -181,7 +183,8 @@ impl Scanner {
                     continue;
                 }
                 let mut sums = [0; BLOCK_ROWS];
-                let codes = block.codes();
+                let codes = block.groups(&mut self.packed);
+                let ahead = ahead_of_packed(ahead, block, codes);
                 kernel::scan_block(&query.lut()[..codes.len()], codes, ahead, &mut sums);
                 if layout.more() > 0 {
                     self.split.push(Split::of(layout, block, live, sums));
@@ -344,6 +347,12 @@ pub(super) fn ahead_of<S: Store>(store: &S, page: &Page, next: Option<u32>) -> u
         store.prefetch_bytes(next, 0..0);
         store.ahead(page, next)
     })
+}
+
+/// The same from the codes of a block, which may be in memory of their own, to the page that will be read next.
+#[inline(always)]
+fn ahead_of_packed(ahead: usize, block: BlockRef<'_>, codes: &[u8]) -> usize {
+    ahead.wrapping_add(block.codes().as_ptr().addr()).wrapping_sub(codes.as_ptr().addr())
 }
 
 /// Prefetches the bytes of the next page at the offsets of a block's beginning, and of its keys if they are

@@ -15,8 +15,9 @@ fn renew(server: &Server, table: &str, column: &str, op: &str, query: &str, cond
         server.sql(&format!("UPDATE {table} SET id = -id WHERE id % 5 = {round}; {check}"));
         server.sql(&format!("DELETE FROM {table} WHERE id % 7 = {round}; VACUUM {table}; {check}"));
     }
-    let info = server.sql(&format!("SELECT ivf_index_info('{index}') ->> 'version'"));
-    assert_eq!(info, "5", "{table}");
+    let info =
+        server.sql(&format!("SELECT ivf_index_info('{index}') #>> '{{maintenance,last}}' IS NOT NULL"));
+    assert_eq!(info, "t", "{table}");
 }
 
 #[test]
@@ -92,11 +93,11 @@ fn vacuum_with_parallel_workers() {
         server.sql(&drop_topic(topic));
     }
     // It replaces no lists; a VACUUM without workers does.
-    let format = "SELECT ivf_index_info('items_index') ->> 'version'";
-    assert_eq!(server.sql(format), "4");
+    let replaced = "SELECT ivf_index_info('items_index') #>> '{maintenance,last}' IS NOT NULL";
+    assert_eq!(server.sql(replaced), "f");
     server.sql(&new_topic(3));
     server.sql("VACUUM (PARALLEL 0) items");
-    assert_eq!(server.sql(format), "5");
+    assert_eq!(server.sql(replaced), "t");
     verify(&server);
 }
 

@@ -10,7 +10,7 @@ use crate::ivf::list_chain::ListChain;
 use crate::kernel;
 use crate::memory::{Grow, fallibly, out_of_memory};
 use crate::page::store::{Change, Prefetch};
-use crate::page::{NO_BLOCK, Page, Store};
+use crate::page::{NO_BLOCK, Page, Store, plain};
 
 /// Rows of a part, unless a page has more. A batch keeps the pairs of its queries with all of them.
 pub(super) const ROWS: usize = 1024;
@@ -62,6 +62,8 @@ impl Frozen {
         while self.codes == 0 || (self.codes + 1) * layout.rows() <= ROWS {
             let Some((blkno, page)) = chain.next(store)? else { break };
             self.add(blkno, &page)?;
+            // Once for all queries.
+            plain::pack(layout, &mut self.pages[self.codes]);
             self.codes += 1;
         }
         if self.codes == 0 {
