@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::directory::{Directory, entry_size, origin_size};
 use super::insert::{cover, summaries};
-use super::list_chain;
+use super::{list_chain, plain};
 use crate::error::{Error, Result};
 use crate::kernel::BLOCK_ROWS;
 use crate::memory::Grow;
@@ -105,7 +105,7 @@ fn end_in_zeros(directory: &Directory, block: BlockRef<'_>) -> bool {
 fn zeros_without_rows(directory: &Directory, block: BlockRef<'_>) -> bool {
     let mut signs = vec![0; directory.codec.sign_bytes()];
     slots(!block.owned()).all(|slot| {
-        block.read_signs(slot, &mut signs);
+        plain::read(block, slot, &mut signs);
         signs.iter().all(|&byte| byte == 0)
     })
 }

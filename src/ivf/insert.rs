@@ -8,6 +8,7 @@
 use super::code::{RowCode, write_code};
 use super::directory::Directory;
 use super::list_chain::guard_circle;
+use super::plain;
 use super::sketch::Sketched;
 use crate::error::{Error, Kind, Result};
 use crate::kernel::BLOCK_ROWS;
@@ -16,7 +17,7 @@ use crate::page::meta::{META_BLOCK, VERSION};
 use crate::page::summary::{SUMMARY_SIZE, set_watch, watch};
 use crate::page::tid::RecordRef;
 use crate::page::{
-    Change, Key, NO_BLOCK, Page, PageHandle, PageKind, Root, Store, Summary, TID_SIZE, Tid, lists, plain,
+    Change, Key, NO_BLOCK, Page, PageHandle, PageKind, Root, Store, Summary, TID_SIZE, Tid, lists,
 };
 
 /// What became of a row.

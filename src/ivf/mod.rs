@@ -13,6 +13,7 @@ mod elements;
 pub mod info;
 pub mod insert;
 mod list_chain;
+pub mod plain;
 pub mod progress;
 pub mod renew;
 pub mod scan;

@@ -7,9 +7,9 @@
 //! is in the index. It is *owned* once it has an extended record, which it keeps for ever: a dead slot is
 //! reused together with its record.
 //!
-//! One block of a page may have *plain* codes: those of one row after the other, in the same place. The page's
-//! number says which block it is. Only blocks that share a page may be plain, and only inserts make them so
-//! (`plain.rs`).
+//! One block of a page may have *plain* codes: those of one row after the other, in the same place. The
+//! page's number says which block it is. Only blocks that share a page may be plain, and only inserts make
+//! them so (`ivf/plain.rs`).
 //!
 //! Bit strings are not interleaved and need no factors. A block of them is `live, owned, columns, refs,
 //! codes`, with the codes one after the other. The last block of a page has as many slots as the page has
@@ -22,7 +22,6 @@ use super::page::{CONTENT_SIZE, NO_BLOCK, Page};
 use super::tid::{RecordRef, TID_SIZE};
 use crate::error::{Error, Kind, Result};
 use crate::kernel::{self, BLOCK_ROWS};
-use crate::quant::pack;
 
 /// Bytes of a code group: four dimensions of 32 vectors.
 pub const GROUP_SIZE: usize = 16;
@@ -361,14 +360,10 @@ impl<'a> BlockRef<'a> {
         if self.at.plain { packed(self.codes(), memory) } else { self.codes() }
     }
 
-    /// Reads the sign bits of a slot, of the groups on this page.
-    pub fn read_signs(&self, slot: usize, signs: &mut [u8]) {
-        if self.at.plain {
-            let size = self.codes().len() / BLOCK_ROWS;
-            signs.copy_from_slice(&self.codes()[slot * size..][..size]);
-        } else {
-            pack::read_signs(self.codes(), 0, slot, signs);
-        }
+    /// The code of a slot, if codes are plain.
+    pub fn plain_code(&self, slot: usize) -> Option<&'a [u8]> {
+        let size = self.codes().len() / BLOCK_ROWS;
+        self.at.plain.then(|| &self.codes()[slot * size..][..size])
     }
 
     /// All strings of bits; the codes as they are stored.

@@ -13,8 +13,8 @@ pub const VERSION: u16 = 5;
 const SUMMARIES_VERSION: u16 = 4;
 /// The format of an index over strings of bits without filter columns: its codes are the strings themselves.
 const BITS_VERSION: u16 = 3;
-/// The oldest format this code reads: that of an index over vectors without filter columns. Format 2 is that of
-/// an index of version 0.1.0 with filter columns, which has no summaries.
+/// The oldest format this code reads: that of an index over vectors without filter columns. Format 2 is that
+/// of an index of version 0.1.0 with filter columns, which has no summaries.
 pub const MIN_VERSION: u16 = 1;
 /// The block of the meta page.
 pub const META_BLOCK: u32 = 0;
@@ -411,26 +411,30 @@ impl Meta {
             sketch: SketchOf::read(bytes),
             leading: Leading::read(bytes),
         };
-        if version < VERSION && meta.leading.dims != 0 {
-            return Err(Error::corrupted(
-                META_BLOCK,
-                "codes of a leading space in an index of an earlier format",
-            ));
-        }
-        if version < VERSION && meta.first_list != 0 {
-            return Err(Error::corrupted(META_BLOCK, "replaced lists in an index of an earlier format"));
-        }
-        if version < VERSION && meta.sketch.dims != 0 {
-            return Err(Error::corrupted(META_BLOCK, "sketches in an index of an earlier format"));
-        }
-        if version < VERSION && (meta.summaries_first != NO_BLOCK) != (version == SUMMARIES_VERSION) {
-            return Err(Error::corrupted(
-                META_BLOCK,
-                "the format and the summaries of filter columns do not agree",
-            ));
-        }
+        meta.expect_format()?;
         meta.validate()?;
         Ok(meta)
+    }
+
+    /// An error if the index has what its format does not have.
+    fn expect_format(&self) -> Result<()> {
+        if self.format == VERSION {
+            return Ok(());
+        }
+        let wrong = |what: &str| Err(Error::corrupted(META_BLOCK, what));
+        if self.leading.dims != 0 {
+            return wrong("codes of a leading space in an index of an earlier format");
+        }
+        if self.first_list != 0 {
+            return wrong("replaced lists in an index of an earlier format");
+        }
+        if self.sketch.dims != 0 {
+            return wrong("sketches in an index of an earlier format");
+        }
+        if (self.summaries_first != NO_BLOCK) != (self.format == SUMMARIES_VERSION) {
+            return wrong("the format and the summaries of filter columns do not agree");
+        }
+        Ok(())
     }
 
     fn validate(&self) -> Result<()> {

@@ -8,7 +8,6 @@ pub mod memory;
 pub mod meta;
 #[allow(clippy::module_inception)]
 pub mod page;
-pub mod plain;
 pub mod root;
 pub mod store;
 pub mod summary;

@@ -4,11 +4,12 @@
 use half::f16;
 use vector_search::error::{Kind, Result};
 use vector_search::ivf::directory::Directory;
+use vector_search::ivf::plain;
 use vector_search::ivf::sketch::Sketch;
 use vector_search::page::codes::Layout;
 use vector_search::page::meta::{Deviation, Farther, Leading, Onward, SketchOf, TARGETS};
 use vector_search::page::summary::{SUMMARY_SIZE, Summary};
-use vector_search::page::{Columns, Meta, NO_BLOCK, Page, PageKind, RecordRef, Root, Store, plain};
+use vector_search::page::{Columns, Meta, NO_BLOCK, Page, PageKind, RecordRef, Root, Store};
 use vector_search::value::Metric;
 use vector_search::value::sparse::SparseBuf;
 

@@ -53,8 +53,7 @@ fn assert_right(world: &World, query: &[f32], what: &str) {
 
 #[test]
 fn blocks_are_plain_until_they_are_full() {
-    // A page has eight blocks, or three with these columns; rows of the build and of inserts pass the end of a
-    // page.
+    // A page has some blocks, and rows of the build and of inserts pass the end of a page.
     for (rows, widths) in [(1, &[][..]), (20, &[]), (24, &[8, 8]), (25, &[]), (32, &[]), (250, &[4])] {
         let mut mixture = Mixture::new(48, 3, 0.5, rows);
         let columns = Columns::new(widths).unwrap();

@@ -6,6 +6,7 @@ use crate::ivf::code::to_point;
 use crate::ivf::directory::Directory;
 use crate::ivf::elements::read_sketch;
 use crate::ivf::list_chain::{self, Addresses};
+use crate::ivf::plain;
 use crate::memory::{self, Grow};
 use crate::page::codes::BlockRef;
 use crate::page::{PageKind, Store, lists};
@@ -124,7 +125,7 @@ impl<'a, S: Store> Reader<'a, S> {
     /// Reads the sign bits of a slot, on all pages of its block.
     fn read_signs(&mut self, list: u32, block: BlockRef<'_>, slot: usize) -> Result<()> {
         let layout = &self.directory.codes;
-        block.read_signs(slot, &mut self.signs);
+        plain::read(block, slot, &mut self.signs);
         for i in 0..layout.more() {
             let number = block.more(i);
             let page = self.store.read(number)?;

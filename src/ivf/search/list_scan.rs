@@ -349,7 +349,7 @@ pub(super) fn ahead_of<S: Store>(store: &S, page: &Page, next: Option<u32>) -> u
     })
 }
 
-/// The same from the codes of a block, which may be in memory of their own, to the page that will be read next.
+/// The same offset from the codes of a block, which may be in memory of their own.
 #[inline(always)]
 fn ahead_of_packed(ahead: usize, block: BlockRef<'_>, codes: &[u8]) -> usize {
     ahead.wrapping_add(block.codes().as_ptr().addr()).wrapping_sub(codes.as_ptr().addr())

@@ -10,7 +10,8 @@ pub(in crate::kernel) fn pack_rows(rows: &[u8], groups: &mut [u8]) {
     columns(rows, groups, 0);
 }
 
-/// Packs the columns of bytes from `from` on, a multiple of eight: sixteen at a time, and the last eight alone.
+/// Packs the columns of bytes from `from` on, a multiple of eight: sixteen at a time, and the last eight
+/// alone.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(in crate::kernel) fn columns(rows: &[u8], groups: &mut [u8], from: usize) {
     let size = rows.len() / BLOCK_ROWS;

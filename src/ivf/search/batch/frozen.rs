@@ -7,10 +7,11 @@ use std::ops::Range;
 use crate::error::{Error, Kind, Result};
 use crate::ivf::directory::Directory;
 use crate::ivf::list_chain::ListChain;
+use crate::ivf::plain;
 use crate::kernel;
 use crate::memory::{Grow, fallibly, out_of_memory};
 use crate::page::store::{Change, Prefetch};
-use crate::page::{NO_BLOCK, Page, Store, plain};
+use crate::page::{NO_BLOCK, Page, Store};
 
 /// Rows of a part, unless a page has more. A batch keeps the pairs of its queries with all of them.
 pub(super) const ROWS: usize = 1024;

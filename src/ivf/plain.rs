@@ -5,9 +5,9 @@
 //! code of a row as it is, beside those of the other rows of its block. The insert that takes the last slot
 //! packs the block, in the same change. A scan packs a plain block in memory (`BlockRef::groups`).
 
-use super::codes::Layout;
-use super::page::Page;
 use crate::kernel::{self, BLOCK_ROWS};
+use crate::page::Page;
+use crate::page::codes::{BlockRef, Layout};
 use crate::quant::pack;
 
 /// A packed block becomes plain if it has at least so many slots that no row has had. To make it plain and
@@ -48,6 +48,14 @@ pub fn pack(layout: &Layout, page: &mut Page) {
     let rows = block.codes().to_vec();
     kernel::pack_rows(&rows, block.codes());
     layout.set_plain(page, None);
+}
+
+/// Reads the code of a slot, as far as it is on the block's page.
+pub fn read(block: BlockRef<'_>, slot: usize, signs: &mut [u8]) {
+    match block.plain_code(slot) {
+        Some(code) => signs.copy_from_slice(code),
+        None => pack::read_signs(block.codes(), 0, slot, signs),
+    }
 }
 
 /// Makes packed codes plain.
