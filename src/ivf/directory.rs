@@ -19,8 +19,9 @@ use crate::value::{Metric, TotalF32, jaccard};
 /// scale, rows at build, reserved.
 const ENTRY_HEAD: usize = 24;
 
-/// Memory that routing a query takes for each list, in bytes: its score, its key, a product.
-const ROUTING: usize = 24;
+/// Memory that routing a query takes for each list, in bytes: a product, the two parts of its score, its key,
+/// and a share of its group's head.
+const ROUTING: usize = 20;
 
 /// One list as the directory stores it.
 #[derive(Clone, Debug, PartialEq)]
