@@ -90,6 +90,7 @@ debian_with() {
         15) echo bookworm ;;
         17) echo trixie ;;
         18) echo forky ;;
+        19) echo sid ;;
         *) die "no Debian is known that has PostgreSQL $1" ;;
     esac
 }
@@ -98,6 +99,17 @@ debian_with() {
 no_clusters() {
     install -d "$1/etc/postgresql-common"
     echo 'create_main_cluster = false' >"$1/etc/postgresql-common/createcluster.conf"
+}
+
+# debian_for DIR MAJOR: makes it. PostgreSQL MAJOR can be installed there, and no cluster is made of it.
+debian_for() {
+    debian "$1" "$(debian_with "$2")"
+    no_clusters "$1"
+    [ "$2" = 19 ] || return 0
+    # Before its release it is in the experimental suite. Sid itself has the libpq of an older PostgreSQL.
+    echo "deb $DEBIAN_MIRROR experimental main" >"$1/etc/apt/sources.list.d/experimental.list"
+    printf '%s\n' "Package: src:postgresql-$2" 'Pin: release a=experimental' 'Pin-Priority: 990' \
+        >"$1/etc/apt/preferences.d/postgresql"
 }
 
 as_postgres() {

@@ -5,13 +5,14 @@
 # mounted, except that the tests on real servers see this machine's /proc.
 #
 # usage: scripts/test_19.sh [build|sql|server] [TEST...]     e.g. sql ivf_scan; server standby
+#        scripts/test_19.sh deb     makes the Debian packages there, puts them into target/package, and tries
+#                                   them in a bare Debian
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$ROOT/scripts/chroot.sh"
 cd "$ROOT"
 
 MAJOR=19
-SUITE=sid
 debian="$BUILD/pg19/debian"
 # Paths in that Debian.
 pg_config=/usr/lib/postgresql/$MAJOR/bin/pg_config
@@ -20,8 +21,8 @@ target=/build
 what=${1:-all}
 [ $# -eq 0 ] || shift
 case $what in
-    all | build | sql | server) ;;
-    *) die "usage: scripts/test_19.sh [build|sql|server] [TEST...]" ;;
+    all | build | sql | server | deb) ;;
+    *) die "usage: scripts/test_19.sh [build|sql|server|deb] [TEST...]" ;;
 esac
 
 # The machine's cargo fetches, because it knows the machine's proxies and certificates. Builds are offline.
@@ -36,15 +37,10 @@ run() {
 
 need_tools debootstrap:debootstrap git:git
 mkdir -p "$BUILD/pg19"
-debian "$debian" "$SUITE"
-# The suite itself has the libpq of an older PostgreSQL.
-echo "deb $DEBIAN_MIRROR experimental main" >"$debian/etc/apt/sources.list.d/experimental.list"
-printf '%s\n' "Package: src:postgresql-$MAJOR" 'Pin: release a=experimental' 'Pin-Priority: 990' \
-    >"$debian/etc/apt/preferences.d/postgresql"
-no_clusters "$debian"
-# pgrx formats its bindings with rustfmt; the tests use cc and kill.
-debian_install "$debian" "postgresql-$MAJOR" "postgresql-server-dev-$MAJOR" rustc cargo rustfmt \
-    libclang-dev gcc libc6-dev procps
+debian_for "$debian" "$MAJOR"
+# pgrx formats its bindings with rustfmt; the tests use cc and kill. The last line is what scripts/setup.sh asks for.
+debian_install "$debian" "postgresql-$MAJOR" "postgresql-server-dev-$MAJOR" rustc cargo rustfmt procps \
+    gcc libc6-dev libclang-dev make python3 python3-venv python3-pip sudo
 
 version=$(pgrx_version "$MAJOR")
 tools="$target/$(basename "$(pgrx_tools "$MAJOR")")"
@@ -67,7 +63,7 @@ ln -s "$target" "$debian/source/target"
 say "fetching the crates"
 fetch fetch --quiet --locked
 
-run in_debian /source/scripts/install.sh "$pg_config"
+[ "$what" = deb ] || run in_debian /source/scripts/install.sh "$pg_config"
 case $what in all | sql)
     run in_debian_with_proc /source/scripts/regress.sh "$pg_config" "$@"
     ;;
@@ -76,6 +72,13 @@ case $what in all | server)
     say "tests on real servers, PostgreSQL $MAJOR"
     run in_debian_with_proc sh -c 'cd /source && cargo test --locked --no-default-features --test server -- \
         --test-threads 1 "$@"' test "$@"
+    ;;
+esac
+case $what in all | deb)
+    run in_debian /source/scripts/deb.sh "$pg_config"
+    mkdir -p "$BUILD/package"
+    cp "$debian$target/package/postgresql-$MAJOR-"*.deb "$BUILD/package/"
+    scripts/test_packages.sh "$MAJOR"
     ;;
 esac
 say "done: $what, on $(run in_debian "$pg_config" --version)"
