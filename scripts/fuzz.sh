@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Fuzzes the targets of tests/fuzz with libFuzzer, which prefers inputs that reach new code. New inputs of interest
-# are kept in target/fuzz/corpus, from where the next run goes on; an input that fails is kept in
+# Fuzzes the targets of tests/fuzz with libFuzzer, which prefers inputs that reach new code. New inputs of
+# interest are kept in target/fuzz/corpus, from where the next run goes on; an input that fails is kept in
 # target/fuzz/failures, and is repeated by
 #   VECTOR_SEARCH_FUZZ_INPUT=FILE cargo test --no-default-features --test fuzz TARGET
 # The compiler is the one of all builds: libFuzzer comes as the source of a crate, and needs a C++ compiler.
 #
 # usage: scripts/fuzz.sh [run [TARGET...]]      FUZZ_SECONDS (default 60) and FUZZ_RUNS end each target's run;
 #                                               SANITIZER=address: with AddressSanitizer
-#        scripts/fuzz.sh minimise [TARGET...]   replaces tests/fuzz/corpus by few inputs that reach the same code
+#        scripts/fuzz.sh minimise [TARGET...]   replaces tests/fuzz/corpus by few inputs that reach as much
 #        scripts/fuzz.sh total                  how many inputs all runs have tried since `make clean`
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -26,7 +26,9 @@ for target in "${targets[@]}"; do
     [ -n "${longest[$target]:-}" ] || die "$target is no target; they are: ${!longest[*]}"
 done
 
-total() { awk '{ sum[$1] += $2; all += $2 } END { for (t in sum) print t, sum[t]; print "all", all + 0 }' "$log"; }
+total() {
+    awk '{ sum[$1] += $2; all += $2 } END { for (t in sum) print t, sum[t]; print "all", all + 0 }' "$log"
+}
 if [ "$what" = total ]; then
     [ -e "$log" ] || die "nothing was fuzzed yet"
     total
@@ -67,7 +69,7 @@ for target in "${targets[@]}"; do
         run)
             say "$target: ${FUZZ_RUNS:+at most $FUZZ_RUNS inputs, }${FUZZ_SECONDS:-60} seconds"
             out="$work/$target.log"
-            "$fuzzer" "${options[@]}" -runs="${FUZZ_RUNS:--1}" -max_total_time="${FUZZ_SECONDS:-60}" -use_value_profile=0 \
+            "$fuzzer" "${options[@]}" -runs="${FUZZ_RUNS:--1}" -max_total_time="${FUZZ_SECONDS:-60}" \
                 -print_final_stats=1 "$corpus" "tests/fuzz/corpus/$target" >"$out" 2>&1 \
                 || { tail -40 "$out" >&2; die "$target failed: $out"; }
             inputs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$out")
@@ -77,8 +79,8 @@ for target in "${targets[@]}"; do
         minimise)
             rm -rf "$work/least"
             mkdir "$work/least"
-            "$fuzzer" "${options[@]}" -set_cover_merge=1 "$work/least" "tests/fuzz/corpus/$target" "$corpus" \
-                >"$work/$target-minimise.log" 2>&1 \
+            "$fuzzer" "${options[@]}" -set_cover_merge=1 "$work/least" "tests/fuzz/corpus/$target" \
+                "$corpus" >"$work/$target-minimise.log" 2>&1 \
                 || { tail -40 "$work/$target-minimise.log" >&2; die "the corpus of $target was not minimised"; }
             rm -rf "tests/fuzz/corpus/$target"
             mv "$work/least" "tests/fuzz/corpus/$target"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds the extension for aarch64 and runs the SQL tests with Debian's arm64 PostgreSQL 18, under the user-mode
-# emulator of QEMU, on an x86-64 machine. The compiler and the emulator are those of the minimal Debian of
-# test_arm.sh, the server's files are in its folder /arm. Needs root, for chroot. Nothing is mounted, except that
-# the tests see this machine's /proc.
+# Builds the extension for aarch64 and runs the SQL tests with Debian's arm64 PostgreSQL 18, under the
+# user-mode emulator of QEMU, on an x86-64 machine. The compiler and the emulator are those of the minimal
+# Debian of test_arm.sh, the server's files are in its folder /arm. Needs root, for chroot. Nothing is mounted,
+# except that the tests see this machine's /proc.
 #
 # usage: scripts/test_arm_server.sh [TEST...]     e.g. ivf_scan
 set -euo pipefail
@@ -23,9 +23,9 @@ target=/build-server
 [ "$(uname -m)" = x86_64 ] || die "this is for x86-64 machines; elsewhere run: make test-server"
 need_tools debootstrap:debootstrap git:git
 
-# emulated FILE...: puts in place of each aarch64 program a script that runs it in the emulator. Programs that start
-# each other (initdb starts postgres) need no support of the kernel then. A program finds its files by its own
-# path, which is the script's.
+# emulated FILE...: puts in place of each aarch64 program a script that runs it in the emulator. So programs
+# that start each other (initdb starts postgres) need no support of the kernel. A program finds its files by
+# its own path, which is the script's.
 emulated() {
     local file
     for file in "$@"; do
@@ -36,8 +36,8 @@ emulated() {
     done
 }
 
-# The arm64 packages of the server and what they need, unpacked but not configured: as if nothing were installed, apt
-# chooses all.
+# The arm64 packages of the server and what they need, unpacked but not configured. As if nothing were
+# installed, apt chooses all that it needs.
 arm_server() {
     local root="$debian$arm" apt deb
     [ ! -e "$root/.complete" ] || return 0
@@ -49,9 +49,10 @@ arm_server() {
         -o Dir::State::status=/arm-packages/status -o Dir::Cache::archives=/arm-packages)
     local proxies=()
     mapfile -t proxies < <(env | grep -iE '^https?_proxy=' || true)
-    in_debian "$debian" "${proxies[@]}" "${apt[@]}" --download-only install "postgresql-$MAJOR" >"$debian.log" 2>&1 \
-        && in_debian "$debian" "${proxies[@]}" sh -c 'cd /arm-packages && exec "$@"' sh \
-            "${apt[@]}" download "postgresql-server-dev-$MAJOR" >>"$debian.log" 2>&1 \
+    # shellcheck disable=SC2016  # for the inner shell
+    in_debian "$debian" "${proxies[@]}" sh -c 'cd /arm-packages && server=$1 headers=$2 && shift 2 &&
+        "$@" --download-only install "$server" && "$@" download "$headers"' sh \
+        "postgresql-$MAJOR" "postgresql-server-dev-$MAJOR" "${apt[@]}" >"$debian.log" 2>&1 \
         || { tail -5 "$debian.log" >&2; die "apt could not fetch PostgreSQL $MAJOR for arm64"; }
     for link in bin lib sbin; do
         mkdir -p "$root/usr/$link"
@@ -69,8 +70,8 @@ arm_server() {
 
 debian "$debian" "$SUITE"
 in_debian "$debian" dpkg --add-architecture arm64
-debian_install "$debian" rustc cargo rustfmt gcc libc6-dev libclang-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
-    libstd-rust-dev:arm64 qemu-user procps
+debian_install "$debian" rustc cargo rustfmt gcc libc6-dev libclang-dev gcc-aarch64-linux-gnu \
+    libc6-dev-arm64-cross libstd-rust-dev:arm64 qemu-user procps
 arm_server
 debian_pgrx "$debian" "$MAJOR" "$target"
 
@@ -80,8 +81,6 @@ ln -s "$target" "$debian/source-server/target"
 say "fetching the crates"
 debian_fetch "$debian" fetch --quiet --locked
 say "compiling the extension for $TARGET"
-# A server writes into its folders; the library is replaced, not overwritten.
-rm -f "$debian$arm/usr/lib/postgresql/$MAJOR/lib/vector_search.so"
 mapfile -t settings < <(env | grep -E '^(CARGO_PROFILE_|CARGO_BUILD_JOBS=)' || true)
 in_debian "$debian" CARGO_HOME=/cargo CARGO_NET_OFFLINE=true ${settings[@]+"${settings[@]}"} \
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \

@@ -1,7 +1,7 @@
 //! No input from outside (text, binary messages, pages of a damaged file) makes the code panic or run
 //! forever. Each target (`tests/fuzz/targets.rs`) runs with the inputs of its corpus, then for
-//! `VECTOR_SEARCH_FUZZ_SECONDS` (default 1) with inputs that are made by changing these, with a random seed. A
-//! failure names its seed; `VECTOR_SEARCH_FUZZ_SEED` repeats it. `make fuzz` runs the same targets with
+//! `VECTOR_SEARCH_FUZZ_SECONDS` (default 1) with inputs that are made by changing these, with a random seed.
+//! A failure names its seed; `VECTOR_SEARCH_FUZZ_SEED` repeats it. `make fuzz` runs the same targets with
 //! libFuzzer, which made the corpus. `VECTOR_SEARCH_FUZZ_INPUT=FILE` runs one input that it reports.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
@@ -101,12 +101,12 @@ fn all_bytes() -> Vec<u8> {
 }
 
 #[test]
-fn text() {
+fn text_in() {
     run("text", b"0123456789.,:/[]{}+-eExXpPnaif \t\n\xff\0");
 }
 
 #[test]
-fn binary() {
+fn binary_in() {
     run("binary", &all_bytes());
 }
 

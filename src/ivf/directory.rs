@@ -368,7 +368,10 @@ impl Directory {
             return Err(Error::corrupted(META_BLOCK, "the index is not over values of its operator class"));
         }
         if self.meta.columns.widths().len() != declared.columns {
-            return Err(Error::corrupted(META_BLOCK, "the number of filter columns is not that of the index"));
+            return Err(Error::corrupted(
+                META_BLOCK,
+                "the number of filter columns is not that of the index",
+            ));
         }
         Ok(())
     }

@@ -6,15 +6,15 @@ use std::rc::Rc;
 use vector_search::error::Result;
 use vector_search::ivf::build::Options;
 use vector_search::ivf::directory::{Declared, Directory, read_root};
-use vector_search::ivf::scan::Directories;
 use vector_search::ivf::progress::Silent;
 use vector_search::ivf::renew::{Transactions, renew};
+use vector_search::ivf::scan::Directories;
 use vector_search::ivf::sketch::{Sketch, Sketched, Values};
 use vector_search::page::memory::MemoryStore;
 use vector_search::page::{Columns, Store, Tid};
+use vector_search::value::Metric;
 use vector_search::value::sparse::SparseBuf;
 use vector_search::value::tokens::TokensBuf;
-use vector_search::value::Metric;
 
 use crate::originals::{self, Value};
 use crate::world::{MemorySpool, Mixture, Table, TableSource, World, options, pool, table};
@@ -157,8 +157,7 @@ fn of_originals<V: Value + 'static>(mut draw: impl FnMut() -> V, sketch: Sketch,
 fn sparse(dims: usize, metric: Metric) -> Index {
     let mut random = crate::random::Random(5);
     let draw = move || {
-        let indices: BTreeSet<i32> =
-            (0..12).map(|_| (random.below(60) * dims / 60) as i32).collect();
+        let indices: BTreeSet<i32> = (0..12).map(|_| (random.below(60) * dims / 60) as i32).collect();
         let values = indices.iter().map(|_| 0.1 + random.unit()).collect();
         SparseBuf { dims, indices: indices.into_iter().collect(), values }
     };

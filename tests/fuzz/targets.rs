@@ -1,5 +1,5 @@
-//! What is fuzzed: functions that take any bytes. `tests/fuzz.rs` calls them with changed inputs of the corpus
-//! at each test run, `coverage.rs` with those of libFuzzer.
+//! What is fuzzed: functions that take any bytes. `tests/fuzz.rs` calls them with changed inputs of the
+//! corpus at each test run, `coverage.rs` with those of libFuzzer.
 
 mod damage;
 mod indexes;

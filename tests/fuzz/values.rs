@@ -106,7 +106,8 @@ fn compute<E: Element + std::fmt::Debug>(elements: &[E]) {
         }
     }
     let distances = [vector::l2_distance, vector::l1_distance, vector::cosine_distance];
-    for distance in distances.into_iter().chain([vector::negative_inner_product, vector::spherical_distance]) {
+    for distance in distances.into_iter().chain([vector::negative_inner_product, vector::spherical_distance])
+    {
         distance(elements, &out).unwrap();
     }
     vector::binary_quantize(elements, &mut vec![0; elements.len().div_ceil(8)]);
@@ -139,7 +140,8 @@ fn compute_sparse(vector: Sparse<'_>) {
     let mut values = vector.values.to_vec();
     let kept = sparse::l2_normalize(vector, &mut values);
     assert!(kept <= values.len());
-    for distance in [sparse::l2_distance, sparse::l1_distance, sparse::cosine_distance, sparse::inner_product] {
+    for distance in [sparse::l2_distance, sparse::l1_distance, sparse::cosine_distance, sparse::inner_product]
+    {
         distance(vector, Sparse { values: &values, ..vector }).unwrap();
     }
     if let Ok(dims) = sparse::dense_dims::<f16>(vector, -1)

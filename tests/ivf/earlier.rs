@@ -1,8 +1,8 @@
 //! Indexes that earlier versions have written: they are read, changed, verified, and brought to the newest
 //! format.
 //!
-//! The files in `tests/ivf/earlier` (`earlier_pages.rs`) have the pages of such indexes, written by the code of
-//! that version.
+//! The files in `tests/ivf/earlier` (`earlier_pages.rs`) have the pages of such indexes, written by the code
+//! of that version.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -1,6 +1,6 @@
-//! The pages of indexes that earlier versions have written, in `tests/ivf/earlier`: 640 rows of 24 dimensions by
-//! [`row`], of which every tenth was deleted again. In a file, runs of bytes that are not zero follow one another:
-//! the number of zeros before it, its length, its bytes.
+//! The pages of indexes that earlier versions have written, in `tests/ivf/earlier`: 640 rows of 24 dimensions
+//! by [`row`], of which every tenth was deleted again. In a file, runs of bytes that are not zero follow one
+//! another: the number of zeros before it, its length, its bytes.
 
 use vector_search::page::memory::MemoryStore;
 use vector_search::page::{Page, Store};
