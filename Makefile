@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: all help setup demo demo-terminal ask test-browser test test-pure test-server test-asan test-cassert test-clients recipes lint docs bench bench-kernel bench-build install install-compat package deb rpm pgxn test-arm test-19 test-packages test-rpm test-docker test-citus test-sqlsmith audit stop clean
+.PHONY: all help setup demo demo-terminal ask test-browser test test-pure test-server test-asan test-cassert test-clients fuzz recipes lint docs bench bench-kernel bench-build install install-compat package deb rpm pgxn test-arm test-arm-server test-19 test-packages test-rpm test-docker test-citus test-sqlsmith audit stop clean
 
 help: ## Shows the targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -41,6 +41,9 @@ test-browser: ## Clicks through the page with Chromium, and checks what it shows
 
 test-asan: ## Runs the tests that need no PostgreSQL under AddressSanitizer
 	@scripts/test_asan.sh
+
+fuzz: ## Fuzzes text, binary, pages and scans of damaged indexes, by coverage: SECONDS, RUNS, TARGETS
+	@FUZZ_SECONDS=$(or $(SECONDS),60) FUZZ_RUNS=$(RUNS) scripts/fuzz.sh run $(TARGETS)
 
 test-cassert: ## Runs the SQL and server tests in a PostgreSQL with assertions: MAJOR=15 for 15, STEPS=valgrind, HARD=1
 	@scripts/setup.sh
@@ -96,6 +99,9 @@ test-docker: ## Runs the steps of packaging/Dockerfile in folders, without Docke
 
 test-arm: ## Runs the tests that need no PostgreSQL on emulated aarch64 (root)
 	@scripts/test_arm.sh
+
+test-arm-server: ## Builds for aarch64, and runs the SQL tests on an emulated arm64 PostgreSQL 18 (root)
+	@scripts/test_arm_server.sh
 
 test-19: ## Builds for PostgreSQL 19, runs the SQL and server tests, tries the packages, in a Debian in a folder (root)
 	@scripts/test_19.sh

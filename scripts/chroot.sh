@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by test_arm.sh, test_packages.sh, test_rpm.sh, test_docker.sh and test_19.sh: a minimal Debian in a
-# folder.
+# Sourced by test_arm.sh, test_arm_server.sh, test_packages.sh, test_rpm.sh, test_docker.sh and test_19.sh: a
+# minimal Debian in a folder.
 #
 # Nothing is mounted, so it works in a container, and a folder may be removed at any time.
 
@@ -82,6 +82,30 @@ copy_source() {
     git -C "$ROOT" ls-files -z --cached --others --exclude-standard \
         | (cd "$ROOT" && while IFS= read -r -d '' file; do [ -e "$file" ] && printf '%s\0' "$file"; done) \
         | tar -C "$ROOT" --null -T - -c | tar -C "$1" -x --no-same-owner
+}
+
+# debian_fetch DIR ARG...: cargo, with the crates of builds in that Debian in /cargo there. The machine's cargo
+# fetches, because it knows the machine's proxies and certificates. The builds are offline.
+debian_fetch() { CARGO_HOME="$1/cargo" cargo "${@:2}"; }
+
+# debian_pgrx DIR MAJOR TARGET: builds cargo-pgrx for this PostgreSQL there, below TARGET (a path there), as
+# setup.sh does on the machine. The source that is built later finds it if its target is TARGET.
+debian_pgrx() {
+    local dir=$1 version tools sources
+    version=$(pgrx_version "$2")
+    tools="$3/$(basename "$(pgrx_tools "$2")")"
+    [ "$(cat "$dir$tools/.version" 2>/dev/null)" != "$version" ] || return 0
+    say "building cargo-pgrx $version there (once, some minutes)"
+    debian_fetch "$dir" info --quiet "cargo-pgrx@$version" >/dev/null
+    sources=("$dir"/cargo/registry/src/*/"cargo-pgrx-$version")
+    [ -d "${sources[0]}" ] || die "cargo did not fetch cargo-pgrx $version"
+    debian_fetch "$dir" fetch --quiet --locked --manifest-path "${sources[0]}/Cargo.toml"
+    in_debian "$dir" CARGO_HOME=/cargo CARGO_NET_OFFLINE=true \
+        ${CARGO_BUILD_JOBS:+CARGO_BUILD_JOBS="$CARGO_BUILD_JOBS"} \
+        cargo install --locked --debug --no-default-features --root "$tools" \
+        --target-dir "$tools/build" --path "${sources[0]#"$dir"}"
+    rm -rf "$dir$tools/build"
+    echo "$version" >"$dir$tools/.version"
 }
 
 # debian_with MAJOR: the Debian that has this PostgreSQL.

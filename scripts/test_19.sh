@@ -25,9 +25,6 @@ case $what in
     *) die "usage: scripts/test_19.sh [build|sql|server|deb] [TEST...]" ;;
 esac
 
-# The machine's cargo fetches, because it knows the machine's proxies and certificates. Builds are offline.
-fetch() { CARGO_HOME="$debian/cargo" cargo "$@"; }
-
 # run IN COMMAND...: IN is in_debian or in_debian_with_proc. Settings of the tests and of cargo hold there, too.
 mapfile -t settings < <(env | grep -E '^(VECTOR_SEARCH_TEST_|CARGO_PROFILE_|CARGO_BUILD_JOBS=)' || true)
 run() {
@@ -42,26 +39,14 @@ debian_for "$debian" "$MAJOR"
 debian_install "$debian" "postgresql-$MAJOR" "postgresql-server-dev-$MAJOR" rustc cargo rustfmt procps \
     gcc libc6-dev libclang-dev make python3 python3-venv python3-pip sudo
 
-version=$(pgrx_version "$MAJOR")
-tools="$target/$(basename "$(pgrx_tools "$MAJOR")")"
-if [ "$(cat "$debian$tools/.version" 2>/dev/null)" != "$version" ]; then
-    say "building cargo-pgrx $version there (once, some minutes)"
-    fetch info --quiet "cargo-pgrx@$version" >/dev/null
-    sources=("$debian"/cargo/registry/src/*/"cargo-pgrx-$version")
-    [ -d "${sources[0]}" ] || die "cargo did not fetch cargo-pgrx $version"
-    fetch fetch --quiet --locked --manifest-path "${sources[0]}/Cargo.toml"
-    run in_debian cargo install --locked --debug --no-default-features --root "$tools" \
-        --target-dir "$tools/build" --path "${sources[0]#"$debian"}"
-    rm -rf "$debian$tools/build"
-    echo "$version" >"$debian$tools/.version"
-fi
+debian_pgrx "$debian" "$MAJOR" "$target"
 
 copy_source "$debian/source"
 # What the scripts make there outlives the source.
 mkdir -p "$debian$target"
 ln -s "$target" "$debian/source/target"
 say "fetching the crates"
-fetch fetch --quiet --locked
+debian_fetch "$debian" fetch --quiet --locked
 
 [ "$what" = deb ] || run in_debian /source/scripts/install.sh "$pg_config"
 case $what in all | sql)
