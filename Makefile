@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: all help setup demo demo-terminal ask test-browser test test-pure test-server test-asan test-cassert test-clients recipes lint docs bench bench-kernel bench-build install install-compat package deb rpm pgxn test-arm test-19 test-packages test-rpm test-docker test-citus audit stop clean
+.PHONY: all help setup demo demo-terminal ask test-browser test test-pure test-server test-asan test-cassert test-clients fuzz recipes lint docs bench bench-kernel bench-build install install-compat package deb rpm pgxn test-arm test-arm-server test-19 test-packages test-rpm test-docker test-citus test-sqlsmith audit stop clean
 
 help: ## Shows the targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -41,6 +41,9 @@ test-browser: ## Clicks through the page with Chromium, and checks what it shows
 
 test-asan: ## Runs the tests that need no PostgreSQL under AddressSanitizer
 	@scripts/test_asan.sh
+
+fuzz: ## Fuzzes text, binary, pages and scans of damaged indexes, by coverage: SECONDS, RUNS, TARGETS
+	@FUZZ_SECONDS=$(or $(SECONDS),60) FUZZ_RUNS=$(RUNS) scripts/fuzz.sh run $(TARGETS)
 
 test-cassert: ## Runs the SQL and server tests in a PostgreSQL with assertions: MAJOR=15 for 15, STEPS=valgrind, HARD=1
 	@scripts/setup.sh
@@ -97,12 +100,19 @@ test-docker: ## Runs the steps of packaging/Dockerfile in folders, without Docke
 test-arm: ## Runs the tests that need no PostgreSQL on emulated aarch64 (root)
 	@scripts/test_arm.sh
 
-test-19: ## Builds for PostgreSQL 19, and runs the SQL and server tests on it, in a Debian in a folder (root)
+test-arm-server: ## Builds for aarch64, and runs the SQL tests on an emulated arm64 PostgreSQL 18 (root)
+	@scripts/test_arm_server.sh
+
+test-19: ## Builds for PostgreSQL 19, runs the SQL and server tests, tries the packages, in a Debian in a folder (root)
 	@scripts/test_19.sh
 
 test-citus: ## Tests distributed tables, if PG_CONFIG's PostgreSQL has Citus: a coordinator and workers on loopback
 	@scripts/setup.sh
 	@scripts/test_citus.sh "$${PG_CONFIG:-$$(scripts/embedded.sh)}"
+
+test-sqlsmith: ## Runs random statements by SQLsmith (Debian's package): SECONDS=3600 for an hour, SEED=2 for others
+	@scripts/setup.sh
+	@pg_config="$${PG_CONFIG:-$$(scripts/embedded.sh)}"; scripts/install.sh "$$pg_config" && scripts/test_sqlsmith.sh "$$pg_config" $(SECONDS)
 
 audit: ## Checks licences, sources and advisories of all crates with cargo-deny
 	@scripts/audit.sh

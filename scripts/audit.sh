@@ -17,4 +17,6 @@ if [ -z "$deny" ]; then
     deny="$BUILD/tools/bin/cargo-deny"
 fi
 IFS=, read -ra what <<<"${AUDIT:-advisories,licenses,bans,sources}"
-"$deny" --locked check "${what[@]}"
+"$deny" --locked --no-default-features --features pg18,pg19 check "${what[@]}"
+# The fuzzer is a package of its own.
+"$deny" --locked --manifest-path tests/fuzz/Cargo.toml check --config deny.toml "${what[@]}"

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by test_arm.sh, test_packages.sh, test_rpm.sh, test_docker.sh and test_19.sh: a minimal Debian in a
-# folder.
+# Sourced by test_arm.sh, test_arm_server.sh, test_packages.sh, test_rpm.sh, test_docker.sh and test_19.sh: a
+# minimal Debian in a folder.
 #
 # Nothing is mounted, so it works in a container, and a folder may be removed at any time.
 
@@ -84,12 +84,37 @@ copy_source() {
         | tar -C "$ROOT" --null -T - -c | tar -C "$1" -x --no-same-owner
 }
 
+# debian_fetch DIR ARG...: cargo, with the crates of builds in that Debian in /cargo there. The machine's cargo
+# fetches, because it knows the machine's proxies and certificates. The builds are offline.
+debian_fetch() { CARGO_HOME="$1/cargo" cargo "${@:2}"; }
+
+# debian_pgrx DIR MAJOR TARGET: builds cargo-pgrx for this PostgreSQL there, below TARGET (a path there), as
+# setup.sh does on the machine. The source that is built later finds it if its target is TARGET.
+debian_pgrx() {
+    local dir=$1 version tools sources
+    version=$(pgrx_version "$2")
+    tools="$3/$(basename "$(pgrx_tools "$2")")"
+    [ "$(cat "$dir$tools/.version" 2>/dev/null)" != "$version" ] || return 0
+    say "building cargo-pgrx $version there (once, some minutes)"
+    debian_fetch "$dir" info --quiet "cargo-pgrx@$version" >/dev/null
+    sources=("$dir"/cargo/registry/src/*/"cargo-pgrx-$version")
+    [ -d "${sources[0]}" ] || die "cargo did not fetch cargo-pgrx $version"
+    debian_fetch "$dir" fetch --quiet --locked --manifest-path "${sources[0]}/Cargo.toml"
+    in_debian "$dir" CARGO_HOME=/cargo CARGO_NET_OFFLINE=true \
+        ${CARGO_BUILD_JOBS:+CARGO_BUILD_JOBS="$CARGO_BUILD_JOBS"} \
+        cargo install --locked --debug --no-default-features --root "$tools" \
+        --target-dir "$tools/build" --path "${sources[0]#"$dir"}"
+    rm -rf "$dir$tools/build"
+    echo "$version" >"$dir$tools/.version"
+}
+
 # debian_with MAJOR: the Debian that has this PostgreSQL.
 debian_with() {
     case $1 in
         15) echo bookworm ;;
         17) echo trixie ;;
         18) echo forky ;;
+        19) echo sid ;;
         *) die "no Debian is known that has PostgreSQL $1" ;;
     esac
 }
@@ -98,6 +123,17 @@ debian_with() {
 no_clusters() {
     install -d "$1/etc/postgresql-common"
     echo 'create_main_cluster = false' >"$1/etc/postgresql-common/createcluster.conf"
+}
+
+# debian_for DIR MAJOR: makes it. PostgreSQL MAJOR can be installed there, and no cluster is made of it.
+debian_for() {
+    debian "$1" "$(debian_with "$2")"
+    no_clusters "$1"
+    [ "$2" = 19 ] || return 0
+    # Before its release it is in the experimental suite. Sid itself has the libpq of an older PostgreSQL.
+    echo "deb $DEBIAN_MIRROR experimental main" >"$1/etc/apt/sources.list.d/experimental.list"
+    printf '%s\n' "Package: src:postgresql-$2" 'Pin: release a=experimental' 'Pin-Priority: 990' \
+        >"$1/etc/apt/preferences.d/postgresql"
 }
 
 as_postgres() {

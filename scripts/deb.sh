@@ -13,9 +13,11 @@ set -euo pipefail
 . "$ROOT/scripts/staging.sh"
 
 command -v dpkg-deb >/dev/null || die "dpkg-deb is not here; it is in Debian's package dpkg"
-"$ROOT/scripts/setup.sh"
-[ $# -gt 0 ] || mapfile -t configs < <(supported_configs)
-[ $# -eq 0 ] || configs=("$@")
+configs=("$@")
+if [ $# -eq 0 ]; then
+    "$ROOT/scripts/setup.sh"
+    mapfile -t configs < <(supported_configs)
+fi
 REVISION=1
 MAINTAINER="vector_search contributors <maintainers@vector-search.invalid>"
 mkdir -p "$PACKAGES"
@@ -81,6 +83,8 @@ END
 }
 
 for config in "${configs[@]}"; do
+    # Each major has its own version of cargo-pgrx.
+    PG_CONFIG="$config" "$ROOT/scripts/setup.sh"
     debs_of "$config"
 done
 checksums

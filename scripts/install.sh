@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Builds the extension in release mode and installs it into one PostgreSQL.
 #
-# usage: scripts/install.sh PG_CONFIG
+# usage: scripts/install.sh PG_CONFIG [TARGET]     TARGET: compiles for another machine (test_arm_server.sh)
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-[ $# -eq 1 ] || die "usage: scripts/install.sh PG_CONFIG"
+[ $# -eq 1 ] || [ $# -eq 2 ] || die "usage: scripts/install.sh PG_CONFIG [TARGET]"
 pg_config=$(command -v "$1") || die "$1 is not an executable pg_config"
 pg_config=$(realpath -s "$pg_config")
 use_postgres "$pg_config"
@@ -30,4 +30,4 @@ fi
 cd "$ROOT"
 say "building and installing into $("$pg_config" --version) ($libdir)"
 pgrx install --release --no-default-features --features "pg$MAJOR" \
-    --pg-config "$pg_config" ${sudo[@]+--sudo} >&2
+    --pg-config "$pg_config" ${2:+--target "$2"} ${sudo[@]+--sudo} >&2

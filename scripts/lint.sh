@@ -11,8 +11,11 @@ use_postgres "$pg_config"
 python3 "$ROOT/scripts/check_licences.py"
 say "format and lints"
 cargo fmt --check
+cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
 cargo clippy --locked --no-default-features --all-targets -- -D warnings
 # `test = false` keeps the server tests out of all targets.
 cargo clippy --locked --no-default-features --test server -- -D warnings
 cargo clippy --locked --no-default-features --features "pg$MAJOR" --lib -- -D warnings
+cargo clippy --locked --no-default-features --manifest-path tests/fuzz/Cargo.toml --target-dir "$BUILD" \
+    -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-default-features --no-deps --quiet

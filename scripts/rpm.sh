@@ -9,7 +9,7 @@ set -euo pipefail
 
 case ${1:-} in
     stage)
-        "$ROOT/scripts/setup.sh"
+        PG_CONFIG=$2 "$ROOT/scripts/setup.sh"
         stage "$2"
         ;;
     place)

@@ -5,13 +5,14 @@
 # mounted, except that the tests on real servers see this machine's /proc.
 #
 # usage: scripts/test_19.sh [build|sql|server] [TEST...]     e.g. sql ivf_scan; server standby
+#        scripts/test_19.sh deb     makes the Debian packages there, puts them into target/package, and tries
+#                                   them in a bare Debian
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$ROOT/scripts/chroot.sh"
 cd "$ROOT"
 
 MAJOR=19
-SUITE=sid
 debian="$BUILD/pg19/debian"
 # Paths in that Debian.
 pg_config=/usr/lib/postgresql/$MAJOR/bin/pg_config
@@ -20,12 +21,9 @@ target=/build
 what=${1:-all}
 [ $# -eq 0 ] || shift
 case $what in
-    all | build | sql | server) ;;
-    *) die "usage: scripts/test_19.sh [build|sql|server] [TEST...]" ;;
+    all | build | sql | server | deb) ;;
+    *) die "usage: scripts/test_19.sh [build|sql|server|deb] [TEST...]" ;;
 esac
-
-# The machine's cargo fetches, because it knows the machine's proxies and certificates. Builds are offline.
-fetch() { CARGO_HOME="$debian/cargo" cargo "$@"; }
 
 # run IN COMMAND...: IN is in_debian or in_debian_with_proc. Settings of the tests and of cargo hold there, too.
 mapfile -t settings < <(env | grep -E '^(VECTOR_SEARCH_TEST_|CARGO_PROFILE_|CARGO_BUILD_JOBS=)' || true)
@@ -36,38 +34,21 @@ run() {
 
 need_tools debootstrap:debootstrap git:git
 mkdir -p "$BUILD/pg19"
-debian "$debian" "$SUITE"
-# The suite itself has the libpq of an older PostgreSQL.
-echo "deb $DEBIAN_MIRROR experimental main" >"$debian/etc/apt/sources.list.d/experimental.list"
-printf '%s\n' "Package: src:postgresql-$MAJOR" 'Pin: release a=experimental' 'Pin-Priority: 990' \
-    >"$debian/etc/apt/preferences.d/postgresql"
-no_clusters "$debian"
-# pgrx formats its bindings with rustfmt; the tests use cc and kill.
-debian_install "$debian" "postgresql-$MAJOR" "postgresql-server-dev-$MAJOR" rustc cargo rustfmt \
-    libclang-dev gcc libc6-dev procps
+debian_for "$debian" "$MAJOR"
+# pgrx formats its bindings with rustfmt; the tests use cc and kill. The last line is what scripts/setup.sh asks for.
+debian_install "$debian" "postgresql-$MAJOR" "postgresql-server-dev-$MAJOR" rustc cargo rustfmt procps \
+    gcc libc6-dev libclang-dev make python3 python3-venv python3-pip sudo
 
-version=$(pgrx_version "$MAJOR")
-tools="$target/$(basename "$(pgrx_tools "$MAJOR")")"
-if [ "$(cat "$debian$tools/.version" 2>/dev/null)" != "$version" ]; then
-    say "building cargo-pgrx $version there (once, some minutes)"
-    fetch info --quiet "cargo-pgrx@$version" >/dev/null
-    sources=("$debian"/cargo/registry/src/*/"cargo-pgrx-$version")
-    [ -d "${sources[0]}" ] || die "cargo did not fetch cargo-pgrx $version"
-    fetch fetch --quiet --locked --manifest-path "${sources[0]}/Cargo.toml"
-    run in_debian cargo install --locked --debug --no-default-features --root "$tools" \
-        --target-dir "$tools/build" --path "${sources[0]#"$debian"}"
-    rm -rf "$debian$tools/build"
-    echo "$version" >"$debian$tools/.version"
-fi
+debian_pgrx "$debian" "$MAJOR" "$target"
 
 copy_source "$debian/source"
 # What the scripts make there outlives the source.
 mkdir -p "$debian$target"
 ln -s "$target" "$debian/source/target"
 say "fetching the crates"
-fetch fetch --quiet --locked
+debian_fetch "$debian" fetch --quiet --locked
 
-run in_debian /source/scripts/install.sh "$pg_config"
+[ "$what" = deb ] || run in_debian /source/scripts/install.sh "$pg_config"
 case $what in all | sql)
     run in_debian_with_proc /source/scripts/regress.sh "$pg_config" "$@"
     ;;
@@ -76,6 +57,13 @@ case $what in all | server)
     say "tests on real servers, PostgreSQL $MAJOR"
     run in_debian_with_proc sh -c 'cd /source && cargo test --locked --no-default-features --test server -- \
         --test-threads 1 "$@"' test "$@"
+    ;;
+esac
+case $what in all | deb)
+    run in_debian /source/scripts/deb.sh "$pg_config"
+    mkdir -p "$BUILD/package"
+    cp "$debian$target/package/postgresql-$MAJOR-"*.deb "$BUILD/package/"
+    scripts/test_packages.sh "$MAJOR"
     ;;
 esac
 say "done: $what, on $(run in_debian "$pg_config" --version)"

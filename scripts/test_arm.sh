@@ -23,8 +23,7 @@ debian_install "$debian" rustc cargo gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 
 copy_source "$debian/source"
 say "fetching the crates"
-# By the machine's cargo, which knows its proxies and certificates. The build itself is offline.
-CARGO_HOME="$debian/cargo" cargo fetch --quiet --locked --target "$TARGET"
+debian_fetch "$debian" fetch --quiet --locked --target "$TARGET"
 say "compiling the tests for $TARGET"
 in_debian "$debian" CARGO_HOME=/cargo CARGO_TARGET_DIR=/build \
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \

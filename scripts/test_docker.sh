@@ -29,8 +29,7 @@ base_image() {
             ln -s ../../rustup/toolchains/machine/bin/{cargo,rustc,rustdoc} "$2/usr/local/cargo/bin/"
             ;;
         postgres:*)
-            debian "$2" "$(debian_with "$major")"
-            no_clusters "$2"
+            debian_for "$2" "$major"
             debian_install "$2" "postgresql-$major"
             ;;
         *) die "$1 is not known here" ;;

@@ -18,8 +18,7 @@ try_major() {
     debs=("$PACKAGES/postgresql-$major-vector-search_$VERSION-1_$(dpkg --print-architecture).deb"
         "$PACKAGES/postgresql-$major-vector-search-compat_$VERSION-1_all.deb")
     for deb in "${debs[@]}"; do [ -e "$deb" ] || die "$deb is missing; run make deb"; done
-    debian "$dir" "$suite"
-    no_clusters "$dir"
+    debian_for "$dir" "$major"
     debian_install "$dir" "postgresql-$major"
     files_of "$dir" >"$dir.before"
 

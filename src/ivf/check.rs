@@ -8,8 +8,8 @@ use super::{list_chain, plain};
 use crate::error::{Error, Result};
 use crate::kernel::BLOCK_ROWS;
 use crate::memory::Grow;
-use crate::page::codes::{BlockRef, slots};
-use crate::page::meta::{META_BLOCK, VERSION};
+use crate::page::codes::{BlockRef, OUT_OF_CHAIN, slots};
+use crate::page::meta::META_BLOCK;
 use crate::page::{
     Key, NO_BLOCK, PAGE_SIZE, Page, PageKind, Root, Store, Summary, Tid, lists, summary, tape,
 };
@@ -217,7 +217,8 @@ impl<S: Store> Check<'_, S> {
     ) -> Result<()> {
         let layout = &directory.codes;
         let plain = layout.plain(page);
-        if plain.is_some_and(|index| index >= layout.blocks() || directory.meta.format < VERSION) {
+        let most = layout.blocks();
+        if page.count() > OUT_OF_CHAIN && plain.is_none_or(|index| index >= most) {
             return Err(Error::corrupted(blkno, "plain codes where there can be none"));
         }
         for (index, view) in layout.blocks_on(page).enumerate() {

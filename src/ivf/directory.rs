@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::sketch::Sketch;
+use super::sketch::{Sketch, Values};
 use super::spread::Profile;
 use crate::error::{Error, Result};
 use crate::kernel;
@@ -19,8 +19,9 @@ use crate::value::{Metric, TotalF32, jaccard};
 /// scale, rows at build, reserved.
 const ENTRY_HEAD: usize = 24;
 
-/// Memory that routing a query takes for each list, in bytes: its score, its key, a product.
-const ROUTING: usize = 24;
+/// Memory that routing a query takes for each list, in bytes: a product, the two parts of its score, its key,
+/// and a share of its group's head.
+const ROUTING: usize = 20;
 
 /// One list as the directory stores it.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,6 +88,17 @@ impl Entry {
         out.extend_from_slice(&0u32.to_le_bytes());
         out.extend(self.codes.iter().map(|c| c.cast_unsigned()));
     }
+}
+
+/// What the catalog says of an index.
+#[derive(Clone, Copy, Debug)]
+pub struct Declared {
+    /// The metric of its operator class.
+    pub metric: Metric,
+    /// What it is over.
+    pub values: Values,
+    /// The number of its filter columns.
+    pub columns: usize,
 }
 
 /// The directory, decoded.
@@ -238,6 +250,7 @@ impl Directory {
             metric if metric.is_of_bits() => codes::Layout::of_bits(codec.sign_bytes(), meta.columns)?,
             _ => codes::Layout::new(codec.first_dims(), meta.columns)?,
         };
+        let codes = if meta.may_be_plain { codes.with_plain() } else { codes };
         Ok(Self {
             rotation: (!codec.is_exact()).then(|| Rotation::new(dims, meta.seed)),
             codes,
@@ -343,6 +356,26 @@ impl Directory {
         let leading = Projection::size(self.meta.leading.dims as usize, self.padded) + 4 * self.inside.len();
         let own = self.centroids.len() + self.heads.len() * 28 + self.origin.len() * 8;
         own + leading + self.sketch.memory()
+    }
+
+    /// Fails unless the index is what the catalog says, on which its users rely.
+    ///
+    /// # Errors
+    /// Damage.
+    pub fn expect(&self, declared: &Declared) -> Result<()> {
+        if self.metric() != declared.metric {
+            return Err(Error::corrupted(META_BLOCK, "the metric is not that of the operator class"));
+        }
+        if self.sketch.values() != declared.values {
+            return Err(Error::corrupted(META_BLOCK, "the index is not over values of its operator class"));
+        }
+        if self.meta.columns.widths().len() != declared.columns {
+            return Err(Error::corrupted(
+                META_BLOCK,
+                "the number of filter columns is not that of the index",
+            ));
+        }
+        Ok(())
     }
 
     /// Dimensions of the indexed vectors, or of their sketches.

@@ -13,7 +13,7 @@ use super::sketch::Sketched;
 use crate::error::{Error, Kind, Result};
 use crate::kernel::BLOCK_ROWS;
 use crate::page::codes::OUT_OF_CHAIN;
-use crate::page::meta::{META_BLOCK, VERSION};
+use crate::page::meta::META_BLOCK;
 use crate::page::summary::{SUMMARY_SIZE, set_watch, watch};
 use crate::page::tid::RecordRef;
 use crate::page::{
@@ -197,9 +197,7 @@ impl<S: Store> Insertion<'_, S> {
     fn write_codes(&self, page: &mut Page, (index, slot): (usize, usize)) {
         let (layout, signs) = (&self.directory.codes, &self.code.signs);
         if layout.may_be_plain() {
-            // Earlier versions, which know no plain codes, may read indexes of earlier formats.
-            let may_begin = self.directory.meta.format == VERSION;
-            plain::put(layout, page, (index, slot), signs, may_begin);
+            plain::put(layout, page, (index, slot), signs);
         } else {
             write_code(self.directory, layout.block_mut(page, index).codes(), 0, slot, signs);
         }

@@ -14,14 +14,12 @@ use crate::quant::pack;
 /// then packed again writes it twice; each row that is written into a packed block takes about a third of it.
 const LEAST_FREE: u32 = 8;
 
-/// Writes the code of a row into a slot that is not live, before the slot is marked. A packed block that is
-/// not full becomes plain if `may_begin`.
-pub fn put(layout: &Layout, page: &mut Page, (index, slot): (usize, usize), signs: &[u8], may_begin: bool) {
-    let owned = layout.block(page, index).owned();
+/// Writes the code of a row into a slot that is not live, before the slot is marked.
+pub fn put(layout: &Layout, page: &mut Page, (index, slot): (usize, usize), signs: &[u8]) {
+    let block = layout.block(page, index);
+    let (owned, mut plain) = (block.owned(), block.is_plain());
     let is_last = owned | 1 << slot == u32::MAX;
-    let mut plain = layout.plain(page) == Some(index);
-    if may_begin && layout.plain(page).is_none() && layout.may_be_plain() && owned.count_zeros() >= LEAST_FREE
-    {
+    if layout.plain(page).is_none() && layout.may_be_plain() && owned.count_zeros() >= LEAST_FREE {
         if owned != 0 {
             unpack(layout.block_mut(page, index).codes());
         }
@@ -43,7 +41,8 @@ pub fn put(layout: &Layout, page: &mut Page, (index, slot): (usize, usize), sign
 
 /// Packs the plain block of a page, if it has one.
 pub fn pack(layout: &Layout, page: &mut Page) {
-    let Some(index) = layout.plain(page).filter(|index| *index < layout.blocks()) else { return };
+    let marked = layout.plain(page).filter(|index| *index < layout.blocks());
+    let Some(index) = marked.filter(|index| layout.block(page, *index).is_plain()) else { return };
     let mut block = layout.block_mut(page, index);
     let rows = block.codes().to_vec();
     kernel::pack_rows(&rows, block.codes());

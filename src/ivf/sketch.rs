@@ -32,6 +32,17 @@ const LEAST_DIRECTIONS: usize = 256;
 
 const _: () = assert!(MOST_ELEMENTS == meta::MOST_ELEMENTS as usize, "the file format allows what codes do");
 
+/// What an index is over, as its operator class says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// Dense vectors and bit strings, which are their own coordinates.
+    Coordinates,
+    /// Sparse vectors.
+    Sparse,
+    /// Arrays of vectors.
+    Tokens,
+}
+
 /// A value as an index takes it.
 #[derive(Clone, Copy)]
 pub struct Sketched<'a> {
@@ -143,6 +154,15 @@ impl Sketch {
     /// Whether different values may have the same sketch.
     pub fn is_lossy(&self) -> bool {
         self.is_of_tokens() || self.size < self.dims
+    }
+
+    /// What the values are.
+    pub fn values(&self) -> Values {
+        match self.kind {
+            Kind::Itself => Values::Coordinates,
+            Kind::Sparse(_) => Values::Sparse,
+            Kind::Rows(..) | Kind::Queries(..) => Values::Tokens,
+        }
     }
 
     /// Whether the values are arrays of vectors.

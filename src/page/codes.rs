@@ -46,8 +46,9 @@ const GROUPS_MORE: usize = CONTENT_SIZE / GROUP_SIZE;
 /// How the codes of a block are arranged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// In groups, all on the page of the block. The page may have further blocks.
-    Whole,
+    /// In groups, all on the page of the block. The page may have further blocks. One of the blocks may be
+    /// plain if `plain`.
+    Whole { plain: bool },
     /// In `groups` groups. The first `first` groups are on the block's page, which has no other block. The
     /// others are on `further` more pages.
     Split { groups: usize, first: usize, further: usize },
@@ -82,7 +83,16 @@ impl Layout {
             return Self::split(groups, columns);
         }
         let (refs_at, columns_at, blocks) = (REFS, HEAD_SIZE, CONTENT_SIZE / block_size);
-        Ok(Self { form: Form::Whole, refs_at, columns, columns_at, codes_at, block_size, blocks })
+        let form = Form::Whole { plain: false };
+        Ok(Self { form, refs_at, columns, columns_at, codes_at, block_size, blocks })
+    }
+
+    /// The layout of an index in which blocks may have plain codes, if they are not larger than a page.
+    pub fn with_plain(self) -> Self {
+        match self.form {
+            Form::Whole { .. } => Self { form: Form::Whole { plain: true }, ..self },
+            Form::Split { .. } | Form::Strings { .. } => self,
+        }
     }
 
     /// The layout for blocks that are larger than a page.
@@ -173,7 +183,7 @@ impl Layout {
     fn at(&self, index: usize) -> (Range<usize>, BlockOffsets) {
         let missing = BLOCK_ROWS - self.slots(index);
         let (factors, string) = match self.form {
-            Form::Whole | Form::Split { .. } => (true, 0),
+            Form::Whole { .. } | Form::Split { .. } => (true, 0),
             Form::Strings { bytes, .. } => (false, bytes),
         };
         let start = index * self.block_size;
@@ -190,7 +200,7 @@ impl Layout {
 
     /// Whether a block may have plain codes.
     pub fn may_be_plain(&self) -> bool {
-        self.form == Form::Whole
+        self.form == Form::Whole { plain: true }
     }
 
     /// The block of a page that has plain codes, if there is one.
@@ -210,7 +220,7 @@ impl Layout {
     pub fn more(&self) -> usize {
         match self.form {
             Form::Split { further, .. } => further,
-            Form::Whole | Form::Strings { .. } => 0,
+            Form::Whole { .. } | Form::Strings { .. } => 0,
         }
     }
 
@@ -222,7 +232,7 @@ impl Layout {
                 let first = first + index * GROUPS_MORE;
                 (first, groups.min(first + GROUPS_MORE))
             }
-            Form::Whole | Form::Strings { .. } => (0, 0),
+            Form::Whole { .. } | Form::Strings { .. } => (0, 0),
         }
     }
 
@@ -235,7 +245,10 @@ impl Layout {
     #[inline]
     fn block_of<'a>(&self, page: &'a Page, index: usize, plain: Option<usize>) -> BlockRef<'a> {
         let (range, at) = self.at(index);
-        BlockRef { bytes: &page.content()[range], at: BlockOffsets { plain: plain == Some(index), ..at } }
+        let block = BlockRef { bytes: &page.content()[range], at };
+        // A mark of an empty or a full block is damaged.
+        let plain = plain == Some(index) && !matches!(block.owned(), 0 | u32::MAX);
+        BlockRef { at: BlockOffsets { plain, ..at }, ..block }
     }
 
     /// The blocks of a page in order.
@@ -358,6 +371,11 @@ impl<'a> BlockRef<'a> {
         'a: 'm,
     {
         if self.at.plain { packed(self.codes(), memory) } else { self.codes() }
+    }
+
+    /// Whether the codes are plain.
+    pub fn is_plain(&self) -> bool {
+        self.at.plain
     }
 
     /// The code of a slot, if codes are plain.

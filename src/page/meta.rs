@@ -13,8 +13,10 @@ pub const VERSION: u16 = 5;
 const SUMMARIES_VERSION: u16 = 4;
 /// The format of an index over strings of bits without filter columns: its codes are the strings themselves.
 const BITS_VERSION: u16 = 3;
-/// The oldest format this code reads: that of an index over vectors without filter columns. Format 2 is that
-/// of an index of version 0.1.0 with filter columns, which has no summaries.
+/// The format of an index over vectors with filter columns but without summaries, as written by version
+/// 0.1.0.
+const COLUMNS_VERSION: u16 = 2;
+/// The oldest format this code reads: that of an index over vectors without filter columns.
 pub const MIN_VERSION: u16 = 1;
 /// The block of the meta page.
 pub const META_BLOCK: u32 = 0;
@@ -36,6 +38,8 @@ const DEVIATION_AT: usize = 944;
 const SKETCH_AT: usize = 952;
 /// Offset in the page's contents of [`Leading`].
 const LEADING_AT: usize = 1000;
+/// Offset in the page's contents of [`Meta::may_be_plain`].
+const PLAIN_AT: usize = LEADING_AT + 16;
 /// Bytes of a table with a number for each of [`TARGETS`].
 const TABLE: usize = size_of::<f32>() * TARGETS.len();
 /// [`LEVELS`] and [`BETWEEN`] together, ascending.
@@ -204,8 +208,6 @@ impl Leading {
 /// The decoded meta page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Meta {
-    /// The format. Indexes of earlier versions keep theirs until their lists are replaced.
-    pub format: u16,
     /// Whether the build has finished.
     pub ready: bool,
     /// What the index orders by.
@@ -259,13 +261,14 @@ pub struct Meta {
     pub sketch: SketchOf,
     /// The space of the one-bit codes.
     pub leading: Leading,
+    /// Whether inserts write plain codes (`ivf/plain.rs`): so in all lists but those of earlier versions.
+    pub may_be_plain: bool,
 }
 
 impl Meta {
     /// The meta page of an index that has no other page yet, and is not ready.
     pub fn unbuilt(metric: Metric, bits: u8, dims: u32, seed: u64, columns: Columns) -> Self {
         Self {
-            format: VERSION,
             ready: false,
             metric,
             bits,
@@ -291,6 +294,7 @@ impl Meta {
             deviation: Deviation::default(),
             sketch: SketchOf::default(),
             leading: Leading::default(),
+            may_be_plain: true,
         }
     }
 
@@ -312,6 +316,21 @@ impl Meta {
         self.efforts = [ten, hundred, thousand];
         self.between = [low, high];
         self.probes = ten.map(|lists| lists.ceil() as u32);
+    }
+
+    /// The format of an index that has these lists alone. New indexes have the newest; those of earlier versions
+    /// keep theirs until their lists are replaced.
+    pub fn version(&self) -> u16 {
+        match self.metric {
+            _ if self.may_be_plain => VERSION,
+            Metric::Jaccard | Metric::L1 => VERSION,
+            _ if self.sketch.dims > 0 || self.leading.dims > 0 => VERSION,
+            _ if self.first_list > 0 => VERSION,
+            _ if self.summaries_first != NO_BLOCK => SUMMARIES_VERSION,
+            Metric::Hamming => BITS_VERSION,
+            _ if self.columns.is_empty() => MIN_VERSION,
+            _ => COLUMNS_VERSION,
+        }
     }
 
     /// The bytes that describe these lists, in an index of format `version`.
@@ -357,6 +376,7 @@ impl Meta {
         out.extend_from_slice(&self.sketch.elements.to_le_bytes());
         let Leading { dims, error, bias, most_outside } = self.leading;
         put_floats(&mut out, LEADING_AT, &[f32::from_bits(dims), error, bias, most_outside]);
+        out.push(u8::from(self.may_be_plain));
         out
     }
 
@@ -377,7 +397,6 @@ impl Meta {
         let metric = Metric::from_number(metric)?;
         expect_suited(metric, version)?;
         let meta = Self {
-            format: version,
             ready: ready == 1,
             metric,
             bits,
@@ -410,18 +429,25 @@ impl Meta {
             deviation: Deviation::read(bytes),
             sketch: SketchOf::read(bytes),
             leading: Leading::read(bytes),
+            may_be_plain: bytes[PLAIN_AT] == 1,
         };
-        meta.expect_format()?;
+        if bytes[PLAIN_AT] > 1 {
+            return Err(Error::corrupted(META_BLOCK, "whether codes are plain is not valid"));
+        }
+        meta.expect_format(version)?;
         meta.validate()?;
         Ok(meta)
     }
 
     /// An error if the index has what its format does not have.
-    fn expect_format(&self) -> Result<()> {
-        if self.format == VERSION {
+    fn expect_format(&self, version: u16) -> Result<()> {
+        if version == VERSION {
             return Ok(());
         }
         let wrong = |what: &str| Err(Error::corrupted(META_BLOCK, what));
+        if self.may_be_plain {
+            return wrong("plain codes in an index of an earlier format");
+        }
         if self.leading.dims != 0 {
             return wrong("codes of a leading space in an index of an earlier format");
         }
@@ -431,7 +457,7 @@ impl Meta {
         if self.sketch.dims != 0 {
             return wrong("sketches in an index of an earlier format");
         }
-        if (self.summaries_first != NO_BLOCK) != (self.format == SUMMARIES_VERSION) {
+        if (self.summaries_first != NO_BLOCK) != (version == SUMMARIES_VERSION) {
             return wrong("the format and the summaries of filter columns do not agree");
         }
         Ok(())

@@ -49,7 +49,7 @@ impl Root {
 
     /// The format of the index.
     pub fn version(&self) -> u16 {
-        if self.next.is_some() || self.retired > 0 { VERSION } else { self.current.format }
+        if self.next.is_some() || self.retired > 0 { VERSION } else { self.current.version() }
     }
 
     /// The number of changes of the lists, read from a meta page.

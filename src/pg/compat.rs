@@ -439,49 +439,37 @@ pub unsafe fn class_members(
     }
 }
 
-/// `build_expression_pathkey`: the pathkey of an ascending order by a float8 expression of the tables.
+/// `build_expression_pathkey`: the pathkey of an ascending order by a float8 expression of one table, or of a
+/// constant if `table` is null.
 ///
 /// # Safety
 /// All is the planner's, which has merged its equivalence classes.
 pub unsafe fn expression_pathkeys(
     root: *mut pg_sys::PlannerInfo,
     expression: *mut pg_sys::Expr,
-    tables: pg_sys::Relids,
+    table: *mut pg_sys::RelOptInfo,
 ) -> *mut pg_sys::List {
     // `<` of float8 (pg_operator.dat).
     let less = pg_sys::Oid::from(672);
     // SAFETY: the caller vouches for the arguments.
     unsafe {
+        let tables = table.as_ref().map_or(std::ptr::null_mut(), |table| table.relids);
         // The server makes such classes for base relations, and those of partitions from them
         // (`get_eclass_for_sort_expr`, equivclass.c, asserts it). A class with this expression as its only
         // member is right for a partition, too.
-        let partitions = partitions_among(root, tables);
-        partitions.iter().for_each(|table| (**table).reloptkind = pg_sys::RelOptKind::RELOPT_BASEREL);
+        let part = table
+            .as_mut()
+            .filter(|table| table.reloptkind == pg_sys::RelOptKind::RELOPT_OTHER_MEMBER_REL)
+            .map(|table| table.reloptkind = pg_sys::RelOptKind::RELOPT_BASEREL);
         #[cfg(feature = "pg15")]
         let keys =
             pg_sys::build_expression_pathkey(root, expression, std::ptr::null_mut(), less, tables, true);
         #[cfg(not(feature = "pg15"))]
         let keys = pg_sys::build_expression_pathkey(root, expression, less, tables, true);
-        partitions
-            .iter()
-            .for_each(|table| (**table).reloptkind = pg_sys::RelOptKind::RELOPT_OTHER_MEMBER_REL);
+        if part.is_some() {
+            (*table).reloptkind = pg_sys::RelOptKind::RELOPT_OTHER_MEMBER_REL;
+        }
         keys
-    }
-}
-
-/// The tables of a set that the planner has as parts of another.
-unsafe fn partitions_among(
-    root: *mut pg_sys::PlannerInfo,
-    tables: pg_sys::Relids,
-) -> Vec<*mut pg_sys::RelOptInfo> {
-    // SAFETY: the caller's set has numbers of the planner's tables or outer joins, which have no entry.
-    unsafe {
-        let part = pg_sys::RelOptKind::RELOPT_OTHER_MEMBER_REL;
-        (1..(*root).simple_rel_array_size)
-            .filter(|number| pg_sys::bms_is_member(*number, tables))
-            .map(|number| *(*root).simple_rel_array.add(number as usize))
-            .filter(|table| !table.is_null() && (**table).reloptkind == part)
-            .collect()
     }
 }
 

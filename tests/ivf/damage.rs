@@ -13,12 +13,13 @@ use vector_search::error::{Error, Kind, Result};
 use vector_search::ivf::build::Options;
 use vector_search::ivf::calibrate::vacuum::refresh;
 use vector_search::ivf::code::RowCode;
-use vector_search::ivf::directory::{Directory, read_root};
+use vector_search::ivf::directory::{Declared, Directory, read_root};
 use vector_search::ivf::progress::Silent;
 use vector_search::ivf::renew::{Transactions, renew, sweep};
 use vector_search::ivf::scan::Scan;
 use vector_search::ivf::search::filter::Filter;
 use vector_search::ivf::search::{Rows, Settings};
+use vector_search::ivf::sketch::Values;
 use vector_search::ivf::{check, info, insert, vacuum};
 use vector_search::page::memory::MemoryStore;
 use vector_search::page::{Change, Columns, Page, PageKind, Prefetch, Store, Tid};
@@ -584,6 +585,32 @@ fn lists_that_are_being_replaced() {
 #[test]
 fn taxicab_distances() {
     case("taxicab", 16, 240, |o| Options { lists: 3, ..o }, Metric::L1).damage_all();
+}
+
+/// Pages may describe a sound index over other values than the column has: what the catalog says decides.
+#[test]
+fn an_index_of_another_kind_than_declared_is_refused() {
+    let with = |o| Options { lists: 3, columns: two_columns(), ..o };
+    let case = case("other values", 16, 240, with, Metric::L1);
+    let declared = Declared { metric: Metric::L1, values: Values::Coordinates, columns: 2 };
+    let expect = |store: &MemoryStore, declared| Directory::load(store).unwrap().expect(&declared);
+    expect(&case.world.store, declared).unwrap();
+    for other in [
+        Declared { metric: Metric::L2, ..declared },
+        Declared { values: Values::Sparse, ..declared },
+        Declared { columns: 1, ..declared },
+    ] {
+        assert_eq!(expect(&case.world.store, other).unwrap_err().kind, Kind::Corrupted, "{other:?}");
+    }
+    // Dimensions, those of what is sketched, and elements in a record: an index over sparse vectors.
+    let store = case.world.store.snapshot();
+    store.damage(0, |page| {
+        for (at, byte) in [(12, 15), (952, 16), (964, 8)] {
+            page.bytes_mut()[AT + at] = byte;
+        }
+    });
+    assert_eq!(expect(&store, declared).unwrap_err().kind, Kind::Corrupted);
+    expect(&store, Declared { values: Values::Sparse, ..declared }).unwrap();
 }
 
 /// A file that ends too early.

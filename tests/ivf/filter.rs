@@ -326,10 +326,10 @@ fn columns_survive_the_way_to_disk() {
     let world = World::build(table(&mut mixture, 100), &with_columns(8, Metric::L2));
     let directory: Rc<Directory> = world.directory();
     assert_eq!(directory.meta.columns.widths(), [4, 8]);
-    assert_eq!(directory.meta.format, 5);
+    assert_eq!(directory.meta.version(), 5);
     assert!(directory.meta.summaries_first != NO_BLOCK);
     let plain = World::build(table(&mut mixture, 100), &options(8, Metric::L2));
-    assert_eq!((plain.directory().meta.format, plain.directory().meta.summaries_first), (5, NO_BLOCK));
+    assert_eq!((plain.directory().meta.version(), plain.directory().meta.summaries_first), (5, NO_BLOCK));
     // As many wide columns as an index can have leave no room on a page.
     let many = vector_search::ivf::build::Options {
         columns: Columns::new(&[8; 31]).unwrap(),
@@ -545,7 +545,8 @@ fn an_index_without_summaries_is_read_and_written_as_before() {
     let mut mixture = Mixture::new(16, 60, 0.7, 3);
     let world = World::build(table(&mut mixture, 12_000), &with_columns(16, Metric::L2));
     // Like an index of version 0.1.0, except for some pages to which nothing refers.
-    let meta = Meta { format: 2, summaries_first: NO_BLOCK, ..world.directory().meta.clone() };
+    let earlier = Meta { may_be_plain: false, ..world.directory().meta.clone() };
+    let meta = Meta { summaries_first: NO_BLOCK, ..earlier };
     world
         .store
         .change(|change| {

@@ -21,7 +21,6 @@ fn read(page: &Page) -> Result<Meta> {
 
 fn meta(columns: Columns) -> Meta {
     Meta {
-        format: if columns.is_empty() { 1 } else { 2 },
         ready: true,
         metric: Metric::Cosine,
         bits: 4,
@@ -54,6 +53,7 @@ fn meta(columns: Columns) -> Meta {
         deviation: Deviation { mean: 22.5, spread: 0.0625 },
         sketch: SketchOf::default(),
         leading: Leading::default(),
+        may_be_plain: false,
     }
 }
 
@@ -94,7 +94,7 @@ fn meta_bytes(version: u16, widths: &[u8], summaries: u32) -> Vec<u8> {
 fn meta_pages_of_sketches_of_sets_are_as_documented() {
     // Such sketches have more coordinates than dimensions, for sixteen directions at a time.
     let sketch = SketchOf { dims: 512, seed: 7, elements: 0 };
-    let of_sets = Meta { format: 5, sketch, metric: Metric::InnerProduct, ..meta(Columns::default()) };
+    let of_sets = Meta { sketch, metric: Metric::InnerProduct, ..meta(Columns::default()) };
     let mut page = Page::zeroed();
     Root::of(of_sets.clone()).write(&mut page);
     assert_eq!(read(&page).unwrap(), of_sets);
@@ -114,7 +114,7 @@ fn meta_pages_are_as_documented() {
         assert_eq!(read(&page).unwrap(), meta);
     }
     let sketch = SketchOf { dims: 1_000_000, seed: 0x2827_2625_2423_2221, elements: 0x40 };
-    let of_sketches = Meta { format: 5, sketch, ..meta(Columns::default()) };
+    let of_sketches = Meta { sketch, ..meta(Columns::default()) };
     let mut page = Page::zeroed();
     Root::of(of_sketches.clone()).write(&mut page);
     let mut expected = meta_bytes(5, &[], 0);
@@ -129,15 +129,25 @@ fn meta_pages_are_as_documented() {
     assert!(read(&page).is_err(), "sketches with more coordinates than dimensions, by L2");
     // Codes of a leading space are of format 5.
     let leading = Leading { dims: 256, error: 0.5, bias: 0.25, most_outside: 0.125 };
-    let new = Meta { format: 5, leading, ..meta(Columns::default()) };
+    let new = Meta { leading, may_be_plain: true, ..meta(Columns::default()) };
     let mut page = Page::zeroed();
     Root::of(new.clone()).write(&mut page);
     let mut expected = meta_bytes(5, &[], 0);
     expected.resize(1000, 0);
     expected.extend(256u32.to_le_bytes());
     [0.5f32, 0.25, 0.125].iter().for_each(|number| expected.extend(number.to_le_bytes()));
+    expected.push(1);
     assert_eq!(page.bytes()[24..][..expected.len()], expected);
     assert_eq!(read(&page).unwrap(), new);
+    page.content_mut()[1016] = 2;
+    assert!(read(&page).is_err(), "codes are plain or not");
+    // Plain codes make it format 5, too.
+    let new = Meta { may_be_plain: true, ..meta(Columns::default()) };
+    Root::of(new.clone()).write(&mut page);
+    assert_eq!((page.content()[4], page.content()[1016]), (5, 1));
+    assert_eq!(read(&page).unwrap(), new);
+    page.content_mut()[4] = 1;
+    assert!(read(&page).is_err(), "plain codes in the oldest format");
     let mut page = Page::zeroed();
     // As written by version 0.1.0, which did not measure lists for more than ten rows.
     let new = meta(Columns::default());
@@ -175,7 +185,7 @@ fn meta_pages_are_as_documented() {
 fn indexes_with_summaries_have_a_format_of_their_own() {
     for metric in [Metric::Cosine, Metric::Hamming] {
         let columns = Columns::new(&[4, 8, 4]).unwrap();
-        let meta = Meta { format: 4, metric, summaries_first: 0x0102_0304, ..meta(columns) };
+        let meta = Meta { metric, summaries_first: 0x0102_0304, ..meta(columns) };
         let mut page = Page::zeroed();
         Root::of(meta.clone()).write(&mut page);
         let mut expected = meta_bytes(4, &[4, 8, 4], 0x0102_0304);
@@ -212,7 +222,7 @@ fn summaries_are_as_documented() {
 fn indexes_over_bits_have_a_format_of_their_own() {
     for widths in [&[][..], &[4, 8, 4]] {
         let columns = Columns::new(widths).unwrap();
-        let meta = Meta { format: 3, metric: Metric::Hamming, bits: 1, dims: 64_000, ..meta(columns) };
+        let meta = Meta { metric: Metric::Hamming, bits: 1, dims: 64_000, ..meta(columns) };
         let mut page = Page::zeroed();
         Root::of(meta.clone()).write(&mut page);
         assert_eq!(page.content()[4..9], [3, 0, 1, 4, 1]);
@@ -230,7 +240,7 @@ fn earlier_versions_do_not_read_indexes_by_metrics_that_they_do_not_know() {
     for (metric, bits) in [(Metric::Jaccard, 1), (Metric::L1, 4)] {
         for summaries_first in [NO_BLOCK, 77] {
             let columns = Columns::new(&[4]).unwrap();
-            let meta = Meta { format: 5, metric, bits, summaries_first, ..meta(columns) };
+            let meta = Meta { metric, bits, summaries_first, ..meta(columns) };
             let mut page = Page::zeroed();
             Root::of(meta.clone()).write(&mut page);
             assert_eq!(page.content()[4..8], [5, 0, 1, metric as u8]);
@@ -301,12 +311,12 @@ fn blocks_of_codes_are_as_documented() {
 
 #[test]
 fn plain_codes_are_as_documented() {
-    let layout = Layout::new(64, Columns::default()).unwrap();
+    let layout = Layout::new(64, Columns::default()).unwrap().with_plain();
     let mut page = Page::zeroed();
     page.init(PageKind::Codes, 7);
     let signs = |slot: usize| -> [u8; 8] { std::array::from_fn(|i| (37 * slot + 11 * i + 5) as u8) };
     let put = |page: &mut Page, slot: usize| {
-        plain::put(&layout, page, (1, slot), &signs(slot), true);
+        plain::put(&layout, page, (1, slot), &signs(slot));
         layout.block_mut(page, 1).put(slot, 0, 0, RecordRef { blkno: 1, offset: slot as u16 });
     };
     // Rows follow one another, and the page's number is 2 plus the block's.

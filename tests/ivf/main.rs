@@ -6,6 +6,7 @@ mod bounds;
 mod crash;
 mod damage;
 mod earlier;
+mod earlier_pages;
 mod farther;
 mod filter;
 mod format;

@@ -81,7 +81,7 @@ fn an_index_of_an_earlier_version_holds_the_target_too() {
     let meta = world.directory().meta.clone();
     assert!(meta.efforts.as_flattened().iter().all(|&lists| lists > 0.0), "{meta:?}");
     // Version 0.1.0 measured whole lists for ten rows.
-    let old = Meta { format: 1, efforts: Default::default(), ..meta };
+    let old = Meta { may_be_plain: false, efforts: Default::default(), ..meta };
     let written = world.store.change(|change| {
         let handle = change.open(META_BLOCK)?;
         Root::of(old).write(change.page_mut(handle));

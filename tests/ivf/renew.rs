@@ -373,7 +373,7 @@ fn an_index_of_an_earlier_version_is_brought_to_the_newest_format() {
     let world = World::build(table(&mut mixture, 11_000), &options);
     // As version 0.1.0 wrote it: without summaries, and lists measured for ten rows.
     let old = Meta {
-        format: 2,
+        may_be_plain: false,
         summaries_first: NO_BLOCK,
         efforts: Default::default(),
         between: Default::default(),

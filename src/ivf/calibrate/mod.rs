@@ -254,7 +254,7 @@ impl Query {
         self.ranks.dedup();
         for (weight, levels) in WEIGHTS.iter().zip(&mut tables.ranks) {
             self.scores.clear();
-            self.scores.extend(self.router.parts().iter().map(|parts| parts.score(*weight)));
+            self.scores.extend(self.router.scores(*weight));
             for (list, rank) in &mut self.ranks {
                 let score = self.scores[*list as usize];
                 *rank = self.scores.iter().map(|&s| u32::from(s < score)).sum();

@@ -7,7 +7,6 @@ use crate::ivf::build::write::{Pages, new_codes, summaries_page};
 use crate::ivf::directory::{Directory, Entry, entry_size, read_root};
 use crate::memory;
 use crate::page::lists::{self, LISTS_PER_PAGE, ListState};
-use crate::page::meta::VERSION;
 use crate::page::{Meta, NO_BLOCK, Page, PageKind, Store, summary, tape};
 
 /// Writes the lists of a model, one page each, and makes them those that take new rows.
@@ -21,7 +20,7 @@ pub fn publish<S: Store>(store: &S, model: &Model, space: &mut Space<'_, S>) -> 
     let first_list = root.current.first_list.checked_add(root.current.lists);
     let first_list = first_list.filter(|first| first.checked_add(lists).is_some());
     let mut meta = Meta {
-        format: VERSION,
+        may_be_plain: true,
         first_list: first_list.ok_or_else(used_up)?,
         generation: root.next_generation(),
         ready: true,
@@ -49,7 +48,6 @@ pub fn publish<S: Store>(store: &S, model: &Model, space: &mut Space<'_, S>) -> 
         pages.flush()?;
     }
     change_root(store, |root| {
-        root.current.format = meta.format;
         root.current.generation = meta.generation;
         root.next = Some(meta);
     })

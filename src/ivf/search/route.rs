@@ -1,19 +1,15 @@
-//! Which lists to read, best first.
-//!
-//! The score is optimistic: a list's nearest row matters, not its mean, so a list with a large radius comes
-//! earlier than its centroid's distance alone would put it. But the list of the nearest centroid comes first,
-//! because it contains rows that equal the query, and a user who asks for a stored vector expects to find it.
+//! Which lists to read, best first: the relation of a query to the lists, and their order by [`Scores`].
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::ops::Range;
 
+use super::ranking::Ranking;
+use super::scores::Scores;
 use crate::error::Result;
 use crate::ivf::directory::Directory;
 use crate::kernel;
 use crate::memory::Grow;
 use crate::quant::{Bytes, ListTerms};
-use crate::value::{Metric, TotalF32};
+use crate::value::Metric;
 
 /// The query's relation to the lists.
 #[derive(Default)]
@@ -25,10 +21,8 @@ pub struct Router {
     origin: f32,
     /// Length of the origin.
     origin_length: f32,
-    order: BinaryHeap<Reverse<u64>>,
-    parts: Vec<Parts>,
-    /// The list of the nearest centroid, with its parts before they were changed to put it first.
-    nearest: Option<(usize, Parts)>,
+    ranking: Ranking,
+    scores: Scores,
     /// Memory for the products with the centroids.
     dots: Vec<i32>,
 }
@@ -62,7 +56,7 @@ impl Router {
 
     /// The third step: scores the lists.
     pub fn end(&mut self, directory: &Directory) {
-        self.measure(directory);
+        self.scores.set(directory, &self.dots, (self.norm, self.bytes.scale));
     }
 
     /// Scores all lists, and prepares to return them in order.
@@ -79,16 +73,7 @@ impl Router {
     /// # Errors
     /// Out of memory.
     pub fn restart(&mut self, directory: &Directory) -> Result<()> {
-        let mut order = std::mem::take(&mut self.order).into_vec();
-        order.clear();
-        order.grow(self.parts.len())?;
-        let weight = directory.meta.radius_weight;
-        let key = |(list, parts): (usize, &Parts)| {
-            Reverse(u64::from(sortable(parts.score(weight))) << 32 | list as u64)
-        };
-        order.extend(self.parts.iter().enumerate().map(key));
-        self.order = BinaryHeap::from(order);
-        Ok(())
+        self.ranking.start(self.scores.all(directory.meta.radius_weight))
     }
 
     /// Allocates what [`Router::start`] keeps of the lists and the query.
@@ -96,8 +81,7 @@ impl Router {
         let lists = directory.lists() as usize;
         self.bytes.codes.clear();
         self.bytes.codes.grow(directory.padded())?;
-        self.parts.clear();
-        self.parts.grow(lists)?;
+        self.scores.reserve(lists)?;
         self.dots.clear();
         self.dots.try_resize(lists, 0)
     }
@@ -116,46 +100,18 @@ impl Router {
         self.origin_length = squared.sqrt();
     }
 
-    /// The parts of the lists' scores, which do not depend on the weight of the radius. The list of the
-    /// nearest centroid has the best score with any weight.
-    pub fn parts(&self) -> &[Parts] {
-        &self.parts
-    }
-
-    fn measure(&mut self, directory: &Directory) {
-        let (norm, scale) = (self.norm, self.bytes.scale);
-        let products = directory.products(&self.dots);
-        self.parts.clear();
-        self.nearest = None;
-        match directory.metric() {
-            Metric::L2 | Metric::Cosine | Metric::Hamming | Metric::L1 => {
-                self.parts.extend(products.map(|(dot, centroid, radius, _)| {
-                    let d = (norm + centroid - 2.0 * scale * dot).max(0.0);
-                    Parts { centroid: d, far: d + radius * radius, spread: d.sqrt() * radius }
-                }));
-                self.nearest = bring_nearest_forward(&mut self.parts);
-            }
-            Metric::Jaccard => {
-                self.parts.extend(products.map(|list| parts_by_jaccard(norm, scale, list)));
-                self.nearest = bring_nearest_forward(&mut self.parts);
-            }
-            Metric::InnerProduct => {
-                let spread = 0.5 * norm.sqrt();
-                self.parts.extend(products.map(|(dot, _, radius, origin)| Parts {
-                    centroid: f32::INFINITY,
-                    far: -(scale * dot + origin),
-                    spread: spread * radius,
-                }));
-            }
-        }
+    /// The scores of all lists, with this weight of the radius. The list of the nearest centroid has the best
+    /// one with any weight.
+    pub fn scores(&self, weight: f32) -> impl ExactSizeIterator<Item = f32> {
+        self.scores.all(weight)
     }
 
     /// How far the query is from the rows: its distance from the nearest centroid. For inner products, whose
     /// order does not depend on the query's length, it is the distance of the query scaled to the average
     /// length of the rows.
     pub fn distance(&self, directory: &Directory) -> f32 {
-        match self.nearest {
-            Some((_, nearest)) => nearest.centroid.sqrt(),
+        match self.scores.nearest() {
+            Some(nearest) => nearest.squared.sqrt(),
             None => self.distance_of_direction(directory),
         }
     }
@@ -163,12 +119,10 @@ impl Router {
     fn distance_of_direction(&self, directory: &Directory) -> f32 {
         let length = directory.mean_length();
         let factor = 2.0 * length / self.length();
-        let squared = |(list, dot): (u32, &i32)| {
-            let origin = directory.origin_product(list);
-            let product = self.bytes.scale * directory.centroid(list).1 * *dot as f32 + origin + self.origin;
-            directory.norm(list) + 2.0 * origin - factor * product
+        let squared = |(dot, norm, _, origin): (f32, f32, f32, f32)| {
+            norm + 2.0 * origin - factor * (self.bytes.scale * dot + origin + self.origin)
         };
-        let least = (0..).zip(&self.dots).map(squared).fold(f32::INFINITY, f32::min);
+        let least = directory.products(&self.dots).map(squared).fold(f32::INFINITY, f32::min);
         (least + length * length + self.origin_length * self.origin_length).max(0.0).sqrt()
     }
 
@@ -176,33 +130,23 @@ impl Router {
     /// score. Its unit is the amount by which a list's score changes if its centroid is a mean radius farther
     /// away. These lists are a prefix of the routing order.
     pub fn count_within(&self, directory: &Directory, excess: f32) -> usize {
-        let limit = self.least_score(directory) + excess * self.unit(directory);
         let weight = directory.meta.radius_weight;
-        self.parts.iter().filter(|parts| parts.score(weight) <= limit).count()
+        let limit = self.scores.least(weight) + excess * self.unit(directory);
+        self.scores.all(weight).filter(|score| *score <= limit).count()
     }
 
     /// The excess of each list. The list of the nearest centroid comes first, so its excess is less than any
     /// other.
     pub fn excesses(&self, directory: &Directory) -> impl Fn(u32) -> f32 {
-        let (least, unit) = (self.least_score(directory), self.unit(directory));
         let weight = directory.meta.radius_weight;
-        move |list| (self.parts[list as usize].score(weight) - least) / unit
-    }
-
-    fn least_score(&self, directory: &Directory) -> f32 {
-        let weight = directory.meta.radius_weight;
-        let nearest = self.nearest.map(|(at, parts)| (at, parts.score(weight)));
-        let score = |(at, parts): (usize, &Parts)| match nearest {
-            Some((first, score)) if first == at => score,
-            _ => parts.score(weight),
-        };
-        self.parts.iter().enumerate().map(score).fold(f32::INFINITY, f32::min)
+        let (least, unit) = (self.scores.least(weight), self.unit(directory));
+        move |list| (self.scores.of(list as usize, weight) - least) / unit
     }
 
     /// See [`Router::count_within`].
     fn unit(&self, directory: &Directory) -> f32 {
-        let far = match self.nearest {
-            Some((_, nearest)) => nearest.centroid.sqrt(),
+        let far = match self.scores.nearest() {
+            Some(nearest) => nearest.squared.sqrt(),
             None => self.length(),
         };
         (far * directory.mean_radius()).max(f32::MIN_POSITIVE)
@@ -225,18 +169,17 @@ impl Router {
 
     /// The score of a list. The list of the nearest centroid has the least one.
     pub fn score(&self, directory: &Directory, list: u32) -> f32 {
-        let weight = directory.meta.radius_weight;
-        self.parts.get(list as usize).map_or(f32::INFINITY, |parts| parts.score(weight))
+        self.scores.of(list as usize, directory.meta.radius_weight)
     }
 
     /// The best list that has not been returned yet.
     pub fn next_list(&mut self) -> Option<u32> {
-        self.order.pop().map(|Reverse(key)| key as u32)
+        self.ranking.next()
     }
 
     /// The list that `next_list` will return next.
     pub fn peek(&self) -> Option<u32> {
-        self.order.peek().map(|Reverse(key)| *key as u32)
+        self.ranking.peek()
     }
 
     /// The exact terms of a list for the estimator.
@@ -296,63 +239,5 @@ impl Found {
     fn unit(self, value: f32) -> f32 {
         let far = if self.length > 0.0 { self.length } else { self.distance(value) };
         (far * self.radius).max(f32::MIN_POSITIVE)
-    }
-}
-
-/// A list's score without the weight of its radius.
-#[derive(Clone, Copy)]
-pub struct Parts {
-    /// Squared Euclidean distance of the centroid; infinite for inner products, where a row that equals the
-    /// query need not be among the nearest.
-    centroid: f32,
-    /// Score of the list if its radius were zero.
-    far: f32,
-    /// How much nearer the list's nearest row may be because of its radius.
-    spread: f32,
-}
-
-impl Parts {
-    /// The score: smaller is better.
-    pub fn score(self, weight: f32) -> f32 {
-        self.far - weight * self.spread
-    }
-}
-
-/// The parts of a list in an index by Jaccard distance. The query has `ones` bits set, and its bytes have
-/// this scale; the list is as [`Directory::products`] gives it.
-fn parts_by_jaccard(ones: f32, scale: f32, list: (f32, f32, f32, f32)) -> Parts {
-    let (dot, norm, radius, of_rows) = list;
-    let both = scale * dot;
-    let either = (ones + of_rows - both).max(1.0);
-    // How much the distance falls if a row has another bit of the query: the row is longer by that bit, so
-    // `either` does not change.
-    let slope = 1.0 / either;
-    Parts {
-        centroid: (ones + norm - 2.0 * both).max(0.0),
-        far: 1.0 - both / either,
-        spread: 0.5 * ones.sqrt() * radius * slope,
-    }
-}
-
-/// Gives the list with the nearest centroid the best score. Returns this list and its former parts.
-fn bring_nearest_forward(parts: &mut [Parts]) -> Option<(usize, Parts)> {
-    let nearest =
-        parts.iter_mut().enumerate().min_by(|a, b| TotalF32(a.1.centroid).cmp(&TotalF32(b.1.centroid)));
-    let (at, nearest) = nearest.filter(|(_, nearest)| nearest.centroid.is_finite())?;
-    let before = *nearest;
-    nearest.far = f32::NEG_INFINITY;
-    Some((at, before))
-}
-
-/// An integer with the order of the float; NaN is last.
-fn sortable(x: f32) -> u32 {
-    let bits = x.to_bits();
-    if x.is_nan() {
-        u32::MAX
-    } else if bits >> 31 == 1 && x != 0.0 {
-        !bits
-    } else {
-        // −0 as 0.
-        bits | 1 << 31
     }
 }

@@ -5,13 +5,13 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 
-use crate::error::{Error, Result};
-use crate::ivf::directory::{Directory, read_root};
+use crate::error::Result;
+use crate::ivf::directory::{Declared, Directory, read_root};
 use crate::ivf::scan::Directories;
-use crate::ivf::sketch::Sketch;
+use crate::ivf::sketch::{Sketch, Values};
 use crate::mru::Mru;
-use crate::page::meta::META_BLOCK;
 use crate::pg::am::opclass;
+use crate::pg::datum::indexed::Indexed;
 use crate::pg::error::in_index;
 use crate::pg::storage::buffer_store::{IndexStore, Logging};
 
@@ -54,9 +54,9 @@ pub fn directories(store: &IndexStore) -> Result<Directories> {
         return Ok(directories);
     }
     let (current, next) = Directory::load_all(store)?;
-    if opclass::indexed(store.relation())?.1 != current.metric() {
-        return Err(Error::corrupted(META_BLOCK, "the metric is not that of the operator class"));
-    }
+    let declared = declared(store.relation())?;
+    current.expect(&declared)?;
+    next.iter().try_for_each(|next| next.expect(&declared))?;
     let directories = (Rc::new(current), next.map(Rc::new));
     DIRECTORIES.with_borrow_mut(|cache| {
         let new = || Kept { index, directories: directories.clone() };
@@ -69,6 +69,19 @@ pub fn directories(store: &IndexStore) -> Result<Directories> {
         });
     });
     Ok(directories)
+}
+
+/// What the catalog says of an open index.
+fn declared(index: pg_sys::Relation) -> Result<Declared> {
+    let (indexed, metric) = opclass::indexed(index)?;
+    let values = match indexed {
+        Indexed::Vector | Indexed::Half | Indexed::Bits => Values::Coordinates,
+        Indexed::Sparse => Values::Sparse,
+        Indexed::Vectors | Indexed::Halves => Values::Tokens,
+    };
+    // SAFETY: an open index has its row of pg_index.
+    let columns = unsafe { (*(*index).rd_index).indnkeyatts };
+    Ok(Declared { metric, values, columns: usize::try_from(columns - 1).unwrap_or(0) })
 }
 
 /// Whether the meta page describes these lists.

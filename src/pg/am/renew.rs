@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 use serde::Serialize;
 
 use super::build::{TempFile, random_seed};
+use super::directory_cache;
 use super::readers::{Alone, OfTable, nobody_reads};
 use super::table_source::TableSource;
 use super::threads::{Threads, pool, start};
@@ -189,7 +190,7 @@ unsafe fn replace(
     progress: &dyn Progress,
 ) -> Result<Renewed> {
     let store = &IndexStore::new(index, Logging::EachChange);
-    let directory = Directory::load(store)?;
+    let directory = directory_cache::directory(store)?;
     let options = Options {
         lists,
         dims: directory.dims(),

@@ -3,6 +3,7 @@
 mod assumed;
 pub mod cost;
 pub mod filter_clauses;
+mod index_paths;
 mod join_batches;
 pub mod min_max;
 pub mod monotone;

@@ -15,12 +15,12 @@
 use pgrx::{PgList, pg_sys};
 
 use super::cost::{is_ours, metric_of, share_within};
+use super::index_paths::index_paths;
 use super::monotone::{Varying, is_fixed, step};
-use super::range_mark::MARK;
+use super::range_mark::{MARK, any_order};
 use super::threshold::{
     self, Comparison, arguments, bound, comparison, conditions, is_same, limits, operation, parts,
 };
-use crate::pg::compat;
 use crate::value::Metric;
 
 /// A scan that is offered.
@@ -233,29 +233,17 @@ unsafe fn filters(
     index: *mut pg_sys::IndexOptInfo,
 ) -> Vec<Filtered> {
     let none = Filtered { clauses: std::ptr::null_mut(), outer: std::ptr::null_mut() };
-    // SAFETY: the planner's structures. The lists of paths and indexes, and the order, are replaced while the
-    // planner makes the paths, and put back afterwards. An error ends planning.
+    // SAFETY: the planner's structures.
     unsafe {
         let mut found = Vec::new();
         if (*index).nkeycolumns > 1 {
-            let lists = ((*table).pathlist, (*table).partial_pathlist, (*table).indexlist);
-            let order = std::mem::replace(&mut (*root).query_pathkeys, std::ptr::null_mut());
-            (*table).pathlist = std::ptr::null_mut();
-            (*table).partial_pathlist = std::ptr::null_mut();
-            let mut only = PgList::<pg_sys::IndexOptInfo>::new();
-            only.push(index);
-            (*table).indexlist = only.into_pg();
-            pg_sys::create_index_paths(root, table);
-            for path in PgList::<pg_sys::Path>::from_pg((*table).pathlist).iter_ptr() {
-                let scan = path.cast::<pg_sys::IndexPath>();
-                if (*path).type_ == pg_sys::NodeTag::T_IndexPath && (*scan).indexorderbys.is_null() {
-                    let parameters = (*path).param_info.as_ref();
+            for scan in index_paths(root, table, Some(index), std::ptr::null_mut()) {
+                if (*scan).indexorderbys.is_null() {
+                    let parameters = (*scan).path.param_info.as_ref();
                     let outer = parameters.map_or(std::ptr::null_mut(), |p| p.ppi_req_outer);
                     found.push(Filtered { clauses: (*scan).indexclauses, outer });
                 }
             }
-            (*root).query_pathkeys = order;
-            ((*table).pathlist, (*table).partial_pathlist, (*table).indexlist) = lists;
         }
         if !found.iter().any(|filter| filter.outer.is_null()) {
             found.push(none);
@@ -276,15 +264,12 @@ unsafe fn path(
     unsafe {
         let outer = pg_sys::bms_union(pg_sys::bms_union(range.outer, filter.outer), (*table).lateral_relids);
         let outer = without(outer, table);
-        let tables = pg_sys::bms_union((*table).relids, outer);
         let (mut orders, mut keys) = (PgList::<pg_sys::Node>::new(), PgList::<pg_sys::PathKey>::new());
         let mut columns = std::ptr::null_mut();
         for order in &range.orders {
             orders.push(*order);
             columns = pg_sys::lappend_int(columns, 0);
-            // The server expects one for each order. No query asks for the order of a marked expression.
-            let key = compat::expression_pathkeys(root, order.cast(), tables);
-            PgList::from_pg(key).iter_ptr().for_each(|key| keys.push(key));
+            keys.push(any_order(root));
         }
         let path = pg_sys::create_index_path(
             root,

@@ -10,6 +10,7 @@ use pgrx::prelude::*;
 use pgrx::{PgList, pg_sys};
 
 use super::cost::is_ours;
+use super::index_paths::index_paths;
 use super::monotone::{Varying, step};
 use super::query_page::Page;
 use super::{filter_clauses, range, row_estimates};
@@ -147,28 +148,19 @@ unsafe fn offer(
 ) {
     // SAFETY: the planner's structures, in the context in which it allocates them.
     unsafe {
-        let by_distance = compat::expression_pathkeys(root, distance.cast(), (*table).relids);
+        let by_distance = compat::expression_pathkeys(root, distance.cast(), table);
         let Some(nearest) = PgList::<pg_sys::PathKey>::from_pg(by_distance).get_ptr(0) else { return };
-        let asked = (*root).query_pathkeys;
-        (*root).query_pathkeys = by_distance;
-        pg_sys::create_index_paths(root, table);
-        (*root).query_pathkeys = asked;
-        let paths: Vec<*mut pg_sys::Path> = PgList::from_pg((*table).pathlist).iter_ptr().collect();
-        for path in paths {
-            let first = PgList::<pg_sys::PathKey>::from_pg((*path).pathkeys).get_ptr(0);
-            let scan = path.cast::<pg_sys::IndexPath>();
-            if (*path).type_ != pg_sys::NodeTag::T_IndexPath
-                || first != Some(nearest)
-                || !is_ours((*scan).indexinfo)
-            {
+        // Paths in the order of the distance itself are not offered. It belongs to this table alone, so the
+        // planner could not merge the parts of a table in this order, although it would try to.
+        for scan in index_paths(root, table, None, by_distance) {
+            let first = PgList::<pg_sys::PathKey>::from_pg((*scan).path.pathkeys).get_ptr(0);
+            if first != Some(nearest) || !is_ours((*scan).indexinfo) {
                 continue;
             }
-            let copy = pg_sys::palloc(size_of::<pg_sys::IndexPath>()).cast::<pg_sys::IndexPath>();
-            copy.copy_from_nonoverlapping(scan, 1);
             let mut keys = PgList::<pg_sys::PathKey>::new();
             keys.push(order);
-            (*copy).path.pathkeys = keys.into_pg();
-            pg_sys::add_path(table, copy.cast());
+            (*scan).path.pathkeys = keys.into_pg();
+            pg_sys::add_path(table, scan.cast());
         }
     }
 }

@@ -210,6 +210,28 @@ SELECT * FROM same('SELECT a.id, b.id FROM probes a JOIN parts b ON a.e <-> b.e 
 SELECT * FROM same(format('SELECT id FROM items WHERE h::vector(8) <-> %L < 0.3 AND kind = 3', :'q'));
 SELECT * FROM same(format('SELECT id FROM items WHERE h::vector(8) <-> %L < 0.3 AND kind = 2', :'q'));
 
+-- Pages of rows from partitions and from UNION ALL. A page that begins after the last expected row costs as much
+-- by a Merge Append, whose rows have an order that the page does not need.
+CREATE FUNCTION pages(query text) RETURNS TABLE (rows bigint, right_pages bigint) LANGUAGE plpgsql AS $$
+DECLARE n bigint;
+BEGIN
+	EXECUTE format('SELECT count(*) FROM (%s) x', query) INTO rows;
+	right_pages = 0;
+	FOR i IN 1..40 LOOP
+		EXECUTE format('SELECT count(*) FROM (%s LIMIT 3 OFFSET %s) x', query, i) INTO n;
+		right_pages = right_pages + (n = least(greatest(rows - i, 0), 3))::int;
+	END LOOP;
+	RETURN NEXT;
+END $$;
+SELECT * FROM pages(format('SELECT id FROM parts WHERE e <-> %L < 0.001', :'q'));
+SELECT * FROM pages(format('SELECT id FROM parts WHERE e <-> %L < 0.3', :'q'));
+SELECT * FROM pages(format('SELECT id FROM parts WHERE e <-> %L < 0.1 OR e <-> (SELECT e FROM probes WHERE id = 607) < 0.1', :'q'));
+SELECT * FROM pages(format('SELECT id FROM (SELECT id, e FROM items UNION ALL SELECT id, e FROM parts_2) u WHERE e <-> %L < 0.01', :'q'));
+SELECT * FROM pages(format('SELECT id FROM (SELECT id, e FROM items UNION ALL SELECT id, e FROM probes) u WHERE e <-> %L < 0.01', :'q'));
+SELECT * FROM pages('SELECT a.id, b.id FROM probes a JOIN parts b ON a.e <-> b.e < 0.02');
+SELECT * FROM pages(format('SELECT id FROM parts WHERE e <-> %L < 0.1 ORDER BY 1 - (e <-> %1$L) DESC', :'q'));
+DROP FUNCTION pages;
+
 -- After deletes, inserts and VACUUM
 DELETE FROM items WHERE id % 7 = 0;
 INSERT INTO items SELECT id + 10000, kind, e, h, b FROM items WHERE id % 11 = 0;

@@ -62,8 +62,8 @@ impl Reader {
     pub fn bytes(directory: &Directory, settings: &Settings) -> usize {
         /// Bytes for each coordinate: its form in the index, codes and tables.
         const COORDINATE: usize = 32;
-        /// Bytes for each list: its score, its key, a product, and its place among the lists to be read.
-        const LIST: usize = 36;
+        /// Bytes for each list: what routing takes, and its place among the lists to be read.
+        const LIST: usize = 32;
         /// A query's candidates are few of those for which it has room.
         const SHARE: usize = 4;
         let candidates = room(settings) / SHARE * CANDIDATE_SIZE;
