@@ -318,8 +318,8 @@ impl Meta {
         self.probes = ten.map(|lists| lists.ceil() as u32);
     }
 
-    /// The format of an index that has these lists alone. New indexes have the newest; those of earlier versions
-    /// keep theirs until their lists are replaced.
+    /// The format of an index that has these lists alone. New indexes have the newest; those of earlier
+    /// versions keep theirs until their lists are replaced.
     pub fn version(&self) -> u16 {
         match self.metric {
             _ if self.may_be_plain => VERSION,
