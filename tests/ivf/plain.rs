@@ -97,7 +97,7 @@ fn slots_that_vacuum_has_freed_are_taken_again() {
         insert(9, &mut mixture);
         let owned = |world: &World| pages(world).iter().flat_map(|page| page.2.clone()).sum::<u32>();
         // All rows of the plain block, some of them, and rows of both blocks.
-        for dead in [|n: u64| n >= 32, |n: u64| n > 45 && n % 2 == 0, |n: u64| n % 3 == 0] {
+        for dead in [|n: u64| n >= 32, |n: u64| n > 45 && n.is_multiple_of(2), |n: u64| n.is_multiple_of(3)] {
             let before = (owned(&world), plain_blocks(&world));
             let gone = world.delete(dead).removed;
             assert!(gone > 2 && before.1 == 1);
