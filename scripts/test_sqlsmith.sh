@@ -16,8 +16,8 @@ use_postgres "$1"
 seconds=${2:-60}
 seed=${SEED:-1}
 server="$BUILD/test/sqlsmith-$MAJOR"
-# Internal errors of PostgreSQL: of its parser, and of its functions that describe objects.
-of_postgres='failed to find conversion function from unknown to |unsupported object class: '
+# Internal errors of PostgreSQL: of its parser, and of its functions that describe objects and restore statistics.
+of_postgres='failed to find conversion function from unknown to |unsupported object class: |variadic arguments must be name/value pairs'
 
 need_programs sqlsmith:sqlsmith
 # A line of the log begins with the SQLSTATE. Autovacuum replaces lists meanwhile.
