@@ -71,6 +71,9 @@ CREATE VIEW all_by_ip AS SELECT id, kind, e, e <#> some_vector(2) AS distance FR
 CREATE VIEW all_by_half AS SELECT id, price, h, h <-> some_halfvec(8) AS distance FROM items ORDER BY h <-> some_halfvec(8);
 CREATE VIEW by_similarity AS SELECT id, kind, 1 - (e <=> some_vector(9)) AS similarity, e FROM items
     ORDER BY 1 - (e <=> some_vector(9)) DESC LIMIT 30;
+CREATE VIEW half_l1 AS SELECT id, kind, h FROM items ORDER BY h <+> some_halfvec(8) LIMIT 30;
+CREATE VIEW half_cosine AS SELECT id, price, h FROM items WHERE kind < 5 AND price > 2 ORDER BY h <=> some_halfvec(8) LIMIT 30;
+CREATE VIEW growing_near AS SELECT id, label, e FROM growing WHERE label IN ('a', 'b') ORDER BY e <-> some_vector(8) LIMIT 30;
 CREATE VIEW sparse AS SELECT id, kind, s, s <-> some_sparsevec(4) AS distance FROM items ORDER BY s <-> some_sparsevec(4) LIMIT 25;
 CREATE VIEW sparse_ip AS SELECT id, s FROM items ORDER BY s <#> some_sparsevec(4) LIMIT 25;
 CREATE VIEW hamming AS SELECT id, kind, label, b FROM items WHERE kind <> 3 ORDER BY b <~> some_bit(4) LIMIT 25;
