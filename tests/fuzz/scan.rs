@@ -40,8 +40,9 @@ pub fn scan(indexes: &[Index], input: &[u8]) {
             vacuum::bulk_delete(&counted, &mut |row| row.offset.is_multiple_of(3), &|| Ok(())).map(drop)
         }
         12 | 13 => {
-            let settings = Settings { probes: Probes::Lists(1), order: Order::Relaxed, paged: false, ..DEFAULT };
-            rows(index, store, Settings { ceiling: middle, memory: 64 << 10, ..settings }, filter)
+            let settings = Settings { probes: Probes::Lists(1), order: Order::Relaxed, ..DEFAULT };
+            let settings = Settings { ceiling: middle, memory: 64 << 10, paged: false, ..settings };
+            rows(index, store, settings, filter)
         }
         _ => without_query(index, store),
     });
