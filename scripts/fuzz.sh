@@ -14,14 +14,14 @@ set -euo pipefail
 cd "$ROOT"
 
 # Bytes of the longest input of each target.
-declare -A longest=([text]=256 [binary]=256 [pages]=64 [scan]=64)
+declare -A longest=([text]=256 [binary]=256 [pages]=64 [scan]=64 [maintenance]=64)
 work="$BUILD/fuzz"
 log="$work/runs"
 
 what=${1:-run}
 [ $# -eq 0 ] || shift
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(text binary pages scan)
+[ ${#targets[@]} -gt 0 ] || targets=(text binary pages scan maintenance)
 for target in "${targets[@]}"; do
     [ -n "${longest[$target]:-}" ] || die "$target is no target; they are: ${!longest[*]}"
 done

@@ -103,6 +103,19 @@ fn unsafe_threads_and_postgres_are_in_their_rooms() {
     }
 }
 
+/// C's `char` is signed on x86-64 only: `i8` in its place does not compile on ARM.
+#[test]
+fn characters_of_c_have_their_own_type() {
+    let mut named = 0;
+    for (path, text) in files("src/pg") {
+        let text = code(&text);
+        let words = || text.split(|c: char| !c.is_alphanumeric() && c != '_');
+        assert!(!words().any(|word| word == "i8"), "{}: i8; C's char is c_char", path.display());
+        named += words().filter(|word| *word == "c_char").count();
+    }
+    assert!(named > 5, "characters were found");
+}
+
 #[test]
 fn callbacks_are_guarded() {
     let mut seen = 0;

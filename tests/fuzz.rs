@@ -119,3 +119,8 @@ fn pages() {
 fn scan() {
     run("scan", &all_bytes());
 }
+
+#[test]
+fn maintenance() {
+    run("maintenance", &all_bytes());
+}

@@ -248,8 +248,9 @@ impl<S: Store> Insertion<'_, S> {
         let page = change.page(handle);
         page.expect_owned(blkno, PageKind::Extended, self.owner())?;
         let used = page.count();
+        let exists = |offset: u16| u32::from(offset) < used && usize::from(offset) < layout.per_page();
         match owned {
-            Some(reference) if u32::from(reference.offset) < used => Ok(Some((reference, Some(handle)))),
+            Some(reference) if exists(reference.offset) => Ok(Some((reference, Some(handle)))),
             Some(_) => Err(Error::corrupted(blkno, "a slot refers to a record that does not exist")),
             None if used as usize >= layout.per_page() => Ok(None),
             None => Ok(Some((RecordRef { blkno, offset: used as u16 }, Some(handle)))),

@@ -9,6 +9,7 @@ mod earlier_pages;
 mod originals;
 #[path = "../support/random.rs"]
 mod random;
+#[path = "targets.rs"]
 mod targets;
 #[path = "../ivf/world.rs"]
 #[allow(dead_code)]

@@ -13,7 +13,7 @@ use vector_search::ivf::vacuum;
 use vector_search::page::memory::MemoryStore;
 use vector_search::page::{PAGE_SIZE, Tid};
 
-use super::damage::Counted;
+use super::damage::{Counted, allowed, damaged};
 use super::indexes::{Ended, Index, size};
 use super::scan::Heap;
 use crate::world::{self, DEFAULT, MemorySpool, TableSource};
@@ -22,15 +22,28 @@ thread_local! {
     static POOL: OnceCell<ThreadPool> = const { OnceCell::new() };
 }
 
+/// The first byte is the index, the second what is done, the others say how the index is damaged.
+pub fn maintenance(indexes: &[Index], input: &[u8]) {
+    let Some((&[index, what], edits)) = input.split_first_chunk() else { return };
+    let index = &indexes[usize::from(index) % indexes.len()];
+    let store = &damaged(&index.store, edits);
+    allowed(match what % 8 {
+        0..3 => count_and_calibrate(store),
+        // It takes longest.
+        3 => renew_lists(index, store),
+        _ => neighbours(index, store),
+    });
+}
+
 /// What a vacuum does at its end.
-pub fn count_and_calibrate(store: &MemoryStore) -> Result<()> {
+fn count_and_calibrate(store: &MemoryStore) -> Result<()> {
     let counted = Counted::new(store);
     vacuum::count(&counted, &|| Ok(()))?;
     refresh(&counted, true, 7, &Silent).map(drop)
 }
 
 /// Replaces the lists, or goes on with it.
-pub fn renew_lists(index: &Index, store: &MemoryStore) -> Result<()> {
+fn renew_lists(index: &Index, store: &MemoryStore) -> Result<()> {
     let counted = Counted::new(store);
     let directories = index.directories(&counted)?;
     let Some((table, options)) = &index.dense else { return sweep(&counted, &Ended, &Silent).map(drop) };
@@ -67,7 +80,7 @@ impl Table for Vectors<'_> {
 }
 
 /// The nearest rows of some rows.
-pub fn neighbours(index: &Index, store: &MemoryStore) -> Result<()> {
+fn neighbours(index: &Index, store: &MemoryStore) -> Result<()> {
     let Some((rows, options)) = &index.dense else { return Ok(()) };
     let counted = Counted::new(store);
     let directories = index.directories(&counted)?;

@@ -1,4 +1,4 @@
-//! Scans and changes of a damaged index.
+//! Scans, inserts and vacuums of a damaged index.
 
 use vector_search::error::Result;
 use vector_search::ivf::code::RowCode;
@@ -11,7 +11,6 @@ use vector_search::page::{PAGE_SIZE, Tid};
 
 use super::damage::{Counted, allowed, damaged};
 use super::indexes::{Index, size};
-use super::maintenance;
 use crate::world::{BY_RECALL, DEFAULT, EXACT, keys, tid};
 
 /// The first byte is the index, the second what is done, the others say how the index is damaged.
@@ -40,9 +39,11 @@ pub fn scan(indexes: &[Index], input: &[u8]) {
             let counted = Counted::new(store);
             vacuum::bulk_delete(&counted, &mut |row| row.offset.is_multiple_of(3), &|| Ok(())).map(drop)
         }
-        12 => maintenance::count_and_calibrate(store),
-        13 => maintenance::renew_lists(index, store),
-        14 => maintenance::neighbours(index, store),
+        12 | 13 => {
+            let settings = Settings { probes: Probes::Lists(1), order: Order::Relaxed, ..DEFAULT };
+            let settings = Settings { ceiling: middle, memory: 64 << 10, paged: false, ..settings };
+            rows(index, store, settings, filter)
+        }
         _ => without_query(index, store),
     });
 }

@@ -11,11 +11,7 @@ mod values;
 /// Does with an input what the extension does with input from outside. A fault is a panic.
 pub type Target = Box<dyn Fn(&[u8])>;
 
-/// The names of all targets, those of folders in `tests/fuzz/corpus`.
-#[allow(dead_code, reason = "one of the programs takes the name from the environment")]
-pub const NAMES: [&str; 4] = ["text", "binary", "pages", "scan"];
-
-/// The target of this name.
+/// The target of this name, which its folder in `tests/fuzz/corpus` has, too.
 pub fn target(name: &str) -> Target {
     match name {
         "text" => Box::new(values::text),
@@ -27,6 +23,10 @@ pub fn target(name: &str) -> Target {
         "scan" => {
             let indexes = indexes::all();
             Box::new(move |input| scan::scan(&indexes, input))
+        }
+        "maintenance" => {
+            let indexes = indexes::all();
+            Box::new(move |input| maintenance::maintenance(&indexes, input))
         }
         _ => panic!("{name} is no target"),
     }

@@ -1,6 +1,6 @@
 //! `amvalidate`: whether an operator class fits the access method (compare `blvalidate.c`).
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_char};
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -66,7 +66,7 @@ enum Member {
     Operator {
         strategy: i16,
         operator: pg_sys::Oid,
-        purpose: i8,
+        purpose: c_char,
         sort_family: pg_sys::Oid,
         left: pg_sys::Oid,
         right: pg_sys::Oid,
@@ -92,7 +92,7 @@ impl Member {
                     (!fits).then(|| format!("has a support function {number} with a wrong signature"))
                 }
                 Self::Operator { strategy, purpose, operator, .. } if filters => {
-                    let search = purpose == pg_sys::AMOP_SEARCH as i8
+                    let search = purpose == pg_sys::AMOP_SEARCH as c_char
                         && (1..=OVERLAPS as i16).contains(&strategy)
                         && pg_sys::get_op_rettype(operator) == pg_sys::BOOLOID;
                     (!search).then(|| {
@@ -105,7 +105,7 @@ impl Member {
                 Self::Operator { left, right, .. } if left != input || right != input => {
                     Some("contains an operator for another type".into())
                 }
-                Self::Operator { purpose, .. } if purpose != pg_sys::AMOP_ORDER as i8 => {
+                Self::Operator { purpose, .. } if purpose != pg_sys::AMOP_ORDER as c_char => {
                     Some("contains an operator that is not FOR ORDER BY".into())
                 }
                 Self::Operator { operator, sort_family, .. } => {

@@ -8,6 +8,7 @@
 
 use std::alloc::{Layout, alloc_zeroed};
 use std::cell::{Cell, OnceCell};
+use std::ffi::c_char;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -143,7 +144,7 @@ impl BufferHints {
         let mut requested = false;
         // SAFETY: the caller vouches for the relation; the setting is this backend's.
         let from_disk = unsafe {
-            let temporary = (*(*relation).rd_rel).relpersistence == pg_sys::RELPERSISTENCE_TEMP as i8;
+            let temporary = (*(*relation).rd_rel).relpersistence == pg_sys::RELPERSISTENCE_TEMP as c_char;
             !temporary && pg_sys::effective_io_concurrency > 0
         };
         for blkno in pages {

@@ -7,6 +7,7 @@
 //! itself.
 
 use std::cell::Cell;
+use std::ffi::c_char;
 use std::ops::{Deref, Range};
 use std::ptr::NonNull;
 
@@ -119,7 +120,7 @@ pub(super) unsafe fn relation_needs_wal(relation: pg_sys::Relation) -> bool {
     const WAL_LEVEL_REPLICA: i32 = pg_sys::WalLevel::WAL_LEVEL_REPLICA as i32;
     // SAFETY: the caller passes an open relation.
     unsafe {
-        (*(*relation).rd_rel).relpersistence == pg_sys::RELPERSISTENCE_PERMANENT as i8
+        (*(*relation).rd_rel).relpersistence == pg_sys::RELPERSISTENCE_PERMANENT as c_char
             && (pg_sys::wal_level >= WAL_LEVEL_REPLICA
                 || (is_invalid((*relation).rd_createSubid) && is_invalid(first_file(relation))))
     }
