@@ -325,12 +325,12 @@ pub unsafe fn count_buffer_hit(relation: pg_sys::Relation) {
     }
 }
 
-/// Adds the cost of a page found in shared buffers, if this backend runs a VACUUM with a cost-based delay.
-/// `ReadRecentBuffer` leaves this to its caller, as it leaves the statistics.
-pub fn charge_buffer_hit() {
+/// Adds the cost of a page found in shared buffers, if this backend runs a VACUUM with a cost-based delay and
+/// `is_due` says so. `ReadRecentBuffer` leaves this to its caller, as it leaves the statistics.
+pub fn charge_buffer_hit(is_due: impl FnOnce() -> bool) {
     // SAFETY: settings and counters of this backend.
     unsafe {
-        if pg_sys::VacuumCostActive {
+        if pg_sys::VacuumCostActive && is_due() {
             pg_sys::VacuumCostBalance += pg_sys::VacuumCostPageHit;
         }
     }
