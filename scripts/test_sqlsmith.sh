@@ -16,8 +16,10 @@ use_postgres "$1"
 seconds=${2:-60}
 seed=${SEED:-1}
 server="$BUILD/test/sqlsmith-$MAJOR"
-# Internal errors of PostgreSQL: of its parser, and of its functions that describe objects and restore statistics.
-of_postgres='failed to find conversion function from unknown to |unsupported object class: |variadic arguments must be name/value pairs'
+# Internal errors of PostgreSQL's own: of its parser; of pg_describe_object and the like, of functions that restore
+# statistics, of intervaltypmodout, and of amvalidate, called with wrong numbers.
+of_postgres='failed to find conversion function from unknown to |unsupported object class: '
+of_postgres+='|variadic arguments must be name/value pairs|invalid INTERVAL typmod: |operator class 0$'
 
 need_programs sqlsmith:sqlsmith
 # A line of the log begins with the SQLSTATE. Autovacuum replaces lists meanwhile.

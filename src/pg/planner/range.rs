@@ -269,7 +269,7 @@ unsafe fn path(
         for order in &range.orders {
             orders.push(*order);
             columns = pg_sys::lappend_int(columns, 0);
-            keys.push(any_order(root));
+            any_order(root).into_iter().for_each(|key| keys.push(key));
         }
         let path = pg_sys::create_index_path(
             root,

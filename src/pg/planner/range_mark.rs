@@ -32,7 +32,7 @@ const NO_MODIFIER: i32 = 0x6976_6601;
 ///
 /// # Safety
 /// The planner's, which has merged its equivalence classes.
-pub unsafe fn any_order(root: *mut pg_sys::PlannerInfo) -> *mut pg_sys::PathKey {
+pub unsafe fn any_order(root: *mut pg_sys::PlannerInfo) -> Option<*mut pg_sys::PathKey> {
     // SAFETY: the caller vouches for the planner's structures; the pathkey and its class are the planner's.
     unsafe {
         let zero = pg_sys::makeConst(
@@ -45,13 +45,13 @@ pub unsafe fn any_order(root: *mut pg_sys::PlannerInfo) -> *mut pg_sys::PathKey 
             true,
         );
         let keys = compat::expression_pathkeys(root, zero.cast(), std::ptr::null_mut());
-        let key = PgList::<pg_sys::PathKey>::from_pg(keys).get_ptr(0).unwrap_or(std::ptr::null_mut());
+        let key = PgList::<pg_sys::PathKey>::from_pg(keys).get_ptr(0)?;
         // The planner never sorts by what it knows to be a constant, and so does not find it.
         let class = (*key).pk_eclass;
         (*class).ec_has_const = false;
         for member in PgList::<pg_sys::EquivalenceMember>::from_pg((*class).ec_members).iter_ptr() {
             (*member).em_is_const = false;
         }
-        key
+        Some(key)
     }
 }

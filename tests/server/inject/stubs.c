@@ -486,7 +486,11 @@ inject_pinned(PG_FUNCTION_ARGS)
     {
         BufferDesc *buffer = GetBufferDescriptor(i);
 
+#if PG_VERSION_NUM >= 190000
+        pinned += BUF_STATE_GET_REFCOUNT(pg_atomic_read_u64(&buffer->state)) > 0;
+#else
         pinned += BUF_STATE_GET_REFCOUNT(pg_atomic_read_u32(&buffer->state)) > 0;
+#endif
     }
     PG_RETURN_INT32(pinned);
 }
