@@ -77,10 +77,13 @@ for target in "${targets[@]}"; do
             say "$target: $inputs inputs, $(grep -oE 'cov: [0-9]+ ft: [0-9]+ corp: [0-9]+' "$out" | tail -1)"
             ;;
         minimise)
-            rm -rf "$work/least"
-            mkdir "$work/least"
-            "$fuzzer" "${options[@]}" -set_cover_merge=1 "$work/least" "tests/fuzz/corpus/$target" \
-                "$corpus" >"$work/$target-minimise.log" 2>&1 \
+            # Copies, because a run that goes on removes files. By lines reached, not by how often: few files.
+            rm -rf "$work/all" "$work/least"
+            mkdir "$work/all" "$work/least"
+            cp "tests/fuzz/corpus/$target"/* "$work/all/"
+            find "$corpus" -type f -exec cp -t "$work/all/" {} + 2>/dev/null || true
+            "$fuzzer" "${options[@]}" -set_cover_merge=1 -use_counters=0 "$work/least" "$work/all" \
+                >"$work/$target-minimise.log" 2>&1 \
                 || { tail -40 "$work/$target-minimise.log" >&2; die "the corpus of $target was not minimised"; }
             rm -rf "tests/fuzz/corpus/$target"
             mv "$work/least" "tests/fuzz/corpus/$target"
