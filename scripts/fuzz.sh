@@ -69,11 +69,13 @@ for target in "${targets[@]}"; do
         run)
             say "$target: ${FUZZ_RUNS:+at most $FUZZ_RUNS inputs, }${FUZZ_SECONDS:-60} seconds"
             out="$work/$target.log"
+            ended=0
             "$fuzzer" "${options[@]}" -runs="${FUZZ_RUNS:--1}" -max_total_time="${FUZZ_SECONDS:-60}" \
                 -print_final_stats=1 "$corpus" "tests/fuzz/corpus/$target" >"$out" 2>&1 \
-                || { tail -40 "$out" >&2; die "$target failed: $out"; }
+                || ended=$?
             inputs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$out")
-            echo "$target $inputs $(date +%F)" >>"$log"
+            echo "$target ${inputs:-0} $(date +%F)" >>"$log"
+            [ "$ended" -eq 0 ] || { tail -40 "$out" >&2; die "$target failed: $out"; }
             say "$target: $inputs inputs, $(grep -oE 'cov: [0-9]+ ft: [0-9]+ corp: [0-9]+' "$out" | tail -1)"
             ;;
         minimise)

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::sketch::{Sketch, Values};
 use super::spread::Profile;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::kernel;
 use crate::memory::{self, Grow};
 use crate::page::meta::{Leading, META_BLOCK};
@@ -192,7 +192,12 @@ impl Directory {
                 projection = Some(Arc::new(read));
             }
         }
-        let mut directory = Self::without_lists(meta, (origin, projection))?;
+        // An index that was built is within the limits.
+        let beyond = |error: Error| match error.kind {
+            Kind::LimitExceeded => Error::corrupted(META_BLOCK, error.message),
+            _ => error,
+        };
+        let mut directory = Self::without_lists(meta, (origin, projection)).map_err(beyond)?;
         directory.read_entries(store)?;
         Ok(directory.with_means())
     }

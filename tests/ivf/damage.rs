@@ -613,6 +613,17 @@ fn an_index_of_another_kind_than_declared_is_refused() {
     expect(&store, Declared { values: Values::Sparse, ..declared }).unwrap();
 }
 
+/// With so many dimensions the layout of a page has no place for the keys.
+#[test]
+fn dimensions_beyond_a_limit_are_damage() {
+    let with = |o| Options { lists: 3, bits: 1, columns: two_columns(), ..o };
+    let case = case("strings", 100, 240, with, Metric::Hamming);
+    let store = case.world.store.snapshot();
+    store.damage(0, |page| page.bytes_mut()[AT + 12..AT + 16].copy_from_slice(&63_588u32.to_le_bytes()));
+    let error = Directory::load(&store).err().expect("dimensions of another index");
+    assert_eq!(error.kind, Kind::Corrupted, "{error}");
+}
+
 /// A file that ends too early.
 #[test]
 fn pages_are_missing_at_the_end() {
