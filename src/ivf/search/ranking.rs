@@ -102,7 +102,7 @@ mod tests {
         let mut random = SplitMix64(5);
         let mut ranking = Ranking::default();
         for lists in [0, 1, 15, 16, 17, 100, 1000] {
-            let mut scores: Vec<f32> = (0..lists).map(|_| random.signed_unit() as f32).collect();
+            let mut scores: Vec<f32> = (0..lists).map(|_| random.signed_unit()).collect();
             for _ in 0..lists / 4 {
                 // Equal scores, zeros of both signs, infinities and NaN.
                 let (from, to) = (random.below(lists), random.below(lists));
@@ -111,7 +111,7 @@ mod tests {
             }
             let mut sorted: Vec<u32> = (0..lists as u32).collect();
             let place = |list: &u32| scores[*list as usize] + 0.0;
-            sorted.sort_by(|a, b| TotalF32(place(a)).cmp(&TotalF32(place(b))));
+            sorted.sort_by_key(|list| TotalF32(place(list)));
             // A second time from the beginning, after some have been given.
             for taken in [lists / 3, lists] {
                 ranking.start(scores.iter().copied()).expect("there is memory");
