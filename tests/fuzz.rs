@@ -5,6 +5,8 @@
 //! libFuzzer, which made the corpus. `VECTOR_SEARCH_FUZZ_INPUT=FILE` runs one input that it reports.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
+#[path = "support/damaged.rs"]
+mod damaged;
 #[path = "ivf/earlier_pages.rs"]
 mod earlier_pages;
 #[path = "ivf/originals.rs"]

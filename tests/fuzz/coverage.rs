@@ -2,6 +2,8 @@
 #![no_main]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
+#[path = "../support/damaged.rs"]
+mod damaged;
 #[path = "../ivf/earlier_pages.rs"]
 mod earlier_pages;
 #[path = "../ivf/originals.rs"]

@@ -7,7 +7,7 @@ use vector_search::error::Result;
 use vector_search::ivf::build::Options;
 use vector_search::ivf::directory::{Declared, Directory, read_root};
 use vector_search::ivf::progress::Silent;
-use vector_search::ivf::renew::{Transactions, renew};
+use vector_search::ivf::renew::renew;
 use vector_search::ivf::scan::Directories;
 use vector_search::ivf::sketch::{Sketch, Sketched, Values};
 use vector_search::page::memory::MemoryStore;
@@ -16,6 +16,7 @@ use vector_search::value::Metric;
 use vector_search::value::sparse::SparseBuf;
 use vector_search::value::tokens::TokensBuf;
 
+use crate::damaged::Ended;
 use crate::originals::{self, Value};
 use crate::world::{MemorySpool, Mixture, Table, TableSource, World, options, pool, table};
 use crate::{earlier_pages, world};
@@ -61,25 +62,6 @@ impl Index {
         next.iter().try_for_each(|next| next.expect(&self.declared))?;
         Ok((Rc::new(current), next.map(Rc::new)))
     }
-}
-
-/// All transactions have ended, whatever a damaged page says of them.
-pub struct Ended;
-
-impl Transactions for Ended {
-    fn next(&self) -> u64 {
-        7
-    }
-
-    fn now(&self) -> u64 {
-        1_700_000_000
-    }
-
-    fn have_ended(&self, _: u64) -> bool {
-        true
-    }
-
-    fn forget_ended(&self) {}
 }
 
 /// An index of a table, after inserts and deletes.

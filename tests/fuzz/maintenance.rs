@@ -13,9 +13,11 @@ use vector_search::ivf::vacuum;
 use vector_search::page::memory::MemoryStore;
 use vector_search::page::{PAGE_SIZE, Tid};
 
-use super::damage::{Counted, allowed, damaged};
-use super::indexes::{Ended, Index, size};
+use super::damage::{allowed, damaged};
+use super::indexes::{Index, size};
 use super::scan::Heap;
+use crate::damaged::Counted;
+use crate::damaged::Ended;
 use crate::world::{self, DEFAULT, MemorySpool, TableSource};
 
 thread_local! {

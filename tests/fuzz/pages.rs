@@ -6,8 +6,9 @@ use vector_search::ivf::search::Probes;
 use vector_search::ivf::within::share;
 use vector_search::ivf::{check, info};
 
-use super::damage::{Counted, allowed, damaged};
+use super::damage::{allowed, damaged};
 use super::indexes::{Index, Query};
+use crate::damaged::Counted;
 
 /// The first byte is the index, the others say how it is damaged.
 pub fn pages(indexes: &[Index], input: &[u8]) {

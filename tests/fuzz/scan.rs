@@ -9,8 +9,9 @@ use vector_search::ivf::{insert, vacuum};
 use vector_search::page::memory::MemoryStore;
 use vector_search::page::{PAGE_SIZE, Tid};
 
-use super::damage::{Counted, allowed, damaged};
+use super::damage::{allowed, damaged};
 use super::indexes::{Index, size};
+use crate::damaged::Counted;
 use crate::world::{BY_RECALL, DEFAULT, EXACT, keys, tid};
 
 /// The first byte is the index, the second what is done, the others say how the index is damaged.

@@ -5,7 +5,6 @@
 //! the verifier says so; except for fields in which every value is a valid one (codes, factors, centroids),
 //! whose damage only checksums can show.
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -15,69 +14,21 @@ use vector_search::ivf::calibrate::vacuum::refresh;
 use vector_search::ivf::code::RowCode;
 use vector_search::ivf::directory::{Declared, Directory, read_root};
 use vector_search::ivf::progress::Silent;
-use vector_search::ivf::renew::{Transactions, renew, sweep};
+use vector_search::ivf::renew::{renew, sweep};
 use vector_search::ivf::scan::Scan;
 use vector_search::ivf::search::filter::Filter;
 use vector_search::ivf::search::{Rows, Settings};
 use vector_search::ivf::sketch::Values;
 use vector_search::ivf::{check, info, insert, vacuum};
 use vector_search::page::memory::MemoryStore;
-use vector_search::page::{Change, Columns, Page, PageKind, Prefetch, Store, Tid};
+use vector_search::page::{Change, Columns, PageKind, Store, Tid};
 use vector_search::value::Metric;
 
+use crate::damaged::{Counted, Ended};
 use crate::plain::plain_blocks;
 use crate::random::Random;
 use crate::renew::renewed;
 use crate::world::*;
-
-/// Pages that one use of an index may read. The largest index here has less than a hundred.
-const READS: u32 = 30_000;
-
-/// A store that does not allow to read for ever.
-struct Counted<'a>(&'a MemoryStore, Cell<u32>);
-
-impl<'a> Counted<'a> {
-    fn new(store: &'a MemoryStore) -> Self {
-        Self(store, Cell::new(0))
-    }
-}
-
-impl Prefetch for Counted<'_> {}
-
-impl Store for Counted<'_> {
-    type Read<'b>
-        = Rc<Page>
-    where
-        Self: 'b;
-
-    fn nblocks(&self) -> Result<u32> {
-        self.0.nblocks()
-    }
-
-    fn read(&self, blkno: u32) -> Result<Rc<Page>> {
-        self.1.set(self.1.get() + 1);
-        if self.1.get() > READS {
-            return Err(Error::new(Kind::Internal, "it reads for ever"));
-        }
-        self.0.read(blkno)
-    }
-
-    fn reserve(&self, count: u32) -> Result<u32> {
-        self.0.reserve(count)
-    }
-
-    fn forget_free(&self) -> Result<()> {
-        self.0.forget_free()
-    }
-
-    fn add_free(&self, blknos: &mut dyn Iterator<Item = u32>) -> Result<()> {
-        self.0.add_free(blknos)
-    }
-
-    fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R> {
-        self.0.change(f)
-    }
-}
 
 /// The rows of the table; those at addresses that no row has are not there.
 struct Real<'a>(Heap<'a>);
@@ -495,25 +446,6 @@ fn blocks_of_several_pages() {
 fn strings_of_bits() {
     let with = |o| Options { lists: 3, bits: 1, columns: two_columns(), ..o };
     case("strings", 100, 240, with, Metric::Hamming).damage_all();
-}
-
-/// All transactions have ended, whatever a damaged page says of them.
-struct Ended;
-
-impl Transactions for Ended {
-    fn next(&self) -> u64 {
-        7
-    }
-
-    fn now(&self) -> u64 {
-        1_700_000_000
-    }
-
-    fn have_ended(&self, _: u64) -> bool {
-        true
-    }
-
-    fn forget_ended(&self) {}
 }
 
 /// Maintenance reads the whole index, and writes most of it.

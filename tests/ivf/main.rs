@@ -5,6 +5,8 @@ mod ahead;
 mod bounds;
 mod crash;
 mod damage;
+#[path = "../support/damaged.rs"]
+mod damaged;
 mod earlier;
 mod earlier_pages;
 mod farther;
