@@ -16,6 +16,8 @@ cargo clippy --locked --no-default-features --all-targets -- -D warnings
 # `test = false` keeps the server tests out of all targets.
 cargo clippy --locked --no-default-features --test server -- -D warnings
 cargo clippy --locked --no-default-features --features "pg$MAJOR" --lib -- -D warnings
+# libFuzzer is C++.
+need_programs c++:g++
 cargo clippy --locked --no-default-features --manifest-path tests/fuzz/Cargo.toml --target-dir "$BUILD" \
     -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-default-features --no-deps --quiet
