@@ -217,8 +217,7 @@ impl<S: Store> Check<'_, S> {
     ) -> Result<()> {
         let layout = &directory.codes;
         let plain = layout.plain(page);
-        let most = layout.blocks();
-        if page.count() > OUT_OF_CHAIN && plain.is_none_or(|index| index >= most) {
+        if page.count() > OUT_OF_CHAIN && plain.is_none_or(|index| index >= layout.blocks()) {
             return Err(Error::corrupted(blkno, "plain codes where there can be none"));
         }
         for (index, view) in layout.blocks_on(page).enumerate() {

@@ -14,14 +14,15 @@ use crate::quant::pack;
 /// then packed again writes it twice; each row that is written into a packed block takes about a third of it.
 const LEAST_FREE: u32 = 8;
 
-/// Writes the code of a row into a slot that is not live, before the slot is marked.
+/// Writes the code of a row into a slot that is not live, before the slot is marked. The layout allows plain
+/// codes.
 pub fn put(layout: &Layout, page: &mut Page, (index, slot): (usize, usize), signs: &[u8]) {
     let block = layout.block(page, index);
     let (owned, mut plain) = (block.owned(), block.is_plain());
     let is_last = owned | 1 << slot == u32::MAX;
-    if layout.plain(page).is_none() && layout.may_be_plain() && owned.count_zeros() >= LEAST_FREE {
+    if layout.plain(page).is_none() && owned.count_zeros() >= LEAST_FREE {
         if owned != 0 {
-            unpack(layout.block_mut(page, index).codes());
+            unpack_block(layout.block_mut(page, index).codes());
         }
         layout.set_plain(page, Some(index));
         plain = true;
@@ -33,8 +34,7 @@ pub fn put(layout: &Layout, page: &mut Page, (index, slot): (usize, usize), sign
     }
     codes[slot * signs.len()..][..signs.len()].copy_from_slice(signs);
     if is_last {
-        let rows = codes.to_vec();
-        kernel::pack_rows(&rows, codes);
+        pack_block(codes);
         layout.set_plain(page, None);
     }
 }
@@ -43,9 +43,7 @@ pub fn put(layout: &Layout, page: &mut Page, (index, slot): (usize, usize), sign
 pub fn pack(layout: &Layout, page: &mut Page) {
     let marked = layout.plain(page).filter(|index| *index < layout.blocks());
     let Some(index) = marked.filter(|index| layout.block(page, *index).is_plain()) else { return };
-    let mut block = layout.block_mut(page, index);
-    let rows = block.codes().to_vec();
-    kernel::pack_rows(&rows, block.codes());
+    pack_block(layout.block_mut(page, index).codes());
     layout.set_plain(page, None);
 }
 
@@ -57,8 +55,14 @@ pub fn read(block: BlockRef<'_>, slot: usize, signs: &mut [u8]) {
     }
 }
 
+/// Packs plain codes.
+fn pack_block(codes: &mut [u8]) {
+    let rows = codes.to_vec();
+    kernel::pack_rows(&rows, codes);
+}
+
 /// Makes packed codes plain.
-fn unpack(codes: &mut [u8]) {
+fn unpack_block(codes: &mut [u8]) {
     let groups = codes.to_vec();
     for (slot, signs) in codes.chunks_exact_mut(groups.len() / BLOCK_ROWS).enumerate() {
         pack::read_signs(&groups, 0, slot, signs);

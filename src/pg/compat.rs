@@ -457,17 +457,18 @@ pub unsafe fn expression_pathkeys(
         // The server makes such classes for base relations, and those of partitions from them
         // (`get_eclass_for_sort_expr`, equivclass.c, asserts it). A class with this expression as its only
         // member is right for a partition, too.
-        let part = table
-            .as_mut()
-            .filter(|table| table.reloptkind == pg_sys::RelOptKind::RELOPT_OTHER_MEMBER_REL)
-            .map(|table| table.reloptkind = pg_sys::RelOptKind::RELOPT_BASEREL);
+        let part = pg_sys::RelOptKind::RELOPT_OTHER_MEMBER_REL;
+        let is_part = table.as_ref().is_some_and(|table| table.reloptkind == part);
+        if is_part {
+            (*table).reloptkind = pg_sys::RelOptKind::RELOPT_BASEREL;
+        }
         #[cfg(feature = "pg15")]
         let keys =
             pg_sys::build_expression_pathkey(root, expression, std::ptr::null_mut(), less, tables, true);
         #[cfg(not(feature = "pg15"))]
         let keys = pg_sys::build_expression_pathkey(root, expression, less, tables, true);
-        if part.is_some() {
-            (*table).reloptkind = pg_sys::RelOptKind::RELOPT_OTHER_MEMBER_REL;
+        if is_part {
+            (*table).reloptkind = part;
         }
         keys
     }

@@ -20,25 +20,25 @@ pub(in crate::kernel) fn columns(rows: &[u8], groups: &mut [u8], from: usize) {
     while at + 16 <= size {
         // SAFETY: the row is one of `size` bytes, of which sixteen are left from `at` on.
         let load = |row: usize| unsafe { _mm_loadu_si128(rows.as_ptr().add(row * size + at).cast()) };
-        let columns = transposed(std::array::from_fn(|i| {
-            interleaved(load(PERMUTED[i]), load(PERMUTED[i] + BLOCK_ROWS / 2))
-        }));
-        for (out, column) in groups[32 * at..].as_chunks_mut::<32>().0.iter_mut().zip(columns) {
-            // SAFETY: the array is 32 bytes.
-            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), column) };
-        }
+        store(&mut groups[32 * at..], load);
         at += 16;
     }
     if at < size {
         // SAFETY: the row is one of `size` bytes, of which eight are left from `at` on.
         let load = |row: usize| unsafe { _mm_loadl_epi64(rows.as_ptr().add(row * size + at).cast()) };
-        let columns = transposed(std::array::from_fn(|i| {
-            interleaved(load(PERMUTED[i]), load(PERMUTED[i] + BLOCK_ROWS / 2))
-        }));
-        for (out, column) in groups[32 * at..].as_chunks_mut::<32>().0.iter_mut().zip(columns) {
-            // SAFETY: the array is 32 bytes.
-            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), column) };
-        }
+        store(&mut groups[32 * at..], load);
+    }
+}
+
+/// Writes two groups for each column of the rows, as many as there is room for.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn store(groups: &mut [u8], row: impl Fn(usize) -> __m128i) {
+    let pair = |i: usize| interleaved(row(PERMUTED[i]), row(PERMUTED[i] + BLOCK_ROWS / 2));
+    let columns = transposed(std::array::from_fn(pair));
+    for (out, column) in groups.as_chunks_mut::<32>().0.iter_mut().zip(columns) {
+        // SAFETY: the array is 32 bytes.
+        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), column) };
     }
 }
 

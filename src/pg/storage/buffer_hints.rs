@@ -22,8 +22,8 @@ use crate::pg::compat::{charge_buffer_hit, count_buffer_hit, read_recent_buffer}
 /// takes memory.
 const MOST: usize = 1 << 19;
 
-/// Pages of which VACUUM counts the cost once, if they are read several times in turn.
-const LATE: usize = 256;
+/// Number of pages that a VACUUM remembers to have read.
+const RECENT: usize = 256;
 
 /// The buffer in which a page was found.
 #[derive(Clone, Copy)]
@@ -50,8 +50,8 @@ pub struct BufferHints {
 
 thread_local! {
     static HINTS: OnceCell<&'static [Cell<Hint>]> = const { OnceCell::new() };
-    /// Pages that a VACUUM has read of late, each with its relation.
-    static READ: RefCell<[(u32, u32); LATE]> = const { RefCell::new([(0, 0); LATE]) };
+    /// Pages that a VACUUM has read recently, each with its relation.
+    static READ: RefCell<[(u32, u32); RECENT]> = const { RefCell::new([(0, 0); RECENT]) };
 }
 
 /// The table of this backend. It has twice as many hints as there are shared buffers, because more guesses
@@ -106,7 +106,7 @@ impl BufferHints {
                 && read_recent_buffer(relation, blkno, buffer)
             {
                 count_buffer_hit(relation);
-                charge_buffer_hit(|| self.is_first_of_late(blkno));
+                charge_buffer_hit(|| !self.was_read_recently(blkno));
                 #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
                 use_once_more(buffer);
                 return buffer;
@@ -117,12 +117,14 @@ impl BufferHints {
         }
     }
 
-    /// Whether a page was not read of late. The queries of a calibration read each list in turn; but for the
-    /// first of them its pages are in the processor's cache. To count each time made autovacuum sleep four
-    /// fifths of the time that it took to replace lists.
-    fn is_first_of_late(&self, blkno: u32) -> bool {
+    /// Whether this VACUUM has read a page recently, so that its cost is counted already.
+    ///
+    /// The queries of a calibration read each list one after the other. After the first query its pages are
+    /// in the processor's cache. When each read was counted, autovacuum slept four fifths of the time in
+    /// which it replaced lists.
+    fn was_read_recently(&self, blkno: u32) -> bool {
         let page = (self.tag, blkno);
-        READ.with_borrow_mut(|read| std::mem::replace(&mut read[blkno as usize % LATE], page) != page)
+        READ.with_borrow_mut(|read| std::mem::replace(&mut read[blkno as usize % RECENT], page) == page)
     }
 
     /// Remembers where a page was found.
