@@ -44,9 +44,9 @@ impl Drop for Disk {
 const SEARCH: &str = "SET enable_seqscan = off; SET ivf.recall_target = 1; SELECT count(*) FROM \
      (SELECT id FROM items ORDER BY embedding <-> (SELECT embedding FROM items WHERE id = 7)) s";
 
-/// A statement that adds four thousand rows.
-fn insert(first: u32) -> String {
-    format!("INSERT INTO items SELECT id + {first}, category, embedding FROM items WHERE id < 4000")
+/// A statement that adds copies of the first rows.
+fn insert(rows: u32, first: u32) -> String {
+    format!("INSERT INTO items SELECT id + {first}, category, embedding FROM items WHERE id < {rows}")
 }
 
 #[test]
@@ -69,11 +69,13 @@ fn a_full_disk_and_one_that_cannot_be_read() {
         let error = server.try_sql(statement).expect_err(statement);
         assert!(states.iter().any(|state| error.contains(state)), "{statement}: {error}");
     };
+    // These rows make room in their lists for the ones after them. A list that is just full has none.
+    server.sql(&insert(20, 50_000));
     disk.fails(Some((&path, "write")));
-    fails(&insert(100_000), &["53100"]);
+    fails(&insert(4000, 100_000), &["53100"]);
     // What needs no room goes on, also in the index.
-    server.sql("DELETE FROM items WHERE id % 100 = 3; VACUUM items");
-    server.sql("INSERT INTO items SELECT id + 50000, category, embedding FROM items WHERE id < 20");
+    server.sql("DELETE FROM items WHERE id % 100 = 3 OR id >= 50000; VACUUM items");
+    server.sql(&insert(20, 60_000));
     assert_eq!(server.sql(SEARCH), server.sql("SELECT count(*) FROM items"));
     // A new file is in the same directory, under a name that is not known yet.
     let directory = Path::new(&path).parent().unwrap().display().to_string();
@@ -82,12 +84,12 @@ fn a_full_disk_and_one_that_cannot_be_read() {
     fails("REINDEX INDEX items_index", &["53100"]);
     disk.fails(None);
     server.check("items_index");
-    server.sql(&insert(200_000));
+    server.sql(&insert(4000, 200_000));
     server.check("items_index");
     // Nothing of the index is in the buffers after a restart.
     server.restart_in(CONF, &disk.environment());
     disk.fails(Some((&path, "read")));
-    for statement in [SEARCH, "SELECT ivf_check('items_index')", "VACUUM items", &insert(300_000)] {
+    for statement in [SEARCH, "SELECT ivf_check('items_index')", "VACUUM items", &insert(4000, 300_000)] {
         fails(statement, &["58030", "could not read block"]);
     }
     assert_ne!(server.sql("SELECT count(*) FROM items"), "0");
