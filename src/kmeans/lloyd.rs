@@ -16,66 +16,118 @@ const SETTLED: f64 = 0.005;
 /// Rounds of k-means on centroids.
 const GROUP_ROUNDS: usize = 4;
 
-/// Clusters `rows` into `k` lists (`k` ≤ number of rows) in at most `iterations` rounds; `work` is the share
-/// of one round. Returns the list of every row; some lists may be empty. `binary` has the same rows in packed
-/// form, if they consist of zeros and ones.
+/// Clusters `rows` into `k` lists (`k` ≤ number of rows) in at most `iterations` rounds. Returns the list of
+/// every row; some lists may be empty.
 pub(super) fn lloyd(
     rows: &Rows,
-    binary: Option<&bits::PackedBits>,
     k: usize,
     iterations: usize,
     random: &mut SplitMix64,
     mut work: Work,
 ) -> Result<Vec<Assignment>> {
-    let n = rows.len();
-    let mut centroids = memory::filled(0.0, k * rows.dims)?;
-    let mut seeds = memory::collected(0..n)?;
-    random.choose(&mut seeds, k);
-    for (seed, out) in seeds.into_iter().zip(centroids.chunks_exact_mut(rows.dims)) {
-        rows.copy(seed, out);
+    let mut lists = Lloyd::new(rows, None, k, random, &work)?;
+    lists.settle(iterations, random, &mut work)?;
+    Ok(lists.near)
+}
+
+/// Rows, and the lists that they are in so far.
+pub(super) struct Lloyd<'a> {
+    rows: &'a Rows<'a>,
+    /// The same rows in packed form, if they consist of zeros and ones.
+    binary: Option<&'a bits::PackedBits>,
+    /// The squared length of each row.
+    norms: Vec<f32>,
+    centroids: Vec<f32>,
+    /// The list of each row, once it is assigned.
+    pub(super) near: Vec<Assignment>,
+}
+
+impl<'a> Lloyd<'a> {
+    /// Takes `k` of the rows as centroids.
+    pub(super) fn new(
+        rows: &'a Rows<'a>,
+        binary: Option<&'a bits::PackedBits>,
+        k: usize,
+        random: &mut SplitMix64,
+        work: &Work,
+    ) -> Result<Self> {
+        let n = rows.len();
+        let mut centroids = memory::filled(0.0, k * rows.dims)?;
+        let mut seeds = memory::collected(0..n)?;
+        random.choose(&mut seeds, k);
+        for (seed, out) in seeds.into_iter().zip(centroids.chunks_exact_mut(rows.dims)) {
+            rows.copy(seed, out);
+        }
+        let mut norms = memory::filled(0.0f32, n)?;
+        work.quiet().run(
+            &mut norms,
+            CHUNK_ROWS,
+            CHUNK_ROWS * rows.dims,
+            || Ok(()),
+            |(), chunk, out| {
+                for (i, norm) in out.iter_mut().enumerate() {
+                    *norm = rows.row(chunk * CHUNK_ROWS + i).map(|x| x * x).sum();
+                }
+            },
+        )?;
+        let far = Assignment { list: u32::MAX, next: 0, moved: true, best: 0.0, second: 0.0 };
+        Ok(Self { rows, binary, norms, centroids, near: memory::filled(far, n)? })
     }
-    let mut norms = memory::filled(0.0f32, n)?;
-    let quiet = work.quiet();
-    quiet.run(
-        &mut norms,
-        CHUNK_ROWS,
-        CHUNK_ROWS * rows.dims,
-        || Ok(()),
-        |(), chunk, out| {
-            for (i, norm) in out.iter_mut().enumerate() {
-                *norm = rows.row(chunk * CHUNK_ROWS + i).map(|x| x * x).sum();
+
+    /// At most `iterations` rounds; `work` is the share of one of them, and then that of the next. Returns
+    /// whether the lists have settled.
+    pub(super) fn settle(
+        &mut self,
+        iterations: usize,
+        random: &mut SplitMix64,
+        work: &mut Work,
+    ) -> Result<bool> {
+        let mut last = f64::INFINITY;
+        for round in 0.. {
+            self.assign(work)?;
+            let inertia: f64 = self.near.iter().map(|x| f64::from(x.best)).sum();
+            let moved = self.near.iter().filter(|x| x.moved).count() as f64;
+            let settled = moved < SETTLED * self.near.len() as f64 || last - inertia < SETTLED * inertia;
+            if round >= iterations {
+                return Ok(settled);
             }
-        },
-    )?;
-    let far = Assignment { list: u32::MAX, next: 0, moved: true, best: 0.0, second: 0.0 };
-    let mut near = memory::filled(far, n)?;
-    let mut last = f64::INFINITY;
-    for round in 0.. {
-        let tables = if binary.is_some() { bits::Tables::new(&centroids, rows.dims)? } else { None };
+            let members = Members::new(&self.near, self.lists())?;
+            let quiet = work.quiet();
+            means(self.rows, &members, &mut self.centroids, &quiet)?;
+            let repaired = repair(self.rows, &self.near, &members, &mut self.centroids, random, &quiet)?;
+            if settled && !repaired {
+                break;
+            }
+            // A repair changes the inertia abruptly; comparing it with the old value then does not show
+            // convergence.
+            last = if repaired { f64::INFINITY } else { inertia };
+        }
+        Ok(true)
+    }
+
+    /// One more round, without repairs: the centroids of a list's parts, which are near each other, stay.
+    pub(super) fn again(&mut self, work: &mut Work) -> Result<()> {
+        let members = Members::new(&self.near, self.lists())?;
+        means(self.rows, &members, &mut self.centroids, &work.quiet())?;
+        self.assign(work)
+    }
+
+    fn lists(&self) -> usize {
+        self.centroids.len() / self.rows.dims
+    }
+
+    /// Finds the two nearest centroids of every row.
+    fn assign(&mut self, work: &mut Work) -> Result<()> {
+        let Self { rows, binary, norms, centroids, near } = self;
+        let tables = if binary.is_some() { bits::Tables::new(centroids, rows.dims)? } else { None };
         match binary.zip(tables) {
-            Some((binary, tables)) => binary.assign(&norms, &tables, &mut near, &work)?,
-            None if k < MIN_GROUPED => assign(rows, &norms, &centroids, &mut near, &work)?,
-            None => assign_by_groups(rows, &norms, &centroids, &mut near, &work)?,
+            Some((binary, tables)) => binary.assign(norms, &tables, near, work)?,
+            None if centroids.len() / rows.dims < MIN_GROUPED => assign(rows, norms, centroids, near, work)?,
+            None => assign_by_groups(rows, norms, centroids, near, work)?,
         }
         work.base += work.unit;
-        let inertia: f64 = near.iter().map(|x| f64::from(x.best)).sum();
-        let moved = near.iter().filter(|x| x.moved).count() as f64;
-        let settled = moved < SETTLED * n as f64 || last - inertia < SETTLED * inertia;
-        if round >= iterations {
-            break;
-        }
-        let members = Members::new(&near, k)?;
-        let quiet = work.quiet();
-        means(rows, &members, &mut centroids, &quiet)?;
-        let repaired = repair(rows, &near, &members, &mut centroids, random, &quiet)?;
-        // A repair changes the inertia abruptly; comparing it with the old value then does not show
-        // convergence.
-        if settled && !repaired {
-            break;
-        }
-        last = if repaired { f64::INFINITY } else { inertia };
+        Ok(())
     }
-    Ok(near)
 }
 
 /// The two nearest centroids so far of a row.
@@ -119,7 +171,7 @@ pub(super) fn grouped(centroids: &[f32], dims: usize, work: &Work) -> Result<Gro
     let rows = Rows { data: centroids, dims, index: None, mean: &zero, scale: 1.0 };
     let groups = Groups::number(rows.len());
     let quiet = work.quiet();
-    let near = lloyd(&rows, None, groups, GROUP_ROUNDS, &mut SplitMix64(groups as u64), quiet)?;
+    let near = lloyd(&rows, groups, GROUP_ROUNDS, &mut SplitMix64(groups as u64), quiet)?;
     Groups::new(&rows, &Members::new(&near, groups)?, groups, &quiet)
 }
 

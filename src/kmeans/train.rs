@@ -2,7 +2,7 @@
 
 use super::bits;
 use super::gemm::{CHUNK_ROWS, PackedPanels, Rows, Work};
-use super::lloyd::lloyd;
+use super::lloyd::Lloyd;
 use super::members::{Assignment, Members, means};
 use super::parallel::Step;
 use super::pca;
@@ -94,10 +94,16 @@ fn cluster(
 ) -> Result<()> {
     let k = centroids.len() / plain.dims;
     (work.base, work.unit) = (UNIT, UNIT);
-    let mut near = lloyd(working, binary, k, iterations, random, work)?;
+    let mut lists = Lloyd::new(working, binary, k, random, &work)?;
+    let settled = lists.settle(iterations.saturating_sub(1), random, &mut work)?;
+    let is_split = wide::split(working, &mut lists.near, k, random, &work.quiet())?;
+    if is_split || !settled {
+        // The parts of a list attract rows of its neighbours, and may be wide again.
+        lists.again(&mut work)?;
+        wide::split(working, &mut lists.near, k, random, &work.quiet())?;
+    }
     (work.base, work.unit) = (work.total - UNIT, UNIT);
-    wide::split(working, &mut near, k, random, &work)?;
-    finish(plain, &near, centroids, random, &work)
+    finish(plain, &lists.near, centroids, random, &work)
 }
 
 /// The rows to train on: the usable rows, or a sample of them if there are more than training needs.

@@ -11,24 +11,25 @@ use crate::random::SplitMix64;
 /// Lists with more than this many times the mean number of rows are split.
 const WIDE: f64 = 2.5;
 /// Into parts of about this many times the mean.
-const PART: f64 = 1.5;
+const PART: f64 = 1.25;
 /// A part may have to be split again.
 const PASSES: usize = 3;
 /// Rounds of k-means in a list.
 const ROUNDS: usize = 6;
 
 /// Splits the wide ones of `k` lists. The number of lists stays the same: as many of the lists whose rows
-/// have another centroid almost as near are given up.
+/// have another centroid almost as near are given up. Returns whether there was a wide list.
 pub(super) fn split(
     rows: &Rows,
     near: &mut [Assignment],
     k: usize,
     random: &mut SplitMix64,
     work: &Work,
-) -> Result<()> {
+) -> Result<bool> {
     let mean = near.len() as f64 / k as f64;
     let mut spare =
         Spare { order: Vec::new(), fixed: memory::filled(false, k)?, gone: memory::filled(false, k)? };
+    let mut any = false;
     for _ in 0..PASSES {
         let members = Members::new(near, k)?;
         let size = |list: usize| members.of(list).len();
@@ -37,6 +38,7 @@ pub(super) fn split(
         if wide.is_empty() {
             break;
         }
+        any = true;
         wide.sort_unstable_by_key(|list| (usize::MAX - size(*list), *list));
         spare.order(near, &members, mean)?;
         for list in wide {
@@ -45,7 +47,7 @@ pub(super) fn split(
             move_parts(near, &members, list, &parts, &mut spare)?;
         }
     }
-    Ok(())
+    Ok(any)
 }
 
 /// The part of each of `members`.
@@ -58,7 +60,7 @@ fn parts(
 ) -> Result<Vec<Assignment>> {
     let index = memory::collected(members.iter().map(|i| rows.index.map_or(*i, |index| index[*i])))?;
     let own = Rows { index: Some(&index), ..*rows };
-    lloyd(&own, None, parts, ROUNDS, random, work.quiet())
+    lloyd(&own, parts, ROUNDS, random, work.quiet())
 }
 
 /// Gives each part but the first a list of its own, as long as there are lists to spare.
