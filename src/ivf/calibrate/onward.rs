@@ -175,7 +175,8 @@ impl Sample<'_> {
     }
 
     fn read(&self, walk: &Walk, rule: Rule) -> u32 {
-        walk.read(self.first(walk, rule.share), rule.beyond, rule.excess)
+        let most = search::most(self.usual);
+        walk.read((self.first(walk, rule.share), most), rule.beyond, rule.excess)
     }
 
     fn cost(&self, rule: Rule) -> Cost {

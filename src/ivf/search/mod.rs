@@ -35,7 +35,7 @@ use std::rc::Rc;
 
 pub use self::candidates::NEAREST;
 use self::candidates::{CANDIDATE_SIZE, Candidates, Mark};
-pub use self::effort::{dither, further, lists, whole, width};
+pub use self::effort::{dither, further, lists, most, whole, width};
 use self::filter::Filter;
 use self::full_scan::{FullScan, Which};
 use self::key::{ceiling_key, key_of, known_value};

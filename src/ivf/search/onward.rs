@@ -18,6 +18,8 @@ pub struct Onward {
     first: u32,
     /// Number of lists that are read for ten rows without this rule.
     usual: u32,
+    /// Number of lists that are read at most for this rule.
+    most: u32,
 }
 
 impl Onward {
@@ -30,7 +32,7 @@ impl Onward {
             let lists = effort::whole(share * usual + further, dither);
             lists.max(least).min(directory.lists())
         };
-        Some(Self { rule, first: whole(rule.share), usual: whole(1.0) })
+        Some(Self { rule, first: whole(rule.share), usual: whole(1.0), most: effort::most(usual) })
     }
 
     /// Number of lists that are read in any case for ten rows.
@@ -43,7 +45,8 @@ impl Onward {
     pub fn goes_on(&self, directory: &Directory, router: &Router, tenth: f32, read: u32, next: u32) -> bool {
         let found = router.found(directory);
         read < self.first
-            || (found.distance(tenth) > self.rule.beyond
+            || (read < self.most
+                && found.distance(tenth) > self.rule.beyond
                 && router.score(directory, next) <= found.limit(tenth, self.rule.excess))
     }
 
