@@ -97,7 +97,7 @@ fn cluster(
     let mut lists = Lloyd::new(working, binary, k, random, &work)?;
     let settled = lists.settle(iterations.saturating_sub(1), random, &mut work)?;
     let is_split = wide::split(working, &mut lists.near, k, random, &work.quiet())?;
-    if is_split || !settled {
+    if iterations > 0 && (is_split || !settled) {
         // The parts of a list attract rows of its neighbours, and may be wide again.
         lists.again(&mut work)?;
         wide::split(working, &mut lists.near, k, random, &work.quiet())?;

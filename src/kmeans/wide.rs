@@ -18,7 +18,7 @@ const PASSES: usize = 3;
 const ROUNDS: usize = 6;
 
 /// Splits the wide ones of `k` lists. The number of lists stays the same: as many of the lists whose rows
-/// have another centroid almost as near are given up. Returns whether there was a wide list.
+/// have another centroid almost as near are given up. Returns whether a row moved.
 pub(super) fn split(
     rows: &Rows,
     near: &mut [Assignment],
@@ -38,14 +38,19 @@ pub(super) fn split(
         if wide.is_empty() {
             break;
         }
-        any = true;
         wide.sort_unstable_by_key(|list| (usize::MAX - size(*list), *list));
         spare.order(near, &members, mean)?;
+        let mut moved = false;
         for list in wide {
             let wanted = (size(list) as f64 / (PART * mean)).ceil() as usize;
             let parts = parts(rows, members.of(list), wanted, random, work)?;
-            move_parts(near, &members, list, &parts, &mut spare)?;
+            moved |= move_parts(near, &members, list, &parts, &mut spare)?;
         }
+        if !moved {
+            // Equal rows stay together.
+            break;
+        }
+        any = true;
     }
     Ok(any)
 }
@@ -63,14 +68,15 @@ fn parts(
     lloyd(&own, parts, ROUNDS, random, work.quiet())
 }
 
-/// Gives each part but the first a list of its own, as long as there are lists to spare.
+/// Gives each part but the first a list of its own, as long as there are lists to spare. Returns whether one
+/// got a list.
 fn move_parts(
     near: &mut [Assignment],
     members: &Members,
     list: usize,
     parts: &[Assignment],
     spare: &mut Spare,
-) -> Result<()> {
+) -> Result<bool> {
     spare.fixed[list] = true;
     let most = parts.iter().map(|part| part.list).max().unwrap_or(0) as usize;
     let mut lists = memory::filled(None, most + 1)?;
@@ -86,7 +92,7 @@ fn move_parts(
         }
         near[*i].list = own.unwrap_or(list) as u32;
     }
-    Ok(())
+    Ok(lists.iter().flatten().any(|own| *own != list))
 }
 
 /// The lists that can be given up.

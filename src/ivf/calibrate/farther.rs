@@ -5,7 +5,7 @@
 //! of them. Such a query is recognised by its distance from the nearest centroid. The *excess* of a list is
 //! its score minus the least score, in units that are the same for near and far queries. The calibration
 //! measures the excess of the lists that hold the neighbours of such queries. A far query reads all lists up
-//! to that excess.
+//! to that excess, but at most a multiple of the usual number (`search/effort.rs`).
 //!
 //! Real queries are not known, so far queries are made from rows in three ways. The way with the largest
 //! excess counts. Few of the calibration's own queries may be treated as far: the distance is raised until

@@ -3,7 +3,7 @@
 //! If lists have several clusters each, their centroids lie between the clusters. A query there is near a
 //! centroid and far from all rows, and the calibrated number of lists has few of its neighbours. Only the
 //! rows that it finds tell it from an ordinary query. So a scan reads on while its tenth row is farther than
-//! `beyond` and the excess of the next list is at most `excess`.
+//! `beyond` and the excess of the next list is at most `excess`, up to a multiple of the usual lists.
 //!
 //! An ordinary query whose cluster is in a later list looks the same. It reads on until the cluster is found,
 //! and so finds more. Then all queries may read fewer lists in any case (`share`). The three numbers are

@@ -11,8 +11,11 @@ use crate::random::SplitMix64;
 /// the exponent between the two largest levels, within these bounds.
 const GROWTH: std::ops::RangeInclusive<f64> = 0.35..=1.0;
 /// A query that is unlike the calibration's reads at most this many times the usual number of lists. Of ten
-/// million rows such queries otherwise read two thirds of all lists and found next to nothing more.
+/// million rows such queries otherwise read up to three quarters of all lists, and found hardly more.
 const MOST: f64 = 16.0;
+/// It may read this number in any case. In a small index with many clusters it may need all lists, and this
+/// many take a fraction of a millisecond.
+const MOST_AT_LEAST: f64 = 256.0;
 /// Number of standard deviations that counts as exact: six for a row whose error is a third larger than
 /// usual. Fewer than one row in 10⁹ exceeds it.
 const EXACT: f32 = 8.0;
@@ -93,12 +96,12 @@ pub fn further(directory: &Directory, target: f32, router: &Router) -> f64 {
     let excess = interpolate(&far.excesses.map(f64::from), target).max(0.0);
     let within = router.count_within(directory, excess as f32) as f64;
     let usual = lists(directory, target, f64::from(LEVELS[0]));
-    (within - usual).max(0.0).min((MOST - 1.0) * usual)
+    (within - usual).max(0.0).min(f64::from(most(usual)) - usual)
 }
 
-/// The most lists that a query reads for what it has found, if it usually reads `usual`.
+/// The most lists that a query reads because it is far or for what it has found, if others read `usual`.
 pub fn most(usual: f64) -> u32 {
-    (MOST * usual).ceil() as u32
+    (MOST * usual).max(MOST_AT_LEAST).ceil() as u32
 }
 
 /// The rule by which scans read on for what they have found; see [`super::onward`].
