@@ -74,8 +74,8 @@ impl<'a> Lloyd<'a> {
         Ok(Self { rows, binary, norms, centroids, near: memory::filled(far, n)? })
     }
 
-    /// At most `iterations` rounds; `work` is the share of one of them, and then that of the next. Returns
-    /// whether the lists have settled.
+    /// At most `iterations` rounds. `work` is for one round, and moves on by each. Returns whether the lists
+    /// have settled.
     pub(super) fn settle(
         &mut self,
         iterations: usize,
@@ -105,7 +105,8 @@ impl<'a> Lloyd<'a> {
         Ok(true)
     }
 
-    /// One more round, without repairs: the centroids of a list's parts, which are near each other, stay.
+    /// One more round, without repairs. A repair would move the centroids of parts of one list, because these
+    /// are near each other.
     pub(super) fn again(&mut self, work: &mut Work) -> Result<()> {
         let members = Members::new(&self.near, self.lists())?;
         means(self.rows, &members, &mut self.centroids, &work.quiet())?;

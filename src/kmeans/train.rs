@@ -98,7 +98,7 @@ fn cluster(
     let settled = lists.settle(iterations.saturating_sub(1), random, &mut work)?;
     let is_split = wide::split(working, &mut lists.near, k, random, &work.quiet())?;
     if iterations > 0 && (is_split || !settled) {
-        // The parts of a list attract rows of its neighbours, and may be wide again.
+        // The parts of a split list attract rows of other lists, and may be wide again.
         lists.again(&mut work)?;
         wide::split(working, &mut lists.near, k, random, &work.quiet())?;
     }

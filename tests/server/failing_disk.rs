@@ -69,7 +69,7 @@ fn a_full_disk_and_one_that_cannot_be_read() {
         let error = server.try_sql(statement).expect_err(statement);
         assert!(states.iter().any(|state| error.contains(state)), "{statement}: {error}");
     };
-    // These rows make room in their lists for the ones after them. A list that is just full has none.
+    // These rows are deleted below. Then their lists have room for the same rows, even if they were full.
     server.sql(&insert(20, 50_000));
     disk.fails(Some((&path, "write")));
     fails(&insert(4000, 100_000), &["53100"]);

@@ -175,8 +175,8 @@ impl Sample<'_> {
     }
 
     fn read(&self, walk: &Walk, rule: Rule) -> u32 {
-        let most = search::most(self.usual);
-        walk.read((self.first(walk, rule.share), most), rule.beyond, rule.excess)
+        let first = self.first(walk, rule.share);
+        walk.read(first, rule.beyond, rule.excess).min(first.max(search::most(self.usual)))
     }
 
     fn cost(&self, rule: Rule) -> Cost {

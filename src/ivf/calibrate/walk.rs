@@ -89,13 +89,10 @@ impl Walk {
         })
     }
 
-    /// The number of lists that are read: `first` in any case, and up to `most` by the rule.
-    pub fn read(&self, (first, most): (u32, u32), beyond: f32, excess: f32) -> u32 {
+    /// The number of lists that are read: `first` in any case, and more by the rule.
+    pub fn read(&self, first: u32, beyond: f32, excess: f32) -> u32 {
         let mut read = first;
         loop {
-            if read >= most {
-                return first.max(most);
-            }
             let tenth = self.tenth(read);
             if self.found.distance(tenth) <= beyond {
                 return read;

@@ -99,7 +99,7 @@ pub fn further(directory: &Directory, target: f32, router: &Router) -> f64 {
     (within - usual).max(0.0).min(f64::from(most(usual)) - usual)
 }
 
-/// The most lists that a query reads because it is far or for what it has found, if others read `usual`.
+/// The most lists that a far query, or one that reads on, may read. `usual` is the number for other queries.
 pub fn most(usual: f64) -> u32 {
     (MOST * usual).max(MOST_AT_LEAST).ceil() as u32
 }

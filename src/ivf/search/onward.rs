@@ -2,8 +2,8 @@
 //!
 //! If a list has several clusters, a query between them is near the list's centroid and far from all rows.
 //! That shows once the first lists are read: the tenth row found is far, and many other lists may have nearer
-//! ones. Then the scan reads list after list, until either is no longer so or it has read many times the
-//! usual lists (`effort::most`).
+//! ones. Then the scan reads list after list, until either is no longer so, but at most as many as
+//! `effort::most` allows.
 
 use super::effort;
 use super::route::Router;
@@ -51,9 +51,9 @@ impl Onward {
                 && router.score(directory, next) <= found.limit(tenth, self.rule.excess))
     }
 
-    /// Until where a query reads that goes on, if it is to read `more` lists in all before it looks again.
-    pub fn until(&self, more: u32) -> u32 {
-        more.min(self.first.max(self.most))
+    /// `lists`, or the number that the rule allows in all, whichever is less.
+    pub fn limit(&self, lists: u32) -> u32 {
+        lists.min(self.first.max(self.most))
     }
 
     /// Number of lists beyond the usual ones, of a query that has read `read` lists.

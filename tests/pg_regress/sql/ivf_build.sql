@@ -57,7 +57,8 @@ DROP TABLE items, unlogged;
 -- VACUUM calibrates again if many rows have changed, unless users have calibrated with their queries
 CREATE TABLE changing (id int, e vector(8));
 ALTER TABLE changing SET (autovacuum_enabled = off);
-INSERT INTO changing SELECT i, ARRAY(SELECT sin(i * sqrt(2 * j + 1)) FROM generate_series(1, 8) j)::vector FROM generate_series(1, 3000) i;
+INSERT INTO changing SELECT i, ARRAY(SELECT sin(i * sqrt(2 * j + 1)) FROM generate_series(1, 8) j)::vector
+	FROM generate_series(1, 3000) i;
 CREATE INDEX changing_e ON changing USING ivf (e) WITH (lists = 150, renew = off);
 CREATE TABLE seen (step text, calibration jsonb);
 CREATE FUNCTION look(step text) RETURNS bool LANGUAGE sql AS $$
@@ -68,7 +69,9 @@ $$;
 SELECT look('built');
 VACUUM changing;
 SELECT look('nothing new') AS new;
-INSERT INTO changing SELECT i, ARRAY(SELECT 0.1 * sin(i * sqrt(2 * j + 1)) + 0.9 FROM generate_series(1, 8) j)::vector FROM generate_series(1, 6000) i;
+INSERT INTO changing SELECT i, ARRAY(SELECT 0.1 * sin(i * sqrt(2 * j + 1)) + 0.9
+	FROM generate_series(1, 8) j)::vector
+	FROM generate_series(1, 6000) i;
 VACUUM changing;
 SELECT look('grown') AS new;
 DELETE FROM seen;

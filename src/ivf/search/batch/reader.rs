@@ -152,7 +152,7 @@ impl Reader {
         let Some(next) = self.router.peek() else { return self.read };
         if let Some(onward) = self.coded.onward {
             if onward.goes_on(directory, &self.router, self.candidates.tenth(), self.read, next) {
-                return onward.until(more);
+                return onward.limit(more);
             }
             self.coded.end_onward(self.read);
             if self.window > stages::LEAST_WINDOW {
