@@ -13,7 +13,7 @@ CREATE FUNCTION gate(id bigint) RETURNS bool IMMUTABLE LANGUAGE plpgsql AS $$ BE
     IF id = 1 THEN PERFORM pg_advisory_lock_shared(7), pg_advisory_unlock_shared(7); END IF;
     RETURN true;
 END $$;
-CREATE INDEX gated ON items USING ivf (embedding) WITH (lists = 8) WHERE gate(id);
+CREATE INDEX gated ON items USING ivf (embedding) WITH (lists = 16) WHERE gate(id);
 ";
 
 /// A session that keeps the gate shut.
