@@ -41,7 +41,7 @@ fn concurrent_builds_have_all_rows() {
                 }
             });
         }
-        while Instant::now() < end {
+        loop {
             server.sql(
                 "CREATE INDEX CONCURRENTLY made ON items USING ivf (embedding, category) WITH (lists = 20)",
             );
@@ -49,9 +49,10 @@ fn concurrent_builds_have_all_rows() {
             server.sql("REINDEX INDEX CONCURRENTLY made; VACUUM items");
             server.check("made");
             builds += 2;
-            if Instant::now() < end {
-                server.sql("DROP INDEX CONCURRENTLY made");
+            if Instant::now() > end {
+                break;
             }
+            server.sql("DROP INDEX CONCURRENTLY made");
         }
     });
     println!("{builds} builds");
