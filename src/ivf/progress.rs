@@ -18,6 +18,8 @@ pub enum Phase {
     Writing = 5,
     /// Measuring how many lists a recall target needs.
     Calibrating = 6,
+    /// Moving lists to free pages.
+    Moving = 7,
 }
 
 impl Phase {
@@ -30,6 +32,7 @@ impl Phase {
             4 => c"assigning tuples",
             5 => c"writing lists",
             6 => c"calibrating recall",
+            7 => c"moving lists",
             _ => return None,
         })
     }

@@ -420,14 +420,19 @@ impl BlockMut<'_> {
         self.bytes[LIVE..LIVE + 4].copy_from_slice(&mask.to_le_bytes());
     }
 
+    /// Sets the reference of a slot that has one.
+    pub fn set_reference(&mut self, slot: usize, reference: RecordRef) {
+        let at = self.at.refs_at + slot * TID_SIZE;
+        self.bytes[at..at + TID_SIZE].copy_from_slice(&reference.to_bytes());
+    }
+
     /// Writes a slot's factors (f16 bits; not for bit strings) and reference, and marks it owned and live.
     pub fn put(&mut self, slot: usize, add: u16, rescale: u16, reference: RecordRef) {
         if self.at.factors {
             self.bytes[ADD + 2 * slot..][..2].copy_from_slice(&add.to_le_bytes());
             self.bytes[RESCALE + 2 * slot..][..2].copy_from_slice(&rescale.to_le_bytes());
         }
-        let at = self.at.refs_at + slot * TID_SIZE;
-        self.bytes[at..at + TID_SIZE].copy_from_slice(&reference.to_bytes());
+        self.set_reference(slot, reference);
         let owned = self.as_ref().owned() | 1 << slot;
         self.bytes[OWNED..OWNED + 4].copy_from_slice(&owned.to_le_bytes());
         self.set_live(self.as_ref().live() | 1 << slot);

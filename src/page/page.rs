@@ -91,6 +91,17 @@ impl Page {
         self.bytes[SPECIAL + 14..].copy_from_slice(&PAGE_ID.to_ne_bytes());
     }
 
+    /// Makes this a free page. Its contents stay, so that the log has only the kind.
+    pub fn set_free(&mut self) {
+        match self.kind() {
+            Some(_) => {
+                let kind = (PageKind::Free as u16).to_ne_bytes();
+                self.bytes[SPECIAL + 12..SPECIAL + 14].copy_from_slice(&kind);
+            }
+            None => self.init(PageKind::Free, 0),
+        }
+    }
+
     /// The page's kind, or `None` if it is not a page of an `ivf` index.
     pub fn kind(&self) -> Option<PageKind> {
         let lower = u16::from_ne_bytes([self.bytes[12], self.bytes[13]]);

@@ -3,6 +3,7 @@
 
 mod ahead;
 mod bounds;
+mod compact;
 mod crash;
 mod damage;
 #[path = "../support/damaged.rs"]

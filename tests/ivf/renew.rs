@@ -43,10 +43,10 @@ impl Transactions for Ended {
 }
 
 /// A store beside whose changes others act: before each, with its number.
-struct Beside<'a> {
-    store: &'a MemoryStore,
-    changes: Cell<u64>,
-    others: &'a dyn Fn(u64),
+pub struct Beside<'a> {
+    pub store: &'a MemoryStore,
+    pub changes: Cell<u64>,
+    pub others: &'a dyn Fn(u64),
 }
 
 impl Prefetch for Beside<'_> {}
@@ -128,7 +128,7 @@ pub fn renewed(world: &World, store: &impl Store, options: &Options, ended: bool
 }
 
 /// All rows of a scan that reads these lists.
-fn scanned(world: &World, lists: &Directories, query: &[f32], settings: Settings) -> Vec<(Tid, f64)> {
+pub fn scanned(world: &World, lists: &Directories, query: &[f32], settings: Settings) -> Vec<(Tid, f64)> {
     let mut scan = Scan::new(lists.clone(), settings);
     scan.start_filtered(settings, Some(query), Filter::default());
     let mut heap = world.heap(query);
@@ -218,7 +218,7 @@ fn rows_that_come_while_lists_are_replaced_make_it_due_again() {
 }
 
 /// Rows and their values.
-type Found = Vec<(Tid, f64)>;
+pub type Found = Vec<(Tid, f64)>;
 
 /// Scans that began at any step of a replacement find each row once, in order, at every later step; rows are
 /// inserted at every step, and each is in the index.

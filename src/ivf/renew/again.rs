@@ -21,15 +21,16 @@ pub fn is_due_again<S: Store>(
     progress: &dyn Progress,
 ) -> Result<Option<Reason>> {
     count(store, &|| progress.tick())?;
+    let directory = Directory::load(store)?;
+    let rows = rows(store, &directory)?;
     match is_due(store, &read_root(store)?, lists)? {
         Some(reason @ (Reason::Grown | Reason::Uneven)) => return Ok(Some(reason)),
-        // Pages that were left by the replacement itself are for a later vacuum.
+        // While rows come, they take the pages that were left.
+        Some(Reason::Sparse) if rows <= made_for => return Ok(Some(Reason::Sparse)),
         Some(_) => return Ok(None),
         None => {}
     }
     // Rows that came between the training and the copying were copied too.
-    let directory = Directory::load(store)?;
-    let rows = rows(store, &directory)?;
     let grown = rows as f64 > GROWTH * made_for as f64;
     Ok((grown && wanted_lists(lists, rows) > directory.lists().into()).then_some(Reason::Grown))
 }

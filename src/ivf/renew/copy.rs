@@ -170,7 +170,7 @@ pub fn begin_with_first_pages<S: Store>(store: &S, progress: &dyn Progress) -> R
 
 /// Takes the last page of a list's chain out of it if it has no rows; inserts that come to it begin again. It
 /// stays as it is, for scans that began with it.
-fn take_out_if_empty(
+pub(super) fn take_out_if_empty(
     change: &mut dyn Change,
     directory: &Directory,
     list: u32,
@@ -194,15 +194,15 @@ fn take_out_if_empty(
 }
 
 impl Directory {
-    /// A list as it is stored, without its radius and rows.
-    fn entry(&self, list: u32) -> Result<Entry> {
+    /// A list as it is stored.
+    pub(super) fn entry(&self, list: u32) -> Result<Entry> {
         let ((codes, scale), (head, contiguous)) = (self.centroid(list), self.head(list));
         Ok(Entry {
             head,
             contiguous,
-            radius: 0.0,
+            radius: self.radius(list),
             scale,
-            rows: 0,
+            rows: self.built_rows(list),
             codes: memory::collected(codes.iter().copied())?,
         })
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::ivf::build::model::wanted_lists;
 use crate::ivf::calibrate::reconstruct;
-use crate::ivf::directory::Directory;
+use crate::ivf::directory::{Directory, read_root};
 use crate::ivf::progress::Silent;
 use crate::page::{Root, Store};
 
@@ -22,9 +22,13 @@ const UNEVENNESS: f64 = 1.3;
 const LEAST_CHANGE: f64 = 0.1;
 /// Rows below this share of those of the build leave lists that are too short.
 const SHRUNK: f64 = 0.5;
-/// Free pages that make it worth moving the rest together, for each page in use. New lists must fit into them
-/// with room to spare, or the file does not become shorter.
-const FREE: f64 = 1.25;
+/// Free pages for each page in use with which new lists make the file shorter: they must fit into the free
+/// pages with room to spare.
+const MOSTLY_FREE: f64 = 1.25;
+/// Free pages for each page in use that make it worth moving lists (`compact/`), if the rows are at rest.
+const FREE: f64 = 0.25;
+/// Rows are at rest if they have hardly grown since the lists were made. Others will need the free pages.
+const AT_REST: f64 = 1.05;
 /// A file of fewer pages is not worth it.
 const LEAST_PAGES: u32 = 64;
 
@@ -46,7 +50,7 @@ pub enum Reason {
     Uneven,
     /// How values deviate from what codes say is not measured: there were too few rows.
     Unmeasured,
-    /// Most of the file is free.
+    /// Much of the file is free.
     Sparse,
     /// Somebody has asked for it.
     Asked,
@@ -60,7 +64,7 @@ impl fmt::Display for Reason {
             Self::Shrunk => "there are far fewer rows",
             Self::Uneven => "rows have gathered in some lists",
             Self::Unmeasured => "the rows are not measured yet",
-            Self::Sparse => "most of the file is free",
+            Self::Sparse => "much of the file is free",
             Self::Asked => "as was asked for",
         })
     }
@@ -102,16 +106,33 @@ pub fn is_due<S: Store>(store: &S, root: &Root, lists: u32) -> Result<Option<Rea
         // Rows that are all equal cannot be measured: the next time is when there are more of them.
         Some(Reason::Unmeasured)
     } else {
-        let pages = store.nblocks()?;
-        // Free pages at the end of the file are for the system. While lists are made, each has one more codes
-        // page.
-        let step = 1 + directory.codes.more() as u32;
-        let tail = pages.saturating_sub(end_in_use(store, &Silent)?);
-        let used = pages.saturating_sub(root.free) + directory.lists() * step;
-        let free = f64::from(root.free.saturating_sub(tail));
-        let sparse = root.retired == 0 && free > FREE * f64::from(used) && pages > LEAST_PAGES;
-        sparse.then_some(Reason::Sparse)
+        let limit = if live <= AT_REST * before { FREE } else { MOSTLY_FREE };
+        (free_share(store, root, &directory)? > limit).then_some(Reason::Sparse)
     })
+}
+
+/// Whether new lists would make the file shorter.
+///
+/// # Errors
+/// Damage, and the store's errors.
+pub fn is_mostly_free<S: Store>(store: &S) -> Result<bool> {
+    let root = read_root(store)?;
+    Ok(free_share(store, &root, &Directory::load(store)?)? > MOSTLY_FREE)
+}
+
+/// Free pages before the end of the file for each page in use; 0 if it has few pages, or if some of them will
+/// become free.
+fn free_share<S: Store>(store: &S, root: &Root, directory: &Directory) -> Result<f64> {
+    let pages = store.nblocks()?;
+    if root.retired != 0 || pages <= LEAST_PAGES {
+        return Ok(0.0);
+    }
+    // Free pages at the end of the file are for the system. While lists are made, each has one more codes
+    // page.
+    let step = 1 + directory.codes.more() as u32;
+    let tail = pages.saturating_sub(end_in_use(store, &Silent)?);
+    let used = pages.saturating_sub(root.free) + directory.lists() * step;
+    Ok(f64::from(root.free.saturating_sub(tail)) / f64::from(used))
 }
 
 /// Rows in the list of a row on average, by those of an average list: what lists of uneven length add to the

@@ -15,6 +15,7 @@
 //! says why inserts, scans and vacuums may run at the same time.
 
 mod again;
+mod compact;
 mod copy;
 mod due;
 mod frozen;
@@ -25,9 +26,10 @@ mod space;
 use rayon::ThreadPool;
 
 pub use self::again::is_due_again;
-pub use self::due::{Reason, is_due, rows};
-use self::space::{Space, change_root, retire};
-pub use self::space::{Transactions, end_in_use, none_reads, sweep};
+pub use self::compact::{Compacted, compact};
+pub use self::due::{Reason, is_due, is_mostly_free, rows};
+use self::space::{Space, retire};
+pub use self::space::{Transactions, change_root, end_in_use, none_reads, sweep};
 use super::build::{Options, Routing, Source, Spool, model};
 use super::directory::{Directory, read_root};
 use super::progress::{Phase, Progress};

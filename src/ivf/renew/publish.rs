@@ -33,12 +33,9 @@ pub fn publish<S: Store>(store: &S, model: &Model, space: &mut Space<'_, S>) -> 
     if let Some(bytes) = directory.origin_bytes() {
         meta.origin_first = write_tape(store, space, (PageKind::Origin, owner), &bytes)?;
     }
-    let mut entries = memory::collected(model.entries.iter().cloned())?;
-    let origin = (directory.origin.clone(), directory.codec.shared_projection());
-    let with_owner = Directory::new(meta.clone(), origin, entries.iter().cloned())?;
-    let states = write_tails(store, space, &with_owner, &mut entries)?;
-    meta.directory_first = write_directory(store, space, owner, &entries)?;
-    meta.lists_first = write_states(store, space, owner, &states)?;
+    // What can never move comes first: before it, the file can become shorter.
+    meta.lists_first = space.take(lists.div_ceil(LISTS_PER_PAGE))?;
+    debug_assert!(meta.lists_first != NO_BLOCK, "an index has lists");
     let columns = meta.columns.widths().len();
     if columns > 0 {
         let count = summary::pages(lists, columns);
@@ -47,6 +44,12 @@ pub fn publish<S: Store>(store: &S, model: &Model, space: &mut Space<'_, S>) -> 
         (0..count).try_for_each(|_| pages.push(summaries_page(owner)).map(drop))?;
         pages.flush()?;
     }
+    let mut entries = memory::collected(model.entries.iter().cloned())?;
+    let origin = (directory.origin.clone(), directory.codec.shared_projection());
+    let with_owner = Directory::new(meta.clone(), origin, entries.iter().cloned())?;
+    let states = write_tails(store, space, &with_owner, &mut entries)?;
+    meta.directory_first = write_directory(store, space, owner, &entries)?;
+    write_states(store, meta.lists_first, owner, &states)?;
     change_root(store, |root| {
         root.current.generation = meta.generation;
         root.next = Some(meta);
@@ -98,9 +101,20 @@ pub fn write_directory<S: Store>(
     entries: &[Entry],
 ) -> Result<u32> {
     let padded = entries.first().map_or(0, |entry| entry.codes.len());
+    let first = space.take(tape::pages(entry_size(padded) * entries.len()))?;
+    write_directory_at(store, first, owner, entries)?;
+    Ok(first)
+}
+
+/// Writes a directory to reserved pages from `first` on.
+///
+/// # Errors
+/// Out of memory, or the store's errors.
+pub fn write_directory_at<S: Store>(store: &S, first: u32, owner: u32, entries: &[Entry]) -> Result<()> {
+    let padded = entries.first().map_or(0, |entry| entry.codes.len());
     let mut bytes = memory::with_capacity(entry_size(padded) * entries.len())?;
     entries.iter().for_each(|entry| entry.write(&mut bytes));
-    write_tape(store, space, (PageKind::Directory, owner), &bytes)
+    write_tape_at(store, first, (PageKind::Directory, owner), &bytes)
 }
 
 fn write_tape<S: Store>(
@@ -110,19 +124,17 @@ fn write_tape<S: Store>(
     bytes: &[u8],
 ) -> Result<u32> {
     let first = space.take(tape::pages(bytes.len()))?;
-    let mut pages = Pages::reserved(store, first);
-    tape::write(kind, bytes, |page| pages.push(page).map(drop))?;
-    pages.flush()?;
+    write_tape_at(store, first, kind, bytes)?;
     Ok(first)
 }
 
-fn write_states<S: Store>(
-    store: &S,
-    space: &mut Space<'_, S>,
-    owner: u32,
-    states: &[ListState],
-) -> Result<u32> {
-    let first = space.take(states.len().div_ceil(LISTS_PER_PAGE as usize) as u32)?;
+fn write_tape_at<S: Store>(store: &S, first: u32, kind: (PageKind, u32), bytes: &[u8]) -> Result<()> {
+    let mut pages = Pages::reserved(store, first);
+    tape::write(kind, bytes, |page| pages.push(page).map(drop))?;
+    pages.flush()
+}
+
+fn write_states<S: Store>(store: &S, first: u32, owner: u32, states: &[ListState]) -> Result<()> {
     let mut pages = Pages::reserved(store, first);
     for states in states.chunks(LISTS_PER_PAGE as usize) {
         let mut page = Page::zeroed();
@@ -130,9 +142,7 @@ fn write_states<S: Store>(
         states.iter().enumerate().for_each(|(i, state)| lists::write(&mut page, i, state));
         pages.push(page)?;
     }
-    pages.flush()?;
-    debug_assert!(first != NO_BLOCK, "an index has lists");
-    Ok(first)
+    pages.flush()
 }
 
 fn used_up() -> Error {

@@ -9,7 +9,7 @@ use crate::ivf::progress::Progress;
 use crate::memory::{self, Grow};
 use crate::page::meta::META_BLOCK;
 use crate::page::root::{LEAVING, UNREAD};
-use crate::page::{NO_BLOCK, Page, PageKind, Root, Store, lists, summary, tape};
+use crate::page::{MAX_CHANGE_PAGES, NO_BLOCK, Page, PageKind, Root, Store, lists, summary, tape};
 
 /// The transactions of the server.
 pub trait Transactions {
@@ -144,6 +144,15 @@ impl<'a, S: Store> Space<'a, S> {
         Ok(Self { store, free: pages.runs()?, oldest: if unread { root.current.first_list } else { 0 } })
     }
 
+    /// The same pages, before some are taken.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn copy(&self) -> Result<Self> {
+        let free = memory::collected(self.free.iter().cloned())?;
+        Ok(Self { store: self.store, free, oldest: self.oldest })
+    }
+
     /// The number of free pages.
     pub fn count(&self) -> u32 {
         self.free.iter().map(|run| run.end - run.start).sum()
@@ -155,13 +164,53 @@ impl<'a, S: Store> Space<'a, S> {
     /// The store's errors.
     pub fn take(&mut self, count: u32) -> Result<u32> {
         let fits = |run: &Range<u32>| run.end - run.start >= count;
-        let Some(at) = self.free.iter().position(fits) else { return self.store.reserve(count) };
+        match self.free.iter().position(fits) {
+            Some(at) => Ok(self.take_from(at, count)),
+            None => self.store.reserve(count),
+        }
+    }
+
+    /// Consecutive free pages before `limit` for the caller to write, if there are so many.
+    pub fn take_before(&mut self, count: u32, limit: u32) -> Option<u32> {
+        let fits = |run: &Range<u32>| run.end.min(limit).saturating_sub(run.start) >= count;
+        let at = self.free.iter().position(fits)?;
+        Some(self.take_from(at, count))
+    }
+
+    /// The first free pages, which may not be consecutive; less than `count` if there are not so many before
+    /// `limit`.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn take_single(&mut self, count: u32, limit: u32) -> Result<Vec<u32>> {
+        let mut pages = memory::with_capacity(count as usize)?;
+        while pages.len() < count as usize {
+            let Some(blkno) = self.take_before(1, limit) else { break };
+            pages.push(blkno);
+        }
+        Ok(pages)
+    }
+
+    /// The page behind the first `count` free pages, if there are so many.
+    pub fn end_of(&self, mut count: u64) -> Option<u32> {
+        for run in &self.free {
+            let pages = u64::from(run.end - run.start);
+            if count <= pages {
+                return Some(run.start + count as u32);
+            }
+            count -= pages;
+        }
+        None
+    }
+
+    /// The first pages of a run.
+    fn take_from(&mut self, at: usize, count: u32) -> u32 {
         let first = self.free[at].start;
         self.free[at].start += count;
         if self.free[at].is_empty() {
             self.free.remove(at);
         }
-        Ok(first)
+        first
     }
 
     /// Lets inserts take what is left.
@@ -169,18 +218,29 @@ impl<'a, S: Store> Space<'a, S> {
     /// # Errors
     /// The store's errors.
     pub fn give_back(self) -> Result<()> {
+        // What has left lists in use looks as if it belonged to them: nobody would know that it is free.
+        let mut unmarked = Vec::new();
         for blkno in self.free.iter().cloned().flatten() {
-            if self.store.read(blkno)?.is_free(self.oldest) {
-                continue;
+            if !self.store.read(blkno)?.is_free(self.oldest) {
+                unmarked.push(blkno);
             }
-            // What a crash has left belongs to lists in use: nobody would know that it is free.
-            self.store.change(|change| {
-                let handle = change.open(blkno)?;
-                change.page_mut(handle).init(PageKind::Free, 0);
-                Ok(())
-            })?;
+            if unmarked.len() == MAX_CHANGE_PAGES {
+                self.mark(&mut unmarked)?;
+            }
         }
+        self.mark(&mut unmarked)?;
         self.store.add_free(&mut self.free.into_iter().flatten())
+    }
+
+    /// Marks pages as free.
+    fn mark(&self, blknos: &mut Vec<u32>) -> Result<()> {
+        self.store.change(|change| {
+            for blkno in blknos.drain(..) {
+                let handle = change.open(blkno)?;
+                change.page_mut(handle).set_free();
+            }
+            Ok(())
+        })
     }
 }
 

@@ -5,10 +5,11 @@ use std::time::{Duration, SystemTime};
 use pgrx::pg_sys;
 
 use crate::ivf::renew::Transactions;
-use crate::pg::compat::sends_wal;
+use crate::pg::compat::{archives_wal, sends_wal};
 use crate::pg::storage::recovery_conflict;
 
 /// The transactions that may read the rows of a table, and an index on it.
+#[derive(Clone, Copy)]
 pub(super) struct OfTable {
     pub table: pg_sys::Relation,
     pub index: pg_sys::Relation,
@@ -44,7 +45,7 @@ pub(super) unsafe fn nobody_reads(index: pg_sys::Relation) -> bool {
     // SAFETY: the caller passes an open index. This backend's own scans, as of cursors, hold further
     // references.
     unsafe {
-        if (*index).rd_refcnt > 1 || sends_wal() {
+        if (*index).rd_refcnt > 1 || sends_wal() || archives_wal() {
             return false;
         }
         let lock = (*index).rd_lockInfo.lockRelId;

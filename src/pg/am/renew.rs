@@ -13,9 +13,12 @@ use crate::error::Result;
 use crate::ivf::build::{Options, OriginalSink, RowSink, Source};
 use crate::ivf::directory::{Directory, read_root};
 use crate::ivf::progress::Progress;
-use crate::ivf::renew::{Reason, Renewed, end_in_use, is_due, is_due_again, none_reads, renew, rows, sweep};
+use crate::ivf::renew::{
+    Reason, Renewed, change_root, compact, end_in_use, is_due, is_due_again, is_mostly_free, none_reads,
+    renew, rows, sweep,
+};
 use crate::ivf::sketch::Sketched;
-use crate::page::{Meta, Store, Tid};
+use crate::page::{Store, Tid};
 use crate::pg::attempt::attempt;
 use crate::pg::compat::sends_wal;
 use crate::pg::settings::reloptions::IndexOptions;
@@ -30,6 +33,8 @@ pub struct Maintained {
     pub rows: u64,
     /// Lists now.
     pub lists: u32,
+    /// Lists whose pages were moved to free ones.
+    pub moved: u32,
     /// Pages that were found free for reuse, if they were looked for.
     pub freed: Option<u32>,
     /// Pages by which the file has become shorter.
@@ -115,100 +120,143 @@ pub unsafe fn maintain(
     progress: &dyn Progress,
 ) -> Result<Maintained> {
     let store = IndexStore::new(index, Logging::EachChange);
-    let freed = sweep(&store, &OfTable { table: heap, index }, progress)?;
-    let root = read_root(&store)?;
     let lists = IndexOptions::of(index).lists.max(0) as u32;
-    let reason = match when {
+    let work = Maintenance { of: OfTable { table: heap, index }, store, lists, on_error, progress };
+    let freed = sweep(&work.store, &work.of, progress)?;
+    let root = read_root(&work.store)?;
+    let mut due = match when {
         When::Never => None,
         When::IfBegun => root.next.is_some().then_some(Reason::Interrupted),
-        When::Due => is_due(&store, &root, lists)?,
-        When::Always => Some(is_due(&store, &root, lists)?.unwrap_or(Reason::Asked)),
+        When::Due => is_due(&work.store, &root, lists)?,
+        When::Always => Some(is_due(&work.store, &root, lists)?.unwrap_or(Reason::Asked)),
     };
-    let (rows_now, lists_now) = (root.current.built_rows, root.current.lists);
-    let mut done = Maintained { reason: None, rows: rows_now, lists: lists_now, freed, truncated: 0 };
-    let mut due = reason;
+    let (rows, lists) = (root.current.built_rows, root.current.lists);
+    let mut done = Maintained { rows, lists, freed, ..Maintained::default() };
     for _ in 0..MOST_TIMES {
-        if due.is_none() {
-            break;
-        }
-        let before = Directory::load(&store)?;
-        let made_for = rows(&store, &before)?;
+        let Some(reason) = due else { break };
+        let moves = (when, reason) == (When::Due, Reason::Sparse);
         // SAFETY: the caller vouches for the relations.
-        let work = || unsafe { replace(heap, index, lists, progress) };
-        let renewed = match on_error {
-            OnError::Raise => work()?,
-            // SAFETY: as above; `replace` leaves nothing behind that is used here.
-            OnError::Warn => match unsafe { attempt(work)? } {
-                Ok(renewed) => renewed,
-                Err(message) => {
-                    warn(index, (&before.meta, &read_root(&store)?.current), &message);
-                    break;
-                }
-            },
-        };
-        (done.reason, done.rows, done.lists) = (reason, renewed.rows, renewed.lists);
-        note_unread(&store)?;
-        due = match when {
-            When::IfBegun => None,
-            _ => is_due_again(&store, lists, made_for, progress)?,
-        };
+        due = unsafe { work.once(reason, moves, &mut done)? }.filter(|_| when != When::IfBegun);
     }
-    if done.reason.is_some() || freed.is_some() {
-        done.truncated = give_back(&store, progress)?;
+    if done.reason.is_some() || done.freed.is_some() {
+        done.truncated = give_back(&work.store, progress)?;
     }
     Ok(done)
 }
 
-/// Warns of an error, from which on the index has other lists or the same.
-fn warn(index: pg_sys::Relation, (before, after): (&Meta, &Meta), message: &str) {
+/// Maintenance that is under way.
+struct Maintenance<'a> {
+    of: OfTable,
+    store: IndexStore,
+    /// The number of lists that users have named, or 0.
+    lists: u32,
+    on_error: OnError,
+    progress: &'a dyn Progress,
+}
+
+impl Maintenance<'_> {
+    /// Replaces the lists, or moves their pages if that is enough. Why it is to go on.
+    unsafe fn once(&self, reason: Reason, moves: bool, done: &mut Maintained) -> Result<Option<Reason>> {
+        let before = Directory::load(&self.store)?;
+        if moves {
+            // SAFETY: `compact` leaves nothing behind that is used here.
+            match unsafe { self.attempt(|| compact(&self.store, &self.of, self.progress))? } {
+                Ok(Some(moved)) => {
+                    done.moved = moved.lists;
+                    done.freed = self.freed()?.or(done.freed);
+                    return Ok(None);
+                }
+                Ok(None) if is_mostly_free(&self.store)? => {}
+                Ok(None) => return Ok(None),
+                Err(message) => {
+                    warn(self.of.index, AS_IT_IS, &message);
+                    return Ok(None);
+                }
+            }
+        }
+        let made_for = rows(&self.store, &before)?;
+        // SAFETY: the caller vouches for the relations; `replace` leaves nothing behind that is used here.
+        match unsafe { self.attempt(|| self.replace())? } {
+            Ok(Renewed { rows, lists }) => (done.rows, done.lists) = (rows, lists),
+            Err(message) => {
+                let now = read_root(&self.store)?.current.first_list;
+                let begun = if before.meta.first_list == now { KEPT } else { FINISHED };
+                warn(self.of.index, begun, &message);
+                return Ok(None);
+            }
+        }
+        done.reason = done.reason.or(Some(reason));
+        done.freed = self.freed()?.or(done.freed);
+        is_due_again(&self.store, self.lists, made_for, self.progress)
+    }
+
+    /// Frees the pages that lists have left, if nobody reads them by now.
+    fn freed(&self) -> Result<Option<u32>> {
+        note_unread(&self.store)?;
+        sweep(&self.store, &self.of, self.progress)
+    }
+
+    /// Does work that VACUUM survives if it fails: its value, or the message of its error.
+    unsafe fn attempt<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<std::result::Result<R, String>> {
+        match self.on_error {
+            OnError::Raise => Ok(Ok(work()?)),
+            // SAFETY: the caller vouches for the work.
+            OnError::Warn => unsafe { attempt(work) },
+        }
+    }
+
+    /// Replaces the lists.
+    fn replace(&self) -> Result<Renewed> {
+        let (store, OfTable { table, index }) = (&self.store, self.of);
+        let directory = directory_cache::directory(store)?;
+        let options = Options {
+            lists: self.lists,
+            dims: directory.dims(),
+            metric: directory.metric(),
+            bits: directory.meta.bits,
+            code_dims: IndexOptions::of(index).code_dimensions as u32,
+            seed: random_seed()?,
+            columns: directory.meta.columns,
+            sketch: directory.meta.sketch,
+            // SAFETY: reading a setting (kB).
+            memory: unsafe { pg_sys::maintenance_work_mem } as usize * 1024,
+        };
+        // SAFETY: the index is open; its description lives in the current context.
+        let info = unsafe { pg_sys::BuildIndexInfo(index) };
+        let source = TableSource::new(table, index, info, directory.sketch().clone(), options.seed).in_use();
+        let mut source =
+            AnyVisible { table: source, rows: rows(store, &directory)?, progress: self.progress };
+        let pool = threads()?;
+        renew(store, &options, &mut source, &mut TempFile::default(), (&pool, &self.of), self.progress)
+    }
+}
+
+/// What could not be done, and how the index is then.
+type Failed = (&'static str, &'static str);
+
+const AS_IT_IS: Failed = (
+    "move the lists of",
+    "The index is correct, and its file as long as it was. A later VACUUM, or SELECT ivf_maintain(...), tries \
+     again.",
+);
+const KEPT: Failed = (
+    "renew",
+    "The index keeps its lists. It is correct, but becomes slower as it grows. A later VACUUM, or SELECT \
+     ivf_maintain(...), tries again.",
+);
+const FINISHED: Failed = (
+    "finish renewing",
+    "The index has new lists and is correct. A later VACUUM frees the pages of the old ones.",
+);
+
+fn warn(index: pg_sys::Relation, (what, detail): Failed, message: &str) {
     let name = crate::pg::relation::relation_name(index);
-    let (what, detail) = if before.first_list == after.first_list {
-        (
-            "renew",
-            "The index keeps its lists. It is correct, but becomes slower as it grows. A later VACUUM, or \
-             SELECT ivf_maintain(...), tries again.",
-        )
-    } else {
-        (
-            "finish renewing",
-            "The index has new lists and is correct. A later VACUUM frees the pages of the old ones.",
-        )
-    };
     ereport!(
         PgLogLevel::WARNING,
         PgSqlErrorCode::ERRCODE_WARNING,
         format!("could not {what} index \"{name}\": {message}"),
         detail
     );
-}
-
-/// Replaces the lists.
-unsafe fn replace(
-    heap: pg_sys::Relation,
-    index: pg_sys::Relation,
-    lists: u32,
-    progress: &dyn Progress,
-) -> Result<Renewed> {
-    let store = &IndexStore::new(index, Logging::EachChange);
-    let directory = directory_cache::directory(store)?;
-    let options = Options {
-        lists,
-        dims: directory.dims(),
-        metric: directory.metric(),
-        bits: directory.meta.bits,
-        code_dims: IndexOptions::of(index).code_dimensions as u32,
-        seed: random_seed()?,
-        columns: directory.meta.columns,
-        sketch: directory.meta.sketch,
-        // SAFETY: reading a setting (kB).
-        memory: unsafe { pg_sys::maintenance_work_mem } as usize * 1024,
-    };
-    // SAFETY: the index is open; its description lives in the current context.
-    let info = unsafe { pg_sys::BuildIndexInfo(index) };
-    let table = TableSource::new(heap, index, info, directory.sketch().clone(), options.seed).in_use();
-    let mut source = AnyVisible { table, rows: rows(store, &directory)?, progress };
-    let (pool, transactions) = (threads()?, OfTable { table: heap, index });
-    renew(store, &options, &mut source, &mut TempFile::default(), (&pool, &transactions), progress)
 }
 
 /// Notes that nobody reads earlier lists, if that is known now, and shortens the file by the free pages at
@@ -236,6 +284,7 @@ fn give_back(store: &IndexStore, progress: &dyn Progress) -> Result<u32> {
     if end < pages {
         // SAFETY: the index is open and locked against all use; nothing refers to the pages from `end` on.
         unsafe { pg_sys::RelationTruncate(index, end) };
+        change_root(store, |root| root.free = root.free.saturating_sub(pages - end))?;
     }
     Ok(pages - end)
 }

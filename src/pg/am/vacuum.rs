@@ -96,14 +96,19 @@ unsafe fn renew_if_due(info: *mut pg_sys::IndexVacuumInfo) -> bool {
             as_owner(table, || maintain(table, index, (when, OnError::Warn), &Delayed))
         });
         let done = done.map_err(|e| in_index(index, e)).or_raise();
-        let Some(reason) = done.reason else { return false };
         let name = crate::pg::relation::relation_name(index);
-        let Maintained { rows, lists, .. } = done;
+        let Maintained { rows, lists, moved, .. } = done;
         // VACUUM's own level, DEBUG2, would hide it: this is rare, and takes as long as a build.
-        let level = PgLogLevel::LOG;
-        let message = format!("renewed index \"{name}\" ({reason}): {rows} rows are in {lists} lists now");
-        ereport!(level, PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message);
-        true
+        let say = |message: String| {
+            ereport!(PgLogLevel::LOG, PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message);
+        };
+        if let Some(reason) = done.reason {
+            say(format!("renewed index \"{name}\" ({reason}): {rows} rows are in {lists} lists now"));
+        }
+        if moved > 0 {
+            say(format!("moved {moved} lists of index \"{name}\" to free pages"));
+        }
+        done.reason.is_some()
     }
 }
 

@@ -1,0 +1,138 @@
+//! Moves the pages of lists at the end of the file to free pages before them, while the index is in use.
+//!
+//! A renewal leaves as many free pages as the lists had that it replaced. This operation makes the file
+//! shorter without coding a row again. After each step the index is right:
+//!
+//! 1. **Plan** which lists move, and where to ([`plan`]).
+//! 2. **Freeze** them ([`freeze`]): each gets a further codes page and a further extended page. From one
+//!    change of the meta page on, inserts use only these.
+//! 3. **Copy** the pages before to pages that nothing refers to ([`relocate`]). The last copied codes page
+//!    leads to the page that takes new rows.
+//! 4. **Flip**: one change makes a directory that names the copies that in use.
+//! 5. **Tidy**: further pages that got no rows leave their lists.
+//!
+//! Nobody writes to the old pages after step 2, so scans that began before step 4 find each row there. Once
+//! nobody can read them, [`sweep`](super::sweep) finds that no list leads to them.
+
+mod freeze;
+mod plan;
+mod relocate;
+mod tidy;
+
+use self::plan::Plan;
+use self::relocate::Moved;
+use super::publish::write_directory_at;
+use super::space::{Space, Transactions, change_root, end_in_use, retire};
+use crate::error::Result;
+use crate::ivf::directory::{Directory, read_root};
+use crate::ivf::progress::{Phase, Progress};
+use crate::memory::{self, Grow};
+use crate::page::Store;
+use crate::page::lists;
+use crate::page::root::LEAVING;
+
+/// What was moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compacted {
+    /// Lists that were moved.
+    pub lists: u32,
+    /// Pages that the file has without those that will be free at its end.
+    pub pages: u32,
+}
+
+/// Moves lists from the end of the file to free pages, if the file would become shorter by a tenth. One caller
+/// at a time, and no vacuum or renewal beside it. `None`: nothing was moved.
+///
+/// # Errors
+/// Damage, out of memory, the store's errors and [`Progress::tick`]'s. The index is right whatever happens.
+pub fn compact<S: Store>(
+    store: &S,
+    transactions: &dyn Transactions,
+    progress: &dyn Progress,
+) -> Result<Option<Compacted>> {
+    let root = read_root(store)?;
+    if root.next.is_some() || root.retired != 0 {
+        // Pages of earlier lists would lie in between.
+        return Ok(None);
+    }
+    progress.phase(Phase::Moving);
+    let end = end_in_use(store, progress)?;
+    let mut space = Space::find(store, transactions, progress)?;
+    let directory = Directory::load(store)?;
+    let all = space.copy()?;
+    let Some(plan) = plan::choose(store, &directory, &mut space, end, progress)? else {
+        let free = all.count();
+        all.give_back()?;
+        change_root(store, |root| (root.retired, root.free) = (0, free))?;
+        return Ok(None);
+    };
+    let done = carry_out(store, &directory, &plan, (&space, transactions), progress)?;
+    space.give_back()?;
+    Ok(Some(done))
+}
+
+fn carry_out<S: Store>(
+    store: &S,
+    directory: &Directory,
+    plan: &Plan,
+    (space, transactions): (&Space<'_, S>, &dyn Transactions),
+    progress: &dyn Progress,
+) -> Result<Compacted> {
+    progress.total(plan.moves.len() as u64);
+    for place in &plan.moves {
+        progress.tick()?;
+        freeze::prepare(store, directory, place)?;
+    }
+    freeze::freeze(store, directory, &plan.moves)?;
+    let mut moved = memory::with_capacity(plan.moves.len())?;
+    for (done, place) in (1..).zip(&plan.moves) {
+        progress.tick()?;
+        if let Some(copied) = relocate::copy(store, directory, place)? {
+            moved.try_push(copied)?;
+        }
+        progress.done(done);
+    }
+    note(store, directory, &moved)?;
+    flip(store, directory, plan, &moved, space.count())?;
+    for list in &moved {
+        progress.tick()?;
+        tidy::tidy(store, directory, list)?;
+    }
+    retire(store, transactions)?;
+    Ok(Compacted { lists: moved.len() as u32, pages: plan.end })
+}
+
+/// Notes in the list states where the copies are. They do not count before the directory names them.
+fn note<S: Store>(store: &S, directory: &Directory, moved: &[Moved]) -> Result<()> {
+    for copied in moved {
+        let (blkno, index) = directory.state_position(copied.list);
+        store.change(|change| {
+            let handle = change.open(blkno)?;
+            let mut state = lists::read(change.page(handle), index);
+            state.head = directory.head(copied.list).0;
+            (state.moved, state.moved_extended) = (copied.head, copied.extended);
+            state.contiguous = copied.contiguous;
+            lists::write(change.page_mut(handle), index, &state);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Makes a directory that names the copies the one in use. So many pages are left `free`.
+fn flip<S: Store>(store: &S, directory: &Directory, plan: &Plan, moved: &[Moved], free: u32) -> Result<()> {
+    let mut entries = memory::with_capacity(directory.lists() as usize)?;
+    for list in 0..directory.lists() {
+        entries.push(directory.entry(list)?);
+    }
+    for copied in moved {
+        let entry = &mut entries[copied.list as usize];
+        (entry.head, entry.contiguous) = (copied.head, copied.contiguous);
+    }
+    write_directory_at(store, plan.directory, directory.meta.first_list, &entries)?;
+    change_root(store, |root| {
+        root.current.directory_first = plan.directory;
+        root.current.generation = root.next_generation();
+        (root.retired, root.free) = (LEAVING, free);
+    })
+}

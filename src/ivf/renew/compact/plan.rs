@@ -1,0 +1,139 @@
+//! Which lists move to the free pages before them, and which pages they get.
+
+use crate::error::Result;
+use crate::ivf::directory::{Directory, entry_size, origin_size};
+use crate::ivf::list_chain;
+use crate::ivf::progress::Progress;
+use crate::ivf::renew::space::Space;
+use crate::memory;
+use crate::page::{NO_BLOCK, Store, lists, summary, tape};
+
+/// The file must become shorter at least to this share.
+const WORTH: f64 = 0.9;
+
+/// A list that moves, and its new pages.
+pub struct Move {
+    pub list: u32,
+    /// The codes page that takes rows from now on, and its further pages.
+    pub tail: u32,
+    /// The extended page for these rows; [`NO_BLOCK`] in an index without.
+    pub extended: u32,
+    /// For the rows that it has, ascending.
+    pub pages: Vec<u32>,
+}
+
+/// The lists that move.
+pub struct Plan {
+    pub moves: Vec<Move>,
+    /// The first page of the new directory.
+    pub directory: u32,
+    /// The number of pages that the file then needs.
+    pub end: u32,
+}
+
+/// A list as it lies in the file.
+#[derive(Clone, Copy)]
+struct Extent {
+    list: u32,
+    /// The page behind its last one.
+    end: u32,
+    /// Its pages.
+    pages: u32,
+}
+
+/// Chooses lists and takes pages for them. `None` if the file, which ends with page `end`, would hardly become
+/// shorter; then pages may have been taken as well.
+///
+/// # Errors
+/// Damage, out of memory, the store's errors and [`Progress::tick`]'s.
+pub fn choose<S: Store>(
+    store: &S,
+    directory: &Directory,
+    space: &mut Space<'_, S>,
+    end: u32,
+    progress: &dyn Progress,
+) -> Result<Option<Plan>> {
+    let mut extents = memory::with_capacity(directory.lists() as usize)?;
+    for list in 0..directory.lists() {
+        extents.push(extent(store, directory, list, progress)?);
+    }
+    extents.sort_unstable_by_key(|extent: &Extent| std::cmp::Reverse(extent.end));
+    let names = tape::pages(entry_size(directory.padded()) * directory.lists() as usize);
+    let (count, limit) = shortest(&extents, space, names, (fixed_end(directory), end));
+    if f64::from(limit) > WORTH * f64::from(end) {
+        return Ok(None);
+    }
+    let Some(first) = space.take_before(names, limit) else { return Ok(None) };
+    let mut places: Vec<Vec<u32>> = memory::with_capacity(count)?;
+    for extent in &extents[..count] {
+        // Consecutive pages are read faster.
+        places.push(match space.take_before(extent.pages, limit) {
+            Some(first) => memory::collected(first..first + extent.pages)?,
+            None => space.take_single(extent.pages, limit)?,
+        });
+    }
+    let mut moves: Vec<Move> = memory::with_capacity(places.len())?;
+    for (extent, pages) in extents.iter().zip(places) {
+        // Most of these pages will leave again.
+        let tail = space.take(1 + directory.codes.more() as u32)?;
+        let extended = if directory.extended.is_some() { space.take(1)? } else { NO_BLOCK };
+        moves.push(Move { list: extent.list, tail, extended, pages });
+    }
+    Ok(Some(Plan { moves, directory: first, end: limit }))
+}
+
+fn extent<S: Store>(store: &S, directory: &Directory, list: u32, progress: &dyn Progress) -> Result<Extent> {
+    let (mut end, mut pages) = (0, 0);
+    let mut add = |blkno: u32| {
+        end = end.max(blkno.saturating_add(1));
+        pages += 1;
+    };
+    list_chain::codes_pages(store, directory, list, |blkno, page| {
+        progress.tick()?;
+        add(blkno);
+        for block in directory.codes.blocks_on(page) {
+            (0..directory.codes.more()).for_each(|i| add(block.more(i)));
+        }
+        Ok(())
+    })?;
+    list_chain::extended_pages(store, directory, list, |blkno| {
+        add(blkno);
+        Ok(())
+    })?;
+    Ok(Extent { list, end, pages })
+}
+
+/// How many of the lists with the last pages have to move so that the file becomes as short as it can, and the
+/// page with which it then ends. `names` pages are for the directory, and the file has `end` pages now.
+fn shortest<S: Store>(
+    extents: &[Extent],
+    space: &Space<'_, S>,
+    names: u32,
+    (fixed, end): (u32, u32),
+) -> (usize, u32) {
+    let mut need = u64::from(names);
+    let mut best = (0, end);
+    for (i, extent) in extents.iter().enumerate() {
+        need += u64::from(extent.pages);
+        let Some(taken) = space.end_of(need).filter(|taken| *taken < best.1) else { break };
+        let stay = extents.get(i + 1).map_or(0, |next| next.end);
+        let end = taken.max(stay).max(fixed);
+        if end < best.1 {
+            best = (i + 1, end);
+        }
+    }
+    best
+}
+
+/// The page behind the last one that cannot move.
+fn fixed_end(directory: &Directory) -> u32 {
+    let meta = &directory.meta;
+    let columns = meta.columns.widths().len();
+    let fixed = [
+        (meta.origin_first, tape::pages(origin_size(meta))),
+        (meta.lists_first, meta.lists.div_ceil(lists::LISTS_PER_PAGE)),
+        (meta.summaries_first, if columns > 0 { summary::pages(meta.lists, columns) } else { 0 }),
+    ];
+    let ends = fixed.into_iter().filter(|(first, _)| *first != NO_BLOCK);
+    ends.map(|(first, count)| first.saturating_add(count)).max().unwrap_or(0)
+}

@@ -1,0 +1,445 @@
+//! Lists move to free pages while the index is in use.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::sync::{Arc, Condvar, Mutex};
+
+use vector_search::error::{Error, Kind, Result};
+use vector_search::ivf::build::Options;
+use vector_search::ivf::check;
+use vector_search::ivf::code::RowCode;
+use vector_search::ivf::directory::{Directory, read_root};
+use vector_search::ivf::insert::{Inserted, insert};
+use vector_search::ivf::progress::Silent;
+use vector_search::ivf::renew::{Compacted, compact, end_in_use, sweep};
+use vector_search::ivf::scan::Directories;
+use vector_search::page::memory::MemoryStore;
+use vector_search::page::{Change, Columns, Page, PageHandle, Prefetch, Store, Tid};
+use vector_search::value::Metric;
+
+use crate::renew::{Beside, Ended, Found, renewed, scanned};
+use crate::world::*;
+
+/// An index whose lists were replaced once, so that half of its file is free. Rows came in between.
+fn half_free(options: &Options, rows: u64, more: u64) -> (World, Mixture) {
+    let mut mixture = Mixture::new(options.dims, 4, 0.5, 2);
+    let world = World::build(table(&mut mixture, rows), options);
+    {
+        let (mixture, next) = (RefCell::new(&mut mixture), Cell::new(rows));
+        let act = |_: u64| {
+            if next.get() < rows + more && read_root(&world.store).unwrap().next.is_some() {
+                world.insert(next.replace(next.get() + 1), mixture.borrow_mut().draw());
+            }
+        };
+        let beside = Beside { store: &world.store, changes: Cell::new(0), others: &act };
+        renewed(&world, &beside, options, true).unwrap();
+    }
+    sweep(&world.store, &Ended(true), &Silent).unwrap();
+    world.check();
+    (world, mixture)
+}
+
+fn compacted(store: &impl Store) -> Result<Option<Compacted>> {
+    compact(store, &Ended(true), &Silent)
+}
+
+/// The pages of a file without the free ones at its end, once nobody reads those that lists have left.
+fn end(world: &World) -> u32 {
+    sweep(&world.store, &Ended(true), &Silent).unwrap();
+    end_in_use(&world.store, &Silent).unwrap()
+}
+
+#[test]
+fn the_file_becomes_about_as_short_as_that_of_a_new_build() {
+    for (dims, metric, bits, widths) in [
+        (32, Metric::L2, 4, &[][..]),
+        (32, Metric::Cosine, 8, &[4, 8]),
+        (32, Metric::InnerProduct, 1, &[4]),
+        (2500, Metric::L2, 4, &[]),
+    ] {
+        let rows = if dims > 1000 { 700 } else { 12_000 };
+        let columns = Columns::new(widths).unwrap();
+        let options = Options { lists: 12, bits, columns, ..options(dims, metric) };
+        let (world, mut mixture) = half_free(&options, rows, 9);
+        let fresh = World::build(world.table.borrow().clone(), &options).store.nblocks().unwrap();
+        let before = end(&world);
+        let done = compacted(&world.store).unwrap().unwrap();
+        let after = end(&world);
+        assert_eq!(done.pages, after);
+        let what = format!("{dims} dimensions, {metric:?}, {bits} bits: {before} to {after}, new {fresh}");
+        assert!(
+            f64::from(after) <= 1.25 * f64::from(fresh) && f64::from(before) > 1.7 * f64::from(fresh),
+            "{what}"
+        );
+        let report = world.check();
+        assert_eq!(report.unused_pages, read_root(&world.store).unwrap().free, "{what}");
+        // A second time there is nothing to do, and the free pages stay known.
+        assert_eq!(compacted(&world.store).unwrap(), None);
+        let pages = world.store.nblocks().unwrap();
+        for n in 20_000..20_100 {
+            world.insert(n, mixture.draw());
+        }
+        assert_eq!(world.store.nblocks().unwrap(), pages, "{what}: inserts take free pages");
+        world.delete(|n| n % 3 == 1);
+        world.check();
+        let query = mixture.draw();
+        assert_same(&world.search(&query, EXACT, 20_000), &world.truth(&query, 20_000, None), &what);
+    }
+}
+
+#[test]
+fn strings_of_bits_move_too() {
+    let options = Options { lists: 6, bits: 1, ..options(512, Metric::Hamming) };
+    let mut mixture = Mixture::new(512, 5, 0.5, 9);
+    let mut draw = || mixture.draw().iter().map(|x| f32::from(u8::from(*x > 0.0))).collect::<Vec<f32>>();
+    let world = World::build((0..6000).map(|n| (n, draw())).collect(), &options);
+    renewed(&world, &world.store, &options, true).unwrap();
+    let before = end(&world);
+    assert!(compacted(&world.store).unwrap().is_some());
+    assert!(end(&world) < before * 2 / 3);
+    world.check();
+    let query = draw();
+    assert_same(&world.search(&query, EXACT, 6000), &world.truth(&query, 6000, None), "moved");
+}
+
+/// Scans that began at any step of a move find each row once, in order, at every later step; rows are
+/// inserted at every step, and each is in the index.
+fn interleaved(dims: usize, metric: Metric, widths: &[u8], before: u64) {
+    let columns = Columns::new(widths).unwrap();
+    let options = Options { lists: 4, columns, ..options(dims, metric) };
+    let (world, mixture) = half_free(&options, before, 3);
+    let mixture = RefCell::new(mixture);
+    let query = mixture.borrow_mut().draw();
+    let begun: RefCell<Vec<(Directories, Found)>> = RefCell::default();
+    let next = Cell::new(before + 3);
+    let act = |_: u64| {
+        let truth = world.truth(&query, usize::MAX, None);
+        begun.borrow_mut().push((world.directories(), truth));
+        for (lists, truth) in begun.borrow().iter() {
+            let seen = scanned(&world, lists, &query, EXACT);
+            let seen: Vec<_> = seen.into_iter().filter(|row| truth.contains(row)).collect();
+            assert_same(&seen, truth, "a scan that began before");
+        }
+        if next.get().is_multiple_of(3) {
+            world.check();
+        }
+        let n = next.replace(next.get() + 1);
+        world.insert(n, mixture.borrow_mut().draw());
+    };
+    let beside = Beside { store: &world.store, changes: Cell::new(0), others: &act };
+    let done = compacted(&beside).unwrap().unwrap();
+    assert!(done.lists > 1);
+    act(0);
+    world.check();
+    // Also when the pages that the lists have left are used again.
+    sweep(&world.store, &Ended(true), &Silent).unwrap();
+    let end = next.get() + 300;
+    (next.get()..end).for_each(|n| world.insert(n, mixture.borrow_mut().draw()));
+    world.check();
+    assert!(begun.borrow().len() > 10, "{} steps", begun.borrow().len());
+}
+
+#[test]
+fn scans_and_inserts_go_on_at_every_step() {
+    interleaved(24, Metric::L2, &[], 300);
+    interleaved(24, Metric::Cosine, &[4, 8], 300);
+    interleaved(24, Metric::L1, &[4], 300);
+    interleaved(2500, Metric::L2, &[], 40);
+}
+
+#[test]
+fn what_a_crash_interrupts_does_no_harm() {
+    let columns = Columns::new(&[4]).unwrap();
+    let options = Options { lists: 3, columns, ..options(24, Metric::L2) };
+    let (built, mut mixture) = half_free(&options, 400, 2);
+    for again in [false, true] {
+        let mut stops = 0;
+        for stop in 0.. {
+            let table = Rc::new(RefCell::new(built.table.borrow().clone()));
+            let world = World { table, store: built.store.snapshot(), metric: Metric::L2 };
+            world.store.stop_after(Some(stop));
+            let whole = compacted(&world.store).is_ok();
+            world.store.stop_after(None);
+            world.check();
+            (1000..1020).for_each(|n| world.insert(n, mixture.draw()));
+            world.check();
+            world.delete(|n| n % 5 == 1);
+            sweep(&world.store, &Ended(true), &Silent).unwrap();
+            if again {
+                compacted(&world.store).unwrap();
+                world.check();
+            }
+            renewed(&world, &world.store, &options, true).unwrap();
+            // No page is lost: all but those of the lists are found free.
+            sweep(&world.store, &Ended(true), &Silent).unwrap();
+            let report = world.check();
+            let free = read_root(&world.store).unwrap().free;
+            assert_eq!(report.unused_pages, free, "stopped after {stop} changes");
+            let query = mixture.draw();
+            assert_same(&world.search(&query, EXACT, 500), &world.truth(&query, 500, None), "after a crash");
+            if whole {
+                break;
+            }
+            stops += 1;
+        }
+        assert!(stops > 15, "{stops} stops");
+    }
+}
+
+#[test]
+fn pages_that_somebody_may_read_are_not_used_again() {
+    let options = Options { lists: 3, ..options(24, Metric::L2) };
+    let (world, mut mixture) = half_free(&options, 300, 0);
+    let query = mixture.draw();
+    let truth = world.truth(&query, 300, None);
+    let old = world.directories();
+    assert!(compact(&world.store, &Ended(false), &Silent).unwrap().is_some());
+    assert_eq!(sweep(&world.store, &Ended(false), &Silent).unwrap(), None);
+    // Not before these are free.
+    assert_eq!(compact(&world.store, &Ended(false), &Silent).unwrap(), None);
+    (300..700).for_each(|n| world.insert(n, mixture.draw()));
+    let mut seen = scanned(&world, &old, &query, EXACT);
+    seen.retain(|row| truth.contains(row));
+    assert_same(&seen, &truth, "a scan that began before");
+    world.check();
+}
+
+/// Whose turn it is: so many steps of the first session, then of the second, and so on.
+struct Turns {
+    left: VecDeque<(usize, usize)>,
+    ended: [bool; 2],
+}
+
+/// A store that two sessions change in turns.
+struct Shared {
+    pages: Mutex<Vec<Arc<Page>>>,
+    free: Mutex<BTreeSet<u32>>,
+    turns: Mutex<Turns>,
+    changed: Condvar,
+}
+
+/// One session of it.
+struct Session<'a> {
+    shared: &'a Shared,
+    number: usize,
+    steps: Cell<usize>,
+}
+
+impl<'a> Session<'a> {
+    fn new(shared: &'a Shared, number: usize) -> Self {
+        Self { shared, number, steps: Cell::new(0) }
+    }
+}
+
+impl Session<'_> {
+    /// Waits for its turn.
+    fn step(&self) {
+        self.steps.set(self.steps.get() + 1);
+        let mut turns = self.shared.turns.lock().unwrap();
+        loop {
+            let Turns { left, ended } = &mut *turns;
+            while left.front().is_some_and(|&(who, steps)| steps == 0 || ended[who]) {
+                left.pop_front();
+                self.shared.changed.notify_all();
+            }
+            match left.front_mut() {
+                Some((who, steps)) if *who == self.number => {
+                    *steps -= 1;
+                    return;
+                }
+                Some(_) => turns = self.shared.changed.wait(turns).unwrap(),
+                None => return,
+            }
+        }
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        self.shared.turns.lock().unwrap().ended[self.number] = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Prefetch for Session<'_> {}
+
+impl Store for Session<'_> {
+    type Read<'b>
+        = Arc<Page>
+    where
+        Self: 'b;
+
+    fn nblocks(&self) -> Result<u32> {
+        Ok(self.shared.pages.lock().unwrap().len() as u32)
+    }
+
+    fn read(&self, blkno: u32) -> Result<Arc<Page>> {
+        self.step();
+        let pages = self.shared.pages.lock().unwrap();
+        pages.get(blkno as usize).cloned().ok_or_else(|| Error::new(Kind::Corrupted, "beyond the end"))
+    }
+
+    fn reserve(&self, count: u32) -> Result<u32> {
+        let mut pages = self.shared.pages.lock().unwrap();
+        let first = pages.len();
+        pages.resize_with(first + count as usize, || Arc::new(Page::zeroed()));
+        Ok(first as u32)
+    }
+
+    fn forget_free(&self) -> Result<()> {
+        self.shared.free.lock().unwrap().clear();
+        Ok(())
+    }
+
+    fn add_free(&self, blknos: &mut dyn Iterator<Item = u32>) -> Result<()> {
+        self.shared.free.lock().unwrap().extend(blknos);
+        Ok(())
+    }
+
+    fn change<R>(&self, f: impl FnOnce(&mut dyn Change) -> Result<R>) -> Result<R> {
+        self.step();
+        let mut change = SharedChange { shared: self.shared, opened: Vec::new(), watched: None };
+        let result = f(&mut change)?;
+        let mut pages = self.shared.pages.lock().unwrap();
+        for (blkno, page) in change.opened {
+            pages[blkno as usize] = Arc::new(page);
+        }
+        Ok(result)
+    }
+}
+
+/// A change, whole within one step.
+struct SharedChange<'a> {
+    shared: &'a Shared,
+    opened: Vec<(u32, Page)>,
+    watched: Option<Arc<Page>>,
+}
+
+impl Change for SharedChange<'_> {
+    fn open(&mut self, blkno: u32) -> Result<PageHandle> {
+        let page = self.shared.pages.lock().unwrap()[blkno as usize].clone();
+        assert!(self.opened.iter().all(|(opened, _)| *opened != blkno));
+        self.opened.push((blkno, (*page).clone()));
+        Ok(PageHandle(self.opened.len() - 1))
+    }
+
+    fn watch(&mut self, blkno: u32) -> Result<&Page> {
+        let page = self.shared.pages.lock().unwrap()[blkno as usize].clone();
+        Ok(self.watched.insert(page))
+    }
+
+    fn extend(&mut self) -> Result<(u32, PageHandle)> {
+        let mut pages = self.shared.pages.lock().unwrap();
+        pages.push(Arc::new(Page::zeroed()));
+        let blkno = pages.len() as u32 - 1;
+        drop(pages);
+        Ok((blkno, self.open(blkno)?))
+    }
+
+    fn allocate(&mut self, is_free: &dyn Fn(&Page) -> bool) -> Result<(u32, PageHandle)> {
+        let taken = self.shared.free.lock().unwrap().pop_first();
+        match taken {
+            Some(blkno) => {
+                let handle = self.open(blkno)?;
+                assert!(is_free(self.page(handle)), "block {blkno} is not free");
+                Ok((blkno, handle))
+            }
+            None => self.extend(),
+        }
+    }
+
+    fn page(&self, handle: PageHandle) -> &Page {
+        &self.opened[handle.0].1
+    }
+
+    fn page_mut(&mut self, handle: PageHandle) -> &mut Page {
+        &mut self.opened[handle.0].1
+    }
+
+    fn flush(&mut self, handle: PageHandle) -> Result<()> {
+        let (blkno, page) = &self.opened[handle.0];
+        self.shared.pages.lock().unwrap()[*blkno as usize] = Arc::new(page.clone());
+        Ok(())
+    }
+}
+
+/// The pages of a store in memory.
+fn pages(store: &MemoryStore) -> Vec<Arc<Page>> {
+    (0..store.nblocks().unwrap()).map(|blkno| Arc::new((*store.read(blkno).unwrap()).clone())).collect()
+}
+
+fn put(store: &impl Store, n: u64, vector: &[f32]) {
+    loop {
+        let directory = Directory::load(store).unwrap();
+        let keys = &keys(n)[..directory.meta.columns.widths().len()];
+        let mut code = RowCode::new(&directory).unwrap();
+        if insert(store, &directory, &mut code, tid(n), vector, keys).unwrap() == Inserted::Yes {
+            return;
+        }
+    }
+}
+
+/// An insert that stops twice on its way, while lists are being moved: however the steps of the two follow one
+/// another, the row is in the index once. Returns the steps of both.
+fn beside_an_insert(pages: &[Arc<Page>], row: (u64, &[f32]), turns: &[(usize, usize)]) -> (usize, usize) {
+    let left = turns.iter().copied().chain([(0, usize::MAX), (1, usize::MAX)]).collect();
+    let shared = Shared {
+        pages: Mutex::new(pages.to_vec()),
+        free: Mutex::default(),
+        turns: Mutex::new(Turns { left, ended: [false; 2] }),
+        changed: Condvar::new(),
+    };
+    let steps = std::thread::scope(|scope| {
+        let mover = scope.spawn(|| {
+            let session = Session::new(&shared, 0);
+            assert!(compacted(&session).unwrap().is_some(), "lists are moved");
+            session.steps.get()
+        });
+        let inserter = scope.spawn(|| {
+            let session = Session::new(&shared, 1);
+            put(&session, row.0, row.1);
+            session.steps.get()
+        });
+        (mover.join().unwrap(), inserter.join().unwrap())
+    });
+    shared.turns.lock().unwrap().left.clear();
+    let after = Session::new(&shared, 0);
+    let mut found: Vec<Tid> = Vec::new();
+    let mut visit = |tid| {
+        found.push(tid);
+        Ok(())
+    };
+    for _ in 0..2 {
+        check::check(&after, &mut visit, &|| Ok(())).unwrap_or_else(|e| panic!("{turns:?}: {e:?}"));
+        sweep(&after, &Ended(true), &Silent).unwrap();
+        compacted(&after).unwrap();
+    }
+    let of_row = found.iter().filter(|found| **found == tid(row.0)).count();
+    assert_eq!((of_row, found.len()), (2, 2 * row.0 as usize + 2), "{turns:?}");
+    steps
+}
+
+#[test]
+fn an_insert_may_stop_anywhere() {
+    for (dims, widths, rows) in [(1500, &[][..], 62), (1500, &[4][..], 30), (2100, &[][..], 31)] {
+        let columns = Columns::new(widths).unwrap();
+        let options = Options { lists: 1, columns, ..options(dims, Metric::L2) };
+        let (world, mut mixture) = half_free(&options, rows, 2);
+        let (pages, row, n) = (pages(&world.store), mixture.draw(), rows + 2);
+        let (moving, inserting) = beside_an_insert(&pages, (n, &row), &[]);
+        assert!(moving > 20 && inserting > 3, "{moving} and {inserting} steps");
+        for first in 0..moving {
+            for steps in 1..inserting + 4 {
+                beside_an_insert(&pages, (n, &row), &[(0, first), (1, steps), (0, 1), (1, usize::MAX)]);
+                for more in (2..moving - first).step_by(3) {
+                    beside_an_insert(
+                        &pages,
+                        (n, &row),
+                        &[(0, first), (1, steps), (0, more), (1, usize::MAX)],
+                    );
+                }
+            }
+        }
+    }
+}
