@@ -101,8 +101,9 @@ pub fn extended_pages<S: Store>(
     // Pages of rows that the list took over have a chain of their own, once the directory names these rows.
     let moved = if directory.head(list).0 == state.moved { state.moved_extended } else { NO_BLOCK };
     let mut steps = 0;
-    for mut blkno in [state.extended, moved] {
-        while blkno != NO_BLOCK {
+    // The first chain goes on with the second if they have been joined since the state was read.
+    for (mut blkno, end) in [(state.extended, moved), (moved, NO_BLOCK)] {
+        while blkno != NO_BLOCK && blkno != end {
             guard_circle(store, blkno, &mut steps)?;
             f(blkno)?;
             let page = store.read(blkno)?;

@@ -13,8 +13,8 @@ use vector_search::ivf::directory::{Directory, read_root};
 use vector_search::ivf::insert::{Inserted, insert};
 use vector_search::ivf::progress::Silent;
 use vector_search::ivf::renew::{Compacted, compact, end_in_use, sweep};
-use vector_search::ivf::scan::Directories;
-use vector_search::page::memory::MemoryStore;
+use vector_search::ivf::scan::{Directories, Scan};
+use vector_search::ivf::search::filter::Filter;
 use vector_search::page::{Change, Columns, Page, PageHandle, Prefetch, Store, Tid};
 use vector_search::value::Metric;
 
@@ -364,11 +364,6 @@ impl Change for SharedChange<'_> {
     }
 }
 
-/// The pages of a store in memory.
-fn pages(store: &MemoryStore) -> Vec<Arc<Page>> {
-    (0..store.nblocks().unwrap()).map(|blkno| Arc::new((*store.read(blkno).unwrap()).clone())).collect()
-}
-
 fn put(store: &impl Store, n: u64, vector: &[f32]) {
     loop {
         let directory = Directory::load(store).unwrap();
@@ -380,9 +375,13 @@ fn put(store: &impl Store, n: u64, vector: &[f32]) {
     }
 }
 
-/// An insert that stops twice on its way, while lists are being moved: however the steps of the two follow one
-/// another, the row is in the index once. Returns the steps of both.
-fn beside_an_insert(pages: &[Arc<Page>], row: (u64, &[f32]), turns: &[(usize, usize)]) -> (usize, usize) {
+/// Lists are moved, and something else is done at the same time, whose steps follow those of the move as
+/// `turns` says. Returns the steps of both, and the store as it is then.
+fn beside(
+    pages: &[Arc<Page>],
+    turns: &[(usize, usize)],
+    other: &(dyn Fn(&Session<'_>) + Sync),
+) -> ((usize, usize), Shared) {
     let left = turns.iter().copied().chain([(0, usize::MAX), (1, usize::MAX)]).collect();
     let shared = Shared {
         pages: Mutex::new(pages.to_vec()),
@@ -396,48 +395,121 @@ fn beside_an_insert(pages: &[Arc<Page>], row: (u64, &[f32]), turns: &[(usize, us
             assert!(compacted(&session).unwrap().is_some(), "lists are moved");
             session.steps.get()
         });
-        let inserter = scope.spawn(|| {
+        let other = scope.spawn(|| {
             let session = Session::new(&shared, 1);
-            put(&session, row.0, row.1);
+            other(&session);
             session.steps.get()
         });
-        (mover.join().unwrap(), inserter.join().unwrap())
+        (mover.join().unwrap(), other.join().unwrap())
     });
     shared.turns.lock().unwrap().left.clear();
-    let after = Session::new(&shared, 0);
-    let mut found: Vec<Tid> = Vec::new();
+    (steps, shared)
+}
+
+/// The rows of an index that is right.
+fn rows_of(store: &impl Store, what: &dyn std::fmt::Debug) -> Vec<Tid> {
+    let mut found = Vec::new();
     let mut visit = |tid| {
         found.push(tid);
         Ok(())
     };
-    for _ in 0..2 {
-        check::check(&after, &mut visit, &|| Ok(())).unwrap_or_else(|e| panic!("{turns:?}: {e:?}"));
-        sweep(&after, &Ended(true), &Silent).unwrap();
-        compacted(&after).unwrap();
-    }
-    let of_row = found.iter().filter(|found| **found == tid(row.0)).count();
-    assert_eq!((of_row, found.len()), (2, 2 * row.0 as usize + 2), "{turns:?}");
-    steps
+    check::check(store, &mut visit, &|| Ok(())).unwrap_or_else(|e| panic!("{what:?}: {e:?}"));
+    found
 }
+
+/// An index of one list with rows 0 to `rows`, ready to be moved.
+fn one_list(dims: usize, widths: &[u8], rows: u64) -> (Vec<Arc<Page>>, Table, Mixture) {
+    let columns = Columns::new(widths).unwrap();
+    let options = Options { lists: 1, columns, ..options(dims, Metric::L2) };
+    let (world, mixture) = half_free(&options, rows - 2, 2);
+    let store = &world.store;
+    let pages = 0..store.nblocks().unwrap();
+    (
+        pages.map(|blkno| Arc::new((*store.read(blkno).unwrap()).clone())).collect(),
+        world.table.take(),
+        mixture,
+    )
+}
+
+const KINDS: [(usize, &[u8], u64); 3] = [(1500, &[], 64), (1500, &[4], 32), (2100, &[], 33)];
 
 #[test]
 fn an_insert_may_stop_anywhere() {
-    for (dims, widths, rows) in [(1500, &[][..], 62), (1500, &[4][..], 30), (2100, &[][..], 31)] {
-        let columns = Columns::new(widths).unwrap();
-        let options = Options { lists: 1, columns, ..options(dims, Metric::L2) };
-        let (world, mut mixture) = half_free(&options, rows, 2);
-        let (pages, row, n) = (pages(&world.store), mixture.draw(), rows + 2);
-        let (moving, inserting) = beside_an_insert(&pages, (n, &row), &[]);
+    for (dims, widths, rows) in KINDS {
+        let (pages, _, mut mixture) = one_list(dims, widths, rows);
+        let row = mixture.draw();
+        let run = |turns: &[(usize, usize)]| {
+            let (steps, shared) = beside(&pages, turns, &|session| put(session, rows, &row));
+            let store = Session::new(&shared, 0);
+            for _ in 0..2 {
+                let mut found = rows_of(&store, &turns);
+                found.sort_unstable();
+                assert_eq!(found, (0..=rows).map(tid).collect::<Vec<_>>(), "{turns:?}");
+                sweep(&store, &Ended(true), &Silent).unwrap();
+                compacted(&store).unwrap();
+            }
+            steps
+        };
+        let (moving, inserting) = run(&[]);
         assert!(moving > 20 && inserting > 3, "{moving} and {inserting} steps");
         for first in 0..moving {
             for steps in 1..inserting + 4 {
-                beside_an_insert(&pages, (n, &row), &[(0, first), (1, steps), (0, 1), (1, usize::MAX)]);
+                run(&[(0, first), (1, steps), (0, 1), (1, usize::MAX)]);
                 for more in (2..moving - first).step_by(3) {
-                    beside_an_insert(
-                        &pages,
-                        (n, &row),
-                        &[(0, first), (1, steps), (0, more), (1, usize::MAX)],
-                    );
+                    run(&[(0, first), (1, steps), (0, more), (1, usize::MAX)]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_verifier_may_stop_anywhere() {
+    for (dims, widths, rows) in KINDS {
+        let (pages, ..) = one_list(dims, widths, rows);
+        let run = |turns: &[(usize, usize)]| {
+            let verify = |session: &Session<'_>| {
+                let mut found = rows_of(session, &turns);
+                found.sort_unstable();
+                found.dedup();
+                assert_eq!(found, (0..rows).map(tid).collect::<Vec<_>>(), "{turns:?}");
+            };
+            beside(&pages, turns, &verify).0
+        };
+        let (moving, verifying) = run(&[]);
+        for first in 0..moving {
+            for steps in 1..verifying {
+                for more in [1, 2, 4, 8, 16, usize::MAX] {
+                    run(&[(0, first), (1, steps), (0, more), (1, usize::MAX)]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_scan_may_stop_anywhere() {
+    for (dims, widths, rows) in KINDS {
+        let (pages, table, mut mixture) = one_list(dims, widths, rows);
+        let query = mixture.draw();
+        let run = |turns: &[(usize, usize)]| {
+            let scan = |session: &Session<'_>| {
+                let (current, next) = Directory::load_all(session).unwrap();
+                let table = Rc::new(RefCell::new(table.clone()));
+                let world = World { table, store: Default::default(), metric: Metric::L2 };
+                let mut scan = Scan::new((Rc::new(current), next.map(Rc::new)), EXACT);
+                scan.start_filtered(EXACT, Some(&query), Filter::default());
+                let mut heap = world.heap(&query);
+                let found: Vec<_> = std::iter::from_fn(|| scan.next(session, &mut heap).unwrap()).collect();
+                assert_same(&found, &world.truth(&query, usize::MAX, None), &format!("{turns:?}"));
+            };
+            beside(&pages, turns, &scan).0
+        };
+        let (moving, scanning) = run(&[]);
+        for first in (0..moving).step_by(2) {
+            for steps in 1..scanning {
+                for more in [1, 3, 9, usize::MAX] {
+                    run(&[(0, first), (1, steps), (0, more), (1, usize::MAX)]);
                 }
             }
         }
