@@ -134,7 +134,8 @@ pub unsafe fn maintain(
     let mut done = Maintained { rows, lists, freed, ..Maintained::default() };
     for _ in 0..MOST_TIMES {
         let Some(reason) = due else { break };
-        let moves = (when, reason) == (When::Due, Reason::Sparse);
+        // A user who asks for new lists gets them once.
+        let moves = reason == Reason::Sparse && (when == When::Due || done.reason.is_some());
         // SAFETY: the caller vouches for the relations.
         due = unsafe { work.once(reason, moves, &mut done)? }.filter(|_| when != When::IfBegun);
     }

@@ -5,6 +5,7 @@ mod concurrent;
 mod gates;
 mod killed;
 mod kinds;
+mod moved;
 mod standby;
 
 use crate::harness::{Server, setting};

@@ -10,7 +10,7 @@ const CONF: &[&str] =
     &["wal_consistency_checking = 'all'", "max_wal_senders = 4", "autovacuum = off", "max_connections = 30"];
 
 /// Fails unless a statement on a standby has succeeded or was in conflict with the recovery.
-fn right_or_cancelled(what: &str, answer: Result<String, String>) -> bool {
+pub fn right_or_cancelled(what: &str, answer: Result<String, String>) -> bool {
     match answer {
         Ok(_) => true,
         Err(message) => {
