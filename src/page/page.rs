@@ -21,6 +21,8 @@ pub const PAGE_ID: u16 = 0xFF49;
 pub const NO_BLOCK: u32 = u32::MAX;
 
 const SPECIAL: usize = PAGE_SIZE - SPECIAL_SIZE;
+/// Behind `pd_lsn` and `pd_checksum` of the page's header.
+const AFTER_CHECKSUM: usize = 10;
 
 /// What a page holds. Numbers are on disk: never renumber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +102,12 @@ impl Page {
             }
             None => self.init(PageKind::Free, 0),
         }
+    }
+
+    /// Becomes a copy of another page, except for what the server keeps of each page: its place in the log, by
+    /// which it decides whether the log needs the whole page, and its checksum.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.bytes[AFTER_CHECKSUM..].copy_from_slice(&other.bytes[AFTER_CHECKSUM..]);
     }
 
     /// The page's kind, or `None` if it is not a page of an `ivf` index.

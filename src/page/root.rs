@@ -11,6 +11,8 @@ const HAS_NEXT: usize = STATE + 12;
 const NEXT: usize = 1024;
 /// Where the time of the last replacement lies.
 const REPLACED: usize = HAS_NEXT + 1;
+/// Where the length of a file lies that cannot become shorter.
+const UNMOVED: usize = REPLACED + 8;
 /// Where the number of changes lies, as [`Meta::generation`].
 const GENERATION: usize = 32;
 
@@ -31,6 +33,8 @@ pub struct Root {
     pub free: u32,
     /// When the lists last took the place of others, in seconds since 1970; 0 if they are those of the build.
     pub replaced: u64,
+    /// Pages that the file had when lists could not be moved to free pages; 0 if they could.
+    pub unmoved: u32,
 }
 
 /// For [`Root::retired`]: nobody reads the pages of earlier lists any more, and they are not free yet. (No
@@ -44,7 +48,7 @@ pub const LEAVING: u64 = u64::MAX;
 impl Root {
     /// An index with these lists alone.
     pub fn of(current: Meta) -> Self {
-        Self { current, next: None, retired: 0, free: 0, replaced: 0 }
+        Self { current, next: None, retired: 0, free: 0, replaced: 0, unmoved: 0 }
     }
 
     /// The format of the index.
@@ -72,6 +76,7 @@ impl Root {
         put(STATE, &self.retired.to_le_bytes());
         put(STATE + 8, &self.free.to_le_bytes());
         put(REPLACED, &self.replaced.to_le_bytes());
+        put(UNMOVED, &self.unmoved.to_le_bytes());
         if let Some(next) = &self.next {
             put(HAS_NEXT, &[1]);
             put(NEXT, &next.encode(VERSION));
@@ -94,8 +99,10 @@ impl Root {
             }
         };
         let number = |at: usize| u64::from_le_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|i| content[at + i]));
-        let free = u32::from_le_bytes([8, 9, 10, 11].map(|i| content[STATE + i]));
-        let root = Self { current, next, retired: number(STATE), free, replaced: number(REPLACED) };
+        let short = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| content[at + i]));
+        let (retired, replaced) = (number(STATE), number(REPLACED));
+        let (free, unmoved) = (short(STATE + 8), short(UNMOVED));
+        let root = Self { current, next, retired, free, replaced, unmoved };
         root.validate()?;
         Ok(root)
     }

@@ -54,12 +54,6 @@ pub fn sends_wal() -> bool {
     }
 }
 
-/// Whether this server archives its log, so that a standby may read it later.
-pub fn archives_wal() -> bool {
-    // SAFETY: reading a setting.
-    unsafe { pg_sys::XLogArchiveMode > pg_sys::ArchiveMode::ARCHIVE_MODE_OFF as i32 }
-}
-
 /// Calls `walker` on each child of a plan state node; ends when it returns true.
 ///
 /// # Safety

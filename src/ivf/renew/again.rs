@@ -27,8 +27,8 @@ pub fn is_due_again<S: Store>(
         Some(reason @ (Reason::Grown | Reason::Uneven)) => return Ok(Some(reason)),
         // While rows come, they take the pages that were left.
         Some(Reason::Sparse) if rows <= made_for => return Ok(Some(Reason::Sparse)),
+        Some(Reason::Sparse) | None => {}
         Some(_) => return Ok(None),
-        None => {}
     }
     // Rows that came between the training and the copying were copied too.
     let grown = rows as f64 > GROWTH * made_for as f64;

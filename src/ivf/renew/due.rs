@@ -28,7 +28,10 @@ const MOSTLY_FREE: f64 = 1.25;
 /// Free pages for each page in use that make it worth moving lists (`compact/`), if the rows are at rest.
 const FREE: f64 = 0.25;
 /// Rows are at rest if they have hardly grown since the lists were made. Others will need the free pages.
-const AT_REST: f64 = 1.05;
+/// Autovacuum comes to a table that grows when it has grown by a fifth.
+const AT_REST: f64 = 1.1;
+/// By how much a file may be longer than its pages in use, if new lists can make it shorter.
+const SHORT: f64 = 1.25;
 /// A file of fewer pages is not worth it.
 const LEAST_PAGES: u32 = 64;
 
@@ -106,9 +109,45 @@ pub fn is_due<S: Store>(store: &S, root: &Root, lists: u32) -> Result<Option<Rea
         // Rows that are all equal cannot be measured: the next time is when there are more of them.
         Some(Reason::Unmeasured)
     } else {
-        let limit = if live <= AT_REST * before { FREE } else { MOSTLY_FREE };
-        (free_share(store, root, &directory)? > limit).then_some(Reason::Sparse)
+        let at_rest = live <= AT_REST * before;
+        let may_move = at_rest && root.unmoved != store.nblocks()?;
+        let loose = Loose::of(store, root, &directory)?;
+        (loose.share() > if may_move { FREE } else { MOSTLY_FREE }).then_some(Reason::Sparse)
     })
+}
+
+/// The free pages of a file before its end, and those in use.
+pub struct Loose {
+    free: f64,
+    used: f64,
+}
+
+impl Loose {
+    /// No page is free in a file of few pages, or as long as further pages will become free.
+    ///
+    /// # Errors
+    /// Damage, and the store's errors.
+    pub fn of<S: Store>(store: &S, root: &Root, directory: &Directory) -> Result<Self> {
+        let pages = store.nblocks()?;
+        // Free pages at the end of the file are for the system. While lists are made, each has one more codes
+        // page.
+        let step = 1 + directory.codes.more() as u32;
+        let used = f64::from(pages.saturating_sub(root.free) + directory.lists() * step);
+        if root.retired != 0 || pages <= LEAST_PAGES {
+            return Ok(Self { free: 0.0, used });
+        }
+        let tail = pages.saturating_sub(end_in_use(store, &Silent)?);
+        Ok(Self { free: f64::from(root.free.saturating_sub(tail)), used })
+    }
+
+    fn share(&self) -> f64 {
+        self.free / self.used
+    }
+
+    /// With how many pages the file has to end after a move, for new lists would make it shorter.
+    pub fn most(&self) -> f64 {
+        if self.share() > MOSTLY_FREE { SHORT * self.used } else { f64::INFINITY }
+    }
 }
 
 /// Whether new lists would make the file shorter.
@@ -117,22 +156,7 @@ pub fn is_due<S: Store>(store: &S, root: &Root, lists: u32) -> Result<Option<Rea
 /// Damage, and the store's errors.
 pub fn is_mostly_free<S: Store>(store: &S) -> Result<bool> {
     let root = read_root(store)?;
-    Ok(free_share(store, &root, &Directory::load(store)?)? > MOSTLY_FREE)
-}
-
-/// Free pages before the end of the file for each page in use; 0 if it has few pages, or if some of them will
-/// become free.
-fn free_share<S: Store>(store: &S, root: &Root, directory: &Directory) -> Result<f64> {
-    let pages = store.nblocks()?;
-    if root.retired != 0 || pages <= LEAST_PAGES {
-        return Ok(0.0);
-    }
-    // Free pages at the end of the file are for the system. While lists are made, each has one more codes
-    // page.
-    let step = 1 + directory.codes.more() as u32;
-    let tail = pages.saturating_sub(end_in_use(store, &Silent)?);
-    let used = pages.saturating_sub(root.free) + directory.lists() * step;
-    Ok(f64::from(root.free.saturating_sub(tail)) / f64::from(used))
+    Ok(Loose::of(store, &root, &Directory::load(store)?)?.share() > MOSTLY_FREE)
 }
 
 /// Rows in the list of a row on average, by those of an average list: what lists of uneven length add to the

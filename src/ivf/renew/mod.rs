@@ -37,6 +37,9 @@ use crate::error::{Error, Kind, Result};
 use crate::page::root::LEAVING;
 use crate::page::{Meta, Root, Store};
 
+/// One free page is lent to inserts for so many lists, while rows are copied.
+const LISTS_OF_LENT: u32 = 4;
+
 /// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Renewed {
@@ -61,7 +64,7 @@ pub fn renew<S: Store>(
     (pool, transactions): (&ThreadPool, &dyn Transactions),
     progress: &dyn Progress,
 ) -> Result<Renewed> {
-    let mut space = Space::find(store, transactions, progress)?;
+    let mut space = Space::find(store, transactions, LISTS_OF_LENT, progress)?;
     let (routing, queries) = match read_root(store)?.next {
         Some(_) => (Routing::Directory, None),
         None => {
@@ -105,6 +108,6 @@ fn flip<S: Store>(store: &S, mut current: Meta, free: u32, transactions: &dyn Tr
     change_root(store, |root| {
         current.generation = root.next_generation();
         let replaced = transactions.now();
-        *root = Root { current, next: None, retired: LEAVING, free, replaced };
+        *root = Root { current, next: None, retired: LEAVING, free, replaced, unmoved: 0 };
     })
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::compact::finish;
 use crate::error::{Error, Result};
 use crate::ivf::directory::{Directory, entry_size, origin_size, read_root};
 use crate::ivf::list_chain;
@@ -10,6 +11,12 @@ use crate::memory::{self, Grow};
 use crate::page::meta::META_BLOCK;
 use crate::page::root::{LEAVING, UNREAD};
 use crate::page::{MAX_CHANGE_PAGES, NO_BLOCK, Page, PageKind, Root, Store, lists, summary, tape};
+
+/// So many runs of free pages are looked at for one that is long enough.
+const MOST_RUNS: usize = 1000;
+
+/// Whoever takes free pages lends one of so many to inserts meanwhile.
+const LENT: u32 = 8;
 
 /// The transactions of the server.
 pub trait Transactions {
@@ -30,10 +37,14 @@ pub trait Transactions {
 /// The free pages of an index, and those that were taken from them.
 pub struct Space<'a, S: Store> {
     store: &'a S,
-    /// Ascending.
+    /// Ascending. Those that are used up are empty.
     free: Vec<Range<u32>>,
-    /// Owners less than this are of lists that nobody reads.
-    oldest: u32,
+    /// The first one that is not.
+    from: usize,
+    /// Pages that look as if they belonged to lists in use, which they have left. So nobody else takes them.
+    unmarked: Vec<Range<u32>>,
+    /// Free pages that were lent.
+    lent: u32,
 }
 
 /// Finds the free pages, and lets inserts take them. How many there are; `None` if nothing was to be freed.
@@ -45,12 +56,13 @@ pub fn sweep<S: Store>(
     transactions: &dyn Transactions,
     progress: &dyn Progress,
 ) -> Result<Option<u32>> {
-    end_leaving(store, transactions)?;
+    end_leaving(store, transactions, progress)?;
     let root = read_root(store)?;
     if root.retired == 0 || !is_unread(&root, transactions) {
         return Ok(None);
     }
-    let space = Space::find(store, transactions, progress)?;
+    // Inserts may go on to take free pages: they look at each before they do.
+    let space = Space::look(store, transactions, progress)?;
     let free = space.count();
     space.give_back()?;
     change_root(store, |root| (root.retired, root.free) = (0, free))?;
@@ -80,8 +92,12 @@ pub fn retire<S: Store>(store: &S, transactions: &dyn Transactions) -> Result<()
 }
 
 /// The same, if an earlier maintenance could not.
-fn end_leaving<S: Store>(store: &S, transactions: &dyn Transactions) -> Result<()> {
-    if read_root(store)?.retired == LEAVING { retire(store, transactions) } else { Ok(()) }
+fn end_leaving<S: Store>(store: &S, transactions: &dyn Transactions, progress: &dyn Progress) -> Result<()> {
+    if read_root(store)?.retired != LEAVING {
+        return Ok(());
+    }
+    finish(store, progress)?;
+    retire(store, transactions)
 }
 
 /// Whether nobody reads the pages of earlier lists.
@@ -118,17 +134,35 @@ pub fn end_in_use<S: Store>(store: &S, progress: &dyn Progress) -> Result<u32> {
 }
 
 impl<'a, S: Store> Space<'a, S> {
-    /// Finds the free pages. Nobody else takes one until they are given back.
+    /// Finds the free pages. Nobody else takes one until they are given back, except for some that are lent:
+    /// without these, pages of inserts would come to lie at the end of the file, and keep it long. One page is
+    /// lent for so many lists.
     ///
     /// # Errors
     /// Damage, out of memory, the store's errors and [`Progress::tick`]'s.
-    pub fn find(store: &'a S, transactions: &dyn Transactions, progress: &dyn Progress) -> Result<Self> {
-        end_leaving(store, transactions)?;
+    pub fn find(
+        store: &'a S,
+        transactions: &dyn Transactions,
+        lists_of_lent: u32,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        store.forget_free()?;
+        let mut space = Self::look(store, transactions, progress)?;
+        let lists = read_root(store)?.current.lists;
+        let count = (space.count() / LENT).min(lists.div_ceil(lists_of_lent));
+        let lent = space.take_single(count, u32::MAX)?;
+        space.mark(lent.iter().copied())?;
+        store.add_free(&mut lent.into_iter())?;
+        space.lent = count;
+        Ok(space)
+    }
+
+    fn look(store: &'a S, transactions: &dyn Transactions, progress: &dyn Progress) -> Result<Self> {
+        end_leaving(store, transactions, progress)?;
         if read_root(store)?.retired == 0 {
             // If an error comes before they are given back, the next vacuum finds them again.
             change_root(store, |root| root.retired = UNREAD)?;
         }
-        store.forget_free()?;
         // Whoever took a page before has made it its own when this lock is had, and nobody is adding one: a
         // page of zeros among these is nobody's.
         let count = store.change(|change| {
@@ -140,8 +174,14 @@ impl<'a, S: Store> Space<'a, S> {
         if unread && !matches!(root.retired, 0 | UNREAD) {
             transactions.forget_ended();
         }
-        let pages = Pages::look(store, (&root, unread), count as usize, progress)?;
-        Ok(Self { store, free: pages.runs()?, oldest: if unread { root.current.first_list } else { 0 } })
+        let Pages { mut free, unknown } = Pages::look(store, (&root, unread), count as usize, progress)?;
+        let unmarked = runs(&unknown)?;
+        free.iter_mut().zip(unknown).for_each(|(free, unknown)| *free |= unknown);
+        let free = runs(&free)?;
+        if free.first().is_some_and(|run| run.start == META_BLOCK) {
+            return Err(Error::corrupted(META_BLOCK, "the meta page looks free"));
+        }
+        Ok(Self { store, free, from: 0, unmarked, lent: 0 })
     }
 
     /// The same pages, before some are taken.
@@ -150,12 +190,13 @@ impl<'a, S: Store> Space<'a, S> {
     /// Out of memory.
     pub fn copy(&self) -> Result<Self> {
         let free = memory::collected(self.free.iter().cloned())?;
-        Ok(Self { store: self.store, free, oldest: self.oldest })
+        let unmarked = memory::collected(self.unmarked.iter().cloned())?;
+        Ok(Self { store: self.store, free, unmarked, ..*self })
     }
 
-    /// The number of free pages.
+    /// The number of free pages, with those that were lent.
     pub fn count(&self) -> u32 {
-        self.free.iter().map(|run| run.end - run.start).sum()
+        self.lent + self.free.iter().map(|run| run.end - run.start).sum::<u32>()
     }
 
     /// Consecutive pages for the caller to write.
@@ -163,18 +204,23 @@ impl<'a, S: Store> Space<'a, S> {
     /// # Errors
     /// The store's errors.
     pub fn take(&mut self, count: u32) -> Result<u32> {
-        let fits = |run: &Range<u32>| run.end - run.start >= count;
-        match self.free.iter().position(fits) {
-            Some(at) => Ok(self.take_from(at, count)),
+        match self.take_before(count, u32::MAX) {
+            Some(first) => Ok(first),
             None => self.store.reserve(count),
         }
     }
 
     /// Consecutive free pages before `limit` for the caller to write, if there are so many.
     pub fn take_before(&mut self, count: u32, limit: u32) -> Option<u32> {
+        let runs = self.free[self.from..].iter().take(MOST_RUNS);
         let fits = |run: &Range<u32>| run.end.min(limit).saturating_sub(run.start) >= count;
-        let at = self.free.iter().position(fits)?;
-        Some(self.take_from(at, count))
+        let at = self.from + runs.take_while(|run| run.start < limit).position(fits)?;
+        let first = self.free[at].start;
+        self.free[at].start += count;
+        while self.free.get(self.from).is_some_and(Range::is_empty) {
+            self.from += 1;
+        }
+        Some(first)
     }
 
     /// The first free pages, which may not be consecutive; less than `count` if there are not so many before
@@ -191,26 +237,9 @@ impl<'a, S: Store> Space<'a, S> {
         Ok(pages)
     }
 
-    /// The page behind the first `count` free pages, if there are so many.
-    pub fn end_of(&self, mut count: u64) -> Option<u32> {
-        for run in &self.free {
-            let pages = u64::from(run.end - run.start);
-            if count <= pages {
-                return Some(run.start + count as u32);
-            }
-            count -= pages;
-        }
-        None
-    }
-
-    /// The first pages of a run.
-    fn take_from(&mut self, at: usize, count: u32) -> u32 {
-        let first = self.free[at].start;
-        self.free[at].start += count;
-        if self.free[at].is_empty() {
-            self.free.remove(at);
-        }
-        first
+    /// The free pages, in runs.
+    pub fn runs(&self) -> impl Iterator<Item = &Range<u32>> {
+        self.free[self.from..].iter()
     }
 
     /// Lets inserts take what is left.
@@ -218,29 +247,32 @@ impl<'a, S: Store> Space<'a, S> {
     /// # Errors
     /// The store's errors.
     pub fn give_back(self) -> Result<()> {
-        // What has left lists in use looks as if it belonged to them: nobody would know that it is free.
-        let mut unmarked = Vec::new();
-        for blkno in self.free.iter().cloned().flatten() {
-            if !self.store.read(blkno)?.is_free(self.oldest) {
-                unmarked.push(blkno);
-            }
-            if unmarked.len() == MAX_CHANGE_PAGES {
-                self.mark(&mut unmarked)?;
-            }
-        }
-        self.mark(&mut unmarked)?;
+        self.mark(self.free.iter().cloned().flatten())?;
         self.store.add_free(&mut self.free.into_iter().flatten())
     }
 
-    /// Marks pages as free.
-    fn mark(&self, blknos: &mut Vec<u32>) -> Result<()> {
-        self.store.change(|change| {
-            for blkno in blknos.drain(..) {
-                let handle = change.open(blkno)?;
-                change.page_mut(handle).set_free();
+    /// Has those of the pages look free that do not.
+    fn mark(&self, pages: impl Iterator<Item = u32>) -> Result<()> {
+        let mut waiting = Vec::with_capacity(MAX_CHANGE_PAGES);
+        let apply = |waiting: &mut Vec<u32>| {
+            self.store.change(|change| {
+                for blkno in waiting.drain(..) {
+                    let handle = change.open(blkno)?;
+                    change.page_mut(handle).set_free();
+                }
+                Ok(())
+            })
+        };
+        for blkno in pages {
+            let after = self.unmarked.partition_point(|run| run.end <= blkno);
+            if self.unmarked.get(after).is_some_and(|run| run.contains(&blkno)) {
+                waiting.push(blkno);
             }
-            Ok(())
-        })
+            if waiting.len() == MAX_CHANGE_PAGES {
+                apply(&mut waiting)?;
+            }
+        }
+        apply(&mut waiting)
     }
 }
 
@@ -321,22 +353,16 @@ impl Pages {
             (0..layout.more()).for_each(|i| self.known(block.more(i)));
         }
     }
+}
 
-    /// The free pages in runs.
-    fn runs(self) -> Result<Vec<Range<u32>>> {
-        let mut runs: Vec<Range<u32>> = Vec::new();
-        for (blkno, (free, unknown)) in (0..).zip(self.free.into_iter().zip(self.unknown)) {
-            if !free && !unknown {
-                continue;
-            }
-            match runs.last_mut() {
-                Some(run) if run.end == blkno => run.end += 1,
-                _ => runs.try_push(blkno..blkno + 1)?,
-            }
+/// The numbers of the places that are true, in runs.
+fn runs(places: &[bool]) -> Result<Vec<Range<u32>>> {
+    let mut runs: Vec<Range<u32>> = Vec::new();
+    for (blkno, _) in (0..).zip(places).filter(|(_, is)| **is) {
+        match runs.last_mut() {
+            Some(run) if run.end == blkno => run.end += 1,
+            _ => runs.try_push(blkno..blkno + 1)?,
         }
-        if runs.first().is_some_and(|run| run.start == META_BLOCK) {
-            return Err(Error::corrupted(META_BLOCK, "the meta page looks free"));
-        }
-        Ok(runs)
     }
+    Ok(runs)
 }

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 use pgrx::pg_sys;
 
 use crate::ivf::renew::Transactions;
-use crate::pg::compat::{archives_wal, sends_wal};
+use crate::pg::compat::sends_wal;
+use crate::pg::storage::buffer_store::relation_needs_wal;
 use crate::pg::storage::recovery_conflict;
 
 /// The transactions that may read the rows of a table, and an index on it.
@@ -39,13 +40,28 @@ impl Transactions for OfTable {
     }
 }
 
+/// Tells standbys that what all transactions up to now could read is about to go from the index.
+///
+/// # Safety
+/// The index is open; a transaction is under way, not in parallel mode.
+pub(super) unsafe fn forget_all(index: pg_sys::Relation) {
+    // SAFETY: the caller vouches for the index and the transaction. By this transaction's number a standby
+    // knows, when it replays the record, that its snapshots are older.
+    unsafe {
+        if relation_needs_wal(index) {
+            pg_sys::GetCurrentTransactionId();
+            recovery_conflict::log(index, pg_sys::GetCurrentFullTransactionId().value);
+        }
+    }
+}
+
 /// Whether nobody reads the index at this moment, as far as this server can know: who does has a lock on it
 /// until the end of the transaction. On a standby, scans that this server does not know of may.
 pub(super) unsafe fn nobody_reads(index: pg_sys::Relation) -> bool {
     // SAFETY: the caller passes an open index. This backend's own scans, as of cursors, hold further
     // references.
     unsafe {
-        if (*index).rd_refcnt > 1 || sends_wal() || archives_wal() {
+        if (*index).rd_refcnt > 1 || sends_wal() {
             return false;
         }
         let lock = (*index).rd_lockInfo.lockRelId;

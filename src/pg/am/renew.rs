@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::build::{TempFile, random_seed};
 use super::directory_cache;
-use super::readers::{Alone, OfTable, nobody_reads};
+use super::readers::{Alone, OfTable, forget_all, nobody_reads};
 use super::table_source::TableSource;
 use super::threads::{Threads, pool, start};
 use crate::error::Result;
@@ -18,6 +18,7 @@ use crate::ivf::renew::{
     renew, rows, sweep,
 };
 use crate::ivf::sketch::Sketched;
+use crate::page::root::UNREAD;
 use crate::page::{Store, Tid};
 use crate::pg::attempt::attempt;
 use crate::pg::compat::sends_wal;
@@ -135,12 +136,13 @@ pub unsafe fn maintain(
     for _ in 0..MOST_TIMES {
         let Some(reason) = due else { break };
         // A user who asks for new lists gets them once.
-        let moves = reason == Reason::Sparse && (when == When::Due || done.reason.is_some());
+        let moves = reason == Reason::Sparse && (when == When::Due || done.reason.is_some()) && may_cut();
         // SAFETY: the caller vouches for the relations.
         due = unsafe { work.once(reason, moves, &mut done)? }.filter(|_| when != When::IfBegun);
     }
-    if done.reason.is_some() || done.freed.is_some() {
-        done.truncated = give_back(&work.store, progress)?;
+    if when != When::Never {
+        let changed = done.reason.is_some() || done.freed.is_some();
+        done.truncated = give_back(&work.store, changed, progress)?;
     }
     Ok(done)
 }
@@ -162,17 +164,13 @@ impl Maintenance<'_> {
         if moves {
             // SAFETY: `compact` leaves nothing behind that is used here.
             match unsafe { self.attempt(|| compact(&self.store, &self.of, self.progress))? } {
-                Ok(Some(moved)) => {
-                    done.moved = moved.lists;
-                    done.freed = self.freed()?.or(done.freed);
-                    return Ok(None);
-                }
-                Ok(None) if is_mostly_free(&self.store)? => {}
-                Ok(None) => return Ok(None),
-                Err(message) => {
-                    warn(self.of.index, AS_IT_IS, &message);
-                    return Ok(None);
-                }
+                Ok(moved) => done.moved = moved.map_or(0, |moved| moved.lists),
+                Err(message) => warn(self.of.index, AS_IT_IS, &message),
+            }
+            // Also after an error: pages that were taken are free.
+            done.freed = self.freed()?.or(done.freed);
+            if done.moved > 0 || !is_mostly_free(&self.store)? {
+                return Ok(None);
             }
         }
         let made_for = rows(&self.store, &before)?;
@@ -260,24 +258,22 @@ fn warn(index: pg_sys::Relation, (what, detail): Failed, message: &str) {
     );
 }
 
-/// Notes that nobody reads earlier lists, if that is known now, and shortens the file by the free pages at
-/// its end. By how many.
-fn give_back(store: &IndexStore, progress: &dyn Progress) -> Result<u32> {
+/// Shortens the file by the free pages at its end. By how many. If lists have `changed`, notes first that
+/// nobody reads earlier lists, if that is known now.
+fn give_back(store: &IndexStore, changed: bool, progress: &dyn Progress) -> Result<u32> {
     let index = store.relation();
-    note_unread(store)?;
-    // SAFETY: reads and sets the state of the transaction.
-    unsafe {
-        if pg_sys::IsInParallelMode() {
-            // A transaction number is not to be had in a parallel VACUUM.
-            return Ok(0);
-        }
-        // Without a transaction, those that read now could not be told from those that read later.
-        pg_sys::GetCurrentTransactionId();
+    // SAFETY: reads the state of the transaction.
+    if unsafe { pg_sys::IsInParallelMode() } {
+        // A transaction number is not to be had in a parallel VACUUM.
+        return Ok(0);
     }
-    // A standby would keep the lock until the end of VACUUM, which may be far.
-    // SAFETY: a backend has its own entry.
-    let in_vacuum = unsafe { u32::from((*pg_sys::MyProc).statusFlags) & pg_sys::PROC_IN_VACUUM != 0 };
-    if (in_vacuum && sends_wal()) || end_in_use(store, progress)? == store.nblocks()? {
+    if changed {
+        note_unread(store)?;
+        // Without a transaction, those that read now could not be told from those that read later.
+        // SAFETY: a transaction is under way.
+        unsafe { pg_sys::GetCurrentTransactionId() };
+    }
+    if !may_cut() || end_in_use(store, progress)? == store.nblocks()? {
         return Ok(0);
     }
     let Some(_alone) = Alone::wait(index) else { return Ok(0) };
@@ -290,10 +286,25 @@ fn give_back(store: &IndexStore, progress: &dyn Progress) -> Result<u32> {
     Ok(pages - end)
 }
 
-/// Notes that nobody reads earlier lists, if that is known now.
+/// Whether the file may be cut now. A standby would keep the lock until the end of VACUUM, which may be far.
+fn may_cut() -> bool {
+    // SAFETY: a backend has its own entry.
+    let in_vacuum = unsafe { u32::from((*pg_sys::MyProc).statusFlags) & pg_sys::PROC_IN_VACUUM != 0 };
+    !(in_vacuum && sends_wal())
+}
+
+/// Notes that nobody reads earlier lists, if that is known now. A standby of which this server does not know
+/// may read them, so the log has its scans end first: lists that were moved keep their pages' owners, by which
+/// such a scan would notice it.
 fn note_unread(store: &IndexStore) -> Result<()> {
+    let index = store.relation();
     // SAFETY: the index is open.
-    if unsafe { nobody_reads(store.relation()) } { none_reads(store) } else { Ok(()) }
+    if read_root(store)?.retired <= UNREAD || !unsafe { nobody_reads(index) } {
+        return Ok(());
+    }
+    // SAFETY: as above; a transaction is under way, not in parallel mode.
+    unsafe { forget_all(index) };
+    none_reads(store)
 }
 
 /// Autovacuum takes one thread, as it takes no parallel workers.

@@ -59,9 +59,12 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
         stats
     };
     // SAFETY: as above.
-    if unsafe { renew_if_due(info) } {
-        // SAFETY: `report` returned the structure.
-        unsafe { (*stats).num_pages = store.nblocks().map_err(|e| in_index(index, e)).or_raise() };
+    let renewed = unsafe { renew_if_due(info) };
+    // The file may be shorter.
+    let store = IndexStore::through(index, Logging::EachChange, ring);
+    // SAFETY: `report` returned the structure.
+    unsafe { (*stats).num_pages = store.nblocks().map_err(|e| in_index(index, e)).or_raise() };
+    if renewed {
         return stats;
     }
     let wanted = IndexOptions::of(index).recalibrate;

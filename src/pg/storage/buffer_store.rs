@@ -116,7 +116,7 @@ impl IndexStore {
 }
 
 /// `RelationNeedsWAL` (utils/rel.h).
-pub(super) unsafe fn relation_needs_wal(relation: pg_sys::Relation) -> bool {
+pub(in crate::pg) unsafe fn relation_needs_wal(relation: pg_sys::Relation) -> bool {
     const WAL_LEVEL_REPLICA: i32 = pg_sys::WalLevel::WAL_LEVEL_REPLICA as i32;
     // SAFETY: the caller passes an open relation.
     unsafe {

@@ -23,8 +23,8 @@ fn many_lists(name: &str, conf: &[&str]) -> Server {
 const HALF_FREE: &str = "SELECT ivf_maintain('items_index', true); SELECT pg_current_xact_id();";
 
 /// Runs VACUUM after the lists were replaced. How many it has moved.
-fn moved(server: &Server, before: &str) -> u64 {
-    let output = server.start_sql(&format!("{before} SET client_min_messages = log; VACUUM items"));
+fn moved(server: &Server) -> u64 {
+    let output = server.start_sql("SELECT pg_current_xact_id(); SET client_min_messages = log; VACUUM items");
     let output = output.wait_with_output().unwrap();
     let messages = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{messages}");
@@ -89,8 +89,11 @@ fn lists_move_while_they_are_in_use() {
         for _ in 0..8 {
             primary.sql(HALF_FREE);
             // The pages of the earlier lists are free when transactions that may read them have ended.
+            // VACUUM would not cut the file while there is a standby, so it does not move lists.
+            assert_eq!(moved(&primary), 0);
             for _ in 0..6 {
-                let now = moved(&primary, "");
+                let maintain = "SELECT ivf_maintain('items_index') -> 'moved'";
+                let now: u64 = primary.sql(maintain).parse().unwrap();
                 lists += now;
                 if now > 0 {
                     break;
@@ -102,6 +105,13 @@ fn lists_move_while_they_are_in_use() {
     });
     println!("{lists} lists were moved");
     assert!(lists > 60, "{lists} lists were moved");
+    // However long the file has become: now that nobody writes, it becomes short.
+    primary.sql(HALF_FREE);
+    for _ in 0..4 {
+        primary.sql("SELECT ivf_maintain('items_index'); SELECT pg_current_xact_id()");
+    }
+    let (pages, unused) = pages(&primary, "items_index");
+    assert!(unused <= pages / 4, "{unused} of {pages} pages are unused");
     verify(&primary);
     caught_up(&primary, &standby);
     verify(&standby);
@@ -112,8 +122,12 @@ fn a_move_that_is_killed_loses_nothing() {
     let conf = ["autovacuum = off", "max_wal_size = '256MB'", "max_connections = 30"];
     let server = many_lists("renewal-moved-killed", &conf);
     let mut random: Random = random();
-    let (mut within, mut most, rounds) = (0, 0, setting("VECTOR_SEARCH_TEST_KILLS", 4));
-    for round in 0..rounds {
+    let (mut within, mut most, rounds) = (0, 0, setting("VECTOR_SEARCH_TEST_KILLS", 3));
+    // On a slow machine VACUUM may have ended before it is seen.
+    for round in 0..10 * rounds {
+        if within >= rounds {
+            break;
+        }
         half_free_in_use(&server);
         let postmaster = server.postmaster();
         let mut children: Vec<_> =
@@ -130,11 +144,11 @@ fn a_move_that_is_killed_loses_nothing() {
         children.iter_mut().for_each(|child| drop(child.wait()));
         server.restart(&conf);
         verify(&server);
-        let lists: u64 = (0..3).map(|_| moved(&server, "SELECT pg_current_xact_id();")).sum();
+        let lists: u64 = (0..3).map(|_| moved(&server)).sum();
         most = most.max(lists);
         verify(&server);
     }
-    println!("{within} of {rounds} kills came while VACUUM was at work");
+    println!("{within} kills came while VACUUM was at work");
     assert!(within > 0 && most > 0, "{most} lists were moved after a kill");
     let (pages, unused) = pages(&server, "items_index");
     assert!(unused <= pages / 2, "{unused} of {pages} pages are unused");

@@ -21,23 +21,26 @@ mod tidy;
 
 use self::plan::Plan;
 use self::relocate::Moved;
+pub use self::tidy::finish;
+use super::due::Loose;
 use super::publish::write_directory_at;
 use super::space::{Space, Transactions, change_root, end_in_use, retire};
 use crate::error::Result;
 use crate::ivf::directory::{Directory, read_root};
 use crate::ivf::progress::{Phase, Progress};
-use crate::memory::{self, Grow};
+use crate::memory;
 use crate::page::Store;
 use crate::page::lists;
 use crate::page::root::LEAVING;
+
+/// One free page is lent to inserts for so many lists. A move takes less time than a renewal.
+const LISTS_OF_LENT: u32 = 16;
 
 /// What was moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compacted {
     /// Lists that were moved.
     pub lists: u32,
-    /// Pages that the file has without those that will be free at its end.
-    pub pages: u32,
 }
 
 /// Moves lists from the end of the file to free pages, if the file would become shorter by a tenth. One caller
@@ -56,41 +59,47 @@ pub fn compact<S: Store>(
         return Ok(None);
     }
     progress.phase(Phase::Moving);
-    let end = end_in_use(store, progress)?;
-    let mut space = Space::find(store, transactions, progress)?;
+    let (end, pages) = (end_in_use(store, progress)?, store.nblocks()?);
     let directory = Directory::load(store)?;
+    let most = Loose::of(store, &root, &directory)?.most();
+    let mut space = Space::find(store, transactions, LISTS_OF_LENT, progress)?;
     let all = space.copy()?;
-    let Some(plan) = plan::choose(store, &directory, &mut space, end, progress)? else {
+    let Some(plan) = plan::choose(store, &directory, &mut space, (end, most), progress)? else {
         let free = all.count();
         all.give_back()?;
-        change_root(store, |root| (root.retired, root.free) = (0, free))?;
+        change_root(store, |root| (root.retired, root.free, root.unmoved) = (0, free, pages))?;
         return Ok(None);
     };
-    let done = carry_out(store, &directory, &plan, (&space, transactions), progress)?;
+    let moved = carry_out(store, &directory, &plan, &mut space, progress)?;
+    if moved.is_empty() {
+        return Ok(None);
+    }
+    retire(store, transactions)?;
     space.give_back()?;
-    Ok(Some(done))
+    Ok(Some(Compacted { lists: moved.len() as u32 }))
 }
 
 fn carry_out<S: Store>(
     store: &S,
     directory: &Directory,
     plan: &Plan,
-    (space, transactions): (&Space<'_, S>, &dyn Transactions),
+    space: &mut Space<'_, S>,
     progress: &dyn Progress,
-) -> Result<Compacted> {
+) -> Result<Vec<Moved>> {
     progress.total(plan.moves.len() as u64);
+    let mut further = memory::with_capacity(plan.moves.len())?;
     for place in &plan.moves {
         progress.tick()?;
-        freeze::prepare(store, directory, place)?;
+        further.push(freeze::prepare(store, directory, place.list, (space, plan.end))?);
     }
-    freeze::freeze(store, directory, &plan.moves)?;
+    freeze::freeze(store, directory, &further)?;
     let mut moved = memory::with_capacity(plan.moves.len())?;
-    for (done, place) in (1..).zip(&plan.moves) {
-        progress.tick()?;
-        if let Some(copied) = relocate::copy(store, directory, place)? {
-            moved.try_push(copied)?;
-        }
+    for ((done, place), further) in (1..).zip(&plan.moves).zip(&further) {
+        moved.extend(relocate::copy(store, directory, (further, &place.pages), progress)?);
         progress.done(done);
+    }
+    if moved.is_empty() {
+        return Ok(moved);
     }
     note(store, directory, &moved)?;
     flip(store, directory, plan, &moved, space.count())?;
@@ -98,8 +107,7 @@ fn carry_out<S: Store>(
         progress.tick()?;
         tidy::tidy(store, directory, list)?;
     }
-    retire(store, transactions)?;
-    Ok(Compacted { lists: moved.len() as u32, pages: plan.end })
+    Ok(moved)
 }
 
 /// Notes in the list states where the copies are. They do not count before the directory names them.
@@ -133,6 +141,6 @@ fn flip<S: Store>(store: &S, directory: &Directory, plan: &Plan, moved: &[Moved]
     change_root(store, |root| {
         root.current.directory_first = plan.directory;
         root.current.generation = root.next_generation();
-        (root.retired, root.free) = (LEAVING, free);
+        (root.retired, root.free, root.unmoved) = (LEAVING, free, 0);
     })
 }

@@ -6,7 +6,7 @@ use crate::ivf::list_chain;
 use crate::ivf::progress::Progress;
 use crate::ivf::renew::space::Space;
 use crate::memory;
-use crate::page::{NO_BLOCK, Store, lists, summary, tape};
+use crate::page::{NO_BLOCK, PageKind, Store, lists, summary, tape};
 
 /// The file must become shorter at least to this share.
 const WORTH: f64 = 0.9;
@@ -14,11 +14,7 @@ const WORTH: f64 = 0.9;
 /// A list that moves, and its new pages.
 pub struct Move {
     pub list: u32,
-    /// The codes page that takes rows from now on, and its further pages.
-    pub tail: u32,
-    /// The extended page for these rows; [`NO_BLOCK`] in an index without.
-    pub extended: u32,
-    /// For the rows that it has, ascending.
+    /// For the rows that it has. Fewer than these if it has become longer.
     pub pages: Vec<u32>,
 }
 
@@ -42,7 +38,7 @@ struct Extent {
 }
 
 /// Chooses lists and takes pages for them. `None` if the file, which ends with page `end`, would hardly become
-/// shorter; then pages may have been taken as well.
+/// shorter, or have more than `most` pages; then pages may have been taken as well.
 ///
 /// # Errors
 /// Damage, out of memory, the store's errors and [`Progress::tick`]'s.
@@ -50,7 +46,7 @@ pub fn choose<S: Store>(
     store: &S,
     directory: &Directory,
     space: &mut Space<'_, S>,
-    end: u32,
+    (end, most): (u32, f64),
     progress: &dyn Progress,
 ) -> Result<Option<Plan>> {
     let mut extents = memory::with_capacity(directory.lists() as usize)?;
@@ -60,24 +56,19 @@ pub fn choose<S: Store>(
     extents.sort_unstable_by_key(|extent: &Extent| std::cmp::Reverse(extent.end));
     let names = tape::pages(entry_size(directory.padded()) * directory.lists() as usize);
     let (count, limit) = shortest(&extents, space, names, (fixed_end(directory), end));
-    if f64::from(limit) > WORTH * f64::from(end) {
+    if f64::from(limit) > most.min(WORTH * f64::from(end)) {
         return Ok(None);
     }
     let Some(first) = space.take_before(names, limit) else { return Ok(None) };
-    let mut places: Vec<Vec<u32>> = memory::with_capacity(count)?;
+    let mut moves: Vec<Move> = memory::with_capacity(count)?;
     for extent in &extents[..count] {
+        progress.tick()?;
         // Consecutive pages are read faster.
-        places.push(match space.take_before(extent.pages, limit) {
+        let pages = match space.take_before(extent.pages, limit) {
             Some(first) => memory::collected(first..first + extent.pages)?,
             None => space.take_single(extent.pages, limit)?,
-        });
-    }
-    let mut moves: Vec<Move> = memory::with_capacity(places.len())?;
-    for (extent, pages) in extents.iter().zip(places) {
-        // Most of these pages will leave again.
-        let tail = space.take(1 + directory.codes.more() as u32)?;
-        let extended = if directory.extended.is_some() { space.take(1)? } else { NO_BLOCK };
-        moves.push(Move { list: extent.list, tail, extended, pages });
+        };
+        moves.push(Move { list: extent.list, pages });
     }
     Ok(Some(Plan { moves, directory: first, end: limit }))
 }
@@ -92,7 +83,10 @@ fn extent<S: Store>(store: &S, directory: &Directory, list: u32, progress: &dyn 
         progress.tick()?;
         add(blkno);
         for block in directory.codes.blocks_on(page) {
-            (0..directory.codes.more()).for_each(|i| add(block.more(i)));
+            for more in (0..directory.codes.more()).map(|i| block.more(i)) {
+                store.read(more)?.expect_owned(more, PageKind::CodesMore, directory.owner(list))?;
+                add(more);
+            }
         }
         Ok(())
     })?;
@@ -113,9 +107,20 @@ fn shortest<S: Store>(
 ) -> (usize, u32) {
     let mut need = u64::from(names);
     let mut best = (0, end);
+    let mut runs = space.runs();
+    // Free pages in the runs up to this one.
+    let (mut run, mut free) = (0..0, 0);
     for (i, extent) in extents.iter().enumerate() {
         need += u64::from(extent.pages);
-        let Some(taken) = space.end_of(need).filter(|taken| *taken < best.1) else { break };
+        while free < need {
+            let Some(next) = runs.next() else { return best };
+            run = next.clone();
+            free += run.len() as u64;
+        }
+        let taken = run.end - (free - need) as u32;
+        if taken >= best.1 {
+            return best;
+        }
         let stay = extents.get(i + 1).map_or(0, |next| next.end);
         let end = taken.max(stay).max(fixed);
         if end < best.1 {

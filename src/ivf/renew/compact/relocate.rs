@@ -1,13 +1,13 @@
 //! Copies the pages of a list that takes no new rows there.
 
-use super::freeze::further_extended;
-use super::plan::Move;
+use super::freeze::{Further, further_extended};
 use crate::error::Result;
 use crate::ivf::directory::Directory;
 use crate::ivf::list_chain;
+use crate::ivf::progress::Progress;
 use crate::memory::{self, Grow};
 use crate::page::codes::slots;
-use crate::page::{MAX_CHANGE_PAGES, NO_BLOCK, Page, RecordRef, Store};
+use crate::page::{MAX_CHANGE_PAGES, NO_BLOCK, Page, PageKind, RecordRef, Store};
 
 /// A list whose pages were copied.
 pub struct Moved {
@@ -22,8 +22,10 @@ pub struct Moved {
     pub insert: u32,
     /// The newest extended page of the copy, or [`NO_BLOCK`].
     pub extended: u32,
-    /// The codes page and the extended page that take new rows.
-    pub further: (u32, u32),
+    /// The codes page that takes new rows.
+    pub tail: u32,
+    /// The extended page that takes new records.
+    pub further: u32,
 }
 
 /// The pages of a list that are to be copied.
@@ -31,82 +33,90 @@ pub struct Moved {
 struct Old {
     /// Codes pages, in order.
     codes: Vec<u32>,
-    /// Extended pages, in the order in which slots refer to them.
+    /// Extended pages, ascending.
     extended: Vec<u32>,
-    /// The same, ascending, and where they come to lie.
-    places: Vec<(u32, u32)>,
+    /// Where these come to lie.
+    places: Vec<u32>,
 }
 
 impl Old {
-    /// The pages to which the slots of the codes pages before the further one refer. `None` if rows on the
-    /// further pages, which came before inserts used only these, have records elsewhere.
-    fn of<S: Store>(store: &S, directory: &Directory, place: &Move) -> Result<Option<Self>> {
-        let (mut old, mut known) = (Self::default(), std::collections::BTreeSet::new());
-        let further = further_extended(store, directory, place)?;
-        let (mut is_further, mut stays) = (false, false);
-        list_chain::codes_pages(store, directory, place.list, |blkno, page| {
-            is_further |= blkno == place.tail;
+    /// The codes pages before the further one, and the extended pages to which their slots refer. `None` if
+    /// rows on the further pages, which came before inserts used only these, have records elsewhere.
+    fn of<S: Store>(
+        store: &S,
+        directory: &Directory,
+        further: &Further,
+        progress: &dyn Progress,
+    ) -> Result<Option<Self>> {
+        let (mut old, mut of_further, mut is_further) = (Self::default(), Vec::new(), false);
+        list_chain::codes_pages(store, directory, further.list, |blkno, page| {
+            progress.tick()?;
+            is_further |= blkno == further.tail;
             let blocks = || directory.codes.blocks_on(page);
             let is_empty = blocks().all(|block| block.owned() == 0);
             if !is_further && (old.codes.is_empty() || !is_empty) {
                 old.codes.try_push(blkno)?;
             }
-            if directory.extended.is_none() {
-                return Ok(());
-            }
-            for block in blocks() {
-                for slot in slots(block.owned()) {
-                    let record = block.reference(slot).blkno;
-                    if further.contains(&record) {
-                        continue;
-                    }
-                    stays |= is_further;
-                    if known.insert(record) {
-                        old.extended.try_push(record)?;
-                    }
+            let records = if is_further { &mut of_further } else { &mut old.extended };
+            let owned =
+                blocks().flat_map(|block| slots(block.owned()).map(move |slot| block.reference(slot)));
+            for record in owned.filter(|_| directory.extended.is_some()) {
+                if records.last() != Some(&record.blkno) {
+                    records.try_push(record.blkno)?;
                 }
             }
             Ok(())
         })?;
-        Ok((!stays && is_further).then_some(old))
+        // Read now: of these pages there are only more.
+        let mut own = further_extended(store, directory, further)?;
+        own.sort_unstable();
+        let is_own = |blkno: &u32| own.binary_search(blkno).is_ok();
+        old.extended.retain(|blkno| !is_own(blkno));
+        old.extended.sort_unstable();
+        old.extended.dedup();
+        Ok((is_further && of_further.iter().all(is_own)).then_some(old))
     }
 
     /// Where a reference leads after the move.
     fn moved(&self, reference: RecordRef) -> RecordRef {
-        match self.places.binary_search_by_key(&reference.blkno, |(old, _)| *old) {
-            Ok(at) => RecordRef { blkno: self.places[at].1, ..reference },
+        match self.extended.binary_search(&reference.blkno) {
+            Ok(at) => RecordRef { blkno: self.places[at], ..reference },
             Err(_) => reference,
         }
     }
 }
 
-/// Copies the pages of a list, which nobody changes, to its new ones. `None` if it stays where it is: rows that
+/// Copies the pages of a list, which nobody changes, to other ones. `None` if it stays where it is: rows that
 /// came since the plan was made did not leave it as it was.
 ///
 /// # Errors
-/// Damage, out of memory, and the store's errors.
-pub fn copy<S: Store>(store: &S, directory: &Directory, place: &Move) -> Result<Option<Moved>> {
-    let Some(mut old) = Old::of(store, directory, place)? else { return Ok(None) };
+/// Damage, out of memory, the store's errors and [`Progress::tick`]'s.
+pub fn copy<S: Store>(
+    store: &S,
+    directory: &Directory,
+    (further, pages): (&Further, &[u32]),
+    progress: &dyn Progress,
+) -> Result<Option<Moved>> {
+    let Some(mut old) = Old::of(store, directory, further, progress)? else { return Ok(None) };
     let step = 1 + directory.codes.more();
-    if old.codes.len() * step + old.extended.len() > place.pages.len() {
+    if old.codes.len() * step + old.extended.len() > pages.len() {
         return Ok(None);
     }
-    let (codes, rest) = place.pages.split_at(old.codes.len() * step);
-    old.places = memory::with_capacity(old.extended.len())?;
-    old.places.extend(old.extended.iter().copied().zip(rest.iter().copied()));
-    let in_order = old.places.clone();
-    old.places.sort_unstable();
-    let mut writer = Writer { store, waiting: Vec::new() };
+    let (codes, rest) = pages.split_at(old.codes.len() * step);
+    old.places = memory::collected(rest[..old.extended.len()].iter().copied())?;
+    let mut writer = Writer { store, waiting: memory::with_capacity(MAX_CHANGE_PAGES)? };
     let mut insert = None;
     for (i, (&blkno, at)) in old.codes.iter().zip(codes.chunks_exact(step)).enumerate() {
-        let next = codes.get((i + 1) * step).copied().unwrap_or(place.tail);
-        let (copied, has_room) = copy_codes(store, directory, &old, (blkno, at, next))?;
+        progress.tick()?;
+        let next = codes.get((i + 1) * step).copied().unwrap_or(further.tail);
+        let (copied, has_room) = copy_codes(store, directory, (&old, further.list), (blkno, at, next))?;
         at.iter().zip(copied).try_for_each(|(&at, page)| writer.push(at, page))?;
         insert = insert.or(has_room.then_some(at[0]));
     }
-    let mut previous = NO_BLOCK;
-    for (blkno, at) in in_order {
-        let mut page = store.read(blkno)?.clone();
+    let (mut previous, owner) = (NO_BLOCK, directory.owner(further.list));
+    for (&blkno, &at) in old.extended.iter().zip(&old.places) {
+        progress.tick()?;
+        let mut page = read(store, blkno, (PageKind::Extended, owner))?;
         page.set_next(previous);
         writer.push(at, page)?;
         previous = at;
@@ -115,14 +125,21 @@ pub fn copy<S: Store>(store: &S, directory: &Directory, place: &Move) -> Result<
     let (head, last) = (codes[0], codes[codes.len() - step]);
     let contiguous = (head..).zip(codes).take_while(|(expected, at)| expected == *at).count();
     Ok(Some(Moved {
-        list: place.list,
+        list: further.list,
         head,
         contiguous: contiguous as u32,
         last,
         insert: insert.unwrap_or(last),
         extended: previous,
-        further: (place.tail, place.extended),
+        tail: further.tail,
+        further: further.extended,
     }))
+}
+
+fn read<S: Store>(store: &S, blkno: u32, (kind, owner): (PageKind, u32)) -> Result<Page> {
+    let page = store.read(blkno)?;
+    page.expect_owned(blkno, kind, owner)?;
+    Ok(page.clone())
 }
 
 /// Writes pages that nothing refers to, in batches of one change.
@@ -142,7 +159,7 @@ impl<S: Store> Writer<'_, S> {
         self.store.change(|change| {
             for (blkno, page) in waiting.drain(..) {
                 let handle = change.open(blkno)?;
-                *change.page_mut(handle) = page;
+                change.page_mut(handle).copy_from(&page);
             }
             Ok(())
         })
@@ -153,12 +170,12 @@ impl<S: Store> Writer<'_, S> {
 fn copy_codes<S: Store>(
     store: &S,
     directory: &Directory,
-    old: &Old,
+    (old, list): (&Old, u32),
     (blkno, at, next): (u32, &[u32], u32),
 ) -> Result<(Vec<Page>, bool)> {
-    let layout = &directory.codes;
+    let (layout, owner) = (&directory.codes, directory.owner(list));
     let mut pages = memory::with_capacity(1 + layout.more())?;
-    pages.push(store.read(blkno)?.clone());
+    pages.push(read(store, blkno, (PageKind::Codes, owner))?);
     let mut has_room = false;
     for index in 0..layout.blocks() {
         let block = layout.block(&pages[0], index);
@@ -166,7 +183,7 @@ fn copy_codes<S: Store>(
         let owned = block.owned();
         let more: Vec<u32> = (0..layout.more()).map(|i| block.more(i)).collect();
         for &further in &more {
-            pages.push(store.read(further)?.clone());
+            pages.push(read(store, further, (PageKind::CodesMore, owner))?);
         }
         let mut block = layout.block_mut(&mut pages[0], index);
         if layout.more() > 0 {
