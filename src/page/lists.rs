@@ -1,6 +1,6 @@
 //! List state: where the pages of each list are. 32 bytes per list on consecutive pages.
 //!
-//! Readers need only the head, which never changes; the rest belongs to inserts and vacuum.
+//! Readers need only the head, which the directory names; the rest belongs to inserts and maintenance.
 
 use super::page::{CONTENT_SIZE, NO_BLOCK, Page};
 
@@ -12,7 +12,7 @@ pub const LISTS_PER_PAGE: u32 = (CONTENT_SIZE / LIST_SIZE) as u32;
 /// One list's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListState {
-    /// First codes page that inserts may have made longer; every list has one.
+    /// The list's first codes page, unless it has `moved`. Then it is a page that was it once.
     pub head: u32,
     /// Inserts begin at this page, because the pages before it in the chain are full.
     pub insert: u32,
@@ -25,8 +25,8 @@ pub struct ListState {
     /// `rows` at the last calibration, plus 1; 0 if not known; [`KEPT`] if VACUUM must not calibrate the
     /// index.
     pub calibrated: u32,
-    /// In a list that took the place of others, the first codes page of the rows that it took over: their
-    /// chain ends in `head`. Else, and as long as they are not written, [`NO_BLOCK`].
+    /// In a list that took the place of others, or was moved, the first codes page of the rows that it took
+    /// over. It counts once the directory names it as the list's head. Else [`NO_BLOCK`].
     pub moved: u32,
     /// The last extended page of these rows, or [`NO_BLOCK`].
     pub moved_extended: u32,

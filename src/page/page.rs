@@ -104,8 +104,8 @@ impl Page {
         }
     }
 
-    /// Becomes a copy of another page, except for what the server keeps of each page: its place in the log, by
-    /// which it decides whether the log needs the whole page, and its checksum.
+    /// Becomes a copy of another page, except for what the server keeps of each page: its place in the log,
+    /// by which it decides whether the log needs the whole page, and its checksum.
     pub fn copy_from(&mut self, other: &Self) {
         self.bytes[AFTER_CHECKSUM..].copy_from_slice(&other.bytes[AFTER_CHECKSUM..]);
     }

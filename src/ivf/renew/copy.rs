@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rayon::ThreadPool;
 
 use super::frozen::Frozen;
+use super::leave::take_out_if_empty;
 use super::publish::write_directory;
 use super::space::Space;
 use crate::error::Result;
@@ -13,10 +14,9 @@ use crate::ivf::build::{Coder, Options, Routing, Runs, Source, Spool};
 use crate::ivf::directory::{Directory, Entry};
 use crate::ivf::progress::Progress;
 use crate::memory;
-use crate::page::codes::OUT_OF_CHAIN;
 use crate::page::lists::{self, KEPT, LISTS_PER_PAGE};
 use crate::page::summary::SUMMARY_SIZE;
-use crate::page::{Change, Meta, NO_BLOCK, PageKind, Store, Summary};
+use crate::page::{Meta, NO_BLOCK, PageKind, Store, Summary};
 
 /// The rows of an index, coded for its new lists.
 pub struct Coded {
@@ -164,31 +164,6 @@ pub fn begin_with_first_pages<S: Store>(store: &S, progress: &dyn Progress) -> R
             lists::write(change.page_mut(handle), index, &state);
             Ok(())
         })?;
-    }
-    Ok(())
-}
-
-/// Takes the last page of a list's chain out of it if it has no rows; inserts that come to it begin again. It
-/// stays as it is, for scans that began with it.
-pub(super) fn take_out_if_empty(
-    change: &mut dyn Change,
-    directory: &Directory,
-    list: u32,
-    (before, tail): (u32, u32),
-) -> Result<()> {
-    let owner = directory.owner(list);
-    let before_handle = change.open(before)?;
-    change.page(before_handle).expect_owned(before, PageKind::Codes, owner)?;
-    if change.page(before_handle).next() != tail {
-        return Ok(());
-    }
-    let handle = change.open(tail)?;
-    let page = change.page(handle);
-    page.expect_owned(tail, PageKind::Codes, owner)?;
-    let empty = directory.codes.blocks_on(page).all(|block| block.owned() == 0);
-    if empty && page.next() == NO_BLOCK {
-        change.page_mut(before_handle).set_next(NO_BLOCK);
-        change.page_mut(handle).set_count(OUT_OF_CHAIN);
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ mod compact;
 mod copy;
 mod due;
 mod frozen;
+mod leave;
 mod measure;
 mod publish;
 mod space;

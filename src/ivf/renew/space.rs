@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::compact::finish;
+use super::leave::finish;
 use crate::error::{Error, Result};
 use crate::ivf::directory::{Directory, entry_size, origin_size, read_root};
 use crate::ivf::list_chain;
@@ -135,8 +135,8 @@ pub fn end_in_use<S: Store>(store: &S, progress: &dyn Progress) -> Result<u32> {
 
 impl<'a, S: Store> Space<'a, S> {
     /// Finds the free pages. Nobody else takes one until they are given back, except for some that are lent:
-    /// without these, pages of inserts would come to lie at the end of the file, and keep it long. One page is
-    /// lent for so many lists.
+    /// without these, pages of inserts would come to lie at the end of the file, and keep it long. One page
+    /// is lent for so many lists.
     ///
     /// # Errors
     /// Damage, out of memory, the store's errors and [`Progress::tick`]'s.

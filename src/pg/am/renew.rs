@@ -235,8 +235,8 @@ type Failed = (&'static str, &'static str);
 
 const AS_IT_IS: Failed = (
     "move the lists of",
-    "The index is correct, and its file as long as it was. A later VACUUM, or SELECT ivf_maintain(...), tries \
-     again.",
+    "The index is correct, and its file as long as it was. A later VACUUM, or SELECT ivf_maintain(...), \
+     tries again.",
 );
 const KEPT: Failed = (
     "renew",
@@ -294,8 +294,8 @@ fn may_cut() -> bool {
 }
 
 /// Notes that nobody reads earlier lists, if that is known now. A standby of which this server does not know
-/// may read them, so the log has its scans end first: lists that were moved keep their pages' owners, by which
-/// such a scan would notice it.
+/// may read them, so the log has its scans end first: lists that were moved keep their pages' owners, by
+/// which such a scan would notice it.
 fn note_unread(store: &IndexStore) -> Result<()> {
     let index = store.relation();
     // SAFETY: the index is open.

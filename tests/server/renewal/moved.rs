@@ -1,5 +1,5 @@
-//! VACUUM moves lists to free pages while others write, scan and verify, on a primary and its standby, and when
-//! the server is killed.
+//! VACUUM moves lists to free pages while others write, scan and verify, on a primary and its standby, and
+//! when the server is killed.
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};

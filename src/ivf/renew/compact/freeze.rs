@@ -19,9 +19,9 @@ pub struct Further {
     pub extended: u32,
 }
 
-/// Appends the further pages of a list to its chains, as an insert does that finds the list full. Pages without
-/// rows that are there, as of a move that was interrupted, serve as well. New ones are before page `limit` if
-/// there are free ones.
+/// Appends the further pages of a list to its chains, as an insert does that finds the list full. Pages
+/// without rows that are there, as of a move that was interrupted, serve as well. New ones are before page
+/// `limit` if there are free ones.
 ///
 /// # Errors
 /// Damage, or the store's errors.

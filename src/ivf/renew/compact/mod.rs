@@ -21,7 +21,6 @@ mod tidy;
 
 use self::plan::Plan;
 use self::relocate::Moved;
-pub use self::tidy::finish;
 use super::due::Loose;
 use super::publish::write_directory_at;
 use super::space::{Space, Transactions, change_root, end_in_use, retire};
@@ -43,8 +42,8 @@ pub struct Compacted {
     pub lists: u32,
 }
 
-/// Moves lists from the end of the file to free pages, if the file would become shorter by a tenth. One caller
-/// at a time, and no vacuum or renewal beside it. `None`: nothing was moved.
+/// Moves lists from the end of the file to free pages, if the file would become shorter by a tenth. One
+/// caller at a time, and no vacuum or renewal beside it. `None`: nothing was moved.
 ///
 /// # Errors
 /// Damage, out of memory, the store's errors and [`Progress::tick`]'s. The index is right whatever happens.

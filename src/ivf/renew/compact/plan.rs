@@ -37,8 +37,8 @@ struct Extent {
     pages: u32,
 }
 
-/// Chooses lists and takes pages for them. `None` if the file, which ends with page `end`, would hardly become
-/// shorter, or have more than `most` pages; then pages may have been taken as well.
+/// Chooses lists and takes pages for them. `None` if the file, which ends with page `end`, would hardly
+/// become shorter, or have more than `most` pages; then pages may have been taken as well.
 ///
 /// # Errors
 /// Damage, out of memory, the store's errors and [`Progress::tick`]'s.
@@ -97,8 +97,8 @@ fn extent<S: Store>(store: &S, directory: &Directory, list: u32, progress: &dyn 
     Ok(Extent { list, end, pages })
 }
 
-/// How many of the lists with the last pages have to move so that the file becomes as short as it can, and the
-/// page with which it then ends. `names` pages are for the directory, and the file has `end` pages now.
+/// How many of the lists with the last pages have to move so that the file becomes as short as it can, and
+/// the page with which it then ends. `names` pages are for the directory, and the file has `end` pages now.
 fn shortest<S: Store>(
     extents: &[Extent],
     space: &Space<'_, S>,
