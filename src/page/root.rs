@@ -33,7 +33,8 @@ pub struct Root {
     pub free: u32,
     /// When the lists last took the place of others, in seconds since 1970; 0 if they are those of the build.
     pub replaced: u64,
-    /// Pages that the file had when lists could not be moved to free pages; 0 if they could.
+    /// Pages that the file had, without free ones at its end, when lists could not be moved to free pages; 0
+    /// if they could.
     pub unmoved: u32,
 }
 

@@ -110,8 +110,8 @@ pub fn is_due<S: Store>(store: &S, root: &Root, lists: u32) -> Result<Option<Rea
         Some(Reason::Unmeasured)
     } else {
         let at_rest = live <= AT_REST * before;
-        let may_move = at_rest && root.unmoved != store.nblocks()?;
         let loose = Loose::of(store, root, &directory)?;
+        let may_move = at_rest && root.unmoved != loose.end;
         (loose.share() > if may_move { FREE } else { MOSTLY_FREE }).then_some(Reason::Sparse)
     })
 }
@@ -120,6 +120,8 @@ pub fn is_due<S: Store>(store: &S, root: &Root, lists: u32) -> Result<Option<Rea
 pub struct Loose {
     free: f64,
     used: f64,
+    /// The page behind the last one in use.
+    pub end: u32,
 }
 
 impl Loose {
@@ -134,10 +136,10 @@ impl Loose {
         let step = 1 + directory.codes.more() as u32;
         let used = f64::from(pages.saturating_sub(root.free) + directory.lists() * step);
         if root.retired != 0 || pages <= LEAST_PAGES {
-            return Ok(Self { free: 0.0, used });
+            return Ok(Self { free: 0.0, used, end: pages });
         }
-        let tail = pages.saturating_sub(end_in_use(store, &Silent)?);
-        Ok(Self { free: f64::from(root.free.saturating_sub(tail)), used })
+        let end = end_in_use(store, &Silent)?;
+        Ok(Self { free: f64::from(root.free.saturating_sub(pages.saturating_sub(end))), used, end })
     }
 
     fn share(&self) -> f64 {

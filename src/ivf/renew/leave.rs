@@ -87,9 +87,10 @@ fn cut<S: Store>(store: &S, directory: &Directory, list: u32, progress: &dyn Pro
     referred.sort_unstable();
     let is_old = |&(page, records): &(u32, u32)| records > 0 && referred.binary_search(&page).is_err();
     let Some(at) = chain.iter().position(is_old).filter(|at| *at > 0) else { return Ok(()) };
+    let after = chain[at..].iter().find(|page| !is_old(page)).map_or(NO_BLOCK, |page| page.0);
     store.change(|change| {
         let handle = change.open(chain[at - 1].0)?;
-        change.page_mut(handle).set_next(NO_BLOCK);
+        change.page_mut(handle).set_next(after);
         Ok(())
     })
 }

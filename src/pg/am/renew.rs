@@ -18,7 +18,7 @@ use crate::ivf::renew::{
     renew, rows, sweep,
 };
 use crate::ivf::sketch::Sketched;
-use crate::page::root::UNREAD;
+use crate::page::root::{LEAVING, UNREAD};
 use crate::page::{Store, Tid};
 use crate::pg::attempt::attempt;
 use crate::pg::compat::sends_wal;
@@ -135,10 +135,10 @@ pub unsafe fn maintain(
     let mut done = Maintained { rows, lists, freed, ..Maintained::default() };
     for _ in 0..MOST_TIMES {
         let Some(reason) = due else { break };
-        // A user who asks for new lists gets them once.
-        let moves = reason == Reason::Sparse && (when == When::Due || done.reason.is_some()) && may_cut();
+        // A user who asks for new lists gets them, once.
+        let asked = when == When::Always && done.reason.is_none();
         // SAFETY: the caller vouches for the relations.
-        due = unsafe { work.once(reason, moves, &mut done)? }.filter(|_| when != When::IfBegun);
+        due = unsafe { work.once(reason, asked, &mut done)? }.filter(|_| when != When::IfBegun);
     }
     if when != When::Never {
         let changed = done.reason.is_some() || done.freed.is_some();
@@ -158,18 +158,14 @@ struct Maintenance<'a> {
 }
 
 impl Maintenance<'_> {
-    /// Replaces the lists, or moves their pages if that is enough. Why it is to go on.
-    unsafe fn once(&self, reason: Reason, moves: bool, done: &mut Maintained) -> Result<Option<Reason>> {
+    /// Replaces the lists, or moves their pages if that is enough and nobody has `asked` for new lists. Why it
+    /// is to go on.
+    unsafe fn once(&self, reason: Reason, asked: bool, done: &mut Maintained) -> Result<Option<Reason>> {
         let before = Directory::load(&self.store)?;
-        if moves {
-            // SAFETY: `compact` leaves nothing behind that is used here.
-            match unsafe { self.attempt(|| compact(&self.store, &self.of, self.progress))? } {
-                Ok(moved) => done.moved = moved.map_or(0, |moved| moved.lists),
-                Err(message) => warn(self.of.index, AS_IT_IS, &message),
-            }
-            // Also after an error: pages that were taken are free.
-            done.freed = self.freed()?.or(done.freed);
-            if done.moved > 0 || !is_mostly_free(&self.store)? {
+        if reason == Reason::Sparse && !asked {
+            // SAFETY: the caller vouches for the relations.
+            let may_go_on = unsafe { self.move_lists(done)? };
+            if !may_go_on || done.moved > 0 || !is_mostly_free(&self.store)? {
                 return Ok(None);
             }
         }
@@ -187,6 +183,22 @@ impl Maintenance<'_> {
         done.reason = done.reason.or(Some(reason));
         done.freed = self.freed()?.or(done.freed);
         is_due_again(&self.store, self.lists, made_for, self.progress)
+    }
+
+    /// Moves lists, if the file may be cut then. False if that failed.
+    unsafe fn move_lists(&self, done: &mut Maintained) -> Result<bool> {
+        if !may_cut() {
+            return Ok(true);
+        }
+        // SAFETY: `compact` leaves nothing behind that is used here.
+        let moved = unsafe { self.attempt(|| compact(&self.store, &self.of, self.progress))? };
+        // Also after an error: pages that were taken are free.
+        done.freed = self.freed()?.or(done.freed);
+        match &moved {
+            Ok(moved) => done.moved = moved.map_or(0, |moved| moved.lists),
+            Err(message) => warn(self.of.index, AS_IT_IS, message),
+        }
+        Ok(moved.is_ok())
     }
 
     /// Frees the pages that lists have left, if nobody reads them by now.
@@ -299,7 +311,7 @@ fn may_cut() -> bool {
 fn note_unread(store: &IndexStore) -> Result<()> {
     let index = store.relation();
     // SAFETY: the index is open.
-    if read_root(store)?.retired <= UNREAD || !unsafe { nobody_reads(index) } {
+    if matches!(read_root(store)?.retired, 0 | UNREAD | LEAVING) || !unsafe { nobody_reads(index) } {
         return Ok(());
     }
     // SAFETY: as above; a transaction is under way, not in parallel mode.

@@ -23,7 +23,7 @@ use self::plan::Plan;
 use self::relocate::Moved;
 use super::due::Loose;
 use super::publish::write_directory_at;
-use super::space::{Space, Transactions, change_root, end_in_use, retire};
+use super::space::{Space, Transactions, change_root, retire};
 use crate::error::Result;
 use crate::ivf::directory::{Directory, read_root};
 use crate::ivf::progress::{Phase, Progress};
@@ -58,15 +58,14 @@ pub fn compact<S: Store>(
         return Ok(None);
     }
     progress.phase(Phase::Moving);
-    let (end, pages) = (end_in_use(store, progress)?, store.nblocks()?);
     let directory = Directory::load(store)?;
-    let most = Loose::of(store, &root, &directory)?.most();
+    let loose = Loose::of(store, &root, &directory)?;
     let mut space = Space::find(store, transactions, LISTS_OF_LENT, progress)?;
     let all = space.copy()?;
-    let Some(plan) = plan::choose(store, &directory, &mut space, (end, most), progress)? else {
+    let Some(plan) = plan::choose(store, &directory, &mut space, (loose.end, loose.most()), progress)? else {
         let free = all.count();
         all.give_back()?;
-        change_root(store, |root| (root.retired, root.free, root.unmoved) = (0, free, pages))?;
+        change_root(store, |root| (root.retired, root.free, root.unmoved) = (0, free, loose.end))?;
         return Ok(None);
     };
     let moved = carry_out(store, &directory, &plan, &mut space, progress)?;
