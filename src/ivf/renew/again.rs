@@ -1,6 +1,6 @@
 //! Whether new lists are due again, because rows have come while lists were replaced.
 
-use super::due::{GROWTH, Reason, is_due, rows};
+use super::due::{GROWTH, Loose, Reason, is_due, rows};
 use crate::error::Result;
 use crate::ivf::build::model::wanted_lists;
 use crate::ivf::directory::{Directory, read_root};
@@ -25,12 +25,27 @@ pub fn is_due_again<S: Store>(
     let rows = rows(store, &directory)?;
     match is_due(store, &read_root(store)?, lists)? {
         Some(reason @ (Reason::Grown | Reason::Uneven)) => return Ok(Some(reason)),
-        // While rows come, they take the pages that were left.
-        Some(Reason::Sparse) if rows <= made_for => return Ok(Some(Reason::Sparse)),
         Some(Reason::Sparse) | None => {}
         Some(_) => return Ok(None),
     }
     // Rows that came between the training and the copying were copied too.
     let grown = rows as f64 > GROWTH * made_for as f64;
-    Ok((grown && wanted_lists(lists, rows) > directory.lists().into()).then_some(Reason::Grown))
+    if grown && wanted_lists(lists, rows) > directory.lists().into() {
+        return Ok(Some(Reason::Grown));
+    }
+    Ok(is_loose_at_rest(store, progress)?.then_some(Reason::Sparse))
+}
+
+/// Whether lists are to be moved to free pages because no rows come now: while they are counted once more.
+///
+/// # Errors
+/// Damage, the store's errors and [`Progress::tick`]'s.
+pub fn is_loose_at_rest<S: Store>(store: &S, progress: &dyn Progress) -> Result<bool> {
+    let (root, directory) = (read_root(store)?, Directory::load(store)?);
+    if root.next.is_some() || !Loose::of(store, &root, &directory)?.may_move(&root) {
+        return Ok(false);
+    }
+    let before = rows(store, &directory)?;
+    count(store, &|| progress.tick())?;
+    Ok(rows(store, &directory)? == before)
 }

@@ -27,8 +27,8 @@ const SHRUNK: f64 = 0.5;
 const MOSTLY_FREE: f64 = 1.25;
 /// Free pages for each page in use that make it worth moving lists (`compact/`), if the rows are at rest.
 const FREE: f64 = 0.25;
-/// Rows are at rest if they have hardly grown since the lists were made. Others will need the free pages.
-/// Autovacuum comes to a table that grows when it has grown by a fifth.
+/// Rows are at rest if they have hardly grown since the lists were made, or none comes now (`again.rs`).
+/// Others will need the free pages. Autovacuum comes to a table that grows when it has grown by a fifth.
 const AT_REST: f64 = 1.1;
 /// By how much a file may be longer than its pages in use, if new lists can make it shorter.
 const SHORT: f64 = 1.25;
@@ -111,8 +111,8 @@ pub fn is_due<S: Store>(store: &S, root: &Root, lists: u32) -> Result<Option<Rea
     } else {
         let at_rest = live <= AT_REST * before;
         let loose = Loose::of(store, root, &directory)?;
-        let may_move = at_rest && root.unmoved != loose.end;
-        (loose.share() > if may_move { FREE } else { MOSTLY_FREE }).then_some(Reason::Sparse)
+        let sparse = at_rest && loose.may_move(root) || loose.share() > MOSTLY_FREE;
+        sparse.then_some(Reason::Sparse)
     })
 }
 
@@ -144,6 +144,11 @@ impl Loose {
 
     fn share(&self) -> f64 {
         self.free / self.used
+    }
+
+    /// Whether it is worth moving lists, and they could be moved the last time.
+    pub fn may_move(&self, root: &Root) -> bool {
+        self.share() > FREE && root.unmoved != self.end
     }
 
     /// With how many pages the file has to end after a move, for new lists would make it shorter.

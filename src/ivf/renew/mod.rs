@@ -26,7 +26,7 @@ mod space;
 
 use rayon::ThreadPool;
 
-pub use self::again::is_due_again;
+pub use self::again::{is_due_again, is_loose_at_rest};
 pub use self::compact::{Compacted, compact};
 pub use self::due::{Reason, is_due, is_mostly_free, rows};
 use self::space::{Space, retire};

@@ -14,12 +14,12 @@ use crate::ivf::build::{Options, OriginalSink, RowSink, Source};
 use crate::ivf::directory::{Directory, read_root};
 use crate::ivf::progress::Progress;
 use crate::ivf::renew::{
-    Reason, Renewed, change_root, compact, end_in_use, is_due, is_due_again, is_mostly_free, none_reads,
-    renew, rows, sweep,
+    Reason, Renewed, change_root, compact, end_in_use, is_due, is_due_again, is_loose_at_rest,
+    is_mostly_free, none_reads, renew, rows, sweep,
 };
 use crate::ivf::sketch::Sketched;
 use crate::page::root::{LEAVING, UNREAD};
-use crate::page::{Store, Tid};
+use crate::page::{Root, Store, Tid};
 use crate::pg::attempt::attempt;
 use crate::pg::compat::sends_wal;
 use crate::pg::settings::reloptions::IndexOptions;
@@ -128,7 +128,7 @@ pub unsafe fn maintain(
     let mut due = match when {
         When::Never => None,
         When::IfBegun => root.next.is_some().then_some(Reason::Interrupted),
-        When::Due => is_due(&work.store, &root, lists)?,
+        When::Due => work.is_due(&root)?,
         When::Always => Some(is_due(&work.store, &root, lists)?.unwrap_or(Reason::Asked)),
     };
     let (rows, lists) = (root.current.built_rows, root.current.lists);
@@ -158,8 +158,15 @@ struct Maintenance<'a> {
 }
 
 impl Maintenance<'_> {
-    /// Replaces the lists, or moves their pages if that is enough and nobody has `asked` for new lists. Why it
-    /// is to go on.
+    /// Why the lists are to be replaced, or moved.
+    fn is_due(&self, root: &Root) -> Result<Option<Reason>> {
+        let due = is_due(&self.store, root, self.lists)?;
+        let moves = due.is_none() && may_cut() && is_loose_at_rest(&self.store, self.progress)?;
+        Ok(due.or(moves.then_some(Reason::Sparse)))
+    }
+
+    /// Replaces the lists, or moves their pages if that is enough and nobody has `asked` for new lists. Why
+    /// it is to go on.
     unsafe fn once(&self, reason: Reason, asked: bool, done: &mut Maintained) -> Result<Option<Reason>> {
         let before = Directory::load(&self.store)?;
         if reason == Reason::Sparse && !asked {
