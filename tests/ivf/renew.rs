@@ -220,25 +220,20 @@ fn rows_that_come_while_lists_are_replaced_make_it_due_again() {
 }
 
 /// Rows and their values.
-pub type Found = Vec<(Tid, f64)>;
+type Found = Vec<(Tid, f64)>;
 
-/// Scans that began at any step of a replacement find each row once, in order, at every later step; rows are
-/// inserted at every step, and each is in the index.
-fn interleaved(dims: usize, metric: Metric, widths: &[u8], before: u64) {
-    let mut mixture = Mixture::new(dims, 4, 0.5, 2);
-    let columns = Columns::new(widths).unwrap();
-    let options = Options { lists: 4, columns, ..options(dims, metric) };
-    let world = World::build(table(&mut mixture, before), &options);
-    let mixture = RefCell::new(mixture);
-    let query = mixture.borrow_mut().draw();
+/// Scans that began at any step of some work find each row once, in order, at every later step; rows from
+/// `next` on are inserted at every step, and each is in the index. Returns the number of the next row.
+pub fn interleaved_with(world: &World, mixture: &mut Mixture, next: u64, work: &dyn Fn(&Beside<'_>)) -> u64 {
+    let query = mixture.draw();
+    let (mixture, next) = (RefCell::new(mixture), Cell::new(next));
     let begun: RefCell<Vec<(Directories, Found)>> = RefCell::default();
-    let next = Cell::new(before);
     let act = |_: u64| {
         let truth = world.truth(&query, usize::MAX, None);
         // A snapshot is older than what it reads: rows that come later are none of its business.
         begun.borrow_mut().push((world.directories(), truth));
         for (lists, truth) in begun.borrow().iter() {
-            let seen = scanned(&world, lists, &query, EXACT);
+            let seen = scanned(world, lists, &query, EXACT);
             let seen: Vec<_> = seen.into_iter().filter(|row| truth.contains(row)).collect();
             assert_same(&seen, truth, "a scan that began before");
         }
@@ -248,11 +243,21 @@ fn interleaved(dims: usize, metric: Metric, widths: &[u8], before: u64) {
         let n = next.replace(next.get() + 1);
         world.insert(n, mixture.borrow_mut().draw());
     };
-    let beside = Beside { store: &world.store, changes: Cell::new(0), others: &act };
-    renewed(&world, &beside, &options, true).unwrap();
+    work(&Beside { store: &world.store, changes: Cell::new(0), others: &act });
     act(0);
     world.check();
     assert!(begun.borrow().len() > 10, "{} steps", begun.borrow().len());
+    next.get()
+}
+
+fn interleaved(dims: usize, metric: Metric, widths: &[u8], before: u64) {
+    let mut mixture = Mixture::new(dims, 4, 0.5, 2);
+    let columns = Columns::new(widths).unwrap();
+    let options = Options { lists: 4, columns, ..options(dims, metric) };
+    let world = World::build(table(&mut mixture, before), &options);
+    interleaved_with(&world, &mut mixture, before, &|beside| {
+        renewed(&world, beside, &options, true).unwrap();
+    });
 }
 
 #[test]
