@@ -170,8 +170,10 @@ impl Maintenance<'_> {
     unsafe fn once(&self, reason: Reason, asked: bool, done: &mut Maintained) -> Result<Option<Reason>> {
         let before = Directory::load(&self.store)?;
         if reason == Reason::Sparse && !asked {
+            // What leaves a file that may not be cut as long as it is, is not worth it.
+            //
             // SAFETY: the caller vouches for the relations.
-            let may_go_on = unsafe { self.move_lists(done)? };
+            let may_go_on = may_cut() && unsafe { self.move_lists(done)? };
             if !may_go_on || done.moved > 0 || !is_mostly_free(&self.store)? {
                 return Ok(None);
             }
@@ -192,11 +194,8 @@ impl Maintenance<'_> {
         is_due_again(&self.store, self.lists, made_for, self.progress)
     }
 
-    /// Moves lists, if the file may be cut then. False if that failed.
+    /// Moves lists. False if that failed.
     unsafe fn move_lists(&self, done: &mut Maintained) -> Result<bool> {
-        if !may_cut() {
-            return Ok(true);
-        }
         // SAFETY: `compact` leaves nothing behind that is used here.
         let moved = unsafe { self.attempt(|| compact(&self.store, &self.of, self.progress))? };
         // Also after an error: pages that were taken are free.

@@ -60,6 +60,15 @@ fn script(worker: u64, round: u64) -> String {
     }
 }
 
+/// Says that all are to end when it is dropped.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn lists_move_while_they_are_in_use() {
     let conf = ["wal_consistency_checking = 'all'", "max_wal_senders = 4", "autovacuum = off"];
@@ -92,6 +101,8 @@ fn lists_move_while_they_are_in_use() {
                 }
             }
         });
+        // The others end with this thread, also if it fails.
+        let _ends = Ends(&done);
         for _ in 0..8 {
             primary.sql(HALF_FREE);
             // The pages of the earlier lists are free when transactions that may read them have ended.
@@ -109,7 +120,6 @@ fn lists_move_while_they_are_in_use() {
                 primary.sql("SELECT pg_current_xact_id(), pg_sleep(.1)");
             }
         }
-        done.store(true, Ordering::Relaxed);
     });
     println!("{lists} lists were moved");
     assert!(lists > 60, "{lists} lists were moved");
