@@ -161,8 +161,8 @@ impl<S: Store> Check<'_, S> {
     }
 
     fn list(&mut self, directory: &Directory, list: u32) -> Result<()> {
-        let (state_blkno, index) = directory.state_position(list);
-        let read = || -> Result<_> { Ok(lists::read(&*self.store.read(state_blkno)?, index)) };
+        let state_blkno = directory.state_position(list).0;
+        let read = || list_chain::state(self.store, directory, list);
         let state = read()?;
         let head = directory.head(list).0;
         if head != state.head && head != state.first() && self.is_current(directory)? {

@@ -7,7 +7,7 @@
 
 use super::code::{RowCode, write_code};
 use super::directory::Directory;
-use super::list_chain::guard_circle;
+use super::list_chain::{self, guard_circle};
 use super::plain;
 use super::sketch::Sketched;
 use crate::error::{Error, Kind, Result};
@@ -49,11 +49,7 @@ pub fn insert<'v, S: Store>(
         return Ok(Inserted::No);
     }
     let (state_blkno, state_index) = directory.state_position(code.list);
-    let state = {
-        let page = store.read(state_blkno)?;
-        page.expect_kind(state_blkno, PageKind::Lists)?;
-        lists::read(&page, state_index)
-    };
+    let state = list_chain::state(store, directory, code.list)?;
     let mut insertion = Insertion { store, directory, code, tid, keys, extended: state.extended };
     let mut blkno = state.insert;
     let mut steps = 0u32;

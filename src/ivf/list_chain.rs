@@ -6,11 +6,15 @@
 use super::directory::Directory;
 use crate::error::{Error, Result};
 use crate::memory::Grow;
-use crate::page::{NO_BLOCK, Page, PageKind, RecordRef, Store, Tid, lists};
+use crate::page::codes::slots;
+use crate::page::lists::{self, ListState};
+use crate::page::{NO_BLOCK, Page, PageKind, RecordRef, Store, Tid};
 
 /// A walk along the codes pages of a list.
 pub struct ListChain {
     list: u32,
+    /// What its pages are.
+    kind: PageKind,
     /// The owner of its pages.
     owner: u32,
     /// The page that comes next, or [`NO_BLOCK`].
@@ -22,7 +26,13 @@ pub struct ListChain {
 impl ListChain {
     /// The pages of a list from the first on.
     pub fn new(directory: &Directory, list: u32) -> Self {
-        Self { list, owner: directory.owner(list), next: directory.head(list).0, steps: 0 }
+        let next = directory.head(list).0;
+        Self { list, kind: PageKind::Codes, owner: directory.owner(list), next, steps: 0 }
+    }
+
+    /// The extended pages of a list from `newest` on.
+    pub fn extended(directory: &Directory, list: u32, newest: u32) -> Self {
+        Self { kind: PageKind::Extended, next: newest, ..Self::new(directory, list) }
     }
 
     /// The list whose pages these are.
@@ -44,7 +54,7 @@ impl ListChain {
         }
         guard_circle(store, blkno, &mut self.steps)?;
         let page = store.read(blkno)?;
-        page.expect_owned(blkno, PageKind::Codes, self.owner)?;
+        page.expect_owned(blkno, self.kind, self.owner)?;
         self.next = page.next();
         Ok(Some((blkno, page)))
     }
@@ -92,26 +102,57 @@ pub fn extended_pages<S: Store>(
     list: u32,
     mut f: impl FnMut(u32) -> Result<()>,
 ) -> Result<()> {
-    let (blkno, index) = directory.state_position(list);
-    let state = {
-        let page = store.read(blkno)?;
-        page.expect_kind(blkno, PageKind::Lists)?;
-        lists::read(&page, index)
-    };
+    let state = state(store, directory, list)?;
     // Pages of rows that the list took over have a chain of their own, once the directory names these rows.
     let moved = if directory.head(list).0 == state.moved { state.moved_extended } else { NO_BLOCK };
-    let mut steps = 0;
     // The first chain goes on with the second if they have been joined since the state was read.
-    for (mut blkno, end) in [(state.extended, moved), (moved, NO_BLOCK)] {
-        while blkno != NO_BLOCK && blkno != end {
-            guard_circle(store, blkno, &mut steps)?;
+    for (newest, end) in [(state.extended, moved), (moved, NO_BLOCK)] {
+        let mut chain = ListChain::extended(directory, list, newest);
+        while let Some(blkno) = chain.upcoming().filter(|blkno| *blkno != end) {
             f(blkno)?;
-            let page = store.read(blkno)?;
-            page.expect_owned(blkno, PageKind::Extended, directory.owner(list))?;
-            blkno = page.next();
+            chain.next(store)?;
         }
     }
     Ok(())
+}
+
+/// Calls `f` with the number and the kind of every page of a list.
+///
+/// # Errors
+/// Damage, and the errors of the store and of `f`.
+pub fn all_pages<S: Store>(
+    store: &S,
+    directory: &Directory,
+    list: u32,
+    f: &mut dyn FnMut(u32, PageKind) -> Result<()>,
+) -> Result<()> {
+    codes_pages(store, directory, list, |blkno, page| {
+        f(blkno, PageKind::Codes)?;
+        let layout = &directory.codes;
+        let mut further =
+            layout.blocks_on(page).flat_map(|block| (0..layout.more()).map(move |i| block.more(i)));
+        further.try_for_each(|more| f(more, PageKind::CodesMore))
+    })?;
+    extended_pages(store, directory, list, |blkno| f(blkno, PageKind::Extended))
+}
+
+/// The extended pages to which slots of a codes page refer, those of neighbouring slots once.
+pub fn record_pages<'a>(directory: &'a Directory, page: &'a Page) -> impl Iterator<Item = u32> + 'a {
+    let blocks = directory.codes.blocks_on(page).filter(|_| directory.extended.is_some());
+    let records = blocks.flat_map(|block| slots(block.owned()).map(move |slot| block.reference(slot).blkno));
+    let mut last = NO_BLOCK;
+    records.filter(move |&blkno| std::mem::replace(&mut last, blkno) != blkno)
+}
+
+/// The state of a list.
+///
+/// # Errors
+/// Damage, and the store's errors.
+pub fn state<S: Store>(store: &S, directory: &Directory, list: u32) -> Result<ListState> {
+    let (blkno, index) = directory.state_position(list);
+    let page = store.read(blkno)?;
+    page.expect_kind(blkno, PageKind::Lists)?;
+    Ok(lists::read(&page, index))
 }
 
 /// Counts a step along a chain; fails when there were more steps than the index has pages.

@@ -258,6 +258,11 @@ impl Layout {
         (0..self.blocks).map(move |index| self.block_of(page, index, plain))
     }
 
+    /// Whether no slot of a page has had a row.
+    pub fn is_unused(&self, page: &Page) -> bool {
+        self.blocks_on(page).all(|block| block.owned() == 0)
+    }
+
     /// The live slots of a page, each with its block.
     pub fn live_slots<'a>(&self, page: &'a Page) -> impl Iterator<Item = (BlockRef<'a>, usize)> {
         self.blocks_on(page).flat_map(|block| slots(block.live()).map(move |slot| (block, slot)))

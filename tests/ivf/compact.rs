@@ -18,7 +18,7 @@ use vector_search::ivf::search::filter::Filter;
 use vector_search::page::{Change, Columns, Page, PageHandle, Prefetch, Store, Tid};
 use vector_search::value::Metric;
 
-use crate::renew::{Beside, Ended, interleaved_with, renewed, scanned};
+use crate::renew::{Beside, Ended, IN_USE, interleaved_with, renewed, scanned};
 use crate::world::*;
 
 /// An index whose lists were replaced once, so that half of its file is free. Rows came in between.
@@ -162,10 +162,9 @@ fn interleaved(dims: usize, metric: Metric, widths: &[u8], before: u64) {
 
 #[test]
 fn scans_and_inserts_go_on_at_every_step() {
-    interleaved(24, Metric::L2, &[], 300);
-    interleaved(24, Metric::Cosine, &[4, 8], 300);
-    interleaved(24, Metric::L1, &[4], 300);
-    interleaved(2500, Metric::L2, &[], 40);
+    for (dims, metric, widths, rows) in IN_USE {
+        interleaved(dims, metric, widths, rows);
+    }
 }
 
 #[test]

@@ -219,6 +219,14 @@ fn rows_that_come_while_lists_are_replaced_make_it_due_again() {
     growing_while_replaced(true);
 }
 
+/// Dimensions, metrics, filter columns and rows of indexes that are changed while they are in use.
+pub const IN_USE: [(usize, Metric, &[u8], u64); 4] = [
+    (24, Metric::L2, &[], 300),
+    (24, Metric::Cosine, &[4, 8], 300),
+    (24, Metric::L1, &[4], 300),
+    (2500, Metric::L2, &[], 40),
+];
+
 /// Rows and their values.
 type Found = Vec<(Tid, f64)>;
 
@@ -262,10 +270,9 @@ fn interleaved(dims: usize, metric: Metric, widths: &[u8], before: u64) {
 
 #[test]
 fn scans_and_inserts_go_on_at_every_step() {
-    interleaved(24, Metric::L2, &[], 300);
-    interleaved(24, Metric::Cosine, &[4, 8], 300);
-    interleaved(24, Metric::L1, &[4], 300);
-    interleaved(2500, Metric::L2, &[], 40);
+    for (dims, metric, widths, rows) in IN_USE {
+        interleaved(dims, metric, widths, rows);
+    }
 }
 
 #[test]

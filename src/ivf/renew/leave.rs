@@ -2,10 +2,10 @@
 
 use crate::error::Result;
 use crate::ivf::directory::Directory;
-use crate::ivf::list_chain::{self, guard_circle};
+use crate::ivf::list_chain::{self, ListChain};
 use crate::ivf::progress::Progress;
 use crate::memory::Grow;
-use crate::page::codes::{OUT_OF_CHAIN, slots};
+use crate::page::codes::OUT_OF_CHAIN;
 use crate::page::{Change, NO_BLOCK, PageKind, Store, lists};
 
 /// Takes the last page of a list's chain out of it if it has no rows; inserts that come to it begin again. It
@@ -28,8 +28,7 @@ pub fn take_out_if_empty(
     let handle = change.open(tail)?;
     let page = change.page(handle);
     page.expect_owned(tail, PageKind::Codes, owner)?;
-    let empty = directory.codes.blocks_on(page).all(|block| block.owned() == 0);
-    if empty && page.next() == NO_BLOCK {
+    if directory.codes.is_unused(page) && page.next() == NO_BLOCK {
         change.page_mut(before_handle).set_next(NO_BLOCK);
         change.page_mut(handle).set_count(OUT_OF_CHAIN);
     }
@@ -49,31 +48,18 @@ pub fn finish<S: Store>(store: &S, progress: &dyn Progress) -> Result<()> {
 
 fn cut<S: Store>(store: &S, directory: &Directory, list: u32, progress: &dyn Progress) -> Result<()> {
     let (blkno, index) = directory.state_position(list);
-    let (mut chain, mut next) = (Vec::new(), lists::read(&*store.read(blkno)?, index).extended);
-    let mut steps = 0;
-    while next != NO_BLOCK {
-        guard_circle(store, next, &mut steps)?;
-        let page = store.read(next)?;
-        page.expect_owned(next, PageKind::Extended, directory.owner(list))?;
-        chain.try_push((next, page.count()))?;
-        next = page.next();
+    let newest = list_chain::state(store, directory, list)?.extended;
+    let (mut chain, mut walk) = (Vec::new(), ListChain::extended(directory, list, newest));
+    while let Some((page, records)) = walk.next(store)?.map(|(blkno, page)| (blkno, page.count())) {
+        chain.try_push((page, records))?;
     }
     // Read later than the chain: a record that was there has its slot.
     let (mut referred, mut last, mut is_empty) = (Vec::new(), (NO_BLOCK, NO_BLOCK), false);
     list_chain::codes_pages(store, directory, list, |blkno, page| {
         progress.tick()?;
         last = (last.1, blkno);
-        is_empty = true;
-        for block in directory.codes.blocks_on(page) {
-            for slot in slots(block.owned()) {
-                is_empty = false;
-                let record = block.reference(slot).blkno;
-                if !chain.is_empty() && referred.last() != Some(&record) {
-                    referred.try_push(record)?;
-                }
-            }
-        }
-        Ok(())
+        is_empty = directory.codes.is_unused(page);
+        list_chain::record_pages(directory, page).try_for_each(|record| referred.try_push(record))
     })?;
     if is_empty && last.0 != NO_BLOCK {
         store.change(|change| {

@@ -10,7 +10,7 @@ use crate::ivf::progress::Progress;
 use crate::memory::{self, Grow};
 use crate::page::meta::META_BLOCK;
 use crate::page::root::{LEAVING, UNREAD};
-use crate::page::{MAX_CHANGE_PAGES, NO_BLOCK, Page, PageKind, Root, Store, lists, summary, tape};
+use crate::page::{MAX_CHANGE_PAGES, NO_BLOCK, PageKind, Root, Store, lists, summary, tape};
 
 /// So many runs of free pages are looked at for one that is long enough.
 const MOST_RUNS: usize = 1000;
@@ -320,39 +320,34 @@ impl Pages {
 
     /// Finds the pages of an index's lists.
     fn follow<S: Store>(&mut self, store: &S, directory: &Directory, progress: &dyn Progress) -> Result<()> {
-        let meta = &directory.meta;
-        let (lists, padded) = (meta.lists, directory.padded());
-        let columns = meta.columns.widths().len();
-        let fixed = [
-            (meta.origin_first, tape::pages(origin_size(meta))),
-            (meta.directory_first, tape::pages(entry_size(padded) * lists as usize)),
-            (meta.lists_first, lists.div_ceil(lists::LISTS_PER_PAGE)),
-            (meta.summaries_first, if columns > 0 { summary::pages(lists, columns) } else { 0 }),
-        ];
-        for (first, count) in fixed.into_iter().filter(|(first, _)| *first != NO_BLOCK) {
-            (first..first.saturating_add(count)).for_each(|blkno| self.known(blkno));
-        }
-        for list in 0..lists {
-            list_chain::codes_pages(store, directory, list, |blkno, page| {
+        let size = entry_size(directory.padded()) * directory.lists() as usize;
+        let names = run(directory.meta.directory_first, tape::pages(size));
+        fixed(directory).chain([names]).flatten().for_each(|blkno| self.known(blkno));
+        for list in 0..directory.lists() {
+            list_chain::all_pages(store, directory, list, &mut |blkno, _| {
                 progress.tick()?;
-                self.known(blkno);
-                self.further(directory, page);
-                Ok(())
-            })?;
-            list_chain::extended_pages(store, directory, list, |blkno| {
                 self.known(blkno);
                 Ok(())
             })?;
         }
         Ok(())
     }
+}
 
-    fn further(&mut self, directory: &Directory, page: &Page) {
-        let layout = &directory.codes;
-        for block in layout.blocks_on(page) {
-            (0..layout.more()).for_each(|i| self.known(block.more(i)));
-        }
-    }
+/// The pages that a move leaves where they are: origin, list states and summaries.
+pub fn fixed(directory: &Directory) -> impl Iterator<Item = Range<u32>> {
+    let meta = &directory.meta;
+    let columns = meta.columns.widths().len();
+    let fixed = [
+        (meta.origin_first, tape::pages(origin_size(meta))),
+        (meta.lists_first, meta.lists.div_ceil(lists::LISTS_PER_PAGE)),
+        (meta.summaries_first, if columns > 0 { summary::pages(meta.lists, columns) } else { 0 }),
+    ];
+    fixed.into_iter().filter(|(first, _)| *first != NO_BLOCK).map(|(first, count)| run(first, count))
+}
+
+fn run(first: u32, count: u32) -> Range<u32> {
+    first..first.saturating_add(count)
 }
 
 /// The numbers of the places that are true, in runs.

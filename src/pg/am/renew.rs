@@ -170,7 +170,7 @@ impl Maintenance<'_> {
     unsafe fn once(&self, reason: Reason, asked: bool, done: &mut Maintained) -> Result<Option<Reason>> {
         let before = Directory::load(&self.store)?;
         if reason == Reason::Sparse && !asked {
-            // What leaves a file that may not be cut as long as it is, is not worth it.
+            // Unless the file may be cut, it cannot become shorter.
             //
             // SAFETY: the caller vouches for the relations.
             let may_go_on = may_cut() && unsafe { self.move_lists(done)? };

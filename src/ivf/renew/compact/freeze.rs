@@ -3,10 +3,10 @@
 use crate::error::{Error, Result};
 use crate::ivf::build::write::{Pages, new_codes};
 use crate::ivf::directory::Directory;
-use crate::ivf::list_chain::guard_circle;
+use crate::ivf::list_chain::{ListChain, guard_circle, state};
 use crate::ivf::renew::space::Space;
 use crate::memory::{self, Grow};
-use crate::page::lists::{self, ListState};
+use crate::page::lists;
 use crate::page::meta::META_BLOCK;
 use crate::page::{MAX_CHANGE_PAGES, NO_BLOCK, PageKind, Root, Store};
 
@@ -58,7 +58,7 @@ fn prepare_tail<S: Store>(
         let page = store.read(last)?;
         page.expect_owned(last, PageKind::Codes, owner)?;
         if page.next() == NO_BLOCK {
-            break last != head && directory.codes.blocks_on(&page).all(|block| block.owned() == 0);
+            break last != head && directory.codes.is_unused(&page);
         }
         last = page.next();
     };
@@ -84,13 +84,6 @@ fn prepare_tail<S: Store>(
     Ok(tail)
 }
 
-fn state<S: Store>(store: &S, directory: &Directory, list: u32) -> Result<ListState> {
-    let (blkno, index) = directory.state_position(list);
-    let page = store.read(blkno)?;
-    page.expect_kind(blkno, PageKind::Lists)?;
-    Ok(lists::read(&page, index))
-}
-
 /// Makes a page without records the one that takes new records. All others are in one chain behind it, also
 /// those of rows that the list took over. `None` if an insert came in between.
 fn prepare_extended<S: Store>(
@@ -102,16 +95,11 @@ fn prepare_extended<S: Store>(
     let (blkno, index) = directory.state_position(list);
     let owner = directory.owner(list);
     let newest = state(store, directory, list)?.extended;
-    let (mut oldest, mut steps, mut is_empty) = (newest, 0, false);
-    while oldest != NO_BLOCK {
-        guard_circle(store, oldest, &mut steps)?;
-        let page = store.read(oldest)?;
-        page.expect_owned(oldest, PageKind::Extended, owner)?;
-        is_empty |= oldest == newest && page.count() == 0;
-        if page.next() == NO_BLOCK {
-            break;
-        }
-        oldest = page.next();
+    let (mut oldest, mut is_empty) = (NO_BLOCK, false);
+    let mut chain = ListChain::extended(directory, list, newest);
+    while let Some((blkno, page)) = chain.next(store)? {
+        is_empty |= blkno == newest && page.count() == 0;
+        oldest = blkno;
     }
     let further = if is_empty { newest } else { take(1)? };
     store.change(|change| {
@@ -179,19 +167,13 @@ pub fn further_extended<S: Store>(store: &S, directory: &Directory, further: &Fu
     if directory.extended.is_none() {
         return Ok(pages);
     }
-    let (mut blkno, mut steps) = (state(store, directory, further.list)?.extended, 0);
-    loop {
-        if blkno == NO_BLOCK {
-            let what = "the extended page of new rows has left its list";
-            return Err(Error::corrupted(further.extended, what));
-        }
+    let newest = state(store, directory, further.list)?.extended;
+    let mut chain = ListChain::extended(directory, further.list, newest);
+    while let Some((blkno, _)) = chain.next(store)? {
         pages.try_push(blkno)?;
         if blkno == further.extended {
             return Ok(pages);
         }
-        guard_circle(store, blkno, &mut steps)?;
-        let page = store.read(blkno)?;
-        page.expect_owned(blkno, PageKind::Extended, directory.owner(further.list))?;
-        blkno = page.next();
     }
+    Err(Error::corrupted(further.extended, "the extended page of new rows has left its list"))
 }

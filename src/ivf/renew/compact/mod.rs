@@ -8,7 +8,7 @@
 //!    change of the meta page on, inserts use only these.
 //! 3. **Copy** the pages before to pages that nothing refers to ([`relocate`]). The last copied codes page
 //!    leads to the page that takes new rows.
-//! 4. **Flip**: one change makes a directory that names the copies that in use.
+//! 4. **Flip**: one change puts a directory into use that names the copies.
 //! 5. **Tidy**: further pages that got no rows leave their lists.
 //!
 //! Nobody writes to the old pages after step 2, so scans that began before step 4 find each row there. Once
@@ -125,7 +125,7 @@ fn note<S: Store>(store: &S, directory: &Directory, moved: &[Moved]) -> Result<(
     Ok(())
 }
 
-/// Makes a directory that names the copies the one in use. So many pages are left `free`.
+/// Puts a directory into use that names the copies. So many pages are left `free`.
 fn flip<S: Store>(store: &S, directory: &Directory, plan: &Plan, moved: &[Moved], free: u32) -> Result<()> {
     let mut entries = memory::with_capacity(directory.lists() as usize)?;
     for list in 0..directory.lists() {

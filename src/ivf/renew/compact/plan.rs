@@ -1,12 +1,12 @@
 //! Which lists move to the free pages before them, and which pages they get.
 
 use crate::error::Result;
-use crate::ivf::directory::{Directory, entry_size, origin_size};
+use crate::ivf::directory::{Directory, entry_size};
 use crate::ivf::list_chain;
 use crate::ivf::progress::Progress;
-use crate::ivf::renew::space::Space;
+use crate::ivf::renew::space::{Space, fixed};
 use crate::memory;
-use crate::page::{NO_BLOCK, PageKind, Store, lists, summary, tape};
+use crate::page::{PageKind, Store, tape};
 
 /// The file must become shorter at least to this share.
 const WORTH: f64 = 0.9;
@@ -75,23 +75,13 @@ pub fn choose<S: Store>(
 
 fn extent<S: Store>(store: &S, directory: &Directory, list: u32, progress: &dyn Progress) -> Result<Extent> {
     let (mut end, mut pages) = (0, 0);
-    let mut add = |blkno: u32| {
+    list_chain::all_pages(store, directory, list, &mut |blkno, kind| {
+        progress.tick()?;
+        if kind == PageKind::CodesMore {
+            store.read(blkno)?.expect_owned(blkno, kind, directory.owner(list))?;
+        }
         end = end.max(blkno.saturating_add(1));
         pages += 1;
-    };
-    list_chain::codes_pages(store, directory, list, |blkno, page| {
-        progress.tick()?;
-        add(blkno);
-        for block in directory.codes.blocks_on(page) {
-            for more in (0..directory.codes.more()).map(|i| block.more(i)) {
-                store.read(more)?.expect_owned(more, PageKind::CodesMore, directory.owner(list))?;
-                add(more);
-            }
-        }
-        Ok(())
-    })?;
-    list_chain::extended_pages(store, directory, list, |blkno| {
-        add(blkno);
         Ok(())
     })?;
     Ok(Extent { list, end, pages })
@@ -132,13 +122,5 @@ fn shortest<S: Store>(
 
 /// The page behind the last one that cannot move.
 fn fixed_end(directory: &Directory) -> u32 {
-    let meta = &directory.meta;
-    let columns = meta.columns.widths().len();
-    let fixed = [
-        (meta.origin_first, tape::pages(origin_size(meta))),
-        (meta.lists_first, meta.lists.div_ceil(lists::LISTS_PER_PAGE)),
-        (meta.summaries_first, if columns > 0 { summary::pages(meta.lists, columns) } else { 0 }),
-    ];
-    let ends = fixed.into_iter().filter(|(first, _)| *first != NO_BLOCK);
-    ends.map(|(first, count)| first.saturating_add(count)).max().unwrap_or(0)
+    fixed(directory).map(|pages| pages.end).max().unwrap_or(0)
 }

@@ -52,20 +52,11 @@ impl Old {
         list_chain::codes_pages(store, directory, further.list, |blkno, page| {
             progress.tick()?;
             is_further |= blkno == further.tail;
-            let blocks = || directory.codes.blocks_on(page);
-            let is_empty = blocks().all(|block| block.owned() == 0);
-            if !is_further && (old.codes.is_empty() || !is_empty) {
+            if !is_further && (old.codes.is_empty() || !directory.codes.is_unused(page)) {
                 old.codes.try_push(blkno)?;
             }
             let records = if is_further { &mut of_further } else { &mut old.extended };
-            let owned =
-                blocks().flat_map(|block| slots(block.owned()).map(move |slot| block.reference(slot)));
-            for record in owned.filter(|_| directory.extended.is_some()) {
-                if records.last() != Some(&record.blkno) {
-                    records.try_push(record.blkno)?;
-                }
-            }
-            Ok(())
+            list_chain::record_pages(directory, page).try_for_each(|record| records.try_push(record))
         })?;
         // Read now: of these pages there are only more.
         let mut own = further_extended(store, directory, further)?;

@@ -1,4 +1,4 @@
-//! Further pages that got no rows leave their lists, and the old extended pages do.
+//! Further pages without rows, and the old extended pages, leave their lists.
 
 use super::relocate::Moved;
 use crate::error::Result;
