@@ -188,6 +188,11 @@ impl Change for MemoryChange<'_> {
         self.opened[handle.0].state = State::Flushed;
         Ok(())
     }
+
+    fn close(&mut self, handle: PageHandle) {
+        let mut closed = self.opened.drain(handle.0..);
+        assert!(closed.all(|o| o.state != State::Written), "a page is closed before it is flushed");
+    }
 }
 
 impl MemoryChange<'_> {

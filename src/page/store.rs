@@ -94,6 +94,10 @@ pub trait Change {
     /// pages to which nothing refers yet are flushed first, before any other page is written. A flushed page
     /// no longer counts towards [`MAX_CHANGE_PAGES`] and is not written again in this change.
     fn flush(&mut self, handle: PageHandle) -> Result<()>;
+
+    /// Unlocks a page, and those that were opened after it, before the change ends. What was written to them
+    /// has been flushed.
+    fn close(&mut self, handle: PageHandle);
 }
 
 /// Asserts the rule of [`Change::flush`]. `written` says which open pages are written and not flushed.

@@ -14,7 +14,7 @@ use vector_search::ivf::calibrate::vacuum::refresh;
 use vector_search::ivf::code::RowCode;
 use vector_search::ivf::directory::{Declared, Directory, read_root};
 use vector_search::ivf::progress::Silent;
-use vector_search::ivf::renew::{renew, sweep};
+use vector_search::ivf::renew::{compact, renew, sweep};
 use vector_search::ivf::scan::Scan;
 use vector_search::ivf::search::filter::Filter;
 use vector_search::ivf::search::{Rows, Settings};
@@ -452,8 +452,10 @@ fn strings_of_bits() {
 #[test]
 fn maintenance_goes_on_or_says_that_it_is_damaged() {
     let with = |o| Options { lists: 2, columns: two_columns(), ..o };
-    let mut case = case("maintained", 8, 80, with, Metric::L2);
+    let mut case = case("maintained", 8, 400, with, Metric::L2);
     let columns = case.options.columns.widths().len();
+    // So that lists and fixed pages are moved.
+    case.world.delete(|n| n >= 80);
     renewed(&case.world, &case.world.store, &case.options, true).unwrap();
     (800..900).for_each(|n| case.world.insert(n, vec![(n % 7) as f32; 8]));
     case.truth = case.world.truth(&case.query, usize::MAX, None);
@@ -465,6 +467,8 @@ fn maintenance_goes_on_or_says_that_it_is_damaged() {
         refresh(&store, true, 7, &Silent)?;
         let (mut source, mut spool) = (TableSource(&table, columns), MemorySpool::default());
         renew(&store, &case.options, &mut source, &mut spool, (&pool, &Ended), &Silent)?;
+        sweep(&store, &Ended, &Silent)?;
+        compact(&store, &Ended, &Silent)?;
         sweep(&store, &Ended, &Silent).map(drop)
     };
     let (mut done, mut refused) = (0, 0);

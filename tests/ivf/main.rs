@@ -4,6 +4,7 @@
 mod ahead;
 mod bounds;
 mod compact;
+mod compact_beside;
 mod crash;
 mod damage;
 #[path = "../support/damaged.rs"]

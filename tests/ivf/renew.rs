@@ -11,8 +11,7 @@ use vector_search::ivf::directory::{Directory, read_root};
 use vector_search::ivf::progress::Silent;
 use vector_search::ivf::renew::{Reason, Renewed, Transactions, is_due, is_due_again, renew, sweep};
 use vector_search::ivf::scan::{Directories, Scan};
-use vector_search::ivf::search::Settings;
-use vector_search::ivf::search::filter::Filter;
+use vector_search::ivf::search::filter::{Accept, Clause, Condition, Filter};
 use vector_search::ivf::{check, vacuum};
 use vector_search::page::memory::MemoryStore;
 use vector_search::page::meta::META_BLOCK;
@@ -128,9 +127,9 @@ pub fn renewed(world: &World, store: &impl Store, options: &Options, ended: bool
 }
 
 /// All rows of a scan that reads these lists.
-pub fn scanned(world: &World, lists: &Directories, query: &[f32], settings: Settings) -> Vec<(Tid, f64)> {
-    let mut scan = Scan::new(lists.clone(), settings);
-    scan.start_filtered(settings, Some(query), Filter::default());
+pub fn scanned(world: &World, lists: &Directories, query: &[f32], filter: Filter) -> Vec<(Tid, f64)> {
+    let mut scan = Scan::new(lists.clone(), EXACT);
+    scan.start_filtered(EXACT, Some(query), filter);
     let mut heap = world.heap(query);
     std::iter::from_fn(|| scan.next(&world.store, &mut heap).unwrap()).collect()
 }
@@ -230,20 +229,37 @@ pub const IN_USE: [(usize, Metric, &[u8], u64); 4] = [
 /// Rows and their values.
 type Found = Vec<(Tid, f64)>;
 
+/// A filter that most lists do not pass.
+pub fn rare() -> Filter {
+    let clause = Condition { column: 0, accept: Accept::Within(RARE, u64::MAX) };
+    Filter { clauses: vec![Clause::One(clause)] }
+}
+
+/// Whether a row passes it.
+pub fn is_rare(n: u64) -> bool {
+    keys(n)[0].is_some_and(|key| key >= RARE)
+}
+
+const RARE: u64 = 252;
+
 /// Scans that began at any step of some work find each row once, in order, at every later step; rows from
 /// `next` on are inserted at every step, and each is in the index. Returns the number of the next row.
 pub fn interleaved_with(world: &World, mixture: &mut Mixture, next: u64, work: &dyn Fn(&Beside<'_>)) -> u64 {
     let query = mixture.draw();
     let (mixture, next) = (RefCell::new(mixture), Cell::new(next));
-    let begun: RefCell<Vec<(Directories, Found)>> = RefCell::default();
+    let begun: RefCell<Vec<(Directories, [Found; 2])>> = RefCell::default();
+    let has_columns = !world.directory().meta.columns.is_empty();
+    let filters = if has_columns { vec![Filter::default(), rare()] } else { vec![Filter::default()] };
     let act = |_: u64| {
-        let truth = world.truth(&query, usize::MAX, None);
+        let truths = [None, Some(is_rare as fn(u64) -> bool)].map(|of| world.truth(&query, usize::MAX, of));
         // A snapshot is older than what it reads: rows that come later are none of its business.
-        begun.borrow_mut().push((world.directories(), truth));
-        for (lists, truth) in begun.borrow().iter() {
-            let seen = scanned(world, lists, &query, EXACT);
-            let seen: Vec<_> = seen.into_iter().filter(|row| truth.contains(row)).collect();
-            assert_same(&seen, truth, "a scan that began before");
+        begun.borrow_mut().push((world.directories(), truths));
+        for (lists, truths) in begun.borrow().iter() {
+            for (filter, truth) in filters.iter().zip(truths) {
+                let seen = scanned(world, lists, &query, filter.clone());
+                let seen: Vec<_> = seen.into_iter().filter(|row| truth.contains(row)).collect();
+                assert_same(&seen, truth, "a scan that began before");
+            }
         }
         if next.get().is_multiple_of(3) {
             world.check();
@@ -329,7 +345,7 @@ fn pages_that_somebody_may_read_are_not_used_again() {
         for n in 300..400 {
             world.insert(n, mixture.draw());
         }
-        let mut seen = scanned(&world, &old, &query, EXACT);
+        let mut seen = scanned(&world, &old, &query, Filter::default());
         seen.retain(|row| truth.contains(row));
         assert_same(&seen, &truth, "a scan that began before");
         world.delete(|n| n >= 300);

@@ -33,7 +33,7 @@ pub fn publish<S: Store>(store: &S, model: &Model, space: &mut Space<'_, S>) -> 
     if let Some(bytes) = directory.origin_bytes() {
         meta.origin_first = write_tape(store, space, (PageKind::Origin, owner), &bytes)?;
     }
-    // What can never move comes first: before it, the file can become shorter.
+    // Fixed pages come before lists: a move leaves them there if it finds no run of free pages for them.
     meta.lists_first = space.take(lists.div_ceil(LISTS_PER_PAGE))?;
     debug_assert!(meta.lists_first != NO_BLOCK, "an index has lists");
     let columns = meta.columns.widths().len();

@@ -10,7 +10,7 @@ use crate::ivf::progress::Progress;
 use crate::memory::{self, Grow};
 use crate::page::meta::META_BLOCK;
 use crate::page::root::{LEAVING, UNREAD};
-use crate::page::{MAX_CHANGE_PAGES, NO_BLOCK, PageKind, Root, Store, lists, summary, tape};
+use crate::page::{MAX_CHANGE_PAGES, Meta, NO_BLOCK, PageKind, Root, Store, lists, summary, tape};
 
 /// So many runs of free pages are looked at for one that is long enough.
 const MOST_RUNS: usize = 1000;
@@ -322,7 +322,7 @@ impl Pages {
     fn follow<S: Store>(&mut self, store: &S, directory: &Directory, progress: &dyn Progress) -> Result<()> {
         let size = entry_size(directory.padded()) * directory.lists() as usize;
         let names = run(directory.meta.directory_first, tape::pages(size));
-        fixed(directory).chain([names]).flatten().for_each(|blkno| self.known(blkno));
+        fixed(&directory.meta).into_iter().chain([names]).flatten().for_each(|blkno| self.known(blkno));
         for list in 0..directory.lists() {
             list_chain::all_pages(store, directory, list, &mut |blkno, _| {
                 progress.tick()?;
@@ -334,16 +334,19 @@ impl Pages {
     }
 }
 
-/// The pages that a move leaves where they are: origin, list states and summaries.
-pub fn fixed(directory: &Directory) -> impl Iterator<Item = Range<u32>> {
-    let meta = &directory.meta;
+/// The kinds of [`fixed`] pages.
+pub const FIXED: [PageKind; 3] = [PageKind::Origin, PageKind::Lists, PageKind::Summaries];
+
+/// The pages whose number depends on the lists alone: origin, list states and summaries. Runs of no pages
+/// where the index has none.
+pub fn fixed(meta: &Meta) -> [Range<u32>; 3] {
     let columns = meta.columns.widths().len();
     let fixed = [
         (meta.origin_first, tape::pages(origin_size(meta))),
         (meta.lists_first, meta.lists.div_ceil(lists::LISTS_PER_PAGE)),
         (meta.summaries_first, if columns > 0 { summary::pages(meta.lists, columns) } else { 0 }),
     ];
-    fixed.into_iter().filter(|(first, _)| *first != NO_BLOCK).map(|(first, count)| run(first, count))
+    fixed.map(|(first, count)| run(first, if first == NO_BLOCK { 0 } else { count }))
 }
 
 fn run(first: u32, count: u32) -> Range<u32> {

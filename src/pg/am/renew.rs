@@ -34,7 +34,8 @@ pub struct Maintained {
     pub rows: u64,
     /// Lists now.
     pub lists: u32,
-    /// Lists whose pages were moved to free ones.
+    /// Lists whose pages were moved to free ones. The file may also have become shorter because list states
+    /// and summaries moved alone.
     pub moved: u32,
     /// Pages that were found free for reuse, if they were looked for.
     pub freed: Option<u32>,
@@ -168,7 +169,6 @@ impl Maintenance<'_> {
     /// Replaces the lists, or moves their pages if that is enough and nobody has `asked` for new lists. Why
     /// it is to go on.
     unsafe fn once(&self, reason: Reason, asked: bool, done: &mut Maintained) -> Result<Option<Reason>> {
-        let before = Directory::load(&self.store)?;
         if reason == Reason::Sparse && !asked {
             // Unless the file may be cut, it cannot become shorter.
             //
@@ -178,6 +178,7 @@ impl Maintenance<'_> {
                 return Ok(None);
             }
         }
+        let before = Directory::load(&self.store)?;
         let made_for = rows(&self.store, &before)?;
         // SAFETY: the caller vouches for the relations; `replace` leaves nothing behind that is used here.
         match unsafe { self.attempt(|| self.replace())? } {

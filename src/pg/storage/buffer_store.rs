@@ -451,6 +451,12 @@ impl Change for BufferChange<'_> {
         opened.image = None;
         Ok(())
     }
+
+    fn close(&mut self, handle: PageHandle) {
+        let written = self.opened[handle.0..].iter().any(|o| o.image.is_some());
+        assert!(!written, "a page is closed before it is flushed");
+        self.opened.truncate(handle.0);
+    }
 }
 
 /// Writes the pages of `source` to the init fork of an unlogged index (`ambuildempty`).

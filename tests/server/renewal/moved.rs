@@ -22,6 +22,15 @@ fn many_lists(name: &str, conf: &[&str]) -> Server {
 /// Replaces the lists, and ends transactions, so that half of the file is free for the next VACUUM.
 const HALF_FREE: &str = "SELECT ivf_maintain('items_index', true); SELECT pg_current_xact_id();";
 
+/// Has the table and its index grow, and shrink again: the list states come to lie at the end of the file.
+const SWOLLEN: &str = "CALL rows(100000000, 100007999, NULL); SELECT ivf_maintain('items_index', true);
+    DELETE FROM items WHERE id BETWEEN 100000000 AND 100007999;";
+
+/// Where the list states lie.
+fn states(server: &Server) -> String {
+    server.sql("CHECKPOINT; SELECT pg_read_binary_file(pg_relation_filepath('items_index'), 80, 4)")
+}
+
 /// Runs VACUUM. What it says.
 fn vacuumed(server: &Server) -> String {
     let output = server.start_sql("SELECT pg_current_xact_id(); SET client_min_messages = log; VACUUM items");
@@ -75,7 +84,7 @@ fn lists_move_while_they_are_in_use() {
     let primary = many_lists("renewal-moved", &conf);
     let standby =
         primary.standby("renewal-moved-standby", &["hot_standby = on", "max_standby_streaming_delay = '1s'"]);
-    let (mut lists, done) = (0, AtomicBool::new(false));
+    let (mut lists, mut of_states, done) = (0, 0, AtomicBool::new(false));
     std::thread::scope(|scope| {
         for worker in 0..8 {
             let (primary, done) = (&primary, &done);
@@ -103,7 +112,10 @@ fn lists_move_while_they_are_in_use() {
         });
         // The others end with this thread, also if it fails.
         let _ends = Ends(&done);
-        for _ in 0..8 {
+        for round in 0..6 {
+            if round == 2 {
+                primary.sql(SWOLLEN);
+            }
             primary.sql(HALF_FREE);
             // The pages of the earlier lists are free when transactions that may read them have ended.
             // VACUUM would not cut the file while there is a standby, so it does not move lists. Nor does it
@@ -112,17 +124,19 @@ fn lists_move_while_they_are_in_use() {
             assert!(!messages.contains("moved") && !messages.contains("much of the file"), "{messages}");
             for _ in 0..6 {
                 let maintain = "SELECT ivf_maintain('items_index') -> 'moved'";
+                let before = states(&primary);
                 let now: u64 = primary.sql(maintain).parse().unwrap();
                 lists += now;
                 if now > 0 {
+                    of_states += u32::from(states(&primary) != before);
                     break;
                 }
                 primary.sql("SELECT pg_current_xact_id(), pg_sleep(.1)");
             }
         }
     });
-    println!("{lists} lists were moved");
-    assert!(lists > 60, "{lists} lists were moved");
+    println!("{lists} lists were moved, list states {of_states} times");
+    assert!(lists > 60 && of_states > 0, "{lists} lists were moved, list states {of_states} times");
     // However long the file has become: now that nobody writes, it becomes short.
     primary.sql(HALF_FREE);
     for _ in 0..4 {

@@ -1,4 +1,4 @@
-//! Which lists move to the free pages before them, and which pages they get.
+//! Which lists and fixed pages move to the free pages before them, and which pages they get.
 
 use crate::error::Result;
 use crate::ivf::directory::{Directory, entry_size};
@@ -6,8 +6,12 @@ use crate::ivf::list_chain;
 use crate::ivf::progress::Progress;
 use crate::ivf::renew::space::{Space, fixed};
 use crate::memory;
-use crate::page::{PageKind, Store, tape};
+use crate::page::{NO_BLOCK, PageKind, Store, tape};
 
+/// More fixed pages stay where they are: inserts and scans that begin would wait too long for their copies.
+const MOST_FIXED: u32 = 2048;
+/// If pages do not follow one another before the new end of a file, the end is later by this part.
+const FARTHER: u32 = 32;
 /// The file must become shorter at least to this share.
 const WORTH: f64 = 0.9;
 
@@ -18,19 +22,28 @@ pub struct Move {
     pub pages: Vec<u32>,
 }
 
-/// The lists that move.
+/// What moves.
 pub struct Plan {
     pub moves: Vec<Move>,
+    /// Where the [`fixed`] pages come to lie, if they move.
+    pub fixed: Option<[u32; 3]>,
     /// The first page of the new directory.
     pub directory: u32,
     /// The number of pages that the file then needs.
     pub end: u32,
 }
 
-/// A list as it lies in the file.
+/// What may move.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    List(u32),
+    Fixed,
+}
+
+/// What may move, as it lies in the file.
 #[derive(Clone, Copy)]
 struct Extent {
-    list: u32,
+    what: What,
     /// The page behind its last one.
     end: u32,
     /// Its pages.
@@ -38,7 +51,7 @@ struct Extent {
 }
 
 /// Chooses lists and takes pages for them. `None` if the file, which ends with page `end`, would hardly
-/// become shorter, or have more than `most` pages; then pages may have been taken as well.
+/// become shorter, or have more than `most` pages; then no pages are taken.
 ///
 /// # Errors
 /// Damage, out of memory, the store's errors and [`Progress::tick`]'s.
@@ -49,28 +62,78 @@ pub fn choose<S: Store>(
     (end, most): (u32, f64),
     progress: &dyn Progress,
 ) -> Result<Option<Plan>> {
-    let mut extents = memory::with_capacity(directory.lists() as usize)?;
+    let mut extents = memory::with_capacity(directory.lists() as usize + 1)?;
     for list in 0..directory.lists() {
         extents.push(extent(store, directory, list, progress)?);
     }
+    let (fixed, limit) = (fixed_extent(directory), most.min(WORTH * f64::from(end)));
+    extents.push(fixed);
     extents.sort_unstable_by_key(|extent: &Extent| std::cmp::Reverse(extent.end));
-    let names = tape::pages(entry_size(directory.padded()) * directory.lists() as usize);
-    let (count, limit) = shortest(&extents, space, names, (fixed_end(directory), end));
-    if f64::from(limit) > most.min(WORTH * f64::from(end)) {
-        return Ok(None);
+    let mut chosen = None;
+    if fixed.pages <= MOST_FIXED {
+        chosen = attempt(directory, &extents, space.copy()?, (0, end), (limit, progress))?;
     }
-    let Some(first) = space.take_before(names, limit) else { return Ok(None) };
-    let mut moves: Vec<Move> = memory::with_capacity(count)?;
+    if chosen.is_none() {
+        // Perhaps too few free pages follow one another for the fixed ones: these stay.
+        extents.retain(|extent| extent.what != What::Fixed);
+        chosen = attempt(directory, &extents, space.copy()?, (fixed.end, end), (limit, progress))?;
+    }
+    Ok(chosen.map(|(plan, left)| {
+        *space = left;
+        plan
+    }))
+}
+
+/// Takes pages for those of the `extents` whose move makes the file shortest, and says which are left. `None`
+/// if it would have more than `limit` pages. It ends with page `end` now, and will not end before `least`.
+fn attempt<'a, S: Store>(
+    directory: &Directory,
+    extents: &[Extent],
+    mut space: Space<'a, S>,
+    (least, end): (u32, u32),
+    (limit, progress): (f64, &dyn Progress),
+) -> Result<Option<(Plan, Space<'a, S>)>> {
+    let names = tape::pages(entry_size(directory.padded()) * directory.lists() as usize);
+    let (count, mut end) = shortest(extents, &space, names, (least, end));
+    let fixed = extents[..count].iter().any(|extent| extent.what == What::Fixed);
+    let fixed = if fixed { fixed_lengths(directory) } else { [0; 3] };
+    let [directory, fixed @ ..] = loop {
+        if f64::from(end) > limit {
+            return Ok(None);
+        }
+        // Free pages may not follow one another so near the front.
+        match take_runs(&mut space, [names, fixed[0], fixed[1], fixed[2]], end)? {
+            Some(firsts) => break firsts,
+            None => end += end.div_ceil(FARTHER),
+        }
+    };
+    let fixed = (fixed != [NO_BLOCK; 3]).then_some(fixed);
+    let mut plan = Plan { moves: memory::with_capacity(count)?, fixed, directory, end };
     for extent in &extents[..count] {
         progress.tick()?;
+        let What::List(list) = extent.what else { continue };
         // Consecutive pages are read faster.
-        let pages = match space.take_before(extent.pages, limit) {
+        let pages = match space.take_before(extent.pages, end) {
             Some(first) => memory::collected(first..first + extent.pages)?,
-            None => space.take_single(extent.pages, limit)?,
+            None => space.take_single(extent.pages, end)?,
         };
-        moves.push(Move { list: extent.list, pages });
+        plan.moves.push(Move { list, pages });
     }
-    Ok(Some(Plan { moves, directory: first, end: limit }))
+    Ok(Some((plan, space)))
+}
+
+/// Takes runs of consecutive pages before page `end`, the longest first; all or none. [`NO_BLOCK`] for runs
+/// of no pages.
+fn take_runs<S: Store>(space: &mut Space<'_, S>, counts: [u32; 4], end: u32) -> Result<Option<[u32; 4]>> {
+    let (mut left, mut firsts) = (space.copy()?, [NO_BLOCK; 4]);
+    let mut order = [0, 1, 2, 3];
+    order.sort_unstable_by_key(|&i| std::cmp::Reverse(counts[i]));
+    for i in order.into_iter().filter(|&i| counts[i] > 0) {
+        let Some(first) = left.take_before(counts[i], end) else { return Ok(None) };
+        firsts[i] = first;
+    }
+    *space = left;
+    Ok(Some(firsts))
 }
 
 fn extent<S: Store>(store: &S, directory: &Directory, list: u32, progress: &dyn Progress) -> Result<Extent> {
@@ -84,16 +147,17 @@ fn extent<S: Store>(store: &S, directory: &Directory, list: u32, progress: &dyn 
         pages += 1;
         Ok(())
     })?;
-    Ok(Extent { list, end, pages })
+    Ok(Extent { what: What::List(list), end, pages })
 }
 
-/// How many of the lists with the last pages have to move so that the file becomes as short as it can, and
-/// the page with which it then ends. `names` pages are for the directory, and the file has `end` pages now.
+/// How many of the extents with the last pages have to move so that the file becomes as short as it can, and
+/// the page with which it then ends, which is not before `least`. `names` pages are for the directory, and
+/// the file has `end` pages now.
 fn shortest<S: Store>(
     extents: &[Extent],
     space: &Space<'_, S>,
     names: u32,
-    (fixed, end): (u32, u32),
+    (least, end): (u32, u32),
 ) -> (usize, u32) {
     let mut need = u64::from(names);
     let mut best = (0, end);
@@ -112,7 +176,7 @@ fn shortest<S: Store>(
             return best;
         }
         let stay = extents.get(i + 1).map_or(0, |next| next.end);
-        let end = taken.max(stay).max(fixed);
+        let end = taken.max(stay).max(least);
         if end < best.1 {
             best = (i + 1, end);
         }
@@ -120,7 +184,12 @@ fn shortest<S: Store>(
     best
 }
 
-/// The page behind the last one that cannot move.
-fn fixed_end(directory: &Directory) -> u32 {
-    fixed(directory).map(|pages| pages.end).max().unwrap_or(0)
+fn fixed_extent(directory: &Directory) -> Extent {
+    let pages = fixed(&directory.meta).into_iter().filter(|pages| !pages.is_empty());
+    let end = pages.map(|pages| pages.end).max().unwrap_or(0);
+    Extent { what: What::Fixed, end, pages: fixed_lengths(directory).iter().sum() }
+}
+
+fn fixed_lengths(directory: &Directory) -> [u32; 3] {
+    fixed(&directory.meta).map(|pages| pages.end - pages.start)
 }
