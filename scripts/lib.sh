@@ -5,6 +5,9 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 BUILD="$ROOT/target"
 VENV="$BUILD/venv"
 
+# Registries do not always answer at once.
+export PIP_RETRIES=10 PIP_TIMEOUT=60 CARGO_NET_RETRY=10
+
 say() { printf '%s\n' "== $*" >&2; }
 die() { printf '%s\n' "error: $*" >&2; exit 1; }
 
@@ -60,7 +63,7 @@ need_programs() {
     [ "$(id -u)" -eq 0 ] || die "as root, run: apt-get install -y --no-install-recommends ${missing[*]}"
     say "installing ${missing[*]}"
     local install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
-        "${missing[@]}")
+        -o Acquire::Retries=5 "${missing[@]}")
     "${install[@]}" >&2 || { apt-get update -qq >&2 && "${install[@]}" >&2; } \
         || die "apt-get could not install ${missing[*]}"
 }

@@ -310,11 +310,17 @@ class Cache(PageTest):
         self.assertEqual(self.figure(page, "cache-state", "entries"), f"{entries:,}")
 
     def test_hits_and_misses(self) -> None:
-        threshold = self.sql("SELECT threshold FROM cache.settings")[0][0]
         entries = self.sql(
             "SELECT id, question, answer FROM cache.entries WHERE question LIKE 'What does%%' ORDER BY id"
         )
-        near = next(each for each in entries if 0 < self.nearest(self.other(each[1]))[1] <= threshold)
+        # The threshold that the page begins with depends on its index's random seed. This one is just large
+        # enough for one question.
+        ((begun,),) = self.sql("SELECT threshold FROM cache.settings")
+        self.addCleanup(self.db.execute, "UPDATE cache.settings SET threshold = %s", (begun,))
+        distances = [(self.nearest(self.other(each[1]))[1], each) for each in entries]
+        distance, near = min((pair for pair in distances if pair[0] > 0), key=lambda pair: pair[0])
+        threshold = distance * 1.01
+        self.db.execute("UPDATE cache.settings SET threshold = %s", (threshold,))
         for size in SIZES:
             with self.subTest(size):
                 page = self.open("cache", size)
@@ -338,6 +344,7 @@ class Cache(PageTest):
                 self.shot(page, f"cache-{size}")
                 new = f"Which fruit would an astronaut miss most, asked on the {size}?"
                 self.db.execute("DELETE FROM cache.entries WHERE question = %s", (new,))
+                self.assertGreater(self.nearest(new)[1], threshold)
                 self.assertEqual(self.ask(page, new), "miss")
                 (row,) = self.sql("SELECT id, saved_ms > 0 FROM cache.entries WHERE question = %s", new)
                 self.assertEqual((self.ids(page, "#cache-result .answer", "id"), row[1]), ([row[0]], True))

@@ -46,6 +46,7 @@ pub fn server(name: &str) -> Compat {
 
 const ITEMS: &str = "
 CREATE TABLE items (id bigserial PRIMARY KEY, embedding vector(32), half halfvec(32), bits bit(64));
+SELECT setseed(0.5);
 INSERT INTO items (embedding, half, bits)
     SELECT v, v, (hashint8(i)::bit(32) || hashint8(i + 1)::bit(32))::bit(64) FROM (
     SELECT i, (SELECT array_agg(sin(i * 0.37 + j * (i % 17 + 1)) + 0.5 * random()) \
@@ -120,7 +121,7 @@ fn pgvectors_indexes_are_served() {
         assert!(plan.contains("Index Scan using") && plan.contains(index), "{plan}");
     }
     let recall = server.sql(
-        "SELECT min((ivf_recall(c) ->> 'recall')::float) \
+        "SELECT min((ivf_recall(c, 400) ->> 'recall')::float) \
          FROM unnest('{hnsw_l2,hnsw_half,flat_cosine}'::regclass[]) c",
     );
     assert!(recall.parse::<f64>().unwrap() > 0.9, "{recall}");

@@ -32,7 +32,9 @@ fn eight_connections_for_a_minute() {
     server.check("items_index");
     // On a slow machine fewer rows than a fifth may have been inserted.
     server.sql(
-        "INSERT INTO items SELECT id + 100000000, category, embedding FROM items ORDER BY id LIMIT 6000",
+        "INSERT INTO items SELECT id + 100000000, category,
+             (SELECT array_agg(sin(id * 0.37 * j + j * j)) FROM generate_series(1, 32) j)::vector
+         FROM items ORDER BY id LIMIT 6000",
     );
     server.sql("VACUUM items");
     server.check("items_index");

@@ -31,7 +31,7 @@ fn logical_replication_carries_the_types() {
             if subscriber.sql(SUM) == wanted {
                 break;
             }
-            assert!(attempt < 200, "binary {binary}: {} is not {wanted}", subscriber.sql(SUM));
+            assert!(attempt < 1200, "binary {binary}: {} is not {wanted}", subscriber.sql(SUM));
             std::thread::sleep(Duration::from_millis(100));
         }
         subscriber.sql(

@@ -60,7 +60,7 @@ impl Server {
 
     /// A standby of this server, streaming from it. However slow it is, it finds the log that it needs.
     pub fn standby(&self, name: &str, conf: &[&str]) -> Self {
-        self.sql("ALTER SYSTEM SET wal_keep_size = '16GB'");
+        self.sql("ALTER SYSTEM SET wal_keep_size = '4GB'");
         self.sql("SELECT pg_reload_conf()");
         self.copy(name, |_| (), conf)
     }

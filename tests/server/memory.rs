@@ -200,7 +200,7 @@ fn a_backend_keeps_a_bounded_amount_of_many_indexes() {
             };
             session.run(&sql);
         }
-        session.status("RssAnon") - before
+        session.status("RssAnon").saturating_sub(before)
     };
     own(&mut session, false);
     let first = own(&mut session, true);

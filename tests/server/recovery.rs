@@ -70,7 +70,7 @@ fn a_backup_is_recovered_to_a_point_in_time() {
             .sql("DELETE FROM items WHERE id < 3000; VACUUM items; SELECT ivf_maintain('items_index', true)");
         server.sql(&insert(20_000));
         server.sql("SELECT pg_switch_wal(); CHECKPOINT");
-        for _ in 0..100 {
+        for _ in 0..1200 {
             if server.sql(
                 "SELECT last_archived_wal IS NOT NULL AND failed_count = 0 AND last_archived_wal >= \
                  pg_walfile_name(pg_current_wal_lsn() - 16777216) FROM pg_stat_archiver",
@@ -83,10 +83,11 @@ fn a_backup_is_recovered_to_a_point_in_time() {
         panic!("the WAL is not archived");
     };
     let recovered = server.copy("pitr-recovered", prepare, &conf.concat());
-    for _ in 0..100 {
+    for attempt in 0.. {
         if recovered.sql("SELECT pg_is_in_recovery()") == "f" {
             break;
         }
+        assert!(attempt < 1200, "recovery does not end");
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
     recovered.check("second");

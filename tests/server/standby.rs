@@ -1,18 +1,22 @@
 //! A standby gives the same answers as the primary, and replay writes the same bytes
 //! (`wal_consistency_checking`).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::harness::{Server, literal, vector};
 
 const CONF: &[&str] = &["wal_consistency_checking = 'all'", "max_wal_senders = 4", "autovacuum = off"];
 
+/// Waits until a standby has replayed what its primary has done, as long as it goes on.
 pub fn caught_up(primary: &Server, standby: &Server) {
     let target = primary.sql("SELECT pg_current_wal_lsn()");
-    for _ in 0..300 {
-        match standby.try_sql(&format!("SELECT pg_last_wal_replay_lsn() >= '{target}'")) {
-            Ok(reached) if reached == "t" => return,
-            Ok(_) => {}
+    let (mut last, mut stopped) = (String::new(), Instant::now());
+    while stopped.elapsed() < Duration::from_secs(60) {
+        let look = format!("SELECT lsn >= '{target}', lsn FROM pg_last_wal_replay_lsn() lsn");
+        match standby.try_sql(&look) {
+            Ok(reached) if reached.starts_with('t') => return,
+            Ok(reached) if reached == last => {}
+            Ok(reached) => (last, stopped) = (reached, Instant::now()),
             // Any statement may be in the way of what is replayed.
             Err(message) => assert!(message.contains("40001"), "{message}"),
         }

@@ -57,7 +57,10 @@ fn what_is_rolled_back_is_not_there() {
     );
     verify(&server, 3000 + 200 + 100);
     // Updates that leave the indexed columns alone are HOT.
-    server.sql("ALTER TABLE items ADD note text; UPDATE items SET note = 'x' WHERE id % 4 = 0");
+    server.sql(
+        "ALTER TABLE items ADD note text; UPDATE items SET note = 'x' WHERE id % 4 = 0;
+         SELECT pg_stat_force_next_flush()",
+    );
     assert_ne!(server.sql("SELECT n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'items'"), "0");
     verify(&server, 3300);
     server.sql("VACUUM items");

@@ -72,7 +72,7 @@ fn statements_are_counted_and_logged_without_their_vectors() {
         format!("SELECT id FROM items WHERE category = 3 ORDER BY embedding <-> '{long}' LIMIT 7"),
         format!("SELECT count(*) FROM items WHERE embedding <-> '{long}' < 3"),
     ] {
-        let with = server.sql(&format!("SET enable_seqscan = off; {query}"));
+        let with = server.sql(&format!("SET enable_seqscan = off; SET ivf.recall_target = 1; {query}"));
         let without = server.sql(&format!("SET enable_indexscan = off; SET ivf.recall_target = 1; {query}"));
         assert_eq!(with, without, "{query}");
     }

@@ -152,7 +152,7 @@ impl Bench {
         let left = format!("SELECT count(*), inject_pinned() FROM pg_locks WHERE pid = {backend}");
         let mut found = String::new();
         // The server's own processes hold pages for a moment.
-        for _ in 0..50 {
+        for _ in 0..1000 {
             found = self.watcher.run(&left);
             if found == "0|0" {
                 break;

@@ -30,7 +30,7 @@ fn a_renewal_that_is_cancelled_leaves_a_right_index() {
     let (mut interrupted, mut at_work) = (0, 0);
     for round in 0..6u64 {
         let (took, cancelled) = cancel_after(&server, Duration::from_millis(250 * round));
-        assert!(!cancelled || took < Duration::from_millis(1500), "cancel took {took:?} in round {round}");
+        assert!(!cancelled || took < Duration::from_millis(3000), "cancel took {took:?} in round {round}");
         at_work += u32::from(cancelled);
         server.sql(&format!("CALL rows({0}, {0} + 50, NULL)", 10_000 + 100 * round));
         verify(&server);

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::Child;
 
 use super::*;
+use crate::session::Session;
 use crate::standby::caught_up;
 
 /// A partial index over all rows; whoever evaluates its condition for row 1 waits at the gate while that is
@@ -71,10 +72,9 @@ fn rows_that_a_standby_still_sees_are_not_lost() {
     let standby =
         primary.standby("renewal-gate-standby", &["hot_standby = on", "max_standby_streaming_delay = '1s'"]);
     caught_up(&primary, &standby);
-    let mut reader = standby.interactive();
-    let mut input = reader.stdin.take().unwrap();
-    let begin = "\\set VERBOSITY verbose\nBEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1;";
-    writeln!(input, "{begin}").unwrap();
+    let mut reader = Session::new(&standby);
+    reader.run("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    reader.run("SELECT 1");
     // VACUUM has seen the table and stands before the sample of its rows.
     let mut gate = Gate::shut(&primary);
     let vacuum = primary.start_sql("SET client_min_messages = debug2; VACUUM items");
@@ -86,11 +86,13 @@ fn rows_that_a_standby_still_sees_are_not_lost() {
     let messages = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(reason(&messages).is_some(), "{messages}");
     caught_up(&primary, &standby);
-    writeln!(input, "SET client_min_messages = warning; {}", comparison(5, "WHERE gate(id)", 0.0)).unwrap();
-    drop(input);
-    let output = reader.wait_with_output().unwrap();
-    let answer = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(answer.trim_end().ends_with("4000") || answer.contains("40001"), "{answer}");
+    // It has its rows, or it was cancelled, or its connection was ended.
+    let answer = reader.answer(comparison(5, "WHERE gate(id)", 0.0).trim_end_matches(';'));
+    let is_right = match &answer {
+        Ok(answer) => answer.text.ends_with("4000") || answer.state.as_deref() == Some("40001"),
+        Err(said) => said.contains("40001") || said.contains("conflict with recovery"),
+    };
+    assert!(is_right, "{answer:?}");
 }
 
 /// A row with a vector out of line.

@@ -3,7 +3,7 @@
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::harness::random;
@@ -69,6 +69,11 @@ fn script(worker: u64, round: u64) -> String {
     }
 }
 
+/// The same for forty rounds.
+fn scripts(worker: u64, first: u64) -> String {
+    (first..first + 40).map(|round| script(worker, round)).collect()
+}
+
 /// Says that all are to end when it is dropped.
 struct Ends<'a>(&'a AtomicBool);
 
@@ -84,6 +89,7 @@ fn lists_move_while_they_are_in_use() {
     let primary = many_lists("renewal-moved", &conf);
     let standby =
         primary.standby("renewal-moved-standby", &["hot_standby = on", "max_standby_streaming_delay = '1s'"]);
+    caught_up(&primary, &standby);
     let (mut lists, mut of_states, done) = (0, 0, AtomicBool::new(false));
     std::thread::scope(|scope| {
         for worker in 0..8 {
@@ -124,8 +130,10 @@ fn lists_move_while_they_are_in_use() {
             // VACUUM would not cut the file while there is a standby, so it does not move lists. Nor does it
             // replace them instead.
             let messages = vacuumed(&primary);
+            caught_up(&primary, standby);
             assert!(!messages.contains("moved") && !messages.contains("much of the file"), "{messages}");
-            for _ in 0..6 {
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_secs(20) {
                 let maintain = "SELECT ivf_maintain('items_index') -> 'moved'";
                 let before = states(&primary);
                 let now: u64 = primary.sql(maintain).parse().unwrap();
@@ -140,16 +148,26 @@ fn lists_move_while_they_are_in_use() {
     });
     println!("{lists} lists were moved, list states {of_states} times");
     assert!(lists > 60 && of_states > 0, "{lists} lists were moved, list states {of_states} times");
-    // However long the file has become: now that nobody writes, it becomes short.
-    primary.sql(HALF_FREE);
-    for _ in 0..4 {
-        primary.sql("SELECT ivf_maintain('items_index'); SELECT pg_current_xact_id()");
-    }
-    let (pages, unused) = pages(&primary, "items_index");
-    assert!(unused <= pages / 4, "{unused} of {pages} pages are unused");
+    becomes_short(&primary);
     verify(&primary);
     caught_up(&primary, &standby);
     verify(&standby);
+}
+
+/// However long the file has become: when nobody writes, it becomes short. What lies in it may leave too few
+/// pages that follow one another, but not again and again.
+fn becomes_short(server: &Server) {
+    for attempt in 1.. {
+        server.sql(HALF_FREE);
+        for _ in 0..4 {
+            server.sql("SELECT ivf_maintain('items_index'); SELECT pg_current_xact_id()");
+        }
+        let (pages, unused) = pages(server, "items_index");
+        if unused <= pages / 4 {
+            return;
+        }
+        assert!(attempt < 3, "{unused} of {pages} pages are unused");
+    }
 }
 
 #[test]
@@ -160,13 +178,13 @@ fn a_move_that_is_killed_loses_nothing() {
     let (mut within, mut most, rounds) = (0, 0, setting("VECTOR_SEARCH_TEST_KILLS", 3));
     // On a slow machine VACUUM may have ended before it is seen.
     for round in 0..10 * rounds {
-        if within >= rounds {
+        if within >= rounds && most > 0 {
             break;
         }
         half_free_in_use(&server);
         let postmaster = server.postmaster();
         let mut children: Vec<_> =
-            (0..4).map(|worker| server.start_sql(&script(worker, 1000 + round).repeat(40))).collect();
+            (0..4).map(|worker| server.start_sql(&scripts(worker, 1000 + 40 * round))).collect();
         let slow =
             "SET vacuum_cost_delay = '2ms'; SET vacuum_cost_limit = 5; SET vacuum_cost_page_dirty = 5;";
         let mut vacuum = server.start_sql(&format!("{slow} VACUUM items"));
