@@ -22,7 +22,7 @@ fn many_lists(name: &str, conf: &[&str]) -> Server {
 /// Replaces the lists, and ends transactions, so that half of the file is free for the next VACUUM.
 const HALF_FREE: &str = "SELECT ivf_maintain('items_index', true); SELECT pg_current_xact_id();";
 
-/// Has the table and its index grow, and shrink again: the list states come to lie at the end of the file.
+/// Has the table and its index grow, and shrink again, so that list states often lie at the end of the file.
 const SWOLLEN: &str = "CALL rows(100000000, 100007999, NULL); SELECT ivf_maintain('items_index', true);
     DELETE FROM items WHERE id BETWEEN 100000000 AND 100007999;";
 
