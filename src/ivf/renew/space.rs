@@ -10,7 +10,7 @@ use crate::ivf::progress::Progress;
 use crate::memory::{self, Grow};
 use crate::page::meta::META_BLOCK;
 use crate::page::root::{LEAVING, UNREAD};
-use crate::page::{MAX_CHANGE_PAGES, Meta, NO_BLOCK, PageKind, Root, Store, lists, summary, tape};
+use crate::page::{Change, MAX_CHANGE_PAGES, Meta, NO_BLOCK, PageKind, Root, Store, lists, summary, tape};
 
 /// So many runs of free pages are looked at for one that is long enough.
 const MOST_RUNS: usize = 1000;
@@ -74,10 +74,24 @@ pub fn sweep<S: Store>(
 /// # Errors
 /// Damage, or the store's errors.
 pub fn change_root<S: Store>(store: &S, f: impl FnOnce(&mut Root)) -> Result<()> {
+    change_with_root(store, |_, root| {
+        f(root);
+        Ok(())
+    })
+}
+
+/// Changes the meta page, and others under its lock.
+///
+/// # Errors
+/// Damage, and the errors of the store and of `f`.
+pub fn change_with_root<S: Store>(
+    store: &S,
+    f: impl FnOnce(&mut dyn Change, &mut Root) -> Result<()>,
+) -> Result<()> {
     store.change(|change| {
         let handle = change.open(META_BLOCK)?;
         let mut root = Root::read(change.page(handle))?;
-        f(&mut root);
+        f(change, &mut root)?;
         root.write(change.page_mut(handle));
         Ok(())
     })

@@ -29,8 +29,13 @@ fn a_renewal_that_is_cancelled_leaves_a_right_index() {
     server.sql(&new_topic(0));
     let (mut interrupted, mut at_work) = (0, 0);
     for round in 0..6u64 {
-        let (took, cancelled) = cancel_after(&server, Duration::from_millis(250 * round));
-        assert!(!cancelled || took < Duration::from_millis(3000), "cancel took {took:?} in round {round}");
+        let (wait, most) = (Duration::from_millis(250 * round), Duration::from_millis(1500));
+        let (mut took, mut cancelled) = cancel_after(&server, wait);
+        if cancelled && took >= most {
+            // What else the machine does may delay one cancel, but not the next one, too.
+            (took, cancelled) = cancel_after(&server, wait);
+        }
+        assert!(!cancelled || took < most, "cancel took {took:?} in round {round}");
         at_work += u32::from(cancelled);
         server.sql(&format!("CALL rows({0}, {0} + 50, NULL)", 10_000 + 100 * round));
         verify(&server);

@@ -4,11 +4,10 @@ use crate::error::{Error, Result};
 use crate::ivf::build::write::{Pages, new_codes};
 use crate::ivf::directory::Directory;
 use crate::ivf::list_chain::{ListChain, guard_circle, state};
-use crate::ivf::renew::space::Space;
+use crate::ivf::renew::space::{Space, change_with_root};
 use crate::memory::{self, Grow};
 use crate::page::lists;
-use crate::page::meta::META_BLOCK;
-use crate::page::{MAX_CHANGE_PAGES, NO_BLOCK, PageKind, Root, Store};
+use crate::page::{MAX_CHANGE_PAGES, NO_BLOCK, PageKind, Store};
 
 /// A list that takes new rows on pages of their own.
 pub struct Further {
@@ -136,11 +135,8 @@ pub fn freeze<S: Store>(store: &S, directory: &Directory, all: &[Further]) -> Re
     let pages: Vec<&[&Further]> = all.chunk_by(|a, b| page_of(a) == page_of(b)).collect();
     // Each change makes others read the directory again.
     for some in pages.chunks(MAX_CHANGE_PAGES - 1) {
-        store.change(|change| {
-            let meta = change.open(META_BLOCK)?;
-            let mut root = Root::read(change.page(meta))?;
+        change_with_root(store, |change, root| {
             root.current.generation = root.next_generation();
-            root.write(change.page_mut(meta));
             for on_page in some {
                 let blkno = page_of(on_page[0]);
                 let handle = change.open(blkno)?;

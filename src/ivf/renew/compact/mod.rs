@@ -26,14 +26,13 @@ use self::plan::Plan;
 use self::relocate::Moved;
 use super::due::Loose;
 use super::publish::write_directory_at;
-use super::space::{FIXED, Space, Transactions, change_root, fixed, retire};
+use super::space::{FIXED, Space, Transactions, change_root, change_with_root, fixed, retire};
 use crate::error::Result;
 use crate::ivf::directory::{Directory, read_root};
 use crate::ivf::progress::{Phase, Progress};
 use crate::memory;
-use crate::page::meta::META_BLOCK;
 use crate::page::root::LEAVING;
-use crate::page::{Change, Meta, PageKind, Root, Store, lists};
+use crate::page::{Change, Meta, PageKind, Store, lists};
 
 /// One free page is lent to inserts for so many lists. A move takes less time than a renewal.
 const LISTS_OF_LENT: u32 = 16;
@@ -143,9 +142,7 @@ fn flip<S: Store>(store: &S, directory: &Directory, plan: &Plan, moved: &[Moved]
         (entry.head, entry.contiguous) = (copied.head, copied.contiguous);
     }
     write_directory_at(store, plan.directory, directory.meta.first_list, &entries)?;
-    store.change(|change| {
-        let handle = change.open(META_BLOCK)?;
-        let mut root = Root::read(change.page(handle))?;
+    change_with_root(store, |change, root| {
         if let Some(firsts) = plan.fixed {
             let pages = fixed(&root.current).into_iter().zip(fixed_at(&root.current, firsts));
             for ((from, to), kind) in pages.zip(FIXED) {
@@ -157,7 +154,6 @@ fn flip<S: Store>(store: &S, directory: &Directory, plan: &Plan, moved: &[Moved]
         root.current.directory_first = plan.directory;
         root.current.generation = root.next_generation();
         (root.retired, root.free, root.unmoved) = (LEAVING, free, 0);
-        root.write(change.page_mut(handle));
         Ok(())
     })
 }

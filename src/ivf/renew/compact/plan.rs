@@ -95,9 +95,9 @@ fn attempt<'a, S: Store>(
 ) -> Result<Option<(Plan, Space<'a, S>)>> {
     let names = tape::pages(entry_size(directory.padded()) * directory.lists() as usize);
     let (count, mut end) = shortest(extents, &space, names, (least, end));
-    let fixed = extents[..count].iter().any(|extent| extent.what == What::Fixed);
-    let fixed = if fixed { fixed_lengths(directory) } else { [0; 3] };
-    let [directory, fixed @ ..] = loop {
+    let fixed_move = extents[..count].iter().any(|extent| extent.what == What::Fixed);
+    let fixed = if fixed_move { fixed_lengths(directory) } else { [0; 3] };
+    let [directory, firsts @ ..] = loop {
         if f64::from(end) > limit {
             return Ok(None);
         }
@@ -107,7 +107,7 @@ fn attempt<'a, S: Store>(
             None => end += end.div_ceil(FARTHER),
         }
     };
-    let fixed = (fixed != [NO_BLOCK; 3]).then_some(fixed);
+    let fixed = fixed_move.then_some(firsts);
     let mut plan = Plan { moves: memory::with_capacity(count)?, fixed, directory, end };
     for extent in &extents[..count] {
         progress.tick()?;
